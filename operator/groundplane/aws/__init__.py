@@ -1,0 +1,1 @@
+"""The Cloud port: declarative AWS kinds, one generic engine, boto3."""

@@ -1,0 +1,119 @@
+"""Conditions: build them, merge them into a status without flapping, read them.
+
+Source: crossplane-runtime v1.20, apis/common/v1 `ConditionedStatus.SetConditions`: a condition is replaced when
+type, status, reason or message differ; then `lastTransitionTime` becomes now.  Equal ones stay untouched,
+which is what keeps status writes from looping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from groundplane.core.objects import status_of
+
+SYSTEM_TYPES = frozenset({"Ready", "Synced", "Healthy", "UpToDate", "Responsive"})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition without its time: the time is the merge's business."""
+
+    type: str
+    status: str  # "True" | "False" | "Unknown"
+    reason: str
+    message: str = ""
+
+
+def available() -> Condition:
+    return Condition("Ready", "True", "Available")
+
+
+def unavailable(message: str = "") -> Condition:
+    return Condition("Ready", "False", "Unavailable", message)
+
+
+def creating(message: str = "") -> Condition:
+    return Condition("Ready", "False", "Creating", message)
+
+
+def deleting(message: str = "") -> Condition:
+    return Condition("Ready", "False", "Deleting", message)
+
+
+def reconcile_success() -> Condition:
+    return Condition("Synced", "True", "ReconcileSuccess")
+
+
+def reconcile_error(message: str) -> Condition:
+    return Condition("Synced", "False", "ReconcileError", message)
+
+
+def reconcile_paused(message: str = "") -> Condition:
+    return Condition("Synced", "False", "ReconcilePaused", message)
+
+
+def find(obj: Mapping[str, Any], type_: str) -> dict[str, Any] | None:
+    """The condition of that type in an object's status, if any."""
+    for condition in status_of(obj).get("conditions") or ():
+        if isinstance(condition, dict) and condition.get("type") == type_:
+            return condition
+    return None
+
+
+def is_true(obj: Mapping[str, Any], type_: str) -> bool:
+    condition = find(obj, type_)
+    return condition is not None and condition.get("status") == "True"
+
+
+def merged(
+    current: Iterable[Mapping[str, Any]],
+    wanted: Iterable[Condition],
+    *,
+    now: datetime,
+    generation: int | None = None,
+) -> list[dict[str, Any]]:
+    """The list of conditions after `wanted` are set; equal ones keep their time and place.
+
+    `generation` is written as observedGeneration where given; a condition that differs in nothing
+    but its observedGeneration is rewritten, keeping its time.
+    """
+    result = [dict(condition) for condition in current]
+    for condition in wanted:
+        fresh: dict[str, Any] = {
+            "type": condition.type,
+            "status": condition.status,
+            "reason": condition.reason,
+        }
+        if condition.message:
+            fresh["message"] = condition.message
+        if generation is not None:
+            fresh["observedGeneration"] = generation
+        for index, old in enumerate(result):
+            if old.get("type") != condition.type:
+                continue
+            same = all((old.get(name) or "") == (fresh.get(name) or "") for name in ("status", "reason", "message"))
+            time = old.get("lastTransitionTime") if same else None
+            result[index] = fresh | {"lastTransitionTime": time or timestamp(now)}
+            break
+        else:
+            result.append(fresh | {"lastTransitionTime": timestamp(now)})
+    return result
+
+
+def set_on(
+    obj: dict[str, Any],
+    *wanted: Condition,
+    now: datetime,
+    generation: int | None = None,
+) -> None:
+    """Merge conditions into `obj["status"]["conditions"]`, in place."""
+    target = obj.setdefault("status", {})
+    target["conditions"] = merged(target.get("conditions") or [], wanted, now=now, generation=generation)
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with whole seconds, as the API server writes times."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

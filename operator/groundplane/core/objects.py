@@ -1,0 +1,129 @@
+"""Kubernetes objects as plain dicts, the key that points at one, and the base of user-written models.
+
+Live objects stay dicts: they are what the API server sent.  Source: Kubernetes API conventions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+Json = Any  # None | bool | int | float | str | list[Json] | dict[str, Json]
+Object = dict[str, Any]  # a Kubernetes object
+
+
+class Key(NamedTuple):
+    """The only way to point at an object.  `namespace` is "" for cluster-scoped kinds."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def group(self) -> str:
+        return group_of(self.api_version)
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {place}"
+
+
+class GroupKind(NamedTuple):
+    group: str
+    kind: str
+
+
+def group_of(api_version: str) -> str:
+    """The API group, "" for core.
+
+    >>> group_of("apps/v1"), group_of("v1")
+    ('apps', '')
+    """
+    group, slash, _ = api_version.rpartition("/")
+    return group if slash else ""
+
+
+def key_of(obj: Mapping[str, Any]) -> Key:
+    metadata = obj.get("metadata") or {}
+    return Key(obj["apiVersion"], obj["kind"], metadata.get("namespace") or "", metadata.get("name") or "")
+
+
+def meta(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The object's metadata; an empty dict, not attached, if it has none."""
+    found: dict[str, Any] = obj.get("metadata") or {}
+    return found
+
+
+def labels_of(obj: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = meta(obj).get("labels") or {}
+    return found
+
+
+def annotations_of(obj: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = meta(obj).get("annotations") or {}
+    return found
+
+
+def spec_of(obj: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = obj.get("spec") or {}
+    return found
+
+
+def status_of(obj: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = obj.get("status") or {}
+    return found
+
+
+def is_deleting(obj: Mapping[str, Any]) -> bool:
+    return bool(meta(obj).get("deletionTimestamp"))
+
+
+def has_finalizer(obj: Mapping[str, Any], finalizer: str) -> bool:
+    return finalizer in (meta(obj).get("finalizers") or ())
+
+
+def owner_reference(owner: Mapping[str, Any], *, controller: bool = True) -> dict[str, Any]:
+    """A reference to `owner` that garbage collection follows; a controller's blocks its deletion."""
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": meta(owner)["name"],
+        "uid": meta(owner)["uid"],
+    }
+    if controller:
+        reference |= {"controller": True, "blockOwnerDeletion": True}
+    return reference
+
+
+def controller_of(obj: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The owner reference with `controller: true`, if any."""
+    for reference in meta(obj).get("ownerReferences") or ():
+        if reference.get("controller"):
+            found: dict[str, Any] = reference
+            return found
+    return None
+
+
+def matches(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    """Whether labels satisfy a matchLabels selector.  An empty selector matches all."""
+    return all(labels.get(name) == value for name, value in selector.items())
+
+
+def is_paused(obj: Mapping[str, Any]) -> bool:
+    """Only the exact text "true" pauses (control-plane behaviour of upstream)."""
+    return annotations_of(obj).get("crossplane.io/paused") == "true"
+
+
+def joined(names: Iterable[str]) -> str:
+    """Upstream's list of names: sorted; exactly three get an "and"; more than three are counted.
+
+    >>> joined(["b", "a"]), joined("abc"), joined("abcde")
+    ('a, b', 'a, b, and c', 'a, b, c, and 2 more')
+    """
+    found = sorted(names)
+    if len(found) > 3:
+        return f"{', '.join(found[:3])}, and {len(found) - 3} more"
+    if len(found) == 3:
+        return f"{found[0]}, {found[1]}, and {found[2]}"
+    return ", ".join(found)

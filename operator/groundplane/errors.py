@@ -1,0 +1,150 @@
+"""Every deliberate error: what is wrong, where, and the mend.
+
+`str()` is one stable line (no time, no random id, lists sorted), because it becomes a condition.
+The thrower knows *what*; callers add *where* with `at`, and the event reason with `stage`.
+The class decides the fate, in `runtime/engine.py` alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+SHOWN = 120  # characters of a user's value that an error quotes
+
+
+class GroundplaneError(Exception):
+    """An error that somebody meant: `what` is wrong, `where`, and the `mend`."""
+
+    def __init__(self, what: str, *, mend: str = "", where: Iterable[str] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.mend = mend
+        self.where: tuple[str, ...] = tuple(where)
+        self.reason: str | None = None  # of the event; the outermost stage that has not been overruled
+        self.prefix: str = ""  # the stages' words: "cannot compose resources"
+
+    def __str__(self) -> str:
+        place = " › ".join(self.where)
+        text = ": ".join(part for part in (self.prefix, place, self.what) if part)
+        if not self.mend:
+            return text
+        return f"{text.rstrip('.')}. Mend: {self.mend.rstrip('.')}."
+
+
+class InvalidInput(GroundplaneError):
+    """What a user wrote can't work; waits for an edit of it (and a slow retry)."""
+
+
+class Rejected(InvalidInput):
+    """The API server refused an object as invalid (422)."""
+
+
+class Waiting(GroundplaneError):
+    """Early, not wrong: something else must happen first.  Comes back without noise.
+
+    `on` names the kinds, as (API group, kind), whose next change may end the wait.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        mend: str = "",
+        where: Iterable[str] = (),
+        on: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(what, mend=mend, where=where)
+        self.on: tuple[tuple[str, str], ...] = tuple(on)
+
+
+class Conflict(GroundplaneError):
+    """Somebody wrote the object in between (409); retried silently with a fresh read."""
+
+
+class AlreadyExists(GroundplaneError):
+    """A create met an object of that name."""
+
+
+class NotFound(GroundplaneError):
+    """The object that a write was meant for is not there."""
+
+
+class NoSuchKind(GroundplaneError):
+    """The cluster does not serve this kind: no CustomResourceDefinition, or not yet established."""
+
+
+class Denied(GroundplaneError):
+    """Credentials or permissions do not suffice; backs off long."""
+
+
+class Unavailable(GroundplaneError):
+    """The other side is down, slow or confused (5xx, connection lost); backs off."""
+
+
+class Throttled(Unavailable):
+    """The other side asks for fewer calls; `after` is in seconds."""
+
+    def __init__(self, what: str, *, after: float = 5.0, mend: str = "") -> None:
+        super().__init__(what, mend=mend)
+        self.after = after
+
+
+@contextmanager
+def at(*where: str) -> Iterator[None]:
+    """Add where it happened to any deliberate error that passes.
+
+    >>> try:
+    ...     with at("Composition db", "resource instance"):
+    ...         raise InvalidInput('no entry for "xl" in the map', mend="add it")
+    ... except InvalidInput as error:
+    ...     print(error)
+    Composition db › resource instance: no entry for "xl" in the map. Mend: add it.
+    """
+    try:
+        yield
+    except GroundplaneError as error:
+        error.where = (*where, *error.where)
+        raise
+
+
+@contextmanager
+def stage(reason: str, prefix: str = "") -> Iterator[None]:
+    """Name the event `reason` under which an error inside is reported, and prefix its text.
+
+    The innermost reason stays; prefixes accumulate outwards, as upstream wraps its errors.
+    """
+    try:
+        yield
+    except GroundplaneError as error:
+        error.reason = error.reason or reason
+        error.prefix = ": ".join(part for part in (prefix, error.prefix) if part)
+        raise
+
+
+def shown(value: object) -> str:
+    """Quote a user's value for an error text, shortened.  Never pass a secret.
+
+    >>> shown("xl")
+    '"xl"'
+    """
+    import json
+
+    try:
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The mend for a misspelt word: the nearest known ones, or all of them.
+
+    >>> did_you_mean("smal", ["small", "large"])
+    'did you mean small?'
+    """
+    import difflib
+
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"use one of: {', '.join(names)}" if names else ""

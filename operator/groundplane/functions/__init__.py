@@ -1,0 +1,1 @@
+"""Composition functions that run in this process, one module each."""

@@ -1,0 +1,270 @@
+"""What the reconcilers need from the world: Protocols and the plain data that crosses them.
+
+Adapters: `cluster/kubernetes.py` and `cluster/sqlite.py` (Cluster), `aws/cloud.py` (Cloud),
+`runtime/events.py` (Recorder), `runtime/watches.py` (Watches).  Adapters translate the outside's errors into
+those of `groundplane.errors`; nothing else gets through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from groundplane.core.conditions import Condition
+from groundplane.core.objects import Json, Key, Object
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a reconcile that went through wants next.  None: nothing but the next event."""
+
+    requeue_after: float | None = None  # seconds; the engine adds jitter
+
+
+@dataclass(frozen=True)
+class Resource:
+    """How a kind is served: where its objects are and what they can do."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    has_status: bool = True  # whether status is a subresource
+
+
+class Cluster(Protocol):
+    """A Kubernetes API.  Objects that come out are the caller's to change; nothing is shared.
+
+    Reads may be served from a cache that is never older than our own last write of the object.
+    """
+
+    async def resource(self, api_version: str, kind: str) -> Resource:
+        """How the kind is served.  Raises NoSuchKind if it is not."""
+
+    async def get(self, key: Key, *, live: bool = False) -> Object | None:
+        """The object, or None if there is none.  `live` asks the API server itself.
+
+        Raises NoSuchKind if the kind is not served: "not there" is only said when it is certain.
+        """
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> list[Object]:
+        """All objects of a kind (of all namespaces if "" is given), sorted by namespace and name.
+
+        Raises NoSuchKind if the kind is not served.
+        """
+
+    async def create(self, obj: Object) -> Object:
+        """POST.  Raises AlreadyExists, Rejected, NoSuchKind, Denied; NotFound: no such namespace."""
+
+    async def update(self, obj: Object, *, subresource: Literal["", "status"] = "") -> Object:
+        """PUT with the object's resourceVersion.  Equal to what is there: no request.
+
+        Raises Conflict (somebody wrote in between), NotFound (it is gone), Rejected.
+        """
+
+    async def apply(self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "") -> Object:
+        """Server-side apply with force: exactly `obj`'s fields are owned by `manager` afterwards.
+
+        What the manager owned and `obj` no longer has is removed.  If all is as wanted already, no
+        request is sent.  A null in `obj` is dropped first.  Raises Rejected, Conflict, NoSuchKind, Denied.
+        """
+
+    async def patch(
+        self,
+        key: Key,
+        patch: Sequence[Mapping[str, Json]] | Mapping[str, Json],
+        *,
+        subresource: Literal["", "status"] = "",
+    ) -> Object:
+        """A sequence is a JSON patch, a mapping a JSON merge patch.  Raises NotFound, Conflict, Rejected.
+
+        A failed `test` operation of a JSON patch is a Conflict.
+        """
+
+    async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
+        """Ask for deletion; False if it was gone already.  With `uid`, only that incarnation (else Conflict)."""
+
+
+class Recorder(Protocol):
+    def event(
+        self,
+        about: Object,
+        type_: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        *,
+        source: str = "",
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        """Tell what happened, on the object that it is about.  Never blocks, never fails, dedupes."""
+
+
+class Watches(Protocol):
+    """Which kinds are followed beyond those that are always followed."""
+
+    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Follow kinds, as (api version, kind), from now on: their changes enqueue them and their owners.
+
+        Returns when they are followed and listed once, or at once if they are already; a kind that
+        is not served is not followed (a later call tries again).
+        """
+
+    def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+        """Follow a kind that a definition brought into being; `role` is "claim" or "composite"."""
+
+    def unfollow(self, api_version: str, kind: str) -> None:
+        """No more; the kind's CustomResourceDefinition is gone."""
+
+    def enqueue(self, key: Key) -> None:
+        """Have another object reconciled, by whichever controller its kind has."""
+
+
+# --- the Cloud port -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A field of forProvider that can be filled from another managed resource."""
+
+    field: str  # "vpcSecurityGroupIds"
+    ref: str  # "vpcSecurityGroupIdRefs"
+    selector: str  # "vpcSecurityGroupIdSelector"
+    group: str  # of the target: "ec2.aws.upbound.io"
+    kind: str  # "SecurityGroup"
+    extract: str  # "external-name", or a field path: "status.atProvider.arn"
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class SecretField:
+    """A write-only input that comes from a Secret."""
+
+    field: str  # its name in AWS terms of the kind file: "password"
+    ref: str  # "passwordSecretRef" in forProvider
+    generate: str = ""  # the boolean in forProvider that asks for a generated value: "autoGeneratePassword"
+    length: int = 27  # characters, alphanumeric, of a generated value
+
+
+@dataclass(frozen=True)
+class ManagedKind:
+    """What the managed reconciler must know of a kind; the rest stays in the adapter."""
+
+    api_versions: tuple[str, ...]  # ("rds.aws.upbound.io/v1beta1", …), the first is the preferred one
+    kind: str
+    plural: str
+    external_name: Literal["name", "assigned", "composite"]
+    references: tuple[Reference, ...] = ()
+    secrets: tuple[SecretField, ...] = ()
+    required: tuple[str, ...] = ()  # forProvider fields without which a create can't work
+    regional: bool = True
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose AWS, with which credentials.  Never printed: it holds secrets."""
+
+    provider_config: Object
+    credentials: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # the referenced Secret's data
+    version: str = ""  # changes when the credentials do (uid, generation, Secret's resourceVersion)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field that is not as desired."""
+
+    field: str
+    desired: Json
+    observed: Json
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was found in AWS, and how it compares with what is desired."""
+
+    exists: bool
+    ready: Condition | None = None  # what the resource's own state says; None: keep what was there
+    at_provider: Mapping[str, Json] = field(default_factory=dict)
+    late: Mapping[str, Json] = field(default_factory=dict)  # unset forProvider fields that AWS filled
+    drift: tuple[Difference, ...] = ()  # may be sent in an update now
+    immutable: tuple[Difference, ...] = ()  # differ, and can't be changed: the spec must be reverted
+    notes: tuple[str, ...] = ()  # worth an event, once per text
+    connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    external_name: str = ""  # canonical, if it differs from the annotation (lower-cased by AWS)
+    settled: bool = True  # False: in transition, observe again soon
+    deleting: bool = False  # AWS is at it: no further delete call
+    item: Any = field(default=None, repr=False)  # the adapter's own
+
+
+@dataclass(frozen=True)
+class Creation:
+    external_name: str
+    connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+class Cloud(Protocol):
+    """A cloud whose resources managed resources stand for.
+
+    Raises Denied, Throttled, Unavailable, InvalidInput (the cloud refuses the spec: terminal until
+    it is edited), Waiting (busy or depending on others; soon again).  "Not there" is never raised: it is
+    `Observation(exists=False)`, and only a positive "not found" says so.
+    """
+
+    def kind(self, api_version: str, kind: str) -> ManagedKind | None: ...
+
+    def kinds(self) -> Sequence[ManagedKind]: ...
+
+    def default_external_name(self, managed: Object) -> str:
+        """The name that we choose for it, or "" where the cloud assigns it."""
+
+    def check(self, managed: Object) -> None:
+        """Raise InvalidInput for a spec that can't work, before any call (names, combinations)."""
+
+    async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation: ...
+
+    async def find(self, managed: Object, account: Account) -> str | None:
+        """Search by our ownership tags for what an interrupted create made: its external name, "" if certainly nothing, None if unknowable."""
+
+    async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation: ...
+
+    async def update(
+        self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
+    ) -> Mapping[str, bytes]: ...
+
+    async def delete(self, managed: Object, account: Account, observation: Observation) -> None: ...
+
+
+# --- what a reconciler is handed ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings that change what reconcilers decide."""
+
+    namespace: str = "crossplane-system"  # the operator's own: Secrets without a better place
+    strict_upstream: bool = False  # switches helpful defaults and additive status off
+    poll_interval: float = 60.0  # seconds between two looks at a settled external resource
+
+
+@dataclass(frozen=True)
+class Context:
+    """The ports, the clock and the options; one for the whole process."""
+
+    cluster: Cluster
+    cloud: Cloud
+    events: Recorder
+    watches: Watches
+    now: Callable[[], datetime]
+    options: Options = field(default_factory=Options)
+    choose: Callable[[int], int] = lambda n: 0  # a random index below n, for names and selection

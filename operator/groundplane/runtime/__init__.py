@@ -1,0 +1,1 @@
+"""Turns events into reconciles: watching, the queue, the engine, metrics, logs."""
