@@ -7,6 +7,7 @@ The class decides the fate, in `runtime/engine.py` alone.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 SHOWN = 120  # characters of a user's value that an error quotes
 
@@ -21,6 +22,7 @@ class GroundplaneError(Exception):
         self.where: tuple[str, ...] = tuple(where)
         self.reason: str | None = None  # of the event; the outermost stage that has not been overruled
         self.prefix: str = ""  # the stages' words: "cannot compose resources"
+        self.conditions: tuple[Any, ...] = ()  # further `Condition`s to set with it: Ready=Creating
 
     def __str__(self) -> str:
         place = " › ".join(self.where)

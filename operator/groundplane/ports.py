@@ -8,12 +8,16 @@ those of `groundplane.errors`; nothing else gets through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import Json, Key, Object
+from groundplane.core.objects import GroupKind, Json, Key, Object, meta
+
+if TYPE_CHECKING:
+    from groundplane.core.composition import Compiled
+    from groundplane.core.definition import Definition
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
@@ -208,6 +212,15 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Default:
+    """A forProvider field that the user left out and that a create needs: written into spec before the create."""
+
+    field: str
+    value: Json
+    note: str  # for an event
+
+
+@dataclass(frozen=True)
 class Creation:
     external_name: str
     connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -231,6 +244,9 @@ class Cloud(Protocol):
     def check(self, managed: Object) -> None:
         """Raise InvalidInput for a spec that can't work, before any call (names, combinations)."""
 
+    def defaults(self, managed: Object) -> Sequence[Default]:
+        """Helpful values to write into forProvider before a create; none with strict upstream behaviour."""
+
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation: ...
 
     async def find(self, managed: Object, account: Account) -> str | None:
@@ -246,6 +262,40 @@ class Cloud(Protocol):
 
 
 # --- what a reconciler is handed ----------------------------------------------------------------------
+
+Role = Literal["composite", "claim"]
+
+
+class Definitions:
+    """The composite and claim kinds that are served now, each with the definition that declares it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Role, dict[GroupKind, Definition]] = {"composite": {}, "claim": {}}
+
+    def add(self, definition: Definition, role: Role, *, strict_upstream: bool = False) -> None:
+        """Take a definition as it is now.
+
+        With `strict_upstream` the connection Secret's keys stay those of the first sight, as upstream's
+        controllers read them only when they start.
+        """
+        key = GroupKind(definition.group, definition.kind if role == "composite" else definition.claim_kind or "")
+        before = self._known[role].get(key)
+        if strict_upstream and before is not None:
+            definition = replace(definition, connection_secret_keys=before.connection_secret_keys)
+        self._known[role][key] = definition
+
+    def remove(self, name: str, role: Role | None = None) -> None:
+        """Forget what the definition of that name declares (only one side of it, if `role` is given)."""
+        for side, known in self._known.items():
+            if role in (None, side):
+                for key in [key for key, definition in known.items() if definition.name == name]:
+                    del known[key]
+
+    def composite(self, group: str, kind: str) -> Definition | None:
+        return self._known["composite"].get(GroupKind(group, kind))
+
+    def claim(self, group: str, kind: str) -> Definition | None:
+        return self._known["claim"].get(GroupKind(group, kind))
 
 
 @dataclass(frozen=True)
@@ -266,5 +316,11 @@ class Context:
     events: Recorder
     watches: Watches
     now: Callable[[], datetime]
+    choose: Callable[[int], int]  # a random index below n, for names and for selection
+    compiled: Callable[[Object], Compiled]  # a revision, compiled once; raises InvalidInput
+    definitions: Definitions = field(default_factory=Definitions)
     options: Options = field(default_factory=Options)
-    choose: Callable[[int], int] = lambda n: 0  # a random index below n, for names and selection
+
+    def observed_generation(self, obj: Object) -> int | None:
+        """What conditions say as observedGeneration; upstream's v1 schemas have no such field."""
+        return None if self.options.strict_upstream else meta(obj).get("generation")

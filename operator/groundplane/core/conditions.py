@@ -55,6 +55,25 @@ def reconcile_paused(message: str = "") -> Condition:
     return Condition("Synced", "False", "ReconcilePaused", message)
 
 
+CAUSE = "; because "  # between a condition's own message and the trouble at its root
+
+
+def with_cause(message: str, cause: str) -> str:
+    """A message that carries its root cause, for the levels above to repeat."""
+    return f"{message}{CAUSE}{cause}" if cause else message
+
+
+def cause_of(obj: Mapping[str, Any]) -> str:
+    """What is wrong at the root of an object that is not ready: its own error, or the one it carries."""
+    for type_ in ("Synced", "Ready"):
+        condition = find(obj, type_) or {}
+        message = str(condition.get("message") or "")
+        if condition.get("status") == "False" and CAUSE in message:
+            return message.partition(CAUSE)[2]
+    synced = find(obj, "Synced") or {}
+    return str(synced.get("message") or "") if synced.get("status") == "False" else ""
+
+
 def find(obj: Mapping[str, Any], type_: str) -> dict[str, Any] | None:
     """The condition of that type in an object's status, if any."""
     for condition in status_of(obj).get("conditions") or ():

@@ -1,0 +1,148 @@
+"""The Cloud port over AWS: kinds by their files, calls on threads of our own, AWS's errors as ours.
+
+boto3 blocks, so each operation runs as one piece on a pool; the event loop only waits.  Source of the
+behaviour: `resource.py` (the engine) and `kinds/` (the facts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from groundplane.aws import faults, kind
+from groundplane.aws.kind import Kind
+from groundplane.aws.resource import Memory, Resource, digest
+from groundplane.aws.session import Sessions
+from groundplane.core.objects import Object, meta
+from groundplane.errors import Denied, InvalidInput
+from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
+
+THREADS = 16  # calls to AWS at a time; measured: 241 calls/s at 60 ms latency, with 3.5 ms lag of the event loop
+T = TypeVar("T")
+
+
+class AwsCloud:
+    """`ports.Cloud` for AWS.  One for the process; safe for many reconciles at once, one per managed resource."""
+
+    def __init__(
+        self,
+        executor: ThreadPoolExecutor | None = None,
+        *,
+        sessions: Sessions | None = None,
+        strict_upstream: bool = False,
+        namespace: str = "crossplane-system",
+    ) -> None:
+        self._executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
+        self._sessions = sessions or Sessions()
+        self._strict_upstream = strict_upstream
+        self._namespace = namespace
+        self._memories: dict[str, Memory] = {}
+
+    def close(self) -> None:
+        """Wait for the calls that run; take no more."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    # --- what needs no call -------------------------------------------------------------------------
+
+    def kind(self, api_version: str, kind_: str) -> ManagedKind | None:
+        found = kind.lookup(api_version, kind_)
+        return found.port if found else None
+
+    def kinds(self) -> Sequence[ManagedKind]:
+        return tuple(found.port for found in kind.every())
+
+    def default_external_name(self, managed: Object) -> str:
+        return self._offline(managed).default_name()
+
+    def check(self, managed: Object) -> None:
+        self._offline(managed).check()
+
+    def defaults(self, managed: Object) -> Sequence[Default]:
+        if self._strict_upstream:
+            return ()
+        resource = self._offline(managed)
+        return tuple(resource.kind.hooks.defaults(resource))
+
+    def digest(self, managed: Object, secrets: Mapping[str, str]) -> Mapping[str, str]:
+        """Salted digests of write-only values, as they are kept in status.atProvider under `<name>Digest`."""
+        uid = meta(managed).get("uid") or ""
+        return {name: digest(uid, name, value) for name, value in secrets.items()}
+
+    # --- what calls AWS -----------------------------------------------------------------------------
+
+    async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
+        return await self._run(managed, account, secrets, Resource.observe)
+
+    async def find(self, managed: Object, account: Account) -> str | None:
+        return await self._run(managed, account, {}, Resource.find)
+
+    async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
+        return await self._run(managed, account, secrets, Resource.create)
+
+    async def update(
+        self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
+    ) -> Mapping[str, bytes]:
+        await self._run(managed, account, secrets, lambda resource: resource.update(observation))
+        return {}
+
+    async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
+        def run(resource: Resource) -> None:
+            resource.delete(observation)
+
+        await self._run(managed, account, {}, run, busy_of_delete=True)
+        self._memories.pop(meta(managed).get("uid") or "", None)
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _kind(self, managed: Object) -> Kind:
+        found = kind.lookup(managed["apiVersion"], managed["kind"])
+        if found is None:
+            raise InvalidInput(
+                f"{managed['kind']} of {managed['apiVersion']} is not built in", mend="see `groundplane crds`"
+            )
+        return found
+
+    def _offline(self, managed: Object) -> Resource:
+        return Resource(
+            self._kind(managed), managed, strict_upstream=self._strict_upstream, namespace=self._namespace
+        )
+
+    async def _run(
+        self,
+        managed: Object,
+        account: Account,
+        secrets: Mapping[str, str],
+        operation: Callable[[Resource], T],
+        *,
+        busy_of_delete: bool = False,
+    ) -> T:
+        kind_ = self._kind(managed)
+        memory = self._memories.setdefault(meta(managed).get("uid") or "", Memory())
+
+        def work() -> T:
+            resource: Resource | None = None
+            try:
+                resource = Resource(
+                    kind_,
+                    managed,
+                    self._sessions.clients(account),
+                    secrets,
+                    memory,
+                    strict_upstream=self._strict_upstream,
+                    namespace=self._namespace,
+                )
+                return operation(resource)
+            except Denied:
+                self._sessions.forget(account)
+                raise
+            except (faults.boto.ClientError, faults.boto.BotoCoreError, faults.ResponseParserError) as error:
+                busy = kind_.delete.busy if busy_of_delete else ()
+                young = resource is not None and resource.is_young
+                found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
+                if isinstance(found, Denied):
+                    self._sessions.forget(account)
+                raise found from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -1,0 +1,386 @@
+"""Desired values to AWS's shapes and back, and what counts as equal.
+
+The way out is guided by botocore's shapes: members are matched by normalised name, a list of one is unwrapped
+for a structure, a scalar wrapped for a list, numbers become integers where AWS wants integers.  The way back is
+guided by the kind file's types.  Source of the rules: the field tables of provider-upjet-aws 75a4c57.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from groundplane.core.objects import Json
+from groundplane.errors import InvalidInput, at, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from groundplane.aws.kind import SchemaField
+
+Shape = Any  # botocore.model.Shape; botocore has no types
+
+
+def whole(value: Json) -> Json:
+    """A number without a fraction as an int; all else as it is.
+
+    >>> whole(20.0), whole(0.5)
+    (20, 0.5)
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def normalised(name: str) -> str:
+    """What two spellings of a member have in common.
+
+    >>> normalised("dbInstanceIdentifier") == normalised("DBInstanceId")
+    True
+    """
+    return re.sub(r"[^a-z0-9]", "", name.lower()).replace("identifier", "id")
+
+
+def camel(name: str) -> str:
+    """AWS's member name in Kubernetes' style.
+
+    >>> camel("SecretArn"), camel("DBName"), camel("KMSKeyId")
+    ('secretArn', 'dbName', 'kmsKeyId')
+    """
+    head = re.match(r"[A-Z]+(?![a-z])|[A-Z]", name)
+    return head.group().lower() + name[head.end() :] if head else name
+
+
+# --- to AWS ---------------------------------------------------------------------------------------
+
+
+def to_aws(value: Json, shape: Shape) -> Any:
+    """The value as the shape wants it.
+
+    Raises:
+        InvalidInput: a fraction where AWS wants an integer, an unknown member, a wrong type.
+    """
+    kind = shape.type_name
+    if kind == "structure":
+        return _structure(value, shape)
+    if kind == "list":
+        items = value if isinstance(value, list) else [value]
+        return [to_aws(item, shape.member) for item in items]
+    if kind == "map":
+        if not isinstance(value, Mapping):
+            raise InvalidInput(f"wants an object, got {shown(value)}")
+        return {key: to_aws(entry, shape.value) for key, entry in value.items()}
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return _scalar(value, kind)
+
+
+def _structure(value: Json, shape: Shape) -> dict[str, Any]:
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise InvalidInput(f"takes at most one element, got {len(value)}")
+        value = value[0] if value else {}
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"wants an object, got {shown(value)}")
+    members = {normalised(name): name for name in shape.members}
+    result = {}
+    for key, entry in value.items():
+        if entry is None:
+            continue
+        name = members.get(normalised(key))
+        if name is None:
+            raise InvalidInput(f"unknown field {key}", mend=did_you_mean(key, map(camel, shape.members)))
+        with at(key):
+            result[name] = to_aws(entry, shape.members[name])
+    return result
+
+
+def _scalar(value: Json, kind: str) -> Any:
+    if kind in ("integer", "long"):
+        number = whole(float(value)) if isinstance(value, str) and _is_number(value) else whole(value)
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise InvalidInput(f"wants a whole number, got {shown(value)}")
+        return number
+    if kind in ("float", "double"):
+        if isinstance(value, bool) or not (isinstance(value, int | float) or _is_number(value)):
+            raise InvalidInput(f"wants a number, got {shown(value)}")
+        return float(value)
+    if kind == "boolean":
+        if isinstance(value, bool):
+            return value
+        if value in ("true", "false"):
+            return value == "true"
+        raise InvalidInput(f"wants true or false, got {shown(value)}")
+    if kind == "blob":
+        return value.encode() if isinstance(value, str) else value
+    if isinstance(value, Mapping | list):
+        raise InvalidInput(f"wants a single value, got {shown(value)}")
+    return text(value)  # string, character; a timestamp is parsed by botocore
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?", value) is not None
+
+
+def text(value: Json) -> str:
+    """A scalar as AWS spells it in a text.
+
+    >>> text(True), text(20.0), text("a")
+    ('true', '20', 'a')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(whole(value))
+
+
+def member(shape: Shape, name: str) -> Shape | None:
+    """The member of a structure or a map; None if there is none."""
+    if shape is None:
+        return None
+    if shape.type_name == "structure":
+        return shape.members.get(name)
+    if shape.type_name == "list":
+        return member(shape.member, name)
+    return shape.value if shape.type_name == "map" else None
+
+
+def place(parameters: dict[str, Any], path: str, value: Json, shape: Shape) -> None:
+    """Put a converted value at a dotted path of a call's parameters, in place."""
+    *parents, last = path.split(".")
+    target = parameters
+    for name in parents:
+        shape = member(shape, name)
+        if shape is not None and shape.type_name == "list":
+            entries = target.setdefault(name, [{}])
+            target = entries[0]
+        else:
+            target = target.setdefault(name, {})
+    leaf = member(shape, last)
+    if leaf is None:
+        raise InvalidInput(f"AWS has no parameter {path}")
+    target[last] = to_aws(value, leaf)
+
+
+# --- from AWS -------------------------------------------------------------------------------------
+
+
+def from_aws(value: Any, field: SchemaField) -> Json:
+    """What AWS says, in the type that the field has in v1beta1."""
+    if value is None:
+        return None
+    kind = field.type
+    if kind.startswith("[]"):
+        items = list(value) if isinstance(value, list | tuple) else [value]
+        return [_element(item, kind[2:], field) for item in items if item is not None]
+    return _element(value, kind, field)
+
+
+def _element(value: Any, kind: str, field: SchemaField) -> Json:
+    if kind == "object":
+        return _object(value, field)
+    if kind == "map[string]":
+        return {key: text(entry) for key, entry in value.items()}
+    if kind == "number":
+        return whole(float(value)) if isinstance(value, str) else whole(value)
+    if kind == "boolean":
+        return value == "true" if isinstance(value, str) else bool(value)
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else text(value)
+
+
+def _object(value: Any, field: SchemaField) -> Json:
+    if not isinstance(value, Mapping):
+        return plain(value)
+    if not field.fields:
+        return plain(value)
+    names = {normalised(name): name for name in field.fields}
+    return {
+        names[normalised(key)]: from_aws(entry, field.fields[names[normalised(key)]])
+        for key, entry in value.items()
+        if normalised(key) in names and entry is not None
+    }
+
+
+def plain(value: Any) -> Json:
+    """Any answer of AWS as JSON, member names in Kubernetes' style."""
+    if isinstance(value, Mapping):
+        return {camel(key): plain(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else whole(value)
+
+
+# --- equal? ---------------------------------------------------------------------------------------
+
+
+def is_empty(value: Json) -> bool:
+    """What AWS and a spec may both leave out: null, false, 0, "", nothing in it."""
+    return not value
+
+
+def equal(comparison: str, desired: Json, observed: Json) -> bool:
+    """Whether what is observed is what is desired, in the way that this kind of value is compared."""
+    if is_empty(desired) and is_empty(observed):
+        return True
+    if desired is None or observed is None:
+        return False
+    return _COMPARISONS[comparison](desired, observed)
+
+
+def _exact(desired: Json, observed: Json) -> bool:
+    return canonical(desired) == canonical(observed)
+
+
+def _ci(desired: Json, observed: Json) -> bool:
+    return text(desired).lower() == text(observed).lower()
+
+
+def _set(desired: Json, observed: Json) -> bool:
+    return _sorted(desired) == _sorted(observed)
+
+
+def _sorted(values: Json) -> list[str]:
+    return sorted({json.dumps(canonical(_document(value)), sort_keys=True) for value in values})
+
+
+def _document(value: Json) -> Json:
+    """A value whose texts that are JSON objects are read: policies inside of lists of objects."""
+    if isinstance(value, Mapping):
+        return {key: _document(entry) for key, entry in value.items()}
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            return policy(json.loads(value))
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def _version(desired: Json, observed: Json) -> bool:
+    """A prefix counts: "15" is "15.7"."""
+    return observed == desired or str(observed).startswith(f"{desired}.")
+
+
+def version_key(version: str) -> tuple[tuple[int, str], ...]:
+    """For comparing versions part by part, numbers numerically.
+
+    >>> version_key("15.10") > version_key("15.9")
+    True
+    """
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.\-]", version))
+
+
+def _json(desired: Json, observed: Json) -> bool:
+    try:
+        return bool(canonical(_parsed(desired)) == canonical(_parsed(observed)))
+    except json.JSONDecodeError:
+        return bool(desired == observed)
+
+
+def _parsed(value: Json) -> Json:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _policy(desired: Json, observed: Json) -> bool:
+    try:
+        return bool(policy(_parsed(desired)) == policy(_parsed(observed)))
+    except json.JSONDecodeError:
+        return bool(desired == observed)
+
+
+def policy(document: Json) -> Json:
+    """An IAM policy in the one form that its many spellings mean.
+
+    Order of keys and lists, a single value for a list of one, an account for its root ARN, the Version
+    that is the default: none of them matters.
+    """
+    if not isinstance(document, Mapping):
+        return document
+    statements = document.get("Statement") or []
+    if isinstance(statements, Mapping):
+        statements = [statements]
+    shaped = [_statement(statement) for statement in statements if isinstance(statement, Mapping)]
+    return {
+        "Version": document.get("Version", "2008-10-17"),
+        "Statement": sorted(shaped, key=lambda statement: json.dumps(statement, sort_keys=True)),
+        **({"Id": document["Id"]} if "Id" in document else {}),
+    }
+
+
+def _statement(statement: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in statement.items():
+        if key in ("Principal", "NotPrincipal"):
+            if value == "*":
+                value = {"AWS": "*"}
+            result[key] = {
+                name: sorted(_principal(name, entry) for entry in _list(entries)) for name, entries in value.items()
+            }
+        elif key == "Condition":
+            result[key] = {
+                operator: {name: sorted(text(entry) for entry in _list(entries)) for name, entries in test.items()}
+                for operator, test in value.items()
+            }
+        elif key in ("Sid", "Effect"):
+            if value:
+                result[key] = value
+        elif key in ("Action", "NotAction"):
+            result[key] = sorted(str(entry).lower() for entry in _list(value))
+        else:
+            result[key] = sorted(str(entry) for entry in _list(value))
+    return result
+
+
+def _principal(kind: str, value: str) -> str:
+    root = re.fullmatch(r"arn:[a-z-]+:iam::(\d{12}):root", value) if kind == "AWS" else None
+    return root.group(1) if root else value
+
+
+def _list(value: Json) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _window(desired: Json, observed: Json) -> bool:
+    """Maintenance and backup windows: case and blanks don't matter."""
+    return re.sub(r"\s", "", text(desired)).lower() == re.sub(r"\s", "", text(observed)).lower()
+
+
+def _cidr(desired: Json, observed: Json) -> bool:
+    try:
+        return ipaddress.ip_network(desired, strict=False) == ipaddress.ip_network(observed, strict=False)
+    except ValueError:
+        return bool(desired == observed)
+
+
+def _kms(desired: Json, observed: Json) -> bool:
+    """A key by its id or its ARN; an alias can't be told without asking KMS, and is believed."""
+    if "alias/" in text(desired) and "alias/" not in text(observed):
+        return True
+    return text(desired).rpartition("/")[2] == text(observed).rpartition("/")[2]
+
+
+def canonical(value: Json) -> Json:
+    """Without nulls, whole floats as ints, a list of one object as that object."""
+    if isinstance(value, Mapping):
+        return {key: canonical(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        if len(value) == 1 and isinstance(value[0], Mapping):
+            return canonical(value[0])
+        return [canonical(entry) for entry in value]
+    return whole(value)
+
+
+_COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
+    "exact": _exact,
+    "list": _exact,
+    "ci": _ci,
+    "set": _set,
+    "version": _version,
+    "json": _json,
+    "policy": _policy,
+    "window": _window,
+    "cidr": _cidr,
+    "kms": _kms,
+}

@@ -1,0 +1,145 @@
+"""AWS's errors, and botocore's own, as `groundplane.errors`.
+
+The codes' classes follow the Terraform AWS provider 5.31 and botocore's retry tables.  The rule that stands
+above them: credentials, throttling and server errors are never read as "missing".  A text is AWS's operation,
+code and words without what changes from call to call (request ids, times), since it becomes a condition.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+
+from groundplane.errors import Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
+
+if TYPE_CHECKING:
+    from groundplane.aws.kind import Errors, Match, Mend
+
+THROTTLED = frozenset(
+    "Throttling ThrottlingException ThrottledException RequestThrottledException TooManyRequestsException"
+    " RequestLimitExceeded ProvisionedThroughputExceededException BandwidthLimitExceeded LimitExceededException"
+    " RequestThrottled SlowDown PriorRequestNotComplete EC2ThrottledException TransactionInProgressException 429".split()
+)
+DENIED = frozenset(
+    "ExpiredToken ExpiredTokenException InvalidClientTokenId SignatureDoesNotMatch UnrecognizedClientException"
+    " AccessDenied AccessDeniedException UnauthorizedOperation AuthFailure OptInRequired InvalidAccessKeyId"
+    " RequestExpired MissingAuthenticationToken IncompleteSignature InvalidIdentityToken IDPRejectedClaim"
+    " AllAccessDisabled NotAuthorized UnauthorizedAccess 401 403 Forbidden".split()
+)
+BUSY = re.compile(
+    r"DependencyViolation|DeleteConflict|Invalid\w*State(Fault|Exception)?|ResourceInUseException|\w+[.]?InUse"
+    r"|OperationAborted|ConcurrentModification\w*|Concurrent\w*Exception|IncorrectState|ResourceNotReady\w*"
+)
+NOT_FOUND = re.compile(r"\w*NotFound(Fault|Exception)?|Invalid\w+\.NotFound|NoSuch\w+")
+SERVER = re.compile(r"5\d\d|Internal\w*|ServiceUnavailable\w*|Unavailable|\w*ServiceException|RequestTimeout\w*")
+CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.TokenRetrievalError,
+    boto.UnauthorizedSSOTokenError,
+    boto.NoAuthTokenError,
+    boto.MetadataRetrievalError,
+    boto.ConfigNotFound,
+    boto.ProfileNotFound,
+    boto.InvalidConfigError,
+)
+VOLATILE = (
+    (re.compile(r"\s*\((?:Service|Status Code|Request ?ID|Extended Request ID|Proxy):? ?[^()]*\)", re.I), ""),
+    (re.compile(r"[,;.]?\s*(?:Extended )?Request ?Id:? ?[\w/+=-]+", re.I), ""),
+    (re.compile(r"\s*Encoded authorization failure message: ?\S+"), ""),
+    (re.compile(r"\d{8}T\d{6}Z"), "<time>"),
+    (re.compile(r"\s*\(reached max retries: \d+\)"), ""),
+)
+MEND_DENIED = "check the ProviderConfig's credentials and what they may do"
+
+
+def code_of(error: boto.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def stable(text: str) -> str:
+    """AWS's words without what differs from call to call.
+
+    >>> stable("Not authorized. (Service: Rds, Status Code: 403, Request ID: 1-2)")
+    'Not authorized.'
+    """
+    for pattern, instead in VOLATILE:
+        text = pattern.sub(instead, text)
+    return " ".join(text.split())
+
+
+def said(match: Match, code: str, text: str) -> bool:
+    return match.code == code and match.text.lower() in text.lower()
+
+
+def translate(
+    error: Exception, known: Errors, *, busy: Sequence[str] = (), secrets: Iterable[str] = (), young: bool = False
+) -> GroundplaneError | None:
+    """Our error for one of botocore's; None if it is none of botocore's.
+
+    `busy` are the codes that mean "later" here; `young`: the managed resource is so new that what it
+    refers to may not be visible yet; `secrets` are values that no text may contain.
+    """
+    if isinstance(error, boto.ClientError):
+        found = _client_error(error, known, busy, young)
+    elif isinstance(error, boto.BotoCoreError | ResponseParserError):
+        found = _own_error(error)
+    else:
+        return None
+    for secret in secrets:
+        if secret:
+            found.what = found.what.replace(secret, "<secret>")
+    found.args = (found.what,)
+    return found
+
+
+def _own_error(error: Exception) -> GroundplaneError:
+    words = stable(str(error))
+    if isinstance(error, CREDENTIALS):
+        return Denied(words, mend="check ProviderConfig spec.credentials, and what its source offers")
+    if isinstance(error, boto.ParamValidationError):
+        return InvalidInput(words.replace("Parameter validation failed: ", ""))
+    if isinstance(error, boto.NoRegionError | boto.InvalidRegionError | boto.UnknownRegionError):
+        return InvalidInput(words, mend="set forProvider.region to a region of AWS")
+    if isinstance(error, ResponseParserError):
+        return Unavailable("AWS's answer can't be read: the endpoint is faulty, or doesn't know this call")
+    return Unavailable(words)
+
+
+def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], young: bool) -> GroundplaneError:
+    code = code_of(error)
+    words = stable(str(error.response.get("Error", {}).get("Message") or ""))
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
+    what = ": ".join(part for part in (error.operation_name, code, words) if part)
+    if any(said(match, code, words) for match in known.wait):
+        return Waiting(what)
+    if code in THROTTLED or status == 429:
+        return Throttled(what)
+    mend = next((mend for mend in known.mends if said(mend, code, words)), None)
+    if code in DENIED:
+        return Denied(what, mend=mend.mend if mend else MEND_DENIED)
+    if mend is not None:
+        return _mended(what, mend)
+    if code in busy or BUSY.fullmatch(code):
+        return Waiting(what)
+    if status >= 500 or SERVER.fullmatch(code):
+        return Unavailable(what)
+    if code == "404":  # REST-JSON: an endpoint that doesn't know the call; S3's HEAD is read before this
+        return Unavailable(what)
+    if young and NOT_FOUND.fullmatch(code):
+        return Waiting(what)
+    if code == "InvalidParameterValue" and "iam role" in words.lower() and young:
+        return Waiting(what)
+    return InvalidInput(what)
+
+
+def _mended(what: str, mend: Mend) -> InvalidInput:
+    error = InvalidInput(what, mend=mend.mend)
+    if mend.field:
+        error.where = (f"spec.forProvider.{mend.field}",)
+    return error

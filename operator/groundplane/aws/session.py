@@ -1,0 +1,337 @@
+"""ProviderConfig → botocore clients: credentials, role chains, endpoints, and the cache of all that.
+
+Source of the fields: provider-upjet-aws 75a4c57, apis/v1beta1 `ProviderConfigSpec`.  One botocore session for each
+account (ProviderConfig and state of its credentials), all with one loader of service models, which is what
+costs memory.  A session isn't thread-safe and a client is slow to build, so both are made under a lock, when
+first used; clients are thread-safe.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import threading
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    AssumeRoleWithWebIdentityCredentialFetcher,
+    Credentials,
+    DeferredRefreshableCredentials,
+)
+from botocore.loaders import Loader
+
+from groundplane import __version__
+from groundplane.core.objects import Json, meta, spec_of
+from groundplane.errors import Denied, InvalidInput, shown
+from groundplane.ports import Account
+
+Client = Any  # botocore's clients are made at run time
+
+CHAIN = frozenset({"", "InjectedIdentity", "IRSA", "PodIdentity"})
+SOURCES = (*sorted(CHAIN - {""}), "Secret", "WebIdentity", "Upbound", "Environment", "Filesystem", "None")
+UPBOUND_TOKEN = "/var/run/secrets/upbound.io/provider/token"
+CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
+ATTEMPTS = 3  # of one call in all; what remains is the queue's to retry
+GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
+
+_loader = Loader(include_default_search_paths=True)  # the models, read once for all sessions
+
+
+class Sessions:
+    """The clients of all accounts.  Safe to use from many threads."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None, *, attempts: int = ATTEMPTS) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._attempts = attempts
+        self._lock = threading.RLock()
+        self._accounts: dict[tuple[str, str], tuple[str, _AccountClients]] = {}
+
+    def clients(self, account: Account) -> _AccountClients:
+        """The account's clients; made anew when its version changed, the earlier ones forgotten."""
+        config = account.provider_config
+        key = (meta(config).get("namespace") or "", meta(config).get("name") or "")
+        with self._lock:
+            version, clients = self._accounts.get(key, ("", None))
+            if clients is None or version != account.version:
+                clients = _AccountClients(account, self._environ, self._lock, self._attempts)
+                self._accounts[key] = (account.version, clients)
+            return clients
+
+    def forget(self, account: Account) -> None:
+        """Drop what is cached for an account whose credentials were refused."""
+        config = account.provider_config
+        with self._lock:
+            self._accounts.pop((meta(config).get("namespace") or "", meta(config).get("name") or ""), None)
+
+
+class _AccountClients:
+    def __init__(self, account: Account, environ: Mapping[str, str], lock: threading.RLock, attempts: int) -> None:
+        self._spec = spec_of(account.provider_config)
+        self._name = meta(account.provider_config).get("name") or ""
+        self._secret = account.credentials
+        self._environ = environ
+        self._lock = lock
+        self._attempts = attempts
+        self._session: Any = None
+        self._clients: dict[tuple[str, str], Client] = {}
+        self._account_id = ""
+
+    # --- what the engine asks for -----------------------------------------------------------------
+
+    def client(self, service: str, region: str) -> Client:
+        """The service's client for a region ("" for a global service).
+
+        Raises:
+            InvalidInput: the ProviderConfig can't work, or there is no such region.
+            Denied: its credentials source offers none.
+        """
+        found = self._clients.get((service, region))
+        if found is not None:
+            return found
+        with self._lock:
+            if (service, region) not in self._clients:
+                self._clients[service, region] = self._create(self._base(region), service, region)
+            return self._clients[service, region]
+
+    def partition(self, region: str) -> str:
+        """
+        "aws" for eu-west-1; the endpoint block's partitionId comes first.
+        """
+        given = str(self._endpoint.get("partitionId") or "")
+        if given or not region:
+            return given or "aws"
+        with self._lock:
+            return str(self._base(region).get_partition_for_region(region))
+
+    def account_id(self, region: str) -> str:
+        """Asked of STS once, when first needed."""
+        if not self._account_id:
+            if self._spec.get("skip_requesting_account_id") and self._spec.get("skip_credentials_validation"):
+                return UNKNOWN_ACCOUNT
+            self._account_id = self.client("sts", region).get_caller_identity()["Account"]
+        return self._account_id
+
+    # --- clients ----------------------------------------------------------------------------------
+
+    def _create(self, session: Any, service: str, region: str, **credentials: Any) -> Client:
+        signing = self._endpoint.get("signingRegion") or region or GLOBAL_REGIONS.get(self.partition(""), "us-east-1")
+        options: dict[str, Any] = {
+            "retries": {"mode": "standard", "total_max_attempts": self._attempts},
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": READ_TIMEOUT,
+            "max_pool_connections": 16,
+            "user_agent_extra": f"groundplane/{__version__}",
+        }
+        if self._spec.get("s3_use_path_style") or self._endpoint.get("hostnameImmutable"):
+            options["s3"] = {"addressing_style": "path"}
+        if method := self._endpoint.get("signingMethod"):
+            options["signature_version"] = method
+        source = self._credentials_spec.get("source") or ""
+        url = self._url(service, region)
+        if source == "None":
+            if url or self._environ.get("AWS_ENDPOINT_URL"):
+                credentials = credentials or {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+            else:
+                options["signature_version"] = UNSIGNED
+        try:
+            return session.create_client(
+                service, region_name=signing, endpoint_url=url, config=Config(**options), **credentials
+            )
+        except ValueError as error:  # an endpoint that is no URL, a region that can be no host name
+            raise InvalidInput(str(error), where=(f"ProviderConfig {self._name}",)) from error
+
+    @property
+    def _endpoint(self) -> Mapping[str, Json]:
+        found: Mapping[str, Json] = self._spec.get("endpoint") or {}
+        return found
+
+    def _url(self, service: str, region: str) -> str | None:
+        block = self._endpoint.get("url") or {}
+        services = [str(name).lower() for name in self._endpoint.get("services") or ()]
+        if services and service not in services:
+            return None
+        match block.get("type") or ("Static" if block.get("static") else "Auto"):
+            case "Static":
+                if not block.get("static"):
+                    raise self._bad("spec.endpoint.url.static", "is missing", "give a URL: http://host:port")
+                return str(block["static"])
+            case "Dynamic":
+                dynamic = block.get("dynamic") or {}
+                if not dynamic.get("host"):
+                    raise self._bad("spec.endpoint.url.dynamic.host", "is missing", "give a host name")
+                parts = [service, *([region] if region and service != "iam" else []), dynamic["host"]]
+                return f"{dynamic.get('protocol') or 'https'}://{'.'.join(parts)}"
+            case "Auto":
+                return None
+            case other:
+                raise self._bad("spec.endpoint.url.type", f"unknown: {shown(other)}", "use Static, Dynamic or Auto")
+
+    def _bad(self, field: str, what: str, mend: str) -> InvalidInput:
+        return InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
+
+    # --- the session and its credentials ----------------------------------------------------------
+
+    @property
+    def _credentials_spec(self) -> Mapping[str, Json]:
+        found: Mapping[str, Json] = self._spec.get("credentials") or {}
+        return found
+
+    def _base(self, region: str) -> Any:
+        if self._session is None:
+            session = _new_session()
+            if self._spec.get("skip_metadata_api_check"):
+                session.get_component("credential_provider").remove("iam-role")
+            credentials = self._base_credentials(session, region)
+            for hop, role in enumerate(self._spec.get("assumeRoleChain") or ()):
+                if credentials is None:
+                    credentials = session.get_credentials()
+                if credentials is None:
+                    raise Denied(
+                        "the default credentials chain offers none to assume a role with",
+                        mend="give the pod an identity (IRSA, Pod Identity), or use source: Secret",
+                        where=(f"ProviderConfig {self._name}",),
+                    )
+                credentials = self._assumed(session, credentials, role, hop, region)
+            if credentials is not None:
+                session._credentials = credentials  # botocore has no public way for refreshable ones
+            self._session = session
+        return self._session
+
+    def _base_credentials(self, session: Any, region: str) -> Any:
+        """None: the default chain."""
+        spec, source = self._credentials_spec, self._credentials_spec.get("source") or ""
+        if source in CHAIN or source == "None":
+            return None
+        if source == "Secret":
+            key = (spec.get("secretRef") or {}).get("key") or ""
+            if not key:
+                raise self._bad("spec.credentials.secretRef.key", "is missing", "name the key of the Secret")
+            if key not in self._secret:
+                known = ", ".join(sorted(self._secret)) or "none"
+                raise self._bad("spec.credentials.secretRef.key", f"the Secret has no key {key}", f"it has: {known}")
+            return self._from_ini(self._secret[key].decode("utf-8", "replace"), "spec.credentials.secretRef")
+        if source == "Environment":
+            name = (spec.get("env") or {}).get("name") or ""
+            if name not in self._environ:
+                raise self._bad("spec.credentials.env.name", f"no such variable: {shown(name)}", "set it")
+            return self._from_ini(self._environ[name], "spec.credentials.env")
+        if source == "Filesystem":
+            return self._from_ini(self._file((spec.get("fs") or {}).get("path"), "spec.credentials.fs.path")(),
+                                  "spec.credentials.fs")  # fmt: skip
+        if source in ("WebIdentity", "Upbound"):
+            return self._web_identity(session, source, region)
+        raise self._bad("spec.credentials.source", f"unknown: {shown(source)}", f"use one of: {', '.join(SOURCES)}")
+
+    def _file(self, path: object, field: str) -> Callable[[], str]:
+        """A reader of the file, for tokens are rotated."""
+        if not isinstance(path, str) or not path:
+            raise self._bad(field, "is missing", "give the path of a file")
+
+        def read() -> str:
+            try:
+                return Path(path).read_text(encoding="utf-8")
+            except OSError as error:
+                raise self._bad(field, f"can't read {path}: {error.strerror}", "mount it into the pod") from error
+
+        return read
+
+    def _from_ini(self, text: str, field: str) -> Credentials:
+        """Credentials from INI text; a missing section header is forgiven.  The text is never quoted."""
+        values = _ini(text)
+        if values is None:
+            raise self._bad(
+                field, "is no INI text", "write [default], aws_access_key_id = …, aws_secret_access_key = …"
+            )
+        key, secret = values.get("aws_access_key_id"), values.get("aws_secret_access_key")
+        if not key or not secret:
+            missing = "aws_access_key_id" if not key else "aws_secret_access_key"
+            raise self._bad(field, f"has no {missing} in section [default]", f"add {missing}")
+        return Credentials(key, secret, values.get("aws_session_token") or None)
+
+    def _web_identity(self, session: Any, source: str, region: str) -> DeferredRefreshableCredentials:
+        place = "webIdentity" if source == "WebIdentity" else "upbound.webIdentity"
+        spec = self._credentials_spec
+        block = (
+            spec.get("webIdentity") if source == "WebIdentity" else (spec.get("upbound") or {}).get("webIdentity")
+        ) or {}
+        role = block.get("roleARN")
+        if not role:
+            raise self._bad(f"spec.credentials.{place}.roleARN", "is missing", "give the role's ARN")
+        fetcher = AssumeRoleWithWebIdentityCredentialFetcher(
+            client_creator=self._sts(session, region),
+            web_identity_token_loader=self._token(source, block, place),
+            role_arn=role,
+            extra_args={"RoleSessionName": block.get("roleSessionName") or "groundplane"},
+        )
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
+
+    def _token(self, source: str, block: Mapping[str, Json], place: str) -> Callable[[], str]:
+        config = block.get("tokenConfig")
+        if source == "Upbound":
+            return self._file(UPBOUND_TOKEN, f"spec.credentials.{place}")
+        if not config:
+            path = self._environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+            return self._file(path, f"spec.credentials.{place}.tokenConfig")
+        field = f"spec.credentials.{place}.tokenConfig"
+        if config.get("source") == "Filesystem":
+            return self._file((config.get("fs") or {}).get("path"), f"{field}.fs.path")
+        if config.get("source") != "Secret":
+            raise self._bad(f"{field}.source", f"unknown: {shown(config.get('source'))}", "use Secret or Filesystem")
+        key = (config.get("secretRef") or {}).get("key") or ""
+        if key not in self._secret:
+            raise self._bad(f"{field}.secretRef.key", f"the Secret has no key {shown(key)}", "add the token under it")
+        token = self._secret[key].decode("utf-8", "replace").strip()
+        return lambda: token
+
+    def _assumed(self, session: Any, credentials: Any, role: Mapping[str, Json], hop: int, region: str) -> Any:
+        if not role.get("roleARN"):
+            raise self._bad(f"spec.assumeRoleChain[{hop}].roleARN", "is missing", "give the role's ARN")
+        arguments: dict[str, Any] = {"RoleSessionName": role.get("roleSessionName") or "groundplane"}
+        if role.get("externalID"):
+            arguments["ExternalId"] = role["externalID"]
+        if role.get("tags"):
+            arguments["Tags"] = [{"Key": tag["key"], "Value": tag["value"]} for tag in role["tags"]]
+        if role.get("transitiveTagKeys"):
+            arguments["TransitiveTagKeys"] = list(role["transitiveTagKeys"])
+        fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, role["roleARN"], arguments)
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+    def _sts(self, session: Any, region: str) -> Callable[..., Client]:
+        """What botocore's fetchers call with credentials.  Refreshes come from worker threads: hence a session
+        of its own, and the lock."""
+        own = _new_session()
+
+        def create(service: str, **credentials: Any) -> Client:
+            with self._lock:
+                if credentials.pop("config", None):  # an unsigned call: keys keep botocore from looking for some
+                    credentials = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+                return self._create(own, service, region, **credentials)
+
+        return create
+
+
+def _new_session() -> Any:
+    session = botocore.session.Session()
+    session.register_component("data_loader", _loader)
+    return session
+
+
+def _ini(text: str) -> MutableMapping[str, str] | None:
+    """The options of section [default] (or of the only section), names lower-cased; None if it is no INI."""
+    for prefix in ("", "[default]\n"):
+        parser = configparser.RawConfigParser(strict=False, default_section="\0none")
+        try:
+            parser.read_string(prefix + text)
+        except configparser.Error:
+            continue
+        sections = {name.strip().lower(): name for name in parser.sections()}
+        name = sections.get("default") or (next(iter(sections.values())) if len(sections) == 1 else None)
+        return {key: value.strip() for key, value in parser[name].items() if value} if name else {}
+    return None

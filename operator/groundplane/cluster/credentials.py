@@ -1,0 +1,201 @@
+"""Where the API server is and how to log in: kubeconfig, or the service account of a Pod.
+
+Tokens, token files, client certificates and passwords are read here.  What needs a program or a login provider
+(`exec`, `auth-provider`) or a merge of several files is left to the `kubernetes` package, in a short-lived process
+of its own: imported here it would cost 20 MiB and half a second for good (measured, version 37).
+Source: client-go tools/clientcmd, `ClientConfig` (precedence) and `api/v1.AuthInfo` (fields).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from groundplane.errors import Denied, InvalidInput
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TOKEN_FILE_AGE = 60.0  # seconds until a token file is read again: the kubelet rotates them
+EARLY = 60.0  # seconds before its end that a credential is fetched anew
+PLUGIN_PATIENCE = 60.0  # seconds for a login program
+DEFAULT = "~/.kube/config"
+
+
+@dataclass(frozen=True)
+class Access:
+    """One way into one API server.  Never printed: it holds secrets."""
+
+    server: str  # https://host:port, with no slash at the end
+    authorization: str = field(default="", repr=False)  # the header's value
+    token_file: Path | None = None
+    authority: bytes = field(default=b"", repr=False)  # PEM; empty: what the system trusts
+    certificate: bytes = field(default=b"", repr=False)  # PEM
+    private_key: bytes = field(default=b"", repr=False)  # PEM
+    verify: bool = True
+    server_name: str = ""  # that the certificate must be for, if not the host
+    proxy: str = ""
+    expires: float | None = None  # Unix time
+
+
+def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
+    """Find the API server: the given file, else $KUBECONFIG, else ~/.kube/config, else the Pod's service account.
+
+    May run the login program that the kubeconfig names.
+
+    Raises:
+        InvalidInput: there is no configuration, or it is incomplete.
+        Denied: the login program or provider gave no credentials.
+    """
+    named = kubeconfig or os.environ.get("KUBECONFIG") or ""
+    paths = [Path(part).expanduser() for part in named.split(os.pathsep) if part]
+    if not paths:
+        home = Path(DEFAULT).expanduser()
+        if not home.is_file() and (SERVICE_ACCOUNT / "token").is_file():
+            return _in_cluster()
+        paths = [home]
+    present = [path for path in paths if path.is_file()]
+    if not present:
+        raise InvalidInput(
+            f"no kubeconfig at {', '.join(map(str, paths))}",
+            mend="name one with --kubeconfig or $KUBECONFIG, or run in a Pod with a service account",
+        )
+    if len(present) > 1:
+        return _by_package(os.pathsep.join(map(str, present)), context)
+    return _from_file(present[0], context)
+
+
+def ssl_context(access: Access) -> ssl.SSLContext:
+    """What a connection to the server must prove and show."""
+    result = ssl.create_default_context(cadata=access.authority.decode() if access.authority else None)
+    if not access.verify:
+        result.check_hostname = False
+        result.verify_mode = ssl.CERT_NONE
+    if access.certificate:
+        with tempfile.NamedTemporaryFile() as pem:  # ssl reads files only; this one is ours alone and short-lived
+            pem.write(access.certificate + b"\n" + access.private_key)
+            pem.flush()
+            result.load_cert_chain(pem.name)
+    return result
+
+
+def _in_cluster() -> Access:
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    return Access(
+        server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
+        token_file=SERVICE_ACCOUNT / "token",
+        authority=(SERVICE_ACCOUNT / "ca.crt").read_bytes(),
+    )
+
+
+def _from_file(path: Path, context: str | None) -> Access:
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not YAML", mend="compare it with `kubectl config view`") from error
+    if not isinstance(config, dict):
+        raise InvalidInput(f"{path} is not a kubeconfig", mend="compare it with `kubectl config view`")
+    wanted = context or config.get("current-context") or ""
+    chosen = _named(config, "contexts", "context", wanted, path)
+    cluster = _named(config, "clusters", "cluster", chosen.get("cluster") or "", path)
+    user = _named(config, "users", "user", chosen.get("user") or "", path) if chosen.get("user") else {}
+    if "exec" in user or "auth-provider" in user:
+        return _by_package(str(path), context)
+    server = cluster.get("server")
+    if not isinstance(server, str) or not server:
+        raise InvalidInput(f"{path}: the cluster of context {wanted} has no server", mend="add clusters[].cluster.server")
+    token_file = user.get("tokenFile")
+    return Access(
+        server=server.rstrip("/"),
+        authorization=_authorization(user),
+        token_file=path.parent / token_file if token_file else None,
+        authority=_pem(cluster, "certificate-authority", path),
+        certificate=_pem(user, "client-certificate", path),
+        private_key=_pem(user, "client-key", path),
+        verify=not cluster.get("insecure-skip-tls-verify"),
+        server_name=cluster.get("tls-server-name") or "",
+        proxy=cluster.get("proxy-url") or "",
+    )
+
+
+def _named(config: Mapping[str, Any], section: str, item: str, name: str, path: Path) -> dict[str, Any]:
+    for entry in config.get(section) or ():
+        if entry.get("name") == name:
+            found: dict[str, Any] = entry.get(item) or {}
+            return found
+    known = ", ".join(sorted(str(entry.get("name")) for entry in config.get(section) or ()))
+    mend = f"use one of: {known}" if known else f"add one to {path}"
+    raise InvalidInput(f'{path} has no {item} "{name}"', mend=mend)
+
+
+def _authorization(user: Mapping[str, Any]) -> str:
+    if user.get("token"):
+        return f"Bearer {user['token']}"
+    if user.get("username"):
+        pair = f"{user['username']}:{user.get('password') or ''}"
+        return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return ""
+
+
+def _pem(section: Mapping[str, Any], name: str, path: Path) -> bytes:
+    """The data in the file itself, or in the file that it names, relative to its own folder."""
+    if data := section.get(f"{name}-data"):
+        return base64.b64decode(data)
+    if named := section.get(name):
+        try:
+            return (path.parent / named).read_bytes()
+        except OSError as error:
+            raise InvalidInput(f"{path}: can't read {name} {named}", mend="mend the path or the rights") from error
+    return b""
+
+
+def _by_package(paths: str, context: str | None) -> Access:
+    command = [sys.executable, "-m", __name__, paths, context or ""]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=PLUGIN_PATIENCE, check=True)
+        found = orjson.loads(done.stdout)
+    except (subprocess.SubprocessError, orjson.JSONDecodeError) as error:
+        raise Denied(f"no credentials from {paths}", mend="try `kubectl get namespaces` with it") from error
+    binary = {name: base64.b64decode(found.pop(name)) for name in ("authority", "certificate", "private_key")}
+    if not found["authorization"] and not binary["certificate"]:
+        raise Denied(f"no credentials from {paths}", mend="try `kubectl get namespaces` with it")
+    return Access(**found, **binary)
+
+
+def _print_by_package(paths: str, context: str) -> None:
+    """The child process of `_by_package`: what the `kubernetes` package makes of it, as JSON on stdout."""
+    from kubernetes import client, config
+
+    configuration = client.Configuration()
+    config.load_kube_config(config_file=paths, context=context or None, client_configuration=configuration)
+    loaded = {
+        "server": configuration.host,
+        "authorization": configuration.get_api_key_with_prefix("BearerToken") or "",
+        "authority": _encoded(configuration.ssl_ca_cert),
+        "certificate": _encoded(configuration.cert_file),
+        "private_key": _encoded(configuration.key_file),
+        "verify": configuration.verify_ssl,
+        "server_name": configuration.tls_server_name or "",
+        "proxy": configuration.proxy or "",
+        "expires": time.time() + 600,  # the package does not tell; programs answer from a cache of their own
+    }
+    sys.stdout.buffer.write(orjson.dumps(loaded))
+
+
+def _encoded(path: str | None) -> str:
+    return base64.b64encode(Path(path).read_bytes()).decode() if path else ""
+
+
+if __name__ == "__main__":
+    _print_by_package(sys.argv[1], sys.argv[2])

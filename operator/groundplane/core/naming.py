@@ -1,0 +1,44 @@
+"""Names of what we make: deterministic ones for composed resources, random ones for composites.
+
+Source: Crossplane v2.0 `internal/xcrd` and `internal/names` (composed resources), Crossplane v1.20
+`internal/names` (composites of claims).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+MAX_LENGTH = 63  # characters: an RFC 1123 label, the tightest limit among the kinds we compose
+MAX_NAME = 253  # characters: any object's name, an RFC 1123 subdomain
+DIGEST = 12  # hex digits that tell two composed resources apart
+SUFFIX = 5  # random characters at the end of a composite's name
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
+
+
+def composed_name(generate_prefix: str, uid: str, resource: str) -> str:
+    """Name the object that the template `resource` makes for one composite.
+
+    `generate_prefix` is the object's generateName (a "-" is added where it is missing), `uid` the
+    composite's metadata.uid, so a composite that is deleted and made anew never meets its
+    predecessor's half-deleted resources.  A long name loses the end of its readable part, never the digest.
+
+    >>> composed_name("orders-", "6f1c2a", "subnet-a")
+    'orders-d3c9ef0964a1'
+    """
+    prefix = generate_prefix if generate_prefix.endswith("-") else f"{generate_prefix}-"
+    digest = hashlib.sha256(f"{uid}{resource}".encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
+    room = MAX_LENGTH - DIGEST
+    if len(prefix) > room:
+        prefix = prefix[:room] if prefix[room - 1] == "-" else f"{prefix[: room - 1]}-"
+    return prefix + digest
+
+
+def composite_name(claim: str, choose: Callable[[int], int]) -> str:
+    """A name for a claim's composite that is probably free; `choose(n)` is a random index below n.
+
+    >>> composite_name("orders", lambda n: n - 1)
+    'orders-99999'
+    """
+    prefix = f"{claim}-"[: MAX_LENGTH - SUFFIX]
+    return prefix + "".join(ALPHABET[choose(len(ALPHABET))] for _ in range(SUFFIX))

@@ -1,0 +1,248 @@
+"""Claim ↔ composite: bind, sync both ways, propagate the connection Secret, delete.
+
+Source: Crossplane v1.20, internal/controller/apiextensions/claim/reconciler.go.  The order of writes is
+the safety: the composite's name is saved on the claim, with its resourceVersion, before the
+composite is created, so a crash or a stale read never leaks a composite.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from groundplane.core import claim as flow
+from groundplane.core import conditions, naming
+from groundplane.core.conditions import Condition
+from groundplane.core.definition import Definition
+from groundplane.core.objects import (
+    Key,
+    Object,
+    annotations_of,
+    controller_of,
+    has_finalizer,
+    is_deleting,
+    is_paused,
+    key_of,
+    meta,
+    spec_of,
+    status_of,
+)
+from groundplane.errors import InvalidInput, Unavailable, stage
+from groundplane.ports import Context, Result
+from groundplane.reconcile import connection
+
+SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
+WAITING = "Claim is waiting for composite resource to become Ready"
+FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
+
+
+async def reconcile(key: Key, context: Context) -> Result:
+    """Bring one claim and its composite in line."""
+    definition = context.definitions.claim(key.group, key.kind)
+    if definition is None:
+        return Result()
+    claim = await context.cluster.get(key)
+    if claim is None:
+        return Result()
+    if is_paused(claim):
+        await _pause(claim, definition, context)
+        return Result()
+
+    composite = await _composite(claim, definition, context)
+    if composite is not None and flow.is_bound_elsewhere(claim, composite):
+        await _refuse(claim, composite, definition, context)
+        return Result()
+    if is_deleting(claim):
+        return await _delete(claim, composite, definition, context)
+
+    with stage("BindCompositeResource", "cannot bind and sync claim with composite resource"):
+        was_bound = composite is not None and bool(spec_of(composite).get("claimRef"))
+        claim, composite = await _sync(claim, composite, definition, context)
+    if not was_bound:
+        _event(context, claim, definition, "BindCompositeResource", "Successfully bound composite resource")
+    await _report(claim, composite, definition, context)
+    return Result()
+
+
+async def _composite(claim: Object, definition: Definition, context: Context) -> Object | None:
+    name = spec_of(claim).get("resourceRef", {}).get("name")
+    if not name:
+        return None
+    with stage("BindCompositeResource", "cannot get composite resource"):
+        return await context.cluster.get(Key(definition.api_version, definition.kind, "", name))
+
+
+async def _sync(
+    claim: Object, composite: Object | None, definition: Definition, context: Context
+) -> tuple[Object, Object]:
+    """Save the composite's name on the claim, then apply the composite, then take back what flows back."""
+    enforced = definition.enforces_composition
+    wanted = copy.deepcopy(claim) if composite is None else flow.claim_from(claim, composite, enforced=enforced)
+    if not has_finalizer(wanted, flow.FINALIZER):
+        wanted["metadata"].setdefault("finalizers", []).append(flow.FINALIZER)
+    name = spec_of(wanted).get("resourceRef", {}).get("name") or await _free_name(claim, definition, context)
+    wanted.setdefault("spec", {})["resourceRef"] = flow.reference_to_composite(
+        definition.api_version, definition.kind, name
+    )
+    claim = await context.cluster.update(wanted)
+
+    patch = flow.composite_from(
+        claim,
+        composite,
+        api_version=definition.api_version,
+        kind=definition.kind,
+        name=name,
+        enforced=enforced,
+    )
+    applied = await context.cluster.apply(patch, manager=flow.MANAGER)
+    wanted = flow.claim_from(claim, applied, enforced=enforced)
+    return await context.cluster.update(wanted), applied
+
+
+async def _free_name(claim: Object, definition: Definition, context: Context) -> str:
+    """A composite's name that nobody has yet, asked of the API server itself."""
+    for _ in range(10):
+        name = naming.composite_name(meta(claim)["name"], context.choose)
+        key = Key(definition.api_version, definition.kind, "", name)
+        if await context.cluster.get(key, live=True) is None:
+            return name
+    raise Unavailable("cannot generate a name for a resource: ten names in a row were taken")
+
+
+async def _report(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
+    """Propagate the Secret if the composite is ready; write the claim's status once."""
+    wanted = copy.deepcopy(claim)
+    wanted["status"] = flow.status_from(claim, composite)
+    told = [conditions.reconcile_success()]
+    for type_ in status_of(composite).get("claimConditionTypes") or ():
+        found = conditions.find(composite, type_) or {}
+        told.append(
+            Condition(type_, found.get("status", "Unknown"), found.get("reason", ""), found.get("message", ""))
+        )
+    if conditions.is_true(composite, "Ready"):
+        if await _propagate(claim, composite, definition, context):
+            details = wanted["status"].setdefault("connectionDetails", {})
+            details["lastPublishedTime"] = conditions.timestamp(context.now())
+        told.append(conditions.available())
+    else:
+        told.append(Condition("Ready", "False", "Waiting", _waiting_for(composite, context)))
+    await _write_status(wanted, told, context)
+
+
+def _waiting_for(composite: Object, context: Context) -> str:
+    """The claim's message: with the composite's own trouble, so that a developer need not look two levels down."""
+    if context.options.strict_upstream:
+        return WAITING
+    return ": ".join(text for text in (WAITING, conditions.cause_of(composite)) if text)
+
+
+async def _propagate(claim: Object, composite: Object, definition: Definition, context: Context) -> bool:
+    """Copy the composite's Secret to the claim's namespace; True if that took a write."""
+    target = spec_of(claim).get("writeConnectionSecretToRef")
+    source = spec_of(composite).get("writeConnectionSecretToRef")
+    if not target or not source:
+        return False
+    with stage("PropagateConnectionSecret", "cannot propagate connection details from composite resource"):
+        secret = await context.cluster.get(Key("v1", "Secret", source["namespace"], source["name"]))
+        if secret is None:
+            raise Unavailable("cannot get composite resource's connection secret: not found")
+        owner = controller_of(secret)
+        if owner is None or owner.get("uid") != meta(composite)["uid"]:
+            raise InvalidInput(
+                f"cannot establish control of existing connection secret: {key_of(secret)} is not the "
+                f'composite resource "{meta(composite)["name"]}" to publish',
+                mend="delete that Secret, or give the composite another writeConnectionSecretToRef",
+            )
+        details = connection.data_of(secret)
+        if not await connection.publish(
+            context, claim, meta(claim)["namespace"], target["name"], details, exact=True
+        ):
+            return False
+    _event(
+        context,
+        claim,
+        definition,
+        "PropagateConnectionSecret",
+        "Successfully propagated connection details from composite resource",
+        composite=meta(composite)["name"],
+    )
+    return True
+
+
+async def _delete(
+    claim: Object, composite: Object | None, definition: Definition, context: Context
+) -> Result:
+    """Delete the composite, then release the claim; with Foreground not before the composite is gone."""
+    if not has_finalizer(claim, flow.FINALIZER):
+        return Result()
+    wanted = copy.deepcopy(claim)
+    foreground = spec_of(claim).get("compositeDeletePolicy") == "Foreground"
+    if composite is not None:
+        with stage("DeleteCompositeResource", "cannot delete composite resource"):
+            if not is_deleting(composite):
+                await context.cluster.delete(
+                    key_of(composite),
+                    uid=meta(composite)["uid"],
+                    propagation="Foreground" if foreground else None,
+                )
+        if foreground:
+            await _write_status(wanted, [conditions.deleting(), conditions.reconcile_success()], context)
+            return Result(requeue_after=FOREGROUND_POLL)
+    _event(context, claim, definition, "DeleteCompositeResource", "Successfully deleted composite resource")
+    finalizers = [name for name in meta(claim)["finalizers"] if name != flow.FINALIZER]
+    wanted["metadata"]["finalizers"] = finalizers
+    claim = await context.cluster.update(wanted)
+    if finalizers:
+        await _write_status(claim, [conditions.deleting(), conditions.reconcile_success()], context)
+    return Result()
+
+
+async def _pause(claim: Object, definition: Definition, context: Context) -> None:
+    message = 'Reconciliation (including deletion) is paused via the annotation "crossplane.io/paused"'
+    if not _is_told(claim, "ReconcilePaused"):
+        _event(context, claim, definition, "ReconciliationPaused", message)
+    await _write_status(claim, [conditions.reconcile_paused(message)], context)
+
+
+async def _refuse(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
+    """Say that the composite is another claim's, and wait for a person: no requeue."""
+    other = spec_of(composite)["claimRef"]
+    message = (
+        f'refusing to operate on composite resource "{meta(composite)["name"]}": it is bound to '
+        f'{other.get("kind")} "{other.get("name")}" in namespace "{other.get("namespace")}". '
+        "Mend: clear spec.resourceRef of this claim, or name a composite that is free."
+    )
+    context.events.event(
+        claim,
+        "Warning",
+        "BindCompositeResource",
+        message,
+        source=SOURCE,
+        annotations=_annotations(claim, definition),
+    )
+    await _write_status(claim, [conditions.reconcile_error(message)], context)
+
+
+def _is_told(claim: Object, reason: str) -> bool:
+    return (conditions.find(claim, "Synced") or {}).get("reason") == reason
+
+
+async def _write_status(claim: Object, told: list[Condition], context: Context) -> None:
+    wanted = copy.deepcopy(claim)
+    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(claim))
+    await context.cluster.update(wanted, subresource="status")
+
+
+def _annotations(claim: Object, definition: Definition) -> dict[str, str]:
+    return {
+        "controller": f"claim/{definition.name}",
+        "external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, ""),
+    }
+
+
+def _event(
+    context: Context, claim: Object, definition: Definition, reason: str, message: str, *, composite: str = ""
+) -> None:
+    annotations = _annotations(claim, definition)
+    if composite:
+        annotations["composite-name"] = composite
+    context.events.event(claim, "Normal", reason, message, source=SOURCE, annotations=annotations)

@@ -1,0 +1,103 @@
+"""Connection Secrets: read what one level offers, publish what the next level gets.
+
+Source: crossplane-runtime v1.20, pkg/resource `ConnectionSecretMustBeControllableBy` and the composite and
+claim publishers of Crossplane v1.20.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from groundplane.core.objects import Key, Object, controller_of, key_of, meta, owner_reference
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind
+from groundplane.ports import Context
+
+TYPE = "connection.crossplane.io/v1alpha1"
+
+
+async def read(context: Context, namespace: str, name: str) -> dict[str, bytes]:
+    """The decoded data of a Secret; empty if there is none."""
+    secret = await context.cluster.get(Key("v1", "Secret", namespace, name))
+    return data_of(secret) if secret else {}
+
+
+def data_of(secret: Object) -> dict[str, bytes]:
+    """A Secret's data, decoded.  What is not base64 is left out: nobody can use it."""
+    decoded = {}
+    for name, text in (secret.get("data") or {}).items():
+        try:
+            decoded[name] = base64.b64decode(text, validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            continue
+    return decoded
+
+
+async def publish(
+    context: Context,
+    owner: Object,
+    namespace: str,
+    name: str,
+    details: Mapping[str, bytes],
+    *,
+    exact: bool = False,
+) -> bool:
+    """Bring `details` into the owner's connection Secret; True if that took a write.
+
+    Keys accumulate, unless `exact`: then the Secret holds these keys and no others.  A Secret that
+    is somebody else's, or is no connection Secret, is never touched.
+
+    Raises:
+        InvalidInput: the Secret exists and is not the owner's to write.
+    """
+    key = Key("v1", "Secret", namespace, name)
+    current = await context.cluster.get(key)
+    if current is None:
+        try:
+            await context.cluster.create(_secret(owner, key, details))
+        except AlreadyExists as error:
+            raise Conflict(f"{key} appeared meanwhile") from error
+        return True
+    _check_ownership(current, owner)
+    kept = {} if exact else data_of(current)
+    wanted = _secret(owner, key, {**kept, **details})
+    if current.get("data", {}) == wanted["data"] and controller_of(current):
+        return False
+    current["data"] = wanted["data"]
+    if not controller_of(current):
+        references = [*(meta(current).get("ownerReferences") or ()), owner_reference(owner)]
+        current["metadata"]["ownerReferences"] = references
+    await context.cluster.update(current)
+    return True
+
+
+def _secret(owner: Object, key: Key, details: Mapping[str, bytes]) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "type": TYPE,
+        "data": {name: base64.b64encode(details[name]).decode() for name in sorted(details)},
+    }
+
+
+def _check_ownership(secret: Object, owner: Object) -> None:
+    key = key_of(secret)
+    controller = controller_of(secret)
+    if controller is not None:
+        if controller.get("uid") != meta(owner)["uid"]:
+            raise InvalidInput(
+                f'existing secret is not controlled by UID "{meta(owner)["uid"]}": '
+                f"{key} belongs to {controller.get('kind')} {controller.get('name')}",
+                mend="name another Secret in writeConnectionSecretToRef",
+            )
+    elif secret.get("type") != TYPE:
+        raise InvalidInput(
+            f'refusing to modify uncontrolled secret of type "{secret.get("type")}": {key}',
+            mend="delete that Secret, or name another one in writeConnectionSecretToRef",
+        )

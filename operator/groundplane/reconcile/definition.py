@@ -1,0 +1,216 @@
+"""Definition (XRD) → the composite's and the claim's CustomResourceDefinition, and their watches.
+
+Two independent reconcilers on one kind, as upstream: `define` for the composite's side, `offer` for the claim's.
+Source: Crossplane v1.20, internal/controller/apiextensions/{definition,offered}/reconciler.go.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+from groundplane.core import conditions, definition
+from groundplane.core.conditions import Condition
+from groundplane.core.definition import Definition
+from groundplane.core.objects import (
+    Key,
+    Object,
+    controller_of,
+    has_finalizer,
+    is_deleting,
+    key_of,
+    meta,
+    status_of,
+)
+from groundplane.errors import InvalidInput, NoSuchKind, Waiting, stage
+from groundplane.ports import MANAGER, Context, Result
+
+API_VERSION = "apiextensions.crossplane.io/v1"
+KIND = "CompositeResourceDefinition"
+CRD_VERSION = "apiextensions.k8s.io/v1"
+CRD_KIND = "CustomResourceDefinition"
+SETTLE = 2.0  # seconds between two looks at objects that are being deleted
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two halves of a definition: what differs between them is names."""
+
+    role: Literal["composite", "claim"]
+    finalizer: str
+    source: str
+    words: str  # "composite resource"
+    established: Condition
+    terminating: Condition
+    status_field: str  # under status.controllers
+    applied: str  # event reasons
+    ended: str
+
+
+COMPOSITE = Side(
+    role="composite",
+    finalizer="defined.apiextensions.crossplane.io",
+    source="defined/compositeresourcedefinition.apiextensions.crossplane.io",
+    words="composite resource",
+    established=Condition("Established", "True", "WatchingCompositeResource"),
+    terminating=Condition("Established", "False", "TerminatingCompositeResource"),
+    status_field="compositeResourceType",
+    applied="EstablishComposite",
+    ended="TerminateComposite",
+)
+CLAIM = Side(
+    role="claim",
+    finalizer="offered.apiextensions.crossplane.io",
+    source="offered/compositeresourcedefinition.apiextensions.crossplane.io",
+    words="composite resource claim",
+    established=Condition("Offered", "True", "WatchingCompositeResourceClaim"),
+    terminating=Condition("Offered", "False", "TerminatingCompositeResourceClaim"),
+    status_field="compositeResourceClaimType",
+    applied="OfferClaim",
+    ended="RedactClaim",
+)
+
+
+async def define(key: Key, context: Context) -> Result:
+    """The composite's side: its CRD, and composites being reconciled."""
+    return await _reconcile(key, context, COMPOSITE)
+
+
+async def offer(key: Key, context: Context) -> Result:
+    """The claim's side: its CRD, and claims being reconciled."""
+    return await _reconcile(key, context, CLAIM)
+
+
+async def _reconcile(key: Key, context: Context, side: Side) -> Result:
+    xrd = await context.cluster.get(key)
+    if xrd is None:
+        context.definitions.remove(key.name)
+        return Result()
+    if is_deleting(xrd):
+        return await _terminate(xrd, context, side)
+    with stage("RenderCRD", f"cannot render {side.words} CustomResourceDefinition"):
+        crd = _render(xrd, context, side)
+    if crd is None:
+        return Result()
+    known = definition.read(xrd)
+    if not has_finalizer(xrd, side.finalizer):
+        xrd["metadata"].setdefault("finalizers", []).append(side.finalizer)
+        xrd = await context.cluster.update(xrd)
+    with stage(side.applied, f"cannot apply rendered {side.words} CustomResourceDefinition"):
+        live = await _apply(xrd, crd, context, side)
+    if not conditions.is_true(live, "Established"):
+        _event(context, xrd, side, f"waiting for {side.words} CustomResourceDefinition to be established")
+        raise Waiting(
+            f"CustomResourceDefinition {meta(live)['name']} is not yet established" + _obstacle(live),
+            on=[("apiextensions.k8s.io", CRD_KIND)],
+        )
+    with stage(side.applied, f"cannot start {side.words} controller watches"):
+        await _follow(known, context, side)
+    await _report(xrd, known, context, side)
+    return Result()
+
+
+def _render(xrd: Object, context: Context, side: Side) -> Object | None:
+    strict = context.options.strict_upstream
+    if side is COMPOSITE:
+        return definition.composite_crd(xrd, strict_upstream=strict)
+    return definition.claim_crd(xrd, strict_upstream=strict)
+
+
+async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Object:
+    """Create or update the CRD; somebody else's is refused."""
+    key = key_of(crd)
+    live = await context.cluster.get(key)
+    if live is not None:
+        controller = controller_of(live)
+        if controller is not None and controller.get("uid") != meta(xrd)["uid"]:
+            raise InvalidInput(
+                f"existing object is not controlled by this definition: {key} belongs to "
+                f"{controller.get('kind')} {controller.get('name')}",
+                mend="rename the kind, or delete the other definition",
+            )
+    applied = await context.cluster.apply(crd, manager=MANAGER)
+    if live is None or meta(applied)["resourceVersion"] != meta(live)["resourceVersion"]:
+        _event(context, xrd, side, f"Applied {side.words} CustomResourceDefinition: {key.name}")
+    return applied
+
+
+def _obstacle(crd: Object) -> str:
+    """Why the API server did not accept the names, if it says so."""
+    condition = conditions.find(crd, "NamesAccepted") or {}
+    return f": {condition.get('message')}" if condition.get("status") == "False" else ""
+
+
+async def _follow(known: Definition, context: Context, side: Side) -> None:
+    """Make the kind known and watched.  A version that is not served can't be watched."""
+    if side is COMPOSITE:
+        resource = await context.cluster.resource(known.api_version, known.kind)
+    else:
+        await context.cluster.resource(known.api_version, known.kind)
+        resource = await context.cluster.resource(known.api_version, known.claim_kind or "")
+    context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
+    context.watches.follow(
+        resource.api_version,
+        resource.kind,
+        resource.plural,
+        namespaced=resource.namespaced,
+        role=side.role,
+    )
+
+
+async def _report(xrd: Object, known: Definition, context: Context, side: Side) -> None:
+    wanted = copy.deepcopy(xrd)
+    controllers = wanted.setdefault("status", {}).setdefault("controllers", {})
+    kind = known.kind if side is COMPOSITE else known.claim_kind
+    controllers[side.status_field] = {"apiVersion": known.api_version, "kind": kind}
+    told = [side.established]
+    if conditions.find(wanted, "Synced") is not None:
+        told.append(conditions.reconcile_success())
+    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(xrd))
+    await context.cluster.update(wanted, subresource="status")
+
+
+async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
+    """Delete the objects of the kind, then its CRD, then let the definition go."""
+    if not has_finalizer(xrd, side.finalizer):
+        return Result()
+    wanted = copy.deepcopy(xrd)
+    conditions.set_on(
+        wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd)
+    )
+    xrd = await context.cluster.update(wanted, subresource="status")
+    known = definition.read(xrd)
+    plural = known.plural if side is COMPOSITE else known.claim_plural
+    crd = await context.cluster.get(Key(CRD_VERSION, CRD_KIND, "", f"{plural}.{known.group}"))
+    if crd is None or (controller_of(crd) or {}).get("uid") != meta(xrd)["uid"]:
+        kind = known.kind if side is COMPOSITE else known.claim_kind or ""
+        context.watches.unfollow(known.api_version, kind)
+        context.definitions.remove(known.name, side.role)
+        xrd["metadata"]["finalizers"] = [n for n in meta(xrd)["finalizers"] if n != side.finalizer]
+        await context.cluster.update(xrd)
+        return Result()
+    if await _delete_objects(known, context, side):
+        _event(context, xrd, side, f"waiting for defined {side.words}s to be deleted", ended=True)
+        return Result(requeue_after=SETTLE)
+    await context.cluster.delete(key_of(crd), uid=meta(crd)["uid"])
+    _event(context, xrd, side, f"Deleted {side.words} CustomResourceDefinition: {meta(crd)['name']}", ended=True)
+    return Result(requeue_after=SETTLE)
+
+
+async def _delete_objects(known: Definition, context: Context, side: Side) -> bool:
+    """Ask for the deletion of all objects of the kind; True while any is left."""
+    kind = known.kind if side is COMPOSITE else known.claim_kind or ""
+    try:
+        objects = await context.cluster.list(known.api_version, kind)
+    except NoSuchKind:
+        return False
+    for obj in objects:
+        if not is_deleting(obj):
+            await context.cluster.delete(key_of(obj), uid=meta(obj)["uid"])
+    return bool(objects)
+
+
+def _event(context: Context, xrd: Object, side: Side, message: str, *, ended: bool = False) -> None:
+    reason = side.ended if ended else side.applied
+    context.events.event(xrd, "Normal", reason, message, source=side.source)

@@ -1,0 +1,104 @@
+"""Every controller there is: its reconciler, its queue's bounds, and how its errors are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from groundplane.core.objects import Key
+from groundplane.ports import Context
+from groundplane.reconcile import claim, composite, definition, managed, provider, provider_config, revision
+from groundplane.runtime.engine import Controller
+
+COMPOSITE_MAX_BACKOFF = 30.0  # seconds: upstream's composite controllers come back sooner than the others
+
+
+def all_controllers() -> list[Controller]:
+    """The controllers of the operator, by the names that `routes.Routes` enqueues for."""
+    return [
+        Controller(
+            name="defined",
+            reconcile=definition.define,
+            source=_says(definition.COMPOSITE.source),
+            reason="EstablishComposite",
+            has_synced=False,
+            has_ready=False,
+        ),
+        Controller(
+            name="offered",
+            reconcile=definition.offer,
+            source=_says(definition.CLAIM.source),
+            reason="OfferClaim",
+            has_synced=False,
+            has_ready=False,
+        ),
+        Controller(
+            name="revisions",
+            reconcile=revision.reconcile,
+            source=_says(revision.SOURCE),
+            reason="CreateRevision",
+            has_synced=False,
+            has_ready=False,
+        ),
+        Controller(
+            name="announce",
+            reconcile=revision.announce,
+            source=_says(revision.SOURCE),
+            reason="AnnounceRevision",
+            has_synced=False,
+            has_ready=False,
+        ),
+        Controller(
+            name="claim",
+            reconcile=claim.reconcile,
+            source=_says(claim.SOURCE),
+            reason="BindCompositeResource",
+            annotations=_claim_annotations,
+            workers=20,
+        ),
+        Controller(
+            name="composite",
+            reconcile=composite.reconcile,
+            source=_says(composite.SOURCE),
+            reason="ComposeResources",
+            annotations=_composite_annotations,
+            workers=20,
+            max_backoff=COMPOSITE_MAX_BACKOFF,
+        ),
+        Controller(
+            name="managed",
+            reconcile=managed.reconcile,
+            source=managed.source,
+            reason="CannotObserveExternalResource",
+            workers=32,
+        ),
+        Controller(
+            name="providerconfig",
+            reconcile=provider_config.reconcile,
+            source=_says(provider_config.SOURCE),
+            reason="UsageAccounting",
+            has_synced=False,
+            has_ready=False,
+        ),
+        Controller(
+            name="packages",
+            reconcile=provider.reconcile,
+            source=_says(provider.SOURCE),
+            reason="InstallPackageRevision",
+            has_synced=False,
+            has_ready=False,
+        ),
+    ]
+
+
+def _says(source: str) -> Callable[[Key, Context], str]:
+    return lambda key, context: source
+
+
+def _claim_annotations(key: Key, context: Context) -> Mapping[str, str]:
+    known = context.definitions.claim(key.group, key.kind)
+    return {"controller": f"claim/{known.name}", "external-name": ""} if known else {}
+
+
+def _composite_annotations(key: Key, context: Context) -> Mapping[str, str]:
+    known = context.definitions.composite(key.group, key.kind)
+    return {"controller": f"composite/{known.name}"} if known else {}

@@ -1,0 +1,154 @@
+"""Key → reconciler → outcome: the one place that turns errors into conditions, events and requeues.
+
+A reconciler either returns what it wants next, or raises; what was raised decides the fate:
+`Conflict` is retried silently · `Waiting` comes back when one of the kinds it waits for changes, or after a
+backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to · `Unavailable`
+backs off · `Denied` backs off long · anything else is our bug: traceback in the log, *internal error* in the
+condition (without its text, which might hold anything).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from groundplane.core import conditions
+from groundplane.core.objects import GroupKind, Key, Object
+from groundplane.errors import (
+    AlreadyExists,
+    Conflict,
+    Denied,
+    GroundplaneError,
+    InvalidInput,
+    NoSuchKind,
+    NotFound,
+    Rejected,
+    Throttled,
+    Unavailable,
+    Waiting,
+)
+from groundplane.ports import Context, Result
+from groundplane.runtime import logs, metrics
+from groundplane.runtime.queue import After, Done, Outcome, Retry
+
+TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller has it
+RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at again, unedited
+RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
+
+log = logs.get_logger(__name__)
+current: ContextVar[tuple[str, Key] | None] = ContextVar("current", default=None)
+
+
+@dataclass(frozen=True)
+class Controller:
+    """A reconciler and how its errors are told."""
+
+    name: str  # also its queue's
+    reconcile: Callable[[Key, Context], Awaitable[Result]]
+    source: Callable[[Key, Context], str]  # component of its events
+    reason: str  # of a Warning event whose error names none
+    has_synced: bool = True  # upstream's kind has Synced; else it is only added where we help
+    has_ready: bool = True
+    workers: int = 10
+    max_backoff: float = 60.0  # seconds
+    annotations: Callable[[Key, Context], Mapping[str, str]] = lambda key, context: {}
+
+
+class Engine:
+    """Runs one reconcile at a time per key (the queue sees to that) and reports how it went."""
+
+    def __init__(self, controllers: Sequence[Controller], context: Context) -> None:
+        self.context = context
+        self.controllers = {controller.name: controller for controller in controllers}
+        self._waiting: dict[GroupKind, set[tuple[str, Key]]] = {}
+
+    async def process(self, name: str, key: Key) -> Outcome:
+        """Reconcile one object once, and say when to come back."""
+        controller = self.controllers[name]
+        token = current.set((name, key))
+        started = time.perf_counter()
+        outcome = "success"
+        try:
+            with logs.bound(controller=name, key=str(key)):
+                try:
+                    async with asyncio.timeout(TIMEOUT):
+                        result = await controller.reconcile(key, self.context)
+                except TimeoutError:
+                    error: Exception = Unavailable(f"reconciling took longer than {TIMEOUT:.0f} seconds")
+                except Exception as raised:  # noqa: BLE001 - the one place where everything is caught
+                    error = raised
+                else:
+                    return Done() if result.requeue_after is None else After(result.requeue_after)
+                outcome = type(error).__name__
+                return await self._handle(controller, key, error)
+        finally:
+            current.reset(token)
+            metrics.reconciles.labels(controller=name, outcome=outcome).inc()
+            metrics.reconcile_seconds.labels(controller=name).observe(time.perf_counter() - started)
+
+    def woken_by(self, group: str, kind: str) -> set[tuple[str, Key]]:
+        """Who waited for a change of that kind; they wait no longer."""
+        return self._waiting.pop(GroupKind(group, kind), set())
+
+    async def _handle(self, controller: Controller, key: Key, error: Exception) -> Outcome:
+        if isinstance(error, Conflict | AlreadyExists):
+            log.debug("conflict", error=str(error))
+            return Retry()
+        if not isinstance(error, GroundplaneError):
+            log.exception("internal error", error=error)
+            error = Unavailable(
+                f"internal error: {type(error).__name__}", mend="look into the operator's log, and report it"
+            )
+        else:
+            log.info("reconcile did not go through", error=str(error), fate=type(error).__name__)
+        if isinstance(error, Waiting):
+            for group, kind in error.on:
+                self._waiting.setdefault(GroupKind(group, kind), set()).add((controller.name, key))
+        try:
+            await self._report(controller, key, error)
+        except (Conflict, NotFound, NoSuchKind):
+            return Retry()
+        except (Rejected, Denied, Unavailable) as trouble:
+            log.warning("status could not be written", error=str(trouble))
+        return _fate(error)
+
+    async def _report(self, controller: Controller, key: Key, error: GroundplaneError) -> None:
+        """Tell the object's readers: an event, and Synced=False with the error as it is."""
+        obj = await self.context.cluster.get(key)
+        if obj is None:
+            return
+        self.context.events.event(
+            obj,
+            "Warning",
+            error.reason or controller.reason,
+            str(error),
+            source=controller.source(key, self.context),
+            annotations=controller.annotations(key, self.context),
+        )
+        strict = self.context.options.strict_upstream
+        if controller.has_synced or not strict:
+            await self._write_condition(obj, error, first_sight=controller.has_ready and not strict)
+
+    async def _write_condition(self, obj: Object, error: GroundplaneError, *, first_sight: bool) -> None:
+        wanted = copy.deepcopy(obj)
+        told = [conditions.reconcile_error(str(error)), *error.conditions]
+        if first_sight and conditions.find(obj, "Ready") is None:
+            told.insert(1, conditions.creating())
+        conditions.set_on(
+            wanted, *told, now=self.context.now(), generation=self.context.observed_generation(obj)
+        )
+        await self.context.cluster.update(wanted, subresource="status")
+
+
+def _fate(error: GroundplaneError) -> Outcome:
+    if isinstance(error, Throttled):
+        return Retry(error.after)
+    if isinstance(error, InvalidInput):
+        return After(RECHECK_INVALID)
+    if isinstance(error, Denied):
+        return Retry(RECHECK_DENIED)
+    return Retry()

@@ -1,0 +1,101 @@
+"""Which reconciles a change of an object calls for: rules over the object alone, no I/O.
+
+A change enqueues the object itself, its controller (composed resource → composite, Secret → its owner), whoever it is
+bound to (composite ↔ claim), and everything that waited for a change of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
+from groundplane.ports import Definitions
+
+CORE = "apiextensions.crossplane.io"
+PACKAGES = "pkg.crossplane.io"
+
+Target = tuple[str, Key]  # controller name, key
+
+_OWN = {
+    (CORE, "CompositeResourceDefinition"): ("defined", "offered"),
+    (CORE, "Composition"): ("revisions",),
+    (CORE, "CompositionRevision"): ("announce",),
+    (PACKAGES, "Provider"): ("packages",),
+    (PACKAGES, "Function"): ("packages",),
+    (PACKAGES, "Configuration"): ("packages",),
+    ("aws.upbound.io", "ProviderConfig"): ("providerconfig",),
+}
+
+
+class Routes:
+    """Turns a change (the object before and after; None: it was not there) into reconciles."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        is_managed: Callable[[str, str], bool],
+        peek: Callable[[Key], Object | None],
+    ) -> None:
+        """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost."""
+        self._definitions = definitions
+        self._is_managed = is_managed
+        self._peek = peek
+
+    def targets(self, before: Object | None, after: Object | None) -> set[Target]:
+        """Everything that must be looked at because of this change."""
+        return {target for obj in (before, after) if obj is not None for target in self._of(obj)}
+
+    def own(self, key: Key) -> tuple[str, ...]:
+        """The controllers that reconcile this object itself."""
+        group = key.group
+        if own := _OWN.get((group, key.kind)):
+            return own
+        if self._definitions.claim(group, key.kind):
+            return ("claim",)
+        if self._definitions.composite(group, key.kind):
+            return ("composite",)
+        return ("managed",) if self._is_managed(key.api_version, key.kind) else ()
+
+    def _of(self, obj: Object) -> Iterator[Target]:
+        key = key_of(obj)
+        for name in self.own(key):
+            yield name, key
+        if owner := self._owner(obj):
+            names = self.own(owner)
+            if not names and key.kind == "Secret" and (composed := self._peek(owner)):
+                owner = self._owner(composed)  # a connection Secret that somebody else's provider wrote
+                names = self.own(owner) if owner else ()
+            for name in names:
+                yield name, owner or key
+        if self._definitions.composite(key.group, key.kind):
+            yield from self._claim_of(obj)
+        if key.kind == "ProviderConfigUsage" and key.group.startswith("aws."):
+            if name := (obj.get("providerConfigRef") or {}).get("name"):
+                yield "providerconfig", Key(key.api_version, "ProviderConfig", "", name)
+
+    def _owner(self, obj: Object) -> Key | None:
+        """The key of an object's controller.  References name no namespace: the owner's kind tells its scope."""
+        controller = controller_of(obj)
+        if controller is None:
+            return None
+        group, kind = group_of(controller["apiVersion"]), controller["kind"]
+        composite, claim = self._definitions.composite(group, kind), self._definitions.claim(group, kind)
+        definition = composite or claim
+        in_namespace = claim or (composite and composite.scope == "Namespaced") or ".aws.m." in group
+        return Key(
+            definition.api_version if definition else controller["apiVersion"],
+            kind,
+            key_of(obj).namespace if in_namespace else "",
+            controller["name"],
+        )
+
+    def _claim_of(self, composite: Object) -> Iterator[Target]:
+        reference = spec_of(composite).get("claimRef") or {}
+        definition = self._definitions.claim(
+            group_of(reference.get("apiVersion", "")), reference.get("kind", "")
+        )
+        if definition and reference.get("name"):
+            yield (
+                "claim",
+                Key(definition.api_version, reference["kind"], reference["namespace"], reference["name"]),
+            )

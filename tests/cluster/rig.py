@@ -1,0 +1,301 @@
+"""A real control plane for tests and for `make cluster`: etcd, kube-apiserver and kube-controller-manager on loopback.
+
+    with ControlPlane() as plane:
+        plane.kubectl("get", "namespaces")
+
+Each has its own ports and data folder.  What it starts ends with it: at `stop`, and also when this process dies,
+for then a watchdog that reads a pipe from it ends the rest.  No kubelet: Pods stay pending.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.cluster import build
+
+T = TypeVar("T")
+
+READY = 90.0  # seconds for a start; 3 on an idle machine with two cores
+CONTROLLERS = (
+    "garbage-collector-controller",
+    "namespace-controller",
+    "serviceaccount-controller",
+    "clusterrole-aggregation-controller",
+)
+USERS = {  # user: groups.  The token is the name with "-token"
+    "admin": "system:masters",
+    "operator": "system:masters",
+    "nobody": "",  # authenticated, allowed nothing
+}
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+# One line in: "+<process group>" started, "-<process group>" ended.  End of file: the starter is gone.
+WATCHDOG = """
+import os, shutil, signal, sys
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+for group in groups:
+    try: os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError: pass
+if groups: shutil.rmtree(sys.argv[1], ignore_errors=True)
+"""
+
+
+class ControlPlane:
+    """A Kubernetes API with garbage collection and namespaces; a context manager.
+
+    `kubeconfig` is the admin's; `kubeconfig_of` gives the other users'.  `folder` holds the logs
+    (`<program>.log`) and, with `audit`, the requests (`audit.jsonl`).
+    """
+
+    def __init__(self, *, audit: bool = False) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="groundplane-cluster-"))
+        self.audit = audit
+        self.bin = build.binaries()
+        self.kubeconfig = self.folder / "admin.kubeconfig"
+        self.server = ""
+        self._commands: dict[str, list[str]] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watchdog: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> ControlPlane:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything and return when the API is ready."""
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-IS", "-c", WATCHDOG, str(self.folder)],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us; the watchdog must outlive it
+        )
+        client, peer, secure = _free_ports(3)
+        self.server = f"https://127.0.0.1:{secure}"
+        self._write_files()
+        self._commands = self._command_lines(client, peer, secure)
+        self._run("etcd")
+        self.start_api_server()
+        for user in USERS:
+            self.kubeconfig_of(user)
+        self._run("kube-controller-manager")
+
+    def stop(self) -> None:
+        """End what was started, at once (its data goes with it), and remove the folder."""
+        for name in reversed(list(self._processes)):
+            self._end(name)
+        if self._watchdog and self._watchdog.stdin:
+            self._watchdog.stdin.close()
+            self._watchdog.wait()
+            self._watchdog = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- faults ---------------------------------------------------------------------------------------
+
+    def start_api_server(self) -> None:
+        self._run("kube-apiserver")
+        self.wait("the API server is ready", self.is_ready, seconds=READY)
+
+    def kill_api_server(self) -> None:
+        """As a crash would: connections break, nothing is said."""
+        self._end("kube-apiserver")
+
+    def restart_api_server(self) -> None:
+        self.kill_api_server()
+        self.start_api_server()
+
+    def restart_controller_manager(self) -> None:
+        """The garbage collector learns of new kinds each 30 s (no flag changes that), and at its start: at once."""
+        self._end("kube-controller-manager")
+        self._run("kube-controller-manager")
+
+    # --- use --------------------------------------------------------------------------------------------
+
+    def kubectl(
+        self, *args: object, input: str | None = None, check: bool = True, user: str = "admin"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl; with `check` a failure is an error that carries what kubectl said."""
+        command = [str(self.bin / "kubectl"), "--kubeconfig", str(self.kubeconfig_of(user)), *map(str, args)]
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.folder)}
+        done = subprocess.run(command, capture_output=True, text=True, input=input, env=environment)
+        if check and done.returncode:
+            raise AssertionError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
+        return done
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """`kubectl apply --server-side` of objects as they are in YAML."""
+        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifest)
+
+    def get(self, *args: object) -> Any:
+        """`kubectl get … -o json`, or None if it fails, as for what is not there."""
+        done = self.kubectl("get", *args, "-o", "json", check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def wait(self, what: str, condition: Callable[[], T], *, seconds: float = 60.0) -> T:
+        """Ask until the answer is true; the answer.  Fails with `what` and the API server's last words."""
+        deadline = time.monotonic() + seconds
+        pause = 0.02
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self._last_words()}")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+        return value
+
+    def is_ready(self) -> bool:
+        self._check_alive()
+        request = urllib.request.Request(f"{self.server}/readyz", headers={"Authorization": "Bearer admin-token"})
+        try:
+            with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=self._authority), timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):  # not there yet, not ready yet, or its certificate not yet written
+            return False
+
+    def kubeconfig_of(self, user: str) -> Path:
+        """The path of a kubeconfig for one of USERS."""
+        path = self.folder / f"{user}.kubeconfig"
+        if not path.exists():
+            cluster = {"server": self.server, "certificate-authority": str(self._authority)}
+            config = {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "test",
+                "clusters": [{"name": "test", "cluster": cluster}],
+                "users": [{"name": user, "user": {"token": f"{user}-token"}}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            }
+            path.write_text(json.dumps(config, indent=1))
+            path.chmod(0o600)
+        return path
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The audit log, oldest first (only with `audit`)."""
+        return [json.loads(line) for line in (self.folder / "audit.jsonl").read_text().splitlines()]
+
+    # --- processes ----------------------------------------------------------------------------------------
+
+    @property
+    def _authority(self) -> Path:
+        return self.folder / "certificates" / "apiserver.crt"
+
+    def _write_files(self) -> None:
+        tokens = [f'{name}-token,{name},{name},"{groups}"' for name, groups in USERS.items()]
+        (self.folder / "tokens.csv").write_text("\n".join(tokens) + "\n")
+        (self.folder / "audit.yaml").write_text(json.dumps(AUDIT_POLICY))
+        command = ["openssl", "genrsa", "-out", str(self.folder / "accounts.key"), "2048"]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _command_lines(self, client: int, peer: int, secure: int) -> dict[str, list[str]]:
+        folder, client_url, peer_url = self.folder, f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+        api_server = {
+            "etcd-servers": client_url,
+            "secure-port": secure,
+            "bind-address": "127.0.0.1",
+            "cert-dir": folder / "certificates",
+            "service-account-key-file": folder / "accounts.key",
+            "service-account-signing-key-file": folder / "accounts.key",
+            "service-account-issuer": "https://kubernetes.default.svc",
+            "token-auth-file": folder / "tokens.csv",
+            "authorization-mode": "RBAC",
+            "service-cluster-ip-range": "10.0.0.0/24",
+            "disable-admission-plugins": "ServiceAccount",  # else Pods need a controller that is not there
+            "endpoint-reconciler-type": "none",
+            "shutdown-delay-duration": "0s",
+        }
+        if self.audit:
+            api_server |= {
+                "audit-policy-file": folder / "audit.yaml",
+                "audit-log-path": folder / "audit.jsonl",
+            }
+        etcd = {
+            "data-dir": folder / "etcd",
+            "listen-client-urls": client_url,
+            "advertise-client-urls": client_url,
+            "listen-peer-urls": peer_url,
+            "initial-advertise-peer-urls": peer_url,
+            "initial-cluster": f"default={peer_url}",
+            "unsafe-no-fsync": "true",  # nobody needs this data after a power cut
+            "log-level": "error",
+        }
+        manager = {
+            "kubeconfig": self.kubeconfig,
+            "service-account-private-key-file": folder / "accounts.key",
+            "controllers": ",".join(CONTROLLERS),
+            "leader-elect": "false",
+            "secure-port": "0",
+        }
+        lines = {"etcd": etcd, "kube-apiserver": api_server, "kube-controller-manager": manager}
+        return {
+            name: [str(self.bin / name), *(f"--{flag}={value}" for flag, value in flags.items())]
+            for name, flags in lines.items()
+        }
+
+    def _run(self, name: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                self._commands[name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._processes[name] = process
+        self._tell(f"+{process.pid}")
+
+    def _end(self, name: str) -> None:
+        process = self._processes.pop(name, None)
+        if process is not None:
+            process.kill()  # asked politely, an API server takes seconds for its open watches
+            process.wait()
+            self._tell(f"-{process.pid}")
+
+    def _tell(self, line: str) -> None:
+        if self._watchdog and self._watchdog.stdin:
+            print(line, file=self._watchdog.stdin, flush=True)
+
+    def _check_alive(self) -> None:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise AssertionError(f"{name} ended with {process.returncode}\n{self._last_words(name)}")
+
+    def _last_words(self, name: str = "kube-apiserver") -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
+        return ""
+
+
+def _free_ports(count: int) -> list[int]:
+    """Held together while they are drawn, so that none comes twice."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

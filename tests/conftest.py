@@ -1,0 +1,22 @@
+"""Fixtures that every test may use.  A test that asks for the control plane is marked `cluster` by that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.rig import ControlPlane
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "control_plane" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """A real API server, one for the whole run: tests keep to names of their own."""
+    with ControlPlane() as plane:
+        yield plane

@@ -1,0 +1,163 @@
+"""What flows between claim and composite; the tables follow control-plane behaviour recorded from upstream."""
+
+import copy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groundplane.core import claim as flow
+
+
+def a_claim(**spec):
+    return {
+        "apiVersion": "example.org/v1",
+        "kind": "Thing",
+        "metadata": {"name": "db", "namespace": "team-a"},
+        "spec": spec,
+    }
+
+
+def a_composite(**spec):
+    return {"apiVersion": "example.org/v1", "kind": "XThing", "metadata": {"name": "db-abcde"}, "spec": spec}
+
+
+def wanted(claim, composite=None, *, enforced=False):
+    return flow.composite_from(
+        claim, composite, api_version="example.org/v1", kind="XThing", name="db-abcde", enforced=enforced
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["app.kubernetes.io/name", "kubectl.kubernetes.io/last-applied-configuration", "x.k8s.io/y", "notkubernetes.io/z"],
+)
+def test_metadata_with_a_reserved_prefix_does_not_flow(key):
+    claim = a_claim()
+    claim["metadata"] |= {"labels": {key: "v"}, "annotations": {key: "v"}}
+    metadata = wanted(claim)["metadata"]
+    assert key not in metadata["labels"]
+    assert "annotations" not in metadata
+
+
+@pytest.mark.parametrize("key", ["team", "kubernetes.io.example/k", "example.org/a"])
+def test_other_metadata_flows(key):
+    claim = a_claim()
+    claim["metadata"] |= {"labels": {key: "v"}, "annotations": {key: "v"}}
+    metadata = wanted(claim)["metadata"]
+    assert metadata["labels"][key] == "v"
+    assert metadata["annotations"] == {key: "v"}
+
+
+def test_the_claims_identity_wins_over_labels_a_user_wrote():
+    claim = a_claim()
+    claim["metadata"]["labels"] = {"crossplane.io/claim-name": "wrong"}
+    assert wanted(claim)["metadata"]["labels"] == {
+        "crossplane.io/claim-name": "db",
+        "crossplane.io/claim-namespace": "team-a",
+    }
+
+
+def test_machinery_does_not_flow_to_the_composite_but_for_the_choice_of_a_composition():
+    claim = a_claim(
+        size="small",
+        compositionRef={"name": "a"},
+        compositionSelector={"matchLabels": {"a": "b"}},
+        compositionRevisionRef={"name": "a-1"},
+        compositionUpdatePolicy="Manual",
+        compositeDeletePolicy="Foreground",
+        resourceRef={"name": "db-abcde"},
+        writeConnectionSecretToRef={"name": "conn"},
+        resourceRefs=[{"kind": "Secret"}],
+    )
+    assert wanted(claim)["spec"] == {
+        "size": "small",
+        "compositionRef": {"name": "a"},
+        "compositionSelector": {"matchLabels": {"a": "b"}},
+        "compositionUpdatePolicy": "Manual",
+        "claimRef": {"apiVersion": "example.org/v1", "kind": "Thing", "namespace": "team-a", "name": "db"},
+    }
+
+
+def test_a_revision_flows_only_to_a_composite_that_follows_manually():
+    claim = a_claim(compositionRevisionRef={"name": "a-2"})
+    assert "compositionRevisionRef" not in wanted(claim, a_composite(compositionUpdatePolicy="Automatic"))["spec"]
+    manual = wanted(claim, a_composite(compositionUpdatePolicy="Manual"))["spec"]
+    assert manual["compositionRevisionRef"] == {"name": "a-2"}
+
+
+def test_an_enforced_composition_is_not_overruled_by_the_claim():
+    claim = a_claim(compositionRef={"name": "mine"})
+    assert "compositionRef" not in wanted(claim, enforced=True)["spec"]
+    back = flow.claim_from(claim, a_composite(compositionRef={"name": "theirs"}), enforced=True)
+    assert back["spec"]["compositionRef"] == {"name": "theirs"}
+
+
+def test_the_composites_external_name_wins_in_both_directions():
+    claim, composite = a_claim(), a_composite()
+    claim["metadata"]["annotations"] = {flow.EXTERNAL_NAME: "mine"}
+    composite["metadata"]["annotations"] = {flow.EXTERNAL_NAME: "theirs"}
+    assert wanted(claim, composite)["metadata"]["annotations"][flow.EXTERNAL_NAME] == "theirs"
+    back = flow.claim_from(claim, composite, enforced=False)
+    assert back["metadata"]["annotations"][flow.EXTERNAL_NAME] == "theirs"
+
+
+def test_a_revision_flows_back_only_from_a_composite_that_follows_automatically():
+    chosen = {"compositionRef": {"name": "a"}, "compositionRevisionRef": {"name": "a-1"}}
+    automatic = flow.claim_from(a_claim(), a_composite(compositionUpdatePolicy="Automatic", **chosen), enforced=False)
+    assert automatic["spec"]["compositionRevisionRef"] == {"name": "a-1"}
+    manual = flow.claim_from(a_claim(), a_composite(compositionUpdatePolicy="Manual", **chosen), enforced=False)
+    assert "compositionRevisionRef" not in manual["spec"]
+    assert manual["spec"]["compositionRef"] == {"name": "a"}
+
+
+def test_a_claims_own_choice_of_composition_stays():
+    back = flow.claim_from(a_claim(compositionRef={"name": "mine"}), a_composite(compositionRef={"name": "x"}), enforced=False)
+    assert back["spec"]["compositionRef"] == {"name": "mine"}
+
+
+def test_status_is_replaced_but_each_keeps_its_own_conditions():
+    claim, composite = a_claim(), a_composite()
+    claim["status"] = {"gone": 1, "conditions": ["mine"], "connectionDetails": {"lastPublishedTime": "t"}}
+    composite["status"] = {"address": "a", "conditions": ["theirs"], "claimConditionTypes": ["X"]}
+    assert flow.status_from(claim, composite) == {
+        "address": "a",
+        "conditions": ["mine"],
+        "connectionDetails": {"lastPublishedTime": "t"},
+    }
+
+
+def test_a_composite_without_status_leaves_the_claims_alone():
+    claim = a_claim()
+    claim["status"] = {"address": "a"}
+    assert flow.status_from(claim, a_composite()) == {"address": "a"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "elsewhere"),
+    [
+        (None, False),
+        ({"apiVersion": "example.org/v1", "kind": "Thing", "namespace": "team-a", "name": "db"}, False),
+        ({"apiVersion": "example.org/v1", "kind": "Thing", "namespace": "team-b", "name": "db"}, True),
+        ({"apiVersion": "example.org/v2", "kind": "Thing", "namespace": "team-a", "name": "db"}, True),
+    ],
+)
+def test_a_composite_is_bound_elsewhere_unless_its_reference_is_exactly_this_claim(reference, elsewhere):
+    composite = a_composite(**({"claimRef": reference} if reference else {}))
+    assert flow.is_bound_elsewhere(a_claim(), composite) is elsewhere
+
+
+fields = st.dictionaries(
+    st.sampled_from(["size", "compositionRef", "resourceRefs", "claimRef", "compositionUpdatePolicy", "region"]),
+    st.fixed_dictionaries({"name": st.text(max_size=3)}),
+)
+
+
+@given(spec=fields, theirs=fields)
+def test_syncing_settles_after_one_round_and_changes_no_input(spec, theirs):
+    claim, composite = a_claim(**spec), a_composite(**theirs)
+    before = copy.deepcopy((claim, composite))
+    once = flow.claim_from(claim, composite, enforced=False)
+    assert flow.claim_from(once, composite, enforced=False) == once
+    assert wanted(once, composite)["spec"]["claimRef"] == flow.reference_to(claim)
+    assert (claim, composite) == before
