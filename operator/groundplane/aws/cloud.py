@@ -88,11 +88,7 @@ class AwsCloud:
         return {}
 
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
-        def run(resource: Resource) -> None:
-            resource.delete(observation)
-
-        await self._run(managed, account, {}, run, busy_of_delete=True)
-        self._memories.pop(meta(managed).get("uid") or "", None)
+        await self._run(managed, account, {}, lambda resource: resource.delete(observation), deleting=True)
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -105,9 +101,7 @@ class AwsCloud:
         return found
 
     def _offline(self, managed: Object) -> Resource:
-        return Resource(
-            self._kind(managed), managed, strict_upstream=self._strict_upstream, namespace=self._namespace
-        )
+        return Resource(self._kind(managed), managed, strict_upstream=self._strict_upstream, namespace=self._namespace)
 
     async def _run(
         self,
@@ -116,10 +110,11 @@ class AwsCloud:
         secrets: Mapping[str, str],
         operation: Callable[[Resource], T],
         *,
-        busy_of_delete: bool = False,
+        deleting: bool = False,
     ) -> T:
         kind_ = self._kind(managed)
-        memory = self._memories.setdefault(meta(managed).get("uid") or "", Memory())
+        uid = meta(managed).get("uid") or ""
+        memory = self._memories.get(uid) or Memory()
 
         def work() -> T:
             resource: Resource | None = None
@@ -137,12 +132,18 @@ class AwsCloud:
             except Denied:
                 self._sessions.forget(account)
                 raise
-            except (faults.boto.ClientError, faults.boto.BotoCoreError, faults.ResponseParserError) as error:
-                busy = kind_.delete.busy if busy_of_delete else ()
+            except faults.BOTO as error:
+                busy = kind_.delete.busy if deleting else ()
                 young = resource is not None and resource.is_young
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
                 if isinstance(found, Denied):
                     self._sessions.forget(account)
                 raise found from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        finally:
+            if memory:
+                self._memories[uid] = memory
+            else:
+                self._memories.pop(uid, None)

@@ -231,7 +231,7 @@ def equal(comparison: str, desired: Json, observed: Json) -> bool:
 
 
 def _exact(desired: Json, observed: Json) -> bool:
-    return canonical(desired) == canonical(observed)
+    return bool(canonical(desired) == canonical(observed))
 
 
 def _ci(desired: Json, observed: Json) -> bool:
@@ -260,7 +260,7 @@ def _document(value: Json) -> Json:
 
 def _version(desired: Json, observed: Json) -> bool:
     """A prefix counts: "15" is "15.7"."""
-    return observed == desired or str(observed).startswith(f"{desired}.")
+    return str(observed) == str(desired) or str(observed).startswith(f"{desired}.")
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:

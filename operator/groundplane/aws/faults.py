@@ -19,17 +19,15 @@ from groundplane.errors import Denied, GroundplaneError, InvalidInput, Throttled
 if TYPE_CHECKING:
     from groundplane.aws.kind import Errors, Match, Mend
 
-THROTTLED = frozenset(
-    "Throttling ThrottlingException ThrottledException RequestThrottledException TooManyRequestsException"
-    " RequestLimitExceeded ProvisionedThroughputExceededException BandwidthLimitExceeded LimitExceededException"
-    " RequestThrottled SlowDown PriorRequestNotComplete EC2ThrottledException TransactionInProgressException 429".split()
-)
-DENIED = frozenset(
-    "ExpiredToken ExpiredTokenException InvalidClientTokenId SignatureDoesNotMatch UnrecognizedClientException"
-    " AccessDenied AccessDeniedException UnauthorizedOperation AuthFailure OptInRequired InvalidAccessKeyId"
-    " RequestExpired MissingAuthenticationToken IncompleteSignature InvalidIdentityToken IDPRejectedClaim"
-    " AllAccessDisabled NotAuthorized UnauthorizedAccess 401 403 Forbidden".split()
-)
+BOTO = (boto.ClientError, boto.BotoCoreError, ResponseParserError)  # all that botocore raises
+_THROTTLED = """Throttling ThrottlingException ThrottledException RequestThrottledException TooManyRequestsException
+    RequestLimitExceeded ProvisionedThroughputExceededException BandwidthLimitExceeded LimitExceededException
+    RequestThrottled SlowDown PriorRequestNotComplete EC2ThrottledException TransactionInProgressException 429"""
+_DENIED = """ExpiredToken ExpiredTokenException InvalidClientTokenId SignatureDoesNotMatch UnrecognizedClientException
+    AccessDenied AccessDeniedException UnauthorizedOperation AuthFailure OptInRequired InvalidAccessKeyId
+    RequestExpired MissingAuthenticationToken IncompleteSignature InvalidIdentityToken IDPRejectedClaim
+    AllAccessDisabled NotAuthorized UnauthorizedAccess 401 403 Forbidden"""
+THROTTLED, DENIED = frozenset(_THROTTLED.split()), frozenset(_DENIED.split())
 BUSY = re.compile(
     r"DependencyViolation|DeleteConflict|Invalid\w*State(Fault|Exception)?|ResourceInUseException|\w+[.]?InUse"
     r"|OperationAborted|ConcurrentModification\w*|Concurrent\w*Exception|IncorrectState|ResourceNotReady\w*"
@@ -73,24 +71,20 @@ def stable(text: str) -> str:
     return " ".join(text.split())
 
 
-def said(match: Match, code: str, text: str) -> bool:
-    return match.code == code and match.text.lower() in text.lower()
+def said(match: Match, operation: str, code: str, text: str) -> bool:
+    return match.code == code and match.operation in ("", operation) and match.text.lower() in text.lower()
 
 
 def translate(
     error: Exception, known: Errors, *, busy: Sequence[str] = (), secrets: Iterable[str] = (), young: bool = False
-) -> GroundplaneError | None:
-    """Our error for one of botocore's; None if it is none of botocore's.
+) -> GroundplaneError:
+    """Our error for one of `BOTO`.
 
     `busy` are the codes that mean "later" here; `young`: the managed resource is so new that what it
     refers to may not be visible yet; `secrets` are values that no text may contain.
     """
-    if isinstance(error, boto.ClientError):
-        found = _client_error(error, known, busy, young)
-    elif isinstance(error, boto.BotoCoreError | ResponseParserError):
-        found = _own_error(error)
-    else:
-        return None
+    answered = isinstance(error, boto.ClientError)
+    found = _client_error(error, known, busy, young) if answered else _own_error(error)
     for secret in secrets:
         if secret:
             found.what = found.what.replace(secret, "<secret>")
@@ -116,11 +110,11 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
     words = stable(str(error.response.get("Error", {}).get("Message") or ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
     what = ": ".join(part for part in (error.operation_name, code, words) if part)
-    if any(said(match, code, words) for match in known.wait):
+    if any(said(match, error.operation_name, code, words) for match in known.wait):
         return Waiting(what)
     if code in THROTTLED or status == 429:
         return Throttled(what)
-    mend = next((mend for mend in known.mends if said(mend, code, words)), None)
+    mend = next((mend for mend in known.mends if said(mend, error.operation_name, code, words)), None)
     if code in DENIED:
         return Denied(what, mend=mend.mend if mend else MEND_DENIED)
     if mend is not None:

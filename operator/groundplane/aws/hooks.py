@@ -27,6 +27,10 @@ class Hooks:
     def check(self, resource: Resource) -> None:
         """Raise InvalidInput for combinations that can't work; no calls here."""
 
+    def resolved(self, resource: Resource) -> str:
+        """The external name to observe with, where the annotation may hold something else of the thing's."""
+        return resource.external_name
+
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         """Another call than the kind's create, "" for that one, and parameters of its own."""
         return "", {}

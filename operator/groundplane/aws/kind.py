@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib import resources
@@ -135,6 +136,7 @@ class Ready(Strict):
     failed: Names = ()
     updatable: Names = ()  # beyond those of `in`
     fixed: Names = ()  # of `in`, but no updates
+    slow: bool = False  # an update starts a transition: one group of changes at a time
     message: PathText | None = None  # why it failed
 
 
@@ -153,6 +155,7 @@ class ExternalName(Strict):
 class Match(Strict):
     code: str
     text: str = ""  # a part of AWS's message
+    operation: str = ""  # only of this operation: "PutRolePolicy"
 
 
 class Mend(Match):
@@ -170,10 +173,10 @@ class Tags(Strict):
     """See `tags.py` for the styles."""
 
     style: str
-    on: str = ""  # a template for what the tag calls address
+    of: str = ""  # a template for what the tag calls address; the external name if there is none
     inline: PathText | None = None  # where the observed item has its tags
     resource: str = ""  # ec2: the resource type; iam: the entity
-    target: str = ""  # the tag calls' parameter for the thing, where it isn't the style's
+    parameter: str = ""  # the tag calls' parameter for the thing, where it isn't the style's
     at_create: bool = Field(default=True, alias="atCreate")
 
 
@@ -341,10 +344,11 @@ class Kind(Strict):
 
 def file_of(group: str, kind: str) -> str:
     """
-    >>> file_of("rds.aws.upbound.io", "Instance")
-    'rds_instance'
+    >>> file_of("ec2.aws.upbound.io", "NATGateway")
+    'ec2_nat_gateway'
     """
-    return f"{group.removesuffix(f'.{DOMAIN}')}_{kind.lower()}"
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind)
+    return f"{group.removesuffix(f'.{DOMAIN}')}_{words.lower()}"
 
 
 def _read(file: str) -> Kind | None:

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from groundplane.aws import convert, faults, tags
 from groundplane.aws.hooks import Item, Parameters
 from groundplane.aws.kind import Call, Kind, KindField, Output, Path
-from groundplane.aws.session import _AccountClients
+from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
@@ -46,6 +46,9 @@ class Memory:
     digests: dict[str, str] = field(default_factory=dict)  # secret: of the value that AWS took, not yet in status
     external_name: str = ""  # an update gave it a new one
 
+    def __bool__(self) -> bool:
+        return bool(self.sent or self.digests or self.external_name)
+
 
 @lru_cache(maxsize=4096)
 def digest(uid: str, name: str, value: str) -> str:
@@ -66,7 +69,7 @@ class Resource:
         self,
         kind: Kind,
         managed: Object,
-        clients: _AccountClients | None = None,
+        clients: AccountClients | None = None,
         secrets: Mapping[str, str] | None = None,
         memory: Memory | None = None,
         *,
@@ -78,12 +81,14 @@ class Resource:
         self.secrets: Mapping[str, str] = secrets or {}
         self.strict_upstream = strict_upstream
         self.namespace = namespace  # the operator's own
-        self.memory = memory if memory is not None else Memory()
+        self.memory = Memory() if memory is None else memory
         self._clients = clients
         spec = spec_of(managed)
         self.spec: dict[str, Json] = _canonical(kind, spec.get("forProvider") or {})
         self.initial: dict[str, Json] = _canonical(kind, spec.get("initProvider") or {}) | self.spec
         self.region: str = "" if kind.is_global else str(self.initial.get("region") or "")
+        if annotations_of(managed).get(EXTERNAL_NAME) == self.memory.external_name:
+            self.memory.external_name = ""
         self.external_name: str = self.memory.external_name or self._given_name()
 
     # --- identity -----------------------------------------------------------------------------------
@@ -128,9 +133,7 @@ class Resource:
         if self._clients is None:
             raise InvalidInput("no account to call AWS with")
         if not self.kind.is_global and not self.region:
-            raise InvalidInput(
-                "is missing", mend="name a region of AWS: eu-west-1", where=("spec.forProvider.region",)
-            )
+            raise InvalidInput("is missing", mend="name a region of AWS: eu-west-1", where=("spec.forProvider.region",))
         return self._clients.client(service or self.kind.service, self.region)
 
     def call(self, name: str, /, **parameters: Any) -> Item:
@@ -198,6 +201,10 @@ class Resource:
         value = self.spec.get(name)
         return self.kind.fields[name].default if value is None and name not in self.initial else value
 
+    def tag_list(self) -> list[dict[str, str]]:
+        """The tags as most create calls take them."""
+        return [{"Key": key, "Value": value} for key, value in sorted(self.wanted_tags().items())]
+
     def wanted_tags(self) -> dict[str, str]:
         return tags.desired(self.managed)
 
@@ -223,6 +230,7 @@ class Resource:
         rule = self.kind.observe
         if not self.external_name:
             return None
+        self.external_name = self.kind.hooks.resolved(self)
         try:
             found = self._search(rule)
         except ClientError as error:
@@ -266,7 +274,8 @@ class Resource:
         item = self.read()
         if item is None:
             self.memory.sent.clear()
-            return Observation(exists=False, external_name=self._renamed({}))
+            return Observation(exists=False)
+        self._confirm_digests()
         ready, settled, updatable, deleting, gone = self._state(item)
         if gone:
             return Observation(exists=False)
@@ -293,8 +302,8 @@ class Resource:
         """How AWS spells the name, if the annotation says otherwise."""
         canonical = self.kind.external_name.canonical
         name = str((canonical.search(item) if canonical else None) or self.external_name)
-        given = annotations_of(self.managed).get(EXTERNAL_NAME)
-        return name if given and name != given and self.kind.external_name.mode != "composite" else ""
+        given = annotations_of(self.managed).get(EXTERNAL_NAME) or self.default_name()
+        return name if name != given and self.kind.external_name.mode != "composite" else ""
 
     def _state(self, item: Item) -> tuple[Condition | None, bool, bool, bool, bool]:
         """(condition Ready, settled, updatable, deleting, gone)"""
@@ -355,6 +364,13 @@ class Resource:
         """The digest of the secret value that AWS took last."""
         known = status_of(self.managed).get("atProvider") or {}
         return self.memory.digests.get(secret) or str(known.get(digest_field(secret)) or "")
+
+    def _confirm_digests(self) -> None:
+        """Forget what the status has learnt."""
+        known = status_of(self.managed).get("atProvider") or {}
+        for secret, value in list(self.memory.digests.items()):
+            if known.get(digest_field(secret)) == value:
+                del self.memory.digests[secret]
 
     def _immutable(self, item: Item) -> list[Difference]:
         found = []
@@ -435,7 +451,7 @@ class Resource:
         if rule.inline is not None:
             return tags.parsed(rule.inline.search(item), style)
         try:
-            answer = self.call(style.read, **{rule.target or style.target: self._tag_target(item)})
+            answer = self.call(style.read, **{rule.parameter or style.target: self._tag_target(item)})
         except ClientError as error:
             if faults.code_of(error) in style.absent:
                 return {}
@@ -444,7 +460,7 @@ class Resource:
 
     def _tag_target(self, item: Item) -> str:
         assert self.kind.tags is not None
-        return str(self.template(self.kind.tags.on or "$external_name", item))
+        return str(self.template(self.kind.tags.of or "$external_name", item))
 
     def _send_tags(self, item: Item, found: Mapping[str, str]) -> None:
         rule = self.kind.tags
@@ -452,7 +468,7 @@ class Resource:
         on = self._tag_target(item)
         style = tags.STYLES[rule.style]
         for call, parameters in tags.changes(
-            self.wanted_tags(), found, style, on, resource=rule.resource, target=rule.target
+            self.wanted_tags(), found, style, on, resource=rule.resource, target=rule.parameter
         ):
             self.call(call, **parameters)
 
@@ -516,7 +532,7 @@ class Resource:
             if value is not None and value != []:
                 self.place(parameters, name, field_.create, value, shape)
         identity = self.kind.external_name
-        if identity.parameter:
+        if identity.parameter in shape.members:
             convert.place(parameters, identity.parameter, self.external_name, shape)
         if rule.token:
             parameters[rule.token] = self.uid or self.name
@@ -531,8 +547,8 @@ class Resource:
             return self.secrets.get(field_.secret)
         value = self.initial.get(name)
         if value is None:
-            value = field_.default if field_.default is not None else field_.initial
-        return self.template(value) if isinstance(field_.initial, str) and value == field_.initial else value
+            return self.arguments(field_.initial) if field_.default is None else field_.default
+        return value
 
     def place(self, parameters: Parameters, name: str, path: str, value: Json, shape: Any) -> None:
         with at(f"spec.forProvider.{name}"):
@@ -556,6 +572,7 @@ class Resource:
         if observation.item is None:
             raise Waiting("must be observed again before it is updated")
         item, found_tags = observation.item["item"], observation.item["tags"]
+        self.external_name = observation.external_name or self.external_name
         groups: dict[str, list[Difference]] = {}
         for difference in observation.drift:
             rule = self.kind.fields.get(difference.field)
@@ -567,7 +584,7 @@ class Resource:
         for group in sorted(groups, key=list(self.kind.update).index):
             self._send_group(group, [difference.field for difference in groups[group]], item)
             self._sent(groups[group])
-            if self.kind.ready is not None and self.kind.ready.updatable:
+            if self.kind.ready is not None and self.kind.ready.slow:
                 break
 
     def _sent(self, differences: Sequence[Difference]) -> None:
@@ -640,6 +657,7 @@ class Resource:
         rule = self.kind.delete
         if rule.skip and self.spec.get(rule.skip):
             return
+        self.external_name = observation.external_name or self.external_name
         item = (observation.item or {}).get("item") or {}
         parameters: Parameters = self.arguments(rule.with_, item)
         shape = self.shape(rule.call)

@@ -41,7 +41,7 @@ ATTEMPTS = 3  # of one call in all; what remains is the queue's to retry
 GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
-_loader = Loader(include_default_search_paths=True)  # the models, read once for all sessions
+LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
 
 
 class Sessions:
@@ -51,16 +51,16 @@ class Sessions:
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.RLock()
-        self._accounts: dict[tuple[str, str], tuple[str, _AccountClients]] = {}
+        self._accounts: dict[tuple[str, str], tuple[str, AccountClients]] = {}
 
-    def clients(self, account: Account) -> _AccountClients:
+    def clients(self, account: Account) -> AccountClients:
         """The account's clients; made anew when its version changed, the earlier ones forgotten."""
         config = account.provider_config
         key = (meta(config).get("namespace") or "", meta(config).get("name") or "")
         with self._lock:
             version, clients = self._accounts.get(key, ("", None))
             if clients is None or version != account.version:
-                clients = _AccountClients(account, self._environ, self._lock, self._attempts)
+                clients = AccountClients(account, self._environ, self._lock, self._attempts)
                 self._accounts[key] = (account.version, clients)
             return clients
 
@@ -71,7 +71,7 @@ class Sessions:
             self._accounts.pop((meta(config).get("namespace") or "", meta(config).get("name") or ""), None)
 
 
-class _AccountClients:
+class AccountClients:
     def __init__(self, account: Account, environ: Mapping[str, str], lock: threading.RLock, attempts: int) -> None:
         self._spec = spec_of(account.provider_config)
         self._name = meta(account.provider_config).get("name") or ""
@@ -319,7 +319,7 @@ class _AccountClients:
 
 def _new_session() -> Any:
     session = botocore.session.Session()
-    session.register_component("data_loader", _loader)
+    session.register_component("data_loader", LOADER)
     return session
 
 

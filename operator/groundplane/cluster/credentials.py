@@ -14,8 +14,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from groundplane.errors import Denied, InvalidInput
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE_AGE = 60.0  # seconds until a token file is read again: the kubelet rotates them
-EARLY = 60.0  # seconds before its end that a credential is fetched anew
 PLUGIN_PATIENCE = 60.0  # seconds for a login program
 DEFAULT = "~/.kube/config"
 
@@ -45,7 +43,6 @@ class Access:
     verify: bool = True
     server_name: str = ""  # that the certificate must be for, if not the host
     proxy: str = ""
-    expires: float | None = None  # Unix time
 
 
 def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
@@ -114,7 +111,9 @@ def _from_file(path: Path, context: str | None) -> Access:
         return _by_package(str(path), context)
     server = cluster.get("server")
     if not isinstance(server, str) or not server:
-        raise InvalidInput(f"{path}: the cluster of context {wanted} has no server", mend="add clusters[].cluster.server")
+        raise InvalidInput(
+            f"{path}: the cluster of context {wanted} has no server", mend="add clusters[].cluster.server"
+        )
     token_file = user.get("tokenFile")
     return Access(
         server=server.rstrip("/"),
@@ -151,10 +150,10 @@ def _authorization(user: Mapping[str, Any]) -> str:
 def _pem(section: Mapping[str, Any], name: str, path: Path) -> bytes:
     """The data in the file itself, or in the file that it names, relative to its own folder."""
     if data := section.get(f"{name}-data"):
-        return base64.b64decode(data)
+        return base64.b64decode(str(data))
     if named := section.get(name):
         try:
-            return (path.parent / named).read_bytes()
+            return (path.parent / str(named)).read_bytes()
         except OSError as error:
             raise InvalidInput(f"{path}: can't read {name} {named}", mend="mend the path or the rights") from error
     return b""
@@ -167,10 +166,11 @@ def _by_package(paths: str, context: str | None) -> Access:
         found = orjson.loads(done.stdout)
     except (subprocess.SubprocessError, orjson.JSONDecodeError) as error:
         raise Denied(f"no credentials from {paths}", mend="try `kubectl get namespaces` with it") from error
-    binary = {name: base64.b64decode(found.pop(name)) for name in ("authority", "certificate", "private_key")}
-    if not found["authorization"] and not binary["certificate"]:
+    if not found["authorization"] and not found["certificate"]:
         raise Denied(f"no credentials from {paths}", mend="try `kubectl get namespaces` with it")
-    return Access(**found, **binary)
+    for name in ("authority", "certificate", "private_key"):
+        found[name] = base64.b64decode(found[name])
+    return Access(**found)
 
 
 def _print_by_package(paths: str, context: str) -> None:
@@ -178,7 +178,8 @@ def _print_by_package(paths: str, context: str) -> None:
     from kubernetes import client, config
 
     configuration = client.Configuration()
-    config.load_kube_config(config_file=paths, context=context or None, client_configuration=configuration)
+    read: Callable[..., None] = config.load_kube_config
+    read(config_file=paths, context=context or None, client_configuration=configuration)
     loaded = {
         "server": configuration.host,
         "authorization": configuration.get_api_key_with_prefix("BearerToken") or "",
@@ -188,7 +189,6 @@ def _print_by_package(paths: str, context: str) -> None:
         "verify": configuration.verify_ssl,
         "server_name": configuration.tls_server_name or "",
         "proxy": configuration.proxy or "",
-        "expires": time.time() + 600,  # the package does not tell; programs answer from a cache of their own
     }
     sys.stdout.buffer.write(orjson.dumps(loaded))
 

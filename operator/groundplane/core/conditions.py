@@ -136,3 +136,11 @@ def set_on(
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as the API server writes times."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime | None:
+    """The time that an RFC 3339 text tells; None if it tells none."""
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None

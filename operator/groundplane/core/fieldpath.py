@@ -65,8 +65,9 @@ class Path:
         return f"Path({self.text!r})"
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Path:
-    """Compile a path.
+    """Compile a path; the same text again costs next to nothing.
 
     >>> parse("metadata.annotations['crossplane.io/external-name']").segments
     ('metadata', 'annotations', 'crossplane.io/external-name')
@@ -76,11 +77,6 @@ def parse(text: str) -> Path:
     Raises:
         PathSyntax: with the position, in bytes, of what can't stand there.
     """
-    return Path(text, _segments(text))
-
-
-@lru_cache(maxsize=4096)
-def _segments(text: str) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     position, end = 0, len(text)
     while position < end:
@@ -102,7 +98,7 @@ def _segments(text: str) -> tuple[Segment, ...]:
             _unexpected(text, stop)
         segments.append(text[position:stop].strip("'\""))
         position = stop
-    return tuple(segments)
+    return Path(text, tuple(segments))
 
 
 def _bracket(text: str, position: int) -> tuple[Segment, int]:

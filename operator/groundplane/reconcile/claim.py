@@ -115,9 +115,7 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
     told = [conditions.reconcile_success()]
     for type_ in status_of(composite).get("claimConditionTypes") or ():
         found = conditions.find(composite, type_) or {}
-        told.append(
-            Condition(type_, found.get("status", "Unknown"), found.get("reason", ""), found.get("message", ""))
-        )
+        told.append(Condition(type_, found.get("status", "Unknown"), found.get("reason", ""), found.get("message", "")))
     if conditions.is_true(composite, "Ready"):
         if await _propagate(claim, composite, definition, context):
             details = wanted["status"].setdefault("connectionDetails", {})
@@ -153,9 +151,7 @@ async def _propagate(claim: Object, composite: Object, definition: Definition, c
                 mend="delete that Secret, or give the composite another writeConnectionSecretToRef",
             )
         details = connection.data_of(secret)
-        if not await connection.publish(
-            context, claim, meta(claim)["namespace"], target["name"], details, exact=True
-        ):
+        if not await connection.publish(context, claim, meta(claim)["namespace"], target["name"], details, exact=True):
             return False
     _event(
         context,
@@ -168,9 +164,7 @@ async def _propagate(claim: Object, composite: Object, definition: Definition, c
     return True
 
 
-async def _delete(
-    claim: Object, composite: Object | None, definition: Definition, context: Context
-) -> Result:
+async def _delete(claim: Object, composite: Object | None, definition: Definition, context: Context) -> Result:
     """Delete the composite, then release the claim; with Foreground not before the composite is gone."""
     if not has_finalizer(claim, flow.FINALIZER):
         return Result()

@@ -11,8 +11,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from groundplane.core import composition, conditions, render
 from groundplane.core import claim as flow
+from groundplane.core import composition, conditions, render
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import (
@@ -24,15 +24,12 @@ from groundplane.core.objects import (
     is_paused,
     joined,
     key_of,
-    labels_of,
     meta,
     spec_of,
-    status_of,
 )
 from groundplane.errors import (
     AlreadyExists,
     Conflict,
-    GroundplaneError,
     InvalidInput,
     NoSuchKind,
     Rejected,
@@ -198,9 +195,7 @@ async def _select_revision(run: Run) -> Object:
             mend="apply it, or correct spec.compositionRef.name",
             on=[(CORE, "Composition")],
         )
-    revisions = await cluster.list(
-        CORE_VERSION, "CompositionRevision", labels={"crossplane.io/composition-name": name}
-    )
+    revisions = await cluster.list(CORE_VERSION, "CompositionRevision", labels={"crossplane.io/composition-name": name})
     selector = (machinery.get("compositionRevisionSelector") or {}).get("matchLabels") or {}
     revision = composition.select_revision(
         revisions, composition_uid=meta(origin)["uid"], policy=policy, selector=selector
@@ -276,9 +271,7 @@ async def _observe(run: Run, references: Sequence[Mapping[str, str]]) -> list[Ob
     for reference in references:
         if not reference.get("name"):
             continue
-        key = Key(
-            reference["apiVersion"], reference["kind"], reference.get("namespace", ""), reference["name"]
-        )
+        key = Key(reference["apiVersion"], reference["kind"], reference.get("namespace", ""), reference["name"])
         try:
             obj = await run.context.cluster.get(key)
         except NoSuchKind:
@@ -448,7 +441,5 @@ async def _release(run: Run) -> None:
 async def _write_status(run: Run, *told: Condition) -> None:
     context = run.context
     wanted = copy.deepcopy(run.composite)
-    conditions.set_on(
-        wanted, *told, now=context.now(), generation=context.observed_generation(run.composite)
-    )
+    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(run.composite))
     await context.cluster.update(wanted, subresource="status")

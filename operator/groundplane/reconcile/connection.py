@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Mapping
 
 from groundplane.core.objects import Key, Object, controller_of, key_of, meta, owner_reference
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput
 from groundplane.ports import Context
 
 TYPE = "connection.crossplane.io/v1alpha1"
@@ -32,6 +32,11 @@ def data_of(secret: Object) -> dict[str, bytes]:
         except (binascii.Error, TypeError, ValueError):
             continue
     return decoded
+
+
+def encoded(value: bytes) -> str:
+    """A value as a Secret's data holds it."""
+    return base64.b64encode(value).decode()
 
 
 async def publish(
@@ -82,7 +87,7 @@ def _secret(owner: Object, key: Key, details: Mapping[str, bytes]) -> Object:
             "ownerReferences": [owner_reference(owner)],
         },
         "type": TYPE,
-        "data": {name: base64.b64encode(details[name]).decode() for name in sorted(details)},
+        "data": {name: encoded(details[name]) for name in sorted(details)},
     }
 
 

@@ -21,7 +21,6 @@ from groundplane.core.objects import (
     is_deleting,
     key_of,
     meta,
-    status_of,
 )
 from groundplane.errors import InvalidInput, NoSuchKind, Waiting, stage
 from groundplane.ports import MANAGER, Context, Result
@@ -176,9 +175,7 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
     if not has_finalizer(xrd, side.finalizer):
         return Result()
     wanted = copy.deepcopy(xrd)
-    conditions.set_on(
-        wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd)
-    )
+    conditions.set_on(wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd))
     xrd = await context.cluster.update(wanted, subresource="status")
     known = definition.read(xrd)
     plural = known.plural if side is COMPOSITE else known.claim_plural

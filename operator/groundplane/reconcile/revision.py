@@ -111,9 +111,11 @@ async def announce(key: Key, context: Context) -> Result:
         return Result()
     group = group_of(reference.get("apiVersion", ""))
     definition = context.definitions.composite(group, reference.get("kind", ""))
-    for composite in composites if definition else ():
+    if definition is None:
+        return Result()
+    for composite in composites:
         machinery = definition.machinery(composite)
-        if (machinery.get("compositionRef") or {}).get("name") == name:
-            if machinery.get("compositionUpdatePolicy") != "Manual":
-                context.watches.enqueue(key_of(composite))
+        follows = machinery.get("compositionUpdatePolicy") != "Manual"
+        if follows and (machinery.get("compositionRef") or {}).get("name") == name:
+            context.watches.enqueue(key_of(composite))
     return Result()

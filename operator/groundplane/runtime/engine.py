@@ -138,9 +138,7 @@ class Engine:
         told = [conditions.reconcile_error(str(error)), *error.conditions]
         if first_sight and conditions.find(obj, "Ready") is None:
             told.insert(1, conditions.creating())
-        conditions.set_on(
-            wanted, *told, now=self.context.now(), generation=self.context.observed_generation(obj)
-        )
+        conditions.set_on(wanted, *told, now=self.context.now(), generation=self.context.observed_generation(obj))
         await self.context.cluster.update(wanted, subresource="status")
 
 

@@ -69,9 +69,9 @@ class Routes:
                 yield name, owner or key
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
-        if key.kind == "ProviderConfigUsage" and key.group.startswith("aws."):
-            if name := (obj.get("providerConfigRef") or {}).get("name"):
-                yield "providerconfig", Key(key.api_version, "ProviderConfig", "", name)
+        used = (obj.get("providerConfigRef") or {}).get("name") if key.kind == "ProviderConfigUsage" else None
+        if used:
+            yield "providerconfig", Key(key.api_version, "ProviderConfig", "", used)
 
     def _owner(self, obj: Object) -> Key | None:
         """The key of an object's controller.  References name no namespace: the owner's kind tells its scope."""
@@ -91,9 +91,7 @@ class Routes:
 
     def _claim_of(self, composite: Object) -> Iterator[Target]:
         reference = spec_of(composite).get("claimRef") or {}
-        definition = self._definitions.claim(
-            group_of(reference.get("apiVersion", "")), reference.get("kind", "")
-        )
+        definition = self._definitions.claim(group_of(reference.get("apiVersion", "")), reference.get("kind", ""))
         if definition and reference.get("name"):
             yield (
                 "claim",

@@ -1,0 +1,62 @@
+# Everything a developer does, and all that CI does.  `make` alone lists it.
+
+# The first Python that is new enough; `make PYTHON=/path/to/python setup` takes another.
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock check test e2e up demo cluster crds bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## install everything into .venv: pinned, with hashes
+
+$(READY): requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=/path/to/python setup" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: $(READY)  ## pin the dependencies anew: requirements*.lock from pyproject.toml (UPGRADE=1: to the newest)
+	$(LOCK) $(if $(UPGRADE),--upgrade) -o requirements.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra demo -o requirements-demo.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra demo --group dev -o requirements-dev.lock
+
+check: $(READY)  ## lint, formatting, types, imports, and that crds/ is fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@fresh=$$(mktemp -d) && trap 'rm -r "$$fresh"' EXIT && $(BIN)/groundplane crds --output "$$fresh" >/dev/null \
+		&& diff -r crds "$$fresh" || { echo "crds/ is stale: run make crds" >&2; exit 1; }
+
+test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words")
+	$(BIN)/python -m pytest $(ARGS)
+
+e2e: $(READY)  ## only the whole product on a real API server
+	$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+up: $(READY)  ## a control plane on this machine: make up ARGS="my-manifests/"
+	$(BIN)/groundplane up $(ARGS)
+
+demo: $(READY)  ## from nothing to a database with its Secret, and back, in half a minute
+	$(BIN)/groundplane demo $(ARGS)
+
+cluster: $(READY)  ## a real API server with the operator and AWS's stand-in, for kubectl; Ctrl-C ends it
+	$(BIN)/python -m tests.cluster.person $(ARGS)
+
+crds: $(READY)  ## write crds/ from core/ and aws/kinds/
+	$(BIN)/groundplane crds --output crds
+
+bench: $(READY)  ## measure what design.md promises
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove what was built, measured or tried out here
+	rm -rf build dist operator/*.egg-info .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find operator tests -name __pycache__ -prune -exec rm -r {} +

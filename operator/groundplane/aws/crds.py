@@ -1,0 +1,426 @@
+"""The CustomResourceDefinitions of the AWS kinds and of ProviderConfig: upstream's names and types, our prose.
+
+Names, types, versions and rules follow provider-upjet-aws 75a4c57; descriptions come from botocore's models,
+which is why `docs=True` loads them.  One departure: `writeConnectionSecretToRef.name` may be left out (the
+operator then derives one); `strict_upstream` requires it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from groundplane.aws import convert, kind
+from groundplane.aws.kind import DOMAIN, Kind, KindField, SchemaField
+from groundplane.aws.resource import digest_field
+from groundplane.aws.session import SOURCES
+from groundplane.core.objects import Json, Object
+
+Schema = dict[str, Any]
+LONGEST = 200  # characters of a description
+POLICIES = ["Observe", "Create", "Update", "Delete", "LateInitialize", "*"]
+ACTS = " || ".join(f"'{policy}' in self.managementPolicies" for policy in ("*", "Create", "Update"))
+KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
+
+
+def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
+    """All CRDs of the AWS side, sorted by name."""
+    made = [_of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in kind.every()]
+    return sorted([*made, _provider_config(), _usage()], key=lambda crd: str(crd["metadata"]["name"]))
+
+
+# --- managed kinds --------------------------------------------------------------------------------
+
+
+def _of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
+    prose = _Prose(found) if docs else None
+    versions = []
+    for index, version in enumerate(found.versions):
+        schema = _managed_schema(found, prose, listed=index == 0, strict_upstream=strict_upstream)
+        versions.append(_version(version, schema, MANAGED_COLUMNS, storage=index == 0))
+    return _crd(found.group, found.kind, found.plural, versions, categories=["crossplane", "managed", "aws"])
+
+
+MANAGED_COLUMNS = [
+    {"name": "SYNCED", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Synced')].status"},
+    {"name": "READY", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"},
+    {
+        "name": "EXTERNAL-NAME",
+        "type": "string",
+        "jsonPath": ".metadata.annotations.crossplane\\.io/external-name",
+    },
+    {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+]
+
+
+def _managed_schema(found: Kind, prose: _Prose | None, *, listed: bool, strict_upstream: bool) -> Schema:
+    inputs = _inputs(found, prose, listed=listed)
+    for_provider = _object(inputs, required=[] if found.is_global else ["region"])
+    initial = {name: schema for name, schema in _inputs(found, None, listed=listed).items() if name != "region"}
+    required = ["name", "namespace"] if strict_upstream else ["namespace"]
+    spec = _object(
+        {
+            "deletionPolicy": {
+                "type": "string",
+                "enum": ["Orphan", "Delete"],
+                "default": "Delete",
+                "description": "What happens to the external resource when this object is deleted.",
+            },
+            "forProvider": for_provider,
+            "initProvider": {
+                **_object(initial),
+                "description": "Fields that only the creation uses, where forProvider has none; not enforced later.",
+            },
+            "managementPolicies": {
+                "type": "array",
+                "items": {"type": "string", "enum": POLICIES},
+                "default": ["*"],
+                "description": "What may be done to the external resource.",
+            },
+            "providerConfigRef": {**_reference(), "default": {"name": "default"}},
+            "publishConnectionDetailsTo": _publish(),
+            "writeConnectionSecretToRef": {
+                **_object({"name": STRING, "namespace": STRING}, required=required),
+                "description": "The Secret that gets the connection details.",
+            },
+        },
+        required=["forProvider"],
+    )
+    rules = [
+        {
+            "rule": f"!({ACTS}) || has(self.forProvider.{name})"
+            f" || (has(self.initProvider) && has(self.initProvider.{name}))",
+            "message": f"spec.forProvider.{name} is a required parameter",
+        }
+        for name, field in sorted(found.fields.items())
+        if field.required and field.reference is None and name != "region"
+    ]
+    if rules:
+        spec["x-kubernetes-validations"] = rules
+    description = prose.kind() if prose else found.doc
+    return {**_root(spec, _status(found, listed=listed)), **({"description": description} if description else {})}
+
+
+def _inputs(found: Kind, prose: _Prose | None, *, listed: bool) -> dict[str, Schema]:
+    """The properties of forProvider; `listed`: objects that may occur once are lists, as in v1beta1."""
+    result: dict[str, Schema] = {}
+    if not found.is_global:
+        result["region"] = {"type": "string", "description": "The AWS region that the resource is in."}
+    if found.tags is not None:
+        result["tags"] = {**_map(), "description": "Tags of the resource, beside those that say whose it is."}
+    for name, field in found.fields.items():
+        if name == "region":
+            continue
+        result[name] = _field(field, listed=listed)
+        words = prose.field(field) if prose else ""
+        if words:
+            result[name]["description"] = words
+    for reference in found.port.references:
+        target = f"a {reference.kind} in {reference.group.partition('.')[0]} to fill {reference.field}"
+        one = {**_reference(), "description": f"Reference to {target}."}
+        selector = {
+            **_object({"matchControllerRef": {"type": "boolean"}, "matchLabels": _map(), "policy": _policy()}),
+            "description": f"Selector for {target}.",
+        }
+        many = {"type": "array", "items": _reference(), "description": f"References to {target}."}
+        result[reference.ref] = many if reference.many else one
+        result[reference.selector] = selector
+    return dict(sorted(result.items()))
+
+
+def _field(field: KindField, *, listed: bool) -> Schema:
+    if field.secret:
+        return _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
+    if field.single and not listed:
+        return {KEEP_ALL: True}  # a list in v1beta1, an object here: either is read
+    return _typed(field)
+
+
+def _typed(field: SchemaField) -> Schema:
+    inner = field.type.removeprefix(kind.LIST)
+    match inner:
+        case "object" if field.fields:
+            required = sorted(name for name, entry in field.fields.items() if entry.required)
+            schema = _object({name: _typed(entry) for name, entry in sorted(field.fields.items())}, required=required)
+        case "object":
+            schema = {"type": "object", KEEP_ALL: True}
+        case "map[string]":
+            schema = _map()
+        case _:
+            schema = {"type": inner}
+    return {"type": "array", "items": schema} if field.type.startswith(kind.LIST) else schema
+
+
+def _status(found: Kind, *, listed: bool) -> Schema:
+    values: dict[str, Schema] = {}
+    for name, field in found.fields.items():
+        if not field.secret:
+            values[name] = {KEEP_ALL: True} if field.single and not listed else _typed(_without_required(field))
+    for name, output in found.at_provider.items():
+        values[name] = _typed(_without_required(output))
+    if not found.is_global:
+        values["region"] = dict(STRING)
+    if found.tags is not None:
+        values |= {"tags": _map(), "tagsAll": _map()}
+    for secret in found.port.secrets:
+        values[digest_field(secret.field)] = {
+            "type": "string",
+            "description": "Tells whether the value that was applied last is still the one that is wanted.",
+        }
+    return _object(
+        {
+            "atProvider": _object(dict(sorted(values.items()))),
+            "conditions": _conditions(),
+            "observedGeneration": {"type": "integer", "format": "int64"},
+        }
+    )
+
+
+def _without_required(field: SchemaField) -> SchemaField:
+    """What is read may lack what must be written."""
+    fields = {name: _without_required(entry) for name, entry in field.fields.items()}
+    return SchemaField(type=field.type, fields=fields)
+
+
+# --- prose ----------------------------------------------------------------------------------------
+
+
+class _Prose:
+    """Descriptions for a kind's fields, from the documentation of the parameters that they become."""
+
+    def __init__(self, found: Kind) -> None:
+        import botocore.session
+
+        from groundplane.aws import session
+
+        self._kind = found
+        made = botocore.session.Session()
+        made.register_component("data_loader", session.LOADER)
+        self._model = made.get_service_model(found.service)
+        self._calls = {name.lower(): name for name in self._model.operation_names}
+
+    def kind(self) -> str:
+        return self._kind.doc or self._short(self._operation(self._kind.create.call).documentation)
+
+    def field(self, field: KindField) -> str:
+        """From the create call's parameter, else from the update's; "" where neither has words."""
+        update = self._kind.update[field.group].call if field.group else ""
+        for call, path in ((self._kind.create.call, field.create), (update, field.parameter)):
+            if call and path:
+                shape = self._operation(call).input_shape
+                for name in path.split("."):
+                    shape = convert.member(shape, name)
+                words = self._short(shape.documentation) if shape is not None else ""
+                if words:
+                    return words
+        return ""
+
+    def _operation(self, call: str) -> Any:
+        return self._model.operation_model(self._calls[call.replace("_", "")])
+
+    @staticmethod
+    def _short(text: str) -> str:
+        """The first sentence without its markup.  Lists of exceptions and notes follow later in AWS's texts."""
+        plain = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+        plain = re.sub(r"\s+([.,;:)])", r"\1", plain).replace("( ", "(")
+        first = re.split(r"(?<=[a-z0-9)])\. ", plain, maxsplit=1)[0].rstrip(".")
+        if len(first) > LONGEST:
+            first = first[: LONGEST - 1].rsplit(" ", 1)[0] + "…"
+        return f"{first}." if first and not first.endswith("…") else first
+
+
+# --- ProviderConfig -------------------------------------------------------------------------------
+
+
+def _provider_config() -> Object:
+    secret = _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
+    file = _object({"path": STRING}, required=["path"])
+    token = _object(
+        {"fs": file, "secretRef": secret, "source": {"type": "string", "enum": ["Secret", "Filesystem"]}},
+        required=["source"],
+    )
+    identity = _object({"roleARN": STRING, "roleSessionName": STRING, "tokenConfig": token})
+    role = _object(
+        {
+            "externalID": STRING,
+            "roleARN": STRING,
+            "roleSessionName": STRING,
+            "tags": _list(_object({"key": STRING, "value": STRING}, required=["key", "value"])),
+            "transitiveTagKeys": _list(STRING),
+        }
+    )
+    credentials = _object(
+        {
+            "env": _object({"name": STRING}, required=["name"]),
+            "fs": file,
+            "secretRef": secret,
+            "source": {"type": "string", "enum": sorted(SOURCES), "description": "Where the credentials come from."},
+            "upbound": _object({"webIdentity": identity}),
+            "webIdentity": identity,
+        },
+        required=["source"],
+    )
+    url = _object(
+        {
+            "dynamic": _object({"host": STRING, "protocol": {"type": "string", "enum": ["http", "https"]}}),
+            "static": STRING,
+            "type": {"type": "string", "enum": ["Static", "Dynamic", "Auto"]},
+        },
+        required=["type"],
+    )
+    endpoint = _object(
+        {
+            "hostnameImmutable": BOOLEAN,
+            "partitionId": STRING,
+            "services": {**_list(STRING), "description": "The services that the URL is for; none means all."},
+            "signingMethod": STRING,
+            "signingName": STRING,
+            "signingRegion": STRING,
+            "source": {"type": "string", "enum": ["ServiceMetadata", "Custom"]},
+            "url": url,
+        },
+        required=["url"],
+    )
+    limiter = _object({"baseDelay": STRING, "maxDelay": STRING})
+    spec = _object(
+        {
+            "assumeRoleChain": {**_list(role), "description": "Roles to assume, one from the other."},
+            "credentials": credentials,
+            "endpoint": endpoint,
+            "reconciliationPolicy": _object({"exponentialFailureRateLimiter": limiter}),
+            "s3_use_path_style": BOOLEAN,
+            "skip_credentials_validation": BOOLEAN,
+            "skip_metadata_api_check": BOOLEAN,
+            "skip_region_validation": BOOLEAN,
+            "skip_requesting_account_id": BOOLEAN,
+        },
+        required=["credentials"],
+    )
+    status = _object({"conditions": _conditions(), "users": {"type": "integer", "format": "int64"}})
+    columns: list[Schema] = [
+        {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "SOURCE", "type": "string", "jsonPath": ".spec.credentials.source", "priority": 1},
+    ]
+    version = _version("v1beta1", _root(spec, status), columns)
+    return _crd(DOMAIN, "ProviderConfig", "providerconfigs", [version], categories=["crossplane", "provider", "aws"])
+
+
+def _usage() -> Object:
+    resource = _object(
+        {"apiVersion": STRING, "kind": STRING, "name": STRING, "uid": STRING}, required=["apiVersion", "kind", "name"]
+    )
+    schema = {
+        "type": "object",
+        "properties": {**META, "providerConfigRef": _reference(), "resourceRef": resource},
+        "required": ["providerConfigRef", "resourceRef"],
+    }
+    columns = [
+        {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+        {"name": "CONFIG-NAME", "type": "string", "jsonPath": ".providerConfigRef.name"},
+        {"name": "RESOURCE-KIND", "type": "string", "jsonPath": ".resourceRef.kind"},
+        {"name": "RESOURCE-NAME", "type": "string", "jsonPath": ".resourceRef.name"},
+    ]
+    version = _version("v1beta1", schema, columns)
+    del version["subresources"]
+    return _crd(
+        DOMAIN, "ProviderConfigUsage", "providerconfigusages", [version], categories=["crossplane", "provider", "aws"]
+    )
+
+
+# --- bricks ---------------------------------------------------------------------------------------
+
+STRING: Schema = {"type": "string"}
+BOOLEAN: Schema = {"type": "boolean"}
+META: dict[str, Schema] = {"apiVersion": STRING, "kind": STRING, "metadata": {"type": "object"}}
+
+
+def _crd(group: str, kind_: str, plural: str, versions: list[Schema], *, categories: list[str]) -> Object:
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "names": {
+                "categories": categories,
+                "kind": kind_,
+                "listKind": f"{kind_}List",
+                "plural": plural,
+                "singular": kind_.lower(),
+            },
+            "scope": "Cluster",
+            "versions": versions,
+        },
+    }
+
+
+def _version(name: str, schema: Schema, columns: Iterable[Mapping[str, Json]], *, storage: bool = True) -> Schema:
+    return {
+        "name": name,
+        "served": True,
+        "storage": storage,
+        "additionalPrinterColumns": [dict(column) for column in columns],
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+    }
+
+
+def _root(spec: Schema, status: Schema) -> Schema:
+    return {"type": "object", "properties": {**META, "spec": spec, "status": status}, "required": ["spec"]}
+
+
+def _object(properties: Mapping[str, Schema], *, required: list[str] | None = None) -> Schema:
+    made: Schema = {"type": "object", "properties": dict(properties)}
+    return {**made, "required": required} if required else made
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map() -> Schema:
+    return {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def _policy() -> Schema:
+    return _object(
+        {
+            "resolution": {"type": "string", "enum": ["Required", "Optional"], "default": "Required"},
+            "resolve": {"type": "string", "enum": ["Always", "IfNotPresent"]},
+        }
+    )
+
+
+def _reference() -> Schema:
+    return _object({"name": STRING, "policy": _policy()}, required=["name"])
+
+
+def _publish() -> Schema:
+    metadata = _object({"annotations": _map(), "labels": _map(), "type": STRING})
+    config = {**_reference(), "default": {"name": "default"}}
+    return {
+        **_object({"configRef": config, "metadata": metadata, "name": STRING}, required=["name"]),
+        "description": "Accepted, and not acted upon: use writeConnectionSecretToRef.",
+    }
+
+
+def _conditions() -> Schema:
+    condition = _object(
+        {
+            "lastTransitionTime": {"type": "string", "format": "date-time"},
+            "message": STRING,
+            "observedGeneration": {"type": "integer", "format": "int64"},
+            "reason": STRING,
+            "status": STRING,
+            "type": STRING,
+        },
+        required=["lastTransitionTime", "reason", "status", "type"],
+    )
+    return {
+        "type": "array",
+        "items": condition,
+        "x-kubernetes-list-map-keys": ["type"],
+        "x-kubernetes-list-type": "map",
+    }

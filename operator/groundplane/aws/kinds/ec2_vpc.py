@@ -1,0 +1,45 @@
+"""EC2 VPC: IPv6 blocks come and go by calls of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from groundplane.aws.hooks import Hooks as Base
+from groundplane.aws.hooks import Item
+
+if TYPE_CHECKING:
+    from groundplane.aws.resource import Resource
+
+
+class Hooks(Base):
+    def observed(self, resource: Resource, item: Item) -> Item:
+        item["ipv6"] = block = associated(item)
+        if block is not None and block.get("Ipv6Pool") in (None, "", "Amazon"):
+            item["generatedIpv6"] = block
+        return item
+
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        """Replace the block: one is enough for a VPC, and its association can't be changed."""
+        if item["ipv6"] is not None:
+            resource.call("disassociate_vpc_cidr_block", AssociationId=item["ipv6"]["AssociationId"])
+        wanted: dict[str, Any] = {}
+        if resource.spec.get("assignGeneratedIpv6CidrBlock"):
+            wanted["AmazonProvidedIpv6CidrBlock"] = True
+        elif block := resource.spec.get("ipv6CidrBlock"):
+            wanted["Ipv6CidrBlock"] = block
+            if pool := resource.spec.get("ipv6IpamPoolId"):
+                wanted["Ipv6IpamPoolId"] = pool
+        if wanted:
+            if border := resource.spec.get("ipv6CidrBlockNetworkBorderGroup"):
+                wanted["Ipv6CidrBlockNetworkBorderGroup"] = border
+            resource.call("associate_vpc_cidr_block", VpcId=resource.external_name, **wanted)
+
+
+def associated(item: Item) -> Item | None:
+    """The IPv6 block that a VPC or a subnet has now."""
+    for block in item.get("Ipv6CidrBlockAssociationSet") or ():
+        if (block.get("Ipv6CidrBlockState") or {}).get("State") in ("associated", "associating"):
+            found: Item = block
+            return found
+    return None

@@ -1,0 +1,290 @@
+"""RDS Instance: users and passwords, versions, storage, what waits for the maintenance window, and the way out.
+
+Source: Terraform AWS provider 5.31, internal/service/rds/instance.go; provider-upjet-aws 75a4c57, config/rds; the quirks of
+aws-controllers-k8s/rds-controller.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from groundplane.aws import convert, faults
+from groundplane.aws.hooks import Hooks as Base
+from groundplane.aws.hooks import Item, Parameters
+from groundplane.core.objects import Json
+from groundplane.errors import InvalidInput
+from groundplane.ports import Default, Difference
+
+if TYPE_CHECKING:
+    from groundplane.aws.resource import Resource
+
+RESOURCE_ID = re.compile(r"db-[A-Z0-9]{20,}")  # what later versions of upstream's provider keep as external name
+PENDING = "PendingModifiedValues"
+STORAGE = frozenset({"allocatedStorage", "iops", "storageThroughput", "storageType", "maxAllocatedStorage"})
+GP3_FIXED_BELOW = {"oracle": 200, "": 400}  # GiB: below it gp3 has a fixed rate that must not be named
+COPIES = ("replicateSourceDb", "s3Import", "snapshotIdentifier", "restoreToPointInTime")  # in upstream's order
+
+
+class Hooks(Base):
+    # --- before any call ----------------------------------------------------------------------------
+
+    def defaults(self, resource: Resource) -> Sequence[Default]:
+        spec = resource.initial
+        if _copy_of(spec):
+            return ()
+        found = []
+        if not spec.get("username"):
+            username = "postgres" if str(spec.get("engine") or "").startswith("postgres") else "admin"
+            note = f"spec.forProvider.username was not set: the engine's usual {username} is used"
+            found.append(Default("username", username, note))
+        if not _has_password(spec) or (spec.get("autoGeneratePassword") and not spec.get("passwordSecretRef")):
+            name = f"{resource.name}-master-password"
+            reference = {"namespace": resource.namespace, "name": name, "key": "password"}
+            note = f"no password was given: one is generated into Secret {resource.namespace}/{name}"
+            found.append(Default("passwordSecretRef", reference, note))
+            if not spec.get("autoGeneratePassword"):
+                found.append(Default("autoGeneratePassword", True, note))
+        return found
+
+    def check(self, resource: Resource) -> None:
+        spec = resource.initial
+        engine, username = str(spec.get("engine") or ""), str(spec.get("username") or "")
+        if username.lower() == "rdsadmin" or (engine.startswith("postgres") and username.lower() == "admin"):
+            raise _bad("username", f"{username} is reserved by the engine", "choose another: postgres")
+        if _copy_of(spec):
+            return
+        if not engine:
+            raise _bad("engine", "is required", "set it: postgres, mysql, mariadb, …")
+        if resource.strict_upstream:
+            if not username:
+                raise InvalidInput('"username": required field is not set', mend="set spec.forProvider.username")
+            if not _has_password(spec):
+                raise InvalidInput(
+                    "no password is given",
+                    mend="set spec.forProvider.passwordSecretRef, or manageMasterUserPassword: true",
+                )
+        if spec.get("allocatedStorage") is None and not engine.startswith("aurora"):
+            raise _bad("allocatedStorage", "is required", "set it, in GiB: 20")
+        limit, size = spec.get("maxAllocatedStorage"), spec.get("allocatedStorage")
+        if limit and size and limit < size:
+            raise _bad("maxAllocatedStorage", f"{limit} is below allocatedStorage {size}", "raise or remove it")
+
+    # --- create -------------------------------------------------------------------------------------
+
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        spec = resource.initial
+        match _copy_of(spec):
+            case "replicateSourceDb":
+                return "create_db_instance_read_replica", {"SourceDBInstanceIdentifier": spec["replicateSourceDb"]}
+            case "s3Import":
+                block = _one(spec["s3Import"])
+                names = {
+                    "bucketName": "S3BucketName",
+                    "bucketPrefix": "S3Prefix",
+                    "ingestionRole": "S3IngestionRoleArn",
+                    "sourceEngine": "SourceEngine",
+                    "sourceEngineVersion": "SourceEngineVersion",
+                }
+                return "restore_db_instance_from_s3", {names[key]: value for key, value in block.items()}
+            case "snapshotIdentifier":
+                return "restore_db_instance_from_db_snapshot", {"DBSnapshotIdentifier": spec["snapshotIdentifier"]}
+            case "restoreToPointInTime":
+                return "restore_db_instance_to_point_in_time", {
+                    "TargetDBInstanceIdentifier": resource.external_name,
+                    **_point_in_time(_one(spec["restoreToPointInTime"])),
+                }
+        if not spec.get("manageMasterUserPassword") and not any(resource.secrets.values()):
+            raise _bad("passwordSecretRef", "has no value", "fill the Secret, or set autoGeneratePassword: true")
+        if not spec.get("username"):
+            raise _bad("username", "is required", "set it: postgres")
+        return "", {}
+
+    # --- observe ------------------------------------------------------------------------------------
+
+    def resolved(self, resource: Resource) -> str:
+        """An object that came from a later version of upstream's provider holds the resource id."""
+        name = resource.external_name
+        if not RESOURCE_ID.fullmatch(name):
+            return name
+        found = resource.call("describe_db_instances", Filters=[{"Name": "dbi-resource-id", "Values": [name]}])
+        return str(found["DBInstances"][0]["DBInstanceIdentifier"]) if found["DBInstances"] else name
+
+    def observed(self, resource: Resource, item: Item) -> Item:
+        """What waits for the maintenance window counts as done: it is neither drift nor sent again."""
+        pending: Mapping[str, Any] = item.get(PENDING) or {}
+        item["live"] = {name: item.get(name) for name in pending}
+        for name, value in pending.items():
+            if name == "Port":
+                item["Endpoint"] = {**(item.get("Endpoint") or {}), "PendingPort": value}
+            elif name == "DBSubnetGroupName":
+                item["DBSubnetGroup"] = {**(item.get("DBSubnetGroup") or {}), name: value}
+            elif name == "PendingCloudwatchLogsExports":
+                logs = set(item.get("EnabledCloudwatchLogsExports") or ()) | set(value.get("LogTypesToEnable") or ())
+                item["EnabledCloudwatchLogsExports"] = sorted(logs - set(value.get("LogTypesToDisable") or ()))
+            elif name not in ("MasterUserPassword", "DBInstanceIdentifier"):
+                item[name] = value
+        return item
+
+    def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        kept = [difference for difference in found if not _is_none(resource, item, difference)]
+        if item.get("DBInstanceStatus") == "storage-full":
+            kept = [difference for difference in kept if difference.field in STORAGE]
+        return kept
+
+    def notes(self, resource: Resource, item: Item) -> Sequence[str]:
+        found, spec = [], resource.spec
+        wanted, live = spec.get("engineVersion"), item.get("EngineVersion")
+        if wanted and live and not convert.equal("version", wanted, live) and _is_older(wanted, live):
+            found.append(f"engineVersion {wanted} is older than the {live} that runs; RDS can't go back")
+        size, has = spec.get("allocatedStorage"), item.get("AllocatedStorage")
+        if size and has and size < has and not spec.get("maxAllocatedStorage"):
+            found.append(f"allocatedStorage {size} is less than the {has} GiB that it has; RDS can't shrink storage")
+        if not spec.get("skipFinalSnapshot") and not spec.get("finalSnapshotIdentifier"):
+            found.append("deleting it will need forProvider.finalSnapshotIdentifier, or skipFinalSnapshot: true")
+        if any(group.get("ParameterApplyStatus") == "pending-reboot" for group in item.get("DBParameterGroups") or ()):
+            found.append("changes of its parameter group wait for a reboot, which is yours to choose")
+        return found
+
+    def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
+        wanted, live = resource.spec.get("engineVersion"), at_provider.get("engineVersion")
+        if wanted and convert.equal("version", wanted, live):
+            at_provider["engineVersion"] = wanted
+        at_provider["engineVersionActual"] = item["live"].get("EngineVersion") or item.get("EngineVersion")
+        pending = {name: value for name, value in (item.get(PENDING) or {}).items() if name != "MasterUserPassword"}
+        at_provider["pendingModifiedValues"] = convert.plain(pending)
+
+    def connection(self, resource: Resource, item: Item) -> Mapping[str, str]:
+        """What AWS keeps in Secrets Manager, where it was asked to."""
+        arn = (item.get("MasterUserSecret") or {}).get("SecretArn")
+        if not arn or not resource.spec.get("manageMasterUserPassword"):
+            return {}
+        try:
+            answer = resource.call("secretsmanager:get_secret_value", SecretId=arn)
+        except ClientError as error:
+            if faults.code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+                return {}  # not written yet
+            raise
+        kept = json.loads(answer["SecretString"])
+        password = str(kept["password"])
+        return {"username": str(kept["username"]), "password": password, "attribute.password": password}
+
+    # --- update -------------------------------------------------------------------------------------
+
+    def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
+        spec = resource.spec
+        storage = {"AllocatedStorage", "Iops", "StorageThroughput", "StorageType"} & parameters.keys()
+        if storage:
+            kind = str(spec.get("storageType") or item.get("StorageType") or "")
+            size = spec.get("allocatedStorage") or item.get("AllocatedStorage") or 0
+            if kind.startswith("io"):
+                parameters.setdefault("AllocatedStorage", size)
+                if iops := spec.get("iops") or item.get("Iops"):
+                    parameters["Iops"] = iops
+            if kind == "gp3" and size < GP3_FIXED_BELOW["oracle" if "oracle" in item.get("Engine", "") else ""]:
+                parameters.pop("Iops", None)
+                parameters.pop("StorageThroughput", None)
+        return parameters
+
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        if group == "replica":
+            if resource.spec.get("replicateSourceDb"):
+                raise _bad(
+                    "replicateSourceDb", "can't be changed to another source", "revert it, or make a new replica"
+                )
+            resource.call("promote_read_replica", DBInstanceIdentifier=resource.external_name)
+            return
+        wanted, found = (
+            set(resource.spec["enabledCloudwatchLogsExports"]),
+            set(item.get("EnabledCloudwatchLogsExports") or ()),
+        )
+        change = {"EnableLogTypes": sorted(wanted - found), "DisableLogTypes": sorted(found - wanted)}
+        resource.call(
+            "modify_db_instance",
+            DBInstanceIdentifier=resource.external_name,
+            CloudwatchLogsExportConfiguration={name: types for name, types in change.items() if types},
+            ApplyImmediately=bool(resource.spec.get("applyImmediately")),
+        )
+
+    # --- delete -------------------------------------------------------------------------------------
+
+    def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
+        if parameters["SkipFinalSnapshot"]:
+            parameters.pop("FinalDBSnapshotIdentifier", None)
+        elif not parameters.get("FinalDBSnapshotIdentifier"):
+            raise _bad(
+                "finalSnapshotIdentifier",
+                "is required when skipFinalSnapshot is false",
+                "set it, or skipFinalSnapshot: true",
+            )
+        if item.get("ReadReplicaSourceDBInstanceIdentifier"):
+            parameters.pop("FinalDBSnapshotIdentifier", None)  # a replica can't have one
+            parameters["SkipFinalSnapshot"] = True
+
+    def delete_refused(self, resource: Resource, code: str, text: str) -> bool:
+        """Protection goes only if the spec doesn't want it, and wants changes now."""
+        protected = code == "InvalidParameterCombination" and "deletion protection" in text.lower()
+        if not protected or resource.spec.get("deletionProtection") or not resource.spec.get("applyImmediately"):
+            return False
+        resource.call(
+            "modify_db_instance",
+            DBInstanceIdentifier=resource.external_name,
+            DeletionProtection=False,
+            ApplyImmediately=True,
+        )
+        return True
+
+
+def _bad(field: str, what: str, mend: str) -> InvalidInput:
+    return InvalidInput(what, mend=mend, where=(f"spec.forProvider.{field}",))
+
+
+def _one(value: Json) -> Mapping[str, Json]:
+    found: Mapping[str, Json] = value[0] if isinstance(value, list) else value
+    return found
+
+
+def _copy_of(spec: Mapping[str, Json]) -> str:
+    """The field that says what the instance is made from, "" if it is made new."""
+    return next((name for name in COPIES if spec.get(name)), "")
+
+
+def _has_password(spec: Mapping[str, Json]) -> bool:
+    names = ("passwordSecretRef", "passwordWoSecretRef", "manageMasterUserPassword")
+    return any(spec.get(name) for name in names)
+
+
+def _point_in_time(block: Mapping[str, Json]) -> Parameters:
+    names = {
+        "restoreTime": "RestoreTime",
+        "sourceDbInstanceAutomatedBackupsArn": "SourceDBInstanceAutomatedBackupsArn",
+        "sourceDbInstanceIdentifier": "SourceDBInstanceIdentifier",
+        "sourceDbiResourceId": "SourceDbiResourceId",
+        "useLatestRestorableTime": "UseLatestRestorableTime",
+    }
+    return {names[key]: value for key, value in block.items()}
+
+
+def _is_older(wanted: str, live: str) -> bool:
+    parts = len(convert.version_key(wanted))
+    return convert.version_key(wanted) < convert.version_key(live)[:parts]
+
+
+def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
+    """Whether a difference is one that nobody should act on."""
+    wanted, found = difference.desired, difference.observed
+    if difference.field == "engineVersion":  # RDS can't go back
+        return _is_older(wanted, found)
+    if difference.field == "allocatedStorage":
+        return bool(found is not None and found >= wanted)  # it grew by itself, RDS rounded up, or can't shrink
+    if difference.field == "maxAllocatedStorage":
+        return found is None and wanted == resource.spec.get("allocatedStorage")  # that is how it is switched off
+    if difference.field in ("parameterGroupName", "optionGroupName"):
+        return wanted.startswith("default") and str(found).startswith("default")  # a new version brings its own
+    if difference.field in ("passwordSecretRef", "passwordWoSecretRef"):
+        return bool(item.get("ReadReplicaSourceDBInstanceIdentifier"))
+    return bool(difference.field == "port" and (item.get("Endpoint") or {}).get("PendingPort") == wanted)

@@ -1,0 +1,399 @@
+"""The stand-in for AWS: moto's server as a process of its own, mended where AWS behaves otherwise.
+
+    python -m groundplane.aws.standin --port 5000 --slow 5
+
+It prints its URL when it listens, and ends on SIGTERM or with its parent.  The demo and the tests talk to it over
+HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
+instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
+a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
+an own DbiResourceId for each instance.
+
+Controls, JSON over HTTP:
+
+    POST   /standin/faults  {"service": "rds", "operation": "CreateDBInstance", "code": "Throttling", "status": 400,
+                             "message": "…", "times": 2}      the next matching calls fail; operation "*" is any
+    DELETE /standin/faults                                    no more
+    GET    /standin/calls                                     [{"service": …, "operation": …}, …] in order
+    DELETE /standin/calls
+    POST   /standin/clock   {"advance": 60}                   let 60 s pass for whatever takes time
+    POST   /standin/slow    {"seconds": 5}                    how long creations and the like take from now on
+    POST   /standin/maintenance                               apply what waits for the maintenance window
+    POST   /moto-api/reset                                    forget everything (moto's own)
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9.-]+")
+PENDING = "PendingModifiedValues"
+# forProvider's and ModifyDBInstance's names that wait for the window unless ApplyImmediately: (parameter, attribute)
+WAITING = {
+    "db_instance_class": "DBInstanceClass",
+    "allocated_storage": "AllocatedStorage",
+    "multi_az": "MultiAZ",
+    "engine_version": "EngineVersion",
+    "storage_type": "StorageType",
+    "iops": "Iops",
+    "backup_retention_period": "BackupRetentionPeriod",
+    "license_model": "LicenseModel",
+    "ca_certificate_identifier": "CACertificateIdentifier",
+}
+XML_ERROR = (
+    '<?xml version="1.0"?><ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>'
+    "</Error><RequestId>{id}</RequestId></ErrorResponse>"
+)
+EC2_ERROR = (
+    '<?xml version="1.0"?><Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>'
+    "<RequestID>{id}</RequestID></Response>"
+)
+S3_ERROR = (
+    '<?xml version="1.0"?><Error><Code>{code}</Code><Message>{message}</Message><RequestId>{id}</RequestId></Error>'
+)
+
+
+@dataclass
+class Fault:
+    service: str
+    operation: str
+    code: str
+    message: str
+    status: int
+    times: int
+
+
+@dataclass
+class World:
+    """What the controls change, and the clock of whatever takes time."""
+
+    slow: float = 0.0  # seconds
+    offset: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
+    calls: list[dict[str, str]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def now(self) -> float:
+        return time.monotonic() + self.offset
+
+
+WORLD = World()
+
+
+# --- RDS as AWS does it ---------------------------------------------------------------------------
+
+
+def mend_rds() -> None:
+    """Replace the methods of moto's RDS backend that behave otherwise than AWS."""
+    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
+    models: Any = importlib.import_module("moto.rds.models")
+    DBInstance, RDSBackend = models.DBInstance, models.RDSBackend
+    create, modify, delete = RDSBackend.create_db_instance, RDSBackend.modify_db_instance, RDSBackend.delete_db_instance
+    describe, delete_group = RDSBackend.describe_db_instances, RDSBackend.delete_subnet_group
+    create_group = RDSBackend.create_subnet_group
+    endpoint = DBInstance.endpoint.fget
+
+    def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
+        arguments["db_instance_identifier"] = arguments["db_instance_identifier"].lower()
+        _check_instance(self, arguments, rds_errors)
+        database = create(self, arguments)
+        database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
+        database.pending_modified_values = {}
+        _pass(database, "creating")
+        return database
+
+    def describe_db_instances(self: Any, name: str | None = None, filters: Any = None) -> Any:
+        for database in list(self.databases.values()):
+            _advance(self, database)
+        return describe(self, name, filters)
+
+    def modify_db_instance(self: Any, db_instance_identifier: str, arguments: dict[str, Any]) -> Any:
+        name = db_instance_identifier.lower()
+        database = self.describe_db_instances(name)[0]
+        if database.status not in ("available", "storage-full", "storage-optimization"):
+            raise rds_errors.InvalidDBInstanceStateFault(f"Instance {name} is not in available state.")
+        if name_ := arguments.get("db_instance_class"):
+            _check_class(name_, rds_errors)
+        now = arguments.get("apply_immediately")
+        waiting = {}
+        for parameter, attribute in WAITING.items():
+            value = arguments.get(parameter)
+            if now or value is None or value == getattr(database, parameter, None):
+                continue
+            waiting[attribute] = value
+            database.deferred = {**getattr(database, "deferred", {}), parameter: arguments.pop(parameter)}
+        if port := arguments.get("db_port_number"):
+            database.port = port
+        changed = {key for key in arguments if key not in ("apply_immediately", "db_instance_identifier")}
+        modify(self, name, arguments)
+        database.pending_modified_values = {**(getattr(database, "pending_modified_values", None) or {}), **waiting}
+        if "master_user_password" in changed:
+            _pass(database, "resetting-master-credentials")
+        elif changed and now:
+            _pass(database, "modifying")
+        return database
+
+    def delete_db_instance(self: Any, db_instance_identifier: str, **arguments: Any) -> Any:
+        name = db_instance_identifier.lower()
+        database = self.describe_db_instances(name)[0]
+        if database.status == "deleting":
+            raise rds_errors.InvalidDBInstanceStateFault(f"Instance {name} is already being deleted.")
+        skip = arguments.get("skip_final_snapshot")
+        if not skip and not arguments.get("final_db_snapshot_identifier") and not database.is_replica:
+            raise rds_errors.InvalidParameterCombination(
+                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
+            )
+        database = delete(self, name, **arguments)
+        if WORLD.slow:
+            self.databases[name] = database  # still there for a while
+            database.until = WORLD.now() + WORLD.slow
+        return database
+
+    def create_subnet_group(self: Any, name: str, description: str, subnets: list[Any], tags: list[Any]) -> Any:
+        if name.lower() in self.subnet_groups:
+            raise rds_errors.RDSClientError("DBSubnetGroupAlreadyExists", f"DB Subnet Group {name} already exists")
+        _check_zones(subnets, rds_errors)
+        return create_group(self, name.lower(), description, subnets, tags)
+
+    def modify_db_subnet_group(self: Any, name: str, description: str, subnets: list[Any]) -> Any:
+        group = self.describe_db_subnet_groups(name)[0]
+        _check_zones(subnets, rds_errors)
+        group.subnets = subnets
+        if description is not None:
+            group.description = description
+        return group
+
+    def delete_subnet_group(self: Any, name: str) -> Any:
+        users = [db for db in self.databases.values() if getattr(db, "_db_subnet_group_name", None) == name]
+        if users:
+            raise rds_errors.RDSClientError(
+                "InvalidDBSubnetGroupStateFault",
+                f"Cannot delete the subnet group '{name}' because at least one database instance is still using it.",
+            )
+        return delete_group(self, name)
+
+    RDSBackend.create_db_instance = create_db_instance
+    RDSBackend.describe_db_instances = describe_db_instances
+    RDSBackend.modify_db_instance = modify_db_instance
+    RDSBackend.delete_db_instance = delete_db_instance
+    RDSBackend.create_subnet_group = create_subnet_group
+    RDSBackend.modify_db_subnet_group = modify_db_subnet_group
+    RDSBackend.delete_subnet_group = delete_subnet_group
+    DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
+
+
+def _check_instance(backend: Any, arguments: dict[str, Any], errors: Any) -> None:
+    if arguments.get("db_cluster_identifier"):
+        return
+    if not arguments.get("master_username"):
+        raise errors.InvalidParameterValue("The parameter MasterUsername must be provided and must not be blank.")
+    password, managed = arguments.get("master_user_password"), arguments.get("manage_master_user_password")
+    if password and managed:
+        raise errors.InvalidParameterCombination(
+            "You can't specify MasterUserPassword when you specify ManageMasterUserPassword."
+        )
+    if not managed and (not password or not 8 <= len(password) <= 128 or set(password) & set('/"@ ')):
+        raise errors.InvalidParameterValue("Invalid master password")
+    if not arguments.get("allocated_storage"):
+        raise errors.InvalidParameterValue("Invalid storage size for engine name. You must specify AllocatedStorage.")
+    _check_class(arguments.get("db_instance_class") or "", errors)
+
+
+def _check_class(name: str, errors: Any) -> None:
+    if not CLASS.fullmatch(name):
+        raise errors.InvalidParameterValue(f"Invalid DB Instance class: {name}")
+
+
+def _check_zones(subnets: list[Any], errors: Any) -> None:
+    if len({subnet.availability_zone for subnet in subnets}) < 2:
+        raise errors.RDSClientError(
+            "DBSubnetGroupDoesNotCoverEnoughAZs",
+            "The DB subnet group doesn't meet Availability Zone (AZ) coverage requirement. "
+            "Current AZ coverage: 1. Add subnets to cover at least 2 AZs.",
+        )
+
+
+def _pass(database: Any, state: str) -> None:
+    """Put an instance into a state that passes."""
+    if WORLD.slow:
+        database.status, database.until = state, WORLD.now() + WORLD.slow
+
+
+def _advance(backend: Any, database: Any) -> None:
+    until = getattr(database, "until", None)
+    if until is None or WORLD.now() < until:
+        return
+    database.until = None
+    if database.status == "deleting":
+        backend.databases.pop(database.db_instance_identifier, None)
+    else:
+        database.status = "available"
+
+
+def maintain() -> None:
+    """Apply what waits for the maintenance window, in all accounts and regions."""
+    models: Any = importlib.import_module("moto.rds.models")
+    for regions in models.rds_backends.values():
+        for backend in regions.values():
+            for database in backend.databases.values():
+                database.update(**getattr(database, "deferred", {}))
+                database.deferred, database.pending_modified_values = {}, {}
+
+
+# --- the controls ---------------------------------------------------------------------------------
+
+
+class Application:
+    """moto's WSGI application behind the controls, the log of calls and the injected faults."""
+
+    def __init__(self, inner: Callable[..., Iterable[bytes]]) -> None:
+        self._inner = inner
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = str(environ.get("PATH_INFO") or "")
+        body = _body(environ)
+        if path.startswith("/standin/"):
+            return self._control(environ["REQUEST_METHOD"], path.removeprefix("/standin/"), body, start_response)
+        if path.startswith("/moto-api"):
+            return self._inner(environ, start_response)
+        service, operation = _called(environ, body)
+        with WORLD.lock:
+            WORLD.calls.append({"service": service, "operation": operation})
+            fault = _fault(service, operation)
+        if fault is not None:
+            return _failed(fault, environ, start_response)
+        return self._inner(environ, start_response)
+
+    def _control(self, method: str, name: str, body: bytes, start_response: Any) -> Iterable[bytes]:
+        given = json.loads(body) if body else {}
+        answer: Any = {}
+        with WORLD.lock:
+            match method, name:
+                case "POST", "faults":
+                    WORLD.faults.append(
+                        Fault(
+                            service=given.get("service", "*"),
+                            operation=given.get("operation", "*"),
+                            code=given["code"],
+                            message=given.get("message", "injected"),
+                            status=int(given.get("status", 400)),
+                            times=int(given.get("times", 1)),
+                        )
+                    )
+                case "DELETE", "faults":
+                    WORLD.faults.clear()
+                case "GET", "calls":
+                    answer = list(WORLD.calls)
+                case "DELETE", "calls":
+                    WORLD.calls.clear()
+                case "POST", "clock":
+                    WORLD.offset += float(given["advance"])
+                case "POST", "slow":
+                    WORLD.slow = float(given["seconds"])
+                case "POST", "maintenance":
+                    maintain()
+                case _:
+                    start_response("404 Not Found", [("Content-Type", "application/json")])
+                    return [b'{"error": "no such control"}']
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(answer).encode()]
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(length) if length else b""
+    if length:
+        environ["wsgi.input"] = io.BytesIO(body)
+    return body
+
+
+def _called(environ: dict[str, Any], body: bytes) -> tuple[str, str]:
+    """The service and the operation of a request; for S3 its method and what it is about."""
+    scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", environ.get("HTTP_AUTHORIZATION") or "")
+    service = scope.group(1) if scope else ""
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return service, str(target).rpartition(".")[2]
+    action = parse_qs(body.decode("utf-8", "replace")).get("Action") if b"Action=" in body else None
+    if action:
+        return service or "sts", action[0]
+    query = str(environ.get("QUERY_STRING") or "").partition("&")[0].partition("=")[0]
+    return service, f"{environ['REQUEST_METHOD']} {'?' + query if query else '/'}"
+
+
+def _fault(service: str, operation: str) -> Fault | None:
+    for fault in WORLD.faults:
+        if fault.times > 0 and fault.service in ("*", service) and fault.operation in ("*", operation):
+            fault.times -= 1
+            return fault
+    return None
+
+
+def _failed(fault: Fault, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    service, _ = _called(environ, b"")
+    facts = {"code": fault.code, "message": fault.message, "id": str(uuid.uuid4())}
+    kind = "text/xml"
+    if "json" in str(environ.get("CONTENT_TYPE") or ""):
+        kind, text = "application/x-amz-json-1.1", json.dumps({"__type": fault.code, "message": fault.message})
+    else:
+        text = {"ec2": EC2_ERROR, "s3": S3_ERROR}.get(service, XML_ERROR).format(**facts)
+    start_response(f"{fault.status} Injected", [("Content-Type", kind), ("x-amzn-RequestId", facts["id"])])
+    return [text.encode()]
+
+
+# --- the process ----------------------------------------------------------------------------------
+
+
+def _end_with_parent(parent: int) -> None:
+    """A test run or a demo that was killed leaves no server behind."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m groundplane.aws.standin", description=__doc__.splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--slow", type=float, default=0.0, help="seconds that creations and the like take")
+    options = parser.parse_args(argv)
+    WORLD.slow = options.slow
+    os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    class Quiet(MotoRequestHandler):
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            """The log of calls is asked for at /standin/calls."""
+
+    mend_rds()
+    server = make_server(
+        options.host,
+        options.port,
+        Application(DomainDispatcherApplication(create_backend_app)),
+        threaded=True,
+        request_handler=Quiet,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    os.environ["MOTO_PORT"] = str(server.port)
+    sys.stdout.write(f"http://{options.host}:{server.port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

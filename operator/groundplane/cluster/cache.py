@@ -1,0 +1,308 @@
+"""What we know of the cluster: the objects of the kinds that somebody follows, and who wants to hear of changes.
+
+Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict.  Of managedFields
+only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
+One event loop; no locks.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from sys import intern
+from typing import Any, NamedTuple
+
+import orjson
+
+from groundplane.core.objects import Key, Object, controller_of, labels_of, matches, meta
+
+OUR_MANAGERS = (
+    "apiextensions.crossplane.io/",
+    "managed.crossplane.io/",
+    "pkg.crossplane.io/",
+    "groundplane",
+)  # prefixes
+TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
+
+Kind = tuple[str, str]  # api version, kind
+Place = tuple[str, str]  # namespace, name
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an object was and is; None: it was or is not there.  To be read while it is told, not changed."""
+
+    key: Key
+    old: Object | None
+    new: Object | None
+
+
+Listener = Callable[[Change], None]
+
+
+class _Entry(NamedTuple):
+    version: int
+    uid: str
+    data: bytes
+
+
+class _Store:
+    """The objects of one kind, by place, by label and by controller."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Place, _Entry] = {}
+        self.labels: dict[tuple[str, str], set[Place]] = {}
+        self.controllers: dict[str, set[Place]] = {}
+        self.listener: Listener | None = None
+        self.partial = False
+        self.synced = False
+        self.seen = 0  # the latest version up to which the API server has told all
+
+    def tell(self, change: Change | None) -> Change | None:
+        if change and self.listener:
+            self.listener(change)
+        return change
+
+    def index(self, place: Place, obj: Object) -> None:
+        for label in labels_of(obj).items():
+            self.labels.setdefault(label, set()).add(place)
+        if controller := controller_of(obj):
+            self.controllers.setdefault(controller["uid"], set()).add(place)
+
+    def unindex(self, place: Place, obj: Object) -> None:
+        for label in labels_of(obj).items():
+            _discard(self.labels, label, place)
+        if controller := controller_of(obj):
+            _discard(self.controllers, controller["uid"], place)
+
+
+class Cache:
+    """Objects by key, for the kinds that are followed.
+
+    Fed by informers, by kopf's events and by our own writes; each change reaches the kind's listeners
+    exactly once, whoever brought it first.
+    """
+
+    def __init__(self, managers: Collection[str] = OUR_MANAGERS) -> None:
+        """`managers` are prefixes of the field managers whose apply entries are kept."""
+        self._managers = tuple(managers)
+        self._stores: dict[Kind, _Store] = {}
+        self._tombstones: dict[Key, tuple[str, int]] = {}  # uid and version of what was deleted, oldest first
+
+    # --- which kinds ----------------------------------------------------------------------------------
+
+    def follow(self, api_version: str, kind: str, listener: Listener | None = None, *, partial: bool = False) -> None:
+        """Keep what comes of this kind from now on, and tell the listener (the kind's one and only) of each change.
+
+        `partial`: only some objects of the kind come, so what is not in here may be there all the same.
+        """
+        store = self._stores.setdefault((intern(api_version), intern(kind)), _Store())
+        store.listener = listener or store.listener
+        store.partial = partial
+
+    def follows(self, api_version: str, kind: str) -> bool:
+        """Whether all objects of the kind belong in here."""
+        store = self._stores.get((api_version, kind))
+        return store is not None and not store.partial
+
+    def synced(self, api_version: str, kind: str) -> bool:
+        """Whether the kind has been listed, so that what is not in here is not there."""
+        store = self._stores.get((api_version, kind))
+        return store is not None and store.synced and not store.partial
+
+    def empty(self, api_version: str, kind: str) -> list[Change]:
+        """The kind is not served: its objects are gone, and nothing is certain until it is listed again."""
+        store = self._stores.get((api_version, kind))
+        if store is None:
+            return []
+        store.synced = False
+        # No tombstones: if it was only the server that was not up yet, the same objects come back.
+        changes = [_taken(store, (api_version, kind), place) for place in list(store.objects)]
+        for change in changes:
+            store.tell(change)
+        return changes
+
+    def drop(self, api_version: str, kind: str) -> None:
+        """Nobody follows the kind any more: forget its objects without a word."""
+        self._stores.pop((api_version, kind), None)
+
+    # --- what comes in -----------------------------------------------------------------------------------
+
+    def listing(self, api_version: str, kind: str, resource_version: str = "") -> Listing:
+        """Take in a list of all objects of a kind, made at `resource_version`, piece by piece."""
+        if (api_version, kind) not in self._stores:
+            self.follow(api_version, kind)
+        return Listing(self, self._stores[api_version, kind], (api_version, kind), _number(resource_version))
+
+    def replace(
+        self, api_version: str, kind: str, objects: Iterable[Object], *, resource_version: str = ""
+    ) -> list[Change]:
+        """The same in one go.  What changed, those included that are gone."""
+        listing = self.listing(api_version, kind, resource_version)
+        changes = [change for obj in objects if (change := listing.add(obj))]
+        return changes + listing.finish()
+
+    def put(self, obj: Object) -> Change | None:
+        """An object as it is now, from an event or an answer; None if that was known, is outdated, or nobody follows it."""
+        kind = (obj["apiVersion"], obj["kind"])
+        store = self._stores.get(kind)
+        if store is None:
+            return None
+        return store.tell(self._put(store, kind, obj))
+
+    def remove(self, key: Key, resource_version: str | None = None, *, uid: str = "") -> Change | None:
+        """The object is deleted; None if it was not here.
+
+        With `resource_version`, that of the deletion, a younger object of the same name stays; so does,
+        with `uid`, another incarnation.
+        """
+        kind, place = (key.api_version, key.kind), (key.namespace, key.name)
+        store = self._stores.get(kind)
+        if store is None:
+            return None
+        version = _number(resource_version)
+        known = store.objects.get(place)
+        if known is None or (version and known.version > version) or (uid and known.uid != uid):
+            if uid or version:
+                self._bury(key, uid, version)
+            return None
+        return store.tell(self._remove(store, kind, place, version))
+
+    def saw(self, api_version: str, kind: str, resource_version: str) -> None:
+        """The API server has told all that happened up to here: an event or a bookmark."""
+        if store := self._stores.get((api_version, kind)):
+            store.seen = max(store.seen, _number(resource_version))
+
+    # --- what goes out --------------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> Object | None:
+        store = self._stores.get((key.api_version, key.kind))
+        entry = store.objects.get((key.namespace, key.name)) if store else None
+        return orjson.loads(entry.data) if entry else None
+
+    def controlled_by(self, uid: str) -> list[Key]:
+        """The keys of all objects, of any followed kind, whose controller is the object with this uid."""
+        return sorted(
+            Key(*kind, *place) for kind, store in self._stores.items() for place in store.controllers.get(uid, ())
+        )
+
+    def count(self) -> dict[Kind, int]:
+        """How many objects of each followed kind there are."""
+        return {kind: len(store.objects) for kind, store in self._stores.items()}
+
+    def list(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """The objects of a kind, in all namespaces if "" is given, sorted by namespace and name."""
+        store = self._stores.get((api_version, kind))
+        if store is None:
+            return []
+        places: Collection[Place] = store.objects
+        if labels:
+            places = min((store.labels.get(label) or set() for label in labels.items()), key=len)
+        chosen = sorted(place for place in places if not namespace or place[0] == namespace)
+        found = (orjson.loads(store.objects[place].data) for place in chosen)
+        return [obj for obj in found if not labels or matches(labels_of(obj), labels)]
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    def _put(self, store: _Store, kind: Kind, obj: Object, *, force: bool = False) -> Change | None:
+        """`force`: the API server has just listed it, so it is right even if it looks older."""
+        place, metadata = _place(obj), meta(obj)
+        key = Key(*kind, *place)
+        version, uid = _number(metadata.get("resourceVersion")), metadata.get("uid") or ""
+        known = store.objects.get(place)
+        if known and version == known.version and uid == known.uid:
+            return None
+        if not force:
+            if known and version < known.version:
+                return None
+            dead_uid, dead_version = self._tombstones.get(key, ("", 0))
+            # Of a partial kind an object is also "deleted" when it is no longer selected, and may come back.
+            if version <= dead_version or (uid == dead_uid and not store.partial):
+                return None
+        self._tombstones.pop(key, None)
+        trimmed = self._trimmed(obj)
+        old = orjson.loads(known.data) if known else None
+        if old is not None:
+            store.unindex(place, old)
+        store.index(place, trimmed)
+        store.objects[place] = _Entry(version, uid, orjson.dumps(trimmed))
+        return Change(key, old, trimmed)
+
+    def _remove(self, store: _Store, kind: Kind, place: Place, version: int = 0) -> Change:
+        entry = store.objects[place]
+        self._bury(Key(*kind, *place), entry.uid, max(version, entry.version))
+        return _taken(store, kind, place)
+
+    def _bury(self, key: Key, uid: str, version: int) -> None:
+        before = self._tombstones.pop(key, ("", 0))
+        self._tombstones[key] = (uid or before[0], max(version, before[1]))
+        if len(self._tombstones) > TOMBSTONES:
+            del self._tombstones[next(iter(self._tombstones))]
+
+    def _trimmed(self, obj: Object) -> Object:
+        metadata: Mapping[str, Any] = meta(obj)
+        if "managedFields" not in metadata:
+            return obj
+        kept = [
+            entry
+            for entry in metadata["managedFields"]
+            if entry.get("operation") == "Apply" and entry.get("manager", "").startswith(self._managers)
+        ]
+        rest = {name: value for name, value in metadata.items() if name != "managedFields"}
+        return {**obj, "metadata": {**rest, "managedFields": kept} if kept else rest}
+
+
+class Listing:
+    """One list of a kind on its way into the cache."""
+
+    def __init__(self, cache: Cache, store: _Store, kind: Kind, made_at: int) -> None:
+        self._cache, self._store, self._kind = cache, store, kind
+        self._made_at = made_at
+        # A list older than what the server told before: it was restored from a backup, and the list is right.
+        self._rewound = 0 < made_at < store.seen
+        self._listed: set[Place] = set()
+
+    def add(self, obj: Object) -> Change | None:
+        place = _place(obj)
+        self._listed.add(place)
+        known = self._store.objects.get(place)
+        certain = self._rewound or (known is not None and known.version <= self._made_at)
+        return self._store.tell(self._cache._put(self._store, self._kind, obj, force=certain))
+
+    def finish(self) -> list[Change]:
+        """What was not listed is gone, unless it was written after the list was made.  The kind is synced."""
+        store, changes = self._store, []
+        for place, entry in list(store.objects.items()):
+            if place not in self._listed and (self._rewound or not self._made_at or entry.version <= self._made_at):
+                changes.append(self._cache._remove(store, self._kind, place))
+        store.synced = True
+        store.seen = self._made_at or store.seen
+        for change in changes:
+            store.tell(change)
+        return changes
+
+
+def _taken(store: _Store, kind: Kind, place: Place) -> Change:
+    """Take an object out of its store."""
+    old: Object = orjson.loads(store.objects.pop(place).data)
+    store.unindex(place, old)
+    return Change(Key(*kind, *place), old, None)
+
+
+def _place(obj: Object) -> Place:
+    metadata = meta(obj)
+    return intern(metadata.get("namespace") or ""), metadata["name"]
+
+
+def _number(resource_version: str | None) -> int:
+    return int(resource_version) if resource_version else 0
+
+
+def _discard(index: dict[Any, set[Place]], value: Any, place: Place) -> None:
+    members = index.get(value)
+    if members:
+        members.discard(place)
+        if not members:
+            del index[value]

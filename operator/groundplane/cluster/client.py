@@ -1,0 +1,341 @@
+"""A thin HTTP client of one Kubernetes API server: requests, retries, limits, errors, watch streams.
+
+It knows paths and status codes, nothing of kinds or caches.  Credentials come from `credentials`, errors leave as those
+of `groundplane.errors`.  Source: Kubernetes API concepts and API conventions (`Status`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from groundplane import __version__
+from groundplane.cluster import credentials
+from groundplane.cluster.credentials import Access
+from groundplane.core.objects import Object
+from groundplane.errors import (
+    AlreadyExists,
+    Conflict,
+    Denied,
+    GroundplaneError,
+    NotFound,
+    Rejected,
+    Throttled,
+    Unavailable,
+    Waiting,
+)
+
+JSON = "application/json"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
+
+ATTEMPTS = 5  # of one request
+PATIENCE = 20.0  # seconds after which no further attempt begins
+FIRST_PAUSE = 0.1  # seconds before the second attempt, doubled each time
+REQUEST_TIMEOUT = 35.0  # seconds for one attempt
+CONNECT_TIMEOUT = 5.0  # seconds
+SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after which a watch counts as dead
+CONNECTIONS = 64  # requests at the same time, watches not counted
+LONGEST_TEXT = 600  # characters of what the API server says that we repeat
+
+OnRequest = Callable[[str, str, int, float], None]  # verb, resource, status (0: none came), seconds
+
+
+class Expired(Unavailable):
+    """The resource version is older than what the API server remembers (410): list anew."""
+
+
+class Api:
+    """One API server and one way to log in to it.  Belongs to one event loop; `close` it there."""
+
+    def __init__(
+        self,
+        access: Access,
+        *,
+        reload: Callable[[], Access] | None = None,
+        qps: float = 500.0,
+        burst: int = 1000,
+        on_request: OnRequest | None = None,
+    ) -> None:
+        """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401."""
+        self._access = access
+        self._reload = reload
+        self._ssl = credentials.ssl_context(access)
+        self._token_read = float("-inf")
+        self._authorization = access.authorization
+        self._bucket = _Bucket(qps, burst)
+        self._on_request = on_request
+        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        *,
+        qps: float = 500.0,
+        burst: int = 1000,
+        on_request: OnRequest | None = None,
+    ) -> Api:
+        """As `credentials.load` finds the way.  No request is made yet, but a login program may run."""
+
+        def load() -> Access:
+            return credentials.load(kubeconfig, context)
+
+        return cls(load(), reload=load, qps=qps, burst=burst, on_request=on_request)
+
+    @property
+    def server(self) -> str:
+        return self._access.server
+
+    @property
+    def ssl(self) -> ssl.SSLContext:
+        return self._ssl
+
+    def headers(self) -> dict[str, str]:
+        """Who we are.  A token file is read again once a minute.  May be called from any thread."""
+        if self._access.token_file and time.monotonic() - self._token_read > credentials.TOKEN_FILE_AGE:
+            try:
+                self._authorization = f"Bearer {self._access.token_file.read_text().strip()}"
+            except OSError as error:
+                raise Denied(f"can't read the token file {self._access.token_file}") from error
+            self._token_read = time.monotonic()
+        headers = {"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": f"groundplane/{__version__}"}
+        if self._authorization:
+            headers["Authorization"] = self._authorization
+        return headers
+
+    def refresh(self) -> None:
+        """Get fresh credentials.  Blocks while a login program runs; may be called from any thread."""
+        self._token_read = float("-inf")
+        if self._reload:
+            self._access = self._reload()
+            self._authorization = self._access.authorization
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+        idempotent: bool | None = None,
+    ) -> tuple[int, Any]:
+        """One request, retried where that can do no harm: the status (2xx or 404) and the parsed JSON, else None.
+
+        `idempotent` says whether to repeat it when nobody knows if it was carried out (5xx, connection lost);
+        by default all but POST.  A 429 and a refused connection were not carried out, and always are.
+
+        Raises:
+            Rejected (400, 422 and the like), Denied (401, 403), Waiting (the namespace is being deleted),
+            AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer).
+        """
+        repeatable = method != "POST" if idempotent is None else idempotent
+        data = orjson.dumps(body) if body is not None else None
+        url = self._url(path, query)
+        deadline = time.monotonic() + PATIENCE
+        fresh = False
+        attempt = 0
+        while True:
+            problem: GroundplaneError
+            pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5)
+            try:
+                status, parsed, after = await self._attempt(method, url, data, content_type)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                problem = _unreachable(error)
+                again = repeatable or isinstance(error, aiohttp.ClientConnectorError)
+            else:
+                if status < 400 or status == 404:
+                    return status, parsed
+                if status == 401 and not fresh:
+                    fresh = True
+                    await asyncio.to_thread(self.refresh)
+                    continue
+                problem = error_of(status, parsed, after)
+                again = isinstance(problem, Throttled) or (repeatable and isinstance(problem, Unavailable))
+                if isinstance(problem, Expired):
+                    again = False
+                if isinstance(problem, Throttled):
+                    pause += after
+            attempt += 1
+            if not again or attempt == ATTEMPTS or time.monotonic() + pause > deadline:
+                raise problem
+            await asyncio.sleep(pause)
+
+    async def stream_watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[tuple[str, Object], None]:
+        """A watch's events: ADDED, MODIFIED, DELETED or BOOKMARK, with the object.  Ends when the server ends it.
+
+        Raises:
+            NotFound: the kind is not served.  Expired: list anew.  Unavailable: broken, silent or refused.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE)
+        url = self._url(path, {**query, "watch": "true"})
+        begun = time.monotonic()
+        await self._bucket.take()
+        try:
+            async with self._open().request(
+                "GET", url, headers=self.headers(), timeout=timeout, **self._connection()
+            ) as response:
+                self._tell("GET", url, JSON, response.status, begun)
+                if response.status != 200:
+                    if response.status == 401:
+                        await asyncio.to_thread(self.refresh)
+                    raise error_of(response.status, _parsed(await response.read()), _retry_after(response))
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        event = orjson.loads(line)
+                        if event["type"] == "ERROR":
+                            raise error_of(event["object"].get("code") or 500, event["object"])
+                        yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
+            raise _unreachable(error) from error
+
+    async def _attempt(self, method: str, url: URL, data: bytes | None, content_type: str) -> tuple[int, Any, float]:
+        """Status, parsed body, seconds of Retry-After."""
+        await self._bucket.take()
+        headers = self.headers()
+        if data is not None:
+            headers["Content-Type"] = content_type
+        status, begun = 0, time.monotonic()
+        try:
+            async with (
+                self._slots,
+                self._open().request(method, url, data=data, headers=headers, **self._connection()) as response,
+            ):
+                raw = await response.read()
+                status = response.status
+                return status, _parsed(raw), _retry_after(response)
+        finally:
+            self._tell(method, url, content_type, status, begun)
+
+    def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
+        url = URL(self._access.server + path, encoded=True)
+        return url.with_query(query) if query else url
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),  # `_slots` bounds requests, nothing the watches
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
+            )
+        return self._session
+
+    def _connection(self) -> dict[str, Any]:
+        options = {"proxy": self._access.proxy, "server_hostname": self._access.server_name}
+        return {name: value for name, value in options.items() if value}
+
+    def _tell(self, method: str, url: URL, content_type: str, status: int, begun: float) -> None:
+        if self._on_request:
+            verb, resource = _verb_and_resource(method, url, content_type)
+            self._on_request(verb, resource, status, time.monotonic() - begun)
+
+
+class _Bucket:
+    """Lets `rate` pass per second, `burst` at once; who comes too early waits in line."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate, self._burst = rate, float(burst)
+        self._tokens, self._filled = self._burst, time.monotonic()
+
+    async def take(self) -> None:
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate) - 1
+        self._filled = now
+        if self._tokens < 0:
+            await asyncio.sleep(-self._tokens / self._rate)
+
+
+def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
+    """What an answer of 400 and above means.  `status` is the parsed `Status` object, or None."""
+    said = status if isinstance(status, dict) else {}
+    reason = said.get("reason") or ""
+    text = _text(said) or f"the API server answered {code}"
+    details: Mapping[str, Any] = said.get("details") or {}
+    if code == 404:
+        return NotFound(text)
+    if code == 409:
+        return AlreadyExists(text) if reason == "AlreadyExists" else Conflict(text)
+    if code == 410:
+        return Expired(text)
+    if code == 429:
+        return Throttled(text, after=after or 1.0)
+    if code == 401:
+        return Denied("the API server does not accept our credentials", mend="log in anew, or mend the kubeconfig")
+    if code == 403:
+        if any(cause.get("reason") == "NamespaceTerminating" for cause in details.get("causes") or ()):
+            return Waiting(text)
+        return Denied(text, mend="grant it with a Role or ClusterRole")
+    if code >= 500 and "failed to create typed patch object" not in text:
+        return Unavailable(text)
+    return Rejected(text)
+
+
+def _text(said: Mapping[str, Any]) -> str:
+    details = said.get("details") or {}
+    if details.get("kind") in ("secrets", "Secret") and details.get("causes"):
+        fields = sorted({str(cause.get("field")) for cause in details["causes"]})
+        return f'Secret "{details.get("name")}" is invalid: {", ".join(fields)}'  # its values must not be repeated
+    text = " ".join(str(said.get("message") or "").split())
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
+def _unreachable(cause: Exception) -> Unavailable:
+    """One text for all ways not to get through: it becomes a condition, which must not flap."""
+    problem = Unavailable("the API server can't be reached")
+    problem.__cause__ = cause
+    return problem
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else 0.0
+
+
+def _verb_and_resource(method: str, url: URL, content_type: str) -> tuple[str, str]:
+    """As Kubernetes names them in its metrics; never an object's name.
+
+    >>> _verb_and_resource("GET", URL("https://a/apis/apps/v1/namespaces/x/deployments/y/status"), JSON)
+    ('get', 'deployments.apps/status')
+    >>> _verb_and_resource("GET", URL("https://a/api/v1/secrets?watch=true"), JSON)
+    ('watch', 'secrets')
+    """
+    parts = url.raw_path.strip("/").split("/")
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1] if len(parts) > 1 else "", parts[3:])
+    if len(rest) > 2 and rest[0] == "namespaces" and rest[2] not in ("status", "finalize"):
+        rest = rest[2:]
+    if not rest:
+        return method.lower(), "discovery"
+    resource = f"{rest[0]}.{group}" if group else rest[0]
+    if len(rest) > 2:
+        resource = f"{resource}/{rest[2]}"
+    if method == "GET":
+        return "watch" if "watch" in url.query else "get" if len(rest) > 1 else "list", resource
+    if method == "PATCH":
+        return "apply" if content_type == APPLY_PATCH else "patch", resource
+    return {"POST": "create", "PUT": "update"}.get(method, method.lower()), resource

@@ -1,0 +1,303 @@
+"""The Cluster port on a Kubernetes API server: paths, verbs, the cache in front, and no write that changes nothing.
+
+Followed kinds are read from the cache, and each answer to a write goes into it, so a reconcile never sees less than an
+earlier one wrote.  What a status code means on its own is `client`'s business; what it means for a verb is said here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import quote
+
+import orjson
+
+from groundplane.cluster import apply as rules
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
+from groundplane.core.objects import Json, Key, Object, group_of, is_deleting, key_of, meta
+from groundplane.errors import Conflict, NoSuchKind, NotFound, Rejected, Unavailable
+from groundplane.ports import MANAGER, Propagation, Resource
+
+PAGE = "500"  # objects of one answer to a list
+REWRITTEN = 20_000  # applies remembered whose outcome the server changed
+SERVERS_OWN = ("resourceVersion", "generation", "managedFields")  # metadata that says nothing of what is wanted
+
+Subresource = Literal["", "status"]
+
+
+class KubernetesCluster:
+    """`ports.Cluster` on a real API server.  Belongs to the event loop of its `Api`."""
+
+    def __init__(self, api: Api, cache: Cache) -> None:
+        self._api = api
+        self._cache = cache
+        self._served: dict[str, dict[str, Resource]] = {}  # by api version and kind
+        self._discovering = asyncio.Lock()
+        self._rewritten: dict[tuple[Key, str, str], tuple[int, int]] = {}
+
+    # --- kinds ----------------------------------------------------------------------------------------
+
+    async def resource(self, api_version: str, kind: str) -> Resource:
+        """How the kind is served, as discovery last said.  Raises NoSuchKind."""
+        if found := self._served.get(api_version, {}).get(kind):
+            return found
+        async with self._discovering:
+            if kind not in self._served.get(api_version, {}):
+                self._served[api_version] = await self._discover(api_version)
+        if found := self._served[api_version].get(kind):
+            return found
+        del self._served[api_version]
+        raise _no_such_kind(api_version, kind)
+
+    def forget(self, group: str) -> None:
+        """Ask discovery anew for all of a group: one of its CustomResourceDefinitions has changed."""
+        for api_version in [each for each in self._served if group_of(each) == group]:
+            del self._served[api_version]
+
+    async def _discover(self, api_version: str) -> dict[str, Resource]:
+        status, found = await self._api.request("GET", _root(api_version))
+        if status == 404 or found is None:
+            return {}
+        names = {item["name"] for item in found["resources"]}
+        return {
+            item["kind"]: Resource(
+                api_version, item["kind"], item["name"], item["namespaced"], f"{item['name']}/status" in names
+            )
+            for item in found["resources"]
+            if "/" not in item["name"]
+        }
+
+    # --- reads ----------------------------------------------------------------------------------------
+
+    async def get(self, key: Key, *, live: bool = False) -> Object | None:
+        if not live and self._cache.synced(key.api_version, key.kind):
+            return self._cache.get(key)
+        resource = await self.resource(key.api_version, key.kind)
+        if resource.namespaced != bool(key.namespace):
+            return None  # nothing can be there
+        status, found = await self._api.request("GET", _path(resource, key))
+        if status == 404:
+            self._check_served(resource, found)
+            return None
+        self._take(found)
+        return _object(found)
+
+    async def list(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        if self._cache.synced(api_version, kind):
+            return self._cache.list(api_version, kind, namespace=namespace, labels=labels)
+        resource = await self.resource(api_version, kind)
+        query = {"limit": PAGE}
+        if labels:
+            query["labelSelector"] = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        path = _collection(resource, namespace if resource.namespaced else "")
+        objects: list[Object] = []
+        while True:
+            status, page = await self._api.request("GET", path, query=query)
+            if status == 404:
+                self._check_served(resource, page)
+            for item in page.get("items") or ():
+                objects.append({"apiVersion": api_version, "kind": kind} | item)  # built-in kinds do not say it
+            if not (rest := page["metadata"].get("continue")):
+                break
+            query["continue"] = rest
+        return sorted(objects, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj)["name"]))
+
+    # --- writes ----------------------------------------------------------------------------------------
+
+    async def create(self, obj: Object) -> Object:
+        resource, key = await self._writable(obj)
+        _check_place(resource, key)
+        path = _collection(resource, key.namespace)
+        return await self._write("POST", path, resource, obj, query={"fieldManager": MANAGER})
+
+    async def update(self, obj: Object, *, subresource: Subresource = "") -> Object:
+        resource, key = await self._writable(obj)
+        if known := self._known(key):
+            wanted = _relevant(obj, resource, subresource)
+            if rules.same(_relevant(known, resource, subresource), wanted):
+                return known
+        # Without managedFields the server keeps its own; ours may be trimmed, and it would believe them.
+        metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
+        path = _path(resource, key, subresource)
+        return await self._write("PUT", path, resource, {**obj, "metadata": metadata}, query={"fieldManager": MANAGER})
+
+    async def apply(self, obj: Object, *, manager: str, subresource: Subresource = "") -> Object:
+        resource, key = await self._writable(obj)
+        path = _path(resource, key, subresource)
+        desired = rules.taken_by(rules.without_nulls(obj), subresource, has_status=resource.has_status)
+        desired["metadata"].pop("managedFields", None)
+        known = self._known(key)
+        memo = (key, manager, subresource)
+        wanted = 0
+        if known is not None:
+            if rules.unchanged(known, desired, manager, subresource):
+                return known
+            wanted = _digest(desired)
+            if self._rewritten.get(memo) == (wanted, _digest(_outcome(known, manager, resource, subresource))):
+                return known
+        query = {"fieldManager": manager, "force": "true"}
+        result = await self._write("PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
+        self._rewritten.pop(memo, None)
+        if self._cache.follows(*key[:2]) and not rules.unchanged(result, desired, manager, subresource):
+            # The server pruned or rewrote a field: asking again would change nothing.
+            outcome = _digest(_outcome(result, manager, resource, subresource))
+            self._rewritten[memo] = (wanted or _digest(desired), outcome)
+            if len(self._rewritten) > REWRITTEN:
+                del self._rewritten[next(iter(self._rewritten))]
+        return result
+
+    async def patch(
+        self,
+        key: Key,
+        patch: Sequence[Mapping[str, Json]] | Mapping[str, Json],
+        *,
+        subresource: Subresource = "",
+    ) -> Object:
+        resource = await self.resource(key.api_version, key.kind)
+        path, query = _path(resource, key, subresource), {"fieldManager": MANAGER}
+        if isinstance(patch, Mapping):
+            return await self._write("PATCH", path, resource, patch, query=query, content_type=MERGE_PATCH)
+        tested = any(operation.get("op") == "test" for operation in patch)
+        try:
+            return await self._write(
+                "PATCH",
+                path,
+                resource,
+                list(patch),
+                query=query,
+                content_type=JSON_PATCH,
+                idempotent=tested,  # an untested one might add the same item twice
+            )
+        except Rejected as error:
+            if "rejected our request due to an error in our request" not in error.what:
+                raise
+            # All that the server says of a patch that does not fit the object as it is now.
+            if tested:
+                raise Conflict(f"{key} is not as the patch expects it") from error
+            raise Rejected(f"the JSON patch does not fit {key}") from error
+
+    async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
+        resource = await self.resource(key.api_version, key.kind)
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        if propagation:
+            options["propagationPolicy"] = propagation
+        status, said = await self._api.request("DELETE", _path(resource, key), body=options)
+        if status == 404:
+            self._check_served(resource, said)
+            return False
+        if said.get("kind") == "Status":  # gone at once
+            self._cache.remove(key, uid=(said.get("details") or {}).get("uid") or uid)
+        else:
+            self._take(said)
+        return True
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    async def _writable(self, obj: Object) -> tuple[Resource, Key]:
+        key = key_of(obj)
+        return await self.resource(key.api_version, key.kind), key
+
+    def _known(self, key: Key) -> Object | None:
+        return self._cache.get(key) if self._cache.synced(key.api_version, key.kind) else None
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        resource: Resource,
+        body: Any,
+        *,
+        query: Mapping[str, str],
+        content_type: str = JSON,
+        idempotent: bool | None = None,
+    ) -> Object:
+        status, said = await self._api.request(
+            method, path, query=query, body=body, content_type=content_type, idempotent=idempotent
+        )
+        if status == 404:
+            self._check_served(resource, said)
+            raise NotFound(said["message"])
+        self._take(said)
+        return _object(said)
+
+    def _check_served(self, resource: Resource, said: Any) -> None:
+        """A 404 that names an object speaks of that object; any other says that nobody knows the path."""
+        if isinstance(said, dict) and (said.get("details") or {}).get("name"):
+            return
+        self._served.pop(resource.api_version, None)
+        raise _no_such_kind(resource.api_version, resource.kind)
+
+    def _take(self, obj: Object) -> None:
+        if not self._cache.follows(obj["apiVersion"], obj["kind"]):
+            return
+        if is_deleting(obj) and not meta(obj).get("finalizers") and not meta(obj).get("deletionGracePeriodSeconds"):
+            self._cache.remove(
+                key_of(obj), uid=meta(obj)["uid"]
+            )  # its last finalizer went with this write, so it is gone
+        else:
+            self._cache.put(obj)
+
+
+def _no_such_kind(api_version: str, kind: str) -> NoSuchKind:
+    return NoSuchKind(
+        f"the cluster serves no {kind} of {api_version}",
+        mend="install its CustomResourceDefinition, or mend apiVersion and kind",
+    )
+
+
+def _object(said: Any) -> Object:
+    if not isinstance(said, dict) or "metadata" not in said:
+        raise Unavailable("the API server's answer is not an object")
+    return said
+
+
+def _root(api_version: str) -> str:
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def _collection(resource: Resource, namespace: str) -> str:
+    place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+    return f"{_root(resource.api_version)}{place}/{resource.plural}"
+
+
+def _check_place(resource: Resource, key: Key) -> None:
+    if resource.namespaced and not key.namespace:
+        raise Rejected(f"{key} has no namespace", mend="set metadata.namespace")
+    if key.namespace and not resource.namespaced:
+        raise Rejected(f"{key} is cluster-scoped", mend="leave metadata.namespace out")
+
+
+def _path(resource: Resource, key: Key, subresource: str = "") -> str:
+    _check_place(resource, key)
+    if not key.name:
+        raise Rejected(f"{key.kind} has no name", mend="set metadata.name")
+    path = f"{_collection(resource, key.namespace)}/{quote(key.name, safe='')}"
+    return f"{path}/{subresource}" if subresource else path
+
+
+def _relevant(obj: Object, resource: Resource, subresource: str) -> Object:
+    """What a PUT to the subresource looks at."""
+    if subresource:
+        return {subresource: obj.get(subresource)}
+    taken = rules.taken_by(obj, "", has_status=resource.has_status)
+    return {**taken, "metadata": {name: value for name, value in meta(taken).items() if name not in SERVERS_OWN}}
+
+
+def _outcome(obj: Object, manager: str, resource: Resource, subresource: str) -> Json:
+    """What an apply by the manager looks at: the object's part, and what of it the manager owns."""
+    owned = [
+        entry.get("fieldsV1")
+        for entry in meta(obj).get("managedFields") or ()
+        if entry.get("manager") == manager and entry.get("subresource", "") == subresource
+    ]
+    return [_relevant(obj, resource, subresource), owned]
+
+
+def _digest(value: Json) -> int:
+    return hash(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))

@@ -1,0 +1,413 @@
+"""Compositions and their revisions: what a user wrote, what is wrong with it, which one is meant, its hash.
+
+Source: Crossplane v1.20 `apis/apiextensions/v1` (types, defaults, logical validation), `internal/controller/apiextensions/
+composition` (revisions, hash) and `internal/controller/apiextensions/composite/api.go` (selection).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from groundplane.core import connection, fieldpath, goyaml, patches, readiness
+from groundplane.core.connection import ConnectionDetail, Detail
+from groundplane.core.objects import (
+    Json,
+    Object,
+    annotations_of,
+    controller_of,
+    labels_of,
+    matches,
+    meta,
+    owner_reference,
+    spec_of,
+)
+from groundplane.core.patches import Patch, PatchSet, PatchSetReference
+from groundplane.core.readiness import Check, ReadinessCheck
+from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, load, refusal, required
+from groundplane.errors import InvalidInput, at, did_you_mean, shown
+
+API_VERSION = "apiextensions.crossplane.io/v1"
+NAME_LABEL = "crossplane.io/composition-name"
+HASH_LABEL = "crossplane.io/composition-hash"
+HASH_LENGTH = 63  # of the 64 hex digits: what fits into a label
+OURS = "groundplane.io/"  # annotations that a revision keeps: they change how it renders
+KEEP_HOST_PORT = "groundplane.io/keep-host-port"
+
+
+# --- the YAML ------------------------------------------------------------------------------------------
+
+
+class CompositeType(Spec):
+    """The kind of composite that a composition is for."""
+
+    apiVersion: str
+    kind: str
+
+
+class Template(Spec):
+    """What becomes one composed resource."""
+
+    name: str | None = None
+    base: dict[str, Json]
+    patches: list[Patch] = []
+    connectionDetails: list[ConnectionDetail] = []
+    readinessChecks: list[ReadinessCheck] = []
+
+
+class FunctionReference(Spec):
+    name: str
+
+
+class SecretReference(Spec):
+    namespace: str
+    name: str
+
+
+class Credentials(Spec):
+    """A Secret that a function is handed."""
+
+    name: str
+    source: Literal["None", "Secret"]
+    secretRef: SecretReference | None = None
+
+
+class Step(Spec):
+    """One function of a pipeline."""
+
+    step: str
+    functionRef: FunctionReference
+    input: dict[str, Json] | None = None
+    credentials: list[Credentials] = []
+    requirements: dict[str, Json] | None = None
+
+
+class StoreConfig(Spec):
+    name: str
+
+
+class CompositionSpec(Spec):
+    """The spec of a Composition, and of a CompositionRevision (which alone has `revision`)."""
+
+    compositeTypeRef: CompositeType
+    mode: Literal["Resources", "Pipeline"] | None = None
+    patchSets: list[PatchSet] = []
+    resources: list[Template] = []
+    pipeline: list[Step] = []
+    writeConnectionSecretsToNamespace: str | None = None
+    publishConnectionDetailsWithStoreConfigRef: StoreConfig | None = None
+    revision: int | None = None
+
+    @property
+    def is_pipeline(self) -> bool:
+        return self.mode == "Pipeline"
+
+
+# --- ready to render ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTemplate:
+    """One template with its paths parsed, regular expressions built and patch sets inlined."""
+
+    name: str  # "resource 1" and so on for an anonymous one
+    is_named: bool
+    base: Object = field(repr=False)
+    api_version: str
+    kind: str
+    from_composite: tuple[tuple[str, patches.Compiled], ...]  # each with its place in the manifest
+    to_composite: tuple[tuple[str, patches.Compiled], ...]
+    connection: tuple[Detail, ...]
+    readiness: Sequence[Check]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A composition, ready to render any number of composites."""
+
+    name: str  # of the Composition
+    templates: tuple[CompiledTemplate, ...]
+    kinds: frozenset[tuple[str, str]]  # (api version, kind) of everything that it composes
+    secrets_namespace: str | None = None  # of the composites' connection Secrets
+    keep_host_port: bool = False  # publish a host with its port
+    pruned: tuple[str, ...] = ()  # paths of fields that do not exist, and were left out
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether templates and composed resources are matched by their place in the list."""
+        return any(not template.is_named for template in self.templates)
+
+
+def compile(source: Object) -> Compiled:
+    """Make a Composition or CompositionRevision ready to render.
+
+    Raises:
+        InvalidInput: with every problem in it, each with the path of its field.
+    """
+    name = labels_of(source).get(NAME_LABEL) or meta(source).get("name") or ""
+    with at(f"Composition {name}"):
+        spec, problems, pruned = check(spec_of(source))
+        if problems or spec is None:
+            raise refusal(problems)
+        if spec.is_pipeline:
+            first = spec.pipeline[0]
+            with at(f"step {first.step}"):
+                raise InvalidInput(
+                    f"there is no function {shown(first.functionRef.name)}",
+                    mend="use mode Resources, or a function that is there",
+                )
+        sets = {patch_set.name: patch_set.patches for patch_set in spec.patchSets}
+        templates = tuple(_compiled(index, template, sets) for index, template in enumerate(spec.resources))
+    return Compiled(
+        name=name,
+        templates=templates,
+        kinds=frozenset((template.api_version, template.kind) for template in templates),
+        secrets_namespace=spec.writeConnectionSecretsToNamespace,
+        keep_host_port=annotations_of(source).get(KEEP_HOST_PORT) == "true",
+        pruned=tuple(pruned),
+    )
+
+
+def _compiled(index: int, template: Template, sets: Mapping[str, list[Patch]]) -> CompiledTemplate:
+    base = {"metadata": {}} | fieldpath.normalised(template.base)
+    base["metadata"] = {
+        name: value for name, value in (base["metadata"] or {}).items() if name not in ("name", "namespace")
+    }
+    steps = [
+        (f"patches[{place}] ({patch.type})", patch.compile(NATIVE), patch.type)
+        for place, patch in enumerate(patches.inlined(template.patches, sets))
+    ]
+    return CompiledTemplate(
+        name=template.name or f"resource {index + 1}",
+        is_named=bool(template.name),
+        base=base,
+        api_version=base["apiVersion"],
+        kind=base["kind"],
+        from_composite=tuple((where, patch) for where, patch, type_ in steps if type_ in patches.FROM_COMPOSITE),
+        to_composite=tuple((where, patch) for where, patch, type_ in steps if type_ in patches.TO_COMPOSITE),
+        connection=connection.compile(template.connectionDetails),
+        readiness=readiness.compile(template.readinessChecks),
+    )
+
+
+# --- what is wrong with it -------------------------------------------------------------------------------
+
+
+def check(raw: Mapping[str, Any]) -> tuple[CompositionSpec | None, list[Problem], list[str]]:
+    """Read the spec of a Composition: the model, every problem, and the paths of unknown fields.
+
+    Problems of shape hide those of sense, as on the API server: what can't be read is not looked into.
+    """
+    spec, problems, pruned = load(CompositionSpec, fieldpath.normalised(dict(raw)), "spec", NATIVE)
+    problems += _base_problems(raw)
+    if spec is None or problems:
+        return spec, sorted(problems, key=lambda problem: problem.field), pruned
+    problems = [problem.under("spec") for problem in _unsupported(spec, NATIVE)]
+    if not problems:
+        problems = [problem.under("spec") for problem in _logical_problems(spec)]
+    return spec, problems, pruned
+
+
+def _base_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the API server demands of an embedded object."""
+    resources = raw.get("resources")
+    for index, template in enumerate(resources if isinstance(resources, list) else ()):
+        base = template.get("base") if isinstance(template, dict) else None
+        if not isinstance(base, dict):
+            continue
+        place = f"spec.resources[{index}].base"
+        for name in ("apiVersion", "kind"):
+            if not base.get(name) or not isinstance(base[name], str):
+                yield required(f"{place}.{name}", "must not be empty")
+        metadata = base.get("metadata")
+        if metadata is not None and not isinstance(metadata, dict):
+            yield Problem("Invalid", f"{place}.metadata", "must be an object")
+        for name in ("labels", "annotations") if isinstance(metadata, dict) else ():
+            entries = metadata.get(name)
+            if entries is not None and not isinstance(entries, dict):
+                yield Problem("Invalid", f"{place}.metadata", f"{name} must be an object")
+                break
+            odd = [key for key, value in (entries or {}).items() if not isinstance(value, str)]
+            if odd:
+                yield Problem("Invalid", f"{place}.metadata", f"{name}[{odd[0]}] must be a string", "put it in quotes")
+                break
+
+
+def _unsupported(spec: CompositionSpec, dialect: Dialect) -> Iterator[Problem]:
+    for place, patch in _patches(spec):
+        for problem in patch.unsupported(dialect):
+            yield problem.under(place)
+
+
+def _patches(spec: CompositionSpec) -> Iterator[tuple[str, Patch]]:
+    for index, patch_set in enumerate(spec.patchSets):
+        for number, patch in enumerate(patch_set.patches):
+            yield f"patchSets[{index}].patches[{number}]", patch
+    for index, template in enumerate(spec.resources):
+        for number, patch in enumerate(template.patches):
+            yield f"resources[{index}].patches[{number}]", patch
+
+
+def _logical_problems(spec: CompositionSpec) -> Iterator[Problem]:
+    if spec.is_pipeline:
+        if not spec.pipeline:
+            yield required("pipeline", "a pipeline needs at least one step")
+    elif not spec.resources:
+        yield required("resources", "mode Resources needs at least one template")
+    yield from _pipeline_problems(spec)
+    yield from _patch_set_problems(spec)
+    yield from _name_problems(spec)
+    for index, template in enumerate(spec.resources):
+        place = f"resources[{index}]"
+        for number, patch in enumerate(template.patches):
+            for problem in patch.problems(NATIVE):
+                yield problem.under(f"{place}.patches[{number}]")
+        for number, readiness_check in enumerate(template.readinessChecks):
+            for problem in readiness_check.problems(NATIVE):
+                yield problem.under(f"{place}.readinessChecks[{number}]")
+
+
+def _pipeline_problems(spec: CompositionSpec) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, step in enumerate(spec.pipeline):
+        place = f"pipeline[{index}]"
+        if step.step in seen:
+            yield Problem("Duplicate", f"{place}.step", f"there is a step {shown(step.step)} already")
+        seen.add(step.step)
+        names: set[str] = set()
+        for number, credentials in enumerate(step.credentials):
+            if credentials.name in names:
+                yield Problem("Duplicate", f"{place}.credentials[{number}].name", "there is one of that name already")
+            names.add(credentials.name)
+            if credentials.source == "Secret" and credentials.secretRef is None:
+                yield required(f"{place}.credentials[{number}].secretRef")
+
+
+def _patch_set_problems(spec: CompositionSpec) -> Iterator[Problem]:
+    names = [patch_set.name for patch_set in spec.patchSets]
+    for index, patch_set in enumerate(spec.patchSets):
+        for number, patch in enumerate(patch_set.patches):
+            place = f"patchSets[{index}].patches[{number}]"
+            if isinstance(patch, PatchSetReference):
+                yield Problem("Invalid", f"{place}.type", "a patch set can't use patch sets", "list its patches here")
+                continue
+            for problem in patch.problems(NATIVE):
+                yield problem.under(place)
+    for index, template in enumerate(spec.resources):
+        for number, patch in enumerate(template.patches):
+            if not isinstance(patch, PatchSetReference):
+                continue
+            place = f"resources[{index}].patches[{number}].patchSetName"
+            if patch.patchSetName is None:
+                yield required(place, "must be set for patch type PatchSet")
+            elif patch.patchSetName not in names:
+                text = f"no patch set is named {shown(patch.patchSetName)}"
+                yield Problem("Invalid", place, text, did_you_mean(patch.patchSetName, names))
+
+
+def _name_problems(spec: CompositionSpec) -> Iterator[Problem]:
+    mixed = "named and anonymous templates can't be mixed"
+    seen: set[str] = set()
+    for index, template in enumerate(spec.resources):
+        place = f"resources[{index}].name"
+        if not template.name:
+            if spec.pipeline:
+                yield required(place, "templates need names where there is a pipeline")
+            elif seen:
+                yield required(place, mixed, "give every template a name")
+        elif template.name in seen:
+            yield Problem("Duplicate", place, f"there is a template {shown(template.name)} already", "rename one of them")
+        else:
+            if index and not seen:
+                yield Problem("Invalid", place, mixed, "give every template a name")
+            seen.add(template.name)
+
+
+# --- which one is meant -------------------------------------------------------------------------------------
+
+
+def compatible(composition: Object, api_version: str, kind: str) -> bool:
+    """Whether a Composition or revision is for this kind of composite."""
+    reference = spec_of(composition).get("compositeTypeRef") or {}
+    return (reference.get("apiVersion"), reference.get("kind")) == (api_version, kind)
+
+
+def select_revision(
+    revisions: Iterable[Object],
+    *,
+    composition_uid: str,
+    policy: str | None,
+    selector: Mapping[str, str],
+) -> Object | None:
+    """The latest of a Composition's revisions that a composite may follow, if there is one.
+
+    `selector` holds labels and counts only with `policy` "Automatic".  A composite with policy "Manual" that has
+    a revision keeps it, and does not ask.
+    """
+    wanted = selector if policy == "Automatic" else {}
+    candidates = [
+        revision
+        for revision in revisions
+        if (controller_of(revision) or {}).get("uid") == composition_uid and matches(labels_of(revision), wanted)
+    ]
+    return max(candidates, key=lambda revision: int(spec_of(revision).get("revision") or 0), default=None)
+
+
+# --- revisions ---------------------------------------------------------------------------------------------
+
+
+def content_hash(composition: Object) -> str:
+    """The 64 hex digits that tell one content of a Composition from another: labels, annotations and spec.
+
+    No labels are null, not an empty object: so upstream's structs are written.
+    """
+    content = (labels_of(composition) or None, annotations_of(composition) or None, _canonical(spec_of(composition)))
+    return hashlib.sha256("".join(map(goyaml.dumps, content)).encode()).hexdigest()
+
+
+def _canonical(spec: Mapping[str, Json]) -> Json:
+    """The spec as upstream's Go structs write it: empty lists left out, and a match's fallback always there."""
+    result = _without_empty(fieldpath.copied(dict(spec)), "patchSets", "resources", "pipeline")
+    for holder in (*result.get("patchSets", ()), *result.get("resources", ())):
+        _without_empty(holder, "connectionDetails", "readinessChecks")
+        if "base" in holder:
+            _without_empty(holder, "patches")
+        for readiness_check in holder.get("readinessChecks", ()):
+            _without_empty(readiness_check, "fieldPath", "matchString", "matchInteger")
+        for patch in holder.get("patches") or ():
+            for transform in _without_empty(patch, "transforms", "type").get("transforms", ()):
+                match = transform.get("match")
+                if isinstance(match, dict):
+                    _without_empty(match, "patterns", "fallbackTo").setdefault("fallbackValue", None)
+    for step in result.get("pipeline", ()):
+        _without_empty(step, "credentials")
+    return result
+
+
+def _without_empty(obj: dict[str, Json], *names: str) -> dict[str, Json]:
+    for name in names:
+        if name in obj and not obj[name]:
+            del obj[name]
+    return obj
+
+
+def revision_for(composition: Object, number: int) -> Object:
+    """The CompositionRevision that snapshots a Composition; `number` grows with each."""
+    name = meta(composition)["name"]
+    digest = content_hash(composition)
+    metadata: dict[str, Any] = {
+        "name": f"{name}-{digest[:7]}",
+        "labels": {NAME_LABEL: name, HASH_LABEL: digest[:HASH_LENGTH]} | labels_of(composition),
+        "ownerReferences": [owner_reference(composition)],
+    }
+    ours = {key: text for key, text in annotations_of(composition).items() if key.startswith(OURS)}
+    if ours:
+        metadata["annotations"] = ours
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "CompositionRevision",
+        "metadata": metadata,
+        "spec": fieldpath.copied(spec_of(composition)) | {"revision": number},
+    }

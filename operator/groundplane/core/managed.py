@@ -1,0 +1,165 @@
+"""What to do next for one managed resource: a decision from facts alone.
+
+`reconcile/managed.py` gathers the facts, asks here, does as told, and asks again.  The order of the rules follows
+crossplane-runtime v1.20, pkg/reconciler/managed/reconciler.go, `Reconcile`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+
+from groundplane.core import conditions
+from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of
+from groundplane.errors import InvalidInput
+
+FINALIZER = "finalizer.managedresource.crossplane.io"
+EXTERNAL_NAME = "crossplane.io/external-name"
+CREATE_PENDING = "crossplane.io/external-create-pending"
+CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
+CREATE_FAILED = "crossplane.io/external-create-failed"
+GRACE = timedelta(seconds=30)  # after a create in which AWS may not show yet what it made
+
+
+class External(Enum):
+    UNSEEN, ABSENT, DRIFTED, CURRENT, LEAVING = auto(), auto(), auto(), auto(), auto()
+
+
+class Action(Enum):
+    OBSERVE, CREATE, UPDATE, DELETE, LATE_INITIALIZE, REST = auto(), auto(), auto(), auto(), auto(), auto()
+    RELEASE = auto()  # drop our finalizer: nothing is left outside, or it stays on purpose
+    RECOVER = auto()  # a create was begun and its outcome never saved: find out first
+    WAIT = auto()  # for AWS to show what it made, to finish deleting, or for another finalizer
+
+
+MAY = {
+    "Observe": Action.OBSERVE,
+    "Create": Action.CREATE,
+    "Update": Action.UPDATE,
+    "Delete": Action.DELETE,
+    "LateInitialize": Action.LATE_INITIALIZE,
+}
+ALL = frozenset(MAY.values())
+
+_O, _C, _U, _D, _L = (MAY[name] for name in ("Observe", "Create", "Update", "Delete", "LateInitialize"))
+SUPPORTED = (
+    ALL,
+    frozenset({_O}),
+    frozenset[Action](),
+    frozenset({_O, _C, _U, _D}),
+    frozenset({_O, _C, _U, _L}),
+    frozenset({_O, _C, _U}),
+    frozenset({_O, _C, _D, _L}),
+    frozenset({_O, _C, _L}),
+    frozenset({_O, _C, _D}),
+    frozenset({_O, _C}),
+    frozenset({_O, _D}),
+    frozenset({_O, _U}),
+    frozenset({_O, _L}),
+    frozenset({_O, _U, _L}),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    external: External
+    deleting: bool  # metadata.deletionTimestamp is set
+    create_unfinished: bool  # begun, outcome never saved
+    created_recently: bool  # a create went through less than GRACE ago
+    other_finalizers: bool  # somebody else still needs the object
+    may: frozenset[Action]  # what spec.managementPolicies and deletionPolicy allow
+
+
+def next_action(facts: Facts) -> Action:
+    """Choose the one next step.  Total: every combination of facts has an answer."""
+    if facts.deleting and Action.DELETE not in facts.may:
+        return Action.RELEASE
+    if facts.create_unfinished:
+        return Action.RECOVER
+    if facts.external is External.UNSEEN:
+        return Action.OBSERVE
+    if facts.external is External.ABSENT and facts.created_recently:
+        return Action.WAIT
+    if facts.deleting:
+        if facts.other_finalizers or facts.external is External.LEAVING:
+            return Action.WAIT
+        return Action.RELEASE if facts.external is External.ABSENT else Action.DELETE
+    wanted = {External.ABSENT: Action.CREATE, External.DRIFTED: Action.UPDATE}.get(facts.external)
+    return wanted if wanted in facts.may else Action.REST
+
+
+def is_paused_by_policy(managed: Object) -> bool:
+    """An empty list of policies pauses, as the annotation does."""
+    return spec_of(managed).get("managementPolicies") == []
+
+
+def allowed(managed: Object) -> frozenset[Action]:
+    """What may be done to the external resource.
+
+    An explicit `Delete` policy beats `deletionPolicy: Orphan`; `Orphan` beats `*`; without `Delete`
+    nothing is deleted whatever the deletionPolicy says.
+
+    Raises:
+        InvalidInput: the set of policies is not supported.
+    """
+    spec = spec_of(managed)
+    policies = spec.get("managementPolicies")
+    names = ["*"] if policies is None else list(policies)
+    unknown = sorted(name for name in names if name != "*" and name not in MAY)
+    may = ALL if "*" in names else frozenset(MAY[name] for name in names if name in MAY)
+    if unknown or may not in SUPPORTED:
+        raise InvalidInput(
+            f"spec.managementPolicies {sorted(names)} is not a supported combination",
+            mend='use ["*"], ["Observe"], or add Create, Update, Delete and LateInitialize to Observe',
+            where=("managementPolicies",),
+        )
+    if names == ["*"] and spec.get("deletionPolicy") == "Orphan":
+        return may - {Action.DELETE}
+    return may
+
+
+def is_create_unfinished(managed: Object) -> bool:
+    """Whether a create was begun after the last one of known outcome (whole seconds, strictly later)."""
+    pending = _moment(managed, CREATE_PENDING)
+    if pending is None:
+        return False
+    ends = (_moment(managed, CREATE_SUCCEEDED), _moment(managed, CREATE_FAILED))
+    return all(end is None or pending > end for end in ends)
+
+
+def is_created_recently(managed: Object, now: datetime) -> bool:
+    """Whether a create went through so recently that "not found" may not be true yet."""
+    created = _moment(managed, CREATE_SUCCEEDED)
+    return created is not None and now - created < GRACE
+
+
+def _moment(managed: Object, annotation: str) -> datetime | None:
+    text = annotations_of(managed).get(annotation)
+    return conditions.moment(text) if text else None
+
+
+def applied_by(managed: Object, manager: str) -> dict[str, Any]:
+    """The fields of spec that `manager` owns by server-side apply, with their values: `{"forProvider": {…}}`.
+
+    An apply must repeat what stays its own, else it is removed.
+    """
+    for entry in meta(managed).get("managedFields") or ():
+        if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
+            below = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+            return _picked(spec_of(managed), below)
+    return {}
+
+
+def _picked(value: Mapping[str, Json], fields: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, below in fields.items():
+        field = name[2:]
+        if not name.startswith("f:") or field not in value:
+            continue
+        nested = value[field]
+        is_map = isinstance(nested, dict) and any(key.startswith("f:") for key in below)
+        result[field] = _picked(nested, below) if is_map else nested
+    return result

@@ -1,0 +1,360 @@
+"""Patches: one class per type; their policies; patch sets.
+
+Source: Crossplane v1.20 `internal/controller/apiextensions/composite/composition_patches.go` and
+function-patch-and-transform v0.10 `patches.go`.  A patch copies one value between two objects, by field path,
+through transforms.  `compile` turns what a user wrote into a `Compiled` patch: paths parsed, formats and
+regular expressions ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from groundplane.core import fieldpath, goformat
+from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
+from groundplane.core.objects import Json, Object
+from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, only, required
+from groundplane.core.transforms import Apply, StringTransform, Transform
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
+
+# --- the YAML ------------------------------------------------------------------------------------------
+
+
+class Merging(Spec):
+    """How the native engine merges; an empty one merges too, letting what comes win."""
+
+    keepMapValues: bool | None = None
+    appendSlice: bool | None = None
+
+
+ToFieldPathPolicy = Literal[
+    "Replace",
+    "MergeObjects",
+    "MergeObjectsAppendArrays",
+    "ForceMergeObjects",
+    "ForceMergeObjectsAppendArrays",
+    "MergeObject",
+    "AppendArray",
+]
+
+_MERGE_POLICIES: dict[str, MergeOptions] = {
+    "MergeObjects": MergeOptions(keep=True),
+    "MergeObject": MergeOptions(keep=True),
+    "MergeObjectsAppendArrays": MergeOptions(keep=True, append=True),
+    "ForceMergeObjects": MergeOptions(),
+    "ForceMergeObjectsAppendArrays": MergeOptions(append=True),
+    "AppendArray": MergeOptions(append=True),
+}
+
+
+class Policy(Spec):
+    fromFieldPath: Literal["Optional", "Required"] | None = None
+    toFieldPath: Annotated[ToFieldPathPolicy | None, only(FUNCTION)] = None
+    mergeOptions: Annotated[Merging | None, only(NATIVE)] = None
+
+    def options(self) -> MergeOptions | None:
+        """What becomes of a value that is there already; None: it is replaced."""
+        if self.mergeOptions is not None:
+            return MergeOptions(bool(self.mergeOptions.keepMapValues), bool(self.mergeOptions.appendSlice))
+        return _MERGE_POLICIES.get(self.toFieldPath or "Replace")
+
+
+class Variable(Spec):
+    fromFieldPath: str
+
+
+class StringCombination(Spec):
+    fmt: str
+
+
+class Combine(Spec):
+    """Several values made one, by a format string."""
+
+    variables: Annotated[list[Variable], Field(min_length=1)]
+    strategy: Literal["string"]
+    string: StringCombination | None = None
+
+
+class AnyPatch(Spec):
+    """The fields of every patch: settings that belong to another type are read and not used."""
+
+    type: str = "FromCompositeFieldPath"
+    fromFieldPath: str | None = None
+    toFieldPath: str | None = None
+    combine: Combine | None = None
+    patchSetName: str | None = None
+    transforms: list[Transform] = []
+    policy: Policy | None = None
+
+    def problems(self, dialect: Dialect) -> Iterator[Problem]:
+        """What is wrong with this one patch, beyond the shape of its YAML."""
+        yield from self.missing(dialect)
+        for index, transform in enumerate(self.transforms):
+            for problem in transform.problems(dialect):
+                yield problem.under(f"transforms[{index}]")
+
+    def unsupported(self, dialect: Dialect) -> Iterator[Problem]:
+        """Words that this dialect does not have."""
+        for index, transform in enumerate(self.transforms):
+            if isinstance(transform, StringTransform):
+                for problem in transform.unsupported(dialect):
+                    yield problem.under(f"transforms[{index}]")
+
+    def missing(self, dialect: Dialect) -> Iterator[Problem]:
+        """Settings without which this type can't work."""
+        raise NotImplementedError
+
+    def compile(self, dialect: Dialect) -> Compiled:
+        """The patch, ready to run; never raises for a patch without `problems`."""
+        raise NotImplementedError
+
+
+class _SinglePatch(AnyPatch):
+    """Copies the value at one path."""
+
+    def missing(self, dialect: Dialect) -> Iterator[Problem]:
+        if self.fromFieldPath is None or (dialect == FUNCTION and not self.fromFieldPath):
+            yield required("fromFieldPath", f"must be set for patch type {self.type}")
+
+    def compile(self, dialect: Dialect) -> Compiled:
+        source = Lazy(self.fromFieldPath or "")
+        target = Lazy(self.toFieldPath) if self.toFieldPath is not None else source
+        return Compiled(self, dialect, [source], _reader(source), target)
+
+
+class _CombinePatch(AnyPatch):
+    """Makes one text of the values at several paths."""
+
+    def missing(self, dialect: Dialect) -> Iterator[Problem]:
+        if self.combine is None:
+            yield required("combine", f"must be set for patch type {self.type}")
+        elif self.toFieldPath is None:
+            yield required("toFieldPath", f"must be set for patch type {self.type}")
+
+    def compile(self, dialect: Dialect) -> Compiled:
+        assert self.combine is not None
+        sources = [Lazy(variable.fromFieldPath) for variable in self.combine.variables]
+        return Compiled(self, dialect, sources, _combiner(self.combine, sources), Lazy(self.toFieldPath or ""))
+
+
+class FromCompositeFieldPath(_SinglePatch):
+    """Composite → composed resource; the default."""
+
+    type: Literal["FromCompositeFieldPath"] = "FromCompositeFieldPath"
+
+
+class ToCompositeFieldPath(_SinglePatch):
+    """Composed resource → composite."""
+
+    type: Literal["ToCompositeFieldPath"]
+
+
+class CombineFromComposite(_CombinePatch):
+    """Several values of the composite, as one text → composed resource."""
+
+    type: Literal["CombineFromComposite"]
+
+
+class CombineToComposite(_CombinePatch):
+    """Several values of the composed resource, as one text → composite."""
+
+    type: Literal["CombineToComposite"]
+
+
+class PatchSetReference(AnyPatch):
+    """Stands for all patches of a set."""
+
+    type: Literal["PatchSet"]
+
+    def missing(self, dialect: Dialect) -> Iterator[Problem]:
+        if self.patchSetName is None:
+            yield required("patchSetName", "must be set for patch type PatchSet")
+
+
+FROM_COMPOSITE = frozenset({"FromCompositeFieldPath", "CombineFromComposite"})
+TO_COMPOSITE = frozenset({"ToCompositeFieldPath", "CombineToComposite"})
+
+
+def _tag(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return "<FromCompositeFieldPath>" if kind is None else f"<{kind}>"
+
+
+Patch = Annotated[
+    Annotated[FromCompositeFieldPath, Tag("<FromCompositeFieldPath>")]
+    | Annotated[PatchSetReference, Tag("<PatchSet>")]
+    | Annotated[ToCompositeFieldPath, Tag("<ToCompositeFieldPath>")]
+    | Annotated[CombineFromComposite, Tag("<CombineFromComposite>")]
+    | Annotated[CombineToComposite, Tag("<CombineToComposite>")],
+    Discriminator(_tag),
+]
+
+
+class PatchSet(Spec):
+    """Patches under a name, for several templates."""
+
+    name: str
+    patches: list[Patch]
+
+
+def inlined(patches: Sequence[AnyPatch], sets: Mapping[str, Sequence[AnyPatch]]) -> list[AnyPatch]:
+    """The patches with each reference to a set replaced by the set's, in place.
+
+    Raises:
+        InvalidInput: there is no set of that name.
+    """
+    result: list[AnyPatch] = []
+    for patch in patches:
+        if not isinstance(patch, PatchSetReference):
+            result.append(patch)
+            continue
+        name = patch.patchSetName or ""
+        if name not in sets:
+            raise InvalidInput(f"no patch set is named {shown(name)}", mend=did_you_mean(name, sets))
+        result.extend(sets[name])
+    return result
+
+
+# --- running -------------------------------------------------------------------------------------------
+
+
+class Lazy:
+    """A path that is compiled at once, and complained about only when it is used, as upstream does."""
+
+    __slots__ = ("error", "path", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.error: PathSyntax | None = None
+        try:
+            self.path = fieldpath.parse(text)
+        except PathSyntax as error:
+            self.error = error
+            self.path = Path(text, ())
+
+    def get(self) -> Path:
+        if self.error is not None:
+            raise PathSyntax(self.error.what, mend=self.error.mend)
+        return self.path
+
+
+Reader = Callable[[Object], Json]  # MISSING where there is nothing
+
+
+def _reader(source: Lazy) -> Reader:
+    if source.error is not None:
+        return lambda obj: source.get()
+    path = source.path
+    return lambda obj: fieldpath.find(obj, path)
+
+
+def _combiner(combine: Combine, sources: Sequence[Lazy]) -> Reader:
+    make = goformat.formatter(combine.string.fmt, len(sources)) if combine.string else None
+
+    def read(obj: Object) -> Json:
+        values = []
+        for source in sources:
+            value = fieldpath.find(obj, source.get())
+            if value is MISSING:
+                return MISSING
+            values.append(value)
+        if make is None:
+            raise InvalidInput("combine.strategy string needs its settings", mend="set combine.string.fmt")
+        return make(values)
+
+    return read
+
+
+class Compiled:
+    """A patch that is ready to run."""
+
+    __slots__ = ("_again", "_expands", "_normalises", "_options", "_read", "_required", "_sources", "_steps", "_target", "type")
+
+    def __init__(
+        self, patch: AnyPatch, dialect: Dialect, sources: Sequence[Lazy], read: Reader, target: Lazy
+    ) -> None:
+        combines = patch.combine is not None and isinstance(patch, _CombinePatch)
+        options = patch.policy.options() if patch.policy else None
+        self.type = patch.type
+        self._read = read
+        self._sources = sources
+        self._required = patch.policy is not None and patch.policy.fromFieldPath == "Required"
+        self._steps = tuple(transform.compile(dialect) for transform in patch.transforms)
+        self._target = target
+        self._expands = not combines and target.path.wild
+        self._normalises = not combines and dialect == FUNCTION
+        self._options = None if combines and dialect == NATIVE else options
+        self._again = options if dialect == NATIVE and patch.toFieldPath is not None else None
+
+    def apply(self, source: Object, target: Object) -> bool:
+        """Copy the value from one object into the other; False if there is none and none is required.
+
+        Raises:
+            FieldNotFound: a required value is missing, or a wildcard meets a null.
+            InvalidInput: anything else that does not fit.
+        """
+        value = self._read(source)
+        if value is MISSING:
+            if self._required:
+                raise self._missing(source)
+            return False
+        index = 0
+        try:
+            for index, step in enumerate(self._steps):
+                value = step(value)
+        except GroundplaneError as error:
+            error.where = (f"transforms[{index}]", *error.where)
+            raise
+        if self._normalises:
+            value = fieldpath.normalised(value)
+        self._write(value, target)
+        return True
+
+    def merge_with(self, live: Object, desired: Object) -> None:
+        """Let the policy's merge options decide once more, now against the object that exists.
+
+        The native engine does this when it applies, for patches that name their toFieldPath.
+
+        Raises:
+            InvalidInput: the live object is of another shape there.
+        """
+        if self._again is None or self._target.error is not None:
+            return
+        path = self._target.path
+        try:
+            value = fieldpath.find(desired, path)
+        except InvalidInput:
+            return
+        if value is MISSING or value is None:
+            return
+        there = fieldpath.find(live, path)
+        merged = fieldpath.merged(None if there is MISSING else there, value, self._again)
+        fieldpath.set(desired, path, merged)
+
+    def _write(self, value: Json, target: Object) -> None:
+        path = self._target.get()
+        if self._expands:
+            found = fieldpath.expand(target, path)
+            if not found:
+                raise InvalidInput(
+                    f"cannot expand toFieldPath {path.text}: nothing in the object fits it",
+                    mend="give the base an element that it fits, or name one by its index",
+                )
+            for text in found:
+                fieldpath.merge_value(target, fieldpath.parse(text), value, self._options)
+        else:
+            fieldpath.merge_value(target, path, value, self._options)
+        kind = target.get("kind")
+        if not kind or not isinstance(kind, str):
+            raise InvalidInput("the patched object has no kind", mend="let no patch write to kind")
+
+    def _missing(self, source: Object) -> FieldNotFound:
+        for path in (lazy.path for lazy in self._sources):
+            if fieldpath.find(source, path) is MISSING:
+                error = fieldpath.not_found(source, path)
+                error.mend = "it is required: fill it, or make the patch's policy.fromFieldPath Optional"
+                return error
+        raise AssertionError("a value is missing, but from no path")

@@ -1,0 +1,471 @@
+"""OpenAPI v3 structural schemas, as CustomResourceDefinitions carry them: default, prune, validate, look up.
+
+`admit` does to an object what the API server does on a write: fill in defaults, drop fields that the schema
+doesn't know, then refuse with all problems at once, in the API server's words.  The separate steps are there too.
+A schema is plain data; `compiled` turns it into a `Structural` once, and every function takes either.
+
+x-kubernetes-validations (CEL) is not evaluated: only a real API server does.  The few rules that our own
+kinds use are known by their text (`RULES`), so that what is immutable is so in the embedded store as well;
+the reconcilers repeat the checks that matter.
+
+Source: Kubernetes 1.34, apiextensions-apiserver pkg/apiserver/schema/{defaulting,pruning,listtype,objectmeta}
+and pkg/apiserver/validation; every vector was answered by a real kube-apiserver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from groundplane.core.objects import Json, Object, group_of, meta
+from groundplane.core.structural import (
+    ANYTHING,
+    MISSING,
+    OBJECT_META,
+    RULES,
+    STRING,
+    TYPE_META,
+    TYPES,
+    Missing,
+    OpenAPI,
+    Path,
+    Structural,
+    compiled,
+    expression,
+    identity,
+    invalid,
+    quoted,
+    text,
+    type_of,
+)
+from groundplane.errors import InvalidInput, Rejected, did_you_mean
+
+__all__ = ["ANYTHING", "OBJECT_META", "RULES", "OpenAPI", "Structural", "compiled"]
+
+# --- default and prune
+
+
+def default(schema: OpenAPI | Structural, obj: Object) -> Object:
+    """A copy of the object with the schema's defaults filled in where fields are absent (or null, if that's not allowed)."""
+    return _object(_shaped(compiled(schema), obj, True, None))
+
+
+def prune(schema: OpenAPI | Structural, obj: Object) -> Object:
+    """A copy of the object without the fields that the schema doesn't know, and without forbidden nulls."""
+    return _object(_shaped(compiled(schema), obj, False, []))
+
+
+def unknown_fields(schema: OpenAPI | Structural, obj: Object) -> list[str]:
+    """The paths that `prune` would drop, sorted: what a strict reader refuses, as misspelt most likely."""
+    dropped: list[Path] = []
+    _shaped(compiled(schema), obj, False, dropped)
+    return sorted(text(path) for path in dropped)
+
+
+def _object(value: Json) -> Object:
+    if not isinstance(value, dict):
+        raise Rejected(f"an object is wanted, got {quoted(value)}")
+    return value
+
+
+_META: Final = Structural(OBJECT_META)
+_UNKNOWN: Final = Structural({"nullable": True})  # a place that a schema mentions and says nothing of
+
+
+def _copied(value: Json) -> Json:
+    """A deep copy, numbers as a round trip through the API server leaves them: 10.0 is 10."""
+    kind = type(value)
+    if kind is dict:
+        return {name: _copied(item) for name, item in value.items()}
+    if kind is list:
+        return [_copied(item) for item in value]
+    if kind is float:
+        return int(value) if value.is_integer() and -(2**63) <= value < 2**63 else value
+    if kind is int and not -(2**63) <= value < 2**63:
+        return float(value)
+    return value
+
+
+def _shaped(node: Structural, value: Json, defaulting: bool, dropped: list[Any] | None, path: Path = None) -> Json:
+    """A copy of the value; with `defaulting` defaults are filled in; with `dropped` (collecting paths) it is pruned."""
+    kind = type(value)
+    if kind is dict:
+        result = {}
+        for name, item in value.items():
+            child = node.properties.get(name) or node.additional
+            if name in TYPE_META and (node.embedded or path is None):
+                result[name] = _type_meta(name, item, child, defaulting, dropped, (path, name))
+                continue
+            if child is None:
+                if dropped is None or node.preserve:
+                    result[name] = _copied(item)
+                else:
+                    dropped.append((path, name))
+                continue
+            if item is None and not child.nullable:
+                if defaulting and child.default is not MISSING:
+                    result[name] = _shaped(child, child.default, True, dropped, (path, name))
+                elif dropped is None:
+                    result[name] = None
+                continue
+            if type(item) is str:
+                result[name] = item
+            else:
+                result[name] = _shaped(child, item, defaulting, dropped, (path, name))
+        if defaulting:
+            for name, child in node.properties.items():
+                if child.default is not MISSING and name not in value:
+                    result[name] = _shaped(child, child.default, True, dropped, (path, name))
+        return result
+    if kind is list:
+        items = node.items
+        if items is None:
+            if dropped is None or node.preserve:
+                return _copied(value)
+            items = _UNKNOWN
+        shaped = []
+        for index, item in enumerate(value):
+            if item is None and defaulting and not items.nullable and items.default is not MISSING:
+                item = items.default
+            shaped.append(_shaped(items, item, defaulting, dropped, (path, index)))
+        return shaped
+    return _copied(value)
+
+
+def _type_meta(
+    name: str, value: Json, node: Structural | None, defaulting: bool, dropped: list[Any] | None, path: Path
+) -> Json:
+    if name == "metadata" and dropped is not None:
+        return _shaped(_META, value, False, dropped, path)
+    return _copied(value) if node is None or dropped is not None else _shaped(node, value, defaulting, None, path)
+
+
+# --- validate
+
+
+class _Problems(dict[tuple[str, str], str]):
+    """(path, problem) → mend, if one is obvious."""
+
+    def add(self, path: Path, problem: str, mend: str = "") -> None:
+        self[text(path), problem] = mend
+
+
+def validate(schema: OpenAPI | Structural, value: Json, old: Json | None = None) -> list[str]:
+    """All that is wrong with a value, sorted, as the API server words it; [] if nothing is.
+
+    `old` is what was there before an update: parts that are as they were are not judged again, so that an
+    object stays writable when its schema has become stricter.
+
+    >>> size = {"type": "object", "properties": {"size": {"enum": ["small", "large"], "type": "string"}}}
+    >>> validate(size, {"size": "xl"})
+    ['size: Unsupported value: "xl": supported values: "small", "large"']
+    """
+    problems = _problems(compiled(schema), value, MISSING if old is None else old)
+    return sorted(f"{path}: {problem}" for path, problem in problems)
+
+
+def _problems(node: Structural, value: Json, old: Json | Missing) -> _Problems:
+    problems = _Problems()
+    _check(node, value, old, None, problems)
+    if not problems:
+        _check_rules(node, value, old, None, problems)
+    return problems
+
+
+def _check(node: Structural, value: Json, old: Json | Missing, path: Path, problems: _Problems) -> None:
+    if old is not MISSING and old == value:
+        return
+    kind = type(value)
+    if kind is dict:
+        _check_object(node, value, old, path, problems)
+    elif kind is list:
+        _check_list(node, value, old, path, problems)
+    if node.type or node.int_or_string:
+        _check_type(node, value, path, problems)
+    if node.checks:
+        for check in node.checks.get(kind, ()):
+            problem = check(value, path)
+            if problem:
+                problems.add(path, problem)
+                if kind is str:  # too short says enough: the API server doesn't add that the pattern fails too
+                    break
+    if node.enum:
+        _check_enum(node, value, path, problems)
+    if node.logic:
+        _check_logic(node, value, path, problems)
+
+
+def _check_type(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
+    found = type_of(value)
+    wanted = node.type
+    if found == wanted or (wanted == "number" and found == "integer") or (found == "null" and node.nullable):
+        return
+    if node.int_or_string:
+        if found in ("integer", "string"):
+            return
+        wanted = "integer,string"
+    problems.add(path, invalid(found, f'{text(path)} in body must be of type {wanted}: "{found}"'))
+
+
+def _check_enum(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
+    wanted = identity(value)
+    if any(identity(allowed) == wanted for allowed in node.enum):
+        return
+    words = [allowed if isinstance(allowed, str) else quoted(allowed) for allowed in node.enum]
+    supported = ", ".join(quoted(word) for word in words)
+    mend = did_you_mean(value, words) if isinstance(value, str) else ""
+    problems.add(path, f"Unsupported value: {quoted(value)}: supported values: {supported}", mend)
+
+
+def _check_object(
+    node: Structural, value: dict[str, Json], old: Json | Missing, path: Path, problems: _Problems
+) -> None:
+    properties, additional = node.properties, node.additional
+    before = old if isinstance(old, dict) else None
+    if properties or additional is not None:
+        for name, item in value.items():
+            child = properties.get(name) or additional
+            if child is None or type(item) is child.plain:
+                continue
+            then = MISSING if before is None else before.get(name, MISSING)
+            _check(child, item, then, (path, name), problems)
+    for name in node.required:
+        if name not in value:
+            problems.add((path, name), "Required value")
+    if node.embedded and path is not None:
+        _check_embedded(value, path, problems)
+
+
+def _check_embedded(value: dict[str, Json], path: Path, problems: _Problems) -> None:
+    for name in ("apiVersion", "kind"):
+        if name not in value:
+            problems.add((path, name), "Required value")
+        elif not isinstance(value[name], str):
+            problems.add((path, name), invalid(value[name], "must be a string"))
+        elif not value[name]:
+            problems.add((path, name), invalid("", "must not be empty"))
+    if value.get("metadata") is not None:
+        _check(_META, value["metadata"], MISSING, (path, "metadata"), problems)
+
+
+def _check_list(node: Structural, value: list[Json], old: Json | Missing, path: Path, problems: _Problems) -> None:
+    items = node.items
+    if items is not None:
+        before = _by_keys(node, old) if node.list_type == "map" and isinstance(old, list) else {}
+        for index, item in enumerate(value):
+            if type(item) is items.plain:
+                continue
+            then = before.get(_keys_of(node, item), MISSING) if before else MISSING
+            _check(items, item, then, (path, index), problems)
+    if node.list_type == "set":
+        _check_unique(value, [identity(item) for item in value], path, problems)
+    elif node.list_type == "map":
+        entries = [item for item in value if type(item) is dict]
+        shown = [{name: item[name] for name in node.keys if name in item} for item in entries]
+        _check_unique(shown, [_keys_of(node, item) for item in entries], path, problems)
+
+
+def _keys_of(node: Structural, item: Json) -> Any:
+    return identity([item.get(name) for name in node.keys]) if isinstance(item, dict) else identity(item)
+
+
+def _by_keys(node: Structural, items: list[Json]) -> dict[Any, Json]:
+    return {_keys_of(node, item): item for item in items}
+
+
+def _check_unique(shown: list[Json], identities: list[Any], path: Path, problems: _Problems) -> None:
+    if len(set(identities)) == len(identities):
+        return
+    seen: dict[Any, int] = {}
+    for index, key in enumerate(identities):
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] == 2:  # the third of a kind says nothing new
+            problems.add((path, index), f"Duplicate value: {quoted(shown[index])}")
+
+
+def _check_logic(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
+    name = f'"{text(path)}" must'
+    for word, branches in node.logic.items():
+        failures = []
+        for branch in branches:
+            found = _Problems()
+            _check(branch, value, MISSING, path, found)
+            failures.append(found)
+        valid = sum(not found for found in failures)
+        detail = ""
+        if word == "allOf" and valid < len(branches):
+            some = "None validated" if valid == 0 else ""
+            detail = f"{name} validate all the schemas (allOf). {some}".rstrip()
+            for found in failures:
+                problems.update(found)
+        elif word == "anyOf" and not valid:
+            detail = f"{name} validate at least one schema (anyOf)"
+            problems.update(min(failures, key=_count))
+        elif word == "oneOf" and not valid:
+            detail = f"{name} validate one and only one schema (oneOf). Found none valid"
+            problems.update(min(failures, key=_count))
+        elif word == "oneOf" and valid > 1:
+            detail = f"{name} validate one and only one schema (oneOf). Found {valid} valid alternatives"
+        elif word == "not" and valid:
+            detail = f"{name} not validate the schema (not)"
+        if detail:
+            problems.add(path, invalid("", detail))
+
+
+def _count(problems: _Problems) -> int:
+    return len(problems)
+
+
+def _check_rules(node: Structural, value: Json, old: Json | Missing, path: Path, problems: _Problems) -> None:
+    """The rules of `RULES`; as the API server does, only when the schema itself is satisfied."""
+    if old is not MISSING and old == value:
+        return
+    for rule, message in node.rules:
+        if "oldSelf" in rule and old is MISSING:
+            continue
+        if not RULES[rule](value, old):
+            problems.add(path, invalid(type_of(value), message))
+    if isinstance(value, dict):
+        before = old if isinstance(old, dict) else {}
+        for name, child in node.properties.items():
+            if name in value:
+                _check_rules(child, value[name], before.get(name, MISSING), (path, name), problems)
+
+
+# --- admit
+
+
+def admit(schema: OpenAPI | Structural, obj: Object, *, old: Object | None = None) -> Object:
+    """What the API server would store of `obj`: a new object, defaulted and pruned.
+
+    `old` is the stored object in case of an update.  The object's status is judged with the rest; which parts
+    of it a request may write is the store's business.
+
+    Raises:
+        Rejected: it is not valid; all problems, sorted, in the API server's words.
+    """
+    root = compiled(schema)
+    admitted = _object(_shaped(root, obj, True, []))
+    problems = _problems(root, admitted, MISSING if old is None else old)
+    if problems:
+        raise _rejected(obj, problems)
+    return admitted
+
+
+def _rejected(obj: Object, problems: _Problems) -> Rejected:
+    texts = sorted(f"{path}: {problem}" for path, problem in problems)
+    listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    group = group_of(obj.get("apiVersion") or "")
+    kind = f"{obj.get('kind')}.{group}" if group else f"{obj.get('kind')}"
+    mends = sorted(f"{path}: {mend}" for (path, _), mend in problems.items() if mend)
+    if len(mends) == 1:
+        mends = [mend for mend in problems.values() if mend]
+    name = meta(obj).get("name") or meta(obj).get("generateName") or ""
+    return Rejected(f'{kind} "{name}" is invalid: {listed}', mend="; ".join(mends))
+
+
+# --- look up
+
+
+def lookup(schema: OpenAPI | Structural, segments: Iterable[str | int]) -> OpenAPI:
+    """The schema of the field at a path; `ANYTHING` where the schema allows every field.
+
+    A segment is a field's name, an index, or "*" for every item or entry.  The root's metadata is known even if
+    its schema doesn't name it.
+
+    Raises:
+        InvalidInput: the schema has no such field, or can't be walked into there.
+    """
+    openapi = schema.openapi if isinstance(schema, Structural) else schema
+    path: Path = None
+    is_object = True  # the root, and every embedded resource
+    for segment in segments:
+        if openapi is ANYTHING:
+            return ANYTHING
+        openapi = _step(openapi, segment, path, is_object=is_object)
+        path = (path, segment)
+        is_object = bool(openapi.get("x-kubernetes-embedded-resource"))
+    return openapi
+
+
+def _step(openapi: OpenAPI, segment: str | int, path: Path, *, is_object: bool) -> OpenAPI:
+    properties: Mapping[str, OpenAPI] = openapi.get("properties") or {}
+    additional: OpenAPI | bool | None = openapi.get("additionalProperties")
+    items: OpenAPI | None = openapi.get("items")
+    if is_object and segment in TYPE_META:
+        named = properties.get(str(segment))
+        return _with_metadata(named) if segment == "metadata" else named or STRING
+    if items is not None and (isinstance(segment, int) or segment == "*"):
+        return items
+    if isinstance(segment, str) and segment in properties:
+        return properties[segment]
+    if isinstance(segment, str) and additional:
+        return ANYTHING if additional is True else additional
+    if openapi.get("x-kubernetes-preserve-unknown-fields"):
+        return ANYTHING
+    place = text(path) if path is not None else "the object"
+    kind = openapi.get("type") or ("integer or string" if openapi.get("x-kubernetes-int-or-string") else "value")
+    if kind == "object" and isinstance(segment, str):
+        raise InvalidInput(f'{place} has no field "{segment}"', mend=did_you_mean(segment, properties))
+    wanted = f"index {segment}" if isinstance(segment, int) else f'field "{segment}"'
+    raise InvalidInput(f"{place} is of type {kind}: it has no {wanted}")
+
+
+def _with_metadata(named: OpenAPI | None) -> OpenAPI:
+    if not named:
+        return OBJECT_META
+    return {**OBJECT_META, "properties": {**OBJECT_META["properties"], **(named.get("properties") or {})}}
+
+
+# --- schemas themselves
+
+
+def defects(openapi: Json, where: str = "openAPIV3Schema") -> list[str]:
+    """What keeps the API server from taking a schema into a CRD, sorted: types, arrays, patterns, defaults.
+
+    Not all of its rules: those that authors break.
+    """
+    found: list[str] = []
+    _defects(openapi, where, found, typed=True)
+    return sorted(found)
+
+
+def _defects(openapi: Json, where: str, found: list[str], *, typed: bool) -> None:
+    """`typed`: outside of allOf, anyOf, oneOf and not, where every schema must say its type."""
+    if not isinstance(openapi, Mapping):
+        found.append(f"{where}: {invalid(openapi, 'must be a schema')}")
+        return
+    type_ = openapi.get("type") or ""
+    open_ = openapi.get("x-kubernetes-int-or-string") or openapi.get("x-kubernetes-preserve-unknown-fields")
+    if type_ and type_ not in TYPES:
+        supported = ", ".join(quoted(name) for name in TYPES)
+        found.append(f"{where}.type: Unsupported value: {quoted(type_)}: supported values: {supported}")
+    if not type_ and not open_ and typed:
+        found.append(f"{where}.type: Required value: must not be empty for specified object fields")
+    if type_ == "array" and not openapi.get("items") and typed:
+        found.append(f"{where}.items: Required value: must be specified")
+    if openapi.get("properties") and openapi.get("additionalProperties"):
+        found.append(
+            f"{where}.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"
+        )
+    if openapi.get("pattern"):
+        try:
+            expression(openapi["pattern"])
+        except InvalidInput as error:
+            found.append(f"{where}.pattern: {invalid(openapi['pattern'], error.what)}")
+    before = len(found)
+    for name, child in (openapi.get("properties") or {}).items():
+        _defects(child, f"{where}.properties[{name}]", found, typed=typed)
+    if isinstance(openapi.get("additionalProperties"), Mapping):
+        _defects(openapi["additionalProperties"], f"{where}.additionalProperties", found, typed=typed)
+    if openapi.get("items") is not None:
+        _defects(openapi["items"], f"{where}.items", found, typed=typed)
+    for word in ("allOf", "anyOf", "oneOf"):
+        for index, branch in enumerate(openapi.get(word) or ()):
+            _defects(branch, f"{where}.{word}[{index}]", found, typed=False)
+    if openapi.get("not") is not None:
+        _defects(openapi["not"], f"{where}.not", found, typed=False)
+    if "default" in openapi and len(found) == before and not open_ and type_ in TYPES:
+        node = Structural(openapi)
+        filled = _shaped(node, openapi["default"], False, [])
+        found.extend(f"{where}.default: {problem}" for problem in validate(node, filled))

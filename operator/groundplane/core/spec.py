@@ -1,0 +1,148 @@
+"""The base of everything that users write, and what can be wrong with it.
+
+A `Spec` is frozen and closed: a field that it does not know is a mistake.  Mistakes are collected as
+`Problem`s, all of them, with the path and the type that the Kubernetes API would give them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from groundplane.errors import InvalidInput, did_you_mean, shown
+
+Dialect = Literal["native", "function"]  # mode Resources of Crossplane v1, or function-patch-and-transform
+NATIVE: Dialect = "native"
+FUNCTION: Dialect = "function"
+
+ProblemType = Literal["Required", "Invalid", "Duplicate", "Forbidden", "NotSupported"]
+
+
+class Spec(BaseModel):
+    """Base of user-written models: frozen, no unknown fields, nothing converted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong in what a user wrote; `field` is its path in the manifest."""
+
+    type: ProblemType
+    field: str
+    detail: str
+    mend: str = ""
+
+    def under(self, prefix: str) -> Problem:
+        """The same problem, seen from further up."""
+        joint = "" if not self.field or self.field.startswith("[") else "."
+        return self._replace(field=f"{prefix}{joint}{self.field}")
+
+    def __str__(self) -> str:
+        text = f"{self.field}: {self.detail}"
+        return f"{text} ({self.mend})" if self.mend else text
+
+
+def required(field: str, detail: str = "must be set", mend: str = "") -> Problem:
+    return Problem("Required", field, detail, mend)
+
+
+def not_supported(field: str, value: object, known: Iterable[str]) -> Problem:
+    """A word that is none of the known ones."""
+    mend = did_you_mean(str(value), known)
+    return Problem("NotSupported", field, f"unsupported value {shown(value)}", mend)
+
+
+def refusal(problems: Sequence[Problem]) -> InvalidInput:
+    """One error that tells all problems, each with its mend."""
+    if len(problems) == 1:
+        return InvalidInput(f"{problems[0].field}: {problems[0].detail}", mend=problems[0].mend)
+    return InvalidInput("; ".join(str(problem) for problem in problems))
+
+
+def only(dialect: Dialect) -> BeforeValidator:
+    """Mark a field that only one dialect has; in the other it is unknown."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if value is not None and (info.context or {}).get("dialect", dialect) != dialect:
+            raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+        return value
+
+    return BeforeValidator(check)
+
+
+S = TypeVar("S", bound=Spec)
+
+
+def load(
+    model: type[S], raw: Mapping[str, Any], prefix: str, dialect: Dialect
+) -> tuple[S | None, list[Problem], list[str]]:
+    """Read what a user wrote: the model, or else every problem; and the paths of unknown fields.
+
+    In the native dialect unknown fields are left out, as the API server does; in the other they are problems.
+    """
+    unknown: list[tuple[str | int, ...]] = []
+    data: Any = raw
+    while True:
+        try:
+            found = model.model_validate(data, context={"dialect": dialect})
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            extra = [_location(item["loc"]) for item in details if item["type"] == "extra_forbidden"]
+            if not extra or dialect != NATIVE:
+                return None, [_problem(item).under(prefix) for item in details], _texts(prefix, unknown)
+            unknown += extra
+            for location in extra:
+                data = _without(data, location)
+        else:
+            return found, [], _texts(prefix, unknown)
+
+
+def _texts(prefix: str, locations: Iterable[tuple[str | int, ...]]) -> list[str]:
+    return [Problem("Forbidden", _path(location), "").under(prefix).field for location in locations]
+
+
+def _location(parts: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Pydantic's location without the names of union members, which we write as "<type>"."""
+    return tuple(part for part in parts if not (isinstance(part, str) and part.startswith("<")))
+
+
+def _path(location: Iterable[str | int]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _without(data: Any, location: Sequence[str | int]) -> Any:
+    """A copy of the data, copied as far as needed, without what is at one location."""
+    first, rest = location[0], location[1:]
+    if isinstance(data, list):
+        return [_without(item, rest) if index == first else item for index, item in enumerate(data)]
+    if not isinstance(data, dict):
+        return data
+    if not rest:
+        return {name: value for name, value in data.items() if name != first}
+    return {name: _without(value, rest) if name == first else value for name, value in data.items()}
+
+
+def _problem(item: Any) -> Problem:
+    """Pydantic's error in Kubernetes' terms."""
+    field = _path(_location(item["loc"]))
+    context = item.get("ctx") or {}
+    match item["type"]:
+        case "missing":
+            return required(field)
+        case "union_tag_not_found":
+            return required(f"{field}.type")
+        case "union_tag_invalid":
+            known = [tag.strip("<>") for tag in re.findall("'(.*?)'", context["expected_tags"])]
+            return not_supported(f"{field}.type", context["tag"].strip("<>"), known)
+        case "literal_error":
+            return not_supported(field, item.get("input"), re.findall("'(.*?)'", context["expected"]))
+        case "extra_forbidden":
+            return Problem("Forbidden", field, "unknown field")
+        case "too_short":
+            return required(field, "must not be empty")
+    return Problem("Invalid", field, item["msg"])

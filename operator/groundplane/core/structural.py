@@ -1,0 +1,358 @@
+"""What a structural schema says, compiled: its tree, its limits and formats, and the words for what is wrong.
+
+A schema (OpenAPI v3 as a CustomResourceDefinition carries it) stays plain data; `compiled` turns it into a
+`Structural` once.  `schema.py` applies it to objects.  CEL rules are known by their text only: see `RULES`.
+
+Source: Kubernetes 1.34, apiextensions-apiserver pkg/apiserver/validation and kube-openapi pkg/validation.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from typing import Any, Final
+
+import re2
+
+from groundplane.core.objects import Json
+from groundplane.errors import SHOWN, InvalidInput
+
+OpenAPI = Mapping[str, Any]  # a structural schema as a CRD version has it under schema.openAPIV3Schema
+
+Path = tuple[Any, ...] | None  # (parent, name or index); None is the root.  Linked: cheap to extend, rarely shown.
+
+ANYTHING: OpenAPI = {"x-kubernetes-preserve-unknown-fields": True}
+"""What `lookup` answers below a place where every field is allowed."""
+
+TYPES = ("array", "boolean", "integer", "number", "object", "string")
+TYPE_META = ("apiVersion", "kind", "metadata")
+STRING: dict[str, Any] = {"type": "string"}
+_STRINGS: OpenAPI = {"type": "object", "additionalProperties": STRING}
+_TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
+_INTEGER: OpenAPI = {"type": "integer", "format": "int64"}
+OBJECT_META: OpenAPI = {
+    "type": "object",
+    "properties": {
+        "name": STRING,
+        "generateName": STRING,
+        "namespace": STRING,
+        "selfLink": STRING,
+        "uid": STRING,
+        "resourceVersion": STRING,
+        "generation": _INTEGER,
+        "creationTimestamp": _TIME | {"nullable": True},
+        "deletionTimestamp": _TIME | {"nullable": True},
+        "deletionGracePeriodSeconds": _INTEGER,
+        "labels": _STRINGS,
+        "annotations": _STRINGS,
+        "ownerReferences": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": dict.fromkeys(("apiVersion", "kind", "name", "uid"), STRING)
+                | {name: {"type": "boolean"} for name in ("controller", "blockOwnerDeletion")},
+            },
+        },
+        "finalizers": {"type": "array", "items": STRING},
+        "managedFields": {"type": "array", "items": {"type": "object", **ANYTHING}},
+    },
+}
+"""Every object's metadata, whatever its schema says: fields beyond these are dropped."""
+
+
+class Missing:
+    """There is no such value; None would be JSON's null."""
+
+
+MISSING: Final = Missing()
+
+
+# --- the rules that are known by their text
+
+RULES: dict[str, Callable[[Any, Any], bool]] = {
+    "self == oldSelf": lambda new, old: bool(new == old),
+    "self.plural == self.plural.lowerAscii()": lambda new, old: str(new["plural"]).islower(),
+    "!has(self.singular) || self.singular == self.singular.lowerAscii()": lambda new, old: (
+        str(new.get("singular", "")) == str(new.get("singular", "")).lower()
+    ),
+    "(has(self.scope) ? self.scope : 'LegacyCluster') == (has(oldSelf.scope) ? oldSelf.scope : 'LegacyCluster')": (
+        lambda new, old: new.get("scope", "LegacyCluster") == old.get("scope", "LegacyCluster")
+    ),
+    "!has(self.claimNames) || !has(self.scope) || self.scope == 'LegacyCluster'": lambda new, old: (
+        "claimNames" not in new or new.get("scope", "LegacyCluster") == "LegacyCluster"
+    ),
+    "!has(self.connectionSecretKeys) || !has(self.scope) || self.scope == 'LegacyCluster'": lambda new, old: (
+        "connectionSecretKeys" not in new or new.get("scope", "LegacyCluster") == "LegacyCluster"
+    ),
+    "has(self.by) || has(self.reason)": lambda new, old: "by" in new or "reason" in new,
+    "has(self.resourceRef) || has(self.resourceSelector)": lambda new, old: (
+        "resourceRef" in new or "resourceSelector" in new
+    ),
+}
+"""CEL rules by their exact text: (new, old) → whether it holds.  One that reads `oldSelf` is asked on updates only."""
+
+
+# --- compiling
+
+
+class Structural:
+    """A schema, compiled: one node of the tree, its checks prepared.  Immutable; share it freely."""
+
+    __slots__ = (
+        "additional",
+        "any_of",
+        "checks",
+        "default",
+        "embedded",
+        "enum",
+        "int_or_string",
+        "items",
+        "keys",
+        "list_type",
+        "logic",
+        "nullable",
+        "openapi",
+        "plain",
+        "preserve",
+        "properties",
+        "required",
+        "rules",
+        "type",
+    )
+
+    def __init__(self, openapi: OpenAPI) -> None:
+        """Raises InvalidInput for a pattern that is not a regular expression (RE2)."""
+        self.openapi = openapi
+        self.type: str = openapi.get("type") or ""
+        self.nullable: bool = bool(openapi.get("nullable"))
+        self.default: Json = openapi.get("default", MISSING)
+        self.preserve: bool = bool(openapi.get("x-kubernetes-preserve-unknown-fields"))
+        self.embedded: bool = bool(openapi.get("x-kubernetes-embedded-resource"))
+        self.int_or_string: bool = bool(openapi.get("x-kubernetes-int-or-string"))
+        self.properties = {name: Structural(child) for name, child in (openapi.get("properties") or {}).items()}
+        additional = openapi.get("additionalProperties")
+        self.additional: Structural | None = None
+        if additional is True:
+            self.additional = Structural({"nullable": True})
+        elif isinstance(additional, Mapping):
+            self.additional = Structural(additional)
+        self.items = Structural(openapi["items"]) if isinstance(openapi.get("items"), Mapping) else None
+        self.required: tuple[str, ...] = tuple(openapi.get("required") or ())
+        self.enum: tuple[Json, ...] = tuple(openapi.get("enum") or ())
+        self.list_type: str = openapi.get("x-kubernetes-list-type") or ""
+        self.keys: tuple[str, ...] = tuple(openapi.get("x-kubernetes-list-map-keys") or ())
+        self.checks: dict[type, tuple[_Check, ...]] = _checks(openapi)
+        self.logic = {
+            name: tuple(Structural(branch) for branch in openapi.get(name) or ())
+            for name in ("allOf", "anyOf", "oneOf")
+        }
+        if isinstance(openapi.get("not"), Mapping):
+            self.logic["not"] = (Structural(openapi["not"]),)
+        self.logic = {name: branches for name, branches in self.logic.items() if branches}
+        self.rules = tuple(
+            (rule.get("rule", ""), rule.get("message") or f"failed rule: {rule.get('rule')}")
+            for rule in openapi.get("x-kubernetes-validations") or ()
+            if rule.get("rule") in RULES
+        )
+        self.plain = self._python_type()
+
+    def _python_type(self) -> type | None:
+        """The type whose every value is valid, if there is one: a shortcut past all checks."""
+        if self.enum or self.logic or self.rules or self.checks:
+            return None
+        return {"string": str, "boolean": bool, "integer": int}.get(self.type)
+
+    def child(self, name: str) -> Structural | None:
+        return self.properties.get(name) or self.additional
+
+
+def compiled(schema: OpenAPI | Structural) -> Structural:
+    """Compile a schema once; a compiled one is returned as it is."""
+    return schema if isinstance(schema, Structural) else Structural(schema)
+
+
+_Check = Callable[[Any, Path], str]  # (value, path) → the problem without its path, or ""
+
+
+def _checks(openapi: OpenAPI) -> dict[type, tuple[_Check, ...]]:
+    """The limits that a schema sets, by the Python type of the values they apply to."""
+    numbers = [*_number_checks(openapi)]
+    found = {
+        str: (*_string_checks(openapi),),
+        int: (*numbers,),
+        float: (*numbers,),
+        list: (*_size_checks(openapi, "Items", "items"),),
+        dict: (*_size_checks(openapi, "Properties", "properties"),),
+    }
+    return {type_: checks for type_, checks in found.items() if checks}
+
+
+def _string_checks(openapi: OpenAPI) -> Iterable[_Check]:
+    least, most = openapi.get("minLength"), openapi.get("maxLength")
+    if least:
+        yield (
+            lambda v, p: (
+                "" if len(v) >= least else invalid(v, f"{text(p)} in body should be at least {least} chars long")
+            )
+        )
+    if most is not None:
+        yield lambda v, p: "" if len(v) <= most else f"Too long: may not be more than {most} bytes"
+    pattern = openapi.get("pattern")
+    if pattern:
+        wanted = expression(pattern)
+        yield lambda v, p: "" if wanted.search(v) else invalid(v, f"{text(p)} in body should match '{pattern}'")
+    name = openapi.get("format") or ""
+    is_valid = FORMATS.get(name)
+    if is_valid is not None:
+        yield lambda v, p: "" if is_valid(v) else invalid(v, f"{text(p)} in body must be of type {name}: {quoted(v)}")
+
+
+def expression(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise InvalidInput(f"pattern {quoted(pattern)} is no regular expression: {error}") from error
+
+
+def _number_checks(openapi: OpenAPI) -> Iterable[_Check]:
+    least, most, step = openapi.get("minimum"), openapi.get("maximum"), openapi.get("multipleOf")
+    if least is not None and openapi.get("exclusiveMinimum"):
+        yield lambda v, p: "" if v > least else invalid(v, f"{text(p)} in body should be greater than {least}")
+    elif least is not None:
+        yield (
+            lambda v, p: (
+                "" if v >= least else invalid(v, f"{text(p)} in body should be greater than or equal to {least}")
+            )
+        )
+    if most is not None and openapi.get("exclusiveMaximum"):
+        yield lambda v, p: "" if v < most else invalid(v, f"{text(p)} in body should be less than {most}")
+    elif most is not None:
+        yield lambda v, p: "" if v <= most else invalid(v, f"{text(p)} in body should be less than or equal to {most}")
+    if step:
+        yield (
+            lambda v, p: (
+                "" if (v / step).is_integer() else invalid(v, f"{text(p)} in body should be a multiple of {step}")
+            )
+        )
+
+
+def _size_checks(openapi: OpenAPI, suffix: str, words: str) -> Iterable[_Check]:
+    least, most = openapi.get(f"min{suffix}"), openapi.get(f"max{suffix}")
+    if least:
+        yield (
+            lambda v, p: (
+                "" if len(v) >= least else invalid(len(v), f"{text(p)} in body should have at least {least} {words}")
+            )
+        )
+    if most is not None:
+        yield lambda v, p: "" if len(v) <= most else f"Too many: {len(v)}: must have at most {most} item{'' if most == 1 else 's'}"
+    if openapi.get("uniqueItems") and suffix == "Items":
+        yield (
+            lambda v, p: (
+                ""
+                if len({identity(i) for i in v}) == len(v)
+                else invalid(v, f"{text(p)} in body shouldn't contain duplicates")
+            )
+        )
+
+
+# --- formats: those that people get wrong; every other text passes
+
+_CLOCK = re2.compile(r"^([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
+_BASE64 = re2.compile(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$")
+_UUID = re2.compile(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$")
+_DURATION = re2.compile(
+    r"^[+-]?(?:0|(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))*)$"
+    r"|(?i)^\d+\s*(?:ns|nano|nanosecond|us|µs|micro|microsecond|ms|milli|millisecond|s|sec|second|m|min|minute"
+    r"|h|hr|hour|d|day|w|wk|week)s?$"
+)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return len(text) == 10 and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _is_date_time(text: str) -> bool:
+    day, clock = text[:10], text[11:].upper()
+    return text[10:11] in ("T", "t") and _is_date(day) and bool(_CLOCK.search(clock))
+
+
+def _is_address(version: int) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            return ipaddress.ip_address(text).version == version
+        except ValueError:
+            return False
+
+    return check
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return "/" in text and bool(ipaddress.ip_interface(text))
+    except ValueError:
+        return False
+
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "date": _is_date,
+    "date-time": _is_date_time,
+    "datetime": _is_date_time,
+    "byte": lambda text: bool(_BASE64.search(text)),
+    "uuid": lambda text: bool(_UUID.search(text)),
+    "duration": lambda text: bool(_DURATION.search(text)),
+    "ipv4": _is_address(4),
+    "ipv6": _is_address(6),
+    "cidr": _is_network,
+}
+
+
+# --- words
+
+
+def text(path: Path) -> str:
+    parts: list[str] = []
+    while path is not None:
+        path, step = path
+        parts.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "".join(reversed(parts)).removeprefix(".") or "<root>"
+
+
+def quoted(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def invalid(value: Json, detail: str) -> str:
+    return f"Invalid value: {quoted(value)}: {detail}"
+
+
+def type_of(value: Json) -> str:
+    """JSON's name of a value's type; a whole float is an integer, one beyond 64 bits a number."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer" if -(2**63) <= value < 2**63 else "number"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() and -(2**63) <= value < 2**63 else "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def identity(value: Json) -> Any:
+    """Something hashable that is equal for equal JSON values; true is not 1, but 1.0 is."""
+    if isinstance(value, dict):
+        return frozenset((name, identity(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return tuple(identity(item) for item in value)
+    return (isinstance(value, bool), value)

@@ -1,0 +1,520 @@
+"""Managed resource ↔ external resource: observe, create, update, delete, and never twice.
+
+Source: crossplane-runtime v1.20, pkg/reconciler/managed.  Where it stops after an interrupted create, this one asks
+the cloud for what carries our ownership tags, and stops only if that can't be told.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from groundplane.core import conditions, references
+from groundplane.core import managed as core
+from groundplane.core.conditions import Condition
+from groundplane.core.managed import Action, External, Facts
+from groundplane.core.objects import (
+    Json,
+    Key,
+    Object,
+    annotations_of,
+    has_finalizer,
+    is_deleting,
+    is_paused,
+    key_of,
+    meta,
+    owner_reference,
+    spec_of,
+)
+from groundplane.errors import (
+    AlreadyExists,
+    Conflict,
+    GroundplaneError,
+    InvalidInput,
+    NotFound,
+    Throttled,
+    Unavailable,
+    Waiting,
+    stage,
+)
+from groundplane.ports import Account, Context, ManagedKind, Observation, Result, SecretField
+from groundplane.reconcile import connection, provider_config
+
+DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpful defaults, late initialisation
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+YOUNG = 60.0  # seconds after its creation in which a resource is looked at often
+SOON = 2.0  # seconds between two looks at a young resource in transition
+LATER = 10.0  # seconds between two looks at an older one
+ATTEMPTS = 5  # to save the outcome of a create
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass
+class Run:
+    """One reconcile of one managed resource: what is known so far."""
+
+    context: Context
+    kind: ManagedKind
+    managed: Object
+    may: frozenset[Action]
+    told: list[Condition] = field(default_factory=list)
+    account: Account | None = None
+
+    def event(self, type_: str, reason: str, message: str) -> None:
+        key = key_of(self.managed)
+        self.context.events.event(
+            self.managed,
+            "Warning" if type_ == "Warning" else "Normal",
+            reason,
+            message,
+            source=source(key, self.context),
+            annotations={"external-name": self.external_name},
+        )
+
+    @property
+    def external_name(self) -> str:
+        return annotations_of(self.managed).get(core.EXTERNAL_NAME) or ""
+
+
+def source(key: Key, context: Context) -> str:
+    """The component that events on this kind come from."""
+    kind = context.cloud.kind(key.api_version, key.kind)
+    return f"managed/{key.group and (kind.plural if kind else key.kind.lower()) + '.' + key.group}"
+
+
+async def reconcile(key: Key, context: Context) -> Result:
+    """Bring one managed resource and what it stands for in AWS in line."""
+    kind = context.cloud.kind(key.api_version, key.kind)
+    if kind is None:
+        return Result()
+    managed = await context.cluster.get(key)
+    if managed is None:
+        return Result()
+    if is_paused(managed) or core.is_paused_by_policy(managed):
+        await _pause(managed, kind, context)
+        return Result()
+    with stage("CannotUseInvalidManagementPolicy"):
+        may = core.allowed(managed)
+    run = Run(context, kind, managed, may)
+    if _next(run, External.UNSEEN) is Action.RELEASE:
+        return await _release(run)
+
+    with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
+        await _name(run)
+    if not is_deleting(run.managed):
+        with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
+            context.cloud.check(run.managed)
+        with stage("CannotResolveResourceReferences", "cannot resolve references"):
+            await _resolve(run)
+    with stage("CannotConnectToProvider", "connect failed"):
+        run.account = await provider_config.connect(run.managed, context)
+    if core.is_create_unfinished(run.managed):
+        await _recover(run)
+    secrets = await _secrets(run, generate=False)
+    with stage("CannotObserveExternalResource", "observe failed"):
+        observation = await context.cloud.observe(run.managed, run.account, secrets)
+    return await _act(run, observation, secrets)
+
+
+def _next(run: Run, external: External) -> Action:
+    finalizers = [name for name in meta(run.managed).get("finalizers") or () if name != core.FINALIZER]
+    facts = Facts(
+        external=external,
+        deleting=is_deleting(run.managed),
+        create_unfinished=core.is_create_unfinished(run.managed) and external is not External.UNSEEN,
+        created_recently=core.is_created_recently(run.managed, run.context.now()),
+        other_finalizers=bool(finalizers),
+        may=run.may,
+    )
+    return core.next_action(facts)
+
+
+def _seen(observation: Observation) -> External:
+    if not observation.exists:
+        return External.ABSENT
+    if observation.deleting:
+        return External.LEAVING
+    return External.DRIFTED if observation.drift else External.CURRENT
+
+
+async def _act(run: Run, observation: Observation, secrets: Mapping[str, str]) -> Result:
+    """Do what the observation calls for; write the status once."""
+    action = _next(run, _seen(observation))
+    if action is Action.RELEASE:
+        return await _release(run)
+    if action is Action.DELETE:
+        return await _delete(run, observation)
+    if action is Action.WAIT:
+        return await _wait(run, observation)
+    if action is Action.CREATE:
+        return await _create(run)
+    if not observation.exists:
+        raise _stays_absent(run)
+    return await _keep(run, observation, secrets, update=action is Action.UPDATE)
+
+
+# --- before the first call ---------------------------------------------------------------------------------
+
+
+async def _name(run: Run) -> None:
+    """Save the external name that we choose, before anything else can use it."""
+    if run.external_name or is_deleting(run.managed):
+        return
+    if name := run.context.cloud.default_external_name(run.managed):
+        run.managed["metadata"].setdefault("annotations", {})[core.EXTERNAL_NAME] = name
+        run.managed = await run.context.cluster.update(run.managed)
+
+
+async def _resolve(run: Run) -> None:
+    """Fill fields from other managed resources; save values and the references that gave them."""
+    found: dict[str, Json] = {}
+    for wish in references.wishes(run.managed, run.kind.references):
+        try:
+            found |= references.resolved(wish, await _targets(run, wish))
+        except Waiting:
+            if not wish.optional:
+                raise
+    if found:
+        await _fill(run, references.MANAGER, found)
+
+
+async def _targets(run: Run, wish: references.Wish) -> list[Object]:
+    versions = [
+        kind.api_versions[0]
+        for kind in run.context.cloud.kinds()
+        if kind.kind == wish.kind and kind.api_versions[0].startswith(f"{wish.group}/")
+    ]
+    if not versions:
+        raise InvalidInput(
+            f"{wish.where}: {wish.kind}.{wish.group} is not built in", mend=f"set spec.forProvider.{wish.field}"
+        )
+    if wish.labels is None:
+        keys = [Key(versions[0], wish.kind, "", name) for name in wish.names]
+        found = [await run.context.cluster.get(key) for key in keys]
+        return [] if None in found else [obj for obj in found if obj is not None]
+    candidates = await run.context.cluster.list(versions[0], wish.kind, labels=wish.labels)
+    return references.matching(wish, run.managed, candidates)
+
+
+async def _fill(run: Run, manager: str, fields: Mapping[str, Json]) -> None:
+    """Set fields of forProvider as `manager`, keeping what that manager set before."""
+    key = key_of(run.managed)
+    owned = core.applied_by(run.managed, manager)
+    wanted = {**owned, "forProvider": {**(owned.get("forProvider") or {}), **fields}}
+    patch = {
+        "apiVersion": key.api_version,
+        "kind": key.kind,
+        "metadata": {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {}),
+        "spec": wanted,
+    }
+    run.managed = await run.context.cluster.apply(patch, manager=manager)
+
+
+async def _recover(run: Run) -> None:
+    """Find out what became of a create whose outcome was never saved."""
+    assert run.account is not None
+    with stage("CannotInitializeManagedResource", "cannot determine creation result"):
+        found = await run.context.cloud.find(run.managed, run.account)
+        if found is None:
+            error = InvalidInput(
+                "a create was begun and its outcome is unknown",
+                mend=f"look in AWS whether it exists; if it does, set annotation {core.EXTERNAL_NAME} to its name; "
+                f"then remove annotation {core.CREATE_PENDING}",
+            )
+            error.conditions = (conditions.creating(),)
+            raise error
+    ended = core.CREATE_SUCCEEDED if found else core.CREATE_FAILED
+    notes = {ended: _time(run)} | ({core.EXTERNAL_NAME: found} if found else {})
+    run.managed["metadata"]["annotations"] |= notes
+    run.managed = await run.context.cluster.update(run.managed)
+    run.event(
+        "Normal",
+        "RecoveredExternalResource" if found else "PendingExternalResource",
+        f"An interrupted create had made {found}: adopted" if found else "An interrupted create had made nothing",
+    )
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------
+
+
+async def _secrets(run: Run, *, generate: bool) -> dict[str, str]:
+    """The write-only inputs, by field; with `generate`, what is to be generated is, and stored first.
+
+    Without `generate`, what is not there yet is left out: nothing needs it before the create.
+    """
+    found: dict[str, str] = {}
+    spec = spec_of(run.managed).get("forProvider") or {}
+    for secret in run.kind.secrets:
+        reference = spec.get(secret.ref)
+        if not reference or not reference.get("name"):
+            continue
+        with stage("CannotObserveExternalResource", f"cannot read spec.forProvider.{secret.ref}"):
+            value = await _read_secret(run, reference)
+            if value is None and generate:
+                value = await _generated(
+                    run, secret, reference, wanted=bool(secret.generate and spec.get(secret.generate))
+                )
+        if value is not None:
+            found[secret.field] = value
+    return found
+
+
+async def _read_secret(run: Run, reference: Mapping[str, Any]) -> str | None:
+    data = await connection.read(run.context, _namespace(run, reference), reference["name"])
+    value = data.get(reference.get("key") or "")
+    try:
+        return value.decode() if value else None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"key {reference.get('key')} of Secret {reference['name']} is not UTF-8 text", mend="store it as text"
+        ) from error
+
+
+async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any], *, wanted: bool) -> str:
+    """Generate a value and store it; what somebody stored meanwhile wins.  Never overwrites."""
+    namespace, name, key = _namespace(run, reference), reference["name"], reference.get("key") or ""
+    if not wanted:
+        raise Waiting(
+            f"Secret {namespace}/{name} has no key {key}",
+            mend=f"create it, or set spec.forProvider.{secret.generate}: true" if secret.generate else "create it",
+        )
+    value = "".join(ALPHABET[run.context.choose(len(ALPHABET))] for _ in range(secret.length))
+    data = {key: connection.encoded(value.encode())}
+    found = await run.context.cluster.get(Key("v1", "Secret", namespace, name), live=True)
+    try:
+        if found is None:
+            metadata = {"name": name, "namespace": namespace, "ownerReferences": [owner_reference(run.managed)]}
+            body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+            await run.context.cluster.create(body)
+        else:
+            found["data"] = {**(found.get("data") or {}), **data}
+            await run.context.cluster.update(found)
+    except AlreadyExists as error:
+        raise Conflict(f"Secret {namespace}/{name} appeared meanwhile") from error
+    except NotFound as error:
+        raise Waiting(f"namespace {namespace} not found", mend="create it") from error
+    return value
+
+
+def _namespace(run: Run, reference: Mapping[str, Any]) -> str:
+    return reference.get("namespace") or meta(run.managed).get("namespace") or run.context.options.namespace
+
+
+async def _publish(run: Run, details: Mapping[str, bytes]) -> None:
+    """Bring connection details into the resource's own Secret, if it asks for one."""
+    reference = spec_of(run.managed).get("writeConnectionSecretToRef")
+    if not reference:
+        return
+    strict = run.context.options.strict_upstream
+    name = reference.get("name") or ("" if strict else f"{meta(run.managed)['name']}-connection")
+    namespace = meta(run.managed).get("namespace") or reference.get("namespace")
+    namespace = namespace or ("" if strict else run.context.options.namespace)
+    with stage("CannotPublishConnectionDetails", "cannot publish connection details"):
+        if not name or not namespace:
+            raise InvalidInput(
+                "spec.writeConnectionSecretToRef needs a name and a namespace", mend="set both, or remove it"
+            )
+        await connection.publish(run.context, run.managed, namespace, name, details)
+
+
+# --- create, update, delete ------------------------------------------------------------------------------------
+
+
+async def _create(run: Run) -> Result:
+    """Create, in the order in which a crash at any point can be told apart afterwards."""
+    assert run.account is not None
+    for default in run.context.cloud.defaults(run.managed):
+        run.event("Normal", "AssumedDefault", default.note)
+        await _fill(run, DEFAULTS, {default.field: default.value})
+    with stage("CannotCreateExternalResource", "create failed"):
+        try:
+            run.context.cloud.check(run.managed)
+            secrets = await _secrets(run, generate=True)
+        except GroundplaneError as error:
+            error.conditions = (conditions.creating(),)
+            raise
+    metadata = run.managed["metadata"]
+    if not has_finalizer(run.managed, core.FINALIZER):
+        metadata.setdefault("finalizers", []).append(core.FINALIZER)
+    metadata.setdefault("annotations", {})[core.CREATE_PENDING] = _time(run)
+    run.managed = await run.context.cluster.update(run.managed)  # a stale read conflicts: nothing is created
+    try:
+        with stage("CannotCreateExternalResource", "create failed"):
+            made = await run.context.cloud.create(run.managed, run.account, secrets)
+    except GroundplaneError as error:
+        error.conditions = (conditions.creating(),)
+        if not _is_outcome_unknown(error):
+            await _annotate(run, {core.CREATE_FAILED: _time(run)})
+        raise
+    notes = {core.CREATE_SUCCEEDED: _time(run)}
+    if made.external_name:
+        notes[core.EXTERNAL_NAME] = made.external_name
+    await _annotate(run, notes)
+    await _publish(run, made.connection)
+    run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
+    await _write_status(run, [conditions.reconcile_success(), conditions.creating()])
+    return Result(requeue_after=SOON)
+
+
+def _is_outcome_unknown(error: GroundplaneError) -> bool:
+    """Whether the cloud may have created it all the same: no answer came, or none that says so."""
+    return isinstance(error, Unavailable) and not isinstance(error, Throttled)
+
+
+async def _annotate(run: Run, notes: Mapping[str, str]) -> None:
+    """Save the outcome of a create whatever else is written meanwhile: it must not be lost."""
+    for attempt in range(ATTEMPTS):
+        try:
+            run.managed = await run.context.cluster.patch(
+                key_of(run.managed), {"metadata": {"annotations": dict(notes)}}
+            )
+            return
+        except (Conflict, Unavailable):
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], *, update: bool) -> Result:
+    """It exists: publish, fill in what AWS chose, update what drifted, report."""
+    assert run.account is not None
+    await _publish(run, observation.connection)
+    if not has_finalizer(run.managed, core.FINALIZER):
+        run.managed["metadata"].setdefault("finalizers", []).append(core.FINALIZER)
+        run.managed = await run.context.cluster.update(run.managed)
+    if observation.external_name and observation.external_name != run.external_name:
+        await _annotate(run, {core.EXTERNAL_NAME: observation.external_name})
+    if observation.late and Action.LATE_INITIALIZE in run.may:
+        with stage("CannotUpdateManagedResource", "cannot update managed resource"):
+            await _fill(run, DEFAULTS, observation.late)
+    for note in observation.notes:
+        run.event("Normal", "ObservedExternalResource", note)
+    told = [conditions.reconcile_success()]
+    if observation.ready:
+        told.append(observation.ready)
+    if observation.immutable:
+        await _write_status(run, told[1:], observation)
+        raise _unchangeable(observation)
+    settled = observation.settled
+    if update:
+        await _update(run, observation, secrets)
+        settled = False
+    await _write_status(run, told, observation)
+    return Result(requeue_after=_pause_until_next(run, settled=settled))
+
+
+async def _update(run: Run, observation: Observation, secrets: Mapping[str, str]) -> None:
+    assert run.account is not None
+    with stage("CannotUpdateExternalResource", "update failed"):
+        try:
+            details = await run.context.cloud.update(run.managed, run.account, secrets, observation)
+        except GroundplaneError as error:
+            if observation.ready:
+                error.conditions = (observation.ready,)
+            raise
+    await _publish(run, {**observation.connection, **details})
+    fields = ", ".join(sorted({difference.field for difference in observation.drift}))
+    run.event("Normal", "UpdatedExternalResource", f"Successfully requested update of external resource: {fields}")
+
+
+def _unchangeable(observation: Observation) -> InvalidInput:
+    texts = [
+        f"spec.forProvider.{d.field} cannot be changed from {d.observed!r} to {d.desired!r}"
+        for d in observation.immutable
+    ]
+    error = InvalidInput(
+        f"{'; '.join(sorted(texts))}: AWS would have to replace the resource",
+        mend="set the old value again, or delete and recreate the managed resource",
+    )
+    error.reason, error.prefix = "CannotUpdateExternalResource", "update failed"
+    return error
+
+
+async def _delete(run: Run, observation: Observation) -> Result:
+    assert run.account is not None
+    with stage("CannotDeleteExternalResource", "delete failed"):
+        try:
+            await run.context.cloud.delete(run.managed, run.account, observation)
+        except GroundplaneError as error:
+            error.conditions = (conditions.deleting(),)
+            raise
+    run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
+    await _write_status(run, [conditions.reconcile_success(), conditions.deleting()])
+    return Result(requeue_after=SOON)
+
+
+async def _wait(run: Run, observation: Observation) -> Result:
+    """For AWS to finish, or to show what it made; or for somebody else's finalizer."""
+    if is_deleting(run.managed):
+        await _write_status(run, [conditions.reconcile_success(), conditions.deleting()], observation)
+        return Result(requeue_after=_pause_until_next(run, settled=False))
+    run.event("Normal", "PendingExternalResource", "Waiting for external resource existence to be confirmed")
+    return Result(requeue_after=SOON)
+
+
+def _stays_absent(run: Run) -> GroundplaneError:
+    error = Waiting(
+        "external resource does not exist",
+        mend="create it in AWS, correct the external name, or allow Create in spec.managementPolicies",
+    )
+    error.reason, error.prefix = "CannotObserveExternalResource", "observe failed"
+    return error
+
+
+async def _release(run: Run) -> Result:
+    """Let the object go: nothing of it is left in AWS, or it stays there on purpose."""
+    if has_finalizer(run.managed, core.FINALIZER):
+        run.managed["metadata"]["finalizers"] = [
+            name for name in meta(run.managed)["finalizers"] if name != core.FINALIZER
+        ]
+        await run.context.cluster.update(run.managed)
+    return Result()
+
+
+# --- reporting --------------------------------------------------------------------------------------------------
+
+
+async def _pause(managed: Object, kind: ManagedKind, context: Context) -> None:
+    run = Run(context, kind, managed, frozenset())
+    if (conditions.find(managed, "Synced") or {}).get("reason") != "ReconcilePaused":
+        run.event("Normal", "ReconciliationPaused", "Reconciliation is paused via the pause annotation")
+    await _write_status(run, [conditions.reconcile_paused()])
+
+
+async def _write_status(run: Run, told: list[Condition], observation: Observation | None = None) -> None:
+    wanted = copy.deepcopy(run.managed)
+    generation = meta(run.managed).get("generation")
+    status = wanted.setdefault("status", {})
+    if observation is not None and observation.exists:
+        status["atProvider"] = dict(observation.at_provider)
+    if generation is not None:
+        status["observedGeneration"] = generation
+    conditions.set_on(wanted, *told, now=run.context.now(), generation=generation)
+    run.managed = await run.context.cluster.update(wanted, subresource="status")
+
+
+def _pause_until_next(run: Run, *, settled: bool) -> float:
+    if not settled:
+        born = _age(run)
+        return SOON if born < YOUNG else LATER
+    if text := annotations_of(run.managed).get("crossplane.io/poll-interval"):
+        parts = _DURATION.findall(text)
+        if parts and "".join(n + u for n, u in parts) == text:
+            return max(1.0, sum(float(n) * _SECONDS[u] for n, u in parts))
+    return run.context.options.poll_interval
+
+
+def _age(run: Run) -> float:
+    """Seconds since the last thing that AWS takes its time for: the create, or the deletion."""
+    since = meta(run.managed).get("deletionTimestamp") or annotations_of(run.managed).get(core.CREATE_SUCCEEDED)
+    if not since:
+        return YOUNG
+    moment = conditions.moment(since)
+    return (run.context.now() - moment).total_seconds() if moment else YOUNG
+
+
+def _time(run: Run) -> str:
+    return conditions.timestamp(run.context.now())

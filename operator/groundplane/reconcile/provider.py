@@ -1,0 +1,77 @@
+"""Packages that are declared: Provider, Function, Configuration → Installed, Healthy, and a revision to look at.
+
+Nothing is installed: what the known packages bring is built in.  Any other package is told what is.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from groundplane.core import conditions, packages
+from groundplane.core.conditions import Condition
+from groundplane.core.objects import Key, Object, is_deleting, meta, owner_reference, spec_of
+from groundplane.errors import AlreadyExists, Conflict
+from groundplane.ports import Context, Result
+
+SOURCE = "packages/provider.pkg.crossplane.io"
+INSTALLED = Condition("Installed", "True", "ActivePackageRevision")
+HEALTHY = Condition("Healthy", "True", "HealthyPackageRevision")
+
+
+async def reconcile(key: Key, context: Context) -> Result:
+    """Say of one declared package whether it is served."""
+    package = await context.cluster.get(key)
+    if package is None or is_deleting(package):
+        return Result()
+    image = str(spec_of(package).get("package") or "")
+    wanted = copy.deepcopy(package)
+    if packages.is_built_in(key.kind, image):
+        revision = packages.revision_name(key.name, image)
+        await _reveal(package, revision, image, context)
+        status = wanted.setdefault("status", {})
+        status["currentRevision"], status["currentIdentifier"] = revision, image
+        told = [INSTALLED, HEALTHY]
+    else:
+        message = _unknown(key.kind, image)
+        context.events.event(package, "Warning", "InstallPackageRevision", message, source=SOURCE)
+        told = [
+            Condition("Installed", "False", "InactivePackageRevision", message),
+            Condition("Healthy", "False", "UnhealthyPackageRevision", message),
+        ]
+    conditions.set_on(wanted, *told, now=context.now(), generation=meta(package).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+    return Result()
+
+
+def _unknown(kind: str, image: str) -> str:
+    known = packages.NAMES.get(kind)
+    built_in = f"built in are: {known}" if known else f"no {kind} is built in"
+    return f'package "{image}" is not built in, and packages are not installed: {built_in}'
+
+
+async def _reveal(package: Object, name: str, image: str, context: Context) -> None:
+    """Make the revision that tools expect beside an installed package, and take its predecessors away."""
+    kind = f"{package['kind']}Revision"
+    label = {"pkg.crossplane.io/package": meta(package)["name"]}
+    revisions = await context.cluster.list(package["apiVersion"], kind, labels=label)
+    for old in revisions:
+        if meta(old)["name"] != name:
+            await context.cluster.delete(Key(old["apiVersion"], kind, "", meta(old)["name"]), uid=meta(old)["uid"])
+    found = next((r for r in revisions if meta(r)["name"] == name), None)
+    if found is None:
+        body = {
+            "apiVersion": package["apiVersion"],
+            "kind": kind,
+            "metadata": {"name": name, "labels": label, "ownerReferences": [owner_reference(package)]},
+            "spec": {"image": image, "revision": 1, "desiredState": "Active"},
+        }
+        try:
+            found = await context.cluster.create(body)
+        except AlreadyExists as error:
+            raise Conflict(f"{kind} {name} appeared meanwhile") from error
+    wanted = copy.deepcopy(found)
+    told = [
+        Condition(type_, "True", "HealthyPackageRevision") for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
+    ]
+    conditions.set_on(wanted, *told, now=context.now(), generation=meta(found).get("generation"))
+    await context.cluster.update(wanted, subresource="status")

@@ -1,0 +1,148 @@
+"""ProviderConfig: whose account a managed resource uses, who uses it, and when it may go.
+
+Source: crossplane-runtime v1.20, pkg/reconciler/providerconfig and pkg/resource `ProviderConfigUsageTracker`.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from groundplane.core import conditions
+from groundplane.core.conditions import Condition
+from groundplane.core.objects import (
+    Key,
+    Object,
+    controller_of,
+    has_finalizer,
+    is_deleting,
+    key_of,
+    labels_of,
+    meta,
+    owner_reference,
+    spec_of,
+)
+from groundplane.errors import AlreadyExists, InvalidInput, NoSuchKind, Waiting
+from groundplane.ports import Account, Context, Result
+from groundplane.reconcile import connection
+
+API_VERSION = "aws.upbound.io/v1beta1"
+FINALIZER = "in-use.crossplane.io"
+LABEL = "crossplane.io/provider-config"
+SOURCE = "providerconfig/providerconfig.aws.upbound.io"
+RECOUNT = 30.0  # seconds until usages that block a deletion are counted again
+
+
+async def connect(managed: Object, context: Context) -> Account:
+    """The account of a managed resource: its ProviderConfig with credentials; its use is recorded.
+
+    Raises:
+        Waiting: the ProviderConfig or its Secret is not there.
+        InvalidInput: its Secret lacks the key.
+    """
+    name = (spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"
+    key = Key(API_VERSION, "ProviderConfig", "", name)
+    config = await context.cluster.get(key)
+    if config is None:
+        raise Waiting(
+            f'cannot get referenced ProviderConfig: "{name}" not found',
+            mend=f'apply a ProviderConfig.aws.upbound.io named "{name}", or correct spec.providerConfigRef',
+            on=[(key.group, key.kind)],
+        )
+    await _track(managed, config, context)
+    credentials = spec_of(config).get("credentials") or {}
+    version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
+    if credentials.get("source") != "Secret":
+        return Account(config, version=version)
+    reference = credentials.get("secretRef") or {}
+    if not reference.get("name"):
+        raise InvalidInput(
+            f'ProviderConfig "{name}": spec.credentials.secretRef is not set', mend="set its namespace, name and key"
+        )
+    place = Key("v1", "Secret", reference.get("namespace") or context.options.namespace, reference["name"])
+    secret = await context.cluster.get(place)
+    if secret is None:
+        raise Waiting(
+            f'ProviderConfig "{name}": cannot get credentials: {place} not found',
+            mend="create it, or correct spec.credentials.secretRef",
+            on=[("", "Secret")],
+        )
+    data = connection.data_of(secret)
+    if reference.get("key") not in data:
+        raise InvalidInput(
+            f'ProviderConfig "{name}": {place} has no key "{reference.get("key")}"',
+            mend="store the credentials under it, or correct spec.credentials.secretRef.key",
+        )
+    return Account(config, data, f"{version}/{meta(secret).get('resourceVersion')}")
+
+
+async def _track(managed: Object, config: Object, context: Context) -> None:
+    """Record that the managed resource uses the ProviderConfig; once, unless it changes."""
+    key = key_of(managed)
+    usage = {
+        "apiVersion": API_VERSION,
+        "kind": "ProviderConfigUsage",
+        "metadata": {
+            "name": meta(managed)["uid"],
+            "labels": {LABEL: meta(config)["name"]},
+            "ownerReferences": [owner_reference(managed)],
+        },
+        "providerConfigRef": {"name": meta(config)["name"]},
+        "resourceRef": {"apiVersion": key.api_version, "kind": key.kind, "name": key.name},
+    }
+    found = await context.cluster.get(key_of(usage))
+    if found is None:
+        try:
+            await context.cluster.create(usage)
+        except AlreadyExists:
+            return  # our own, not yet seen
+    elif labels_of(found).get(LABEL) != meta(config)["name"]:
+        found["metadata"]["labels"] = {**labels_of(found), LABEL: meta(config)["name"]}
+        found["providerConfigRef"] = usage["providerConfigRef"]
+        await context.cluster.update(found)
+
+
+async def reconcile(key: Key, context: Context) -> Result:
+    """Count who uses a ProviderConfig; hold it while anybody does."""
+    config = await context.cluster.get(key)
+    if config is None:
+        return Result()
+    try:
+        usages = await context.cluster.list(
+            key.api_version, "ProviderConfigUsage", labels={LABEL: meta(config)["name"]}
+        )
+    except NoSuchKind:
+        usages = []
+    for stray in [usage for usage in usages if controller_of(usage) is None]:
+        await context.cluster.delete(key_of(stray), uid=meta(stray)["uid"])
+    users = sum(controller_of(usage) is not None for usage in usages)
+    if is_deleting(config):
+        return await _terminate(config, users, context)
+    if not has_finalizer(config, FINALIZER):
+        config["metadata"].setdefault("finalizers", []).append(FINALIZER)
+        config = await context.cluster.update(config)
+    wanted = copy.deepcopy(config)
+    wanted.setdefault("status", {})["users"] = users
+    if conditions.find(wanted, "Synced") is not None:
+        conditions.set_on(
+            wanted, conditions.reconcile_success(), now=context.now(), generation=meta(config).get("generation")
+        )
+    await context.cluster.update(wanted, subresource="status")
+    return Result()
+
+
+async def _terminate(config: Object, users: int, context: Context) -> Result:
+    if users == 0:
+        if has_finalizer(config, FINALIZER):
+            config["metadata"]["finalizers"] = [n for n in meta(config)["finalizers"] if n != FINALIZER]
+            await context.cluster.update(config)
+        return Result()
+    message = (
+        f"cannot delete while {users} managed resources use it; delete them first, or give them another ProviderConfig"
+    )
+    context.events.event(config, "Warning", "UsageAccounting", message, source=SOURCE)
+    wanted = copy.deepcopy(config)
+    wanted.setdefault("status", {})["users"] = users
+    told = Condition("Terminating", "True", "InUse", message)
+    conditions.set_on(wanted, told, now=context.now(), generation=meta(config).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+    return Result(requeue_after=RECOUNT)

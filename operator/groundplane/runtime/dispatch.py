@@ -1,0 +1,64 @@
+"""From a change to the queues of the reconcilers that it calls for; the same on a cluster and on a laptop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from groundplane.core.objects import Key, Object, key_of
+from groundplane.runtime.engine import Engine, current
+from groundplane.runtime.queue import Handler, Lane, Queue
+from groundplane.runtime.routes import Routes, Target
+
+
+class Dispatcher:
+    """One queue per controller."""
+
+    def __init__(self, engine: Engine, routes: Routes) -> None:
+        self._engine, self._routes = engine, routes
+        self._queues = {
+            controller.name: Queue(
+                controller.name,
+                _handler(engine, controller.name),
+                workers=controller.workers,
+                max_backoff=controller.max_backoff,
+            )
+            for controller in engine.controllers.values()
+        }
+
+    def dispatch(self, before: Object | None, after: Object | None, *, idle: bool = False) -> None:
+        """Enqueue whoever a change concerns; the reconcile that made the change itself needs no second one."""
+        obj = after if after is not None else before
+        if obj is None:
+            return
+        key = key_of(obj)
+        targets = self._routes.targets(before, after)
+        targets.discard(current.get())  # type: ignore[arg-type] # None is no target
+        self._add(targets, "idle" if idle else "change")
+        self._add(self._engine.woken_by(key.group, key.kind), "change")
+
+    def enqueue(self, key: Key, *, idle: bool = False) -> None:
+        """Have an object reconciled by the controllers of its kind."""
+        self._add(((name, key) for name in self._routes.own(key)), "idle" if idle else "change")
+
+    def is_idle(self) -> bool:
+        """Nothing is queued or running; what is delayed does not count."""
+        return all(queue.is_idle() for queue in self._queues.values())
+
+    async def run(self) -> None:
+        """Work until cancelled or drained."""
+        async with asyncio.TaskGroup() as group:
+            for queue in self._queues.values():
+                group.create_task(queue.run())
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing more, let what runs finish; True if all did in time."""
+        return all(await asyncio.gather(*(queue.drain(seconds) for queue in self._queues.values())))
+
+    def _add(self, targets: Iterable[Target], lane: Lane) -> None:
+        for name, key in targets:
+            self._queues[name].add(key, lane=lane)
+
+
+def _handler(engine: Engine, name: str) -> Handler:
+    return lambda key: engine.process(name, key)

@@ -1,0 +1,145 @@
+"""A control plane in one process on one SQLite file: the store's change feed → the queues.  `groundplane up` and the demo.
+
+async with LocalControlPlane("groundplane.db") as plane:
+    await plane.cluster.apply(manifest, manager="me")
+    await plane.idle()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.crds import crds as aws_crds
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import composition
+from groundplane.core.crds import crds as core_crds
+from groundplane.core.objects import Key, Object, key_of, meta
+from groundplane.ports import Cloud, Context, Definitions, Options
+from groundplane.runtime.controllers import all_controllers
+from groundplane.runtime.dispatch import Dispatcher
+from groundplane.runtime.engine import Engine
+from groundplane.runtime.events import EventRecorder
+from groundplane.runtime.routes import Routes
+
+INSTALLER = "groundplane"  # field manager of the CRDs that we bring
+COMPILED = 1000  # revisions that stay compiled
+
+
+def compiler() -> Callable[[Object], composition.Compiled]:
+    """Compile revisions, each content once."""
+    known: dict[tuple[str, str], composition.Compiled] = {}
+
+    def compiled(revision: Object) -> composition.Compiled:
+        key = (meta(revision).get("uid", ""), str(meta(revision).get("generation")))
+        if key not in known:
+            if len(known) >= COMPILED:
+                known.pop(next(iter(known)))
+            known[key] = composition.compile(revision)
+        return known[key]
+
+    return compiled
+
+
+class LocalWatches:
+    """The store's change feed tells of every kind: to follow one is to look at what is there already."""
+
+    def __init__(self, plane: LocalControlPlane) -> None:
+        self._plane = plane
+
+    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
+        return None
+
+    def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+        for change in self._plane.cluster.changes(0):
+            key = key_of(change.object)
+            if (key.api_version, key.kind) == (api_version, kind):
+                self._plane.dispatcher.enqueue(key, idle=True)
+
+    def unfollow(self, api_version: str, kind: str) -> None:
+        return None
+
+    def enqueue(self, key: Key) -> None:
+        self._plane.dispatcher.enqueue(key)
+
+
+class LocalControlPlane:
+    """Everything wired on one SQLite file.  Use it as an async context manager."""
+
+    def __init__(
+        self,
+        path: str | Path = ":memory:",
+        *,
+        options: Options | None = None,
+        cloud: Cloud | None = None,
+        cluster: SqliteCluster | None = None,
+    ) -> None:
+        self.cluster = cluster or SqliteCluster(path)
+        self.cloud = cloud or AwsCloud()
+        self.definitions = Definitions()
+        self.events = EventRecorder(self.cluster, _now)
+        self.context = Context(
+            cluster=self.cluster,
+            cloud=self.cloud,
+            events=self.events,
+            watches=LocalWatches(self),
+            now=_now,
+            choose=secrets.randbelow,
+            compiled=compiler(),
+            definitions=self.definitions,
+            options=options or Options(),
+        )
+        self.engine = Engine(all_controllers(), self.context)
+        self.routes = Routes(
+            self.definitions, lambda version, kind: self.cloud.kind(version, kind) is not None, lambda key: None
+        )
+        self.dispatcher = Dispatcher(self.engine, self.routes)
+        self._seen = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> LocalControlPlane:
+        for crd in [*core_crds(), *aws_crds()]:
+            await self.cluster.apply(crd, manager=INSTALLER)
+        self._tasks = [
+            asyncio.create_task(self.dispatcher.run()),
+            asyncio.create_task(self.events.run()),
+            asyncio.create_task(self._follow()),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.dispatcher.drain(10.0)
+        await self.events.flush()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.cluster.close()
+
+    async def idle(self, seconds: float = 30.0) -> bool:
+        """Wait until nothing is queued or running (delayed polls do not count); False if that takes too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._seen < self.cluster.version() or not self.dispatcher.is_idle():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _follow(self) -> None:
+        while True:
+            for change in self.cluster.changes(self._seen):
+                self._seen = max(self._seen, change.rv)
+                gone = change.type == "DELETED"
+                self.dispatcher.dispatch(change.object if gone else None, None if gone else change.object)
+            await self.cluster.watch(self._seen)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

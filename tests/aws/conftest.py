@@ -1,0 +1,165 @@
+"""The stand-in for AWS as a process of its own, and managed objects to try on it."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.session import Sessions
+from groundplane.ports import Account
+
+REGION = "eu-west-1"
+EC2, RDS, IAM, S3 = (f"{service}.aws.upbound.io/v1beta1" for service in ("ec2", "rds", "iam", "s3"))
+_uids = itertools.count(1)
+
+
+class Standin:
+    def __init__(self, url):
+        self.url = url
+
+    def request(self, method, path, body=None):
+        data = json.dumps(body).encode() if body is not None else b"" if method == "POST" else None
+        asked = urllib.request.Request(self.url + path, data=data, method=method)
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text.startswith((b"{", b"[")) else None
+
+    def reset(self):
+        self.request("POST", "/moto-api/reset")
+        self.request("DELETE", "/standin/faults")
+        self.request("DELETE", "/standin/calls")
+        self.slow(0)
+
+    def slow(self, seconds):
+        self.request("POST", "/standin/slow", {"seconds": seconds})
+
+    def advance(self, seconds):
+        self.request("POST", "/standin/clock", {"advance": seconds})
+
+    def maintain(self):
+        self.request("POST", "/standin/maintenance")
+
+    def fail(self, service, operation, code, **more):
+        self.request("POST", "/standin/faults", {"service": service, "operation": operation, "code": code, **more})
+
+    def operations(self):
+        return [call["operation"] for call in self.request("GET", "/standin/calls")]
+
+    def forget_calls(self):
+        self.request("DELETE", "/standin/calls")
+
+
+@pytest.fixture(scope="session")
+def standin_process():
+    command = [sys.executable, "-m", "groundplane.aws.standin"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
+    try:
+        yield Standin(process.stdout.readline().strip())
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+@pytest.fixture
+def standin(standin_process):
+    standin_process.reset()
+    return standin_process
+
+
+@pytest.fixture
+def account(standin):
+    return Account(provider_config(standin.url), {"creds": INI}, "1")
+
+
+INI = b"[default]\naws_access_key_id = test\naws_secret_access_key = dummy-secret\n"
+
+
+def provider_config(url, **spec):
+    return {
+        "apiVersion": "aws.upbound.io/v1beta1",
+        "kind": "ProviderConfig",
+        "metadata": {"name": "default", "uid": "pc-1", "generation": 1},
+        "spec": {
+            "credentials": {
+                "source": "Secret",
+                "secretRef": {"namespace": "crossplane-system", "name": "aws", "key": "creds"},
+            },
+            "endpoint": {"url": {"type": "Static", "static": url}, "hostnameImmutable": True},
+            "s3_use_path_style": True,
+            **spec,
+        },
+    }
+
+
+@pytest.fixture
+def cloud():
+    made = AwsCloud(sessions=Sessions(attempts=1))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def strict_cloud():
+    made = AwsCloud(sessions=Sessions(attempts=1), strict_upstream=True)
+    yield made
+    made.close()
+
+
+def managed(api_version, kind, name, external_name="", **for_provider):
+    if "iam" not in api_version:
+        for_provider = {"region": REGION, **for_provider}
+    annotations = {"crossplane.io/external-name": external_name} if external_name else {}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "uid": f"uid-{next(_uids)}", "generation": 1, "annotations": annotations},
+        "spec": {"forProvider": for_provider},
+    }
+
+
+async def settle(cloud, managed, account, secrets=None, rounds=6):
+    """Observe and update until nothing drifts; the last observation, its status stored as a reconciler would."""
+    for _ in range(rounds):
+        observation = await cloud.observe(managed, account, secrets or {})
+        managed["status"] = {"atProvider": dict(observation.at_provider)}
+        if observation.external_name:
+            managed["metadata"]["annotations"]["crossplane.io/external-name"] = observation.external_name
+        if not observation.drift:
+            return observation
+        await cloud.update(managed, account, secrets or {}, observation)
+    raise AssertionError(f"still drifts: {observation.drift}")
+
+
+async def made(cloud, managed, account, secrets=None):
+    """Create, store the external name, settle."""
+    cloud.check(managed)
+    creation = await cloud.create(managed, account, secrets or {})
+    managed["metadata"]["annotations"]["crossplane.io/external-name"] = creation.external_name
+    return await settle(cloud, managed, account, secrets)
+
+
+def external_name(managed):
+    return managed["metadata"]["annotations"]["crossplane.io/external-name"]
+
+
+@pytest.fixture
+async def network(cloud, account):
+    """A VPC, two subnets in two zones, and a security group: their ids, and the objects."""
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    await made(cloud, vpc, account)
+    subnets = []
+    for index, zone in enumerate("ab"):
+        facts = {"cidrBlock": f"10.0.{index}.0/24", "availabilityZone": f"{REGION}{zone}", "vpcId": external_name(vpc)}
+        subnet = managed(EC2, "Subnet", f"data-{zone}", **facts)
+        await made(cloud, subnet, account)
+        subnets.append(external_name(subnet))
+    group = managed(EC2, "SecurityGroup", "database", vpcId=external_name(vpc))
+    await made(cloud, group, account)
+    return {"vpc": external_name(vpc), "subnets": subnets, "group": external_name(group)}

@@ -1,0 +1,198 @@
+"""The cache alone: what is newer wins, what is deleted stays deleted, nothing is shared, each change is told once."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from groundplane.cluster.cache import Cache
+from groundplane.core.objects import Key
+
+BOX = ("example.org/v1", "Box")
+
+
+def box(name="a", version=1, *, uid="", labels=None, owner="", namespace="ns", **spec):
+    metadata = {"name": name, "namespace": namespace, "uid": uid or f"uid-{name}", "resourceVersion": str(version)}
+    if labels:
+        metadata["labels"] = labels
+    if owner:
+        metadata["ownerReferences"] = [{"uid": owner, "controller": True}]
+    return {"apiVersion": BOX[0], "kind": BOX[1], "metadata": metadata, "spec": spec}
+
+
+def key(name="a", namespace="ns"):
+    return Key(*BOX, namespace, name)
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def cache(told):
+    cache = Cache()
+    cache.follow(*BOX, lambda change: told.append((change.key.name, change.old is not None, change.new is not None)))
+    return cache
+
+
+def test_a_kind_that_nobody_follows_is_not_kept():
+    cache = Cache()
+    assert cache.put(box()) is None
+    assert cache.get(key()) is None
+    assert not cache.synced(*BOX)
+
+
+def test_a_change_tells_what_was_and_what_is(cache):
+    assert cache.put(box(size=1)).old is None
+    change = cache.put(box(version=2, size=2))
+    assert (change.key, change.old["spec"], change.new["spec"]) == (key(), {"size": 1}, {"size": 2})
+
+
+@pytest.mark.parametrize("version", [5, 4, 10_000_000_000])
+def test_only_a_newer_version_replaces_what_is_there_and_versions_are_numbers(cache, told, version):
+    cache.put(box(version=5, size=1))
+    change = cache.put(box(version=version, size=2))
+    assert (change is not None) == (version > 5)
+    assert cache.get(key())["spec"] == {"size": 2 if version > 5 else 1}
+    assert len(told) == (2 if version > 5 else 1)
+
+
+def test_what_is_read_is_the_readers_own(cache):
+    obj = box(size=1)
+    cache.put(obj)
+    obj["spec"]["size"] = 2
+    cache.get(key())["spec"]["size"] = 3
+    cache.list(*BOX)[0]["spec"]["size"] = 4
+    assert cache.get(key())["spec"] == {"size": 1}
+
+
+def test_a_list_makes_the_kind_synced_and_tells_what_is_gone(cache, told):
+    cache.put(box("a", 1))
+    cache.put(box("b", 2))
+    changes = cache.replace(*BOX, [box("b", 2), box("c", 3)], resource_version="3")
+    assert cache.synced(*BOX)
+    assert sorted((change.key.name, change.new is not None) for change in changes) == [("a", False), ("c", True)]
+    assert told[2:] == [("c", False, True), ("a", True, False)]
+
+
+def test_what_we_wrote_after_a_list_was_made_survives_it(cache):
+    cache.put(box("a", 9, size=9))
+    cache.put(box("new", 8))
+    cache.replace(*BOX, [box("a", 5, size=5)], resource_version="7")
+    assert cache.get(key("a"))["spec"] == {"size": 9}
+    assert cache.get(key("new")) is not None
+
+
+def test_a_list_from_a_restored_backup_is_believed(cache):
+    cache.replace(*BOX, [box("a", 100, size=2), box("b", 90)], resource_version="100")
+    cache.replace(*BOX, [box("a", 50, size=1)], resource_version="60")
+    assert cache.get(key("a"))["spec"] == {"size": 1}
+    assert cache.get(key("b")) is None
+    assert cache.put(box("a", 61, size=3)) is not None
+
+
+def test_a_late_event_does_not_bring_a_deleted_object_back(cache):
+    cache.put(box(version=5))
+    assert cache.remove(key(), uid="uid-a").new is None
+    assert cache.put(box(version=6)) is None  # the same incarnation: that its deletion was version 8, nobody told us
+    assert cache.put(box(version=4, uid="before")) is None
+    assert cache.put(box(version=9, uid="after")) is not None
+
+
+def test_a_late_deletion_does_not_touch_the_next_incarnation(cache):
+    cache.put(box(version=9, uid="after"))
+    assert cache.remove(key(), "8", uid="uid-a") is None
+    assert cache.get(key())["metadata"]["uid"] == "after"
+    assert cache.put(box(version=7)) is None
+
+
+def test_an_object_that_was_deleted_before_it_was_known_stays_unknown(cache):
+    assert cache.remove(key(), "8", uid="uid-a") is None
+    assert cache.put(box(version=7)) is None
+
+
+def test_of_a_partial_kind_an_object_may_come_back_into_the_selection():
+    cache = Cache()
+    cache.follow(*BOX, partial=True)
+    cache.replace(*BOX, [box(version=5)], resource_version="5")
+    cache.remove(key(), "6", uid="uid-a")
+    assert cache.put(box(version=7)) is not None
+    assert not cache.synced(*BOX)
+    assert not cache.follows(*BOX)
+
+
+def test_objects_of_a_kind_that_was_not_served_for_a_while_come_back(cache, told):
+    cache.replace(*BOX, [box(version=5)], resource_version="5")
+    cache.empty(*BOX)
+    assert not cache.synced(*BOX)
+    assert cache.get(key()) is None
+    cache.replace(*BOX, [box(version=5)], resource_version="9")
+    assert told == [("a", False, True), ("a", True, False), ("a", False, True)]
+
+
+def test_a_dropped_kind_is_forgotten(cache, told):
+    cache.replace(*BOX, [box()], resource_version="5")
+    cache.drop(*BOX)
+    assert not cache.follows(*BOX)
+    assert cache.list(*BOX) == []
+    assert len(told) == 1
+
+
+def test_lists_are_sorted_and_chosen_by_namespace_and_labels(cache):
+    cache.put(box("b", 1, namespace="x", labels={"app": "one", "tier": "db"}))
+    cache.put(box("a", 2, namespace="y", labels={"app": "one"}))
+    cache.put(box("a", 3, namespace="x"))
+
+    def found(**selection):
+        return [(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in cache.list(*BOX, **selection)]
+
+    assert found() == [("x", "a"), ("x", "b"), ("y", "a")]
+    assert found(namespace="x") == [("x", "a"), ("x", "b")]
+    assert found(labels={"app": "one"}) == [("x", "b"), ("y", "a")]
+    assert found(labels={"app": "one", "tier": "db"}) == [("x", "b")]
+    assert found(labels={"app": "two"}) == []
+    cache.put(box("b", 4, namespace="x", labels={"app": "two"}))
+    assert found(labels={"app": "one"}) == [("y", "a")]
+    cache.remove(key("a", "y"))
+    assert found(labels={"app": "one"}) == []
+
+
+def test_the_objects_of_a_controller_are_found_by_its_uid(cache):
+    cache.put(box("a", 1, owner="u1"))
+    cache.put(box("b", 2, owner="u1"))
+    cache.put(box("b", 3, owner="u2"))
+    assert cache.controlled_by("u1") == [key("a")]
+    assert cache.controlled_by("u2") == [key("b")]
+    cache.remove(key("b"))
+    assert cache.controlled_by("u2") == []
+
+
+def test_of_managed_fields_only_what_our_managers_applied_is_kept(cache):
+    obj = box()
+    obj["metadata"]["managedFields"] = [
+        {"manager": "apiextensions.crossplane.io/claim", "operation": "Apply"},
+        {"manager": "apiextensions.crossplane.io/claim", "operation": "Update"},
+        {"manager": "kubectl", "operation": "Apply"},
+    ]
+    cache.put(obj)
+    assert cache.get(key())["metadata"]["managedFields"] == obj["metadata"]["managedFields"][:1]
+    assert len(obj["metadata"]["managedFields"]) == 3
+
+
+def test_in_whatever_order_a_history_arrives_its_end_is_what_stays():
+    """Versions 1 to 9 of one name: three incarnations, the last one alive at the end."""
+    history = [("put", v, f"uid-{v // 3}") for v in (1, 2, 4, 5, 7, 8)] + [
+        ("remove", 3, "uid-0"),
+        ("remove", 6, "uid-1"),
+    ]
+    for seed in range(300):
+        cache = Cache()
+        cache.follow(*BOX)
+        for verb, version, uid in random.Random(seed).sample(history * 2, len(history) * 2):
+            if verb == "put":
+                cache.put(box(version=version, uid=uid, size=version))
+            else:
+                cache.remove(key(), str(version), uid=uid)
+        assert cache.get(key())["spec"] == {"size": 8}, seed

@@ -1,0 +1,443 @@
+"""What only the adapter for a real API server has: the informer, the cache in front, faults of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import Api
+from groundplane.cluster.informer import Informer
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.core.objects import Key, is_deleting, meta
+from groundplane.errors import AlreadyExists, Conflict, Denied, NoSuchKind, NotFound, Rejected, Waiting
+
+MANAGER = "apiextensions.crossplane.io/composite"
+CRDS = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
+
+
+def crd(group: str) -> dict:
+    spec = {
+        "type": "object",
+        "properties": {
+            "size": {"type": "integer"},
+            "class": {"type": "string", "default": "standard"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": spec, "status": free}}
+    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
+    return {
+        "apiVersion": CRDS[0],
+        "kind": CRDS[1],
+        "metadata": {"name": f"boxes.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": "Box", "plural": "boxes", "singular": "box", "listKind": "BoxList"},
+            "versions": [version | {"schema": {"openAPIV3Schema": schema}}],
+        },
+    }
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+    """Come back when the condition holds; polling, since it is about the world outside."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds} s: {what}") from None
+
+
+class World:
+    """One CRD of its own, a cluster on it, and an informer if it is wanted."""
+
+    def __init__(self, plane, api: Api, group: str, requests: Counter) -> None:
+        self.plane, self.api, self.group, self.requests = plane, api, group, requests
+        self.cache = Cache()
+        self.cluster = KubernetesCluster(api, self.cache)
+        self.told: list[tuple[str, str]] = []
+        self.kind = (f"{group}/v1", "Box")
+
+    def key(self, name: str) -> Key:
+        return Key(*self.kind, "default", name)
+
+    def box(self, name: str, *, metadata: dict | None = None, **spec) -> dict:
+        return {
+            "apiVersion": self.kind[0],
+            "kind": "Box",
+            "metadata": {"name": name, "namespace": "default", **(metadata or {})},
+            "spec": spec,
+        }
+
+    async def install(self) -> None:
+        await self.cluster.create(crd(self.group))
+        await self.served()
+
+    async def served(self) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await self.cluster.list(*self.kind)
+                    return
+                except NoSuchKind:
+                    await asyncio.sleep(0.05)
+
+    def _on_change(self, change) -> None:
+        what = "gone" if change.new is None else "new" if change.old is None else "changed"
+        self.told.append((what, change.key.name))
+
+    @asynccontextmanager
+    async def informed(self) -> AsyncIterator[Informer]:
+        informer = Informer(self.api, await self.cluster.resource(*self.kind), self.cache, self._on_change)
+        task = asyncio.create_task(informer.run())
+        try:
+            await asyncio.wait_for(informer.synced.wait(), 30)
+            yield informer
+        finally:
+            informer.stop()
+            await task
+
+    def elsewhere(self, *args: object, **options: object) -> None:
+        """Somebody else does it."""
+        self.plane.kubectl(*args, **options)
+
+    def applied_elsewhere(self, *objects: dict) -> None:
+        self.elsewhere("apply", "-f", "-", input="\n---\n".join(map(json.dumps, objects)))
+
+    def writes(self) -> int:
+        return sum(
+            n for (verb, _), n in self.requests.items() if verb in ("create", "update", "apply", "patch", "delete")
+        )
+
+
+@pytest.fixture
+async def world(control_plane, request) -> AsyncIterator[World]:
+    requests: Counter = Counter()
+    api = Api.connect(
+        str(control_plane.kubeconfig), on_request=lambda verb, kind, code, seconds: requests.update([(verb, kind)])
+    )
+    group = f"{request.node.name.replace('_', '-').split('[')[0][-60:].strip('-')}.example.org"
+    world = World(control_plane, api, group, requests)
+    await world.install()
+    yield world
+    await world.cluster.delete(Key(*CRDS, "", f"boxes.{group}"))
+    await api.close()
+
+
+# --- the cache in front ---------------------------------------------------------------------------
+
+
+async def test_an_apply_that_changes_nothing_sends_nothing(world):
+    async with world.informed():
+        first = await world.cluster.apply(world.box("a", size=1, tags=["x"]), manager=MANAGER)
+        before = world.requests.copy()
+        again = await world.cluster.apply(world.box("a", size=1, tags=["x"]), manager=MANAGER)
+        assert world.requests == before
+        assert meta(again)["resourceVersion"] == meta(first)["resourceVersion"]
+        changed = await world.cluster.apply(world.box("a", size=2, tags=["x"]), manager=MANAGER)
+        assert changed["spec"] == {"size": 2, "class": "standard", "tags": ["x"]}
+
+
+async def test_a_field_that_the_server_prunes_is_sent_once_not_at_each_reconcile(world):
+    desired = world.box("a", size=1)
+    async with world.informed():
+        await world.cluster.create(world.box("a"))
+        desired["metadata"]["annotations"] = {"a": "b"}
+        desired["metadata"]["ownerReferences"] = []
+        desired["spec"]["tags"] = []
+        desired["spec"]["size"] = 1.0  # comes back as 1
+        await world.cluster.apply(desired, manager=MANAGER)
+        # A status write changes the version, but nothing that the apply is about.
+        await world.cluster.patch(world.key("a"), {"status": {"x": 1}}, subresource="status")
+        before = world.writes()
+        await world.cluster.apply(desired, manager=MANAGER)
+        assert world.writes() == before
+        world.elsewhere("patch", "boxes." + world.group, "a", "--type=merge", "-p", '{"spec":{"size":7}}')
+        await until(lambda: world.cache.get(world.key("a"))["spec"]["size"] == 7, "the edit is seen")
+        assert (await world.cluster.apply(desired, manager=MANAGER))["spec"]["size"] == 1
+
+
+async def test_an_update_that_changes_nothing_sends_nothing(world):
+    async with world.informed():
+        await world.cluster.create(world.box("a", size=1))
+        obj = await world.cluster.get(world.key("a"))
+        before = world.writes()
+        await world.cluster.update(obj)
+        await world.cluster.update(obj | {"status": {"ignored": "here"}})
+        assert world.writes() == before
+        obj["status"] = {"phase": "up"}
+        obj = await world.cluster.update(obj, subresource="status")
+        assert world.writes() == before + 1
+        await world.cluster.update(obj, subresource="status")
+        assert world.writes() == before + 1
+
+
+async def test_an_update_from_the_cache_leaves_other_managers_their_fields(world):
+    async with world.informed():
+        world.elsewhere("apply", "--server-side", "-f", "-", input=json.dumps(world.box("a", size=1)))
+        await until(lambda: world.cache.get(world.key("a")), "the object is seen")
+        obj = await world.cluster.get(world.key("a"))
+        obj["spec"]["tags"] = ["ours"]
+        await world.cluster.update(obj)
+        live = await world.cluster.get(world.key("a"), live=True)
+        assert {entry["manager"] for entry in meta(live)["managedFields"]} == {"kubectl", "crossplane"}
+
+
+async def test_a_read_after_a_write_never_sees_less_than_was_written(world):
+    async with world.informed():
+        await world.cluster.create(world.box("a", size=0))
+        for size in range(1, 60):
+            await world.cluster.patch(world.key("a"), {"spec": {"size": size}})
+            assert (await world.cluster.get(world.key("a")))["spec"]["size"] == size
+        await world.cluster.delete(world.key("a"))
+        assert await world.cluster.get(world.key("a")) is None
+        await asyncio.sleep(0.2)  # the late events of all that come now
+        assert await world.cluster.get(world.key("a")) is None
+        assert world.told == [("new", "a"), *[("changed", "a")] * 59, ("gone", "a")]
+
+
+async def test_a_deletion_that_waits_for_a_finalizer_is_read_at_once_and_so_is_its_end(world):
+    async with world.informed():
+        await world.cluster.create(world.box("a", metadata={"finalizers": ["example.org/wait"]}))
+        assert await world.cluster.delete(world.key("a"), propagation="Background")
+        assert is_deleting(await world.cluster.get(world.key("a")))
+        steps = [
+            {"op": "test", "path": "/metadata/finalizers/0", "value": "example.org/wait"},
+            {"op": "remove", "path": "/metadata/finalizers/0"},
+        ]
+        await world.cluster.patch(world.key("a"), steps)
+        assert await world.cluster.get(world.key("a")) is None
+        assert not await world.cluster.delete(world.key("a"))
+
+
+async def test_each_change_is_told_once_whoever_made_it(world):
+    async with world.informed():
+        await world.cluster.create(world.box("ours"))
+        world.applied_elsewhere(world.box("theirs"))
+        await until(lambda: ("new", "theirs") in world.told, "their object is seen")
+        await world.cluster.delete(world.key("ours"))
+        world.elsewhere("delete", "boxes." + world.group, "theirs")
+        await until(lambda: len(world.told) >= 4, "the deletions are seen")
+        await asyncio.sleep(0.2)
+        assert sorted(world.told) == [("gone", "ours"), ("gone", "theirs"), ("new", "ours"), ("new", "theirs")]
+
+
+# --- the informer -----------------------------------------------------------------------------------
+
+
+async def test_what_was_deleted_while_nobody_watched_is_told_as_gone(world):
+    world.applied_elsewhere(*(world.box(name) for name in "abc"))
+    async with world.informed():
+        assert sorted(world.told) == [("new", "a"), ("new", "b"), ("new", "c")]
+    world.elsewhere("delete", "boxes." + world.group, "b")
+    world.applied_elsewhere(world.box("c", size=3))
+    del world.told[:]
+    async with world.informed():
+        assert sorted(world.told) == [("changed", "c"), ("gone", "b")]
+
+
+async def test_a_list_of_several_pages_is_complete(world, monkeypatch):
+    monkeypatch.setattr("groundplane.cluster.informer.PAGE", 3)
+    monkeypatch.setattr("groundplane.cluster.kubernetes.PAGE", "3")
+    world.applied_elsewhere(*(world.box(f"b{n}") for n in range(10)))
+    assert len(await world.cluster.list(*world.kind)) == 10
+    async with world.informed():
+        assert len(await world.cluster.list(*world.kind)) == 10
+        assert world.requests["list", f"boxes.{world.group}"] >= 8
+
+
+async def test_a_watch_survives_a_crash_of_the_api_server(world):
+    world.applied_elsewhere(world.box("a"), world.box("b"))
+    async with world.informed():
+        await asyncio.to_thread(world.plane.kill_api_server)
+        await asyncio.to_thread(world.plane.start_api_server)
+        world.elsewhere("delete", "boxes." + world.group, "a")
+        world.applied_elsewhere(world.box("b", size=2), world.box("c"))
+        want = {("gone", "a"), ("changed", "b"), ("new", "c")}
+        await until(lambda: want <= set(world.told), "all changes after the crash")
+        assert [obj["metadata"]["name"] for obj in await world.cluster.list(*world.kind)] == ["b", "c"]
+
+
+async def test_a_kind_that_vanishes_takes_its_objects_along_and_may_come_back(world):
+    name = Key(*CRDS, "", f"boxes.{world.group}")
+    async with world.informed() as informer:
+        await world.cluster.create(world.box("a", size=1))
+        await world.cluster.delete(name)
+        await until(lambda: ("gone", "a") in world.told, "its object is told as gone")
+        await until(lambda: not informer.synced.is_set(), "the informer knows that the kind is not served")
+        with pytest.raises(NoSuchKind):
+            await world.cluster.get(world.key("a"))
+        await world.install()
+        informer.wake()
+        await until(lambda: informer.synced.is_set(), "the kind is served again")
+        await world.cluster.create(world.box("a", size=2))
+        assert (await world.cluster.get(world.key("a")))["spec"]["size"] == 2
+        world.applied_elsewhere(world.box("later"))
+        await until(lambda: world.told[-1] == ("new", "later"), "the new kind's events")
+
+
+async def test_an_informer_of_a_kind_that_is_not_served_yet_waits_for_it(world):
+    group = f"later.{world.group}"
+    resource = await world.cluster.resource(*world.kind)
+    later = type(resource)(f"{group}/v1", "Box", "boxes", True)
+    informer = Informer(world.api, later, world.cache, lambda change: None)
+    task = asyncio.create_task(informer.run())
+    await until(lambda: informer.problem, "the informer has tried")
+    await world.cluster.create(crd(group))
+    await until(informer.synced.is_set, "it is served, without being told to wake")
+    informer.stop()
+    await task
+    await world.cluster.delete(Key(*CRDS, "", f"boxes.{group}"))
+
+
+async def test_a_selector_makes_a_part_of_a_kind_which_is_told_of_but_not_read_from(world):
+    world.applied_elsewhere(world.box("in", metadata={"labels": {"app": "x"}}), world.box("out"))
+    resource = await world.cluster.resource(*world.kind)
+    informer = Informer(world.api, resource, world.cache, world._on_change, label_selector="app=x")
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(informer.synced.wait(), 30)
+    assert world.told == [("new", "in")]
+    assert await world.cluster.get(world.key("out")) is not None
+    for value, wanted in (("y", ("gone", "in")), ("x", ("new", "in"))):
+        world.elsewhere("label", "--overwrite", "boxes." + world.group, "in", f"app={value}")
+        await until(lambda wanted=wanted: world.told[-1] == wanted, f"{wanted}")
+    informer.stop()
+    await task
+
+
+async def test_a_kind_that_may_not_be_listed_is_tried_again_until_it_may(world):
+    role = f"see-{world.group}"
+    resource = await world.cluster.resource(*world.kind)
+    api = Api.connect(str(world.plane.kubeconfig_of("nobody")))
+    informer = Informer(api, resource, world.cache, world._on_change)
+    task = asyncio.create_task(informer.run())
+    await until(lambda: "forbidden" in informer.problem, "the refusal")
+    rule = f"--resource=boxes.{world.group}"
+    world.elsewhere("create", "clusterrole", role, "--verb=list,watch", rule)
+    world.elsewhere("create", "clusterrolebinding", role, f"--clusterrole={role}", "--user=nobody")
+    await until(informer.synced.is_set, "the list after the grant")
+    informer.stop()
+    await task
+    await api.close()
+
+
+# --- errors and kinds ---------------------------------------------------------------------------------
+
+
+async def test_the_first_object_of_a_brand_new_kind_needs_no_patience_with_throttling(world):
+    group = f"new.{world.group}"
+    await world.cluster.create(crd(group))
+    obj = world.box("a", size=1) | {"apiVersion": f"{group}/v1"}
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await world.cluster.apply(obj, manager=MANAGER)
+                break
+            except NoSuchKind:
+                await asyncio.sleep(0.01)
+    await world.cluster.delete(Key(*CRDS, "", f"boxes.{group}"))
+
+
+async def test_a_kind_that_is_not_served_is_told_from_an_object_that_is_not_there(world):
+    with pytest.raises(NoSuchKind):
+        await world.cluster.get(Key("nobody.example.org/v1", "Box", "default", "a"))
+    with pytest.raises(NoSuchKind):
+        await world.cluster.get(Key(world.kind[0], "Crate", "default", "a"))
+    assert await world.cluster.get(world.key("a")) is None
+    with pytest.raises(NotFound):
+        await world.cluster.patch(world.key("a"), {"spec": {"size": 1}})
+    with pytest.raises(NotFound):
+        await world.cluster.apply(world.box("a") | {"status": {}}, manager=MANAGER, subresource="status")
+    with pytest.raises(NotFound, match="namespaces"):
+        await world.cluster.create(world.box("a", metadata={"namespace": "nowhere"}))
+
+
+async def test_a_kind_that_has_vanished_is_noticed_though_discovery_had_been_asked(world):
+    await world.cluster.delete(Key(*CRDS, "", f"boxes.{world.group}"))
+    async with asyncio.timeout(30):
+        with pytest.raises(NoSuchKind):
+            while True:
+                await world.cluster.get(world.key("a"))
+                await asyncio.sleep(0.05)
+    with pytest.raises(NoSuchKind):
+        await world.cluster.resource(*world.kind)
+
+
+async def test_a_kind_changes_its_scope_or_gains_a_subresource_once_it_is_forgotten(world):
+    assert (await world.cluster.resource(*world.kind)).has_status
+    without = crd(world.group)
+    del without["spec"]["versions"][0]["subresources"]
+    await world.cluster.apply(without, manager=MANAGER)
+    live = await world.cluster.get(Key(*CRDS, "", f"boxes.{world.group}"))
+    live["spec"]["versions"][0].pop("subresources", None)
+    await world.cluster.update(live)
+    async with asyncio.timeout(30):
+        while (await world.cluster.resource(*world.kind)).has_status:
+            world.cluster.forget(world.group)
+            await asyncio.sleep(0.05)
+
+
+async def test_refusals_have_their_errors(world):
+    cluster = world.cluster
+    first = await cluster.create(world.box("a", size=1))
+    with pytest.raises(AlreadyExists):
+        await cluster.create(world.box("a"))
+    with pytest.raises(Rejected, match="spec.size"):
+        await cluster.create(world.box("b", size="big"))
+    with pytest.raises(Rejected, match="spec.size"):
+        await cluster.apply(world.box("b", size="big"), manager=MANAGER)
+    await cluster.patch(world.key("a"), {"spec": {"size": 2}})
+    with pytest.raises(Conflict):
+        await cluster.update(first | {"spec": {"size": 3}})
+    with pytest.raises(Conflict):
+        await cluster.patch(world.key("a"), [{"op": "test", "path": "/spec/size", "value": 1}])
+    with pytest.raises(Rejected, match="does not fit"):
+        await cluster.patch(world.key("a"), [{"op": "remove", "path": "/spec/nothing"}])
+    with pytest.raises(Conflict):
+        await cluster.delete(world.key("a"), uid="another")
+    with pytest.raises(Rejected, match="namespace"):
+        await cluster.create(world.box("a", metadata={"namespace": ""}))
+    assert await cluster.get(Key(*world.kind, "", "a")) is None
+
+
+async def test_who_may_not_is_denied(world):
+    for user, token in (("nobody", "nobody-token"), ("a stranger", "no such token")):
+        path = world.plane.folder / "denied.kubeconfig"
+        path.write_text(world.plane.kubeconfig_of("nobody").read_text().replace("nobody-token", token))
+        api = Api.connect(str(path))
+        with pytest.raises(Denied):
+            await KubernetesCluster(api, Cache()).get(Key("v1", "Secret", "default", "a"))
+        await api.close()
+        assert user
+
+
+async def test_a_namespace_that_is_being_deleted_takes_nothing_new_and_that_is_no_lack_of_rights(world):
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.org/wait"]}}
+    await world.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dying"}})
+    held["metadata"]["namespace"] = "dying"
+    await world.cluster.create(held)
+    await world.cluster.delete(Key("v1", "Namespace", "", "dying"))
+    with pytest.raises(Waiting):
+        await world.cluster.create(world.box("a", metadata={"namespace": "dying"}))
+    await world.cluster.patch(Key("v1", "ConfigMap", "dying", "held"), {"metadata": {"finalizers": None}})
+
+
+async def test_objects_of_built_in_kinds_say_what_they_are_in_lists_too(world):
+    found = await world.cluster.list("v1", "ConfigMap", namespace="kube-system")
+    assert found
+    assert {(obj["apiVersion"], obj["kind"]) for obj in found} == {("v1", "ConfigMap")}
+    resource = await world.cluster.resource("v1", "ConfigMap")
+    informer = Informer(world.api, resource, world.cache, lambda change: None)
+    task = asyncio.create_task(informer.run())
+    await asyncio.wait_for(informer.synced.wait(), 30)
+    assert {(obj["apiVersion"], obj["kind"]) for obj in world.cache.list("v1", "ConfigMap")} == {("v1", "ConfigMap")}
+    informer.stop()
+    await task

@@ -1,0 +1,196 @@
+"""A whole control plane in memory, run step by step: the real reconcilers, engine and routes on
+`SqliteCluster(":memory:")`, with a clock that only moves when told to.
+
+    world = World(cloud)
+    await world.apply(*manifests)
+    await world.settle()
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import heapq
+import itertools
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from groundplane.aws.crds import crds as aws_crds
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.crds import crds as core_crds
+from groundplane.core.objects import Key, group_of, key_of, meta
+from groundplane.ports import Context, Definitions, Options
+from groundplane.runtime.controllers import all_controllers
+from groundplane.runtime.engine import Engine
+from groundplane.runtime.local import compiler
+from groundplane.runtime.queue import After, Retry
+from groundplane.runtime.routes import Routes
+
+EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+BACKOFF = 5.0  # seconds of the world's clock until a retry
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.moment = EPOCH
+
+    def __call__(self) -> datetime.datetime:
+        return self.moment
+
+    def advance(self, seconds: float) -> None:
+        self.moment += datetime.timedelta(seconds=seconds)
+
+
+@dataclass
+class Told:
+    """Remembers events, in order."""
+
+    events: list[tuple[str, str, str, str]] = field(default_factory=list)  # key, type, reason, message
+
+    def event(self, about, type_, reason, message, *, source="", annotations=None):
+        entry = (str(key_of(about)), type_, reason, message)
+        if entry not in self.events:
+            self.events.append(entry)
+
+    def reasons(self, kind: str) -> set[tuple[str, str]]:
+        return {(type_, reason) for key, type_, reason, _ in self.events if key.startswith(f"{kind} ")}
+
+    def text(self) -> str:
+        return "\n".join(" | ".join(entry) for entry in self.events)
+
+
+class NoWatches:
+    """The store's change feed tells of every kind; following one takes no doing."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def ensure(self, kinds):
+        return None
+
+    def follow(self, api_version, kind, plural, *, namespaced, role):
+        for key in self._world.cluster_keys(api_version, kind):
+            self.enqueue(key)
+
+    def unfollow(self, api_version, kind):
+        return None
+
+    def enqueue(self, key):
+        self._world.enqueue({(name, key) for name in self._world.routes.own(key)})
+
+
+class World:
+    """`cloud` may be None where no managed resource is reconciled."""
+
+    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1):
+        self.clock = clock or Clock()
+        self.cluster = cluster or SqliteCluster(":memory:", now=self.clock)
+        self.told = Told()
+        self.definitions = Definitions()
+        self.cloud = cloud or NoCloud()
+        self.random = random.Random(seed)
+        self.routes = Routes(self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None)
+        self.context = Context(
+            cluster=self.cluster,
+            cloud=self.cloud,
+            events=self.told,
+            watches=NoWatches(self),
+            now=self.clock,
+            choose=self.random.randrange,
+            compiled=compiler(),
+            definitions=self.definitions,
+            options=options or Options(),
+        )
+        self.engine = Engine(all_controllers(), self.context)
+        self.seen = 0
+        self.due: dict[tuple[str, Key], None] = {}
+        self.later: list = []
+        self._order = itertools.count()
+
+    def restarted(self, **changes) -> World:
+        """A new process on the same store: all that was only in memory is gone."""
+        fresh = World(
+            changes.get("cloud", self.cloud),
+            cluster=changes.get("cluster", self.cluster),
+            options=self.context.options,
+            clock=self.clock,
+            seed=self.random.random(),
+        )
+        fresh.told = self.told
+        fresh.context = copy.replace(fresh.context, events=self.told) if hasattr(copy, "replace") else fresh.context
+        return fresh
+
+    async def install(self):
+        for crd in [*core_crds(), *aws_crds()]:
+            await self.cluster.apply(crd, manager="test")
+        return self
+
+    # --- what a person does
+
+    async def apply(self, *manifests):
+        for manifest in manifests:
+            await self.cluster.apply(copy.deepcopy(manifest), manager="person")
+
+    async def patch(self, key, patch, **how):
+        return await self.cluster.patch(key, patch, **how)
+
+    async def one(self, api_version, kind, **how):
+        found = await self.cluster.list(api_version, kind, **how)
+        assert len(found) == 1, f"{len(found)} objects of {kind}: {[meta(o)['name'] for o in found]}"
+        return found[0]
+
+    # --- time and work
+
+    def enqueue(self, targets):
+        self.due.update(dict.fromkeys(sorted(targets)))
+
+    def cluster_keys(self, api_version, kind):
+        return [key_of(change.object) for change in self.cluster.changes(0) if key_of(change.object)[:2] == (api_version, kind)]
+
+    def listen(self):
+        for change in self.cluster.changes(self.seen):
+            self.seen = change.rv
+            key = key_of(change.object)
+            self.enqueue(self.routes.targets(None, change.object) | self.engine.woken_by(group_of(key.api_version), key.kind))
+
+    async def settle(self, *, seconds=0.0, limit=2000):
+        """Work until nothing is left to do now; with `seconds`, let that much time pass as well."""
+        end = self.clock() + datetime.timedelta(seconds=seconds)
+        for _ in range(limit):
+            self.listen()
+            if self.due:
+                target = next(iter(self.due))
+                del self.due[target]
+                outcome = await self.engine.process(*target)
+                wait = None
+                if isinstance(outcome, After):
+                    wait = outcome.seconds
+                elif isinstance(outcome, Retry):
+                    wait = BACKOFF if outcome.after is None else outcome.after
+                if wait is not None:
+                    moment = self.clock() + datetime.timedelta(seconds=wait)
+                    heapq.heappush(self.later, (moment, next(self._order), target))
+                continue
+            if self.later and self.later[0][0] <= end:
+                moment, _, target = heapq.heappop(self.later)
+                self.clock.moment = max(self.clock.moment, moment)
+                self.due[target] = None
+                continue
+            self.clock.moment = max(self.clock.moment, end)
+            return self
+        raise AssertionError(f"does not settle; due: {list(self.due)[:5]}")
+
+
+class NoCloud:
+    def kind(self, api_version, kind):
+        return None
+
+    def kinds(self):
+        return []
+
+
+def manifests(path: Path) -> list[dict]:
+    return [document for document in yaml.safe_load_all(path.read_text()) if document]
