@@ -7,6 +7,7 @@ those of `groundplane.errors`; nothing else gets through.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import GroupKind, Json, Key, Object, meta
+from groundplane.core.references import Reference as Reference  # of a ManagedKind
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled
@@ -136,19 +138,6 @@ class Watches(Protocol):
 
 
 # --- the Cloud port -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A field of forProvider that can be filled from another managed resource."""
-
-    field: str  # "vpcSecurityGroupIds"
-    ref: str  # "vpcSecurityGroupIdRefs"
-    selector: str  # "vpcSecurityGroupIdSelector"
-    group: str  # of the target: "ec2.aws.upbound.io"
-    kind: str  # "SecurityGroup"
-    extract: str  # "external-name", or a field path: "status.atProvider.arn"
-    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,6 +309,8 @@ class Context:
     compiled: Callable[[Object], Compiled]  # a revision, compiled once; raises InvalidInput
     definitions: Definitions = field(default_factory=Definitions)
     options: Options = field(default_factory=Options)
+    draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # notes told, by UID: each once in a process
 
     def observed_generation(self, obj: Object) -> int | None:
         """What conditions say as observedGeneration; upstream's v1 schemas have no such field."""

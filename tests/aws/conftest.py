@@ -112,7 +112,7 @@ def strict_cloud():
     made.close()
 
 
-def managed(api_version, kind, name, external_name="", **for_provider):
+def managed(api_version, kind, name, /, external_name="", **for_provider):
     if "iam" not in api_version:
         for_provider = {"region": REGION, **for_provider}
     annotations = {"crossplane.io/external-name": external_name} if external_name else {}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -21,59 +20,15 @@ from groundplane.errors import (
     Unavailable,
     Waiting,
 )
+from tests.contracts.scripted import Server, busy, cut, fine, lines, serving, status
 
-Answer = Callable[[web.Request], web.StreamResponse]
 BOXES = "/apis/example.org/v1/boxes"
-
-
-def status(code: int, reason: str = "", message: str = "no", **details) -> Answer:
-    body = {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details}
-    return lambda _: web.json_response(body, status=code)
-
-
-def busy(after: str) -> Answer:
-    return lambda _: web.json_response({"kind": "Status"}, status=429, headers={"Retry-After": after})
-
-
-def fine(_: web.Request) -> web.StreamResponse:
-    return web.json_response({"kind": "Box", "metadata": {}})
-
-
-def cut(request: web.Request) -> web.StreamResponse:
-    request.transport.abort()
-    return web.Response()
-
-
-def lines(*events: object) -> Answer:
-    return lambda _: web.Response(text="".join(json.dumps(event) + "\n" for event in events))
-
-
-class Server:
-    """Gives its answers in order; the last one again and again."""
-
-    def __init__(self) -> None:
-        self.answers: list[Answer] = [fine]
-        self.requests: list[tuple[str, str, str]] = []
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append((request.method, request.path_qs, request.headers.get("Authorization", "")))
-        await request.read()
-        return (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(request)
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    script = Server()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", script.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    script.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield script
-    await runner.cleanup()
+    async with serving() as script:
+        yield script
 
 
 @pytest.fixture

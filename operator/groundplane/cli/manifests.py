@@ -121,9 +121,7 @@ def with_namespace(manifest: Manifest, namespace: str) -> Manifest:
     """The manifest with that namespace, unless it names one (only for kinds that live in namespaces)."""
     if meta(manifest.object).get("namespace"):
         return manifest
-    return Manifest(
-        {**manifest.object, "metadata": {**meta(manifest.object), "namespace": namespace}}, manifest.origin
-    )
+    return Manifest({**manifest.object, "metadata": {**meta(manifest.object), "namespace": namespace}}, manifest.origin)
 
 
 def _objects(document: Any, origin: str) -> Iterator[Object]:
@@ -157,7 +155,8 @@ def read_all(paths: Iterable[Path | None]) -> tuple[list[Manifest], list[Groundp
             if first is not manifest:
                 problems.append(
                     InvalidInput(
-                        f"{manifest.origin}: {manifest.key} is given at {first.origin} already", mend="remove one of them"
+                        f"{manifest.origin}: {manifest.key} is given at {first.origin} already",
+                        mend="remove one of them",
                     )
                 )
     return list(found.values()), problems

@@ -15,10 +15,11 @@ from typing import Any, TextIO
 
 import click
 
+from groundplane.cli import tree
 from groundplane.cluster import kinds as built_in
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, Object, group_of, meta
-from groundplane.errors import InvalidInput, did_you_mean
+from groundplane.errors import InvalidInput, NoSuchKind, did_you_mean
 
 DEFAULT = "groundplane.db"  # in the current folder
 ALL = ("claim", "composite", "managed", "all")  # categories that `get all` shows
@@ -178,7 +179,9 @@ def find(words: str, known: Sequence[Served]) -> list[Served]:
                 continue
             raise InvalidInput(
                 f'the store has no kind "{word}"',
-                mend=did_you_mean(word.lower(), _names(known)) if _near(word, known) else "see them with: groundplane get crds",
+                mend=did_you_mean(word.lower(), _names(known))
+                if _near(word, known)
+                else "see them with: groundplane get crds",
             )
         found |= {kind.full_name: kind for kind in meant}
     return list(found.values())
@@ -267,3 +270,21 @@ def _requirement(part: str) -> Any:
     if " " in text:
         raise InvalidInput(f'"{part}" is no label selector', mend="write -l name=value")
     return lambda labels: text in labels
+
+
+async def family(cluster: SqliteCluster, root: Key) -> dict[Key, Object]:
+    """An object and all that it is made of, as far as it is there."""
+    found: dict[Key, Object] = {}
+    due = [root]
+    while due:
+        key = due.pop()
+        if key in found:
+            continue
+        try:
+            obj = await cluster.get(key)
+        except NoSuchKind:
+            continue
+        if obj is not None:
+            found[key] = obj
+            due += tree.references(obj)
+    return found

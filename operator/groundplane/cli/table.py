@@ -208,7 +208,9 @@ def _steps(path: str) -> tuple[Step, ...]:
     while position < len(text):
         found = _STEP.match(text, position)
         if not found:
-            raise InvalidInput(f'"{path}" is no JSONPath that columns can have', mend="use fields, [0] and [?(@.a=='b')]")
+            raise InvalidInput(
+                f'"{path}" is no JSONPath that columns can have', mend="use fields, [0] and [?(@.a=='b')]"
+            )
         steps.append(_step(found))
         position = found.end()
     return tuple(steps)
@@ -224,16 +226,26 @@ def _step(found: re.Match[str]) -> Step:
         return lambda values: [v[index] for v in values if isinstance(v, list) and -len(v) <= index < len(v)]
     if found["path"] is not None:
         inner, equal = _steps(found["path"]), found["sign"] == "=="
-        wanted = found["wanted"]
-        literal = wanted[1:-1] if wanted[0] in "'\"" else json.loads(wanted)
+        literal = _literal(found["wanted"])
 
         def keep(values: list[Json]) -> list[Json]:
-            return [item for v in values if isinstance(v, list) for item in v if (_at(inner, item) == [literal]) is equal]
+            return [
+                item for v in values if isinstance(v, list) for item in v if (_at(inner, item) == [literal]) is equal
+            ]
 
         return keep
     return lambda values: [
         item for v in values for item in (v if isinstance(v, list) else v.values() if isinstance(v, dict) else ())
     ]
+
+
+def _literal(text: str) -> Json:
+    if text[0] in "'\"":
+        return text[1:-1]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _field(name: str) -> Step:

@@ -1,186 +1,399 @@
-"""The kinds that the embedded store serves: a few built in, every other by its CustomResourceDefinition.
+"""The kinds that the embedded store serves, and what it demands of their objects.
 
-What a real API server does to a CRD when it is written (defaults, names, Established), and the schema that an object of
-the kind is admitted with.
+A few kinds are built in, every other comes with its CustomResourceDefinition.  Pure: what the API server makes of a
+definition when it is written (defaults, accepted names, Established), of metadata and of Secrets, in its words.
+
+Source: Kubernetes 1.34, apiextensions-apiserver (apis/apiextensions/v1/defaults.go, validation,
+controller/{status,establish}), apimachinery api/validation, kubernetes pkg/apis/core/validation.
 """
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, field
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from groundplane.core import schema
-from groundplane.core.objects import Object, meta
-from groundplane.errors import NoSuchKind, Rejected
+from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
+from groundplane.errors import NoSuchKind, Rejected, shown
 from groundplane.ports import Resource
 
+CRD_GROUP = "apiextensions.k8s.io"
 CRD_VERSION = "apiextensions.k8s.io/v1"
 CRD_KIND = "CustomResourceDefinition"
+CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"  # finalizer of a definition that waits for its objects
 
 BUILT_IN = {
-    ("", "Namespace"): Resource("v1", "Namespace", "namespaces", namespaced=False),
-    ("", "Secret"): Resource("v1", "Secret", "secrets", namespaced=True, has_status=False),
-    ("", "ConfigMap"): Resource("v1", "ConfigMap", "configmaps", namespaced=True, has_status=False),
-    ("", "Event"): Resource("v1", "Event", "events", namespaced=True, has_status=False),
-    ("apiextensions.k8s.io", CRD_KIND): Resource(CRD_VERSION, CRD_KIND, "customresourcedefinitions", namespaced=False),
+    ("v1", "Namespace"): Resource("v1", "Namespace", "namespaces", namespaced=False),
+    ("v1", "Secret"): Resource("v1", "Secret", "secrets", namespaced=True, has_status=False),
+    ("v1", "ConfigMap"): Resource("v1", "ConfigMap", "configmaps", namespaced=True, has_status=False),
+    ("v1", "Event"): Resource("v1", "Event", "events", namespaced=True, has_status=False),
+    (CRD_VERSION, CRD_KIND): Resource(CRD_VERSION, CRD_KIND, "customresourcedefinitions", namespaced=False),
 }
+# How the built-in kinds merge: all their fields are declared, and `data` is a map.
+BUILT_IN_SCHEMA: dict[str, Any] = {
+    "properties": {
+        "data": {"additionalProperties": {"type": "string"}},
+        "binaryData": {"additionalProperties": {"type": "string"}},
+        "type": {"type": "string"},
+        "immutable": {"type": "boolean"},
+        "spec": {},
+        "status": {
+            "properties": {
+                "conditions": {
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["type"],
+                    "items": {"properties": {"type": {}}},
+                }
+            }
+        },
+    }
+}
+_SECRET_FIELDS = ("apiVersion", "kind", "metadata", "type", "data", "immutable")
 
-
-@dataclass
-class Version:
-    """One served version of a kind."""
-
-    name: str
-    openapi: dict[str, Any] | None
-    has_status: bool
-    compiled: Any = None
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_WORD = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_is_subdomain = re.compile(_SUBDOMAIN).fullmatch
+_is_label = re.compile(_LABEL).fullmatch
+_is_word = re.compile(_WORD).fullmatch
+_is_data_key = re.compile(r"[-._a-zA-Z0-9]+").fullmatch
 
 
 @dataclass
 class Kind:
-    """A custom kind as its CRD declares it."""
+    """One version of a custom kind, as its definition declares it."""
 
-    group: str
-    kind: str
-    plural: str
-    namespaced: bool
-    deleting: bool
-    versions: dict[str, Version] = field(default_factory=dict)
+    resource: Resource
+    openapi: Mapping[str, Any]
+    deleting: bool  # the definition is going: nothing new
 
-    def version(self, api_version: str) -> Version:
-        name = api_version.rpartition("/")[2]
-        found = self.versions.get(name)
-        if found is None:
-            served = ", ".join(sorted(self.versions))
-            raise NoSuchKind(
-                f'no matches for kind "{self.kind}" in version "{api_version}"', mend=f"it is served as {served}"
-            )
-        return found
-
-    def resource(self, api_version: str) -> Resource:
-        version = self.version(api_version)
-        return Resource(api_version, self.kind, self.plural, namespaced=self.namespaced, has_status=version.has_status)
-
-    def admit(self, obj: Object, old: Object | None) -> Object:
-        """Default, prune and validate, as the schema of the object's version says.  Raises Rejected."""
-        version = self.version(obj["apiVersion"])
-        if version.openapi is None:
-            return obj
-        if version.compiled is None:
-            version.compiled = schema.admission(version.openapi)
-        return schema.admit(version.compiled, obj, old=old)
+    @cached_property
+    def compiled(self) -> schema.Structural:
+        return schema.compiled(self.openapi)
 
 
-def read(crd: Object) -> Kind:
-    spec = crd["spec"]
-    kind = Kind(
-        group=spec["group"],
-        kind=spec["names"]["kind"],
-        plural=spec["names"]["plural"],
-        namespaced=spec.get("scope") == "Namespaced",
-        deleting=bool(meta(crd).get("deletionTimestamp")),
-    )
-    for version in spec.get("versions") or ():
+def versions(definition: Object) -> dict[str, Kind]:
+    """The served versions of an accepted definition, by API version."""
+    spec = spec_of(definition)
+    found = {}
+    for version in spec["versions"]:
         if version.get("served"):
-            kind.versions[version["name"]] = Version(
-                version["name"],
-                (version.get("schema") or {}).get("openAPIV3Schema"),
-                "status" in (version.get("subresources") or {}),
+            api_version = f"{spec['group']}/{version['name']}"
+            resource = Resource(
+                api_version,
+                spec["names"]["kind"],
+                spec["names"]["plural"],
+                namespaced=spec["scope"] == "Namespaced",
+                has_status="status" in (version.get("subresources") or {}),
             )
-    return kind
+            found[api_version] = Kind(resource, version["schema"]["openAPIV3Schema"], is_deleting(definition))
+    return found
 
 
-def accept(crd: Object, others: list[Object], now: str) -> Object:
-    """The CRD as the API server keeps it: defaulted, Established, its names accepted.
+def no_such_kind(api_version: str, kind: str, served: Iterable[str] = ()) -> NoSuchKind:
+    """`served` are the versions in which the kind is there."""
+    others = ", ".join(sorted(served))
+    return NoSuchKind(
+        f'no matches for kind "{kind}" in version "{api_version}"',
+        mend=f"it is served as {others}"
+        if others
+        else "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind",
+    )
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+
+def accepted(definition: Object, old: Object | None, *, kind_is_taken: bool, now: str) -> Object:
+    """The definition as the API server keeps it: defaulted, its names accepted, Established.
+
+    `kind_is_taken`: another definition of the group has the kind.
 
     Raises:
-        Rejected: with the API server's words for a wrong name, versions or schema.
+        Rejected: a wrong name, versions or schema, or a change of what may not change.
     """
-    problems = _problems(crd)
+    problems = _definition_problems(definition) or _forbidden_changes(definition, old)
     if problems:
-        listed = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
-        raise Rejected(f'{CRD_KIND}.apiextensions.k8s.io "{meta(crd).get("name")}" is invalid: {listed}')
-    crd = copy.deepcopy(crd)
-    spec = crd["spec"]
-    names = spec["names"]
-    names.setdefault("singular", names["kind"].lower())
-    names.setdefault("listKind", names["kind"] + "List")
-    spec.setdefault("conversion", {"strategy": "None"})
-    taken = _taken(crd, others)
+        raise invalid(definition, problems)
+    spec = dict(definition["spec"])
+    names = dict(spec["names"])
+    names["singular"] = names.get("singular") or names["kind"].lower()
+    names["listKind"] = names.get("listKind") or names["kind"] + "List"
+    spec["names"] = names
+    spec["conversion"] = spec.get("conversion") or {"strategy": "None"}
+    status = dict(status_of(definition))
     told = [
-        {
-            "type": "NamesAccepted",
-            "status": "False" if taken else "True",
-            "reason": "KindConflict" if taken else "NoConflicts",
-            "message": taken or "no conflicts found",
-            "lastTransitionTime": now,
-        },
-        {
-            "type": "Established",
-            "status": "False" if taken else "True",
-            "reason": "NotAccepted" if taken else "InitialNamesAccepted",
-            "message": "not all names are accepted" if taken else "the initial names have been accepted",
-            "lastTransitionTime": now,
-        },
+        ("NamesAccepted", "True", "NoConflicts", "no conflicts found"),
+        ("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
     ]
-    status = crd.setdefault("status", {})
-    before = {c["type"]: c for c in status.get("conditions") or ()}
-    for condition in told:
-        if before.get(str(condition["type"]), {}).get("status") == condition["status"]:
-            condition["lastTransitionTime"] = before[str(condition["type"])]["lastTransitionTime"]
-    status["conditions"] = told
-    status["acceptedNames"] = dict(names)
-    storage = next(v["name"] for v in spec["versions"] if v.get("storage"))
-    stored = status.setdefault("storedVersions", [])
-    if storage not in stored:
-        stored.append(storage)
-    return crd
+    if kind_is_taken:
+        told = [
+            ("NamesAccepted", "False", "KindConflict", f"{shown(names['kind'])} is already in use"),
+            ("Established", "False", "NotAccepted", "not all names are accepted"),
+        ]
+    for type_, state, reason, message in told:
+        status = _with_condition(status, type_, state, reason, message, now)
+    status["acceptedNames"] = {} if kind_is_taken else names
+    stored = list(status.get("storedVersions") or ())
+    storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    status["storedVersions"] = stored if storage in stored else [*stored, storage]
+    return {**definition, "spec": spec, "status": status}
 
 
-def _problems(crd: Object) -> list[str]:
-    spec = crd.get("spec") or {}
+def is_established(definition: Object) -> bool:
+    conditions = status_of(definition).get("conditions") or ()
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+def terminating(definition: Object, now: str) -> Object:
+    """The definition once its deletion was asked for."""
+    status = _with_condition(
+        status_of(definition),
+        "Terminating",
+        "True",
+        "InstanceDeletionPending",
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        now,
+    )
+    return {**definition, "status": status}
+
+
+def _with_condition(
+    status: Mapping[str, Any], type_: str, state: str, reason: str, message: str, now: str
+) -> dict[str, Any]:
+    conditions = list(status.get("conditions") or ())
+    told = {"lastTransitionTime": now, "message": message, "reason": reason, "status": state, "type": type_}
+    for index, before in enumerate(conditions):
+        if before.get("type") == type_:
+            if before.get("status") == state:
+                told["lastTransitionTime"] = before.get("lastTransitionTime") or now
+            conditions[index] = told
+            break
+    else:
+        conditions.append(told)
+    return {**status, "conditions": conditions}
+
+
+def _definition_problems(definition: Object) -> list[str]:
+    spec = spec_of(definition)
     names = spec.get("names") or {}
-    problems = [
-        f"spec.{path}: Required value"
-        for path, value in (
-            ("group", spec.get("group")),
-            ("names.kind", names.get("kind")),
-            ("names.plural", names.get("plural")),
-            ("scope", spec.get("scope")),
-            ("versions", spec.get("versions")),
-        )
-        if not value
-    ]
+    required = {
+        "group": spec.get("group"),
+        "names.kind": names.get("kind"),
+        "names.plural": names.get("plural"),
+        "scope": spec.get("scope"),
+        "versions": spec.get("versions"),
+    }
+    problems = [f"spec.{path}: Required value" for path, value in required.items() if not value]
     if problems:
         return problems
-    name = meta(crd).get("name")
-    if name != f"{names['plural']}.{spec['group']}":
-        problems.append(f'metadata.name: Invalid value: "{name}": must be spec.names.plural+"."+spec.group')
-    if sum(bool(v.get("storage")) for v in spec["versions"]) != 1:
-        problems.append("spec.versions: Invalid value: must have exactly one version marked as storage version")
+    if meta(definition).get("name") != f"{names['plural']}.{spec['group']}":
+        problems.append(_bad("metadata.name", meta(definition).get("name"), 'must be spec.names.plural+"."+spec.group'))
+    if spec["scope"] not in ("Cluster", "Namespaced"):
+        problems.append(
+            f'spec.scope: Unsupported value: {shown(spec["scope"])}: supported values: "Cluster", "Namespaced"'
+        )
+    if sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
+        problems.append(_bad("spec.versions", None, "must have exactly one version marked as storage version"))
     for index, version in enumerate(spec["versions"]):
+        path = f"spec.versions[{index}]"
+        if not _is_label(version.get("name") or ""):
+            problems.append(_bad(f"{path}.name", version.get("name"), "a DNS-1035 label must be given"))
+        if any(other.get("name") == version.get("name") for other in spec["versions"][:index]):
+            problems.append(_bad("spec.versions", None, "must contain unique version names"))
         openapi = (version.get("schema") or {}).get("openAPIV3Schema")
         if openapi is None:
-            problems.append(f"spec.versions[{index}].schema.openAPIV3Schema: Required value: schemas are required")
+            problems.append(f"{path}.schema.openAPIV3Schema: Required value: schemas are required")
         else:
-            problems += schema.defects(openapi, f"spec.versions[{index}].schema.openAPIV3Schema")
+            problems += schema.defects(openapi, f"{path}.schema.openAPIV3Schema")
     return problems
 
 
-def _taken(crd: Object, others: list[Object]) -> str:
-    """Which name another CRD of the group has, if any."""
-    spec = crd["spec"]
-    for other in others:
-        theirs = other["spec"]
-        if meta(other)["name"] == meta(crd)["name"] or theirs["group"] != spec["group"]:
-            continue
-        for name in ("plural", "singular", "kind", "listKind"):
-            if theirs["names"].get(name) == spec["names"].get(name):
-                return f'"{spec["names"][name]}" is already in use'
-    return ""
+def _forbidden_changes(definition: Object, old: Object | None) -> list[str]:
+    if old is None:
+        return []
+    spec, before = spec_of(definition), spec_of(old)
+    problems = []
+    for path in ("group", "scope", "names.kind", "names.plural"):
+        one, _, below = path.partition(".")
+        new, was = (spec[one][below], before[one][below]) if below else (spec[one], before[one])
+        if new != was:
+            problems.append(_bad(f"spec.{path}", new, "field is immutable"))
+    names = {version["name"] for version in spec["versions"]}
+    for index, stored in enumerate(status_of(definition).get("storedVersions") or ()):
+        if stored not in names:
+            problems.append(
+                _bad(
+                    f"status.storedVersions[{index}]",
+                    stored,
+                    f"missing from spec.versions; {stored} was previously a storage version, and must remain in "
+                    "spec.versions until a storage migration ensures no data remains persisted in "
+                    f"{stored} and removes {stored} from status.storedVersions",
+                )
+            )
+    return problems
 
 
-def names_text(kind: Kind) -> str:
-    """How messages call the kind: "databases.platform.example.com"."""
-    return f"{kind.plural}.{kind.group}"
+# --- metadata and Secrets -------------------------------------------------------------------------
+
+
+def check_metadata(obj: Object, *, plain_label: bool = False) -> None:
+    """Raise Rejected unless name, labels, annotations, finalizers and owner references are sound.
+
+    `plain_label`: the name may have no dots (namespaces).
+    """
+    metadata = meta(obj)
+    problems = _name_problems(metadata.get("name"), plain_label)
+    for key, value in _mapping(metadata, "labels", problems):
+        problems += _label_problems(key, value) if isinstance(value, str) else [_not_text("labels", key, value)]
+    for key, value in _mapping(metadata, "annotations", problems):
+        if not isinstance(value, str):
+            problems.append(_not_text("annotations", key, value))
+        elif not _is_qualified(key.lower()):
+            problems.append(_bad("metadata.annotations", key, "name part must consist of alphanumeric characters"))
+    for index, finalizer in enumerate(metadata.get("finalizers") or ()):
+        if not isinstance(finalizer, str) or not _is_qualified(finalizer):
+            problems.append(_bad(f"metadata.finalizers[{index}]", finalizer, "name part must be non-empty"))
+    problems += _owner_problems(metadata.get("ownerReferences") or ())
+    if problems:
+        raise invalid(obj, problems)
+
+
+def _name_problems(name: Json, plain_label: bool) -> list[str]:
+    if not name:
+        return ["metadata.name: Required value: name or generateName is required"]
+    if plain_label and (not isinstance(name, str) or len(name) > 63 or not _is_label(name)):
+        rule = (
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
+            "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+        )
+        return [_bad("metadata.name", name, f"{rule}'{_LABEL}')")]
+    if not isinstance(name, str) or len(name) > 253 or not _is_subdomain(name):
+        rule = (
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+            "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+        )
+        return [_bad("metadata.name", name, f"{rule}'{_SUBDOMAIN}')")]
+    return []
+
+
+def _mapping(metadata: Mapping[str, Any], name: str, problems: list[str]) -> Iterable[tuple[str, Json]]:
+    found = metadata.get(name) or {}
+    if isinstance(found, dict):
+        return found.items()
+    problems.append(_bad(f"metadata.{name}", found, "must be a map of strings"))
+    return ()
+
+
+def _not_text(where: str, key: str, value: Json) -> str:
+    return _bad(f"metadata.{where}[{key}]", value, "must be a string: quote it")
+
+
+@lru_cache(maxsize=4096)
+def _label_problems(key: str, value: str) -> list[str]:
+    problems = []
+    if not _is_qualified(key):
+        problems.append(
+            _bad("metadata.labels", key, "name part must consist of alphanumeric characters, '-', '_', '.'")
+        )
+    if value and not _is_word(value):
+        problems.append(
+            _bad(
+                "metadata.labels",
+                value,
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
+                "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+                f"regex used for validation is '({_WORD})?')",
+            )
+        )
+    if len(value) > 63:
+        problems.append(_bad("metadata.labels", value, "must be no more than 63 bytes"))
+    return problems
+
+
+@lru_cache(maxsize=4096)
+def _is_qualified(key: str) -> bool:
+    prefix, slash, name = key.rpartition("/")
+    if slash and (len(prefix) > 253 or not _is_subdomain(prefix)):
+        return False
+    return len(name) <= 63 and bool(_is_word(name))
+
+
+def _owner_problems(references: Iterable[Json]) -> list[str]:
+    problems, controllers = [], []
+    for index, reference in enumerate(references):
+        problems += [
+            f"metadata.ownerReferences[{index}].{name}: Required value: must not be empty"
+            for name in ("apiVersion", "kind", "name", "uid")
+            if not reference.get(name)
+        ]
+        if reference.get("controller"):
+            controllers.append(str(reference.get("name")))
+    if len(controllers) > 1:
+        told = f'Only one reference can have Controller set to true. Found "true" in references for {" and ".join(controllers[:2])}'
+        problems.append(_bad("metadata.ownerReferences", None, told))
+    return problems
+
+
+def folded(secret: Object) -> Object:
+    """A Secret with its `stringData` written into `data`, in base64."""
+    plain = secret.get("stringData")
+    if "stringData" not in secret:
+        return secret
+    if not isinstance(plain or {}, dict) or not all(isinstance(text, str) for text in (plain or {}).values()):
+        raise invalid(secret, ["stringData: Invalid value: must be a map of strings"])
+    encoded = {name: base64.b64encode(text.encode()).decode() for name, text in (plain or {}).items()}
+    rest = {name: value for name, value in secret.items() if name != "stringData"}
+    data = {**(secret.get("data") or {}), **encoded}
+    return {**rest, "data": data} if data else rest
+
+
+def secret(obj: Object, old: Object | None) -> Object:
+    """A Secret as the API server keeps it.  Raises Rejected; never quotes data."""
+    obj = folded(obj)
+    kept = {name: value for name, value in obj.items() if name in _SECRET_FIELDS}
+    kept["type"] = obj.get("type") or "Opaque"
+    data = obj.get("data")
+    problems = [] if data is None or isinstance(data, dict) else ["data: Invalid value: must be a map"]
+    if isinstance(data, dict):
+        for name, text in data.items():
+            if not _is_data_key(name):
+                problems.append(
+                    _bad("data", name, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
+                )
+            try:
+                base64.b64decode(text if text is not None else "", validate=True)
+            except (TypeError, ValueError, binascii.Error):
+                problems.append(f"data[{name}]: Invalid value: must be base64")
+        kept["data"] = {name: text if text is not None else "" for name, text in data.items()}
+    if not kept.get("data"):
+        kept.pop("data", None)
+    if old is not None:
+        if kept["type"] != old["type"]:
+            problems.append(_bad("type", kept["type"], "field is immutable"))
+        if old.get("immutable") and (not kept.get("immutable") or kept.get("data") != old.get("data")):
+            problems.append("data: Forbidden: field is immutable when `immutable` is set")
+    if problems:
+        raise invalid(obj, problems)
+    return kept
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _bad(path: str, value: Json, why: str) -> str:
+    return f"{path}: Invalid value: {shown(value)}: {why}"
+
+
+def invalid(obj: Object, problems: Iterable[str], *, mend: str = "") -> Rejected:
+    """The API server's refusal (422), with all problems, sorted."""
+    found = sorted(problems)
+    listed = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
+    group = group_of(obj["apiVersion"])
+    kind = f"{obj['kind']}.{group}" if group else obj["kind"]
+    return Rejected(f'{kind} "{key_of(obj).name}" is invalid: {listed}', mend=mend)

@@ -1,20 +1,26 @@
 """The Cluster port on one SQLite file (or `:memory:`): the control plane of `groundplane up` and of most tests.
 
-It behaves as a Kubernetes API server does where reconcilers can tell: resource versions, generations, the status
-subresource, finalizers, server-side apply, garbage collection by owner references, CRDs with schemas.  It is for one
-machine: several processes may share the file, each write is a transaction.  What it leaves out: authorisation,
-admission webhooks, CEL rules (but for those of our own CRDs), conversion (versions are relabelled).
+It answers as a Kubernetes API server does wherever a reconciler can tell: resource versions, generations, the status
+subresource, finalizers, field ownership, garbage collection by owner references, CRDs with their schemas.  Where
+Kubernetes leaves work to controllers (garbage collection, namespaces, Established), the store does it within the
+same write, so that it is done when the call returns.  On purpose different: a namespace that is not there is
+made on the fly.  Left out: authorisation, admission webhooks, CEL rules but those that `core.schema` knows,
+conversion (objects are relabelled), pagination.
 
-SQLite is called directly in the async methods: a call takes tens of microseconds, less than handing it to a thread.
+For one machine.  Several processes may share the file: each write is a transaction (WAL, `BEGIN IMMEDIATE`).
+`synchronous=NORMAL`: a killed process loses nothing, a power failure at most the last moments, never soundness.
+
+SQLite is called right in the async methods: a call takes tens of microseconds, less than handing it to a thread,
+and nothing can come in between a read and the write that depends on it.  Only another process's write
+can keep one waiting; those are as short.
+
+Source: Kubernetes 1.34, apiserver registry/rest and registry/generic, kubernetes pkg/controller/garbagecollector.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import copy
-import random
-import re
+import hashlib
 import sqlite3
 import uuid
 from collections import Counter
@@ -30,34 +36,50 @@ import orjson
 
 from groundplane.cluster import apply as rules
 from groundplane.cluster import kinds
+from groundplane.core import schema
 from groundplane.core.conditions import timestamp
-from groundplane.core.objects import Json, Key, Object, group_of, key_of, labels_of, matches, meta
-from groundplane.errors import AlreadyExists, Conflict, NoSuchKind, NotFound, Rejected
+from groundplane.core.objects import (
+    Json,
+    Key,
+    Object,
+    group_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    meta,
+    spec_of,
+    status_of,
+)
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NotFound, Rejected, Unavailable
 from groundplane.ports import MANAGER, Propagation, Resource
 
 POLL = 0.1  # seconds between two looks for changes that another process made
+BUSY = 10_000  # milliseconds to wait for another process's write
 REMEMBERED = 10_000  # deletions that a follower can still learn of
-CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"  # finalizer of a CRD that waits for its objects
+FORMAT = 1  # of the file
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as the API server's
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+COLLECTOR = "kube-controller-manager"  # the field manager of garbage collection, as upstream's
 
 _TABLES = """
-CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
-INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 CREATE TABLE IF NOT EXISTS objects (
-  grp TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-  uid TEXT NOT NULL, born INTEGER NOT NULL, version INTEGER NOT NULL, data BLOB NOT NULL,
-  PRIMARY KEY (grp, kind, namespace, name)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS objects_by_version ON objects (version);
-CREATE INDEX IF NOT EXISTS objects_by_uid ON objects (uid);
-CREATE TABLE IF NOT EXISTS owners (owner TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY (owner, uid)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS deleted (version INTEGER PRIMARY KEY, data BLOB NOT NULL);
+  uid TEXT PRIMARY KEY, grp TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  born INTEGER NOT NULL, version INTEGER NOT NULL, going INTEGER NOT NULL, labels TEXT NOT NULL, body TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS by_place ON objects (grp, kind, namespace, name);
+CREATE INDEX IF NOT EXISTS by_version ON objects (version);
+CREATE INDEX IF NOT EXISTS by_namespace ON objects (namespace) WHERE namespace != '';
+CREATE INDEX IF NOT EXISTS containers_going ON objects (kind, name) WHERE going;
+CREATE TABLE IF NOT EXISTS owners (owner TEXT, uid TEXT, PRIMARY KEY (owner, uid)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS owned ON owners (uid);
+CREATE TABLE IF NOT EXISTS kinds (grp TEXT, kind TEXT, uid TEXT NOT NULL, PRIMARY KEY (grp, kind)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (version INTEGER PRIMARY KEY, body TEXT NOT NULL);
 """
+# Text is read back as bytes where orjson is the reader: no detour over str.
+_BODY = "CAST(body AS BLOB)"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One object's latest change.  `rv` orders changes; a deleted object is shown as it last was."""
+    """An object's latest change.  `rv` orders changes; a deleted object is shown as it last was."""
 
     rv: int
     type: Literal["ADDED", "MODIFIED", "DELETED"]
@@ -66,10 +88,14 @@ class Change:
 
 Objects = list[Object]  # inside the class, `list` is the verb
 Changes = list[Change]
+Rows = list[Any]
 
 
 class SqliteCluster:
-    """A small Kubernetes API on a file.  Belongs to one thread; close it at the end."""
+    """A small Kubernetes API on a file.  Belongs to one thread at a time; close it at the end.
+
+    `writes` counts the changes that it made, `requests` the calls by verb, those that changed nothing included.
+    """
 
     def __init__(
         self,
@@ -78,17 +104,45 @@ class SqliteCluster:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        """`now` and `new_uid` are for tests that want the same times and UIDs each time."""
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute("PRAGMA busy_timeout=10000")
-        self._db.executescript(_TABLES)
-        self._now, self._new_uid = now, new_uid
-        self._kinds: dict[tuple[str, str], tuple[int, kinds.Kind]] = {}
-        self._changed = asyncio.Event()
-        self.writes = 0  # changes made through this object
-        self.requests: Counter[str] = Counter()  # calls by verb, also those that changed nothing
+        """`now` and `new_uid` are for those who want the same times, UIDs and generated names each time.
+
+        Raises:
+            InvalidInput: the file is no store, or one of another version.
+            Unavailable: it can't be opened.
+        """
+        self.path = str(path)
+        self.writes = 0
+        self.requests: Counter[str] = Counter()
+        self._now = now
+        self._new_uid = new_uid
+        self._kinds: dict[tuple[str, str], tuple[str, int, dict[str, kinds.Kind]]] = {}  # → uid, version, Kinds
+        self._due: dict[str, None] = {}  # UIDs that garbage collection has to look at, in order
+        self._awake = asyncio.Event()
+        self._db = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise Unavailable(f"cannot open {self.path}: {error}", mend="check folder and permissions") from error
+        try:
+            db.execute(f"PRAGMA busy_timeout={BUSY}")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if found != FORMAT and (found or tables):
+                db.close()
+                raise InvalidInput(
+                    f"{self.path} is no store of this version of groundplane", mend="name another file, or move it away"
+                )
+            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise Unavailable(f"cannot open {self.path}: {error}") from error
+            raise InvalidInput(f"{self.path} is not a store: {error}", mend="name another file") from error
+        return db
 
     def close(self) -> None:
         self._db.close()
@@ -113,87 +167,87 @@ class SqliteCluster:
     ) -> Objects:
         self.requests["list"] += 1
         self._resource(api_version, kind)
-        found = [
-            self._relabelled(orjson.loads(data), api_version)
-            for (data,) in self._db.execute(
-                "SELECT data FROM objects WHERE grp=? AND kind=? AND (?='' OR namespace=?) ORDER BY namespace, name",
-                (group_of(api_version), kind, namespace, namespace),
-            )
-        ]
-        return [obj for obj in found if matches(labels_of(obj), labels)] if labels else found
+        where, values = "grp=? AND kind=?", [group_of(api_version), kind]
+        if namespace:
+            where, values = f"{where} AND namespace=?", [*values, namespace]
+        for name, value in (labels or {}).items():
+            where, values = f"{where} AND instr(labels, ?)", [*values, f"\n{name}={value}\n"]
+        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY namespace, name", *values)
+        found: Objects = orjson.loads(b"[%b]" % b",".join(body for (body,) in rows))
+        for obj in found:
+            obj["apiVersion"] = api_version
+        return found
 
     def version(self) -> int:
         """The resource version of the latest change."""
-        found: int = self._db.execute("SELECT version FROM counter").fetchone()[0]
+        last = "SELECT max(ifnull((SELECT max(version) FROM objects), 0), ifnull((SELECT max(version) FROM gone), 0))"
+        found: int = self._rows(last)[0][0]
         return found
 
     def changes(self, since: int) -> Changes:
-        """What changed after `since`, each object once, oldest first.  0 gives all there is."""
+        """What changed after `since`, oldest first, each object once, as it is now.  0 gives all there is.
+
+        An object that came and went in between shows up as deleted only; one that was deleted and
+        made anew, as both.  Deletions are remembered for the last 10,000 changes.
+        """
         found = [
-            Change(version, "ADDED" if born > since else "MODIFIED", orjson.loads(data))
-            for version, born, data in self._db.execute(
-                "SELECT version, born, data FROM objects WHERE version>? ORDER BY version", (since,)
+            Change(version, "ADDED" if born > since else "MODIFIED", orjson.loads(body))
+            for version, born, body in self._rows(
+                f"SELECT version, born, {_BODY} FROM objects WHERE version>? ORDER BY version", since
             )
         ]
         if since:
-            found += [
-                Change(version, "DELETED", orjson.loads(data))
-                for version, data in self._db.execute("SELECT version, data FROM deleted WHERE version>?", (since,))
-            ]
-        return sorted(found, key=lambda change: change.rv)
+            gone = self._rows(f"SELECT version, {_BODY} FROM gone WHERE version>? ORDER BY version", since)
+            found += [Change(version, "DELETED", orjson.loads(body)) for version, body in gone]
+            found.sort(key=lambda change: change.rv)
+        return found
 
     async def watch(self, since: int) -> None:
-        """Return once something changed after `since`, here or in another process."""
+        """Return once something has changed after `since`, here or in another process."""
         while self.version() <= since:
-            self._changed.clear()
+            self._awake.clear()
             try:
                 async with asyncio.timeout(POLL):
-                    await self._changed.wait()
+                    await self._awake.wait()
             except TimeoutError:
                 continue
 
     # --- writing
 
     async def create(self, obj: Object) -> Object:
-        self.requests["create"] += 1
-        with self._transaction():
-            return self._create(copy.deepcopy(obj), MANAGER)
+        with self._write("create"):
+            return self._create(_copied(obj), MANAGER)
 
     async def update(self, obj: Object, *, subresource: Literal["", "status"] = "") -> Object:
-        self.requests["update"] += 1
-        key = key_of(obj)
-        with self._transaction():
-            live = self._must(key)
-            theirs = meta(obj)
-            if theirs.get("uid") not in (None, meta(live)["uid"]):
-                raise Conflict(f"{key} was deleted and made anew")
-            if theirs.get("resourceVersion") not in (None, meta(live)["resourceVersion"]):
-                raise Conflict(f"{key} has been modified; read it again")
-            return self._replace(live, copy.deepcopy(obj), subresource)
+        with self._write("update"):
+            live = self._must(key_of(obj))
+            self._check_preconditions(live, meta(obj))
+            if not meta(obj).get("resourceVersion") and group_of(obj["apiVersion"]):
+                what = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+                raise kinds.invalid(obj, [what], mend="read the object, change it, send it back")
+            return self._replace(live, _copied(obj), subresource)
 
     async def apply(self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "") -> Object:
-        self.requests["apply"] += 1
-        key = key_of(obj)
-        self._resource(key.api_version, key.kind)
-        with self._transaction():
-            live = self._read(key)
-            if live is not None and rules.unchanged(live, obj, manager, subresource):
-                return live
-            if live is None and subresource:
-                raise NotFound(f"{key} not found")
-            applied = self._applicable(obj, subresource)
-            merged = rules.server_side_apply(
-                live,
-                applied,
-                manager,
-                subresource=subresource,
-                schema=self._openapi(key),
-                now=timestamp(self._now()),
-            )
+        resource = self._resource(obj["apiVersion"], obj["kind"])
+        wanted = rules.taken_by(rules.without_nulls(obj), subresource, has_status=resource.has_status)
+        if resource.kind == "Secret" and resource.api_version == "v1":
+            wanted = kinds.folded(wanted)
+        openapi = self._openapi(wanted)
+        live = self._read(key_of(wanted))
+        if live is not None and rules.unchanged(live, wanted, manager, subresource, schema=openapi):
+            self.requests["apply"] += 1
+            return live
+        with self._write("apply"):
+            live = self._read(key_of(wanted))
+            if live is None and (subresource or meta(wanted).get("uid")):
+                raise NotFound(f"{key_of(obj)} not found")
+            if live is not None:
+                self._check_preconditions(live, meta(wanted))
+            self._check_declared(wanted)
+            merged = rules.server_side_apply(live, _copied(wanted), manager, subresource, openapi, self._time())
             if live is None:
-                return self._create(merged, manager=None)
-            merged["metadata"] = {**merged["metadata"], "resourceVersion": meta(live)["resourceVersion"]}
-            return self._replace(live, merged, subresource, manager=None)
+                return self._create(merged, None)
+            return live if merged is live else self._replace(live, merged, subresource, tracked=True)
 
     async def patch(
         self,
@@ -202,433 +256,474 @@ class SqliteCluster:
         *,
         subresource: Literal["", "status"] = "",
     ) -> Object:
-        self.requests["patch"] += 1
-        with self._transaction():
+        with self._write("patch"):
             live = self._must(key)
             if isinstance(patch, Mapping):
-                new = _merge_patched(live, patch)
+                new = _merge_patched(live, _copied(patch))
             else:
                 try:
-                    new = jsonpatch.apply_patch(live, list(patch))
+                    new = jsonpatch.apply_patch(live, _copied(list(patch)))
                 except jsonpatch.JsonPatchTestFailed as error:
-                    raise Conflict(f"{key}: a test of the patch failed") from error
+                    raise Conflict(f"{key} is not as the patch expects it") from error
                 except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-                    raise Rejected(f"{key}: the patch does not fit: {error}") from error
+                    raise Rejected(f"the JSON patch does not fit {key}") from error
+            self._check_preconditions(live, meta(new))
             return self._replace(live, new, subresource)
 
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
-        self.requests["delete"] += 1
         self._resource(key.api_version, key.kind)
-        with self._transaction():
+        with self._write("delete"):
             live = self._read(key)
             if live is None:
                 return False
-            if uid and meta(live)["uid"] != uid:
-                raise Conflict(f"{key} was deleted and made anew")
-            self._delete(live, propagation or "Background")
+            self._check_preconditions(live, {"uid": uid})
+            self._delete(live, propagation)
             return True
 
     # --- kinds
 
-    def _resource(self, api_version: str, kind: str) -> Resource:
-        if built_in := kinds.BUILT_IN.get((group_of(api_version), kind)):
-            return built_in
-        return self._kind(api_version, kind).resource(api_version)
-
     def _kind(self, api_version: str, kind: str) -> kinds.Kind:
-        """The custom kind, from its CRD as it is now."""
-        group = group_of(api_version)
-        row = self._kinds.get((group, kind))
-        if row is not None:
-            current = self._db.execute(
-                "SELECT version FROM objects WHERE grp='apiextensions.k8s.io' AND kind=? AND namespace='' AND name=?",
-                (kinds.CRD_KIND, f"{row[1].plural}.{group}"),
-            ).fetchone()
-            if current and current[0] == row[0]:
-                return row[1]
-            del self._kinds[group, kind]
-        for version, data in self._db.execute(
-            "SELECT version, data FROM objects WHERE grp='apiextensions.k8s.io' AND kind=?", (kinds.CRD_KIND,)
-        ):
-            crd = orjson.loads(data)
-            if crd["spec"]["group"] == group and crd["spec"]["names"]["kind"] == kind and _is_established(crd):
-                found = kinds.read(crd)
-                self._kinds[group, kind] = (version, found)
-                return found
-        raise NoSuchKind(
-            f'no matches for kind "{kind}" in version "{api_version}"',
-            mend="apply the definition or CustomResourceDefinition that declares it, or correct the spelling",
+        """The custom kind, by its definition as it is now (another process may have changed it)."""
+        place = (group_of(api_version), kind)
+        found = self._rows(
+            "SELECT k.uid, o.version FROM kinds k JOIN objects o ON o.uid = k.uid WHERE k.grp=? AND k.kind=?", *place
         )
+        known = self._kinds.get(place)
+        if not found:
+            raise kinds.no_such_kind(api_version, kind)
+        if known is None or found[0] != known[:2]:
+            definition = self._by_uid(found[0][0])
+            known = (*found[0], kinds.versions(definition) if definition else {})
+            self._kinds[place] = known
+        if api_version not in known[2]:
+            raise kinds.no_such_kind(api_version, kind, known[2])
+        return known[2][api_version]
 
-    def _openapi(self, key: Key) -> dict[str, Any] | None:
-        if (key.group, key.kind) in kinds.BUILT_IN:
-            return None
-        return self._kind(key.api_version, key.kind).version(key.api_version).openapi
+    def _resource(self, api_version: str, kind: str) -> Resource:
+        return kinds.BUILT_IN.get((api_version, kind)) or self._kind(api_version, kind).resource
+
+    def _openapi(self, obj: Object) -> Mapping[str, Any]:
+        place = (obj["apiVersion"], obj["kind"])
+        return kinds.BUILT_IN_SCHEMA if place in kinds.BUILT_IN else self._kind(*place).openapi
+
+    def _check_declared(self, applied: Object) -> None:
+        """A misspelt field is an error in an apply, where an update drops it: both as on the API server."""
+        place = (applied["apiVersion"], applied["kind"])
+        if place in kinds.BUILT_IN:
+            return
+        unknown = schema.unknown_fields(self._kind(*place).compiled, applied)
+        if unknown:
+            listed = ", ".join(f".{path.lstrip('.')}: field not declared in schema" for path in unknown)
+            raise Rejected(f"failed to create typed patch object ({key_of(applied)}): {listed}")
 
     def _admitted(self, obj: Object, old: Object | None) -> Object:
-        key = key_of(obj)
-        if key.kind == kinds.CRD_KIND and key.group == "apiextensions.k8s.io":
-            others = [
-                orjson.loads(data)
-                for (data,) in self._db.execute("SELECT data FROM objects WHERE kind=?", (kinds.CRD_KIND,))
-            ]
-            return kinds.accept(obj, others, timestamp(self._now()))
-        if key.kind == "Secret" and not key.group:
-            return _secret(obj, old)
-        if (key.group, key.kind) in kinds.BUILT_IN:
+        """Defaulted, pruned and validated as its kind wants it.  Raises Rejected."""
+        place = (obj["apiVersion"], obj["kind"])
+        kinds.check_metadata(obj, plain_label=place == ("v1", "Namespace"))
+        if _is_definition(obj):
+            taken = self._rows(
+                "SELECT 1 FROM kinds WHERE grp=? AND kind=? AND uid!=?",
+                spec_of(obj).get("group"),
+                (spec_of(obj).get("names") or {}).get("kind"),
+                meta(old or {}).get("uid", ""),
+            )
+            return kinds.accepted(obj, old, kind_is_taken=bool(taken), now=self._time())
+        if place == ("v1", "Secret"):
+            return kinds.secret(obj, old)
+        if place in kinds.BUILT_IN:
             return obj
-        kind = self._kind(key.api_version, key.kind)
+        kind = self._kind(*place)
         if old is None and kind.deleting:
-            raise Conflict(f"create not allowed while the definition of {kinds.names_text(kind)} is terminating")
-        return kind.admit(obj, old)
+            raise Conflict(f"create not allowed while custom resource definition is terminating: {key_of(obj)}")
+        return schema.admit(kind.compiled, obj, old=old)
+
+    # --- making and changing objects
+
+    def _create(self, obj: Object, manager: str | None) -> Object:
+        """`manager` None: an apply, the ownership is in the object already."""
+        resource = self._resource(obj["apiVersion"], obj["kind"])
+        obj = rules.taken_by(obj, "", has_status=resource.has_status)
+        metadata = {name: value for name, value in meta(obj).items() if name not in _SET_BY_STORE}
+        obj["metadata"] = metadata
+        self._check_scope(obj, resource)
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self._generated_name(obj)
+        if self._read(key_of(obj)) is not None:
+            raise AlreadyExists(f'{resource.plural} "{metadata["name"]}" already exists')
+        if obj["kind"] == "Namespace" and resource.api_version == "v1":
+            obj["spec"] = {"finalizers": ["kubernetes"]}
+            obj["status"] = {"phase": "Active"}
+            metadata["labels"] = {**labels_of(obj), "kubernetes.io/metadata.name": metadata.get("name") or ""}
+        obj = self._admitted(obj, None)
+        if resource.namespaced:
+            self._ensure_namespace(metadata["namespace"])
+        metadata = {**meta(obj), "uid": self._new_uid(), "creationTimestamp": self._time()}
+        if (resource.api_version, resource.kind) not in _WITHOUT_GENERATION:
+            metadata["generation"] = 1
+        obj = {**obj, "metadata": metadata}
+        if manager is not None:
+            metadata.pop("managedFields", None)
+            obj = rules.record_update(None, obj, manager, "", self._time(), self._openapi(obj))
+        return self._store(None, obj)
+
+    def _check_scope(self, obj: Object, resource: Resource) -> None:
+        if resource.namespaced == bool(meta(obj).get("namespace")):
+            return
+        if resource.namespaced:
+            raise Rejected(f"{key_of(obj)} has no namespace", mend="set metadata.namespace")
+        raise Rejected(f"{key_of(obj)} is cluster-scoped", mend="leave metadata.namespace out")
+
+    def _generated_name(self, obj: Object) -> str:
+        """A free name; derived from fresh UIDs, so that whoever controls those controls it."""
+        base = meta(obj)["generateName"][:58]
+        for _ in range(8):
+            drawn = hashlib.sha256(self._new_uid().encode()).digest()
+            name = base + "".join(SUFFIX[byte % len(SUFFIX)] for byte in drawn[:5])
+            if self._read(key_of(obj)._replace(name=name)) is None:
+                return str(name)
+        raise AlreadyExists(f"no free name found for {obj['kind']} {base}")
+
+    def _ensure_namespace(self, name: str) -> None:
+        """Make a namespace that is not there: on a laptop nobody wants to do so by hand."""
+        found = self._read(Key("v1", "Namespace", "", name))
+        if found is None:
+            self._create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, MANAGER)
+        elif is_deleting(found):
+            raise Conflict(f"unable to create new content in namespace {name} because it is being terminated")
+
+    def _replace(self, live: Object, new: Object, subresource: str, *, tracked: bool = False) -> Object:
+        """Store what of `new` the endpoint takes; `tracked`: ownership has been worked out (an apply)."""
+        key = key_of(live)
+        resource = self._resource(key.api_version, key.kind)
+        fields = meta(new).get("managedFields")
+        if subresource:
+            taken, metadata = dict(live), dict(meta(live))
+            taken.pop(subresource, None)
+            if new.get(subresource) is not None:
+                taken[subresource] = new[subresource]
+        else:
+            taken = rules.taken_by(new, "", has_status=resource.has_status)
+            if resource.has_status and "status" in live:
+                taken = {**taken, "status": live["status"]}
+            metadata = {name: value for name, value in meta(taken).items() if name not in _SET_BY_STORE}
+            metadata |= {name: value for name, value in meta(live).items() if name in _SET_BY_STORE}
+        metadata.pop("managedFields", None)
+        if fields:
+            metadata["managedFields"] = fields
+        taken |= {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
+        self._check_finalizers(live, taken)
+        admitted = self._admitted(taken, live)
+        if not tracked:
+            admitted = rules.record_update(live, admitted, MANAGER, subresource, self._time(), self._openapi(admitted))
+        if _same_but_times(admitted, live):
+            return live
+        before = meta(live).get("generation")
+        if before and not rules.same(_generational(admitted, resource), _generational(live, resource)):
+            admitted = {**admitted, "metadata": {**meta(admitted), "generation": before + 1}}
+        return self._store(live, admitted)
+
+    def _check_preconditions(self, live: Object, theirs: Mapping[str, Any]) -> None:
+        uid, version = theirs.get("uid"), theirs.get("resourceVersion")
+        if uid and uid != meta(live)["uid"]:
+            raise Conflict(
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {meta(live)['uid']}",
+                where=[str(key_of(live))],
+            )
+        if version and version != meta(live)["resourceVersion"]:
+            raise Conflict(
+                "the object has been modified; please apply your changes to the latest version and try again",
+                where=[str(key_of(live))],
+            )
+
+    def _check_finalizers(self, live: Object, new: Object) -> None:
+        if not is_deleting(live):
+            return
+        added = sorted(set(meta(new).get("finalizers") or ()) - set(meta(live).get("finalizers") or ()))
+        if added:
+            told = " ".join(f'"{name}"' for name in added)
+            what = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, "
+            raise kinds.invalid(live, [f"{what}found new finalizers []string{{{told}}}"])
+
+    # --- deletion and garbage collection
+
+    def _delete(self, live: Object, propagation: Propagation | None) -> None:
+        """Mark the object, or take it out at once if nothing holds it."""
+        first = not is_deleting(live)
+        metadata = dict(meta(live))
+        finalizers = rules.deletion_finalizers(metadata.get("finalizers") or (), propagation)
+        marked = {**live, "metadata": metadata}
+        if _is_definition(live) and first:
+            finalizers += [kinds.CRD_CLEANUP] if kinds.CRD_CLEANUP not in finalizers else []
+            marked = kinds.terminating(marked, self._time())
+        if _is_namespace(live):
+            marked["status"] = {**status_of(live), "phase": "Terminating"}
+        if first:
+            metadata |= {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
+            if "generation" in metadata:
+                metadata["generation"] += 1
+        metadata["finalizers"] = finalizers
+        if not finalizers:
+            del metadata["finalizers"]
+        if not _is_held(marked):
+            self._remove(live)
+        elif first or finalizers != meta(live).get("finalizers"):
+            self._store(live, marked)
+
+    def _settle(self) -> None:
+        """Collect garbage until there is none: what Kubernetes' controllers would do in a while."""
+        while self._due:
+            uid = next(iter(self._due))
+            del self._due[uid]
+            obj = self._by_uid(uid)
+            if obj is None:
+                for dependent in self._dependents(uid):
+                    self._judge(dependent)
+                continue
+            if is_deleting(obj):
+                self._advance(obj)
+            else:
+                self._judge(obj)
+
+    def _judge(self, obj: Object) -> None:
+        """Do to an object with owners what garbage collection wants."""
+        if not meta(obj).get("ownerReferences"):
+            return
+        uid = meta(obj)["uid"]
+        verdict = rules.fate(obj, lambda ref: self._owner_state(obj, ref), has_dependents=self._has_dependents(uid))
+        if verdict.action == "release":
+            self._set_owners(obj, [dict(reference) for reference in verdict.references])
+        elif verdict.action == "delete":
+            self._delete(obj, verdict.propagation)
+
+    def _advance(self, obj: Object) -> None:
+        """Bring a deletion forward as far as our own finalizers go."""
+        uid, finalizers = meta(obj)["uid"], meta(obj).get("finalizers") or ()
+        if rules.ORPHAN in finalizers:
+            for dependent in self._dependents(uid):
+                self._set_owners(dependent, [ref for ref in meta(dependent)["ownerReferences"] if ref["uid"] != uid])
+            self._without_finalizer(obj, rules.ORPHAN)
+        elif rules.FOREGROUND in finalizers:
+            for dependent in self._dependents(uid):
+                self._judge(dependent)
+            if not any(rules.blocks(dependent, uid) for dependent in self._dependents(uid)):
+                self._without_finalizer(obj, rules.FOREGROUND)
+        elif kinds.CRD_CLEANUP in finalizers and _is_definition(obj):
+            place = (obj["spec"]["group"], obj["spec"]["names"]["kind"])
+            if not kinds.is_established(obj) or self._emptied("grp=? AND kind=?", *place):
+                self._without_finalizer(obj, kinds.CRD_CLEANUP)
+        elif _is_namespace(obj) and self._emptied("namespace=?", meta(obj)["name"]):
+            done = {**obj, "spec": {}}
+            if _is_held(done):
+                if spec_of(obj):
+                    self._store(obj, done)
+            else:
+                self._remove(done)
+
+    def _emptied(self, where: str, *values: str) -> bool:
+        """Delete what is there; True if nothing is left."""
+        for (body,) in self._rows(f"SELECT {_BODY} FROM objects WHERE {where} AND NOT going", *values):
+            found: Object = orjson.loads(body)
+            current = self._by_uid(meta(found)["uid"])  # an earlier one may have taken it along
+            if current is not None:
+                self._delete(current, None)
+        return not self._rows(f"SELECT 1 FROM objects WHERE {where} LIMIT 1", *values)
+
+    def _owner_state(self, dependent: Object, reference: Mapping[str, Any]) -> rules.Owner:
+        found = self._by_uid(reference["uid"])
+        if found is None:
+            return rules.Owner.GONE
+        key = key_of(found)
+        named = (group_of(reference["apiVersion"]), reference["kind"], reference["name"])
+        if named != (key.group, key.kind, key.name) or key.namespace not in ("", meta(dependent).get("namespace")):
+            return rules.Owner.GONE  # a namespaced owner counts only in its own namespace
+        waits = is_deleting(found) and rules.FOREGROUND in (meta(found).get("finalizers") or ())
+        return rules.Owner.WAITING if waits else rules.Owner.PRESENT
+
+    def _set_owners(self, obj: Object, references: Objects) -> None:
+        metadata = {**meta(obj), "ownerReferences": references}
+        if not references:
+            del metadata["ownerReferences"]
+        new = {**obj, "metadata": metadata}
+        self._store(obj, rules.record_update(obj, new, COLLECTOR, "", self._time(), self._openapi(obj)))
+
+    def _without_finalizer(self, obj: Object, finalizer: str) -> None:
+        metadata = dict(meta(obj))
+        metadata["finalizers"] = [name for name in metadata["finalizers"] if name != finalizer]
+        if not metadata["finalizers"]:
+            del metadata["finalizers"]
+        self._store(obj, {**obj, "metadata": metadata})
 
     # --- rows
 
+    def _rows(self, statement: str, *values: Any) -> Rows:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"{self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(f"{self.path}: {error}", mend="restore the file from a copy") from error
+
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def _write(self, verb: str) -> Iterator[None]:
+        """One transaction: what the caller does, and the garbage collection that it brings about."""
+        self.requests[verb] += 1
+        before = self.writes
+        self._rows("BEGIN IMMEDIATE")
         try:
             yield
+            self._settle()
+            self._rows("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.rollback()
+            self.writes = before
+            self._due.clear()
+            self._kinds.clear()  # what was read from a definition that is undone
             raise
-        self._db.execute("COMMIT")
-        self._changed.set()
+        if self.writes != before:
+            self._awake.set()
 
     def _read(self, key: Key) -> Object | None:
-        row = self._db.execute(
-            "SELECT data FROM objects WHERE grp=? AND kind=? AND namespace=? AND name=?",
-            (key.group, key.kind, key.namespace, key.name),
-        ).fetchone()
-        return self._relabelled(orjson.loads(row[0]), key.api_version) if row else None
-
-    @staticmethod
-    def _relabelled(obj: Object, api_version: str) -> Object:
-        obj["apiVersion"] = api_version
+        found = self._rows(
+            f"SELECT {_BODY} FROM objects WHERE grp=? AND kind=? AND namespace=? AND name=?",
+            group_of(key.api_version),
+            key.kind,
+            key.namespace,
+            key.name,
+        )
+        if not found:
+            return None
+        obj: Object = orjson.loads(found[0][0])
+        obj["apiVersion"] = key.api_version
         return obj
 
     def _must(self, key: Key) -> Object:
-        self._resource(key.api_version, key.kind)
+        resource = self._resource(key.api_version, key.kind)
         found = self._read(key)
         if found is None:
-            raise NotFound(f"{key} not found")
+            raise NotFound(f'{resource.plural} "{key.name}" not found')
         return found
 
-    def _next(self) -> int:
-        self._db.execute("UPDATE counter SET version = version + 1")
-        return self.version()
+    def _by_uid(self, uid: str) -> Object | None:
+        found = self._rows(f"SELECT {_BODY} FROM objects WHERE uid=?", uid)
+        return orjson.loads(found[0][0]) if found else None
 
-    def _store(self, obj: Object, *, born: bool = False) -> Object:
-        key, version = key_of(obj), self._next()
-        obj["metadata"]["resourceVersion"] = str(version)
-        data = orjson.dumps(obj)
-        if born:
-            self._db.execute(
-                "INSERT INTO objects VALUES (?,?,?,?,?,?,?,?)",
-                (key.group, key.kind, key.namespace, key.name, meta(obj)["uid"], version, version, data),
-            )
-        else:
-            self._db.execute(
-                "UPDATE objects SET version=?, data=? WHERE grp=? AND kind=? AND namespace=? AND name=?",
-                (version, data, key.group, key.kind, key.namespace, key.name),
-            )
-            self._db.execute("DELETE FROM owners WHERE uid=?", (meta(obj)["uid"],))
-        self._db.executemany(
-            "INSERT OR IGNORE INTO owners VALUES (?,?)", [(owner, meta(obj)["uid"]) for owner in rules.owners(obj)]
+    def _dependents(self, uid: str) -> Objects:
+        rows = self._rows(
+            f"SELECT {_BODY} FROM owners JOIN objects USING (uid) WHERE owner=? ORDER BY born",
+            uid,
         )
+        return [orjson.loads(body) for (body,) in rows]
+
+    def _has_dependents(self, uid: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM owners WHERE owner=? LIMIT 1", uid))
+
+    def _store(self, old: Object | None, obj: Object) -> Object:
+        """Write the object under the next resource version; gone if it was only waiting to be let go."""
+        if old is not None and is_deleting(obj) and not _is_held(obj):
+            return self._remove(obj)
+        key, version = key_of(obj), self.version() + 1
+        metadata = meta(obj)
+        uid = metadata["uid"]
+        obj = {**obj, "metadata": {**metadata, "resourceVersion": str(version)}}
+        labels = "".join(f"\n{name}={value}\n" for name, value in labels_of(obj).items())
+        stored = (version, is_deleting(obj), labels, orjson.dumps(obj).decode())
+        owners = _owner_uids(obj)
+        if old is None:
+            place = (uid, key.group, key.kind, key.namespace, key.name, version)
+            self._rows("INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)", *place, *stored)
+        else:
+            self._rows("UPDATE objects SET version=?, going=?, labels=?, body=? WHERE uid=?", *stored, uid)
+        before = _owner_uids(old) if old is not None else []
+        if owners != before:
+            self._rows("DELETE FROM owners WHERE uid=?", uid)
+            for owner in owners:
+                self._rows("INSERT INTO owners VALUES (?,?)", owner, uid)
+            self._due |= dict.fromkeys([uid, *before])
+        if is_deleting(obj):
+            self._due[uid] = None
+        if _is_definition(obj) and kinds.is_established(obj):
+            spec = obj["spec"]
+            self._rows("INSERT OR REPLACE INTO kinds VALUES (?,?,?)", spec["group"], spec["names"]["kind"], uid)
         self.writes += 1
         return obj
 
-    def _create(self, obj: Object, manager: str | None) -> Object:
-        """`manager` None: managedFields are in the object already (an apply)."""
-        resource = self._resource(obj["apiVersion"], obj["kind"])
-        metadata = obj.setdefault("metadata", {})
-        self._check_place(obj, resource)
-        if not metadata.get("name") and metadata.get("generateName"):
-            suffix = "".join(random.choice(SUFFIX) for _ in range(5))
-            metadata["name"] = metadata["generateName"][:58] + suffix
-        name = metadata.get("name")
-        if not name or len(name) > 253 or not _NAME.match(name):
-            raise Rejected(
-                f'{obj["kind"]} "{name or ""}" is invalid: metadata.name: Invalid value: "{name or ""}": a lowercase '
-                "RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'"
-            )
-        if self._read(key_of(obj)) is not None:
-            raise AlreadyExists(f"{key_of(obj)} already exists")
-        self._ensure_namespace(metadata.get("namespace") or "")
-        if resource.has_status and not _is_crd(obj):
-            obj.pop("status", None)
-        obj = self._admitted(obj, None)
-        metadata = obj["metadata"]
-        metadata.pop("resourceVersion", None)
-        metadata.pop("deletionTimestamp", None)
-        now = timestamp(self._now())
-        metadata |= {"uid": self._new_uid(), "creationTimestamp": now, "generation": 1}
-        if not resource.has_status and not group_of(obj["apiVersion"]):
-            metadata.pop("generation")
-        if manager is not None:
-            rules.record_update(None, obj, manager, schema=self._openapi(key_of(obj)), now=now)
-        stored = self._store(obj, born=True)
-        owners = list(rules.owners(stored))
-        if owners and not any(map(self._by_uid, owners)):
-            self._delete(stored, "Background")  # its owner is gone already
-        return stored
-
-    def _check_place(self, obj: Object, resource: Resource) -> None:
-        namespace = meta(obj).get("namespace")
-        if resource.namespaced and not namespace:
-            raise Rejected(
-                f"{key_of(obj)}: an empty namespace may not be set during creation", mend="set metadata.namespace"
-            )
-        if not resource.namespaced and namespace:
-            raise Rejected(f"{key_of(obj)}: namespace not allowed on this type", mend="remove metadata.namespace")
-
-    def _ensure_namespace(self, name: str) -> None:
-        """Make a namespace that is not there: on a laptop nobody wants to make it by hand."""
-        key = Key("v1", "Namespace", "", name)
-        if name and (found := self._read(key)):
-            if meta(found).get("deletionTimestamp"):
-                raise Conflict(f"namespace {name} is being terminated")
-        elif name:
-            self._create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, MANAGER)
-
-    def _replace(self, live: Object, new: Object, subresource: str, manager: str | None = MANAGER) -> Object:
-        """Store `new` in place of `live`, as far as this endpoint may change it."""
-        key = key_of(live)
-        resource = self._resource(key.api_version, key.kind)
-        if subresource == "status":
-            fields = meta(new).get("managedFields") if manager is None else None
-            status = new.get("status")
-            new = copy.deepcopy(live)
-            new.pop("status", None)
-            if status is not None:
-                new["status"] = status
-            if fields is not None:
-                new["metadata"]["managedFields"] = fields
-        elif resource.has_status and not _is_crd(live):
-            new.pop("status", None)
-            if "status" in live:
-                new["status"] = copy.deepcopy(live["status"])
-        metadata = new.setdefault("metadata", {})
-        for name in ("uid", "creationTimestamp", "deletionTimestamp", "generation", "name", "namespace"):
-            metadata.pop(name, None)
-            if name in meta(live):
-                metadata[name] = meta(live)[name]
-        self._check_finalizers(live, new)
-        new = self._admitted(new, live)
-        metadata = new["metadata"]
-        metadata["resourceVersion"] = meta(live)["resourceVersion"]
-        if _content(new) == _content(live) and (manager is not None or _same_fields(new, live)):
-            return live
-        if "generation" in meta(live) and _spec(new) != _spec(live):
-            metadata["generation"] = meta(live)["generation"] + 1
-        if manager is not None:
-            now = timestamp(self._now())
-            rules.record_update(live, new, manager, subresource=subresource, schema=self._openapi(key), now=now)
-        stored = self._store(new)
-        if meta(stored).get("deletionTimestamp") and not meta(stored).get("finalizers"):
-            self._remove(stored)
-        elif (owners := list(rules.owners(stored))) and not any(map(self._by_uid, owners)):
-            self._delete(stored, "Background")
-        return stored
-
-    def _check_finalizers(self, live: Object, new: Object) -> None:
-        if not meta(live).get("deletionTimestamp"):
-            return
-        added = set(meta(new).get("finalizers") or ()) - set(meta(live).get("finalizers") or ())
-        if added:
-            raise Rejected(
-                f"{key_of(live)} is invalid: metadata.finalizers: Forbidden: no new finalizers can be added if the "
-                f"object is being deleted, found new finalizers {sorted(added)}"
-            )
-
-    def _applicable(self, obj: Object, subresource: str) -> Object:
-        """What of an applied object this endpoint takes."""
-        resource = self._resource(obj["apiVersion"], obj["kind"])
-        taken = copy.deepcopy(obj)
-        for name in ("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation"):
-            taken.get("metadata", {}).pop(name, None)
-        if subresource == "status":
-            names = {name: value for name, value in meta(taken).items() if name in ("name", "namespace")}
-            taken = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": names}
-            if "status" in obj:
-                taken["status"] = copy.deepcopy(obj["status"])
-        elif resource.has_status:
-            taken.pop("status", None)
-        return taken
-
-    # --- deleting
-
-    def _delete(self, live: Object, propagation: Propagation) -> None:
-        finalizers = list(meta(live).get("finalizers") or ())
-        uid = meta(live)["uid"]
-        waits = self._holds_others(live)
-        if propagation == "Foreground" and any(rules.blocks(d, uid) for d in self._dependents(uid)):
-            finalizers = [*finalizers, rules.FOREGROUND] if rules.FOREGROUND not in finalizers else finalizers
-        elif propagation == "Orphan":
-            for dependent in self._dependents(uid):
-                self._disown(dependent, uid)
-        if waits and CRD_CLEANUP not in finalizers:
-            finalizers.append(CRD_CLEANUP)
-        if not finalizers:
-            self._remove(live)
-            return
-        if not meta(live).get("deletionTimestamp") or finalizers != meta(live).get("finalizers"):
-            marked = copy.deepcopy(live)
-            marked["metadata"].setdefault("deletionTimestamp", timestamp(self._now()))
-            marked["metadata"]["deletionGracePeriodSeconds"] = 0
-            marked["metadata"]["finalizers"] = finalizers
-            if "generation" in marked["metadata"] and not meta(live).get("deletionTimestamp"):
-                marked["metadata"]["generation"] += 1
-            live = self._store(marked)
-        for held in waits:
-            self._delete_again(held, "Background")
-        if rules.FOREGROUND in finalizers:
-            for dependent in self._dependents(uid):
-                self._delete_again(dependent, "Foreground")
-            self._finish_foreground(uid)
-
-    def _delete_again(self, obj: Object, propagation: Propagation) -> None:
-        """Delete an object as it is now, unless that is under way."""
-        current = self._by_uid(meta(obj)["uid"])
-        if current is not None and not meta(current).get("deletionTimestamp"):
-            self._delete(current, propagation)
-
-    def _holds_others(self, live: Object) -> Objects:
-        """What must go before it: the objects of a CRD's kind, the content of a namespace."""
-        key = key_of(live)
-        if _is_crd(live):
-            spec = live["spec"]
-            rows = self._db.execute(
-                "SELECT data FROM objects WHERE grp=? AND kind=?", (spec["group"], spec["names"]["kind"])
-            )
-        elif key.kind == "Namespace" and not key.group:
-            rows = self._db.execute("SELECT data FROM objects WHERE namespace=?", (key.name,))
-        else:
-            return []
-        return [orjson.loads(data) for (data,) in rows]
-
-    def _remove(self, live: Object) -> None:
-        """Take the object out, then what it owned, then what waited for it."""
-        key, uid, version = key_of(live), meta(live)["uid"], self._next()
-        self._db.execute(
-            "DELETE FROM objects WHERE grp=? AND kind=? AND namespace=? AND name=?",
-            (key.group, key.kind, key.namespace, key.name),
+    def _remove(self, obj: Object) -> Object:
+        """Take the object out; what it owned, what waited for it and what contained it are due."""
+        uid, version = meta(obj)["uid"], self.version() + 1
+        self._rows("DELETE FROM objects WHERE uid=?", uid)
+        self._rows("DELETE FROM owners WHERE uid=?", uid)
+        if _is_definition(obj):
+            self._rows("DELETE FROM kinds WHERE uid=?", uid)
+        obj = {**obj, "metadata": {**meta(obj), "resourceVersion": str(version)}}
+        self._rows("INSERT INTO gone VALUES (?,?)", version, orjson.dumps(obj).decode())
+        self._rows("DELETE FROM gone WHERE version<?", version - REMEMBERED)
+        containers = self._rows(
+            "SELECT uid FROM objects WHERE going AND kind IN ('Namespace', 'CustomResourceDefinition')"
         )
-        self._db.execute("DELETE FROM owners WHERE uid=?", (uid,))
-        self._db.execute("INSERT INTO deleted VALUES (?,?)", (version, orjson.dumps(live)))
-        self._db.execute("DELETE FROM deleted WHERE version<?", (version - REMEMBERED,))
+        self._due |= dict.fromkeys([uid, *_owner_uids(obj), *(container for (container,) in containers)])
         self.writes += 1
-        for dependent in self._dependents(uid):
-            others = [r for r in rules.without_owner(dependent, uid) if self._by_uid(r.get("uid", ""))]
-            if others:
-                self._disown(dependent, uid)
-            else:
-                self._delete_again(dependent, "Background")
-        for owner in rules.owners(live):
-            self._finish_foreground(owner)
-        self._finish_holders(key)
+        return obj
 
-    def _finish_foreground(self, uid: str) -> None:
-        """Let an owner go that waited for its dependents, if none holds it up any more."""
-        owner = self._by_uid(uid)
-        if owner is None or rules.FOREGROUND not in (meta(owner).get("finalizers") or ()):
-            return
-        if any(rules.blocks(dependent, uid) for dependent in self._dependents(uid)):
-            return
-        self._drop_finalizer(owner, rules.FOREGROUND)
-
-    def _finish_holders(self, key: Key) -> None:
-        """Let a CRD or namespace go that waited for its last object."""
-        holders = [Key("v1", "Namespace", "", key.namespace)] if key.namespace else []
-        holders += [
-            key_of(crd)
-            for (data,) in self._db.execute("SELECT data FROM objects WHERE kind=?", (kinds.CRD_KIND,))
-            for crd in [orjson.loads(data)]
-            if crd["spec"]["group"] == key.group and crd["spec"]["names"]["kind"] == key.kind
-        ]
-        for holder in holders:
-            found = self._read(holder)
-            if found and CRD_CLEANUP in (meta(found).get("finalizers") or ()) and not self._holds_others(found):
-                self._drop_finalizer(found, CRD_CLEANUP)
-
-    def _drop_finalizer(self, obj: Object, finalizer: str) -> None:
-        obj = copy.deepcopy(obj)
-        obj["metadata"]["finalizers"] = [name for name in meta(obj)["finalizers"] if name != finalizer]
-        stored = self._store(obj)
-        if not meta(stored)["finalizers"]:
-            self._remove(stored)
-
-    def _disown(self, dependent: Object, uid: str) -> None:
-        obj = copy.deepcopy(dependent)
-        obj["metadata"]["ownerReferences"] = rules.without_owner(dependent, uid)
-        if not obj["metadata"]["ownerReferences"]:
-            del obj["metadata"]["ownerReferences"]
-        self._store(obj)
-
-    def _dependents(self, uid: str) -> Objects:
-        return [
-            orjson.loads(data)
-            for (data,) in self._db.execute(
-                "SELECT o.data FROM owners w JOIN objects o ON o.uid = w.uid WHERE w.owner=? ORDER BY o.born", (uid,)
-            ).fetchall()
-        ]
-
-    def _by_uid(self, uid: str) -> Object | None:
-        row = self._db.execute("SELECT data FROM objects WHERE uid=?", (uid,)).fetchone()
-        return orjson.loads(row[0]) if row else None
+    def _time(self) -> str:
+        return timestamp(self._now())
 
 
-def _merge_patched(live: Json, patch: Json) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(live) if isinstance(live, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = _merge_patched(result.get(name), value)
-    return result
+_SET_BY_STORE = rules.SERVER_METADATA - {"name", "namespace", "managedFields"}
+_WITHOUT_GENERATION = {("v1", kind) for kind in ("Namespace", "Secret", "ConfigMap", "Event")}
 
 
-def _secret(obj: Object, old: Object | None) -> Object:
-    """A Secret with stringData merged in, a type, and sound data."""
-    for name, text in (obj.pop("stringData", None) or {}).items():
-        obj.setdefault("data", {})[name] = base64.b64encode(str(text).encode()).decode()
-    obj.setdefault("type", "Opaque")
-    if old is not None and obj["type"] != old.get("type"):
-        raise Rejected(f"{key_of(obj)} is invalid: type: Invalid value: field is immutable")
-    for name, text in (obj.get("data") or {}).items():
-        try:
-            base64.b64decode(text, validate=True)
-        except (TypeError, ValueError) as error:
-            raise Rejected(f"{key_of(obj)} is invalid: data[{name}]: not base64") from error
-    return obj
+def _copied(value: Any) -> Any:
+    """A deep copy, as JSON: a caller's object is never shared with the store's."""
+    return orjson.loads(orjson.dumps(value))
 
 
-def _is_crd(obj: Object) -> bool:
+def _is_definition(obj: Object) -> bool:
     return bool(obj["kind"] == kinds.CRD_KIND and obj["apiVersion"] == kinds.CRD_VERSION)
 
 
-def _is_established(crd: Object) -> bool:
-    conditions = (crd.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+def _is_namespace(obj: Object) -> bool:
+    return bool(obj["kind"] == "Namespace" and obj["apiVersion"] == "v1")
 
 
-def _content(obj: Object) -> Object:
-    return {**obj, "metadata": {k: v for k, v in meta(obj).items() if k not in ("managedFields", "resourceVersion")}}
+def _is_held(obj: Object) -> bool:
+    """Whether a deletion has to wait: for finalizers, or for what is in the namespace."""
+    return bool(meta(obj).get("finalizers") or (_is_namespace(obj) and spec_of(obj).get("finalizers")))
 
 
-def _spec(obj: Object) -> Object:
-    return {name: value for name, value in obj.items() if name not in ("metadata", "status", "apiVersion")}
+def _owner_uids(obj: Object) -> list[str]:
+    return list(dict.fromkeys(reference["uid"] for reference in meta(obj).get("ownerReferences") or ()))
 
 
-def _same_fields(new: Object, live: Object) -> bool:
-    """Whether ownership is the same, whenever it was taken."""
+def _generational(obj: Object, resource: Resource) -> Object:
+    """The part of an object whose change bumps its generation."""
+    left_out = ("apiVersion", "metadata", "status") if resource.has_status else ("apiVersion", "metadata")
+    return {name: value for name, value in obj.items() if name not in left_out}
 
-    def owned(obj: Object) -> list[Any]:
-        entries = [{k: v for k, v in e.items() if k != "time"} for e in meta(obj).get("managedFields") or ()]
-        return sorted(entries, key=orjson.dumps)
 
-    return owned(new) == owned(live)
+def _same_but_times(new: Object, live: Object) -> bool:
+    """Equality, times of ownership aside."""
+
+    def owned(obj: Object) -> Objects:
+        entries = [
+            {name: value for name, value in entry.items() if name != "time"}
+            for entry in meta(obj).get("managedFields") or ()
+        ]
+        return sorted(entries, key=lambda entry: orjson.dumps(entry, option=orjson.OPT_SORT_KEYS))
+
+    def content(obj: Object) -> Object:
+        return {**obj, "metadata": {name: value for name, value in meta(obj).items() if name != "managedFields"}}
+
+    return rules.same(content(new), content(live)) and owned(new) == owned(live)
+
+
+def _merge_patched(live: Json, patch: Json) -> Any:
+    """JSON merge patch, RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(live) if isinstance(live, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = _merge_patched(merged.get(name), value)
+    return merged

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from groundplane.core import connection, fieldpath, goyaml, patches, readiness
 from groundplane.core.connection import ConnectionDetail, Detail
@@ -52,9 +54,9 @@ class Template(Spec):
 
     name: str | None = None
     base: dict[str, Json]
-    patches: list[Patch] = []
-    connectionDetails: list[ConnectionDetail] = []
-    readinessChecks: list[ReadinessCheck] = []
+    patches: list[Patch] = Field(default_factory=list)
+    connectionDetails: list[ConnectionDetail] = Field(default_factory=list)
+    readinessChecks: list[ReadinessCheck] = Field(default_factory=list)
 
 
 class FunctionReference(Spec):
@@ -80,7 +82,7 @@ class Step(Spec):
     step: str
     functionRef: FunctionReference
     input: dict[str, Json] | None = None
-    credentials: list[Credentials] = []
+    credentials: list[Credentials] = Field(default_factory=list)
     requirements: dict[str, Json] | None = None
 
 
@@ -93,9 +95,9 @@ class CompositionSpec(Spec):
 
     compositeTypeRef: CompositeType
     mode: Literal["Resources", "Pipeline"] | None = None
-    patchSets: list[PatchSet] = []
-    resources: list[Template] = []
-    pipeline: list[Step] = []
+    patchSets: list[PatchSet] = Field(default_factory=list)
+    resources: list[Template] = Field(default_factory=list)
+    pipeline: list[Step] = Field(default_factory=list)
     writeConnectionSecretsToNamespace: str | None = None
     publishConnectionDetailsWithStoreConfigRef: StoreConfig | None = None
     revision: int | None = None
@@ -121,6 +123,11 @@ class CompiledTemplate:
     to_composite: tuple[tuple[str, patches.Compiled], ...]
     connection: tuple[Detail, ...]
     readiness: Sequence[Check]
+
+    @property
+    def place(self) -> str:
+        """How an error says where it happened."""
+        return f"resource {self.name}" if self.is_named else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +155,9 @@ def compile(source: Object) -> Compiled:
     """
     name = labels_of(source).get(NAME_LABEL) or meta(source).get("name") or ""
     with at(f"Composition {name}"):
-        spec, problems, pruned = check(spec_of(source))
-        if problems or spec is None:
-            raise refusal(problems)
+        spec, shape, sense, pruned = review(spec_of(source))
+        if spec is None or shape or sense:
+            raise refusal(shape + sense)
         if spec.is_pipeline:
             first = spec.pipeline[0]
             with at(f"step {first.step}"):
@@ -195,19 +202,25 @@ def _compiled(index: int, template: Template, sets: Mapping[str, list[Patch]]) -
 # --- what is wrong with it -------------------------------------------------------------------------------
 
 
-def check(raw: Mapping[str, Any]) -> tuple[CompositionSpec | None, list[Problem], list[str]]:
-    """Read the spec of a Composition: the model, every problem, and the paths of unknown fields.
+class Review(NamedTuple):
+    """What reading a Composition's spec gave."""
 
-    Problems of shape hide those of sense, as on the API server: what can't be read is not looked into.
-    """
-    spec, problems, pruned = load(CompositionSpec, fieldpath.normalised(dict(raw)), "spec", NATIVE)
-    problems += _base_problems(raw)
-    if spec is None or problems:
-        return spec, sorted(problems, key=lambda problem: problem.field), pruned
-    problems = [problem.under("spec") for problem in _unsupported(spec, NATIVE)]
-    if not problems:
-        problems = [problem.under("spec") for problem in _logical_problems(spec)]
-    return spec, problems, pruned
+    spec: CompositionSpec | None  # None if its shape is wrong
+    shape: list[Problem]  # what the API server would refuse
+    sense: list[Problem]  # what is well-formed, and can't work; looked for only if the shape is right
+    pruned: list[str]  # paths of fields that do not exist
+
+
+def review(raw: Mapping[str, Any]) -> Review:
+    """Read the spec of a Composition or revision, and find every problem in it."""
+    raw = fieldpath.normalised(dict(raw))
+    spec, shape, pruned = load(CompositionSpec, raw, "spec", NATIVE)
+    shape += _base_problems(raw)
+    if spec is not None:
+        shape += [problem.under("spec") for problem in _unsupported(spec, NATIVE)]
+    shape.sort(key=lambda problem: problem.field)
+    sense = [] if spec is None or shape else [problem.under("spec") for problem in _logical_problems(spec)]
+    return Review(spec, shape, sense, pruned)
 
 
 def _base_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -224,8 +237,8 @@ def _base_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         metadata = base.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
             yield Problem("Invalid", f"{place}.metadata", "must be an object")
-        for name in ("labels", "annotations") if isinstance(metadata, dict) else ():
-            entries = metadata.get(name)
+        for name in ("labels", "annotations"):
+            entries = metadata.get(name) if isinstance(metadata, dict) else None
             if entries is not None and not isinstance(entries, dict):
                 yield Problem("Invalid", f"{place}.metadata", f"{name} must be an object")
                 break

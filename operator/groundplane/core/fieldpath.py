@@ -204,9 +204,9 @@ def not_found(obj: Json, path: Path) -> FieldNotFound:
 
 def _refuse(path: Path, segment: Segment, obj: Json) -> NoReturn:
     """Find the place again, now that its cost does not matter, and raise WrongType for it."""
-    value = obj
+    value: Any = obj
     for depth, step in enumerate(path.segments):
-        wanted = list if isinstance(step, int) else dict
+        wanted: type[Any] = list if isinstance(step, int) else dict
         if not isinstance(value, wanted):
             raise WrongType(_not_a(wanted, path.segments[:depth], value))
         value = value[step]
@@ -290,6 +290,24 @@ def place(obj: dict[str, Any], path: Path, value: Json) -> None:
         here = following
 
 
+def check_set(obj: Json, path: Path) -> None:
+    """Raise what `set` would raise at this path because of what is there; write nothing."""
+    here = obj
+    for depth, segment in enumerate(path.segments):
+        if isinstance(segment, int):
+            if not isinstance(here, list):
+                raise WrongType(_not_a(list, path.segments[:depth], here))
+            here = here[segment] if segment < len(here) else None
+            if here is None:
+                return
+        else:
+            if not isinstance(here, dict):
+                raise WrongType(_not_a(dict, path.segments[:depth], here))
+            if segment not in here:
+                return
+            here = here[segment]
+
+
 def _container(segment: Segment) -> Json:
     return [] if isinstance(segment, int) else {}
 
@@ -304,7 +322,7 @@ def delete(obj: dict[str, Any], path: Path) -> None:
         return
     here: Any = obj
     for depth, segment in enumerate(path.segments):
-        wanted = list if isinstance(segment, int) else dict
+        wanted: type[Any] = list if isinstance(segment, int) else dict
         if not isinstance(here, wanted):
             raise WrongType(_not_a(wanted, path.segments[:depth], here))
         if (segment >= len(here)) if isinstance(segment, int) else (segment not in here):

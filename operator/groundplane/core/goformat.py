@@ -453,7 +453,7 @@ def _plain(digits: str, point: int) -> str:
 
 
 def _binary(value: float) -> str:
-    mantissa, exponent = math.frexp(abs(value))
+    _, exponent = math.frexp(abs(value))
     sign = "-" if math.copysign(1.0, value) < 0 else ""
     exponent = max(exponent - 53, -1074) if value else -1074
     return f"{sign}{int(math.ldexp(abs(value), -exponent)) if value else 0}p{exponent:+d}"

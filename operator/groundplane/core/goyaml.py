@@ -21,8 +21,14 @@ from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
 _WORDS = frozenset(
-    "y Y yes Yes YES true True TRUE on On ON n N no No NO false False FALSE off Off OFF "
-    "~ null Null NULL .nan .NaN .NAN .inf .Inf .INF +.inf +.Inf +.INF -.inf -.Inf -.INF".split()
+    word
+    for words in (
+        ("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"),
+        ("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"),
+        ("~", "null", "Null", "NULL", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF"),
+        ("+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF"),
+    )
+    for word in words
 )
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*|0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+)")

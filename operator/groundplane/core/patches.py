@@ -17,7 +17,7 @@ from groundplane.core import fieldpath, goformat
 from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
 from groundplane.core.objects import Json, Object
 from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, only, required
-from groundplane.core.transforms import Apply, StringTransform, Transform
+from groundplane.core.transforms import StringTransform, Transform
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
 
 # --- the YAML ------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class AnyPatch(Spec):
     toFieldPath: str | None = None
     combine: Combine | None = None
     patchSetName: str | None = None
-    transforms: list[Transform] = []
+    transforms: list[Transform] = Field(default_factory=list)
     policy: Policy | None = None
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
@@ -241,6 +241,15 @@ class Lazy:
         return self.path
 
 
+def _found(obj: Object, path: Path) -> Json:
+    """The value at a path; None where there is none, or no way to it."""
+    try:
+        value = fieldpath.find(obj, path)
+    except fieldpath.WrongType:
+        return None
+    return None if value is MISSING else value
+
+
 Reader = Callable[[Object], Json]  # MISSING where there is nothing
 
 
@@ -271,7 +280,19 @@ def _combiner(combine: Combine, sources: Sequence[Lazy]) -> Reader:
 class Compiled:
     """A patch that is ready to run."""
 
-    __slots__ = ("_again", "_expands", "_normalises", "_options", "_read", "_required", "_sources", "_steps", "_target", "type")
+    __slots__ = (
+        "_again",
+        "_expands",
+        "_normalises",
+        "_options",
+        "_policy",
+        "_read",
+        "_required",
+        "_sources",
+        "_steps",
+        "_target",
+        "type",
+    )
 
     def __init__(
         self, patch: AnyPatch, dialect: Dialect, sources: Sequence[Lazy], read: Reader, target: Lazy
@@ -282,12 +303,16 @@ class Compiled:
         self._read = read
         self._sources = sources
         self._required = patch.policy is not None and patch.policy.fromFieldPath == "Required"
-        self._steps = tuple(transform.compile(dialect) for transform in patch.transforms)
+        self._steps = tuple(
+            (f"transforms[{index}] ({transform.type})", transform.compile(dialect))
+            for index, transform in enumerate(patch.transforms)
+        )
         self._target = target
         self._expands = not combines and target.path.wild
         self._normalises = not combines and dialect == FUNCTION
         self._options = None if combines and dialect == NATIVE else options
-        self._again = options if dialect == NATIVE and patch.toFieldPath is not None else None
+        self._again = dialect == NATIVE and patch.policy is not None and patch.toFieldPath is not None
+        self._policy = options
 
     def apply(self, source: Object, target: Object) -> bool:
         """Copy the value from one object into the other; False if there is none and none is required.
@@ -301,38 +326,35 @@ class Compiled:
             if self._required:
                 raise self._missing(source)
             return False
-        index = 0
-        try:
-            for index, step in enumerate(self._steps):
+        for where, step in self._steps:
+            try:
                 value = step(value)
-        except GroundplaneError as error:
-            error.where = (f"transforms[{index}]", *error.where)
-            raise
+            except GroundplaneError as error:
+                error.where = (where, *error.where)
+                raise
         if self._normalises:
             value = fieldpath.normalised(value)
         self._write(value, target)
         return True
 
     def merge_with(self, live: Object, desired: Object) -> None:
-        """Let the policy's merge options decide once more, now against the object that exists.
+        """Let the policy decide once more, now against the object that exists.
 
-        The native engine does this when it applies, for patches that name their toFieldPath.
+        The native engine does this when it applies, for patches that have a policy and name their
+        toFieldPath.  Where there is nothing to write, what is there stays.
 
         Raises:
             InvalidInput: the live object is of another shape there.
         """
-        if self._again is None or self._target.error is not None:
+        if not self._again or self._target.error is not None:
             return
         path = self._target.path
-        try:
-            value = fieldpath.find(desired, path)
-        except InvalidInput:
-            return
-        if value is MISSING or value is None:
-            return
-        there = fieldpath.find(live, path)
-        merged = fieldpath.merged(None if there is MISSING else there, value, self._again)
-        fieldpath.set(desired, path, merged)
+        value, there = _found(desired, path), _found(live, path)
+        if value is not None:
+            fieldpath.check_set(live, path)
+            there = value if self._policy is None else fieldpath.merged(there, value, self._policy)
+        if there is not None:
+            fieldpath.set(desired, path, there)
 
     def _write(self, value: Json, target: Object) -> None:
         path = self._target.get()

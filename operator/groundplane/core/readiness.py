@@ -13,13 +13,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Tag
 
 from groundplane.core import conditions, fieldpath
-from groundplane.core.fieldpath import MISSING, Path, PathSyntax
+from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Json, Object
 from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, required
 from groundplane.core.transforms import Int64
 from groundplane.errors import GroundplaneError, InvalidInput
 
 Check = Callable[[Object], bool]
+_Kind = type[str] | type[int] | type[bool]
+
+
+_KINDS: dict[_Kind, str] = {str: "a string", int: "an integer", bool: "a boolean"}
 
 
 class ConditionMatch(Spec):
@@ -45,10 +49,10 @@ class AnyCheck(Spec):
         """Says of an object whether it passes; raises InvalidInput where the question makes no sense."""
         raise NotImplementedError
 
-    def value_check(self, kind: type, wanted: Json) -> Check:
+    def value_check(self, kind: _Kind, wanted: Json) -> Check:
         """The value at the path equals `wanted`; another kind of value is an error."""
         text = self.fieldPath or ""
-        name = {str: "a string", int: "an integer", bool: "a boolean"}[kind]
+        name = _KINDS[kind]
 
         def check(obj: Object) -> bool:
             value = fieldpath.find(obj, fieldpath.parse(text))
@@ -207,12 +211,11 @@ def is_ready(obj: Object, checks: Sequence[Check]) -> bool:
     Raises:
         InvalidInput: a check makes no sense for this object.
     """
-    index = 0
-    try:
-        for index, check in enumerate(checks):
+    for index, check in enumerate(checks):
+        try:
             if not check(obj):
                 return False
-    except GroundplaneError as error:
-        error.where = (f"readinessChecks[{index}]", *error.where)
-        raise
+        except GroundplaneError as error:
+            error.where = (f"readinessChecks[{index}]", *error.where)
+            raise
     return True

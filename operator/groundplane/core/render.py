@@ -17,6 +17,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled, CompiledTemplate
+    from groundplane.core.patches import Compiled as Patch
 
 COMPOSITE_LABEL = "crossplane.io/composite"
 CLAIM_NAME_LABEL = "crossplane.io/claim-name"
@@ -155,19 +156,13 @@ def _render(composite: Object, template: CompiledTemplate, observed: Object | No
         if namespace := meta(observed).get("namespace"):
             desired["metadata"]["namespace"] = namespace
     notes: list[str] = []
-    error: GroundplaneError | None = None
-    where = ""
     try:
-        for where, patch in template.from_composite:
-            patch.apply(composite, desired)
-        where = ""
+        _run(template.from_composite, composite, desired)
         _identify(composite, template, desired, name, notes)
-    except GroundplaneError as raised:
-        place = (f"resource {template.name}", where) if where else (f"resource {template.name}",)
-        raised.where = (*place, *raised.where)
-        error = raised
-    if error is not None:
-        return Rendered(template.name, _reference(desired, template, name or _new_name(composite, template)), error=error)
+    except GroundplaneError as error:
+        error.where = (template.place, *error.where)
+        name = name or _asked_name(desired) or _new_name(composite, template)
+        return Rendered(template.name, _reference(desired, template, name), error=error)
     if observed is not None:
         for where, patch in template.from_composite:
             with stage("ComposeResources", f'cannot apply composed resource "{template.name}"'), at(where):
@@ -179,9 +174,18 @@ def _render(composite: Object, template: CompiledTemplate, observed: Object | No
     )
 
 
+def _run(steps: Iterable[tuple[str, Patch]], source: Object, target: Object) -> None:
+    for where, patch in steps:
+        try:
+            patch.apply(source, target)
+        except GroundplaneError as error:
+            error.where = (where, *error.where)
+            raise
+
+
 def _check_kind(template: CompiledTemplate, observed: Object) -> None:
     if observed["kind"] != template.kind:
-        with at(f"resource {template.name}"):
+        with at(template.place):
             raise InvalidInput(
                 "cannot change the kind of a composed resource from "
                 f"{observed['kind']} ({observed['apiVersion']}) to {template.kind} ({template.api_version})",
@@ -193,6 +197,8 @@ def _identify(
     composite: Object, template: CompiledTemplate, desired: Object, observed_name: str, notes: list[str]
 ) -> None:
     """Mark the object as this template's and this composite's; what patches wrote there is overruled."""
+    if not desired.get("apiVersion") or not isinstance(desired["apiVersion"], str):
+        raise InvalidInput("the patched object has no apiVersion", mend="let no patch write to apiVersion")
     metadata = desired.get("metadata")
     if metadata is None:
         metadata = desired["metadata"] = {}
@@ -208,20 +214,15 @@ def _identify(
     labels[CLAIM_NAMESPACE_LABEL] = theirs.get(CLAIM_NAMESPACE_LABEL, "")
     if template.is_named:
         _texts(metadata, "annotations")[TEMPLATE_ANNOTATION] = template.name
-    elif metadata.get("annotations") is not None:
-        _texts(metadata, "annotations")
     metadata["generateName"] = f"{root}-"
     _own(composite, metadata)
-    name = metadata.get("name")
-    if observed_name:
-        if name != observed_name:
-            notes.append(
-                f"{template.name}: a patch asks for the name {shown(name)}, but the resource exists as "
-                f"{shown(observed_name)} and keeps its name"
-            )
-            metadata["name"] = observed_name
-    elif not name or not isinstance(name, str):
-        metadata["name"] = _new_name(composite, template)
+    name = _asked_name(desired)
+    if observed_name and name != observed_name:
+        notes.append(
+            f"{template.name}: a patch asks for the name {shown(metadata.get('name'))}, but the resource exists "
+            f"as {shown(observed_name)} and keeps its name"
+        )
+    metadata["name"] = observed_name or name or _new_name(composite, template)
 
 
 def _texts(metadata: dict[str, Any], member: str) -> dict[str, Any]:
@@ -260,6 +261,13 @@ def _own(composite: Object, metadata: dict[str, Any]) -> None:
             )
         kept.append(reference)
     metadata["ownerReferences"] = [*kept, ours]
+
+
+def _asked_name(desired: Object) -> str:
+    """The name that patches gave, if it is a text."""
+    metadata = desired.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _new_name(composite: Object, template: CompiledTemplate) -> str:
@@ -320,8 +328,8 @@ def collect(composite: Object, compiled: Compiled, composed: Mapping[str, Compos
             if found is None:
                 ready[template.name] = False
                 continue
-            where = template.name
-            _patch_back(template, found.object, result)
+            where = template.place
+            _run(template.to_composite, found.object, result)
             given = connection.extract(template.connection, found.object, found.connection)
             if helpful and not compiled.keep_host_port and connection.without_port(given):
                 notes.append(
@@ -334,19 +342,9 @@ def collect(composite: Object, compiled: Compiled, composed: Mapping[str, Compos
         _merge_back(compiled, composite, result)
     except GroundplaneError as error:
         if where:
-            error.where = (f"resource {where}", *error.where)
+            error.where = (where, *error.where)
         raise Broken(error, _with_status_of(composite, result)) from error
     return Collected(result, details, ready, tuple(notes))
-
-
-def _patch_back(template: CompiledTemplate, obj: Object, composite: Object) -> None:
-    where = ""
-    try:
-        for where, patch in template.to_composite:
-            patch.apply(obj, composite)
-    except GroundplaneError as error:
-        error.where = (where, *error.where)
-        raise
 
 
 def _merge_back(compiled: Compiled, live: Object, desired: Object) -> None:
@@ -357,7 +355,7 @@ def _merge_back(compiled: Compiled, live: Object, desired: Object) -> None:
     status = desired.pop("status", fieldpath.MISSING)
     for template in compiled.templates:
         for where, patch in template.to_composite:
-            with at(f"resource {template.name}", where):
+            with at(template.place, where):
                 patch.merge_with(live, desired)
     for member in ("metadata", "spec"):
         if member in desired:

@@ -232,7 +232,10 @@ def _check_object(
     for name in node.required:
         if name not in value:
             problems.add((path, name), "Required value")
-    if node.embedded and path is not None:
+    if path is None and value.get("metadata") is not None:
+        then = MISSING if before is None else before.get("metadata", MISSING)
+        _check(_META, value["metadata"], then, (path, "metadata"), problems)
+    elif node.embedded:
         _check_embedded(value, path, problems)
 
 
@@ -259,10 +262,9 @@ def _check_list(node: Structural, value: list[Json], old: Json | Missing, path: 
             _check(items, item, then, (path, index), problems)
     if node.list_type == "set":
         _check_unique(value, [identity(item) for item in value], path, problems)
-    elif node.list_type == "map":
-        entries = [item for item in value if type(item) is dict]
-        shown = [{name: item[name] for name in node.keys if name in item} for item in entries]
-        _check_unique(shown, [_keys_of(node, item) for item in entries], path, problems)
+    elif node.list_type == "map" and all(type(item) is dict for item in value):
+        shown = [{name: item[name] for name in node.keys if name in item} for item in value]
+        _check_unique(shown, [_keys_of(node, item) for item in value], path, problems)
 
 
 def _keys_of(node: Structural, item: Json) -> Any:
@@ -286,12 +288,13 @@ def _check_unique(shown: list[Json], identities: list[Any], path: Path, problems
 def _check_logic(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
     name = f'"{text(path)}" must'
     for word, branches in node.logic.items():
-        failures = []
+        failures: list[_Problems] = []
         for branch in branches:
             found = _Problems()
             _check(branch, value, MISSING, path, found)
             failures.append(found)
         valid = sum(not found for found in failures)
+        nearest: _Problems = min(failures, key=len)
         detail = ""
         if word == "allOf" and valid < len(branches):
             some = "None validated" if valid == 0 else ""
@@ -300,20 +303,16 @@ def _check_logic(node: Structural, value: Json, path: Path, problems: _Problems)
                 problems.update(found)
         elif word == "anyOf" and not valid:
             detail = f"{name} validate at least one schema (anyOf)"
-            problems.update(min(failures, key=_count))
+            problems.update(nearest)
         elif word == "oneOf" and not valid:
             detail = f"{name} validate one and only one schema (oneOf). Found none valid"
-            problems.update(min(failures, key=_count))
+            problems.update(nearest)
         elif word == "oneOf" and valid > 1:
             detail = f"{name} validate one and only one schema (oneOf). Found {valid} valid alternatives"
         elif word == "not" and valid:
             detail = f"{name} not validate the schema (not)"
         if detail:
             problems.add(path, invalid("", detail))
-
-
-def _count(problems: _Problems) -> int:
-    return len(problems)
 
 
 def _check_rules(node: Structural, value: Json, old: Json | Missing, path: Path, problems: _Problems) -> None:

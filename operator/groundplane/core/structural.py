@@ -102,7 +102,6 @@ class Structural:
 
     __slots__ = (
         "additional",
-        "any_of",
         "checks",
         "default",
         "embedded",
@@ -163,9 +162,6 @@ class Structural:
         if self.enum or self.logic or self.rules or self.checks:
             return None
         return {"string": str, "boolean": bool, "integer": int}.get(self.type)
-
-    def child(self, name: str) -> Structural | None:
-        return self.properties.get(name) or self.additional
 
 
 def compiled(schema: OpenAPI | Structural) -> Structural:
@@ -249,7 +245,11 @@ def _size_checks(openapi: OpenAPI, suffix: str, words: str) -> Iterable[_Check]:
             )
         )
     if most is not None:
-        yield lambda v, p: "" if len(v) <= most else f"Too many: {len(v)}: must have at most {most} item{'' if most == 1 else 's'}"
+        yield (
+            lambda v, p: (
+                "" if len(v) <= most else f"Too many: {len(v)}: must have at most {most} item{'' if most == 1 else 's'}"
+            )
+        )
     if openapi.get("uniqueItems") and suffix == "Items":
         yield (
             lambda v, p: (

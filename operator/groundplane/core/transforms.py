@@ -49,7 +49,7 @@ class Pattern(Spec):
 
 
 class Match(Spec):
-    patterns: list[Pattern] = []
+    patterns: list[Pattern] = Field(default_factory=list)
     fallbackTo: Literal["Value", "Input"] = "Value"
     fallbackValue: Json = None
 
@@ -210,12 +210,13 @@ def _pattern_test(pattern: Pattern) -> Callable[[str], bool]:
 # --- math ----------------------------------------------------------------------------------------------
 
 
+_MATH_PARAMETERS = {"Multiply": "multiply", "ClampMin": "clampMin", "ClampMax": "clampMax"}
+
+
 class MathTransform(AnyTransform):
     """Multiply a number, or keep it within a limit.  Integers are of 64 bits and overflow as Go's do."""
 
     type: Literal["math"]
-
-    _PARAMETERS = {"Multiply": "multiply", "ClampMin": "clampMin", "ClampMax": "clampMax"}
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.math is None:
@@ -223,14 +224,14 @@ class MathTransform(AnyTransform):
         elif self.math.type is None and dialect == FUNCTION:
             yield required("math.type")
         else:
-            parameter = self._PARAMETERS[self.math.type or "Multiply"]
+            parameter = _MATH_PARAMETERS[self.math.type or "Multiply"]
             if getattr(self.math, parameter) is None:
                 yield required(f"math.{parameter}")
 
     def compile(self, dialect: Dialect) -> Apply:
         assert self.math is not None
         kind = self.math.type or "Multiply"
-        parameter: int = getattr(self.math, self._PARAMETERS[kind])
+        parameter: int = getattr(self.math, _MATH_PARAMETERS[kind])
         calculate = {"Multiply": _multiplied, "ClampMin": _at_least, "ClampMax": _at_most}[kind]
 
         def apply(value: Json) -> Json:
@@ -271,20 +272,21 @@ def _truncated(value: float) -> int:
 # --- string --------------------------------------------------------------------------------------------
 
 
+_STRING_PARAMETERS = {
+    "Format": "fmt",
+    "Convert": "convert",
+    "TrimPrefix": "trim",
+    "TrimSuffix": "trim",
+    "Regexp": "regexp",
+    "Join": "join",
+    "Replace": "replace",
+}
+
+
 class StringTransform(AnyTransform):
     """Make text of any value: format, change case, encode, hash, trim, cut out, join, replace."""
 
     type: Literal["string"]
-
-    _PARAMETERS = {
-        "Format": "fmt",
-        "Convert": "convert",
-        "TrimPrefix": "trim",
-        "TrimSuffix": "trim",
-        "Regexp": "regexp",
-        "Join": "join",
-        "Replace": "replace",
-    }
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.string is None:
@@ -292,7 +294,7 @@ class StringTransform(AnyTransform):
         elif self.string.type is None and dialect == FUNCTION:
             yield required("string.type")
         else:
-            parameter = self._PARAMETERS[self.string.type or "Format"]
+            parameter = _STRING_PARAMETERS[self.string.type or "Format"]
             if getattr(self.string, parameter) is None:
                 yield required(f"string.{parameter}")
             elif parameter == "regexp" and self.string.regexp:
@@ -305,7 +307,7 @@ class StringTransform(AnyTransform):
     def unsupported(self, dialect: Dialect) -> Iterator[Problem]:
         """A type that only the function knows."""
         if self.string and self.string.type == "Replace" and dialect != FUNCTION:
-            yield not_supported("string.type", "Replace", [name for name in self._PARAMETERS if name != "Replace"])
+            yield not_supported("string.type", "Replace", [name for name in _STRING_PARAMETERS if name != "Replace"])
 
     def compile(self, dialect: Dialect) -> Apply:
         settings = self.string

@@ -12,7 +12,7 @@ from groundplane.runtime.routes import Routes, Target
 
 
 class Dispatcher:
-    """One queue per controller."""
+    """One queue per controller.  Belongs to the event loop that it was made in."""
 
     def __init__(self, engine: Engine, routes: Routes) -> None:
         self._engine, self._routes = engine, routes
@@ -20,7 +20,6 @@ class Dispatcher:
             controller.name: Queue(
                 controller.name,
                 _handler(engine, controller.name),
-                workers=controller.workers,
                 max_backoff=controller.max_backoff,
             )
             for controller in engine.controllers.values()
@@ -43,17 +42,17 @@ class Dispatcher:
 
     def is_idle(self) -> bool:
         """Nothing is queued or running; what is delayed does not count."""
-        return all(queue.is_idle() for queue in self._queues.values())
+        return all(queue.idle() for queue in self._queues.values())
 
     async def run(self) -> None:
         """Work until cancelled or drained."""
         async with asyncio.TaskGroup() as group:
-            for queue in self._queues.values():
-                group.create_task(queue.run())
+            for name, queue in self._queues.items():
+                group.create_task(queue.run(self._engine.controllers[name].workers))
 
-    async def drain(self, seconds: float) -> bool:
-        """Take nothing more, let what runs finish; True if all did in time."""
-        return all(await asyncio.gather(*(queue.drain(seconds) for queue in self._queues.values())))
+    async def drain(self, seconds: float) -> int:
+        """Take nothing more, let what runs finish, then cancel the rest: how many that were."""
+        return sum(await asyncio.gather(*(queue.drain(seconds) for queue in self._queues.values())))
 
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         for name, key in targets:

@@ -98,13 +98,13 @@ class LocalControlPlane:
         self.routes = Routes(
             self.definitions, lambda version, kind: self.cloud.kind(version, kind) is not None, lambda key: None
         )
-        self.dispatcher = Dispatcher(self.engine, self.routes)
         self._seen = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> LocalControlPlane:
         for crd in [*core_crds(), *aws_crds()]:
             await self.cluster.apply(crd, manager=INSTALLER)
+        self.dispatcher = Dispatcher(self.engine, self.routes)
         self._tasks = [
             asyncio.create_task(self.dispatcher.run()),
             asyncio.create_task(self.events.run()),

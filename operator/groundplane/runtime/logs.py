@@ -1,54 +1,64 @@
-"""Structured logs: a constant message, facts as keys; controller and key are bound by the engine.
+"""Structured logs: a constant message, facts as keys, and what the engine has bound (controller, key).
 
     log = logs.get_logger(__name__)
     log.info("composed resource applied", resource="subnet-a")
 
-Never hand a secret to a logger: nothing here takes it out again.
+Facts are scalars, on purpose: an object or its data can't be logged by mistake, and secrets never are.  Of an error nobody
+meant, its type and where it came from are logged, not its text, which might hold anything.
+Lines of other libraries come out in the same form.
 """
 
 from __future__ import annotations
 
+import datetime
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal, TextIO
 
 import orjson
 
-_bound: ContextVar[dict[str, Any]] = ContextVar("_bound", default={})  # noqa: B039 - never changed in place
+Fact = str | int | float | bool | None
+Format = Literal["text", "json"]
+
+QUIET = ("kopf", "aiohttp", "asyncio", "botocore", "boto3", "urllib3")  # of these, only warnings
+
+_bound: ContextVar[Mapping[str, Fact]] = ContextVar("bound", default={})  # noqa: B039 - never changed in place
 
 
 class Logger:
-    """A named logger that takes facts as keywords."""
+    """What `get_logger` returns."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
-    def debug(self, message: str, **facts: Any) -> None:
+    def debug(self, message: str, **facts: Fact) -> None:
         self._log(logging.DEBUG, message, facts)
 
-    def info(self, message: str, **facts: Any) -> None:
+    def info(self, message: str, **facts: Fact) -> None:
         self._log(logging.INFO, message, facts)
 
-    def warning(self, message: str, **facts: Any) -> None:
+    def warning(self, message: str, **facts: Fact) -> None:
         self._log(logging.WARNING, message, facts)
 
-    def error(self, message: str, **facts: Any) -> None:
+    def error(self, message: str, **facts: Fact) -> None:
         self._log(logging.ERROR, message, facts)
 
-    def exception(self, message: str, *, error: BaseException, **facts: Any) -> None:
-        """Log where an unexpected error came from: its type and frames, not its text, which might hold anything."""
-        frames = traceback.extract_tb(error.__traceback__)
-        where = " < ".join(f"{f.filename.rpartition('/groundplane/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
-        self._log(logging.ERROR, message, facts | {"error": type(error).__name__, "where": where})
+    def exception(self, message: str, *, error: BaseException, **facts: Fact) -> None:
+        """An error nobody meant: its type, and the frames that it came through, the innermost first."""
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        where = " < ".join(f"{_short(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
+        told: dict[str, Fact] = {"error": type(error).__name__, "where": where}
+        if cause := error.__cause__ or error.__context__:
+            told["cause"] = type(cause).__name__
+        self._log(logging.ERROR, message, facts | told)
 
-    def _log(self, level: int, message: str, facts: dict[str, Any]) -> None:
+    def _log(self, level: int, message: str, facts: Mapping[str, Fact]) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, message, extra={"facts": _bound.get() | facts})
+            self._logger.log(level, "%s", message, extra={"facts": {**_bound.get(), **facts}})
 
 
 def get_logger(name: str) -> Logger:
@@ -56,36 +66,76 @@ def get_logger(name: str) -> Logger:
 
 
 @contextmanager
-def bound(**facts: Any) -> Iterator[None]:
-    """Add facts to every log line inside."""
-    token = _bound.set(_bound.get() | facts)
+def bound(**facts: Fact) -> Iterator[None]:
+    """Facts that every line of this task gets until the block ends."""
+    token = _bound.set({**_bound.get(), **facts})
     try:
         yield
     finally:
         _bound.reset(token)
 
 
-class _Formatter(logging.Formatter):
-    def __init__(self, form: Literal["text", "json"]) -> None:
-        super().__init__()
-        self._form = form
-
-    def format(self, record: logging.LogRecord) -> str:
-        facts = getattr(record, "facts", {})
-        time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        message = record.getMessage()
-        if self._form == "json":
-            line = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": message} | facts
-            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        told = " ".join(f"{name}={value}" for name, value in facts.items())
-        return f"{time} {record.levelname:7} {message}{'  ' + told if told else ''}"
-
-
-def configure(form: Literal["text", "json"] = "text", level: str = "info") -> None:
-    """Send all logs of this process to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(form))
+def configure(format: Format = "text", level: str = "info", *, stream: TextIO | None = None) -> None:
+    """Send all logs to `stream` (stderr) in one form.  A second call replaces the first."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_Json() if format == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    logging.getLogger("groundplane").setLevel(level.upper())
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, then the facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Fact] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in _facts(record).items():
+            line[f"fact_{name}" if name in line else name] = value
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class _Text(logging.Formatter):
+    """For people: time, level, message, then name=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = "".join(f" {name}={_quoted(value)}" for name, value in _facts(record).items())
+        line = f"{_time(record)} {record.levelname:<7} {record.getMessage()}{facts}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return line
+
+
+def _facts(record: logging.LogRecord) -> Mapping[str, Fact]:
+    found: Mapping[str, Fact] = getattr(record, "facts", {})
+    return found
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _quoted(value: Fact) -> str:
+    """Bare where nothing can be mistaken.
+
+    >>> _quoted("subnet-a"), _quoted("Database a/b"), _quoted(3)
+    ('subnet-a', '"Database a/b"', '3')
+    """
+    text = str(value)
+    if text and not any(char.isspace() or char in "\"='" for char in text):
+        return text
+    return orjson.dumps(text).decode()
+
+
+def _short(path: str) -> str:
+    """A file's path from its package on."""
+    return path.rpartition("/site-packages/")[2].rpartition("/operator/")[2]

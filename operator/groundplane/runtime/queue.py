@@ -1,8 +1,8 @@
-"""A keyed work queue with client-go's rules, on asyncio.
+"""One controller's queue: which keys to reconcile, when, and never one twice at a time.
 
-A key never runs twice at the same time; additions while it runs coalesce into one more run; one timer serves all
-delays, the earliest deadline of a key wins; failures back off per key, exponentially with jitter; what people
-changed goes before start-up lists and drift polls.
+The rules are client-go's (util/workqueue): additions during a run coalesce into one more run, the earliest of
+several deadlines wins, a key that fails backs off by itself and is forgiven on success.  Ours beside them: what users change
+goes before start-up and polls, and a run makes its key's pending poll or retry void, since it decides anew.
 """
 
 from __future__ import annotations
@@ -11,178 +11,251 @@ import asyncio
 import heapq
 import itertools
 import random
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from groundplane.core.objects import Key
-from groundplane.runtime import metrics
+from groundplane.runtime import logs, metrics
 
-FIRST_BACKOFF = 0.5  # seconds; doubled with each failure in a row
-JITTER = 0.1  # of a delay, both ways
-RESYNC = 10 * 3600.0  # seconds until a key that nobody asked for is looked at again
+FIRST_BACKOFF = 1.0  # seconds after the first failure, doubled with each, as upstream
+MAX_BACKOFF = 60.0  # seconds, as upstream
+RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked at without any event
+JITTER = 0.1  # of a delay, so that what began together does not stay together
+STALE = 1_000  # void entries of the heap that we put up with
 
-Lane = Literal["change", "idle"]
+Lane = Literal["change", "idle"]  # what somebody changed; start-up and polls
+
+log = logs.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Done:
-    """It went through; nothing to come back for."""
+    """All is as wanted: nothing to do before the next event."""
 
 
 @dataclass(frozen=True)
 class After:
-    """It went through; come back in so many seconds."""
+    """All is well; look again in so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Retry:
-    """It did not go through; come back after the backoff, or after so many seconds."""
+    """It failed: again after the key's backoff, or after so many seconds, if that is known."""
 
     after: float | None = None
 
 
 Outcome = Done | After | Retry
-Handler = Callable[[Key], Awaitable[Outcome]]
+Handler = Callable[[Key], Coroutine[Any, Any, Outcome]]
+
+
+class _Run(NamedTuple):
+    task: asyncio.Task[Outcome]
+    started: float
+
+
+class _Delay(NamedTuple):
+    deadline: float
+    order: int
+    lane: Lane
+    own: bool  # the outcome of a run asked for it, so the next run makes it void
 
 
 class Queue:
-    """One controller's work."""
+    """Hands keys to `handler`.  Belongs to the event loop that it was made in."""
 
     def __init__(
         self,
         name: str,
         handler: Handler,
         *,
-        workers: int = 10,
-        max_backoff: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
+        max_backoff: float = MAX_BACKOFF,
+        exists: Callable[[Key], bool] | None = None,
     ) -> None:
-        """`max_backoff` in seconds; `clock` is monotonic, in seconds."""
-        self._name, self._handler, self._clock = name, handler, clock
-        self._workers, self._max_backoff = workers, max_backoff
-        self._lanes: dict[Lane, deque[Key]] = {"change": deque(), "idle": deque()}
-        self._queued: dict[Key, float] = {}  # key → when it was added
-        self._running: set[Key] = set()
-        self._dirty: dict[Key, Lane] = {}  # added while running
-        self._failures: dict[Key, int] = {}
-        self._delays: list[tuple[float, int, Key]] = []
-        self._due: dict[Key, float] = {}  # key → its earliest deadline
+        """`name` is the controller's, for metrics.  Keys that `exists` says are there get the ten-hourly resync."""
+        self.name = name
+        self._handler = handler
+        self._max_backoff = max_backoff
+        self._exists = exists
+        self._loop = asyncio.get_running_loop()
+        self._change: OrderedDict[Key, float] = OrderedDict()  # waiting since when
+        self._idle: OrderedDict[Key, float] = OrderedDict()
+        self._running: dict[Key, _Run] = {}
+        self._again: dict[Key, Lane] = {}  # running, and to be run once more
+        self._later: dict[Key, _Delay] = {}
+        self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
-        self._available = asyncio.Event()
-        self._timer = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stopped = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._failures: dict[Key, int] = {}
+        self._workers = 0
+        self._open = True
+        self._closed = asyncio.Event()
+        self._adds = metrics.queue_adds.labels(name=name)
+        self._retries = metrics.queue_retries.labels(name=name)
+        self._waited = metrics.queue_seconds.labels(name=name)
+        self._worked = metrics.work_seconds.labels(name=name)
+        metrics.queue_depth.labels(name=name).set_function(lambda: len(self))
+        metrics.unfinished_seconds.labels(name=name).set_function(self._unfinished)
+
+    def __len__(self) -> int:
+        """How many keys wait for a worker."""
+        return len(self._change) + len(self._idle)
 
     def add(self, key: Key, *, lane: Lane = "change", after: float | None = None) -> None:
-        """Have a key handled: now, or in `after` seconds (an earlier date that is set already stays)."""
-        if self._stopped:
+        """Have the key handled: now, or in `after` seconds, unless it is due sooner already."""
+        if not self._open:
             return
+        self._adds.inc()
         if after is not None and after > 0:
-            self._delay(key, after)
-            return
-        metrics.queue_adds.labels(controller=self._name).inc()
-        self._due.pop(key, None)
+            self._delay(key, after, lane, own=False)
+        else:
+            self._enqueue(key, lane)
+
+    async def run(self, workers: int = 10) -> None:
+        """Work on so many keys at a time until `drain` has ended.  Cancelled, it cancels what runs."""
+        self._workers = workers
+        self._dispatch()
+        try:
+            await self._closed.wait()
+        finally:
+            await self.drain(0)
+
+    async def drain(self, timeout: float) -> int:
+        """Take nothing more, let what runs finish, and cancel after so many seconds what has not: how many."""
+        self._open = False
+        for waiting in (self._change, self._idle, self._again, self._later):
+            waiting.clear()
+        self._heap.clear()
+        if self._timer:
+            self._timer.cancel()
+        late: set[asyncio.Task[Outcome]] = set()
+        if tasks := [run.task for run in self._running.values()]:
+            _, late = await asyncio.wait(tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        self._closed.set()
+        return len(late)
+
+    def idle(self, within: float = 0.0) -> bool:
+        """Whether nothing waits or runs, and nothing falls due within so many seconds."""
+        horizon = self._loop.time() + within
+        return not (
+            self._change
+            or self._idle
+            or self._running
+            or any(delay.deadline <= horizon for delay in self._later.values())
+        )
+
+    # --- now ------------------------------------------------------------------------------------------
+
+    def _enqueue(self, key: Key, lane: Lane) -> None:
         if key in self._running:
-            if self._dirty.get(key) != "change":
-                self._dirty[key] = lane
-        elif key not in self._queued:
-            self._push(key, lane)
-        elif lane == "change" and key in self._lanes["idle"]:
-            self._lanes["idle"].remove(key)
-            self._lanes["change"].append(key)
+            if self._again.get(key) != "change":
+                self._again[key] = lane
+            return
+        if key in self._change or (key in self._idle and lane == "idle"):
+            return
+        since = self._idle.pop(key, None)
+        waiting = self._change if lane == "change" else self._idle
+        waiting[key] = self._loop.time() if since is None else since
+        self._dispatch()
 
-    def is_idle(self) -> bool:
-        """Nothing queued, nothing running.  Delayed keys do not count."""
-        return not self._queued and not self._running
+    def _dispatch(self) -> None:
+        while self._open and len(self._running) < self._workers and (waiting := self._change or self._idle):
+            key, since = waiting.popitem(last=False)
+            now = self._loop.time()
+            self._waited.observe(now - since)
+            # An empty context: who happened to add the key must not show in its logs.
+            task = self._loop.create_task(self._work(key), context=Context())
+            self._running[key] = _Run(task, now)
+            task.add_done_callback(partial(self._finish, key), context=Context())
 
-    def next_due(self) -> float | None:
-        """Seconds until the earliest delayed key is due; None if there is none."""
-        return min(self._due.values()) - self._clock() if self._due else None
+    async def _work(self, key: Key) -> Outcome:
+        self._again.pop(key, None)  # what was added before we began is dealt with by this run
+        if (delay := self._later.get(key)) and delay.own:
+            del self._later[key]
+        return await self._handler(key)
 
-    async def run(self) -> None:
-        """Work until cancelled or drained."""
-        async with asyncio.TaskGroup() as group:
-            self._tasks = {group.create_task(self._work()) for _ in range(self._workers)}
-            self._tasks.add(group.create_task(self._keep_time()))
+    def _finish(self, key: Key, task: asyncio.Task[Outcome]) -> None:
+        run = self._running.pop(key)
+        self._worked.observe(self._loop.time() - run.started)
+        if not self._open:
+            return
+        outcome: Outcome = Retry()
+        if task.cancelled():
+            log.warning("reconcile was cancelled", controller=self.name, key=str(key))
+        elif error := task.exception():
+            log.exception("reconcile broke", error=error, controller=self.name, key=str(key))
+        else:
+            outcome = task.result()
+        self._schedule(key, outcome)
+        if lane := self._again.pop(key, None):
+            self._enqueue(key, lane)
+        self._dispatch()
 
-    async def drain(self, seconds: float) -> bool:
-        """Take nothing more; let what runs finish for so long, then cancel it.  True if all finished."""
-        self._stopped = True
-        end = self._clock() + seconds
-        while self._running and self._clock() < end:
-            await asyncio.sleep(0.02)
-        finished = not self._running
-        for task in self._tasks:
-            task.cancel()
-        return finished
-
-    def _push(self, key: Key, lane: Lane) -> None:
-        self._queued[key] = self._clock()
-        self._lanes[lane].append(key)
-        self._available.set()
-        metrics.queue_depth.labels(controller=self._name).set(len(self._queued))
-
-    def _pop(self) -> Key | None:
-        for lane in self._lanes.values():
-            if lane:
-                key = lane.popleft()
-                waited = self._clock() - self._queued.pop(key)
-                metrics.queue_seconds.labels(controller=self._name).observe(waited)
-                metrics.queue_depth.labels(controller=self._name).set(len(self._queued))
-                return key
-        return None
-
-    async def _work(self) -> None:
-        while True:
-            key = None if self._stopped else self._pop()
-            if key is None:
-                self._available.clear()
-                await self._available.wait()
-                continue
-            self._running.add(key)
-            try:
-                outcome = await self._handler(key)
-            finally:
-                self._running.discard(key)
-                lane = self._dirty.pop(key, None)
-            self._follow_up(key, outcome)
-            if lane is not None and not self._stopped:
-                self._push(key, lane)
-
-    def _follow_up(self, key: Key, outcome: Outcome) -> None:
+    def _schedule(self, key: Key, outcome: Outcome) -> None:
         if isinstance(outcome, Retry):
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            backoff = min(FIRST_BACKOFF * 2 ** min(failures - 1, 20), self._max_backoff)
-            metrics.queue_retries.labels(controller=self._name).inc()
-            self._delay(key, backoff if outcome.after is None else outcome.after)
+            self._retries.inc()
+            if outcome.after is None:
+                pause = min(self._max_backoff, FIRST_BACKOFF * 2 ** min(failures - 1, 20))
+                pause *= random.uniform(1 - 2 * JITTER, 1)
+            else:
+                pause = outcome.after * random.uniform(1, 1 + 2 * JITTER)  # never before it was asked for
+            self._delay(key, pause, "change", own=True)
             return
         self._failures.pop(key, None)
         if isinstance(outcome, After):
-            self._delay(key, outcome.seconds)
+            self._delay(key, outcome.seconds * random.uniform(1 - JITTER, 1 + JITTER), "idle", own=True)
+        elif self._exists and self._exists(key):
+            self._delay(key, RESYNC * random.uniform(1 - JITTER, 1 + JITTER), "idle", own=True)
 
-    def _delay(self, key: Key, seconds: float) -> None:
-        moment = self._clock() + seconds * random.uniform(1 - JITTER, 1 + JITTER)
-        if key in self._due and self._due[key] <= moment:
+    # --- later ----------------------------------------------------------------------------------------
+
+    def _delay(self, key: Key, seconds: float, lane: Lane, *, own: bool) -> None:
+        new = _Delay(self._loop.time() + seconds, next(self._order), lane, own)
+        if known := self._later.get(key):
+            if known.deadline <= new.deadline:
+                self._later[key] = known._replace(own=known.own and own)
+                return
+            new = new._replace(own=known.own and own)
+        self._later[key] = new
+        heapq.heappush(self._heap, (new.deadline, new.order, key))
+        if len(self._heap) > 2 * len(self._later) + STALE:
+            self._heap = [(delay.deadline, delay.order, key) for key, delay in self._later.items()]
+            heapq.heapify(self._heap)
+        self._arm()
+
+    def _arm(self) -> None:
+        """One timer for all, at the first deadline.  One that rings for nothing does no harm."""
+        if not self._heap or not self._open:
             return
-        self._due[key] = moment
-        heapq.heappush(self._delays, (moment, next(self._order), key))
-        self._timer.set()
+        deadline = self._heap[0][0]
+        if self._timer:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._ring, context=Context())
 
-    async def _keep_time(self) -> None:
-        while True:
-            now = self._clock()
-            while self._delays and self._delays[0][0] <= now:
-                moment, _, key = heapq.heappop(self._delays)
-                if self._due.get(key) == moment:
-                    self.add(key, lane="idle")
-            self._timer.clear()
-            try:
-                async with asyncio.timeout(self._delays[0][0] - now if self._delays else None):
-                    await self._timer.wait()
-            except TimeoutError:
-                continue
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._heap and self._heap[0][0] <= now:
+            _, order, key = heapq.heappop(self._heap)
+            delay = self._later.get(key)
+            if delay and delay.order == order:
+                del self._later[key]
+                self._enqueue(key, delay.lane)
+        self._arm()
+
+    def _unfinished(self) -> float:
+        now = self._loop.time()
+        return sum(now - run.started for run in self._running.values())

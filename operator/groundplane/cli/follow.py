@@ -1,0 +1,248 @@
+"""Files → store: what some paths hold is applied, again after each edit, and pruned when it has left.
+
+What was applied is remembered in the store itself (`INVENTORY`), with the path that it came from: only that is ever
+deleted, and only while every file can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from groundplane.cli import manifests
+from groundplane.cli.manifests import STDIN, Manifest
+from groundplane.cluster.kinds import CRD_KIND
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import Json, Key, Object, group_of, meta
+from groundplane.errors import Conflict, GroundplaneError, InvalidInput, NoSuchKind, Unavailable
+
+MANAGER = "groundplane-up"  # field manager of what is applied
+INVENTORY = Key("v1", "ConfigMap", "default", "groundplane-up-inventory")
+EARLY = ("Namespace", CRD_KIND, "CompositeResourceDefinition", "Provider", "ProviderConfig", "Composition")
+
+Identity = tuple[str, str, str, str]  # group, kind, namespace, name: an object in whichever version
+Tell = Callable[[str], None]
+
+
+@dataclass
+class _File:
+    root: str  # the path that it was found under, absolute
+    stamp: tuple[int, int] | None = None  # mtime in ns, size
+    manifests: list[Manifest] = field(default_factory=list)
+    problem: str = ""
+
+
+class Source:
+    """The objects in the files behind some paths, as they are now."""
+
+    def __init__(self, paths: Iterable[str], *, recursive: bool = False) -> None:
+        self.paths = tuple(paths)
+        self.roots = {_root(path) for path in self.paths}
+        self._recursive = recursive
+        self._files: dict[Path | None, _File] = {}
+        self._unseen = False  # something was read that no look has told of
+
+    def check(self) -> list[str]:
+        """Read everything, and say what is wrong; the next look tells of it all the same."""
+        self._unseen = self.look()
+        return self.objects()[1]
+
+    def look(self) -> bool:
+        """Read what has changed since the last look; whether anything has.
+
+        A file that can't be read keeps what was last read from it.
+        """
+        found = {file: path for path in self.paths for file in self._inside(path)}
+        is_changed, self._unseen = self._unseen or bool(self._files.keys() - found.keys()), False
+        for gone in self._files.keys() - found.keys():
+            del self._files[gone]
+        for path, root in found.items():
+            file = self._files.setdefault(path, _File(_root(root)))
+            stamp = _stamp(path)
+            if stamp == file.stamp:
+                continue
+            file.stamp, is_changed = stamp, True
+            try:
+                file.manifests, file.problem = manifests.read(path), ""
+            except InvalidInput as error:
+                file.problem = str(error)
+        return is_changed
+
+    def objects(self) -> tuple[list[tuple[Manifest, str]], list[str]]:
+        """Each object with the root it came from, and what is wrong: unreadable files, objects given twice."""
+        problems = [file.problem for file in self._files.values() if file.problem]
+        found: dict[Identity, tuple[Manifest, str]] = {}
+        for file in self._files.values():
+            for manifest in file.manifests:
+                first, _ = found.setdefault(identity(manifest.key), (manifest, file.root))
+                if first is not manifest:
+                    problems.append(
+                        f"{manifest.origin}: {manifest.key} is given at {first.origin} already. Mend: remove one of them."
+                    )
+        ordered = sorted(found.values(), key=lambda each: _rank(each[0].key))
+        return ordered, problems
+
+    def _inside(self, path: str) -> list[Path | None]:
+        try:
+            return manifests.files([path], recursive=self._recursive)
+        except InvalidInput:  # the file itself was removed: as an empty folder
+            return []
+
+
+class Applier:
+    """Brings the store to what a source says, a round at a time."""
+
+    def __init__(
+        self, cluster: SqliteCluster, source: Source, *, namespace: str = "default", prune: bool = False, tell: Tell
+    ) -> None:
+        self._cluster, self._source, self._namespace, self._prune, self._tell = cluster, source, namespace, prune, tell
+        self._wanted: list[tuple[Manifest, str]] = []
+        self._done: dict[Identity, Json] = {}  # what was applied, as it was written
+        self._told: set[str] = set()
+        self._inventory: dict[Identity, dict[str, str]] | None = None
+        self._seen = cluster.version()
+        self.keys: list[Key] = []  # what is applied
+        self.problems: list[str] = []  # with files
+        self.waiting: dict[Identity, str] = {}  # not applied yet; tried again in each round
+        self.refused: dict[Identity, str] = {}  # not applied; an edit is needed
+        self.leaving: list[Key] = []  # deleted by us, and not gone yet
+
+    async def round(self) -> None:
+        """Read what changed, apply what is due, prune, remember."""
+        if self._source.look():
+            self._wanted, self.problems = self._source.objects()
+            self._retell(self.problems)
+        if self._kinds_changed():
+            self._done.clear()  # a field may be known now that was dropped before
+        self.keys, self.waiting, before = [], {}, self.refused
+        self.refused = {}
+        for manifest, root in self._wanted:
+            await self._apply(manifest, root, before)
+        self._retell([*self.problems, *self.refused.values(), *self.waiting.values()])
+        if self._prune and not self.problems:
+            await self._delete_what_left()
+        self.leaving = [key for key in self.leaving if await self._is_there(key)]
+
+    async def _apply(self, manifest: Manifest, root: str, refused_before: dict[Identity, str]) -> None:
+        key = manifest.key
+        try:
+            if (await self._cluster.resource(key.api_version, key.kind)).namespaced:
+                manifest = manifests.with_namespace(manifest, self._namespace)
+                key = manifest.key
+            who = identity(key)
+            if self._done.get(who) == manifest.object:
+                if who in refused_before:
+                    self.refused[who] = refused_before[who]
+                else:
+                    self.keys.append(key)
+                return
+            before = await self._cluster.get(key)
+            after = await self._cluster.apply(manifest.object, manager=MANAGER)
+        except (NoSuchKind, Conflict, Unavailable) as error:
+            self.waiting[identity(key)] = f"{manifest.origin}: {key} waits: {error}"
+            return
+        except GroundplaneError as error:
+            self._done[identity(key)] = manifest.object
+            self.refused[identity(key)] = f"{manifest.origin}: {key} is refused: {error}"
+            return
+        self._done[identity(key)] = manifest.object
+        self.keys.append(key)
+        await self._remember(after, root)
+        if before is None or meta(before).get("resourceVersion") != meta(after).get("resourceVersion"):
+            self._tell(f"{manifest.origin}: {key} {'created' if before is None else 'changed'}")
+
+    def _kinds_changed(self) -> bool:
+        changes = self._cluster.changes(self._seen) if self._seen < self._cluster.version() else []
+        self._seen = max((change.rv for change in changes), default=self._seen)
+        return any(change.object["kind"] == CRD_KIND for change in changes)
+
+    def _retell(self, texts: Iterable[str]) -> None:
+        """Say each text once, until it was gone for a while."""
+        texts = list(texts)
+        for text in texts:
+            if text not in self._told:
+                self._tell(text)
+        self._told = set(texts)
+
+    # --- the inventory
+
+    async def _remember(self, obj: Object, root: str) -> None:
+        inventory = await self._read_inventory()
+        key = Key(obj["apiVersion"], obj["kind"], meta(obj).get("namespace") or "", meta(obj)["name"])
+        entry = {**key._asdict(), "uid": meta(obj)["uid"], "from": root}
+        if inventory.get(identity(key)) != entry:
+            inventory[identity(key)] = entry
+            await self._write_inventory()
+
+    async def _delete_what_left(self) -> None:
+        inventory = await self._read_inventory()
+        kept = {identity(m.key) for m, _ in self._wanted}
+        kept |= {identity(manifests.with_namespace(m, self._namespace).key) for m, _ in self._wanted}
+        left = [who for who, entry in inventory.items() if entry["from"] in self._source.roots and who not in kept]
+        for who in sorted(left, key=lambda who: _rank(_key(inventory[who])), reverse=True):
+            key = _key(inventory[who])
+            try:
+                if await self._cluster.delete(key, uid=inventory[who]["uid"]):
+                    self._tell(f"{key} deleted: it has left {inventory[who]['from']}")
+                    self.leaving.append(key)
+            except (NoSuchKind, Conflict):
+                pass  # it went with its kind, or somebody else made it anew: not ours any more
+            del inventory[who]
+            self._done.pop(who, None)
+        if left:
+            await self._write_inventory()
+
+    async def _is_there(self, key: Key) -> bool:
+        try:
+            return await self._cluster.get(key) is not None
+        except NoSuchKind:
+            return False
+
+    async def _read_inventory(self) -> dict[Identity, dict[str, str]]:
+        if self._inventory is None:
+            stored = await self._cluster.get(INVENTORY)
+            entries = json.loads(((stored or {}).get("data") or {}).get("objects", "[]"))
+            self._inventory = {identity(_key(entry)): entry for entry in entries}
+        return self._inventory
+
+    async def _write_inventory(self) -> None:
+        entries = [entry for _, entry in sorted((self._inventory or {}).items())]
+        await self._cluster.apply(
+            {
+                "apiVersion": INVENTORY.api_version,
+                "kind": INVENTORY.kind,
+                "metadata": {"name": INVENTORY.name, "namespace": INVENTORY.namespace},
+                "data": {"objects": json.dumps(entries, indent=1)},
+            },
+            manager=MANAGER,
+        )
+
+
+def identity(key: Key) -> Identity:
+    """What stays the same when a manifest moves to another version of its kind."""
+    return (group_of(key.api_version), key.kind, key.namespace, key.name)
+
+
+def _key(entry: dict[str, str]) -> Key:
+    return Key(entry["api_version"], entry["kind"], entry["namespace"], entry["name"])
+
+
+def _rank(key: Key) -> int:
+    """What others need comes first; it only saves waiting."""
+    return EARLY.index(key.kind) if key.kind in EARLY else len(EARLY)
+
+
+def _root(path: str) -> str:
+    return STDIN if path == STDIN else str(Path(path).resolve())
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return (0, 0)
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size)

@@ -1,0 +1,78 @@
+"""Is what somebody applied as it should be?  The verdict of `groundplane up`: fine, under way, or stuck and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from groundplane.cli import store, tree
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import conditions
+from groundplane.core.objects import Key, Object, spec_of
+from groundplane.errors import NoSuchKind
+
+CARRIES_READY = frozenset({"claim", "composite", "managed"})  # categories of kinds that always get a Ready condition
+PACKAGES = "pkg.crossplane.io"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one object is."""
+
+    key: Key
+    state: Literal["fine", "under way", "stuck"]
+    causes: tuple[str, ...] = ()  # "Instance x: <message>", the lowest objects that fail or are under way
+    is_telling: bool = True  # False: it has no condition that could be awaited
+
+    def __str__(self) -> str:
+        if self.state == "fine":
+            return f"{self.key} is ready"
+        return f"{self.key} is not ready: {'; '.join(self.causes)}"
+
+
+async def judge(cluster: SqliteCluster, key: Key, categories: frozenset[str], now: datetime) -> Verdict:
+    """Look at an object and all that it is made of; `categories` are those of its kind."""
+    try:
+        objects = await store.family(cluster, key)
+    except NoSuchKind as error:
+        return Verdict(key, "stuck", (str(error),))
+    root = objects.get(key)
+    if root is None:
+        return Verdict(key, "under way", ("not there",))
+    wanted = _wanted(root, categories)
+    lacking = [type_ for type_ in wanted if not conditions.is_true(root, type_)]
+    node = tree.grow(key, objects, now)
+    refused = tree.troubles(node)
+    if node.state != "deleting" and not lacking and not any(trouble.key == key for trouble in refused):
+        return Verdict(key, "fine", is_telling=bool(wanted))
+    if refused:
+        return Verdict(key, "stuck", tuple(f"{_lead(trouble.key, key)}{trouble.cause}" for trouble in refused))
+    if said := [text for text in (_failure(root, type_) for type_ in lacking) if text]:
+        return Verdict(key, "stuck", tuple(said))
+    unready = [child for child in tree.every(node) if child.state != "ready" and not child.children] or [node]
+    return Verdict(key, "under way", tuple(f"{_lead(child.key, key)}{child.told}" for child in unready))
+
+
+def _wanted(obj: Object, categories: frozenset[str]) -> tuple[str, ...]:
+    """The types of the conditions that must be True."""
+    group = str(obj["apiVersion"]).partition("/")[0]
+    if obj["kind"] == "CompositeResourceDefinition":
+        return ("Established", "Offered") if spec_of(obj).get("claimNames") else ("Established",)
+    if obj["kind"] == "CustomResourceDefinition":
+        return ("Established",)
+    if group == PACKAGES and not obj["kind"].endswith("Revision"):
+        return ("Installed", "Healthy")
+    if categories & CARRIES_READY or conditions.find(obj, "Ready"):
+        return ("Ready",)
+    return ()
+
+
+def _failure(obj: Object, type_: str) -> str:
+    """What a condition that is False says, where False is no passing state (Healthy, Established, …)."""
+    found = conditions.find(obj, type_) or {}
+    return str(found.get("message") or "") if found.get("status") == "False" and type_ != "Ready" else ""
+
+
+def _lead(key: Key, root: Key) -> str:
+    return "" if key == root else f"{key}: "

@@ -1,0 +1,187 @@
+"""A claim and all that comes of it, as a tree: claim → composite → managed resources → what they stand for.
+
+Pure: objects in, text out.  On a terminal the tree is drawn; elsewhere each change of a state is a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from rich.text import Text
+from rich.tree import Tree
+
+from groundplane.core import conditions
+from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, spec_of
+
+EXTERNAL_NAME = "crossplane.io/external-name"
+
+State = Literal["ready", "working", "failed", "deleting", "absent"]
+_LOOKS: dict[State, tuple[str, str]] = {  # sign, style
+    "ready": ("✔", "green"),
+    "working": ("…", "yellow"),
+    "failed": ("✘", "red"),
+    "deleting": ("−", "magenta"),
+    "absent": ("○", "dim"),
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One object in the tree, as it is now."""
+
+    key: Key
+    state: State
+    told: str = ""  # the conditions, and why it is not ready: "Synced, not Ready: Creating"
+    cause: str = ""  # the message of an error
+    external_name: str = ""  # what a managed resource stands for
+    seconds: int | None = None  # until it was ready; its age while it is not
+    children: tuple[Node, ...] = ()
+
+
+def references(obj: Object) -> Iterator[Key]:
+    """What an object is made of: a claim's composite, a composite's composed resources."""
+    spec = spec_of(obj)
+    found = [spec.get("resourceRef"), *(spec.get("resourceRefs") or ())]
+    found += (spec.get("crossplane") or {}).get("resourceRefs") or ()
+    for reference in found:
+        if isinstance(reference, Mapping) and reference.get("name") and reference.get("kind"):
+            is_modern = "crossplane" in spec
+            namespace = reference.get("namespace") or (meta(obj).get("namespace") if is_modern else "") or ""
+            yield Key(reference.get("apiVersion", ""), reference["kind"], namespace, reference["name"])
+
+
+def grow(root: Key, objects: Mapping[Key, Object], now: datetime) -> Node:
+    """The tree below an object, from objects by key; what is referred to and not among them is absent."""
+    return _grow(root, objects, now, frozenset())
+
+
+def _grow(key: Key, objects: Mapping[Key, Object], now: datetime, above: frozenset[Key]) -> Node:
+    obj = objects.get(key)
+    if obj is None:
+        return Node(key, "absent", "not there")
+    below = above | {key}
+    children = tuple(_grow(child, objects, now, below) for child in references(obj) if child not in below)
+    state, told, cause = condition(obj)
+    name = annotations_of(obj).get(EXTERNAL_NAME, "") if "forProvider" in spec_of(obj) else ""
+    return Node(key, state, told, cause, name, _seconds(obj, state, now), children)
+
+
+def condition(obj: Object) -> tuple[State, str, str]:
+    """How an object is, from its conditions: the state, the conditions in words, and the error's message.
+
+    >>> condition({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Creating"}]}})
+    ('working', 'not Ready: Creating', '')
+    """
+    synced, ready = conditions.find(obj, "Synced"), conditions.find(obj, "Ready")
+    words = [word for word in (_word(synced), _word(ready)) if word]
+    told = ", ".join(words) or "no conditions yet"
+    is_refused = synced is not None and synced.get("status") == "False"
+    cause = str((synced or {}).get("message") or "") if is_refused else ""
+    if is_deleting(obj):
+        return "deleting", told, cause
+    if is_refused and (synced or {}).get("reason") != "ReconcilePaused":
+        return "failed", told, cause
+    if ready is not None and ready.get("status") == "True":
+        return "ready", told, ""
+    if ready is not None and ready.get("reason") == "Unavailable":
+        return "failed", told, str(ready.get("message") or "unavailable")
+    return "working", told, ""
+
+
+def _word(found: Mapping[str, str] | None) -> str:
+    if found is None:
+        return ""
+    if found.get("status") == "True":
+        return str(found["type"])
+    reason = found.get("reason") or found.get("status") or ""
+    return f"not {found['type']}: {reason}"
+
+
+def _seconds(obj: Object, state: State, now: datetime) -> int | None:
+    try:
+        born = datetime.fromisoformat(meta(obj).get("creationTimestamp", "").replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    until = now
+    ready = conditions.find(obj, "Ready")
+    if state == "ready" and ready:
+        until = datetime.fromisoformat(str(ready["lastTransitionTime"]).replace("Z", "+00:00"))
+    return max(0, int((until - born).total_seconds()))
+
+
+# --- reading it -----------------------------------------------------------------------------------------
+
+
+def every(node: Node) -> Iterator[Node]:
+    """The node and all below it, from the top."""
+    yield node
+    for child in node.children:
+        yield from every(child)
+
+
+def troubles(node: Node) -> list[Node]:
+    """Where it fails: the lowest nodes that have failed; none while it is ready or under way."""
+    below = [trouble for child in node.children for trouble in troubles(child)]
+    return below or ([node] if node.state == "failed" else [])
+
+
+# --- showing it -----------------------------------------------------------------------------------------
+
+
+def drawn(node: Node) -> Tree:
+    """The tree for a terminal."""
+    return _drawn(node, Tree(_label(node)))
+
+
+def _drawn(node: Node, tree: Tree) -> Tree:
+    for child in node.children:
+        _drawn(child, tree.add(_label(child)))
+    if node.external_name:
+        tree.add(Text.assemble(("AWS ", "dim"), node.external_name))
+    return tree
+
+
+def _label(node: Node) -> Text:
+    sign, style = _LOOKS[node.state]
+    text = Text.assemble((f"{sign} ", style), (node.key.kind, "bold"), f" {_place(node.key)}  ", (node.told, style))
+    if node.seconds is not None:
+        text.append(f"  {node.seconds} s", "dim")
+    if node.cause:
+        text.append(f"\n  {node.cause}", "red")
+    return text
+
+
+def changes(before: Node | None, after: Node) -> list[str]:
+    """What is new, a line each, from the top of the tree; the same twice gives nothing.
+
+    >>> key = Key("a/v1", "Thing", "", "x")
+    >>> changes(None, Node(key, "working", "not Ready: Creating"))
+    ['… Thing x: not Ready: Creating']
+    """
+    known = {node.key: node for node in every(before)} if before else {}
+    lines = []
+    for node in every(after):
+        old = known.pop(node.key, None)
+        if old is None or (old.state, old.told, old.cause, old.external_name) != (
+            node.state,
+            node.told,
+            node.cause,
+            node.external_name,
+        ):
+            lines.append(line(node))
+    lines += [f"− {key}: gone" for key in known]
+    return lines
+
+
+def line(node: Node) -> str:
+    """One node in one line."""
+    name = f" → AWS {node.external_name}" if node.external_name else ""
+    cause = f": {node.cause}" if node.cause else ""
+    return f"{_LOOKS[node.state][0]} {node.key}{name}: {node.told}{cause}"
+
+
+def _place(key: Key) -> str:
+    return f"{key.namespace}/{key.name}" if key.namespace else key.name

@@ -1,0 +1,196 @@
+"""`groundplane up`: a control plane on this machine that brings the store to what some files say, and keeps it there.
+
+Like a small GitOps engine: it follows the files' edits.  A file that can't be read changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from groundplane.cli import health, manifests, store
+from groundplane.cli.follow import Applier, Source
+from groundplane.cli.health import Verdict
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import Key, key_of
+
+if TYPE_CHECKING:
+    from groundplane.runtime.local import LocalControlPlane
+
+LOOK = 1.0  # seconds between two looks at the files
+RETRY = 0.2  # seconds until what could not be applied yet is tried again
+GRACE = 10.0  # seconds that the same troubles must stand, with nothing under way, before --once gives up
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person asked for."""
+
+    source: Source
+    namespace: str
+    prune: bool
+    once: bool
+    timeout: float  # seconds
+    strict_upstream: bool
+
+
+@click.command(epilog="Example: groundplane up platform/ claims/")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@store.database
+@click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
+@click.option("-R", "--recursive", is_flag=True, help="Folders with their subfolders.")
+@click.option("--once", is_flag=True, help="Wait until all has settled; exit 0 if all is ready, else 1 and say why.")
+@click.option("--prune", is_flag=True, help="Delete what was applied from these paths and is no longer there.")
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds that --once waits at most.")
+@click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do.")
+def up(
+    paths: tuple[str, ...],
+    db: str,
+    namespace: str,
+    recursive: bool,
+    once: bool,
+    prune: bool,
+    timeout: float,
+    strict_upstream: bool,
+    verbose: bool,
+) -> None:
+    """Run a control plane on this machine, on one file, and apply the manifests in PATHs.
+
+    PATHs are files, folders, or - for standard input, in any order.  Edits are followed, and shown.  AWS is reached
+    with the credentials of this process, as by the AWS command line.
+    """
+    from groundplane.runtime import logs
+
+    logs.configure("text", "info" if verbose else "error")
+    manifests.files(paths)  # a path that is not there is told before anything starts
+    wishes = Wishes(Source(paths, recursive=recursive), namespace, prune, once, timeout, strict_upstream)
+    with store.locked(db):
+        is_fine = asyncio.run(_run(db, wishes))
+    sys.exit(0 if is_fine else 1)
+
+
+async def _run(db: str, wishes: Wishes) -> bool:
+    from groundplane.ports import Options
+    from groundplane.runtime.local import LocalControlPlane
+
+    with interruptible() as stop:
+        async with LocalControlPlane(db, options=Options(strict_upstream=wishes.strict_upstream)) as plane:
+            applier = Applier(
+                plane.cluster, wishes.source, namespace=wishes.namespace, prune=wishes.prune, tell=click.echo
+            )
+            if wishes.once:
+                return await _settle(plane, applier, stop, wishes)
+            click.echo(f"control plane on {db}; Ctrl-C ends it")
+            reporter = Reporter(plane.cluster)
+            while not stop.is_set():
+                await applier.round()
+                for verdict in await reporter.news(applier.keys):
+                    click.echo(str(verdict))
+                await _pause(stop, RETRY if applier.waiting else LOOK)
+            click.echo("ending")
+            return True
+
+
+async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Event, wishes: Wishes) -> bool:
+    """Work until all is ready (True), or nothing gets any better or takes too long (False, and told)."""
+    if problems := wishes.source.check():
+        for problem in problems:
+            click.echo(problem)
+        return False
+    reporter = Reporter(plane.cluster)
+    deadline, standing, since = time.monotonic() + wishes.timeout, [""], time.monotonic()
+    while not stop.is_set():
+        await applier.round()
+        is_idle = await plane.idle(LOOK)
+        for verdict in await reporter.news(applier.keys):
+            if verdict.state == "fine":
+                click.echo(str(verdict))
+        lacking = [verdict for verdict in reporter.verdicts.values() if verdict.state != "fine"]
+        open_ends = [
+            *applier.waiting.values(),
+            *applier.refused.values(),
+            *(f"{key} is being deleted" for key in applier.leaving),
+        ]
+        if is_idle and not lacking and not open_ends:
+            click.echo(f"all ready: {len(applier.keys)} objects")
+            return True
+        troubles = [*map(str, lacking), *open_ends]
+        if troubles != standing or not is_idle:
+            standing, since = troubles, time.monotonic()
+        is_under_way = bool(applier.leaving) or any(verdict.state == "under way" for verdict in lacking)
+        has_stood = time.monotonic() - since >= GRACE and not is_under_way
+        if has_stood or time.monotonic() >= deadline:
+            for trouble in troubles:
+                click.echo(trouble)
+            click.echo("settled, but not ready" if has_stood else f"not ready after {wishes.timeout:.0f} seconds")
+            return False
+        await _pause(stop, RETRY)
+    return False
+
+
+class Reporter:
+    """Says how things are, whenever that has changed."""
+
+    def __init__(self, cluster: SqliteCluster) -> None:
+        self._cluster = cluster
+        self._looked_at = (-1, -1)  # the store's version, and how many objects
+        self.verdicts: dict[Key, Verdict] = {}
+
+    async def news(self, keys: list[Key]) -> list[Verdict]:
+        """The verdicts that differ from the last look's.  Without keys, on all claims, composites and managed resources."""
+        version = self._cluster.version()
+        if (version, len(keys)) == self._looked_at:
+            return []
+        known = {(kind.group, kind.kind): kind for kind in await store.served(self._cluster)}
+        roots = keys or [
+            key_of(obj)
+            for kind in known.values()
+            if health.CARRIES_READY & set(kind.categories)
+            for obj in await self._cluster.list(kind.api_version, kind.kind)
+        ]
+        now, before = datetime.now(UTC), self.verdicts
+        self.verdicts = {}
+        for key in roots:
+            kind = known.get((key.group, key.kind))
+            categories = frozenset(kind.categories if kind else ())
+            self.verdicts[key] = await health.judge(self._cluster, key, categories, now)
+        self._looked_at = (version, len(keys))
+        return [verdict for key, verdict in self.verdicts.items() if verdict.is_telling and verdict != before.get(key)]
+
+
+@contextmanager
+def interruptible() -> Iterator[asyncio.Event]:
+    """An event that Ctrl-C and SIGTERM set.  A second Ctrl-C is Python's own."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def end(number: int) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,74 @@
+"""Conversions and comparisons, by tables."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import botocore.session
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groundplane.aws import convert
+from groundplane.aws.kind import SchemaField
+from groundplane.errors import InvalidInput
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "aws"
+SESSION = botocore.session.Session()
+
+
+def table(name):
+    return [pytest.param(row, id=row["case"]) for row in yaml.safe_load((VECTORS / name).read_text())]
+
+
+@pytest.mark.parametrize("row", table("equal.yaml"))
+def test_what_counts_as_equal(row):
+    assert convert.equal(row["compare"], row["desired"], row["observed"]) is row["equal"]
+
+
+@pytest.mark.parametrize("row", table("to_aws.yaml"))
+def test_what_aws_is_sent(row):
+    shape = SESSION.get_service_model(row["service"]).operation_model(row["operation"]).input_shape
+    parameters = {}
+    if "error" in row:
+        with pytest.raises(InvalidInput) as caught:
+            convert.place(parameters, row["parameter"], row["value"], shape)
+        assert caught.value.what == row["error"]
+    else:
+        convert.place(parameters, row["parameter"], row["value"], shape)
+        assert parameters[row["parameter"].partition(".")[0]] == row["result"]
+
+
+@pytest.mark.parametrize(
+    "kind, value, result",
+    [
+        ("number", "5", 5),
+        ("number", 2.5, 2.5),
+        ("boolean", "false", False),
+        ("string", datetime(2024, 1, 2, tzinfo=UTC), "2024-01-02T00:00:00Z"),
+        ("string", {"b": 1, "a": 2}, '{"a":2,"b":1}'),
+        ("[]string", ["a", None], ["a"]),
+        ("map[string]", {"a": 1}, {"a": "1"}),
+        ("[]object", {"SecretArn": "x", "Other": None}, [{"secretArn": "x"}]),
+    ],
+)
+def test_what_aws_says_in_our_types(kind, value, result):
+    assert convert.from_aws(value, SchemaField(type=kind)) == result
+
+
+def test_unknown_members_of_a_typed_object_are_left_out():
+    field = SchemaField(type="object", fields={"kmsKeyId": SchemaField(type="string")})
+    assert convert.from_aws({"KmsKeyIdentifier": "k", "Else": 1}, field) == {"kmsKeyId": "k"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_everything_equals_itself(value):
+    assert convert.equal("exact", value, value)
+    assert convert.canonical(convert.canonical(value)) == convert.canonical(value)

@@ -1,0 +1,151 @@
+"""What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
+
+import asyncio
+
+import pytest
+
+from groundplane import errors
+from tests.aws.conftest import EC2, IAM, RDS, S3, external_name, made, managed, settle
+
+
+async def test_throttling_says_when_to_come_back_and_passes(cloud, account, standin):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    standin.fail("ec2", "CreateVpc", "RequestLimitExceeded", message="slow down", status=503)
+    with pytest.raises(errors.Throttled, match="slow down") as caught:
+        await cloud.create(vpc, account, {})
+    assert caught.value.after > 0
+    assert (await made(cloud, vpc, account)).exists
+
+
+async def test_an_interrupted_create_is_found_by_its_tag(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    assert await cloud.find(vpc, account) == ""
+    creation = await cloud.create(vpc, account, {})
+    assert await cloud.find(vpc, account) == creation.external_name
+    namesake = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    assert await cloud.find(namesake, account) == ""
+
+
+async def test_two_things_with_our_tag_need_a_person(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    first, second = [(await cloud.create(vpc, account, {})).external_name for _ in range(2)]
+    with pytest.raises(errors.InvalidInput, match=", ".join(sorted([first, second]))):
+        await cloud.find(vpc, account)
+
+
+async def test_a_thing_with_a_name_of_ours_is_found_by_it(cloud, account, network):
+    group = managed(RDS, "SubnetGroup", "orders", subnetIds=network["subnets"])
+    assert await cloud.find(group, account) == ""
+    await cloud.create(group, account, {})
+    assert await cloud.find(group, account) == "orders"
+
+
+async def test_an_assigned_name_must_be_known_to_observe(cloud, account, standin):
+    assert cloud.default_external_name(managed(EC2, "VPC", "main")) == ""
+    assert not (await cloud.observe(managed(EC2, "VPC", "main"), account, {})).exists
+    assert standin.operations() == []
+
+
+async def test_foreign_tags_are_removed_and_those_of_aws_kept(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16", tags={"team": "orders"})
+    await made(cloud, vpc, account)
+    client = cloud._sessions.clients(account).client("ec2", "eu-west-1")
+    client.create_tags(Resources=[external_name(vpc)], Tags=[{"Key": "foreign", "Value": "1"}])
+    assert [difference.field for difference in (await cloud.observe(vpc, account, {})).drift] == ["tags"]
+    assert "foreign" not in (await settle(cloud, vpc, account)).at_provider["tags"]
+
+
+async def test_a_field_that_aws_does_not_echo_is_sent_twice_and_then_reported(cloud, account, network):
+    facts = {"cidrBlock": "10.0.8.0/24", "vpcId": network["vpc"]}
+    subnet = managed(EC2, "Subnet", "orders", **facts, privateDnsHostnameTypeOnLaunch="resource-name")
+    observation = await made(cloud, subnet, account)  # the stand-in takes it and never shows it
+    [note] = observation.notes
+    assert note.startswith("AWS does not echo field privateDnsHostnameTypeOnLaunch")
+    subnet["spec"]["forProvider"]["privateDnsHostnameTypeOnLaunch"] = "ip-name"
+    observation = await cloud.observe(subnet, account, {})
+    assert (observation.drift, observation.notes) == ((), ())
+
+
+async def test_drift_that_comes_back_after_it_was_mended_is_mended_again(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16", enableDnsHostnames=True)
+    await made(cloud, vpc, account)
+    client = cloud._sessions.clients(account).client("ec2", "eu-west-1")
+    for _ in range(4):
+        client.modify_vpc_attribute(VpcId=external_name(vpc), EnableDnsHostnames={"Value": False})
+        assert (await settle(cloud, vpc, account)).at_provider["enableDnsHostnames"] is True
+
+
+async def test_what_is_switched_off_goes_before_what_is_switched_on(cloud, account, standin):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16", enableDnsHostnames=True)
+    await made(cloud, vpc, account)
+    vpc["spec"]["forProvider"] |= {"enableDnsSupport": False, "enableDnsHostnames": False}
+    observation = await settle(cloud, vpc, account)
+    assert observation.at_provider["enableDnsSupport"] is False
+    assert observation.at_provider["enableDnsHostnames"] is False
+
+
+async def test_observing_is_safe_for_many_at_once(cloud, account):
+    vpcs = [managed(EC2, "VPC", f"main-{index}", cidrBlock="10.0.0.0/16") for index in range(8)]
+    await asyncio.gather(*(made(cloud, vpc, account) for vpc in vpcs))
+    assert len({external_name(vpc) for vpc in vpcs}) == 8
+
+
+@pytest.mark.parametrize(
+    "thing, message",
+    [
+        (managed(RDS, "SubnetGroup", "default"), r'metadata.name: "default" is reserved in AWS'),
+        (managed(RDS, "SubnetGroup", "a", external_name="no blanks"), r'external-name: "no blanks" is no name'),
+        (managed(S3, "Bucket", "Orders_Bucket"), r"is no name for this kind.*3 to 63 lower-case letters"),
+        (managed(S3, "Bucket", "a..b"), r"is no name"),
+        (managed(IAM, "Role", "a b"), r"is no name"),
+        (managed(RDS, "Instance", "1orders"), r"is no name.*begins with a letter"),
+        (managed(RDS, "Instance", "orders--one"), r"is no name"),
+        (managed(RDS, "Instance", "orders.one"), r"is no name"),
+        (managed(RDS, "Instance", "orders-"), r"is no name"),
+        (managed(IAM, "Role", "orders"), r"spec.forProvider.assumeRolePolicy: is required"),
+        (managed(EC2, "VPC", "a", cidrBlock="10.0.0.0/16", ipv4NetmaskLength=20), r"can't be used with"),
+        (managed(EC2, "SecurityGroup", "a", name="sg-a"), r"can't begin with sg-"),
+        (managed(EC2, "SecurityGroup", "a", description=""), r"can't be empty"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_call(cloud, thing, message):
+    with pytest.raises(errors.InvalidInput, match=message):
+        cloud.check(thing)
+
+
+def test_names_that_aws_takes_pass(cloud):
+    for name in ("a", "orders", "orders-1", "a" * 63):
+        spec = {"engine": "postgres", "instanceClass": "db.t4g.micro", "allocatedStorage": 20}
+        cloud.check(managed(RDS, "Instance", name, **spec))
+    cloud.check(managed(S3, "Bucket", "my.bucket-1"))
+
+
+async def test_a_missing_reference_is_asked_for(cloud, account):
+    with pytest.raises(errors.InvalidInput, match=r"vpcId: is required. Mend: set it, or vpcIdRef or a selector"):
+        await cloud.create(managed(EC2, "Subnet", "a", cidrBlock="10.0.0.0/24"), account, {})
+
+
+async def test_a_missing_region_is_asked_for(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    del vpc["spec"]["forProvider"]["region"]
+    with pytest.raises(errors.InvalidInput, match=r"spec.forProvider.region: is missing"):
+        await cloud.create(vpc, account, {})
+
+
+async def test_a_kind_that_is_not_built_in_says_so(cloud, account):
+    with pytest.raises(errors.InvalidInput, match="Queue of sqs"):
+        await cloud.observe(managed("sqs.aws.upbound.io/v9", "Queue", "a"), account, {})
+    assert cloud.kind("sqs.aws.upbound.io/v9", "Queue") is None
+
+
+def test_the_kinds_are_listed(cloud):
+    names = {found.kind for found in cloud.kinds()}
+    assert {"Instance", "SubnetGroup", "VPC", "Subnet", "SecurityGroup", "Role", "Bucket"} <= names
+    instance = cloud.kind("rds.aws.upbound.io/v1beta3", "Instance")
+    assert instance.api_versions[0] == "rds.aws.upbound.io/v1beta1"
+    assert instance.secrets[0].generate == "autoGeneratePassword"
+
+
+async def test_a_value_in_the_object_style_of_later_versions_is_read(cloud, account):
+    instance = managed(RDS, "Instance", "a", restoreToPointInTime={"useLatestRestorableTime": True})
+    assert cloud._offline(instance).spec["restoreToPointInTime"] == [{"useLatestRestorableTime": True}]

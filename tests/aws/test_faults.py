@@ -1,0 +1,126 @@
+"""AWS's errors become ours: by table through the translation, and through the engine with botocore's own stubber."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+from botocore.stub import Stubber
+
+from groundplane import errors
+from groundplane.aws import faults, kind
+from tests.aws.conftest import EC2, RDS, S3, managed
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "aws" / "faults.yaml"
+KNOWN = kind.load("rds_instance").errors
+
+
+def client_error(code, message="", status=400, operation="CreateDBInstance"):
+    answer = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return boto.ClientError(answer, operation)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row["case"]) for row in yaml.safe_load(VECTORS.read_text())])
+def test_what_an_answer_of_aws_becomes(row):
+    error = client_error(row["code"], row.get("message", ""), row.get("status", 400))
+    found = faults.translate(error, KNOWN, young=row.get("young", False))
+    assert type(found).__name__ == row["becomes"]
+    assert str(found) == row.get("text", str(found))
+    assert found.mend == row.get("mend", found.mend)
+
+
+@pytest.mark.parametrize(
+    "error, becomes",
+    [
+        (boto.NoCredentialsError(), errors.Denied),
+        (boto.CredentialRetrievalError(provider="x", error_msg="y"), errors.Denied),
+        (boto.PartialCredentialsError(provider="x", cred_var="y"), errors.Denied),
+        (boto.EndpointConnectionError(endpoint_url="http://x", error="y"), errors.Unavailable),
+        (boto.ReadTimeoutError(endpoint_url="http://x", error="y"), errors.Unavailable),
+        (boto.ConnectionClosedError(endpoint_url="http://x", error="y"), errors.Unavailable),
+        (ResponseParserError("<html>"), errors.Unavailable),
+        (boto.ParamValidationError(report="Missing required parameter"), errors.InvalidInput),
+        (boto.InvalidRegionError(region_name="moon base"), errors.InvalidInput),
+    ],
+)
+def test_what_an_error_of_botocore_becomes(error, becomes):
+    assert type(faults.translate(error, KNOWN)) is becomes
+
+
+def test_a_secret_value_is_in_no_text():
+    error = boto.ParamValidationError(report="Invalid type for MasterUserPassword, value: hunter2-hunter2")
+    found = faults.translate(error, KNOWN, secrets=["hunter2-hunter2", ""])
+    assert "hunter2" not in str(found)
+    assert "hunter2" not in repr(found)
+
+
+@pytest.fixture
+def stubbed(cloud, account):
+    """botocore's stubber on the client that the engine will use."""
+
+    def stub(service, region="eu-west-1"):
+        stubber = Stubber(cloud._sessions.clients(account).client(service, region))
+        stubber.activate()
+        return stubber
+
+    return stub
+
+
+INSTANCE = managed(RDS, "Instance", "orders", engine="postgres", instanceClass="db.t4g.micro", skipFinalSnapshot=True)
+
+
+@pytest.mark.parametrize(
+    "code, status, becomes",
+    [
+        ("ExpiredToken", 403, errors.Denied),
+        ("AccessDenied", 403, errors.Denied),
+        ("Throttling", 400, errors.Throttled),
+        ("InternalFailure", 500, errors.Unavailable),
+        ("DBSubnetGroupNotFoundFault", 404, errors.InvalidInput),
+        ("404", 404, errors.Unavailable),
+    ],
+)
+async def test_only_its_own_code_says_that_a_thing_is_missing(cloud, account, stubbed, code, status, becomes):
+    stubbed("rds").add_client_error("describe_db_instances", code, "words", status)
+    with pytest.raises(becomes):
+        await cloud.observe(INSTANCE, account, {})
+    stubbed("rds").add_client_error("describe_db_instances", "DBInstanceNotFound", "words", 404)
+    assert not (await cloud.observe(INSTANCE, account, {})).exists
+
+
+async def test_a_bucket_that_is_not_ours_to_see_is_not_missing(cloud, account, stubbed):
+    stubbed("s3").add_client_error("head_bucket", "403", "Forbidden", 403)
+    with pytest.raises(errors.Denied, match="a bucket of that name exists"):
+        await cloud.observe(managed(S3, "Bucket", "orders"), account, {})
+    stubbed("s3").add_client_error("head_bucket", "404", "Not Found", 404)
+    assert not (await cloud.observe(managed(S3, "Bucket", "orders"), account, {})).exists
+
+
+async def test_what_a_young_object_refers_to_may_not_be_visible_yet(cloud, account, stubbed):
+    subnet = managed(EC2, "Subnet", "orders", cidrBlock="10.0.0.0/24", vpcId="vpc-1")
+    stubber = stubbed("ec2")
+    for age, becomes in ((timedelta(seconds=10), errors.Waiting), (timedelta(hours=1), errors.InvalidInput)):
+        subnet["metadata"]["creationTimestamp"] = (datetime.now(UTC) - age).isoformat()
+        stubber.add_client_error("create_subnet", "InvalidVpcID.NotFound", "The vpc ID 'vpc-1' does not exist", 400)
+        with pytest.raises(becomes, match="vpc-1"):
+            await cloud.create(subnet, account, {})
+
+
+async def test_a_name_that_somebody_else_has_is_refused(cloud, account, stubbed):
+    bucket = managed(S3, "Bucket", "orders")
+    stubber = stubbed("s3")
+    stubber.add_client_error("create_bucket", "BucketAlreadyExists", "taken", 409)
+    stubber.add_client_error("head_bucket", "403", "Forbidden", 403)
+    with pytest.raises(errors.Denied):
+        await cloud.create(bucket, account, {})
+
+
+async def test_a_create_whose_answer_was_lost_meets_its_own_work(cloud, account, network):
+    group = managed(RDS, "SubnetGroup", "orders", subnetIds=network["subnets"])
+    first = await cloud.create(group, account, {})
+    assert await cloud.create(group, account, {}) == first
+    other = managed(RDS, "SubnetGroup", "orders", subnetIds=network["subnets"])
+    with pytest.raises(errors.InvalidInput, match="DBSubnetGroupAlreadyExists"):
+        await cloud.create(other, account, {})

@@ -1,0 +1,227 @@
+"""The kind files: strict, complete, and true to botocore's models."""
+
+import re
+
+import botocore.session
+import jmespath
+import pytest
+import yaml
+
+from groundplane.aws import convert, kind, tags
+from groundplane.aws.kind import KindField, Path
+from groundplane.errors import InvalidInput
+
+KINDS = {found.file: found for found in kind.every()}
+SESSION = botocore.session.Session()
+SCALARS = {
+    "string": {"string", "timestamp", "integer", "long", "character"},
+    "number": {"integer", "long", "float", "double", "string"},
+    "boolean": {"boolean", "string"},
+    "object": {"structure", "map", "string"},
+    "map[string]": {"map"},
+}
+
+
+def model(found, service=""):
+    return SESSION.get_service_model(service or found.service)
+
+
+def operation(found, call):
+    service, _, method = call.rpartition(":")
+    names = {name.lower(): name for name in model(found, service).operation_names}
+    return model(found, service).operation_model(names[method.replace("_", "")])
+
+
+def calls(found):
+    """Every (place, call) that a kind file names."""
+    yield "create", found.create
+    yield "observe", found.observe
+    yield "delete", found.delete
+    for name, also in found.also.items():
+        yield f"also.{name}", also
+    if found.find is not None:
+        yield "find", found.find
+    for name, update in found.update.items():
+        if update.call:
+            yield f"update.{name}", update
+        if update.unset is not None:
+            yield f"update.{name}.unset", update.unset
+
+
+def walk(shape, path):
+    for name in path.split("."):
+        shape = convert.member(shape, name)
+        if shape is None:
+            return None
+    return shape
+
+
+def fits(shape, field):
+    if field.type.startswith("[]"):
+        inner = shape.member if shape.type_name == "list" else shape
+        return inner.type_name in SCALARS[field.type[2:]]
+    return shape.type_name in SCALARS[field.type] or (field.secret and shape.type_name == "string")
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_every_call_exists_and_takes_its_arguments(found):
+    for place, call in calls(found):
+        shape = operation(found, call.call).input_shape
+        for name in call.with_:
+            assert name in shape.members, f"{place}: {call.call} takes no {name}"
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_every_parameter_exists_with_a_type_that_fits(found):
+    for name, field in found.fields.items():
+        places = [(found.create.call, field.create), (found.delete.call, field.delete)]
+        if field.group and found.update[field.group].call:
+            places.append((found.update[field.group].call, field.parameter))
+        for call, path in places:
+            if not path:
+                continue
+            shape = walk(operation(found, call).input_shape, path)
+            assert shape is not None, f"{name}: {call} has no {path}"
+            assert fits(shape, field), f"{name}: {path} is a {shape.type_name}, not a {field.type}"
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_every_observed_member_exists(found):
+    """Plain member paths are walked through the answer's shape; what `also` and hooks add is known by name."""
+    shape = operation(found, found.observe.call).output_shape
+    for step in re.findall(r"[A-Za-z]+", found.observe.item.text):
+        shape = convert.member(shape, step) if shape.type_name != "list" else convert.member(shape.member, step)
+    item = shape.member if shape.type_name == "list" else shape
+    added = set(found.also) | {"ipv6", "generatedIpv6", "egress", "ingress", "inline"}
+    paths = {name: field.observe for name, field in found.fields.items() if field.observe}
+    paths |= {name: output.path for name, output in found.at_provider.items() if output.path}
+    paths |= {key: Path(text) for key, text in found.connection.items() if "$" not in text}
+    for name, path in paths.items():
+        members = first_members(path.text)
+        assert members, f"{name}: {path.text} names no member"
+        for member in members:
+            assert member in added or member in item.members, f"{name}: {path.text}: no {member} in {item.name}"
+
+
+def first_members(text):
+    """The members of the item that a JMESPath starts from."""
+
+    def find(node):
+        match node["type"]:
+            case "field":
+                return [node["value"]]
+            case "literal" | "current" | "identity":
+                return []
+            case "subexpression" | "index_expression" | "projection" | "filter_projection" | "flatten" | "pipe":
+                return find(node["children"][0])
+            case _:
+                return [name for child in node["children"] for name in find(child)]
+
+    return find(jmespath.compile(text).parsed)
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_every_variable_of_a_template_is_known(found):
+    simple = {"external_name", "uid", "name", "region", "partition", "account"}
+    for variable in re.findall(r"\$\{?([a-z_]+)", repr(found)):
+        assert variable in simple | {"spec", "secret", "item"}
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_error_codes_that_the_model_knows_are_spelt_as_there(found):
+    known = {shape.metadata.get("error", {}).get("code", shape.name) for shape in model(found).error_shapes}
+    lower = {code.lower(): code for code in known}
+    codes = [*found.observe.absent, *found.delete.absent, *found.delete.busy, *found.errors.exists]
+    for code in codes:
+        assert lower.get(code.lower(), code) == code
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_the_example_uses_fields_that_exist(found):
+    siblings = {reference.ref for reference in found.port.references}
+    siblings |= {reference.selector for reference in found.port.references}
+    assert set(found.example) <= set(found.fields) | siblings | {"region", "tags"}
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_a_kind_is_found_by_each_of_its_versions(found):
+    for api_version in found.port.api_versions:
+        assert kind.lookup(api_version, found.kind) is found
+    assert kind.lookup(f"{found.group}/v9", found.kind) is None
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_tags_name_a_style_and_calls_that_exist(found):
+    style = tags.STYLES[found.tags.style]
+    for call, parameters in tags.changes({"a": "1"}, {"b": "2"}, style, "x", resource=found.tags.resource):
+        members = operation(found, call).input_shape.members
+        assert set(parameters) <= set(members), call
+    if found.tags.inline is None:
+        assert style.result in operation(found, style.read).output_shape.members
+
+
+def test_nothing_outside_the_kinds_is_found():
+    assert kind.lookup("rds.aws.upbound.io/v1beta1", "instance") is None
+    assert kind.lookup("rds.aws.upbound.io/v1beta1", "../secrets") is None
+    assert kind.lookup("v1", "Secret") is None
+    assert kind.lookup("rds.example.com/v1beta1", "Instance") is None
+
+
+def document(**changes):
+    base = {
+        "kind": "Thing",
+        "group": "rds.aws.upbound.io",
+        "plural": "things",
+        "service": "rds",
+        "externalName": {"mode": "name"},
+        "create": {"call": "create_db_instance"},
+        "observe": {"call": "describe_db_instances", "item": "DBInstances[0]"},
+        "delete": {"call": "delete_db_instance"},
+        "fields": {},
+        "atProvider": {},
+        "example": {},
+    }
+    return yaml.safe_load(yaml.safe_dump(base | changes))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"colour": "red"}, "Extra inputs are not permitted"),
+        ({"fields": {"a": {"type": "string", "updates": "modify"}}}, "Extra inputs are not permitted"),
+        ({"fields": {"a": {"type": "text"}}}, "Input should be"),
+        ({"fields": {"a": {"type": "string", "update": "modify"}}}, "no update group modify"),
+        ({"fields": {"a": {"type": "string", "conflicts": ["b"]}}}, "no field b"),
+        ({"fields": {"a": {"type": "string", "observe": "A["}}}, "not JMESPath"),
+    ],
+)
+def test_a_faulty_kind_file_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        kind.Kind.model_validate(document(**changes))
+
+
+def test_an_update_without_a_parameter_is_refused():
+    update = {"modify": {"call": "modify_db_instance"}}
+    with pytest.raises(ValueError, match="names no parameter"):
+        kind.Kind.model_validate(document(update=update, fields={"a": {"type": "string", "update": "modify"}}))
+
+
+def test_fields_are_named_in_the_one_way_that_upstream_names_their_siblings():
+    references = {reference.field: reference for reference in KINDS["rds_instance"].port.references}
+    groups = references["vpcSecurityGroupIds"]
+    assert (groups.ref, groups.selector, groups.many) == ("vpcSecurityGroupIdRefs", "vpcSecurityGroupIdSelector", True)
+    assert references["kmsKeyId"].extract == "status.atProvider.arn"
+
+
+def test_a_field_compares_lists_as_sets_unless_it_is_told():
+    assert KindField(type="[]string").comparison == "set"
+    assert KindField(type="[]string", compare="list").comparison == "list"
+    assert KindField(type="[]object", single=True).comparison == "exact"
+
+
+def test_a_broken_file_names_itself(monkeypatch, tmp_path):
+    (tmp_path / "kinds").mkdir()
+    (tmp_path / "kinds" / "rds_thing.yaml").write_text(yaml.safe_dump(document(colour="red")))
+    monkeypatch.setattr(kind.resources, "files", lambda _: tmp_path / "kinds")
+    with pytest.raises(InvalidInput, match=r"aws/kinds/rds_thing.yaml › colour"):
+        kind._read("rds_thing")

@@ -1,0 +1,411 @@
+"""What upstream's Go code answered, asked of ours: `python -m tests.conformance FILE…`.
+
+The format is that of the vectors' README: one JSON object per line, single operations (`op`) or whole renders.
+Prints a line for each case that fails and in the end `N passed, M failed`; exits 1 if any failed.  Cases of a
+kind that is not served are counted apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from groundplane.core import composition, conditions, fieldpath, goformat, naming, quantity, render
+from groundplane.core.conditions import Condition
+from groundplane.core.fieldpath import MergeOptions
+from groundplane.core.objects import joined, key_of
+from groundplane.errors import GroundplaneError, InvalidInput
+
+Case = dict[str, Any]
+NOT_RUN = ["not run"]
+
+POLICIES = {
+    "R": None,
+    "MO": MergeOptions(keep=True),
+    "MOAA": MergeOptions(keep=True, append=True),
+    "FMO": MergeOptions(),
+    "FMOAA": MergeOptions(append=True),
+}
+
+
+# --- single operations --------------------------------------------------------------------------------------
+
+
+def _operation(case: Case) -> list[str]:
+    outputs = ("class", "segments", "text", "result") if case["op"] == "parse" else ("class", "result")
+    wanted = {name: case[name] for name in outputs if name in case}
+    try:
+        got = OPERATIONS[case["op"]](case)
+    except fieldpath.FieldNotFound:
+        got = {"class": "nf"}
+    except InvalidInput as error:
+        got = {"class": "err"}
+        if case.get("error", "") not in str(error):
+            return [f"wanted the error {case['error']!r}, got {str(error)!r}"]
+    if "class" not in wanted:
+        got.pop("class")
+    return [] if fieldpath.same(wanted, got) else [f"wanted {wanted}, got {got}"]
+
+
+def _parse(case: Case) -> Case:
+    path = fieldpath.parse(case["path"])
+    return {"class": "ok", "segments": list(path.segments), "text": str(path)}
+
+
+def _get(case: Case) -> Case:
+    return {"class": "ok", "result": fieldpath.get(case["object"], fieldpath.parse(case["path"]))}
+
+
+def _set(case: Case) -> Case:
+    obj = fieldpath.copied(case["object"])
+    fieldpath.set(obj, fieldpath.parse(case["path"]), case["value"])
+    return {"class": "ok", "result": obj}
+
+
+def _expand(case: Case) -> Case:
+    return {"class": "ok", "result": sorted(fieldpath.expand(case["object"], fieldpath.parse(case["path"])))}
+
+
+def _merge(case: Case) -> Case:
+    obj = fieldpath.copied(case["object"])
+    fieldpath.merge_value(obj, fieldpath.parse(case["path"]), case["value"], POLICIES[case["policy"]])
+    return {"class": "ok", "result": obj}
+
+
+OPERATIONS: dict[str, Callable[[Case], Case]] = {
+    "parse": _parse,
+    "get": _get,
+    "set": _set,
+    "expand": _expand,
+    "merge": _merge,
+    "format": lambda case: {"class": "ok", "result": goformat.sprintf(case["fmt"], *case["args"])},
+    "quantity": lambda case: {"class": "ok", "result": quantity.parse(case["text"])},
+    "json": lambda case: {"class": "ok", "result": goformat.dumps(case["value"])},
+}
+
+
+# --- native renders -------------------------------------------------------------------------------------------
+
+
+def _native(case: Case) -> list[str]:
+    """One reconcile of one composite, as upstream's composer runs it, over what was observed."""
+    wanted = case["expect"]
+    found = composition.review(case["composition"]["spec"])
+    problems = list(_differences("pruned", sorted(wanted.get("pruned", [])), sorted(found.pruned)))
+    refused = [("schema", problem) for problem in found.shape] + [("validate", problem) for problem in found.sense]
+    if refused:
+        got = [
+            {"class": "fatal", "phase": phase, "type": f"FieldValue{problem.type}", "field": problem.field}
+            for phase, problem in refused
+        ]
+        return problems + list(_differences("errors", _errors(wanted["errors"]), got))
+    return problems + _Run(case).compare()
+
+
+def _errors(errors: Iterable[Case]) -> list[Case]:
+    return [{name: error[name] for name in ("class", "phase", "type", "field") if name in error} for error in errors]
+
+
+def _differences(what: str, wanted: Any, got: Any) -> Iterator[str]:
+    """Where two values differ, as texts."""
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        for name in sorted(wanted.keys() | got.keys()):
+            if name not in got or name not in wanted:
+                yield f"{what}.{name}: wanted {_shown(wanted, name)}, got {_shown(got, name)}"
+            else:
+                yield from _differences(f"{what}.{name}", wanted[name], got[name])
+    elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        for index, (one, other) in enumerate(zip(wanted, got, strict=True)):
+            yield from _differences(f"{what}[{index}]", one, other)
+    elif wanted != got or isinstance(wanted, bool) is not isinstance(got, bool):
+        yield f"{what}: wanted {json.dumps(wanted)}, got {json.dumps(got)}"
+
+
+def _shown(holder: Case, name: str) -> str:
+    return json.dumps(holder[name]) if name in holder else "nothing"
+
+
+class _Run:
+    """One case: what comes in, and what upstream's reconciler would do with our core's answers."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.wanted = case["expect"]
+        self.before = fieldpath.normalised(case["xr"])
+        self.compiled = composition.compile(case["composition"])
+        self.composite = fieldpath.copied(self.before)
+        if self.compiled.secrets_namespace:
+            reference = {"name": self.before["metadata"]["uid"], "namespace": self.compiled.secrets_namespace}
+            if not isinstance(self.composite["spec"].get("writeConnectionSecretToRef"), dict):
+                self.composite["spec"]["writeConnectionSecretToRef"] = reference
+        self.observed = [fieldpath.normalised(item["object"]) for item in case["observed"]]
+        self.secrets = {key_of(item["object"]): item["connection"] for item in case["observed"]}
+        self.names: dict[str, str] = {}  # generated name → the placeholder that the vectors have for it
+        self.rendered: list[render.Rendered] = []
+        self.errors: list[Case] = []
+        self.resources: dict[str, Case] = {t.name: {"object": None} for t in self.compiled.templates}
+        self.composite_got: Case = {"status": self.composite.get("status") or {}}
+        self.connection: dict[str, str] = {}
+        self.deleted: list[str] = []
+
+    def compare(self) -> list[str]:
+        try:
+            self.compose()
+        except GroundplaneError as error:
+            self.fatal(error)
+        wanted = self.wanted
+        for departure in DEPARTURES:
+            departure.adapt(self)
+        for name in ("pruned", "order"):
+            wanted.pop(name, None)
+        for resource in wanted["resources"].values():
+            resource.pop("live", None)
+        wanted["errors"] = _errors(wanted["errors"])
+        for condition in wanted["composite"]["conditions"]:
+            if condition["reason"] == "ReconcileError" and "cannot compose" in condition["message"]:
+                condition.pop("message")
+        got = {
+            "resources": self.resources,
+            "composite": self.composite_got,
+            "connection": self.connection,
+            "errors": self.errors,
+        }
+        if self.deleted:
+            got["deleted"] = self.deleted
+        return list(_differences("", wanted, self.placeholders(got)))
+
+    def placeholders(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for name, placeholder in self.names.items():
+                value = value.replace(name, placeholder)
+            return value
+        if isinstance(value, dict):
+            return {name: self.placeholders(item) for name, item in value.items()}
+        return [self.placeholders(item) for item in value] if isinstance(value, list) else value
+
+    def fatal(self, error: GroundplaneError) -> None:
+        self.errors = [{"class": "fatal", "phase": "compose"}]  # upstream forgets the warnings before it
+        self.composite_got["conditions"] = [{"type": "Synced", "status": "False", "reason": "ReconcileError"}]
+        for resource in self.resources.values():
+            resource.pop("ready", None)
+            resource.pop("synced", None)
+        self.compare_composite(error.composite if isinstance(error, render.Broken) else self.composite)
+
+    def compose(self) -> None:
+        references = self.composite["spec"].get("resourceRefs", [])
+        self.composite_got["resourceRefs"] = references
+        association = render.associate(self.composite, self.compiled, references, self.observed)
+        self.deleted = [f"{obj['kind']}/{obj['metadata']['name']}" for obj in association.garbage]
+        rendered = self.rendered = render.render(self.composite, self.compiled, association.observed, helpful=False)
+        self.composite_got["resourceRefs"] = [self.reference(item, association) for item in rendered]
+        applied = {}
+        for item in rendered:
+            resource = self.resources[item.template]
+            if item.object is None:
+                self.errors.append({"class": "warning", "phase": "render"})
+                resource |= {"synced": False, "ready": "False"}
+                continue
+            live = self.live(item.object)
+            resource |= {"object": fieldpath.copied(item.object), "op": "patch" if live else "create", "synced": True}
+            if item.template not in association.observed and item.object["metadata"]["name"] in self.names:
+                resource["generated"] = True
+                del resource["object"]["metadata"]["name"]
+            result = _patched(live, item.object) if live else item.object
+            applied[item.template] = render.Composed(result, self.secret(result))
+        collected = render.collect(self.composite, self.compiled, applied, helpful=False)
+        for name, ready in collected.ready.items():
+            self.resources[name]["ready"] = str(ready)
+        self.connection = {name: value.decode() for name, value in collected.connection.items()}
+        self.composite_got["conditions"] = _conditions(self.resources)
+        self.compare_composite(collected.composite)
+
+    def reference(self, item: render.Rendered, association: render.Association) -> Case:
+        reference: Case = dict(item.reference)
+        metadata = self.composite["metadata"]
+        prefix = metadata.get("labels", {}).get("crossplane.io/composite") or metadata["name"]
+        generated = naming.composed_name(f"{prefix}-", metadata["uid"], item.template)
+        if item.template not in association.observed and reference["name"] == generated:
+            self.names[reference["name"]] = f"${{generated-name:{item.template}}}"
+            reference |= {"name": None, "generated": True}
+        return reference
+
+    def live(self, obj: Case) -> Case | None:
+        return next((item for item in self.observed if key_of(item) == key_of(obj)), None)
+
+    def secret(self, obj: Case) -> dict[str, bytes]:
+        reference = (obj.get("spec") or {}).get("writeConnectionSecretToRef") if isinstance(obj.get("spec"), dict) else None
+        if not reference:
+            return {}
+        return {name: value.encode() for name, value in self.secrets.get(key_of(obj), {}).items()}
+
+    def compare_composite(self, after: Case) -> None:
+        """What of the composite changed."""
+        changed: Case = {}
+        removed: list[str] = []
+        for part in ("metadata", "spec"):
+            old, new = self.before.get(part) or {}, after.get(part) or {}
+            if fresh := {name: value for name, value in new.items() if not fieldpath.same(value, old.get(name))}:
+                changed[part] = fresh
+            removed += [f"{part}.{name}" for name in old if name not in new]
+        got = self.composite_got
+        got["status"] = after.get("status") or {}
+        if changed:
+            got["changed"] = changed
+        if removed:
+            got["removed"] = sorted(removed)
+
+
+# --- where we answer differently, on purpose ------------------------------------------------------------------
+
+
+class Departure(NamedTuple):
+    """One promise broken: why, and what is wanted instead of upstream's answer where it applies."""
+
+    reason: str
+    adapt: Callable[[_Run], None]
+
+
+def _odd_texts(run: _Run) -> None:
+    for item in run.rendered:
+        theirs = run.wanted["resources"][item.template].get("object")
+        if theirs and item.error and re.match(r"metadata\.(labels|annotations)\[.*not a string", item.error.what):
+            member = item.error.what.removeprefix("metadata.").partition("[")[0]
+            if all(name.startswith("crossplane.io/") for name in theirs["metadata"][member]):
+                _withhold(run, item)
+
+
+def _odd_objects(run: _Run) -> None:
+    for item in run.rendered:
+        theirs = run.wanted["resources"][item.template].get("object")
+        if theirs and not (isinstance(theirs["apiVersion"], str) and isinstance(theirs["metadata"], dict)):
+            _withhold(run, item)
+
+
+def _renamed(run: _Run) -> None:
+    for index, item in enumerate(run.rendered):
+        theirs = run.wanted["resources"][item.template]
+        observed = next((o for o in run.case["observed"] if o["template"] == item.template), None)
+        if observed and theirs.get("op") == "create":
+            name = observed["object"]["metadata"]["name"]
+            theirs["op"] = "patch"
+            theirs["object"]["metadata"]["name"] = name
+            run.wanted["composite"]["resourceRefs"][index]["name"] = name
+
+
+def _large_integers(run: _Run) -> None:
+    exact = {int(float(number)): number for number in _integers(run.case["composition"]["spec"])}
+    run.wanted["resources"] = _replaced(run.wanted["resources"], exact)
+
+
+DEPARTURES = (
+    Departure("a label or annotation that is no string is an error; upstream drops all others there", _odd_texts),
+    Departure("an object without apiVersion or metadata is an error; upstream sends it", _odd_objects),
+    Departure("an object that exists keeps its name; upstream makes a second one and forgets the first", _renamed),
+    Departure("integers in maps and matches stay exact; upstream makes them floats", _large_integers),
+)
+
+
+def _integers(value: Any) -> Iterator[int]:
+    """The integers in a value that no float holds exactly."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _integers(item)
+    elif type(value) is int and int(float(value)) != value:
+        yield value
+
+
+def _replaced(value: Any, numbers: dict[int, int]) -> Any:
+    if isinstance(value, dict):
+        return {name: _replaced(item, numbers) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, numbers) for item in value]
+    return numbers.get(value, value) if type(value) is int else value
+
+
+def _withhold(run: _Run, item: render.Rendered) -> None:
+    """Want the template's resource not to be applied, and everything that follows from it."""
+    wanted = run.wanted
+    wanted["resources"][item.template] = {"object": None, "synced": False, "ready": "False"}
+    wanted["errors"].insert(0, {"class": "warning", "phase": "render"})
+    index = [rendered.template for rendered in run.rendered].index(item.template)
+    reference = wanted["composite"]["resourceRefs"][index]
+    reference["apiVersion"] = item.reference["apiVersion"]
+    if "name" not in reference:
+        reference |= {"name": None, "generated": True}
+    wanted["composite"]["conditions"] = _conditions(wanted["resources"])
+
+
+def _conditions(resources: Case) -> list[Case]:
+    """What upstream's reconciler says of resources that are as they are."""
+    unsynced = [name for name, resource in resources.items() if not resource["synced"]]
+    unready = [name for name, resource in resources.items() if resource["ready"] != "True"]
+    ready, synced = conditions.available(), conditions.reconcile_success()
+    if unready:
+        ready = conditions.creating(f"Unready resources: {joined(unready)}")
+    if unsynced:
+        synced = conditions.reconcile_error(f"Unsynced resources: {joined(unsynced)}")
+    return [_condition(ready), _condition(synced)]
+
+
+def _condition(condition: Condition) -> Case:
+    text = {"message": condition.message} if condition.message else {}
+    return {"type": condition.type, "status": condition.status, "reason": condition.reason} | text
+
+
+def _patched(target: Any, patch: Any) -> Any:
+    """JSON merge patch, RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _patched(result.get(name), value)
+    return result
+
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+
+def problems_of(case: Case) -> list[str]:
+    """What is wrong with our answer to one case: nothing, texts, or NOT_RUN."""
+    if "op" in case:
+        return _operation(case)
+    if case.get("mode") == "Resources":
+        return _native(case)
+    return NOT_RUN
+
+
+def cases(path: Path) -> Iterator[tuple[str, Case]]:
+    """The cases of one file, each with a name.  Lines end at "\\n" only: some strings hold other separators."""
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                case = json.loads(line)
+                yield case.get("id") or f"{path.name}:{number}", case
+
+
+def main(paths: list[str]) -> int:
+    counts: Counter[str] = Counter()
+    for path in paths:
+        for name, case in cases(Path(path)):
+            found = problems_of(case)
+            if found is NOT_RUN:
+                counts["not run"] += 1
+                continue
+            counts["failed" if found else "passed"] += 1
+            if found:
+                print(f"FAIL {name}: {'; '.join(found)}")
+    rest = f" ({counts['not run']} of other kinds not run)" if counts["not run"] else ""
+    print(f"{counts['passed']} passed, {counts['failed']} failed{rest}")
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,189 @@
+"""The adapters of the Cluster port, for the suites that every one of them must pass.
+
+A new adapter is one more context manager in `ADAPTERS`, that yields it ready for use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import Api
+from groundplane.cluster.credentials import load
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import Key
+from groundplane.errors import NoSuchKind
+from groundplane.ports import Cluster
+
+DEADLINE = 30.0  # seconds for what a real API server does in its own time
+
+WIDGET = {
+    "type": "object",
+    "properties": {
+        "spec": {
+            "type": "object",
+            "properties": {
+                "size": {"type": "string", "enum": ["small", "large"], "default": "small"},
+                "count": {"type": "integer", "minimum": 0},
+                "note": {"type": "string"},
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "rules": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"from": {"type": "string"}, "to": {"type": "string"}}},
+                },
+                "settings": {"type": "object", "additionalProperties": {"type": "string"}},
+                "ports": {
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["name"],
+                    "items": {
+                        "type": "object",
+                        "required": ["name"],
+                        "properties": {"name": {"type": "string"}, "number": {"type": "integer", "default": 80}},
+                    },
+                },
+                "colours": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+            },
+        },
+        "status": {
+            "type": "object",
+            "properties": {
+                "phase": {"type": "string"},
+                "address": {"type": "string"},
+                "conditions": {
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["type"],
+                    "items": {
+                        "type": "object",
+                        "required": ["type", "status"],
+                        "properties": {name: {"type": "string"} for name in ("type", "status", "reason")},
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def definition(group: str, kind: str, plural: str, *, scope: str = "Namespaced", status: bool = True) -> dict[str, Any]:
+    """A CustomResourceDefinition with two served versions of the same schema."""
+    version = {"served": True, "storage": False, "schema": {"openAPIV3Schema": copy.deepcopy(WIDGET)}}
+    if status:
+        version["subresources"] = {"status": {}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": scope,
+            "names": {"kind": kind, "plural": plural},
+            "versions": [version | {"name": "v1", "storage": True}, version | {"name": "v1beta1"}],
+        },
+    }
+
+
+@dataclass
+class Place:
+    """An adapter, with an API group and a namespace of the test's own."""
+
+    cluster: Cluster
+    group: str
+    namespace: str
+
+    def widget(self, name: str = "one", **fields: Any) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": self.namespace} | fields.pop("metadata", {})
+        return {"apiVersion": f"{self.group}/v1", "kind": "Widget", "metadata": metadata} | fields
+
+    def key(self, name: str = "one", kind: str = "Widget", version: str = "v1") -> Key:
+        namespace = "" if kind == "Rack" else self.namespace
+        return Key(f"{self.group}/{version}", kind, namespace, name)
+
+    def secret(self, name: str = "one", **fields: Any) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": self.namespace}} | fields
+
+    async def install(self, kind: str, plural: str, **how: Any) -> None:
+        await self.cluster.create(definition(self.group, kind, plural, **how))
+        await self.served(kind)
+
+    async def served(self, kind: str) -> None:
+        async def listed() -> bool:
+            try:
+                await self.cluster.list(f"{self.group}/v1", kind)
+            except NoSuchKind:
+                return False
+            return True
+
+        await eventually(listed, f"{kind} is served")
+
+    async def gone(self, *keys: Key) -> None:
+        for key in keys:
+
+            async def absent(key: Key = key) -> bool:
+                return await self.cluster.get(key, live=True) is None
+
+            await eventually(absent, f"{key} is gone")
+
+
+async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> None:
+    """Poll until it holds: a real API server's controllers work in their own time."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not await holds():  # noqa: ASYNC110 - nobody out there sets an event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {DEADLINE} s: {what}") from None
+
+
+@asynccontextmanager
+async def sqlite(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    store = SqliteCluster()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def kubernetes(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    api = Api(load(str(request.getfixturevalue("control_plane").kubeconfig)))
+    try:
+        yield KubernetesCluster(api, Cache())
+    finally:
+        await api.close()
+
+
+Adapter = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Cluster]]
+ADAPTERS: dict[str, Adapter] = {"sqlite": sqlite, "kubernetes": kubernetes}
+MARKS = {"kubernetes": pytest.mark.cluster}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in ADAPTERS])
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    async with ADAPTERS[request.param](request) as adapter:
+        yield adapter
+
+
+@pytest.fixture
+async def bare(cluster: Cluster) -> Place:
+    """A namespace and a group in which nothing is defined yet."""
+    own = uuid.uuid4().hex[:8]
+    await cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"ns-{own}"}})
+    return Place(cluster, f"g{own}.example.org", f"ns-{own}")
+
+
+@pytest.fixture
+async def place(bare: Place) -> Place:
+    """With Widgets, which are namespaced and have a status subresource."""
+    await bare.install("Widget", "widgets")
+    return bare

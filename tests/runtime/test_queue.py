@@ -1,0 +1,367 @@
+"""The queue's laws, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+
+from groundplane.core.objects import Key
+from groundplane.runtime import metrics
+from groundplane.runtime.queue import MAX_BACKOFF, RESYNC, After, Done, Queue, Retry
+from tests.runtime import virtual
+
+
+def key(name):
+    return Key("example.org/v1", "Thing", "default", str(name))
+
+
+A, B, C = key("a"), key("b"), key("c")
+
+
+class Rig:
+    """A queue whose handler takes `work` seconds and answers with `outcomes` in turn, then Done."""
+
+    def __init__(self, *, work=0.0, outcomes=(), workers=4, **options):
+        self.work, self.outcomes, self.workers, self.options = work, list(outcomes), workers, options
+        self.started, self.ended = [], []  # (time, key)
+        self.running = defaultdict(int)
+        self.most = 0
+
+    async def handle(self, key):
+        loop = asyncio.get_running_loop()
+        self.started.append((loop.time(), key))
+        self.running[key] += 1
+        assert self.running[key] == 1, "twice at a time"
+        self.most = max(self.most, sum(self.running.values()))
+        try:
+            await asyncio.sleep(self.work)
+        finally:
+            self.running[key] -= 1
+        self.ended.append((loop.time(), key))
+        return self.outcomes.pop(0) if self.outcomes else Done()
+
+    def play(self, scene):
+        """Run `scene(queue)` while the queue works; then stop it."""
+
+        async def main():
+            queue = Queue("test", self.handle, **self.options)
+            running = asyncio.create_task(queue.run(self.workers))
+            await scene(queue)
+            await queue.drain(1000)
+            await running
+            assert queue.idle()
+
+        virtual.run(main())
+        return self
+
+    @property
+    def names(self):
+        return "".join(key.name for _, key in self.started)
+
+    @property
+    def times(self):
+        return [round(time, 6) for time, _ in self.started]
+
+
+async def settled(queue, within=0.0):
+    while not queue.idle(within):  # noqa: ASYNC110 - in virtual time nobody waits
+        await asyncio.sleep(0.01)
+
+
+def test_additions_before_a_run_begins_become_one_run():
+    async def scene(queue):
+        for _ in range(5):
+            queue.add(A)
+        await settled(queue)
+
+    assert Rig().play(scene).names == "a"
+
+
+def test_additions_during_a_run_become_one_more_run():
+    async def scene(queue):
+        queue.add(A)
+        await asyncio.sleep(1)
+        for _ in range(5):
+            queue.add(A)
+        await settled(queue)
+
+    rig = Rig(work=2).play(scene)
+    assert rig.times == [0, 2]
+
+
+def test_no_more_keys_run_at_a_time_than_there_are_workers():
+    async def scene(queue):
+        for number in range(20):
+            queue.add(key(number))
+        await settled(queue)
+
+    rig = Rig(work=1, workers=3).play(scene)
+    assert rig.most == 3
+    assert len(rig.ended) == 20
+
+
+def test_changes_go_before_start_up_and_polls():
+    async def scene(queue):
+        queue.add(key("1"))
+        for name in ("x", "y", "z"):
+            queue.add(key(name), lane="idle")
+        queue.add(A)
+        queue.add(key("z"))  # a change of what was only to be looked at
+        queue.add(A, lane="idle")
+        await settled(queue)
+
+    assert Rig(work=1, workers=1).play(scene).names == "1azxy"
+
+
+def test_of_several_deadlines_the_earliest_wins():
+    async def scene(queue):
+        queue.add(A, after=30)
+        queue.add(A, after=10)
+        queue.add(A, after=20)
+        await settled(queue, within=1000)
+
+    assert Rig().play(scene).times == [10]
+
+
+def test_a_deadline_does_not_hold_up_a_change():
+    async def scene(queue):
+        queue.add(A, after=10)
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    assert Rig().play(scene).times == [0, 10]
+
+
+def test_deadlines_are_kept_in_their_order():
+    async def scene(queue):
+        for seconds in (7, 3, 5, 1):
+            queue.add(key(seconds), after=seconds)
+        await settled(queue, within=1000)
+
+    assert Rig().play(scene).times == [1, 3, 5, 7]
+
+
+def test_a_failing_key_backs_off_to_the_bound_and_is_forgiven_on_success():
+    rig = Rig(outcomes=[Retry()] * 10 + [Done(), Retry()], max_backoff=30.0)
+
+    async def scene(queue):
+        queue.add(A)
+        await settled(queue, within=1000)
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    rig.play(scene)
+    pauses = [later - earlier for earlier, later in zip(rig.times, rig.times[1:], strict=False)]
+    for pause, nominal in zip(pauses[:10], [1, 2, 4, 8, 16, 30, 30, 30, 30, 30], strict=True):
+        assert 0.8 * nominal <= pause <= nominal
+    assert 0.8 <= pauses[-1] <= 1
+
+
+def test_a_retry_never_comes_before_it_was_asked_for():
+    async def scene(queue):
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    rig = Rig(outcomes=[Retry(5.0)]).play(scene)
+    assert 5 <= rig.times[1] <= 6
+
+
+def test_a_key_in_backoff_runs_at_once_when_it_changes_and_not_again_for_the_backoff():
+    rig = Rig(outcomes=[Retry(50.0)])
+
+    async def scene(queue):
+        queue.add(A)
+        await asyncio.sleep(1)
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    assert rig.play(scene).times == [0, 1]
+
+
+def test_a_run_makes_the_pending_poll_void_and_decides_anew():
+    rig = Rig(outcomes=[After(60), After(60)])
+
+    async def scene(queue):
+        queue.add(A)
+        await asyncio.sleep(50)
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    first, second, third = rig.play(scene).times
+    assert (first, second) == (0, 50)
+    assert 50 + 54 <= third <= 50 + 66
+
+
+def test_a_poll_asked_for_from_outside_survives_a_run():
+    async def scene(queue):
+        queue.add(A, after=20)
+        await asyncio.sleep(5)
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    assert Rig().play(scene).times == [5, 20]
+
+
+def test_what_exists_is_looked_at_every_ten_hours_and_what_does_not_never_again():
+    async def scene(queue):
+        queue.add(A)
+        queue.add(B)
+        await asyncio.sleep(2.5 * RESYNC)
+
+    rig = Rig(exists=lambda key: key == A).play(scene)
+    assert rig.names == "abaa"
+    assert 0.9 * RESYNC <= rig.times[2] <= 1.1 * RESYNC
+
+
+def test_a_handler_that_breaks_is_retried_like_any_failure(caplog):
+    attempts = []
+
+    async def handle(key):
+        attempts.append(key)
+        if len(attempts) < 3:
+            raise RuntimeError("a bug")
+        return Done()
+
+    async def main():
+        queue = Queue("test", handle)
+        running = asyncio.create_task(queue.run(1))
+        queue.add(A)
+        await settled(queue, within=MAX_BACKOFF)
+        await queue.drain(0)
+        await running
+
+    virtual.run(main())
+    assert attempts == [A, A, A]
+    assert "reconcile broke" in caplog.text
+
+
+def test_draining_lets_work_finish_takes_nothing_more_and_cancels_what_is_late():
+    ended, cancelled = [], []
+
+    async def handle(key):
+        try:
+            await asyncio.sleep(1 if key == A else 100)
+        except asyncio.CancelledError:
+            cancelled.append(key)
+            raise
+        ended.append(key)
+        return After(1)
+
+    async def main():
+        queue = Queue("test", handle)
+        running = asyncio.create_task(queue.run(2))
+        for each in (A, B, C):
+            queue.add(each)
+        await asyncio.sleep(0.5)
+        late = await queue.drain(10)
+        queue.add(C)
+        await running
+        await asyncio.sleep(1000)
+        return late, asyncio.get_running_loop().time()
+
+    assert virtual.run(main()) == (1, 1010.5)
+    assert (ended, cancelled) == ([A], [B])
+
+
+def test_cancelling_run_cancels_what_runs():
+    rig = Rig(work=100)
+
+    async def main():
+        queue = Queue("test", rig.handle)
+        running = asyncio.create_task(queue.run(2))
+        queue.add(A)
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return queue.idle()
+
+    assert virtual.run(main())
+    assert (len(rig.started), rig.ended, rig.running[A]) == (1, [], 0)
+
+
+def test_keys_added_before_it_runs_wait_for_it():
+    rig = Rig()
+
+    async def main():
+        queue = Queue("test", rig.handle)
+        queue.add(A)
+        await asyncio.sleep(5)
+        running = asyncio.create_task(queue.run(1))
+        await settled(queue)
+        await queue.drain(0)
+        await running
+
+    virtual.run(main())
+    assert rig.times == [5]
+
+
+def test_many_runs_leave_no_heap_of_void_deadlines_behind():
+    async def scene(queue):
+        for _ in range(5_000):
+            queue.add(A)
+            await settled(queue)
+        assert len(queue._heap) < 2_000
+
+    Rig(exists=lambda key: True).play(scene)
+
+
+def test_the_queue_measures_itself():
+    async def scene(queue):
+        for name in ("a", "b", "c"):
+            queue.add(key(name))
+        await asyncio.sleep(3)
+        text = generate_latest(metrics.registry).decode()
+        assert 'workqueue_depth{name="measured"} 2.0' in text
+        assert 'workqueue_unfinished_work_seconds{name="measured"} 3.0' in text
+        assert 'workqueue_adds_total{name="measured"} 3.0' in text
+        await settled(queue)
+
+    async def main():
+        rig = Rig(work=10)
+        queue = Queue("measured", rig.handle)
+        running = asyncio.create_task(queue.run(1))
+        await scene(queue)
+        await queue.drain(0)
+        await running
+
+    virtual.run(main())
+    sample = metrics.registry.get_sample_value
+    assert round(sample("workqueue_work_duration_seconds_sum", {"name": "measured"}), 3) == 30
+    assert round(sample("workqueue_queue_duration_seconds_sum", {"name": "measured"}), 3) == 30
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("abc"),
+        st.sampled_from(["change", "idle"]),
+        st.sampled_from([None, 0, 0.5, 3]),  # after
+        st.sampled_from([0, 0, 0.3, 1, 2]),  # then wait
+    ),
+    max_size=30,
+)
+OUTCOMES = st.lists(st.sampled_from([Done(), After(0), After(2), Retry(), Retry(1)]), max_size=10)
+
+
+@settings(max_examples=150)
+@given(steps=STEPS, outcomes=OUTCOMES, workers=st.integers(1, 3))
+def test_every_addition_is_followed_by_a_run_and_no_key_runs_twice_at_a_time(steps, outcomes, workers):
+    rig = Rig(work=0.7, outcomes=outcomes, workers=workers)
+    added = []  # the moment, the key; a run that begins no earlier must follow
+
+    async def scene(queue):
+        loop = asyncio.get_running_loop()
+        for name, lane, after, pause in steps:
+            queue.add(key(name), lane=lane, after=after)
+            added.append((loop.time(), key(name)))
+            await asyncio.sleep(pause)
+        await settled(queue, within=500)
+
+    rig.play(scene)
+    for moment, each in added:
+        assert any(time >= moment and started == each for time, started in rig.started)
+    assert rig.most <= workers
+    assert len(rig.started) == len(rig.ended)
