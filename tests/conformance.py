@@ -238,7 +238,9 @@ class _Run:
         return next((item for item in self.observed if key_of(item) == key_of(obj)), None)
 
     def secret(self, obj: Case) -> dict[str, bytes]:
-        reference = (obj.get("spec") or {}).get("writeConnectionSecretToRef") if isinstance(obj.get("spec"), dict) else None
+        reference = (
+            (obj.get("spec") or {}).get("writeConnectionSecretToRef") if isinstance(obj.get("spec"), dict) else None
+        )
         if not reference:
             return {}
         return {name: value.encode() for name, value in self.secrets.get(key_of(obj), {}).items()}

@@ -82,10 +82,13 @@ INSTANCE = managed(RDS, "Instance", "orders", engine="postgres", instanceClass="
         ("404", 404, errors.Unavailable),
     ],
 )
-async def test_only_its_own_code_says_that_a_thing_is_missing(cloud, account, stubbed, code, status, becomes):
+async def test_no_other_code_than_its_own_says_that_a_thing_is_missing(cloud, account, stubbed, code, status, becomes):
     stubbed("rds").add_client_error("describe_db_instances", code, "words", status)
     with pytest.raises(becomes):
         await cloud.observe(INSTANCE, account, {})
+
+
+async def test_its_own_code_says_that_a_thing_is_missing(cloud, account, stubbed):
     stubbed("rds").add_client_error("describe_db_instances", "DBInstanceNotFound", "words", 404)
     assert not (await cloud.observe(INSTANCE, account, {})).exists
 

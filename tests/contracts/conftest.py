@@ -9,7 +9,7 @@ import asyncio
 import copy
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from groundplane.cluster.credentials import load
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key
-from groundplane.errors import NoSuchKind
+from groundplane.errors import AlreadyExists, NoSuchKind
 from groundplane.ports import Cluster
 
-DEADLINE = 30.0  # seconds for what a real API server does in its own time
+DEADLINE = 90.0  # seconds for what a real API server does in its own time; its collector learns of kinds every 30
+GROUP = "shared.example.org"  # of the Widgets that all tests share, so that the collector learns of them once
 
 WIDGET = {
     "type": "object",
@@ -184,6 +185,18 @@ async def bare(cluster: Cluster) -> Place:
 
 @pytest.fixture
 async def place(bare: Place) -> Place:
-    """With Widgets, which are namespaced and have a status subresource."""
-    await bare.install("Widget", "widgets")
+    """A namespace of its own for Widgets, which are namespaced and have a status subresource."""
+    bare.group = GROUP
+    with suppress(AlreadyExists):
+        await bare.cluster.create(definition(GROUP, "Widget", "widgets"))
+    await bare.served("Widget")
     return bare
+
+
+@pytest.fixture
+async def collected(place: Place) -> Place:
+    """Where garbage is collected: an object whose owner never was has just vanished."""
+    nobody = {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "name": "nobody", "uid": str(uuid.uuid4())}
+    await place.cluster.create(place.widget("probe", metadata={"ownerReferences": [nobody]}))
+    await place.gone(place.key("probe"))
+    return place

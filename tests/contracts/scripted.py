@@ -56,5 +56,7 @@ async def serving() -> AsyncIterator[Server]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     script.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield script
-    await runner.cleanup()
+    try:
+        yield script
+    finally:
+        await runner.cleanup()

@@ -52,11 +52,13 @@ async def informed(*answers: Answer) -> AsyncIterator[tuple[Server, Cache, Infor
             api, BOXES, cache, lambda c: told.append((c.key.name, c.old is not None, c.new is not None))
         )
         task = asyncio.create_task(informer.run())
-        await asyncio.wait_for(done.wait(), 20)
-        yield server, cache, informer, told
-        informer.stop()
-        await task
-        await api.close()
+        try:
+            await asyncio.wait_for(done.wait(), 20)
+            yield server, cache, informer, told
+        finally:
+            informer.stop()
+            await task
+            await api.close()
 
 
 def versions(server: Server) -> list[str]:

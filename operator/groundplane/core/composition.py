@@ -331,7 +331,9 @@ def _name_problems(spec: CompositionSpec) -> Iterator[Problem]:
             elif seen:
                 yield required(place, mixed, "give every template a name")
         elif template.name in seen:
-            yield Problem("Duplicate", place, f"there is a template {shown(template.name)} already", "rename one of them")
+            yield Problem(
+                "Duplicate", place, f"there is a template {shown(template.name)} already", "rename one of them"
+            )
         else:
             if index and not seen:
                 yield Problem("Invalid", place, mixed, "give every template a name")

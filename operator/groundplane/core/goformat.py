@@ -1,6 +1,6 @@
 """Go's way of turning values into text: `fmt.Sprintf`, `encoding/json`, `strconv` floats.
 
-Source: Go 1.24 `fmt/print.go`, `fmt/format.go`, `strconv/ftoa.go`, `encoding/json`, as far as JSON values reach them.
+Source: Go 1.26 `fmt/print.go`, `fmt/format.go`, `strconv/ftoa.go`, `encoding/json`, as far as JSON values reach them.
 Compositions are full of format strings, and their authors tuned them on these results, the odd ones
 included.  Text that is not UTF-8 is carried as Python's surrogate escapes.
 """
@@ -16,7 +16,6 @@ from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, as_float
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
-MAX_WIDTH = 100_000  # of one padded value: more is a typo, or an attack on our memory
 MAX_LENGTH = 1_000_000  # characters of one formatted text: no object of that size can be stored anyway
 
 _HUGE = 1_000_000  # where Go itself gives up reading a width
@@ -152,7 +151,7 @@ class _Printer:
             self.width, position = _number(template, position)
             if after_index and self.width is not None:
                 self.good_index = False
-        if template[position : position + 1] == ".":
+        if template[position : position + 1] == "." and position + 1 < len(template):
             position += 1
             if after_index:
                 self.good_index = False
@@ -169,8 +168,8 @@ class _Printer:
                 self.precision = precision or 0
         if not after_index:
             argument, position, after_index = self.index(template, position, argument)
-        if max(self.width or 0, self.precision or 0) > MAX_WIDTH:
-            raise InvalidInput(f"a width or precision of more than {MAX_WIDTH} in the format string")
+        if max(self.width or 0, self.precision or 0) > MAX_LENGTH:
+            raise InvalidInput(f"a width or precision of more than {MAX_LENGTH} in the format string")
         if position >= len(template):
             self.write("%!(NOVERB)")
             return position, argument

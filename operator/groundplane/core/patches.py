@@ -294,9 +294,7 @@ class Compiled:
         "type",
     )
 
-    def __init__(
-        self, patch: AnyPatch, dialect: Dialect, sources: Sequence[Lazy], read: Reader, target: Lazy
-    ) -> None:
+    def __init__(self, patch: AnyPatch, dialect: Dialect, sources: Sequence[Lazy], read: Reader, target: Lazy) -> None:
         combines = patch.combine is not None and isinstance(patch, _CombinePatch)
         options = patch.policy.options() if patch.policy else None
         self.type = patch.type

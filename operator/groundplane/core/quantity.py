@@ -14,9 +14,7 @@ from groundplane.errors import InvalidInput, shown
 
 MAX_LENGTH = 1000  # characters: no quantity is that long, and big integers cost time
 
-_SHAPE = re.compile(
-    r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:([numkMGTPE]|[KMGTPE]i)?|[eE]([+-]?[0-9]+))", flags=re.ASCII
-)
+_SHAPE = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:([numkMGTPE]|[KMGTPE]i)?|[eE]([+-]?[0-9]+))", flags=re.ASCII)
 _DECIMAL = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _LARGEST = 2**63 - 1
@@ -32,7 +30,7 @@ def parse(text: str) -> float:
         InvalidInput: it is no quantity.
     """
     found = _SHAPE.fullmatch(text) if 0 < len(text) <= MAX_LENGTH else None
-    if found is None or not text.strip("+-."):
+    if found is None:
         raise _invalid(text)
     sign, whole, decimals, suffix, exponent = found.groups(default="")
     size = max(1, len(whole.lstrip("0")))
@@ -47,7 +45,7 @@ def parse(text: str) -> float:
             raise _invalid(text)
         else:
             result = _to_nano(number, power - len(decimals))
-    return -result if sign == "-" else result
+    return -result if sign == "-" and result else result
 
 
 def _binary(text: str, number: int, size: int, decimals: str, bits: int) -> float:

@@ -131,9 +131,7 @@ def _by_place(compiled: Compiled, references: Sequence[Mapping[str, str]], found
 # --- composite → composed resources ---------------------------------------------------------------------------
 
 
-def render(
-    composite: Object, compiled: Compiled, observed: Mapping[str, Object], *, helpful: bool
-) -> list[Rendered]:
+def render(composite: Object, compiled: Compiled, observed: Mapping[str, Object], *, helpful: bool) -> list[Rendered]:
     """The desired composed resources, in the order of the templates.
 
     A template that fails is withheld, with its error; the others go on.  With `helpful`, a connection
@@ -300,9 +298,7 @@ def _name_secret(composite: Object, template: CompiledTemplate, desired: Object,
         return
     place = "-".join(template.name.split()).lower()  # "resource 1" names an anonymous template
     wanted["name"] = f"{meta(composite).get('uid', '')}-{place}"[: naming.MAX_NAME]
-    notes.append(
-        f"{template.name}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}"
-    )
+    notes.append(f"{template.name}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")
 
 
 # --- composed resources → composite ---------------------------------------------------------------------------

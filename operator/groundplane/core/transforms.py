@@ -125,9 +125,7 @@ class MapTransform(AnyTransform):
 
         def apply(value: Json) -> Json:
             if not isinstance(value, str):
-                raise InvalidInput(
-                    f"map wants a string, got {shown(value)}", mend="convert it to a string first"
-                )
+                raise InvalidInput(f"map wants a string, got {shown(value)}", mend="convert it to a string first")
             if value not in pairs:
                 raise InvalidInput(
                     f"no entry for {shown(value)} in the map", mend=f"add it, or {did_you_mean(value, pairs)}"
@@ -420,9 +418,7 @@ def _from_base64(value: Json) -> str:
             raise binascii.Error
         return _text(base64.b64decode(text, validate=True))
     except binascii.Error:
-        raise InvalidInput(
-            "the string is not valid base64", mend="use the standard alphabet, with padding"
-        ) from None
+        raise InvalidInput("the string is not valid base64", mend="use the standard alphabet, with padding") from None
 
 
 def _hashable(value: Json) -> bytes:
@@ -495,18 +491,20 @@ def _int_of(value: str) -> int:
     return number
 
 
+_FLOAT = re.compile(r"[+-]?(?:[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?[0-9]+)")
+_ODD_UNDERSCORE = re.compile("(?<![0-9])_|_(?![0-9])")
+_ODD_HEX_UNDERSCORE = re.compile("(?<![0-9a-fA-FxX])_|_(?![0-9a-fA-F])")
+
+
 def _float_of(value: str) -> float:
-    if re.fullmatch("[+-]?(inf|infinity|nan)", value, flags=re.IGNORECASE | re.ASCII):
+    if re.fullmatch("[+-]?inf(inity)?|nan", value, flags=re.IGNORECASE | re.ASCII):
         return float(value)
+    digits, is_hex = value.replace("_", ""), "x" in value.lower()
     try:
-        if re.fullmatch("[+-]?0[xX].*", value):
-            if not re.search("[pP]", value) or "_" in value:
-                raise ValueError
-            number = float.fromhex(value)
-        elif re.fullmatch("[+-]?[0-9_.]+([eE][+-]?[0-9_]+)?", value):
-            number = float(value)
-        else:
+        odd = _ODD_HEX_UNDERSCORE if is_hex else _ODD_UNDERSCORE
+        if not _FLOAT.fullmatch(digits) or odd.search(value):
             raise ValueError
+        number = float.fromhex(digits) if is_hex else float(digits)
     except (ValueError, OverflowError):
         _cannot_convert(value, "float64", "use a decimal number, as in 1.5 or 2e3")
     if math.isinf(number):

@@ -7,7 +7,7 @@ Source: Crossplane v1.20, internal/controller/apiextensions/{definition,offered}
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from groundplane.core import conditions, definition
@@ -45,6 +45,13 @@ class Side:
     status_field: str  # under status.controllers
     applied: str  # event reasons
     ended: str
+
+    def failure(self, xrd: Object, text: str) -> Condition:
+        """What to say of this side when it did not go through: a kind that is served stays served."""
+        type_ = self.established.type
+        if conditions.is_true(xrd, type_):
+            return replace(self.established, message=f"the last change was not taken: {text}")
+        return Condition(type_, "False", "ReconcileError", text)
 
 
 COMPOSITE = Side(
@@ -163,10 +170,7 @@ async def _report(xrd: Object, known: Definition, context: Context, side: Side) 
     controllers = wanted.setdefault("status", {}).setdefault("controllers", {})
     kind = known.kind if side is COMPOSITE else known.claim_kind
     controllers[side.status_field] = {"apiVersion": known.api_version, "kind": kind}
-    told = [side.established]
-    if conditions.find(wanted, "Synced") is not None:
-        told.append(conditions.reconcile_success())
-    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(xrd))
+    conditions.set_on(wanted, side.established, now=context.now(), generation=context.observed_generation(xrd))
     await context.cluster.update(wanted, subresource="status")
 
 

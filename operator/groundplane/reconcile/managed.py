@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import conditions, references
+from groundplane.core import conditions
+from groundplane.core import resolution as references
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import Action, External, Facts

@@ -17,7 +17,9 @@ from groundplane.ports import Context, ManagedKind, SecretField
 from groundplane.reconcile import connection
 
 
-async def read(managed: Object, kind: ManagedKind, context: Context, *, published: Mapping[str, bytes]) -> dict[str, str]:
+async def read(
+    managed: Object, kind: ManagedKind, context: Context, *, published: Mapping[str, bytes]
+) -> dict[str, str]:
     """The values of a managed resource's secret fields, by the fields' names in the kind.
 
     A value that is to be generated and is not there yet is: from what was `published` before, else anew.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.runtime.engine import Engine, current
@@ -14,13 +14,15 @@ from groundplane.runtime.routes import Routes, Target
 class Dispatcher:
     """One queue per controller.  Belongs to the event loop that it was made in."""
 
-    def __init__(self, engine: Engine, routes: Routes) -> None:
+    def __init__(self, engine: Engine, routes: Routes, *, exists: Callable[[Key], bool] | None = None) -> None:
+        """`exists` tells which keys get the queues' slow resync; where it is left out, none."""
         self._engine, self._routes = engine, routes
         self._queues = {
             controller.name: Queue(
                 controller.name,
                 _handler(engine, controller.name),
                 max_backoff=controller.max_backoff,
+                exists=exists,
             )
             for controller in engine.controllers.values()
         }

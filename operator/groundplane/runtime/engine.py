@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from groundplane.core import conditions
+from groundplane.core.conditions import Condition
 from groundplane.core.objects import GroupKind, Key, Object
 from groundplane.errors import (
     AlreadyExists,
@@ -53,6 +54,7 @@ class Controller:
     reason: str  # of a Warning event whose error names none
     has_synced: bool = True  # upstream's kind has Synced; else it is only added where we help
     has_ready: bool = True
+    failure: Callable[[Object, str], Condition] = lambda obj, text: conditions.reconcile_error(text)
     workers: int = 10
     max_backoff: float = 60.0  # seconds
     annotations: Callable[[Key, Context], Mapping[str, str]] = lambda key, context: {}
@@ -131,11 +133,14 @@ class Engine:
         )
         strict = self.context.options.strict_upstream
         if controller.has_synced or not strict:
-            await self._write_condition(obj, error, first_sight=controller.has_ready and not strict)
+            failure = controller.failure(obj, str(error))
+            await self._write_conditions(obj, failure, error, first_sight=controller.has_ready and not strict)
 
-    async def _write_condition(self, obj: Object, error: GroundplaneError, *, first_sight: bool) -> None:
+    async def _write_conditions(
+        self, obj: Object, failure: Condition, error: GroundplaneError, *, first_sight: bool
+    ) -> None:
         wanted = copy.deepcopy(obj)
-        told = [conditions.reconcile_error(str(error)), *error.conditions]
+        told = [failure, *error.conditions]
         if first_sight and conditions.find(obj, "Ready") is None:
             told.insert(1, conditions.creating())
         conditions.set_on(wanted, *told, now=self.context.now(), generation=self.context.observed_generation(obj))

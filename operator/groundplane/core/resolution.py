@@ -1,0 +1,130 @@
+"""References and selectors of managed resources: which field is to be filled from which object, and with what.
+
+Source: crossplane-runtime v1.20, pkg/reference.  The reading of other objects is `reconcile/managed.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from groundplane.core import fieldpath
+from groundplane.core.managed import EXTERNAL_NAME
+from groundplane.core.objects import Json, Object, annotations_of, controller_of, labels_of, matches, meta, spec_of
+from groundplane.errors import Waiting
+
+MANAGER = "managed.crossplane.io/api-simple-reference-resolver"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One field that wants a value from other objects: by name, or whichever a selector matches."""
+
+    field: str
+    ref: str  # the field that names the objects: "vpcIdRef", "subnetIdRefs"
+    group: str
+    kind: str
+    extract: str
+    many: bool
+    names: tuple[str, ...] = ()  # by reference
+    labels: Mapping[str, str] | None = None  # by selector
+    same_controller: bool = False
+    optional: bool = False
+
+    @property
+    def where(self) -> str:
+        return f"spec.forProvider.{self.field}"
+
+
+def wishes(managed: Object, references: Sequence[Any]) -> list[Wish]:
+    """What is to be resolved now; `references` are the kind's `ports.Reference`s."""
+    spec = spec_of(managed).get("forProvider") or {}
+    found = []
+    for reference in references:
+        given = spec.get(reference.ref)
+        selector = spec.get(reference.selector)
+        chosen = [given] if isinstance(given, dict) else list(given or ())
+        policy = (selector or (chosen[0] if chosen else {}) or {}).get("policy") or {}
+        again = policy.get("resolve") == "Always"
+        if (spec.get(reference.field) and not again) or not (chosen or selector):
+            continue
+        wish = Wish(
+            field=reference.field,
+            ref=reference.ref,
+            group=reference.group,
+            kind=reference.kind,
+            extract=reference.extract,
+            many=reference.many,
+            optional=policy.get("resolution") == "Optional",
+            names=() if selector and (again or not chosen) else tuple(str(c.get("name")) for c in chosen),
+            labels=dict(selector.get("matchLabels") or {}) if selector and (again or not chosen) else None,
+            same_controller=bool((selector or {}).get("matchControllerRef")),
+        )
+        found.append(wish)
+    return found
+
+
+def matching(wish: Wish, managed: Object, candidates: Sequence[Object]) -> list[Object]:
+    """The candidates that the selector means: the first for one value, all for a list."""
+    controller = (controller_of(managed) or {}).get("uid")
+    fitting = [
+        candidate
+        for candidate in candidates
+        if matches(labels_of(candidate), wish.labels or {})
+        and (not wish.same_controller or (controller and (controller_of(candidate) or {}).get("uid") == controller))
+        and not meta(candidate).get("deletionTimestamp")
+    ]
+    return fitting if wish.many else fitting[:1]
+
+
+def extracted(wish: Wish, target: Object) -> str:
+    """The value that the target gives; "" if it has none yet."""
+    if wish.extract == "external-name":
+        return annotations_of(target).get(EXTERNAL_NAME) or ""
+    try:
+        value = fieldpath.get(target, fieldpath.parse(wish.extract))
+    except fieldpath.FieldNotFound:
+        return ""
+    return str(value) if value is not None else ""
+
+
+def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
+    """The fields of forProvider to set: the value or values, and the references that gave them.
+
+    Raises:
+        Waiting: nothing matches yet, or what matches has no value yet.
+    """
+    on = [(wish.group, wish.kind)]
+    if not targets:
+        raise Waiting(f"{wish.where}: {_nothing(wish)}", mend=_mend(wish), on=on)
+    pairs = []
+    for target in targets:
+        value = extracted(wish, target)
+        if not value:
+            raise Waiting(
+                f"{wish.where}: referenced field was empty (referenced resource may not yet be ready): "
+                f"{wish.kind} {meta(target)['name']} has no {wish.extract} yet",
+                mend=f"look at {wish.kind} {meta(target)['name']}, or wait for it",
+                on=on,
+            )
+        pairs.append((value, meta(target)["name"]))
+    if not wish.many:
+        return {wish.field: pairs[0][0], wish.ref: {"name": pairs[0][1]}}
+    by_value = dict(sorted(pairs))
+    return {wish.field: list(by_value), wish.ref: [{"name": name} for name in by_value.values()]}
+
+
+def _nothing(wish: Wish) -> str:
+    kind = f"{wish.kind}.{wish.group}"
+    if wish.labels is None:
+        return f"cannot get referenced resource: {kind} {', '.join(wish.names)} not found"
+    labels = ", ".join(f"{name}={value}" for name, value in sorted(wish.labels.items())) or "(any)"
+    controller = " under the same controller" if wish.same_controller else ""
+    return f"no resources matched selector: no {kind} has labels {labels}{controller}"
+
+
+def _mend(wish: Wish) -> str:
+    if wish.labels is None:
+        return f"create {wish.kind} {', '.join(wish.names)}, or correct spec.forProvider.{wish.ref}"
+    return f"create a {wish.kind} with these labels, or set spec.forProvider.{wish.field}"

@@ -1,0 +1,333 @@
+"""kopf, for seeing only: events of the kinds that people write, handed to the main event loop.
+
+kopf keeps the watches; everything it decides about handling, retrying, finalizers and annotations is left unused, so it
+writes nothing.  It runs in a thread and an event loop of its own under a supervisor, because a terminal error of one watch ends
+its whole operator, sometimes without returning.  Three things keep it honest: a guard in its HTTP session turns what would end it into
+what it retries, an audit compares what is wanted with the streams that are open, and each list that it makes is
+announced (RELIST), since of deletions in a gap it does not tell.  kopf is pinned to 1.45: the guard reads its URLs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import aiohttp
+
+from groundplane.cluster.client import Api
+from groundplane.core.objects import Object
+from groundplane.errors import GroundplaneError
+from groundplane.runtime import logs, metrics
+
+
+@contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Have `import` not find these packages for a moment.
+
+    kopf imports the `kubernetes` package if it is installed, only to recognise its classes: 20 MiB and half a
+    second (measured: 62 MiB with, 43 without), for nothing.  None in sys.modules is Python's way to say "not there".
+    """
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type] # None is allowed (importlib's documentation)
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+with _hidden("kubernetes", "kubernetes_asyncio", "pykube"):
+    import kopf
+
+FRESH = 12.0  # seconds after a request during which a kind counts as being taken care of
+FIRST_TOUCH, TOUCHES = 0.9, 5  # seconds until kopf is told of a kind that it overlooks, then twice as long; how often
+STUCK = 90.0  # seconds after which a kind that is still not followed has kopf restarted
+LEFT_OVER = 60.0  # seconds that kopf may keep asking for a kind that is gone
+GRACE = 5.0  # seconds for kopf to end by itself
+LAST_BREATH = 1.0  # seconds after its last hook
+SHORT_LIFE, LONGEST_PAUSE = 10.0, 5.0  # seconds: who lives shorter is restarted after a growing pause, up to
+
+log = logs.get_logger(__name__)
+
+
+class ApiKind(NamedTuple):
+    """A kind as the API's paths name it."""
+
+    group: str
+    version: str
+    plural: str
+
+
+Event = Literal["ADDED", "MODIFIED", "DELETED", "RELIST"] | None  # None: it was listed, it may be known
+Sink = Callable[[ApiKind, Event, Object | None], None]
+
+
+class KopfSource:
+    """Follows the kinds in `wanted` and calls `sink` on the main event loop.
+
+    "RELIST" comes without an object when kopf begins to list a kind: whoever keeps a cache should list too,
+    for objects that vanished while kopf was blind yield no DELETED.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        sink: Sink,
+        *,
+        served: Callable[[ApiKind], bool],
+        touch: Callable[[ApiKind], Awaitable[None]],
+    ) -> None:
+        """`served` says whether a kind exists; `touch` changes its CustomResourceDefinition, so that kopf looks again."""
+        self._api, self._sink, self._served, self._touch = api, sink, served, touch
+        self._main = asyncio.get_running_loop()
+        self.wanted: frozenset[ApiKind] = frozenset()
+        self.restarts = self.deaths = self.touches = 0
+        self._streams: dict[ApiKind, aiohttp.ClientResponse] = {}  # open watches; written in kopf's thread
+        self._tried: dict[ApiKind, float] = {}  # last list or watch
+        self._gone: dict[ApiKind, float] = {}  # answered 404 since
+        self._missing: dict[ApiKind, tuple[float, int]] = {}  # wanted, not followed: since when, touched how often
+        self._stopping = threading.Event()
+        self._operator: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._sessions: list[aiohttp.ClientSession] = []
+        self._thread = threading.Thread(target=self._supervise, name="kopf", daemon=True)
+        self._registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=self._registry)(self._login)
+        kopf.on.cleanup(registry=self._registry)(self._end_soon)
+        # A callable, not a category: that would follow the group's preferred version and hide the others.
+        kopf.on.event(self._wants, registry=self._registry)(self._on_event)
+
+    # --- main event loop --------------------------------------------------------------------------------
+
+    def want(self, kinds: Collection[ApiKind]) -> None:
+        """Follow these from now on.  Best said before a kind comes into being: kopf looks only when a CRD changes."""
+        self.wanted = self.wanted | frozenset(kinds)
+
+    def unwant(self, kinds: Collection[ApiKind]) -> None:
+        """Best said after a kind is gone: what kopf no longer serves, it does not tell the end of."""
+        self.wanted = self.wanted - frozenset(kinds)
+
+    def start(self) -> None:
+        """kopf scans the API once and follows what is wanted."""
+        self._thread.start()
+
+    async def audit(self, every: float = 1.0) -> None:
+        """Until stopped: compare what is wanted with what is followed, and set right what is not."""
+        while not self._stopping.is_set():
+            await asyncio.sleep(every)
+            now = time.monotonic()
+            self._missing = {
+                kind: self._missing.get(kind, (now, 0))
+                for kind in self.wanted
+                if self._served(kind) and not self._is_followed(kind, now)
+            }
+            for kind, (since, touched) in list(self._missing.items()):
+                if touched < TOUCHES and now - since > FIRST_TOUCH + 1.5 * (2**touched - 1):
+                    self._missing[kind] = (since, touched + 1)
+                    await self._point_out(kind)
+            stuck = [kind for kind, (since, _) in self._missing.items() if now - since > STUCK]
+            stuck += [
+                kind for kind, since in list(self._gone.items()) if now - since > LEFT_OVER and not self._served(kind)
+            ]
+            if stuck:
+                log.warning("kopf is restarted: its watches are not as they should be", kinds=str(sorted(stuck)))
+                self._missing, self._gone = {}, {}
+                self.restart()
+
+    def restart(self) -> None:
+        """Have kopf end and begin anew: a full scan and a relist of everything wanted."""
+        if self._operator is None:
+            return
+        loop, flag = self._operator
+
+        def end() -> None:
+            flag.set()
+            loop.call_later(GRACE, loop.stop)
+
+        try:
+            loop.call_soon_threadsafe(end)
+        except RuntimeError:  # closed in between: it is about to begin anew by itself
+            log.debug("kopf was ending already")
+
+    async def stop(self) -> None:
+        """End kopf for good; returns when its thread has ended, or has had time enough to."""
+        self._stopping.set()
+        self.restart()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, GRACE + 2 * LAST_BREATH)
+
+    def problem(self) -> str:
+        """Why it must be considered dead; "" if it is not."""
+        return "" if self._stopping.is_set() or self._thread.is_alive() else "kopf's thread has ended"
+
+    def _is_followed(self, kind: ApiKind, now: float) -> bool:
+        stream = self._streams.get(kind)
+        return (stream is not None and not stream.closed) or now - self._tried.get(kind, -FRESH) < FRESH
+
+    async def _point_out(self, kind: ApiKind) -> None:
+        self.touches += 1
+        metrics.kopf_touches.inc()
+        try:
+            await self._touch(kind)
+        except GroundplaneError as error:
+            log.warning("CustomResourceDefinition could not be touched", kind=".".join(kind), error=str(error))
+
+    # --- kopf's thread: the supervisor --------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        short_lives = 0
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            asked = self._live_once()
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            metrics.kopf_restarts.inc()
+            short_lives = 0 if asked or time.monotonic() - begun > SHORT_LIFE else short_lives + 1
+            self._stopping.wait(min(LONGEST_PAUSE, 0.2 * 2 ** min(short_lives, 10)))
+
+    def _live_once(self) -> bool:
+        """One life of kopf's operator; whether it was asked to end.
+
+        Not asyncio.run: that would wait for tasks that hang.
+        """
+        loop, flag = asyncio.new_event_loop(), asyncio.Event()
+        operating = loop.create_task(self._operate(flag))
+        operating.add_done_callback(lambda _: loop.stop())
+        self._operator = loop, flag
+        if self._stopping.is_set():  # asked for while there was no operator to tell
+            flag.set()
+        loop.run_forever()
+        asked = flag.is_set()
+        if not asked:
+            self.deaths += 1
+            metrics.kopf_deaths.inc()
+            error = operating.exception() if operating.done() and not operating.cancelled() else None
+            log.error("kopf has died", error=type(error).__name__ if error else "it did not return")
+        self._operator = None
+        loop.run_until_complete(self._tidy(operating))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+        return asked
+
+    async def _tidy(self, operating: asyncio.Task[None]) -> None:
+        leftover = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in leftover:
+            task.cancel()
+        if leftover:
+            await asyncio.wait(leftover, timeout=LAST_BREATH)
+        for session in self._sessions:
+            await session.close()
+        self._sessions.clear()
+        self._streams = {}
+        self._tried = {}
+
+    async def _operate(self, flag: asyncio.Event) -> None:
+        settings = kopf.OperatorSettings()
+        settings.process.ultimate_exiting_timeout = None  # else it kills this process after ten minutes
+        settings.networking.error_backoffs = _Forever()
+        settings.posting.enabled = False
+        settings.queueing.idle_timeout = 0.5  # seconds; its workers keep objects in memory for so long
+        settings.watching.chunk_size = 500
+        settings.persistence.diffbase_storage = _NoDiffs()
+        settings.persistence.progress_storage = _NoProgress()
+        # An asyncio flag: a threading one would park a thread that keeps a dead operator from returning.
+        await kopf.operator(
+            registry=self._registry, settings=settings, clusterwide=True, standalone=True, stop_flag=flag
+        )
+
+    # --- kopf's thread: what kopf calls -------------------------------------------------------------------
+
+    def _wants(self, resource: kopf.Resource) -> bool:
+        return (resource.group, resource.version, resource.plural) in self.wanted
+
+    async def _on_event(self, event: Any, resource: kopf.Resource, **_: Any) -> None:  # async, or it takes a thread
+        self._hand_over(
+            ApiKind(resource.group, resource.version or "", resource.plural), event["type"], event["object"]
+        )
+
+    def _hand_over(self, kind: ApiKind, event: Event, obj: Object | None) -> None:
+        if not self._stopping.is_set():  # later the main loop may be closed
+            self._main.call_soon_threadsafe(self._sink, kind, event, obj)
+
+    async def _login(self, **_: Any) -> kopf.AiohttpSession:
+        """Called at the start, and again after a 401."""
+        if self._sessions:
+            self._api.refresh()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._api.ssl), middlewares=(self.guard,)
+        )
+        self._sessions.append(session)
+        return kopf.AiohttpSession(server=self._api.server, aiohttp_session=session)
+
+    async def guard(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """See every request that kopf makes."""
+        try:
+            request.headers.update(self._api.headers())
+        except GroundplaneError as error:  # the token file can't be read just now
+            raise aiohttp.ClientConnectionError(str(error)) from error
+        path, query = request.url.path.split("/"), request.url.query
+        if request.method != "GET" or path[1] != "apis" or len(path) != 5 or not ("watch" in query or "limit" in query):
+            return await handler(request)
+        kind = ApiKind(*path[2:])
+        self._tried[kind] = time.monotonic()
+        response = await handler(request)
+        if response.status == 404:  # would end the operator; a lost connection is retried
+            self._gone.setdefault(kind, time.monotonic())
+            response.close()
+            raise aiohttp.ClientConnectionError(f"{request.url.path} is not served")
+        self._gone.pop(kind, None)
+        if response.status == 200 and "watch" in query:
+            self._streams[kind] = response
+        elif response.status == 200 and "continue" not in query and kind in self.wanted:
+            self._hand_over(kind, "RELIST", None)
+        return response
+
+    async def _end_soon(self, **_: Any) -> None:
+        """kopf's last hook.  A dying operator may hang for ever after it."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_BREATH, loop.stop)
+
+
+class _Forever(Iterable[float]):
+    """Endless backoffs, in seconds: what is refused or broken is retried in place, and not fatal."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1, 2, 4), itertools.repeat(8))
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Seeing needs no memory of what was handled."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Nor of how far handling has come."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence

@@ -1,0 +1,83 @@
+"""Everything that can be set about the operator, in one place: each field with its unit, default and reason.
+
+`cli/run.py` makes a flag and an environment variable of every field: `poll_interval` is `--poll-interval` and
+`GROUNDPLANE_POLL_INTERVAL`; a flag goes before its variable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from groundplane.errors import InvalidInput, did_you_mean, shown
+from groundplane.ports import Options
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field with the sentence that flags, documentation and a test show."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of `groundplane run`.  Raises InvalidInput for values that can't work."""
+
+    kubeconfig: str = setting(
+        "", "Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config, else the Pod's service account."
+    )
+    context: str = setting("", "Context in that file. Default: its current one.")
+    namespace: str = setting(
+        "crossplane-system",
+        "Namespace for Secrets without a better place; made if it is absent. The default is the one that manifests"
+        " written for Crossplane name.",
+    )
+    strict_upstream: bool = setting(
+        False, "Behave exactly as Crossplane v1.20: no helpful defaults, no additional status."
+    )
+    force: bool = setting(False, "Start even beside a live Crossplane, which would reconcile the same objects.")
+    poll_interval: float = setting(
+        60.0, "Seconds between two looks at a settled external resource, as upstream; each look costs an AWS call."
+    )
+    aws_threads: int = setting(
+        16, "AWS calls at the same time: 16 make about 240 a second at 60 ms; more delay everything else."
+    )
+    qps: float = setting(
+        200.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
+    )
+    burst: int = setting(400, "Requests to the API server at once, before that average counts.")
+    health_port: int = setting(
+        8080, "Port of /livez, /readyz and /metrics, upstream's for metrics; 0 takes any that is free."
+    )
+    health_host: str = setting("0.0.0.0", "Address of that port: a kubelet asks from outside the Pod.")
+    shutdown_grace: float = setting(
+        20.0, "Seconds that running reconciles get to finish; below the 30 that Kubernetes waits before it kills."
+    )
+    log_format: Literal["text", "json"] = setting("text", "text for people, json for machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least that is logged.")
+
+    def __post_init__(self) -> None:
+        for name in ("poll_interval", "aws_threads", "qps", "burst"):
+            if getattr(self, name) <= 0:
+                raise _wrong(name, getattr(self, name), "give a number above 0")
+        if self.shutdown_grace < 0:
+            raise _wrong("shutdown_grace", self.shutdown_grace, "give 0 or more seconds")
+        if not 0 <= self.health_port <= 65535:
+            raise _wrong("health_port", self.health_port, "give a port from 0 to 65535")
+        if not self.namespace:
+            raise _wrong("namespace", self.namespace, "name one")
+        for name, known in (("log_format", FORMATS), ("log_level", LEVELS)):
+            if getattr(self, name) not in known:
+                raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
+
+    @property
+    def options(self) -> Options:
+        """What of it the reconcilers see."""
+        return Options(namespace=self.namespace, strict_upstream=self.strict_upstream, poll_interval=self.poll_interval)
+
+
+def _wrong(name: str, value: object, mend: str) -> InvalidInput:
+    return InvalidInput(f"--{name.replace('_', '-')} can't be {shown(value)}", mend=mend)

@@ -1,0 +1,132 @@
+"""The CRDs: upstream's surface, structural, deterministic, and taken by a real API server."""
+
+import json
+
+import pytest
+import yaml
+
+from groundplane.aws import kind
+from groundplane.aws.crds import crds
+
+ALL = {crd["metadata"]["name"]: crd for crd in crds()}
+MANAGED = {f"{found.plural}.{found.group}": found for found in kind.every()}
+
+
+def schema(name, version=0):
+    return ALL[name]["spec"]["versions"][version]["schema"]["openAPIV3Schema"]
+
+
+def for_provider(name, version=0):
+    return schema(name, version)["properties"]["spec"]["properties"]["forProvider"]
+
+
+def test_there_is_one_for_each_kind_and_for_provider_config():
+    assert set(ALL) == {*MANAGED, "providerconfigs.aws.upbound.io", "providerconfigusages.aws.upbound.io"}
+
+
+def test_they_are_the_same_each_time():
+    assert json.dumps(crds()) == json.dumps(crds())
+    assert list(ALL) == sorted(ALL)
+
+
+@pytest.mark.parametrize("name", MANAGED)
+def test_people_see_a_managed_resource_as_upstream_shows_it(name):
+    spec = ALL[name]["spec"]
+    assert spec["scope"] == "Cluster"
+    assert spec["names"]["categories"] == ["crossplane", "managed", "aws"]
+    assert [version["name"] for version in spec["versions"]] == list(MANAGED[name].versions)
+    assert [version["storage"] for version in spec["versions"]].count(True) == 1
+    for version in spec["versions"]:
+        columns = [column["name"] for column in version["additionalPrinterColumns"]]
+        assert columns == ["SYNCED", "READY", "EXTERNAL-NAME", "AGE"]
+
+
+@pytest.mark.parametrize("name", MANAGED)
+def test_every_field_and_its_siblings_are_there(name):
+    found, properties = MANAGED[name], for_provider(name)["properties"]
+    assert set(found.fields) <= set(properties)
+    for reference in found.port.references:
+        assert {reference.ref, reference.selector} <= set(properties)
+    assert for_provider(name).get("required", []) == ([] if found.is_global else ["region"])
+
+
+@pytest.mark.parametrize("name", MANAGED)
+def test_the_example_is_valid(name):
+    properties = for_provider(name)["properties"]
+    assert set(MANAGED[name].example) <= set(properties)
+
+
+def test_later_versions_take_an_object_or_a_list():
+    assert for_provider("instances.rds.aws.upbound.io", 0)["properties"]["blueGreenUpdate"]["type"] == "array"
+    later = for_provider("instances.rds.aws.upbound.io", 2)["properties"]["blueGreenUpdate"]
+    assert later == {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def test_fields_are_described_in_a_sentence():
+    words = for_provider("instances.rds.aws.upbound.io")["properties"]["instanceClass"]["description"]
+    assert words == "The compute and memory capacity of the DB instance, for example db.m5.large."
+    for name in MANAGED:
+        for field in for_provider(name)["properties"].values():
+            text = field.get("description", "")
+            assert len(text) <= 201
+            assert not set("<>") & set(text)
+
+
+def test_without_docs_no_model_is_loaded():
+    bare = {crd["metadata"]["name"]: crd for crd in crds(docs=False)}
+    spec = bare["instances.rds.aws.upbound.io"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][
+        "spec"
+    ]
+    assert "description" not in spec["properties"]["forProvider"]["properties"]["instanceClass"]
+
+
+def test_a_connection_secret_needs_no_name_except_upstream():
+    def required(**options):
+        made = {crd["metadata"]["name"]: crd for crd in crds(docs=False, **options)}
+        version = made["vpcs.ec2.aws.upbound.io"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        return version["properties"]["spec"]["properties"]["writeConnectionSecretToRef"]["required"]
+
+    assert required() == ["namespace"]
+    assert required(strict_upstream=True) == ["name", "namespace"]
+
+
+def test_provider_config_takes_the_sources_of_both_worlds():
+    spec = schema("providerconfigs.aws.upbound.io")["properties"]["spec"]
+    sources = spec["properties"]["credentials"]["properties"]["source"]["enum"]
+    assert {"Secret", "IRSA", "WebIdentity", "Upbound", "None", "InjectedIdentity"} <= set(sources)
+
+
+INSTANCE = {"region": "eu-west-1", "engine": "postgres", "instanceClass": "db.t3.micro", "allocatedStorage": 20}
+
+
+@pytest.fixture(scope="module")
+def served(control_plane):
+    """The CRDs on a real API server."""
+    control_plane.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(crds()))
+    control_plane.kubectl("wait", "crd", *ALL, "--for=condition=Established", "--timeout=30s")
+    return control_plane
+
+
+@pytest.mark.parametrize(
+    "version, spec, refusal",
+    [
+        ("v1beta1", {"forProvider": INSTANCE, "writeConnectionSecretToRef": {"namespace": "default"}}, ""),
+        ("v1beta1", {"forProvider": {"region": "eu-west-1"}}, "spec.forProvider.instanceClass is a required parameter"),
+        ("v1beta1", {"forProvider": {"region": "eu-west-1"}, "managementPolicies": ["Observe"]}, ""),
+        ("v1beta1", {"forProvider": {"region": "eu-west-1"}, "initProvider": {"instanceClass": "x"}}, ""),
+        ("v1beta1", {"forProvider": {"instanceClass": "x"}}, "spec.forProvider.region: Required value"),
+        ("v1beta1", {"forProvider": {**INSTANCE, "dbInstanceClass": "x"}}, "unknown field"),
+        ("v1beta3", {"forProvider": {**INSTANCE, "blueGreenUpdate": {"enabled": True}}}, ""),
+        ("v1beta2", {"forProvider": {**INSTANCE, "blueGreenUpdate": [{"enabled": True}]}}, ""),
+        ("v1beta1", {"forProvider": {**INSTANCE, "blueGreenUpdate": {"enabled": True}}}, "unknown field"),
+    ],
+)
+def test_a_real_api_server_judges_as_upstream_would(served, version, spec, refusal):
+    instance = {"apiVersion": f"rds.aws.upbound.io/{version}", "kind": "Instance", "spec": spec}
+    instance["metadata"] = {"generateName": "crds-"}
+    answer = served.kubectl("create", "--dry-run=server", "-f", "-", input=yaml.safe_dump(instance), check=False)
+    if refusal:
+        assert answer.returncode
+        assert refusal in answer.stderr
+    else:
+        assert answer.returncode == 0, answer.stderr

@@ -1,0 +1,213 @@
+"""ProviderConfig → clients: every source of credentials, role chains, endpoints, flags, and the cache."""
+
+import threading
+
+import pytest
+
+from groundplane.aws.session import Sessions
+from groundplane.errors import Denied, InvalidInput
+from groundplane.ports import Account
+from tests.aws.conftest import INI, managed, provider_config
+
+ROLE = "arn:aws:iam::111122223333:role/deployer"
+OTHER = "arn:aws:iam::444455556666:role/deployer"
+STATIC = "http://127.0.0.1:1"
+
+
+def account(url=STATIC, secret=None, version="1", **spec):
+    return Account(provider_config(url, **spec), {"creds": INI} if secret is None else secret, version)
+
+
+def credentials_of(clients, region="eu-west-1"):
+    found = clients.client("rds", region)._request_signer._credentials.get_frozen_credentials()
+    return found.access_key, found.secret_key, found.token
+
+
+def source(name, **more):
+    return {"credentials": {"source": name, **more}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[default]\naws_access_key_id = a\naws_secret_access_key = b\naws_session_token = c\n",
+        "[Default]\nAWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\nAWS_SESSION_TOKEN=c",
+        "aws_access_key_id = a\naws_secret_access_key = b\naws_session_token = c\n",
+        "[mine]\naws_access_key_id: a\naws_secret_access_key: b\naws_session_token: c\n",
+        "\n# comment\n[default]\naws_access_key_id = a\n\naws_secret_access_key = b\naws_session_token = c\n",
+    ],
+)
+def test_a_secret_is_ini_text_in_many_spellings(text):
+    clients = Sessions({}).clients(account(secret={"creds": text.encode()}))
+    assert credentials_of(clients) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        (account(secret={"other": b"x"}), r"secretRef.key: the Secret has no key creds. Mend: it has: other"),
+        (account(secret={"creds": b"just words"}), r"spec.credentials.secretRef: is no INI text"),
+        (account(secret={"creds": b"[default]\naws_access_key_id=a"}), r"has no aws_secret_access_key"),
+        (account(**source("Secret")), r"spec.credentials.secretRef.key: is missing"),
+        (account(**source("Magic")), r'source: unknown: "Magic". Mend: use one of: IRSA, InjectedIdentity'),
+        (account(**source("Environment", env={"name": "NOPE"})), r'env.name: no such variable: "NOPE"'),
+        (account(**source("Filesystem", fs={"path": "/no/such"})), r"fs.path: can't read /no/such"),
+        (account(**source("WebIdentity")), r"webIdentity.roleARN: is missing"),
+        (account(endpoint={"url": {"type": "Static"}}), r"spec.endpoint.url.static: is missing"),
+        (account(endpoint={"url": {"type": "Dynamic"}}), r"spec.endpoint.url.dynamic.host: is missing"),
+        (account(endpoint={"url": {"type": "Odd"}}), r'spec.endpoint.url.type: unknown: "Odd"'),
+        (account(url="no url"), r"ProviderConfig default: Invalid endpoint"),
+        (account(assumeRoleChain=[{}]), r"spec.assumeRoleChain\[0\].roleARN: is missing"),
+    ],
+)
+def test_a_bad_config_names_itself_the_field_and_the_mend(config, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        Sessions({}).clients(config).client("rds", "eu-west-1")
+    assert str(caught.value).startswith("ProviderConfig default")
+
+
+def test_no_text_of_a_secret_is_quoted():
+    with pytest.raises(InvalidInput) as caught:
+        Sessions({}).clients(account(secret={"creds": b"hunter2 hunter2"})).client("rds", "eu-west-1")
+    assert "hunter2" not in str(caught.value)
+    assert "dummy-secret" not in repr(account())
+
+
+def test_credentials_come_from_a_variable_or_a_file(tmp_path):
+    (tmp_path / "creds").write_text(INI.decode())
+    by_file = account(**source("Filesystem", fs={"path": str(tmp_path / "creds")}))
+    by_variable = account(**source("Environment", env={"name": "CREDS"}))
+    sessions = Sessions({"CREDS": INI.decode()})
+    assert credentials_of(sessions.clients(by_file))[0] == "test"
+    sessions.forget(by_file)
+    assert credentials_of(sessions.clients(by_variable))[0] == "test"
+
+
+@pytest.mark.parametrize("name", ["InjectedIdentity", "IRSA", "PodIdentity"])
+def test_an_identity_of_the_pod_is_the_default_chain(monkeypatch, name):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "from-the-chain")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "dummy")
+    assert credentials_of(Sessions().clients(account(**source(name))))[0] == "from-the-chain"
+
+
+async def test_a_chain_that_offers_nothing_is_denied(cloud, standin, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/no/such")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/no/such")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    nobody = account(standin.url, **source("InjectedIdentity"))
+    thing = managed("rds.aws.upbound.io/v1beta1", "SubnetGroup", "a")
+    with pytest.raises(Denied, match="Unable to locate credentials"):
+        await cloud.observe(thing, nobody, {})
+    chained = account(standin.url, version="2", **source("InjectedIdentity"), assumeRoleChain=[{"roleARN": ROLE}])
+    with pytest.raises(Denied, match="offers none to assume a role with"):
+        await cloud.observe(thing, chained, {})
+
+
+def test_no_credentials_at_all_is_enough_for_an_endpoint_of_ones_own(standin):
+    clients = Sessions({}).clients(account(standin.url, **source("None")))
+    assert clients.client("rds", "eu-west-1").describe_db_instances()["DBInstances"] == []
+
+
+def test_a_role_is_assumed_in_the_other_account(standin):
+    chain = [
+        {"roleARN": ROLE, "externalID": "partner", "tags": [{"key": "a", "value": "b"}], "transitiveTagKeys": ["a"]},
+        {"roleARN": OTHER},
+    ]
+    clients = Sessions({}).clients(account(standin.url, assumeRoleChain=chain))
+    assert clients.account_id("eu-west-1") == "444455556666"
+    assert [call for call in standin.operations() if call == "AssumeRole"] == ["AssumeRole", "AssumeRole"]
+
+
+@pytest.mark.parametrize("where", ["secret", "file", "environment"])
+def test_a_web_identity_is_traded_for_a_role(standin, tmp_path, where):
+    (tmp_path / "token").write_text("dummy-token")
+    configs = {
+        "secret": {"source": "Secret", "secretRef": {"namespace": "x", "name": "y", "key": "token"}},
+        "file": {"source": "Filesystem", "fs": {"path": str(tmp_path / "token")}},
+        "environment": None,
+    }
+    identity = {"roleARN": ROLE, "tokenConfig": configs[where]}
+    given = account(standin.url, {"token": b"dummy-token\n"}, **source("WebIdentity", webIdentity=identity))
+    environ = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token")} if where == "environment" else {}
+    assert Sessions(environ).clients(given).account_id("eu-west-1") == "111122223333"
+
+
+@pytest.mark.parametrize(
+    "endpoint, service, url",
+    [
+        ({"url": {"type": "Static", "static": STATIC}}, "rds", STATIC),
+        ({"url": {"static": STATIC}, "services": []}, "iam", STATIC),
+        ({"url": {"type": "Static", "static": STATIC}, "services": ["rds"]}, "rds", STATIC),
+        (
+            {"url": {"type": "Static", "static": STATIC}, "services": ["s3"]},
+            "rds",
+            "https://rds.eu-west-1.amazonaws.com",
+        ),
+        (
+            {"url": {"type": "Dynamic", "dynamic": {"protocol": "http", "host": "aws.test"}}},
+            "rds",
+            "http://rds.eu-west-1.aws.test",
+        ),
+        ({"url": {"type": "Dynamic", "dynamic": {"host": "aws.test"}}}, "iam", "https://iam.aws.test"),
+        ({"url": {"type": "Auto"}}, "rds", "https://rds.eu-west-1.amazonaws.com"),
+        ({}, "rds", "https://rds.eu-west-1.amazonaws.com"),
+    ],
+)
+def test_where_a_service_is_called(endpoint, service, url):
+    client = Sessions({}).clients(account(endpoint=endpoint)).client(service, "" if service == "iam" else "eu-west-1")
+    assert client.meta.endpoint_url == url
+
+
+def test_the_variable_for_all_endpoints_works_for_every_source(monkeypatch, standin):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", standin.url)
+    for given in (account(endpoint={}), account(endpoint={}, version="2", **source("None"))):
+        client = Sessions().clients(given).client("rds", "eu-west-1")
+        assert client.meta.endpoint_url == standin.url
+        assert client.describe_db_instances()["DBInstances"] == []
+
+
+def test_a_region_is_signed_for_and_a_partition_known():
+    clients = Sessions({}).clients(account(endpoint={}))
+    assert clients.client("rds", "cn-north-1").meta.region_name == "cn-north-1"
+    assert clients.client("iam", "").meta.endpoint_url == "https://iam.amazonaws.com"
+    assert clients.partition("cn-north-1") == "aws-cn"
+    assert clients.partition("eu-west-1") == "aws"
+    china = Sessions({}).clients(account(endpoint={"url": {"type": "Auto"}, "partitionId": "aws-cn"}))
+    assert china.client("iam", "").meta.endpoint_url == "https://iam.cn-north-1.amazonaws.com.cn"
+
+
+def test_path_style_is_asked_for():
+    styled = Sessions({}).clients(account(s3_use_path_style=True)).client("s3", "eu-west-1")
+    assert styled.meta.config.s3 == {"addressing_style": "path"}
+    plain = Sessions({}).clients(account(endpoint={}, s3_use_path_style=False)).client("s3", "eu-west-1")
+    assert plain.meta.config.s3 is None
+
+
+def test_an_account_that_must_not_be_asked_for_is_zeroes(standin):
+    flags = {"skip_requesting_account_id": True, "skip_credentials_validation": True}
+    assert Sessions({}).clients(account(standin.url, **flags)).account_id("eu-west-1") == "000000000000"
+    assert standin.operations() == []
+
+
+def test_clients_are_made_once_for_each_region_and_service_and_anew_with_new_credentials():
+    sessions = Sessions({})
+    first = sessions.clients(account())
+    assert sessions.clients(account()) is first
+    assert first.client("rds", "eu-west-1") is first.client("rds", "eu-west-1")
+    assert first.client("rds", "eu-west-1") is not first.client("rds", "us-east-1")
+    second = sessions.clients(account(version="2"))
+    assert second is not first
+    assert sessions.clients(account(version="2")) is second
+
+
+def test_many_threads_get_the_same_client():
+    clients = Sessions({}).clients(account())
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(clients.client("ec2", "eu-west-1"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(client) for client in found}) == 1

@@ -1,0 +1,279 @@
+"""From a definition, a composition and a claim to composed resources, a Secret and a status, and back to nothing."""
+
+import base64
+import itertools
+
+import pytest
+
+from groundplane.core import conditions
+from groundplane.core.objects import Key
+from groundplane.ports import Options
+from tests.reconcile import things
+from tests.reconcile.interrupt import Killed, interrupted
+from tests.world import World
+
+
+async def a_world(**how):
+    world = await World(**how).install()
+    await world.apply(*things.composed_crds())
+    return world
+
+
+async def running(world, *, composition=things.COMPOSITION, claim=things.THING):
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(composition, claim)
+    return await world.settle()
+
+
+async def ready(world):
+    await running(world)
+    await things.all_ready(world)
+    return world
+
+
+async def claim_of(world):
+    return await world.cluster.get(things.CLAIM)
+
+
+async def secret_of(world):
+    found = await world.cluster.get(Key("v1", "Secret", "team-a", "conn"))
+    return {name: base64.b64decode(value).decode() for name, value in found["data"].items()} if found else None
+
+
+async def contents(world):
+    """Everything in the store but events and times: what must be the same however we got there."""
+    found = {}
+    for change in world.cluster.changes(0):
+        obj = change.object
+        found[(obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])] = (
+            obj.get("spec"),
+            obj.get("data"),
+            sorted(obj["metadata"].get("finalizers") or ()),
+            sorted((c["type"], c["status"], c["reason"]) for c in (obj.get("status") or {}).get("conditions") or ()),
+        )
+    return found
+
+
+async def test_a_claim_becomes_ready_with_its_secret_once_all_it_is_composed_of_is_ready():
+    world = await a_world()
+    await running(world)
+    claim = await claim_of(world)
+    assert conditions.find(claim, "Ready")["reason"] == "Waiting"
+    assert await secret_of(world) is None
+    await things.report(world, "Alpha")
+    await world.settle()
+    composite = await world.one(things.VERSION, "XThing")
+    assert conditions.find(composite, "Ready")["message"] == "Unready resources: beta, gamma"
+    await things.all_ready(world)
+    claim = await claim_of(world)
+    assert conditions.is_true(claim, "Ready")
+    assert claim["status"]["address"] == "a.example.org"
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+async def test_the_order_in_which_manifests_arrive_does_not_matter(order):
+    world = await a_world()
+    manifests = [things.XRD, things.COMPOSITION, things.THING]
+    pending = [manifests[index] for index in order]
+    for _ in range(3):  # kubectl apply -f, again and again, until all are taken
+        for manifest in list(pending):
+            try:
+                await world.apply(manifest)
+                pending.remove(manifest)
+            except Exception as error:
+                assert "no matches for kind" in str(error)
+            await world.settle()
+    assert not pending
+    await things.all_ready(world)
+    assert conditions.is_true(await claim_of(world), "Ready")
+
+
+async def test_nothing_is_written_when_nothing_changed():
+    world = await ready(await a_world())
+    before = world.cluster.writes
+    await world.apply(things.XRD, things.COMPOSITION, things.THING)
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_a_restarted_operator_writes_nothing():
+    world = await ready(await a_world())
+    before = world.cluster.writes
+    await world.restarted().settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_deleting_a_claim_takes_composite_composed_resources_and_secrets_along():
+    world = await ready(await a_world())
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    for version, kind in [(things.VERSION, "Thing"), (things.VERSION, "XThing"), ("v1", "Secret")]:
+        assert await world.cluster.list(version, kind) == []
+    for kind in things.KINDS:
+        assert await world.cluster.list(things.COMPOSED, kind) == []
+
+
+async def test_an_edited_or_deleted_secret_is_repaired():
+    world = await ready(await a_world())
+    await world.patch(Key("v1", "Secret", "team-a", "conn"), {"data": {"port": "aGFuZA==", "extra": "aGFuZA=="}})
+    await world.settle()
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+    await world.cluster.delete(Key("v1", "Secret", "team-a", "conn"))
+    await world.settle()
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+async def test_a_deleted_composed_resource_is_made_again_at_once():
+    world = await ready(await a_world())
+    old = await world.one(things.COMPOSED, "Beta")
+    await world.cluster.delete(Key(things.COMPOSED, "Beta", "", old["metadata"]["name"]))
+    await world.settle()
+    new = await world.one(things.COMPOSED, "Beta")
+    assert new["metadata"]["name"] == old["metadata"]["name"]
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+async def test_a_template_that_left_the_composition_takes_its_resource_along():
+    world = await ready(await a_world())
+    resources = things.COMPOSITION["spec"]["resources"][:2]
+    await world.apply(things.changed(things.COMPOSITION, resources=resources))
+    await world.settle()
+    assert await world.cluster.list(things.COMPOSED, "Gamma") == []
+    composite = await world.one(things.VERSION, "XThing")
+    assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta"]
+
+
+async def test_a_value_that_a_template_cannot_use_withholds_that_resource_alone_and_says_so_on_the_claim():
+    world = await a_world()
+    await running(world, claim=things.changed(things.THING, size="huge"))
+    assert await world.cluster.list(things.COMPOSED, "Alpha") == []
+    assert len(await world.cluster.list(things.COMPOSED, "Beta")) == 1
+    message = conditions.find(await claim_of(world), "Ready")["message"]
+    assert 'no entry for "huge" in the map' in message
+    assert "large, small" in message
+    assert ("Warning", "ComposeResources") in world.told.reasons("XThing")
+    await world.apply(things.THING)
+    await world.settle()
+    await things.all_ready(world)
+    assert conditions.is_true(await claim_of(world), "Ready")
+
+
+async def test_a_resource_that_exists_is_never_dropped_because_a_patch_failed():
+    world = await ready(await a_world())
+    before = await world.one(things.COMPOSED, "Alpha")
+    await world.apply(things.changed(things.THING, size="huge"))
+    await world.settle()
+    after = await world.one(things.COMPOSED, "Alpha")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"] == before["spec"]
+
+
+async def test_a_composition_with_an_unknown_patch_set_says_so_on_itself_and_on_the_claim():
+    world = await a_world()
+    broken = things.changed(things.COMPOSITION)
+    broken["spec"]["resources"][1]["patches"] = [{"type": "PatchSet", "patchSetName": "comon"}]
+    await running(world, composition=broken)
+    key = Key("apiextensions.crossplane.io/v1", "Composition", "", "thing")
+    told = conditions.find(await world.cluster.get(key), "Synced")
+    assert told["status"] == "False"
+    assert "comon" in told["message"]
+    assert ("Warning", "InvalidComposition") in world.told.reasons("Composition")
+    assert "comon" in conditions.find(await claim_of(world), "Ready")["message"]
+
+
+async def test_a_definition_with_the_wrong_name_says_the_right_one():
+    world = await a_world()
+    wrong = {**things.XRD, "metadata": {"name": "things.example.org"}}
+    await world.apply(wrong)
+    await world.settle()
+    key = Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "things.example.org")
+    told = conditions.find(await world.cluster.get(key), "Established")
+    assert told["status"] == "False"
+    assert "xthings.example.org" in told["message"]
+    assert ("Warning", "RenderCRD") in world.told.reasons("CompositeResourceDefinition")
+
+
+async def test_a_composition_for_another_kind_is_named_and_a_fitting_one_ends_the_wait():
+    world = await a_world()
+    other = things.changed(things.COMPOSITION, compositeTypeRef={"apiVersion": things.VERSION, "kind": "XThin"})
+    other["metadata"] = {"name": "other"}
+    await running(world, composition=other)
+    composite = await world.one(things.VERSION, "XThing")
+    message = conditions.find(composite, "Synced")["message"]
+    assert "no compatible Compositions found" in message
+    assert "other is for XThin" in message
+    await world.apply(things.COMPOSITION)
+    await world.settle()
+    assert len(await world.cluster.list(things.COMPOSED, "Alpha")) == 1
+
+
+async def test_a_secret_of_somebody_else_is_never_overwritten():
+    world = await a_world()
+    theirs = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "conn", "namespace": "team-a"}, "stringData": {"a": "b"}}
+    await world.apply(theirs)
+    await ready(world)
+    assert await secret_of(world) == {"a": "b"}
+    told = conditions.find(await claim_of(world), "Synced")
+    assert "refusing to modify uncontrolled secret" in told["message"]
+    await world.cluster.delete(Key("v1", "Secret", "team-a", "conn"))
+    await world.settle(seconds=600)
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+async def test_a_paused_claim_is_left_alone_until_it_is_unpaused():
+    world = await ready(await a_world())
+    await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": "true"}}})
+    await world.settle()
+    await world.patch(things.CLAIM, {"spec": {"size": "large"}})
+    await world.settle()
+    composite = await world.one(things.VERSION, "XThing")
+    assert composite["spec"]["size"] == "small"
+    await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": None}}})
+    await world.settle()
+    composite = await world.one(things.VERSION, "XThing")
+    assert composite["spec"]["size"] == "large"
+
+
+async def test_a_claim_gets_its_secret_though_the_composition_names_no_namespace_unless_strict():
+    composition = things.changed(things.COMPOSITION, writeConnectionSecretsToNamespace=None)
+    world = await a_world()
+    await running(world, composition=composition)
+    await things.all_ready(world)
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+    assert "assuming" in world.told.text()
+    strict = await a_world(options=Options(strict_upstream=True))
+    await running(strict, composition=composition)
+    await things.all_ready(strict)
+    assert await secret_of(strict) is None
+
+
+async def test_a_definition_that_is_deleted_takes_all_its_objects_along():
+    world = await ready(await a_world())
+    await world.cluster.delete(Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org"))
+    await world.settle(seconds=60)
+    left = {change.object["kind"] for change in world.cluster.changes(0)}
+    assert left.isdisjoint({"Thing", "XThing", "Alpha", "Secret", "CompositeResourceDefinition"})
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+async def test_killed_at_any_write_the_next_process_ends_in_the_same_state(before):
+    undisturbed = await ready(await a_world())
+    expected = len(await contents(undisturbed))
+    for k in range(1, 250):
+        world = await a_world()
+        world = world.restarted(cluster=interrupted(world.cluster, k, before=before))
+        try:
+            await ready(world)
+            break  # k is beyond the last write
+        except Killed:
+            world = world.restarted(cluster=world.cluster.inner)
+            await ready(world)
+        assert len(await contents(world)) == expected
+        assert len(await world.cluster.list(things.VERSION, "XThing")) == 1
+        assert conditions.is_true(await claim_of(world), "Ready")
+        assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+    else:
+        raise AssertionError("more writes than expected")
+    assert k > 30

@@ -1,0 +1,146 @@
+"""A small platform for reconciler tests: the claim kind Thing, composed of three resources that nobody reconciles."""
+
+from __future__ import annotations
+
+import copy
+
+from groundplane.core.objects import Key
+
+GROUP = "example.org"
+VERSION = f"{GROUP}/v1alpha1"
+COMPOSED = "nop.example.org/v1alpha1"
+KINDS = ("Alpha", "Beta", "Gamma")
+CLAIM = Key(VERSION, "Thing", "team-a", "db")
+
+
+def text():
+    return {"type": "string"}
+
+
+XRD = {
+    "apiVersion": "apiextensions.crossplane.io/v1",
+    "kind": "CompositeResourceDefinition",
+    "metadata": {"name": "xthings.example.org"},
+    "spec": {
+        "group": GROUP,
+        "names": {"kind": "XThing", "plural": "xthings"},
+        "claimNames": {"kind": "Thing", "plural": "things"},
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "referenceable": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "properties": {
+                                    "size": {"type": "string", "enum": ["small", "large", "huge"]},
+                                    "region": text(),
+                                },
+                            },
+                            "status": {"type": "object", "properties": {"address": text()}},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+COMPOSITION = {
+    "apiVersion": "apiextensions.crossplane.io/v1",
+    "kind": "Composition",
+    "metadata": {"name": "thing"},
+    "spec": {
+        "compositeTypeRef": {"apiVersion": VERSION, "kind": "XThing"},
+        "writeConnectionSecretsToNamespace": "crossplane-system",
+        "resources": [
+            {
+                "name": "alpha",
+                "base": {"apiVersion": COMPOSED, "kind": "Alpha", "spec": {"forProvider": {"fixed": 1}}},
+                "patches": [
+                    {
+                        "type": "FromCompositeFieldPath",
+                        "fromFieldPath": "spec.size",
+                        "toFieldPath": "spec.forProvider.class",
+                        "transforms": [{"type": "map", "map": {"small": "t1", "large": "t9"}}],
+                    },
+                    {
+                        "type": "ToCompositeFieldPath",
+                        "fromFieldPath": "status.atProvider.address",
+                        "toFieldPath": "status.address",
+                    },
+                ],
+                "connectionDetails": [
+                    {"name": "port", "type": "FromValue", "value": "5432"},
+                    {"name": "host", "type": "FromFieldPath", "fromFieldPath": "status.atProvider.address"},
+                ],
+            },
+            {"name": "beta", "base": {"apiVersion": COMPOSED, "kind": "Beta", "spec": {"forProvider": {}}}},
+            {"name": "gamma", "base": {"apiVersion": COMPOSED, "kind": "Gamma", "spec": {"forProvider": {}}}},
+        ],
+    },
+}
+
+THING = {
+    "apiVersion": VERSION,
+    "kind": "Thing",
+    "metadata": {"name": "db", "namespace": "team-a"},
+    "spec": {"size": "small", "writeConnectionSecretToRef": {"name": "conn"}},
+}
+
+
+def changed(obj, **spec):
+    """A copy with fields of spec set; None removes one."""
+    obj = copy.deepcopy(obj)
+    obj["spec"] |= spec
+    obj["spec"] = {name: value for name, value in obj["spec"].items() if value is not None}
+    return obj
+
+
+def composed_crds():
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{kind.lower()}s.nop.example.org"},
+            "spec": {
+                "group": "nop.example.org",
+                "scope": "Cluster",
+                "names": {"kind": kind, "plural": f"{kind.lower()}s"},
+                "versions": [
+                    {
+                        "name": "v1alpha1",
+                        "served": True,
+                        "storage": True,
+                        "subresources": {"status": {}},
+                        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": free, "status": free}}},
+                    }
+                ],
+            },
+        }
+        for kind in KINDS
+    ]
+
+
+async def report(world, kind, *, ready=True, address="a.example.org"):
+    """Be the provider: say that the one composed object of a kind is ready, or not."""
+    found = await world.one(COMPOSED, kind)
+    status = {
+        "atProvider": {"address": address},
+        "conditions": [
+            {"type": type_, "status": str(ready), "reason": "Said", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+            for type_ in ("Synced", "Ready")
+        ],
+    }
+    await world.patch(Key(COMPOSED, kind, "", found["metadata"]["name"]), {"status": status}, subresource="status")
+
+
+async def all_ready(world):
+    for kind in KINDS:
+        await report(world, kind)
+    await world.settle()
