@@ -1,0 +1,196 @@
+"""`pkg.crossplane.io`: packages, as accepted declarations; and `secrets.crossplane.io` StoreConfig.
+
+What packages bring is built in, so most fields are taken for the manifests' sake.  Where nothing of ours reads a field,
+it may have any shape: a manifest that upstream takes is never refused here.
+"""
+
+from __future__ import annotations
+
+from groundplane.core.crds.build import crd, version
+from groundplane.core.objects import Object
+from groundplane.core.openapi import (
+    AGE,
+    Schema,
+    array,
+    boolean,
+    column,
+    condition_column,
+    conditions,
+    enum,
+    free,
+    integer,
+    named,
+    obj,
+    root,
+    string,
+    strings,
+)
+
+GROUP = "pkg.crossplane.io"
+ACCEPTED = "Accepted for compatibility; has no effect."
+RUNTIME_KINDS = ("Provider", "Function")
+PACKAGES = ("Provider", "Function", "Configuration")
+
+_PACKAGE_COLUMNS = (
+    condition_column("INSTALLED", "Installed"),
+    condition_column("HEALTHY", "Healthy"),
+    column("PACKAGE", ".spec.package"),
+    AGE,
+)
+_REVISION_COLUMNS = (
+    condition_column("HEALTHY", "Healthy"),
+    column("REVISION", ".spec.revision", wide=True),
+    column("IMAGE", ".spec.image"),
+    column("STATE", ".spec.desiredState"),
+    column("DEP-FOUND", ".status.foundDependencies", wide=True),
+    column("DEP-INSTALLED", ".status.installedDependencies", wide=True),
+    AGE,
+)
+
+
+def crds() -> list[Object]:
+    """Packages and their revisions, runtime and image settings, the lock; StoreConfig."""
+    found = []
+    for kind in PACKAGES:
+        package = [version("v1", _package(kind), _PACKAGE_COLUMNS)]
+        revision = [version("v1", _revision(kind), _REVISION_COLUMNS)]
+        found.append(crd(GROUP, kind, package, categories=["crossplane", "pkg"]))
+        found.append(crd(GROUP, f"{kind}Revision", revision, categories=["crossplane", "pkgrev"]))
+    found += [
+        _setting("DeploymentRuntimeConfig", "v1beta1", _runtime_config()),
+        _setting("ImageConfig", "v1beta1", _image_config()),
+        crd(GROUP, "Lock", [version("v1beta1", _lock())]),
+        crd(GROUP, "ControllerConfig", [_ignored("v1alpha1", "ControllerConfig")]),
+        crd("secrets.crossplane.io", "StoreConfig", [_ignored("v1alpha1", "StoreConfig")]),
+    ]
+    return found
+
+
+def _setting(kind: str, name: str, schema: Schema) -> Object:
+    return crd(GROUP, kind, [version(name, schema, has_status=False)])
+
+
+def _ignored(name: str, kind: str) -> Schema:
+    """A kind that v2 removed: its manifests are taken, with a warning."""
+    schema = root(
+        f"A {kind} is accepted and ignored: upstream removed the kind.",
+        spec=free(ACCEPTED),
+        status=_status(),
+    )
+    return version(name, schema, deprecated=f"{kind} was removed from Crossplane v2; it is accepted and ignored")
+
+
+def _status(description: str = "What was found out about it.") -> Schema:
+    return obj({"conditions": conditions()}, description, **{"x-kubernetes-preserve-unknown-fields": True})
+
+
+def _pulling() -> Schema:
+    """The fields that a package and its revisions share."""
+    return {
+        "packagePullPolicy": string(f"When the image is pulled. {ACCEPTED}", default="IfNotPresent"),
+        "packagePullSecrets": array(free(), f"Secrets for the registry. {ACCEPTED}"),
+        "ignoreCrossplaneConstraints": boolean(f"Install whatever version is demanded. {ACCEPTED}", default=False),
+        "skipDependencyResolution": boolean(f"Don't install dependencies. {ACCEPTED}", default=False),
+        "commonLabels": strings(f"Labels of everything in the package. {ACCEPTED}"),
+        "commonAnnotations": strings(f"Annotations of everything in the package. {ACCEPTED}"),
+    }
+
+
+def _running(kind: str) -> Schema:
+    if kind not in RUNTIME_KINDS:
+        return {}
+    runtime = obj(
+        {
+            "apiVersion": string("Its API version.", default="pkg.crossplane.io/v1beta1"),
+            "kind": string("Its kind.", default="DeploymentRuntimeConfig"),
+            "name": string("Its name."),
+        },
+        f"The DeploymentRuntimeConfig. {ACCEPTED}",
+        required=["name"],
+        default={"name": "default"},
+    )
+    return {
+        "runtimeConfigRef": runtime,
+        "controllerConfigRef": named(f"The ControllerConfig. {ACCEPTED}", of="The ControllerConfig"),
+    }
+
+
+def _package(kind: str) -> Schema:
+    spec = obj(
+        {
+            "package": string("The package's image, such as xpkg.upbound.io/upbound/provider-aws-rds:v1.21.0."),
+            "revisionActivationPolicy": enum(
+                ["Automatic", "Manual"],
+                f"Whether a new revision becomes active by itself. {ACCEPTED}",
+                default="Automatic",
+            ),
+            "revisionHistoryLimit": integer(f"How many old revisions are kept. {ACCEPTED}", default=1),
+            **_pulling(),
+            **_running(kind),
+        },
+        "What is to be installed.",
+        required=["package"],
+    )
+    return root(
+        f"A {kind} declares a package. Those whose content is built in are healthy at once.",
+        spec=spec,
+        status=_status("Whether the package's content is there."),
+    )
+
+
+def _revision(kind: str) -> Schema:
+    spec = obj(
+        {
+            "desiredState": enum(["Inactive", "Active"], "Whether this revision is the one in use."),
+            "image": string("The package's image."),
+            "revision": integer("Counts the revisions of one package."),
+            **_pulling(),
+            **_running(kind),
+        },
+        "The package as it was.",
+        required=["desiredState", "image", "revision"],
+        **{"x-kubernetes-preserve-unknown-fields": True},
+    )
+    return root(f"A {kind}Revision is made for a {kind}; not to be edited.", spec=spec, status=_status())
+
+
+def _runtime_config() -> Schema:
+    spec = obj(
+        {
+            "deploymentTemplate": free("The Deployment of the package."),
+            "serviceTemplate": free("The Service of the package."),
+            "serviceAccountTemplate": free("The ServiceAccount of the package."),
+        },
+        ACCEPTED,
+    )
+    return root("A DeploymentRuntimeConfig says how a package would run, if it ran as a program.", spec=spec)
+
+
+def _image_config() -> Schema:
+    match = obj(
+        {
+            "type": enum(["Prefix"], "How to compare.", default="Prefix"),
+            "prefix": string("What the image's name starts with."),
+        },
+        required=["prefix", "type"],
+    )
+    spec = obj(
+        {
+            "matchImages": array(match, "The images it is for.", minItems=1),
+            "registry": free("How to log in to the registry."),
+            "verification": free("How to verify signatures."),
+            "rewriteImage": free("Where to pull from instead."),
+            "runtime": free("Which runtime settings to use."),
+        },
+        ACCEPTED,
+        required=["matchImages"],
+    )
+    return root("An ImageConfig says how images of packages are pulled.", spec=spec)
+
+
+def _lock() -> Schema:
+    return root(
+        "The Lock lists the packages that are installed, with what they depend on.",
+        packages=array(free("One package."), "The packages."),
+        status=_status(),
+    )
