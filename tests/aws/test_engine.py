@@ -1,6 +1,7 @@
 """What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -24,6 +25,16 @@ async def test_an_interrupted_create_is_found_by_its_tag(cloud, account):
     assert await cloud.find(vpc, account) == creation.external_name
     namesake = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
     assert await cloud.find(namesake, account) == ""
+
+
+async def test_nothing_found_too_soon_is_not_certain(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    pending = vpc["metadata"]["annotations"]
+    pending["crossplane.io/external-create-pending"] = datetime.now(UTC).isoformat()
+    with pytest.raises(errors.Waiting, match="doesn't show yet"):
+        await cloud.find(vpc, account)
+    pending["crossplane.io/external-create-pending"] = (datetime.now(UTC) - timedelta(seconds=60)).isoformat()
+    assert await cloud.find(vpc, account) == ""
 
 
 async def test_two_things_with_our_tag_need_a_person(cloud, account):

@@ -94,10 +94,11 @@ async def test_its_own_code_says_that_a_thing_is_missing(cloud, account, stubbed
 
 
 async def test_a_bucket_that_is_not_ours_to_see_is_not_missing(cloud, account, stubbed):
-    stubbed("s3").add_client_error("head_bucket", "403", "Forbidden", 403)
+    stubber = stubbed("s3")
+    stubber.add_client_error("head_bucket", "403", "Forbidden", 403)
+    stubber.add_client_error("head_bucket", "404", "Not Found", 404)
     with pytest.raises(errors.Denied, match="a bucket of that name exists"):
         await cloud.observe(managed(S3, "Bucket", "orders"), account, {})
-    stubbed("s3").add_client_error("head_bucket", "404", "Not Found", 404)
     assert not (await cloud.observe(managed(S3, "Bucket", "orders"), account, {})).exists
 
 
@@ -127,3 +128,12 @@ async def test_a_create_whose_answer_was_lost_meets_its_own_work(cloud, account,
     other = managed(RDS, "SubnetGroup", "orders", subnetIds=network["subnets"])
     with pytest.raises(errors.InvalidInput, match="DBSubnetGroupAlreadyExists"):
         await cloud.create(other, account, {})
+
+
+@pytest.mark.parametrize("code, kept", [("AccessDenied", True), ("ExpiredToken", False)])
+async def test_only_refused_credentials_cost_the_clients(cloud, account, stubbed, code, kept):
+    before = cloud._sessions.clients(account)
+    stubbed("rds").add_client_error("describe_db_instances", code, "no", 403)
+    with pytest.raises(errors.Denied):
+        await cloud.observe(INSTANCE, account, {})
+    assert (cloud._sessions.clients(account) is before) is kept

@@ -56,12 +56,26 @@ def test_a_generated_password_needs_a_secret_to_live_in(cloud):
     assert default.field == "passwordSecretRef"
 
 
-def test_strict_upstream_fills_nothing_in_and_refuses(strict_cloud):
+async def test_strict_upstream_fills_nothing_in_and_refuses_the_create(strict_cloud, account, standin):
     assert strict_cloud.defaults(bare()) == ()
     with pytest.raises(errors.InvalidInput, match='"username": required field is not set'):
-        strict_cloud.check(bare())
+        await strict_cloud.create(bare(), account, {})
     with pytest.raises(errors.InvalidInput, match="no password is given"):
-        strict_cloud.check(bare(username="me"))
+        await strict_cloud.create(bare(username="me"), account, {})
+    assert standin.operations() == []
+
+
+async def test_one_that_exists_needs_none_of_what_a_create_needs(cloud, account):
+    await made(cloud, instance(), account, SECRETS)
+    adopted = managed(RDS, "Instance", "orders", instanceClass="db.t4g.micro")
+    cloud.check(adopted)
+    observation = await cloud.observe(adopted, account, {})
+    assert observation.late["username"] == "postgres"
+    assert observation.late["engine"] == "postgres"
+    assert observation.late["allocatedStorage"] == 20
+    watched = managed(RDS, "Instance", "orders")
+    watched["spec"]["managementPolicies"] = ["Observe"]
+    cloud.check(watched)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +83,6 @@ def test_strict_upstream_fills_nothing_in_and_refuses(strict_cloud):
     [
         ({"username": "admin"}, "admin is reserved"),
         ({"username": "rdsadmin"}, "rdsadmin is reserved"),
-        ({"engine": None}, "engine: is required"),
-        ({"allocatedStorage": None}, "allocatedStorage: is required"),
         ({"instanceClass": None}, "instanceClass: is required"),
         ({"maxAllocatedStorage": 10}, "10 is below allocatedStorage 20"),
         ({"manageMasterUserPassword": True}, "can't be used with"),
@@ -84,8 +96,9 @@ def test_combinations_that_cannot_work_are_refused(cloud, more, message):
 async def test_a_create_without_a_password_is_never_sent(cloud, account, standin):
     with pytest.raises(errors.InvalidInput, match="passwordSecretRef: has no value"):
         await cloud.create(instance(), account, {})
-    with pytest.raises(errors.InvalidInput, match="username: is required"):
-        await cloud.create(bare(passwordSecretRef=SECRET_REF), account, SECRETS)
+    for field in ("engine", "allocatedStorage"):
+        with pytest.raises(errors.InvalidInput, match=f"{field}: is required"):
+            await cloud.create(instance(**{field: None}), account, SECRETS)
     assert standin.operations() == []
 
 

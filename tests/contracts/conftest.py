@@ -18,11 +18,12 @@ import pytest
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.credentials import load
+from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key
 from groundplane.errors import AlreadyExists, NoSuchKind
-from groundplane.ports import Cluster
+from groundplane.ports import Cluster, Resource
 
 DEADLINE = 90.0  # seconds for what a real API server does in its own time; its collector learns of kinds every 30
 GROUP = "shared.example.org"  # of the Widgets that all tests share, so that the collector learns of them once
@@ -164,9 +165,40 @@ async def kubernetes(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
         await api.close()
 
 
+class Following(KubernetesCluster):
+    """Follows every kind that it is asked for, so that reads come from the cache."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api, Cache())
+        self._informers: dict[tuple[str, str], tuple[Informer, asyncio.Task[None]]] = {}
+
+    async def resource(self, api_version: str, kind: str) -> Resource:
+        resource = await super().resource(api_version, kind)
+        if (api_version, kind) not in self._informers:
+            informer = Informer(self._api, resource, self._cache, lambda _: None)
+            self._informers[api_version, kind] = informer, asyncio.create_task(informer.run())
+            await informer.synced.wait()
+        return resource
+
+    async def close(self) -> None:
+        for informer, task in self._informers.values():
+            informer.stop()
+            await task
+        await self._api.close()
+
+
+@asynccontextmanager
+async def followed(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    cluster = Following(Api(load(str(request.getfixturevalue("control_plane").kubeconfig))))
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
+
+
 Adapter = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Cluster]]
-ADAPTERS: dict[str, Adapter] = {"sqlite": sqlite, "kubernetes": kubernetes}
-MARKS = {"kubernetes": pytest.mark.cluster}
+ADAPTERS: dict[str, Adapter] = {"sqlite": sqlite, "kubernetes": kubernetes, "followed": followed}
+MARKS = {"kubernetes": pytest.mark.cluster, "followed": pytest.mark.cluster}
 
 
 @pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, ())) for name in ADAPTERS])

@@ -1,7 +1,7 @@
 """The Cloud port over AWS: kinds by their files, calls on threads of our own, AWS's errors as ours.
 
 boto3 blocks, so each operation runs as one piece on a pool; the event loop only waits.  Source of the
-behaviour: `resource.py` (the engine) and `kinds/` (the facts).
+behaviour: `engine.py` and `kinds/` (the facts).
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from groundplane.aws import faults, kind
+from groundplane.aws.engine import Engine
 from groundplane.aws.kind import Kind
-from groundplane.aws.resource import Memory, Resource, digest
+from groundplane.aws.resource import Memory, digest
 from groundplane.aws.session import Sessions
 from groundplane.core.objects import Object, meta
 from groundplane.errors import Denied, InvalidInput
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
 
 THREADS = 16  # calls to AWS at a time; measured: 241 calls/s at 60 ms latency, with 3.5 ms lag of the event loop
+CERTAIN_AFTER = 10.0  # seconds: AWS may not show sooner what a create has made
 T = TypeVar("T")
 
 
@@ -33,11 +35,13 @@ class AwsCloud:
         sessions: Sessions | None = None,
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
+        certain_after: float = CERTAIN_AFTER,
     ) -> None:
         self._executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
         self._sessions = sessions or Sessions()
         self._strict_upstream = strict_upstream
         self._namespace = namespace
+        self._certain_after = certain_after
         self._memories: dict[str, Memory] = {}
 
     def close(self) -> None:
@@ -62,8 +66,8 @@ class AwsCloud:
     def defaults(self, managed: Object) -> Sequence[Default]:
         if self._strict_upstream:
             return ()
-        resource = self._offline(managed)
-        return tuple(resource.kind.hooks.defaults(resource))
+        engine = self._offline(managed)
+        return tuple(engine.kind.hooks.defaults(engine))
 
     def digest(self, managed: Object, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """Salted digests of write-only values, as they are kept in status.atProvider under `<name>Digest`."""
@@ -73,22 +77,22 @@ class AwsCloud:
     # --- what calls AWS -----------------------------------------------------------------------------
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
-        return await self._run(managed, account, secrets, Resource.observe)
+        return await self._run(managed, account, secrets, Engine.observe)
 
     async def find(self, managed: Object, account: Account) -> str | None:
-        return await self._run(managed, account, {}, Resource.find)
+        return await self._run(managed, account, {}, lambda engine: engine.find(self._certain_after))
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
-        return await self._run(managed, account, secrets, Resource.create)
+        return await self._run(managed, account, secrets, Engine.create)
 
     async def update(
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
     ) -> Mapping[str, bytes]:
-        await self._run(managed, account, secrets, lambda resource: resource.update(observation))
+        await self._run(managed, account, secrets, lambda engine: engine.update(observation))
         return {}
 
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
-        await self._run(managed, account, {}, lambda resource: resource.delete(observation), deleting=True)
+        await self._run(managed, account, {}, lambda engine: engine.delete(observation), deleting=True)
 
     # --- inside -------------------------------------------------------------------------------------
 
@@ -100,15 +104,15 @@ class AwsCloud:
             )
         return found
 
-    def _offline(self, managed: Object) -> Resource:
-        return Resource(self._kind(managed), managed, strict_upstream=self._strict_upstream, namespace=self._namespace)
+    def _offline(self, managed: Object) -> Engine:
+        return Engine(self._kind(managed), managed, strict_upstream=self._strict_upstream, namespace=self._namespace)
 
     async def _run(
         self,
         managed: Object,
         account: Account,
         secrets: Mapping[str, str],
-        operation: Callable[[Resource], T],
+        operation: Callable[[Engine], T],
         *,
         deleting: bool = False,
     ) -> T:
@@ -117,9 +121,9 @@ class AwsCloud:
         memory = self._memories.get(uid) or Memory()
 
         def work() -> T:
-            resource: Resource | None = None
+            engine: Engine | None = None
             try:
-                resource = Resource(
+                engine = Engine(
                     kind_,
                     managed,
                     self._sessions.clients(account),
@@ -128,15 +132,15 @@ class AwsCloud:
                     strict_upstream=self._strict_upstream,
                     namespace=self._namespace,
                 )
-                return operation(resource)
+                return operation(engine)
             except Denied:
                 self._sessions.forget(account)
                 raise
             except faults.BOTO as error:
                 busy = kind_.delete.busy if deleting else ()
-                young = resource is not None and resource.is_young
+                young = engine is not None and engine.is_young
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
-                if isinstance(found, Denied):
+                if faults.are_stale(error):
                     self._sessions.forget(account)
                 raise found from error
 

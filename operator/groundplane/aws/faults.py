@@ -28,6 +28,9 @@ _DENIED = """ExpiredToken ExpiredTokenException InvalidClientTokenId SignatureDo
     RequestExpired MissingAuthenticationToken IncompleteSignature InvalidIdentityToken IDPRejectedClaim
     AllAccessDisabled NotAuthorized UnauthorizedAccess 401 403 Forbidden"""
 THROTTLED, DENIED = frozenset(_THROTTLED.split()), frozenset(_DENIED.split())
+_STALE = """ExpiredToken ExpiredTokenException InvalidClientTokenId UnrecognizedClientException AuthFailure
+    SignatureDoesNotMatch InvalidAccessKeyId RequestExpired InvalidIdentityToken"""
+STALE = frozenset(_STALE.split())
 BUSY = re.compile(
     r"DependencyViolation|DeleteConflict|Invalid\w*State(Fault|Exception)?|ResourceInUseException|\w+[.]?InUse"
     r"|OperationAborted|ConcurrentModification\w*|Concurrent\w*Exception|IncorrectState|ResourceNotReady\w*"
@@ -54,6 +57,11 @@ VOLATILE = (
     (re.compile(r"\s*\(reached max retries: \d+\)"), ""),
 )
 MEND_DENIED = "check the ProviderConfig's credentials and what they may do"
+
+
+def are_stale(error: Exception) -> bool:
+    """Whether the credentials themselves were refused, so that others must be fetched; not a mere permission."""
+    return isinstance(error, CREDENTIALS) or (isinstance(error, boto.ClientError) and code_of(error) in STALE)
 
 
 def code_of(error: boto.ClientError) -> str:

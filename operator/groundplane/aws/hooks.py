@@ -25,7 +25,10 @@ class Hooks:
         return ()
 
     def check(self, resource: Resource) -> None:
-        """Raise InvalidInput for combinations that can't work; no calls here."""
+        """Raise InvalidInput for what can't work whether it exists or not; no calls here."""
+
+    def check_create(self, resource: Resource) -> None:
+        """Raise InvalidInput for what a create lacks, and an existing thing may lack; no calls here."""
 
     def resolved(self, resource: Resource) -> str:
         """The external name to observe with, where the annotation may hold something else of the thing's."""

@@ -1,7 +1,7 @@
 """The grammar of `kinds/*.yaml`: what a kind file may say, read strictly and lazily.
 
 A kind file holds everything that is particular to one AWS kind: its calls, identity, states, error
-codes, and its fields with their types and where they go.  `resource.py` is the one engine that reads it.
+codes, and its fields with their types and where they go.  `engine.py` is the one engine that reads it.
 Field names, types and flags are upstream's (provider-upjet-aws 75a4c57; v1beta1 shapes).
 
 Two little languages are used inside:

@@ -1,18 +1,15 @@
-"""The generic engine: one managed resource, one kind file, and the calls between them.  Synchronous.
+"""One managed resource at hand: its values, its name, and calls to AWS on its behalf.  What hooks get to see.
 
-Source: provider-upjet-aws 75a4c57 and the Terraform AWS provider 5.31 for what is compared, late-initialised and
-refused.  Two rules carry the rest: a create applies only what the create call takes, and the next round of
-observe and update settles what is left; and a difference that two successful updates left standing is
-reported, not sent a third time.
+`engine.py` has what is done with it.  Synchronous: it runs in a worker thread.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -21,18 +18,12 @@ from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
 from groundplane.aws.hooks import Item, Parameters
-from groundplane.aws.kind import Call, Kind, KindField, Output, Path
+from groundplane.aws.kind import Also, Call, Kind, Observe, Path
 from groundplane.aws.session import AccountClients
-from groundplane.core import conditions
-from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
-from groundplane.errors import InvalidInput, Waiting, at, shown
-from groundplane.ports import Creation, Difference, Observation
+from groundplane.errors import InvalidInput, at
 
 EXTERNAL_NAME = "crossplane.io/external-name"
-TAGS = "tags"  # the update group of the tags
-SENT_IN_VAIN = 2  # successful updates that left a difference standing: it is frozen
-HIDDEN = "(secret)"
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
@@ -91,7 +82,7 @@ class Resource:
             self.memory.external_name = ""
         self.external_name: str = self.memory.external_name or self._given_name()
 
-    # --- identity -----------------------------------------------------------------------------------
+    # --- identity ---------------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -116,18 +107,7 @@ class Resource:
             return ""
         return str((self.initial.get(rule.field) if rule.field else "") or self.name)
 
-    def check_name(self) -> None:
-        rule, name = self.kind.external_name, self.external_name
-        if rule.mode != "name":
-            return
-        where = f"annotation {EXTERNAL_NAME}" if annotations_of(self.managed).get(EXTERNAL_NAME) else "metadata.name"
-        if rule.pattern and not re.fullmatch(rule.pattern, name):
-            mend = f"{rule.rule or f'it must match {rule.pattern}'}; set annotation {EXTERNAL_NAME} to such a name"
-            raise InvalidInput(f"{shown(name)} is no name for this kind in AWS", mend=mend, where=(where,))
-        if name.lower() in rule.reserved:
-            raise InvalidInput(f"{shown(name)} is reserved in AWS", mend="use another name", where=(where,))
-
-    # --- calls --------------------------------------------------------------------------------------
+    # --- calls ------------------------------------------------------------------------------------------
 
     def client(self, service: str = "") -> Any:
         if self._clients is None:
@@ -150,7 +130,7 @@ class Resource:
         client = self.client()
         return client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
 
-    # --- templates ----------------------------------------------------------------------------------
+    # --- templates --------------------------------------------------------------------------------------
 
     def arguments(self, value: Json, item: Item | None = None) -> Any:
         """Arguments with their templates filled in; a member whose template has no value is left out."""
@@ -194,7 +174,7 @@ class Resource:
         simple = {"external_name": getattr(self, "external_name", ""), "uid": self.uid, "name": self.name}
         return simple[scope] or None
 
-    # --- desired ------------------------------------------------------------------------------------
+    # --- values -----------------------------------------------------------------------------------------
 
     def desired(self, name: str) -> Json:
         """The value to hold AWS to; None: the field is not managed."""
@@ -207,23 +187,6 @@ class Resource:
 
     def wanted_tags(self) -> dict[str, str]:
         return tags.desired(self.managed)
-
-    # --- check --------------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        self.check_name()
-        policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
-        for name, rule in self.kind.fields.items():
-            if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.initial:
-                raise InvalidInput("is required", mend="set it", where=(f"spec.forProvider.{name}",))
-            clash = [other for other in rule.conflicts if self.spec.get(other) and self.spec.get(name)]
-            if clash:
-                raise InvalidInput(
-                    f"can't be used with {clash[0]}", mend="remove one of the two", where=(f"spec.forProvider.{name}",)
-                )
-        self.kind.hooks.check(self)
-
-    # --- observe ------------------------------------------------------------------------------------
 
     def read(self) -> Item | None:
         """The thing as AWS describes it, None if AWS says that it is not there."""
@@ -249,7 +212,7 @@ class Resource:
                 item[name] = self._read_also(also)
         return self.kind.hooks.observed(self, item)
 
-    def _search(self, rule: Any) -> Any:
+    def _search(self, rule: Observe) -> Any:
         arguments = self.arguments(rule.with_)
         if rule.paginate:
             found = self.client().get_paginator(rule.call).paginate(**arguments).build_full_result()
@@ -262,75 +225,13 @@ class Resource:
         fits = (entry for entry in found or () if all(entry.get(name) == value for name, value in where.items()))
         return next(fits, None)
 
-    def _read_also(self, also: Any) -> Any:
+    def _read_also(self, also: Also) -> Any:
         try:
             return also.item.search(self.send(also))
         except ClientError as error:
             if faults.code_of(error) in also.absent:
                 return None
             raise
-
-    def observe(self) -> Observation:
-        item = self.read()
-        if item is None:
-            self.memory.sent.clear()
-            return Observation(exists=False)
-        self._confirm_digests()
-        ready, settled, updatable, deleting, gone = self._state(item)
-        if gone:
-            return Observation(exists=False)
-        found_tags = self.tags_of(item)
-        drift = self._drift(item, found_tags)
-        drift, notes = self._thawed(drift)
-        creating = ready is not None and ready.reason == "Creating"
-        return Observation(
-            exists=True,
-            ready=ready,
-            at_provider=self._at_provider(item, found_tags),
-            late={} if creating or deleting else self._late(item),
-            drift=tuple(drift) if updatable and not deleting else (),
-            immutable=tuple(self._immutable(item)),
-            notes=(*notes, *self.kind.hooks.notes(self, item)),
-            connection=self._connection(item),
-            external_name=self._renamed(item),
-            settled=settled,
-            deleting=deleting,
-            item={"item": item, "tags": found_tags},
-        )
-
-    def _renamed(self, item: Item) -> str:
-        """How AWS spells the name, if the annotation says otherwise."""
-        canonical = self.kind.external_name.canonical
-        name = str((canonical.search(item) if canonical else None) or self.external_name)
-        given = annotations_of(self.managed).get(EXTERNAL_NAME) or self.default_name()
-        return name if name != given and self.kind.external_name.mode != "composite" else ""
-
-    def _state(self, item: Item) -> tuple[Condition | None, bool, bool, bool, bool]:
-        """(condition Ready, settled, updatable, deleting, gone)"""
-        rule = self.kind.ready
-        if rule is None:
-            return conditions.available(), True, True, False, False
-        state = rule.path.search(item)
-        value = "" if state is None else str(state)
-        updatable = value in rule.updatable
-        if value in rule.gone:
-            return None, True, False, False, True
-        if value in rule.in_:
-            ready = conditions.available()
-            if value != rule.in_[0]:
-                ready = replace(ready, message=f"{rule.path.text} is {value}")
-            return ready, True, value not in rule.fixed, False, False
-        if value in rule.creating:
-            return conditions.creating(f"{rule.path.text} is {value}"), False, updatable, False, False
-        if value in rule.deleting:
-            return conditions.deleting(f"{rule.path.text} is {value}"), False, False, True, False
-        if value in rule.failed:
-            why = rule.message.search(item) if rule.message else None
-            message = f"{rule.path.text} is {value}" + (f": {why}" if why else "")
-            return conditions.unavailable(message), True, updatable, False, False
-        if conditions.find(self.managed, "Ready") is None:
-            return conditions.creating(f"{rule.path.text} is {value}"), False, updatable, False, False
-        return None, False, updatable, False, False
 
     def observed(self, name: str, item: Item) -> Json:
         """A field's value in AWS, in the field's own type; None if AWS doesn't tell."""
@@ -339,108 +240,12 @@ class Resource:
             return None
         return convert.from_aws(rule.observe.search(item), rule)
 
-    def _drift(self, item: Item, found_tags: Mapping[str, str] | None) -> list[Difference]:
-        found = []
-        if found_tags is not None and found_tags != self.wanted_tags():
-            found.append(Difference(TAGS, self.wanted_tags(), dict(found_tags)))
-        for name, rule in self.kind.fields.items():
-            if rule.secret:
-                found.extend(self._secret_drift(name, rule))
-                continue
-            if not rule.group or rule.observe is None:
-                continue
-            desired, observed = self.desired(name), self.observed(name, item)
-            if desired is not None and not convert.equal(rule.comparison, desired, observed):
-                found.append(Difference(name, desired, observed))
-        return self.kind.hooks.drift(self, item, found)
-
-    def _secret_drift(self, name: str, rule: KindField) -> list[Difference]:
-        value = self.secrets.get(rule.secret)
-        if not value or not rule.group or digest(self.uid, rule.secret, value) == self.taken(rule.secret):
-            return []
-        return [Difference(name, HIDDEN, None)]
-
     def taken(self, secret: str) -> str:
         """The digest of the secret value that AWS took last."""
         known = status_of(self.managed).get("atProvider") or {}
         return self.memory.digests.get(secret) or str(known.get(digest_field(secret)) or "")
 
-    def _confirm_digests(self) -> None:
-        """Forget what the status has learnt."""
-        known = status_of(self.managed).get("atProvider") or {}
-        for secret, value in list(self.memory.digests.items()):
-            if known.get(digest_field(secret)) == value:
-                del self.memory.digests[secret]
-
-    def _immutable(self, item: Item) -> list[Difference]:
-        found = []
-        for name, rule in self.kind.fields.items():
-            desired = self.spec.get(name)
-            if not rule.immutable or rule.observe is None or desired is None:
-                continue
-            observed = self.observed(name, item)
-            if observed is not None and not convert.equal(rule.comparison, desired, observed):
-                found.append(Difference(name, desired, observed))
-        return found
-
-    def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str]]:
-        """The drift without what was sent twice in vain, and a note for each of those."""
-        left, notes, still = [], [], {}
-        for difference in drift:
-            key = _key(difference.desired)
-            sent = self.memory.sent.get(difference.field)
-            if sent is not None and sent[0] == key:
-                still[difference.field] = sent
-                if sent[1] >= SENT_IN_VAIN:
-                    notes.append(
-                        f"AWS does not echo field {difference.field}: it was sent {SENT_IN_VAIN} times and accepted, "
-                        f"and still reads {shown(difference.observed)}; it is not sent again until it is edited"
-                    )
-                    continue
-            left.append(difference)
-        self.memory.sent = still
-        return left, notes
-
-    def _late(self, item: Item) -> dict[str, Json]:
-        found = {}
-        for name, rule in self.kind.fields.items():
-            if not rule.late or name in self.initial or any(self.initial.get(other) for other in rule.conflicts):
-                continue
-            value = self.observed(name, item)
-            if not convert.is_empty(value):
-                found[name] = value
-        return found
-
-    def _at_provider(self, item: Item, found_tags: Mapping[str, str] | None) -> dict[str, Json]:
-        values: dict[str, Json] = {}
-        for name, rule in self.kind.fields.items():
-            if rule.secret or name == TAGS:
-                continue
-            values[name] = self.observed(name, item) if rule.observe else self.spec.get(name)
-        for name, output in self.kind.at_provider.items():
-            values[name] = self._output(output, item)
-        if not self.kind.is_global:
-            values["region"] = self.region
-        if found_tags is not None:
-            values["tags"] = values["tagsAll"] = dict(sorted(found_tags.items()))
-        for secret in self.kind.port.secrets:
-            values[digest_field(secret.field)] = self.taken(secret.field) or None
-        self.kind.hooks.published(self, item, values)
-        return {name: value for name, value in sorted(values.items()) if value not in (None, [], {})}
-
-    def _output(self, output: Output, item: Item) -> Json:
-        if output.path is None:
-            return self.template(output.from_, item) if output.from_ else None
-        return convert.from_aws(output.path.search(item), output)
-
-    def _connection(self, item: Item) -> dict[str, bytes]:
-        found: dict[str, Json] = {}
-        for key, source in self.kind.connection.items():
-            found[key] = self.template(source, item) if "$" in source else Path(source).search(item)
-        found |= self.kind.hooks.connection(self, item)
-        return {key: convert.text(value).encode() for key, value in sorted(found.items()) if value is not None}
-
-    # --- tags ---------------------------------------------------------------------------------------
+    # --- tags -------------------------------------------------------------------------------------------
 
     def tags_of(self, item: Item) -> dict[str, str] | None:
         """The thing's tags without AWS's own; None if the kind has no tags."""
@@ -462,235 +267,21 @@ class Resource:
         assert self.kind.tags is not None
         return str(self.template(self.kind.tags.of or "$external_name", item))
 
-    def _send_tags(self, item: Item, found: Mapping[str, str]) -> None:
-        rule = self.kind.tags
-        assert rule is not None
-        on = self._tag_target(item)
-        style = tags.STYLES[rule.style]
-        for call, parameters in tags.changes(
-            self.wanted_tags(), found, style, on, resource=rule.resource, target=rule.parameter
-        ):
-            self.call(call, **parameters)
-
-    # --- find ---------------------------------------------------------------------------------------
-
-    def find(self) -> str | None:
-        """What an interrupted create made: its external name, "" if nothing, None if nobody can tell."""
-        rule = self.kind.find
-        if rule is None:
-            if self.kind.external_name.mode == "assigned":
-                return None
-            return self.external_name if self.read() is not None else ""
-        try:
-            found = rule.items.search(self.send(rule)) or []
-        except ClientError as error:
-            if faults.code_of(error) in rule.absent:
-                return ""
-            raise
-        if len(found) > 1:
-            names = ", ".join(sorted(found))
-            mend = f"delete all but one, or set annotation {EXTERNAL_NAME} to the one that counts"
-            raise InvalidInput(f"several external resources carry our tag {tags.OWNER}: {names}", mend=mend)
-        return str(found[0]) if found else ""
-
-    # --- create -------------------------------------------------------------------------------------
-
-    def create(self) -> Creation:
-        other, extra = self.kind.hooks.create_call(self)
-        call = other or self.kind.create.call
-        parameters = self._create_parameters(call, extra)
-        try:
-            answer = self.call(call, **parameters)
-        except ClientError as error:
-            if faults.code_of(error) not in self.kind.errors.exists or not self._is_ours():
-                raise
-            return Creation(self.external_name)  # an earlier create of ours whose answer was lost
-        self._remember_secrets(parameters)
-        source = self.kind.external_name.from_
-        if source is not None:
-            self.external_name = str(source.search(answer) or self.external_name)
-        self.memory.external_name = ""
-        self.memory.sent.clear()
-        self.kind.hooks.created(self, answer)
-        connection = {
-            key: convert.text(value).encode()
-            for key, path in self.kind.create.connection.items()
-            if (value := path.search(answer)) is not None
-        }
-        return Creation(self.external_name, connection)
-
-    def _create_parameters(self, call: str, extra: Parameters) -> Parameters:
-        rule, shape = self.kind.create, self.shape(call)
-        parameters: Parameters = self.arguments(rule.with_) if call == rule.call else {}
-        for name, field_ in self.kind.fields.items():
-            if not field_.create or field_.create.partition(".")[0] not in shape.members:
-                continue
-            value = self._create_value(name, field_)
-            if field_.required and value is None:
-                mend = "set it" + (f", or {name}Ref or a selector" if field_.reference else "")
-                raise InvalidInput("is required", mend=mend, where=(f"spec.forProvider.{name}",))
-            if value is not None and value != []:
-                self.place(parameters, name, field_.create, value, shape)
-        identity = self.kind.external_name
-        if identity.parameter in shape.members:
-            convert.place(parameters, identity.parameter, self.external_name, shape)
-        if rule.token:
-            parameters[rule.token] = self.uid or self.name
-        if self.kind.tags is not None and self.kind.tags.at_create:
-            style = tags.STYLES[self.kind.tags.style]
-            given = tags.at_create(self.wanted_tags(), style, self.kind.tags.style, self.kind.tags.resource)
-            parameters |= given
-        return parameters | extra
-
-    def _create_value(self, name: str, field_: KindField) -> Json:
-        if field_.secret:
-            return self.secrets.get(field_.secret)
-        value = self.initial.get(name)
-        if value is None:
-            return self.arguments(field_.initial) if field_.default is None else field_.default
-        return value
-
     def place(self, parameters: Parameters, name: str, path: str, value: Json, shape: Any) -> None:
         with at(f"spec.forProvider.{name}"):
             convert.place(parameters, path, value, shape)
 
-    def _is_ours(self) -> bool:
-        item = self.read()
-        found = (self.tags_of(item) or {}) if item is not None else {}
-        return bool(self.uid) and found.get(tags.OWNER) == self.uid
-
-    def _remember_secrets(self, parameters: Parameters) -> None:
-        for field_ in self.kind.fields.values():
-            value = self.secrets.get(field_.secret) if field_.secret else None
-            if value and value in (parameters.get(field_.create), parameters.get(field_.parameter)):
-                self.memory.digests[field_.secret] = digest(self.uid, field_.secret, value)
-
-    # --- update -------------------------------------------------------------------------------------
-
-    def update(self, observation: Observation) -> None:
-        """Send the drift, group by group; at most one group where states pass slowly."""
-        if observation.item is None:
-            raise Waiting("must be observed again before it is updated")
-        item, found_tags = observation.item["item"], observation.item["tags"]
-        self.external_name = observation.external_name or self.external_name
-        groups: dict[str, list[Difference]] = {}
-        for difference in observation.drift:
-            rule = self.kind.fields.get(difference.field)
-            group = TAGS if difference.field == TAGS else rule.group if rule else difference.field
-            groups.setdefault(group, []).append(difference)
-        if TAGS in groups:
-            self._send_tags(item, found_tags or {})
-            self._sent(groups.pop(TAGS))
-        for group in sorted(groups, key=list(self.kind.update).index):
-            self._send_group(group, [difference.field for difference in groups[group]], item)
-            self._sent(groups[group])
-            if self.kind.ready is not None and self.kind.ready.slow:
-                break
-
-    def _sent(self, differences: Sequence[Difference]) -> None:
-        for difference in differences:
-            key = _key(difference.desired)
-            before = self.memory.sent.get(difference.field)
-            times = before[1] if before is not None and before[0] == key else 0
-            self.memory.sent[difference.field] = (key, times + 1)
-
-    def _send_group(self, group: str, names: list[str], item: Item) -> None:
-        rule = self.kind.update[group]
-        if not rule.call:
-            self.kind.hooks.update(self, group, item, names)
-            return
-        if rule.unset is not None:
-            empty = [name for name in names if convert.is_empty(self._value(name, item))]
-            if empty:
-                self.send(rule.unset, item)
-                names = [name for name in names if name not in empty]
-        if rule.mode == "each":
-            off = [name for name in names if not self._value(name, item)]
-            # what is switched off goes first, in reverse order, so that nothing outlives what it needs
-            for name in [*reversed(off), *(name for name in names if name not in off)]:
-                self._send_fields(group, [name], item)
-        elif rule.mode == "attribute":
-            for name in names:
-                value = convert.text(self._value(name, item))
-                parameter = self.kind.fields[name].parameter
-                self.send(rule, item, **{rule.name: parameter, rule.value: value})
-        elif names:
-            if rule.mode in ("full", "recreate"):
-                names = [name for name, field_ in self.kind.fields.items() if self._belongs(field_, group, rule.mode)]
-            self._send_fields(group, names, item)
-
-    @staticmethod
-    def _belongs(field_: KindField, group: str, mode: str) -> bool:
-        if field_.with_ or field_.secret:
-            return False
-        return field_.group == group or (mode == "recreate" and bool(field_.create))
-
-    def _send_fields(self, group: str, names: Sequence[str], item: Item) -> None:
-        rule, shape = self.kind.update[group], self.shape(self.kind.update[group].call)
-        companions = [
-            name
-            for name, field_ in self.kind.fields.items()
-            if field_.group == group and ("*" in field_.with_ or set(field_.with_) & set(names))
-        ]
-        parameters = self.arguments(rule.with_, item)
-        for name in dict.fromkeys([*names, *companions]):
-            value = self._value(name, item)
-            if value is not None:
-                self.place(parameters, name, self.kind.fields[name].parameter, value, shape)
-        parameters = self.kind.hooks.parameters(self, group, item, parameters)
-        answer = self.call(rule.call, **parameters)
-        self._remember_secrets(parameters)
-        if rule.new_external_name is not None:
-            self.memory.external_name = str(rule.new_external_name.search(answer) or "")
-
-    def _value(self, name: str, item: Item) -> Json:
-        """What an update sends for a field: the desired value, else the observed one."""
-        field_ = self.kind.fields[name]
-        if field_.secret:
-            return self.secrets.get(field_.secret)
-        desired = self.desired(name)
-        return self.observed(name, item) if desired is None else desired
-
-    # --- delete -------------------------------------------------------------------------------------
-
-    def delete(self, observation: Observation) -> None:
-        rule = self.kind.delete
-        if rule.skip and self.spec.get(rule.skip):
-            return
-        self.external_name = observation.external_name or self.external_name
-        item = (observation.item or {}).get("item") or {}
-        parameters: Parameters = self.arguments(rule.with_, item)
-        shape = self.shape(rule.call)
-        for name, field_ in self.kind.fields.items():
-            value = self.desired(name)
-            if field_.delete and value is not None:
-                self.place(parameters, name, field_.delete, value, shape)
-        try:
-            self.kind.hooks.before_delete(self, item, parameters)
-            self._delete(parameters)
-        except ClientError as error:
-            if faults.code_of(error) not in rule.absent:
-                raise
-
-    def _delete(self, parameters: Parameters) -> None:
-        try:
-            self.call(self.kind.delete.call, **parameters)
-        except ClientError as error:
-            words = str(error.response.get("Error", {}).get("Message") or "")
-            if not self.kind.hooks.delete_refused(self, faults.code_of(error), words):
-                raise
-            self.call(self.kind.delete.call, **parameters)
-
-    # --- errors -------------------------------------------------------------------------------------
-
     @cached_property
     def is_young(self) -> bool:
         """Whether what it refers to may still be invisible to AWS."""
-        created = meta(self.managed).get("creationTimestamp")
-        if not isinstance(created, str):
-            return False
-        age = datetime.now(UTC) - datetime.fromisoformat(created)
-        return age.total_seconds() < YOUNG
+        return self._since(meta(self.managed).get("creationTimestamp")) < YOUNG
+
+    @staticmethod
+    def _since(time: str | None) -> float:
+        """Seconds since a time as Kubernetes writes it; for ever if there is none."""
+        if not isinstance(time, str):
+            return math.inf
+        return (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
 
 
 def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:
@@ -700,7 +291,3 @@ def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:
         for name, value in spec.items()
         if value is not None
     }
-
-
-def _key(value: Json) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

@@ -15,6 +15,7 @@ COMMANDS = {  # name (also of the module and of the command in it): what help sa
     "up": "Run a control plane on this machine, from a folder of manifests.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
+    "demo": "Show it all in half a minute, against a stand-in for AWS.",
     "render": "Print what a composite would be made of; needs no cluster.",
     "crds": "Print or write the CustomResourceDefinitions.",
 }

@@ -5,7 +5,7 @@ Pure: objects in, text out.  On a terminal the tree is drawn; elsewhere each cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -17,6 +17,8 @@ from groundplane.core import conditions
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, spec_of
 
 EXTERNAL_NAME = "crossplane.io/external-name"
+EARLY = "referenced resource may not yet be ready"  # upstream's words for a reference that is only waited for
+SILENT = "no conditions yet"
 
 State = Literal["ready", "working", "failed", "deleting", "absent"]
 _LOOKS: dict[State, tuple[str, str]] = {  # sign, style
@@ -61,7 +63,7 @@ def grow(root: Key, objects: Mapping[Key, Object], now: datetime) -> Node:
 def _grow(key: Key, objects: Mapping[Key, Object], now: datetime, above: frozenset[Key]) -> Node:
     obj = objects.get(key)
     if obj is None:
-        return Node(key, "absent", "not there")
+        return Node(key, "absent", "gone")
     below = above | {key}
     children = tuple(_grow(child, objects, now, below) for child in references(obj) if child not in below)
     state, told, cause = condition(obj)
@@ -77,11 +79,13 @@ def condition(obj: Object) -> tuple[State, str, str]:
     """
     synced, ready = conditions.find(obj, "Synced"), conditions.find(obj, "Ready")
     words = [word for word in (_word(synced), _word(ready)) if word]
-    told = ", ".join(words) or "no conditions yet"
+    told = ", ".join(words) or SILENT
     is_refused = synced is not None and synced.get("status") == "False"
     cause = str((synced or {}).get("message") or "") if is_refused else ""
     if is_deleting(obj):
         return "deleting", told, cause
+    if EARLY in cause:
+        return "working", "waits for what it refers to", ""
     if is_refused and (synced or {}).get("reason") != "ReconcilePaused":
         return "failed", told, cause
     if ready is not None and ready.get("status") == "True":
@@ -154,17 +158,19 @@ def _label(node: Node) -> Text:
     return text
 
 
-def changes(before: Node | None, after: Node) -> list[str]:
-    """What is new, a line each, from the top of the tree; the same twice gives nothing.
+def changes(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
+    """What is new, a line each, from the top of the tree; the same twice gives nothing, nor do objects that say nothing.
 
     >>> key = Key("a/v1", "Thing", "", "x")
-    >>> changes(None, Node(key, "working", "not Ready: Creating"))
+    >>> changes([], [Node(key, "working", "not Ready: Creating")])
     ['… Thing x: not Ready: Creating']
     """
-    known = {node.key: node for node in every(before)} if before else {}
+    known = {node.key: node for root in before for node in every(root)}
     lines = []
-    for node in every(after):
+    for node in (node for root in after for node in every(root)):
         old = known.pop(node.key, None)
+        if node.told == SILENT:
+            continue
         if old is None or (old.state, old.told, old.cause, old.external_name) != (
             node.state,
             node.told,
@@ -172,7 +178,7 @@ def changes(before: Node | None, after: Node) -> list[str]:
             node.external_name,
         ):
             lines.append(line(node))
-    lines += [f"− {key}: gone" for key in known]
+    lines += [f"{_LOOKS['absent'][0]} {key}: gone" for key, node in known.items() if node.state != "absent"]
     return lines
 
 

@@ -1,63 +1,30 @@
-"""Server-side apply, field ownership and garbage collection, as rules over data.
+"""Server-side apply and garbage collection, as rules over data.
 
 Pure: objects in, objects out; both adapters of the Cluster port use it.  Follows Kubernetes 1.34:
-structured-merge-diff v6 (`merge.Updater`, `typed.ToFieldSet`, `Compare`, `Merge`), apimachinery's
-`managedfields`, and the garbage collector's `attemptToDeleteItem` and `attemptToOrphan`.
-
-A set of fields is a dict from path element (`f:<field>`, `k:<keys of a list item>`, `v:<set item>`) to the
-set below it; "." says that the path itself is a member.  On the wire (`fieldsV1`) a member with nothing
-below it is written `{}`, here it is `{".": {}}`.  Results may share parts with the arguments.
+structured-merge-diff v6 (`merge.Updater`, `typed.Merge`), apimachinery's `managedfields`, and the garbage
+collector's `attemptToDeleteItem` and `attemptToOrphan`.  Results may share parts with the arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
 
+from groundplane.cluster import ownership
+from groundplane.cluster.ownership import SERVER_METADATA, Entry, Fields, Schema, Writer, child, items_of, same
 from groundplane.core.objects import Json, Object, has_finalizer, is_deleting, meta
 
-Fields = dict[str, Any]  # path element → Fields; see above
-Schema = Mapping[str, Any]  # OpenAPI v3, as in a CustomResourceDefinition
+__all__ = ["SERVER_METADATA", "same"]
 
 FOREGROUND = "foregroundDeletion"  # the finalizer of an owner that waits for its dependents
 ORPHAN = "orphan"  # the finalizer of an owner whose dependents are to be let go
+_CONTAINERS = (dict, list)
 BEFORE_FIRST_APPLY = "before-first-apply"  # owns what was there when nothing had been tracked
-
-# What the API server itself writes in metadata: never merged from an applied object, owned by nobody.
-SERVER_METADATA = frozenset(
-    {
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "generation",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "managedFields",
-    }
-)
-_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
-_METADATA: Schema = {
-    "properties": {
-        "labels": _TEXTS,
-        "annotations": _TEXTS,
-        "generateName": {},
-        "finalizers": {"x-kubernetes-list-type": "set", "items": {}},
-        "ownerReferences": {
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["uid"],
-            "items": {"x-kubernetes-map-type": "atomic"},
-        },
-    }
-}
-_NOTHING: Schema = {}
 
 
 # --- what an endpoint takes -----------------------------------------------------------------------
@@ -92,21 +59,6 @@ def without_nulls(value: Json) -> Json:
     return value
 
 
-def same(one: Json, other: Json) -> bool:
-    """JSON equality: 10 equals 10.0, but true is not 1."""
-    if isinstance(one, dict):
-        if not isinstance(other, dict) or len(one) != len(other):
-            return False
-        return all(name in other and same(child, other[name]) for name, child in one.items())
-    if isinstance(one, list):
-        if not isinstance(other, list) or len(one) != len(other):
-            return False
-        return all(map(same, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    return bool(one == other)
-
-
 # --- server-side apply ----------------------------------------------------------------------------
 
 
@@ -122,40 +74,39 @@ def server_side_apply(
 
     Maps merge by key, lists are replaced unless the schema (of the whole object) says `map` or `set`.
     Fields that the manager alone owned and no longer applies go.  `live` must be in the version of
-    `applied`; None creates.  `now` is RFC 3339, for managedFields.  If nothing changes, the result equals `live`.
+    `applied`; None creates.  `now` is RFC 3339, for managedFields.  Returns `live` itself if nothing changes.
     """
     applied = without_nulls(applied)
-    if subresource:
-        applied = taken_by(applied, subresource, has_status=True)
-    rooted = _rooted(schema)
-    entries = _entries(live)
+    config = {name: value for name, value in applied.items() if name in ("apiVersion", "kind", subresource)}
+    if not subresource:
+        metadata = {name: value for name, value in meta(applied).items() if name not in SERVER_METADATA}
+        config = {**applied, "metadata": metadata}
+    rooted = ownership.rooted(schema)
+    entries = ownership.entries_of(live)
     base: Object = live if live is not None else _bare(applied)
     if live is not None and not entries:
-        tracked, _ = _compare(_bare(live), live, rooted)
-        entries[_Writer(BEFORE_FIRST_APPLY, "Update", "", live["apiVersion"])] = _Entry(_stripped(tracked), now)
+        tracked, _ = ownership.compare(_bare(live), live, rooted)
+        untold = Writer(BEFORE_FIRST_APPLY, "Update", "", live["apiVersion"])
+        entries[untold] = Entry(ownership.stripped(tracked), now)
 
-    config = {name: value for name, value in applied.items() if name != "metadata"}
-    config["metadata"] = {name: value for name, value in meta(applied).items() if name not in SERVER_METADATA}
-    if subresource:
-        config["metadata"] = {}
-    writer = _Writer(manager, "Apply", subresource, "")
+    writer = Writer(manager, "Apply", subresource)
     before = entries.get(writer)
-    wanted = _stripped(_owned(config, rooted))
-    entries[writer] = _Entry(wanted, now, applied["apiVersion"])
+    wanted = ownership.stripped(ownership.owned(config, rooted))
+    entries[writer] = Entry(wanted, now, applied["apiVersion"])
     merged = _merge(base, config, rooted)
     if before is not None:
         managed: Fields = {}
         for entry in entries.values():
-            managed = _union(managed, entry.fields)
+            managed = ownership.union(managed, entry.fields)
         merged = _pruned(merged, before.fields, managed, rooted)
 
-    changed, removed = _compare(base, merged, rooted)
-    _take_away(entries, writer, changed, removed)
-    if before is not None and not changed and not removed and before.fields == wanted:
-        entries[writer].time = before.time
-    if live is not None and _encoded(entries) == _encoded(_entries(live)) and same(live, merged):
+    changed, removed = ownership.compare(base, merged, rooted)
+    owns_the_same = before is not None and (before.fields, before.api_version) == (wanted, applied["apiVersion"])
+    if live is not None and owns_the_same and not changed and not removed and same(live, merged):
         return live
-    return _with_entries(merged, entries)
+    ownership.take_away(entries, writer, changed, removed)
+    entries[writer].fields = ownership.ordered(wanted)
+    return ownership.with_entries(merged, entries)
 
 
 def record_update(
@@ -173,35 +124,86 @@ def record_update(
     """
     brought = meta(new).get("managedFields")
     reset = brought == [{}]
-    entries = {} if reset else _entries(new if brought else live)
+    entries = {} if reset else ownership.entries_of(new if brought else live)
     if live is not None and not entries:
-        return _with_entries(new, {})
-    rooted = _rooted(schema)
-    changed, removed = _compare(_bare(new) if live is None else live, new, rooted)
-    changed = _stripped(changed)
-    writer = _Writer(manager, "Update", subresource, new["apiVersion"])
-    _take_away(entries, writer, changed, removed)
+        return ownership.with_entries(new, {})
+    rooted = ownership.rooted(schema)
+    changed, removed = ownership.compare(_bare(new) if live is None else live, new, rooted)
+    changed = ownership.stripped(changed)
+    writer = Writer(manager, "Update", subresource, new["apiVersion"])
+    ownership.take_away(entries, writer, changed, removed)
     own = entries.get(writer)
-    if own is not None:
-        own.fields = _difference(own.fields, removed)
-        if not own.fields:
-            del entries[writer]
     if changed:
-        entries[writer] = _Entry(_union(own.fields if own else {}, changed), now)
-    return _with_entries(new, entries)
+        mine = ownership.union(own.fields, changed) if own else changed
+        entries[writer] = Entry(ownership.ordered(mine), now)
+    elif own is not None and not own.fields:
+        del entries[writer]
+    return ownership.with_entries(new, entries)
 
 
-def _take_away(entries: dict[_Writer, _Entry], writer: _Writer, changed: Fields, removed: Fields) -> None:
-    """Nobody but the writer owns a changed value any more, and nobody at all a removed one."""
-    if not changed and not removed:
-        return
-    for other in list(entries):
-        if other == writer:
-            continue
-        entry = entries[other]
-        entry.fields = _difference(_difference(entry.fields, changed), removed)
-        if not entry.fields:
-            del entries[other]
+def _bare(obj: Object) -> Object:
+    """The object before anything was written into it; its identity is not a change."""
+    identity = {name: value for name, value in meta(obj).items() if name in SERVER_METADATA}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": identity}
+
+
+def _merge(live: Json, applied: Json, schema: Schema) -> Json:
+    if type(live) is not type(applied) or ownership.is_atomic(applied, schema):
+        return applied
+    if isinstance(applied, dict):
+        merged = dict(live)
+        for name, value in applied.items():
+            merged[name] = _merge(live[name], value, child(schema, name)) if name in live else value
+        return merged
+    return _merge_items(live, applied, schema)
+
+
+def _merge_items(live: list[Json], applied: list[Json], schema: Schema) -> list[Json]:
+    """Items that both have come in the applied order; the others keep their place between them."""
+    keys, items = ownership.keys_of(schema), items_of(schema)
+    there = {ownership.element(item, keys, schema): item for item in live}
+    wanted = {ownership.element(item, keys, schema): item for item in applied}
+    shared = [element for element in wanted if element in there]
+    merged: list[Json] = []
+    waiting = list(wanted)
+    for element, item in there.items():
+        if element not in wanted:
+            merged.append(item)
+        elif shared and element == shared[0]:  # else it comes later, when the applied order says so
+            shared.pop(0)
+            upto = waiting.index(element) + 1
+            for name in waiting[:upto]:
+                merged.append(_merge(there[name], wanted[name], items) if name in there else wanted[name])
+            del waiting[:upto]
+    for name in waiting:
+        merged.append(_merge(there[name], wanted[name], items) if name in there else wanted[name])
+    return merged
+
+
+def _pruned(value: Json, last: Fields, managed: Fields, schema: Schema) -> Json:
+    """Drop what the manager owned `last` and nobody manages now; a named parent of anything managed stays."""
+    if isinstance(value, dict):
+        kept = {}
+        for name, item in value.items():
+            before = last.get("f:" + name)
+            after = managed.get("f:" + name)
+            if before is None:
+                kept[name] = item
+            elif after is not None:
+                kept[name] = _pruned(item, before, after, child(schema, name)) if before else item
+        return kept
+    if isinstance(value, list) and not ownership.is_atomic(value, schema):
+        keys, items = ownership.keys_of(schema), items_of(schema)
+        remaining = []
+        for item in value:
+            element = ownership.element(item, keys, schema)
+            before, after = last.get(element), managed.get(element)
+            if before is None:
+                remaining.append(item)
+            elif not ownership.is_member(before) or (after is not None and ownership.is_member(after)):
+                remaining.append(_pruned(item, before, after or {}, items))
+        return remaining
+    return value
 
 
 # --- is there anything to apply? ------------------------------------------------------------------
@@ -232,7 +234,7 @@ def unchanged(
     if entry.get("apiVersion", desired["apiVersion"]) != desired["apiVersion"]:
         return False
     fields: Fields = entry.get("fieldsV1") or {}
-    rooted = _NOTHING if schema is None else schema
+    rooted = ownership.NOTHING if schema is None else schema
     matched = 0
     for name, value in desired.items():
         if value is None or name in ("apiVersion", "kind"):
@@ -241,7 +243,7 @@ def unchanged(
             if subresource and name != subresource:
                 continue
             owned = fields.get("f:" + name)
-            if owned is None or not _covers(value, live.get(name), owned, _child(rooted, name)):
+            if owned is None or not _covers(value, live.get(name), owned, child(rooted, name)):
                 return False
             matched += 1
         elif not subresource:
@@ -252,7 +254,7 @@ def unchanged(
             if owned is None:
                 if mine:
                     return False
-            elif not mine or not _covers(mine, meta(live), owned, _METADATA):
+            elif not mine or not _covers(mine, meta(live), owned, ownership.METADATA):
                 return False
             else:
                 matched += 1
@@ -270,21 +272,19 @@ def _covers(desired: Json, live: Json, owned: Fields, schema: Schema) -> bool:
             return False
         matched = 1 if "." in owned else 0
         for name, value in desired.items():
-            if value is None:
-                continue
-            if name not in live:
-                return False
             below = owned.get("f:" + name)
+            found = live.get(name)
             if below is None:
-                if value == [] and live[name] == []:  # an empty list that merges by key is owned by nobody
-                    continue
-                return False
-            found = live[name]
-            if below or isinstance(value, (dict, list)):
-                if not _covers(value, found, below, _child(schema, name) if schema else _NOTHING):
+                if value is not None and not value == found == []:  # an empty keyed list is owned by nobody
                     return False
-            elif value != found or (value is not found and isinstance(value, bool) != isinstance(found, bool)):
+                continue
+            if below or value.__class__ in _CONTAINERS:
+                if not _covers(value, found, below, child(schema, name) if schema else ownership.NOTHING):
+                    return False
+            elif value != found or (value.__class__ is not found.__class__ and bool in (type(value), type(found))):
                 return False
+            if value is None:
+                return False  # no longer wanted, but owned
             matched += 1
         return matched == len(owned)
     if isinstance(desired, list) and isinstance(live, list):
@@ -297,19 +297,25 @@ def _covers_items(desired: list[Json], live: list[Json], owned: Fields, schema: 
     elements = [element for element in owned if element != "."]
     if len(elements) != len(desired):
         return False
-    keys = tuple(_parsed(elements[0][2:])) if elements[0].startswith("k:") else ()
-    place = {_element(item, keys, schema): index for index, item in enumerate(live)}
+    keys = _keys_in(elements[0]) if elements else ()
+    place = {ownership.element(item, keys, schema): index for index, item in enumerate(live)}
+    inside = items_of(schema) if schema else ownership.NOTHING
     last = -1
     for item in desired:
-        element = _element(item, keys, schema)
-        index = place.get(element, -1)
-        below = owned.get(element)
+        element = ownership.element(item, keys, schema)
+        index, below = place.get(element, -1), owned.get(element)
         if below is None or index <= last:
             return False
         last = index
-        if keys and not _covers(item, live[index], below, _items(schema)):
+        if keys and not _covers(item, live[index], below, inside):
             return False
     return True
+
+
+@lru_cache(maxsize=4096)
+def _keys_in(element: str) -> tuple[str, ...]:
+    """The fields that identify the item; none for a set's."""
+    return tuple(orjson.loads(element[2:])) if element.startswith("k:") else ()
 
 
 def _equal_whole(desired: Json, live: Json, schema: Schema) -> bool:
@@ -321,342 +327,20 @@ def _equal_whole(desired: Json, live: Json, schema: Schema) -> bool:
         for name, value in desired.items():
             if value is None:
                 continue
-            if name not in live or not _equal_whole(value, live[name], _child(schema, name)):
+            if name not in live or not _equal_whole(value, live[name], child(schema, name)):
                 return False
             matched += 1
         if matched == len(live):
             return True
-        return all(desired.get(name) is not None or "default" in _child(schema, name) for name in live)
+        return all(desired.get(name) is not None or "default" in child(schema, name) for name in live)
     if isinstance(desired, list):
         if not isinstance(live, list) or len(desired) != len(live):
             return False
-        items = _items(schema)
+        items = items_of(schema)
         return all(_equal_whole(one, other, items) for one, other in zip(desired, live, strict=True))
     if isinstance(desired, bool) or isinstance(live, bool):
         return desired is live
     return bool(desired == live)
-
-
-# --- schema: what merges how ----------------------------------------------------------------------
-
-
-def _rooted(schema: Schema | None) -> Schema:
-    """The schema of a whole object, with the metadata that CustomResourceDefinitions leave out."""
-    if schema is None:
-        schema = _NOTHING
-    return {**schema, "properties": {**(schema.get("properties") or {}), "metadata": _METADATA}}
-
-
-def _child(schema: Schema, name: str) -> Schema:
-    properties = schema.get("properties")
-    if properties and name in properties:
-        found: Schema = properties[name]
-        return found
-    other = schema.get("additionalProperties")
-    return other if isinstance(other, dict) else _NOTHING
-
-
-def _items(schema: Schema) -> Schema:
-    found = schema.get("items")
-    return found if isinstance(found, dict) else _NOTHING
-
-
-def _is_atomic(value: Json, schema: Schema) -> bool:
-    """Whether the value is merged and owned as a whole."""
-    if isinstance(value, dict):
-        return schema.get("x-kubernetes-map-type") == "atomic"
-    if isinstance(value, list):
-        return schema.get("x-kubernetes-list-type") not in ("map", "set")
-    return True
-
-
-def _keys(schema: Schema) -> tuple[str, ...]:
-    """The fields that identify a list item; none for a set."""
-    if schema.get("x-kubernetes-list-type") == "map":
-        return tuple(schema.get("x-kubernetes-list-map-keys") or ())
-    return ()
-
-
-def _element(item: Json, keys: tuple[str, ...], schema: Schema) -> str:
-    """The path element of a list item: `k:{"name":"a"}`, or `v:"a"` in a set."""
-    if not keys or not isinstance(item, dict):
-        return "v:" + orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode()
-    found = {}
-    for key in keys:
-        value = item.get(key)
-        if value is None:
-            value = _child(_items(schema), key).get("default")
-        if value is not None:
-            found[key] = value
-    return "k:" + orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()
-
-
-@lru_cache(maxsize=4096)
-def _parsed(keys: str) -> tuple[str, ...]:
-    return tuple(orjson.loads(keys))
-
-
-# --- merging --------------------------------------------------------------------------------------
-
-
-def _merge(live: Json, applied: Json, schema: Schema) -> Json:
-    if type(live) is not type(applied) or _is_atomic(applied, schema):
-        return applied
-    if isinstance(applied, dict):
-        merged = dict(live)
-        for name, value in applied.items():
-            merged[name] = _merge(live[name], value, _child(schema, name)) if name in live else value
-        return merged
-    return _merge_items(live, applied, schema)
-
-
-def _merge_items(live: list[Json], applied: list[Json], schema: Schema) -> list[Json]:
-    """Items that both have come in the applied order; the others keep their place between them."""
-    keys, items = _keys(schema), _items(schema)
-    there = {_element(item, keys, schema): item for item in live}
-    wanted = {_element(item, keys, schema): item for item in applied}
-    shared = [element for element in wanted if element in there]
-    merged: list[Json] = []
-    waiting = list(wanted)
-    for element, item in there.items():
-        if element not in wanted:
-            merged.append(item)
-        elif shared and element == shared[0]:  # else it comes later, when the applied order says so
-            shared.pop(0)
-            upto = waiting.index(element) + 1
-            for name in waiting[:upto]:
-                merged.append(_merge(there[name], wanted[name], items) if name in there else wanted[name])
-            del waiting[:upto]
-    for name in waiting:
-        merged.append(_merge(there[name], wanted[name], items) if name in there else wanted[name])
-    return merged
-
-
-def _pruned(value: Json, last: Fields, managed: Fields, schema: Schema) -> Json:
-    """Drop what the manager owned `last` and nobody manages now; a named parent of anything managed stays."""
-    if isinstance(value, dict):
-        kept = {}
-        for name, child in value.items():
-            before = last.get("f:" + name)
-            after = managed.get("f:" + name)
-            if before is None:
-                kept[name] = child
-            elif after is not None:
-                kept[name] = _pruned(child, before, after, _child(schema, name))
-        return kept
-    if isinstance(value, list) and not _is_atomic(value, schema):
-        keys, items = _keys(schema), _items(schema)
-        remaining = []
-        for item in value:
-            element = _element(item, keys, schema)
-            before, after = last.get(element), managed.get(element, {})
-            if before is None:
-                remaining.append(item)
-            elif "." not in before or "." in after:
-                remaining.append(_pruned(item, before, after, items))
-        return remaining
-    return value
-
-
-# --- sets of fields -------------------------------------------------------------------------------
-
-
-def _owned(value: Json, schema: Schema) -> Fields:
-    """The fields that applying a value owns: leaves, the keys of free maps, list items."""
-    if _is_atomic(value, schema):
-        return {}
-    owned: Fields = {}
-    if isinstance(value, dict):
-        declared = schema.get("properties") or ()
-        for name, child in value.items():
-            below_schema = _child(schema, name)
-            below = _owned(child, below_schema)
-            if name in declared:
-                if child == [] and not _is_atomic(child, below_schema):
-                    continue
-                if not below:
-                    below = {".": {}}
-            else:
-                below["."] = {}
-            owned["f:" + name] = below
-        return owned
-    keys, items = _keys(schema), _items(schema)
-    for item in value:
-        owned[_element(item, keys, schema)] = {**_owned(item, items), ".": {}}
-    return owned
-
-
-def _everything(value: Json, schema: Schema) -> Fields:
-    """A value and every path below it."""
-    return {".": {}, **{element: _everything(child, below) for element, child, below in _parts(value, schema)}}
-
-
-def _parts(value: Json, schema: Schema) -> Iterator[tuple[str, Json, Schema]]:
-    if _is_atomic(value, schema):
-        return
-    if isinstance(value, dict):
-        for name, child in value.items():
-            yield "f:" + name, child, _child(schema, name)
-    else:
-        keys, items = _keys(schema), _items(schema)
-        for item in value:
-            yield _element(item, keys, schema), item, items
-
-
-def _compare(old: Json, new: Json, schema: Schema) -> tuple[Fields, Fields]:
-    """The fields that were added or got another value, and those that are gone."""
-    if type(old) is not type(new) or _is_atomic(new, schema):
-        if same(old, new):
-            return {}, {}
-        below_old, below_new = _everything(old, schema), _everything(new, schema)
-        del below_old["."]
-        return below_new, below_old
-    changed: Fields = {}
-    removed: Fields = {}
-    there = {element: child for element, child, _ in _parts(old, schema)}
-    for element, child, below in _parts(new, schema):
-        if element not in there:
-            changed[element] = _everything(child, below)
-            continue
-        before = there.pop(element)
-        more, less = _compare(before, child, below)
-        if more:
-            changed[element] = more
-        if less:
-            removed[element] = less
-    if there:
-        for element, child, below in _parts(old, schema):
-            if element in there:
-                removed[element] = _everything(child, below)
-    return changed, removed
-
-
-def _union(one: Fields, other: Fields) -> Fields:
-    if not one:
-        return other
-    merged = dict(one)
-    for element, below in other.items():
-        merged[element] = _union(merged[element], below) if element in merged else below
-    return merged
-
-
-def _difference(one: Fields, other: Fields) -> Fields:
-    rest: Fields = {}
-    for element, below in one.items():
-        if element not in other:
-            rest[element] = below
-        elif element != ".":
-            left = _difference(below, other[element])
-            if left:
-                rest[element] = left
-    return rest
-
-
-def _stripped(fields: Fields) -> Fields:
-    """Without what nobody owns: the type, and the metadata that the server writes."""
-    rest = {element: below for element, below in fields.items() if element not in ("f:apiVersion", "f:kind", ".")}
-    if "f:metadata" in rest:
-        kept = {
-            element: below
-            for element, below in rest["f:metadata"].items()
-            if element != "." and element[2:] not in SERVER_METADATA
-        }
-        if kept:
-            rest["f:metadata"] = kept
-        else:
-            del rest["f:metadata"]
-    return rest
-
-
-# --- managedFields --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Writer:
-    """Who owns: an Apply manager is one in all versions, an Update manager is one in each."""
-
-    manager: str
-    operation: str
-    subresource: str
-    api_version: str  # "" for Apply
-
-
-@dataclass
-class _Entry:
-    fields: Fields = field(default_factory=dict)
-    time: str = ""
-    api_version: str = ""  # of an Apply
-
-
-def _entries(obj: Object | None) -> dict[_Writer, _Entry]:
-    found = {}
-    for entry in (meta(obj).get("managedFields") if obj else None) or ():
-        version = entry.get("apiVersion") or ""
-        applies = entry.get("operation") == "Apply"
-        writer = _Writer(
-            entry.get("manager") or "",
-            entry.get("operation") or "",
-            entry.get("subresource") or "",
-            "" if applies else version,
-        )
-        found[writer] = _Entry(
-            _decoded(entry.get("fieldsV1") or {}), entry.get("time") or "", version if applies else ""
-        )
-    return found
-
-
-def _decoded(wire: Fields) -> Fields:
-    return {
-        element: {".": {}} if not below else _decoded(below) for element, below in wire.items() if element != "."
-    } | ({".": {}} if "." in wire else {})
-
-
-def _on_wire(fields: Fields) -> Fields:
-    return {
-        element: {} if element == "." or below.keys() == {"."} else _on_wire(below)
-        for element, below in sorted(fields.items())
-    }
-
-
-def _encoded(entries: Mapping[_Writer, _Entry]) -> list[dict[str, Any]]:
-    """As the API server writes them: Apply before Update, then by time and manager."""
-    encoded = []
-    for writer, entry in entries.items():
-        one = {
-            "apiVersion": writer.api_version or entry.api_version,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": _on_wire(entry.fields),
-            "manager": writer.manager,
-            "operation": writer.operation,
-        }
-        if writer.subresource:
-            one["subresource"] = writer.subresource
-        if entry.time:
-            one["time"] = entry.time
-        encoded.append(one)
-    encoded.sort(
-        key=lambda one: (
-            one["operation"],
-            one.get("time", ""),
-            one["manager"],
-            one["apiVersion"],
-            one.get("subresource", ""),
-        )
-    )
-    return encoded
-
-
-def _with_entries(obj: Object, entries: Mapping[_Writer, _Entry]) -> Object:
-    metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
-    if entries:
-        metadata["managedFields"] = _encoded(entries)
-    return {**obj, "metadata": metadata}
-
-
-def _bare(obj: Object) -> Object:
-    """The object before anything was written into it; its identity is not a change."""
-    identity = {name: value for name, value in meta(obj).items() if name in SERVER_METADATA}
-    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": identity}
 
 
 # --- garbage collection ---------------------------------------------------------------------------

@@ -7,8 +7,7 @@ same write, so that it is done when the call returns.  On purpose different: a n
 made on the fly.  Left out: authorisation, admission webhooks, CEL rules but those that `core.schema` knows,
 conversion (objects are relabelled), pagination.
 
-For one machine.  Several processes may share the file: each write is a transaction (WAL, `BEGIN IMMEDIATE`).
-`synchronous=NORMAL`: a killed process loses nothing, a power failure at most the last moments, never soundness.
+For one machine; several processes may share the file (see `store.py`).
 
 SQLite is called right in the async methods: a call takes tens of microseconds, less than handing it to a thread,
 and nothing can come in between a read and the write that depends on it.  Only another process's write
@@ -21,12 +20,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +33,7 @@ import orjson
 
 from groundplane.cluster import apply as rules
 from groundplane.cluster import kinds
+from groundplane.cluster.store import Change, Store
 from groundplane.core import schema
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import (
@@ -50,45 +48,15 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NotFound, Rejected, Unavailable
+from groundplane.errors import AlreadyExists, Conflict, NotFound, Rejected
 from groundplane.ports import MANAGER, Propagation, Resource
 
 POLL = 0.1  # seconds between two looks for changes that another process made
-BUSY = 10_000  # milliseconds to wait for another process's write
-REMEMBERED = 10_000  # deletions that a follower can still learn of
-FORMAT = 1  # of the file
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as the API server's
 COLLECTOR = "kube-controller-manager"  # the field manager of garbage collection, as upstream's
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS objects (
-  uid TEXT PRIMARY KEY, grp TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-  born INTEGER NOT NULL, version INTEGER NOT NULL, going INTEGER NOT NULL, labels TEXT NOT NULL, body TEXT NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS by_place ON objects (grp, kind, namespace, name);
-CREATE INDEX IF NOT EXISTS by_version ON objects (version);
-CREATE INDEX IF NOT EXISTS by_namespace ON objects (namespace) WHERE namespace != '';
-CREATE INDEX IF NOT EXISTS containers_going ON objects (kind, name) WHERE going;
-CREATE TABLE IF NOT EXISTS owners (owner TEXT, uid TEXT, PRIMARY KEY (owner, uid)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS owned ON owners (uid);
-CREATE TABLE IF NOT EXISTS kinds (grp TEXT, kind TEXT, uid TEXT NOT NULL, PRIMARY KEY (grp, kind)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gone (version INTEGER PRIMARY KEY, body TEXT NOT NULL);
-"""
-# Text is read back as bytes where orjson is the reader: no detour over str.
-_BODY = "CAST(body AS BLOB)"
-
-
-@dataclass(frozen=True)
-class Change:
-    """An object's latest change.  `rv` orders changes; a deleted object is shown as it last was."""
-
-    rv: int
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
-    object: Object
-
-
 Objects = list[Object]  # inside the class, `list` is the verb
 Changes = list[Change]
-Rows = list[Any]
 
 
 class SqliteCluster:
@@ -110,42 +78,21 @@ class SqliteCluster:
             InvalidInput: the file is no store, or one of another version.
             Unavailable: it can't be opened.
         """
-        self.path = str(path)
-        self.writes = 0
         self.requests: Counter[str] = Counter()
         self._now = now
         self._new_uid = new_uid
-        self._kinds: dict[tuple[str, str], tuple[str, int, dict[str, kinds.Kind]]] = {}  # → uid, version, Kinds
+        # By group and kind: the definition's UID and resource version, and what it serves by API version.
+        self._kinds: dict[tuple[str, str], tuple[tuple[str, int], dict[str, kinds.Kind]]] = {}
         self._due: dict[str, None] = {}  # UIDs that garbage collection has to look at, in order
         self._awake = asyncio.Event()
-        self._db = self._opened()
-
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise Unavailable(f"cannot open {self.path}: {error}", mend="check folder and permissions") from error
-        try:
-            db.execute(f"PRAGMA busy_timeout={BUSY}")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            found = db.execute("PRAGMA user_version").fetchone()[0]
-            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if found != FORMAT and (found or tables):
-                db.close()
-                raise InvalidInput(
-                    f"{self.path} is no store of this version of groundplane", mend="name another file, or move it away"
-                )
-            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
-        except sqlite3.DatabaseError as error:
-            db.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise Unavailable(f"cannot open {self.path}: {error}") from error
-            raise InvalidInput(f"{self.path} is not a store: {error}", mend="name another file") from error
-        return db
+        self._store = Store(str(path))
 
     def close(self) -> None:
-        self._db.close()
+        self._store.close()
+
+    @property
+    def writes(self) -> int:
+        return self._store.writes
 
     # --- reading
 
@@ -155,7 +102,7 @@ class SqliteCluster:
     async def get(self, key: Key, *, live: bool = False) -> Object | None:
         self.requests["get"] += 1
         self._resource(key.api_version, key.kind)
-        return self._read(key)
+        return self._store.read(key)
 
     async def list(
         self,
@@ -167,22 +114,11 @@ class SqliteCluster:
     ) -> Objects:
         self.requests["list"] += 1
         self._resource(api_version, kind)
-        where, values = "grp=? AND kind=?", [group_of(api_version), kind]
-        if namespace:
-            where, values = f"{where} AND namespace=?", [*values, namespace]
-        for name, value in (labels or {}).items():
-            where, values = f"{where} AND instr(labels, ?)", [*values, f"\n{name}={value}\n"]
-        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY namespace, name", *values)
-        found: Objects = orjson.loads(b"[%b]" % b",".join(body for (body,) in rows))
-        for obj in found:
-            obj["apiVersion"] = api_version
-        return found
+        return self._store.list(api_version, kind, namespace, labels or {})
 
     def version(self) -> int:
         """The resource version of the latest change."""
-        last = "SELECT max(ifnull((SELECT max(version) FROM objects), 0), ifnull((SELECT max(version) FROM gone), 0))"
-        found: int = self._rows(last)[0][0]
-        return found
+        return self._store.version()
 
     def changes(self, since: int) -> Changes:
         """What changed after `since`, oldest first, each object once, as it is now.  0 gives all there is.
@@ -190,17 +126,7 @@ class SqliteCluster:
         An object that came and went in between shows up as deleted only; one that was deleted and
         made anew, as both.  Deletions are remembered for the last 10,000 changes.
         """
-        found = [
-            Change(version, "ADDED" if born > since else "MODIFIED", orjson.loads(body))
-            for version, born, body in self._rows(
-                f"SELECT version, born, {_BODY} FROM objects WHERE version>? ORDER BY version", since
-            )
-        ]
-        if since:
-            gone = self._rows(f"SELECT version, {_BODY} FROM gone WHERE version>? ORDER BY version", since)
-            found += [Change(version, "DELETED", orjson.loads(body)) for version, body in gone]
-            found.sort(key=lambda change: change.rv)
-        return found
+        return self._store.changes(since)
 
     async def watch(self, since: int) -> None:
         """Return once something has changed after `since`, here or in another process."""
@@ -233,12 +159,12 @@ class SqliteCluster:
         if resource.kind == "Secret" and resource.api_version == "v1":
             wanted = kinds.folded(wanted)
         openapi = self._openapi(wanted)
-        live = self._read(key_of(wanted))
+        live = self._store.read(key_of(wanted))
         if live is not None and rules.unchanged(live, wanted, manager, subresource, schema=openapi):
             self.requests["apply"] += 1
             return live
         with self._write("apply"):
-            live = self._read(key_of(wanted))
+            live = self._store.read(key_of(wanted))
             if live is None and (subresource or meta(wanted).get("uid")):
                 raise NotFound(f"{key_of(obj)} not found")
             if live is not None:
@@ -273,7 +199,7 @@ class SqliteCluster:
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
         self._resource(key.api_version, key.kind)
         with self._write("delete"):
-            live = self._read(key)
+            live = self._store.read(key)
             if live is None:
                 return False
             self._check_preconditions(live, {"uid": uid})
@@ -285,19 +211,17 @@ class SqliteCluster:
     def _kind(self, api_version: str, kind: str) -> kinds.Kind:
         """The custom kind, by its definition as it is now (another process may have changed it)."""
         place = (group_of(api_version), kind)
-        found = self._rows(
-            "SELECT k.uid, o.version FROM kinds k JOIN objects o ON o.uid = k.uid WHERE k.grp=? AND k.kind=?", *place
-        )
-        known = self._kinds.get(place)
-        if not found:
+        serving = self._store.definition_of(*place)
+        if serving is None:
             raise kinds.no_such_kind(api_version, kind)
-        if known is None or found[0] != known[:2]:
-            definition = self._by_uid(found[0][0])
-            known = (*found[0], kinds.versions(definition) if definition else {})
+        known = self._kinds.get(place)
+        if known is None or known[0] != serving:
+            definition = self._store.by_uid(serving[0])
+            known = (serving, kinds.versions(definition) if definition else {})
             self._kinds[place] = known
-        if api_version not in known[2]:
-            raise kinds.no_such_kind(api_version, kind, known[2])
-        return known[2][api_version]
+        if api_version not in known[1]:
+            raise kinds.no_such_kind(api_version, kind, known[1])
+        return known[1][api_version]
 
     def _resource(self, api_version: str, kind: str) -> Resource:
         return kinds.BUILT_IN.get((api_version, kind)) or self._kind(api_version, kind).resource
@@ -321,13 +245,10 @@ class SqliteCluster:
         place = (obj["apiVersion"], obj["kind"])
         kinds.check_metadata(obj, plain_label=place == ("v1", "Namespace"))
         if _is_definition(obj):
-            taken = self._rows(
-                "SELECT 1 FROM kinds WHERE grp=? AND kind=? AND uid!=?",
-                spec_of(obj).get("group"),
-                (spec_of(obj).get("names") or {}).get("kind"),
-                meta(old or {}).get("uid", ""),
-            )
-            return kinds.accepted(obj, old, kind_is_taken=bool(taken), now=self._time())
+            names = spec_of(obj).get("names") or {}
+            serving = self._store.definition_of(spec_of(obj).get("group") or "", names.get("kind") or "")
+            taken = serving is not None and serving[0] != meta(old or {}).get("uid")
+            return kinds.accepted(obj, old, kind_is_taken=taken, now=self._time())
         if place == ("v1", "Secret"):
             return kinds.secret(obj, old)
         if place in kinds.BUILT_IN:
@@ -348,7 +269,7 @@ class SqliteCluster:
         self._check_scope(obj, resource)
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = self._generated_name(obj)
-        if self._read(key_of(obj)) is not None:
+        if self._store.read(key_of(obj)) is not None:
             raise AlreadyExists(f'{resource.plural} "{metadata["name"]}" already exists')
         if obj["kind"] == "Namespace" and resource.api_version == "v1":
             obj["spec"] = {"finalizers": ["kubernetes"]}
@@ -364,7 +285,7 @@ class SqliteCluster:
         if manager is not None:
             metadata.pop("managedFields", None)
             obj = rules.record_update(None, obj, manager, "", self._time(), self._openapi(obj))
-        return self._store(None, obj)
+        return self._put(None, obj)
 
     def _check_scope(self, obj: Object, resource: Resource) -> None:
         if resource.namespaced == bool(meta(obj).get("namespace")):
@@ -379,13 +300,13 @@ class SqliteCluster:
         for _ in range(8):
             drawn = hashlib.sha256(self._new_uid().encode()).digest()
             name = base + "".join(SUFFIX[byte % len(SUFFIX)] for byte in drawn[:5])
-            if self._read(key_of(obj)._replace(name=name)) is None:
+            if self._store.read(key_of(obj)._replace(name=name)) is None:
                 return str(name)
         raise AlreadyExists(f"no free name found for {obj['kind']} {base}")
 
     def _ensure_namespace(self, name: str) -> None:
         """Make a namespace that is not there: on a laptop nobody wants to do so by hand."""
-        found = self._read(Key("v1", "Namespace", "", name))
+        found = self._store.read(Key("v1", "Namespace", "", name))
         if found is None:
             self._create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, MANAGER)
         elif is_deleting(found):
@@ -420,7 +341,7 @@ class SqliteCluster:
         before = meta(live).get("generation")
         if before and not rules.same(_generational(admitted, resource), _generational(live, resource)):
             admitted = {**admitted, "metadata": {**meta(admitted), "generation": before + 1}}
-        return self._store(live, admitted)
+        return self._put(live, admitted)
 
     def _check_preconditions(self, live: Object, theirs: Mapping[str, Any]) -> None:
         uid, version = theirs.get("uid"), theirs.get("resourceVersion")
@@ -467,16 +388,16 @@ class SqliteCluster:
         if not _is_held(marked):
             self._remove(live)
         elif first or finalizers != meta(live).get("finalizers"):
-            self._store(live, marked)
+            self._put(live, marked)
 
     def _settle(self) -> None:
         """Collect garbage until there is none: what Kubernetes' controllers would do in a while."""
         while self._due:
             uid = next(iter(self._due))
             del self._due[uid]
-            obj = self._by_uid(uid)
+            obj = self._store.by_uid(uid)
             if obj is None:
-                for dependent in self._dependents(uid):
+                for dependent in self._store.dependents(uid):
                     self._judge(dependent)
                 continue
             if is_deleting(obj):
@@ -489,7 +410,9 @@ class SqliteCluster:
         if not meta(obj).get("ownerReferences"):
             return
         uid = meta(obj)["uid"]
-        verdict = rules.fate(obj, lambda ref: self._owner_state(obj, ref), has_dependents=self._has_dependents(uid))
+        verdict = rules.fate(
+            obj, lambda ref: self._owner_state(obj, ref), has_dependents=self._store.has_dependents(uid)
+        )
         if verdict.action == "release":
             self._set_owners(obj, [dict(reference) for reference in verdict.references])
         elif verdict.action == "delete":
@@ -499,37 +422,36 @@ class SqliteCluster:
         """Bring a deletion forward as far as our own finalizers go."""
         uid, finalizers = meta(obj)["uid"], meta(obj).get("finalizers") or ()
         if rules.ORPHAN in finalizers:
-            for dependent in self._dependents(uid):
+            for dependent in self._store.dependents(uid):
                 self._set_owners(dependent, [ref for ref in meta(dependent)["ownerReferences"] if ref["uid"] != uid])
             self._without_finalizer(obj, rules.ORPHAN)
         elif rules.FOREGROUND in finalizers:
-            for dependent in self._dependents(uid):
+            for dependent in self._store.dependents(uid):
                 self._judge(dependent)
-            if not any(rules.blocks(dependent, uid) for dependent in self._dependents(uid)):
+            if not any(rules.blocks(dependent, uid) for dependent in self._store.dependents(uid)):
                 self._without_finalizer(obj, rules.FOREGROUND)
         elif kinds.CRD_CLEANUP in finalizers and _is_definition(obj):
-            place = (obj["spec"]["group"], obj["spec"]["names"]["kind"])
-            if not kinds.is_established(obj) or self._emptied("grp=? AND kind=?", *place):
+            held = {"group": obj["spec"]["group"], "kind": obj["spec"]["names"]["kind"]}
+            if not kinds.is_established(obj) or self._emptied(**held):
                 self._without_finalizer(obj, kinds.CRD_CLEANUP)
-        elif _is_namespace(obj) and self._emptied("namespace=?", meta(obj)["name"]):
+        elif _is_namespace(obj) and self._emptied(namespace=meta(obj)["name"]):
             done = {**obj, "spec": {}}
             if _is_held(done):
                 if spec_of(obj):
-                    self._store(obj, done)
+                    self._put(obj, done)
             else:
                 self._remove(done)
 
-    def _emptied(self, where: str, *values: str) -> bool:
+    def _emptied(self, **where: str) -> bool:
         """Delete what is there; True if nothing is left."""
-        for (body,) in self._rows(f"SELECT {_BODY} FROM objects WHERE {where} AND NOT going", *values):
-            found: Object = orjson.loads(body)
-            current = self._by_uid(meta(found)["uid"])  # an earlier one may have taken it along
-            if current is not None:
+        for found in self._store.within(**where):
+            current = self._store.by_uid(meta(found)["uid"])  # an earlier one may have taken it along
+            if current is not None and not is_deleting(current):
                 self._delete(current, None)
-        return not self._rows(f"SELECT 1 FROM objects WHERE {where} LIMIT 1", *values)
+        return not self._store.within(**where)
 
     def _owner_state(self, dependent: Object, reference: Mapping[str, Any]) -> rules.Owner:
-        found = self._by_uid(reference["uid"])
+        found = self._store.by_uid(reference["uid"])
         if found is None:
             return rules.Owner.GONE
         key = key_of(found)
@@ -544,125 +466,61 @@ class SqliteCluster:
         if not references:
             del metadata["ownerReferences"]
         new = {**obj, "metadata": metadata}
-        self._store(obj, rules.record_update(obj, new, COLLECTOR, "", self._time(), self._openapi(obj)))
+        self._put(obj, rules.record_update(obj, new, COLLECTOR, "", self._time(), self._openapi(obj)))
 
     def _without_finalizer(self, obj: Object, finalizer: str) -> None:
         metadata = dict(meta(obj))
         metadata["finalizers"] = [name for name in metadata["finalizers"] if name != finalizer]
         if not metadata["finalizers"]:
             del metadata["finalizers"]
-        self._store(obj, {**obj, "metadata": metadata})
+        self._put(obj, {**obj, "metadata": metadata})
 
-    # --- rows
-
-    def _rows(self, statement: str, *values: Any) -> Rows:
-        try:
-            return self._db.execute(statement, values).fetchall()
-        except sqlite3.OperationalError as error:
-            raise Unavailable(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise Unavailable(f"{self.path}: {error}", mend="restore the file from a copy") from error
+    # --- the store
 
     @contextmanager
     def _write(self, verb: str) -> Iterator[None]:
         """One transaction: what the caller does, and the garbage collection that it brings about."""
         self.requests[verb] += 1
         before = self.writes
-        self._rows("BEGIN IMMEDIATE")
         try:
-            yield
-            self._settle()
-            self._rows("COMMIT")
+            with self._store.transaction():
+                yield
+                self._settle()
         except BaseException:
-            self._db.rollback()
-            self.writes = before
             self._due.clear()
-            self._kinds.clear()  # what was read from a definition that is undone
+            self._kinds.clear()  # some may be of a definition that is undone
             raise
         if self.writes != before:
             self._awake.set()
 
-    def _read(self, key: Key) -> Object | None:
-        found = self._rows(
-            f"SELECT {_BODY} FROM objects WHERE grp=? AND kind=? AND namespace=? AND name=?",
-            group_of(key.api_version),
-            key.kind,
-            key.namespace,
-            key.name,
-        )
-        if not found:
-            return None
-        obj: Object = orjson.loads(found[0][0])
-        obj["apiVersion"] = key.api_version
-        return obj
-
     def _must(self, key: Key) -> Object:
         resource = self._resource(key.api_version, key.kind)
-        found = self._read(key)
+        found = self._store.read(key)
         if found is None:
             raise NotFound(f'{resource.plural} "{key.name}" not found')
         return found
 
-    def _by_uid(self, uid: str) -> Object | None:
-        found = self._rows(f"SELECT {_BODY} FROM objects WHERE uid=?", uid)
-        return orjson.loads(found[0][0]) if found else None
-
-    def _dependents(self, uid: str) -> Objects:
-        rows = self._rows(
-            f"SELECT {_BODY} FROM owners JOIN objects USING (uid) WHERE owner=? ORDER BY born",
-            uid,
-        )
-        return [orjson.loads(body) for (body,) in rows]
-
-    def _has_dependents(self, uid: str) -> bool:
-        return bool(self._rows("SELECT 1 FROM owners WHERE owner=? LIMIT 1", uid))
-
-    def _store(self, old: Object | None, obj: Object) -> Object:
-        """Write the object under the next resource version; gone if it was only waiting to be let go."""
+    def _put(self, old: Object | None, obj: Object) -> Object:
+        """Store the object, or take it out if it was only waiting to be let go."""
         if old is not None and is_deleting(obj) and not _is_held(obj):
             return self._remove(obj)
-        key, version = key_of(obj), self.version() + 1
-        metadata = meta(obj)
-        uid = metadata["uid"]
-        obj = {**obj, "metadata": {**metadata, "resourceVersion": str(version)}}
-        labels = "".join(f"\n{name}={value}\n" for name, value in labels_of(obj).items())
-        stored = (version, is_deleting(obj), labels, orjson.dumps(obj).decode())
-        owners = _owner_uids(obj)
-        if old is None:
-            place = (uid, key.group, key.kind, key.namespace, key.name, version)
-            self._rows("INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)", *place, *stored)
-        else:
-            self._rows("UPDATE objects SET version=?, going=?, labels=?, body=? WHERE uid=?", *stored, uid)
-        before = _owner_uids(old) if old is not None else []
+        obj = self._store.put(obj, new=old is None)
+        uid = meta(obj)["uid"]
+        owners, before = _owner_uids(obj), _owner_uids(old) if old is not None else []
         if owners != before:
-            self._rows("DELETE FROM owners WHERE uid=?", uid)
-            for owner in owners:
-                self._rows("INSERT INTO owners VALUES (?,?)", owner, uid)
+            self._store.set_owners(uid, owners)
             self._due |= dict.fromkeys([uid, *before])
         if is_deleting(obj):
             self._due[uid] = None
         if _is_definition(obj) and kinds.is_established(obj):
-            spec = obj["spec"]
-            self._rows("INSERT OR REPLACE INTO kinds VALUES (?,?,?)", spec["group"], spec["names"]["kind"], uid)
-        self.writes += 1
+            self._store.serve(obj["spec"]["group"], obj["spec"]["names"]["kind"], uid)
         return obj
 
     def _remove(self, obj: Object) -> Object:
         """Take the object out; what it owned, what waited for it and what contained it are due."""
-        uid, version = meta(obj)["uid"], self.version() + 1
-        self._rows("DELETE FROM objects WHERE uid=?", uid)
-        self._rows("DELETE FROM owners WHERE uid=?", uid)
-        if _is_definition(obj):
-            self._rows("DELETE FROM kinds WHERE uid=?", uid)
-        obj = {**obj, "metadata": {**meta(obj), "resourceVersion": str(version)}}
-        self._rows("INSERT INTO gone VALUES (?,?)", version, orjson.dumps(obj).decode())
-        self._rows("DELETE FROM gone WHERE version<?", version - REMEMBERED)
-        containers = self._rows(
-            "SELECT uid FROM objects WHERE going AND kind IN ('Namespace', 'CustomResourceDefinition')"
-        )
-        self._due |= dict.fromkeys([uid, *_owner_uids(obj), *(container for (container,) in containers)])
-        self.writes += 1
-        return obj
+        gone = self._store.remove(obj)
+        self._due |= dict.fromkeys([meta(obj)["uid"], *_owner_uids(obj), *self._store.containers_going()])
+        return gone
 
     def _time(self) -> str:
         return timestamp(self._now())

@@ -343,8 +343,7 @@ class _Printer:
             shown = (" " if self.space and not self.plus else "+") + shown
         if not math.isfinite(value):
             plain = math.isnan(value) and not self.space and not self.plus
-            positive = shown[0] == "+" and not self.plus
-            self.padded(shown[1:] if plain or positive else shown, zero=False)
+            self.padded(shown[1:] if plain else shown, zero=False)
             return
         if self.sharp and form != "b":
             shown = _with_point(shown, form, precision)

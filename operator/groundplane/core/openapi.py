@@ -12,6 +12,7 @@ from typing import Any
 from groundplane.core.objects import Json
 
 Schema = dict[str, Any]
+Rule = tuple[str, str]  # a CEL expression, and the message if it is false
 
 
 def string(description: str = "", **rules: Json) -> Schema:
@@ -40,19 +41,25 @@ def obj(
     description: str = "",
     *,
     required: Iterable[str] = (),
-    rules: Iterable[tuple[str, str]] = (),
+    rules: Iterable[Rule] = (),
+    preserve: bool = False,
     **more: Json,
 ) -> Schema:
-    """An object with these properties.  `rules` are CEL rules, as (rule, message); see `structural.RULES`."""
+    """An object with these properties; with `preserve`, and any others."""
     schema = _schema("object", description, more)
     if properties:
         schema["properties"] = dict(properties)
     if required:
         schema["required"] = list(required)
+    if preserve:
+        schema["x-kubernetes-preserve-unknown-fields"] = True
+    return ruled(schema, *rules)
+
+
+def ruled(schema: Schema, *rules: Rule) -> Schema:
+    """The schema with CEL rules; `structural.RULES` must know their text."""
     found = [{"rule": rule, "message": message} for rule, message in rules]
-    if found:
-        schema["x-kubernetes-validations"] = found
-    return schema
+    return {**schema, "x-kubernetes-validations": found} if found else schema
 
 
 def array(items: Schema, description: str = "", *, keys: Sequence[str] = (), **rules: Json) -> Schema:
@@ -74,7 +81,7 @@ def anything(description: str = "") -> Schema:
 
 def free(description: str = "") -> Schema:
     """An object that may have any field."""
-    return _schema("object", description, {"x-kubernetes-preserve-unknown-fields": True})
+    return obj(description=description, preserve=True)
 
 
 def embedded(description: str = "") -> Schema:
@@ -124,6 +131,13 @@ def condition_column(name: str, type_: str) -> Schema:
 
 
 AGE = column("AGE", ".metadata.creationTimestamp", "date")
+
+
+def fresh(value: Any) -> Any:
+    """A deep copy in which nothing appears twice, so that YAML has no need for anchors."""
+    if isinstance(value, dict):
+        return {name: fresh(item) for name, item in value.items()}
+    return [fresh(item) for item in value] if isinstance(value, list) else value
 
 
 def _schema(type_: str, description: str, rules: Mapping[str, Json]) -> Schema:

@@ -517,7 +517,7 @@ def _json_of(kind: type) -> Callable[[str], Json]:
 
     def convert(value: str) -> Json:
         try:
-            found = json.loads(value, parse_int=_json_number, parse_constant=_no_constant)
+            found = json.loads(value, parse_int=_json_integer, parse_float=_json_float, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             _cannot_convert(value, name, f"it must be JSON, one {name}")
         if found is not None and not isinstance(found, kind):
@@ -527,13 +527,17 @@ def _json_of(kind: type) -> Callable[[str], Json]:
     return convert
 
 
-def _json_number(digits: str) -> float:
+def _json_float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError
-    if len(digits) < 20 and int(digits) != int(number):
-        return int(digits)
+        raise ValueError("too large")
     return number
+
+
+def _json_integer(digits: str) -> float:
+    number = _json_float(digits)
+    exact = int(digits) if len(digits) < 20 else int(number)
+    return number if exact == number else exact
 
 
 def _no_constant(name: str) -> NoReturn:

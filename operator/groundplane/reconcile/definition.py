@@ -29,6 +29,8 @@ API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
 CRD_VERSION = "apiextensions.k8s.io/v1"
 CRD_KIND = "CustomResourceDefinition"
+RECHECK = 0.3  # seconds until the API server is asked again for a kind that is just coming up
+LAG = 10.0  # seconds for which discovery may lag behind an established CRD
 SETTLE = 2.0  # seconds between two looks at objects that are being deleted
 
 
@@ -106,13 +108,21 @@ async def _reconcile(key: Key, context: Context, side: Side) -> Result:
     with stage(side.applied, f"cannot apply rendered {side.words} CustomResourceDefinition"):
         live = await _apply(xrd, crd, context, side)
     if not conditions.is_true(live, "Established"):
+        if obstacle := _obstacle(live):
+            raise Waiting(
+                f"CustomResourceDefinition {meta(live)['name']} is not established: {obstacle}",
+                mend="give the kind other names",
+                on=[("apiextensions.k8s.io", CRD_KIND)],
+            )
         _event(context, xrd, side, f"waiting for {side.words} CustomResourceDefinition to be established")
-        raise Waiting(
-            f"CustomResourceDefinition {meta(live)['name']} is not yet established" + _obstacle(live),
-            on=[("apiextensions.k8s.io", CRD_KIND)],
-        )
+        return Result(requeue_after=RECHECK)  # its own change brings us back sooner
     with stage(side.applied, f"cannot start {side.words} controller watches"):
-        await _follow(known, context, side)
+        try:
+            await _follow(known, context, side)
+        except NoSuchKind:
+            if _is_just_coming_up(live, known.version, context):
+                return Result(requeue_after=RECHECK)  # discovery lags behind
+            raise
     await _report(xrd, known, context, side)
     return Result()
 
@@ -145,7 +155,14 @@ async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Obje
 def _obstacle(crd: Object) -> str:
     """Why the API server did not accept the names, if it says so."""
     condition = conditions.find(crd, "NamesAccepted") or {}
-    return f": {condition.get('message')}" if condition.get("status") == "False" else ""
+    return str(condition.get("message")) if condition.get("status") == "False" else ""
+
+
+def _is_just_coming_up(crd: Object, version: str, context: Context) -> bool:
+    """Whether discovery will soon know a version of which the CRD says that it is served."""
+    since = conditions.moment((conditions.find(crd, "Established") or {}).get("lastTransitionTime") or "")
+    served = any(v["name"] == version and v.get("served") for v in spec_of(crd).get("versions") or ())
+    return served and since is not None and (context.now() - since).total_seconds() < LAG
 
 
 async def _follow(known: Definition, context: Context, side: Side) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from groundplane.core import conditions
-from groundplane.core import resolution as references
 from groundplane.core import managed as core
+from groundplane.core import resolution as references
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import Action, External, Facts
 from groundplane.core.objects import (

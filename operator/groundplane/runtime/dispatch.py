@@ -34,7 +34,9 @@ class Dispatcher:
             return
         key = key_of(obj)
         targets = self._routes.targets(before, after)
-        targets.discard(current.get())  # type: ignore[arg-type] # None is no target
+        running = current.get()
+        if running is not None:
+            targets.discard(running)
         self._add(targets, "idle" if idle else "change")
         self._add(self._engine.woken_by(key.group, key.kind), "change")
 

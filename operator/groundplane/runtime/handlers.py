@@ -51,6 +51,7 @@ STUCK = 90.0  # seconds after which a kind that is still not followed has kopf r
 LEFT_OVER = 60.0  # seconds that kopf may keep asking for a kind that is gone
 GRACE = 5.0  # seconds for kopf to end by itself
 LAST_BREATH = 1.0  # seconds after its last hook
+FAREWELL = 0.1  # seconds for connections to close, which aiohttp does not wait for
 SHORT_LIFE, LONGEST_PAUSE = 10.0, 5.0  # seconds: who lives shorter is restarted after a growing pause, up to
 
 log = logs.get_logger(__name__)
@@ -223,6 +224,7 @@ class KopfSource:
             await asyncio.wait(leftover, timeout=LAST_BREATH)
         for session in self._sessions:
             await session.close()
+        await asyncio.sleep(FAREWELL)
         self._sessions.clear()
         self._streams = {}
         self._tried = {}

@@ -84,6 +84,7 @@ def configure(format: Format = "text", level: str = "info", *, stream: TextIO | 
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # warns that signals are not its business
 
 
 class _Json(logging.Formatter):

@@ -46,9 +46,9 @@ class Settings:
         16, "AWS calls at the same time: 16 make about 240 a second at 60 ms; more delay everything else."
     )
     qps: float = setting(
-        200.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
+        500.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
     )
-    burst: int = setting(400, "Requests to the API server at once, before that average counts.")
+    burst: int = setting(1000, "Requests to the API server at once, before that average counts.")
     health_port: int = setting(
         8080, "Port of /livez, /readyz and /metrics, upstream's for metrics; 0 takes any that is free."
     )

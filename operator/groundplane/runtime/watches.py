@@ -9,10 +9,12 @@ decide what can be followed at all; a kind that vanishes is dropped, and picked 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import MERGE_PATCH, Api
@@ -82,7 +84,7 @@ class _Followed:
     type: str  # the metric's label
     calm: bool = True  # what comes now was only found, not changed
     listing: asyncio.Task[None] | None = None
-    again: bool = False  # list once more when this list is done
+    again: asyncio.Event = field(default_factory=asyncio.Event)  # list once more when this list is done, or has failed
 
 
 @dataclass
@@ -279,23 +281,23 @@ class KubernetesWatches:
         if self._stopping:
             return
         if followed.listing and not followed.listing.done():
-            followed.again = True
+            followed.again.set()
         else:
-            followed.listing = asyncio.create_task(self._list(followed))
+            followed.listing = _detached(self._list(followed))
 
     async def _list(self, followed: _Followed) -> None:
         """Take the kind's list into the cache, however often it takes; a kind that is not served has no objects."""
         pause = FIRST_PAUSE
         while True:
-            followed.again = False
+            followed.again.clear()
             try:
                 await self._list_once(followed)
             except GroundplaneError as error:
                 log.debug("list failed", kind=followed.resource.plural, error=str(error))
-                await asyncio.sleep(pause)
+                await _within(pause, followed.again)  # kopf that gets through is a reason not to wait
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue
-            if not followed.again:
+            if not followed.again.is_set():
                 return
 
     async def _list_once(self, followed: _Followed) -> None:
@@ -369,7 +371,7 @@ class KubernetesWatches:
     def _run(self, informed: _Informed) -> None:
         if self._stopping:
             return
-        informed.task = asyncio.create_task(informed.informer.run())
+        informed.task = _detached(informed.informer.run())
         informed.task.add_done_callback(partial(self._ended, informed))
 
     def _ended(self, informed: _Informed, task: asyncio.Task[None]) -> None:
@@ -439,9 +441,15 @@ class KubernetesWatches:
     async def _touch(self, kind: ApiKind) -> None:
         """Change the CustomResourceDefinition a little: kopf looks at a group when one of its definitions changes."""
         path = f"/apis/{CRDS.api_version}/{CRDS.plural}/{kind.plural}.{kind.group}"
-        body = {"metadata": {"annotations": {TOUCHED: str(time.time_ns())}}}
         log.info("kopf is pointed at a kind", kind=f"{kind.plural}.{kind.group}")
-        await self._api.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+        for value in (str(time.time_ns()), None):  # the second patch leaves nothing behind
+            body = {"metadata": {"annotations": {TOUCHED: value}}}
+            await self._api.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+
+def _detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task in a context of its own: it outlives the reconcile that called for it, and must not count as part of it."""
+    return asyncio.get_running_loop().create_task(work, context=contextvars.Context())
 
 
 async def _within(seconds: float, event: asyncio.Event) -> bool:

@@ -56,23 +56,24 @@ class Hooks(Base):
         engine, username = str(spec.get("engine") or ""), str(spec.get("username") or "")
         if username.lower() == "rdsadmin" or (engine.startswith("postgres") and username.lower() == "admin"):
             raise _bad("username", f"{username} is reserved by the engine", "choose another: postgres")
+        limit, size = spec.get("maxAllocatedStorage"), spec.get("allocatedStorage")
+        if limit and size and limit < size:
+            raise _bad("maxAllocatedStorage", f"{limit} is below allocatedStorage {size}", "raise or remove it")
+
+    def check_create(self, resource: Resource) -> None:
+        spec, engine = resource.initial, str(resource.initial.get("engine") or "")
         if _copy_of(spec):
             return
         if not engine:
             raise _bad("engine", "is required", "set it: postgres, mysql, mariadb, …")
-        if resource.strict_upstream:
-            if not username:
-                raise InvalidInput('"username": required field is not set', mend="set spec.forProvider.username")
-            if not _has_password(spec):
-                raise InvalidInput(
-                    "no password is given",
-                    mend="set spec.forProvider.passwordSecretRef, or manageMasterUserPassword: true",
-                )
         if spec.get("allocatedStorage") is None and not engine.startswith("aurora"):
             raise _bad("allocatedStorage", "is required", "set it, in GiB: 20")
-        limit, size = spec.get("maxAllocatedStorage"), spec.get("allocatedStorage")
-        if limit and size and limit < size:
-            raise _bad("maxAllocatedStorage", f"{limit} is below allocatedStorage {size}", "raise or remove it")
+        if not spec.get("username"):
+            raise _bad("username", '"username": required field is not set', "set it: postgres")
+        if not _has_password(spec):
+            raise _bad("passwordSecretRef", "no password is given", "set it, or manageMasterUserPassword: true")
+        if not spec.get("manageMasterUserPassword") and not any(resource.secrets.values()):
+            raise _bad("passwordSecretRef", "has no value", "fill the Secret, or set autoGeneratePassword: true")
 
     # --- create -------------------------------------------------------------------------------------
 
@@ -98,10 +99,6 @@ class Hooks(Base):
                     "TargetDBInstanceIdentifier": resource.external_name,
                     **_point_in_time(_one(spec["restoreToPointInTime"])),
                 }
-        if not spec.get("manageMasterUserPassword") and not any(resource.secrets.values()):
-            raise _bad("passwordSecretRef", "has no value", "fill the Secret, or set autoGeneratePassword: true")
-        if not spec.get("username"):
-            raise _bad("username", "is required", "set it: postgres")
         return "", {}
 
     # --- observe ------------------------------------------------------------------------------------
@@ -277,6 +274,8 @@ def _is_older(wanted: str, live: str) -> bool:
 def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     """Whether a difference is one that nobody should act on."""
     wanted, found = difference.desired, difference.observed
+    if difference.field in ("vpcSecurityGroupIds", "domainDnsIps") and not wanted:
+        return True  # AWS takes no empty list; upstream doesn't send one
     if difference.field == "engineVersion":  # RDS can't go back
         return _is_older(wanted, found)
     if difference.field == "allocatedStorage":

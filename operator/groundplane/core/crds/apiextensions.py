@@ -24,6 +24,7 @@ from groundplane.core.openapi import (
     named,
     obj,
     root,
+    ruled,
     string,
     strings,
 )
@@ -91,10 +92,7 @@ def _spec(name: str) -> Schema:
         scope["default"] = "Namespaced"
     return obj(
         {
-            "group": string(
-                "The API group, such as platform.example.com.",
-                **{"x-kubernetes-validations": [{"rule": IMMUTABLE[0], "message": IMMUTABLE[1]}]},
-            ),
+            "group": ruled(string("The API group, such as platform.example.com."), IMMUTABLE),
             "names": _names("The composite's names; usually with an X in front, such as XDatabase and xdatabases."),
             "scope": scope,
             "claimNames": _names("The claim's names, such as Database and databases. No claims without."),

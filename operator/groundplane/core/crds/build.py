@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from groundplane.core import openapi
 from groundplane.core.objects import Object
 from groundplane.core.openapi import AGE, Schema
 
@@ -30,12 +31,13 @@ def crd(
     if short:
         names["shortNames"] = list(short)
     found = [{**version, "storage": index == 0} for index, version in enumerate(versions)]
-    return {
+    made: Object = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{plural}.{group}"},
         "spec": {"group": group, "names": names, "scope": scope, "versions": found},
     }
+    return openapi.fresh(made)  # type: ignore[no-any-return]  # a copy of an Object is one
 
 
 def version(

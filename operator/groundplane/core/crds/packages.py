@@ -81,7 +81,7 @@ def _ignored(name: str, kind: str) -> Schema:
 
 
 def _status(description: str = "What was found out about it.") -> Schema:
-    return obj({"conditions": conditions()}, description, **{"x-kubernetes-preserve-unknown-fields": True})
+    return obj({"conditions": conditions()}, description, preserve=True)
 
 
 def _pulling() -> Schema:
@@ -149,7 +149,7 @@ def _revision(kind: str) -> Schema:
         },
         "The package as it was.",
         required=["desiredState", "image", "revision"],
-        **{"x-kubernetes-preserve-unknown-fields": True},
+        preserve=True,
     )
     return root(f"A {kind}Revision is made for a {kind}; not to be edited.", spec=spec, status=_status())
 

@@ -1,0 +1,243 @@
+"""Kubernetes objects in one SQLite file: versions, places, owners, and what changed since.
+
+Knows rows and transactions, nothing of what an API server makes of a request: that is `sqlite.py`.
+
+Several processes may share a file: each write is a transaction (WAL, `BEGIN IMMEDIATE`).  `synchronous=NORMAL`: a
+killed process loses nothing, a power failure at most the last moments, never soundness.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, labels_of, meta
+from groundplane.errors import InvalidInput, Unavailable
+
+BUSY = 10_000  # milliseconds to wait for another process's write
+REMEMBERED = 10_000  # changes for which deletions are remembered
+FORMAT = 1  # of the file
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS objects (
+  uid TEXT PRIMARY KEY, grp TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
+  born INTEGER NOT NULL, version INTEGER NOT NULL, going INTEGER NOT NULL, labels TEXT NOT NULL, body TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS by_place ON objects (grp, kind, namespace, name);
+CREATE INDEX IF NOT EXISTS by_version ON objects (version);
+CREATE INDEX IF NOT EXISTS by_namespace ON objects (namespace) WHERE namespace != '';
+CREATE INDEX IF NOT EXISTS containers_going ON objects (kind, name) WHERE going;
+CREATE TABLE IF NOT EXISTS owners (owner TEXT, uid TEXT, PRIMARY KEY (owner, uid)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS owned ON owners (uid);
+CREATE TABLE IF NOT EXISTS kinds (grp TEXT, kind TEXT, uid TEXT NOT NULL, PRIMARY KEY (grp, kind)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (version INTEGER PRIMARY KEY, body TEXT NOT NULL);
+"""
+# Text is read back as bytes where orjson is the reader: no detour over str.
+_BODY = "CAST(body AS BLOB)"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An object's latest change.  `rv` orders changes; a deleted object is shown as it last was."""
+
+    rv: int
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    object: Object
+
+
+Objects = list[Object]  # inside the class, `list` is the verb
+Uids = list[str]
+Changes = list[Change]
+Rows = list[Any]
+
+
+class Store:
+    """The file.  Belongs to one thread at a time; `writes` counts the rows' changes that were committed."""
+
+    def __init__(self, path: str) -> None:
+        """
+        Raises:
+            InvalidInput: the file is no store, or one of another version.
+            Unavailable: it can't be opened.
+        """
+        self.path = path
+        self.writes = 0
+        self._db = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise Unavailable(f"cannot open {self.path}: {error}", mend="check folder and permissions") from error
+        try:
+            db.execute(f"PRAGMA busy_timeout={BUSY}")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            found = db.execute("PRAGMA user_version").fetchone()[0]
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if found != FORMAT and (found or tables):
+                db.close()
+                raise InvalidInput(
+                    f"{self.path} is no store of this version of groundplane", mend="name another file, or move it away"
+                )
+            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            if isinstance(error, sqlite3.OperationalError):
+                raise Unavailable(f"cannot open {self.path}: {error}") from error
+            raise InvalidInput(f"{self.path} is not a store: {error}", mend="name another file") from error
+        return db
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and nobody else writes in between."""
+        before = self.writes
+        self._rows("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._rows("COMMIT")
+        except BaseException:
+            self._db.rollback()
+            self.writes = before
+            raise
+
+    # --- reading
+
+    def version(self) -> int:
+        """The resource version of the latest change."""
+        last = "SELECT max(ifnull((SELECT max(version) FROM objects), 0), ifnull((SELECT max(version) FROM gone), 0))"
+        found: int = self._rows(last)[0][0]
+        return found
+
+    def changes(self, since: int) -> Changes:
+        """What changed after `since`, oldest first, each object once, as it is now.  0 gives all there is.
+
+        An object that came and went in between shows up as deleted only; one that was deleted and
+        made anew, as both.  Deletions are remembered for the last 10,000 changes.
+        """
+        found = [
+            Change(version, "ADDED" if born > since else "MODIFIED", orjson.loads(body))
+            for version, born, body in self._rows(
+                f"SELECT version, born, {_BODY} FROM objects WHERE version>? ORDER BY version", since
+            )
+        ]
+        if since:
+            gone = self._rows(f"SELECT version, {_BODY} FROM gone WHERE version>? ORDER BY version", since)
+            found += [Change(version, "DELETED", orjson.loads(body)) for version, body in gone]
+            found.sort(key=lambda change: change.rv)
+        return found
+
+    def read(self, key: Key) -> Object | None:
+        """The object in this place, labelled with the key's version."""
+        found = self._rows(
+            f"SELECT {_BODY} FROM objects WHERE grp=? AND kind=? AND namespace=? AND name=?",
+            group_of(key.api_version),
+            key.kind,
+            key.namespace,
+            key.name,
+        )
+        if not found:
+            return None
+        obj: Object = orjson.loads(found[0][0])
+        obj["apiVersion"] = key.api_version
+        return obj
+
+    def by_uid(self, uid: str) -> Object | None:
+        found = self._rows(f"SELECT {_BODY} FROM objects WHERE uid=?", uid)
+        return orjson.loads(found[0][0]) if found else None
+
+    def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> Objects:
+        """All of a kind (of all namespaces if "" is given), sorted by namespace and name."""
+        where, values = "grp=? AND kind=?", [group_of(api_version), kind]
+        if namespace:
+            where, values = f"{where} AND namespace=?", [*values, namespace]
+        for name, value in (labels or {}).items():
+            where, values = f"{where} AND instr(labels, ?)", [*values, f"\n{name}={value}\n"]
+        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY namespace, name", *values)
+        found: Objects = orjson.loads(b"[%b]" % b",".join(body for (body,) in rows))
+        for obj in found:
+            obj["apiVersion"] = api_version
+        return found
+
+    def within(self, *, namespace: str = "", group: str = "", kind: str = "") -> Objects:
+        """What is in a namespace, or of a kind, in the order of creation."""
+        where, values = ("namespace=?", [namespace]) if namespace else ("grp=? AND kind=?", [group, kind])
+        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY born", *values)
+        return [orjson.loads(body) for (body,) in rows]
+
+    def dependents(self, uid: str) -> Objects:
+        rows = self._rows(
+            f"SELECT {_BODY} FROM owners JOIN objects USING (uid) WHERE owner=? ORDER BY born",
+            uid,
+        )
+        return [orjson.loads(body) for (body,) in rows]
+
+    def has_dependents(self, uid: str) -> bool:
+        return bool(self._rows("SELECT 1 FROM owners WHERE owner=? LIMIT 1", uid))
+
+    def containers_going(self) -> Uids:
+        """The UIDs of definitions and namespaces that are being deleted."""
+        rows = self._rows("SELECT uid FROM objects WHERE going AND kind IN ('Namespace', 'CustomResourceDefinition')")
+        return [uid for (uid,) in rows]
+
+    def definition_of(self, group: str, kind: str) -> tuple[str, int] | None:
+        """UID and resource version of the definition that serves a kind."""
+        rows = self._rows(
+            "SELECT k.uid, o.version FROM kinds k JOIN objects o ON o.uid = k.uid WHERE k.grp=? AND k.kind=?",
+            group,
+            kind,
+        )
+        return rows[0] if rows else None
+
+    # --- writing, within a transaction
+
+    def put(self, obj: Object, *, new: bool) -> Object:
+        """Write the object under the next resource version."""
+        key, version = key_of(obj), self.version() + 1
+        uid = meta(obj)["uid"]
+        obj = {**obj, "metadata": {**meta(obj), "resourceVersion": str(version)}}
+        labels = "".join(f"\n{name}={value}\n" for name, value in labels_of(obj).items())
+        row = (version, is_deleting(obj), labels, orjson.dumps(obj).decode())
+        if new:
+            place = (uid, key.group, key.kind, key.namespace, key.name, version)
+            self._rows("INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)", *place, *row)
+        else:
+            self._rows("UPDATE objects SET version=?, going=?, labels=?, body=? WHERE uid=?", *row, uid)
+        self.writes += 1
+        return obj
+
+    def set_owners(self, uid: str, owners: Uids) -> None:
+        self._rows("DELETE FROM owners WHERE uid=?", uid)
+        for owner in owners:
+            self._rows("INSERT INTO owners VALUES (?,?)", owner, uid)
+
+    def serve(self, group: str, kind: str, uid: str) -> None:
+        """Remember which definition serves a kind, until that is removed."""
+        self._rows("INSERT OR REPLACE INTO kinds VALUES (?,?,?)", group, kind, uid)
+
+    def remove(self, obj: Object) -> Object:
+        """Take the object out; it is remembered as it was, under the next resource version."""
+        uid, version = meta(obj)["uid"], self.version() + 1
+        obj = {**obj, "metadata": {**meta(obj), "resourceVersion": str(version)}}
+        self._rows("DELETE FROM objects WHERE uid=?", uid)
+        self._rows("DELETE FROM owners WHERE uid=?", uid)
+        self._rows("DELETE FROM kinds WHERE uid=?", uid)
+        self._rows("INSERT INTO gone VALUES (?,?)", version, orjson.dumps(obj).decode())
+        self._rows("DELETE FROM gone WHERE version<?", version - REMEMBERED)
+        self.writes += 1
+        return obj
+
+    def _rows(self, statement: str, *values: Any) -> Rows:
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.OperationalError as error:
+            raise Unavailable(f"{self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(f"{self.path}: {error}", mend="restore the file from a copy") from error

@@ -1,0 +1,209 @@
+"""kopf as a source of events, on a real API server that does its worst: nothing is lost, nothing is made up."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+from groundplane.core.objects import Key
+from tests.runtime.watching import Kind, Rig, eventually
+
+
+async def test_what_people_write_is_seen_and_so_is_its_end(control_plane):
+    kind = Kind("plain.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        await rig.person.apply(kind.path, kind.thing("a", spec={"size": 1}))
+        await rig.sees(kind.key("a"), spec={"size": 1})
+        await rig.person.apply(kind.path, kind.thing("a", spec={"size": 2}))
+        await rig.sees(kind.key("a"), spec={"size": 2})
+        await rig.person.delete(f"{kind.path}/a")
+        await rig.misses(kind.key("a"))
+        told = [(old and old["spec"], new and new["spec"]) for key, old, new, _ in rig.told if key == kind.key("a")]
+        assert told == [(None, {"size": 1}), ({"size": 1}, {"size": 2}), ({"size": 2}, None)]
+        await rig.remove(kind)
+
+
+async def test_what_was_there_before_is_told_as_found_and_what_changes_then_as_changed(control_plane):
+    kind = Kind("before.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        await rig.person.apply(kind.path, kind.thing("old"))
+        await rig.sees(kind.key("old"))
+    async with Rig(control_plane) as rig:
+        rig.follow(kind)
+        await rig.sees(kind.key("old"))
+        await rig.person.apply(kind.path, kind.thing("new"))
+        await rig.sees(kind.key("new"))
+        found = {key.name: idle for key, _, _, idle in rig.told if key[:2] == (kind.api_version, kind.kind)}
+        assert found == {"old": True, "new": False}
+        assert rig.source.touches == 0  # a restart of the operator writes nothing
+        await rig.remove(kind)
+
+
+async def test_at_rest_there_are_no_requests_but_watches(control_plane):
+    kind = Kind("rest.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await rig.sees(kind.key("a"))
+        await asyncio.sleep(1)
+        ours, kopfs = len(rig.requests), len(rig.asked)
+        await asyncio.sleep(2)
+        assert [verb for verb, _ in rig.requests[ours:] if verb != "watch"] == []
+        assert [path for _, path, is_watch in rig.asked[kopfs:] if not is_watch] == []
+        await rig.remove(kind)
+
+
+async def test_forty_kinds_come_go_and_come_again_at_once(control_plane):
+    kinds = [Kind(f"group{number}.test") for number in range(40)]
+    async with Rig(control_plane) as rig:
+        await rig.bring(*kinds)
+        await asyncio.gather(*(rig.person.apply(kind.path, kind.thing("a")) for kind in kinds))
+        for kind in kinds:
+            await rig.sees(kind.key("a"))
+
+        await rig.person.uninstall(*kinds)
+        for kind in kinds:
+            await rig.misses(kind.key("a"))
+        assert {kind.key("a") for kind in kinds} <= set(rig.gone())
+
+        await rig.person.install(*(kind.crd() for kind in kinds))
+        await asyncio.gather(*(rig.person.apply(kind.path, kind.thing("b")) for kind in kinds))
+        for kind in kinds:
+            await rig.sees(kind.key("b"))
+        assert rig.source.deaths == 0
+        await rig.remove(*kinds)
+
+
+async def test_a_version_that_is_added_takes_nothing_from_the_other_kinds_of_its_group(control_plane):
+    one, other = Kind("versions.test", "ones", ["v1alpha1"]), Kind("versions.test", "others", ["v1alpha1"])
+    async with Rig(control_plane) as rig:
+        await rig.bring(one, other)
+        await rig.person.apply(one.path, one.thing("a"))
+        await rig.sees(one.key("a"))
+
+        later = one.at("v1alpha1", "v1")
+        await rig.bring(later)
+        await rig.sees(later.key("a"))
+        await rig.person.apply(later.path, later.thing("b"))
+        await rig.sees(later.key("b"))
+        await rig.person.apply(other.path, other.thing("c"))
+        await rig.sees(other.key("c"))
+        assert rig.cache.get(one.key("a")) is None  # one object, one key
+        await rig.remove(later, other)
+
+
+async def test_a_kind_that_is_forbidden_costs_the_others_nothing_and_is_seen_once_allowed(control_plane):
+    allowed, forbidden = Kind("allowed.test"), Kind("forbidden.test")
+    groups = ["apiextensions.k8s.io", "apiextensions.crossplane.io", "pkg.crossplane.io", "aws.upbound.io"]
+
+    def grant(name, *groups):
+        rules = [{"apiGroups": list(groups), "resources": ["*"], "verbs": ["get", "list", "watch", "patch"]}]
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+        binding = role | {"kind": "ClusterRoleBinding", "subjects": [subject], "roleRef": reference}
+        return asyncio.to_thread(control_plane.apply, role | {"rules": rules}, binding)
+
+    await grant("test-seeing", *groups, "allowed.test")
+    async with Rig(control_plane, user="nobody") as rig:
+        await rig.bring(allowed, forbidden)
+        await rig.person.apply(forbidden.path, forbidden.thing("a"))
+        await eventually("kopf is refused", lambda: forbidden.path in {path for _, path, _ in rig.asked})
+        for number in range(5):
+            await rig.person.apply(allowed.path, allowed.thing("a", spec={"number": number}))
+            await rig.sees(allowed.key("a"), seconds=5, spec={"number": number})
+        assert rig.cache.get(forbidden.key("a")) is None
+
+        await grant("test-seeing-more", "forbidden.test")
+        await rig.sees(forbidden.key("a"))
+        await rig.person.apply(forbidden.path, forbidden.thing("b"))
+        await rig.sees(forbidden.key("b"))
+        assert rig.source.deaths == 0
+        await rig.remove(allowed, forbidden)
+    for name in ("test-seeing", "test-seeing-more"):
+        await asyncio.to_thread(control_plane.kubectl, "delete", "clusterrole,clusterrolebinding", name)
+
+
+async def test_an_api_server_that_crashes_and_returns_leaves_no_gap(control_plane):
+    kind = Kind("crash.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        for name in ("stays", "changes", "goes"):
+            await rig.person.apply(kind.path, kind.thing(name))
+            await rig.sees(kind.key(name))
+        await asyncio.to_thread(control_plane.restart_api_server)
+        await rig.person.apply(kind.path, kind.thing("changes", spec={"size": 2}))
+        await rig.person.apply(kind.path, kind.thing("comes"))
+        await rig.person.delete(f"{kind.path}/goes")
+        await rig.sees(kind.key("changes"), spec={"size": 2})
+        await rig.sees(kind.key("comes"))
+        await rig.misses(kind.key("goes"))
+        await rig.sees(kind.key("stays"))
+        assert (rig.source.deaths, rig.source.problem()) == (0, "")
+        await rig.remove(kind)
+
+
+async def test_a_kopf_that_dies_is_started_again_and_what_it_slept_through_is_made_good(control_plane):
+    kind = Kind("death.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        for name in ("changes", "goes"):
+            await rig.person.apply(kind.path, kind.thing(name))
+            await rig.sees(kind.key(name))
+
+        def die(request):
+            raise RuntimeError("injected")
+
+        rig.fault = die
+        rig.source.restart()  # whatever it asks for now, it dies
+        await eventually("it has died a few times", lambda: rig.source.deaths > 2)
+        await rig.person.apply(kind.path, kind.thing("changes", spec={"size": 2}))
+        await rig.person.apply(kind.path, kind.thing("comes"))
+        await rig.person.delete(f"{kind.path}/goes")
+        rig.fault = None
+
+        await rig.sees(kind.key("comes"))
+        await rig.sees(kind.key("changes"), spec={"size": 2})
+        await rig.misses(kind.key("goes"))
+        assert kind.key("goes") in rig.gone()
+        await rig.remove(kind)
+
+
+async def test_a_kind_that_kopf_overlooks_is_pointed_out_to_it(control_plane):
+    kind = Kind("overlooked.test")
+    async with Rig(control_plane) as rig:
+        await rig.person.install(kind.crd())
+        await eventually("it is known to be there", lambda: rig.cache.get(Key(*CRD, "", kind.name)))
+        await asyncio.sleep(1)  # kopf has looked, and nobody wanted it
+        rig.follow(kind)
+        await eventually("kopf follows it", lambda: ("GET", kind.path, True) in rig.asked)
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await rig.sees(kind.key("a"))
+        assert rig.source.touches > 0
+        await rig.remove(kind)
+
+
+async def test_stopping_is_quick_and_final(control_plane):
+    async with Rig(control_plane) as rig:
+        before = asyncio.get_running_loop().time()
+        await rig.source.stop()
+        assert asyncio.get_running_loop().time() - before < 6
+        asked = len(rig.asked)
+        await asyncio.sleep(0.5)
+        assert len(rig.asked) == asked
+
+
+def test_kopf_does_not_bring_the_kubernetes_package_with_it():
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, groundplane.runtime.handlers; print('kubernetes' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout == "False\n"
+
+
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
