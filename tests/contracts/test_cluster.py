@@ -466,6 +466,12 @@ async def test_sets_merge_value_by_value(place: Place):
     assert sorted(spec_of(made)["colours"]) == ["blue", "red"]
 
 
+async def test_a_set_that_is_applied_empty_goes_with_its_last_value(place: Place):
+    await place.cluster.apply(place.widget(spec={"count": 1, "colours": ["red"]}), manager="us")
+    made = await place.cluster.apply(place.widget(spec={"count": 1, "colours": []}), manager="us")
+    assert spec_of(made) == {"count": 1, "size": "small"}
+
+
 async def test_the_applied_order_of_shared_items_wins(place: Place):
     await place.cluster.apply(
         place.widget(spec={"ports": [{"name": "a"}, {"name": "x"}, {"name": "b"}]}), manager="them"

@@ -16,11 +16,11 @@ labels = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 @pytest.mark.parametrize(
     ("prefix", "name"),
     [
-        ("orders-", "orders-c4c3ba27d0a9"),
-        ("orders", "orders-c4c3ba27d0a9"),
-        ("x" * 60, "x" * 50 + "-c4c3ba27d0a9"),
-        ("x" * 50 + "-", "x" * 50 + "-c4c3ba27d0a9"),
-        ("x" * 50 + "-yyyyy-", "x" * 50 + "-c4c3ba27d0a9"),
+        ("orders-", "orders-2447fc20d672"),
+        ("orders", "orders-2447fc20d672"),
+        ("x" * 60, "x" * 50 + "-2447fc20d672"),
+        ("x" * 50 + "-", "x" * 50 + "-2447fc20d672"),
+        ("x" * 50 + "-yyyyy-", "x" * 50 + "-2447fc20d672"),
     ],
 )
 def test_a_composed_name_is_cut_before_its_digest(prefix, name):

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -29,6 +30,17 @@ CREATE_PENDING = "crossplane.io/external-create-pending"
 TAGS = "tags"  # the update group of the tags
 SENT_IN_VAIN = 2  # successful updates that left a difference standing: it is frozen
 HIDDEN = "(secret)"
+UNSENT = "none"  # instead of a digest: a create took no value (a copy keeps its source's password)
+
+
+class State(NamedTuple):
+    """What a thing's own state means for us."""
+
+    ready: Condition | None  # None: condition Ready stays as it is
+    settled: bool = True
+    updatable: bool = True
+    deleting: bool = False
+    gone: bool = False
 
 
 class Engine(Resource):
@@ -68,25 +80,25 @@ class Engine(Resource):
             self.memory.sent.clear()
             return Observation(exists=False)
         self._confirm_digests()
-        ready, settled, updatable, deleting, gone = self._state(item)
-        if gone:
+        state = self._state(item)
+        if state.gone:
             return Observation(exists=False)
         found_tags = self.tags_of(item)
         drift = self._drift(item, found_tags)
         drift, notes = self._thawed(drift)
-        creating = ready is not None and ready.reason == "Creating"
+        creating = state.ready is not None and state.ready.reason == "Creating"
         return Observation(
             exists=True,
-            ready=ready,
+            ready=state.ready,
             at_provider=self._at_provider(item, found_tags),
-            late={} if creating or deleting else self._late(item),
-            drift=tuple(drift) if updatable and not deleting else (),
+            late={} if creating or state.deleting else self._late(item),
+            drift=tuple(drift) if state.updatable and not state.deleting else (),
             immutable=tuple(self._immutable(item)),
             notes=(*notes, *self.kind.hooks.notes(self, item)),
             connection=self._connection(item),
             external_name=self._renamed(item),
-            settled=settled,
-            deleting=deleting,
+            settled=state.settled,
+            deleting=state.deleting,
             item={"item": item, "tags": found_tags},
         )
 
@@ -97,32 +109,28 @@ class Engine(Resource):
         given = annotations_of(self.managed).get(EXTERNAL_NAME) or self.default_name()
         return name if name != given and self.kind.external_name.mode != "composite" else ""
 
-    def _state(self, item: Item) -> tuple[Condition | None, bool, bool, bool, bool]:
-        """(condition Ready, settled, updatable, deleting, gone)"""
+    def _state(self, item: Item) -> State:
         rule = self.kind.ready
         if rule is None:
-            return conditions.available(), True, True, False, False
-        state = rule.path.search(item)
-        value = "" if state is None else str(state)
-        updatable = value in rule.updatable
+            return State(conditions.available())
+        value = rule.path.search(item)
+        value = "" if value is None else str(value)
+        message, updatable = f"{rule.path.text} is {value}", value in rule.updatable
         if value in rule.gone:
-            return None, True, False, False, True
+            return State(None, gone=True)
         if value in rule.in_:
             ready = conditions.available()
-            if value != rule.in_[0]:
-                ready = replace(ready, message=f"{rule.path.text} is {value}")
-            return ready, True, value not in rule.fixed, False, False
+            ready = ready if value == rule.in_[0] else replace(ready, message=message)
+            return State(ready, updatable=value not in rule.fixed)
         if value in rule.creating:
-            return conditions.creating(f"{rule.path.text} is {value}"), False, updatable, False, False
+            return State(conditions.creating(message), settled=False, updatable=updatable)
         if value in rule.deleting:
-            return conditions.deleting(f"{rule.path.text} is {value}"), False, False, True, False
+            return State(conditions.deleting(message), settled=False, updatable=False, deleting=True)
         if value in rule.failed:
             why = rule.message.search(item) if rule.message else None
-            message = f"{rule.path.text} is {value}" + (f": {why}" if why else "")
-            return conditions.unavailable(message), True, updatable, False, False
-        if conditions.find(self.managed, "Ready") is None:
-            return conditions.creating(f"{rule.path.text} is {value}"), False, updatable, False, False
-        return None, False, updatable, False, False
+            return State(conditions.unavailable(f"{message}: {why}" if why else message), updatable=updatable)
+        never_ready = conditions.find(self.managed, "Ready") is None
+        return State(conditions.creating(message) if never_ready else None, settled=False, updatable=updatable)
 
     def _drift(self, item: Item, found_tags: Mapping[str, str] | None) -> list[Difference]:
         found = []
@@ -261,6 +269,9 @@ class Engine(Resource):
             if faults.code_of(error) not in self.kind.errors.exists or not self._is_ours():
                 raise
             return Creation(self.external_name)  # an earlier create of ours whose answer was lost
+        self.memory.digests = {
+            secret.field: UNSENT for secret in self.kind.port.secrets if secret.field in self.secrets
+        }
         self._remember_secrets(parameters)
         source = self.kind.external_name.from_
         if source is not None:

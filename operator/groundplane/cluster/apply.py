@@ -218,7 +218,8 @@ def unchanged(
     in `live.metadata.managedFields`, and the entry owns nothing else.  The entry also tells how a list merges:
     by key where it owns keyed items, else as a whole; and a value that is owned as a whole
     must be equal, but for keys that the schema defaults.  Without a schema such a default reads as a
-    difference: one superfluous request, where tolerance would lose an edit.  Pass objects through `taken_by`.
+    difference, and so does an empty list that merges by key: a superfluous request, where tolerance would lose
+    an edit.  Pass objects through `taken_by`.
 
     About 20 µs for an object of 3 KB; other managers' entries may have been trimmed from `live`.
     """
@@ -275,9 +276,11 @@ def _covers(desired: Json, live: Json, owned: Fields, schema: Schema) -> bool:
             below = owned.get("f:" + name)
             found = live.get(name)
             if below is None:
-                if value is not None and not value == found == []:  # an empty keyed list is owned by nobody
-                    return False
-                continue
+                if value is None:
+                    continue
+                if value == [] and isinstance(found, list) and not ownership.is_atomic(value, child(schema, name)):
+                    continue  # an empty list that merges by key is owned by nobody
+                return False
             if below or value.__class__ in _CONTAINERS:
                 if not _covers(value, found, below, child(schema, name) if schema else ownership.NOTHING):
                     return False

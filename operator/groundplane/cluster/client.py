@@ -197,14 +197,16 @@ class Api:
                     if response.status == 401:
                         await asyncio.to_thread(self.refresh)
                     raise error_of(response.status, _parsed(await response.read()), _retry_after(response))
-                rest = b""
-                async for chunk in response.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        event = orjson.loads(line)
-                        if event["type"] == "ERROR":
-                            raise error_of(event["object"].get("code") or 500, event["object"])
-                        yield event["type"], event["object"]
+                try:
+                    rest = b""
+                    async for chunk in response.content.iter_any():
+                        *lines, rest = (rest + chunk).split(b"\n")
+                        for line in lines:
+                            yield _event(line)
+                finally:
+                    # Left before its end: close the connection now, not after a TLS farewell that nobody waits for.
+                    if response.connection and response.connection.transport:
+                        response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
             raise _unreachable(error) from error
 
@@ -315,6 +317,13 @@ def _parsed(raw: bytes) -> Any:
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isdigit() else 0.0
+
+
+def _event(line: bytes) -> tuple[str, Object]:
+    event = orjson.loads(line)
+    if event["type"] == "ERROR":
+        raise error_of(event["object"].get("code") or 500, event["object"])
+    return event["type"], event["object"]
 
 
 def _verb_and_resource(method: str, url: URL, content_type: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from groundplane.core.objects import (
     is_deleting,
     key_of,
     meta,
+    spec_of,
 )
 from groundplane.errors import InvalidInput, NoSuchKind, Waiting, stage
 from groundplane.ports import MANAGER, Context, Result

@@ -69,6 +69,30 @@ Event = Literal["ADDED", "MODIFIED", "DELETED", "RELIST"] | None  # None: it was
 Sink = Callable[[ApiKind, Event, Object | None], None]
 
 
+class _Life:
+    """One run of kopf's operator: its event loop, and the ways to end it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.asked = asyncio.Event()  # to end; an asyncio flag, since a threading one would park a thread for good
+        self._is_over = False
+
+    def ask(self) -> None:
+        """Have it end: politely, then not.  Called in its loop."""
+        self.asked.set()
+        self.loop.call_later(GRACE, self.end)
+
+    def end(self) -> None:
+        """Leave its loop, whatever its tasks do."""
+        if not self._is_over:  # a timer that rings late must not end the tidying up
+            self.loop.stop()
+
+    def run(self, operating: asyncio.Task[None]) -> None:
+        operating.add_done_callback(lambda _: self.end())
+        self.loop.run_forever()
+        self._is_over = True
+
+
 class KopfSource:
     """Follows the kinds in `wanted` and calls `sink` on the main event loop.
 
@@ -94,7 +118,7 @@ class KopfSource:
         self._gone: dict[ApiKind, float] = {}  # answered 404 since
         self._missing: dict[ApiKind, tuple[float, int]] = {}  # wanted, not followed: since when, touched how often
         self._stopping = threading.Event()
-        self._operator: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._life: _Life | None = None
         self._sessions: list[aiohttp.ClientSession] = []
         self._thread = threading.Thread(target=self._supervise, name="kopf", daemon=True)
         self._registry = kopf.OperatorRegistry()
@@ -142,16 +166,11 @@ class KopfSource:
 
     def restart(self) -> None:
         """Have kopf end and begin anew: a full scan and a relist of everything wanted."""
-        if self._operator is None:
+        life = self._life
+        if life is None:
             return
-        loop, flag = self._operator
-
-        def end() -> None:
-            flag.set()
-            loop.call_later(GRACE, loop.stop)
-
         try:
-            loop.call_soon_threadsafe(end)
+            life.loop.call_soon_threadsafe(life.ask)
         except RuntimeError:  # closed in between: it is about to begin anew by itself
             log.debug("kopf was ending already")
 
@@ -197,26 +216,24 @@ class KopfSource:
 
         Not asyncio.run: that would wait for tasks that hang.
         """
-        loop, flag = asyncio.new_event_loop(), asyncio.Event()
-        operating = loop.create_task(self._operate(flag))
-        operating.add_done_callback(lambda _: loop.stop())
-        self._operator = loop, flag
-        if self._stopping.is_set():  # asked for while there was no operator to tell
-            flag.set()
-        loop.run_forever()
-        asked = flag.is_set()
-        if not asked:
+        life = _Life()
+        operating = life.loop.create_task(self._operate(life.asked))
+        self._life = life
+        if self._stopping.is_set():  # asked for while there was nothing to tell
+            life.asked.set()
+        life.run(operating)
+        self._life = None
+        if not (asked := life.asked.is_set()):
             self.deaths += 1
             metrics.kopf_deaths.inc()
             error = operating.exception() if operating.done() and not operating.cancelled() else None
             log.error("kopf has died", error=type(error).__name__ if error else "it did not return")
-        self._operator = None
-        loop.run_until_complete(self._tidy(operating))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+        life.loop.run_until_complete(self._tidy())
+        life.loop.run_until_complete(life.loop.shutdown_asyncgens())
+        life.loop.close()
         return asked
 
-    async def _tidy(self, operating: asyncio.Task[None]) -> None:
+    async def _tidy(self) -> None:
         leftover = asyncio.all_tasks() - {asyncio.current_task()}
         for task in leftover:
             task.cancel()
@@ -227,9 +244,9 @@ class KopfSource:
         await asyncio.sleep(FAREWELL)
         self._sessions.clear()
         self._streams = {}
-        self._tried = {}
+        self._tried, self._gone = {}, {}
 
-    async def _operate(self, flag: asyncio.Event) -> None:
+    async def _operate(self, asked: asyncio.Event) -> None:
         settings = kopf.OperatorSettings()
         settings.process.ultimate_exiting_timeout = None  # else it kills this process after ten minutes
         settings.networking.error_backoffs = _Forever()
@@ -238,9 +255,8 @@ class KopfSource:
         settings.watching.chunk_size = 500
         settings.persistence.diffbase_storage = _NoDiffs()
         settings.persistence.progress_storage = _NoProgress()
-        # An asyncio flag: a threading one would park a thread that keeps a dead operator from returning.
         await kopf.operator(
-            registry=self._registry, settings=settings, clusterwide=True, standalone=True, stop_flag=flag
+            registry=self._registry, settings=settings, clusterwide=True, standalone=True, stop_flag=asked
         )
 
     # --- kopf's thread: what kopf calls -------------------------------------------------------------------
@@ -292,8 +308,8 @@ class KopfSource:
 
     async def _end_soon(self, **_: Any) -> None:
         """kopf's last hook.  A dying operator may hang for ever after it."""
-        loop = asyncio.get_running_loop()
-        loop.call_later(LAST_BREATH, loop.stop)
+        if life := self._life:
+            life.loop.call_later(LAST_BREATH, life.end)
 
 
 class _Forever(Iterable[float]):

@@ -35,7 +35,7 @@ _CORE, _PACKAGES, _AWS = "apiextensions.crossplane.io", "pkg.crossplane.io", "aw
 DEFINITIONS = Resource(f"{_CORE}/v1", "CompositeResourceDefinition", "compositeresourcedefinitions", namespaced=False)
 REQUIRED = (
     DEFINITIONS,
-    Resource(f"{_CORE}/v1", "Composition", "compositions", namespaced=False, has_status=False),
+    Resource(f"{_CORE}/v1", "Composition", "compositions", namespaced=False),
     Resource(f"{_CORE}/v1", "CompositionRevision", "compositionrevisions", namespaced=False),
 )
 STATIC = (

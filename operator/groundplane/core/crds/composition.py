@@ -55,7 +55,7 @@ DETAILS = ("FromConnectionSecretKey", "FromFieldPath", "FromValue")
 def crds() -> list[Object]:
     """Composition and CompositionRevision."""
     return [
-        crd(GROUP, "Composition", [version("v1", _composition(), [*_TYPE, AGE], has_status=False)], short=["comp"]),
+        crd(GROUP, "Composition", [version("v1", _composition(), [*_TYPE, AGE])], short=["comp"]),
         crd(
             GROUP,
             "CompositionRevision",
@@ -73,7 +73,12 @@ _TYPE = (
 
 def _composition() -> Schema:
     spec = obj(_spec(), "What the composition is for and what it makes.", required=["compositeTypeRef"])
-    return root("A Composition says how a composite is made: from which resources, and how values flow.", spec=spec)
+    status = obj({"conditions": conditions()}, "Whether it can be rendered; written when it can't. Not of upstream.")
+    return root(
+        "A Composition says how a composite is made: from which resources, and how values flow.",
+        spec=spec,
+        status=status,
+    )
 
 
 def _revision() -> Schema:
