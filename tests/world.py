@@ -71,7 +71,7 @@ class NoWatches:
     async def ensure(self, kinds):
         return None
 
-    def follow(self, api_version, kind, plural, *, namespaced, role):
+    async def follow(self, api_version, kind, plural, *, namespaced, role):
         for key in self._world.cluster_keys(api_version, kind):
             self.enqueue(key)
 

@@ -127,8 +127,11 @@ class Watches(Protocol):
         is not served is not followed (a later call tries again).
         """
 
-    def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
-        """Follow a kind that a definition brought into being; `role` is "claim" or "composite"."""
+    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+        """Follow a kind that a definition brought into being; `role` is "claim" or "composite".
+
+        Returns when it is really followed, or after a while if that takes long.
+        """
 
     def unfollow(self, api_version: str, kind: str) -> None:
         """No more; the kind's CustomResourceDefinition is gone."""

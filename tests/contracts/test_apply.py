@@ -247,6 +247,7 @@ metadatas = st.fixed_dictionaries(
     },
 )
 widgets = st.builds(lambda spec, metadata: widget(spec, metadata=metadata), specs, metadatas)
+# An empty list that merges by key is owned by nobody: it goes with the last item, here as on the API server.
 filled = widgets.filter(lambda obj: obj["spec"].get("ports") != [] and obj["spec"].get("colours") != [])
 writes = st.lists(st.tuples(st.sampled_from(["them", "others", "us"]), widgets), max_size=3)
 
@@ -258,13 +259,13 @@ def lived(history):
     return live
 
 
-@given(writes, widgets)
+@given(writes, filled)
 def test_applying_twice_is_applying_once(history, wanted):
     once = applied(lived(history), wanted)
     assert applied(once, wanted, now=LATER) is once
 
 
-@given(writes, widgets)
+@given(writes, filled)
 def test_what_was_just_applied_is_unchanged(history, wanted):
     assert rules.unchanged(applied(lived(history), wanted), wanted, "us", schema=WIDGET)
 

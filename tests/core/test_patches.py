@@ -104,6 +104,8 @@ def test_an_unknown_type_is_answered_with_the_nearest():
 
 
 def test_unknown_fields_are_left_out_and_named():
-    _, problems, pruned = load(Holder, {"it": {"fromFieldPath": "a", "tofieldPath": "b", "policy": {"x": 1}}}, "", NATIVE)
+    _, problems, pruned = load(
+        Holder, {"it": {"fromFieldPath": "a", "tofieldPath": "b", "policy": {"x": 1}}}, "", NATIVE
+    )
     assert not problems
     assert sorted(pruned) == [".it.policy.x", ".it.tofieldPath"]

@@ -39,7 +39,9 @@ def test_a_quantity_is_read(text, value):
     assert str(found) == str(value)  # no negative zero
 
 
-@pytest.mark.parametrize("text", ["", " 1", "1 Gi", "1K", "1MB", "1Yi", "1e3Ki", "0x10", "Pi", "e-12", "1\n", "٣", "1" * 2000])
+@pytest.mark.parametrize(
+    "text", ["", " 1", "1 Gi", "1K", "1MB", "1Yi", "1e3Ki", "0x10", "Pi", "e-12", "1\n", "٣", "1" * 2000]
+)
 def test_what_is_no_quantity_is_refused(text):
     with pytest.raises(InvalidInput, match="is no quantity"):
         quantity.parse(text)

@@ -7,6 +7,7 @@ deleted, and only while every file can be read.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from groundplane.errors import Conflict, GroundplaneError, InvalidInput, NoSuchK
 MANAGER = "groundplane-up"  # field manager of what is applied
 INVENTORY = Key("v1", "ConfigMap", "default", "groundplane-up-inventory")
 EARLY = ("Namespace", CRD_KIND, "CompositeResourceDefinition", "Provider", "ProviderConfig", "Composition")
+
+QUIET = 3.0  # seconds that an object may wait for its kind before that is told
 
 Identity = tuple[str, str, str, str]  # group, kind, namespace, name: an object in whichever version
 Tell = Callable[[str], None]
@@ -101,6 +104,7 @@ class Applier:
         self._wanted: list[tuple[Manifest, str]] = []
         self._done: dict[Identity, Json] = {}  # what was applied, as it was written
         self._told: set[str] = set()
+        self._waits_since: dict[Identity, float] = {}
         self._inventory: dict[Identity, dict[str, str]] | None = None
         self._seen = cluster.version()
         self.keys: list[Key] = []  # what is applied
@@ -113,14 +117,16 @@ class Applier:
         """Read what changed, apply what is due, prune, remember."""
         if self._source.look():
             self._wanted, self.problems = self._source.objects()
-            self._retell(self.problems)
         if self._kinds_changed():
             self._done.clear()  # a field may be known now that was dropped before
         self.keys, self.waiting, before = [], {}, self.refused
         self.refused = {}
         for manifest, root in self._wanted:
             await self._apply(manifest, root, before)
-        self._retell([*self.problems, *self.refused.values(), *self.waiting.values()])
+        now = time.monotonic()
+        self._waits_since = {who: self._waits_since.get(who, now) for who in self.waiting}
+        long = [text for who, text in self.waiting.items() if now - self._waits_since[who] >= QUIET]
+        self._retell([*self.problems, *self.refused.values(), *long])
         if self._prune and not self.problems:
             await self._delete_what_left()
         self.leaving = [key for key in self.leaving if await self._is_there(key)]

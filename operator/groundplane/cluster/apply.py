@@ -235,7 +235,6 @@ def unchanged(
     if entry.get("apiVersion", desired["apiVersion"]) != desired["apiVersion"]:
         return False
     fields: Fields = entry.get("fieldsV1") or {}
-    rooted = ownership.NOTHING if schema is None else schema
     matched = 0
     for name, value in desired.items():
         if value is None or name in ("apiVersion", "kind"):
@@ -244,7 +243,7 @@ def unchanged(
             if subresource and name != subresource:
                 continue
             owned = fields.get("f:" + name)
-            if owned is None or not _covers(value, live.get(name), owned, child(rooted, name)):
+            if owned is None or not _covers(value, live.get(name), owned, _below(schema, name)):
                 return False
             matched += 1
         elif not subresource:
@@ -262,11 +261,21 @@ def unchanged(
     return matched == len(fields)
 
 
-def _covers(desired: Json, live: Json, owned: Fields, schema: Schema) -> bool:
-    """Whether `live` has what is desired, and `owned` (as on the wire) is what applying it would own."""
+def _below(schema: Schema | None, name: str) -> Schema | None:
+    return None if schema is None else child(schema, name)
+
+
+def _covers(desired: Json, live: Json, owned: Fields, schema: Schema | None) -> bool:
+    """Whether `live` has what is desired, and `owned` (as on the wire) is what applying it would own.
+
+    Without a schema it is unknown what merges how; what was owned tells it well enough.
+    """
     if not owned:
-        if desired == {} and isinstance(live, dict) and schema.get("x-kubernetes-map-type") != "atomic":
-            return True  # an empty map was applied; what is in it now is others' or defaulted
+        if isinstance(desired, dict) and not ownership.is_atomic(desired, schema or ownership.NOTHING):
+            if not desired:
+                return isinstance(live, dict)  # what is in it now is others' or defaulted
+            if schema is not None:
+                return False  # it was applied empty
         return _equal_whole(desired, live, schema)
     if isinstance(desired, dict):
         if not isinstance(live, dict):
@@ -278,11 +287,12 @@ def _covers(desired: Json, live: Json, owned: Fields, schema: Schema) -> bool:
             if below is None:
                 if value is None:
                     continue
-                if value == [] and isinstance(found, list) and not ownership.is_atomic(value, child(schema, name)):
-                    continue  # an empty list that merges by key is owned by nobody
+                if value == [] and isinstance(found, list) and schema is not None:
+                    if not ownership.is_atomic(value, child(schema, name)):
+                        continue  # an empty list that merges by key is owned by nobody
                 return False
             if below or value.__class__ in _CONTAINERS:
-                if not _covers(value, found, below, child(schema, name) if schema else ownership.NOTHING):
+                if not _covers(value, found, below, _below(schema, name)):
                     return False
             elif value != found or (value.__class__ is not found.__class__ and bool in (type(value), type(found))):
                 return False
@@ -295,17 +305,18 @@ def _covers(desired: Json, live: Json, owned: Fields, schema: Schema) -> bool:
     return False
 
 
-def _covers_items(desired: list[Json], live: list[Json], owned: Fields, schema: Schema) -> bool:
+def _covers_items(desired: list[Json], live: list[Json], owned: Fields, schema: Schema | None) -> bool:
     """`_covers` for a list whose items are owned one by one; their order counts among the shared ones."""
     elements = [element for element in owned if element != "."]
     if len(elements) != len(desired):
         return False
     keys = _keys_in(elements[0]) if elements else ()
-    place = {ownership.element(item, keys, schema): index for index, item in enumerate(live)}
-    inside = items_of(schema) if schema else ownership.NOTHING
+    known = schema or ownership.NOTHING
+    place = {ownership.element(item, keys, known): index for index, item in enumerate(live)}
+    inside = None if schema is None else items_of(schema)
     last = -1
     for item in desired:
-        element = ownership.element(item, keys, schema)
+        element = ownership.element(item, keys, known)
         index, below = place.get(element, -1), owned.get(element)
         if below is None or index <= last:
             return False
@@ -321,7 +332,7 @@ def _keys_in(element: str) -> tuple[str, ...]:
     return tuple(orjson.loads(element[2:])) if element.startswith("k:") else ()
 
 
-def _equal_whole(desired: Json, live: Json, schema: Schema) -> bool:
+def _equal_whole(desired: Json, live: Json, schema: Schema | None) -> bool:
     """Equality of a value that is owned as a whole; keys that the schema defaults may be missing."""
     if isinstance(desired, dict):
         if not isinstance(live, dict):
@@ -330,16 +341,18 @@ def _equal_whole(desired: Json, live: Json, schema: Schema) -> bool:
         for name, value in desired.items():
             if value is None:
                 continue
-            if name not in live or not _equal_whole(value, live[name], child(schema, name)):
+            if name not in live or not _equal_whole(value, live[name], _below(schema, name)):
                 return False
             matched += 1
         if matched == len(live):
             return True
+        if schema is None:
+            return False
         return all(desired.get(name) is not None or "default" in child(schema, name) for name in live)
     if isinstance(desired, list):
         if not isinstance(live, list) or len(desired) != len(live):
             return False
-        items = items_of(schema)
+        items = None if schema is None else items_of(schema)
         return all(_equal_whole(one, other, items) for one, other in zip(desired, live, strict=True))
     if isinstance(desired, bool) or isinstance(live, bool):
         return desired is live

@@ -7,7 +7,7 @@ v0.10 `connection.go`.  Values are bytes and never appear in a text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from groundplane.core import fieldpath, goformat
@@ -62,7 +62,7 @@ class Detail:
 
     name: str
     kind: DetailType
-    parameter: str
+    parameter: str = field(repr=False)
     error: str = ""
 
 

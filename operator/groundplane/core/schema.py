@@ -214,6 +214,8 @@ def _check_enum(node: Structural, value: Json, path: Path, problems: _Problems) 
     words = [allowed if isinstance(allowed, str) else quoted(allowed) for allowed in node.enum]
     supported = ", ".join(quoted(word) for word in words)
     mend = did_you_mean(value, words) if isinstance(value, str) else ""
+    if not mend.startswith("did you mean"):
+        mend = ""  # all of them are in the message already
     problems.add(path, f"Unsupported value: {quoted(value)}: supported values: {supported}", mend)
 
 

@@ -174,7 +174,7 @@ async def _follow(known: Definition, context: Context, side: Side) -> None:
         await context.cluster.resource(known.api_version, known.kind)
         resource = await context.cluster.resource(known.api_version, known.claim_kind or "")
     context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
-    context.watches.follow(
+    await context.watches.follow(
         resource.api_version,
         resource.kind,
         resource.plural,
@@ -187,6 +187,8 @@ async def _report(xrd: Object, known: Definition, context: Context, side: Side) 
     wanted = copy.deepcopy(xrd)
     controllers = wanted.setdefault("status", {}).setdefault("controllers", {})
     kind = known.kind if side is COMPOSITE else known.claim_kind
+    for field in (COMPOSITE.status_field, CLAIM.status_field):
+        controllers.setdefault(field, {"apiVersion": "", "kind": ""})
     controllers[side.status_field] = {"apiVersion": known.api_version, "kind": kind}
     conditions.set_on(wanted, side.established, now=context.now(), generation=context.observed_generation(xrd))
     await context.cluster.update(wanted, subresource="status")

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import conditions
+from groundplane.core import conditions, references
 from groundplane.core import managed as core
-from groundplane.core import resolution as references
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import Action, External, Facts
 from groundplane.core.objects import (
@@ -29,6 +28,7 @@ from groundplane.core.objects import (
     meta,
     owner_reference,
     spec_of,
+    status_of,
 )
 from groundplane.errors import (
     AlreadyExists,
@@ -127,7 +127,8 @@ def _next(run: Run, external: External) -> Action:
         external=external,
         deleting=is_deleting(run.managed),
         create_unfinished=core.is_create_unfinished(run.managed) and external is not External.UNSEEN,
-        created_recently=core.is_created_recently(run.managed, run.context.now()),
+        created_recently=core.is_created_recently(run.managed, run.context.now())
+        and not status_of(run.managed).get("atProvider"),  # AWS has shown it since: "not found" is true
         other_finalizers=bool(finalizers),
         may=run.may,
     )

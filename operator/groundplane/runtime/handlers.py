@@ -164,6 +164,11 @@ class KopfSource:
                 self._missing, self._gone = {}, {}
                 self.restart()
 
+    def is_streaming(self, kind: ApiKind) -> bool:
+        """Whether kopf has a watch of the kind open now."""
+        stream = self._streams.get(kind)
+        return stream is not None and not stream.closed
+
     def restart(self) -> None:
         """Have kopf end and begin anew: a full scan and a relist of everything wanted."""
         life = self._life

@@ -55,7 +55,7 @@ class LocalWatches:
     async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
         return None
 
-    def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
         for change in self._plane.cluster.changes(0):
             key = key_of(change.object)
             if (key.api_version, key.kind) == (api_version, kind):

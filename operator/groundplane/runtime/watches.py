@@ -52,6 +52,7 @@ TOUCHED = "groundplane.io/touched"  # annotation on a CustomResourceDefinition t
 PAGE = "500"  # objects of one answer to a list
 BREATH = 100  # objects after which others get their turn
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
+GLANCE = 0.05  # seconds between two looks whether a watch is open
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds until a list that failed is tried again
 RESTART = 30.0  # seconds until an informer that broke is started again
 SILENT = 150.0  # seconds without even a bookmark (one a minute) after which a watch counts as dead
@@ -195,10 +196,17 @@ class KubernetesWatches:
                 log.warning("kind could not be listed", kind=informer.resource.plural, problem=informer.problem)
             informed.awaited = True
 
-    def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
         resource = Resource(api_version, kind, plural, namespaced=namespaced)
         self._declared[GroupKind(group_of(api_version), kind)] = _api_kind(resource)
         self._follow(resource, "Claim" if role == "claim" else "CompositeResource")
+        end = time.monotonic() + PATIENCE
+        while not self._is_streaming(resource) and time.monotonic() < end and not self._stopping:
+            await asyncio.sleep(GLANCE)
+
+    def _is_streaming(self, resource: Resource) -> bool:
+        """Whether the kind has been listed and kopf has its watch open: what "watching" means in a definition's status."""
+        return self._cache.synced(resource.api_version, resource.kind) and self.source.is_streaming(_api_kind(resource))
 
     def unfollow(self, api_version: str, kind: str) -> None:
         declared = self._declared.pop(GroupKind(group_of(api_version), kind), None)

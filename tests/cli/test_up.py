@@ -1,0 +1,251 @@
+"""`groundplane up`: what is in files gets into the store, follows their edits, and leaves with them."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+
+import pytest
+
+from groundplane.cli import store
+from groundplane.cli.follow import INVENTORY, Applier, Source
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import Key, meta
+from groundplane.errors import InvalidInput
+from tests.cli.platform import BROKEN, CLAIM, COMPOSITION, DEFINITION, groundplane, write
+
+
+def config(name: str, text: str = "a", namespace: str = "") -> str:
+    place = f", namespace: {namespace}" if namespace else ""
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}{place}}}\ndata: {{text: {text}}}\n"
+
+
+class Followed:
+    """A folder, a store, and what was told; `round` is one look at the folder."""
+
+    def __init__(self, folder, **how):
+        self.folder, self.cluster, self.told = folder, SqliteCluster(":memory:"), []
+        folder.mkdir(exist_ok=True)
+        self.how = how
+        self.start()
+
+    def start(self):
+        """As a process that has just begun, on the same store."""
+        self.applier = Applier(self.cluster, Source([str(self.folder)]), tell=self.told.append, **self.how)
+
+    def write(self, name, text):
+        path = self.folder / f"{name}.yaml"
+        path.write_text(text)
+        moment = path.stat().st_mtime_ns + 10_000_000 * (len(self.told) + 1)  # a later edit, however fast the test
+        os.utime(path, ns=(moment, moment))
+
+    def remove(self, name):
+        (self.folder / f"{name}.yaml").unlink()
+
+    async def round(self):
+        await self.applier.round()
+        return self
+
+    async def text(self, name, namespace="default"):
+        found = await self.cluster.get(Key("v1", "ConfigMap", namespace, name))
+        return found and found["data"]["text"]
+
+
+@pytest.fixture
+def followed(tmp_path):
+    made = []
+
+    def make(**how):
+        made.append(Followed(tmp_path / "manifests", **how))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.cluster.close()
+
+
+async def test_an_edit_is_followed_and_nothing_else_is_written(followed):
+    world = followed()
+    world.write("a", config("a"))
+    world.write("b", config("b"))
+    await world.round()
+    version = world.cluster.version()
+    await world.round()
+    assert world.cluster.version() == version
+    world.write("a", config("a", "new"))
+    await world.round()
+    assert (await world.text("a"), await world.text("b")) == ("new", "a")
+
+
+async def test_a_file_that_cannot_be_read_changes_nothing_and_is_told_with_its_line(followed):
+    world = followed(prune=True)
+    world.write("a", config("a"))
+    await world.round()
+    world.write("a", config("a", "new") + "---\nkind: [\n")
+    await world.round()
+    assert await world.text("a") == "a"
+    assert [text for text in world.told if "a.yaml:" in text and "Mend" in text]
+    world.start()
+    await world.round()
+    assert await world.text("a") == "a", "pruned, though nobody can tell what the file holds"
+
+
+async def test_what_left_the_folder_is_pruned_also_after_a_restart(followed):
+    world = followed(prune=True)
+    world.write("a", config("a"))
+    world.write("b", config("b"))
+    await world.round()
+    world.remove("b")
+    world.start()
+    await world.round()
+    assert (await world.text("a"), await world.text("b")) == ("a", None)
+
+
+async def test_without_prune_nothing_is_deleted(followed):
+    world = followed()
+    world.write("a", config("a"))
+    await world.round()
+    world.remove("a")
+    await world.round()
+    assert await world.text("a") == "a"
+
+
+async def test_what_others_applied_is_never_pruned(followed, tmp_path):
+    world = followed(prune=True)
+    world.write("a", config("a"))
+    await world.round()
+    await world.cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "theirs", "namespace": "default"},
+            "data": {"text": "x"},
+        },
+        manager="somebody",
+    )
+    other = tmp_path / "other"
+    write(other, c=config("c"))
+    await Applier(world.cluster, Source([str(other)]), tell=world.told.append, prune=True).round()
+    assert [await world.text(name) for name in ("a", "theirs", "c")] == ["a", "x", "a"]
+
+
+async def test_what_was_made_anew_by_somebody_else_is_never_pruned(followed):
+    world = followed(prune=True)
+    world.write("a", config("a"))
+    await world.round()
+    key = Key("v1", "ConfigMap", "default", "a")
+    await world.cluster.delete(key)
+    await world.cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "default"},
+            "data": {"text": "theirs"},
+        },
+        manager="somebody",
+    )
+    world.remove("a")
+    await world.round()
+    assert await world.text("a") == "theirs"
+
+
+async def test_a_namespace_is_added_only_where_none_is_written(followed):
+    world = followed(namespace="team")
+    world.write("a", config("a"))
+    world.write("b", config("b", namespace="elsewhere"))
+    await world.round()
+    assert (await world.text("a", "team"), await world.text("b", "elsewhere")) == ("a", "a")
+
+
+async def test_an_object_that_is_given_twice_is_told(followed):
+    world = followed()
+    world.write("a", config("a"))
+    world.write("b", config("a", "other"))
+    await world.round()
+    assert await world.text("a") == "a"
+    assert any("b.yaml:1: ConfigMap a is given at" in text for text in world.told)
+
+
+async def test_the_inventory_says_where_each_object_came_from(followed):
+    world = followed()
+    world.write("a", config("a"))
+    await world.round()
+    inventory = await world.cluster.get(INVENTORY)
+    assert str(world.folder) in inventory["data"]["objects"]
+
+
+def test_once_waits_until_all_is_ready_in_whatever_order(tmp_path):
+    folder = write(tmp_path / "m", a=CLAIM, b=COMPOSITION, c=DEFINITION)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    assert done.exit_code == 0, done.output
+    assert "Note team/first is ready" in done.output
+    got = groundplane("get", "configmaps", "-n", "kept", "-o", "yaml", "--db", tmp_path / "x.db")
+    assert "text: hello" in got.output
+
+
+def test_once_says_what_is_not_ready_and_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
+    folder = write(tmp_path / "m", a=CLAIM, b=BROKEN, c=DEFINITION)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    assert done.exit_code == 1
+    assert "Note team/first is not ready" in done.output
+    assert 'no entry for "hello" in the map' in done.output
+
+
+def test_once_fails_for_what_the_schema_refuses_and_names_file_and_field(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
+    folder = write(tmp_path / "m", a=CLAIM.replace("hello", "x" * 21), b=COMPOSITION, c=DEFINITION)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    assert done.exit_code == 1
+    assert "a.yaml:2: Note team/first is refused" in done.output
+    assert "spec.text" in done.output
+
+
+def test_once_applies_nothing_while_a_file_is_broken(tmp_path):
+    folder = write(tmp_path / "m", a="kind: [", b=config("b"))
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once")
+    assert done.exit_code == 1
+    assert "a.yaml:" in done.output
+    assert "No resources" in groundplane("get", "configmaps", "--db", tmp_path / "x.db").output
+
+
+def test_once_with_prune_waits_until_the_claim_is_gone(tmp_path):
+    folder = write(tmp_path / "m", a=CLAIM, b=COMPOSITION, c=DEFINITION)
+    assert groundplane("up", folder, "--db", tmp_path / "x.db", "--once").exit_code == 0
+    (folder / "a.yaml").unlink()
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--prune", "--timeout", 30)
+    assert done.exit_code == 0, done.output
+    assert "Note team/first deleted" in done.output
+    left = groundplane("get", "notes,xnotes", "-A", "--db", tmp_path / "x.db")
+    assert "No resources found" in left.output
+
+
+def test_a_path_that_is_not_there_is_told_before_anything_starts(tmp_path):
+    done = groundplane("up", tmp_path / "nowhere", "--db", tmp_path / "x.db")
+    assert done.exit_code == 1
+    assert "there is no file or folder" in done.output
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_one_store_has_one_control_plane(tmp_path):
+    db = str(tmp_path / "x.db")
+    with store.locked(db):
+        assert store.is_running(db)
+        with pytest.raises(InvalidInput, match=f"process {os.getpid()}"), store.locked(db):
+            pass
+    assert not store.is_running(db)
+
+
+def test_a_list_counts_each_item_and_a_key_given_twice_is_an_error(tmp_path):
+    from groundplane.cli import manifests
+
+    text = textwrap.dedent("""
+        apiVersion: v1
+        kind: List
+        items:
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}
+        - {apiVersion: v1, kind: ConfigMap, metadata: {name: b}}
+    """)
+    assert [meta(m.object)["name"] for m in manifests.parse(text, "x")] == ["a", "b"]
+    with pytest.raises(InvalidInput, match='x:3: "name" is given twice'):
+        manifests.parse("metadata:\n  name: a\n  name: b", "x")
