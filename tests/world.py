@@ -148,13 +148,19 @@ class World:
         self.due.update(dict.fromkeys(sorted(targets)))
 
     def cluster_keys(self, api_version, kind):
-        return [key_of(change.object) for change in self.cluster.changes(0) if key_of(change.object)[:2] == (api_version, kind)]
+        return [
+            key_of(change.object)
+            for change in self.cluster.changes(0)
+            if key_of(change.object)[:2] == (api_version, kind)
+        ]
 
     def listen(self):
         for change in self.cluster.changes(self.seen):
             self.seen = change.rv
             key = key_of(change.object)
-            self.enqueue(self.routes.targets(None, change.object) | self.engine.woken_by(group_of(key.api_version), key.kind))
+            self.enqueue(
+                self.routes.targets(None, change.object) | self.engine.woken_by(group_of(key.api_version), key.kind)
+            )
 
     async def settle(self, *, seconds=0.0, limit=2000):
         """Work until nothing is left to do now; with `seconds`, let that much time pass as well."""

@@ -41,9 +41,10 @@ spec:
   compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
   resources:
   - name: map
-    base: {apiVersion: v1, kind: ConfigMap, metadata: {namespace: kept}, data: {by: groundplane}}
+    base: {apiVersion: v1, kind: ConfigMap, data: {by: groundplane}}
     readinessChecks: [{type: None}]
     patches:
+    - {fromFieldPath: spec.claimRef.namespace, toFieldPath: metadata.namespace}
     - {fromFieldPath: spec.text, toFieldPath: data.text}
 """
 CLAIM = """

@@ -179,7 +179,7 @@ def test_once_waits_until_all_is_ready_in_whatever_order(tmp_path):
     done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
     assert done.exit_code == 0, done.output
     assert "Note team/first is ready" in done.output
-    got = groundplane("get", "configmaps", "-n", "kept", "-o", "yaml", "--db", tmp_path / "x.db")
+    got = groundplane("get", "configmaps", "-n", "team", "-o", "yaml", "--db", tmp_path / "x.db")
     assert "text: hello" in got.output
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ import yaml
 
 from groundplane.cluster import credentials
 from groundplane.cluster.client import Api
-from groundplane.errors import Denied, InvalidInput
+from groundplane.errors import Denied, InvalidInput, Unavailable
 from tests.cluster.rig import ControlPlane
+from tests.contracts.scripted import serving
 
 SERVER = "https://api.example.org:6443"
 
@@ -148,9 +151,41 @@ def test_no_configuration_at_all_is_told_with_the_places_searched(tmp_path, monk
         credentials.load()
 
 
-async def test_a_client_certificate_opens_the_door(control_plane: ControlPlane, tmp_path):
-    """The rig trusts no client certificates, so the door here is TLS itself: server and client know each other."""
-    api = Api.connect(str(control_plane.kubeconfig))
-    assert api.ssl.verify_mode == ssl.CERT_REQUIRED
+def test_a_client_certificate_that_is_none_is_told_and_its_key_is_not(tmp_path):
+    user = {f"client-{name}-data": base64.b64encode(b"nonsense").decode() for name in ("certificate", "key")}
+    access = credentials.load(kubeconfig(tmp_path, user))
+    with pytest.raises(InvalidInput, match="not valid PEM") as raised:
+        credentials.ssl_context(access)
+    assert "nonsense" not in str(raised.value)
+
+
+async def test_a_client_certificate_is_shown_to_the_server(tmp_path):
+    """A server that demands one, and that trusts the one certificate that both sides have."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    make += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(make, check=True, capture_output=True)
+    demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate)
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    demanding.load_cert_chain(certificate, key)
+    async with serving(demanding) as server:
+        known = credentials.Access(server.url, authority=certificate.read_bytes())
+        for own in (certificate.read_bytes(), b""):
+            api = Api(dataclasses.replace(known, certificate=own, private_key=key.read_bytes() if own else b""))
+            if own:
+                assert (await api.request("GET", "/version"))[0] == 200
+            else:
+                with pytest.raises(Unavailable):
+                    await api.request("POST", "/version")
+            await api.close()
+
+
+async def test_a_server_whose_certificate_is_of_another_authority_is_not_spoken_to(control_plane: ControlPlane):
+    access = credentials.load(str(control_plane.kubeconfig))
+    api = Api(dataclasses.replace(access, authority=b""))
+    with pytest.raises(Unavailable):
+        await api.request("POST", "/version")
+    await api.close()
+    api = Api(access)
     assert (await api.request("GET", "/version"))[1]["gitVersion"].startswith("v1.")
     await api.close()

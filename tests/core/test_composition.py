@@ -136,6 +136,19 @@ def test_unknown_fields_are_left_out_as_the_api_server_does_and_named():
     assert set(compiled.pruned) == {"spec.environment", "spec.resources[0].patchs"}
 
 
+def test_a_null_is_as_nothing_at_all():
+    source = make({"name": "a", "base": base(metadata=None), "patches": None, "readinessChecks": None}, patchSets=None)
+    [template] = composition.compile(source).templates
+    assert template.base == base(metadata={})
+
+
+def test_a_field_named_as_our_union_members_are_takes_nothing_else_with_it():
+    source = make({"name": "a", "base": base(), "<map>": 1, "patches": [{"fromFieldPath": "a", "<PatchSet>": {}}]})
+    compiled = composition.compile(source)
+    assert set(compiled.pruned) == {"spec.resources[0].<map>", "spec.resources[0].patches[0].<PatchSet>"}
+    assert len(compiled.templates) == 1
+
+
 def test_a_function_that_is_not_there_is_an_error_and_never_an_empty_composition():
     pipeline = [{"step": "one", "functionRef": {"name": "function-x"}}]
     with pytest.raises(InvalidInput, match="function-x"):

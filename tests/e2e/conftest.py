@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from groundplane.aws.crds import crds as aws_crds
-from groundplane.core.crds import crds as core_crds
 from tests.cluster.rig import ControlPlane
+from tests.standin import serving
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -29,9 +29,8 @@ class Operator:
     log: Path
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
-    spent: list[str] = field(default_factory=list)
 
-    def start(self, *, ready: bool = True) -> None:
+    def start(self) -> None:
         environment = os.environ | {
             "KUBECONFIG": str(self.kubeconfig),
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -39,60 +38,86 @@ class Operator:
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+        command = [sys.executable, "-m", "groundplane.cli.main", "run", "--log-level", "debug", "--health-port", "0"]
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "groundplane.cli.main", "run", "--health-port", "0", *self.options],
-                env=environment,
-                stdout=out,
-                stderr=out,
-                cwd=REPOSITORY,
-            )
+            self.process = subprocess.Popen([*command, *self.options], env=environment, stdout=out, stderr=out)
 
     def kill(self) -> None:
-        """As the kernel would at the worst moment."""
+        """As the kernel would, at the worst moment."""
         assert self.process
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """Orderly; returns the exit code."""
+        """Orderly; the exit code."""
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                self.kill()
         return self.process.returncode
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
 
+@dataclass
+class Aws:
+    """The stand-in, and what it says."""
+
+    url: str
+
+    def request(self, method: str, path: str, body: object = None) -> object:
+        data = json.dumps(body).encode() if body is not None else None
+        asked = urllib.request.Request(self.url + path, data=data, method=method)
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text[:1] in (b"{", b"[") else None
+
+    def calls(self, operation: str) -> int:
+        """How often an operation was called."""
+        found = self.request("GET", "/standin/calls")
+        assert isinstance(found, list)
+        return sum(call["operation"] == operation for call in found)
+
+    def databases(self) -> list[dict[str, object]]:
+        import boto3
+
+        client = boto3.client(
+            "rds",
+            region_name="eu-west-1",
+            endpoint_url=self.url,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+        try:
+            found: list[dict[str, object]] = client.describe_db_instances()["DBInstances"]
+            return found
+        finally:
+            client.close()
+
+
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """The URL of AWS's stand-in, in a process of its own; databases take a moment to come and go."""
-    from groundplane.aws.standin import serving
-
-    with serving(slow=1.0) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def cluster_with_kinds(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane with Groundplane's own kinds, as `kubectl apply -f crds/` makes them."""
-    control_plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
-    control_plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
-    return control_plane
+def plane() -> Iterator[ControlPlane]:
+    """A control plane for this folder alone, with an audit log, and with Groundplane's kinds as `kubectl apply -f crds/` makes them."""
+    with ControlPlane(audit=True) as running:
+        running.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
+        running.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+        yield running
 
 
 @pytest.fixture
-def operator(cluster_with_kinds: ControlPlane, endpoint: str, tmp_path: Path) -> Iterator[Operator]:
-    running = Operator(cluster_with_kinds.kubeconfig, endpoint, tmp_path / "operator.log")
+def aws() -> Iterator[Aws]:
+    """A fresh AWS, where databases take a second to come and to go."""
+    with serving(slow=1.0) as url:
+        yield Aws(url)
+
+
+@pytest.fixture
+def operator(plane: ControlPlane, aws: Aws, tmp_path: Path) -> Iterator[Operator]:
+    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log")
     running.start()
     yield running
     running.stop()
-
-
-__all__ = ["aws_crds", "core_crds", "time"]

@@ -92,7 +92,8 @@ def standin(slow: float = SLOW) -> Iterator[str]:
         Unavailable: it does not start.
     """
     command = [sys.executable, "-m", "groundplane.aws.standin", "--port", "0", "--slow", str(slow)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    environment = without_aws(os.environ)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment)
     try:
         url = process.stdout.readline().strip() if process.stdout else ""
         if not url.startswith("http://"):
@@ -109,14 +110,19 @@ def standin(slow: float = SLOW) -> Iterator[str]:
 def aws_environment(url: str) -> Iterator[None]:
     """Only the stand-in and made-up credentials for this process: nothing of the person's own AWS set-up."""
     before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ.update(standin_environment(url))
+    os.environ.clear()
+    os.environ.update(without_aws(before) | standin_environment(url))
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without anything of the person's AWS set-up, files included."""
+    kept = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+    return kept | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def standin_environment(url: str) -> dict[str, str]:
@@ -126,8 +132,6 @@ def standin_environment(url: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "stand-in",
         "AWS_SECRET_ACCESS_KEY": "stand-in",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1,localhost",
     }
 

@@ -270,12 +270,9 @@ def _covers(desired: Json, live: Json, owned: Fields, schema: Schema | None) -> 
 
     Without a schema it is unknown what merges how; what was owned tells it well enough.
     """
-    if not owned:
-        if isinstance(desired, dict) and not ownership.is_atomic(desired, schema or ownership.NOTHING):
-            if not desired:
-                return isinstance(live, dict)  # what is in it now is others' or defaulted
-            if schema is not None:
-                return False  # it was applied empty
+    if not owned and (schema is None or ownership.is_atomic(desired, schema)):
+        if desired == {} and schema is None:
+            return isinstance(live, dict)  # applied empty: what is in it now is others' or defaulted
         return _equal_whole(desired, live, schema)
     if isinstance(desired, dict):
         if not isinstance(live, dict):
@@ -287,9 +284,14 @@ def _covers(desired: Json, live: Json, owned: Fields, schema: Schema | None) -> 
             if below is None:
                 if value is None:
                     continue
-                if value == [] and isinstance(found, list) and schema is not None:
-                    if not ownership.is_atomic(value, child(schema, name)):
-                        continue  # an empty list that merges by key is owned by nobody
+                inside = _below(schema, name)
+                if (
+                    value == []
+                    and isinstance(found, list)
+                    and inside is not None
+                    and not ownership.is_atomic(value, inside)
+                ):
+                    continue  # an empty list that merges by key is owned by nobody
                 return False
             if below or value.__class__ in _CONTAINERS:
                 if not _covers(value, found, below, _below(schema, name)):

@@ -165,7 +165,7 @@ class Api:
                     return status, parsed
                 if status == 401 and not fresh:
                     fresh = True
-                    await asyncio.to_thread(self.refresh)
+                    await self._renew()
                     continue
                 problem = error_of(status, parsed, after)
                 again = isinstance(problem, Throttled) or (repeatable and isinstance(problem, Unavailable))
@@ -195,7 +195,7 @@ class Api:
                 self._tell("GET", url, JSON, response.status, begun)
                 if response.status != 200:
                     if response.status == 401:
-                        await asyncio.to_thread(self.refresh)
+                        await self._renew()
                     raise error_of(response.status, _parsed(await response.read()), _retry_after(response))
                 try:
                     rest = b""
@@ -209,6 +209,14 @@ class Api:
                         response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
             raise _unreachable(error) from error
+
+    async def _renew(self) -> None:
+        """Log in again, on new connections if the old ones were opened with another certificate."""
+        certificate = self._access.certificate
+        await asyncio.to_thread(self.refresh)
+        if self._access.certificate != certificate:
+            self._ssl = credentials.ssl_context(self._access)
+            await self.close()
 
     async def _attempt(self, method: str, url: URL, data: bytes | None, content_type: str) -> tuple[int, Any, float]:
         """Status, parsed body, seconds of Retry-After."""

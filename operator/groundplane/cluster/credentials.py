@@ -73,16 +73,20 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
 
 
 def ssl_context(access: Access) -> ssl.SSLContext:
-    """What a connection to the server must prove and show."""
-    result = ssl.create_default_context(cadata=access.authority.decode() if access.authority else None)
-    if not access.verify:
-        result.check_hostname = False
-        result.verify_mode = ssl.CERT_NONE
-    if access.certificate:
-        with tempfile.NamedTemporaryFile() as pem:  # ssl reads files only; this one is ours alone and short-lived
-            pem.write(access.certificate + b"\n" + access.private_key)
-            pem.flush()
-            result.load_cert_chain(pem.name)
+    """What a connection to the server must prove and show.  Raises InvalidInput for what is no PEM."""
+    try:
+        result = ssl.create_default_context(cadata=access.authority.decode() if access.authority else None)
+        if not access.verify:
+            result.check_hostname = False
+            result.verify_mode = ssl.CERT_NONE
+        if access.certificate:
+            with tempfile.NamedTemporaryFile() as pem:  # ssl reads files only; this one is ours alone and short-lived
+                pem.write(access.certificate + b"\n" + access.private_key)
+                pem.flush()
+                result.load_cert_chain(pem.name)
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        mend = "compare it with `kubectl config view --raw`"
+        raise InvalidInput(f"a certificate or key for {access.server} is not valid PEM", mend=mend) from error
     return result
 
 

@@ -60,10 +60,14 @@ class Template(Spec):
 
 
 class FunctionReference(Spec):
+    """The Function that a step calls."""
+
     name: str
 
 
 class SecretReference(Spec):
+    """Where a Secret is."""
+
     namespace: str
     name: str
 
@@ -87,6 +91,8 @@ class Step(Spec):
 
 
 class StoreConfig(Spec):
+    """Where external secret stores were configured; read and not used."""
+
     name: str
 
 
@@ -104,6 +110,7 @@ class CompositionSpec(Spec):
 
     @property
     def is_pipeline(self) -> bool:
+        """Whether functions compose; without a mode, templates do."""
         return self.mode == "Pipeline"
 
 

@@ -12,7 +12,6 @@ Source: Crossplane v1.20 and v2.0, internal/xcrd, and CRDs recorded from v1.20.1
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from groundplane.core.openapi import (
     condition_column,
     conditions,
     enum,
+    fresh,
     named,
     obj,
     string,
@@ -191,8 +191,9 @@ def _crd(xrd: Object, name: str, names: dict[str, Any], scope: str, versions: li
         "spec": {"group": spec.get("group") or "", "names": names, "scope": scope, "versions": versions},
     }
     if spec.get("conversion"):
-        crd["spec"]["conversion"] = copy.deepcopy(spec["conversion"])
-    return crd
+        crd["spec"]["conversion"] = spec["conversion"]
+    made: Object = fresh(crd)
+    return made
 
 
 def _versions(
@@ -220,10 +221,10 @@ def _versions(
         version["subresources"] = {"status": {}}
         scale = _mapping(declared.get("subresources")).get("scale")
         if scale:
-            version["subresources"]["scale"] = copy.deepcopy(scale)
+            version["subresources"]["scale"] = scale
         version["additionalPrinterColumns"] = [
-            *copy.deepcopy(declared.get("additionalPrinterColumns") or []),
-            *copy.deepcopy(columns),
+            *(declared.get("additionalPrinterColumns") or ()),
+            *columns,
         ]
         found.append(version)
     return found
@@ -294,7 +295,7 @@ def _schema(user: Mapping[str, Any], spec: Schema, status: Schema, *, keep_rules
         required=["spec"],
     )
     if keep_rules and user.get("x-kubernetes-validations"):
-        result["x-kubernetes-validations"] = copy.deepcopy(user["x-kubernetes-validations"])
+        result["x-kubernetes-validations"] = user["x-kubernetes-validations"]
     return result
 
 
@@ -307,9 +308,9 @@ def _longest_name(properties: Mapping[str, Any]) -> int:
 def _merged(user: Json, machinery: Schema, copied: Iterable[str]) -> Schema:
     user = _mapping(user)
     result: Schema = {"type": "object"}
-    result |= {name: copy.deepcopy(user[name]) for name in copied if user.get(name)}
+    result |= {name: user[name] for name in copied if user.get(name)}
     if machinery:
-        result["properties"] = {**_mapping(result.get("properties")), **copy.deepcopy(machinery)}
+        result["properties"] = {**_mapping(result.get("properties")), **machinery}
     return result
 
 

@@ -405,6 +405,9 @@ def normalised(value: Json, depth: int = 0) -> Json:
     if kind is dict:
         if depth > MAX_DEPTH:
             raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+        for name in value:
+            if type(name) is not str:
+                raise InvalidInput(f"the key {name!r} is no string", mend="put it in quotes")
         return {
             name if name.isascii() else unicode_only(name): normalised(item, depth + 1) for name, item in value.items()
         }

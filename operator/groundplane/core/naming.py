@@ -24,7 +24,7 @@ def composed_name(generate_prefix: str, uid: str, resource: str) -> str:
     predecessor's half-deleted resources.  A long name loses the end of its readable part, never the digest.
 
     >>> composed_name("orders-", "6f1c2a", "subnet-a")
-    'orders-d3c9ef0964a1'
+    'orders-ffb197dc9f7b'
     """
     prefix = generate_prefix if generate_prefix.endswith("-") else f"{generate_prefix}-"
     digest = hashlib.sha256(f"{uid}{resource}".encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]

@@ -51,6 +51,8 @@ _MERGE_POLICIES: dict[str, MergeOptions] = {
 
 
 class Policy(Spec):
+    """What happens when there is nothing to read, and when there is something to write over."""
+
     fromFieldPath: Literal["Optional", "Required"] | None = None
     toFieldPath: Annotated[ToFieldPathPolicy | None, only(FUNCTION)] = None
     mergeOptions: Annotated[Merging | None, only(NATIVE)] = None
@@ -63,10 +65,14 @@ class Policy(Spec):
 
 
 class Variable(Spec):
+    """One of the values that are combined."""
+
     fromFieldPath: str
 
 
 class StringCombination(Spec):
+    """A format string in Go's language."""
+
     fmt: str
 
 
@@ -236,6 +242,7 @@ class Lazy:
             self.path = Path(text, ())
 
     def get(self) -> Path:
+        """The path.  Raises PathSyntax if the text is none."""
         if self.error is not None:
             raise PathSyntax(self.error.what, mend=self.error.mend)
         return self.path

@@ -27,6 +27,8 @@ _KINDS: dict[_Kind, str] = {str: "a string", int: "an integer", bool: "a boolean
 
 
 class ConditionMatch(Spec):
+    """A condition of `status.conditions`; Ready and True where left out natively."""
+
     type: str | None = None
     status: str | None = None
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from groundplane.errors import InvalidInput, did_you_mean, shown
@@ -23,9 +23,17 @@ ProblemType = Literal["Required", "Invalid", "Duplicate", "Forbidden", "NotSuppo
 
 
 class Spec(BaseModel):
-    """Base of user-written models: frozen, no unknown fields, nothing converted."""
+    """Base of user-written models: frozen, no unknown fields, nothing converted; a null is as nothing at all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: Any) -> Any:
+        """As the API server does, for fields that are not declared nullable: none of ours is."""
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
 
 
 class Problem(NamedTuple):
@@ -47,6 +55,7 @@ class Problem(NamedTuple):
 
 
 def required(field: str, detail: str = "must be set", mend: str = "") -> Problem:
+    """Something that must be there and is not."""
     return Problem("Required", field, detail, mend)
 
 
@@ -91,9 +100,10 @@ def load(
             found = model.model_validate(data, context={"dialect": dialect})
         except ValidationError as error:
             details = error.errors(include_url=False)
-            extra = [_location(item["loc"]) for item in details if item["type"] == "extra_forbidden"]
+            extra = [_location(item["loc"], data) for item in details if item["type"] == "extra_forbidden"]
             if not extra or dialect != NATIVE:
-                return None, [_problem(item).under(prefix) for item in details], _texts(prefix, unknown)
+                problems = [_problem(item, _path(_location(item["loc"], data))) for item in details]
+                return None, [problem.under(prefix) for problem in problems], _texts(prefix, unknown)
             unknown += extra
             for location in extra:
                 data = _without(data, location)
@@ -105,9 +115,16 @@ def _texts(prefix: str, locations: Iterable[tuple[str | int, ...]]) -> list[str]
     return [Problem("Forbidden", _path(location), "").under(prefix).field for location in locations]
 
 
-def _location(parts: Iterable[str | int]) -> tuple[str | int, ...]:
-    """Pydantic's location without the names of union members, which we write as "<type>"."""
-    return tuple(part for part in parts if not (isinstance(part, str) and part.startswith("<")))
+def _location(parts: Iterable[str | int], data: Any) -> tuple[str | int, ...]:
+    """Pydantic's location in the data: without the names of union members, which we write as "<type>"."""
+    result: list[str | int] = []
+    for part in parts:
+        is_there = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if not is_there and str(part).startswith("<"):
+            continue
+        data = data[part] if is_there else None
+        result.append(part)
+    return tuple(result)
 
 
 def _path(location: Iterable[str | int]) -> str:
@@ -127,9 +144,8 @@ def _without(data: Any, location: Sequence[str | int]) -> Any:
     return {name: _without(value, rest) if name == first else value for name, value in data.items()}
 
 
-def _problem(item: Any) -> Problem:
+def _problem(item: Any, field: str) -> Problem:
     """Pydantic's error in Kubernetes' terms."""
-    field = _path(_location(item["loc"]))
     context = item.get("ctx") or {}
     match item["type"]:
         case "missing":

@@ -35,6 +35,8 @@ Int64 = Annotated[int, Field(ge=fieldpath.INT64_MIN, le=fieldpath.INT64_MAX)]
 
 
 class Math(Spec):
+    """One calculation with one 64-bit integer; which field is read depends on `type` (Multiply by default)."""
+
     type: Literal["Multiply", "ClampMin", "ClampMax"] | None = None
     multiply: Int64 | None = None
     clampMin: Int64 | None = None
@@ -42,6 +44,8 @@ class Math(Spec):
 
 
 class Pattern(Spec):
+    """A text or a regular expression, and what the input becomes where it fits."""
+
     type: Literal["literal", "regexp"] = "literal"
     literal: str | None = None
     regexp: str | None = None
@@ -49,21 +53,29 @@ class Pattern(Spec):
 
 
 class Match(Spec):
+    """Patterns in order of preference, and what happens where none fits."""
+
     patterns: list[Pattern] = Field(default_factory=list)
     fallbackTo: Literal["Value", "Input"] = "Value"
     fallbackValue: Json = None
 
 
 class Regexp(Spec):
+    """An expression in RE2 syntax, and which of its groups is wanted (0: all of it)."""
+
     match: str
     group: Int64 | None = None
 
 
 class Join(Spec):
+    """What goes between the items of an array."""
+
     separator: str
 
 
 class Replace(Spec):
+    """Each occurrence of a text, taken literally, becomes another one."""
+
     search: str
     replace: str
 
@@ -75,6 +87,8 @@ StringConversion = Literal[
 
 
 class String(Spec):
+    """What kind of text to make; which field is read depends on `type` (Format by default)."""
+
     type: StringType | None = None
     fmt: str | None = None
     convert: StringConversion | None = None
@@ -85,6 +99,8 @@ class String(Spec):
 
 
 class Convert(Spec):
+    """The type that a value shall have, and how a text of it is to be read."""
+
     toType: Literal["string", "int", "int64", "bool", "float64", "object", "array"]
     format: Literal["none", "quantity", "json"] | None = None
 

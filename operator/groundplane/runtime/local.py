@@ -80,7 +80,8 @@ class LocalControlPlane:
         cluster: SqliteCluster | None = None,
     ) -> None:
         self.cluster = cluster or SqliteCluster(path)
-        self.cloud = cloud or AwsCloud()
+        options = options or Options()
+        self.cloud = cloud or AwsCloud(strict_upstream=options.strict_upstream, namespace=options.namespace)
         self.definitions = Definitions()
         self.events = EventRecorder(self.cluster, _now)
         self.context = Context(
@@ -92,7 +93,7 @@ class LocalControlPlane:
             choose=secrets.randbelow,
             compiled=compiler(),
             definitions=self.definitions,
-            options=options or Options(),
+            options=options,
         )
         self.engine = Engine(all_controllers(), self.context)
         self.routes = Routes(

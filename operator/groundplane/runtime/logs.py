@@ -25,6 +25,10 @@ Fact = str | int | float | bool | None
 Format = Literal["text", "json"]
 
 QUIET = ("kopf", "aiohttp", "asyncio", "botocore", "boto3", "urllib3")  # of these, only warnings
+HARMLESS = {  # and of these parts of them, only what is worse
+    "kopf._core.reactor.running": logging.ERROR,  # warns at each start that signals are not its business
+    "kopf._cogs.clients.watching": logging.CRITICAL,  # takes each attempt that it repeats for an error
+}
 
 _bound: ContextVar[Mapping[str, Fact]] = ContextVar("bound", default={})  # noqa: B039 - never changed in place
 
@@ -84,7 +88,8 @@ def configure(format: Format = "text", level: str = "info", *, stream: TextIO | 
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # warns that signals are not its business
+    for name, more in HARMLESS.items():
+        logging.getLogger(name).setLevel(more)
 
 
 class _Json(logging.Formatter):

@@ -6,12 +6,20 @@ Where upstream's dashboards look for a number under a name (control-plane behavi
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from groundplane import __version__
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # seconds
 
+disable_created_metrics()  # a second series for each, with the time of its birth
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 

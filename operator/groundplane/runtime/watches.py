@@ -52,8 +52,10 @@ TOUCHED = "groundplane.io/touched"  # annotation on a CustomResourceDefinition t
 PAGE = "500"  # objects of one answer to a list
 BREATH = 100  # objects after which others get their turn
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
+SETTLE = 0.7  # seconds in which others, too, learn of a new kind: clients, replicas of the API server
 GLANCE = 0.05  # seconds between two looks whether a watch is open
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds until a list that failed is tried again
+PERSISTENT = 2.0  # seconds of pause from which on that is worth a line in the log
 RESTART = 30.0  # seconds until an informer that broke is started again
 SILENT = 150.0  # seconds without even a bookmark (one a minute) after which a watch counts as dead
 
@@ -199,10 +201,13 @@ class KubernetesWatches:
     async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
         resource = Resource(api_version, kind, plural, namespaced=namespaced)
         self._declared[GroupKind(group_of(api_version), kind)] = _api_kind(resource)
+        is_new = _api_kind(resource) not in self._followed
         self._follow(resource, "Claim" if role == "claim" else "CompositeResource")
         end = time.monotonic() + PATIENCE
         while not self._is_streaming(resource) and time.monotonic() < end and not self._stopping:
             await asyncio.sleep(GLANCE)
+        if is_new:
+            await asyncio.sleep(SETTLE)
 
     def _is_streaming(self, resource: Resource) -> bool:
         """Whether the kind has been listed and kopf has its watch open: what "watching" means in a definition's status."""
@@ -301,7 +306,8 @@ class KubernetesWatches:
             try:
                 await self._list_once(followed)
             except GroundplaneError as error:
-                log.debug("list failed", kind=followed.resource.plural, error=str(error))
+                if pause > PERSISTENT:
+                    log.warning("kind can't be listed", kind=followed.resource.plural, error=str(error))
                 await _within(pause, followed.again)  # kopf that gets through is a reason not to wait
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue

@@ -1,0 +1,24 @@
+"""Measure what the design promises: `python -m benchmarks [NAME…]`, all without names.  The table is in README.md.
+
+Figures vary with the machine: compare those of one run on one machine, before and after a change.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = ("cold_start", "render", "memory", "requests", "events")
+
+
+def main(names: list[str]) -> None:
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    for name in names or NAMES:
+        for what, figure in importlib.import_module(f"benchmarks.{name}").measure():
+            print(f"{name:12} {what:60} {figure}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,57 @@
+"""`groundplane demo`, as a person starts it: a process of its own, with its stand-in for AWS."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from groundplane.cli.demo import aws_environment
+from tests.cli.platform import groundplane
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_a_claim_becomes_a_database_with_its_secret_and_goes_again(tmp_path):
+    command = [sys.executable, "-m", "groundplane.cli.main", "demo", "--dir", str(tmp_path / "work")]
+    environment = os.environ | {"AWS_PROFILE": "of-the-person", "AWS_ENDPOINT_URL_RDS": "http://127.0.0.1:9"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for told in (
+        "Secret my-team/my-service-db-credentials is there",
+        "the Secret's host and port are its endpoint",
+        "the database is gone at AWS",
+        "nothing of it is left in the store",
+    ):
+        assert f"✔ {told}" in done.stdout
+    assert re.search(r"password: +\*{8}$", done.stdout, re.MULTILINE)
+    assert "NOT SO" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_nothing_of_the_persons_own_aws_reaches_the_demo(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "of-the-person")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_RDS", "https://rds.example.com")
+    with aws_environment("http://127.0.0.1:1"):
+        assert {"AWS_PROFILE", "AWS_ENDPOINT_URL_RDS"}.isdisjoint(os.environ)
+        assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert os.environ["AWS_PROFILE"] == "of-the-person"
+    assert "AWS_ENDPOINT_URL" not in os.environ or os.environ["AWS_ENDPOINT_URL"] != "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("missing", ["moto", "flask"])
+def test_a_missing_stand_in_is_told_with_the_mend(tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = groundplane("demo", "--dir", tmp_path / "work")
+    assert done.exit_code == 1
+    assert "pip install 'groundplane[demo]'" in done.output
+
+
+def test_compositions_that_are_not_there_are_told(tmp_path):
+    done = groundplane("demo", "--compositions", tmp_path, "--dir", tmp_path / "work")
+    assert done.exit_code == 1
+    assert "--compositions" in done.output

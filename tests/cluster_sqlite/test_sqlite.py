@@ -1,0 +1,373 @@
+"""What only the embedded store has: a file, other processes on it, a change feed, work done within the write."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import Key, is_deleting, meta, owner_reference
+from groundplane.errors import Conflict, InvalidInput, NoSuchKind, Rejected, Unavailable
+from tests.contracts.conftest import definition
+
+GROUP = "example.org"
+ROOT = Path(__file__).resolve().parents[2]
+WRITER = f"""
+import asyncio, sys
+from groundplane.cluster.sqlite import SqliteCluster
+from tests.contracts.conftest import definition
+
+async def main(path, who, count):
+    store = SqliteCluster(path)
+    await store.apply(definition("{GROUP}", "Widget", "widgets"), manager="us")
+    print("ready", flush=True)
+    for index in range(count):
+        await store.create({{
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {{"name": f"{{who}}-{{index}}", "namespace": "default"}}, "data": {{"n": str(index) * 100}},
+        }})
+    store.close()
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+@pytest.fixture
+def store():
+    opened = SqliteCluster()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store.db"
+
+
+def writer(path, who, count):
+    """Another process that creates ConfigMaps `<who>-<n>`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), who, str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT}"},
+    )
+
+
+def config(name="one", **fields):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}} | fields
+
+
+def widget(name="one", **fields):
+    metadata = {"name": name, "namespace": "default"} | fields.pop("metadata", {})
+    return {"apiVersion": f"{GROUP}/v1", "kind": "Widget", "metadata": metadata} | fields
+
+
+def key(obj):
+    return Key(obj["apiVersion"], obj["kind"], meta(obj).get("namespace", ""), meta(obj)["name"])
+
+
+def told(changes):
+    return [(change.type, meta(change.object)["name"]) for change in changes]
+
+
+# --- the file
+
+
+async def test_everything_is_there_again_after_reopening(path):
+    store = SqliteCluster(path)
+    await store.create(definition(GROUP, "Widget", "widgets"))
+    made = await store.apply(widget(spec={"count": 1}), manager="us")
+    version = store.version()
+    store.close()
+    again = SqliteCluster(path)
+    assert await again.get(key(made)) == made
+    assert again.version() == version
+    assert await again.apply(widget(spec={"count": 1}), manager="us") == made
+    with pytest.raises(Rejected):
+        await again.create(widget("two", spec={"count": -1}))
+    again.close()
+
+
+async def test_versions_never_repeat_though_the_latest_object_is_gone(path):
+    store = SqliteCluster(path)
+    await store.create(config())
+    await store.delete(key(config()))
+    version = store.version()
+    store.close()
+    again = SqliteCluster(path)
+    made = await again.create(config())
+    assert int(meta(made)["resourceVersion"]) == again.version() > version
+    again.close()
+
+
+def test_a_file_that_is_something_else_is_refused(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("no database " * 100)
+    with pytest.raises(InvalidInput) as raised:
+        SqliteCluster(text)
+    assert str(text) in raised.value.what
+    foreign = tmp_path / "foreign.db"
+    other = sqlite3.connect(foreign)
+    other.execute("CREATE TABLE recipes (name)")
+    other.close()
+    with pytest.raises(InvalidInput) as raised:
+        SqliteCluster(foreign)
+    assert raised.value.mend
+
+
+def test_a_file_that_cannot_be_opened_says_so(tmp_path):
+    with pytest.raises(Unavailable) as raised:
+        SqliteCluster(tmp_path / "no" / "such" / "folder.db")
+    assert "folder.db" in raised.value.what
+
+
+async def test_processes_share_a_file_and_lose_nothing(path):
+    writers = [writer(path, who, 60) for who in "ab"]
+    store = SqliteCluster(path)
+    for index in range(60):
+        await store.create(config(f"c-{index}"))
+        await asyncio.sleep(0)
+    assert [process.wait() for process in writers] == [0, 0]
+    for process in writers:
+        process.stdout.close()
+    found = await store.list("v1", "ConfigMap")
+    assert sorted(meta(obj)["name"] for obj in found) == sorted(f"{who}-{n}" for who in "abc" for n in range(60))
+    versions = [meta(obj)["resourceVersion"] for obj in found]
+    assert len(set(versions)) == len(versions)
+    store.close()
+
+
+async def test_a_killed_process_leaves_a_sound_file(path):
+    process = writer(path, "killed", 1_000_000)
+    assert process.stdout.readline() == "ready\n"
+    store = SqliteCluster(path)
+    seen = store.version()
+    async with asyncio.timeout(30):
+        while store.version() < seen + 20:
+            await store.watch(store.version())
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    store.close()
+    again = SqliteCluster(path)
+    found = await again.list("v1", "ConfigMap", namespace="default")
+    numbers = sorted(int(meta(obj)["name"].removeprefix("killed-")) for obj in found)
+    assert numbers == list(range(len(numbers)))
+    await again.create(config("after"))
+    again.close()
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+async def test_a_definition_that_another_process_changes_is_heeded_at_once(path):
+    ours, theirs = SqliteCluster(path), SqliteCluster(path)
+    crd = definition(GROUP, "Widget", "widgets")
+    await theirs.create(crd)
+    await ours.create(widget(spec={"size": "large"}))
+    for version in crd["spec"]["versions"]:
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"]["enum"] = ["tiny", "small"]
+    await theirs.apply(crd, manager="us")
+    with pytest.raises(Rejected):
+        await ours.create(widget("two", spec={"size": "large"}))
+    await theirs.delete(Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"widgets.{GROUP}"))
+    with pytest.raises(NoSuchKind):
+        await ours.get(key(widget()))
+    ours.close()
+    theirs.close()
+
+
+# --- the change feed
+
+
+async def test_the_feed_tells_what_came_changed_and_went(store):
+    await store.create(config("stays"))
+    await store.create(config("goes"))
+    start = store.version()
+    assert told(store.changes(0)) == [("ADDED", "default"), ("ADDED", "stays"), ("ADDED", "goes")]
+    await store.patch(key(config("stays")), {"data": {"a": "1"}})
+    await store.create(config("new"))
+    await store.delete(key(config("goes")))
+    await store.create(config("brief"))
+    await store.delete(key(config("brief")))
+    changes = store.changes(start)
+    assert told(changes) == [("MODIFIED", "stays"), ("ADDED", "new"), ("DELETED", "goes"), ("DELETED", "brief")]
+    assert [change.rv for change in changes] == sorted(change.rv for change in changes)
+    assert changes[0].object == await store.get(key(config("stays")))
+    assert all(meta(change.object)["resourceVersion"] == str(change.rv) for change in changes)
+    assert changes[-1].rv == store.version()
+    assert store.changes(store.version()) == []
+
+
+async def test_an_object_made_anew_is_told_as_gone_and_come(store):
+    await store.create(config())
+    start = store.version()
+    await store.delete(key(config()))
+    await store.create(config())
+    assert told(store.changes(start)) == [("DELETED", "one"), ("ADDED", "one")]
+
+
+async def test_a_watcher_wakes_for_a_change_here_and_in_another_process(path):
+    ours, theirs = SqliteCluster(path), SqliteCluster(path)
+    for cluster, name in ((ours, "here"), (theirs, "there")):
+        seen = ours.version()
+        waiting = asyncio.create_task(ours.watch(seen))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await cluster.create(config(name))
+        async with asyncio.timeout(10):
+            await waiting
+        assert ("ADDED", name) in told(ours.changes(seen))
+    async with asyncio.timeout(10):
+        await ours.watch(0)
+    ours.close()
+    theirs.close()
+
+
+# --- what it counts and decides
+
+
+async def test_only_changes_count_as_writes(store):
+    await store.create(definition(GROUP, "Widget", "widgets"))
+    wanted = widget(spec={"count": 1, "ports": [{"name": "a"}]})
+    made = await store.apply(wanted, manager="us")
+    before = store.writes
+    await store.apply(wanted, manager="us")
+    await store.update(made)
+    await store.patch(key(made), {"spec": {"count": 1}})
+    await store.patch(key(made), [{"op": "test", "path": "/spec/count", "value": 1}])
+    with pytest.raises(Rejected):
+        await store.apply(widget(spec={"count": -1}), manager="us")
+    assert store.writes == before
+    assert store.requests["apply"] == 3
+    assert store.requests["patch"] == 2
+    await store.patch(key(made), {"spec": {"count": 2}})
+    assert store.writes == before + 1
+
+
+async def test_a_write_that_fails_leaves_nothing_behind(store):
+    before = store.version()
+    with pytest.raises(Rejected):
+        await store.create(config("Not a name"))
+    assert store.version() == before
+    assert await store.list("v1", "Namespace") == []
+
+
+async def test_a_missing_namespace_is_made_on_the_fly(store):
+    await store.create(config())
+    made = await store.get(Key("v1", "Namespace", "", "default"))
+    assert made["status"] == {"phase": "Active"}
+
+
+async def test_nothing_new_comes_into_a_namespace_that_is_going(store):
+    await store.create(config(metadata={"name": "one", "namespace": "going", "finalizers": ["example.org/hold"]}))
+    await store.delete(Key("v1", "Namespace", "", "going"))
+    with pytest.raises(Conflict):
+        await store.create(config(metadata={"name": "two", "namespace": "going"}))
+
+
+async def test_garbage_is_collected_before_the_delete_returns(store):
+    owner = await store.create(config("owner"))
+    child = await store.create(
+        config("child", metadata=meta(config("child")) | {"ownerReferences": [owner_reference(owner)]})
+    )
+    reference = owner_reference(child)
+    await store.create(config("grandchild", metadata=meta(config("grandchild")) | {"ownerReferences": [reference]}))
+    start = store.version()
+    await store.delete(key(owner))
+    assert await store.list("v1", "ConfigMap") == []
+    assert told(store.changes(start)) == [("DELETED", "owner"), ("DELETED", "child"), ("DELETED", "grandchild")]
+
+
+async def test_owners_that_own_each_other_go_together_in_the_foreground(store):
+    one = await store.create(config("one"))
+    two = await store.create(config("two", metadata=meta(config("two")) | {"ownerReferences": [owner_reference(one)]}))
+    await store.patch(key(one), {"metadata": {"ownerReferences": [owner_reference(two)]}})
+    await store.delete(key(one), propagation="Background")
+    assert await store.list("v1", "ConfigMap") == []
+
+
+async def test_an_owner_counts_only_in_its_own_namespace(store):
+    owner = await store.create(config("owner"))
+    elsewhere = {"name": "child", "namespace": "elsewhere", "ownerReferences": [owner_reference(owner)]}
+    await store.create(config(metadata=elsewhere))
+    assert await store.list("v1", "ConfigMap", namespace="elsewhere") == []
+
+
+async def test_times_uids_and_generated_names_are_the_callers_to_choose():
+    async def run():
+        numbers = itertools.count(1)
+        store = SqliteCluster(now=lambda: datetime(2026, 1, 2, tzinfo=UTC), new_uid=lambda: f"uid-{next(numbers)}")
+        metadata = {"generateName": "one-", "namespace": "default"}
+        made = [await store.create(config(metadata=metadata)) for _ in range(2)]
+        store.close()
+        return made
+
+    first, again = await run(), await run()
+    assert first == again
+    assert meta(first[0])["name"] != meta(first[1])["name"]
+    assert meta(first[0])["creationTimestamp"] == "2026-01-02T00:00:00Z"
+    assert meta(first[0])["uid"].startswith("uid-")
+
+
+async def test_a_kind_that_another_definition_has_is_not_accepted(store):
+    await store.create(definition(GROUP, "Widget", "widgets"))
+    await store.create(definition(GROUP, "Widget", "gadgets"))
+    second = await store.get(Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"gadgets.{GROUP}"))
+    conditions = {one["type"]: (one["status"], one["message"]) for one in second["status"]["conditions"]}
+    assert conditions == {
+        "NamesAccepted": ("False", '"Widget" is already in use'),
+        "Established": ("False", "not all names are accepted"),
+    }
+    assert (await store.resource(f"{GROUP}/v1", "Widget")).plural == "widgets"
+
+
+async def test_a_stored_version_must_stay_in_the_definition(store):
+    crd = definition(GROUP, "Widget", "widgets")
+    await store.apply(crd, manager="us")
+    crd["spec"]["versions"] = [crd["spec"]["versions"][1] | {"storage": True}]
+    with pytest.raises(Rejected) as raised:
+        await store.apply(crd, manager="us")
+    assert 'status.storedVersions[0]: Invalid value: "v1": missing from spec.versions' in raised.value.what
+
+
+async def test_a_version_that_is_not_served_names_those_that_are(store):
+    await store.create(definition(GROUP, "Widget", "widgets"))
+    with pytest.raises(NoSuchKind) as raised:
+        await store.resource(f"{GROUP}/v9", "Widget")
+    assert str(raised.value) == (
+        f'no matches for kind "Widget" in version "{GROUP}/v9". Mend: it is served as {GROUP}/v1, {GROUP}/v1beta1.'
+    )
+
+
+async def test_a_secrets_data_is_never_told(store):
+    for data in ({"password": "hunter2!"}, {"bad key": "aHVudGVyMg=="}):
+        with pytest.raises(Rejected) as raised:
+            await store.create(config(kind="Secret", data=data))
+        assert "hunter2" not in str(raised.value)
+        assert "aHVudGVyMg" not in str(raised.value)
+
+
+async def test_a_definition_is_marked_while_its_objects_hold_it(store):
+    await store.create(definition(GROUP, "Widget", "widgets"))
+    await store.create(widget(metadata={"finalizers": ["example.org/hold"]}))
+    place = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"widgets.{GROUP}")
+    await store.delete(place)
+    crd = await store.get(place)
+    assert is_deleting(crd)
+    assert meta(crd)["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
+    assert [one["type"] for one in crd["status"]["conditions"]] == ["NamesAccepted", "Established", "Terminating"]
+    with pytest.raises(Conflict):
+        await store.create(widget("two"))
+    await store.patch(key(widget()), {"metadata": {"finalizers": []}})
+    assert await store.get(place) is None

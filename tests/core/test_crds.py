@@ -1,0 +1,215 @@
+"""The CRDs of core's kinds: what they refuse and fill in, as recorded from upstream, and that they explain themselves."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from groundplane.core import crds, schema
+from groundplane.core.structural import RULES
+from groundplane.errors import Rejected
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "crds"
+ANSWERS = yaml.safe_load((VECTORS / "answers.yaml").read_text(encoding="utf-8"))
+ALL = crds.crds()
+VERSIONS = {
+    (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): version["schema"]["openAPIV3Schema"]
+    for crd in ALL
+    for version in crd["spec"]["versions"]
+}
+
+
+def admit(obj, old=None):
+    return schema.admit(VERSIONS[obj["apiVersion"], obj["kind"]], obj, old=old)
+
+
+def walk(openapi, path=""):
+    yield path, openapi
+    for name, child in (openapi.get("properties") or {}).items():
+        yield from walk(child, f"{path}.{name}")
+    for name in ("items", "additionalProperties"):
+        if isinstance(openapi.get(name), dict):
+            yield from walk(openapi[name], f"{path}[]")
+
+
+# --- recorded answers
+
+
+@pytest.mark.parametrize("row", ANSWERS["admitted"], ids=lambda row: row["case"])
+def test_a_manifest_is_stored_with_the_defaults_that_upstream_fills_in(row):
+    assert admit(row["object"])["spec"] == row["spec"]
+
+
+@pytest.mark.parametrize("row", ANSWERS["refused"], ids=lambda row: row["case"])
+def test_a_manifest_is_refused_as_upstream_refuses_it(row):
+    old = admit(row["old"]) if "old" in row else None
+    with pytest.raises(Rejected) as caught:
+        admit(row["object"], old)
+    assert caught.value.what == row["what"]
+
+
+# --- editing definitions
+
+
+def definition(api, **spec):
+    return {
+        "apiVersion": f"apiextensions.crossplane.io/{api}",
+        "kind": "CompositeResourceDefinition",
+        "metadata": {"name": "xthings.example.org"},
+        "spec": {"group": "example.org", "names": {"kind": "XThing", "plural": "xthings"}, "versions": [], **spec},
+    }
+
+
+def test_a_definition_keeps_the_scope_that_its_version_implies():
+    assert "scope" not in admit(definition("v1"))["spec"]
+    assert admit(definition("v2"))["spec"]["scope"] == "Namespaced"
+
+
+def test_an_edit_through_v2_does_not_make_a_legacy_definition_namespaced():
+    old = admit(definition("v1"))
+    with pytest.raises(Rejected, match="edit it as apiextensions.crossplane.io/v1"):
+        admit(definition("v2", defaultCompositionRef={"name": "a"}), old)
+    edited = definition("v2", scope="LegacyCluster", defaultCompositionRef={"name": "a"})
+    assert admit(edited, old)["spec"]["scope"] == "LegacyCluster"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"scope": "Namespaced"}, {"scope": "Cluster"}),
+        ({}, {"group": "other.org"}),
+        ({}, {"names": {"kind": "XOther", "plural": "xthings"}}),
+        (
+            {"claimNames": {"kind": "Thing", "plural": "things"}},
+            {"claimNames": {"kind": "Other", "plural": "others"}},
+        ),
+        ({"enforcedCompositionRef": {"name": "a"}}, {"enforcedCompositionRef": {"name": "b"}}),
+    ],
+)
+def test_what_a_definition_is_can_not_be_changed(before, after):
+    with pytest.raises(Rejected, match="immutable"):
+        admit(definition("v1", **after), admit(definition("v1", **before)))
+
+
+def test_claims_can_be_offered_later_and_an_enforced_composition_set_and_dropped():
+    plain = admit(definition("v1"))
+    more = definition("v1", claimNames={"kind": "Thing", "plural": "things"}, enforcedCompositionRef={"name": "a"})
+    assert admit(plain, admit(more))
+    assert admit(more, plain)
+
+
+@pytest.mark.parametrize("name", ["claimNames", "connectionSecretKeys"])
+def test_a_modern_definition_offers_no_claims_and_no_connection_secrets(name):
+    value = {"kind": "Thing", "plural": "things"} if name == "claimNames" else ["host"]
+    with pytest.raises(Rejected, match=f"{name} is only for scope LegacyCluster"):
+        admit(definition("v1", scope="Cluster", **{name: value}))
+    assert admit(definition("v1", scope="LegacyCluster", **{name: value}))
+
+
+# --- how they are served
+
+SERVED = {
+    "CompositeResourceDefinition": ("v1 v2", "xrd xrds", "ESTABLISHED OFFERED AGE"),
+    "Composition": ("v1", "comp", "XR-KIND XR-APIVERSION AGE"),
+    "CompositionRevision": ("v1", "comprev", "REVISION XR-KIND XR-APIVERSION AGE"),
+    "EnvironmentConfig": ("v1beta1 v1alpha1", "envcfg", "AGE"),
+    "Usage": ("v1alpha1 v1beta1", "", "DETAILS READY AGE"),
+    "ClusterUsage": ("v1beta1", "", "DETAILS READY AGE"),
+    "Provider": ("v1", "", "INSTALLED HEALTHY PACKAGE AGE"),
+    "FunctionRevision": ("v1", "", "HEALTHY REVISION IMAGE STATE DEP-FOUND DEP-INSTALLED AGE"),
+}
+
+
+@pytest.mark.parametrize(("kind", "served"), SERVED.items())
+def test_versions_short_names_and_columns_are_upstreams(kind, served):
+    crd = next(crd for crd in ALL if crd["spec"]["names"]["kind"] == kind)
+    versions = crd["spec"]["versions"]
+    columns = [column["name"] for column in versions[0]["additionalPrinterColumns"]]
+    names = [version["name"] for version in versions]
+    short = crd["spec"]["names"].get("shortNames", [])
+    assert (" ".join(names), " ".join(short), " ".join(columns)) == served
+
+
+@pytest.mark.parametrize("crd", ALL, ids=lambda crd: crd["metadata"]["name"])
+def test_every_kind_is_in_the_category_and_stores_one_version(crd):
+    assert "crossplane" in crd["spec"]["names"]["categories"]
+    assert [version["storage"] for version in crd["spec"]["versions"]].count(True) == 1
+    assert crd["metadata"]["name"] == f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"
+
+
+# --- schemas
+
+
+@pytest.mark.parametrize("openapi", VERSIONS.values(), ids=map(" ".join, VERSIONS))
+def test_every_schema_is_such_that_the_api_server_takes_it(openapi):
+    assert schema.defects(openapi) == []
+
+
+@pytest.mark.parametrize("openapi", VERSIONS.values(), ids=map(" ".join, VERSIONS))
+def test_every_rule_holds_in_the_embedded_store_as_well(openapi):
+    for path, node in walk(openapi):
+        for rule in node.get("x-kubernetes-validations", ()):
+            assert rule["rule"] in RULES, path
+            assert rule["message"]
+
+
+@pytest.mark.parametrize("openapi", VERSIONS.values(), ids=map(" ".join, VERSIONS))
+def test_every_field_that_people_write_explains_itself(openapi):
+    silent = [
+        path
+        for path, node in walk(openapi)
+        if not node.get("description") and not path.endswith("[]") and path.startswith(".spec")
+    ]
+    assert silent == []
+
+
+def test_the_list_is_the_callers_to_change():
+    changed = crds.crds()
+    changed[0]["spec"]["versions"].clear()
+    assert crds.crds() == ALL
+
+
+def test_no_part_appears_twice_so_that_yaml_has_no_anchors():
+    assert "&id" not in yaml.safe_dump_all(copy.copy(ALL))
+
+
+@pytest.mark.parametrize(
+    ("of", "mistake"),
+    [
+        ({"resourceRef": {"name": "a"}}, None),
+        ({"resourceSelector": {"matchLabels": {"a": "b"}}}, None),
+        ({}, 'spec.of: Invalid value: "object": either a resource reference or a resource selector should be set.'),
+    ],
+)
+def test_a_usage_says_what_it_is_of(of, mistake):
+    usage = {
+        "apiVersion": "protection.crossplane.io/v1beta1",
+        "kind": "Usage",
+        "metadata": {"name": "a"},
+        "spec": {"of": {"apiVersion": "v1", "kind": "Secret", **of}, "reason": "needed"},
+    }
+    if mistake is None:
+        assert admit(usage) == usage
+    else:
+        with pytest.raises(Rejected) as caught:
+            admit(usage)
+        assert caught.value.what.endswith(mistake)
+
+
+def test_all_crds_are_established_on_a_real_api_server_and_it_answers_as_we_do(control_plane):
+    control_plane.apply(*ALL)
+    names = [f"crd/{crd['metadata']['name']}" for crd in ALL]
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    for row in ANSWERS["refused"]:
+        if "old" in row:
+            continue
+        manifest = yaml.safe_dump(row["object"])
+        answer = control_plane.kubectl("create", "--dry-run=server", "-f", "-", input=manifest, check=False)
+        assert row["what"].split(" is invalid: ")[1] in answer.stderr, row["case"]
+    for row in ANSWERS["admitted"]:
+        manifest = yaml.safe_dump(row["object"])
+        answer = control_plane.kubectl("create", "--dry-run=server", "-o", "yaml", "-f", "-", input=manifest)
+        assert yaml.safe_load(answer.stdout)["spec"] == row["spec"], row["case"]

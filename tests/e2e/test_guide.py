@@ -1,0 +1,199 @@
+"""The manifests of the platform-engineering guide, byte for byte, from the first `kubectl apply` to the last `delete`.
+
+They lie beside the repository, in shared/seed; without that folder these tests say so and do not run.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.rig import ControlPlane
+from tests.e2e.conftest import REPOSITORY, Aws, Operator
+
+SEED = REPOSITORY.parent / "shared" / "seed"
+GUIDE = ["provider-aws.yaml", "database-xrd.yaml", "database-composition.yaml", "my-database.yaml"]
+NETWORK = REPOSITORY / "compositions" / "database-aws" / "network.yaml"
+OURS = ["claim", "composite", "managed", "providerconfigusages.aws.upbound.io"]
+
+pytestmark = pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}")
+
+
+@pytest.fixture(autouse=True)
+def clean(plane: ControlPlane, aws: Aws, operator: Operator):
+    """The team's namespace before, and nothing of the guide after."""
+    plane.kubectl("create", "namespace", "my-team", check=False)
+    yield
+    if operator.process and operator.process.poll() is not None:
+        operator.start()
+    plane.kubectl(
+        "delete",
+        "--ignore-not-found",
+        "--wait=false",
+        "databases.platform.example.com",
+        "--all",
+        "-n",
+        "my-team",
+        check=False,
+    )
+    plane.kubectl(
+        "delete", "xrd,composition,provider,providerconfig.aws.upbound.io", "--all", "--wait=false", check=False
+    )
+    plane.kubectl("delete", "managed", "--all", "--wait=false", check=False)
+    plane.wait(
+        "all is gone",
+        lambda: not plane.get("managed")["items"] and not plane.get("xrd,providerconfig.aws.upbound.io")["items"],
+        seconds=90,
+    )
+
+
+def apply(plane: ControlPlane, *paths: Path) -> None:
+    """`kubectl apply -f`, repeated until the API server takes it, as a person or a GitOps tool would."""
+    for path in paths:
+        plane.wait(
+            f"{path.name} is taken", lambda path=path: plane.kubectl("apply", "-f", path, check=False).returncode == 0
+        )
+
+
+def secret(plane: ControlPlane) -> dict[str, str]:
+    found = plane.get("secret", "my-service-db-credentials", "-n", "my-team")
+    return {name: base64.b64decode(value).decode() for name, value in found["data"].items()} if found else {}
+
+
+def wait_ready(plane: ControlPlane) -> None:
+    plane.wait(
+        "the claim is ready",
+        lambda: (
+            "True"
+            in plane.kubectl(
+                "get",
+                "database",
+                "my-service-db",
+                "-n",
+                "my-team",
+                "-o",
+                "jsonpath={.status.conditions[?(@.type=='Ready')].status}",
+                check=False,
+            ).stdout
+        ),
+        seconds=90,
+    )
+
+
+def writes(plane: ControlPlane, user: str = "operator") -> int:
+    verbs = ("create", "update", "patch", "delete", "deletecollection")
+    return sum(e["verb"] in verbs and e["user"]["username"] == user for e in plane.requests())
+
+
+def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_behind(plane, aws, operator):
+    apply(plane, *(SEED / name for name in GUIDE))
+    plane.wait(
+        "the claim says what is missing",
+        lambda: (
+            "no SubnetGroup.rds.aws.upbound.io has labels type=database"
+            in plane.kubectl("describe", "database", "my-service-db", "-n", "my-team").stdout
+        ),
+    )
+    apply(plane, NETWORK)
+    wait_ready(plane)
+    found = plane.wait("the Secret", lambda: secret(plane))
+    (database,) = aws.databases()
+    endpoint = database["Endpoint"]
+    assert found["host"] == endpoint["Address"]
+    assert found["port"] == str(endpoint["Port"])
+    assert found["username"] == database["MasterUsername"] == "postgres"
+    assert len(found["password"]) == 27
+    assert aws.calls("CreateDBInstance") == 1
+    for kinds in ("xrd,composition,managed", "database -n my-team"):
+        assert plane.kubectl("get", *kinds.split()).stdout.count("\n") > 1
+
+    told = "".join(
+        plane.kubectl("get", kind, "-A", "-o", "yaml").stdout for kind in ("events", "managed", "composite", "claim")
+    )
+    assert found["password"] not in told
+    assert found["password"] not in operator.text()
+
+    time.sleep(3)
+    before = writes(plane)
+    apply(plane, *(SEED / name for name in GUIDE), NETWORK)
+    assert operator.stop() == 0
+    operator.start()
+    time.sleep(8)
+    assert writes(plane) == before, plane.requests()[-5:]
+
+    plane.kubectl("delete", "database", "my-service-db", "-n", "my-team", "--timeout=60s")
+    plane.wait(
+        "composite and instance are gone",
+        lambda: not plane.get("composite")["items"] and not plane.get("instance.rds.aws.upbound.io")["items"],
+    )
+    assert aws.databases() == []
+    plane.wait(
+        "the Secrets are gone",
+        lambda: not [s for s in plane.get("secrets", "-A")["items"] if s["type"].startswith("connection.")],
+    )
+    assert secret(plane) == {}
+
+
+def test_the_manifests_may_come_in_any_other_order(plane, aws, operator):
+    names = [NETWORK, *(SEED / name for name in reversed(GUIDE[:3]))]
+    apply(plane, *names, SEED / GUIDE[3])
+    wait_ready(plane)
+    assert set(secret(plane)) == {"host", "port", "username", "password"}
+    assert len(aws.databases()) == 1
+
+
+def test_killed_again_and_again_it_makes_one_database_with_one_password(plane, aws, operator):
+    apply(plane, NETWORK, *(SEED / name for name in GUIDE[:3]))
+    apply(plane, SEED / GUIDE[3])
+    chance = random.Random(7)
+    for _ in range(6):
+        time.sleep(chance.uniform(0.2, 2.5))
+        operator.kill()
+        operator.start()
+    wait_ready(plane)
+    (database,) = aws.databases()
+    assert aws.calls("CreateDBInstance") == 1
+    assert secret(plane)["host"] == database["Endpoint"]["Address"]
+    assert len(plane.get("composite")["items"]) == 1
+    passwords = [s for s in plane.get("secrets", "-A")["items"] if s["metadata"]["name"].endswith("-master-password")]
+    assert len(passwords) == 1
+
+
+def test_it_recovers_by_itself_from_an_api_server_and_an_aws_that_were_away(plane, aws, operator):
+    apply(plane, NETWORK, *(SEED / name for name in GUIDE))
+    wait_ready(plane)
+    plane.restart_api_server()
+    aws.request(
+        "POST",
+        "/standin/faults",
+        {"service": "rds", "operation": "*", "code": "InternalFailure", "status": 500, "times": 20},
+    )
+    plane.kubectl(
+        "patch",
+        "database",
+        "my-service-db",
+        "-n",
+        "my-team",
+        "--type=merge",
+        "-p",
+        '{"spec":{"parameters":{"size":"large"}}}',
+    )
+    plane.wait(
+        "the new size reaches the instance",
+        lambda: (
+            "db.r5.large"
+            in plane.kubectl(
+                "get", "instance.rds.aws.upbound.io", "-o", "jsonpath={.items[*].spec.forProvider.instanceClass}"
+            ).stdout
+        ),
+        seconds=90,
+    )
+    aws.request("DELETE", "/standin/faults")
+    wait_ready(plane)
+    assert len(aws.databases()) == 1
+    assert aws.calls("CreateDBInstance") == 1
+    assert aws.calls("DeleteDBInstance") == 0

@@ -1,0 +1,101 @@
+"""What informers follow on a real API server: composed kinds, connection Secrets; when, at which version, until when."""
+
+from __future__ import annotations
+
+import asyncio
+
+from groundplane.core.objects import Key
+from groundplane.ports import ManagedKind
+from tests.runtime.watching import Kind, NoCloud, Rig, eventually
+
+SECRETS = "/api/v1/namespaces/default/secrets"
+
+
+def lists(rig, kind):
+    return rig.requests.count(("list", kind.name))
+
+
+async def test_a_composed_kind_is_listed_once_before_ensure_returns_however_many_ask(control_plane):
+    kind = Kind("ensured.test")
+    async with Rig(control_plane) as rig:
+        await rig.person.install(kind.crd())
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await asyncio.gather(*(rig.watches.ensure([(kind.api_version, kind.kind)]) for _ in range(10)))
+        assert rig.cache.get(kind.key("a")) is not None
+        await rig.watches.ensure([(kind.api_version, kind.kind)])
+        assert lists(rig, kind) == 1
+        await rig.person.apply(kind.path, kind.thing("b"))
+        await rig.sees(kind.key("b"))
+        assert [(key.name, idle) for key, *_, idle in rig.told if key.kind == kind.kind] == [("a", True), ("b", False)]
+        await rig.person.uninstall(kind)
+
+
+async def test_a_kind_that_is_not_served_is_followed_when_it_comes_and_dropped_when_it_goes(control_plane):
+    kind = Kind("later.test")
+    async with Rig(control_plane) as rig:
+        await rig.watches.ensure([(kind.api_version, kind.kind)])
+        assert not rig.cache.follows(kind.api_version, kind.kind)
+        for name in ("a", "b"):
+            await rig.person.install(kind.crd())
+            await rig.person.apply(kind.path, kind.thing(name))
+            await rig.sees(kind.key(name))
+            await rig.person.uninstall(kind)
+            await rig.misses(kind.key(name))
+            await eventually("it is dropped", lambda: not rig.cache.follows(kind.api_version, kind.kind))
+        assert rig.gone().count(kind.key("a")) == 1
+        asked = len(rig.requests)
+        await asyncio.sleep(1)
+        assert [request for request in rig.requests[asked:] if kind.name in request] == []
+
+
+async def test_a_managed_kind_is_followed_from_the_start_at_one_version_whichever_is_asked_for(control_plane):
+    kind = Kind("managed.test", versions=["v1beta1", "v1beta2"])
+    old = kind.at("v1beta1")
+    managed = ManagedKind((old.api_version, kind.api_version), kind.kind, kind.plural, "name")
+    absent = ManagedKind(("managed.test/v1beta1",), "Nothing", "nothings", "name")
+    async with Rig(control_plane) as rig:
+        await rig.person.install(kind.crd())
+        await rig.person.apply(old.path, old.thing("a"))
+    async with Rig(control_plane, cloud=NoCloud(managed, absent)) as rig:
+        await rig.sees(old.key("a"))
+        await rig.watches.ensure([(kind.api_version, kind.kind)])
+        assert not rig.cache.follows(kind.api_version, kind.kind)
+        await rig.person.uninstall(kind)
+
+
+async def test_a_composite_kind_is_left_to_kopf_when_somebody_composes_it(control_plane):
+    kind = Kind("nested.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        await rig.watches.ensure([(kind.api_version, kind.kind)])
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await rig.sees(kind.key("a"))
+        assert ("watch", kind.name) not in rig.requests
+        await rig.remove(kind)
+
+
+async def test_of_secrets_only_connection_details_are_seen(control_plane):
+    def secret(name, type_):
+        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_}
+
+    async with Rig(control_plane) as rig:
+        await rig.watches.ensure([("v1", "Secret")])
+        await rig.person.apply(SECRETS, secret("other", "Opaque"))
+        await rig.person.apply(SECRETS, secret("connection", "connection.crossplane.io/v1alpha1"))
+        await eventually("it is told", lambda: [key for key, *_ in rig.told if key.name == "connection"])
+        await rig.person.delete(f"{SECRETS}/connection")
+        await eventually("its end is told", lambda: Key("v1", "Secret", "default", "connection") in rig.gone())
+        assert [key for key, *_ in rig.told if key.name == "other"] == []
+        await rig.person.delete(f"{SECRETS}/other")
+
+
+async def test_a_kind_that_may_not_be_listed_holds_nobody_up_twice(control_plane, monkeypatch):
+    monkeypatch.setattr("groundplane.runtime.watches.PATIENCE", 0.2)
+    async with Rig(control_plane) as rig:
+        # Nothing can list reviews: the API server has only a create for them.
+        await rig.watches.ensure([("authorization.k8s.io/v1", "SubjectAccessReview")])
+        before = asyncio.get_running_loop().time()
+        for _ in range(20):
+            await rig.watches.ensure([("authorization.k8s.io/v1", "SubjectAccessReview")])
+        assert asyncio.get_running_loop().time() - before < 0.2
+        assert rig.watches.problem() == ""
