@@ -141,7 +141,7 @@ async def eventually(holds: Callable[[], Awaitable[Any]], what: str) -> None:
     """Poll until it holds: a real API server's controllers work in their own time."""
     try:
         async with asyncio.timeout(DEADLINE):
-            while not await holds():  # noqa: ASYNC110 - nobody out there sets an event
+            while not await holds():
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {DEADLINE} s: {what}") from None

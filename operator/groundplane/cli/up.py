@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundplane.cli import health, manifests, store
+from groundplane.cli import health, manifests, store, tree
 from groundplane.cli.follow import Applier, Source
 from groundplane.cli.health import Verdict
 from groundplane.cluster.sqlite import SqliteCluster
@@ -165,7 +165,11 @@ class Reporter:
             categories = frozenset(kind.categories if kind else ())
             self.verdicts[key] = await health.judge(self._cluster, key, categories, now)
         self._looked_at = (version, len(keys))
-        return [verdict for key, verdict in self.verdicts.items() if verdict.is_telling and verdict != before.get(key)]
+        return [
+            verdict
+            for key, verdict in self.verdicts.items()
+            if verdict.is_telling and verdict.causes != (tree.SILENT,) and verdict != before.get(key)
+        ]
 
 
 @contextmanager

@@ -167,7 +167,7 @@ def validate(schema: OpenAPI | Structural, value: Json, old: Json | None = None)
 def _problems(node: Structural, value: Json, old: Json | Missing) -> _Problems:
     problems = _Problems()
     _check(node, value, old, None, problems)
-    if not problems:
+    if node.ruled and not problems:
         _check_rules(node, value, old, None, problems)
     return problems
 
@@ -180,7 +180,7 @@ def _check(node: Structural, value: Json, old: Json | Missing, path: Path, probl
         _check_object(node, value, old, path, problems)
     elif kind is list:
         _check_list(node, value, old, path, problems)
-    if node.type or node.int_or_string:
+    if kind is not node.python and (node.type or node.int_or_string):
         _check_type(node, value, path, problems)
     if node.checks:
         for check in node.checks.get(kind, ()):
@@ -329,7 +329,7 @@ def _check_rules(node: Structural, value: Json, old: Json | Missing, path: Path,
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for name, child in node.properties.items():
-            if name in value:
+            if child.ruled and name in value:
                 _check_rules(child, value[name], before.get(name, MISSING), (path, name), problems)
 
 

@@ -97,8 +97,15 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
 # --- compiling
 
 
+_PYTHON: dict[str, type] = {"array": list, "boolean": bool, "integer": int, "object": dict, "string": str}
+
+
 class Structural:
-    """A schema, compiled: one node of the tree, its checks prepared.  Immutable; share it freely."""
+    """A schema, compiled: one node of the tree, its checks prepared.  Immutable; share it freely.
+
+    Shortcuts: `python` is the Python type of valid values; `plain` is that too, where every value of it is valid; `ruled`
+    says that there are rules at the node or below.
+    """
 
     __slots__ = (
         "additional",
@@ -116,7 +123,9 @@ class Structural:
         "plain",
         "preserve",
         "properties",
+        "python",
         "required",
+        "ruled",
         "rules",
         "type",
     )
@@ -155,13 +164,10 @@ class Structural:
             for rule in openapi.get("x-kubernetes-validations") or ()
             if rule.get("rule") in RULES
         )
-        self.plain = self._python_type()
-
-    def _python_type(self) -> type | None:
-        """The type whose every value is valid, if there is one: a shortcut past all checks."""
-        if self.enum or self.logic or self.rules or self.checks:
-            return None
-        return {"string": str, "boolean": bool, "integer": int}.get(self.type)
+        self.ruled: bool = bool(self.rules) or any(child.ruled for child in self.properties.values())
+        self.python = _PYTHON.get(self.type)
+        is_bare = not (self.enum or self.logic or self.rules or self.checks)
+        self.plain = self.python if is_bare and self.python not in (dict, list) else None
 
 
 def compiled(schema: OpenAPI | Structural) -> Structural:

@@ -181,7 +181,14 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
         if foreground:
             await _write_status(wanted, [conditions.deleting(), conditions.reconcile_success()], context)
             return Result(requeue_after=FOREGROUND_POLL)
-    _event(context, claim, definition, "DeleteCompositeResource", "Successfully deleted composite resource")
+    _event(
+        context,
+        claim,
+        definition,
+        "DeleteCompositeResource",
+        "Successfully deleted composite resource",
+        composite=meta(composite)["name"] if composite else "",
+    )
     finalizers = [name for name in meta(claim)["finalizers"] if name != flow.FINALIZER]
     wanted["metadata"]["finalizers"] = finalizers
     claim = await context.cluster.update(wanted)
@@ -193,7 +200,9 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
 async def _pause(claim: Object, definition: Definition, context: Context) -> None:
     message = 'Reconciliation (including deletion) is paused via the annotation "crossplane.io/paused"'
     if not _is_told(claim, "ReconcilePaused"):
-        _event(context, claim, definition, "ReconciliationPaused", message)
+        context.events.event(
+            claim, "Normal", "ReconciliationPaused", message, source=SOURCE, annotations=_controller(definition)
+        )
     await _write_status(claim, [conditions.reconcile_paused(message)], context)
 
 
@@ -227,10 +236,11 @@ async def _write_status(claim: Object, told: list[Condition], context: Context) 
 
 
 def _annotations(claim: Object, definition: Definition) -> dict[str, str]:
-    return {
-        "controller": f"claim/{definition.name}",
-        "external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, ""),
-    }
+    return _controller(definition) | {"external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, "")}
+
+
+def _controller(definition: Definition) -> dict[str, str]:
+    return {"controller": f"claim/{definition.name}"}
 
 
 def _event(

@@ -253,7 +253,11 @@ async def _compose(run: Run, compiled: composition.Compiled) -> render.Collected
         for composed in run.composed
         if composed.object is not None and composed.synced
     }
-    collected = render.collect(run.composite, compiled, applied, helpful=helpful)
+    try:
+        collected = render.collect(run.composite, compiled, applied, helpful=helpful)
+    except render.Broken as error:  # what was patched into the status until then stays, as upstream has it
+        await cluster.update(error.composite, subresource="status")
+        raise
     for composed in run.composed:
         composed.ready = collected.ready.get(composed.template, False)
     for note in collected.notes:
