@@ -33,17 +33,15 @@ BEFORE_FIRST_APPLY = "before-first-apply"  # owns what was there when nothing ha
 def taken_by(obj: Object, subresource: str, *, has_status: bool) -> Object:
     """The part of an object that the endpoint heeds: no status without `/status`, only status with it.
 
-    Empty maps and lists in metadata are left out: the API server does not keep them.
+    Empty maps and lists (and nulls) in metadata are left out: the API server does not keep them.
     """
     if subresource == "status":
         return {name: obj[name] for name in ("apiVersion", "kind", "metadata", "status") if name in obj}
     taken = obj
     if has_status and "status" in obj:
         taken = {name: value for name, value in obj.items() if name != "status"}
-    metadata = meta(obj)
-    if any(value in ({}, []) for value in metadata.values()):
-        taken = {**taken, "metadata": {name: value for name, value in metadata.items() if value not in ({}, [])}}
-    return taken
+    metadata = {name: value for name, value in meta(obj).items() if value not in (None, {}, [])}
+    return taken if len(metadata) == len(meta(obj)) else {**taken, "metadata": metadata}
 
 
 def without_nulls(value: Json) -> Json:

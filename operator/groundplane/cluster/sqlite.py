@@ -193,6 +193,8 @@ class SqliteCluster:
                     raise Conflict(f"{key} is not as the patch expects it") from error
                 except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
                     raise Rejected(f"the JSON patch does not fit {key}") from error
+                if not isinstance(new, dict):
+                    raise Rejected(f"the JSON patch makes no object of {key}")
             self._check_preconditions(live, meta(new))
             return self._replace(live, new, subresource)
 

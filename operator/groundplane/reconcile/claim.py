@@ -117,9 +117,11 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         found = conditions.find(composite, type_) or {}
         told.append(Condition(type_, found.get("status", "Unknown"), found.get("reason", ""), found.get("message", "")))
     if conditions.is_true(composite, "Ready"):
-        if await _propagate(claim, composite, definition, context):
-            details = wanted["status"].setdefault("connectionDetails", {})
-            details["lastPublishedTime"] = conditions.timestamp(context.now())
+        propagated = await _propagate(claim, composite, definition, context)
+        known = wanted["status"].get("connectionDetails") or {}
+        if propagated or (propagated is not None and not known.get("lastPublishedTime")):  # or it was not saved then
+            published = {**known, "lastPublishedTime": conditions.timestamp(context.now())}
+            wanted["status"]["connectionDetails"] = published
         told.append(conditions.available())
     else:
         told.append(Condition("Ready", "False", "Waiting", _waiting_for(composite, context)))
@@ -133,12 +135,12 @@ def _waiting_for(composite: Object, context: Context) -> str:
     return ": ".join(text for text in (WAITING, conditions.cause_of(composite)) if text)
 
 
-async def _propagate(claim: Object, composite: Object, definition: Definition, context: Context) -> bool:
-    """Copy the composite's Secret to the claim's namespace; True if that took a write."""
+async def _propagate(claim: Object, composite: Object, definition: Definition, context: Context) -> bool | None:
+    """Copy the composite's Secret to the claim's namespace: whether that took a write; None if there is none to copy."""
     target = spec_of(claim).get("writeConnectionSecretToRef")
     source = spec_of(composite).get("writeConnectionSecretToRef")
     if not target or not source:
-        return False
+        return None
     with stage("PropagateConnectionSecret", "cannot propagate connection details from composite resource"):
         secret = await context.cluster.get(Key("v1", "Secret", source["namespace"], source["name"]))
         if secret is None:

@@ -370,10 +370,11 @@ async def _claim_asks(run: Run) -> bool:
     return bool(claim and spec_of(claim).get("writeConnectionSecretToRef"))
 
 
-async def _publish(run: Run, details: Mapping[str, bytes]) -> bool:
+async def _publish(run: Run, details: Mapping[str, bytes]) -> bool | None:
+    """Whether that took a write; None if there is no Secret to be written."""
     reference = spec_of(run.composite).get("writeConnectionSecretToRef")
     if not run.definition.is_legacy or not reference:
-        return False
+        return None
     keys = run.definition.connection_secret_keys
     filtered = {name: value for name, value in details.items() if not keys or name in keys}
     with stage("PublishConnectionSecret", "cannot publish connection details"):
@@ -388,12 +389,12 @@ async def _publish(run: Run, details: Mapping[str, bytes]) -> bool:
 # --- reporting ---------------------------------------------------------------------------------------------
 
 
-async def _report(run: Run, published: bool) -> None:
+async def _report(run: Run, published: bool | None) -> None:
     """Say how it went: Synced, Ready, and what is in the way."""
     wanted = run.composite
-    if published:
-        details = wanted.setdefault("status", {}).setdefault("connectionDetails", {})
-        details["lastPublishedTime"] = conditions.timestamp(run.context.now())
+    known = wanted.setdefault("status", {}).get("connectionDetails") or {}
+    if published or (published is not None and not known.get("lastPublishedTime")):  # or the time was not saved then
+        wanted["status"]["connectionDetails"] = {**known, "lastPublishedTime": conditions.timestamp(run.context.now())}
     unsynced = [c.template for c in run.composed if not c.synced]
     unready = [c.template for c in run.composed if not c.ready]
     synced = conditions.reconcile_success()

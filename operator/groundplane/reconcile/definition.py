@@ -105,6 +105,8 @@ async def _reconcile(key: Key, context: Context, side: Side) -> Result:
     known = definition.read(xrd)
     if not has_finalizer(xrd, side.finalizer):
         xrd["metadata"].setdefault("finalizers", []).append(side.finalizer)
+        if not context.options.strict_upstream:
+            xrd["spec"].setdefault("scope", known.scope)  # so that edits through v2, kubectl's choice, are taken
         xrd = await context.cluster.update(xrd)
     with stage(side.applied, f"cannot apply rendered {side.words} CustomResourceDefinition"):
         live = await _apply(xrd, crd, context, side)

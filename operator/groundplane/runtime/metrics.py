@@ -19,7 +19,7 @@ from groundplane import __version__
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # seconds
 
-disable_created_metrics()  # a second series for each, with the time of its birth
+disable_created_metrics()  # type: ignore[no-untyped-call]  # else a second series for each, with the time of its birth
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 
