@@ -68,7 +68,7 @@ class Rig:
 
 
 async def settled(queue, within=0.0):
-    while not queue.idle(within):  # noqa: ASYNC110 - in virtual time nobody waits
+    while not queue.idle(within):
         await asyncio.sleep(0.01)
 
 

@@ -341,12 +341,14 @@ class Demo:
         self.console.print(f"{time.monotonic() - self.started:5.1f} s  {text}", style=style or None, markup=False)
 
     def _next(self) -> None:
-        self.console.print(
-            f"""
-What to type next:
-  groundplane get events -A --db {self.db}                  what happened, step by step
-  groundplane get managed,crossplane --db {self.db}         what is left of the platform
-  groundplane up {self.source} --db groundplane.db         the same with your own AWS account (it costs money)
-  make cluster                                                  the same on a real Kubernetes API server""",
-            markup=False,
-        )
+        """What to type next."""
+        commands = {
+            f"groundplane get events -A --db {self.db}": "what happened, step by step",
+            f"groundplane get managed,crossplane --db {self.db}": "what is left of the platform",
+            f"groundplane up {self.source}": "the same in your own AWS account; it costs money",
+            "make cluster": "the same on a real Kubernetes API server",
+        }
+        width = max(map(len, commands))
+        self.console.print("\nWhat to type next:")
+        for command, what in commands.items():
+            self.console.print(f"  {command:{width}}  # {what}", markup=False)

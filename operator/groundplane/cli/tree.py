@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
-
-from rich.text import Text
-from rich.tree import Tree
+from typing import TYPE_CHECKING, Literal
 
 from groundplane.core import conditions
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, spec_of
+
+if TYPE_CHECKING:  # rich takes 40 ms to import: only what draws pays for it
+    from rich.text import Text
+    from rich.tree import Tree
 
 EXTERNAL_NAME = "crossplane.io/external-name"
 EARLY = "referenced resource may not yet be ready"  # upstream's words for a reference that is only waited for
@@ -137,10 +138,14 @@ def troubles(node: Node) -> list[Node]:
 
 def drawn(node: Node) -> Tree:
     """The tree for a terminal."""
+    from rich.tree import Tree
+
     return _drawn(node, Tree(_label(node)))
 
 
 def _drawn(node: Node, tree: Tree) -> Tree:
+    from rich.text import Text
+
     for child in node.children:
         _drawn(child, tree.add(_label(child)))
     if node.external_name:
@@ -149,6 +154,8 @@ def _drawn(node: Node, tree: Tree) -> Tree:
 
 
 def _label(node: Node) -> Text:
+    from rich.text import Text
+
     sign, style = _LOOKS[node.state]
     text = Text.assemble((f"{sign} ", style), (node.key.kind, "bold"), f" {_place(node.key)}  ", (node.told, style))
     if node.seconds is not None:

@@ -31,6 +31,7 @@ LONGEST = 1024  # characters of a message, as events.k8s.io has it
 LONGEST_NAME = 236  # characters of the object's name: with the digest an event's name has 253 at most
 BURST, REFILL = 25, 1 / 300  # events of one object from one source at once, and then per second
 RATE, RATE_BURST = 50.0, 100  # writes per second, and at once, in all
+EPSILON = 1e-6  # of a token: sums of fractions are not exact
 LONGEST_PAUSE = 30.0  # seconds between two attempts when the API server can't be reached
 
 log = logs.get_logger(__name__)
@@ -49,7 +50,7 @@ class _Bucket:
         """Seconds until one may pass; 0 lets it pass."""
         self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
         self._filled = now
-        if self._tokens < 1:
+        if self._tokens < 1 - EPSILON:
             return (1 - self._tokens) / self._rate
         self._tokens -= 1
         return 0.0
