@@ -32,7 +32,7 @@ async def test_what_was_there_before_is_told_as_found_and_what_changes_then_as_c
         await rig.person.apply(kind.path, kind.thing("old"))
         await rig.sees(kind.key("old"))
     async with Rig(control_plane) as rig:
-        rig.follow(kind)
+        await rig.follow(kind)
         await rig.sees(kind.key("old"))
         await rig.person.apply(kind.path, kind.thing("new"))
         await rig.sees(kind.key("new"))
@@ -109,7 +109,9 @@ async def test_a_kind_that_is_forbidden_costs_the_others_nothing_and_is_seen_onc
 
     await grant("test-seeing", *groups, "allowed.test")
     async with Rig(control_plane, user="nobody") as rig:
-        await rig.bring(allowed, forbidden)
+        await rig.bring(allowed)
+        bringing = asyncio.create_task(rig.bring(forbidden))
+        await rig.person.wait_for_crd(forbidden.name)
         await rig.person.apply(forbidden.path, forbidden.thing("a"))
         await eventually("kopf is refused", lambda: forbidden.path in {path for _, path, _ in rig.asked})
         for number in range(5):
@@ -121,6 +123,7 @@ async def test_a_kind_that_is_forbidden_costs_the_others_nothing_and_is_seen_onc
         await rig.sees(forbidden.key("a"))
         await rig.person.apply(forbidden.path, forbidden.thing("b"))
         await rig.sees(forbidden.key("b"))
+        await bringing
         assert rig.source.deaths == 0
         await rig.remove(allowed, forbidden)
     for name in ("test-seeing", "test-seeing-more"):
@@ -178,7 +181,7 @@ async def test_a_kind_that_kopf_overlooks_is_pointed_out_to_it(control_plane):
         await rig.person.install(kind.crd())
         await eventually("it is known to be there", lambda: rig.cache.get(Key(*CRD, "", kind.name)))
         await asyncio.sleep(1)  # kopf has looked, and nobody wanted it
-        rig.follow(kind)
+        await rig.follow(kind)
         await eventually("kopf follows it", lambda: ("GET", kind.path, True) in rig.asked)
         await rig.person.apply(kind.path, kind.thing("a"))
         await rig.sees(kind.key("a"))

@@ -210,9 +210,13 @@ class Rig:
     def source(self):
         return self.watches.source
 
-    def follow(self, *kinds):
-        for kind in kinds:
-            self.watches.follow(kind.api_version, kind.kind, kind.plural, namespaced=False, role="composite")
+    async def follow(self, *kinds):
+        await asyncio.gather(
+            *(
+                self.watches.follow(kind.api_version, kind.kind, kind.plural, namespaced=False, role="composite")
+                for kind in kinds
+            )
+        )
 
     def unfollow(self, *kinds):
         for kind in kinds:
@@ -224,7 +228,7 @@ class Rig:
         for kind in kinds:
             await self.sees(Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", kind.name))
         await self.person.install(*(kind.crd() for kind in kinds))
-        self.follow(*kinds)
+        await self.follow(*kinds)
 
     async def remove(self, *kinds):
         await self.person.uninstall(*kinds)

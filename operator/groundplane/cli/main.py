@@ -16,7 +16,6 @@ COMMANDS = {  # name (also of the module and of the command in it): what help sa
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",
-    "render": "Print what a composite would be made of; needs no cluster.",
     "crds": "Print or write the CustomResourceDefinitions.",
 }
 

@@ -116,7 +116,7 @@ class KubernetesCluster:
 
     async def update(self, obj: Object, *, subresource: Subresource = "") -> Object:
         resource, key = await self._writable(obj)
-        if known := self._known(key):
+        if known := self._cache.get(key) or await self._unfollowed(key):
             wanted = _relevant(obj, resource, subresource)
             if rules.same(_relevant(known, resource, subresource), wanted):
                 return known
@@ -202,6 +202,10 @@ class KubernetesCluster:
     async def _writable(self, obj: Object) -> tuple[Resource, Key]:
         key = key_of(obj)
         return await self.resource(key.api_version, key.kind), key
+
+    async def _unfollowed(self, key: Key) -> Object | None:
+        """An object of a kind that is not in the cache (yet): one read more, so that nothing is written for nothing."""
+        return None if self._cache.synced(key.api_version, key.kind) else await self.get(key, live=True)
 
     def _known(self, key: Key) -> Object | None:
         return self._cache.get(key) if self._cache.synced(key.api_version, key.kind) else None

@@ -101,6 +101,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("ComposeResources", "cannot compose resources"):
         collected = await _compose(run, compiled)
     published = await _publish(run, collected.connection)
+    for note in collected.notes if published else ():
+        run.event("Normal", "PublishConnectionSecret", note)
     await _report(run, published)
     return Result()
 
@@ -260,8 +262,6 @@ async def _compose(run: Run, compiled: composition.Compiled) -> render.Collected
         raise
     for composed in run.composed:
         composed.ready = collected.ready.get(composed.template, False)
-    for note in collected.notes:
-        run.event("Normal", "ComposeResources", note)
     status = collected.composite.get("status")
     run.composite = await cluster.update(collected.composite)
     if status is not None:
@@ -302,24 +302,28 @@ async def _apply(run: Run, item: render.Rendered) -> Composed:
     if item.object is None:
         run.event("Warning", "ComposeResources", str(item.error))
         return Composed(item.template, synced=False, trouble=str(item.error))
-    for note in item.notes:
-        run.event("Normal", "ComposeResources", note)
     desired, key = item.object, key_of(item.object)
     cluster = run.context.cluster
     try:
         with at(f'cannot apply composed resource "{item.template}"'):
             live = await cluster.get(key)
-            if live is None:
+            if live is not None:
+                _check_control(run, live)
+                patch = merge_patch(live, desired)
+                if not patch:
+                    return Composed(item.template, live)
+                made = await cluster.patch(key, patch)
+            else:
                 try:
-                    return Composed(item.template, await cluster.create(desired))
+                    made = await cluster.create(desired)
                 except AlreadyExists as error:
                     raise Conflict(f"{key} appeared meanwhile") from error
-            _check_control(run, live)
-            patch = merge_patch(live, desired)
-            return Composed(item.template, await cluster.patch(key, patch) if patch else live)
     except Rejected as error:
         run.event("Warning", "ComposeResources", str(error))
         return Composed(item.template, synced=False, trouble=str(error))
+    for note in item.notes:
+        run.event("Normal", "ComposeResources", note)
+    return Composed(item.template, made)
 
 
 def _check_control(run: Run, live: Object) -> None:

@@ -24,12 +24,13 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.errors import InvalidInput, NoSuchKind, Waiting, stage
-from groundplane.ports import MANAGER, Context, Result
+from groundplane.ports import Context, Result
 
 API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
 CRD_VERSION = "apiextensions.k8s.io/v1"
 CRD_KIND = "CustomResourceDefinition"
+MANAGER = "apiextensions.crossplane.io/definition"  # field manager of the CRDs
 RECHECK = 0.3  # seconds until the API server is asked again for a kind that is just coming up
 LAG = 10.0  # seconds for which discovery may lag behind an established CRD
 SETTLE = 2.0  # seconds between two looks at objects that are being deleted

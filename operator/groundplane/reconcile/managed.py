@@ -392,8 +392,6 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
     if observation.late and Action.LATE_INITIALIZE in run.may:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
             await _fill(run, DEFAULTS, observation.late)
-    for note in observation.notes:
-        run.event("Normal", "ObservedExternalResource", note)
     told = [conditions.reconcile_success()]
     if observation.ready:
         told.append(observation.ready)
@@ -404,7 +402,11 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
     if update:
         await _update(run, observation, secrets)
         settled = False
+    before = meta(run.managed)["resourceVersion"]
     await _write_status(run, told, observation)
+    if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
+        for note in observation.notes:
+            run.event("Normal", "ObservedExternalResource", note)
     return Result(requeue_after=_pause_until_next(run, settled=settled))
 
 

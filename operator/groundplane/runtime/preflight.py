@@ -44,8 +44,8 @@ async def refuse_rivals(cluster: Cluster, now: datetime.datetime) -> None:
 
 async def _deployment(cluster: Cluster) -> str:
     for deployment in await _list(cluster, "apps/v1", "Deployment", LABELS):
-        if ready := status_of(deployment).get("readyReplicas"):
-            return f"Deployment {_place(deployment)} has {ready} ready replicas"
+        if status_of(deployment).get("readyReplicas"):
+            return f"Deployment {_place(deployment)} has ready replicas"
     return ""
 
 

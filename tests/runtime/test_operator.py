@@ -1,0 +1,166 @@
+"""The operator as a process: its start, its probes, its end; and when it refuses to start."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import Api
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.core.crds import crds as core_crds
+from groundplane.core.objects import Key
+from groundplane.errors import InvalidInput
+from groundplane.runtime import preflight
+
+NAMESPACE = "rivals"
+NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def started(control_plane, tmp_path):
+    """Start `groundplane run`; it is killed at the end if it still runs."""
+    processes = []
+    log = tmp_path / "operator.log"
+
+    def start(*args, user="operator"):
+        command = [sys.executable, "-m", "groundplane.cli.main", "run", "--health-host", "127.0.0.1"]
+        command += ["--health-port", "0", "--kubeconfig", str(control_plane.kubeconfig_of(user)), *args]
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, stdout=out, stderr=out, env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}
+            )
+        processes.append(process)
+        return process, log
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+async def cluster(control_plane):
+    api = Api.connect(str(control_plane.kubeconfig))
+    yield KubernetesCluster(api, Cache())
+    await api.close()
+
+
+@pytest.fixture
+def rival(control_plane):
+    """A Crossplane's Deployment, as its chart makes it, with so many ready replicas."""
+    labels = {"app": "crossplane"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "crossplane", "image": "crossplane"}]}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "crossplane", "namespace": NAMESPACE, "labels": labels},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod},
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+
+    def install(ready):
+        control_plane.apply(namespace, deployment)
+        status = f'{{"status":{{"replicas":1,"readyReplicas":{ready}}}}}'
+        control_plane.kubectl(
+            "patch", "deployment/crossplane", "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", status
+        )
+
+    yield install
+    control_plane.kubectl("delete", "deployment/crossplane", "-n", NAMESPACE, "--ignore-not-found")
+
+
+def ask(log, path):
+    """Status and text, once the log says at which port."""
+    port = re.search(r"health_port=(\d+)", log.read_text())
+    if not port:
+        return 0, ""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except urllib.error.URLError:
+        return 0, ""
+
+
+def test_it_starts_becomes_ready_and_ends_in_order_when_asked_to(control_plane, started):
+    control_plane.apply(*core_crds())
+    process, log = started("--namespace", "operator-home")
+    control_plane.wait("it is ready", lambda: ask(log, "/readyz")[0] == 200)
+    assert ask(log, "/livez")[0] == 200
+    assert control_plane.get("namespace", "operator-home") is not None
+    assert re.search(
+        r'groundplane_cached_objects\{kind="apiextensions.crossplane.io/v1, Kind=Composition"\} \d',
+        ask(log, "/metrics")[1],
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert "stopping" in log.read_text()
+    assert "ERROR" not in log.read_text()
+
+
+def test_it_does_not_start_beside_a_live_crossplane_unless_forced(control_plane, started, rival):
+    control_plane.apply(*core_crds())
+    rival(ready=1)
+    process, log = started()
+    assert process.wait(60) == 1
+    assert log.read_text().splitlines()[-1] == (
+        "Error: a Crossplane is at work in this cluster: Deployment rivals/crossplane has ready replicas."
+        " Mend: scale its Deployment to zero first (its objects stay), or start with --force."
+    )
+    process, log = started("--force")
+    control_plane.wait("it is ready", lambda: ask(log, "/readyz")[0] == 200)
+
+
+async def test_a_crossplane_that_is_scaled_to_zero_is_no_rival(cluster, rival):
+    rival(ready=0)
+    await preflight.refuse_rivals(cluster, NOW)
+
+
+@pytest.mark.parametrize(
+    ("holder", "age", "is_refused"), [("crossplane-0", 10, True), ("crossplane-0", 3600, False), ("", 10, False)]
+)
+async def test_a_lease_counts_while_somebody_renews_it(control_plane, cluster, holder, age, is_refused):
+    renewed = (NOW - datetime.timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    control_plane.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": preflight.LEASE, "namespace": NAMESPACE},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 60, "renewTime": renewed},
+        },
+    )
+    try:
+        if is_refused:
+            with pytest.raises(InvalidInput, match=f"Lease {NAMESPACE}/{preflight.LEASE} was renewed 10 seconds ago"):
+                await preflight.refuse_rivals(cluster, NOW)
+        else:
+            await preflight.refuse_rivals(cluster, NOW)
+    finally:
+        control_plane.kubectl("delete", "lease", preflight.LEASE, "-n", NAMESPACE)
+
+
+async def test_who_may_not_look_or_create_is_let_through(control_plane):
+    api = Api.connect(str(control_plane.kubeconfig_of("nobody")))
+    stranger = KubernetesCluster(api, Cache())
+    await preflight.refuse_rivals(stranger, NOW)
+    await preflight.ensure_namespace(stranger, "elsewhere")
+    await api.close()
+    assert control_plane.get("namespace", "elsewhere") is None
+
+
+async def test_a_namespace_that_is_there_is_left_alone(cluster):
+    before = await cluster.get(Key("v1", "Namespace", "", "kube-system"))
+    await preflight.ensure_namespace(cluster, "kube-system")
+    assert await cluster.get(Key("v1", "Namespace", "", "kube-system")) == before
