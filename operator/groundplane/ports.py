@@ -264,8 +264,8 @@ class Definitions:
     def __init__(self) -> None:
         self._known: dict[Role, dict[GroupKind, Definition]] = {"composite": {}, "claim": {}}
 
-    def add(self, definition: Definition, role: Role, *, strict_upstream: bool = False) -> None:
-        """Take a definition as it is now.
+    def add(self, definition: Definition, role: Role, *, strict_upstream: bool = False) -> bool:
+        """Take a definition as it is now; True if it was known, and is another one.
 
         With `strict_upstream` the connection Secret's keys stay those of the first sight, as upstream's
         controllers read them only when they start.
@@ -275,6 +275,7 @@ class Definitions:
         if strict_upstream and before is not None:
             definition = replace(definition, connection_secret_keys=before.connection_secret_keys)
         self._known[role][key] = definition
+        return before is not None and before != definition
 
     def remove(self, name: str, role: Role | None = None) -> None:
         """Forget what the definition of that name declares (only one side of it, if `role` is given)."""

@@ -195,6 +195,10 @@ class ControlPlane:
             path.chmod(0o600)
         return path
 
+    def pids(self) -> list[int]:
+        """The processes that serve it, the watchdog not among them."""
+        return [process.pid for process in self._processes.values()]
+
     def requests(self) -> list[dict[str, Any]]:
         """The audit log, oldest first (only with `audit`)."""
         return [json.loads(line) for line in (self.folder / "audit.jsonl").read_text().splitlines()]

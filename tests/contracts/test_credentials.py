@@ -159,12 +159,19 @@ def test_a_client_certificate_that_is_none_is_told_and_its_key_is_not(tmp_path):
     assert "nonsense" not in str(raised.value)
 
 
-async def test_a_client_certificate_is_shown_to_the_server(tmp_path):
-    """A server that demands one, and that trusts the one certificate that both sides have."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+@pytest.fixture
+def pair(tmp_path) -> tuple[Path, Path]:
+    """A certificate for this machine, signed by itself, and its key."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
     make += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(make, check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_a_client_certificate_is_shown_to_the_server(pair):
+    """A server that demands one, and that trusts the one certificate that both sides have."""
+    certificate, key = pair
     demanding = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate)
     demanding.verify_mode = ssl.CERT_REQUIRED
     demanding.load_cert_chain(certificate, key)

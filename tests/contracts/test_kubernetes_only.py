@@ -50,7 +50,7 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 30)
     """Come back when the condition holds; polling, since it is about the world outside."""
     try:
         async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - nobody out there sets an event
+            while not condition():
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"not within {seconds} s: {what}") from None

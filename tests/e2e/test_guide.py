@@ -44,11 +44,11 @@ def clean(plane: ControlPlane, aws: Aws, operator: Operator):
         "delete", "xrd,composition,provider,providerconfig.aws.upbound.io", "--all", "--wait=false", check=False
     )
     plane.kubectl("delete", "managed", "--all", "--wait=false", check=False)
-    plane.wait(
-        "all is gone",
-        lambda: not plane.get("managed")["items"] and not plane.get("xrd,providerconfig.aws.upbound.io")["items"],
-        seconds=90,
-    )
+    left = ("get", "managed,composite,xrd,providerconfig.aws.upbound.io", "-o", "name")
+    try:
+        plane.wait("all is gone", lambda: not plane.kubectl(*left, check=False).stdout, seconds=90)
+    except AssertionError as error:
+        raise AssertionError(plane.kubectl(*left).stdout + operator.text()[-3000:]) from error
 
 
 def apply(plane: ControlPlane, *paths: Path) -> None:

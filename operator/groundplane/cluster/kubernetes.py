@@ -72,8 +72,8 @@ class KubernetesCluster:
     # --- reads ----------------------------------------------------------------------------------------
 
     async def get(self, key: Key, *, live: bool = False) -> Object | None:
-        if not live and self._cache.synced(key.api_version, key.kind):
-            return self._cache.get(key)
+        if not live and ((known := self._cache.get(key)) or self._cache.synced(key.api_version, key.kind)):
+            return known  # of a kind that is only partly followed, what is found is certain, what is not may be there
         resource = await self.resource(key.api_version, key.kind)
         if resource.namespaced != bool(key.namespace):
             return None  # nothing can be there

@@ -176,7 +176,7 @@ async def _follow(known: Definition, context: Context, side: Side) -> None:
     else:
         await context.cluster.resource(known.api_version, known.kind)
         resource = await context.cluster.resource(known.api_version, known.claim_kind or "")
-    context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
+    changed = context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
     await context.watches.follow(
         resource.api_version,
         resource.kind,
@@ -184,6 +184,9 @@ async def _follow(known: Definition, context: Context, side: Side) -> None:
         namespaced=resource.namespaced,
         role=side.role,
     )
+    if changed:
+        for obj in await context.cluster.list(resource.api_version, resource.kind):
+            context.watches.enqueue(key_of(obj))
 
 
 async def _report(xrd: Object, known: Definition, context: Context, side: Side) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -37,6 +38,7 @@ from groundplane.runtime import logs, metrics
 from groundplane.runtime.queue import After, Done, Outcome, Retry
 
 TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller has it
+AGAIN = 0.1  # seconds until a reconcile is repeated that was only overtaken by somebody's change
 RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at again, unedited
 RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
 
@@ -67,12 +69,14 @@ class Engine:
         self.context = context
         self.controllers = {controller.name: controller for controller in controllers}
         self._waiting: dict[GroupKind, set[tuple[str, Key]]] = {}
+        self._ticks = itertools.count(1)
+        self._changed: dict[GroupKind, int] = {}  # when a kind changed last, in ticks
 
     async def process(self, name: str, key: Key) -> Outcome:
         """Reconcile one object once, and say when to come back."""
         controller = self.controllers[name]
         token = current.set((name, key))
-        started = time.perf_counter()
+        started, since = time.perf_counter(), next(self._ticks)
         outcome = "success"
         try:
             with logs.bound(controller=name, key=str(key)):
@@ -86,7 +90,7 @@ class Engine:
                 else:
                     return Done() if result.requeue_after is None else After(result.requeue_after)
                 outcome = type(error).__name__
-                return await self._handle(controller, key, error)
+                return await self._handle(controller, key, error, since)
         finally:
             current.reset(token)
             metrics.reconciles.labels(controller=name, outcome=outcome).inc()
@@ -94,12 +98,13 @@ class Engine:
 
     def woken_by(self, group: str, kind: str) -> set[tuple[str, Key]]:
         """Who waited for a change of that kind; they wait no longer."""
+        self._changed[GroupKind(group, kind)] = next(self._ticks)
         return self._waiting.pop(GroupKind(group, kind), set())
 
-    async def _handle(self, controller: Controller, key: Key, error: Exception) -> Outcome:
+    async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
         if isinstance(error, Conflict | AlreadyExists):
             log.debug("conflict", error=str(error))
-            return Retry()
+            return Retry(AGAIN)
         if not isinstance(error, GroundplaneError):
             log.exception("internal error", error=error)
             error = Unavailable(
@@ -108,8 +113,11 @@ class Engine:
         else:
             log.info("reconcile did not go through", error=str(error), fate=type(error).__name__)
         if isinstance(error, Waiting):
-            for group, kind in error.on:
-                self._waiting.setdefault(GroupKind(group, kind), set()).add((controller.name, key))
+            kinds = [GroupKind(group, kind) for group, kind in error.on]
+            if any(self._changed.get(kind, 0) > since for kind in kinds):
+                return Retry(AGAIN)  # what it waits for may have come while it ran
+            for kind in kinds:
+                self._waiting.setdefault(kind, set()).add((controller.name, key))
         try:
             await self._report(controller, key, error)
         except (Conflict, NotFound, NoSuchKind):
