@@ -112,7 +112,9 @@ def test_a_revision_flows_back_only_from_a_composite_that_follows_automatically(
 
 
 def test_a_claims_own_choice_of_composition_stays():
-    back = flow.claim_from(a_claim(compositionRef={"name": "mine"}), a_composite(compositionRef={"name": "x"}), enforced=False)
+    back = flow.claim_from(
+        a_claim(compositionRef={"name": "mine"}), a_composite(compositionRef={"name": "x"}), enforced=False
+    )
     assert back["spec"]["compositionRef"] == {"name": "mine"}
 
 
