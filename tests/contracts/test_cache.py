@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
+import orjson
 import pytest
 
 from groundplane.cluster.cache import Cache
@@ -196,3 +198,16 @@ def test_in_whatever_order_a_history_arrives_its_end_is_what_stays():
             else:
                 cache.remove(key(), str(version), uid=uid)
         assert cache.get(key())["spec"] == {"size": 8}, seed
+
+
+def test_an_object_weighs_little_more_than_its_json():
+    """10,000 managed resources must fit into the memory of the process."""
+    cache = Cache()
+    cache.follow(*BOX)
+    weight = len(orjson.dumps(box("b", 1, labels={"app": "x"}, text="x" * 3000)))
+    tracemalloc.start()
+    for n in range(500):
+        cache.put(box(f"b{n}", n + 1, labels={"app": "x"}, text="x" * 3000))
+    per_object = tracemalloc.get_traced_memory()[0] / 500
+    tracemalloc.stop()
+    assert per_object < weight + 1000

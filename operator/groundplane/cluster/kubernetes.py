@@ -81,8 +81,9 @@ class KubernetesCluster:
         if status == 404:
             self._check_served(resource, found)
             return None
-        self._take(found)
-        return _object(found)
+        obj = _object(found)
+        self._take(obj)
+        return obj
 
     async def list(
         self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
@@ -99,7 +100,7 @@ class KubernetesCluster:
             status, page = await self._api.request("GET", path, query=query)
             if status == 404:
                 self._check_served(resource, page)
-            for item in page.get("items") or ():
+            for item in _object(page).get("items") or ():
                 objects.append({"apiVersion": api_version, "kind": kind} | item)  # built-in kinds do not say it
             if not (rest := page["metadata"].get("continue")):
                 break
@@ -191,7 +192,7 @@ class KubernetesCluster:
         if status == 404:
             self._check_served(resource, said)
             return False
-        if said.get("kind") == "Status":  # gone at once
+        if _object(said).get("kind") == "Status":  # gone at once
             self._cache.remove(key, uid=(said.get("details") or {}).get("uid") or uid)
         else:
             self._take(said)
@@ -227,8 +228,9 @@ class KubernetesCluster:
         if status == 404:
             self._check_served(resource, said)
             raise NotFound(said["message"])
-        self._take(said)
-        return _object(said)
+        obj = _object(said)
+        self._take(obj)
+        return obj
 
     def _check_served(self, resource: Resource, said: Any) -> None:
         """A 404 that names an object speaks of that object; any other says that nobody knows the path."""

@@ -21,6 +21,7 @@ EXTERNAL_NAME = "crossplane.io/external-name"
 CREATE_PENDING = "crossplane.io/external-create-pending"
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 CREATE_FAILED = "crossplane.io/external-create-failed"
+CREATE_ENDS = (CREATE_SUCCEEDED, CREATE_FAILED)
 GRACE = timedelta(seconds=30)  # after a create in which AWS may not show yet what it made
 
 
@@ -126,7 +127,7 @@ def is_create_unfinished(managed: Object) -> bool:
     pending = _moment(managed, CREATE_PENDING)
     if pending is None:
         return False
-    ends = (_moment(managed, CREATE_SUCCEEDED), _moment(managed, CREATE_FAILED))
+    ends = [_moment(managed, end) for end in CREATE_ENDS]
     return all(end is None or pending > end for end in ends)
 
 

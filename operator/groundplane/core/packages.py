@@ -34,9 +34,10 @@ def is_built_in(kind: str, package: str) -> bool:
 
 
 def revision_name(name: str, package: str) -> str:
-    """The name of the one revision of a declared package: it changes with the package's text.
+    """The name of the one revision of a declared package, a DNS label: it changes with the package's text.
 
     >>> revision_name("provider-aws", "upbound/provider-aws:v1")
-    'provider-aws-5ba3dbc3f3b7'
+    'provider-aws-230e5a19fcc6'
     """
-    return f"{name[:50]}-{hashlib.sha256(package.encode()).hexdigest()[:12]}"
+    label = re.sub("[^a-z0-9-]", "-", name[:50])
+    return f"{label}-{hashlib.sha256(package.encode()).hexdigest()[:12]}"

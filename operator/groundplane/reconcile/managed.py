@@ -283,10 +283,13 @@ async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any]
         raise Waiting(
             f"Secret {namespace}/{name} has no key {key}",
             mend=f"create it, or set spec.forProvider.{secret.generate}: true" if secret.generate else "create it",
+            on=[("", "Secret")],
         )
-    value = "".join(ALPHABET[run.context.choose(len(ALPHABET))] for _ in range(secret.length))
-    data = {key: connection.encoded(value.encode())}
     found = await run.context.cluster.get(Key("v1", "Secret", namespace, name), live=True)
+    if found and connection.data_of(found).get(key):
+        raise Conflict(f"Secret {namespace}/{name} got its key {key} meanwhile")
+    value = "".join(ALPHABET[run.context.draw(len(ALPHABET))] for _ in range(secret.length))
+    data = {key: connection.encoded(value.encode())}
     try:
         if found is None:
             metadata = {"name": name, "namespace": namespace, "ownerReferences": [owner_reference(run.managed)]}
@@ -298,7 +301,7 @@ async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any]
     except AlreadyExists as error:
         raise Conflict(f"Secret {namespace}/{name} appeared meanwhile") from error
     except NotFound as error:
-        raise Waiting(f"namespace {namespace} not found", mend="create it") from error
+        raise Waiting(f"namespace {namespace} not found", mend="create it", on=[("", "Namespace")]) from error
     return value
 
 
@@ -342,7 +345,8 @@ async def _create(run: Run) -> Result:
     metadata = run.managed["metadata"]
     if not has_finalizer(run.managed, core.FINALIZER):
         metadata.setdefault("finalizers", []).append(core.FINALIZER)
-    metadata.setdefault("annotations", {})[core.CREATE_PENDING] = _time(run)
+    notes = {name: time for name, time in annotations_of(run.managed).items() if name not in core.CREATE_ENDS}
+    metadata["annotations"] = notes | {core.CREATE_PENDING: _time(run)}  # an earlier end may be of the same second
     run.managed = await run.context.cluster.update(run.managed)  # a stale read conflicts: nothing is created
     try:
         with stage("CannotCreateExternalResource", "create failed"):

@@ -21,7 +21,7 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, InvalidInput, NoSuchKind, Waiting
+from groundplane.errors import AlreadyExists, NoSuchKind, Waiting
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection
 
@@ -36,8 +36,7 @@ async def connect(managed: Object, context: Context) -> Account:
     """The account of a managed resource: its ProviderConfig with credentials; its use is recorded.
 
     Raises:
-        Waiting: the ProviderConfig or its Secret is not there.
-        InvalidInput: its Secret lacks the key.
+        Waiting: the ProviderConfig, its Secret or the key in it is not there.
     """
     name = (spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"
     key = Key(API_VERSION, "ProviderConfig", "", name)
@@ -55,8 +54,10 @@ async def connect(managed: Object, context: Context) -> Account:
         return Account(config, version=version)
     reference = credentials.get("secretRef") or {}
     if not reference.get("name"):
-        raise InvalidInput(
-            f'ProviderConfig "{name}": spec.credentials.secretRef is not set', mend="set its namespace, name and key"
+        raise Waiting(
+            f'ProviderConfig "{name}": spec.credentials.secretRef is not set',
+            mend="set its namespace, name and key",
+            on=[(key.group, key.kind)],
         )
     place = Key("v1", "Secret", reference.get("namespace") or context.options.namespace, reference["name"])
     secret = await context.cluster.get(place)
@@ -64,13 +65,14 @@ async def connect(managed: Object, context: Context) -> Account:
         raise Waiting(
             f'ProviderConfig "{name}": cannot get credentials: {place} not found',
             mend="create it, or correct spec.credentials.secretRef",
-            on=[("", "Secret")],
+            on=[(key.group, key.kind), ("", "Secret")],
         )
     data = connection.data_of(secret)
     if reference.get("key") not in data:
-        raise InvalidInput(
+        raise Waiting(
             f'ProviderConfig "{name}": {place} has no key "{reference.get("key")}"',
             mend="store the credentials under it, or correct spec.credentials.secretRef.key",
+            on=[(key.group, key.kind), ("", "Secret")],
         )
     return Account(config, data, f"{version}/{meta(secret).get('resourceVersion')}")
 
