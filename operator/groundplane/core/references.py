@@ -102,7 +102,9 @@ def extracted(wish: Wish, target: Object) -> str:
 
 
 def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
-    """The fields of forProvider to set: the value or values, and the references that gave them.
+    """The fields of forProvider to set: the value or values, and what a selector chose.
+
+    References that the user wrote stay as they are, in their order and with their policies.
 
     Raises:
         Waiting: nothing matches yet, or what matches has no value yet.
@@ -121,10 +123,12 @@ def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
                 on=on,
             )
         pairs.append((value, meta(target)["name"]))
-    if not wish.many:
-        return {wish.field: pairs[0][0], wish.ref: {"name": pairs[0][1]}}
     by_value = dict(sorted(pairs))
-    return {wish.field: list(by_value), wish.ref: [{"name": name} for name in by_value.values()]}
+    values: dict[str, Json] = {wish.field: list(by_value) if wish.many else pairs[0][0]}
+    if wish.labels is None:
+        return values
+    chosen = [{"name": name} for name in by_value.values()]
+    return values | {wish.ref: chosen if wish.many else chosen[0]}
 
 
 def _nothing(wish: Wish) -> str:

@@ -332,9 +332,13 @@ async def _publish(run: Run, details: Mapping[str, bytes]) -> None:
 async def _create(run: Run) -> Result:
     """Create, in the order in which a crash at any point can be told apart afterwards."""
     assert run.account is not None
-    for default in run.context.cloud.defaults(run.managed):
-        run.event("Normal", "AssumedDefault", default.note)
-        await _fill(run, DEFAULTS, {default.field: default.value})
+    if _time(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
+        return Result(requeue_after=1.0)  # times are whole seconds: this begin could not be told from the end before it
+    if defaults := run.context.cloud.defaults(run.managed):
+        # one apply: half of them would keep the cloud from proposing the other half
+        await _fill(run, DEFAULTS, {default.field: default.value for default in defaults})
+        for note in dict.fromkeys(default.note for default in defaults):
+            run.event("Normal", "AssumedDefault", note)
     with stage("CannotCreateExternalResource", "create failed"):
         try:
             run.context.cloud.check(run.managed)
@@ -345,8 +349,8 @@ async def _create(run: Run) -> Result:
     metadata = run.managed["metadata"]
     if not has_finalizer(run.managed, core.FINALIZER):
         metadata.setdefault("finalizers", []).append(core.FINALIZER)
-    notes = {name: time for name, time in annotations_of(run.managed).items() if name not in core.CREATE_ENDS}
-    metadata["annotations"] = notes | {core.CREATE_PENDING: _time(run)}  # an earlier end may be of the same second
+    notes = {name: text for name, text in annotations_of(run.managed).items() if name not in core.CREATE_ENDS}
+    metadata["annotations"] = notes | {core.CREATE_PENDING: _time(run)}  # no end that another clock wrote hides it
     run.managed = await run.context.cluster.update(run.managed)  # a stale read conflicts: nothing is created
     try:
         with stage("CannotCreateExternalResource", "create failed"):
@@ -391,7 +395,8 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
     if not has_finalizer(run.managed, core.FINALIZER):
         run.managed["metadata"].setdefault("finalizers", []).append(core.FINALIZER)
         run.managed = await run.context.cluster.update(run.managed)
-    if observation.external_name and observation.external_name != run.external_name:
+    # only another name is saved: a template that spells it otherwise would be fought for ever
+    if observation.external_name and observation.external_name.lower() != run.external_name.lower():
         await _annotate(run, {core.EXTERNAL_NAME: observation.external_name})
     if observation.late and Action.LATE_INITIALIZE in run.may:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
@@ -399,7 +404,7 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
     told = [conditions.reconcile_success()]
     if observation.ready:
         told.append(observation.ready)
-    if observation.immutable:
+    if observation.immutable and Action.UPDATE in run.may:
         await _write_status(run, told[1:], observation)
         raise _unchangeable(observation)
     settled = observation.settled

@@ -6,6 +6,8 @@ Source: crossplane-runtime v1.20, pkg/reconciler/providerconfig and pkg/resource
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
@@ -50,9 +52,9 @@ async def connect(managed: Object, context: Context) -> Account:
     await _track(managed, config, context)
     credentials = spec_of(config).get("credentials") or {}
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
-    if credentials.get("source") != "Secret":
+    reference = _secret_reference(credentials)
+    if reference is None:
         return Account(config, version=version)
-    reference = credentials.get("secretRef") or {}
     if not reference.get("name"):
         raise Waiting(
             f'ProviderConfig "{name}": spec.credentials.secretRef is not set',
@@ -75,6 +77,13 @@ async def connect(managed: Object, context: Context) -> Account:
             on=[(key.group, key.kind), ("", "Secret")],
         )
     return Account(config, data, f"{version}/{meta(secret).get('resourceVersion')}")
+
+
+def _secret_reference(credentials: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Which Secret the credentials, or the token to get them with, are in; None: they come from elsewhere."""
+    if credentials.get("source") == "WebIdentity":
+        credentials = (credentials.get("webIdentity") or {}).get("tokenConfig") or {}
+    return credentials.get("secretRef") or {} if credentials.get("source") == "Secret" else None
 
 
 async def _track(managed: Object, config: Object, context: Context) -> None:
