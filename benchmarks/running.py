@@ -41,10 +41,7 @@ class Running:
 def running() -> Iterator[Running]:
     with ControlPlane(audit=True) as plane, serving(slow=1.0) as endpoint:
         plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
-        plane.wait(
-            "the kinds are established",
-            lambda: plane.kubectl("wait", "crd", "--all", "--for=condition=Established", check=False).returncode == 0,
-        )
+        plane.wait_for_kinds()
         plane.kubectl("create", "namespace", "my-team")
         environment = os.environ | {
             "KUBECONFIG": str(plane.kubeconfig_of("operator")),

@@ -71,6 +71,9 @@ class Cluster(Protocol):
         Raises NoSuchKind if the kind is not served.
         """
 
+    async def dependents(self, group: str, kind: str) -> list[Object]:
+        """The objects, of all followed kinds, whose controller is of that kind, be it there or not."""
+
     async def create(self, obj: Object) -> Object:
         """POST.  Raises AlreadyExists, Rejected, NoSuchKind, Denied; NotFound: no such namespace."""
 

@@ -103,7 +103,7 @@ INSTANCE = {"region": "eu-west-1", "engine": "postgres", "instanceClass": "db.t3
 def served(control_plane):
     """The CRDs on a real API server."""
     control_plane.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(crds()))
-    control_plane.kubectl("wait", "crd", *ALL, "--for=condition=Established", "--timeout=30s")
+    control_plane.wait_for_kinds()
     return control_plane
 
 

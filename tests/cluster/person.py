@@ -51,7 +51,7 @@ def main() -> int:
     print("starting a Kubernetes API server (built first, if this machine has none yet) …", flush=True)
     with ControlPlane() as plane, standin(SLOW) as url:
         plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
-        plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+        plane.wait_for_kinds()
         log = plane.folder / "operator.log"
         with operator(plane, url, log) as process:
             own = "" if shutil.which("kubectl") else f"\n  export PATH={plane.bin}:$PATH"

@@ -158,6 +158,11 @@ class ControlPlane:
         done = self.kubectl("get", *args, "-o", "json", check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
+    def wait_for_kinds(self) -> None:
+        """Until all CustomResourceDefinitions are served; `kubectl wait` alone fails for one that has no status yet."""
+        every = ("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+        self.wait("the kinds are served", lambda: self.kubectl(*every, check=False).returncode == 0)
+
     def wait(self, what: str, condition: Callable[[], T], *, seconds: float = 60.0) -> T:
         """Ask until the answer is true; the answer.  Fails with `what` and the API server's last words."""
         deadline = time.monotonic() + seconds

@@ -161,16 +161,6 @@ def test_lists_are_sorted_and_chosen_by_namespace_and_labels(cache):
     assert found(labels={"app": "one"}) == []
 
 
-def test_the_objects_of_a_controller_are_found_by_its_uid(cache):
-    cache.put(box("a", 1, owner="u1"))
-    cache.put(box("b", 2, owner="u1"))
-    cache.put(box("b", 3, owner="u2"))
-    assert cache.controlled_by("u1") == [key("a")]
-    assert cache.controlled_by("u2") == [key("b")]
-    cache.remove(key("b"))
-    assert cache.controlled_by("u2") == []
-
-
 def test_of_managed_fields_only_what_our_managers_applied_is_kept(cache):
     obj = box()
     obj["metadata"]["managedFields"] = [

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.rig import ControlPlane
+from tests.e2e import guide
 from tests.standin import serving
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -103,11 +102,8 @@ class Aws:
 def plane() -> Iterator[ControlPlane]:
     """A control plane for this folder alone, with an audit log, and with Groundplane's kinds as `kubectl apply -f crds/` makes them."""
     with ControlPlane(audit=True) as running:
-        running.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
-        running.wait(
-            "the kinds are established",
-            lambda: running.kubectl("wait", "crd", "--all", "--for=condition=Established", check=False).returncode == 0,
-        )
+        running.kubectl("apply", "--server-side", "-f", guide.REPOSITORY / "crds")
+        running.wait_for_kinds()
         yield running
 
 
@@ -124,3 +120,19 @@ def operator(plane: ControlPlane, aws: Aws, tmp_path: Path) -> Iterator[Operator
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def clean(plane: ControlPlane, aws: Aws, operator: Operator) -> Iterator[None]:
+    """The team's namespace before; after, everything is deleted as a person would, and nothing may be left."""
+    plane.kubectl("create", "namespace", guide.TEAM, check=False)
+    yield
+    aws.request("DELETE", "/standin/faults")
+    if operator.process and operator.process.poll() is not None:
+        operator.start()
+    for kinds in ("claim", "composite", "managed", *guide.DECLARED):
+        plane.kubectl("delete", kinds, "--all", "-A", "--wait=false", check=False)  # an empty category is an error
+    try:
+        plane.wait("all is gone", lambda: not guide.left(plane), seconds=90)
+    except AssertionError as error:
+        raise AssertionError(f"left: {guide.left(plane)}\n{operator.text()[-3000:]}") from error

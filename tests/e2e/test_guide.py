@@ -1,110 +1,47 @@
 """The manifests of the platform-engineering guide, byte for byte, from the first `kubectl apply` to the last `delete`.
 
-They lie beside the repository, in shared/seed; without that folder these tests say so and do not run.
+Without shared/seed beside the repository these tests say so and do not run.
 """
 
 from __future__ import annotations
 
-import base64
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.cluster.rig import ControlPlane
-from tests.e2e.conftest import REPOSITORY, Aws, Operator
+from tests.e2e.guide import (
+    CLAIM,
+    COMPOSITION,
+    DEFINITION,
+    GUIDE,
+    NAME,
+    NETWORK,
+    PROVIDER,
+    SEED,
+    TEAM,
+    apply,
+    claim,
+    condition,
+    connection_secrets,
+    left,
+    secret,
+    wait_ready,
+    writes,
+)
 
-SEED = REPOSITORY.parent / "shared" / "seed"
-GUIDE = ["provider-aws.yaml", "database-xrd.yaml", "database-composition.yaml", "my-database.yaml"]
-NETWORK = REPOSITORY / "compositions" / "database-aws" / "network.yaml"
-OURS = ["claim", "composite", "managed", "providerconfigusages.aws.upbound.io"]
-
-pytestmark = pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}")
-
-
-@pytest.fixture(autouse=True)
-def clean(plane: ControlPlane, aws: Aws, operator: Operator):
-    """The team's namespace before, and nothing of the guide after."""
-    plane.kubectl("create", "namespace", "my-team", check=False)
-    yield
-    if operator.process and operator.process.poll() is not None:
-        operator.start()
-    plane.kubectl(
-        "delete",
-        "--ignore-not-found",
-        "--wait=false",
-        "databases.platform.example.com",
-        "--all",
-        "-n",
-        "my-team",
-        check=False,
-    )
-    plane.kubectl(
-        "delete", "xrd,composition,provider,providerconfig.aws.upbound.io", "--all", "--wait=false", check=False
-    )
-    plane.kubectl("delete", "managed", "--all", "--wait=false", check=False)
-    try:
-        plane.wait("all is gone", lambda: not left(plane), seconds=90)
-    except AssertionError as error:
-        raise AssertionError(left(plane) + operator.text()[-3000:]) from error
-
-
-def left(plane: ControlPlane) -> str:
-    """What there still is, one kind at a time: a category that nothing is in is an error to kubectl."""
-    kinds = ("managed", "composite", "xrd", "providerconfigs.aws.upbound.io", "providers.pkg.crossplane.io")
-    return "".join(plane.kubectl("get", kind, "-o", "name", check=False).stdout for kind in kinds)
-
-
-def apply(plane: ControlPlane, *paths: Path) -> None:
-    """`kubectl apply -f`, repeated until the API server takes it, as a person or a GitOps tool would."""
-    for path in paths:
-        plane.wait(
-            f"{path.name} is taken", lambda path=path: plane.kubectl("apply", "-f", path, check=False).returncode == 0
-        )
-
-
-def secret(plane: ControlPlane) -> dict[str, str]:
-    found = plane.get("secret", "my-service-db-credentials", "-n", "my-team")
-    return {name: base64.b64decode(value).decode() for name, value in found["data"].items()} if found else {}
-
-
-def wait_ready(plane: ControlPlane) -> None:
-    plane.wait(
-        "the claim is ready",
-        lambda: (
-            "True"
-            in plane.kubectl(
-                "get",
-                "database",
-                "my-service-db",
-                "-n",
-                "my-team",
-                "-o",
-                "jsonpath={.status.conditions[?(@.type=='Ready')].status}",
-                check=False,
-            ).stdout
-        ),
-        seconds=90,
-    )
-
-
-def writes(plane: ControlPlane, since: int = 0) -> list[str]:
-    """The operator's writing requests, from the audit log's entry `since` on."""
-    verbs = ("create", "update", "patch", "delete", "deletecollection")
-    return [
-        f"{e['verb']} {e['objectRef'].get('resource')}/{e['objectRef'].get('subresource', '')} {e['objectRef'].get('name')}"
-        for e in plane.requests()[since:]
-        if e["verb"] in verbs and e["user"]["username"] == "operator"
-    ]
+pytestmark = [
+    pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}"),
+    pytest.mark.usefixtures("clean"),
+]
 
 
 def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_behind(plane, aws, operator):
-    apply(plane, *(SEED / name for name in GUIDE))
+    apply(plane, *GUIDE)
     plane.wait(
         "the claim says what is missing",
         lambda: (
             "no SubnetGroup.rds.aws.upbound.io has labels type=database"
-            in plane.kubectl("describe", "database", "my-service-db", "-n", "my-team").stdout
+            in plane.kubectl("describe", "database", NAME, "-n", TEAM).stdout
         ),
     )
     apply(plane, NETWORK)
@@ -117,7 +54,7 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
     assert found["username"] == database["MasterUsername"] == "postgres"
     assert len(found["password"]) == 27
     assert aws.calls("CreateDBInstance") == 1
-    for kinds in ("xrd,composition,managed", "database -n my-team"):
+    for kinds in ("xrd,composition,managed", f"database -n {TEAM}"):
         assert plane.kubectl("get", *kinds.split()).stdout.count("\n") > 1
 
     told = "".join(
@@ -128,7 +65,7 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
 
     time.sleep(3)
     mark = len(plane.requests())
-    apply(plane, *(SEED / name for name in GUIDE), NETWORK)
+    apply(plane, *GUIDE, NETWORK)
     time.sleep(3)
     assert writes(plane, mark) == []
     assert operator.stop() == 0  # it writes down how often events were repeated; nothing else
@@ -138,14 +75,36 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
     time.sleep(8)
     assert writes(plane, mark) == []
 
-    plane.kubectl("delete", "database", "my-service-db", "-n", "my-team", "--timeout=60s")
+    plane.kubectl("delete", "database", NAME, "-n", TEAM, "--timeout=60s")
     plane.wait(
         "composite and instance are gone",
         lambda: not plane.get("composite")["items"] and not plane.get("instance.rds.aws.upbound.io")["items"],
     )
     assert aws.databases() == []
-    plane.wait(
-        "the Secrets are gone",
-        lambda: not [s for s in plane.get("secrets", "-A")["items"] if s["type"].startswith("connection.")],
-    )
+    plane.wait("the Secrets are gone", lambda: not connection_secrets(plane))
     assert secret(plane) == {}
+
+
+def test_the_manifests_may_come_in_any_other_order_and_be_deleted_all_at_once(plane, aws, operator):
+    """The claim is applied again and again from the first moment on, as a GitOps tool does."""
+    refused = plane.kubectl("apply", "-f", CLAIM, check=False)
+    assert refused.returncode and "no matches for kind" in refused.stderr
+    apply(plane, NETWORK, COMPOSITION, DEFINITION, CLAIM)
+    plane.wait(
+        "the network says that there is no ProviderConfig",
+        lambda: 'ProviderConfig: "default" not found' in plane.kubectl("describe", "vpc", "database").stdout,
+    )
+    plane.wait(
+        "the claim says what it waits for",
+        lambda: "look at SecurityGroup database" in condition(claim(plane), "Ready").get("message", ""),
+    )
+    apply(plane, PROVIDER)
+    wait_ready(plane)
+    plane.wait("the Secret", lambda: set(secret(plane)) == {"host", "port", "username", "password"})
+    assert len(aws.databases()) == 1
+
+    files = [word for path in (*GUIDE, NETWORK) for word in ("-f", path)]
+    plane.kubectl("delete", *files, "--wait=false")
+    plane.wait("all is gone", lambda: not left(plane), seconds=120)
+    assert aws.databases() == []
+    assert connection_secrets(plane) == []

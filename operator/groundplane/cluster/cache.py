@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from groundplane.core.objects import Key, Object, controller_of, labels_of, matches, meta
+from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
 
 OUR_MANAGERS = (
     "apiextensions.crossplane.io/",
@@ -180,11 +180,17 @@ class Cache:
         entry = store.objects.get((key.namespace, key.name)) if store else None
         return orjson.loads(entry.data) if entry else None
 
-    def controlled_by(self, uid: str) -> list[Key]:
-        """The keys of all objects, of any followed kind, whose controller is the object with this uid."""
-        return sorted(
-            Key(*kind, *place) for kind, store in self._stores.items() for place in store.controllers.get(uid, ())
-        )
+    def dependents(self, group: str, kind: str) -> list[Object]:
+        """The objects, of any followed kind, whose controller is of that kind.  Looks at one of each controller's."""
+        found = []
+        for store in self._stores.values():
+            for places in store.controllers.values():
+                objects = (orjson.loads(store.objects[place].data) for place in sorted(places))
+                first = next(objects)
+                controller = controller_of(first) or {}
+                if (group_of(controller.get("apiVersion") or ""), controller.get("kind")) == (group, kind):
+                    found += [first, *objects]
+        return found
 
     def count(self) -> dict[Kind, int]:
         """How many objects of each followed kind there are."""

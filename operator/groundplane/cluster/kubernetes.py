@@ -107,6 +107,9 @@ class KubernetesCluster:
             query["continue"] = rest
         return sorted(objects, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj)["name"]))
 
+    async def dependents(self, group: str, kind: str) -> list[Object]:
+        return self._cache.dependents(group, kind)
+
     # --- writes ----------------------------------------------------------------------------------------
 
     async def create(self, obj: Object) -> Object:

@@ -40,6 +40,7 @@ from groundplane.core.objects import (
     Json,
     Key,
     Object,
+    controller_of,
     group_of,
     is_deleting,
     key_of,
@@ -115,6 +116,10 @@ class SqliteCluster:
         self.requests["list"] += 1
         self._resource(api_version, kind)
         return self._store.list(api_version, kind, namespace, labels or {})
+
+    async def dependents(self, group: str, kind: str) -> Objects:
+        controllers = ((controller_of(obj), obj) for obj in self._store.owned())
+        return [obj for ref, obj in controllers if ref and (group_of(ref["apiVersion"]), ref["kind"]) == (group, kind)]
 
     def version(self) -> int:
         """The resource version of the latest change."""

@@ -179,6 +179,11 @@ class Store:
         )
         return [orjson.loads(body) for (body,) in rows]
 
+    def owned(self) -> Objects:
+        """Whatever has an owner."""
+        rows = self._rows(f"SELECT DISTINCT {_BODY} FROM owners JOIN objects USING (uid) ORDER BY born")
+        return [orjson.loads(body) for (body,) in rows]
+
     def has_dependents(self, uid: str) -> bool:
         return bool(self._rows("SELECT 1 FROM owners WHERE owner=? LIMIT 1", uid))
 

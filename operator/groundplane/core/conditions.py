@@ -27,8 +27,8 @@ class Condition:
     message: str = ""
 
 
-def available() -> Condition:
-    return Condition("Ready", "True", "Available")
+def available(message: str = "") -> Condition:
+    return Condition("Ready", "True", "Available", message)
 
 
 def unavailable(message: str = "") -> Condition:
@@ -64,11 +64,10 @@ def with_cause(message: str, cause: str) -> str:
 
 
 def cause_of(obj: Mapping[str, Any]) -> str:
-    """What is wrong at the root of an object that is not ready: its own error, or the one it carries."""
+    """What is wrong at the root of an object that is not ready or not up to date: its own error, or the one it carries."""
     for type_ in ("Synced", "Ready"):
-        condition = find(obj, type_) or {}
-        message = str(condition.get("message") or "")
-        if condition.get("status") == "False" and CAUSE in message:
+        message = str((find(obj, type_) or {}).get("message") or "")
+        if CAUSE in message:
             return message.partition(CAUSE)[2]
     synced = find(obj, "Synced") or {}
     return str(synced.get("message") or "") if synced.get("status") == "False" else ""

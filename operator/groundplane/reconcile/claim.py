@@ -122,7 +122,7 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         if propagated or (propagated is not None and not known.get("lastPublishedTime")):  # or it was not saved then
             published = {**known, "lastPublishedTime": conditions.timestamp(context.now())}
             wanted["status"]["connectionDetails"] = published
-        told.append(conditions.available())
+        told.append(conditions.available(str((conditions.find(composite, "Ready") or {}).get("message") or "")))
     else:
         told.append(Condition("Ready", "False", "Waiting", _waiting_for(composite, context)))
     await _write_status(wanted, told, context)

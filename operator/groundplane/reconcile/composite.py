@@ -401,14 +401,14 @@ async def _report(run: Run, published: bool | None) -> None:
         wanted["status"]["connectionDetails"] = {**known, "lastPublishedTime": conditions.timestamp(run.context.now())}
     unsynced = [c.template for c in run.composed if not c.synced]
     unready = [c.template for c in run.composed if not c.ready]
+    cause = _cause(run)
     synced = conditions.reconcile_success()
     if unsynced:
-        synced = conditions.reconcile_error(
-            conditions.with_cause(f"Unsynced resources: {joined(unsynced)}", _cause(run))
-        )
-    ready = conditions.available()
+        synced = conditions.reconcile_error(conditions.with_cause(f"Unsynced resources: {joined(unsynced)}", cause))
     if unready:
-        ready = conditions.creating(conditions.with_cause(f"Unready resources: {joined(unready)}", _cause(run)))
+        ready = conditions.creating(conditions.with_cause(f"Unready resources: {joined(unready)}", cause))
+    else:  # in use; but if a later wish can't be fulfilled, who made it must learn of it
+        ready = conditions.available(conditions.with_cause("Ready, but not up to date", cause) if cause else "")
     previous = conditions.find(wanted, "Ready") or {}
     if unsynced and (conditions.find(wanted, "Synced") or {}).get("status") != "False":
         for name in unsynced:

@@ -220,6 +220,7 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
     if await _delete_objects(known, context, side):
         _event(context, xrd, side, f"waiting for defined {side.words}s to be deleted", ended=True)
         return Result(requeue_after=SETTLE)
+    await _delete_dependents(known, context, side)
     await context.cluster.delete(key_of(crd), uid=meta(crd)["uid"])
     _event(context, xrd, side, f"Deleted {side.words} CustomResourceDefinition: {meta(crd)['name']}", ended=True)
     return Result(requeue_after=SETTLE)
@@ -236,6 +237,18 @@ async def _delete_objects(known: Definition, context: Context, side: Side) -> bo
         if not is_deleting(obj):
             await context.cluster.delete(key_of(obj), uid=meta(obj)["uid"])
     return bool(objects)
+
+
+async def _delete_dependents(known: Definition, context: Context, side: Side) -> None:
+    """Delete what the objects of the kind have made and garbage collection has not come to.
+
+    Once the kind is gone, it can't find out whether an owner is there, and leaves what it owned for ever:
+    composed resources with all that they cost, and Secrets.
+    """
+    kind = known.kind if side is COMPOSITE else known.claim_kind or ""
+    for obj in await context.cluster.dependents(known.group, kind):
+        if not is_deleting(obj):
+            await context.cluster.delete(key_of(obj), uid=meta(obj)["uid"])
 
 
 def _event(context: Context, xrd: Object, side: Side, message: str, *, ended: bool = False) -> None:

@@ -1,0 +1,87 @@
+"""The manifests of the platform-engineering guide, and what a person does with them.
+
+They lie beside the repository, in shared/seed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+from tests.cluster.rig import ControlPlane
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SEED = REPOSITORY.parent / "shared" / "seed"
+PROVIDER, DEFINITION, COMPOSITION, CLAIM = (
+    SEED / name for name in ("provider-aws.yaml", "database-xrd.yaml", "database-composition.yaml", "my-database.yaml")
+)
+GUIDE = (PROVIDER, DEFINITION, COMPOSITION, CLAIM)  # in its own order
+NETWORK = REPOSITORY / "compositions" / "database-aws" / "network.yaml"
+NAME, TEAM = "my-service-db", "my-team"
+# In full, and not the short "provider": to kubectl that is the category of ProviderConfigs.
+DECLARED = (
+    "compositeresourcedefinitions.apiextensions.crossplane.io",
+    "compositions.apiextensions.crossplane.io",
+    "providers.pkg.crossplane.io",
+    "providerconfigs.aws.upbound.io",
+)
+MADE = (
+    "managed",
+    "composite",
+    "compositionrevisions.apiextensions.crossplane.io",
+    "providerrevisions.pkg.crossplane.io",
+    "providerconfigusages.aws.upbound.io",
+)
+
+
+def apply(plane: ControlPlane, *paths: Path) -> None:
+    """`kubectl apply -f`, repeated until the API server takes it, as a person or a GitOps tool would."""
+    for path in paths:
+        plane.wait(
+            f"{path.name} is taken", lambda path=path: plane.kubectl("apply", "-f", path, check=False).returncode == 0
+        )
+
+
+def claim(plane: ControlPlane) -> dict:
+    return plane.get("databases.platform.example.com", NAME, "-n", TEAM) or {}
+
+
+def condition(obj: dict, type_: str) -> dict:
+    found = [each for each in obj.get("status", {}).get("conditions", []) if each["type"] == type_]
+    return found[0] if found else {}
+
+
+def wait_ready(plane: ControlPlane, seconds: float = 90) -> None:
+    try:
+        plane.wait(
+            "the claim is ready", lambda: condition(claim(plane), "Ready").get("status") == "True", seconds=seconds
+        )
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{json.dumps(claim(plane).get('status'), indent=1)}") from error
+
+
+def secret(plane: ControlPlane) -> dict[str, str]:
+    """The claim's Secret, decoded; empty if there is none."""
+    found = plane.get("secret", f"{NAME}-credentials", "-n", TEAM)
+    return {name: base64.b64decode(value).decode() for name, value in found["data"].items()} if found else {}
+
+
+def connection_secrets(plane: ControlPlane) -> list[str]:
+    return [s["metadata"]["name"] for s in plane.get("secrets", "-A")["items"] if s["type"].startswith("connection.")]
+
+
+def left(plane: ControlPlane) -> list[str]:
+    """What there still is of the guide, as `kind/name`; asked kind by kind, since one empty category is an error."""
+    found = [plane.kubectl("get", kind, "-o", "name", check=False).stdout for kind in (*MADE, *DECLARED)]
+    return "".join(found).split()
+
+
+def writes(plane: ControlPlane, since: int = 0) -> list[str]:
+    """The operator's writing requests, from the audit log's entry `since` on."""
+    verbs = ("create", "update", "patch", "delete", "deletecollection")
+    return [
+        f"{e['verb']} {e['objectRef'].get('resource')}/{e['objectRef'].get('subresource', '')} {e['objectRef'].get('name')}"
+        for e in plane.requests()[since:]
+        if e["verb"] in verbs and e["user"]["username"] == "operator"
+    ]

@@ -1,0 +1,128 @@
+"""What goes wrong around the operator: it dies, the API server or AWS goes away, kinds vanish.  It recovers by itself."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.e2e.guide import (
+    CLAIM,
+    COMPOSITION,
+    DEFINITION,
+    GUIDE,
+    NAME,
+    NETWORK,
+    PROVIDER,
+    REPOSITORY,
+    SEED,
+    TEAM,
+    apply,
+    claim,
+    condition,
+    left,
+    secret,
+    wait_ready,
+)
+
+pytestmark = [
+    pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}"),
+    pytest.mark.usefixtures("clean"),
+]
+
+
+def master_passwords(plane) -> list[str]:
+    secrets = plane.get("secrets", "-A")["items"]
+    return [s["metadata"]["name"] for s in secrets if s["metadata"]["name"].endswith("-master-password")]
+
+
+def set_size(plane, size: str) -> None:
+    patch = f'{{"spec":{{"parameters":{{"size":"{size}"}}}}}}'
+    plane.wait(
+        "the claim is changed",
+        lambda: (
+            plane.kubectl(
+                "patch", "database", NAME, "-n", TEAM, "--type=merge", "-p", patch, check=False
+            ).returncode
+            == 0
+        ),
+    )
+
+
+def instance_classes(plane) -> list[str]:
+    found = plane.get("instance.rds.aws.upbound.io") or {"items": []}
+    return [item["spec"]["forProvider"].get("instanceClass") for item in found["items"]]
+
+
+def test_killed_again_and_again_it_makes_one_database_with_one_password(plane, aws, operator):
+    apply(plane, NETWORK, PROVIDER, DEFINITION, COMPOSITION, CLAIM)
+    chance = random.Random(7)
+    for _ in range(6):
+        time.sleep(chance.uniform(0.2, 2.5))
+        operator.kill()
+        operator.start()
+    wait_ready(plane)
+    (database,) = aws.databases()
+    assert aws.calls("CreateDBInstance") == 1
+    assert plane.wait("the Secret", lambda: secret(plane))["host"] == database["Endpoint"]["Address"]
+    assert len(plane.get("composite")["items"]) == 1
+    assert len(master_passwords(plane)) == 1
+
+    plane.kubectl("delete", "database", NAME, "-n", TEAM, "--wait=false")
+    for _ in range(3):
+        time.sleep(chance.uniform(0.2, 1.5))
+        operator.kill()
+        operator.start()
+    plane.wait("the database is gone", lambda: not aws.databases())
+    plane.wait(
+        "the claim and its composite are gone",
+        lambda: not claim(plane) and not plane.kubectl("get", "composite", "-o", "name", check=False).stdout,
+    )
+
+
+def test_it_recovers_by_itself_from_an_api_server_and_an_aws_that_were_away(plane, aws, operator):
+    apply(plane, NETWORK, *GUIDE)
+    wait_ready(plane)
+    plane.restart_api_server()
+    aws.request(
+        "POST",
+        "/standin/faults",
+        {"service": "rds", "operation": "*", "code": "InternalFailure", "status": 500, "times": 1000},
+    )
+    set_size(plane, "large")
+    plane.wait("the new size reaches the instance", lambda: instance_classes(plane) == ["db.r5.large"])
+    plane.wait(
+        "the claim says that AWS can't be reached",
+        lambda: "InternalFailure" in condition(claim(plane), "Ready").get("message", ""),
+    )
+    aws.request("DELETE", "/standin/faults")
+    wait_ready(plane)
+    plane.wait("AWS has the new size", lambda: aws.calls("ModifyDBInstance") == 1)
+    assert len(aws.databases()) == 1
+    assert aws.calls("CreateDBInstance") == 1
+    assert aws.calls("DeleteDBInstance") == 0
+
+
+def test_a_kind_that_is_taken_away_and_brought_back_changes_nothing_in_the_cloud(plane, aws, operator):
+    """As when somebody deletes a CustomResourceDefinition by mistake: the objects go, and what they stood for stays."""
+    apply(plane, NETWORK, *GUIDE)
+    wait_ready(plane)
+    for managed in plane.get("instance.rds.aws.upbound.io")["items"]:
+        # Orphan: kubectl delete crd deletes the objects first, and the operator would delete the database.
+        patch = '{"spec":{"deletionPolicy":"Orphan"}}'
+        plane.kubectl("patch", "instance.rds.aws.upbound.io", managed["metadata"]["name"], "--type=merge", "-p", patch)
+    plane.kubectl("delete", "crd", "instances.rds.aws.upbound.io", "--timeout=60s")
+    assert len(aws.databases()) == 1
+    plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds" / "rds.aws.upbound.io_instances.yaml")
+    plane.wait(
+        "the instance is made again and finds its database",
+        lambda: any(
+            condition(item, "Ready").get("status") == "True"
+            for item in (plane.get("instance.rds.aws.upbound.io") or {"items": []})["items"]
+        ),
+        seconds=90,
+    )
+    wait_ready(plane)
+    assert len(aws.databases()) == 1
+    assert left(plane)
