@@ -13,7 +13,12 @@ SHOWN = 120  # characters of a user's value that an error quotes
 
 
 class GroundplaneError(Exception):
-    """An error that somebody meant: `what` is wrong, `where`, and the `mend`."""
+    """An error that somebody meant: `what` is wrong, `where`, and the `mend`.
+
+    `on` names the kinds, as (API group, kind), whose next change may end it: it is tried again then, at once.
+    """
+
+    on: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, what: str, *, mend: str = "", where: Iterable[str] = ()) -> None:
         super().__init__(what)
@@ -41,10 +46,7 @@ class Rejected(InvalidInput):
 
 
 class Waiting(GroundplaneError):
-    """Early, not wrong: something else must happen first.  Comes back without noise.
-
-    `on` names the kinds, as (API group, kind), whose next change may end the wait.
-    """
+    """Early, not wrong: something else must happen first.  Comes back without noise."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Waiting(GroundplaneError):
         on: Iterable[tuple[str, str]] = (),
     ) -> None:
         super().__init__(what, mend=mend, where=where)
-        self.on: tuple[tuple[str, str], ...] = tuple(on)
+        self.on = tuple(on)
 
 
 class Conflict(GroundplaneError):
@@ -72,6 +74,8 @@ class NotFound(GroundplaneError):
 
 class NoSuchKind(GroundplaneError):
     """The cluster does not serve this kind: no CustomResourceDefinition, or not yet established."""
+
+    on = (("apiextensions.k8s.io", "CustomResourceDefinition"),)
 
 
 class Denied(GroundplaneError):

@@ -71,7 +71,7 @@ class Cluster(Protocol):
         Raises NoSuchKind if the kind is not served.
         """
 
-    async def dependents(self, group: str, kind: str) -> list[Object]:
+    async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of all followed kinds, whose controller is of that kind, be it there or not."""
 
     async def create(self, obj: Object) -> Object:

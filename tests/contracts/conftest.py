@@ -11,13 +11,14 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
-from groundplane.cluster.credentials import load
+from groundplane.cluster.credentials import Access, load
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.cluster.sqlite import SqliteCluster
@@ -168,9 +169,14 @@ async def kubernetes(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
 class Following(KubernetesCluster):
     """Follows every kind that it is asked for, so that reads come from the cache."""
 
-    def __init__(self, api: Api) -> None:
-        super().__init__(api, Cache())
+    def __init__(self, access: Access) -> None:
+        super().__init__(Api(access, on_request=self._saw), Cache())
         self._informers: dict[tuple[str, str], tuple[Informer, asyncio.Task[None]]] = {}
+        self._watched: set[str] = set()
+
+    def _saw(self, verb: str, resource: str, status: int, seconds: float) -> None:
+        if verb == "watch":
+            self._watched.add(resource.partition(".")[0])
 
     async def resource(self, api_version: str, kind: str) -> Resource:
         resource = await super().resource(api_version, kind)
@@ -178,7 +184,12 @@ class Following(KubernetesCluster):
             informer = Informer(self._api, resource, self._cache, lambda _: None)
             self._informers[api_version, kind] = informer, asyncio.create_task(informer.run())
             await informer.synced.wait()
+            # A connection that is cancelled while it comes about is never closed (asyncio of Python 3.11).
+            await eventually(partial(self._is_watched, resource), f"{resource.plural} are watched")
         return resource
+
+    async def _is_watched(self, resource: Resource) -> bool:
+        return resource.plural in self._watched
 
     async def close(self) -> None:
         for informer, task in self._informers.values():
@@ -189,7 +200,7 @@ class Following(KubernetesCluster):
 
 @asynccontextmanager
 async def followed(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-    cluster = Following(Api(load(str(request.getfixturevalue("control_plane").kubeconfig))))
+    cluster = Following(load(str(request.getfixturevalue("control_plane").kubeconfig)))
     try:
         yield cluster
     finally:

@@ -42,9 +42,7 @@ def set_size(plane, size: str) -> None:
     plane.wait(
         "the claim is changed",
         lambda: (
-            plane.kubectl(
-                "patch", "database", NAME, "-n", TEAM, "--type=merge", "-p", patch, check=False
-            ).returncode
+            plane.kubectl("patch", "database", NAME, "-n", TEAM, "--type=merge", "-p", patch, check=False).returncode
             == 0
         ),
     )

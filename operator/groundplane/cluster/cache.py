@@ -7,7 +7,7 @@ One event loop; no locks.  Versions are compared as integers: resource versions 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import Any, NamedTuple
@@ -180,7 +180,7 @@ class Cache:
         entry = store.objects.get((key.namespace, key.name)) if store else None
         return orjson.loads(entry.data) if entry else None
 
-    def dependents(self, group: str, kind: str) -> list[Object]:
+    def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of any followed kind, whose controller is of that kind.  Looks at one of each controller's."""
         found = []
         for store in self._stores.values():

@@ -107,7 +107,7 @@ class KubernetesCluster:
             query["continue"] = rest
         return sorted(objects, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj)["name"]))
 
-    async def dependents(self, group: str, kind: str) -> list[Object]:
+    async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         return self._cache.dependents(group, kind)
 
     # --- writes ----------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ class SqliteCluster:
         self._resource(api_version, kind)
         return self._store.list(api_version, kind, namespace, labels or {})
 
-    async def dependents(self, group: str, kind: str) -> Objects:
+    async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         controllers = ((controller_of(obj), obj) for obj in self._store.owned())
         return [obj for ref, obj in controllers if ref and (group_of(ref["apiVersion"]), ref["kind"]) == (group, kind)]
 

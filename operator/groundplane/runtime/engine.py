@@ -1,7 +1,7 @@
 """Key → reconciler → outcome: the one place that turns errors into conditions, events and requeues.
 
 A reconciler either returns what it wants next, or raises; what was raised decides the fate:
-`Conflict` is retried silently · `Waiting` comes back when one of the kinds it waits for changes, or after a
+`Conflict` is retried silently · `Waiting` and `NoSuchKind` come back when a kind they wait for changes, or after a
 backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to · `Unavailable`
 backs off · `Denied` backs off long · anything else is our bug: traceback in the log, *internal error* in the
 condition (without its text, which might hold anything).
@@ -31,7 +31,6 @@ from groundplane.errors import (
     Rejected,
     Throttled,
     Unavailable,
-    Waiting,
 )
 from groundplane.ports import Context, Result
 from groundplane.runtime import logs, metrics
@@ -112,12 +111,11 @@ class Engine:
             )
         else:
             log.info("reconcile did not go through", error=str(error), fate=type(error).__name__)
-        if isinstance(error, Waiting):
-            kinds = [GroupKind(group, kind) for group, kind in error.on]
-            if any(self._changed.get(kind, 0) > since for kind in kinds):
-                return Retry(AGAIN)  # what it waits for may have come while it ran
-            for kind in kinds:
-                self._waiting.setdefault(kind, set()).add((controller.name, key))
+        kinds = [GroupKind(group, kind) for group, kind in error.on]
+        if any(self._changed.get(kind, 0) > since for kind in kinds):
+            return Retry(AGAIN)  # what it waits for may have come while it ran
+        for kind in kinds:
+            self._waiting.setdefault(kind, set()).add((controller.name, key))
         try:
             await self._report(controller, key, error)
         except (Conflict, NotFound, NoSuchKind):
