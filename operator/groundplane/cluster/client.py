@@ -26,6 +26,7 @@ from groundplane.errors import (
     Conflict,
     Denied,
     GroundplaneError,
+    NoSuchKind,
     NotFound,
     Rejected,
     Throttled,
@@ -143,7 +144,7 @@ class Api:
         by default all but POST.  A 429 and a refused connection were not carried out, and always are.
 
         Raises:
-            Rejected (400, 422 and the like), Denied (401, 403), Waiting (the namespace is being deleted),
+            Rejected (400, 422 and the like), Denied (401, 403), Waiting (the namespace is being deleted), NoSuchKind (the kind is),
             AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer).
         """
         repeatable = method != "POST" if idempotent is None else idempotent
@@ -293,6 +294,8 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
     if code == 403:
         if any(cause.get("reason") == "NamespaceTerminating" for cause in details.get("causes") or ()):
             return Waiting(text)
+        if "custom resource definition is terminating" in text:
+            return NoSuchKind(text, mend="wait for the CustomResourceDefinition to go, then apply it again")
         return Denied(text, mend="grant it with a Role or ClusterRole")
     if code >= 500 and "failed to create typed patch object" not in text:
         return Unavailable(text)

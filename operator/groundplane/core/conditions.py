@@ -27,8 +27,9 @@ class Condition:
     message: str = ""
 
 
-def available(message: str = "") -> Condition:
-    return Condition("Ready", "True", "Available", message)
+def available(cause: str = "") -> Condition:
+    """In use.  With a `cause`, a later wish can't be fulfilled, and who made it must learn of it."""
+    return Condition("Ready", "True", "Available", with_cause("Ready, but not up to date", cause) if cause else "")
 
 
 def unavailable(message: str = "") -> Condition:

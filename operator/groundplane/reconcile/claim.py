@@ -122,17 +122,17 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         if propagated or (propagated is not None and not known.get("lastPublishedTime")):  # or it was not saved then
             published = {**known, "lastPublishedTime": conditions.timestamp(context.now())}
             wanted["status"]["connectionDetails"] = published
-        told.append(conditions.available(str((conditions.find(composite, "Ready") or {}).get("message") or "")))
+        told.append(conditions.available(_cause(composite, context)))
     else:
-        told.append(Condition("Ready", "False", "Waiting", _waiting_for(composite, context)))
+        told.append(
+            Condition("Ready", "False", "Waiting", ": ".join(t for t in (WAITING, _cause(composite, context)) if t))
+        )
     await _write_status(wanted, told, context)
 
 
-def _waiting_for(composite: Object, context: Context) -> str:
-    """The claim's message: with the composite's own trouble, so that a developer need not look two levels down."""
-    if context.options.strict_upstream:
-        return WAITING
-    return ": ".join(text for text in (WAITING, conditions.cause_of(composite)) if text)
+def _cause(composite: Object, context: Context) -> str:
+    """The trouble at the composite's root, so that a developer need not look two levels down."""
+    return "" if context.options.strict_upstream else conditions.cause_of(composite)
 
 
 async def _propagate(claim: Object, composite: Object, definition: Definition, context: Context) -> bool | None:

@@ -407,8 +407,8 @@ async def _report(run: Run, published: bool | None) -> None:
         synced = conditions.reconcile_error(conditions.with_cause(f"Unsynced resources: {joined(unsynced)}", cause))
     if unready:
         ready = conditions.creating(conditions.with_cause(f"Unready resources: {joined(unready)}", cause))
-    else:  # in use; but if a later wish can't be fulfilled, who made it must learn of it
-        ready = conditions.available(conditions.with_cause("Ready, but not up to date", cause) if cause else "")
+    else:
+        ready = conditions.available(cause)
     previous = conditions.find(wanted, "Ready") or {}
     if unsynced and (conditions.find(wanted, "Synced") or {}).get("status") != "False":
         for name in unsynced:
