@@ -161,6 +161,20 @@ def test_a_failing_key_backs_off_to_the_bound_and_is_forgiven_on_success():
     assert 0.8 <= pauses[-1] <= 1
 
 
+def test_a_forgiven_key_backs_off_from_the_beginning():
+    rig = Rig(outcomes=[Retry()] * 5, max_backoff=30.0)
+
+    async def scene(queue):
+        queue.add(A)
+        await asyncio.sleep(6)  # after three failures
+        queue.forgive(A)
+        queue.add(A)
+        await settled(queue, within=1000)
+
+    rig.play(scene)
+    assert 0.8 <= rig.times[-1] - rig.times[-2] <= 2
+
+
 def test_a_retry_never_comes_before_it_was_asked_for():
     async def scene(queue):
         queue.add(A)

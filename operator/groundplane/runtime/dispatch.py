@@ -38,7 +38,10 @@ class Dispatcher:
         if running is not None:
             targets.discard(running)
         self._add(targets, "idle" if idle else "change")
-        self._add(self._engine.woken_by(key.group, key.kind), "change")
+        woken = self._engine.woken_by(key.group, key.kind)
+        for name, waiting in woken:
+            self._queues[name].forgive(waiting)  # what it failed for has changed
+        self._add(woken, "change")
 
     def enqueue(self, key: Key, *, idle: bool = False) -> None:
         """Have an object reconciled by the controllers of its kind."""

@@ -117,6 +117,10 @@ class Queue:
         else:
             self._enqueue(key, lane)
 
+    def forgive(self, key: Key) -> None:
+        """Forget the key's failures: the next one backs off as the first does."""
+        self._failures.pop(key, None)
+
     async def run(self, workers: int = 10) -> None:
         """Work on so many keys at a time until `drain` has ended.  Cancelled, it cancels what runs."""
         self._workers = workers
