@@ -166,7 +166,7 @@ def _render(composite: Object, template: CompiledTemplate, observed: Object | No
             with stage("ComposeResources", f'cannot apply composed resource "{template.name}"'), at(where):
                 patch.merge_with(observed, desired)
     if helpful:
-        _name_secret(composite, template, desired, notes)
+        name_secret(composite, template.name, desired, notes)
     return Rendered(
         template.name, _reference(desired, template, desired["metadata"]["name"]), desired, notes=tuple(notes)
     )
@@ -312,15 +312,15 @@ def references(rendered: Iterable[Rendered]) -> list[dict[str, str]]:
     return [dict(item.reference) for item in rendered]
 
 
-def _name_secret(composite: Object, template: CompiledTemplate, desired: Object, notes: list[str]) -> None:
+def name_secret(composite: Object, template: str, desired: Object, notes: list[str]) -> None:
     """Name the connection Secret of a resource whose composition only says where it goes."""
     spec = desired.get("spec")
     wanted = spec.get("writeConnectionSecretToRef") if isinstance(spec, dict) else None
     if not isinstance(wanted, dict) or not wanted.get("namespace") or wanted.get("name"):
         return
-    place = "-".join(template.name.split()).lower()  # "resource 1" names an anonymous template
+    place = "-".join(template.split()).lower()  # "resource 1" names an anonymous template
     wanted["name"] = f"{meta(composite).get('uid', '')}-{place}"[: naming.MAX_NAME]
-    notes.append(f"{template.name}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")
+    notes.append(f"{template}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")
 
 
 # --- composed resources → composite ---------------------------------------------------------------------------
