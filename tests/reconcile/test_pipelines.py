@@ -3,11 +3,14 @@
 import base64
 import hashlib
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from groundplane.core import conditions
+from groundplane.core import composition, conditions
+from groundplane.core import pipeline as pipelines
 from groundplane.core.objects import Key
+from groundplane.functions import finder
 from groundplane.ports import Options
 from tests.reconcile import things
 from tests.reconcile.interrupt import Killed, interrupted
@@ -331,6 +334,207 @@ async def test_a_pipeline_without_a_mode_is_one():
     composition = things.changed(things.PIPELINE, mode=None)
     world = await ready(await a_world(), composition=composition)
     assert conditions.is_true(await claim_of(world), "Ready")
+
+
+# --- what functions tell ------------------------------------------------------------------------------------
+
+
+class Told:
+    """A function that answers what a test has it answer."""
+
+    def __init__(self):
+        self.results, self.conditions, self.ready = [], [], None
+
+    def check(self, given):
+        return []
+
+    def compile(self, given):
+        return self.answer
+
+    def answer(self, request):
+        composite = replace(request.desired.composite, ready=self.ready)
+        state = pipelines.State(composite, request.desired.resources)
+        return pipelines.Response(state, results=self.results, conditions=self.conditions)
+
+
+async def told_world(told, **how):
+    def find(name):
+        return told if name == "told" else finder()(name)
+
+    world = await a_world(compiled=lambda revision, images: composition.compile(revision, find), **how)
+    step = {"step": "tell", "functionRef": {"name": "told"}}
+    return await running(world, pipeline(things.patch_step(resource("Alpha")), things.READY_STEP, step))
+
+
+def condition(status, *, to_claim=True, type_="DatabaseReady"):
+    return pipelines.Told(conditions.Condition(type_, status, "Said", f"it is {status}"), to_claim=to_claim)
+
+
+async def again(world):
+    """Have the composite reconciled: its claim changes."""
+    spec = (await claim_of(world))["spec"]
+    await world.patch(things.CLAIM, {"spec": {"region": f"{spec.get('region', '')}x"}})
+    await world.settle()
+
+
+async def test_results_become_events_with_the_name_of_their_step():
+    told = Told()
+    told.results = [
+        pipelines.Result("Normal", "all is well"),
+        pipelines.Result("Warning", "it is late", reason="Late", to_claim=True),
+    ]
+    world = await told_world(told)
+    events = {(key.split()[0], *rest) for key, *rest in world.told.events}
+    assert ("XThing", "Normal", "ComposeResources", 'Pipeline step "tell": all is well') in events
+    assert ("XThing", "Warning", "Late", 'Pipeline step "tell": it is late') in events
+    assert ("Thing", "Warning", "Late", "it is late") in events
+    assert not [event for event in events if event[0] == "Thing" and "well" in event[-1]]
+    assert conditions.is_true(await composite_of(world), "Synced")
+
+
+async def test_conditions_are_set_on_the_composite_and_shown_on_the_claim_if_meant_for_it():
+    told = Told()
+    told.conditions = [
+        condition("True"),
+        condition("False", to_claim=False, type_="Internal"),
+        condition("False", type_="Ready"),
+    ]
+    world = await told_world(told)
+    await things.report(world, "Alpha")
+    await world.settle()
+    composite, claim = await composite_of(world), await claim_of(world)
+    assert composite["status"]["claimConditionTypes"] == ["DatabaseReady"]
+    assert conditions.find(composite, "Internal")["status"] == "False"
+    assert conditions.find(claim, "DatabaseReady")["message"] == "it is True"
+    assert conditions.find(claim, "Internal") is None
+    assert conditions.is_true(composite, "Ready")
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_what_was_told_is_unknown_after_a_fatal_result_but_for_what_came_before_it():
+    told = Told()
+    told.conditions = [condition("True"), condition("True", type_="Other")]
+    world = await told_world(told)
+    told.conditions = [condition("False")]
+    told.results = [pipelines.Result("Warning", "first"), pipelines.Result("Fatal", "no more")]
+    await again(world)
+    composite = await composite_of(world)
+    assert conditions.find(composite, "DatabaseReady")["status"] == "False"
+    lost = conditions.find(composite, "Other")
+    assert (lost["status"], lost["reason"]) == ("Unknown", "FatalError")
+    assert "returned a fatal result: no more" in conditions.find(composite, "Synced")["message"]
+    assert 'Pipeline step "tell": first' in world.told.text()
+    assert len(await world.cluster.list(things.COMPOSED, "Alpha")) == 1
+    told.results = []
+    told.conditions = [condition("True"), condition("True", type_="Other")]
+    await again(world)
+    assert conditions.is_true(await composite_of(world), "Other")
+
+
+@pytest.mark.parametrize(("ready", "status"), [(True, "True"), (False, "False")])
+async def test_what_functions_say_of_the_composite_overrules_what_it_is_composed_of(ready, status):
+    told = Told()
+    told.ready = ready
+    world = await told_world(told, options=Options(strict_upstream=True))
+    if not ready:
+        await things.report(world, "Alpha")
+        await world.settle()
+    found = conditions.find(await composite_of(world), "Ready")
+    assert (found["status"], found.get("message")) == (status, None)
+
+
+async def test_credentials_are_handed_to_their_step():
+    told, asked = Told(), []
+    answer = told.answer
+
+    def remember(request):
+        asked.append(request.credentials)
+        return answer(request)
+
+    told.answer = remember
+    world = await a_world(compiled=lambda revision, images: composition.compile(revision, lambda name: told))
+    reference = {"namespace": "team-a", "name": "key"}
+    step = {
+        "step": "tell",
+        "functionRef": {"name": "told"},
+        "credentials": [{"name": "aws", "source": "Secret", "secretRef": reference}],
+    }
+    await running(world, pipeline(step))
+    message = conditions.find(await composite_of(world), "Synced")["message"]
+    assert 'cannot get Composition pipeline step "tell" credential "aws" from Secret' in message
+    assert asked == []
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "team-a"}}
+    await world.apply({**secret, "stringData": {"id": "me"}})
+    await world.settle(seconds=60)
+    assert asked[-1] == {"aws": {"id": b"me"}}
+
+
+# --- composites of v2 -----------------------------------------------------------------------------------------
+
+XAPP = Key(things.VERSION, "App", "team-a", "app")
+
+
+def v2_definition(scope):
+    return {
+        "apiVersion": "apiextensions.crossplane.io/v2",
+        "kind": "CompositeResourceDefinition",
+        "metadata": {"name": "apps.example.org"},
+        "spec": {
+            "scope": scope,
+            "group": things.GROUP,
+            "names": {"kind": "App", "plural": "apps"},
+            "versions": things.XRD["spec"]["versions"],
+        },
+    }
+
+
+async def v2_world(*resources):
+    world = await a_world()
+    await world.apply(v2_definition("Namespaced"))
+    await world.settle()
+    composition = pipeline(things.patch_step(*resources), things.READY_STEP)
+    composition["spec"]["compositeTypeRef"] = {"apiVersion": things.VERSION, "kind": "App"}
+    app = {"apiVersion": things.VERSION, "kind": "App", "metadata": {"name": "app", "namespace": "team-a"}}
+    await world.apply(composition, {**app, "spec": {"size": "small"}})
+    return await world.settle()
+
+
+def config_map(**metadata):
+    base = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {}}
+    detail = {"name": "url", "type": "FromValue", "value": "x"}
+    return {
+        "name": "settings",
+        "base": base,
+        "patches": [patch("spec.size", "data.size")],
+        "connectionDetails": [detail],
+    }
+
+
+async def test_a_composite_in_a_namespace_is_composed_of_what_is_there_and_of_its_secret():
+    world = await v2_world(config_map(namespace="elsewhere"))
+    [settings] = await world.cluster.list("v1", "ConfigMap", namespace="team-a")
+    assert settings["data"] == {"size": "small"}
+    assert settings["metadata"]["labels"] == {"crossplane.io/composite": "app"}
+    assert ("Warning", "NamespaceOverridden") in world.told.reasons("App")
+    app = await world.cluster.get(XAPP)
+    assert conditions.is_true(app, "Ready")
+    references = app["spec"]["crossplane"]["resourceRefs"]
+    assert [(entry["kind"], "namespace" in entry) for entry in references] == [("ConfigMap", False), ("Secret", False)]
+    secret = await world.cluster.get(Key("v1", "Secret", "team-a", "app-connection"))
+    assert secret["data"] == {"url": "eA=="}
+    assert secret["type"] == "connection.crossplane.io/v1alpha1"
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_a_composite_in_a_namespace_can_not_own_what_is_in_none():
+    world = await v2_world(resource("Alpha"), config_map())
+    message = conditions.find(await world.cluster.get(XAPP), "Synced")["message"]
+    assert 'cannot apply cluster scoped composed resource "alpha"' in message
+    assert await world.cluster.list("v1", "ConfigMap", namespace="team-a") == []
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])

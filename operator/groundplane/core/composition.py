@@ -363,6 +363,8 @@ def _logical_problems(spec: CompositionSpec) -> Iterator[Problem]:
     yield from _pipeline_problems(spec)
     yield from _patch_set_problems(spec)
     yield from _name_problems(spec)
+    sets = {patch_set.name: patch_set.patches for patch_set in spec.patchSets}
+    yield from patches.size_problems((template.patches for template in spec.resources), sets)
     for index, template in enumerate(spec.resources):
         place = f"resources[{index}]"
         for number, patch in enumerate(template.patches):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from groundplane.core import connection, fieldpath, naming, readiness
+from groundplane.core import connection, fieldpath, naming, patches, readiness
 from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 
@@ -173,9 +173,10 @@ def _render(composite: Object, template: CompiledTemplate, observed: Object | No
 
 
 def _run(steps: Iterable[tuple[str, Patch]], source: Object, target: Object) -> None:
-    for where, patch in steps:
+    for number, (where, patch) in enumerate(steps):
         try:
             patch.apply(source, target)
+            patches.check_size(number, target)
         except GroundplaneError as error:
             error.where = (where, *error.where)
             raise
