@@ -279,13 +279,17 @@ async def test_an_environment_is_fetched_and_its_values_patched():
         "data": {"zone": {"name": "b"}},
     }
     await world.apply(site)
-    await world.settle(seconds=600)
+    await world.settle()
     alpha = await world.one(things.COMPOSED, "Alpha")
     assert alpha["spec"]["forProvider"] == {"zone": "b"}
     await world.apply({**site, "data": {"zone": {"name": "c"}}})
-    await world.settle(seconds=120)
+    await world.settle()
     alpha = await world.one(things.COMPOSED, "Alpha")
     assert alpha["spec"]["forProvider"] == {"zone": "c"}
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    assert await kinds_of(world) == set()
+    assert world.interests.of(site) == []
 
 
 @pytest.mark.parametrize(

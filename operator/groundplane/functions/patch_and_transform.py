@@ -287,8 +287,11 @@ class _Run:
         )
 
     def _apply(self, patch: _Patch, source: Object, target: Object) -> None:
-        with at(patch.where):
+        try:
             patch.patch.apply(source, target)
+        except GroundplaneError as error:  # as `at` does, at less cost for what goes well
+            error.where = (patch.where, *error.where)
+            raise
 
     def _template(self, template: _Template) -> None:
         there = self.observed.resources.get(template.name)
@@ -298,15 +301,15 @@ class _Run:
             _keep_name(there.object, desired)
             self._extract(template, there)
             ready = self._is_ready(template, there)
+        sources = {
+            _COMPOSITE: self.observed.composite.object,
+            _COMPOSED: there.object if there else {},
+            _ENVIRONMENT: self.environment,
+        }
+        targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
         for number, patch in enumerate(template.patches):
             if patch.source == _COMPOSED and there is None:
                 continue
-            sources = {
-                _COMPOSITE: self.observed.composite.object,
-                _COMPOSED: there.object if there else {},
-                _ENVIRONMENT: self.environment,
-            }
-            targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
             try:
                 self._apply(patch, sources[patch.source], targets[patch.target])
                 patches.check_size(number, targets[patch.target])

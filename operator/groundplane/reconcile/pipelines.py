@@ -95,11 +95,16 @@ async def _observed(run: Run) -> dict[str, Resource]:
 
 
 async def _outcome(run: Run, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
+    asked: tuple[Selector, ...] = ()
+    run.context.interests.set(key_of(run.composite), asked)
     composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
     running = pipeline.calls(composite, compiled.steps, observed, credentials=await _credentials(run, compiled.steps))
     try:
         wanted = next(running)
         while True:
+            asked += tuple(selector for selector in wanted.values() if selector not in asked)
+            run.context.interests.set(key_of(run.composite), asked)  # before looking: what changes meanwhile counts
+            await run.context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.values()}))
             wanted = running.send({name: await _fetched(run, name, what) for name, what in wanted.items()})
     except StopIteration as end:
         outcome: Outcome = end.value
@@ -178,7 +183,7 @@ async def _refer(run: Run, rendered: Sequence[Rendered]) -> None:
         (dict(item.reference) for item in rendered),
         key=lambda entry: [entry.get(name, "") for name in ("apiVersion", "kind", "namespace", "name")],
     )
-    if run.definition.is_namespaced:
+    if run.definition.is_namespaced or (run.definition.is_legacy and run.context.options.strict_upstream):
         found = [{name: value for name, value in entry.items() if name != "namespace"} for entry in found]
     run.definition.machinery(wanted)["resourceRefs"] = found
     run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER)
