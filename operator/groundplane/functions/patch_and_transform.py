@@ -20,7 +20,7 @@ from groundplane.core.fieldpath import FieldNotFound
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.core.patches import AnyPatch, FunctionPatch, PatchSetReference
 from groundplane.core.pipeline import Request, Resource, Response, Result, Run, State, passed_on
-from groundplane.core.readiness import Check, ReadinessCheck
+from groundplane.core.readiness import Check, FunctionCheck
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
@@ -48,7 +48,7 @@ class Template(Spec):
     base: dict[str, Json] | None = None
     patches: list[FunctionPatch] = Field(default_factory=list)
     connectionDetails: list[ConnectionDetail] = Field(default_factory=list)
-    readinessChecks: list[ReadinessCheck] = Field(default_factory=list)
+    readinessChecks: list[FunctionCheck] = Field(default_factory=list)
 
 
 class Environment(Spec):
