@@ -22,7 +22,7 @@ from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, group_of, key_of, meta
-from groundplane.ports import Context, Definitions, Options
+from groundplane.ports import Context, Definitions, Interests, Options
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.local import compiler
@@ -83,16 +83,19 @@ class NoWatches:
 
 
 class World:
-    """`cloud` may be None where no managed resource is reconciled."""
+    """`cloud` may be None where no managed resource is reconciled; `compiled` has other functions than those built in."""
 
-    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1):
+    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1, compiled=None):
         self.clock = clock or Clock()
         self.cluster = cluster or SqliteCluster(":memory:", now=self.clock)
         self.told = Told()
         self.definitions = Definitions()
         self.cloud = cloud or NoCloud()
         self.random = random.Random(seed)
-        self.routes = Routes(self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None)
+        self.interests = Interests()
+        self.routes = Routes(
+            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None, self.interests
+        )
         self.context = Context(
             cluster=self.cluster,
             cloud=self.cloud,
@@ -100,8 +103,9 @@ class World:
             watches=NoWatches(self),
             now=self.clock,
             choose=self.random.randrange,
-            compiled=compiler(),
+            compiled=compiled or compiler(),
             definitions=self.definitions,
+            interests=self.interests,
             options=options or Options(),
         )
         self.engine = Engine(all_controllers(), self.context)

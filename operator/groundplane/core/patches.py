@@ -8,17 +8,22 @@ regular expressions ready.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from groundplane.core import fieldpath, goformat
 from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
 from groundplane.core.objects import Json, Object
-from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, only, required
-from groundplane.core.transforms import StringTransform, Transform
+from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, filled, not_supported, only, required, word
+from groundplane.core.transforms import StringTransform, Transforms, refusing
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
+
+MAX_STEPS = 50_000  # patches and transforms of one composition, its patch sets in their places
+MAX_EXPRESSIONS = 1_000  # regular expressions among them
+MAX_SIZE = 4_000_000  # characters of an object while it is patched; no API server stores a third of it
+WEIGHED = 50  # patches after which a growing object is weighed
 
 # --- the YAML ------------------------------------------------------------------------------------------
 
@@ -30,17 +35,8 @@ class Merging(Spec):
     appendSlice: bool | None = None
 
 
-ToFieldPathPolicy = Literal[
-    "Replace",
-    "MergeObjects",
-    "MergeObjectsAppendArrays",
-    "ForceMergeObjects",
-    "ForceMergeObjectsAppendArrays",
-    "MergeObject",
-    "AppendArray",
-]
-
-_MERGE_POLICIES: dict[str, MergeOptions] = {
+_MERGE_POLICIES: dict[str, MergeOptions | None] = {
+    "Replace": None,
     "MergeObjects": MergeOptions(keep=True),
     "MergeObject": MergeOptions(keep=True),
     "MergeObjectsAppendArrays": MergeOptions(keep=True, append=True),
@@ -53,8 +49,8 @@ _MERGE_POLICIES: dict[str, MergeOptions] = {
 class Policy(Spec):
     """What happens when there is nothing to read, and when there is something to write over."""
 
-    fromFieldPath: Literal["Optional", "Required"] | None = None
-    toFieldPath: Annotated[ToFieldPathPolicy | None, only(FUNCTION)] = None
+    fromFieldPath: Annotated[str | None, word("Optional", "Required")] = None
+    toFieldPath: Annotated[str | None, only(FUNCTION)] = None
     mergeOptions: Annotated[Merging | None, only(NATIVE)] = None
 
     def options(self) -> MergeOptions | None:
@@ -63,9 +59,22 @@ class Policy(Spec):
             return MergeOptions(bool(self.mergeOptions.keepMapValues), bool(self.mergeOptions.appendSlice))
         return _MERGE_POLICIES.get(self.toFieldPath or "Replace")
 
+    def problems(self) -> Iterator[Problem]:
+        """Words that there are not; natively the shape says so already."""
+        if self.fromFieldPath not in (None, "Optional", "Required"):
+            yield not_supported("policy.fromFieldPath", self.fromFieldPath, ["Optional", "Required"])
+        yield from self.unusable()
+
+    def unusable(self) -> Iterator[Problem]:
+        """A word without which there is no telling what to write."""
+        if self.toFieldPath is not None and self.toFieldPath not in _MERGE_POLICIES:
+            yield not_supported("policy.toFieldPath", self.toFieldPath, _MERGE_POLICIES)
+
 
 class Variable(Spec):
     """One of the values that are combined."""
+
+    zero: ClassVar = {"fromFieldPath": ""}
 
     fromFieldPath: str
 
@@ -73,15 +82,22 @@ class Variable(Spec):
 class StringCombination(Spec):
     """A format string in Go's language."""
 
+    zero: ClassVar = {"fmt": ""}
+
     fmt: str
 
 
 class Combine(Spec):
     """Several values made one, by a format string."""
 
-    variables: Annotated[list[Variable], Field(min_length=1)]
-    strategy: Literal["string"]
+    zero: ClassVar = {"strategy": "", "variables": []}
+
+    variables: Annotated[list[Variable], filled()]
+    strategy: Annotated[str, word("string")]
     string: StringCombination | None = None
+
+
+_DEFAULT: Literal["FromCompositeFieldPath"] = "FromCompositeFieldPath"
 
 
 class AnyPatch(Spec):
@@ -92,12 +108,16 @@ class AnyPatch(Spec):
     toFieldPath: str | None = None
     combine: Combine | None = None
     patchSetName: str | None = None
-    transforms: list[Transform] = Field(default_factory=list)
+    transforms: Transforms = Field(default_factory=list)
     policy: Policy | None = None
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         """What is wrong with this one patch, beyond the shape of its YAML."""
         yield from self.missing(dialect)
+        if dialect == FUNCTION and isinstance(self, _CombinePatch):
+            return  # it validates neither transforms nor policies of these: they fail when they are used
+        if self.policy is not None:
+            yield from self.policy.problems()
         for index, transform in enumerate(self.transforms):
             for problem in transform.problems(dialect):
                 yield problem.under(f"transforms[{index}]")
@@ -139,6 +159,18 @@ class _CombinePatch(AnyPatch):
             yield required("combine", f"must be set for patch type {self.type}")
         elif self.toFieldPath is None:
             yield required("toFieldPath", f"must be set for patch type {self.type}")
+        elif dialect == FUNCTION:
+            if not self.combine.strategy:
+                yield required("combine.strategy")
+            elif self.combine.strategy != "string":
+                yield not_supported("combine.strategy", self.combine.strategy, ["string"])
+            elif self.combine.string is None:
+                yield required("combine.string", "must be set for strategy string")
+            if not self.combine.variables:
+                yield required("combine.variables", "must not be empty")
+            for index, variable in enumerate(self.combine.variables):
+                if not variable.fromFieldPath:
+                    yield required(f"combine.variables[{index}].fromFieldPath")
 
     def compile(self, dialect: Dialect) -> Compiled:
         assert self.combine is not None
@@ -147,9 +179,9 @@ class _CombinePatch(AnyPatch):
 
 
 class FromCompositeFieldPath(_SinglePatch):
-    """Composite → composed resource; the default."""
+    """Composite → composed resource; the default, also where the function is told an empty type."""
 
-    type: Literal["FromCompositeFieldPath"] = "FromCompositeFieldPath"
+    type: Annotated[Literal["FromCompositeFieldPath"], BeforeValidator(lambda value: value or _DEFAULT)] = _DEFAULT
 
 
 class ToCompositeFieldPath(_SinglePatch):
@@ -170,13 +202,37 @@ class CombineToComposite(_CombinePatch):
     type: Literal["CombineToComposite"]
 
 
+class FromEnvironmentFieldPath(_SinglePatch):
+    """Environment → composed resource; only the function has environments."""
+
+    type: Literal["FromEnvironmentFieldPath"]
+
+
+class ToEnvironmentFieldPath(_SinglePatch):
+    """Composed resource → environment."""
+
+    type: Literal["ToEnvironmentFieldPath"]
+
+
+class CombineFromEnvironment(_CombinePatch):
+    """Several values of the environment, as one text → composed resource."""
+
+    type: Literal["CombineFromEnvironment"]
+
+
+class CombineToEnvironment(_CombinePatch):
+    """Several values of the composed resource, as one text → environment."""
+
+    type: Literal["CombineToEnvironment"]
+
+
 class PatchSetReference(AnyPatch):
     """Stands for all patches of a set."""
 
     type: Literal["PatchSet"]
 
     def missing(self, dialect: Dialect) -> Iterator[Problem]:
-        if self.patchSetName is None:
+        if self.patchSetName is None or (dialect == FUNCTION and not self.patchSetName):
             yield required("patchSetName", "must be set for patch type PatchSet")
 
 
@@ -206,13 +262,57 @@ class PatchSet(Spec):
     patches: list[Patch]
 
 
-def inlined(patches: Sequence[AnyPatch], sets: Mapping[str, Sequence[AnyPatch]]) -> list[AnyPatch]:
+class UnknownPatch(AnyPatch):
+    """Of a type that there is not; the function complains of it beside everything else that is wrong."""
+
+    def missing(self, dialect: Dialect) -> Iterator[Problem]:
+        yield not_supported("type", self.type, FUNCTION_TYPES)
+
+
+FUNCTION_TYPES = (
+    "FromCompositeFieldPath",
+    "PatchSet",
+    "ToCompositeFieldPath",
+    "CombineFromComposite",
+    "CombineToComposite",
+    "FromEnvironmentFieldPath",
+    "ToEnvironmentFieldPath",
+    "CombineFromEnvironment",
+    "CombineToEnvironment",
+)
+
+
+def _function_tag(value: Any) -> str:
+    """The function takes an empty type for the default."""
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    kind = kind or _DEFAULT
+    return f"<{kind}>" if kind in FUNCTION_TYPES else "unknown"
+
+
+FunctionPatch = Annotated[
+    Annotated[FromCompositeFieldPath, Tag("<FromCompositeFieldPath>")]
+    | Annotated[PatchSetReference, Tag("<PatchSet>")]
+    | Annotated[ToCompositeFieldPath, Tag("<ToCompositeFieldPath>")]
+    | Annotated[CombineFromComposite, Tag("<CombineFromComposite>")]
+    | Annotated[CombineToComposite, Tag("<CombineToComposite>")]
+    | Annotated[FromEnvironmentFieldPath, Tag("<FromEnvironmentFieldPath>")]
+    | Annotated[ToEnvironmentFieldPath, Tag("<ToEnvironmentFieldPath>")]
+    | Annotated[CombineFromEnvironment, Tag("<CombineFromEnvironment>")]
+    | Annotated[CombineToEnvironment, Tag("<CombineToEnvironment>")]
+    | Annotated[UnknownPatch, Tag("unknown")],
+    Discriminator(_function_tag),
+]
+
+AnyKind = TypeVar("AnyKind", bound=AnyPatch)
+
+
+def inlined(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -> list[AnyKind]:
     """The patches with each reference to a set replaced by the set's, in place.
 
     Raises:
         InvalidInput: there is no set of that name.
     """
-    result: list[AnyPatch] = []
+    result: list[AnyKind] = []
     for patch in patches:
         if not isinstance(patch, PatchSetReference):
             result.append(patch)
@@ -222,6 +322,43 @@ def inlined(patches: Sequence[AnyPatch], sets: Mapping[str, Sequence[AnyPatch]])
             raise InvalidInput(f"no patch set is named {shown(name)}", mend=did_you_mean(name, sets))
         result.extend(sets[name])
     return result
+
+
+def size_problems(lists: Iterable[Sequence[AnyPatch]], sets: Mapping[str, Sequence[AnyPatch]]) -> Iterator[Problem]:
+    """What would take absurdly much memory once references to sets are replaced by what they stand for."""
+    known = {name: _size(listed, {}) for name, listed in sets.items()}
+    sizes = [_size(listed, known) for listed in lists]
+    for most, what, size in (
+        (MAX_STEPS, "patches and transforms", sum(steps for steps, _ in sizes)),
+        (MAX_EXPRESSIONS, "regular expressions", sum(expressions for _, expressions in sizes)),
+    ):
+        if size > most:
+            text = f"{size} {what} with patch sets in their places, more than {most}"
+            yield Problem("Invalid", "resources", text, "split the composition")
+
+
+def _size(listed: Sequence[AnyPatch], sets: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    """Steps and regular expressions."""
+    steps = expressions = 0
+    for patch in listed:
+        more = sets.get(patch.patchSetName or "", (0, 0)) if isinstance(patch, PatchSetReference) else (0, 0)
+        steps += 1 + len(patch.transforms) + more[0]
+        expressions += sum(transform.expressions() for transform in patch.transforms) + more[1]
+    return steps, expressions
+
+
+def check_size(number: int, target: Object) -> None:
+    """Weigh an object now and then while it is patched; `number` counts the patches.
+
+    Raises:
+        InvalidInput: it has become absurdly large.
+    """
+    if number % WEIGHED == WEIGHED - 1 and fieldpath.weight(target, MAX_SIZE) > MAX_SIZE:
+        raise _too_large()
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput(f"the object grows beyond {MAX_SIZE} characters", mend="patch less into it")
 
 
 # --- running -------------------------------------------------------------------------------------------
@@ -295,6 +432,7 @@ class Compiled:
         "_policy",
         "_read",
         "_required",
+        "_skips",
         "_sources",
         "_steps",
         "_target",
@@ -309,21 +447,30 @@ class Compiled:
         self._sources = sources
         self._required = patch.policy is not None and patch.policy.fromFieldPath == "Required"
         self._steps = tuple(
-            (f"transforms[{index}] ({transform.type})", transform.compile(dialect))
+            (f"transforms[{index}] ({transform.type})", transform.prepared(dialect))
             for index, transform in enumerate(patch.transforms)
         )
+        if patch.policy is not None and (unknown := list(patch.policy.unusable())):
+            self._steps += (("policy", refusing(unknown)),)
         self._target = target
         self._expands = not combines and target.path.wild
         self._normalises = not combines and dialect == FUNCTION
         self._options = None if combines and dialect == NATIVE else options
+        self._skips = dialect == FUNCTION and not self._required
         self._again = dialect == NATIVE and patch.policy is not None and patch.toFieldPath is not None
         self._policy = options
+
+    @property
+    def is_required(self) -> bool:
+        """Whether something must be there to be read."""
+        return self._required
 
     def apply(self, source: Object, target: Object) -> bool:
         """Copy the value from one object into the other; False if there is none and none is required.
 
         Raises:
-            FieldNotFound: a required value is missing, or a wildcard meets a null.
+            FieldNotFound: a required value is missing, or a wildcard meets a null (for the function that is as if
+                there were no value).
             InvalidInput: anything else that does not fit.
         """
         value = self._read(source)
@@ -339,7 +486,12 @@ class Compiled:
                 raise
         if self._normalises:
             value = fieldpath.normalised(value)
-        self._write(value, target)
+        try:
+            self._write(value, target)
+        except FieldNotFound:
+            if self._skips:
+                return False
+            raise
         return True
 
     def merge_with(self, live: Object, desired: Object) -> None:
@@ -370,6 +522,8 @@ class Compiled:
                     f"cannot expand toFieldPath {path.text}: nothing in the object fits it",
                     mend="give the base an element that it fits, or name one by its index",
                 )
+            if len(found) > 1 and len(found) * fieldpath.weight(value, MAX_SIZE) > MAX_SIZE:
+                raise _too_large()
             for text in found:
                 fieldpath.merge_value(target, fieldpath.parse(text), value, self._options)
         else:

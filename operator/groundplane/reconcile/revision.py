@@ -23,6 +23,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, stage
 from groundplane.ports import Context, Result
+from groundplane.reconcile.compiling import compiled
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -85,7 +86,7 @@ async def _adopted(revision: Object, owner: Object, context: Context) -> Object:
 async def _check(found: Object, revision: Object, context: Context) -> None:
     """Compile the revision now, so that its author learns of mistakes before any claim exists."""
     try:
-        context.compiled(revision)
+        await compiled(context, revision)
     except InvalidInput as error:
         error.reason = "InvalidComposition"
         if context.options.strict_upstream:
