@@ -161,13 +161,13 @@ class World:
             if key_of(change.object)[:2] == (api_version, kind)
         ]
 
-    def listen(self):
+    def listen(self, *, during=None):
+        """Enqueue whoever the changes since the last look concern; as `dispatch.py`, not the reconcile that made them."""
         for change in self.cluster.changes(self.seen):
             self.seen = change.rv
             key = key_of(change.object)
-            self.enqueue(
-                self.routes.targets(None, change.object) | self.engine.woken_by(group_of(key.api_version), key.kind)
-            )
+            targets = self.routes.targets(None, change.object) - {during}
+            self.enqueue(targets | self.engine.woken_by(group_of(key.api_version), key.kind))
 
     async def settle(self, *, seconds=0.0, limit=2000):
         """Work until nothing is left to do now; with `seconds`, let that much time pass as well."""
@@ -178,6 +178,7 @@ class World:
                 target = next(iter(self.due))
                 del self.due[target]
                 outcome = await self.engine.process(*target)
+                self.listen(during=target)
                 wait = None
                 if isinstance(outcome, After):
                     wait = outcome.seconds

@@ -41,7 +41,8 @@ class Aws:
     async def world(self, *, strict=False, ready=True, **how):
         """A world with a ProviderConfig for the stand-in (unless not `ready`) and the Secret that it names."""
         options = Options(strict_upstream=strict)
-        world = World(self.cloud(strict=strict, **how), options=options, clock=SharedClock(self.standin))
+        clock = SharedClock(self.standin)
+        world = World(self.cloud(strict=strict, now=clock, **how), options=options, clock=clock)
         self.worlds.append(world)
         await world.install()
         if ready:
@@ -56,7 +57,7 @@ class Aws:
 
     def restarted(self, world, **how):
         """A new process on the same store."""
-        fresh = world.restarted(cloud=self.cloud(**how))
+        fresh = world.restarted(cloud=self.cloud(now=world.clock, **how))
         self.worlds.append(fresh)
         return fresh
 

@@ -80,25 +80,26 @@ class AccountClients:
         self._lock = lock
         self._attempts = attempts
         self._session: Any = None
-        self._clients: dict[tuple[str, str], Client] = {}
+        self._clients: dict[tuple[str, str, bool], Client] = {}
         self._account_id = ""
 
     # --- what the engine asks for -----------------------------------------------------------------
 
-    def client(self, service: str, region: str) -> Client:
-        """The service's client for a region ("" for a global service).
+    def client(self, service: str, region: str, *, once: bool = False) -> Client:
+        """The service's client for a region ("" for a global service); `once`: one that never repeats a call.
 
         Raises:
             InvalidInput: the ProviderConfig can't work, or there is no such region.
             Denied: its credentials source offers none.
         """
-        found = self._clients.get((service, region))
+        found = self._clients.get((service, region, once))
         if found is not None:
             return found
         with self._lock:
-            if (service, region) not in self._clients:
-                self._clients[service, region] = self._create(self._base(region), service, region)
-            return self._clients[service, region]
+            if (service, region, once) not in self._clients:
+                attempts = 1 if once else self._attempts
+                self._clients[service, region, once] = self._create(self._base(region), service, region, attempts)
+            return self._clients[service, region, once]
 
     def partition(self, region: str) -> str:
         """
@@ -120,10 +121,10 @@ class AccountClients:
 
     # --- clients ----------------------------------------------------------------------------------
 
-    def _create(self, session: Any, service: str, region: str, **credentials: Any) -> Client:
+    def _create(self, session: Any, service: str, region: str, attempts: int = ATTEMPTS, **credentials: Any) -> Client:
         signing = self._endpoint.get("signingRegion") or region or GLOBAL_REGIONS.get(self.partition(""), "us-east-1")
         options: dict[str, Any] = {
-            "retries": {"mode": "standard", "total_max_attempts": self._attempts},
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
             "connect_timeout": CONNECT_TIMEOUT,
             "read_timeout": READ_TIMEOUT,
             "max_pool_connections": 16,
@@ -312,7 +313,7 @@ class AccountClients:
             with self._lock:
                 if credentials.pop("config", None):  # an unsigned call: keys keep botocore from looking for some
                     credentials = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-                return self._create(own, service, region, **credentials)
+                return self._create(own, service, region, self._attempts, **credentials)
 
         return create
 

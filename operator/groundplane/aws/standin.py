@@ -114,6 +114,8 @@ def mend_rds() -> None:
     def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
         arguments["db_instance_identifier"] = arguments["db_instance_identifier"].lower()
         _check_instance(self, arguments, rds_errors)
+        if str(arguments.get("option_group_name") or "").startswith("default:"):
+            del arguments["option_group_name"]  # AWS has it, moto only says so
         database = create(self, arguments)
         database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
         database.pending_modified_values = {}
