@@ -205,6 +205,9 @@ class NoCloud:
     def kinds(self):
         return []
 
+    async def check_account(self, account):
+        return None
+
 
 def manifests(path: Path) -> list[dict]:
     return [document for document in yaml.safe_load_all(path.read_text()) if document]

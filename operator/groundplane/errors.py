@@ -22,6 +22,7 @@ class GroundplaneError(Exception):
         self.where: tuple[str, ...] = tuple(where)
         self.reason: str | None = None  # of the event; the outermost stage that has not been overruled
         self.prefix: str = ""  # the stages' words: "cannot compose resources"
+        self.on: tuple[tuple[str, str], ...] = ()  # the kinds, as (API group, kind), whose next change may end it
         self.conditions: tuple[Any, ...] = ()  # further `Condition`s to set with it: Ready=Creating
 
     def __str__(self) -> str:
@@ -41,10 +42,7 @@ class Rejected(InvalidInput):
 
 
 class Waiting(GroundplaneError):
-    """Early, not wrong: something else must happen first.  Comes back without noise.
-
-    `on` names the kinds, as (API group, kind), whose next change may end the wait.
-    """
+    """Early, not wrong: something else must happen first.  Comes back without noise."""
 
     def __init__(
         self,
@@ -55,7 +53,7 @@ class Waiting(GroundplaneError):
         on: Iterable[tuple[str, str]] = (),
     ) -> None:
         super().__init__(what, mend=mend, where=where)
-        self.on: tuple[tuple[str, str], ...] = tuple(on)
+        self.on = tuple(on)
 
 
 class Conflict(GroundplaneError):

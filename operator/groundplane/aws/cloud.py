@@ -77,6 +77,12 @@ class AwsCloud:
         uid = meta(managed).get("uid") or ""
         return {name: digest(uid, name, value) for name, value in secrets.items()}
 
+    async def check_account(self, account: Account) -> None:
+        def check() -> None:
+            self._sessions.clients(account).check()
+
+        await asyncio.get_running_loop().run_in_executor(self._executor, check)
+
     # --- what calls AWS -----------------------------------------------------------------------------
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:

@@ -25,6 +25,7 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.loaders import Loader
+from botocore.utils import is_valid_endpoint_url
 
 from groundplane import __version__
 from groundplane.core.objects import Json, meta, spec_of
@@ -82,6 +83,15 @@ class AccountClients:
         self._session: Any = None
         self._clients: dict[tuple[str, str, bool], Client] = {}
         self._account_id = ""
+
+    def check(self) -> None:
+        """Raise InvalidInput for what can't work, as far as that shows without a call to AWS."""
+        services = self._endpoint.get("services") or ("sts",)
+        self._url(str(services[0]).lower(), GLOBAL_REGIONS["aws"])
+        for hop, role in enumerate(self._spec.get("assumeRoleChain") or ()):
+            self._role_arn(role, hop)
+        with self._lock:
+            self._base_credentials(_new_session(), "")
 
     # --- what the engine asks for -----------------------------------------------------------------
 
@@ -162,6 +172,10 @@ class AccountClients:
             case "Static":
                 if not block.get("static"):
                     raise self._bad("spec.endpoint.url.static", "is missing", "give a URL: http://host:port")
+                if not is_valid_endpoint_url(str(block["static"])):
+                    raise self._bad(
+                        "spec.endpoint.url.static", f"{shown(block['static'])} is no URL", "give one: http://host:port"
+                    )
                 return str(block["static"])
             case "Dynamic":
                 dynamic = block.get("dynamic") or {}
@@ -175,7 +189,9 @@ class AccountClients:
                 raise self._bad("spec.endpoint.url.type", f"unknown: {shown(other)}", "use Static, Dynamic or Auto")
 
     def _bad(self, field: str, what: str, mend: str) -> InvalidInput:
-        return InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
+        error = InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
+        error.on = (("aws.upbound.io", "ProviderConfig"), ("", "Secret"))
+        return error
 
     # --- the session and its credentials ----------------------------------------------------------
 
@@ -292,8 +308,7 @@ class AccountClients:
         return lambda: token
 
     def _assumed(self, session: Any, credentials: Any, role: Mapping[str, Json], hop: int, region: str) -> Any:
-        if not role.get("roleARN"):
-            raise self._bad(f"spec.assumeRoleChain[{hop}].roleARN", "is missing", "give the role's ARN")
+        arn = self._role_arn(role, hop)
         arguments: dict[str, Any] = {"RoleSessionName": role.get("roleSessionName") or "groundplane"}
         if role.get("externalID"):
             arguments["ExternalId"] = role["externalID"]
@@ -301,8 +316,13 @@ class AccountClients:
             arguments["Tags"] = [{"Key": tag["key"], "Value": tag["value"]} for tag in role["tags"]]
         if role.get("transitiveTagKeys"):
             arguments["TransitiveTagKeys"] = list(role["transitiveTagKeys"])
-        fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, role["roleARN"], arguments)
+        fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, arn, arguments)
         return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+    def _role_arn(self, role: Mapping[str, Json], hop: int) -> str:
+        if not role.get("roleARN"):
+            raise self._bad(f"spec.assumeRoleChain[{hop}].roleARN", "is missing", "give the role's ARN")
+        return str(role["roleARN"])
 
     def _sts(self, session: Any, region: str) -> Callable[..., Client]:
         """What botocore's fetchers call with credentials.  Refreshes come from worker threads: hence a session

@@ -31,7 +31,6 @@ from groundplane.errors import (
     Rejected,
     Throttled,
     Unavailable,
-    Waiting,
 )
 from groundplane.ports import Context, Result
 from groundplane.runtime import logs, metrics
@@ -112,12 +111,11 @@ class Engine:
             )
         else:
             log.info("reconcile did not go through", error=str(error), fate=type(error).__name__)
-        if isinstance(error, Waiting):
-            kinds = [GroupKind(group, kind) for group, kind in error.on]
-            if any(self._changed.get(kind, 0) > since for kind in kinds):
-                return Retry(AGAIN)  # what it waits for may have come while it ran
-            for kind in kinds:
-                self._waiting.setdefault(kind, set()).add((controller.name, key))
+        kinds = [GroupKind(group, kind) for group, kind in error.on]
+        if any(self._changed.get(kind, 0) > since for kind in kinds):
+            return Retry(AGAIN)  # what it waits for may have come while it ran
+        for kind in kinds:
+            self._waiting.setdefault(kind, set()).add((controller.name, key))
         try:
             await self._report(controller, key, error)
         except (Conflict, NotFound, NoSuchKind):
