@@ -95,6 +95,27 @@ def bucket(name="orders-bucket", spec=None, **for_provider):
     return resource(S3, "Bucket", name, spec or {}, **for_provider)
 
 
+# --- what a person does
+
+
+async def applied(world, *manifests, seconds=0):
+    await world.apply(*manifests)
+    await world.settle(seconds=seconds)
+    return await get(world, manifests[-1])
+
+
+async def edited(world, manifest, *, seconds=0, **for_provider):
+    await world.patch(key_of(manifest), {"spec": {"forProvider": for_provider}})
+    await world.settle(seconds=seconds)
+    return await get(world, manifest)
+
+
+async def deleted(world, manifest, *, seconds=60):
+    await world.cluster.delete(key_of(manifest))
+    await world.settle(seconds=seconds)
+    return await get(world, manifest)
+
+
 # --- what one looks at
 
 

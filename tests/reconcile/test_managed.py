@@ -1,26 +1,11 @@
 """A managed resource's life: what is in AWS, in its Secret and in its status, from creation to the end."""
 
+import pytest
+
 from groundplane.aws.session import Sessions
+from groundplane.errors import Rejected
 from tests.reconcile import managed
-from tests.reconcile.managed import condition, get, is_ready, key, message, secret_of
-
-
-async def applied(world, *manifests, seconds=0):
-    await world.apply(*manifests)
-    await world.settle(seconds=seconds)
-    return await get(world, manifests[-1])
-
-
-async def edited(world, manifest, *, seconds=0, **for_provider):
-    await world.patch(key(manifest), {"spec": {"forProvider": for_provider}})
-    await world.settle(seconds=seconds)
-    return await get(world, manifest)
-
-
-async def deleted(world, manifest, *, seconds=60):
-    await world.cluster.delete(key(manifest))
-    await world.settle(seconds=seconds)
-    return await get(world, manifest)
+from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message, secret_of
 
 
 async def test_a_database_is_created_becomes_ready_and_has_its_secret(aws):
@@ -255,3 +240,97 @@ async def test_a_database_without_a_word_on_its_final_snapshot_is_kept_and_says_
     assert len(aws.databases()) == 1
     assert await edited(world, managed.instance(), skipFinalSnapshot=True, seconds=10) is None
     assert aws.databases() == []
+
+
+# --- what is filled in, and quiet ----------------------------------------------------------------------------------
+
+
+async def test_what_aws_chose_is_filled_in_and_never_fights_with_who_applies_other_fields(aws):
+    world = await aws.world()
+    found = await applied(world, managed.instance(), seconds=10)
+    assert found["spec"]["forProvider"]["backupRetentionPeriod"] == 1
+    assert found["spec"]["forProvider"]["storageType"] == "gp2"
+    await world.apply(managed.instance(backupRetentionPeriod=7, applyImmediately=True))
+    await world.settle(seconds=10)
+    assert aws.database()["BackupRetentionPeriod"] == 7
+    found = await applied(world, managed.instance(backupRetentionPeriod=7, applyImmediately=True), seconds=70)
+    assert found["spec"]["forProvider"]["storageType"] == "gp2"
+
+
+async def test_nothing_is_filled_in_without_the_policy_for_it(aws):
+    world = await aws.world()
+    spec = {"managementPolicies": ["Observe", "Create", "Update", "Delete"]}
+    found = await applied(world, managed.instance(spec=spec), seconds=10)
+    assert is_ready(found)
+    assert "storageType" not in found["spec"]["forProvider"]
+
+
+LIVES = [managed.instance(), managed.vpc(enableDnsHostnames=True), managed.group(), managed.role(), managed.bucket()]
+
+
+@pytest.mark.parametrize("manifest", LIVES, ids=lambda manifest: manifest["kind"])
+async def test_an_unchanged_thing_is_only_looked_at_also_by_a_new_process(aws, manifest):
+    world = await aws.world()
+    assert is_ready(await applied(world, manifest, seconds=60))
+    before, told = world.cluster.writes, list(world.told.events)
+    aws.standin.forget_calls()
+    await world.settle(seconds=130)
+    await aws.restarted(world).settle(seconds=130)
+    assert aws.standin.operations()
+    assert aws.writes() == []
+    assert world.cluster.writes == before
+    assert world.told.events == told
+
+
+# --- manifests with mistakes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (managed.instance(allocatedStorage="20"), "allocatedStorage"),
+        (managed.instance(tags={"cost": 5}), "tags"),
+        (managed.instance(region=None), "region"),
+        (managed.instance(spec={"deletionPolicy": "Keep"}), "deletionPolicy"),
+        (managed.instance(spec={"managementPolicies": ["Watch"]}), "managementPolicies"),
+        (managed.instance(passwordSecretRef={"name": "x"}), "passwordSecretRef"),
+    ],
+)
+async def test_a_wrong_type_is_refused_where_it_is_applied(aws, manifest, words):
+    world = await aws.world()
+    with pytest.raises(Rejected, match=words):
+        await world.apply(manifest)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (managed.instance(name="or.ders"), ["metadata.name", "is no name for this kind in AWS", "crossplane.io/external-name"]),
+        (managed.instance(engine=None), ["spec.forProvider.engine: is required"]),
+        (managed.instance(allocatedStorage=None), ["spec.forProvider.allocatedStorage: is required"]),
+        (managed.instance(allocatedStorage=20.5), ["spec.forProvider.allocatedStorage", "wants a whole number"]),
+        (managed.instance(username="admin"), ["spec.forProvider.username", "reserved by the engine"]),
+        (managed.instance(region="eu-west-1a"), ["spec.forProvider.region", '"eu-west-1a" is no region']),
+        (managed.bucket(name="ab"), ["is no name for this kind in AWS"]),
+        (managed.role(assumeRolePolicy="{"), ["spec.forProvider.assumeRolePolicy: is no JSON: ", "line 1, column 2"]),
+        (managed.vpc(cidrBlock="10.0.0.0/8"), ["cidrBlock"]),
+        (managed.vpc(ipv4NetmaskLength=24), ["can't be used with"]),
+    ],
+)  # fmt: skip
+async def test_what_cannot_work_is_told_with_its_field_and_makes_nothing(aws, manifest, words):
+    world = await aws.world()
+    found = await applied(world, manifest, seconds=10)
+    assert condition(found, "Synced") == ("False", "ReconcileError")
+    assert condition(found, "Ready") == ("False", "Creating")
+    for word in words:
+        assert word in message(found)
+    assert (aws.databases(), aws.buckets(), aws.roles(), aws.vpcs()) == ([], [], [], [])
+    assert await deleted(world, manifest, seconds=0) is None
+
+
+async def test_an_unknown_member_of_a_block_is_named(aws):
+    world = await aws.world()
+    manifest = managed.instance(restoreToPointInTime={"restoreTim": "2026-01-01T00:00:00Z"})
+    found = await applied(world, {**manifest, "apiVersion": "rds.aws.upbound.io/v1beta3"}, seconds=10)
+    assert "restoreTim" in message(found)
+    assert "internal error" not in message(found)

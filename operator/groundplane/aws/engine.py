@@ -60,7 +60,17 @@ class Engine(Resource):
                 raise InvalidInput(
                     f"can't be used with {clash[0]}", mend="remove one of the two", where=(f"spec.forProvider.{name}",)
                 )
+            if rule.comparison in ("policy", "json") and isinstance(text := self.initial.get(name), str) and text:
+                self._check_json(name, text)
         self.kind.hooks.check(self)
+
+    @staticmethod
+    def _check_json(name: str, text: str) -> None:
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+            raise InvalidInput(what, mend="correct it", where=(f"spec.forProvider.{name}",)) from error
 
     def check_name(self) -> None:
         rule, name = self.kind.external_name, self.external_name

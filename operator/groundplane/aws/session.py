@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
@@ -40,6 +41,7 @@ UPBOUND_TOKEN = "/var/run/secrets/upbound.io/provider/token"
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
 ATTEMPTS = 3  # of one call in all; what remains is the queue's to retry
 GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-east-1a, which is a zone
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
@@ -107,9 +109,17 @@ class AccountClients:
             return found
         with self._lock:
             if (service, region, once) not in self._clients:
+                self._check_region(region)
                 attempts = 1 if once else self._attempts
                 self._clients[service, region, once] = self._create(self._base(region), service, region, attempts)
             return self._clients[service, region, once]
+
+    def _check_region(self, region: str) -> None:
+        if region and not REGION.fullmatch(region) and not self._spec.get("skip_region_validation"):
+            mend = (
+                "name one: eu-west-1 (or set skip_region_validation in the ProviderConfig, if the endpoint has others)"
+            )
+            raise InvalidInput(f"{shown(region)} is no region of AWS", mend=mend, where=("spec.forProvider.region",))
 
     def partition(self, region: str) -> str:
         """

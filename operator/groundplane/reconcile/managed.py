@@ -104,11 +104,10 @@ async def reconcile(key: Key, context: Context) -> Result:
     if _next(run, External.UNSEEN) is Action.RELEASE:
         return await _release(run)
 
-    with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
-        await _name(run)
     if not is_deleting(run.managed):
         with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
-            context.cloud.check(run.managed)
+            context.cloud.check(run.managed)  # before the name is saved: a wrong one would stay
+            await _name(run)
         with stage("CannotResolveResourceReferences", "cannot resolve references"):
             await _resolve(run)
     with stage("CannotConnectToProvider", "connect failed"):
@@ -164,7 +163,7 @@ async def _act(run: Run, observation: Observation, secrets: Mapping[str, str]) -
 
 async def _name(run: Run) -> None:
     """Save the external name that we choose, before anything else can use it."""
-    if run.external_name or is_deleting(run.managed):
+    if run.external_name:
         return
     if name := run.context.cloud.default_external_name(run.managed):
         run.managed["metadata"].setdefault("annotations", {})[core.EXTERNAL_NAME] = name
@@ -177,7 +176,7 @@ async def _resolve(run: Run) -> None:
     for wish in references.wishes(run.managed, run.kind.references):
         try:
             found.setdefault(wish.block, {}).update(references.resolved(wish, await _targets(run, wish)))
-        except Waiting:
+        except (Waiting, InvalidInput):
             if not wish.optional:
                 raise
     if found:
