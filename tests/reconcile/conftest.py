@@ -1,5 +1,6 @@
 """Worlds whose managed resources are real things at the stand-in for AWS."""
 
+import base64
 import json
 import logging
 
@@ -105,6 +106,7 @@ def secrets_told(worlds, logged):
             if obj["kind"] == "Secret":
                 hidden |= {value for name, value in managed.decoded(obj).items() if "password" in name}
         texts = [world.told.text(), logged, *(json.dumps(obj) for obj in objects if obj["kind"] != "Secret")]
+        hidden |= {base64.b64encode(secret.encode()).decode() for secret in hidden}
         found += [text for text in texts for secret in hidden if secret in text]
     return found
 

@@ -148,7 +148,7 @@ def external_name(obj):
 
 
 def decoded(obj):
-    return {name: base64.b64decode(value).decode() for name, value in (obj.get("data") or {}).items()}
+    return {name: base64.b64decode(value).decode(errors="replace") for name, value in (obj.get("data") or {}).items()}
 
 
 async def secret_of(world, namespace="team-a", name="conn"):

@@ -334,3 +334,21 @@ async def test_an_unknown_member_of_a_block_is_named(aws):
     found = await applied(world, {**manifest, "apiVersion": "rds.aws.upbound.io/v1beta3"}, seconds=10)
     assert "restoreTim" in message(found)
     assert "internal error" not in message(found)
+
+
+@pytest.mark.parametrize("pending", ["soon", "2026-01-01T00:00:00", "2026-01-01T00:00:00Z", "2026-13-01T00:00:00Z", ""])
+async def test_any_text_in_the_annotations_of_a_create_leads_to_one_vpc_in_the_end(aws, pending):
+    world = await aws.world()
+    annotations = {"crossplane.io/external-create-pending": pending, "crossplane.io/poll-interval": "often"}
+    found = await applied(world, managed.vpc(spec={"annotations": annotations}), seconds=60)
+    assert is_ready(found)
+    assert len(aws.vpcs()) == 1
+
+
+async def test_the_poll_interval_of_an_annotation_is_kept(aws):
+    world = await aws.world()
+    annotations = {"crossplane.io/poll-interval": "1m40s"}
+    await applied(world, managed.vpc(spec={"annotations": annotations}), seconds=10)
+    aws.standin.forget_calls()
+    await world.settle(seconds=320)
+    assert aws.standin.operations().count("DescribeVpcs") == 3

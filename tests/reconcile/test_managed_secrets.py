@@ -136,3 +136,16 @@ async def test_strict_upstream_wants_a_name_for_the_secret(aws):
     found = await applied(world, managed.instance(spec=UNNAMED), seconds=10)
     assert "spec.writeConnectionSecretToRef needs a name and a namespace" in message(found)
     assert await secret_of(world, "team-a", "orders-connection") is None
+
+
+async def test_a_password_that_is_no_text_is_told_and_never_keeps_a_database_from_being_deleted(aws):
+    world = await aws.world()
+    await applied(world, managed.instance(), seconds=10)
+    key = Key("v1", "Secret", "crossplane-system", "orders-password")
+    await world.patch(key, {"data": {"password": "//79"}})
+    await world.settle(seconds=70)
+    assert "key password of Secret orders-password is not UTF-8 text" in message(await get(world, managed.instance()))
+    await world.cluster.delete(managed.key(managed.instance()))
+    await world.settle(seconds=30)
+    assert await get(world, managed.instance()) is None
+    assert aws.databases() == []

@@ -297,10 +297,9 @@ class Resource:
         return self._since(meta(self.managed).get("creationTimestamp")) < YOUNG
 
     def _since(self, time: str | None) -> float:
-        """Seconds since a time as Kubernetes writes it; for ever if there is none."""
-        if not isinstance(time, str):
-            return math.inf
-        return (self._now - datetime.fromisoformat(time)).total_seconds()
+        """Seconds since a time as Kubernetes writes it; for ever if it tells none."""
+        moment = conditions.moment(time) if time else None
+        return (self._now - moment).total_seconds() if moment else math.inf
 
 
 def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:

@@ -114,7 +114,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         run.account = await provider_config.connect(run.managed, context)
     if core.is_create_unfinished(run.managed):
         await _recover(run)
-    secrets = await _secrets(run, generate=False)
+    secrets = {} if is_deleting(run.managed) else await _secrets(run, generate=False)
     with stage("CannotObserveExternalResource", "observe failed"):
         observation = await context.cloud.observe(run.managed, run.account, secrets)
     return await _act(run, observation, secrets)
