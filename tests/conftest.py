@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.cluster.rig import ControlPlane
+from tests.standin import Standin, serving
 
 # A slow machine is no failure: what counts is the property, never the time that it takes.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,3 +26,16 @@ def control_plane() -> Iterator[ControlPlane]:
     """A real API server, one for the whole run: tests keep to names of their own."""
     with ControlPlane() as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def standin_process() -> Iterator[Standin]:
+    with serving() as url:
+        yield Standin(url)
+
+
+@pytest.fixture
+def standin(standin_process: Standin) -> Standin:
+    """AWS's stand-in with nothing in it; one process for the whole run."""
+    standin_process.reset()
+    return standin_process

@@ -13,7 +13,8 @@ import datetime
 import heapq
 import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -31,6 +32,12 @@ from groundplane.runtime.routes import Routes
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 BACKOFF = 5.0  # seconds of the world's clock until a retry
+
+
+@cache
+def definitions():
+    """All CRDs, without their prose."""
+    return [*core_crds(), *aws_crds(docs=False)]
 
 
 class Clock:
@@ -124,11 +131,11 @@ class World:
             seed=self.random.random(),
         )
         fresh.told = self.told
-        fresh.context = copy.replace(fresh.context, events=self.told) if hasattr(copy, "replace") else fresh.context
+        fresh.context = fresh.engine.context = replace(fresh.context, events=self.told)
         return fresh
 
     async def install(self):
-        for crd in [*core_crds(), *aws_crds()]:
+        for crd in definitions():
             await self.cluster.apply(crd, manager="test")
         return self
 
@@ -158,13 +165,13 @@ class World:
             if key_of(change.object)[:2] == (api_version, kind)
         ]
 
-    def listen(self):
+    def listen(self, *, during=None):
+        """Enqueue whoever the changes since the last look concern; as `dispatch.py`, not the reconcile that made them."""
         for change in self.cluster.changes(self.seen):
             self.seen = change.rv
             key = key_of(change.object)
-            self.enqueue(
-                self.routes.targets(None, change.object) | self.engine.woken_by(group_of(key.api_version), key.kind)
-            )
+            targets = self.routes.targets(None, change.object) - {during}
+            self.enqueue(targets | self.engine.woken_by(group_of(key.api_version), key.kind))
 
     async def settle(self, *, seconds=0.0, limit=2000):
         """Work until nothing is left to do now; with `seconds`, let that much time pass as well."""
@@ -175,6 +182,7 @@ class World:
                 target = next(iter(self.due))
                 del self.due[target]
                 outcome = await self.engine.process(*target)
+                self.listen(during=target)
                 wait = None
                 if isinstance(outcome, After):
                     wait = outcome.seconds
@@ -200,6 +208,9 @@ class NoCloud:
 
     def kinds(self):
         return []
+
+    async def check_account(self, account):
+        return None
 
 
 def manifests(path: Path) -> list[dict]:

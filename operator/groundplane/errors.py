@@ -28,6 +28,7 @@ class GroundplaneError(Exception):
         self.where: tuple[str, ...] = tuple(where)
         self.reason: str | None = None  # of the event; the outermost stage that has not been overruled
         self.prefix: str = ""  # the stages' words: "cannot compose resources"
+        self.on: tuple[tuple[str, str], ...] = ()  # the kinds, as (API group, kind), whose next change may end it
         self.conditions: tuple[Any, ...] = ()  # further `Condition`s to set with it: Ready=Creating
 
     def __str__(self) -> str:

@@ -240,6 +240,9 @@ class Cloud(Protocol):
     def check(self, managed: Object) -> None:
         """Raise InvalidInput for a spec that can't work, before any call (names, combinations)."""
 
+    async def check_account(self, account: Account) -> None:
+        """Raise InvalidInput for a ProviderConfig that can't work, as far as that shows without a call to the cloud."""
+
     def defaults(self, managed: Object) -> Sequence[Default]:
         """Helpful values to write into forProvider before a create; none with strict upstream behaviour."""
 

@@ -1,76 +1,16 @@
-"""The stand-in for AWS as a process of its own, and managed objects to try on it."""
+"""Managed objects to try on the stand-in for AWS."""
 
 import itertools
-import json
-import os
-import subprocess
-import sys
-import urllib.request
 
 import pytest
 
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
 from groundplane.ports import Account
+from tests.standin import REGION
 
-REGION = "eu-west-1"
 EC2, RDS, IAM, S3 = (f"{service}.aws.upbound.io/v1beta1" for service in ("ec2", "rds", "iam", "s3"))
 _uids = itertools.count(1)
-
-
-class Standin:
-    def __init__(self, url):
-        self.url = url
-
-    def request(self, method, path, body=None):
-        data = json.dumps(body).encode() if body is not None else b"" if method == "POST" else None
-        asked = urllib.request.Request(self.url + path, data=data, method=method)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
-            text = answer.read()
-        return json.loads(text) if text.startswith((b"{", b"[")) else None
-
-    def reset(self):
-        self.request("POST", "/moto-api/reset")
-        self.request("DELETE", "/standin/faults")
-        self.request("DELETE", "/standin/calls")
-        self.slow(0)
-
-    def slow(self, seconds):
-        self.request("POST", "/standin/slow", {"seconds": seconds})
-
-    def advance(self, seconds):
-        self.request("POST", "/standin/clock", {"advance": seconds})
-
-    def maintain(self):
-        self.request("POST", "/standin/maintenance")
-
-    def fail(self, service, operation, code, **more):
-        self.request("POST", "/standin/faults", {"service": service, "operation": operation, "code": code, **more})
-
-    def operations(self):
-        return [call["operation"] for call in self.request("GET", "/standin/calls")]
-
-    def forget_calls(self):
-        self.request("DELETE", "/standin/calls")
-
-
-@pytest.fixture(scope="session")
-def standin_process():
-    command = [sys.executable, "-m", "groundplane.aws.standin"]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
-    try:
-        yield Standin(process.stdout.readline().strip())
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
-
-
-@pytest.fixture
-def standin(standin_process):
-    standin_process.reset()
-    return standin_process
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_a_secret_is_ini_text_in_many_spellings(text):
         (account(endpoint={"url": {"type": "Static"}}), r"spec.endpoint.url.static: is missing"),
         (account(endpoint={"url": {"type": "Dynamic"}}), r"spec.endpoint.url.dynamic.host: is missing"),
         (account(endpoint={"url": {"type": "Odd"}}), r'spec.endpoint.url.type: unknown: "Odd"'),
-        (account(url="no url"), r"ProviderConfig default: Invalid endpoint"),
+        (account(url="no url"), r"spec.endpoint.url.static: \"no url\" is no URL"),
         (account(assumeRoleChain=[{}]), r"spec.assumeRoleChain\[0\].roleARN: is missing"),
     ],
 )

@@ -33,9 +33,9 @@ def target(name, external_name="", labels=None, controller="", **more):
     return {"metadata": metadata | more.pop("metadata", {}), **more}
 
 
-def wish(reference=ONE, **more):
+def wish(reference=ONE, block="forProvider", **more):
     facts = {name: getattr(reference, name) for name in ("field", "ref", "group", "kind", "extract", "many")}
-    return Wish(**facts | more)
+    return Wish(block=block, **facts | more)
 
 
 # --- wishes ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from groundplane.aws import faults, kind
@@ -36,12 +37,14 @@ class AwsCloud:
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
         certain_after: float = CERTAIN_AFTER,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
         self._sessions = sessions or Sessions()
         self._strict_upstream = strict_upstream
         self._namespace = namespace
         self._certain_after = certain_after
+        self._now = now
         self._memories: dict[str, Memory] = {}
 
     def close(self) -> None:
@@ -74,6 +77,12 @@ class AwsCloud:
         uid = meta(managed).get("uid") or ""
         return {name: digest(uid, name, value) for name, value in secrets.items()}
 
+    async def check_account(self, account: Account) -> None:
+        def check() -> None:
+            self._sessions.clients(account).check()
+
+        await asyncio.get_running_loop().run_in_executor(self._executor, check)
+
     # --- what calls AWS -----------------------------------------------------------------------------
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
@@ -105,7 +114,13 @@ class AwsCloud:
         return found
 
     def _offline(self, managed: Object) -> Engine:
-        return Engine(self._kind(managed), managed, strict_upstream=self._strict_upstream, namespace=self._namespace)
+        return Engine(
+            self._kind(managed),
+            managed,
+            now=self._now(),
+            strict_upstream=self._strict_upstream,
+            namespace=self._namespace,
+        )
 
     async def _run(
         self,
@@ -129,6 +144,7 @@ class AwsCloud:
                     self._sessions.clients(account),
                     secrets,
                     memory,
+                    now=self._now(),
                     strict_upstream=self._strict_upstream,
                     namespace=self._namespace,
                 )

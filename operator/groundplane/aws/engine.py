@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -59,7 +60,17 @@ class Engine(Resource):
                 raise InvalidInput(
                     f"can't be used with {clash[0]}", mend="remove one of the two", where=(f"spec.forProvider.{name}",)
                 )
+            if rule.comparison in ("policy", "json") and isinstance(text := self.initial.get(name), str) and text:
+                self._check_json(name, text)
         self.kind.hooks.check(self)
+
+    @staticmethod
+    def _check_json(name: str, text: str) -> None:
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+            raise InvalidInput(what, mend="correct it", where=(f"spec.forProvider.{name}",)) from error
 
     def check_name(self) -> None:
         rule, name = self.kind.external_name, self.external_name
@@ -87,9 +98,12 @@ class Engine(Resource):
         drift = self._drift(item, found_tags)
         drift, notes = self._thawed(drift)
         creating = state.ready is not None and state.ready.reason == "Creating"
+        ready = state.ready
+        if ready is not None and ready.status == "True" and (left := self._left(drift)):
+            ready = conditions.creating(f"still to be set as spec.initProvider has it: {', '.join(left)}")
         return Observation(
             exists=True,
-            ready=state.ready,
+            ready=ready,
             at_provider=self._at_provider(item, found_tags),
             late={} if creating or state.deleting else self._late(item),
             drift=tuple(drift) if state.updatable and not state.deleting else (),
@@ -134,8 +148,8 @@ class Engine(Resource):
 
     def _drift(self, item: Item, found_tags: Mapping[str, str] | None) -> list[Difference]:
         found = []
-        if found_tags is not None and found_tags != self.wanted_tags():
-            found.append(Difference(TAGS, self.wanted_tags(), dict(found_tags)))
+        if found_tags is not None and found_tags != (wanted := self.wanted_tags(found_tags)):
+            found.append(Difference(TAGS, wanted, dict(found_tags)))
         for name, rule in self.kind.fields.items():
             if rule.secret:
                 found.extend(self._secret_drift(name, rule))
@@ -149,20 +163,31 @@ class Engine(Resource):
 
     def _secret_drift(self, name: str, rule: KindField) -> list[Difference]:
         value = self.secrets.get(rule.secret)
-        if not value or not rule.group or digest(self.uid, rule.secret, value) == self.taken(rule.secret):
+        if (
+            not value
+            or not rule.group
+            or name not in self.spec
+            or digest(self.uid, rule.secret, value) == self.taken(rule.secret)
+        ):
             return []
         return [Difference(name, HIDDEN, None)]
 
     def _immutable(self, item: Item) -> list[Difference]:
         found = []
         for name, rule in self.kind.fields.items():
-            desired = self.spec.get(name)
+            desired = self.lasting.get(name)
             if not rule.immutable or rule.observe is None or desired is None:
                 continue
             observed = self.observed(name, item)
             if observed is not None and not convert.equal(rule.comparison, desired, observed):
                 found.append(Difference(name, desired, observed))
         return found
+
+    def _left(self, drift: Iterable[Difference]) -> list[str]:
+        """What only the creation asks for and is still to be sent: nobody would send it later."""
+        asked = spec_of(self.managed).get("initProvider") or {}
+        found = {difference.field for difference in drift}
+        return sorted(name for name in asked if name in found and (name == TAGS or name not in self.lasting))
 
     def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str]]:
         """The drift without what was sent twice in vain, and a note for each of those."""
@@ -263,8 +288,10 @@ class Engine(Resource):
         other, extra = self.kind.hooks.create_call(self)
         call = other or self.kind.create.call
         parameters = self._create_parameters(call, extra)
+        # where AWS chooses the name, a call that is sent again because its answer was lost makes a second thing
+        once = self.kind.external_name.mode == "assigned" and not self.kind.create.token
         try:
-            answer = self.call(call, **parameters)
+            answer = getattr(self.client(once=once), call)(**parameters)
         except ClientError as error:
             if faults.code_of(error) not in self.kind.errors.exists or not self._is_ours():
                 raise
@@ -278,7 +305,8 @@ class Engine(Resource):
             self.external_name = str(source.search(answer) or self.external_name)
         self.memory.external_name = ""
         self.memory.sent.clear()
-        self.kind.hooks.created(self, answer)
+        with suppress(*faults.BOTO):  # it exists, whatever comes now: what is left to do shows as drift
+            self.kind.hooks.created(self, answer)
         connection = {
             key: convert.text(value).encode()
             for key, path in self.kind.create.connection.items()
@@ -363,7 +391,7 @@ class Engine(Resource):
         on = self._tag_target(item)
         style = tags.STYLES[rule.style]
         for call, parameters in tags.changes(
-            self.wanted_tags(), found, style, on, resource=rule.resource, target=rule.parameter
+            self.wanted_tags(found), found, style, on, resource=rule.resource, target=rule.parameter
         ):
             self.call(call, **parameters)
 

@@ -39,7 +39,7 @@ class Hooks:
         return "", {}
 
     def created(self, resource: Resource, answer: Item) -> None:
-        """Right after a create.  May be lost to a crash: what matters must also be found by `drift`."""
+        """Right after a create.  May fail or be lost to a crash: what matters must also be found by `drift`."""
 
     def observed(self, resource: Resource, item: Item) -> Item:
         """Complete what was read, before anything is compared."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -20,10 +20,12 @@ from groundplane.aws import convert, faults, tags
 from groundplane.aws.hooks import Item, Parameters
 from groundplane.aws.kind import Also, Call, Kind, Observe, Path
 from groundplane.aws.session import AccountClients
+from groundplane.core import conditions
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
 
 EXTERNAL_NAME = "crossplane.io/external-name"
+CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
@@ -64,6 +66,7 @@ class Resource:
         secrets: Mapping[str, str] | None = None,
         memory: Memory | None = None,
         *,
+        now: datetime,
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
     ) -> None:
@@ -74,9 +77,11 @@ class Resource:
         self.namespace = namespace  # the operator's own
         self.memory = Memory() if memory is None else memory
         self._clients = clients
+        self._now = now
         spec = spec_of(managed)
-        self.spec: dict[str, Json] = _canonical(kind, spec.get("forProvider") or {})
-        self.initial: dict[str, Json] = _canonical(kind, spec.get("initProvider") or {}) | self.spec
+        self.lasting: dict[str, Json] = _canonical(kind, spec.get("forProvider") or {})  # what AWS is held to for good
+        self.initial: dict[str, Json] = _canonical(kind, spec.get("initProvider") or {}) | self.lasting  # for a create
+        self.spec: dict[str, Json] = self.initial if self.is_new else self.lasting  # what AWS is held to now
         self.region: str = "" if kind.is_global else str(self.initial.get("region") or "")
         if annotations_of(managed).get(EXTERNAL_NAME) == self.memory.external_name:
             self.memory.external_name = ""
@@ -107,14 +112,21 @@ class Resource:
             return ""
         return str((self.initial.get(rule.field) if rule.field else "") or self.name)
 
+    @property
+    def is_new(self) -> bool:
+        """Made by us, and not ready yet: what its creation asks for and the create call doesn't take is still to do."""
+        ready = conditions.find(self.managed, "Ready") or {}
+        return CREATE_SUCCEEDED in annotations_of(self.managed) and ready.get("reason") in (None, "Creating")
+
     # --- calls ------------------------------------------------------------------------------------------
 
-    def client(self, service: str = "") -> Any:
+    def client(self, service: str = "", *, once: bool = False) -> Any:
+        """`once`: a client that sends a call a single time, whatever comes of it."""
         if self._clients is None:
             raise InvalidInput("no account to call AWS with")
         if not self.kind.is_global and not self.region:
             raise InvalidInput("is missing", mend="name a region of AWS: eu-west-1", where=("spec.forProvider.region",))
-        return self._clients.client(service or self.kind.service, self.region)
+        return self._clients.client(service or self.kind.service, self.region, once=once)
 
     def call(self, name: str, /, **parameters: Any) -> Item:
         """Call the kind's service, or `service:name`.  botocore's errors get out."""
@@ -185,8 +197,14 @@ class Resource:
         """The tags as most create calls take them."""
         return [{"Key": key, "Value": value} for key, value in sorted(self.wanted_tags().items())]
 
-    def wanted_tags(self) -> dict[str, str]:
-        return tags.desired(self.managed)
+    def wanted_tags(self, found: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The tags to hold AWS to.  Those of initProvider are for a create (nothing `found`); later they stay as found."""
+        wanted = tags.desired(self.managed)
+        given = (spec_of(self.managed).get("initProvider") or {}).get("tags") or {}
+        initial = {str(key): str(value) for key, value in given.items()}
+        if found is not None and not self.is_new:
+            initial = {key: value for key, value in found.items() if key in initial}
+        return initial | wanted
 
     def read(self) -> Item | None:
         """The thing as AWS describes it, None if AWS says that it is not there."""
@@ -205,6 +223,8 @@ class Resource:
         item = dict(found) if isinstance(found, Mapping) else {"value": found}
         item.pop("ResponseMetadata", None)
         known = status_of(self.managed).get("atProvider") or {}
+        if known.get("id") != self.external_name:
+            known = {}  # of another thing
         for name, also in self.kind.also.items():
             if also.once and known.get(also.once):
                 item[name] = known[also.once]
@@ -276,12 +296,10 @@ class Resource:
         """Whether what it refers to may still be invisible to AWS."""
         return self._since(meta(self.managed).get("creationTimestamp")) < YOUNG
 
-    @staticmethod
-    def _since(time: str | None) -> float:
-        """Seconds since a time as Kubernetes writes it; for ever if there is none."""
-        if not isinstance(time, str):
-            return math.inf
-        return (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
+    def _since(self, time: str | None) -> float:
+        """Seconds since a time as Kubernetes writes it; for ever if it tells none."""
+        moment = conditions.moment(time) if time else None
+        return (self._now - moment).total_seconds() if moment else math.inf
 
 
 def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:

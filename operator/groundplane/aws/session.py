@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from botocore.credentials import (
     DeferredRefreshableCredentials,
 )
 from botocore.loaders import Loader
+from botocore.utils import is_valid_endpoint_url
 
 from groundplane import __version__
 from groundplane.core.objects import Json, meta, spec_of
@@ -39,6 +41,7 @@ UPBOUND_TOKEN = "/var/run/secrets/upbound.io/provider/token"
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
 ATTEMPTS = 3  # of one call in all; what remains is the queue's to retry
 GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-east-1a, which is a zone
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
@@ -80,25 +83,43 @@ class AccountClients:
         self._lock = lock
         self._attempts = attempts
         self._session: Any = None
-        self._clients: dict[tuple[str, str], Client] = {}
+        self._clients: dict[tuple[str, str, bool], Client] = {}
         self._account_id = ""
+
+    def check(self) -> None:
+        """Raise InvalidInput for what can't work, as far as that shows without a call to AWS."""
+        services = self._endpoint.get("services") or ("sts",)
+        self._url(str(services[0]).lower(), GLOBAL_REGIONS["aws"])
+        for hop, role in enumerate(self._spec.get("assumeRoleChain") or ()):
+            self._role_arn(role, hop)
+        with self._lock:
+            self._base_credentials(_new_session(), "")
 
     # --- what the engine asks for -----------------------------------------------------------------
 
-    def client(self, service: str, region: str) -> Client:
-        """The service's client for a region ("" for a global service).
+    def client(self, service: str, region: str, *, once: bool = False) -> Client:
+        """The service's client for a region ("" for a global service); `once`: one that never repeats a call.
 
         Raises:
             InvalidInput: the ProviderConfig can't work, or there is no such region.
             Denied: its credentials source offers none.
         """
-        found = self._clients.get((service, region))
+        found = self._clients.get((service, region, once))
         if found is not None:
             return found
         with self._lock:
-            if (service, region) not in self._clients:
-                self._clients[service, region] = self._create(self._base(region), service, region)
-            return self._clients[service, region]
+            if (service, region, once) not in self._clients:
+                self._check_region(region)
+                attempts = 1 if once else self._attempts
+                self._clients[service, region, once] = self._create(self._base(region), service, region, attempts)
+            return self._clients[service, region, once]
+
+    def _check_region(self, region: str) -> None:
+        if region and not REGION.fullmatch(region) and not self._spec.get("skip_region_validation"):
+            mend = (
+                "name one: eu-west-1 (or set skip_region_validation in the ProviderConfig, if the endpoint has others)"
+            )
+            raise InvalidInput(f"{shown(region)} is no region of AWS", mend=mend, where=("spec.forProvider.region",))
 
     def partition(self, region: str) -> str:
         """
@@ -120,10 +141,10 @@ class AccountClients:
 
     # --- clients ----------------------------------------------------------------------------------
 
-    def _create(self, session: Any, service: str, region: str, **credentials: Any) -> Client:
+    def _create(self, session: Any, service: str, region: str, attempts: int = ATTEMPTS, **credentials: Any) -> Client:
         signing = self._endpoint.get("signingRegion") or region or GLOBAL_REGIONS.get(self.partition(""), "us-east-1")
         options: dict[str, Any] = {
-            "retries": {"mode": "standard", "total_max_attempts": self._attempts},
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
             "connect_timeout": CONNECT_TIMEOUT,
             "read_timeout": READ_TIMEOUT,
             "max_pool_connections": 16,
@@ -161,6 +182,10 @@ class AccountClients:
             case "Static":
                 if not block.get("static"):
                     raise self._bad("spec.endpoint.url.static", "is missing", "give a URL: http://host:port")
+                if not is_valid_endpoint_url(str(block["static"])):
+                    raise self._bad(
+                        "spec.endpoint.url.static", f"{shown(block['static'])} is no URL", "give one: http://host:port"
+                    )
                 return str(block["static"])
             case "Dynamic":
                 dynamic = block.get("dynamic") or {}
@@ -174,7 +199,9 @@ class AccountClients:
                 raise self._bad("spec.endpoint.url.type", f"unknown: {shown(other)}", "use Static, Dynamic or Auto")
 
     def _bad(self, field: str, what: str, mend: str) -> InvalidInput:
-        return InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
+        error = InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
+        error.on = (("aws.upbound.io", "ProviderConfig"), ("", "Secret"))
+        return error
 
     # --- the session and its credentials ----------------------------------------------------------
 
@@ -291,8 +318,7 @@ class AccountClients:
         return lambda: token
 
     def _assumed(self, session: Any, credentials: Any, role: Mapping[str, Json], hop: int, region: str) -> Any:
-        if not role.get("roleARN"):
-            raise self._bad(f"spec.assumeRoleChain[{hop}].roleARN", "is missing", "give the role's ARN")
+        arn = self._role_arn(role, hop)
         arguments: dict[str, Any] = {"RoleSessionName": role.get("roleSessionName") or "groundplane"}
         if role.get("externalID"):
             arguments["ExternalId"] = role["externalID"]
@@ -300,8 +326,13 @@ class AccountClients:
             arguments["Tags"] = [{"Key": tag["key"], "Value": tag["value"]} for tag in role["tags"]]
         if role.get("transitiveTagKeys"):
             arguments["TransitiveTagKeys"] = list(role["transitiveTagKeys"])
-        fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, role["roleARN"], arguments)
+        fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, arn, arguments)
         return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+    def _role_arn(self, role: Mapping[str, Json], hop: int) -> str:
+        if not role.get("roleARN"):
+            raise self._bad(f"spec.assumeRoleChain[{hop}].roleARN", "is missing", "give the role's ARN")
+        return str(role["roleARN"])
 
     def _sts(self, session: Any, region: str) -> Callable[..., Client]:
         """What botocore's fetchers call with credentials.  Refreshes come from worker threads: hence a session
@@ -312,7 +343,7 @@ class AccountClients:
             with self._lock:
                 if credentials.pop("config", None):  # an unsigned call: keys keep botocore from looking for some
                     credentials = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-                return self._create(own, service, region, **credentials)
+                return self._create(own, service, region, self._attempts, **credentials)
 
         return create
 

@@ -11,10 +11,13 @@ an own DbiResourceId for each instance.
 Controls, JSON over HTTP:
 
     POST   /standin/faults  {"service": "rds", "operation": "CreateDBInstance", "code": "Throttling", "status": 400,
-                             "message": "…", "times": 2}      the next matching calls fail; operation "*" is any
+                             "message": "…", "times": 2, "skip": 0, "lost": false}
+                              the next matching calls fail, but for the first `skip`; operation "*" is any;
+                              with `lost` they take effect, and only their answer is this error
     DELETE /standin/faults                                    no more
     GET    /standin/calls                                     [{"service": …, "operation": …}, …] in order
     DELETE /standin/calls
+    GET    /standin/passwords                                 {"orders": "…"}: what RDS never tells
     POST   /standin/clock   {"advance": 60}                   let 60 s pass for whatever takes time
     POST   /standin/slow    {"seconds": 5}                    how long creations and the like take from now on
     POST   /standin/maintenance                               apply what waits for the maintenance window
@@ -74,6 +77,8 @@ class Fault:
     message: str
     status: int
     times: int
+    skip: int
+    lost: bool
 
 
 @dataclass
@@ -109,6 +114,8 @@ def mend_rds() -> None:
     def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
         arguments["db_instance_identifier"] = arguments["db_instance_identifier"].lower()
         _check_instance(self, arguments, rds_errors)
+        if str(arguments.get("option_group_name") or "").startswith("default:"):
+            del arguments["option_group_name"]  # AWS has it, moto only says so
         database = create(self, arguments)
         database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
         database.pending_modified_values = {}
@@ -245,12 +252,22 @@ def _advance(backend: Any, database: Any) -> None:
 
 def maintain() -> None:
     """Apply what waits for the maintenance window, in all accounts and regions."""
+    for database in _databases():
+        database.update(**getattr(database, "deferred", {}))
+        database.deferred, database.pending_modified_values = {}, {}
+
+
+def passwords() -> dict[str, str | None]:
+    """The master passwords that databases were given, by identifier, in all accounts and regions."""
+    return {
+        database.db_instance_identifier: getattr(database, "_master_user_password", None) for database in _databases()
+    }
+
+
+def _databases() -> list[Any]:
     models: Any = importlib.import_module("moto.rds.models")
-    for regions in models.rds_backends.values():
-        for backend in regions.values():
-            for database in backend.databases.values():
-                database.update(**getattr(database, "deferred", {}))
-                database.deferred, database.pending_modified_values = {}, {}
+    backends = [backend for regions in models.rds_backends.values() for backend in regions.values()]
+    return [database for backend in backends for database in backend.databases.values()]
 
 
 # --- the controls ---------------------------------------------------------------------------------
@@ -274,6 +291,8 @@ class Application:
             WORLD.calls.append({"service": service, "operation": operation})
             fault = _fault(service, operation)
         if fault is not None:
+            if fault.lost:
+                list(self._inner(environ, lambda *_: None))
             return _failed(fault, environ, start_response)
         return self._inner(environ, start_response)
 
@@ -291,6 +310,8 @@ class Application:
                             message=given.get("message", "injected"),
                             status=int(given.get("status", 400)),
                             times=int(given.get("times", 1)),
+                            skip=int(given.get("skip", 0)),
+                            lost=bool(given.get("lost")),
                         )
                     )
                 case "DELETE", "faults":
@@ -299,6 +320,8 @@ class Application:
                     answer = list(WORLD.calls)
                 case "DELETE", "calls":
                     WORLD.calls.clear()
+                case "GET", "passwords":
+                    answer = passwords()
                 case "POST", "clock":
                     WORLD.offset += float(given["advance"])
                 case "POST", "slow":
@@ -336,6 +359,9 @@ def _called(environ: dict[str, Any], body: bytes) -> tuple[str, str]:
 def _fault(service: str, operation: str) -> Fault | None:
     for fault in WORLD.faults:
         if fault.times > 0 and fault.service in ("*", service) and fault.operation in ("*", operation):
+            if fault.skip > 0:
+                fault.skip -= 1
+                continue
             fault.times -= 1
             return fault
     return None

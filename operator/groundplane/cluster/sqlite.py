@@ -86,6 +86,7 @@ class SqliteCluster:
         self._kinds: dict[tuple[str, str], tuple[tuple[str, int], dict[str, kinds.Kind]]] = {}
         self._due: dict[str, None] = {}  # UIDs that garbage collection has to look at, in order
         self._awake = asyncio.Event()
+        self.wrote: Callable[[int, Changes], None] = lambda since, changes: None  # called after each write of ours
         self._store = Store(str(path))
 
     def close(self) -> None:
@@ -491,13 +492,16 @@ class SqliteCluster:
         before = self.writes
         try:
             with self._store.transaction():
+                since = self.version()
                 yield
                 self._settle()
+                changes = self.changes(since) if self.writes != before else []
         except BaseException:
             self._due.clear()
             self._kinds.clear()  # some may be of a definition that is undone
             raise
         if self.writes != before:
+            self.wrote(since, changes)
             self._awake.set()
 
     def _must(self, key: Key) -> Object:

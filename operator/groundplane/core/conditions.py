@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from groundplane.core.objects import status_of
@@ -139,8 +139,9 @@ def timestamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime | None:
-    """The time that an RFC 3339 text tells; None if it tells none."""
+    """The time that an RFC 3339 text tells, in UTC if it names no zone; None if it tells none."""
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -5,7 +5,7 @@ Source: crossplane-runtime v1.20, pkg/reference.  The reading of other objects i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from groundplane.core import fieldpath
@@ -13,12 +13,13 @@ from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.objects import Json, Object, annotations_of, controller_of, labels_of, matches, meta, spec_of
 from groundplane.errors import Waiting
 
+BLOCKS = ("forProvider", "initProvider")
 MANAGER = "managed.crossplane.io/api-simple-reference-resolver"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A field of forProvider that can be filled from another managed resource."""
+    """A field of forProvider and of initProvider that can be filled from another managed resource."""
 
     field: str  # "vpcSecurityGroupIds"
     ref: str  # "vpcSecurityGroupIdRefs"
@@ -35,6 +36,7 @@ class Wish:
 
     field: str
     ref: str  # the field that names the objects: "vpcIdRef", "subnetIdRefs"
+    block: str  # of spec: "forProvider" or "initProvider"
     group: str
     kind: str
     extract: str
@@ -46,13 +48,15 @@ class Wish:
 
     @property
     def where(self) -> str:
-        return f"spec.forProvider.{self.field}"
+        return f"spec.{self.block}.{self.field}"
 
 
 def wishes(managed: Object, references: Sequence[Reference]) -> list[Wish]:
     """What is to be resolved now, of all that the kind can resolve."""
-    spec = spec_of(managed).get("forProvider") or {}
-    found = []
+    return [wish for block in BLOCKS for wish in _wishes(spec_of(managed).get(block) or {}, block, references)]
+
+
+def _wishes(spec: Mapping[str, Json], block: str, references: Sequence[Reference]) -> Iterator[Wish]:
     for reference in references:
         given = spec.get(reference.ref)
         selector = spec.get(reference.selector)
@@ -61,9 +65,10 @@ def wishes(managed: Object, references: Sequence[Reference]) -> list[Wish]:
         again = policy.get("resolve") == "Always"
         if (spec.get(reference.field) and not again) or not (chosen or selector):
             continue
-        wish = Wish(
+        yield Wish(
             field=reference.field,
             ref=reference.ref,
+            block=block,
             group=reference.group,
             kind=reference.kind,
             extract=reference.extract,
@@ -73,8 +78,6 @@ def wishes(managed: Object, references: Sequence[Reference]) -> list[Wish]:
             labels=dict(selector.get("matchLabels") or {}) if selector and (again or not chosen) else None,
             same_controller=bool((selector or {}).get("matchControllerRef")),
         )
-        found.append(wish)
-    return found
 
 
 def matching(wish: Wish, managed: Object, candidates: Sequence[Object]) -> list[Object]:
@@ -102,7 +105,7 @@ def extracted(wish: Wish, target: Object) -> str:
 
 
 def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
-    """The fields of forProvider to set: the value or values, and what a selector chose.
+    """The fields of the wish's block to set: the value or values, and what a selector chose.
 
     References that the user wrote stay as they are, in their order and with their policies.
 
@@ -142,5 +145,5 @@ def _nothing(wish: Wish) -> str:
 
 def _mend(wish: Wish) -> str:
     if wish.labels is None:
-        return f"create {wish.kind} {', '.join(wish.names)}, or correct spec.forProvider.{wish.ref}"
-    return f"create a {wish.kind} with these labels, or set spec.forProvider.{wish.field}"
+        return f"create {wish.kind} {', '.join(wish.names)}, or correct spec.{wish.block}.{wish.ref}"
+    return f"create a {wish.kind} with these labels, or set {wish.where}"

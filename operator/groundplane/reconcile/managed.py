@@ -104,18 +104,17 @@ async def reconcile(key: Key, context: Context) -> Result:
     if _next(run, External.UNSEEN) is Action.RELEASE:
         return await _release(run)
 
-    with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
-        await _name(run)
     if not is_deleting(run.managed):
         with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
-            context.cloud.check(run.managed)
+            context.cloud.check(run.managed)  # before the name is saved: a wrong one would stay
+            await _name(run)
         with stage("CannotResolveResourceReferences", "cannot resolve references"):
             await _resolve(run)
     with stage("CannotConnectToProvider", "connect failed"):
         run.account = await provider_config.connect(run.managed, context)
     if core.is_create_unfinished(run.managed):
         await _recover(run)
-    secrets = await _secrets(run, generate=False)
+    secrets = {} if is_deleting(run.managed) else await _secrets(run, generate=False)
     with stage("CannotObserveExternalResource", "observe failed"):
         observation = await context.cloud.observe(run.managed, run.account, secrets)
     return await _act(run, observation, secrets)
@@ -164,7 +163,7 @@ async def _act(run: Run, observation: Observation, secrets: Mapping[str, str]) -
 
 async def _name(run: Run) -> None:
     """Save the external name that we choose, before anything else can use it."""
-    if run.external_name or is_deleting(run.managed):
+    if run.external_name:
         return
     if name := run.context.cloud.default_external_name(run.managed):
         run.managed["metadata"].setdefault("annotations", {})[core.EXTERNAL_NAME] = name
@@ -173,11 +172,11 @@ async def _name(run: Run) -> None:
 
 async def _resolve(run: Run) -> None:
     """Fill fields from other managed resources; save values and the references that gave them."""
-    found: dict[str, Json] = {}
+    found: dict[str, dict[str, Json]] = {}
     for wish in references.wishes(run.managed, run.kind.references):
         try:
-            found |= references.resolved(wish, await _targets(run, wish))
-        except Waiting:
+            found.setdefault(wish.block, {}).update(references.resolved(wish, await _targets(run, wish)))
+        except (Waiting, InvalidInput):
             if not wish.optional:
                 raise
     if found:
@@ -191,9 +190,7 @@ async def _targets(run: Run, wish: references.Wish) -> list[Object]:
         if kind.kind == wish.kind and kind.api_versions[0].startswith(f"{wish.group}/")
     ]
     if not versions:
-        raise InvalidInput(
-            f"{wish.where}: {wish.kind}.{wish.group} is not built in", mend=f"set spec.forProvider.{wish.field}"
-        )
+        raise InvalidInput(f"{wish.where}: {wish.kind}.{wish.group} is not built in", mend=f"set {wish.where}")
     if wish.labels is None:
         keys = [Key(versions[0], wish.kind, "", name) for name in wish.names]
         found = [await run.context.cluster.get(key) for key in keys]
@@ -202,11 +199,11 @@ async def _targets(run: Run, wish: references.Wish) -> list[Object]:
     return references.matching(wish, run.managed, candidates)
 
 
-async def _fill(run: Run, manager: str, fields: Mapping[str, Json]) -> None:
-    """Set fields of forProvider as `manager`, keeping what that manager set before."""
+async def _fill(run: Run, manager: str, fields: Mapping[str, Mapping[str, Json]]) -> None:
+    """Set fields of spec, by block, as `manager`, keeping what that manager set before."""
     key = key_of(run.managed)
     owned = core.applied_by(run.managed, manager)
-    wanted = {**owned, "forProvider": {**(owned.get("forProvider") or {}), **fields}}
+    wanted = owned | {block: {**(owned.get(block) or {}), **values} for block, values in fields.items()}
     patch = {
         "apiVersion": key.api_version,
         "kind": key.kind,
@@ -249,7 +246,8 @@ async def _secrets(run: Run, *, generate: bool) -> dict[str, str]:
     Without `generate`, what is not there yet is left out: nothing needs it before the create.
     """
     found: dict[str, str] = {}
-    spec = spec_of(run.managed).get("forProvider") or {}
+    given = spec_of(run.managed)
+    spec = {**(given.get("initProvider") or {}), **(given.get("forProvider") or {})}
     for secret in run.kind.secrets:
         reference = spec.get(secret.ref)
         if not reference or not reference.get("name"):
@@ -336,7 +334,7 @@ async def _create(run: Run) -> Result:
         return Result(requeue_after=1.0)  # times are whole seconds: this begin could not be told from the end before it
     if defaults := run.context.cloud.defaults(run.managed):
         # one apply: half of them would keep the cloud from proposing the other half
-        await _fill(run, DEFAULTS, {default.field: default.value for default in defaults})
+        await _fill(run, DEFAULTS, {"forProvider": {default.field: default.value for default in defaults}})
         for note in dict.fromkeys(default.note for default in defaults):
             run.event("Normal", "AssumedDefault", note)
     with stage("CannotCreateExternalResource", "create failed"):
@@ -346,6 +344,8 @@ async def _create(run: Run) -> Result:
         except GroundplaneError as error:
             error.conditions = (conditions.creating(),)
             raise
+    if status_of(run.managed).get("atProvider"):
+        await _forget(run)
     metadata = run.managed["metadata"]
     if not has_finalizer(run.managed, core.FINALIZER):
         metadata.setdefault("finalizers", []).append(core.FINALIZER)
@@ -400,7 +400,7 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
         await _annotate(run, {core.EXTERNAL_NAME: observation.external_name})
     if observation.late and Action.LATE_INITIALIZE in run.may:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
-            await _fill(run, DEFAULTS, observation.late)
+            await _fill(run, DEFAULTS, {"forProvider": observation.late})
     told = [conditions.reconcile_success()]
     if observation.ready:
         told.append(observation.ready)
@@ -506,6 +506,15 @@ async def _write_status(run: Run, told: list[Condition], observation: Observatio
     if generation is not None:
         status["observedGeneration"] = generation
     conditions.set_on(wanted, *told, now=run.context.now(), generation=generation)
+    run.managed = await run.context.cluster.update(wanted, subresource="status")
+
+
+async def _forget(run: Run) -> None:
+    """Drop what is known of a thing that is gone: it holds for no other, least of all that AWS has shown it."""
+    wanted = copy.deepcopy(run.managed)
+    del wanted["status"]["atProvider"]
+    generation = meta(run.managed).get("generation")
+    conditions.set_on(wanted, conditions.creating(), now=run.context.now(), generation=generation)
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
 

@@ -33,6 +33,9 @@ async def reconcile(key: Key, context: Context) -> Result:
         told = [INSTALLED, HEALTHY]
     else:
         message = _unknown(key.kind, image)
+        await _revisions(package, context)
+        for name in ("currentRevision", "currentIdentifier"):
+            wanted.get("status", {}).pop(name, None)
         context.events.event(package, "Warning", "InstallPackageRevision", message, source=SOURCE)
         told = [
             Condition("Installed", "False", "InactivePackageRevision", message),
@@ -49,20 +52,31 @@ def _unknown(kind: str, image: str) -> str:
     return f'package "{image}" is not built in, and packages are not installed: {built_in}'
 
 
+def _label(package: Object) -> dict[str, str]:
+    return {"pkg.crossplane.io/package": meta(package)["name"]}
+
+
+async def _revisions(package: Object, context: Context, *, keep: str = "") -> Object | None:
+    """The package's revision of that name, if there is one; all others are taken away."""
+    kind, found = f"{package['kind']}Revision", None
+    for revision in await context.cluster.list(package["apiVersion"], kind, labels=_label(package)):
+        name = meta(revision)["name"]
+        if name == keep:
+            found = revision
+        else:
+            await context.cluster.delete(Key(revision["apiVersion"], kind, "", name), uid=meta(revision)["uid"])
+    return found
+
+
 async def _reveal(package: Object, name: str, image: str, context: Context) -> None:
     """Make the revision that tools expect beside an installed package, and take its predecessors away."""
     kind = f"{package['kind']}Revision"
-    label = {"pkg.crossplane.io/package": meta(package)["name"]}
-    revisions = await context.cluster.list(package["apiVersion"], kind, labels=label)
-    for old in revisions:
-        if meta(old)["name"] != name:
-            await context.cluster.delete(Key(old["apiVersion"], kind, "", meta(old)["name"]), uid=meta(old)["uid"])
-    found = next((r for r in revisions if meta(r)["name"] == name), None)
+    found = await _revisions(package, context, keep=name)
     if found is None:
         body = {
             "apiVersion": package["apiVersion"],
             "kind": kind,
-            "metadata": {"name": name, "labels": label, "ownerReferences": [owner_reference(package)]},
+            "metadata": {"name": name, "labels": _label(package), "ownerReferences": [owner_reference(package)]},
             "spec": {"image": image, "revision": 1, "desiredState": "Active"},
         }
         try:

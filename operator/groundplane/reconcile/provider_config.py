@@ -23,7 +23,7 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, NoSuchKind, Waiting
+from groundplane.errors import AlreadyExists, NoSuchKind, Waiting, stage
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection
 
@@ -50,6 +50,12 @@ async def connect(managed: Object, context: Context) -> Account:
             on=[(key.group, key.kind)],
         )
     await _track(managed, config, context)
+    return await _account(config, context)
+
+
+async def _account(config: Object, context: Context) -> Account:
+    """A ProviderConfig with its credentials.  Raises Waiting if they are not there."""
+    key, name = key_of(config), meta(config)["name"]
     credentials = spec_of(config).get("credentials") or {}
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
     reference = _secret_reference(credentials)
@@ -106,14 +112,16 @@ async def _track(managed: Object, config: Object, context: Context) -> None:
             await context.cluster.create(usage)
         except AlreadyExists:
             return  # our own, not yet seen
-    elif labels_of(found).get(LABEL) != meta(config)["name"]:
+    elif (before := labels_of(found).get(LABEL)) != meta(config)["name"]:
         found["metadata"]["labels"] = {**labels_of(found), LABEL: meta(config)["name"]}
         found["providerConfigRef"] = usage["providerConfigRef"]
         await context.cluster.update(found)
+        if before:
+            context.watches.enqueue(Key(API_VERSION, "ProviderConfig", "", before))  # it has one user less
 
 
 async def reconcile(key: Key, context: Context) -> Result:
-    """Count who uses a ProviderConfig; hold it while anybody does."""
+    """Count who uses a ProviderConfig; hold it while anybody does; say on it what is wrong with it."""
     config = await context.cluster.get(key)
     if config is None:
         return Result()
@@ -133,11 +141,14 @@ async def reconcile(key: Key, context: Context) -> Result:
         config = await context.cluster.update(config)
     wanted = copy.deepcopy(config)
     wanted.setdefault("status", {})["users"] = users
-    if conditions.find(wanted, "Synced") is not None:
-        conditions.set_on(
-            wanted, conditions.reconcile_success(), now=context.now(), generation=meta(config).get("generation")
-        )
-    await context.cluster.update(wanted, subresource="status")
+    config = await context.cluster.update(wanted, subresource="status")
+    if not context.options.strict_upstream:
+        with stage("InvalidProviderConfig"):
+            await context.cloud.check_account(await _account(config, context))
+    if conditions.find(config, "Synced") is not None:
+        generation = meta(config).get("generation")
+        conditions.set_on(config, conditions.reconcile_success(), now=context.now(), generation=generation)
+        await context.cluster.update(config, subresource="status")
     return Result()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from types import TracebackType
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, Object, key_of, meta
@@ -110,6 +111,7 @@ class LocalControlPlane:
         for crd in [*core_crds(), *aws_crds()]:
             await self.cluster.apply(crd, manager=INSTALLER)
         self.dispatcher = Dispatcher(self.engine, self.routes)
+        self.cluster.wrote = self._wrote
         self._tasks = [
             asyncio.create_task(self.dispatcher.run()),
             asyncio.create_task(self.events.run()),
@@ -139,11 +141,22 @@ class LocalControlPlane:
 
     async def _follow(self) -> None:
         while True:
-            for change in self.cluster.changes(self._seen):
-                self._seen = max(self._seen, change.rv)
-                gone = change.type == "DELETED"
-                self.dispatcher.dispatch(change.object if gone else None, None if gone else change.object)
+            self._tell(self.cluster.changes(self._seen))
             await self.cluster.watch(self._seen)
+
+    def _wrote(self, since: int, changes: Sequence[Change]) -> None:
+        """Tell of a write of this process where it happens, so that no reconcile is run again for what it wrote.
+
+        Unless another process wrote as well: then `_follow` tells of everything.
+        """
+        if since == self._seen:
+            self._tell(changes)
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._seen = max(self._seen, change.rv)
+            gone = change.type == "DELETED"
+            self.dispatcher.dispatch(change.object if gone else None, None if gone else change.object)
 
 
 def _now() -> datetime:

@@ -17,7 +17,7 @@ from groundplane.aws import convert, faults
 from groundplane.aws.hooks import Hooks as Base
 from groundplane.aws.hooks import Item, Parameters
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.ports import Default, Difference
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ class Hooks(Base):
             case "replicateSourceDb":
                 return "create_db_instance_read_replica", {"SourceDBInstanceIdentifier": spec["replicateSourceDb"]}
             case "s3Import":
-                block = _one(spec["s3Import"])
                 names = {
                     "bucketName": "S3BucketName",
                     "bucketPrefix": "S3Prefix",
@@ -91,13 +90,13 @@ class Hooks(Base):
                     "sourceEngine": "SourceEngine",
                     "sourceEngineVersion": "SourceEngineVersion",
                 }
-                return "restore_db_instance_from_s3", {names[key]: value for key, value in block.items()}
+                return "restore_db_instance_from_s3", _renamed(spec["s3Import"], names, "s3Import")
             case "snapshotIdentifier":
                 return "restore_db_instance_from_db_snapshot", {"DBSnapshotIdentifier": spec["snapshotIdentifier"]}
             case "restoreToPointInTime":
                 return "restore_db_instance_to_point_in_time", {
                     "TargetDBInstanceIdentifier": resource.external_name,
-                    **_point_in_time(_one(spec["restoreToPointInTime"])),
+                    **_point_in_time(spec["restoreToPointInTime"]),
                 }
         return "", {}
 
@@ -240,9 +239,15 @@ def _bad(field: str, what: str, mend: str) -> InvalidInput:
     return InvalidInput(what, mend=mend, where=(f"spec.forProvider.{field}",))
 
 
-def _one(value: Json) -> Mapping[str, Json]:
-    found: Mapping[str, Json] = value[0] if isinstance(value, list) else value
-    return found
+def _renamed(value: Json, names: Mapping[str, str], field: str) -> Parameters:
+    """A block, or a list of one, under AWS's names."""
+    block = value[0] if isinstance(value, list) else value
+    if not isinstance(block, Mapping):
+        raise _bad(field, f"wants an object, got {shown(block)}", f"use: {', '.join(sorted(names))}")
+    for key in block:
+        if key not in names:
+            raise _bad(field, f"has no member {key}", did_you_mean(key, names))
+    return {names[key]: value for key, value in block.items() if value is not None}
 
 
 def _copy_of(spec: Mapping[str, Json]) -> str:
@@ -255,7 +260,7 @@ def _has_password(spec: Mapping[str, Json]) -> bool:
     return any(spec.get(name) for name in names)
 
 
-def _point_in_time(block: Mapping[str, Json]) -> Parameters:
+def _point_in_time(block: Json) -> Parameters:
     names = {
         "restoreTime": "RestoreTime",
         "sourceDbInstanceAutomatedBackupsArn": "SourceDBInstanceAutomatedBackupsArn",
@@ -263,7 +268,7 @@ def _point_in_time(block: Mapping[str, Json]) -> Parameters:
         "sourceDbiResourceId": "SourceDbiResourceId",
         "useLatestRestorableTime": "UseLatestRestorableTime",
     }
-    return {names[key]: value for key, value in block.items()}
+    return _renamed(block, names, "restoreToPointInTime")
 
 
 def _is_older(wanted: str, live: str) -> bool:

@@ -1,0 +1,176 @@
+"""References and selectors between managed resources, and what of `initProvider` holds and how long."""
+
+import pytest
+
+from tests.reconcile import managed
+from tests.reconcile.managed import applied, condition, edited, get, is_ready, message
+
+SUBNET = {"cidrBlock": "10.0.0.0/24"}
+SELECTOR = {"matchLabels": {"type": "network"}}
+
+
+def subnet(spec=None, **for_provider):
+    return managed.resource(managed.EC2, "Subnet", "data", spec or {}, **SUBNET | for_provider)
+
+
+def labelled(name="main", **labels):
+    return managed.vpc(name, spec={"labels": labels})
+
+
+async def test_a_selector_waits_naming_field_kind_and_labels_and_resolves_the_moment_something_matches(aws):
+    world = await aws.world()
+    found = await applied(world, subnet(vpcIdSelector=SELECTOR), seconds=30)
+    assert condition(found, "Ready") == ("False", "Creating")
+    for part in ("spec.forProvider.vpcId", "VPC.ec2.aws.upbound.io", "type=network", "no resources matched selector"):
+        assert part in message(found)
+    assert ("Warning", "CannotResolveResourceReferences") in world.told.reasons("Subnet")
+    await applied(world, labelled(type="network"))
+    found = await get(world, subnet())
+    [vpc] = aws.vpcs()
+    assert found["spec"]["forProvider"]["vpcId"] == vpc["VpcId"]
+    assert found["spec"]["forProvider"]["vpcIdRef"] == {"name": "main"}
+    await world.settle(seconds=5)
+    assert is_ready(await get(world, subnet()))
+
+
+async def test_a_reference_waits_naming_the_object_and_resolves_when_that_has_its_name_in_aws(aws):
+    world = await aws.world()
+    found = await applied(world, subnet(vpcIdRef={"name": "main"}), seconds=30)
+    assert "VPC.ec2.aws.upbound.io main not found" in message(found)
+    aws.standin.fail("ec2", "CreateVpc", "RequestLimitExceeded")
+    await applied(world, managed.vpc())
+    assert "VPC main has no external-name yet" in message(await get(world, subnet()))
+    await world.settle(seconds=30)
+    assert is_ready(await get(world, subnet()))
+
+
+async def test_a_list_takes_all_that_match_and_a_value_that_is_given_wins(aws):
+    world = await aws.world()
+    labels = {"labels": {"type": "database"}}
+    for name in ("one", "two"):
+        await applied(world, managed.group(name, spec=labels), seconds=10)
+    selector = {"matchLabels": {"type": "database"}}
+    found = await applied(world, managed.instance(vpcSecurityGroupIdSelector=selector), seconds=10)
+    ids = sorted(group["GroupId"] for group in aws.groups())
+    assert sorted(found["spec"]["forProvider"]["vpcSecurityGroupIds"]) == ids
+    assert sorted(group["VpcSecurityGroupId"] for group in aws.database()["VpcSecurityGroups"]) == ids
+    given = managed.instance("other", vpcSecurityGroupIdSelector=selector, vpcSecurityGroupIds=[ids[0]])
+    found = await applied(world, given, seconds=10)
+    assert found["spec"]["forProvider"]["vpcSecurityGroupIds"] == [ids[0]]
+
+
+async def test_an_optional_reference_is_left_empty(aws):
+    world = await aws.world()
+    optional = {"name": "nobody", "policy": {"resolution": "Optional"}}
+    found = await applied(world, managed.group(vpcIdRef=optional), seconds=10)
+    assert is_ready(found)
+
+
+async def test_a_kind_that_is_not_built_in_is_named_unless_the_reference_is_optional(aws):
+    world = await aws.world()
+    found = await applied(world, managed.instance(kmsKeyIdRef={"name": "key"}))
+    assert "Key.kms.aws.upbound.io is not built in" in message(found)
+    assert "set spec.forProvider.kmsKeyId" in message(found)
+    optional = {"name": "key", "policy": {"resolution": "Optional"}}
+    found = await applied(world, managed.instance(kmsKeyIdRef=optional), seconds=10)
+    assert is_ready(found)
+
+
+# --- initProvider --------------------------------------------------------------------------------------------------
+
+
+async def test_references_of_init_provider_are_resolved_there(aws):
+    world = await aws.world()
+    found = await applied(world, subnet(spec={"initProvider": {"vpcIdSelector": SELECTOR}}))
+    assert "spec.initProvider.vpcId: no resources matched selector" in message(found)
+    await applied(world, labelled(type="network"), seconds=10)
+    found = await get(world, subnet())
+    [vpc] = aws.vpcs()
+    assert found["spec"]["initProvider"] == {
+        "vpcId": vpc["VpcId"],
+        "vpcIdRef": {"name": "main"},
+        "vpcIdSelector": SELECTOR,
+    }
+    assert "vpcId" not in found["spec"]["forProvider"]
+    assert is_ready(found)
+
+
+async def test_init_provider_is_used_for_the_create_and_never_enforced(aws):
+    world = await aws.world()
+    spec = {"initProvider": {"instanceClass": "db.t3.large", "backupRetentionPeriod": 3}}
+    manifest = managed.instance(spec=spec, instanceClass=None, applyImmediately=True)
+    found = await applied(world, manifest, seconds=10)
+    assert is_ready(found)
+    assert (aws.database()["DBInstanceClass"], aws.database()["BackupRetentionPeriod"]) == ("db.t3.large", 3)
+    assert "instanceClass" not in found["spec"]["forProvider"]
+    rds = aws.client("rds")
+    rds.modify_db_instance(DBInstanceIdentifier="orders", DBInstanceClass="db.t3.small", ApplyImmediately=True)
+    await world.settle(seconds=130)
+    assert aws.database()["DBInstanceClass"] == "db.t3.small"
+    await world.patch(managed.key(manifest), {"spec": {"initProvider": {"instanceClass": "db.r5.large"}}})
+    await world.settle(seconds=130)
+    assert aws.database()["DBInstanceClass"] == "db.t3.small"
+    found = await edited(world, manifest, instanceClass="db.t3.micro", seconds=70)
+    assert aws.database()["DBInstanceClass"] == "db.t3.micro"
+    assert is_ready(found)
+
+
+async def test_for_provider_wins_over_init_provider(aws):
+    world = await aws.world()
+    await applied(world, managed.instance(spec={"initProvider": {"instanceClass": "db.t3.large"}}), seconds=10)
+    assert aws.database()["DBInstanceClass"] == "db.t3.micro"
+
+
+async def test_what_the_create_call_does_not_take_of_init_provider_is_set_once_before_it_is_ready(aws):
+    world = await aws.world()
+    manifest = managed.vpc(spec={"initProvider": {"enableDnsHostnames": True}})
+    found = await applied(world, manifest)
+    assert condition(found, "Ready") == ("False", "Creating")
+    await world.settle(seconds=10)
+    assert is_ready(await get(world, manifest))
+    vpc = aws.vpcs()[0]["VpcId"]
+
+    def dns():
+        return aws.client("ec2").describe_vpc_attribute(VpcId=vpc, Attribute="enableDnsHostnames")["EnableDnsHostnames"]
+
+    assert dns() == {"Value": True}
+    aws.client("ec2").modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": False})
+    await world.settle(seconds=130)
+    assert dns() == {"Value": False}
+
+
+@pytest.mark.parametrize("make", [managed.vpc, managed.bucket], ids=["tags in the create", "tags after it"])
+async def test_tags_of_init_provider_are_set_once_and_left_as_somebody_changes_them(aws, make):
+    world = await aws.world()
+    manifest = make(spec={"initProvider": {"tags": {"owner": "nobody", "team": "a"}}}, tags={"team": "b"})
+    assert is_ready(await applied(world, manifest, seconds=10))
+
+    async def tags():
+        found = (await get(world, manifest))["status"]["atProvider"]["tags"]
+        return found.get("owner"), found.get("team")
+
+    assert await tags() == ("nobody", "b")
+    if make is managed.vpc:
+        aws.client("ec2").create_tags(Resources=[aws.vpcs()[0]["VpcId"]], Tags=[{"Key": "owner", "Value": "me"}])
+        await world.settle(seconds=130)
+        assert await tags() == ("me", "b")
+    await edited(world, manifest, tags={"team": "c"}, seconds=10)
+    owner, team = await tags()
+    assert owner in ("nobody", "me")
+    assert team == "c"
+
+
+async def test_a_password_may_be_referred_to_in_init_provider(aws):
+    world = await aws.world()
+    reference = {"namespace": "crossplane-system", "name": "orders-password", "key": "password"}
+    spec = {"initProvider": {"passwordSecretRef": reference}}
+    manifest = managed.instance(spec=spec, passwordSecretRef=None, autoGeneratePassword=None)
+    await world.apply(managed.secret("orders-password", password=managed.PASSWORD))
+    found = await applied(world, manifest, seconds=10)
+    assert is_ready(found)
+    assert "passwordSecretRef" not in found["spec"]["forProvider"]
+    assert aws.standin.passwords() == {"orders": managed.PASSWORD}
+    assert (await managed.secret_of(world))["password"] == managed.PASSWORD
+    await world.apply(managed.secret("orders-password", password="another-password"))
+    await world.settle(seconds=130)
+    assert aws.standin.passwords() == {"orders": managed.PASSWORD}

@@ -1,0 +1,38 @@
+"""The control plane on one machine: who is run again after a write, and who is not."""
+
+import pytest
+
+from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.session import Sessions
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.runtime.local import LocalControlPlane
+from tests.reconcile import managed
+
+SECONDS = 30.0  # until the control plane has nothing left to do now
+
+
+@pytest.fixture
+async def plane(standin, tmp_path):
+    cloud = AwsCloud(sessions=Sessions(attempts=1))
+    async with LocalControlPlane(tmp_path / "store.db", cloud=cloud) as made:
+        await made.cluster.apply(managed.CREDENTIALS, manager="person")
+        await made.cluster.apply(managed.provider_config(standin.url), manager="person")
+        yield made
+    cloud.close()
+
+
+async def test_a_reconcile_is_not_run_again_for_what_it_wrote_itself(standin, plane):
+    standin.fail("s3", "PUT /", "TooManyBuckets", times=1000)
+    await plane.cluster.apply(managed.bucket(), manager="person")
+    assert await plane.idle(SECONDS)
+    assert standin.operations() == ["HEAD /", "PUT /"]
+
+
+async def test_what_another_process_wrote_is_reconciled(standin, plane, tmp_path):
+    other = SqliteCluster(tmp_path / "store.db")
+    await other.apply(managed.bucket(), manager="person")
+    await plane.cluster.apply(managed.bucket("mine-bucket"), manager="person")
+    other.close()
+    assert await plane.idle(SECONDS)
+    names = {bucket["Name"] for bucket in standin.client("s3").list_buckets()["Buckets"]}
+    assert names == {"orders-bucket", "mine-bucket"}
