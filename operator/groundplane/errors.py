@@ -29,7 +29,8 @@ class GroundplaneError(Exception):
         text = ": ".join(part for part in (self.prefix, place, self.what) if part)
         if not self.mend:
             return text
-        return f"{text.rstrip('.')}. Mend: {self.mend.rstrip('.')}."
+        mend = self.mend.rstrip(".")
+        return f"{text.rstrip('.')}. Mend: {mend}{'' if mend.endswith('?') else '.'}"
 
 
 class InvalidInput(GroundplaneError):

@@ -189,10 +189,7 @@ def _compiled(index: int, template: Template, sets: Mapping[str, list[Patch]]) -
     base["metadata"] = {
         name: value for name, value in (base["metadata"] or {}).items() if name not in ("name", "namespace")
     }
-    steps = [
-        (f"patches[{place}] ({patch.type})", patch.compile(NATIVE), patch.type)
-        for place, patch in enumerate(patches.inlined(template.patches, sets))
-    ]
+    steps = [(place, patch.compile(NATIVE), patch.type) for place, patch in patches.placed(template.patches, sets)]
     return CompiledTemplate(
         name=template.name or f"resource {index + 1}",
         is_named=bool(template.name),
