@@ -13,6 +13,7 @@ import yaml
 
 from groundplane.cli import explanation
 from groundplane.core.explain import Told
+from groundplane.core.typecheck import MODE_ANNOTATION
 from tests.cli import platform
 from tests.cli.platform import groundplane, write
 
@@ -309,6 +310,40 @@ def test_a_composition_may_come_from_standard_input(folder):
     command = [sys.executable, "-m", "groundplane.cli.main", "render", str(folder / "xr.yaml"), "-"]
     said = subprocess.run(command, input=TWO, capture_output=True, text=True, check=True).stdout
     assert "kind: Bucket" in said
+
+
+# --- schemas --------------------------------------------------------------------------------------------------
+
+
+def test_a_patch_that_does_not_fit_its_definition_is_warned_of(folder):
+    write(folder, composition=TWO.replace("spec.absent", "spec.lenght", 1))
+    result = groundplane("render", folder / "xr.yaml", folder)
+    assert len(documents(result)) == 3
+    assert result.stderr == (
+        "Warning: Composition notes › resource b › patches[1] › toFieldPath: "
+        'status.text: status has no field "text". Mend: use one of: claimConditionTypes, conditions, connectionDetails.\n'
+        "Warning: Composition notes › resource a › patches[0] › fromFieldPath: "
+        'spec.lenght: spec has no field "lenght". Mend: did you mean length?\n'
+        "Warning: Composition notes › resource a › patches[1] › toFieldPath: "
+        'status.arn: status has no field "arn". Mend: use one of: claimConditionTypes, conditions, connectionDetails.\n'
+    )
+
+
+def test_strict_compositions_must_fit_and_every_kind_must_be_known(folder):
+    strict = TWO.replace("name: notes,", f"name: notes, annotations: {{{MODE_ANNOTATION}: strict}},")
+    write(folder, composition=strict)
+    lines = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert len(lines) == 4
+    assert lines[3] == (
+        "Error: Composition notes: the schema of Bucket of example.org/v1 is not known: its fields are not checked. "
+        "Mend: pass its CustomResourceDefinition with --crds, or its definition with --xrd."
+    )
+
+
+def test_composed_kinds_are_checked_against_their_definitions():
+    result = groundplane("render", DATABASE / "examples" / "claim.yaml", DATABASE, "--crds", REPOSITORY / "crds")
+    assert result.exit_code == 0
+    assert result.stderr == ""
 
 
 # --- explaining -----------------------------------------------------------------------------------------------

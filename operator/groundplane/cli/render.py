@@ -100,11 +100,19 @@ def render(
 
     files = Files()
     subjects, sources = files.read([xr]), files.read([composition])
-    declared = files.read(xrd)
+    declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
     chosen = choice.choose(subjects, sources, declared)
     wrong = [*chosen.mistakes, *preview.mistakes_in(chosen.source)]
     if wrong:
         raise Mistakes(wrong)
+    fit = choice.fit(
+        chosen.source,
+        choice.schemas_in([*declared, *kinds, *subjects, *sources]),
+        tell_missing=bool(kinds),
+        strict_upstream=strict_upstream,
+    )
+    if fit.mistakes:
+        raise Mistakes(fit.mistakes)
     trace = Trace() if explain else None
     try:
         found = preview.native(
@@ -123,6 +131,8 @@ def render(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
     click.echo(written(documents, output), nl=False)
+    for warning in fit.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     if not include_function_results:
         for told in found.results:
             if told.severity == "WARNING" and not any(told.message == str(error) for error in found.mistakes):

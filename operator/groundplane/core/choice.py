@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from groundplane.core import composition, definition, preview
+from groundplane.core import composition, definition, preview, typecheck
 from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
-from groundplane.core.schema import Structural
+from groundplane.core.structural import OpenAPI, Structural
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
 
 CORE = "apiextensions.crossplane.io"
@@ -178,7 +178,7 @@ def _checked(obj: Object, crd: Object | None) -> tuple[Object, list[GroundplaneE
     return preview.admitted(obj, Structural(schema))
 
 
-def version_schema(crd: Object, api_version: str) -> dict[str, object] | None:
+def version_schema(crd: Object, api_version: str) -> OpenAPI | None:
     """The OpenAPI schema of one version of a CRD, if it has that version and a schema.
 
     >>> version_schema({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]}}, "a/v1")
@@ -187,24 +187,63 @@ def version_schema(crd: Object, api_version: str) -> dict[str, object] | None:
     name = api_version.rpartition("/")[2]
     for version in spec_of(crd).get("versions") or ():
         if version.get("name") == name:
-            schema: dict[str, object] | None = (version.get("schema") or {}).get("openAPIV3Schema")
+            schema: OpenAPI | None = (version.get("schema") or {}).get("openAPIV3Schema")
             return schema
     return None
 
 
-def schemas_in(crds: Iterable[Object], definitions: Iterable[Object] = ()) -> dict[tuple[str, str], dict[str, object]]:
-    """(API version, kind) → schema, for all versions of CRDs and of what definitions declare.
+def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
+    """(API version, kind) → schema, for every CustomResourceDefinition and definition among the objects.
 
     Raises:
-        InvalidInput: no CRD can be made of a definition.
+        InvalidInput: no CustomResourceDefinition can be made of a definition.
     """
-    made = [crd for xrd in definitions for crd in (definition.composite_crd(xrd), definition.claim_crd(xrd)) if crd]
-    found: dict[tuple[str, str], dict[str, object]] = {}
-    for crd in (*crds, *made):
-        spec = spec_of(crd)
-        kind = (spec.get("names") or {}).get("kind", "")
-        for version in spec.get("versions") or ():
-            schema = (version.get("schema") or {}).get("openAPIV3Schema")
-            if schema:
-                found[f"{spec.get('group')}/{version.get('name')}", kind] = schema
+    found: dict[tuple[str, str], OpenAPI] = {}
+    for obj in objects:
+        made: list[Object | None] = []
+        if obj.get("kind") == "CustomResourceDefinition":
+            made = [obj]
+        elif _is(obj, "CompositeResourceDefinition"):
+            made = [definition.composite_crd(obj), definition.claim_crd(obj)]
+        for crd in made:
+            spec = spec_of(crd) if crd else {}
+            for version in spec.get("versions") or ():
+                schema = (version.get("schema") or {}).get("openAPIV3Schema")
+                if schema:
+                    kind = (spec.get("names") or {}).get("kind", "")
+                    found[f"{spec.get('group')}/{version.get('name')}", kind] = schema
     return found
+
+
+# --- do the patches fit? ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the patches of a Composition fit the schemas that are known."""
+
+    warnings: list[GroundplaneError]
+    mistakes: list[GroundplaneError]  # where its author asks for strictness
+
+
+def fit(source: Object, schemas: typecheck.Schemas, *, tell_missing: bool, strict_upstream: bool) -> Fit:
+    """Check a Composition that is valid by itself; with `tell_missing`, kinds without a schema are told.
+
+    Raises:
+        InvalidInput: the Composition's annotation says no mode that there is.
+    """
+    mode = typecheck.mode_of(source)
+    spec = spec_of(source)
+    reviewed = composition.review(spec).spec
+    if reviewed is None:
+        return Fit([], [])
+    outcome = typecheck.check(reviewed, schemas, strict_upstream=strict_upstream)
+    where = f"Composition {meta(source).get('name', '')}"
+    found: list[GroundplaneError] = [
+        InvalidInput(problem.detail, mend=problem.mend, where=(where, *preview.place(problem.field, spec)))
+        for problem in outcome.problems
+    ]
+    if tell_missing or mode == "strict":
+        mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
+        found += [InvalidInput(text, mend=mend, where=(where,)) for text in outcome.unknown()]
+    return Fit([], found) if outcome.refuses(mode) else Fit(found, [])

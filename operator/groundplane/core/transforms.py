@@ -596,6 +596,15 @@ _PAIRS: dict[tuple[str, str, str], Apply] = {
 }
 
 
+def convertible(source: str, target: str, form: str) -> bool:
+    """Whether values of one type can be converted to another, different one; in Go's names of types.
+
+    >>> convertible("string", "int64", "none"), convertible("int64", "float64", "quantity")
+    (True, False)
+    """
+    return (source, target, form) in _PAIRS
+
+
 # --- regular expressions ----------------------------------------------------------------------------------
 
 
