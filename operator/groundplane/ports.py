@@ -310,7 +310,7 @@ class Context:
     watches: Watches
     now: Callable[[], datetime]
     choose: Callable[[int], int]  # a random index below n, for names and for selection
-    compiled: Callable[[Object], Compiled]  # a revision, compiled once; raises InvalidInput
+    compiled: Callable[[Object, Mapping[str, str]], Compiled]  # a revision and its Functions' images, by name; once
     definitions: Definitions = field(default_factory=Definitions)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords

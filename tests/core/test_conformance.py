@@ -1,4 +1,4 @@
-"""Upstream's own answers: every vector that the repository holds."""
+"""Upstream's own answers: every vector that the repository holds, and those that may only lie beside it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,27 @@ from tests import conformance
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 FILES = sorted(VECTORS.rglob("*.jsonl"))
+PUBLIC = (
+    Path(__file__).parents[3] / "shared" / "vectors" / "render" / "public"
+)  # other people's compositions: not ours to copy
+
+
+def check(path):
+    answers = {name: conformance.problems_of(case) for name, case in conformance.cases(path)}
+    assert answers, "there are no cases"
+    assert {name: found for name, found in answers.items() if found} == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_we_answer_as_upstream_does(path):
-    answers = {name: conformance.problems_of(case) for name, case in conformance.cases(path)}
-    run = {name: found for name, found in answers.items() if found is not conformance.NOT_RUN}
-    assert run, "none of the cases was run"
-    assert {name: found for name, found in run.items() if found} == {}
+    check(path)
+
+
+def test_we_answer_as_upstream_does_to_public_compositions():
+    if not PUBLIC.is_dir():
+        pytest.skip(f"the public compositions are not beside the checkout: {PUBLIC}")
+    for path in sorted(PUBLIC.glob("*.jsonl")):
+        check(path)
 
 
 def test_the_vectors_are_there():
@@ -43,3 +56,50 @@ def test_a_wrong_render_is_noticed():
     case = found["syn-paths-basic-native"]
     case["expect"]["resources"]["a"]["object"]["spec"]["item"] = "two"
     assert conformance.problems_of(case) == ['.resources.a.object.spec.item: wanted "two", got "one"']
+
+
+def case_named(name):
+    return dict(conformance.cases(VECTORS / "render" / "synthetic.jsonl"))[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "resource", "field", "theirs", "instead"),
+    [
+        ("syn-combine-values-fpt", "a", "r01", "abc-%!d(float64=10)", "abc-%!d(float64=11)"),
+        ("syn-combine-values-fpt", "a", "r02", None, "something else"),
+        ("syn-steps-env-fpt", "a", "t", "%!d(float64=3)", "4"),
+        ("syn-steps-merge-float-fpt", "a", "l", [1, 2, 2, 3], [1, 2, 2, 2, 3]),
+        ("syn-steps-merge-float-fpt", "a", "l2", [1, 2, 3], [1, 2, 2, 3, 3]),
+    ],
+)
+def test_a_departure_excuses_what_it_explains_and_nothing_else(name, resource, field, theirs, instead):
+    case = case_named(name)
+    assert conformance.problems_of(case) == []
+    spec = case["expect"]["resources"][resource]["object"]["spec"]
+    assert theirs is None or spec[field] == theirs
+    spec[field] = instead
+    [problem] = conformance.problems_of(case)
+    assert problem.startswith(f".resources.{resource}.object.spec.{field}")
+
+
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ("errors", [{"class": "warning", "message": "not so"}]),
+        ("connection", {"more": "x"}),
+        ("composite", {"status": {"x": 1}, "ready": "True"}),
+    ],
+)
+def test_everything_that_the_function_answers_counts(field, instead):
+    case = case_named("syn-merge-toxr-fpt")
+    assert conformance.problems_of(case) == []
+    case["expect"][field] = instead
+    assert conformance.problems_of(case)
+
+
+def test_the_field_that_validation_complains_of_counts():
+    case = case_named("syn-val-schema-fpt")
+    assert conformance.problems_of(case) == []
+    [error] = case["expect"]["errors"]
+    error["message"] = error["message"].replace("patches[0].type", "patches[1].type")
+    assert conformance.problems_of(case)

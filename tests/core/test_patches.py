@@ -108,4 +108,4 @@ def test_unknown_fields_are_left_out_and_named():
         Holder, {"it": {"fromFieldPath": "a", "tofieldPath": "b", "policy": {"x": 1}}}, "", NATIVE
     )
     assert not problems
-    assert sorted(pruned) == [".it.policy.x", ".it.tofieldPath"]
+    assert sorted(pruned) == ["it.policy.x", "it.tofieldPath"]

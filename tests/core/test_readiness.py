@@ -55,6 +55,6 @@ def test_the_function_takes_empty_values_for_values():
 def test_an_unknown_type_is_answered_with_the_nearest():
     _, problems, _ = load(Holder, {"checks": [{"type": "MatchBool", "fieldPath": "a"}, {"fieldPath": "a"}]}, "", NATIVE)
     assert [(p.type, p.field) for p in problems] == [
-        ("NotSupported", ".checks[0].type"),
-        ("Required", ".checks[1].type"),
+        ("NotSupported", "checks[0].type"),
+        ("Required", "checks[1].type"),
     ]

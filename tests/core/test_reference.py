@@ -10,12 +10,14 @@ import pytest
 import yaml
 from pydantic import Field
 
-from groundplane.core import composition, connection, fieldpath, patches, readiness, render, transforms
-from groundplane.core.patches import Patch, PatchSet
+from groundplane.core import composition, connection, environment, fieldpath, patches, readiness, render, transforms
+from groundplane.core.patches import FunctionPatch, Patch, PatchSet
+from groundplane.core.pipeline import Request, Resource, State
 from groundplane.core.readiness import ReadinessCheck
 from groundplane.core.spec import FUNCTION, NATIVE, Spec, load
 from groundplane.core.transforms import Transform
 from groundplane.errors import GroundplaneError
+from groundplane.functions import patch_and_transform
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "patch-and-transform.md").read_text(encoding="utf-8")
 EXAMPLES = [
@@ -58,12 +60,23 @@ def transformed(example):
 
 
 def patched_by_function(example):
-    holder, dialect = read(example)
-    target = fieldpath.copied({**BASE, **example.get("base", {})})
-    for patch in holder.patches:
-        assert not list(patch.problems(dialect))
-        patch.compile(dialect).apply({"kind": "XR", **example["composite"]}, target)
-    assert target == {**BASE, **example["gives"]["resource"]}
+    """Through the function, as the one step of a pipeline."""
+    template = {"name": "it", "base": {**BASE, **example.get("base", {})}, "patches": example.get("patches", [])}
+    given = {"resources": [template], "environment": example.get("environment patches", {})}
+    assert not patch_and_transform.check(given)
+    composite = {"apiVersion": "example.org/v1", "kind": "XR", **example["composite"]}
+    observed = {"it": Resource({**BASE, **example["observed"]})} if "observed" in example else {}
+    context = {environment.KEY: {**environment.of({}), **example.get("environment", {})}}
+    request = Request(State(Resource(composite), observed), State(Resource({})), context=context)
+    response = patch_and_transform.compile(given)(request)
+    assert not response.results
+    found = {
+        "resource": response.desired.resources["it"].object,
+        "composite": response.desired.composite.object,
+        "environment": response.context[environment.KEY],
+    }
+    for part, wanted in example["gives"].items():
+        assert contains(found[part], wanted), found[part]
 
 
 def patched(example):
@@ -138,35 +151,31 @@ def test_an_example_does_what_it_says(line, example):
 def types_in(union: Any) -> set[str]:
     """The names of a union's members, by their `type`."""
     members = [get_args(member)[0] for member in get_args(get_args(union)[0])]
-    return {get_args(member.model_fields["type"].annotation)[0] for member in members}
+    fields = [get_args(member.model_fields["type"].annotation) for member in members]
+    return {words[0] for words in fields if words}
 
 
-def words(annotation: Any) -> set[str]:
-    """The words of a Literal, however it is wrapped."""
-    found: set[str] = set()
-    for argument in get_args(annotation):
-        found |= {argument} if isinstance(argument, str) else words(argument)
-    return found
-
-
-def settings(model: type[Spec], field: str) -> set[str]:
-    return words(model.model_fields[field].annotation)
+def settings(model: type[Spec], field: str, **others: Any) -> set[str]:
+    """The words that a field takes, as told to somebody who wrote another one."""
+    found, problems, _ = load(model, {**others, field: "@"}, "", FUNCTION if model is patches.Policy else NATIVE)
+    (problem,) = problems or found.problems()
+    return set(problem.mend.removeprefix("use one of: ").split(", "))
 
 
 KNOWN = {
-    "patch": types_in(Patch),
+    "patch": types_in(FunctionPatch),
     "transform": types_in(Transform),
     "check": types_in(ReadinessCheck),
     "from policy": settings(patches.Policy, "fromFieldPath"),
     "to policy": settings(patches.Policy, "toFieldPath"),
     "merge option": set(patches.Merging.model_fields),
     "math": settings(transforms.Math, "type"),
-    "string": settings(transforms.String, "type"),
+    "string": settings(transforms.String, "type") | {"Replace"},
     "conversion": settings(transforms.String, "convert"),
-    "pattern": settings(transforms.Pattern, "type"),
+    "pattern": settings(transforms.Pattern, "type", result=""),
     "fallback": settings(transforms.Match, "fallbackTo"),
     "target type": settings(transforms.Convert, "toType"),
-    "format": settings(transforms.Convert, "format"),
+    "format": settings(transforms.Convert, "format", toType="string"),
     "connection detail": settings(connection.ConnectionDetail, "type"),
 }
 
@@ -182,7 +191,7 @@ def used(value: Any) -> set[str]:
 
 @pytest.mark.parametrize("kind", KNOWN)
 def test_everything_of_a_kind_has_an_example(kind):
-    assert KNOWN[kind], "the test finds none of them"
+    assert len(KNOWN[kind]) > 1, "the test finds none of them"
     shown = {word for _, example in EXAMPLES for word in used(example)}
     assert KNOWN[kind] - shown == set()
 

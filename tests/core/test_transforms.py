@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
@@ -36,7 +35,7 @@ def test_a_transform_does_what_its_table_says(row):
     dialect = row.get("dialect", NATIVE)
     holder, problems, pruned = read(row["transform"], dialect)
     if "shape" in row:
-        assert [problem.field for problem in problems] + pruned == [f".it.{row['shape']}"]
+        assert [problem.field for problem in problems] + pruned == [f"it.{row['shape']}"]
         return
     assert not problems
     assert not pruned
@@ -56,14 +55,12 @@ def test_a_transform_does_what_its_table_says(row):
 
 
 def test_every_type_has_a_table():
-    union = get_args(get_args(Transform)[0])
-    kinds = {get_args(get_args(member)[0].model_fields["type"].annotation)[0] for member in union}
-    assert kinds == {path.stem for path in TABLES.glob("*.yaml")}
+    assert set(transforms.TRANSFORMS) == {path.stem for path in TABLES.glob("*.yaml")}
 
 
 def test_an_unknown_type_is_answered_with_the_nearest():
     _, problems, _ = read({"type": "strng"})
-    assert [(problem.field, problem.mend) for problem in problems] == [(".it.type", "did you mean string?")]
+    assert [(problem.field, problem.mend) for problem in problems] == [("it.type", "did you mean string?")]
 
 
 def test_a_transform_does_not_change_its_input_nor_share_what_it_was_made_of():

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from groundplane.core import connection, fieldpath, goyaml, patches, readiness
+from groundplane.core import connection, fieldpath, goyaml, patches, pipeline, readiness
 from groundplane.core.connection import ConnectionDetail, Detail
 from groundplane.core.objects import (
     Json,
@@ -80,6 +80,24 @@ class Credentials(Spec):
     secretRef: SecretReference | None = None
 
 
+class RequiredResource(Spec):
+    """Objects that a function sees from its first call on: by name, or by labels."""
+
+    requirementName: str
+    apiVersion: str
+    kind: str
+    name: str | None = None
+    matchLabels: dict[str, str] = Field(default_factory=dict)
+    namespace: str | None = None
+
+
+class Requirements(Spec):
+    """What a step needs to see; schemas are read and not used, since no built-in function asks for any."""
+
+    requiredResources: list[RequiredResource] = Field(default_factory=list)
+    requiredSchemas: list[dict[str, Json]] = Field(default_factory=list)
+
+
 class Step(Spec):
     """One function of a pipeline."""
 
@@ -87,7 +105,7 @@ class Step(Spec):
     functionRef: FunctionReference
     input: dict[str, Json] | None = None
     credentials: list[Credentials] = Field(default_factory=list)
-    requirements: dict[str, Json] | None = None
+    requirements: Requirements | None = None
 
 
 class StoreConfig(Spec):
@@ -147,6 +165,12 @@ class Compiled:
     secrets_namespace: str | None = None  # of the composites' connection Secrets
     keep_host_port: bool = False  # publish a host with its port
     pruned: tuple[str, ...] = ()  # paths of fields that do not exist, and were left out
+    steps: tuple[pipeline.Step, ...] = ()  # of mode Pipeline; then there are no templates
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether functions compose."""
+        return bool(self.steps)
 
     @property
     def is_anonymous(self) -> bool:
@@ -154,26 +178,26 @@ class Compiled:
         return any(not template.is_named for template in self.templates)
 
 
-def compile(source: Object) -> Compiled:
+def compile(source: Object, find: pipeline.Find | None = None) -> Compiled:
     """Make a Composition or CompositionRevision ready to render.
+
+    `find` tells the function that a step names; without it there are none.
 
     Raises:
         InvalidInput: with every problem in it, each with the path of its field.
     """
     name = labels_of(source).get(NAME_LABEL) or meta(source).get("name") or ""
+    templates: tuple[CompiledTemplate, ...] = ()
+    steps: tuple[pipeline.Step, ...] = ()
     with at(f"Composition {name}"):
         spec, shape, sense, pruned = review(spec_of(source))
         if spec is None or shape or sense:
             raise refusal(shape + sense)
         if spec.is_pipeline:
-            first = spec.pipeline[0]
-            with at(f"step {first.step}"):
-                raise InvalidInput(
-                    f"there is no function {shown(first.functionRef.name)}",
-                    mend="use mode Resources, or a function that is there",
-                )
-        sets = {patch_set.name: patch_set.patches for patch_set in spec.patchSets}
-        templates = tuple(_compiled(index, template, sets) for index, template in enumerate(spec.resources))
+            steps = _compiled_steps(spec.pipeline, find or _no_functions)
+        else:
+            sets = {patch_set.name: patch_set.patches for patch_set in spec.patchSets}
+            templates = tuple(_compiled(index, template, sets) for index, template in enumerate(spec.resources))
     return Compiled(
         name=name,
         templates=templates,
@@ -181,6 +205,51 @@ def compile(source: Object) -> Compiled:
         secrets_namespace=spec.writeConnectionSecretsToNamespace,
         keep_host_port=annotations_of(source).get(KEEP_HOST_PORT) == "true",
         pruned=tuple(pruned),
+        steps=steps,
+    )
+
+
+def _no_functions(name: str) -> pipeline.Function:
+    raise InvalidInput(f"there is no function {shown(name)}", mend="use mode Resources")
+
+
+def _compiled_steps(steps: Sequence[Step], find: pipeline.Find) -> tuple[pipeline.Step, ...]:
+    """The steps of a pipeline; all that is wrong with any is told at once."""
+    found: list[pipeline.Function] = []
+    problems: list[Problem] = []
+    for index, step in enumerate(steps):
+        place = f"spec.pipeline[{index}]"
+        try:
+            function = find(step.functionRef.name)
+        except InvalidInput as error:
+            problems.append(Problem("NotSupported", f"{place}.functionRef.name", error.what, error.mend))
+            continue
+        found.append(function)
+        problems += [problem.under(f"{place}.input") for problem in function.check(step.input or {})]
+    if problems:
+        raise refusal(problems)
+    return tuple(_compiled_step(step, function) for step, function in zip(steps, found, strict=True))
+
+
+def _compiled_step(step: Step, function: pipeline.Function) -> pipeline.Step:
+    with at(f"step {step.step}"):
+        run = function.compile(step.input or {})
+    needs = step.requirements.requiredResources if step.requirements else []
+    return pipeline.Step(
+        name=step.step,
+        function=step.functionRef.name,
+        run=run,
+        credentials=tuple(
+            pipeline.Credentials(given.name, given.secretRef.namespace, given.secretRef.name)
+            for given in step.credentials
+            if given.source == "Secret" and given.secretRef
+        ),
+        requirements={
+            need.requirementName: pipeline.Selector(
+                need.apiVersion, need.kind, need.name or "", need.matchLabels, need.namespace or ""
+            )
+            for need in needs
+        },
     )
 
 
@@ -201,6 +270,18 @@ def _compiled(index: int, template: Template, sets: Mapping[str, list[Patch]]) -
         connection=connection.compile(template.connectionDetails),
         readiness=readiness.compile(template.readinessChecks),
     )
+
+
+def function_names(source: Object) -> list[str]:
+    """The Functions that a Composition or revision names: what is known of them says what they are."""
+    spec = spec_of(source)
+    steps = spec.get("pipeline") if spec.get("mode") == "Pipeline" else None
+    names = {
+        (step.get("functionRef") or {}).get("name")
+        for step in (steps if isinstance(steps, list) else ())
+        if isinstance(step, dict) and isinstance(step.get("functionRef"), dict)
+    }
+    return sorted(name for name in names if name and isinstance(name, str))
 
 
 # --- what is wrong with it -------------------------------------------------------------------------------

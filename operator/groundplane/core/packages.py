@@ -13,11 +13,11 @@ _BUILT_IN = {
         r"(^|/)(upbound/provider-(aws|family-aws)|(upbound|crossplane-contrib)/provider-aws-[a-z0-9]+"
         r"|crossplane-contrib/provider-(upjet-aws|family-aws))$"
     ),
-    "Function": re.compile(r"(^|/)function-patch-and-transform$"),
+    "Function": re.compile(r"(^|/)function-(patch-and-transform|auto-ready|environment-configs)$"),
 }
 NAMES = {
     "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>",
-    "Function": "function-patch-and-transform",
+    "Function": "function-patch-and-transform, function-auto-ready, function-environment-configs",
 }
 
 
@@ -28,9 +28,16 @@ def is_built_in(kind: str, package: str) -> bool:
     True
     """
     pattern = _BUILT_IN.get(kind)
-    path = package.split("@", 1)[0]
-    path = re.sub(r":[^/:]*$", "", path)
-    return pattern is not None and pattern.search(path) is not None
+    return pattern is not None and pattern.search(path_of(package)) is not None
+
+
+def path_of(package: str) -> str:
+    """A package's reference without tag and digest.
+
+    >>> path_of("xpkg.upbound.io/crossplane-contrib/function-auto-ready:v0.4.2")
+    'xpkg.upbound.io/crossplane-contrib/function-auto-ready'
+    """
+    return re.sub(r":[^/:]*$", "", package.split("@", 1)[0])
 
 
 def revision_name(name: str, package: str) -> str:

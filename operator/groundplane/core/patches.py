@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from groundplane.core import fieldpath, goformat
 from groundplane.core.explain import Told, Trace
 from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
 from groundplane.core.objects import Json, Object
-from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, only, required
-from groundplane.core.transforms import StringTransform, Transform
+from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, not_supported, only, required, word
+from groundplane.core.transforms import StringTransform, Transforms, refusing
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
 
 # --- the YAML ------------------------------------------------------------------------------------------
@@ -32,17 +32,8 @@ class Merging(Spec):
     appendSlice: bool | None = None
 
 
-ToFieldPathPolicy = Literal[
-    "Replace",
-    "MergeObjects",
-    "MergeObjectsAppendArrays",
-    "ForceMergeObjects",
-    "ForceMergeObjectsAppendArrays",
-    "MergeObject",
-    "AppendArray",
-]
-
-_MERGE_POLICIES: dict[str, MergeOptions] = {
+_MERGE_POLICIES: dict[str, MergeOptions | None] = {
+    "Replace": None,
     "MergeObjects": MergeOptions(keep=True),
     "MergeObject": MergeOptions(keep=True),
     "MergeObjectsAppendArrays": MergeOptions(keep=True, append=True),
@@ -55,8 +46,8 @@ _MERGE_POLICIES: dict[str, MergeOptions] = {
 class Policy(Spec):
     """What happens when there is nothing to read, and when there is something to write over."""
 
-    fromFieldPath: Literal["Optional", "Required"] | None = None
-    toFieldPath: Annotated[ToFieldPathPolicy | None, only(FUNCTION)] = None
+    fromFieldPath: Annotated[str | None, word("Optional", "Required")] = None
+    toFieldPath: Annotated[str | None, only(FUNCTION)] = None
     mergeOptions: Annotated[Merging | None, only(NATIVE)] = None
 
     def options(self) -> MergeOptions | None:
@@ -65,9 +56,22 @@ class Policy(Spec):
             return MergeOptions(bool(self.mergeOptions.keepMapValues), bool(self.mergeOptions.appendSlice))
         return _MERGE_POLICIES.get(self.toFieldPath or "Replace")
 
+    def problems(self) -> Iterator[Problem]:
+        """Words that there are not; natively the shape says so already."""
+        if self.fromFieldPath not in (None, "Optional", "Required"):
+            yield not_supported("policy.fromFieldPath", self.fromFieldPath, ["Optional", "Required"])
+        yield from self.unusable()
+
+    def unusable(self) -> Iterator[Problem]:
+        """A word without which there is no telling what to write."""
+        if self.toFieldPath is not None and self.toFieldPath not in _MERGE_POLICIES:
+            yield not_supported("policy.toFieldPath", self.toFieldPath, _MERGE_POLICIES)
+
 
 class Variable(Spec):
     """One of the values that are combined."""
+
+    zero: ClassVar = {"fromFieldPath": ""}
 
     fromFieldPath: str
 
@@ -75,15 +79,22 @@ class Variable(Spec):
 class StringCombination(Spec):
     """A format string in Go's language."""
 
+    zero: ClassVar = {"fmt": ""}
+
     fmt: str
 
 
 class Combine(Spec):
     """Several values made one, by a format string."""
 
+    zero: ClassVar = {"strategy": ""}
+
     variables: Annotated[list[Variable], Field(min_length=1)]
-    strategy: Literal["string"]
+    strategy: Annotated[str, word("string")]
     string: StringCombination | None = None
+
+
+_DEFAULT: Literal["FromCompositeFieldPath"] = "FromCompositeFieldPath"
 
 
 class AnyPatch(Spec):
@@ -94,12 +105,16 @@ class AnyPatch(Spec):
     toFieldPath: str | None = None
     combine: Combine | None = None
     patchSetName: str | None = None
-    transforms: list[Transform] = Field(default_factory=list)
+    transforms: Transforms = Field(default_factory=list)
     policy: Policy | None = None
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         """What is wrong with this one patch, beyond the shape of its YAML."""
         yield from self.missing(dialect)
+        if dialect == FUNCTION and isinstance(self, _CombinePatch):
+            return  # it validates neither transforms nor policies of these: they fail when they are used
+        if self.policy is not None:
+            yield from self.policy.problems()
         for index, transform in enumerate(self.transforms):
             for problem in transform.problems(dialect):
                 yield problem.under(f"transforms[{index}]")
@@ -141,6 +156,14 @@ class _CombinePatch(AnyPatch):
             yield required("combine", f"must be set for patch type {self.type}")
         elif self.toFieldPath is None:
             yield required("toFieldPath", f"must be set for patch type {self.type}")
+        elif dialect == FUNCTION:
+            if self.combine.strategy != "string":
+                yield not_supported("combine.strategy", self.combine.strategy, ["string"])
+            elif self.combine.string is None:
+                yield required("combine.string", "must be set for strategy string")
+            for index, variable in enumerate(self.combine.variables):
+                if not variable.fromFieldPath:
+                    yield required(f"combine.variables[{index}].fromFieldPath")
 
     def compile(self, dialect: Dialect) -> Compiled:
         assert self.combine is not None
@@ -149,9 +172,9 @@ class _CombinePatch(AnyPatch):
 
 
 class FromCompositeFieldPath(_SinglePatch):
-    """Composite → composed resource; the default."""
+    """Composite → composed resource; the default, also where the function is told an empty type."""
 
-    type: Literal["FromCompositeFieldPath"] = "FromCompositeFieldPath"
+    type: Annotated[Literal["FromCompositeFieldPath"], BeforeValidator(lambda value: value or _DEFAULT)] = _DEFAULT
 
 
 class ToCompositeFieldPath(_SinglePatch):
@@ -172,13 +195,37 @@ class CombineToComposite(_CombinePatch):
     type: Literal["CombineToComposite"]
 
 
+class FromEnvironmentFieldPath(_SinglePatch):
+    """Environment → composed resource; only the function has environments."""
+
+    type: Literal["FromEnvironmentFieldPath"]
+
+
+class ToEnvironmentFieldPath(_SinglePatch):
+    """Composed resource → environment."""
+
+    type: Literal["ToEnvironmentFieldPath"]
+
+
+class CombineFromEnvironment(_CombinePatch):
+    """Several values of the environment, as one text → composed resource."""
+
+    type: Literal["CombineFromEnvironment"]
+
+
+class CombineToEnvironment(_CombinePatch):
+    """Several values of the composed resource, as one text → environment."""
+
+    type: Literal["CombineToEnvironment"]
+
+
 class PatchSetReference(AnyPatch):
     """Stands for all patches of a set."""
 
     type: Literal["PatchSet"]
 
     def missing(self, dialect: Dialect) -> Iterator[Problem]:
-        if self.patchSetName is None:
+        if self.patchSetName is None or (dialect == FUNCTION and not self.patchSetName):
             yield required("patchSetName", "must be set for patch type PatchSet")
 
 
@@ -208,7 +255,29 @@ class PatchSet(Spec):
     patches: list[Patch]
 
 
-def inlined(patches: Sequence[AnyPatch], sets: Mapping[str, Sequence[AnyPatch]]) -> list[AnyPatch]:
+def _function_tag(value: Any) -> str:
+    """The function takes an empty type for the default."""
+    tag = _tag(value)
+    return "<FromCompositeFieldPath>" if tag == "<>" else tag
+
+
+FunctionPatch = Annotated[
+    Annotated[FromCompositeFieldPath, Tag("<FromCompositeFieldPath>")]
+    | Annotated[PatchSetReference, Tag("<PatchSet>")]
+    | Annotated[ToCompositeFieldPath, Tag("<ToCompositeFieldPath>")]
+    | Annotated[CombineFromComposite, Tag("<CombineFromComposite>")]
+    | Annotated[CombineToComposite, Tag("<CombineToComposite>")]
+    | Annotated[FromEnvironmentFieldPath, Tag("<FromEnvironmentFieldPath>")]
+    | Annotated[ToEnvironmentFieldPath, Tag("<ToEnvironmentFieldPath>")]
+    | Annotated[CombineFromEnvironment, Tag("<CombineFromEnvironment>")]
+    | Annotated[CombineToEnvironment, Tag("<CombineToEnvironment>")],
+    Discriminator(_function_tag),
+]
+
+AnyKind = TypeVar("AnyKind", bound=AnyPatch)
+
+
+def inlined(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -> list[AnyKind]:
     """The patches with each reference to a set replaced by the set's, in place.
 
     Raises:
@@ -217,13 +286,13 @@ def inlined(patches: Sequence[AnyPatch], sets: Mapping[str, Sequence[AnyPatch]])
     return [patch for _, patch in placed(patches, sets)]
 
 
-def placed(patches: Sequence[AnyPatch], sets: Mapping[str, Sequence[AnyPatch]]) -> list[tuple[str, AnyPatch]]:
+def placed(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -> list[tuple[str, AnyKind]]:
     """As `inlined`, each with the place in the manifest where a person finds it.
 
     Raises:
         InvalidInput: there is no set of that name.
     """
-    result: list[tuple[str, AnyPatch]] = []
+    result: list[tuple[str, AnyKind]] = []
     for index, patch in enumerate(patches):
         if not isinstance(patch, PatchSetReference):
             result.append((f"patches[{index}] ({patch.type})", patch))
@@ -311,6 +380,7 @@ class Compiled:
         "_policy",
         "_read",
         "_required",
+        "_skips",
         "_sources",
         "_steps",
         "_target",
@@ -326,13 +396,16 @@ class Compiled:
         self._from = () if combines else tuple(source.text for source in sources)
         self._required = patch.policy is not None and patch.policy.fromFieldPath == "Required"
         self._steps = tuple(
-            (f"transforms[{index}] ({transform.type})", transform.compile(dialect))
+            (f"transforms[{index}] ({transform.type})", transform.prepared(dialect))
             for index, transform in enumerate(patch.transforms)
         )
+        if patch.policy is not None and (unknown := list(patch.policy.unusable())):
+            self._steps += (("policy", refusing(unknown)),)
         self._target = target
         self._expands = not combines and target.path.wild
         self._normalises = not combines and dialect == FUNCTION
         self._options = None if combines and dialect == NATIVE else options
+        self._skips = dialect == FUNCTION and not self._required
         self._again = dialect == NATIVE and patch.policy is not None and patch.toFieldPath is not None
         self._policy = options
         self._how = "required" if self._required else ""
@@ -341,13 +414,19 @@ class Compiled:
             how = f"merged, {words}" + (", arrays appended" if options and options.append else "")
             self._how = f"{self._how}; {how}".removeprefix("; ")
 
+    @property
+    def is_required(self) -> bool:
+        """Whether something must be there to be read."""
+        return self._required
+
     def apply(self, source: Object, target: Object, told: Told | None = None) -> bool:
         """Copy the value from one object into the other; False if there is none and none is required.
 
         What happens on the way is written into `told`, if there is one.
 
         Raises:
-            FieldNotFound: a required value is missing, or a wildcard meets a null.
+            FieldNotFound: a required value is missing, or a wildcard meets a null (for the function that is as if
+                there were no value).
             InvalidInput: anything else that does not fit.
         """
         if told is not None:
@@ -371,7 +450,14 @@ class Compiled:
                 told.step(where, value)
         if self._normalises:
             value = fieldpath.normalised(value)
-        written = self._write(value, target)
+        try:
+            written = self._write(value, target)
+        except FieldNotFound as error:
+            if not self._skips:
+                raise
+            if told is not None:
+                told.skipped = error.what
+            return False
         if told is not None:
             for path in written:
                 if path.segments:

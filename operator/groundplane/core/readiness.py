@@ -19,6 +19,11 @@ from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, required
 from groundplane.core.transforms import Int64
 from groundplane.errors import GroundplaneError, InvalidInput
 
+
+class Unusable(InvalidInput):
+    """A check can't work on any object."""
+
+
 Check = Callable[[Object], bool]
 _Kind = type[str] | type[int] | type[bool]
 
@@ -145,7 +150,7 @@ class MatchConditionCheck(AnyCheck):
 
 
 def _no_condition(obj: Object) -> bool:
-    raise InvalidInput('type "MatchCondition" needs a condition', mend="set matchCondition.type and .status")
+    raise Unusable('type "MatchCondition" needs a condition', mend="set matchCondition.type and .status")
 
 
 def _defaulted(wanted: ConditionMatch) -> ConditionMatch:

@@ -168,10 +168,10 @@ def _render(
     notes: list[str] = []
     try:
         _run(template, template.from_composite, composite, desired, trace)
-        _identify(composite, template, desired, name, notes)
+        identify(composite, template.name, desired, name, notes, named=template.is_named)
     except GroundplaneError as error:
         error.where = (template.place, *error.where)
-        name = name or _asked_name(desired) or _new_name(composite, template)
+        name = name or _asked_name(desired) or _new_name(composite, template.name)
         return Rendered(template.name, _reference(desired, template, name), error=error)
     if observed is not None:
         for where, patch in template.from_composite:
@@ -214,10 +214,23 @@ def _check_kind(template: CompiledTemplate, observed: Object) -> None:
             )
 
 
-def _identify(
-    composite: Object, template: CompiledTemplate, desired: Object, observed_name: str, notes: list[str]
+def identify(
+    composite: Object,
+    template: str,
+    desired: Object,
+    observed_name: str,
+    notes: list[str],
+    *,
+    named: bool = True,
+    legacy: bool = True,
 ) -> None:
-    """Mark the object as this template's and this composite's; what patches wrote there is overruled."""
+    """Mark the object as this template's and this composite's; what was written there before is overruled.
+
+    A legacy composite passes its claim on even if it has none, and its name; others only what there is.
+
+    Raises:
+        InvalidInput: the object's metadata can't take it, or somebody else is its controller.
+    """
     if not desired.get("apiVersion") or not isinstance(desired["apiVersion"], str):
         raise InvalidInput("the patched object has no apiVersion", mend="let no patch write to apiVersion")
     metadata = desired.get("metadata")
@@ -231,19 +244,21 @@ def _identify(
         raise InvalidInput(f"the composite has no label {COMPOSITE_LABEL}", mend="give it one: its own name")
     labels = _texts(metadata, "labels")
     labels[COMPOSITE_LABEL] = root
-    labels[CLAIM_NAME_LABEL] = theirs.get(CLAIM_NAME_LABEL, "")
-    labels[CLAIM_NAMESPACE_LABEL] = theirs.get(CLAIM_NAMESPACE_LABEL, "")
-    if template.is_named:
-        _texts(metadata, "annotations")[TEMPLATE_ANNOTATION] = template.name
-    metadata["generateName"] = f"{root}-"
-    _own(composite, metadata)
+    if legacy or (theirs.get(CLAIM_NAME_LABEL) and theirs.get(CLAIM_NAMESPACE_LABEL)):
+        labels[CLAIM_NAME_LABEL] = theirs.get(CLAIM_NAME_LABEL, "")
+        labels[CLAIM_NAMESPACE_LABEL] = theirs.get(CLAIM_NAMESPACE_LABEL, "")
+    if named:
+        _texts(metadata, "annotations")[TEMPLATE_ANNOTATION] = template
     name = _asked_name(desired)
-    if observed_name and name != observed_name:
+    if legacy or not (name or metadata.get("generateName")):
+        metadata["generateName"] = f"{root}-"
+    _own(composite, metadata)
+    if observed_name and metadata.get("name") and name != observed_name:
         notes.append(
-            f"{template.name}: a patch asks for the name {shown(metadata.get('name'))}, but the resource exists "
+            f"{template}: a patch asks for the name {shown(metadata.get('name'))}, but the resource exists "
             f"as {shown(observed_name)} and keeps its name"
         )
-    metadata["name"] = observed_name or name or _new_name(composite, template)
+    metadata["name"] = observed_name or name or _new_name(composite, template, metadata["generateName"])
 
 
 def _texts(metadata: dict[str, Any], member: str) -> dict[str, Any]:
@@ -291,9 +306,16 @@ def _asked_name(desired: Object) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _new_name(composite: Object, template: CompiledTemplate) -> str:
-    prefix = labels_of(composite).get(COMPOSITE_LABEL) or meta(composite).get("name", "")
-    return naming.composed_name(f"{prefix}-", meta(composite).get("uid", ""), template.name)
+def _new_name(composite: Object, template: str, prefix: str = "") -> str:
+    prefix = prefix or labels_of(composite).get(COMPOSITE_LABEL) or meta(composite).get("name", "")
+    return naming.composed_name(prefix, meta(composite).get("uid", ""), template)
+
+
+def reference(obj: Object) -> dict[str, str]:
+    """How a composite refers to an object that it is composed of."""
+    namespace = meta(obj).get("namespace")
+    found: dict[str, str] = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": meta(obj)["name"]}
+    return found | ({"namespace": namespace} if namespace else {})
 
 
 def _reference(desired: Object, template: CompiledTemplate, name: str) -> dict[str, str]:

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
 Dialect = Literal["native", "function"]  # mode Resources of Crossplane v1, or function-patch-and-transform
@@ -22,18 +31,28 @@ FUNCTION: Dialect = "function"
 ProblemType = Literal["Required", "Invalid", "Duplicate", "Forbidden", "NotSupported"]
 
 
+def is_function(info: ValidationInfo) -> bool:
+    """Whether what is validated is a function's input; there no schema refuses or defaults anything beforehand."""
+    return (info.context or {}).get("dialect") == FUNCTION
+
+
 class Spec(BaseModel):
     """Base of user-written models: frozen, no unknown fields, nothing converted; a null is as nothing at all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
+    zero: ClassVar[
+        Mapping[str, Json]
+    ] = {}  # what the function reads where a field is left out that is required natively
+
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, data: Any) -> Any:
+    def _without_nulls(cls, data: Any, info: ValidationInfo) -> Any:
         """As the API server does, for fields that are not declared nullable: none of ours is."""
-        if isinstance(data, dict):
-            return {name: value for name, value in data.items() if value is not None}
-        return data
+        if not isinstance(data, dict):
+            return data
+        given = {name: value for name, value in data.items() if value is not None}
+        return {**cls.zero, **given} if cls.zero and is_function(info) else given
 
 
 class Problem(NamedTuple):
@@ -46,7 +65,7 @@ class Problem(NamedTuple):
 
     def under(self, prefix: str) -> Problem:
         """The same problem, seen from further up."""
-        joint = "" if not self.field or self.field.startswith("[") else "."
+        joint = "" if not prefix or not self.field or self.field.startswith("[") else "."
         return self._replace(field=f"{prefix}{joint}{self.field}")
 
     def __str__(self) -> str:
@@ -81,6 +100,20 @@ def only(dialect: Dialect) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def word(*known: str) -> AfterValidator:
+    """Mark a text that must be one of the known words.
+
+    Natively the API server sees to it.  The function takes any text: it complains later, or when it is used.
+    """
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if value is not None and value not in known and not is_function(info):
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{name}'" for name in known)})
+        return value
+
+    return AfterValidator(check)
 
 
 S = TypeVar("S", bound=Spec)

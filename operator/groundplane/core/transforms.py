@@ -14,15 +14,26 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 import re2
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo
 
 from groundplane.core import fieldpath, goformat, quantity
 from groundplane.core.objects import Json
-from groundplane.core.spec import FUNCTION, Dialect, Problem, Spec, not_supported, only, required
+from groundplane.core.spec import (
+    FUNCTION,
+    Dialect,
+    Problem,
+    Spec,
+    is_function,
+    not_supported,
+    only,
+    refusal,
+    required,
+    word,
+)
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MAX_RESULT = 1_000_000  # characters of a text that a transform makes
@@ -37,16 +48,21 @@ Int64 = Annotated[int, Field(ge=fieldpath.INT64_MIN, le=fieldpath.INT64_MAX)]
 class Math(Spec):
     """One calculation with one 64-bit integer; which field is read depends on `type` (Multiply by default)."""
 
-    type: Literal["Multiply", "ClampMin", "ClampMax"] | None = None
+    type: Annotated[str | None, word("Multiply", "ClampMin", "ClampMax")] = None
     multiply: Int64 | None = None
     clampMin: Int64 | None = None
     clampMax: Int64 | None = None
 
 
 class Pattern(Spec):
-    """A text or a regular expression, and what the input becomes where it fits."""
+    """A text or a regular expression, and what the input becomes where it fits.
 
-    type: Literal["literal", "regexp"] = "literal"
+    The function has no default for the type: a pattern without one fails when it is tried.
+    """
+
+    zero: ClassVar = {"type": "", "result": None}
+
+    type: Annotated[str, word("literal", "regexp")] = "literal"
     literal: str | None = None
     regexp: str | None = None
     result: Json
@@ -56,12 +72,14 @@ class Match(Spec):
     """Patterns in order of preference, and what happens where none fits."""
 
     patterns: list[Pattern] = Field(default_factory=list)
-    fallbackTo: Literal["Value", "Input"] = "Value"
+    fallbackTo: Annotated[str, word("Value", "Input")] = "Value"  # of the function: any other word is Value too
     fallbackValue: Json = None
 
 
 class Regexp(Spec):
     """An expression in RE2 syntax, and which of its groups is wanted (0: all of it)."""
+
+    zero: ClassVar = {"match": ""}
 
     match: str
     group: Int64 | None = None
@@ -70,39 +88,58 @@ class Regexp(Spec):
 class Join(Spec):
     """What goes between the items of an array."""
 
+    zero: ClassVar = {"separator": ""}
+
     separator: str
 
 
 class Replace(Spec):
     """Each occurrence of a text, taken literally, becomes another one."""
 
+    zero: ClassVar = {"search": "", "replace": ""}
+
     search: str
     replace: str
 
 
-StringType = Literal["Format", "Convert", "TrimPrefix", "TrimSuffix", "Regexp", "Join", "Replace"]
-StringConversion = Literal[
-    "ToUpper", "ToLower", "ToBase64", "FromBase64", "ToJson", "ToSha1", "ToSha256", "ToSha512", "ToAdler32"
-]
+_CONVERSION_NAMES = (
+    "ToUpper",
+    "ToLower",
+    "ToBase64",
+    "FromBase64",
+    "ToJson",
+    "ToSha1",
+    "ToSha256",
+    "ToSha512",
+    "ToAdler32",
+)
 
 
 class String(Spec):
     """What kind of text to make; which field is read depends on `type` (Format by default)."""
 
-    type: StringType | None = None
+    type: Annotated[str | None, word("Format", "Convert", "TrimPrefix", "TrimSuffix", "Regexp", "Join", "Replace")] = (
+        None
+    )
     fmt: str | None = None
-    convert: StringConversion | None = None
+    convert: Annotated[str | None, word(*_CONVERSION_NAMES)] = None
     trim: str | None = None
     regexp: Regexp | None = None
     join: Join | None = None
     replace: Annotated[Replace | None, only(FUNCTION)] = None
 
 
+_TYPES = ("string", "int", "int64", "bool", "float64", "object", "array")
+_FORMATS = ("none", "quantity", "json")
+
+
 class Convert(Spec):
     """The type that a value shall have, and how a text of it is to be read."""
 
-    toType: Literal["string", "int", "int64", "bool", "float64", "object", "array"]
-    format: Literal["none", "quantity", "json"] | None = None
+    zero: ClassVar = {"toType": ""}
+
+    toType: Annotated[str, word(*_TYPES)]
+    format: Annotated[str | None, word(*_FORMATS)] = None
 
 
 class AnyTransform(Spec):
@@ -120,8 +157,34 @@ class AnyTransform(Spec):
         raise NotImplementedError
 
     def compile(self, dialect: Dialect) -> Apply:
-        """The function from value to value; it raises InvalidInput for values that do not fit."""
+        """The function from value to value; it raises InvalidInput for values that do not fit.
+
+        Never raises for a transform without `problems`.
+        """
         raise NotImplementedError
+
+    def prepared(self, dialect: Dialect) -> Apply:
+        """`compile`, but a transform with problems becomes a function that tells them: it was not validated."""
+        problems = list(self.problems(dialect))
+        return refusing(problems) if problems else self.compile(dialect)
+
+
+def refusing(problems: Sequence[Problem]) -> Apply:
+    """A step that can't work, and says why when it should."""
+
+    def apply(value: Json) -> NoReturn:
+        raise refusal(problems)
+
+    return apply
+
+
+class UnknownTransform(AnyTransform):
+    """Of a type that there is not.  Only the function takes one, where it validates nothing: it fails when it runs."""
+
+    type: str = ""
+
+    def problems(self, dialect: Dialect) -> Iterator[Problem]:
+        yield not_supported("type", self.type, TRANSFORMS) if self.type else required("type")
 
 
 # --- map -----------------------------------------------------------------------------------------------
@@ -133,11 +196,13 @@ class MapTransform(AnyTransform):
     type: Literal["map"]
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
-        if not any(value is not None for value in (self.map or {}).values()):
+        pairs = self.map or {}
+        if not (pairs if dialect == FUNCTION else any(value is not None for value in pairs.values())):
             yield required("map.pairs" if self.map is not None else "map", "at least one pair must be given")
 
     def compile(self, dialect: Dialect) -> Apply:
-        pairs = {name: _plain(value) for name, value in (self.map or {}).items() if value is not None}
+        nulls = dialect == FUNCTION  # it keeps them, and can't read them
+        pairs = {name: _plain(value) for name, value in (self.map or {}).items() if nulls or value is not None}
 
         def apply(value: Json) -> Json:
             if not isinstance(value, str):
@@ -146,6 +211,8 @@ class MapTransform(AnyTransform):
                 raise InvalidInput(
                     f"no entry for {shown(value)} in the map", mend=f"add it, or {did_you_mean(value, pairs)}"
                 )
+            if pairs[value] is None:
+                raise InvalidInput(f"the entry for {shown(value)} in the map is null", mend="give it a value")
             return pairs[value]
 
         return apply
@@ -180,12 +247,14 @@ class MatchTransform(AnyTransform):
             return
         for index, pattern in enumerate(self.match.patterns):
             place = f"match.patterns[{index}]"
-            if pattern.type == "literal" and pattern.literal is None:
+            if pattern.type in ("literal", "") and pattern.literal is None:
                 yield required(f"{place}.literal", "a literal pattern needs one")
             elif pattern.type == "regexp" and pattern.regexp is None:
                 yield required(f"{place}.regexp", "a regexp pattern needs one")
             elif pattern.type == "regexp" and pattern.regexp is not None:
                 yield from _regexp_problems(f"{place}.regexp", pattern.regexp)
+            elif pattern.type not in ("literal", "regexp", ""):
+                yield not_supported(f"{place}.type", pattern.type, ["literal", "regexp"])
 
     def compile(self, dialect: Dialect) -> Apply:
         settings = self.match or Match()
@@ -195,6 +264,10 @@ class MatchTransform(AnyTransform):
 
         def apply(value: Json) -> Json:
             for index, (fits, result) in enumerate(tests):
+                if fits is None:
+                    raise InvalidInput(
+                        f"match.patterns[{index}] has no type", mend="say whether it is a literal or a regexp"
+                    )
                 if not isinstance(value, str):
                     raise InvalidInput(
                         f"match.patterns[{index}] wants a string, got {shown(value)}",
@@ -214,7 +287,9 @@ class MatchTransform(AnyTransform):
         return apply
 
 
-def _pattern_test(pattern: Pattern) -> Callable[[str], bool]:
+def _pattern_test(pattern: Pattern) -> Callable[[str], bool] | None:
+    if not pattern.type:
+        return None
     if pattern.type == "literal":
         return lambda value: value == pattern.literal
     regexp = compile_regexp(pattern.regexp or "")
@@ -235,8 +310,10 @@ class MathTransform(AnyTransform):
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.math is None:
             yield required("math")
-        elif self.math.type is None and dialect == FUNCTION:
+        elif not self.math.type and dialect == FUNCTION:
             yield required("math.type")
+        elif (self.math.type or "Multiply") not in _MATH_PARAMETERS:
+            yield not_supported("math.type", self.math.type, _MATH_PARAMETERS)
         else:
             parameter = _MATH_PARAMETERS[self.math.type or "Multiply"]
             if getattr(self.math, parameter) is None:
@@ -305,8 +382,10 @@ class StringTransform(AnyTransform):
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.string is None:
             yield required("string")
-        elif self.string.type is None and dialect == FUNCTION:
+        elif not self.string.type and dialect == FUNCTION:
             yield required("string.type")
+        elif (self.string.type or "Format") not in _STRING_PARAMETERS:
+            yield not_supported("string.type", self.string.type, _STRING_PARAMETERS)
         else:
             parameter = _STRING_PARAMETERS[self.string.type or "Format"]
             if getattr(self.string, parameter) is None:
@@ -332,7 +411,8 @@ class StringTransform(AnyTransform):
                 return lambda value: make((value,))
             case "Convert":
                 assert settings.convert is not None
-                return _CONVERSIONS[settings.convert]
+                unknown = [not_supported("string.convert", settings.convert, _CONVERSIONS)]
+                return _CONVERSIONS.get(settings.convert) or refusing(unknown)
             case "TrimPrefix":
                 trim = settings.trim or ""
                 return lambda value: goformat.text(value).removeprefix(trim)
@@ -465,6 +545,11 @@ class ConvertTransform(AnyTransform):
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.convert is None:
             yield required("convert")
+            return
+        if self.convert.format is not None and self.convert.format not in _FORMATS:
+            yield not_supported("convert.format", self.convert.format, _FORMATS)
+        if self.convert.toType not in _TYPES:
+            yield not_supported("convert.toType", self.convert.toType, _TYPES)
 
     def compile(self, dialect: Dialect) -> Apply:
         assert self.convert is not None
@@ -643,10 +728,27 @@ def _regexp_problems(field: str, pattern: str) -> Iterator[Problem]:
 
 # --- the union ------------------------------------------------------------------------------------------
 
+TRANSFORMS = ("map", "match", "math", "string", "convert")
+_UNKNOWN = "unknown"  # a tag that no text of a user becomes
+
 
 def _tag(value: Any) -> str | None:
+    if isinstance(value, UnknownTransform):
+        return _UNKNOWN
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
     return None if kind is None else f"<{kind}>"
+
+
+def _any_type(value: Any, info: ValidationInfo) -> Any:
+    """Take transforms of unknown types, where the function does."""
+    if not isinstance(value, list) or not is_function(info):
+        return value
+    return [
+        UnknownTransform.model_validate(item, context=info.context)
+        if isinstance(item, dict) and item.get("type") not in TRANSFORMS
+        else item
+        for item in value
+    ]
 
 
 Transform = Annotated[
@@ -654,6 +756,8 @@ Transform = Annotated[
     | Annotated[MatchTransform, Tag("<match>")]
     | Annotated[MathTransform, Tag("<math>")]
     | Annotated[StringTransform, Tag("<string>")]
-    | Annotated[ConvertTransform, Tag("<convert>")],
+    | Annotated[ConvertTransform, Tag("<convert>")]
+    | Annotated[UnknownTransform, Tag(_UNKNOWN)],
     Discriminator(_tag),
 ]
+Transforms = Annotated[list[Transform], BeforeValidator(_any_type)]

@@ -1,1 +1,39 @@
-"""Composition functions that run in this process, one module each."""
+"""The composition functions that are built in, and which one a pipeline's step means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from groundplane.core import packages
+from groundplane.core.pipeline import Find, Function
+from groundplane.errors import InvalidInput, did_you_mean, shown
+from groundplane.functions import auto_ready, environment_configs, patch_and_transform
+
+BUILT_IN: Mapping[str, Function] = {
+    "function-patch-and-transform": patch_and_transform,
+    "function-auto-ready": auto_ready,
+    "function-environment-configs": environment_configs,
+}
+
+
+def finder(images: Mapping[str, str] | None = None) -> Find:
+    """Find built-in functions by the name that a step gives.
+
+    `images` holds `spec.package` of the Function objects that are declared, by name: it says what a name means.
+    Where none is declared the name itself does, alone or behind an organisation.
+    """
+
+    def find(name: str) -> Function:
+        image = (images or {}).get(name)
+        words = name if image is None else packages.path_of(image).rpartition("/")[2]
+        for known, function in BUILT_IN.items():
+            if words == known or (image is None and words.endswith(f"-{known}")):
+                return function
+        if image is not None:
+            raise InvalidInput(
+                f"Function {shown(name)} is package {shown(image)}, which is not built in",
+                mend=f"built in are: {', '.join(sorted(BUILT_IN))}",
+            )
+        raise InvalidInput(f"there is no function {shown(name)} built in", mend=did_you_mean(name, BUILT_IN))
+
+    return find

@@ -38,7 +38,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, Result
-from groundplane.reconcile import connection
+from groundplane.reconcile import compiling, connection
 from groundplane.reconcile.difference import merge_patch
 
 FINALIZER = "composite.apiextensions.crossplane.io"
@@ -97,7 +97,7 @@ async def reconcile(key: Key, context: Context) -> Result:
 
     revision = await _select(run)
     with stage("ComposeResources", "refusing to use invalid Composition"):
-        compiled = context.compiled(revision)
+        compiled = await compiling.compiled(context, revision)
     with stage("ComposeResources", "cannot compose resources"):
         collected = await _compose(run, compiled)
     published = await _publish(run, collected.connection)
@@ -229,6 +229,8 @@ async def _checked(run: Run, revision: Object) -> Object:
 
 
 async def _compose(run: Run, compiled: composition.Compiled) -> render.Collected:
+    if compiled.is_pipeline:
+        raise InvalidInput("pipelines are not composed yet", mend="use mode Resources")
     composite, cluster = run.composite, run.context.cluster
     helpful = not run.context.options.strict_upstream
     if not has_finalizer(composite, FINALIZER):

@@ -25,6 +25,7 @@ from groundplane.core.spec import refusal
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
 from groundplane.ports import Context, Result
+from groundplane.reconcile.compiling import compiled
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -138,7 +139,7 @@ async def _schemas(spec: composition.CompositionSpec, context: Context) -> dict[
 async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | None, context: Context) -> None:
     """Compile the revision now, so that its author learns of mistakes before any claim exists."""
     try:
-        context.compiled(revision)
+        await compiled(context, revision)
     except InvalidInput as error:
         error.reason = "InvalidComposition"
         if context.options.strict_upstream:

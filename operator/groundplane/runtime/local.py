@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, Object, key_of, meta
+from groundplane.functions import finder
 from groundplane.ports import Cloud, Context, Definitions, Options
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -31,16 +32,16 @@ INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 COMPILED = 1000  # revisions that stay compiled
 
 
-def compiler() -> Callable[[Object], composition.Compiled]:
-    """Compile revisions, each content once."""
-    known: dict[tuple[str, str], composition.Compiled] = {}
+def compiler() -> Callable[[Object, Mapping[str, str]], composition.Compiled]:
+    """Compile revisions, each content once.  The images of its functions belong to a pipeline's content."""
+    known: dict[tuple[str, str, frozenset[tuple[str, str]]], composition.Compiled] = {}
 
-    def compiled(revision: Object) -> composition.Compiled:
-        key = (meta(revision).get("uid", ""), str(meta(revision).get("generation")))
+    def compiled(revision: Object, images: Mapping[str, str]) -> composition.Compiled:
+        key = (meta(revision).get("uid", ""), str(meta(revision).get("generation")), frozenset(images.items()))
         if key not in known:
             if len(known) >= COMPILED:
                 known.pop(next(iter(known)))
-            known[key] = composition.compile(revision)
+            known[key] = composition.compile(revision, finder(images))
         return known[key]
 
     return compiled

@@ -1,0 +1,27 @@
+"""A revision, compiled; what its steps' functions are is said by the Function objects of their names, where there are any."""
+
+from __future__ import annotations
+
+from groundplane.core import composition
+from groundplane.core.objects import Key, Object, spec_of
+from groundplane.errors import NoSuchKind
+from groundplane.ports import Context
+
+FUNCTIONS = "pkg.crossplane.io/v1"
+
+
+async def compiled(context: Context, revision: Object) -> composition.Compiled:
+    """The revision, ready to render.
+
+    Raises:
+        InvalidInput: with every problem in it.
+    """
+    images: dict[str, str] = {}
+    for name in composition.function_names(revision):
+        try:
+            function = await context.cluster.get(Key(FUNCTIONS, "Function", "", name))
+        except NoSuchKind:
+            break
+        if function is not None:
+            images[name] = str(spec_of(function).get("package") or "")
+    return context.compiled(revision, images)
