@@ -346,6 +346,229 @@ def test_composed_kinds_are_checked_against_their_definitions():
     assert result.stderr == ""
 
 
+# --- pipelines ------------------------------------------------------------------------------------------------
+
+
+PIPELINE = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: piped}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  mode: Pipeline
+  pipeline:
+  - step: environment
+    functionRef: {name: function-environment-configs}
+    input:
+      apiVersion: environmentconfigs.fn.crossplane.io/v1beta1
+      kind: Input
+      spec: {environmentConfigs: [{type: Reference, ref: {name: platform}}]}
+  - step: resources
+    functionRef: {name: patches}
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      patchSets: [{name: common, patches: [{fromFieldPath: spec.text, toFieldPath: data.text}]}]
+      resources:
+      - name: b
+        base: {apiVersion: v1, kind: ConfigMap}
+        patches:
+        - {type: PatchSet, patchSetName: common}
+        - {type: FromEnvironmentFieldPath, fromFieldPath: account, toFieldPath: data.account}
+        - {type: FromEnvironmentFieldPath, fromFieldPath: more, toFieldPath: data.more}
+      - name: a
+        base: {apiVersion: example.org/v1, kind: Bucket}
+        patches:
+        - {type: ToCompositeFieldPath, fromFieldPath: status.arn, toFieldPath: status.arn}
+  - step: ready
+    functionRef: {name: crossplane-contrib-function-auto-ready}
+"""
+FUNCTIONS = """
+apiVersion: pkg.crossplane.io/v1
+kind: Function
+metadata: {name: patches}
+spec: {package: "xpkg.crossplane.io/crossplane-contrib/function-patch-and-transform:v0.9.0"}
+"""
+CONFIG = """
+apiVersion: apiextensions.crossplane.io/v1beta1
+kind: EnvironmentConfig
+metadata: {name: platform}
+data: {account: "4711"}
+"""
+
+
+@pytest.fixture
+def piped(tmp_path):
+    return write(
+        tmp_path / "piped",
+        composition=PIPELINE,
+        functions=FUNCTIONS,
+        config=CONFIG,
+        xr=COMPOSITE.replace(", uid: some-uid", ""),
+    )
+
+
+def arguments(piped, *more):
+    return [
+        "render",
+        piped / "xr.yaml",
+        piped / "composition.yaml",
+        piped / "functions.yaml",
+        "-e",
+        piped / "config.yaml",
+        *more,
+    ]
+
+
+def test_a_pipeline_runs_with_the_functions_that_are_built_in(piped):
+    result = groundplane(*arguments(piped))
+    assert list(composed(result)) == ["a", "b"]
+    assert composed(result)["b"]["data"] == {"text": "hello", "account": "4711"}
+    assert "name" not in composed(result)["b"]["metadata"]
+    condition = documents(result)[0]["status"]["conditions"]
+    assert [(c["reason"], c["message"]) for c in condition] == [("Creating", "Unready resources: a, b")]
+
+
+def test_what_is_observed_makes_a_pipeline_ready(piped):
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "arn": "arn:bucket"}
+    config_map = observed("map-1", "b") | {"apiVersion": "v1", "kind": "ConfigMap"}
+    (piped / "seen.yaml").write_text(yaml.safe_dump_all([observed(status=ready), config_map]))
+    result = groundplane(*arguments(piped, "-o", piped / "seen.yaml"))
+    composite = documents(result)[0]
+    assert composite["status"]["arn"] == "arn:bucket"
+    assert composite["status"]["conditions"][0]["status"] == "True"
+    assert composed(result)["a"]["metadata"]["name"] == "bucket-1"
+
+
+def test_context_comes_in_and_goes_out(piped):
+    key = "apiextensions.crossplane.io/environment"
+    (piped / "context.json").write_text('{"more": "from a file"}')
+    result = groundplane(*arguments(piped, "--context-files", f"{key}={piped / 'context.json'}"))
+    assert composed(result)["b"]["data"]["more"] == "from a file"
+    result = groundplane(
+        *arguments(
+            piped,
+            "-c",
+            "--context-files",
+            f"{key}={piped / 'context.json'}",
+            "--context-values",
+            f'{key}={{"more": "x"}}',
+        )
+    )
+    context = documents(result)[-1]
+    assert (context["apiVersion"], context["kind"]) == ("render.crossplane.io/v1beta1", "Context")
+    assert context["fields"][key]["more"] == "x"
+    assert context["fields"][key]["account"] == "4711"
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--context-values", "a"), '--context-values "a" is no KEY=…'),
+        (("--context-values", "a={"), "--context-values a is neither JSON nor YAML"),
+        (("--context-files", "a=absent.json"), "--context-files: absent.json can't be read"),
+    ],
+)
+def test_a_context_that_can_not_be_read_is_an_error(piped, more, text):
+    (line,) = errors(groundplane(*arguments(piped, *more)))
+    assert text in line
+
+
+def test_a_function_that_is_not_built_in_is_told_with_those_that_are(piped):
+    write(piped, functions=FUNCTIONS.replace("function-patch-and-transform", "function-go-templating"))
+    (line,) = errors(groundplane(*arguments(piped)))
+    assert line.startswith(
+        'Error: Composition piped › step resources › functionRef.name: Function "patches" is package '
+        '"xpkg.crossplane.io/crossplane-contrib/function-go-templating:v0.9.0", which is not built in. Mend: built in are: function-auto-ready'
+    )
+
+
+def test_every_mistake_in_the_input_of_a_step_is_told_with_its_place(piped):
+    wrong = PIPELINE.replace("patchSetName: common", "patchSetName: comon").replace(
+        "account, toFieldPath", "account, tofieldPath"
+    )
+    write(piped, composition=wrong)
+    (line,) = errors(groundplane(*arguments(piped)))
+    assert line == (
+        "Error: Composition piped › step resources › resource b › patches[1]: "
+        'unknown field "tofieldPath". Mend: did you mean toFieldPath?'
+    )
+    write(
+        piped,
+        composition=PIPELINE.replace("patchSetName: common", "patchSetName: comon").replace(
+            "status.arn}", "status.arn, transforms: [{type: map}]}"
+        ),
+    )
+    assert errors(groundplane(*arguments(piped))) == [
+        "Error: Composition piped › step resources › resource a › patches[0] › transforms[0].map: "
+        "at least one pair must be given",
+        "Error: Composition piped › step resources › resource b › patches[0] › patchSetName: "
+        'no patch set is named "comon". Mend: did you mean common?',
+    ]
+
+
+def test_a_fatal_result_is_an_error_with_its_place(piped):
+    write(
+        piped,
+        composition=PIPELINE.replace(
+            "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {hi: x}}]}"
+        ),
+    )
+    result = groundplane(*arguments(piped))
+    assert errors(result) == [
+        'Error: Composition piped: pipeline step "resources" returned a fatal result: resource b › patches[0] › patch set common › '
+        "patches[0] (FromCompositeFieldPath) › spec.text › transforms[0] (map): "
+        'no entry for "hello" in the map. Mend: add it, or use one of: hi.'
+    ]
+    assert result.stdout == ""
+
+
+def test_credentials_are_secrets_that_must_be_given(piped):
+    wanted = "functionRef: {name: patches}\n    credentials: [{name: aws, source: Secret, secretRef: {namespace: n, name: s}}]"
+    write(piped, composition=PIPELINE.replace("functionRef: {name: patches}", wanted))
+    (line,) = errors(groundplane(*arguments(piped)))
+    assert 'step "resources" credential "aws" from Secret. Mend: pass Secret s of namespace n' in line
+    write(piped, secret="{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: n}, stringData: {key: value}}")
+    assert groundplane(*arguments(piped, "--function-credentials", piped / "secret.yaml")).exit_code == 0
+
+
+def test_what_functions_say_is_told_or_printed_as_results(piped):
+    required = PIPELINE.replace("fromFieldPath: more,", "fromFieldPath: more, policy: {fromFieldPath: Required},")
+    write(piped, composition=required)
+    assert list(composed(groundplane(*arguments(piped)))) == ["a"]
+    told = documents(groundplane(*arguments(piped, "-r")))[-1]
+    assert told["severity"] == "SEVERITY_WARNING"
+    assert told["step"] == "resources"
+    assert "more: no such field" in told["message"]
+
+
+def test_the_patches_of_a_step_are_explained(piped):
+    result = groundplane(*arguments(piped, "--explain"))
+    comments = result.stdout[: result.stdout.index("---")].splitlines()
+    assert comments[:4] == [
+        "# step resources › resource b",
+        "#   patches[0] › patch set common › patches[0] (FromCompositeFieldPath)  spec.text → data.text",
+        '#     input   spec.text = "hello"',
+        '#     output  data.text = "hello"',
+    ]
+    assert "#     skipped the composed resource does not exist yet" in comments
+
+
+def test_the_patches_of_a_step_are_checked_against_schemas(piped):
+    xrd = write(piped.parent / "xrd", definition=platform.DEFINITION)
+    write(piped, composition=PIPELINE.replace("fromFieldPath: spec.text", "fromFieldPath: spec.txt"))
+    result = groundplane(*arguments(piped, "--xrd", xrd))
+    assert result.stderr.startswith(
+        "Warning: Composition piped › step resources › patch set common › patches[0] › fromFieldPath: "
+        'spec.txt: spec has no field "txt". Mend: did you mean text?\n'
+    )
+
+
+def test_flags_that_only_upstream_needs_are_accepted(piped):
+    more = ["--timeout", "1m", "-a", "render.crossplane.io/runtime=Docker", "--crossplane-version", "v2"]
+    assert groundplane(*arguments(piped, *more)).exit_code == 0
+
+
 # --- explaining -----------------------------------------------------------------------------------------------
 
 

@@ -126,3 +126,23 @@ async def test_a_misfit_that_stays_is_told_once_and_written_once():
     await world.settle(seconds=3600)
     assert (await world.cluster.get(KEY))["metadata"]["resourceVersion"] == before
     assert world.told.text().count("PatchesDoNotFit") == 1
+
+
+async def test_the_steps_of_a_pipeline_are_checked_too():
+    world = await a_world()
+    piped = composition(path="spec.sise", mode="strict")
+    resources = piped["spec"].pop("resources")
+    piped["spec"] |= {
+        "mode": "Pipeline",
+        "pipeline": [
+            {
+                "step": "all",
+                "functionRef": {"name": "function-patch-and-transform"},
+                "input": {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": resources},
+            }
+        ],
+    }
+    await world.apply(piped)
+    await world.settle()
+    assert await revisions(world) == []
+    assert "spec.pipeline[0].input.resources[0].patches[0].fromFieldPath" in (await told(world, "Synced"))["message"]

@@ -16,7 +16,10 @@ import click
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
+    from groundplane.core.composition import CompositionSpec
     from groundplane.core.objects import Object
+    from groundplane.core.pipeline import Find
+    from groundplane.core.typecheck import Part
 
 
 class Mistakes(click.ClickException):
@@ -101,27 +104,35 @@ def render(
     files = Files()
     subjects, sources = files.read([xr]), files.read([composition])
     declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
+    others = files.read([functions] if functions else [])
     chosen = choice.choose(subjects, sources, declared)
-    wrong = [*chosen.mistakes, *preview.mistakes_in(chosen.source)]
+    find = finder([*subjects, *sources, *others]) if chosen.is_pipeline else None
+    wrong = [*chosen.mistakes, *preview.mistakes_in(chosen.source, find)]
     if wrong:
         raise Mistakes(wrong)
     fit = choice.fit(
         chosen.source,
         choice.schemas_in([*declared, *kinds, *subjects, *sources]),
+        lambda spec: parts_of(spec, find),
         tell_missing=bool(kinds),
         strict_upstream=strict_upstream,
     )
     if fit.mistakes:
         raise Mistakes(fit.mistakes)
+    observed = files.read(observed_resources)
+    around = preview.Around(
+        extra=[*files.read(extra_resources), *sources, *subjects],
+        context=context_of(context_files, context_values),
+        credentials=files.read(function_credentials),
+        scope=chosen.scope,
+    )
+    compiled = compile(chosen.source, find)
     trace = Trace() if explain else None
     try:
-        found = preview.native(
-            chosen.composite,
-            compile(chosen.source),
-            files.read(observed_resources),
-            helpful=not strict_upstream,
-            trace=trace,
-        )
+        if compiled.is_pipeline:
+            found = preview.piped(chosen.composite, compiled, observed, around, trace=trace)
+        else:
+            found = preview.native(chosen.composite, compiled, observed, helpful=not strict_upstream, trace=trace)
     finally:
         if trace is not None:
             from groundplane.cli import explanation
@@ -163,6 +174,24 @@ class Files:
                 raise InvalidInput("standard input (-) can be read only once", mend="write one of them to a file")
             self._took_stdin = True
         return [manifest.object for file in manifests.files(paths) for manifest in manifests.read(file)]
+
+
+def finder(objects: Iterable[Object]) -> Find:
+    """Find built-in functions; Function objects say which package a name means."""
+    from groundplane.core.objects import meta, spec_of
+    from groundplane.functions import finder as built_in
+
+    found = [obj for obj in objects if obj.get("kind") == "Function" and obj["apiVersion"].startswith("pkg.")]
+    return built_in({meta(obj)["name"]: str(spec_of(obj).get("package") or "") for obj in found})
+
+
+def parts_of(spec: CompositionSpec, find: Find | None) -> list[Part]:
+    """What the steps of a pipeline are told of patches."""
+    if find is None:
+        return []
+    from groundplane.functions import parts
+
+    return parts(spec, find)
 
 
 def context_of(files: Sequence[str], values: Sequence[str]) -> dict[str, Any]:

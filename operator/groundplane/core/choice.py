@@ -6,10 +6,12 @@ out of it; without them, a kind that differs from the composite's by its X alone
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from groundplane.core import composition, definition, preview, typecheck
+from groundplane.core.composition import CompositionSpec
+from groundplane.core.definition import Scope
 from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
 from groundplane.core.structural import OpenAPI, Structural
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
@@ -26,6 +28,16 @@ class Chosen:
     source: Object  # the Composition
     definition: Object | None = None  # of the composite's kind, if it is known
     mistakes: list[GroundplaneError] = field(default_factory=list)  # in the composite or the claim
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether functions compose."""
+        return spec_of(self.source).get("mode") == "Pipeline"
+
+    @property
+    def scope(self) -> Scope | None:
+        """Of the composite, if its definition is known."""
+        return definition.read(self.definition).scope if self.definition else None
 
 
 @dataclass(frozen=True)
@@ -226,8 +238,17 @@ class Fit:
     mistakes: list[GroundplaneError]  # where its author asks for strictness
 
 
-def fit(source: Object, schemas: typecheck.Schemas, *, tell_missing: bool, strict_upstream: bool) -> Fit:
+def fit(
+    source: Object,
+    schemas: typecheck.Schemas,
+    parts: Callable[[CompositionSpec], Sequence[typecheck.Part]],
+    *,
+    tell_missing: bool,
+    strict_upstream: bool,
+) -> Fit:
     """Check a Composition that is valid by itself; with `tell_missing`, kinds without a schema are told.
+
+    `parts` says what the steps of a pipeline are told of patches.
 
     Raises:
         InvalidInput: the Composition's annotation says no mode that there is.
@@ -237,7 +258,7 @@ def fit(source: Object, schemas: typecheck.Schemas, *, tell_missing: bool, stric
     reviewed = composition.review(spec).spec
     if reviewed is None:
         return Fit([], [])
-    outcome = typecheck.check(reviewed, schemas, strict_upstream=strict_upstream)
+    outcome = typecheck.check(reviewed, schemas, *parts(reviewed), strict_upstream=strict_upstream)
     where = f"Composition {meta(source).get('name', '')}"
     found: list[GroundplaneError] = [
         InvalidInput(problem.detail, mend=problem.mend, where=(where, *preview.place(problem.field, spec)))

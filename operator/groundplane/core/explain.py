@@ -47,8 +47,13 @@ class Told:
 class Trace:
     """All that was told in one render, in the order in which it happened."""
 
-    def __init__(self) -> None:
-        self.told: list[Told] = []
+    def __init__(self, told: list[Told] | None = None, place: tuple[str, ...] = ()) -> None:
+        self.told = [] if told is None else told
+        self._place = place
+
+    def within(self, *place: str) -> Trace:
+        """The same trace, as it is seen from further down."""
+        return Trace(self.told, (*self._place, *place))
 
     def begin(
         self,
@@ -62,7 +67,12 @@ class Trace:
     ) -> Told:
         """Start on the next patch; `between` are the two objects that it copies between."""
         told = Told(
-            tuple(place), type, tuple(sources), target, policy=policy, masked=any(is_secret(obj) for obj in between)
+            (*self._place, *place),
+            type,
+            tuple(sources),
+            target,
+            policy=policy,
+            masked=any(is_secret(obj) for obj in between),
         )
         self.told.append(told)
         return told

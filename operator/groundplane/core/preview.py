@@ -15,15 +15,17 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath, naming, render
+from groundplane.core import composition, conditions, fieldpath, naming, pipeline, render
 from groundplane.core import schema as schemas
 from groundplane.core.composition import Compiled
+from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.explain import Trace, is_secret
 from groundplane.core.objects import (
     Object,
     annotations_of,
     controller_of,
+    group_of,
     joined,
     key_of,
     labels_of,
@@ -33,7 +35,8 @@ from groundplane.core.objects import (
     status_of,
 )
 from groundplane.core.schema import Structural
-from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
+from groundplane.core.spec import Problem
+from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input gives the same output
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
@@ -66,18 +69,29 @@ class Preview:
 # --- what is wrong with what was written --------------------------------------------------------------------
 
 
-def mistakes_in(source: Object) -> list[GroundplaneError]:
-    """All that is wrong with a Composition, fields that do not exist included, each with its place."""
+def mistakes_in(source: Object, find: pipeline.Find | None = None) -> list[GroundplaneError]:
+    """All that is wrong with a Composition, fields that do not exist included, each with its place.
+
+    `find` tells the functions of a pipeline, whose inputs are then checked as well.
+    """
     spec = spec_of(source)
     found = composition.review(spec)
     where = f"Composition {meta(source).get('name', '')}"
     problems = [*found.shape, *found.sense]
-    errors: list[GroundplaneError] = [
-        InvalidInput(problem.detail, mend=problem.mend, where=(where, *place(problem.field, spec)))
-        for problem in problems
-    ]
+    if not problems and find is not None and found.spec is not None and found.spec.is_pipeline:
+        problems = composition.step_problems(found.spec.pipeline, find)
+    errors: list[GroundplaneError] = [_mistake(problem, spec, where) for problem in problems]
     errors += [_unknown(path, spec, where) for path in found.pruned]
     return sorted(errors, key=lambda error: error.where)
+
+
+def _mistake(problem: Problem, spec: Mapping[str, Any], where: str) -> InvalidInput:
+    *outer, name = place(problem.field, spec)
+    if problem.type == "Forbidden" and fieldpath.parse(name).segments:
+        word = fieldpath.parse(name).segments[-1]
+        found = f"{problem.detail} {shown(str(word))}"
+        return InvalidInput(found, mend=problem.mend, where=(where, *outer, *_parents(name)))
+    return InvalidInput(problem.detail, mend=problem.mend, where=(where, *outer, name))
 
 
 def place(path: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,6 +104,10 @@ def place(path: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
     segments = fieldpath.parse(path).segments
     found: list[str] = []
     rest = list(segments[1:] if segments[:1] == ("spec",) else segments)
+    if len(rest) > 2 and rest[0] == "pipeline" and rest[2] == "input" and isinstance(rest[1], int):
+        step = spec["pipeline"][rest[1]]
+        inside = place(fieldpath.render(tuple(rest[3:])), step.get("input") or {})
+        return (f"step {step.get('step')}", *(inside or ("input",)))
     if len(rest) > 1 and rest[0] in names and isinstance(rest[1], int):
         word, key = names[str(rest[0])]
         items = spec.get(str(rest[0]))
@@ -347,19 +365,139 @@ def merged_patch(target: Any, patch: Any) -> Any:
     return result
 
 
+# --- mode Pipeline ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around:
+    """What functions may see beside the composite and its composed resources."""
+
+    extra: Sequence[Object] = ()  # what they may ask for
+    context: Mapping[str, Any] = field(default_factory=dict)  # that the first step gets
+    credentials: Sequence[Object] = field(default=(), repr=False)  # Secrets
+    scope: pipeline.Scope | None = None  # of the composite, if its definition is known
+
+
+def piped(
+    composite: Object,
+    compiled: Compiled,
+    observed: Sequence[Object],
+    around: Around,
+    *,
+    trace: Trace | None = None,
+) -> Preview:
+    """One reconcile of a composite with a composition of mode Pipeline.
+
+    Raises:
+        InvalidInput: a function stopped the pipeline, or what it desires can't be applied.
+    """
+    ours = _identified(composite)
+    found = observe(composite, observed)
+    there = {name: pipeline.Resource(obj, found.connection(obj)) for name, obj in found.resources.items()}
+    with at(f"Composition {compiled.name}"):
+        outcome, rendered = pipeline.run(
+            pipeline.Resource(ours),
+            compiled.steps,
+            there,
+            fetch=lambda selector: fetched(selector, around.extra),
+            context=around.context,
+            credentials=_credentials(compiled.steps, around.credentials),
+            scope=around.scope or _scope(composite),
+            trace=trace,
+        )
+    results = [
+        Told(severity=_SEVERITIES[result.severity], message=result.message, step=step, reason=result.reason)
+        for step, result in outcome.results
+    ]
+    results += [
+        Told(severity="NORMAL", message=note, reason="ComposeResources") for item in rendered for note in item.notes
+    ]
+    desired = outcome.desired
+    for name in sorted(there.keys() - desired.resources.keys()):
+        text = f"{key_of(there[name].object)} is desired by no function any more: it would be deleted"
+        results.append(Told(severity="NORMAL", message=text, reason="ComposeResources"))
+    after = {**ours, "status": desired.composite.object.get("status") or {}}
+    ready = {name: bool(resource.ready) for name, resource in desired.resources.items()}
+    told = [told.condition for told in outcome.conditions if told.condition.type not in conditions.SYSTEM_TYPES]
+    objects = sorted(((item.template, item.object) for item in rendered if item.object), key=lambda item: item[0])
+    return Preview(
+        composite=_reported(composite, after, ready, told, override=desired.composite.ready),
+        composed=[_shown_composed(composite, ours, name, obj, name in there) for name, obj in objects],
+        results=results,
+        context=outcome.context,
+    )
+
+
+_SEVERITIES: Mapping[str, Severity] = {"Fatal": "FATAL", "Warning": "WARNING", "Normal": "NORMAL"}
+
+
+def _scope(composite: Object) -> pipeline.Scope:
+    """A composite in a namespace, or with machinery of its own place, is one of v2."""
+    if meta(composite).get("namespace"):
+        return "Namespaced"
+    return "Cluster" if "crossplane" in spec_of(composite) else "LegacyCluster"
+
+
+def fetched(selector: pipeline.Selector, objects: Iterable[Object]) -> list[Object]:
+    """What a function finds of the objects that are there: the one of a name, or all with the labels.
+
+    Versions of one kind count as the same: the API server converts them.
+    """
+    kind = (group_of(selector.api_version), selector.kind)
+    found = []
+    for obj in objects:
+        if (group_of(obj.get("apiVersion", "")), obj.get("kind")) != kind:
+            continue
+        if selector.namespace and meta(obj).get("namespace") != selector.namespace:
+            continue
+        if selector.name == meta(obj).get("name") if selector.name else matches(labels_of(obj), selector.labels):
+            found.append(fieldpath.normalised(obj))
+    return sorted(found, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj).get("name") or ""))
+
+
+def _credentials(
+    steps: Sequence[pipeline.Step], secrets: Sequence[Object]
+) -> dict[str, dict[str, Mapping[str, bytes]]]:
+    """The data of the Secrets that steps ask for, by names of step and credentials."""
+    known = {(meta(obj).get("namespace") or "", meta(obj).get("name")): obj for obj in secrets if is_secret(obj)}
+    found: dict[str, dict[str, Mapping[str, bytes]]] = {}
+    for step in steps:
+        for wanted in step.credentials:
+            secret = known.get((wanted.namespace, wanted.secret))
+            if secret is None:
+                raise InvalidInput(
+                    f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret',
+                    mend=f"pass Secret {wanted.secret} of namespace {wanted.namespace} with --function-credentials",
+                )
+            found.setdefault(step.name, {})[wanted.name] = _data(secret)
+    return found
+
+
 # --- what is shown ------------------------------------------------------------------------------------------
 
 
-def _reported(given: Object, after: Object, ready: Mapping[str, bool]) -> Object:
-    """The composite with its condition Ready, without what only stood in for a cluster's doing."""
+def _reported(
+    given: Object,
+    after: Object,
+    ready: Mapping[str, bool],
+    told: Sequence[Condition] = (),
+    *,
+    override: bool | None = None,
+) -> Object:
+    """The composite with its conditions, without what only stood in for a cluster's doing.
+
+    `override` is what functions say of its readiness, whatever that of its resources.
+    """
     result: Object = fieldpath.copied(after)
     result["metadata"] = _metadata(given, result)
     unready = [name for name, is_ready in ready.items() if not is_ready]
     condition = conditions.creating(f"Unready resources: {joined(unready)}") if unready else conditions.available()
-    conditions.set_on(result, condition, now=NOW)
-    for told in status_of(result)["conditions"]:
-        if isinstance(told, dict) and "lastTransitionTime" in told:
-            told["lastTransitionTime"] = conditions.timestamp(NOW)
+    if override is not None:
+        condition = conditions.available() if override else conditions.creating()
+    conditions.set_on(result, *told, condition, now=NOW)
+    for each in status_of(result)["conditions"]:
+        if isinstance(each, dict) and "lastTransitionTime" in each:
+            each["lastTransitionTime"] = conditions.timestamp(NOW)
     return result
 
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from groundplane.core import fieldpath
-from groundplane.core.composition import CompositionSpec, Template
+from groundplane.core.composition import CompositionSpec
+from groundplane.core.connection import ConnectionDetail
 from groundplane.core.fieldpath import Path, PathSyntax
 from groundplane.core.objects import Json, Object, annotations_of, group_of
-from groundplane.core.patches import FROM_COMPOSITE, AnyPatch, PatchSet, PatchSetReference
+from groundplane.core.patches import AnyPatch, PatchSetReference
 from groundplane.core.readiness import AnyCheck
 from groundplane.core.spec import Problem, required
 from groundplane.core.structural import OBJECT_META, STRING, OpenAPI, type_of
@@ -94,10 +95,11 @@ def mode_of(composition: Object) -> Mode:
     )
 
 
-def kinds_in(spec: CompositionSpec) -> list[tuple[str, str]]:
+def kinds_in(spec: CompositionSpec, *parts: Part) -> list[tuple[str, str]]:
     """(API version, kind) of the composite and of everything composed that has a CustomResourceDefinition."""
     found = {(spec.compositeTypeRef.apiVersion, spec.compositeTypeRef.kind)}
-    found |= {_kind(template) for template in spec.resources if template.base}
+    for part in (native(spec), *parts):
+        found |= {_kind(template) for template in part.templates if template.base}
     return sorted(pair for pair in found if all(pair) and not is_built_in(pair[0]))
 
 
@@ -112,15 +114,53 @@ def is_built_in(api_version: str) -> bool:
 
 
 def _kind(template: Template) -> tuple[str, str]:
-    version, kind = template.base.get("apiVersion"), template.base.get("kind")
+    base = template.base or {}
+    version, kind = base.get("apiVersion"), base.get("kind")
     return (version if isinstance(version, str) else "", kind if isinstance(kind, str) else "")
 
 
 # --- a whole Composition --------------------------------------------------------------------------------------
 
 
-def check(spec: CompositionSpec, schemas: Schemas, *, strict_upstream: bool = False) -> Outcome:
-    """Check every patch, readiness check and connection detail of a Composition of mode Resources.
+class Template(Protocol):
+    """A template of either dialect."""
+
+    @property
+    def base(self) -> Mapping[str, Json] | None: ...
+    @property
+    def patches(self) -> Sequence[AnyPatch]: ...
+    @property
+    def connectionDetails(self) -> Sequence[ConnectionDetail]: ...
+    @property
+    def readinessChecks(self) -> Sequence[AnyCheck]: ...
+
+
+class PatchSet(Protocol):
+    """A patch set of either dialect."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def patches(self) -> Sequence[AnyPatch]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Templates that belong together, and where in the Composition they are: "spec", or a step's input."""
+
+    place: str
+    templates: Sequence[Template]
+    sets: Sequence[PatchSet] = ()
+    environment: Sequence[AnyPatch] = ()  # patches between composite and environment
+
+
+def native(spec: CompositionSpec) -> Part:
+    """What a Composition of mode Resources is made of."""
+    return Part("spec", spec.resources, spec.patchSets)
+
+
+def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream: bool = False) -> Outcome:
+    """Check every patch, readiness check and connection detail of a Composition; `parts` are what its steps are told.
 
     >>> from groundplane.core.composition import review
     >>> spec = review({"compositeTypeRef": {"apiVersion": "a.b/v1", "kind": "X"}, "resources": [{"name": "map",
@@ -129,16 +169,22 @@ def check(spec: CompositionSpec, schemas: Schemas, *, strict_upstream: bool = Fa
     >>> print(check(spec, {("a.b/v1", "X"): {"type": "object", "properties": {"spec": size}}}).problems[0])
     spec.resources[0].patches[0].fromFieldPath: spec.sise: spec has no field "sise" (did you mean size?)
     """
-    known = kinds_in(spec)
-    missing = [pair for pair in known if pair not in schemas]
+    if strict_upstream and spec.is_pipeline:
+        return Outcome()  # inputs are opaque to upstream
+    missing = [pair for pair in kinds_in(spec, *parts) if pair not in schemas]
     if strict_upstream and missing:
         return Outcome(missing=missing)
     reference = spec.compositeTypeRef
     composite = schemas.get((reference.apiVersion, reference.kind))
     found: dict[Problem, None] = {}
-    for index, template in enumerate(spec.resources):
-        checker = _Checker(composite, schemas.get(_kind(template)), strict_upstream)
-        found |= dict.fromkeys(checker.template(f"spec.resources[{index}]", template, spec.patchSets))
+    for part in (native(spec), *parts):
+        for index, template in enumerate(part.templates):
+            checker = _Checker(composite, schemas.get(_kind(template)), strict_upstream)
+            found |= dict.fromkeys(checker.template(part, f"{part.place}.resources[{index}]", template))
+        between = _Checker(composite, None, strict_upstream)
+        for index, patch in enumerate(part.environment):
+            place = f"{part.place}.environment.patches[{index}]"
+            found |= dict.fromkeys(between.environment(place, patch))
     return Outcome(list(found), missing)
 
 
@@ -150,15 +196,15 @@ class _Checker:
     composed: OpenAPI | None
     upstream: bool
 
-    def template(self, place: str, template: Template, sets: Sequence[PatchSet]) -> Iterator[Problem]:
-        numbers = {patch_set.name: number for number, patch_set in enumerate(sets)}
+    def template(self, part: Part, place: str, template: Template) -> Iterator[Problem]:
+        numbers = {patch_set.name: number for number, patch_set in enumerate(part.sets)}
         for index, patch in enumerate(template.patches):
             if not isinstance(patch, PatchSetReference):
                 yield from self.patch(f"{place}.patches[{index}]", patch)
             elif patch.patchSetName in numbers:
                 number = numbers[patch.patchSetName]
-                for other, inner in enumerate(sets[number].patches):
-                    yield from self.patch(f"spec.patchSets[{number}].patches[{other}]", inner)
+                for other, inner in enumerate(part.sets[number].patches):
+                    yield from self.patch(f"{part.place}.patchSets[{number}].patches[{other}]", inner)
         word = "readinessCheck" if self.upstream else "readinessChecks"
         for index, check in enumerate(template.readinessChecks):
             yield from self.readiness(f"{place}.{word}[{index}].fieldPath", check)
@@ -186,8 +232,22 @@ class _Checker:
             yield Problem("Invalid", where, text, "choose the type of check that fits")
 
     def patch(self, place: str, patch: AnyPatch) -> Iterator[Problem]:
-        forth = patch.type in FROM_COMPOSITE
-        source, target = (self.composite, self.composed) if forth else (self.composed, self.composite)
+        """One patch of a template; of an environment no schema is known."""
+        ends: Mapping[str, OpenAPI | None] = {"Composite": self.composite, "Environment": None}
+        other = ends["Environment" if "Environment" in patch.type else "Composite"]
+        is_forth = "From" in patch.type
+        yield from self.between(
+            place, patch, other if is_forth else self.composed, self.composed if is_forth else other
+        )
+
+    def environment(self, place: str, patch: AnyPatch) -> Iterator[Problem]:
+        """One patch between composite and environment, whose types are named after the first or the second."""
+        is_forth = ("From" in patch.type) is ("Composite" in patch.type)
+        yield from self.between(
+            place, patch, self.composite if is_forth else None, None if is_forth else self.composite
+        )
+
+    def between(self, place: str, patch: AnyPatch, source: OpenAPI | None, target: OpenAPI | None) -> Iterator[Problem]:
         to_path = patch.toFieldPath
         if to_path is None and patch.combine is None and not self.upstream:
             to_path = patch.fromFieldPath

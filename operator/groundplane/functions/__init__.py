@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from groundplane.core import packages
+from groundplane.core.composition import CompositionSpec
 from groundplane.core.pipeline import Find, Function
+from groundplane.core.typecheck import Part
 from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.functions import auto_ready, environment_configs, patch_and_transform
 
@@ -37,3 +39,12 @@ def finder(images: Mapping[str, str] | None = None) -> Find:
         raise InvalidInput(f"there is no function {shown(name)} built in", mend=did_you_mean(name, BUILT_IN))
 
     return find
+
+
+def parts(spec: CompositionSpec, find: Find) -> list[Part]:
+    """What the steps of a valid Composition are told of patches, for `typecheck`."""
+    found = []
+    for index, step in enumerate(spec.pipeline if spec.is_pipeline else ()):
+        if find(step.functionRef.name) is patch_and_transform:
+            found.append(patch_and_transform.part(step.input or {}, f"spec.pipeline[{index}].input"))
+    return found

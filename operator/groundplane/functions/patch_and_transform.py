@@ -22,6 +22,7 @@ from groundplane.core.patches import AnyPatch, FunctionPatch, PatchSetReference
 from groundplane.core.pipeline import Request, Resource, Response, Result, Run, State, passed_on
 from groundplane.core.readiness import Check, ReadinessCheck
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
+from groundplane.core.typecheck import Part
 from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
 SECRET_TYPE = "connection.crossplane.io/v1alpha1"
@@ -84,6 +85,13 @@ def check(given: Mapping[str, Json]) -> list[Problem]:
     """Everything that is wrong with an input."""
     found, problems, _ = load(Input, given, "", FUNCTION)
     return problems if found is None else list(_problems(found))
+
+
+def part(given: Mapping[str, Json], place: str) -> Part:
+    """What there is to be checked against schemas in an input that has passed `check`."""
+    found, problems, _ = load(Input, given, "", FUNCTION)
+    assert found is not None, problems
+    return Part(place, found.resources, found.patchSets, found.environment.patches)
 
 
 def _problems(given: Input) -> Iterator[Problem]:
@@ -209,22 +217,19 @@ def compile(given: Mapping[str, Json]) -> Run:
         _Template(
             name=template.name,
             base=template.base,
-            patches=_compiled(patches.inlined(template.patches, sets), _RESOURCE_FLOW),
+            patches=_compiled(patches.placed(template.patches, sets), _RESOURCE_FLOW),
             connection=connection.compile(template.connectionDetails),
             readiness=readiness.compile(template.readinessChecks),
         )
         for template in found.resources
     )
-    between = _compiled(found.environment.patches, _ENVIRONMENT_FLOW)
+    between = _compiled(patches.placed(found.environment.patches, {}), _ENVIRONMENT_FLOW)
     secret = _compiled_secret(found.writeConnectionSecretToRef or SecretReference())
     return lambda request: _Run(request).answer(between, templates, secret)
 
 
-def _compiled(listed: Sequence[FunctionPatch], flows: Mapping[str, _Flow]) -> tuple[_Patch, ...]:
-    return tuple(
-        _Patch(f"patches[{index}] ({patch.type})", patch.compile(FUNCTION), *flows[patch.type])
-        for index, patch in enumerate(listed)
-    )
+def _compiled(listed: Iterable[tuple[str, FunctionPatch]], flows: Mapping[str, _Flow]) -> tuple[_Patch, ...]:
+    return tuple(_Patch(where, patch.compile(FUNCTION), *flows[patch.type]) for where, patch in listed)
 
 
 def _compiled_secret(reference: SecretReference) -> _Secret:
@@ -268,7 +273,8 @@ class _Run:
             with at("environment"):
                 for patch in between:
                     source = self.observed.composite.object if patch.source == _COMPOSITE else self.environment
-                    self._apply(patch, source, self.composite if patch.target == _COMPOSITE else self.environment)
+                    target = self.composite if patch.target == _COMPOSITE else self.environment
+                    self._apply("environment", patch, source, target)
             for template in templates:
                 with at(f"resource {template.name}"):
                     self._template(template)
@@ -282,9 +288,16 @@ class _Run:
             results=self.results,
         )
 
-    def _apply(self, patch: _Patch, source: Object, target: Object) -> None:
-        with at(patch.where):
-            patch.patch.apply(source, target)
+    def _apply(self, place: str, patch: _Patch, source: Object, target: Object) -> None:
+        trace = self.request.trace
+        told = patch.patch.begin(trace, (place, patch.where), source, target) if trace is not None else None
+        try:
+            patch.patch.apply(source, target, told)
+        except GroundplaneError as error:
+            if told is not None:
+                told.error = str(error)
+            error.where = (patch.where, *error.where)
+            raise
 
     def _template(self, template: _Template) -> None:
         there = self.observed.resources.get(template.name)
@@ -296,6 +309,7 @@ class _Run:
             ready = self._is_ready(template, there)
         for patch in template.patches:
             if patch.source == _COMPOSED and there is None:
+                self._tell_early(template, patch, desired)
                 continue
             sources = {
                 _COMPOSITE: self.observed.composite.object,
@@ -304,7 +318,7 @@ class _Run:
             }
             targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
             try:
-                self._apply(patch, sources[patch.source], targets[patch.target])
+                self._apply(f"resource {template.name}", patch, sources[patch.source], targets[patch.target])
             except FieldNotFound as error:
                 if patch.target == _COMPOSED and there is None:
                     self._warn(f'not adding new composed resource "{template.name}" to the desired state', error)
@@ -312,6 +326,11 @@ class _Run:
                     return
                 self._warn(f'composed resource "{template.name}" exists, going on without what is required', error)
         self.resources[template.name] = Resource(desired, ready=ready)
+
+    def _tell_early(self, template: _Template, patch: _Patch, desired: Object) -> None:
+        if (trace := self.request.trace) is not None:
+            told = patch.patch.begin(trace, (f"resource {template.name}", patch.where), desired, self.composite)
+            told.skipped = "the composed resource does not exist yet"
 
     def _start(self, template: _Template) -> Object:
         base = template.base

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 
+from groundplane import functions
 from groundplane.core import choice, composition, conditions, typecheck
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
@@ -25,7 +26,7 @@ from groundplane.core.spec import refusal
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile.compiling import compiled
+from groundplane.reconcile import compiling
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -104,9 +105,12 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
     review = composition.review(spec_of(found))
     if review.spec is None or review.shape or review.sense:
         return None  # told when it is compiled
-    strict_upstream = context.options.strict_upstream
-    schemas = await _schemas(review.spec, context)
-    outcome = typecheck.check(review.spec, schemas, strict_upstream=strict_upstream)
+    find = functions.finder(await compiling.images_of(context, found))
+    if review.spec.is_pipeline and composition.step_problems(review.spec.pipeline, find):
+        return None
+    strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)
+    schemas = await _schemas(typecheck.kinds_in(review.spec, *parts), context)
+    outcome = typecheck.check(review.spec, schemas, *parts, strict_upstream=strict_upstream)
     if not outcome.refuses(mode):
         return None if strict_upstream else outcome
     with at(f"Composition {meta(found)['name']}"):
@@ -119,10 +123,10 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
         )
 
 
-async def _schemas(spec: composition.CompositionSpec, context: Context) -> dict[tuple[str, str], OpenAPI]:
-    """The schemas of the composite and of what is composed, as far as their kinds are served."""
+async def _schemas(kinds: list[tuple[str, str]], context: Context) -> dict[tuple[str, str], OpenAPI]:
+    """The schemas of the kinds, as far as they are served."""
     found: dict[tuple[str, str], OpenAPI] = {}
-    for api_version, kind in typecheck.kinds_in(spec):
+    for api_version, kind in kinds:
         try:
             plural = (await context.cluster.resource(api_version, kind)).plural
         except NoSuchKind:
@@ -139,7 +143,7 @@ async def _schemas(spec: composition.CompositionSpec, context: Context) -> dict[
 async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | None, context: Context) -> None:
     """Compile the revision now, so that its author learns of mistakes before any claim exists."""
     try:
-        await compiled(context, revision)
+        await compiling.compiled(context, revision)
     except InvalidInput as error:
         error.reason = "InvalidComposition"
         if context.options.strict_upstream:
