@@ -259,6 +259,15 @@ def test_a_misspelt_field_is_told_with_the_right_one(folder):
     )
 
 
+def test_a_field_that_is_like_none_is_warned_of_since_the_api_server_drops_it(folder):
+    write(folder, composition=TWO.replace("  resources:", "  environment: {patches: []}\n  resources:"))
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml")
+    assert len(documents(result)) == 3
+    assert (
+        result.stderr == 'Warning: Composition notes: unknown field "environment". Mend: remove it: nothing reads it.\n'
+    )
+
+
 def test_a_patch_that_fails_tells_resource_patch_path_and_transform_and_the_rest_is_printed(folder):
     broken = TWO.replace(
         "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {hi: x}}]}", 1

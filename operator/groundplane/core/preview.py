@@ -40,6 +40,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean,
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input gives the same output
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
+STRAY = "remove it: nothing reads it"  # the mend for a field that is like none that there is
 EMPTY_IS_NONE = (render.CLAIM_NAME_LABEL, render.CLAIM_NAMESPACE_LABEL)
 
 Severity = Literal["FATAL", "WARNING", "NORMAL"]
@@ -70,7 +71,7 @@ class Preview:
 
 
 def mistakes_in(source: Object, find: pipeline.Find | None = None) -> list[GroundplaneError]:
-    """All that is wrong with a Composition, fields that do not exist included, each with its place.
+    """All that is wrong with a Composition, misspelt fields included, each with its place.
 
     `find` tells the functions of a pipeline, whose inputs are then checked as well.
     """
@@ -81,8 +82,17 @@ def mistakes_in(source: Object, find: pipeline.Find | None = None) -> list[Groun
     if not problems and find is not None and found.spec is not None and found.spec.is_pipeline:
         problems = composition.step_problems(found.spec.pipeline, find)
     errors: list[GroundplaneError] = [_mistake(problem, spec, where) for problem in problems]
-    errors += [_unknown(path, spec, where) for path in found.pruned]
+    unknown = [_unknown(path, spec, where) for path in found.pruned]
+    errors += [error for error in unknown if error.mend != STRAY]
     return sorted(errors, key=lambda error: error.where)
+
+
+def strays_in(source: Object) -> list[GroundplaneError]:
+    """The fields of a Composition that do not exist and are like none that does: nothing reads them."""
+    spec = spec_of(source)
+    where = f"Composition {meta(source).get('name', '')}"
+    unknown = [_unknown(path, spec, where) for path in composition.review(spec).pruned]
+    return [error for error in unknown if error.mend == STRAY]
 
 
 def _mistake(problem: Problem, spec: Mapping[str, Any], where: str) -> InvalidInput:
@@ -137,7 +147,7 @@ def _unknown(path: str, spec: Mapping[str, Any], where: str) -> InvalidInput:
     *outer, name = place(path, spec)
     return InvalidInput(
         f"unknown field {shown(str(segments[-1]))}",
-        mend=mend or "remove it: nothing reads it",
+        mend=mend if mend.startswith("did you mean") else STRAY,
         where=(where, *outer, *_parents(name)),
     )
 
