@@ -97,8 +97,8 @@ def strays_in(source: Object) -> list[GroundplaneError]:
 
 def _mistake(problem: Problem, spec: Mapping[str, Any], where: str) -> InvalidInput:
     *outer, name = place(problem.field, spec)
-    if problem.type == "Forbidden" and fieldpath.parse(name).segments:
-        word = fieldpath.parse(name).segments[-1]
+    if problem.type == "Forbidden":
+        *_, word = _segments(name) or (name,)
         found = f"{problem.detail} {shown(str(word))}"
         return InvalidInput(found, mend=problem.mend, where=(where, *outer, *_parents(name)))
     return InvalidInput(problem.detail, mend=problem.mend, where=(where, *outer, name))
@@ -110,20 +110,25 @@ def place(path: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
     >>> place("spec.resources[0].patches[2].policy.x", {"resources": [{"name": "vpc"}]})
     ('resource vpc', 'patches[2]', 'policy.x')
     """
-    names = {"resources": ("resource", "name"), "pipeline": ("step", "step"), "patchSets": ("patch set", "name")}
-    segments = fieldpath.parse(path).segments
+    segments = list(_segments(path))
+    return _named(segments[1:] if segments[:1] == ["spec"] else segments, spec) or (path,)
+
+
+_NAMED = {"resources": ("resource", "name"), "pipeline": ("step", "step"), "patchSets": ("patch set", "name")}
+
+
+def _named(rest: list[fieldpath.Segment], spec: Mapping[str, Any]) -> tuple[str, ...]:
     found: list[str] = []
-    rest = list(segments[1:] if segments[:1] == ("spec",) else segments)
-    if len(rest) > 2 and rest[0] == "pipeline" and rest[2] == "input" and isinstance(rest[1], int):
-        step = spec["pipeline"][rest[1]]
-        inside = place(fieldpath.render(tuple(rest[3:])), step.get("input") or {})
-        return (f"step {step.get('step')}", *(inside or ("input",)))
-    if len(rest) > 1 and rest[0] in names and isinstance(rest[1], int):
-        word, key = names[str(rest[0])]
+    if len(rest) > 1 and rest[0] in _NAMED and isinstance(rest[1], int):
+        word, key = _NAMED[str(rest[0])]
         items = spec.get(str(rest[0]))
         item = items[rest[1]] if isinstance(items, list) and rest[1] < len(items) else None
-        name = item.get(key) if isinstance(item, dict) else None
+        holder = item if isinstance(item, dict) else {}
+        name = holder.get(key)
         found.append(f"{word} {name}" if isinstance(name, str) and name else f"{rest[0]}[{rest[1]}]")
+        if word == "step" and rest[2:3] == ["input"]:
+            given = holder.get("input")
+            return (*found, *(_named(rest[3:], given if isinstance(given, dict) else {}) or ("input",)))
         rest = rest[2:]
     if len(rest) > 1 and isinstance(rest[1], int):
         found.append(f"{rest[0]}[{rest[1]}]")
@@ -138,23 +143,31 @@ def _unknown(path: str, spec: Mapping[str, Any], where: str) -> InvalidInput:
     from groundplane.core.crds.composition import crds
 
     schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    segments = fieldpath.parse(path).segments
+    *outer, name = place(path, spec)
+    *_, word = segments = _segments(path) or (path,)
     mend = ""
     try:
         schemas.lookup(schema, segments)
     except InvalidInput as error:
         mend = error.mend
-    *outer, name = place(path, spec)
     return InvalidInput(
-        f"unknown field {shown(str(segments[-1]))}",
+        f"unknown field {shown(str(word))}",
         mend=mend if mend.startswith("did you mean") else STRAY,
         where=(where, *outer, *_parents(name)),
     )
 
 
 def _parents(path: str) -> tuple[str, ...]:
-    parents = fieldpath.parse(path).segments[:-1]
+    parents = _segments(path)[:-1]
     return (fieldpath.render(parents),) if parents else ()
+
+
+def _segments(path: str) -> tuple[fieldpath.Segment, ...]:
+    """The segments of a path; none if it is none, since somebody gave a field an odd name."""
+    try:
+        return fieldpath.parse(path).segments
+    except fieldpath.PathSyntax:
+        return ()
 
 
 # --- the composite ------------------------------------------------------------------------------------------
@@ -248,7 +261,7 @@ class Observed:
         if not isinstance(reference, dict):
             return {}
         namespace = meta(obj).get("namespace") or reference.get("namespace") or ""
-        return self.secrets.get((namespace, reference.get("name") or ""), {})
+        return self.secrets.get((str(namespace), str(reference.get("name") or "")), {})
 
 
 def observe(composite: Object, objects: Iterable[Object], *, places: Sequence[str] = ()) -> Observed:
@@ -299,7 +312,7 @@ def _data(secret: Object) -> dict[str, bytes]:
             raise InvalidInput(
                 f"{key_of(secret)}: data.{name} is no base64", mend="write plain text under stringData"
             ) from error
-    data |= {name: str(value).encode() for name, value in (secret.get("stringData") or {}).items()}
+    data |= {name: fieldpath.utf8(str(value)) for name, value in (secret.get("stringData") or {}).items()}
     return data
 
 
