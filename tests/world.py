@@ -83,9 +83,9 @@ class NoWatches:
 
 
 class World:
-    """`cloud` may be None where no managed resource is reconciled."""
+    """`cloud` may be None where no managed resource is reconciled; `compiled` has other functions than those built in."""
 
-    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1):
+    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1, compiled=None):
         self.clock = clock or Clock()
         self.cluster = cluster or SqliteCluster(":memory:", now=self.clock)
         self.told = Told()
@@ -100,7 +100,7 @@ class World:
             watches=NoWatches(self),
             now=self.clock,
             choose=self.random.randrange,
-            compiled=compiler(),
+            compiled=compiled or compiler(),
             definitions=self.definitions,
             options=options or Options(),
         )

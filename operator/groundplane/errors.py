@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 SHOWN = 120  # characters of a user's value that an error quotes
+LISTED = 20  # known words that a mend lists
 
 
 class GroundplaneError(Exception):
@@ -139,6 +140,8 @@ def shown(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     except (TypeError, ValueError):
         text = str(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested very deep"
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
@@ -151,7 +154,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     import difflib
 
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
+    comparable = [name for name in names if len(name) <= SHOWN] if len(word) <= SHOWN else []  # comparing is quadratic
+    near = difflib.get_close_matches(word, comparable, n=1)
     if near:
         return f"did you mean {near[0]}?"
-    return f"use one of: {', '.join(names)}" if names else ""
+    listed = [name if len(name) <= SHOWN else f"{name[: SHOWN - 1]}…" for name in names[:LISTED]]
+    rest = [f"… ({len(names) - LISTED} more)"] if len(names) > LISTED else []
+    return f"use one of: {', '.join([*listed, *rest])}" if names else ""

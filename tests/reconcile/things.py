@@ -85,6 +85,25 @@ COMPOSITION = {
     },
 }
 
+READY_STEP = {"step": "ready", "functionRef": {"name": "function-auto-ready"}}
+
+
+def patch_step(*resources, **more):
+    """A pipeline's step of patch-and-transform."""
+    given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": list(resources)} | more
+    return {"step": "patch", "functionRef": {"name": "function-patch-and-transform"}, "input": given}
+
+
+PIPELINE = {
+    **COMPOSITION,
+    "spec": {
+        "compositeTypeRef": {"apiVersion": VERSION, "kind": "XThing"},
+        "mode": "Pipeline",
+        "writeConnectionSecretsToNamespace": "crossplane-system",
+        "pipeline": [patch_step(*COMPOSITION["spec"]["resources"]), READY_STEP],
+    },
+}
+
 THING = {
     "apiVersion": VERSION,
     "kind": "Thing",

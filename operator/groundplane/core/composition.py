@@ -128,8 +128,11 @@ class CompositionSpec(Spec):
 
     @property
     def is_pipeline(self) -> bool:
-        """Whether functions compose; without a mode, templates do."""
-        return self.mode == "Pipeline"
+        """Whether functions compose.
+
+        A manifest of v2 may leave its one mode out, and the API server then fills in that of v1: what is there tells.
+        """
+        return self.mode == "Pipeline" or bool(self.pipeline and not self.resources)
 
 
 # --- ready to render ---------------------------------------------------------------------------------------
@@ -279,7 +282,7 @@ def _compiled(index: int, template: Template, sets: Mapping[str, list[Patch]]) -
 def function_names(source: Object) -> list[str]:
     """The Functions that a Composition or revision names: what is known of them says what they are."""
     spec = spec_of(source)
-    steps = spec.get("pipeline") if spec.get("mode") == "Pipeline" else None
+    steps = spec.get("pipeline") if spec.get("mode") == "Pipeline" or not spec.get("resources") else None
     names = {
         (step.get("functionRef") or {}).get("name")
         for step in (steps if isinstance(steps, list) else ())
@@ -361,6 +364,8 @@ def _logical_problems(spec: CompositionSpec) -> Iterator[Problem]:
     yield from _pipeline_problems(spec)
     yield from _patch_set_problems(spec)
     yield from _name_problems(spec)
+    sets = {patch_set.name: patch_set.patches for patch_set in spec.patchSets}
+    yield from patches.size_problems((template.patches for template in spec.resources), sets)
     for index, template in enumerate(spec.resources):
         place = f"resources[{index}]"
         for number, patch in enumerate(template.patches):

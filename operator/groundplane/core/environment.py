@@ -43,7 +43,7 @@ def merged(low: Mapping[str, Json], high: Mapping[str, Json], depth: int = 0) ->
     {'a': {'x': 1, 'y': 2}, 'l': [2]}
     """
     if depth > fieldpath.MAX_DEPTH:
-        raise InvalidInput(f"a value is nested more than {fieldpath.MAX_DEPTH} levels deep")
+        raise fieldpath.too_deep()
     result = dict(low)
     for name, value in high.items():
         there = result.get(name)

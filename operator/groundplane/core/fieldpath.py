@@ -17,7 +17,8 @@ from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, shown
 
 MAX_INDEX = 1024  # of an element that `set` may create: a typo must not allocate gigabytes
-MAX_DEPTH = 200  # of values that are copied: far beyond any manifest, far below Python's recursion limit
+MAX_DEPTH = 200  # of values and of paths that are written: far beyond any manifest, far below Python's recursion limit
+MAX_EXPANSION = 10_000  # elements that one wildcard may stand for
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 MISSING: Final = object()  # what `find` answers for a field that is not there
@@ -250,7 +251,7 @@ def set(obj: dict[str, Any], path: Path, value: Json) -> None:
         WrongType: something on the way is there and of another kind (a field that is null included).
         InvalidInput: an index is beyond MAX_INDEX, or the value can't be JSON.
     """
-    place(obj, path, normalised(value))
+    place(obj, path, normalised(value, len(path.segments)))
 
 
 def place(obj: dict[str, Any], path: Path, value: Json) -> None:
@@ -258,6 +259,8 @@ def place(obj: dict[str, Any], path: Path, value: Json) -> None:
     segments = path.segments
     if not segments:
         return
+    if len(segments) > MAX_DEPTH:
+        raise too_deep()
     for segment in segments:
         if type(segment) is int and segment > MAX_INDEX:
             raise InvalidInput(
@@ -288,6 +291,11 @@ def place(obj: dict[str, Any], path: Path, value: Json) -> None:
             if following is None:
                 following = here[segment] = _container(segments[depth + 1])
         here = following
+
+
+def too_deep() -> InvalidInput:
+    """The error for a value that nobody can have meant."""
+    return InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep", mend="make it flatter")
 
 
 def check_set(obj: Json, path: Path) -> None:
@@ -343,7 +351,14 @@ def expand(obj: Json, path: Path) -> list[str]:
         FieldNotFound: a null stands where there should be something to expand.
         WrongType: what should be expanded, or passed through, is of another kind.
     """
-    return [render(segments) for segments in _expanded(obj, path.segments, ())]
+    found: list[str] = []
+    for segments in _expanded(obj, path.segments, ()):
+        if len(found) == MAX_EXPANSION:
+            raise InvalidInput(
+                f"{path.text} stands for more than {MAX_EXPANSION} elements", mend="make the array shorter"
+            )
+        found.append(render(segments))
+    return found
 
 
 def _expanded(value: Json, rest: tuple[Segment, ...], done: tuple[Segment, ...]) -> Iterator[tuple[Segment, ...]]:
@@ -380,7 +395,7 @@ def _expanded(value: Json, rest: tuple[Segment, ...], done: tuple[Segment, ...])
 def copied(value: Json, depth: int = 0) -> Json:
     """A deep copy of JSON-like data; much cheaper than `copy.deepcopy`."""
     if depth > MAX_DEPTH:
-        raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+        raise too_deep()
     if isinstance(value, dict):
         return {
             name: copied(item, depth + 1) if isinstance(item, dict | list) else item for name, item in value.items()
@@ -404,7 +419,7 @@ def normalised(value: Json, depth: int = 0) -> Json:
         return value if value.isascii() else unicode_only(value)
     if kind is dict:
         if depth > MAX_DEPTH:
-            raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+            raise too_deep()
         for name in value:
             if type(name) is not str:
                 raise InvalidInput(f"the key {name!r} is no string", mend="put it in quotes")
@@ -413,7 +428,7 @@ def normalised(value: Json, depth: int = 0) -> Json:
         }
     if kind is list:
         if depth > MAX_DEPTH:
-            raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+            raise too_deep()
         return [normalised(item, depth + 1) for item in value]
     if kind is float:
         if not math.isfinite(value):
@@ -468,6 +483,33 @@ def same(one: Json, other: Json) -> bool:
     return bool(one == other)
 
 
+def _identity(value: Json, depth: int = 0) -> Any:
+    """Something hashable that two values share if they are the `same`."""
+    if depth > MAX_DEPTH:
+        raise too_deep()
+    if isinstance(value, dict):
+        return "{}", frozenset((name, _identity(item, depth + 1)) for name, item in value.items())
+    if isinstance(value, list):
+        return "[]", tuple(_identity(item, depth + 1) for item in value)
+    return type(value), value
+
+
+def weight(value: Json, limit: int) -> int:
+    """About how many characters a value has as JSON; counting ends soon after `limit`."""
+    total, waiting = 0, [value]
+    while waiting and total <= limit:
+        item = waiting.pop()
+        total += 8
+        if isinstance(item, dict):
+            total += sum(map(len, item))
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, str):
+            total += len(item)
+    return total
+
+
 def merge_value(obj: dict[str, Any], path: Path, value: Json, options: MergeOptions | None) -> None:
     """Write `value` at a path, merged with what is there as `options` say; None replaces.
 
@@ -490,7 +532,8 @@ def merged(there: Json, value: Json, options: MergeOptions) -> Json:
     if there is None or value is None:
         return value
     if options.append and isinstance(there, list) and isinstance(value, list):
-        value = [item for item in value if not any(same(item, old) for old in there)]
+        known = {_identity(item) for item in there}
+        value = [item for item in value if _identity(item) not in known]
         if not value and not there:
             return None  # an oddity of upstream: nothing appended to nothing is null
     return _merged_objects({"": there}, {"": value}, options, 0)[""]
@@ -498,7 +541,7 @@ def merged(there: Json, value: Json, options: MergeOptions) -> Json:
 
 def _merged_objects(there: dict[str, Any], coming: dict[str, Any], options: MergeOptions, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
-        raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+        raise too_deep()
     result = dict(there)
     for name, value in coming.items():
         old = there.get(name)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 
-from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, as_float, utf8
+from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, as_float, too_deep, utf8
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
@@ -76,7 +76,7 @@ def formatter(template: str, count: int) -> Callable[[Sequence[Json]], str]:
     def join(values: Sequence[Json]) -> str:
         result = first
         for value, part in zip(values, rest, strict=True):
-            if type(value) is not str:
+            if type(value) is not str or len(result) > MAX_LENGTH:
                 return sprintf(template, *values)
             result += value + part
         return result
@@ -254,7 +254,7 @@ class _Printer:
 
     def container(self, value: Json, verb: str, depth: int) -> None:
         if depth > MAX_DEPTH:
-            raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+            raise too_deep()
         separator = ", " if self.sharp_v else " "
         if self.sharp_v:
             opening, closing = f"{type_name(value)}{{", "}"
@@ -521,7 +521,7 @@ def dumps(value: Json, depth: int = 0) -> str:
         InvalidInput: a number that JSON has not, or absurd nesting.
     """
     if depth > MAX_DEPTH:
-        raise InvalidInput(f"a value is nested more than {MAX_DEPTH} levels deep")
+        raise too_deep()
     match value:
         case None:
             return "null"

@@ -9,7 +9,7 @@ regular expressions ready.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
@@ -21,6 +21,11 @@ from groundplane.core.objects import Json, Object
 from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, not_supported, only, required, word
 from groundplane.core.transforms import StringTransform, Transforms, refusing
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
+
+MAX_STEPS = 50_000  # patches and transforms of one composition, its patch sets in their places
+MAX_EXPRESSIONS = 1_000  # regular expressions among them
+MAX_SIZE = 4_000_000  # characters of an object while it is patched; no API server stores a third of it
+WEIGHED = 50  # patches after which a growing object is weighed
 
 # --- the YAML ------------------------------------------------------------------------------------------
 
@@ -307,6 +312,43 @@ def placed(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) ->
     return result
 
 
+def size_problems(lists: Iterable[Sequence[AnyPatch]], sets: Mapping[str, Sequence[AnyPatch]]) -> Iterator[Problem]:
+    """What would take absurdly much memory once references to sets are replaced by what they stand for."""
+    known = {name: _size(listed, {}) for name, listed in sets.items()}
+    sizes = [_size(listed, known) for listed in lists]
+    for most, what, size in (
+        (MAX_STEPS, "patches and transforms", sum(steps for steps, _ in sizes)),
+        (MAX_EXPRESSIONS, "regular expressions", sum(expressions for _, expressions in sizes)),
+    ):
+        if size > most:
+            text = f"{size} {what} with patch sets in their places, more than {most}"
+            yield Problem("Invalid", "resources", text, "split the composition")
+
+
+def _size(listed: Sequence[AnyPatch], sets: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    """Steps and regular expressions."""
+    steps = expressions = 0
+    for patch in listed:
+        more = sets.get(patch.patchSetName or "", (0, 0)) if isinstance(patch, PatchSetReference) else (0, 0)
+        steps += 1 + len(patch.transforms) + more[0]
+        expressions += sum(transform.expressions() for transform in patch.transforms) + more[1]
+    return steps, expressions
+
+
+def check_size(number: int, target: Object) -> None:
+    """Weigh an object now and then while it is patched; `number` counts the patches.
+
+    Raises:
+        InvalidInput: it has become absurdly large.
+    """
+    if number % WEIGHED == WEIGHED - 1 and fieldpath.weight(target, MAX_SIZE) > MAX_SIZE:
+        raise _too_large()
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput(f"the object grows beyond {MAX_SIZE} characters", mend="patch less into it")
+
+
 # --- running -------------------------------------------------------------------------------------------
 
 
@@ -514,6 +556,8 @@ class Compiled:
                     f"cannot expand toFieldPath {path.text}: nothing in the object fits it",
                     mend="give the base an element that it fits, or name one by its index",
                 )
+            if len(paths) > 1 and len(paths) * fieldpath.weight(value, MAX_SIZE) > MAX_SIZE:
+                raise _too_large()
         for each in paths:
             fieldpath.merge_value(target, each, value, self._options)
         kind = target.get("kind")

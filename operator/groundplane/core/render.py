@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from groundplane.core import connection, fieldpath, naming, readiness
+from groundplane.core import connection, fieldpath, naming, patches, readiness
 from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 
@@ -178,7 +178,7 @@ def _render(
             with stage("ComposeResources", f'cannot apply composed resource "{template.name}"'), at(where):
                 patch.merge_with(observed, desired)
     if helpful:
-        _name_secret(composite, template, desired, notes)
+        name_secret(composite, template.name, desired, notes)
     return Rendered(
         template.name, _reference(desired, template, desired["metadata"]["name"]), desired, notes=tuple(notes)
     )
@@ -192,11 +192,12 @@ def _run(
     trace: Trace | None,
 ) -> None:
     told = None
-    for where, patch in steps:
+    for number, (where, patch) in enumerate(steps):
         if trace is not None:
             told = patch.begin(trace, (template.place, where), source, target)
         try:
             patch.apply(source, target, told)
+            patches.check_size(number, target)
         except GroundplaneError as error:
             if told is not None:
                 told.error = str(error)
@@ -335,15 +336,15 @@ def references(rendered: Iterable[Rendered]) -> list[dict[str, str]]:
     return [dict(item.reference) for item in rendered]
 
 
-def _name_secret(composite: Object, template: CompiledTemplate, desired: Object, notes: list[str]) -> None:
+def name_secret(composite: Object, template: str, desired: Object, notes: list[str]) -> None:
     """Name the connection Secret of a resource whose composition only says where it goes."""
     spec = desired.get("spec")
     wanted = spec.get("writeConnectionSecretToRef") if isinstance(spec, dict) else None
     if not isinstance(wanted, dict) or not wanted.get("namespace") or wanted.get("name"):
         return
-    place = "-".join(template.name.split()).lower()  # "resource 1" names an anonymous template
+    place = "-".join(template.split()).lower()  # "resource 1" names an anonymous template
     wanted["name"] = f"{meta(composite).get('uid', '')}-{place}"[: naming.MAX_NAME]
-    notes.append(f"{template.name}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")
+    notes.append(f"{template}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")
 
 
 # --- composed resources → composite ---------------------------------------------------------------------------

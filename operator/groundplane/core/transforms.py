@@ -38,6 +38,8 @@ from groundplane.core.spec import (
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MAX_RESULT = 1_000_000  # characters of a text that a transform makes
+MAX_PATTERN = 10_000  # characters of a regular expression
+PATTERN_MEMORY = 1 << 20  # bytes that a compiled one may take
 
 Apply = Callable[[Json], Json]
 Int64 = Annotated[int, Field(ge=fieldpath.INT64_MIN, le=fieldpath.INT64_MAX)]
@@ -164,6 +166,10 @@ class AnyTransform(Spec):
         """
         raise NotImplementedError
 
+    def expressions(self) -> int:
+        """How many regular expressions it holds in memory."""
+        return 0
+
     def prepared(self, dialect: Dialect) -> Apply:
         """`compile`, but a transform with problems becomes a function that tells them: it was not validated."""
         problems = list(self.problems(dialect))
@@ -256,6 +262,9 @@ class MatchTransform(AnyTransform):
                 yield from _regexp_problems(f"{place}.regexp", pattern.regexp)
             elif pattern.type not in ("literal", "regexp", ""):
                 yield not_supported(f"{place}.type", pattern.type, ["literal", "regexp"])
+
+    def expressions(self) -> int:
+        return sum(pattern.type == "regexp" for pattern in self.match.patterns) if self.match else 0
 
     def compile(self, dialect: Dialect) -> Apply:
         settings = self.match or Match()
@@ -403,6 +412,9 @@ class StringTransform(AnyTransform):
         if self.string and self.string.type == "Replace" and dialect != FUNCTION:
             yield not_supported("string.type", "Replace", [name for name in _STRING_PARAMETERS if name != "Replace"])
 
+    def expressions(self) -> int:
+        return int(self.string is not None and self.string.type == "Regexp")
+
     def compile(self, dialect: Dialect) -> Apply:
         settings = self.string
         assert settings is not None
@@ -455,6 +467,8 @@ def _join(separator: str) -> Apply:
     def apply(value: Json) -> str:
         if not isinstance(value, list):
             raise InvalidInput(f"Join wants an array, got {shown(value)}")
+        if len(separator) * len(value) > MAX_RESULT:
+            raise InvalidInput(f"Join would make a text of more than {MAX_RESULT} characters")
         return separator.join([goformat.text(item) for item in value])
 
     return apply
@@ -638,7 +652,7 @@ def _no_constant(name: str) -> NoReturn:
 def _valid(value: Json, depth: int = 0) -> Json:
     """What JSON text gave, with its escapes of half characters replaced, and its depth bounded."""
     if depth > fieldpath.MAX_DEPTH:
-        raise InvalidInput(f"a value is nested more than {fieldpath.MAX_DEPTH} levels deep")
+        raise fieldpath.too_deep()
     if isinstance(value, str):
         return fieldpath.unicode_only(value)
     if isinstance(value, list):
@@ -691,6 +705,9 @@ def compile_regexp(pattern: str) -> Any:
     """
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = PATTERN_MEMORY
+    if len(pattern) > MAX_PATTERN:
+        raise InvalidInput(f"a regular expression of more than {MAX_PATTERN} characters", mend="shorten it")
     try:
         if _has_raw_byte(pattern):
             raise InvalidInput(f"cannot compile regular expression {shown(pattern)}: \\C is not supported")

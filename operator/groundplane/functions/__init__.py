@@ -8,7 +8,7 @@ from groundplane.core import packages
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.pipeline import Find, Function
 from groundplane.core.typecheck import Part
-from groundplane.errors import InvalidInput, did_you_mean, shown
+from groundplane.errors import InvalidInput, shown
 from groundplane.functions import auto_ready, environment_configs, patch_and_transform
 
 BUILT_IN: Mapping[str, Function] = {
@@ -31,12 +31,10 @@ def finder(images: Mapping[str, str] | None = None) -> Find:
         for known, function in BUILT_IN.items():
             if words == known or (image is None and words.endswith(f"-{known}")):
                 return function
+        what = f"no function {shown(name)} is built in"
         if image is not None:
-            raise InvalidInput(
-                f"Function {shown(name)} is package {shown(image)}, which is not built in",
-                mend=f"built in are: {', '.join(sorted(BUILT_IN))}",
-            )
-        raise InvalidInput(f"there is no function {shown(name)} built in", mend=did_you_mean(name, BUILT_IN))
+            what = f"Function {shown(name)} is package {shown(image)}, which is not built in"
+        raise InvalidInput(what, mend=f"use one of: {', '.join(sorted(BUILT_IN))}")
 
     return find
 

@@ -8,7 +8,7 @@ integers, where upstream's protocol makes floats of them; and every mistake in a
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -106,7 +106,9 @@ def _problems(given: Input) -> Iterator[Problem]:
             yield from _under(place, patch.problems(FUNCTION))
     if not given.resources and not given.environment.patches:
         yield required("resources", "give at least one resource, or environment.patches")
-    sets = [patch_set.name for patch_set in given.patchSets]
+    sets = {patch_set.name: patch_set.patches for patch_set in given.patchSets}
+    lists = [template.patches for template in given.resources]
+    yield from patches.size_problems([*lists, given.environment.patches], sets)
     for index, template in enumerate(given.resources):
         yield from _template_problems(f"resources[{index}]", template, sets)
     for place, patch in _placed("environment.patches", given.environment.patches):
@@ -118,7 +120,7 @@ def _problems(given: Input) -> Iterator[Problem]:
             yield Problem("Invalid", f"{place}.type", f"{patch.type} can't be an environment patch", mend)
 
 
-def _template_problems(place: str, template: Template, sets: Sequence[str]) -> Iterator[Problem]:
+def _template_problems(place: str, template: Template, sets: Collection[str]) -> Iterator[Problem]:
     if not template.name:
         yield required(f"{place}.name")
     if template.base is not None and not (isinstance(template.base.get("kind"), str) and template.base["kind"]):
@@ -271,10 +273,11 @@ class _Run:
         try:
             self.environment = environment.of(self.request.context)
             with at("environment"):
-                for patch in between:
+                for number, patch in enumerate(between):
                     source = self.observed.composite.object if patch.source == _COMPOSITE else self.environment
                     target = self.composite if patch.target == _COMPOSITE else self.environment
                     self._apply("environment", patch, source, target)
+                    patches.check_size(number, target)
             for template in templates:
                 with at(f"resource {template.name}"):
                     self._template(template)
@@ -307,7 +310,7 @@ class _Run:
             _keep_name(there.object, desired)
             self._extract(template, there)
             ready = self._is_ready(template, there)
-        for patch in template.patches:
+        for number, patch in enumerate(template.patches):
             if patch.source == _COMPOSED and there is None:
                 self._tell_early(template, patch, desired)
                 continue
@@ -319,6 +322,7 @@ class _Run:
             targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
             try:
                 self._apply(f"resource {template.name}", patch, sources[patch.source], targets[patch.target])
+                patches.check_size(number, targets[patch.target])
             except FieldNotFound as error:
                 if patch.target == _COMPOSED and there is None:
                     self._warn(f'not adding new composed resource "{template.name}" to the desired state', error)

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, render
+from groundplane.core import composition, conditions
 from groundplane.core.conditions import Condition
-from groundplane.core.definition import Definition
 from groundplane.core.objects import (
     Key,
     Object,
-    controller_of,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -27,56 +23,20 @@ from groundplane.core.objects import (
     meta,
     spec_of,
 )
+from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import (
-    AlreadyExists,
-    Conflict,
     InvalidInput,
-    NoSuchKind,
-    Rejected,
     Waiting,
-    at,
     stage,
 )
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, connection
-from groundplane.reconcile.difference import merge_patch
+from groundplane.reconcile import compiling, composing, connection, pipelines, templates
+from groundplane.reconcile.composing import Made, Run
 
+SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
-SOURCE = "defined/compositeresourcedefinition.apiextensions.crossplane.io"
-COMPOSITE_LABEL = "crossplane.io/composite"
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
-
-
-@dataclass
-class Composed:
-    """What became of one template in this run."""
-
-    template: str
-    object: Object | None = None
-    synced: bool = True
-    ready: bool = False
-    trouble: str = ""  # why it is not synced
-
-
-@dataclass
-class Run:
-    """One reconcile of one composite: what is known so far."""
-
-    context: Context
-    definition: Definition
-    composite: Object
-    composed: list[Composed] = field(default_factory=list)
-
-    def event(self, type_: str, reason: str, message: str) -> None:
-        self.context.events.event(
-            self.composite,
-            "Warning" if type_ == "Warning" else "Normal",
-            reason,
-            message,
-            source=SOURCE,
-            annotations={"controller": f"composite/{self.definition.name}"},
-        )
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -99,12 +59,22 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
     with stage("ComposeResources", "cannot compose resources"):
-        collected = await _compose(run, compiled)
-    published = await _publish(run, collected.connection)
-    for note in collected.notes if published else ():
+        made = await _compose(run, compiled)
+    published = await _publish(run, made.connection)
+    for note in made.notes if published else ():
         run.event("Normal", "PublishConnectionSecret", note)
     await _report(run, published)
-    return Result()
+    return Result(made.ttl or None)
+
+
+async def _compose(run: Run, compiled: composition.Compiled) -> Made:
+    composite, helpful = run.composite, not run.context.options.strict_upstream
+    if not has_finalizer(composite, FINALIZER):
+        composite["metadata"].setdefault("finalizers", []).append(FINALIZER)
+    composite["metadata"].setdefault("labels", {}).setdefault(COMPOSITE_LABEL, meta(composite)["name"])
+    await _ask_for_secret(run, compiled, helpful=helpful)
+    compose = pipelines.compose if compiled.is_pipeline else templates.compose
+    return await compose(run, compiled, helpful=helpful)
 
 
 # --- choosing ------------------------------------------------------------------------------------------
@@ -225,127 +195,6 @@ async def _checked(run: Run, revision: Object) -> Object:
     )
 
 
-# --- composing -------------------------------------------------------------------------------------------
-
-
-async def _compose(run: Run, compiled: composition.Compiled) -> render.Collected:
-    if compiled.is_pipeline:
-        raise InvalidInput("pipelines are not composed yet", mend="use mode Resources")
-    composite, cluster = run.composite, run.context.cluster
-    helpful = not run.context.options.strict_upstream
-    if not has_finalizer(composite, FINALIZER):
-        composite["metadata"].setdefault("finalizers", []).append(FINALIZER)
-    composite["metadata"].setdefault("labels", {}).setdefault(COMPOSITE_LABEL, meta(composite)["name"])
-    await _ask_for_secret(run, compiled, helpful=helpful)
-
-    references = run.definition.machinery(composite).get("resourceRefs") or []
-    kinds = {(r["apiVersion"], r["kind"]) for r in references} | set(compiled.kinds)
-    await run.context.watches.ensure(sorted(kinds))
-    found = await _observe(run, references)
-    association = render.associate(composite, compiled, references, found)
-    for garbage in association.garbage:
-        await _collect_garbage(run, garbage)
-
-    rendered = render.render(composite, compiled, association.observed, helpful=helpful)
-    run.definition.machinery(composite)["resourceRefs"] = render.references(rendered)
-    run.composite = await cluster.update(composite)
-
-    for item in rendered:
-        run.composed.append(await _apply(run, item))
-    applied = {
-        composed.template: render.Composed(composed.object, await _details(run, composed.object))
-        for composed in run.composed
-        if composed.object is not None and composed.synced
-    }
-    try:
-        collected = render.collect(run.composite, compiled, applied, helpful=helpful)
-    except render.Broken as error:  # what was patched into the status until then stays, as upstream has it
-        await cluster.update(error.composite, subresource="status")
-        raise
-    for composed in run.composed:
-        composed.ready = collected.ready.get(composed.template, False)
-    status = collected.composite.get("status")
-    run.composite = await cluster.update(collected.composite)
-    if status is not None:
-        run.composite["status"] = status
-    return collected
-
-
-async def _observe(run: Run, references: Sequence[Mapping[str, str]]) -> list[Object]:
-    """The composed resources that the composite refers to and that are there."""
-    found = []
-    for reference in references:
-        if not reference.get("name"):
-            continue
-        key = Key(reference["apiVersion"], reference["kind"], reference.get("namespace", ""), reference["name"])
-        try:
-            obj = await run.context.cluster.get(key)
-        except NoSuchKind:
-            continue
-        controller = controller_of(obj) if obj else None
-        if obj and (controller is None or controller.get("uid") == meta(run.composite)["uid"]):
-            found.append(obj)
-    return found
-
-
-async def _collect_garbage(run: Run, garbage: Object) -> None:
-    """Delete what left the composition; never what we do not control."""
-    controller = controller_of(garbage)
-    if is_deleting(garbage) or controller is None or controller.get("uid") != meta(run.composite)["uid"]:
-        return
-    key = key_of(garbage)
-    names = (COMPOSITE_LABEL, flow.CLAIM_NAME, flow.CLAIM_NAMESPACE)
-    await run.context.cluster.patch(key, {"metadata": {"labels": dict.fromkeys(names)}})
-    await run.context.cluster.delete(key, uid=meta(garbage)["uid"])
-
-
-async def _apply(run: Run, item: render.Rendered) -> Composed:
-    """Create one composed resource, or bring it to what was rendered."""
-    if item.object is None:
-        run.event("Warning", "ComposeResources", str(item.error))
-        return Composed(item.template, synced=False, trouble=str(item.error))
-    desired, key = item.object, key_of(item.object)
-    cluster = run.context.cluster
-    try:
-        with at(f'cannot apply composed resource "{item.template}"'):
-            live = await cluster.get(key)
-            if live is not None:
-                _check_control(run, live)
-                patch = merge_patch(live, desired)
-                if not patch:
-                    return Composed(item.template, live)
-                made = await cluster.patch(key, patch)
-            else:
-                try:
-                    made = await cluster.create(desired)
-                except AlreadyExists as error:
-                    raise Conflict(f"{key} appeared meanwhile") from error
-    except Rejected as error:
-        run.event("Warning", "ComposeResources", str(error))
-        return Composed(item.template, synced=False, trouble=str(error))
-    for note in item.notes:
-        run.event("Normal", "ComposeResources", note)
-    return Composed(item.template, made)
-
-
-def _check_control(run: Run, live: Object) -> None:
-    controller = controller_of(live)
-    if controller is not None and controller.get("uid") != meta(run.composite)["uid"]:
-        raise InvalidInput(
-            f"existing object is not controlled by this composite: {key_of(live)} belongs to "
-            f"{controller.get('kind')} {controller.get('name')}",
-            mend="give the template another name, or delete that object",
-        )
-
-
-async def _details(run: Run, obj: Object) -> dict[str, bytes]:
-    reference = spec_of(obj).get("writeConnectionSecretToRef") or {}
-    if not isinstance(reference, dict) or not reference.get("name"):
-        return {}
-    namespace = meta(obj).get("namespace") or reference.get("namespace") or ""
-    return await connection.read(run.context, namespace, reference["name"])
-
-
 # --- the composite's own Secret ---------------------------------------------------------------------------
 
 
@@ -409,8 +258,11 @@ async def _report(run: Run, published: bool | None) -> None:
             conditions.with_cause(f"Unsynced resources: {joined(unsynced)}", _cause(run))
         )
     ready = conditions.available()
-    if unready:
+    if unready and run.ready is not True:
         ready = conditions.creating(conditions.with_cause(f"Unready resources: {joined(unready)}", _cause(run)))
+    if run.ready is False and (run.context.options.strict_upstream or not unready):
+        helpful = run.withheld and not run.context.options.strict_upstream
+        ready = conditions.creating(conditions.with_cause("Resources are held back", run.withheld) if helpful else "")
     previous = conditions.find(wanted, "Ready") or {}
     if unsynced and (conditions.find(wanted, "Synced") or {}).get("status") != "False":
         for name in unsynced:
@@ -429,7 +281,7 @@ def _cause(run: Run) -> str:
             return composed.trouble
         if composed.object is not None and (text := conditions.cause_of(composed.object)):
             return f"{key_of(composed.object).kind} {composed.template}: {text}"
-    return ""
+    return run.withheld
 
 
 async def _pause(run: Run) -> None:
@@ -450,7 +302,6 @@ async def _release(run: Run) -> None:
 
 
 async def _write_status(run: Run, *told: Condition) -> None:
-    context = run.context
     wanted = copy.deepcopy(run.composite)
-    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(run.composite))
-    await context.cluster.update(wanted, subresource="status")
+    composing.tell(run, wanted, *told)
+    await run.context.cluster.update(wanted, subresource="status")

@@ -1,0 +1,135 @@
+"""One run of the composite reconciler: what is known so far, and what both ways of composing do with composed resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from groundplane.core import claim as flow
+from groundplane.core import conditions
+from groundplane.core.conditions import Condition
+from groundplane.core.definition import Definition
+from groundplane.core.objects import Key, Object, controller_of, is_deleting, key_of, meta, spec_of
+from groundplane.core.render import COMPOSITE_LABEL
+from groundplane.errors import InvalidInput, NoSuchKind
+from groundplane.ports import Context
+from groundplane.reconcile import connection
+
+SOURCE = "defined/compositeresourcedefinition.apiextensions.crossplane.io"
+
+
+@dataclass
+class Composed:
+    """What became of one composed resource in this run."""
+
+    template: str
+    object: Object | None = None
+    synced: bool = True
+    ready: bool = False
+    trouble: str = ""  # why it is not synced
+
+
+@dataclass
+class Run:
+    """One reconcile of one composite: what is known so far."""
+
+    context: Context
+    definition: Definition
+    composite: Object
+    composed: list[Composed] = field(default_factory=list)
+    told: list[Condition] = field(default_factory=list)  # by functions, for the composite's status
+    claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
+    ready: bool | None = None  # what functions say of the composite itself; None: nothing
+    withheld: str = ""  # what is missing, where functions hold something back
+
+    def event(self, type_: str, reason: str, message: str) -> None:
+        self.context.events.event(
+            self.composite,
+            "Warning" if type_ == "Warning" else "Normal",
+            reason,
+            message,
+            source=SOURCE,
+            annotations={"controller": f"composite/{self.definition.name}"},
+        )
+
+
+@dataclass(frozen=True)
+class Made:
+    """What composing gives to publish and to tell."""
+
+    connection: Mapping[str, bytes] = field(repr=False)
+    notes: Sequence[str] = ()
+    ttl: float = 0.0  # seconds until functions want to be asked again; 0: not
+
+
+def tell(run: Run, wanted: Object, *more: Condition) -> None:
+    """Set on a composite's status, in place, what functions told in this run, and more."""
+    context = run.context
+    conditions.set_on(
+        wanted, *run.told, *more, now=context.now(), generation=context.observed_generation(run.composite)
+    )
+    if run.claim_types and run.definition.is_legacy:
+        known = wanted["status"].get("claimConditionTypes") or []
+        fresh = [type_ for type_ in dict.fromkeys(run.claim_types) if type_ not in known]
+        wanted["status"]["claimConditionTypes"] = [*known, *fresh]
+
+
+def references(run: Run) -> list[dict[str, str]]:
+    """What the composite refers to as composed resources."""
+    found: list[dict[str, str]] = run.definition.machinery(run.composite).get("resourceRefs") or []
+    return found
+
+
+async def observe(run: Run) -> list[Object]:
+    """The composed resources that the composite refers to and that are there, but for those of others."""
+    found = []
+    for reference in references(run):
+        if not reference.get("name"):
+            continue
+        namespace = reference.get("namespace", "")
+        if run.definition.is_namespaced:
+            namespace = key_of(run.composite).namespace
+        key = Key(reference["apiVersion"], reference["kind"], namespace, reference["name"])
+        try:
+            obj = await run.context.cluster.get(key)
+        except NoSuchKind:
+            continue
+        if obj and not _is_of_others(run, obj):
+            found.append(obj)
+    return found
+
+
+def _is_of_others(run: Run, obj: Object) -> bool:
+    controller = controller_of(obj)
+    return controller is not None and controller.get("uid") != meta(run.composite)["uid"]
+
+
+def check_control(run: Run, live: Object) -> None:
+    """Raise InvalidInput if the object is another one's."""
+    controller = controller_of(live)
+    if controller is not None and _is_of_others(run, live):
+        raise InvalidInput(
+            f"existing object is not controlled by this composite: {key_of(live)} belongs to "
+            f"{controller.get('kind')} {controller.get('name')}",
+            mend="give the template another name, or delete that object",
+        )
+
+
+async def collect_garbage(run: Run, garbage: Object) -> None:
+    """Delete what left the composition; never what we do not control."""
+    controller = controller_of(garbage)
+    if is_deleting(garbage) or controller is None or _is_of_others(run, garbage):
+        return
+    key = key_of(garbage)
+    names = (COMPOSITE_LABEL, flow.CLAIM_NAME, flow.CLAIM_NAMESPACE)
+    await run.context.cluster.patch(key, {"metadata": {"labels": dict.fromkeys(names)}})
+    await run.context.cluster.delete(key, uid=meta(garbage)["uid"])
+
+
+async def details(run: Run, obj: Object) -> dict[str, bytes]:
+    """The data of a composed resource's connection Secret; empty if there is none yet."""
+    reference = spec_of(obj).get("writeConnectionSecretToRef") or {}
+    if not isinstance(reference, dict) or not reference.get("name"):
+        return {}
+    namespace = meta(obj).get("namespace") or reference.get("namespace") or ""
+    return await connection.read(run.context, namespace, reference["name"])

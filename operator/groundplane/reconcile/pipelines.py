@@ -1,0 +1,316 @@
+"""Mode Pipeline: the composed resources that functions desire, by server-side apply.
+
+Source: Crossplane v1.20, internal/controller/apiextensions/composite/composition_functions.go.  What functions no longer desire is
+deleted, then references are saved on the composite, then the desired resources are applied, then the composite's status.
+A fatal result changes nothing of these.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from groundplane.core import composition, conditions, connection, fieldpath, pipeline, render
+from groundplane.core.conditions import SYSTEM_TYPES, Condition
+from groundplane.core.objects import Json, Key, Object, annotations_of, key_of, meta, spec_of, status_of
+from groundplane.core.pipeline import Outcome, Resource, Selector
+from groundplane.core.render import Rendered
+from groundplane.errors import Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
+from groundplane.ports import MANAGER
+from groundplane.reconcile import composing
+from groundplane.reconcile import connection as secrets
+from groundplane.reconcile.composing import Composed, Made, Run
+
+COMPOSITE_MANAGER = "apiextensions.crossplane.io/composite"
+COMPOSED_MANAGER = "apiextensions.crossplane.io/composed"
+
+
+def composed_manager(composite: Object) -> str:
+    """The field manager of everything that this composite is composed of."""
+    key = key_of(composite)
+    kind = f"{key.kind}.{key.group}"
+    return f"{COMPOSED_MANAGER}/{hashlib.sha256(f'{key.name}{kind}'.encode()).hexdigest()}"
+
+
+async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -> Made:
+    """Bring the composed resources in line with what the functions desire."""
+    try:
+        return await _compose(run, compiled, helpful=helpful)
+    except Conflict:
+        raise
+    except GroundplaneError as error:
+        if isinstance(error, pipeline.Fatal):
+            await _hear(run, error.outcome)
+        await _leave_word(run)
+        raise
+
+
+async def _compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -> Made:
+    run.composite = await run.context.cluster.update(run.composite)
+    kinds = {(reference["apiVersion"], reference["kind"]) for reference in composing.references(run)}
+    await run.context.watches.ensure(sorted(kinds))
+    observed = await _observed(run)
+    outcome = await _outcome(run, compiled, observed)
+    rendered = pipeline.compose(run.composite, outcome.desired, observed, scope=run.definition.scope)
+    notes = _forced(run, outcome.desired.resources)
+    for item in rendered:
+        await _check_scope(run, item)
+    for name in observed.keys() - outcome.desired.resources.keys():
+        await composing.collect_garbage(run, observed[name].object)
+    await _refer(run, rendered)
+    await run.context.watches.ensure(
+        sorted({(item.reference["apiVersion"], item.reference["kind"]) for item in rendered})
+    )
+    for note in notes:
+        run.event("Warning", "NamespaceOverridden", note)
+    for item in rendered:
+        run.composed.append(await _apply(run, item, outcome, helpful=helpful))
+    await _apply_status(run, outcome.desired.composite.object)
+    await _hear(run, outcome)
+    details = dict(outcome.desired.composite.connection)
+    told = []
+    if helpful and not compiled.keep_host_port and connection.without_port(details):
+        told.append(
+            "The connection detail host has the port in it: publishing it without (annotate the Composition "
+            'groundplane.io/keep-host-port: "true" to keep it)'
+        )
+    return Made(details, told, outcome.ttl)
+
+
+# --- what the functions are asked -----------------------------------------------------------------------------
+
+
+async def _observed(run: Run) -> dict[str, Resource]:
+    observed = {}
+    for obj in await composing.observe(run):
+        name = annotations_of(obj).get(render.TEMPLATE_ANNOTATION)
+        if not name:
+            raise InvalidInput(
+                f'encountered composed resource without required "{render.TEMPLATE_ANNOTATION}" annotation: {key_of(obj)}',
+                mend="annotate it with the name of the resource in the composition, or delete it",
+            )
+        observed[name] = Resource(fieldpath.normalised(obj), await composing.details(run, obj))
+    return observed
+
+
+async def _outcome(run: Run, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
+    composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
+    running = pipeline.calls(composite, compiled.steps, observed, credentials=await _credentials(run, compiled.steps))
+    try:
+        wanted = next(running)
+        while True:
+            wanted = running.send({name: await _fetched(run, name, what) for name, what in wanted.items()})
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+
+
+async def _own_details(run: Run) -> dict[str, bytes]:
+    reference = spec_of(run.composite).get("writeConnectionSecretToRef")
+    if not run.definition.is_legacy or not reference:
+        return {}
+    return await secrets.read(run.context, reference["namespace"], reference["name"])
+
+
+async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, dict[str, dict[str, bytes]]]:
+    found: dict[str, dict[str, dict[str, bytes]]] = {}
+    for step in steps:
+        for wanted in step.credentials:
+            secret = await run.context.cluster.get(Key("v1", "Secret", wanted.namespace, wanted.secret))
+            if secret is None:
+                raise Waiting(
+                    f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret: '
+                    f"there is no Secret {wanted.namespace}/{wanted.secret}",
+                    mend="create it",
+                )
+            found.setdefault(step.name, {})[wanted.name] = secrets.data_of(secret)
+    return found
+
+
+async def _fetched(run: Run, name: str, wanted: Selector) -> list[Object]:
+    cluster = run.context.cluster
+    with at(f"fetching resources for {name}"):
+        if wanted.name:
+            obj = await cluster.get(Key(wanted.api_version, wanted.kind, wanted.namespace, wanted.name))
+            return [] if obj is None else [fieldpath.normalised(obj)]
+        found = await cluster.list(wanted.api_version, wanted.kind, namespace=wanted.namespace, labels=wanted.labels)
+        return [fieldpath.normalised(obj) for obj in found]
+
+
+# --- what becomes of the answer ---------------------------------------------------------------------------------
+
+
+def _forced(run: Run, desired: Mapping[str, Resource]) -> list[str]:
+    """What a function wanted in another namespace than the composite's."""
+    if not run.definition.is_namespaced:
+        return []
+    own = key_of(run.composite).namespace
+    asked = {name: meta(resource.object).get("namespace") for name, resource in desired.items()}
+    return [
+        f'Composed resource "{name}" asks for namespace "{other}": it goes to that of its composite, "{own}"'
+        for name, other in sorted(asked.items())
+        if other and other != own
+    ]
+
+
+async def _check_scope(run: Run, item: Rendered) -> None:
+    """A composite in a namespace can't own what is in none."""
+    if not run.definition.is_namespaced:
+        return
+    kind = item.reference["kind"]
+    try:
+        served = await run.context.cluster.resource(item.reference["apiVersion"], kind)
+    except NoSuchKind:
+        return  # applying it says so
+    if not served.namespaced:
+        raise InvalidInput(
+            f'cannot apply cluster scoped composed resource "{item.template}" (a {kind} named '
+            f"{item.reference['name']}) for a namespaced composite resource",
+            mend="compose a namespaced kind, or declare the composite with scope: Cluster",
+        )
+
+
+async def _refer(run: Run, rendered: Sequence[Rendered]) -> None:
+    """Save on the composite what it is composed of, before anything is made."""
+    wanted: Object = _named_as(run.composite)
+    found = sorted(
+        (dict(item.reference) for item in rendered),
+        key=lambda entry: [entry.get(name, "") for name in ("apiVersion", "kind", "namespace", "name")],
+    )
+    if run.definition.is_namespaced:
+        found = [{name: value for name, value in entry.items() if name != "namespace"} for entry in found]
+    run.definition.machinery(wanted)["resourceRefs"] = found
+    run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER)
+
+
+def _named_as(obj: Object) -> Object:
+    """An object that says of itself only which one it is."""
+    key = key_of(obj)
+    metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
+    return {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
+
+
+async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -> Composed:
+    desired = item.object or {}
+    ready = outcome.desired.resources[item.template].ready is True
+    notes = list(item.notes)
+    if helpful:
+        render.name_secret(run.composite, item.template, desired, notes)
+    manager = composed_manager(run.composite)
+    cluster = run.context.cluster
+    try:
+        with at(f'cannot apply composed resource "{item.template}"'):
+            live = await cluster.get(key_of(desired))
+            if live is not None:
+                composing.check_control(run, live)
+            made = await cluster.apply(desired, manager=manager)
+            if live is not None and not _applied(live, COMPOSED_MANAGER):
+                made = await _take_over(run, made)
+    except InvalidInput as error:
+        run.event("Warning", "ComposeResources", str(error))
+        return Composed(item.template, synced=False, ready=ready, trouble=str(error))
+    if live is None or meta(live).get("resourceVersion") != meta(made).get("resourceVersion"):
+        for note in notes:
+            run.event("Normal", "ComposeResources", note)
+    return Composed(item.template, made, ready=ready)
+
+
+async def _apply_status(run: Run, desired: Object) -> None:
+    """The composite's status is what the last function desires; what functions stop to desire goes."""
+    status = desired.get("status") or {}
+    first = not _applied(run.composite, COMPOSITE_MANAGER, "status")
+    if first and not status:
+        return
+    wanted = _named_as(run.composite) | {"status": status}
+    run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
+    if first:
+        run.composite = await _take_over(run, run.composite, "status")
+
+
+def _applied(obj: Object, manager: str, subresource: str = "") -> bool:
+    """Whether a manager (or one whose name starts so) has applied this object."""
+    return any(
+        entry.get("operation") == "Apply"
+        and entry.get("manager", "").startswith(manager)
+        and entry.get("subresource", "") == subresource
+        for entry in meta(obj).get("managedFields") or ()
+    )
+
+
+async def _take_over(run: Run, obj: Object, subresource: str = "") -> Object:
+    """Let go of fields that we wrote by plain updates before: what is applied from now on must be able to go.
+
+    So it is where a composition of mode Resources, or of an older Crossplane, becomes a pipeline.
+    """
+    cluster = run.context.cluster
+    live = await cluster.get(key_of(obj), live=True)
+    for index, entry in enumerate(meta(live or {}).get("managedFields") or ()):
+        written = (entry.get("manager"), entry.get("operation"), entry.get("subresource", ""))
+        if written == (MANAGER, "Update", subresource):
+            place = f"/metadata/managedFields/{index}"
+            patch: list[dict[str, Json]] = [
+                {"op": "test", "path": f"{place}/manager", "value": MANAGER},
+                {"op": "test", "path": "/metadata/resourceVersion", "value": meta(live or {}).get("resourceVersion")},
+                {"op": "remove", "path": place},
+            ]
+            return await cluster.patch(key_of(obj), patch)
+    return obj
+
+
+# --- what the functions told --------------------------------------------------------------------------------------
+
+
+async def _hear(run: Run, outcome: Outcome) -> None:
+    """Events for results, and conditions for the composite's status, which is written later."""
+    for told in outcome.conditions:
+        if told.condition.type in SYSTEM_TYPES:
+            continue
+        run.told.append(told.condition)
+        if told.to_claim:
+            run.claim_types.append(told.condition.type)
+    run.ready = outcome.desired.composite.ready
+    warnings = [result.message for _, result in outcome.results if result.severity == "Warning"]
+    run.withheld = warnings[0] if warnings and run.ready is False else ""
+    claim = await _claim(run) if any(result.to_claim for _, result in outcome.results) else None
+    for step, result in outcome.results:
+        reason = result.reason or "ComposeResources"
+        run.event(result.severity, reason, f'Pipeline step "{step}": {result.message}')
+        if result.to_claim and claim is not None:
+            run.context.events.event(
+                claim,
+                "Warning" if result.severity == "Warning" else "Normal",
+                reason,
+                result.message,
+                source=composing.SOURCE,
+            )
+
+
+async def _claim(run: Run) -> Object | None:
+    reference = spec_of(run.composite).get("claimRef")
+    if not reference:
+        return None
+    key = Key(reference["apiVersion"], reference["kind"], reference["namespace"], reference["name"])
+    return await run.context.cluster.get(key)
+
+
+async def _leave_word(run: Run) -> None:
+    """What functions told before it failed; of what they told earlier and not now, nothing is known."""
+    heard = {condition.type for condition in run.told}
+    lost = [
+        Condition(
+            condition["type"],
+            "Unknown",
+            "FatalError",
+            "A fatal error occurred before the status of this condition could be determined.",
+        )
+        for condition in status_of(run.composite).get("conditions") or ()
+        if condition.get("type") not in heard | SYSTEM_TYPES
+    ]
+    if not run.told and not lost:
+        return
+    wanted = copy.deepcopy(run.composite)
+    composing.tell(run, wanted)
+    generation = run.context.observed_generation(run.composite)
+    conditions.set_on(wanted, *lost, now=run.context.now(), generation=generation)
+    run.composite = await run.context.cluster.update(wanted, subresource="status")

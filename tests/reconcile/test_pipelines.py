@@ -1,0 +1,555 @@
+"""Compositions of mode Pipeline, from the claim to composed resources, the Secret and the status."""
+
+import base64
+import hashlib
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from groundplane.core import composition, conditions
+from groundplane.core import pipeline as pipelines
+from groundplane.core.objects import Key
+from groundplane.functions import finder
+from groundplane.ports import Options
+from tests.reconcile import things
+from tests.reconcile.interrupt import Killed, interrupted
+from tests.world import World
+
+COMPOSITION = Key("apiextensions.crossplane.io/v1", "Composition", "", "thing")
+
+
+async def a_world(**how):
+    world = await World(**how).install()
+    await world.apply(*things.composed_crds())
+    return world
+
+
+async def running(world, composition=things.PIPELINE, claim=things.THING):
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(composition, claim)
+    return await world.settle()
+
+
+async def ready(world, **how):
+    await running(world, **how)
+    await things.all_ready(world)
+    return world
+
+
+def pipeline(*steps):
+    return things.changed(things.PIPELINE, pipeline=list(steps))
+
+
+def resource(kind, *patches, **more):
+    base = {"apiVersion": things.COMPOSED, "kind": kind, "spec": {"forProvider": {}}}
+    return {"name": kind.lower(), "base": base, "patches": list(patches)} | more
+
+
+def patch(source, target, type_="FromCompositeFieldPath", **more):
+    return {"type": type_, "fromFieldPath": source, "toFieldPath": target} | more
+
+
+REQUIRED = {"policy": {"fromFieldPath": "Required"}}
+
+
+async def another_owner(world):
+    """An owner reference to an object that is there and is nobody of ours."""
+    made = await world.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "name": "other",
+        "uid": made["metadata"]["uid"],
+        "controller": True,
+    }
+
+
+async def claim_of(world):
+    return await world.cluster.get(things.CLAIM)
+
+
+async def composite_of(world):
+    return await world.one(things.VERSION, "XThing")
+
+
+async def kinds_of(world):
+    return {kind for kind in things.KINDS if await world.cluster.list(things.COMPOSED, kind)}
+
+
+async def secret_of(world):
+    found = await world.cluster.get(Key("v1", "Secret", "team-a", "conn"))
+    return {name: base64.b64decode(value).decode() for name, value in found["data"].items()} if found else None
+
+
+async def test_a_claim_becomes_ready_with_its_secret_and_the_status_that_functions_desire():
+    world = await a_world()
+    await running(world)
+    assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"
+    await things.report(world, "Alpha")
+    await world.settle()
+    composite = await composite_of(world)
+    assert conditions.find(composite, "Ready")["message"] == "Unready resources: beta, gamma"
+    await things.all_ready(world)
+    claim = await claim_of(world)
+    assert conditions.is_true(claim, "Ready")
+    assert conditions.is_true(claim, "Synced")
+    assert claim["status"]["address"] == "a.example.org"
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+async def test_composed_resources_are_applied_by_the_manager_of_their_composite_with_its_metadata():
+    world = await ready(await a_world())
+    composite = await composite_of(world)
+    name, uid = composite["metadata"]["name"], composite["metadata"]["uid"]
+    alpha = (await world.one(things.COMPOSED, "Alpha"))["metadata"]
+    digest = hashlib.sha256(f"{name}XThing.example.org".encode()).hexdigest()
+    managers = {entry["manager"] for entry in alpha["managedFields"] if entry["operation"] == "Apply"}
+    assert managers == {f"apiextensions.crossplane.io/composed/{digest}"}
+    assert alpha["annotations"] == {"crossplane.io/composition-resource-name": "alpha"}
+    assert alpha["generateName"] == f"{name}-"
+    assert alpha["name"] == f"{name}-{hashlib.sha256(f'{uid}alpha'.encode()).hexdigest()[:12]}"
+    assert alpha["labels"] == {
+        "crossplane.io/composite": name,
+        "crossplane.io/claim-name": "db",
+        "crossplane.io/claim-namespace": "team-a",
+    }
+    [owner] = alpha["ownerReferences"]
+    assert (owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (uid, True, True)
+
+
+async def test_references_are_sorted_and_saved_by_the_manager_of_the_composite():
+    world = await running(await a_world(), pipeline(things.patch_step(*(resource(k) for k in reversed(things.KINDS)))))
+    composite = await composite_of(world)
+    assert [entry["kind"] for entry in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta", "Gamma"]
+    managers = {entry["manager"] for entry in composite["metadata"]["managedFields"] if entry["operation"] == "Apply"}
+    assert "apiextensions.crossplane.io/composite" in managers
+
+
+async def test_nothing_is_written_when_nothing_changed():
+    world = await ready(await a_world())
+    before = world.cluster.writes
+    await world.apply(things.XRD, things.PIPELINE, things.THING)
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_a_restarted_operator_writes_nothing():
+    world = await ready(await a_world())
+    before = world.cluster.writes
+    await world.restarted().settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_a_resource_that_lacks_what_it_requires_is_held_back_and_the_claim_says_what_is_missing():
+    needy = resource("Alpha", patch("status.address", "spec.forProvider.address", **REQUIRED))
+    giver = resource("Beta", patch("status.atProvider.address", "status.address", "ToCompositeFieldPath"))
+    world = await running(await a_world(), pipeline(things.patch_step(needy, giver), things.READY_STEP))
+    assert await kinds_of(world) == {"Beta"}
+    told = conditions.find(await composite_of(world), "Ready")
+    assert (told["status"], told["reason"]) == ("False", "Creating")
+    message = conditions.find(await claim_of(world), "Ready")["message"]
+    assert 'not adding new composed resource "alpha"' in message
+    assert "status" in message
+    await things.report(world, "Beta", address="b.example.org")
+    await world.settle()
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"]["address"] == "b.example.org"
+    await things.report(world, "Alpha")
+    await world.settle()
+    assert conditions.is_true(await claim_of(world), "Ready")
+
+
+async def test_a_composite_that_functions_call_unready_says_nothing_more_with_strict_upstream():
+    needy = resource("Alpha", patch("status.address", "spec.forProvider.address", **REQUIRED))
+    step = things.patch_step(needy, resource("Beta"))
+    world = await running(await a_world(options=Options(strict_upstream=True)), pipeline(step))
+    told = conditions.find(await composite_of(world), "Ready")
+    assert (told["status"], told["reason"], told.get("message")) == ("False", "Creating", None)
+
+
+async def test_a_fatal_result_changes_nothing_and_is_told_in_synced():
+    world = await ready(await a_world())
+    before = {kind: await world.one(things.COMPOSED, kind) for kind in things.KINDS}
+    await world.apply(things.changed(things.THING, size="huge"))
+    await world.settle()
+    assert {kind: await world.one(things.COMPOSED, kind) for kind in things.KINDS} == before
+    composite = await composite_of(world)
+    told = conditions.find(composite, "Synced")
+    assert (told["status"], told["reason"]) == ("False", "ReconcileError")
+    assert told["message"].startswith('cannot compose resources: pipeline step "patch" returned a fatal result: ')
+    assert 'no entry for "huge" in the map' in told["message"]
+    assert composite["status"]["address"] == "a.example.org"
+    assert len(composite["spec"]["resourceRefs"]) == 3
+    assert ("Warning", "ComposeResources") in world.told.reasons("XThing")
+    await world.apply(things.THING)
+    await world.settle()
+    assert conditions.is_true(await composite_of(world), "Synced")
+
+
+async def test_a_required_value_that_went_away_drops_nothing_that_exists():
+    needy = resource("Alpha", patch("spec.region", "spec.forProvider.region", **REQUIRED))
+    world = await a_world()
+    claim = things.changed(things.THING, region="eu-west-1")
+    await running(world, pipeline(things.patch_step(needy), things.READY_STEP), claim)
+    before = await world.one(things.COMPOSED, "Alpha")
+    await world.apply(things.THING)
+    await world.settle()
+    after = await world.one(things.COMPOSED, "Alpha")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert 'composed resource "alpha" exists, going on without what is required' in world.told.text()
+
+
+async def test_a_template_that_left_takes_its_resource_along():
+    world = await ready(await a_world())
+    await world.apply(pipeline(things.patch_step(*things.COMPOSITION["spec"]["resources"][:2]), things.READY_STEP))
+    await world.settle()
+    assert await kinds_of(world) == {"Alpha", "Beta"}
+    composite = await composite_of(world)
+    assert [entry["kind"] for entry in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta"]
+    assert conditions.is_true(await claim_of(world), "Ready")
+
+
+async def test_what_left_is_not_deleted_where_another_one_controls_it():
+    world = await ready(await a_world())
+    gamma = await world.one(things.COMPOSED, "Gamma")
+    key = Key(things.COMPOSED, "Gamma", "", gamma["metadata"]["name"])
+    await world.patch(key, {"metadata": {"ownerReferences": [await another_owner(world)]}})
+    await world.apply(pipeline(things.patch_step(*things.COMPOSITION["spec"]["resources"][:2]), things.READY_STEP))
+    await world.settle()
+    assert "Gamma" in await kinds_of(world)
+
+
+async def test_a_field_that_left_its_base_leaves_the_object_also_after_a_change_from_mode_resources():
+    world = await ready(await a_world(), composition=things.COMPOSITION)
+    before = await world.one(things.COMPOSED, "Alpha")
+    assert before["spec"]["forProvider"] == {"class": "t1", "fixed": 1}
+    await world.apply(things.changed(things.PIPELINE, resources=None))
+    await world.patch(COMPOSITION, {"spec": {"resources": None, "mode": "Pipeline"}})
+    await world.settle()
+    alpha = resource("Alpha", patch("spec.size", "spec.forProvider.class"))
+    await world.apply(pipeline(things.patch_step(alpha, resource("Beta"), resource("Gamma")), things.READY_STEP))
+    await world.settle()
+    after = await world.one(things.COMPOSED, "Alpha")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"]["forProvider"] == {"class": "small"}
+    assert "address" not in (await composite_of(world))["status"]
+    assert conditions.is_true(await claim_of(world), "Ready")
+
+
+async def test_what_an_object_of_somebody_else_has_is_not_touched():
+    world = await a_world()
+    theirs = {
+        "apiVersion": things.COMPOSED,
+        "kind": "Alpha",
+        "metadata": {"name": "shared", "ownerReferences": [await another_owner(world)]},
+        "spec": {"forProvider": {"mine": 1}},
+    }
+    await world.cluster.create(theirs)
+    alpha = resource("Alpha", base={"apiVersion": things.COMPOSED, "kind": "Alpha", "metadata": {"name": "shared"}})
+    await running(world, pipeline(things.patch_step(alpha, resource("Beta")), things.READY_STEP))
+    found = await world.one(things.COMPOSED, "Alpha")
+    assert found["spec"] == {"forProvider": {"mine": 1}}
+    told = conditions.find(await composite_of(world), "Synced")
+    assert told["status"] == "False"
+    assert "Unsynced resources: alpha" in told["message"]
+    assert "Beta" in await kinds_of(world)
+
+
+async def test_an_environment_is_fetched_and_its_values_patched():
+    configs = {
+        "step": "environment",
+        "functionRef": {"name": "crossplane-contrib-function-environment-configs"},
+        "input": {
+            "apiVersion": "environmentconfigs.fn.crossplane.io/v1beta1",
+            "kind": "Input",
+            "spec": {"environmentConfigs": [{"type": "Reference", "ref": {"name": "site"}}]},
+        },
+    }
+    alpha = resource("Alpha", patch("zone.name", "spec.forProvider.zone", "FromEnvironmentFieldPath"))
+    world = await a_world()
+    await running(world, pipeline(configs, things.patch_step(alpha), things.READY_STEP))
+    message = conditions.find(await composite_of(world), "Synced")["message"]
+    assert 'EnvironmentConfig "site" not found' in message
+    site = {
+        "apiVersion": "apiextensions.crossplane.io/v1beta1",
+        "kind": "EnvironmentConfig",
+        "metadata": {"name": "site"},
+        "data": {"zone": {"name": "b"}},
+    }
+    await world.apply(site)
+    await world.settle(seconds=600)
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"] == {"zone": "b"}
+    await world.apply({**site, "data": {"zone": {"name": "c"}}})
+    await world.settle(seconds=120)
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"] == {"zone": "c"}
+
+
+@pytest.mark.parametrize(
+    ("step", "texts"),
+    [
+        (
+            {"step": "x", "functionRef": {"name": "function-go-templating"}},
+            ["spec.pipeline[0].functionRef.name", "function-go-templating", "function-patch-and-transform"],
+        ),
+        (
+            things.patch_step(resource("Alpha", {"type": "PatchSet", "patchSetName": "comon"}), resource("Beta", {})),
+            [
+                "spec.pipeline[0].input.resources[0].patches[0].patchSetName",
+                "spec.pipeline[0].input.resources[1].patches[0].fromFieldPath",
+            ],
+        ),
+    ],
+    ids=["unknown function", "two mistakes"],
+)
+async def test_mistakes_in_a_step_are_told_on_the_composition_before_there_is_a_claim(step, texts):
+    world = await a_world()
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(pipeline(step))
+    await world.settle()
+    told = conditions.find(await world.cluster.get(COMPOSITION), "Synced")
+    assert told["status"] == "False"
+    for text in texts:
+        assert text in told["message"]
+    assert ("Warning", "InvalidComposition") in world.told.reasons("Composition")
+
+
+async def test_a_function_object_says_what_its_name_means():
+    world = await a_world()
+    step = {**things.patch_step(resource("Alpha")), "functionRef": {"name": "our-patches"}}
+    await running(world, pipeline(step, things.READY_STEP))
+    assert await kinds_of(world) == set()
+    package = "registry.example.org/mirror/function-patch-and-transform:v0.9.0"
+    declared = {"apiVersion": "pkg.crossplane.io/v1", "kind": "Function", "metadata": {"name": "our-patches"}}
+    await world.apply({**declared, "spec": {"package": package}})
+    await world.settle(seconds=600)
+    assert await kinds_of(world) == {"Alpha"}
+
+
+async def test_a_pipeline_without_a_mode_is_one():
+    composition = things.changed(things.PIPELINE, mode=None)
+    world = await ready(await a_world(), composition=composition)
+    assert conditions.is_true(await claim_of(world), "Ready")
+
+
+# --- what functions tell ------------------------------------------------------------------------------------
+
+
+class Told:
+    """A function that answers what a test has it answer."""
+
+    def __init__(self):
+        self.results, self.conditions, self.ready = [], [], None
+
+    def check(self, given):
+        return []
+
+    def compile(self, given):
+        return self.answer
+
+    def answer(self, request):
+        composite = replace(request.desired.composite, ready=self.ready)
+        state = pipelines.State(composite, request.desired.resources)
+        return pipelines.Response(state, results=self.results, conditions=self.conditions)
+
+
+async def told_world(told, **how):
+    def find(name):
+        return told if name == "told" else finder()(name)
+
+    world = await a_world(compiled=lambda revision, images: composition.compile(revision, find), **how)
+    step = {"step": "tell", "functionRef": {"name": "told"}}
+    return await running(world, pipeline(things.patch_step(resource("Alpha")), things.READY_STEP, step))
+
+
+def condition(status, *, to_claim=True, type_="DatabaseReady"):
+    return pipelines.Told(conditions.Condition(type_, status, "Said", f"it is {status}"), to_claim=to_claim)
+
+
+async def again(world):
+    """Have the composite reconciled: its claim changes."""
+    spec = (await claim_of(world))["spec"]
+    await world.patch(things.CLAIM, {"spec": {"region": f"{spec.get('region', '')}x"}})
+    await world.settle()
+
+
+async def test_results_become_events_with_the_name_of_their_step():
+    told = Told()
+    told.results = [
+        pipelines.Result("Normal", "all is well"),
+        pipelines.Result("Warning", "it is late", reason="Late", to_claim=True),
+    ]
+    world = await told_world(told)
+    events = {(key.split()[0], *rest) for key, *rest in world.told.events}
+    assert ("XThing", "Normal", "ComposeResources", 'Pipeline step "tell": all is well') in events
+    assert ("XThing", "Warning", "Late", 'Pipeline step "tell": it is late') in events
+    assert ("Thing", "Warning", "Late", "it is late") in events
+    assert not [event for event in events if event[0] == "Thing" and "well" in event[-1]]
+    assert conditions.is_true(await composite_of(world), "Synced")
+
+
+async def test_conditions_are_set_on_the_composite_and_shown_on_the_claim_if_meant_for_it():
+    told = Told()
+    told.conditions = [
+        condition("True"),
+        condition("False", to_claim=False, type_="Internal"),
+        condition("False", type_="Ready"),
+    ]
+    world = await told_world(told)
+    await things.report(world, "Alpha")
+    await world.settle()
+    composite, claim = await composite_of(world), await claim_of(world)
+    assert composite["status"]["claimConditionTypes"] == ["DatabaseReady"]
+    assert conditions.find(composite, "Internal")["status"] == "False"
+    assert conditions.find(claim, "DatabaseReady")["message"] == "it is True"
+    assert conditions.find(claim, "Internal") is None
+    assert conditions.is_true(composite, "Ready")
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_what_was_told_is_unknown_after_a_fatal_result_but_for_what_came_before_it():
+    told = Told()
+    told.conditions = [condition("True"), condition("True", type_="Other")]
+    world = await told_world(told)
+    told.conditions = [condition("False")]
+    told.results = [pipelines.Result("Warning", "first"), pipelines.Result("Fatal", "no more")]
+    await again(world)
+    composite = await composite_of(world)
+    assert conditions.find(composite, "DatabaseReady")["status"] == "False"
+    lost = conditions.find(composite, "Other")
+    assert (lost["status"], lost["reason"]) == ("Unknown", "FatalError")
+    assert "returned a fatal result: no more" in conditions.find(composite, "Synced")["message"]
+    assert 'Pipeline step "tell": first' in world.told.text()
+    assert len(await world.cluster.list(things.COMPOSED, "Alpha")) == 1
+    told.results = []
+    told.conditions = [condition("True"), condition("True", type_="Other")]
+    await again(world)
+    assert conditions.is_true(await composite_of(world), "Other")
+
+
+@pytest.mark.parametrize(("ready", "status"), [(True, "True"), (False, "False")])
+async def test_what_functions_say_of_the_composite_overrules_what_it_is_composed_of(ready, status):
+    told = Told()
+    told.ready = ready
+    world = await told_world(told, options=Options(strict_upstream=True))
+    if not ready:
+        await things.report(world, "Alpha")
+        await world.settle()
+    found = conditions.find(await composite_of(world), "Ready")
+    assert (found["status"], found.get("message")) == (status, None)
+
+
+async def test_credentials_are_handed_to_their_step():
+    told, asked = Told(), []
+    answer = told.answer
+
+    def remember(request):
+        asked.append(request.credentials)
+        return answer(request)
+
+    told.answer = remember
+    world = await a_world(compiled=lambda revision, images: composition.compile(revision, lambda name: told))
+    reference = {"namespace": "team-a", "name": "key"}
+    step = {
+        "step": "tell",
+        "functionRef": {"name": "told"},
+        "credentials": [{"name": "aws", "source": "Secret", "secretRef": reference}],
+    }
+    await running(world, pipeline(step))
+    message = conditions.find(await composite_of(world), "Synced")["message"]
+    assert 'cannot get Composition pipeline step "tell" credential "aws" from Secret' in message
+    assert asked == []
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "team-a"}}
+    await world.apply({**secret, "stringData": {"id": "me"}})
+    await world.settle(seconds=60)
+    assert asked[-1] == {"aws": {"id": b"me"}}
+
+
+# --- composites of v2 -----------------------------------------------------------------------------------------
+
+XAPP = Key(things.VERSION, "App", "team-a", "app")
+
+
+def v2_definition(scope):
+    return {
+        "apiVersion": "apiextensions.crossplane.io/v2",
+        "kind": "CompositeResourceDefinition",
+        "metadata": {"name": "apps.example.org"},
+        "spec": {
+            "scope": scope,
+            "group": things.GROUP,
+            "names": {"kind": "App", "plural": "apps"},
+            "versions": things.XRD["spec"]["versions"],
+        },
+    }
+
+
+async def v2_world(*resources):
+    world = await a_world()
+    await world.apply(v2_definition("Namespaced"))
+    await world.settle()
+    composition = pipeline(things.patch_step(*resources), things.READY_STEP)
+    composition["spec"]["compositeTypeRef"] = {"apiVersion": things.VERSION, "kind": "App"}
+    app = {"apiVersion": things.VERSION, "kind": "App", "metadata": {"name": "app", "namespace": "team-a"}}
+    await world.apply(composition, {**app, "spec": {"size": "small"}})
+    return await world.settle()
+
+
+def config_map(**metadata):
+    base = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {}}
+    detail = {"name": "url", "type": "FromValue", "value": "x"}
+    return {
+        "name": "settings",
+        "base": base,
+        "patches": [patch("spec.size", "data.size")],
+        "connectionDetails": [detail],
+    }
+
+
+async def test_a_composite_in_a_namespace_is_composed_of_what_is_there_and_of_its_secret():
+    world = await v2_world(config_map(namespace="elsewhere"))
+    [settings] = await world.cluster.list("v1", "ConfigMap", namespace="team-a")
+    assert settings["data"] == {"size": "small"}
+    assert settings["metadata"]["labels"] == {"crossplane.io/composite": "app"}
+    assert ("Warning", "NamespaceOverridden") in world.told.reasons("App")
+    app = await world.cluster.get(XAPP)
+    assert conditions.is_true(app, "Ready")
+    references = app["spec"]["crossplane"]["resourceRefs"]
+    assert [(entry["kind"], "namespace" in entry) for entry in references] == [("ConfigMap", False), ("Secret", False)]
+    secret = await world.cluster.get(Key("v1", "Secret", "team-a", "app-connection"))
+    assert secret["data"] == {"url": "eA=="}
+    assert secret["type"] == "connection.crossplane.io/v1alpha1"
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_a_composite_in_a_namespace_can_not_own_what_is_in_none():
+    world = await v2_world(resource("Alpha"), config_map())
+    message = conditions.find(await world.cluster.get(XAPP), "Synced")["message"]
+    assert 'cannot apply cluster scoped composed resource "alpha"' in message
+    assert await world.cluster.list("v1", "ConfigMap", namespace="team-a") == []
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+async def test_killed_at_any_write_the_next_process_ends_in_the_same_state(before):
+    for k in itertools.count(1):
+        world = await a_world()
+        world = world.restarted(cluster=interrupted(world.cluster, k, before=before))
+        try:
+            await ready(world)
+            break  # k is beyond the last write
+        except Killed:
+            world = world.restarted(cluster=world.cluster.inner)
+            await ready(world)
+        assert [len(await world.cluster.list(things.COMPOSED, kind)) for kind in things.KINDS] == [1, 1, 1]
+        assert len(await world.cluster.list(things.VERSION, "XThing")) == 1
+        assert conditions.is_true(await claim_of(world), "Ready")
+        assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+    assert k > 30
