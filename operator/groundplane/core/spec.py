@@ -39,7 +39,7 @@ def is_function(info: ValidationInfo) -> bool:
 class Spec(BaseModel):
     """Base of user-written models: frozen, no unknown fields, nothing converted; a null is as nothing at all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
     zero: ClassVar[
         Mapping[str, Json]
