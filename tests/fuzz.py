@@ -25,6 +25,7 @@ from groundplane.core import (
     fieldpath,
     goformat,
     goyaml,
+    mistakes,
     patches,
     pipeline,
     preview,
@@ -438,7 +439,7 @@ def compositions_render_or_say_why_not(rng: random.Random) -> None:
     before = frozen((source, composite, observed))
     find = finder() if rng.random() < 0.5 else lambda name: BUILT_IN["function-patch-and-transform"]
     try:
-        for error in (*preview.mistakes_in(source, find), *preview.strays_in(source)):
+        for error in (*mistakes.every(source, find), *mistakes.strays(source)):
             str(error)
         compiled = composition.compile(source, find)
         _check_types(source, find)

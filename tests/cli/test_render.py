@@ -250,6 +250,30 @@ def test_every_mistake_in_a_composition_is_told_with_its_place_and_mend(folder):
     ]
 
 
+def test_what_is_malformed_hides_nothing_of_what_makes_no_sense(folder):
+    wrong = TWO.replace("type: ToCompositeFieldPath, fromFieldPath: status.arn", "type: ToCompositeFieldPth").replace(
+        "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {}}]}", 1
+    )
+    write(folder, composition=wrong)
+    lines = errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
+    assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == [
+        "Composition notes › resource a › patches[1] › type",
+        "Composition notes › resource b › patches[0] › transforms[0].map.pairs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "region"),
+    [("compositionRef: {name: other}", "us"), ("compositionSelector: {matchLabels: {tier: gold}}", "eu")],
+)
+def test_one_of_several_compositions_is_chosen_as_the_composite_says(folder, choice, region):
+    write(folder, second=TWO.replace("{name: notes, labels: {tier: gold}}", "{name: other}").replace("eu", "us"))
+    (line,) = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert "there are 2 Compositions for XNote (there: Composition notes, Composition other)" in line
+    write(folder, xr=COMPOSITE.replace("text: hello", f"text: hello, {choice}"))
+    assert composed(groundplane("render", folder / "xr.yaml", folder))["a"]["spec"]["region"] == region
+
+
 def test_a_misspelt_field_is_told_with_the_right_one(folder):
     write(folder, composition=TWO.replace("toFieldPath: data.text}", "tofieldPath: data.text}", 1))
     (line,) = errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
@@ -497,11 +521,12 @@ def test_every_mistake_in_the_input_of_a_step_is_told_with_its_place(piped):
         "account, toFieldPath", "account, tofieldPath"
     )
     write(piped, composition=wrong)
-    (line,) = errors(groundplane(*arguments(piped)))
-    assert line == (
+    assert errors(groundplane(*arguments(piped))) == [
+        "Error: Composition piped › step resources › resource b › patches[0] › patchSetName: "
+        'no patch set is named "comon". Mend: did you mean common?',
         "Error: Composition piped › step resources › resource b › patches[1]: "
-        'unknown field "tofieldPath". Mend: did you mean toFieldPath?'
-    )
+        'unknown field "tofieldPath". Mend: did you mean toFieldPath?',
+    ]
     write(
         piped,
         composition=PIPELINE.replace("patchSetName: common", "patchSetName: comon").replace(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, naming, preview
+from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, mistakes, naming, preview
 from groundplane.core.objects import spec_of, status_of
 from groundplane.errors import InvalidInput
 from tests import fuzz
@@ -73,8 +73,8 @@ def test_a_spec_that_is_no_object_is_none():
 
 
 def test_the_place_of_a_field_with_an_odd_name_is_its_path():
-    assert preview.place("spec.resources[0].", {}) == ("spec.resources[0].",)
-    assert preview.place("", {}) == ("",)
+    assert mistakes.place("spec.resources[0].", {}) == ("spec.resources[0].",)
+    assert mistakes.place("", {}) == ("",)
 
 
 def test_a_reference_to_a_secret_that_is_no_name_finds_none():

@@ -97,7 +97,7 @@ def render(
     Nothing is contacted.  Mistakes are told a line each, with where they are and what to write instead; then
     the exit code is 1.
     """
-    from groundplane.core import choice, preview
+    from groundplane.core import choice, mistakes, preview
     from groundplane.core.composition import compile
     from groundplane.core.explain import Trace
 
@@ -107,7 +107,7 @@ def render(
     others = files.read([functions] if functions else [])
     chosen = choice.choose(subjects, sources, declared)
     find = finder([*subjects, *sources, *others]) if chosen.is_pipeline else None
-    wrong = [*chosen.mistakes, *preview.mistakes_in(chosen.source, find)]
+    wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
         raise Mistakes(wrong)
     fit = choice.fit(
@@ -142,7 +142,7 @@ def render(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
     click.echo(written(documents, output), nl=False)
-    for warning in (*preview.strays_in(chosen.source), *fit.warnings):
+    for warning in (*mistakes.strays(chosen.source), *fit.warnings):
         click.echo(f"Warning: {warning}", err=True)
     if not include_function_results:
         for told in found.results:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from groundplane.core import composition, definition, preview, typecheck
+from groundplane.core import composition, definition, mistakes, preview, typecheck
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
 from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
@@ -261,7 +261,7 @@ def fit(
     outcome = typecheck.check(reviewed, schemas, *parts(reviewed), strict_upstream=strict_upstream)
     where = f"Composition {meta(source).get('name', '')}"
     found: list[GroundplaneError] = [
-        InvalidInput(problem.detail, mend=problem.mend, where=(where, *preview.place(problem.field, spec)))
+        InvalidInput(problem.detail, mend=problem.mend, where=(where, *mistakes.place(problem.field, spec)))
         for problem in outcome.problems
     ]
     if tell_missing or mode == "strict":

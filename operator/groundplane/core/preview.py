@@ -35,12 +35,10 @@ from groundplane.core.objects import (
     status_of,
 )
 from groundplane.core.schema import Structural
-from groundplane.core.spec import Problem
 from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input gives the same output
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
-STRAY = "remove it: nothing reads it"  # the mend for a field that is like none that there is
 EMPTY_IS_NONE = (render.CLAIM_NAME_LABEL, render.CLAIM_NAMESPACE_LABEL)
 
 Severity = Literal["FATAL", "WARNING", "NORMAL"]
@@ -65,109 +63,6 @@ class Preview:
     results: list[Told]
     mistakes: list[GroundplaneError] = field(default_factory=list)  # each withholds something
     context: Mapping[str, Any] = field(default_factory=dict)
-
-
-# --- what is wrong with what was written --------------------------------------------------------------------
-
-
-def mistakes_in(source: Object, find: pipeline.Find | None = None) -> list[GroundplaneError]:
-    """All that is wrong with a Composition, misspelt fields included, each with its place.
-
-    `find` tells the functions of a pipeline, whose inputs are then checked as well.
-    """
-    spec = spec_of(source)
-    found = composition.review(spec)
-    where = f"Composition {meta(source).get('name', '')}"
-    problems = [*found.shape, *found.sense]
-    if not problems and find is not None and found.spec is not None and found.spec.is_pipeline:
-        problems = composition.step_problems(found.spec.pipeline, find)
-    errors: list[GroundplaneError] = [_mistake(problem, spec, where) for problem in problems]
-    unknown = [_unknown(path, spec, where) for path in found.pruned]
-    errors += [error for error in unknown if error.mend != STRAY]
-    return sorted(errors, key=lambda error: error.where)
-
-
-def strays_in(source: Object) -> list[GroundplaneError]:
-    """The fields of a Composition that do not exist and are like none that does: nothing reads them."""
-    spec = spec_of(source)
-    where = f"Composition {meta(source).get('name', '')}"
-    unknown = [_unknown(path, spec, where) for path in composition.review(spec).pruned]
-    return [error for error in unknown if error.mend == STRAY]
-
-
-def _mistake(problem: Problem, spec: Mapping[str, Any], where: str) -> InvalidInput:
-    *outer, name = place(problem.field, spec)
-    if problem.type == "Forbidden":
-        *_, word = _segments(name) or (name,)
-        found = f"{problem.detail} {shown(str(word))}"
-        return InvalidInput(found, mend=problem.mend, where=(where, *outer, *_parents(name)))
-    return InvalidInput(problem.detail, mend=problem.mend, where=(where, *outer, name))
-
-
-def place(path: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """The path of a field in a Composition, as a person finds it.
-
-    >>> place("spec.resources[0].patches[2].policy.x", {"resources": [{"name": "vpc"}]})
-    ('resource vpc', 'patches[2]', 'policy.x')
-    """
-    segments = list(_segments(path))
-    return _named(segments[1:] if segments[:1] == ["spec"] else segments, spec) or (path,)
-
-
-_NAMED = {"resources": ("resource", "name"), "pipeline": ("step", "step"), "patchSets": ("patch set", "name")}
-
-
-def _named(rest: list[fieldpath.Segment], spec: Mapping[str, Any]) -> tuple[str, ...]:
-    found: list[str] = []
-    if len(rest) > 1 and rest[0] in _NAMED and isinstance(rest[1], int):
-        word, key = _NAMED[str(rest[0])]
-        items = spec.get(str(rest[0]))
-        item = items[rest[1]] if isinstance(items, list) and rest[1] < len(items) else None
-        holder = item if isinstance(item, dict) else {}
-        name = holder.get(key)
-        found.append(f"{word} {name}" if isinstance(name, str) and name else f"{rest[0]}[{rest[1]}]")
-        if word == "step" and rest[2:3] == ["input"]:
-            given = holder.get("input")
-            return (*found, *(_named(rest[3:], given if isinstance(given, dict) else {}) or ("input",)))
-        rest = rest[2:]
-    if len(rest) > 1 and isinstance(rest[1], int):
-        found.append(f"{rest[0]}[{rest[1]}]")
-        rest = rest[2:]
-    if rest:
-        found.append(fieldpath.render(tuple(rest)))
-    return tuple(found)
-
-
-def _unknown(path: str, spec: Mapping[str, Any], where: str) -> InvalidInput:
-    """The error for a field that no Composition has, with the one that was probably meant."""
-    from groundplane.core.crds.composition import crds
-
-    schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    *outer, name = place(path, spec)
-    *_, word = segments = _segments(path) or (path,)
-    mend = ""
-    try:
-        schemas.lookup(schema, segments)
-    except InvalidInput as error:
-        mend = error.mend
-    return InvalidInput(
-        f"unknown field {shown(str(word))}",
-        mend=mend if mend.startswith("did you mean") else STRAY,
-        where=(where, *outer, *_parents(name)),
-    )
-
-
-def _parents(path: str) -> tuple[str, ...]:
-    parents = _segments(path)[:-1]
-    return (fieldpath.render(parents),) if parents else ()
-
-
-def _segments(path: str) -> tuple[fieldpath.Segment, ...]:
-    """The segments of a path; none if it is none, since somebody gave a field an odd name."""
-    try:
-        return fieldpath.parse(path).segments
-    except fieldpath.PathSyntax:
-        return ()
 
 
 # --- the composite ------------------------------------------------------------------------------------------
