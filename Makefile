@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test e2e up demo cluster crds bench clean
+.PHONY: help setup lock check test e2e up demo cluster crds bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ cluster: $(READY)  ## a real API server with the operator and AWS's stand-in, fo
 
 crds: $(READY)  ## write crds/ from core/ and aws/kinds/
 	$(BIN)/groundplane crds --output crds
+
+fuzz: $(READY)  ## hostile input for the pure core, for minutes (ARGS="--seconds 120")
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: $(READY)  ## measure what design.md promises
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("cold_start", "render", "memory", "requests", "events")
+NAMES = ("cold_start", "render", "scale", "memory", "requests", "events")
 
 
 def main(names: list[str]) -> None:

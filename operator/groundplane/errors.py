@@ -28,7 +28,6 @@ class GroundplaneError(Exception):
         self.where: tuple[str, ...] = tuple(where)
         self.reason: str | None = None  # of the event; the outermost stage that has not been overruled
         self.prefix: str = ""  # the stages' words: "cannot compose resources"
-        self.on: tuple[tuple[str, str], ...] = ()  # the kinds, as (API group, kind), whose next change may end it
         self.conditions: tuple[Any, ...] = ()  # further `Condition`s to set with it: Ready=Creating
 
     def __str__(self) -> str:
@@ -36,7 +35,8 @@ class GroundplaneError(Exception):
         text = ": ".join(part for part in (self.prefix, place, self.what) if part)
         if not self.mend:
             return text
-        return f"{text.rstrip('.')}. Mend: {self.mend.rstrip('.')}."
+        mend = self.mend.rstrip(".")
+        return f"{text.rstrip('.')}. Mend: {mend}{'' if mend.endswith('?') else '.'}"
 
 
 class InvalidInput(GroundplaneError):

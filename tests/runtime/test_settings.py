@@ -68,7 +68,7 @@ def test_switches_are_set_by_flag_and_by_variable(parsed):
         ({"aws_threads": -1}, "--aws-threads can't be -1. Mend: give a number above 0."),
         ({"health_port": 70000}, "--health-port can't be 70000. Mend: give a port from 0 to 65535."),
         ({"namespace": ""}, '--namespace can\'t be "". Mend: name one.'),
-        ({"log_level": "warn"}, '--log-level can\'t be "warn". Mend: did you mean warning?.'),
+        ({"log_level": "warn"}, '--log-level can\'t be "warn". Mend: did you mean warning?'),
         ({"shutdown_grace": -1}, "--shutdown-grace can't be -1. Mend: give 0 or more seconds."),
     ],
 )

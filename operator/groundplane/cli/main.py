@@ -13,6 +13,7 @@ from groundplane.errors import GroundplaneError
 COMMANDS = {  # name (also of the module and of the command in it): what help says, in the order of help
     "run": "Run the operator against a Kubernetes API server.",
     "up": "Run a control plane on this machine, from a folder of manifests.",
+    "render": "Show what a composite becomes, without any control plane.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",

@@ -34,7 +34,7 @@ class Manifest:
         return key_of(self.object)
 
 
-class _Loader(_Base):  # type: ignore[misc] # libyaml's class has no stubs
+class Loader(_Base):  # type: ignore[misc] # libyaml's class has no stubs
     """Safe YAML without dates, and without keys that are given twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -50,7 +50,7 @@ class _Loader(_Base):  # type: ignore[misc] # libyaml's class has no stubs
         return found
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
@@ -97,7 +97,7 @@ def parse(text: str, name: str) -> list[Manifest]:
     >>> [str(m.key) for m in parse("kind: Namespace\\napiVersion: v1\\nmetadata: {name: a}", "x.yaml")]
     ['Namespace a']
     """
-    loader = _Loader(text)
+    loader = Loader(text)
     found: list[Manifest] = []
     try:
         while loader.check_node():

@@ -218,7 +218,14 @@ def _no_functions(name: str) -> pipeline.Function:
 
 def _compiled_steps(steps: Sequence[Step], find: pipeline.Find) -> tuple[pipeline.Step, ...]:
     """The steps of a pipeline; all that is wrong with any is told at once."""
-    found: list[pipeline.Function] = []
+    problems = step_problems(steps, find)
+    if problems:
+        raise refusal(problems)
+    return tuple(_compiled_step(step, find(step.functionRef.name)) for step in steps)
+
+
+def step_problems(steps: Sequence[Step], find: pipeline.Find) -> list[Problem]:
+    """All that is wrong with the functions that steps name, and with what they are told."""
     problems: list[Problem] = []
     for index, step in enumerate(steps):
         place = f"spec.pipeline[{index}]"
@@ -227,11 +234,8 @@ def _compiled_steps(steps: Sequence[Step], find: pipeline.Find) -> tuple[pipelin
         except InvalidInput as error:
             problems.append(Problem("NotSupported", f"{place}.functionRef.name", error.what, error.mend))
             continue
-        found.append(function)
         problems += [problem.under(f"{place}.input") for problem in function.check(step.input or {})]
-    if problems:
-        raise refusal(problems)
-    return tuple(_compiled_step(step, function) for step, function in zip(steps, found, strict=True))
+    return problems
 
 
 def _compiled_step(step: Step, function: pipeline.Function) -> pipeline.Step:
@@ -261,10 +265,7 @@ def _compiled(index: int, template: Template, sets: Mapping[str, list[Patch]]) -
     base["metadata"] = {
         name: value for name, value in (base["metadata"] or {}).items() if name not in ("name", "namespace")
     }
-    steps = [
-        (f"patches[{place}] ({patch.type})", patch.compile(NATIVE), patch.type)
-        for place, patch in enumerate(patches.inlined(template.patches, sets))
-    ]
+    steps = [(place, patch.compile(NATIVE), patch.type) for place, patch in patches.placed(template.patches, sets)]
     return CompiledTemplate(
         name=template.name or f"resource {index + 1}",
         is_named=bool(template.name),

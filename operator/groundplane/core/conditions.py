@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from groundplane.core.objects import status_of
+from groundplane.errors import InvalidInput, shown
 
 SYSTEM_TYPES = frozenset({"Ready", "Synced", "Healthy", "UpToDate", "Responsive"})
 
@@ -76,7 +77,8 @@ def cause_of(obj: Mapping[str, Any]) -> str:
 
 def find(obj: Mapping[str, Any], type_: str) -> dict[str, Any] | None:
     """The condition of that type in an object's status, if any."""
-    for condition in status_of(obj).get("conditions") or ():
+    found = status_of(obj).get("conditions")
+    for condition in found if isinstance(found, list) else ():
         if isinstance(condition, dict) and condition.get("type") == type_:
             return condition
     return None
@@ -128,9 +130,19 @@ def set_on(
     now: datetime,
     generation: int | None = None,
 ) -> None:
-    """Merge conditions into `obj["status"]["conditions"]`, in place."""
-    target = obj.setdefault("status", {})
-    target["conditions"] = merged(target.get("conditions") or [], wanted, now=now, generation=generation)
+    """Merge conditions into `obj["status"]["conditions"]`, in place; what is no condition there is dropped.
+
+    Raises:
+        InvalidInput: the status is no object.
+    """
+    target = obj.get("status")
+    if target is None:
+        target = obj["status"] = {}
+    if not isinstance(target, dict):
+        raise InvalidInput(f"status is {shown(target)}, not an object", mend="let no patch write to status as a whole")
+    found = target.get("conditions")
+    current = [condition for condition in found if isinstance(condition, dict)] if isinstance(found, list) else []
+    target["conditions"] = merged(current, wanted, now=now, generation=generation)
 
 
 def timestamp(moment: datetime) -> str:

@@ -104,7 +104,7 @@ def extract(details: Sequence[Detail], obj: Object, secret: Mapping[str, bytes])
 
 def _read(detail: Detail, obj: Object, secret: Mapping[str, bytes]) -> bytes | None:
     if detail.kind == "FromValue":
-        return detail.parameter.encode("utf-8", "surrogateescape")
+        return fieldpath.utf8(detail.parameter)
     if detail.kind == "FromConnectionSecretKey":
         return secret.get(detail.parameter)
     try:
@@ -114,7 +114,7 @@ def _read(detail: Detail, obj: Object, secret: Mapping[str, bytes]) -> bytes | N
         text = value if isinstance(value, str) else goformat.dumps(value)
     except GroundplaneError:
         return None
-    return text.encode("utf-8", "surrogateescape")
+    return fieldpath.utf8(text)
 
 
 def without_port(details: dict[str, bytes]) -> bool:

@@ -460,6 +460,18 @@ def unicode_only(text: str) -> str:
     return text
 
 
+def utf8(text: str) -> bytes:
+    r"""The bytes of a text: undecodable ones that were kept as surrogates come back, other surrogates are U+FFFD.
+
+    >>> utf8("a\udcff"), utf8("a\ud800")
+    (b'a\xff', b'a\xef\xbf\xbd')
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return unicode_only(text).encode()
+
+
 def same(one: Json, other: Json) -> bool:
     """Deep equality that tells 1 from 1.0 and from true, as Go does."""
     if type(one) is not type(other):

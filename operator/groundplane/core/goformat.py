@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 
-from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, as_float, too_deep
+from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, as_float, too_deep, utf8
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
@@ -283,7 +283,7 @@ class _Printer:
             else:
                 self.padded(_quoted(value, '"', ascii_only=self.plus))
         elif verb in "xX":
-            self.hexadecimal(value.encode("utf-8", "surrogateescape"), verb)
+            self.hexadecimal(utf8(value), verb)
         else:
             self.mismatch(value, verb, depth)
 

@@ -16,7 +16,7 @@ import yaml
 from yaml.emitter import Emitter
 
 from groundplane.core import goformat
-from groundplane.core.fieldpath import INT64_MIN, MAX_DEPTH
+from groundplane.core.fieldpath import INT64_MIN, MAX_DEPTH, as_float, unicode_only
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
@@ -86,11 +86,11 @@ def _scalar(value: Json) -> yaml.ScalarEvent:
         case bool():
             text = "true" if value else "false"
         case int():
-            text = str(value) if INT64_MIN <= value < 2**64 else goformat.format_float(float(value), "g", -1)
+            text = str(value) if INT64_MIN <= value < 2**64 else goformat.format_float(as_float(value), "g", -1)
         case float():
             text = goformat.format_float(value, "g", -1)
         case _:
-            text = str(value)
+            text = unicode_only(str(value))
             style = "|" if "\n" in text else '"' if _means_more(text) else None
     return yaml.ScalarEvent(None, None, (True, True), text, style=style)
 

@@ -66,13 +66,15 @@ def annotations_of(obj: Mapping[str, Any]) -> dict[str, str]:
 
 
 def spec_of(obj: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = obj.get("spec") or {}
-    return found
+    """The object's spec; an empty dict, not attached, if it has none, or one that is no object."""
+    found = obj.get("spec")
+    return found if isinstance(found, dict) else {}
 
 
 def status_of(obj: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = obj.get("status") or {}
-    return found
+    """The object's status; an empty dict, not attached, if it has none, or one that is no object."""
+    found = obj.get("status")
+    return found if isinstance(found, dict) else {}
 
 
 def is_deleting(obj: Mapping[str, Any]) -> bool:

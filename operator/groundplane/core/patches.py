@@ -8,12 +8,14 @@ regular expressions ready.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from groundplane.core import fieldpath, goformat
+from groundplane.core.explain import Told, Trace
 from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
 from groundplane.core.objects import Json, Object
 from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, filled, not_supported, only, required, word
@@ -312,15 +314,27 @@ def inlined(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -
     Raises:
         InvalidInput: there is no set of that name.
     """
-    result: list[AnyKind] = []
-    for patch in patches:
+    return [patch for _, patch in placed(patches, sets)]
+
+
+def placed(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -> list[tuple[str, AnyKind]]:
+    """As `inlined`, each with the place in the manifest where a person finds it.
+
+    Raises:
+        InvalidInput: there is no set of that name.
+    """
+    result: list[tuple[str, AnyKind]] = []
+    for index, patch in enumerate(patches):
         if not isinstance(patch, PatchSetReference):
-            result.append(patch)
+            result.append((f"patches[{index}] ({patch.type})", patch))
             continue
         name = patch.patchSetName or ""
         if name not in sets:
             raise InvalidInput(f"no patch set is named {shown(name)}", mend=did_you_mean(name, sets))
-        result.extend(sets[name])
+        result.extend(
+            (f"patches[{index}] › patch set {name} › patches[{number}] ({each.type})", each)
+            for number, each in enumerate(sets[name])
+        )
     return result
 
 
@@ -427,6 +441,8 @@ class Compiled:
     __slots__ = (
         "_again",
         "_expands",
+        "_from",
+        "_how",
         "_normalises",
         "_options",
         "_policy",
@@ -445,6 +461,7 @@ class Compiled:
         self.type = patch.type
         self._read = read
         self._sources = sources
+        self._from = () if combines else tuple(source.text for source in sources)
         self._required = patch.policy is not None and patch.policy.fromFieldPath == "Required"
         self._steps = tuple(
             (f"transforms[{index}] ({transform.type})", transform.prepared(dialect))
@@ -459,40 +476,81 @@ class Compiled:
         self._skips = dialect == FUNCTION and not self._required
         self._again = dialect == NATIVE and patch.policy is not None and patch.toFieldPath is not None
         self._policy = options
+        self._how = "required" if self._required else ""
+        if self._options is not None:
+            words = "keeping what is there" if options and options.keep else "what comes wins"
+            how = f"merged, {words}" + (", arrays appended" if options and options.append else "")
+            self._how = f"{self._how}; {how}".removeprefix("; ")
 
     @property
     def is_required(self) -> bool:
         """Whether something must be there to be read."""
         return self._required
 
-    def apply(self, source: Object, target: Object) -> bool:
+    def apply(self, source: Object, target: Object, told: Told | None = None) -> bool:
         """Copy the value from one object into the other; False if there is none and none is required.
+
+        What happens on the way is written into `told`, if there is one.
 
         Raises:
             FieldNotFound: a required value is missing, or a wildcard meets a null (for the function that is as if
                 there were no value).
             InvalidInput: anything else that does not fit.
         """
+        if told is not None:
+            self._tell_inputs(source, told)
         value = self._read(source)
         if value is MISSING:
             if self._required:
                 raise self._missing(source)
+            if told is not None:
+                told.skipped = f"{self._missing(source).what}; it is optional"
             return False
+        if told is not None and len(self._sources) > 1:
+            told.step("combined", value)
         for where, step in self._steps:
             try:
                 value = step(value)
             except GroundplaneError as error:
-                error.where = (where, *error.where)
+                error.where = (*self._from, where, *error.where)
                 raise
+            if told is not None:
+                told.step(where, value)
         if self._normalises:
             value = fieldpath.normalised(value)
         try:
-            self._write(value, target)
-        except FieldNotFound:
-            if self._skips:
-                return False
-            raise
+            written = self._write(value, target)
+        except FieldNotFound as error:
+            if not self._skips:
+                raise
+            if told is not None:
+                told.skipped = error.what
+            return False
+        if told is not None:
+            for path in written:
+                if path.segments:
+                    told.wrote(path.text, fieldpath.get(target, path))
+                else:
+                    told.skipped = "toFieldPath is empty, so that nothing is written"
         return True
+
+    def begin(self, trace: Trace, place: Sequence[str], source: Object, target: Object) -> Told:
+        """Start telling of this patch."""
+        return trace.begin(
+            place,
+            type=self.type,
+            sources=[source.text for source in self._sources],
+            target=self._target.text,
+            policy=self._how,
+            between=(source, target),
+        )
+
+    def _tell_inputs(self, source: Object, told: Told) -> None:
+        for lazy in self._sources:
+            with contextlib.suppress(GroundplaneError):  # told when the patch itself meets it
+                value = fieldpath.find(source, lazy.get())
+                if value is not MISSING:
+                    told.read(lazy.text, value)
 
     def merge_with(self, live: Object, desired: Object) -> None:
         """Let the policy decide once more, now against the object that exists.
@@ -513,24 +571,25 @@ class Compiled:
         if there is not None:
             fieldpath.set(desired, path, there)
 
-    def _write(self, value: Json, target: Object) -> None:
+    def _write(self, value: Json, target: Object) -> Sequence[Path]:
+        """Write the value; the paths that it was written to."""
         path = self._target.get()
+        paths: Sequence[Path] = (path,)
         if self._expands:
-            found = fieldpath.expand(target, path)
-            if not found:
+            paths = [fieldpath.parse(text) for text in fieldpath.expand(target, path)]
+            if not paths:
                 raise InvalidInput(
                     f"cannot expand toFieldPath {path.text}: nothing in the object fits it",
                     mend="give the base an element that it fits, or name one by its index",
                 )
-            if len(found) > 1 and len(found) * fieldpath.weight(value, MAX_SIZE) > MAX_SIZE:
+            if len(paths) > 1 and len(paths) * fieldpath.weight(value, MAX_SIZE) > MAX_SIZE:
                 raise _too_large()
-            for text in found:
-                fieldpath.merge_value(target, fieldpath.parse(text), value, self._options)
-        else:
-            fieldpath.merge_value(target, path, value, self._options)
+        for each in paths:
+            fieldpath.merge_value(target, each, value, self._options)
         kind = target.get("kind")
         if not kind or not isinstance(kind, str):
             raise InvalidInput("the patched object has no kind", mend="let no patch write to kind")
+        return paths
 
     def _missing(self, source: Object) -> FieldNotFound:
         for path in (lazy.path for lazy in self._sources):

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from groundplane.core import fieldpath, render
 from groundplane.core.conditions import Condition
+from groundplane.core.explain import Trace
 from groundplane.core.objects import Json, Object, key_of, labels_of, matches, meta
 from groundplane.core.render import Rendered
 from groundplane.core.spec import Problem
@@ -78,6 +79,7 @@ class Request:
     context: Mapping[str, Json] = field(default_factory=dict)
     required: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     credentials: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    trace: Trace | None = None  # where a function may tell what it does, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +187,12 @@ def calls(
     *,
     context: Mapping[str, Json] | None = None,
     credentials: Mapping[str, Mapping[str, Mapping[str, bytes]]] | None = None,
+    trace: Trace | None = None,
 ) -> Calls:
     """Run the steps in order; yields requirements, wants what was found for them, returns the outcome.
 
-    `credentials` are the data of Secrets, by the names of step and credentials.
+    `credentials` are the data of Secrets, by the names of step and credentials.  `trace`, if there is one, is told
+    what functions do.
 
     Raises:
         Fatal: a function gave a fatal result, or failed.
@@ -202,6 +206,7 @@ def calls(
             desired=outcome.desired,
             context=outcome.context,
             credentials=(credentials or {}).get(step.name, {}),
+            trace=trace.within(f"step {step.name}") if trace is not None else None,
         )
         outcome = yield from _step(step, request, outcome)
     return outcome
@@ -309,6 +314,7 @@ def run(
     context: Mapping[str, Json] | None = None,
     credentials: Mapping[str, Mapping[str, Mapping[str, bytes]]] | None = None,
     scope: Scope = "LegacyCluster",
+    trace: Trace | None = None,
 ) -> tuple[Outcome, list[Rendered]]:
     """`calls` and `compose` at once, where what functions want to see is at hand.
 
@@ -316,7 +322,7 @@ def run(
         Fatal: a function gave a fatal result, or failed.
         InvalidInput: a desired object can't be marked as this composite's.
     """
-    running = calls(composite, steps, observed, context=context, credentials=credentials)
+    running = calls(composite, steps, observed, context=context, credentials=credentials, trace=trace)
     try:
         wanted = next(running)
         while True:

@@ -17,6 +17,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled, CompiledTemplate
+    from groundplane.core.explain import Trace
     from groundplane.core.patches import Compiled as Patch
 
 COMPOSITE_LABEL = "crossplane.io/composite"
@@ -131,20 +132,31 @@ def _by_place(compiled: Compiled, references: Sequence[Mapping[str, str]], found
 # --- composite → composed resources ---------------------------------------------------------------------------
 
 
-def render(composite: Object, compiled: Compiled, observed: Mapping[str, Object], *, helpful: bool) -> list[Rendered]:
+def render(
+    composite: Object,
+    compiled: Compiled,
+    observed: Mapping[str, Object],
+    *,
+    helpful: bool,
+    trace: Trace | None = None,
+) -> list[Rendered]:
     """The desired composed resources, in the order of the templates.
 
     A template that fails is withheld, with its error; the others go on.  With `helpful`, a connection
-    Secret that is asked for without a name gets one.
+    Secret that is asked for without a name gets one.  What the patches do is told to `trace`, if there is one.
 
     Raises:
         InvalidInput: nothing can be composed: a template changed its kind, or what exists has another
             shape than a merge policy expects.
     """
-    return [_render(composite, template, observed.get(template.name), helpful) for template in compiled.templates]
+    return [
+        _render(composite, template, observed.get(template.name), helpful, trace) for template in compiled.templates
+    ]
 
 
-def _render(composite: Object, template: CompiledTemplate, observed: Object | None, helpful: bool) -> Rendered:
+def _render(
+    composite: Object, template: CompiledTemplate, observed: Object | None, helpful: bool, trace: Trace | None
+) -> Rendered:
     name = ""
     desired: Object = fieldpath.copied(template.base)
     if observed is not None:
@@ -155,7 +167,7 @@ def _render(composite: Object, template: CompiledTemplate, observed: Object | No
             desired["metadata"]["namespace"] = namespace
     notes: list[str] = []
     try:
-        _run(template.from_composite, composite, desired)
+        _run(template, template.from_composite, composite, desired, trace)
         identify(composite, template.name, desired, name, notes, named=template.is_named)
     except GroundplaneError as error:
         error.where = (template.place, *error.where)
@@ -172,12 +184,23 @@ def _render(composite: Object, template: CompiledTemplate, observed: Object | No
     )
 
 
-def _run(steps: Iterable[tuple[str, Patch]], source: Object, target: Object) -> None:
+def _run(
+    template: CompiledTemplate,
+    steps: Iterable[tuple[str, Patch]],
+    source: Object,
+    target: Object,
+    trace: Trace | None,
+) -> None:
+    told = None
     for number, (where, patch) in enumerate(steps):
+        if trace is not None:
+            told = patch.begin(trace, (template.place, where), source, target)
         try:
-            patch.apply(source, target)
+            patch.apply(source, target, told)
             patches.check_size(number, target)
         except GroundplaneError as error:
+            if told is not None:
+                told.error = str(error)
             error.where = (where, *error.where)
             raise
 
@@ -327,7 +350,14 @@ def name_secret(composite: Object, template: str, desired: Object, notes: list[s
 # --- composed resources → composite ---------------------------------------------------------------------------
 
 
-def collect(composite: Object, compiled: Compiled, composed: Mapping[str, Composed], *, helpful: bool) -> Collected:
+def collect(
+    composite: Object,
+    compiled: Compiled,
+    composed: Mapping[str, Composed],
+    *,
+    helpful: bool,
+    trace: Trace | None = None,
+) -> Collected:
     """What the composed resources that were applied give back, in the order of the templates.
 
     A template without an entry in `composed` is not ready.  With `helpful`, a host that is published
@@ -348,7 +378,7 @@ def collect(composite: Object, compiled: Compiled, composed: Mapping[str, Compos
                 ready[template.name] = False
                 continue
             where = template.place
-            _run(template.to_composite, found.object, result)
+            _run(template, template.to_composite, found.object, result, trace)
             given = connection.extract(template.connection, found.object, found.connection)
             if helpful and not compiled.keep_host_port and connection.without_port(given):
                 notes.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -39,7 +39,7 @@ def is_function(info: ValidationInfo) -> bool:
 class Spec(BaseModel):
     """Base of user-written models: frozen, no unknown fields, nothing converted; a null is as nothing at all."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, defer_build=True)
 
     zero: ClassVar[
         Mapping[str, Json]
@@ -146,7 +146,7 @@ def load(
             details = error.errors(include_url=False)
             extra = [_location(item["loc"], data) for item in details if item["type"] == "extra_forbidden"]
             if not extra or dialect != NATIVE:
-                problems = [_problem(item, _path(_location(item["loc"], data))) for item in details]
+                problems = [_problem(item, _location(item["loc"], data), model) for item in details]
                 return None, [problem.under(prefix) for problem in problems], _texts(prefix, unknown)
             unknown += extra
             for location in extra:
@@ -188,9 +188,9 @@ def _without(data: Any, location: Sequence[str | int]) -> Any:
     return {name: _without(value, rest) if name == first else value for name, value in data.items()}
 
 
-def _problem(item: Any, field: str) -> Problem:
+def _problem(item: Any, location: Sequence[str | int], model: type[Spec]) -> Problem:
     """Pydantic's error in Kubernetes' terms."""
-    context = item.get("ctx") or {}
+    context, field = item.get("ctx") or {}, _path(location)
     match item["type"]:
         case "missing":
             return required(field)
@@ -202,7 +202,28 @@ def _problem(item: Any, field: str) -> Problem:
         case "literal_error":
             return not_supported(field, item.get("input"), re.findall("'(.*?)'", context["expected"]))
         case "extra_forbidden":
-            return Problem("Forbidden", field, "unknown field")
+            mend = did_you_mean(str(location[-1]), _fields(model, location[:-1]))
+            return Problem("Forbidden", field, "unknown field", mend)
         case "too_short":
             return required(field, "must not be empty")
     return Problem("Invalid", field, item["msg"])
+
+
+def _fields(model: type[Spec], location: Iterable[str | int]) -> Iterable[str]:
+    """The names of the fields that there are at a place; none if that can't be told."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        found = model.model_fields.get(part)
+        inner = _model(found.annotation) if found else None
+        if inner is None:
+            return ()
+        model = inner
+    return model.model_fields
+
+
+def _model(annotation: Any) -> type[Spec] | None:
+    """The first model in a type; the members of our unions all have the same fields."""
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        return annotation
+    return next((model for each in get_args(annotation) if (model := _model(each)) is not None), None)

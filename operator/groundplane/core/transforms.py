@@ -21,6 +21,7 @@ import re2
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo
 
 from groundplane.core import fieldpath, goformat, quantity
+from groundplane.core.fieldpath import utf8
 from groundplane.core.objects import Json
 from groundplane.core.spec import (
     FUNCTION,
@@ -302,7 +303,7 @@ def _pattern_test(pattern: Pattern) -> Callable[[str], bool] | None:
     if pattern.type == "literal":
         return lambda value: value == pattern.literal
     regexp = compile_regexp(pattern.regexp or "")
-    return lambda value: regexp.search(_bytes(value)) is not None
+    return lambda value: regexp.search(utf8(value)) is not None
 
 
 # --- math ----------------------------------------------------------------------------------------------
@@ -441,17 +442,6 @@ class StringTransform(AnyTransform):
         return _replace(settings.replace)
 
 
-def _bytes(value: str) -> bytes:
-    return value.encode("utf-8", "surrogateescape") if value.isascii() else _odd_bytes(value)
-
-
-def _odd_bytes(value: str) -> bytes:
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # a single surrogate that no byte stands for
-        return fieldpath.unicode_only(value).encode()
-
-
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
@@ -462,7 +452,7 @@ def _cut_out(settings: Regexp) -> Apply:
 
     def apply(value: Json) -> str:
         text = goformat.text(value)
-        found = regexp.search(_bytes(text))
+        found = regexp.search(utf8(text))
         if found is None or not 0 <= group <= regexp.groups:
             raise InvalidInput(
                 f"the regular expression {shown(settings.match)} has no match for group {group} in {shown(text)}",
@@ -518,7 +508,7 @@ def _lower_letter(letter: str) -> str:
 
 
 def _to_base64(value: Json) -> str:
-    return base64.b64encode(_bytes(goformat.text(value))).decode()
+    return base64.b64encode(utf8(goformat.text(value))).decode()
 
 
 def _from_base64(value: Json) -> str:
@@ -532,7 +522,7 @@ def _from_base64(value: Json) -> str:
 
 
 def _hashable(value: Json) -> bytes:
-    return _bytes(value) if isinstance(value, str) else goformat.dumps(value).encode()
+    return utf8(value) if isinstance(value, str) else goformat.dumps(value).encode()
 
 
 _CONVERSIONS: dict[str, Apply] = {
@@ -695,6 +685,15 @@ _PAIRS: dict[tuple[str, str, str], Apply] = {
 }
 
 
+def convertible(source: str, target: str, form: str) -> bool:
+    """Whether values of one type can be converted to another, different one; in Go's names of types.
+
+    >>> convertible("string", "int64", "none"), convertible("int64", "float64", "quantity")
+    (True, False)
+    """
+    return (source, target, form) in _PAIRS
+
+
 # --- regular expressions ----------------------------------------------------------------------------------
 
 
@@ -712,7 +711,7 @@ def compile_regexp(pattern: str) -> Any:
     try:
         if _has_raw_byte(pattern):
             raise InvalidInput(f"cannot compile regular expression {shown(pattern)}: \\C is not supported")
-        return re2.compile(_bytes(pattern), options)
+        return re2.compile(utf8(pattern), options)
     except re2.error as error:
         reason = error.args[0].decode("utf-8", "replace") if error.args else "bad syntax"
         raise InvalidInput(

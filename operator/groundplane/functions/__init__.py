@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from groundplane.core import packages
+from groundplane.core.composition import CompositionSpec
 from groundplane.core.pipeline import Find, Function
+from groundplane.core.typecheck import Part
 from groundplane.errors import InvalidInput, shown
 from groundplane.functions import auto_ready, environment_configs, patch_and_transform
 
@@ -35,3 +37,12 @@ def finder(images: Mapping[str, str] | None = None) -> Find:
         raise InvalidInput(what, mend=f"use one of: {', '.join(sorted(BUILT_IN))}")
 
     return find
+
+
+def parts(spec: CompositionSpec, find: Find) -> list[Part]:
+    """What the steps of a valid Composition are told of patches, for `typecheck`."""
+    found = []
+    for index, step in enumerate(spec.pipeline if spec.is_pipeline else ()):
+        if find(step.functionRef.name) is patch_and_transform:
+            found.append(patch_and_transform.part(step.input or {}, f"spec.pipeline[{index}].input"))
+    return found

@@ -145,7 +145,8 @@ def _cron_job(obj: Object) -> bool:
 
 def _autoscaler(obj: Object) -> bool:
     """The first condition that says good or bad decides."""
-    for condition in status_of(obj).get("conditions") or ():
+    found = status_of(obj).get("conditions")
+    for condition in found if isinstance(found, list) else ():
         if not isinstance(condition, dict) or condition.get("status") != "True":
             continue
         if condition.get("type") in (

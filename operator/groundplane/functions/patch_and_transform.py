@@ -22,6 +22,7 @@ from groundplane.core.patches import AnyPatch, FunctionPatch, PatchSetReference
 from groundplane.core.pipeline import Request, Resource, Response, Result, Run, State, passed_on
 from groundplane.core.readiness import Check, FunctionCheck
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
+from groundplane.core.typecheck import Part
 from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
 SECRET_TYPE = "connection.crossplane.io/v1alpha1"
@@ -84,6 +85,13 @@ def check(given: Mapping[str, Json]) -> list[Problem]:
     """Everything that is wrong with an input."""
     found, problems, _ = load(Input, given, "", FUNCTION)
     return problems if found is None else list(_problems(found))
+
+
+def part(given: Mapping[str, Json], place: str) -> Part:
+    """What there is to be checked against schemas in an input that has passed `check`."""
+    found, problems, _ = load(Input, given, "", FUNCTION)
+    assert found is not None, problems
+    return Part(place, found.resources, found.patchSets, found.environment.patches)
 
 
 def _problems(given: Input) -> Iterator[Problem]:
@@ -211,22 +219,19 @@ def compile(given: Mapping[str, Json]) -> Run:
         _Template(
             name=template.name,
             base=template.base,
-            patches=_compiled(patches.inlined(template.patches, sets), _RESOURCE_FLOW),
+            patches=_compiled(patches.placed(template.patches, sets), _RESOURCE_FLOW),
             connection=connection.compile(template.connectionDetails),
             readiness=readiness.compile(template.readinessChecks),
         )
         for template in found.resources
     )
-    between = _compiled(found.environment.patches, _ENVIRONMENT_FLOW)
+    between = _compiled(patches.placed(found.environment.patches, {}), _ENVIRONMENT_FLOW)
     secret = _compiled_secret(found.writeConnectionSecretToRef or SecretReference())
     return lambda request: _Run(request).answer(between, templates, secret)
 
 
-def _compiled(listed: Sequence[FunctionPatch], flows: Mapping[str, _Flow]) -> tuple[_Patch, ...]:
-    return tuple(
-        _Patch(f"patches[{index}] ({patch.type})", patch.compile(FUNCTION), *flows[patch.type])
-        for index, patch in enumerate(listed)
-    )
+def _compiled(listed: Iterable[tuple[str, FunctionPatch]], flows: Mapping[str, _Flow]) -> tuple[_Patch, ...]:
+    return tuple(_Patch(where, patch.compile(FUNCTION), *flows[patch.type]) for where, patch in listed)
 
 
 def _compiled_secret(reference: SecretReference) -> _Secret:
@@ -271,7 +276,7 @@ class _Run:
                 for number, patch in enumerate(between):
                     source = self.observed.composite.object if patch.source == _COMPOSITE else self.environment
                     target = self.composite if patch.target == _COMPOSITE else self.environment
-                    self._apply(patch, source, target)
+                    self._apply("environment", patch, source, target)
                     patches.check_size(number, target)
             for template in templates:
                 with at(f"resource {template.name}"):
@@ -286,10 +291,15 @@ class _Run:
             results=self.results,
         )
 
-    def _apply(self, patch: _Patch, source: Object, target: Object) -> None:
+    def _apply(self, place: str, patch: _Patch, source: Object, target: Object) -> None:
+        trace = self.request.trace
+        told = patch.patch.begin(trace, (place, patch.where), source, target) if trace is not None else None
         try:
-            patch.patch.apply(source, target)
-        except GroundplaneError as error:  # as `at` does, at less cost for what goes well
+            patch.patch.apply(source, target, told)
+        except GroundplaneError as error:
+            if told is not None:
+                told.error = str(error)
+            # as `at` does, at less cost for what goes well
             error.where = (patch.where, *error.where)
             raise
 
@@ -309,9 +319,10 @@ class _Run:
         targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
         for number, patch in enumerate(template.patches):
             if patch.source == _COMPOSED and there is None:
+                self._tell_early(template, patch, desired)
                 continue
             try:
-                self._apply(patch, sources[patch.source], targets[patch.target])
+                self._apply(f"resource {template.name}", patch, sources[patch.source], targets[patch.target])
                 patches.check_size(number, targets[patch.target])
             except FieldNotFound as error:
                 if patch.target == _COMPOSED and there is None:
@@ -320,6 +331,11 @@ class _Run:
                     return
                 self._warn(f'composed resource "{template.name}" exists, going on without what is required', error)
         self.resources[template.name] = Resource(desired, ready=ready)
+
+    def _tell_early(self, template: _Template, patch: _Patch, desired: Object) -> None:
+        if (trace := self.request.trace) is not None:
+            told = patch.patch.begin(trace, (f"resource {template.name}", patch.where), desired, self.composite)
+            told.skipped = "the composed resource does not exist yet"
 
     def _start(self, template: _Template) -> Object:
         base = template.base

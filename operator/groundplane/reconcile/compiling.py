@@ -16,6 +16,11 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
     Raises:
         InvalidInput: with every problem in it.
     """
+    return context.compiled(revision, await images_of(context, revision))
+
+
+async def images_of(context: Context, revision: Object) -> dict[str, str]:
+    """The packages of the Functions that a revision's steps name, as far as they are declared."""
     images: dict[str, str] = {}
     for name in composition.function_names(revision):
         try:
@@ -24,4 +29,4 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
             break
         if function is not None:
             images[name] = str(spec_of(function).get("package") or "")
-    return context.compiled(revision, images)
+    return images

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 
-from groundplane.core import composition, conditions
+from groundplane import functions
+from groundplane.core import choice, composition, conditions, typecheck
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -21,14 +22,19 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, stage
+from groundplane.core.spec import refusal
+from groundplane.core.structural import OpenAPI
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile.compiling import compiled
+from groundplane.reconcile import compiling
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
 NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
+CRD_VERSION = "apiextensions.k8s.io/v1"
+FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends
+RECHECK = 300.0  # seconds until a kind that was not there is looked for again
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -36,10 +42,12 @@ async def reconcile(key: Key, context: Context) -> Result:
     found = await context.cluster.get(key)
     if found is None or is_deleting(found):
         return Result()
+    with stage("InvalidComposition"):
+        outcome = await _fit(found, context)
     with stage("CreateRevision", "cannot create new CompositionRevision"):
         revision = await _snapshot(found, context)
-    await _check(found, revision, context)
-    return Result()
+    await _check(found, revision, outcome, context)
+    return Result(requeue_after=RECHECK if outcome is not None and outcome.missing else None)
 
 
 async def _snapshot(found: Object, context: Context) -> Object:
@@ -83,20 +91,88 @@ async def _adopted(revision: Object, owner: Object, context: Context) -> Object:
     return await context.cluster.update(wanted)
 
 
-async def _check(found: Object, revision: Object, context: Context) -> None:
+async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
+    """Check the patches against the schemas at both their ends; None if that can't be done.
+
+    Upstream's webhook refuses a Composition that does not fit in mode loose or strict.  It is written when we see
+    it, so it gets no revision instead: composites stay with the one that they have.
+
+    Raises:
+        InvalidInput: it does not fit and must, or its mode is none.
+        Waiting: mode strict, and a kind is not there yet.
+    """
+    mode = typecheck.mode_of(found)
+    review = composition.review(spec_of(found))
+    if review.spec is None or review.shape or review.sense:
+        return None  # told when it is compiled
+    find = functions.finder(await compiling.images_of(context, found))
+    if review.spec.is_pipeline and composition.step_problems(review.spec.pipeline, find):
+        return None
+    strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)
+    schemas = await _schemas(typecheck.kinds_in(review.spec, *parts), context)
+    outcome = typecheck.check(review.spec, schemas, *parts, strict_upstream=strict_upstream)
+    if not outcome.refuses(mode):
+        return None if strict_upstream else outcome
+    with at(f"Composition {meta(found)['name']}"):
+        if outcome.problems:
+            raise refusal(outcome.problems)
+        raise Waiting(
+            "; ".join(outcome.warnings()),
+            mend=f"install the kind, or set the annotation {typecheck.MODE_ANNOTATION} to warn",
+            on=[("apiextensions.k8s.io", "CustomResourceDefinition")],
+        )
+
+
+async def _schemas(kinds: list[tuple[str, str]], context: Context) -> dict[tuple[str, str], OpenAPI]:
+    """The schemas of the kinds, as far as they are served."""
+    found: dict[tuple[str, str], OpenAPI] = {}
+    for api_version, kind in kinds:
+        try:
+            plural = (await context.cluster.resource(api_version, kind)).plural
+        except NoSuchKind:
+            continue
+        crd = await context.cluster.get(
+            Key(CRD_VERSION, "CustomResourceDefinition", "", f"{plural}.{group_of(api_version)}")
+        )
+        schema = choice.version_schema(crd, api_version) if crd else None
+        if schema is not None:
+            found[api_version, kind] = schema
+    return found
+
+
+async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | None, context: Context) -> None:
     """Compile the revision now, so that its author learns of mistakes before any claim exists."""
     try:
-        await compiled(context, revision)
+        await compiling.compiled(context, revision)
     except InvalidInput as error:
         error.reason = "InvalidComposition"
         if context.options.strict_upstream:
             return  # upstream is silent here: only composites that use it tell
         raise
+    told: list[Condition] = []
     if conditions.find(found, "Synced") is not None:
+        told.append(conditions.reconcile_success())
+    if outcome is not None:
+        told += _fitting(found, outcome, context)
+    if told:
         wanted = copy.deepcopy(found)
-        told: Condition = conditions.reconcile_success()
-        conditions.set_on(wanted, told, now=context.now(), generation=context.observed_generation(found))
+        conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(found))
         await context.cluster.update(wanted, subresource="status")
+
+
+def _fitting(found: Object, outcome: typecheck.Outcome, context: Context) -> list[Condition]:
+    """What to say of how the patches fit: nothing, as long as nothing is wrong; a new misfit in an event as well."""
+    before = conditions.find(found, FITS) or {}
+    text = "; ".join(outcome.warnings())
+    if outcome.problems:
+        if before.get("message") != text:
+            context.events.event(found, "Warning", "PatchesDoNotFit", text, source=SOURCE)
+        return [Condition(FITS, "False", "PatchesDoNotFit", text)]
+    if not before:
+        return []
+    if outcome.missing:
+        return [Condition(FITS, "Unknown", "SchemasMissing", text)]
+    return [Condition(FITS, "True", "PatchesFit")]
 
 
 async def announce(key: Key, context: Context) -> Result:

@@ -1,0 +1,234 @@
+"""`groundplane render`: what a composite would become, without a cluster and without Docker.
+
+Arguments, flags and output are those of `crossplane render`; compositions of mode Resources and claims work as well.
+Here are only files and words: the work is `core/preview.py`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundplane.errors import GroundplaneError, InvalidInput
+
+if TYPE_CHECKING:
+    from groundplane.core.composition import CompositionSpec
+    from groundplane.core.objects import Object
+    from groundplane.core.pipeline import Find
+    from groundplane.core.typecheck import Part
+
+
+class Mistakes(click.ClickException):
+    """Several errors, a line each."""
+
+    def __init__(self, errors: Iterable[GroundplaneError]) -> None:
+        super().__init__("\n".join(str(error) for error in errors))
+
+    def show(self, file: Any = None) -> None:
+        for line in self.message.splitlines():
+            click.echo(f"Error: {line}", err=True)
+
+
+@click.command(
+    epilog="Example: groundplane render compositions/database-aws/examples/claim.yaml compositions/database-aws --explain"
+)
+@click.argument("xr", metavar="XR")
+@click.argument("composition", metavar="COMPOSITION")
+@click.argument("functions", metavar="[FUNCTIONS]", required=False)
+@click.option("-o", "--observed-resources", multiple=True, metavar="PATH", help="Composed resources that exist.")
+@click.option(
+    "-e",
+    "--extra-resources",
+    "--required-resources",
+    multiple=True,
+    metavar="PATH",
+    help="Other objects that functions may ask for.",
+)
+@click.option("-r", "--include-function-results", is_flag=True, help="Print what would become events.")
+@click.option("-x", "--include-full-xr", is_flag=True, help="Print all of the composite, not its status alone.")
+@click.option("-c", "--include-context", is_flag=True, help="Print the pipeline's context as it is in the end.")
+@click.option("--context-files", multiple=True, metavar="KEY=PATH", help="A context value, from a file.")
+@click.option("--context-values", multiple=True, metavar="KEY=JSON", help="A context value; wins over a file's.")
+@click.option("--function-credentials", multiple=True, metavar="PATH", help="Secrets for functions.")
+@click.option("--xrd", multiple=True, metavar="PATH", help="The definition: defaults, checks, the claim's kind.")
+@click.option("--crds", multiple=True, metavar="PATH", help="Definitions of composed kinds, to check patches against.")
+@click.option("-s", "--required-schemas", multiple=True, metavar="PATH", help="As --crds.")
+@click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--explain", is_flag=True, help="Print what each patch read, did and wrote, or why it did nothing.")
+@click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
+@click.option("-a", "--function-annotations", multiple=True, metavar="KEY=VALUE", help="Accepted; there is no runtime.")
+@click.option("--timeout", hidden=True)
+@click.option("--max-concurrency", hidden=True)
+@click.option("--cache-dir", hidden=True)
+@click.option("--crossplane-version", hidden=True)
+@click.option("--crossplane-image", hidden=True)
+@click.option("--crossplane-binary", hidden=True)
+@click.option("--crossplane-docker-network", hidden=True)
+def render(
+    xr: str,
+    composition: str,
+    functions: str | None,
+    observed_resources: tuple[str, ...],
+    extra_resources: tuple[str, ...],
+    include_function_results: bool,
+    include_full_xr: bool,
+    include_context: bool,
+    context_files: tuple[str, ...],
+    context_values: tuple[str, ...],
+    function_credentials: tuple[str, ...],
+    xrd: tuple[str, ...],
+    crds: tuple[str, ...],
+    required_schemas: tuple[str, ...],
+    output: str,
+    explain: bool,
+    strict_upstream: bool,
+    **_accepted: object,
+) -> None:
+    """Show what a composite becomes: itself with its status, and its composed resources.
+
+    XR is a file with a composite, or with a claim.  COMPOSITION has its Composition, of mode Resources or Pipeline.
+    Each path may be a folder, or - for standard input; definitions and CustomResourceDefinitions that are
+    found there are used.  FUNCTIONS may be left out: functions are built in.
+
+    Nothing is contacted.  Mistakes are told a line each, with where they are and what to write instead; then
+    the exit code is 1.
+    """
+    from groundplane.core import choice, mistakes, preview
+    from groundplane.core.composition import compile
+    from groundplane.core.explain import Trace
+
+    files = Files()
+    subjects, sources = files.read([xr]), files.read([composition])
+    declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
+    others = files.read([functions] if functions else [])
+    chosen = choice.choose(subjects, sources, declared)
+    find = finder([*subjects, *sources, *others]) if chosen.is_pipeline else None
+    wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
+    if wrong:
+        raise Mistakes(wrong)
+    fit = choice.fit(
+        chosen.source,
+        choice.schemas_in([*declared, *kinds, *subjects, *sources]),
+        lambda spec: parts_of(spec, find),
+        tell_missing=bool(kinds),
+        strict_upstream=strict_upstream,
+    )
+    if fit.mistakes:
+        raise Mistakes(fit.mistakes)
+    observed = files.read(observed_resources)
+    around = preview.Around(
+        extra=[*files.read(extra_resources), *sources, *subjects],
+        context=context_of(context_files, context_values),
+        credentials=files.read(function_credentials),
+        scope=chosen.scope,
+    )
+    compiled = compile(chosen.source, find)
+    trace = Trace() if explain else None
+    try:
+        if compiled.is_pipeline:
+            found = preview.piped(chosen.composite, compiled, observed, around, trace=trace)
+        else:
+            found = preview.native(chosen.composite, compiled, observed, helpful=not strict_upstream, trace=trace)
+    finally:
+        if trace is not None:
+            from groundplane.cli import explanation
+
+            explanation.write(trace.told, None if output == "yaml" else sys.stderr)
+    documents = list(
+        preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
+    )
+    click.echo(written(documents, output), nl=False)
+    for warning in (*mistakes.strays(chosen.source), *fit.warnings):
+        click.echo(f"Warning: {warning}", err=True)
+    if not include_function_results:
+        for told in found.results:
+            if told.severity == "WARNING" and not any(told.message == str(error) for error in found.mistakes):
+                click.echo(f"Warning: {told.message}", err=True)
+    if found.mistakes:
+        raise Mistakes(found.mistakes)
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+class Files:
+    """Reads files and folders, and standard input once."""
+
+    def __init__(self) -> None:
+        self._took_stdin = False
+
+    def read(self, paths: Sequence[str]) -> list[Object]:
+        """The objects in these files, in order.
+
+        Raises:
+            InvalidInput: a path that is not there, no YAML, or standard input for the second time.
+        """
+        from groundplane.cli import manifests
+
+        if manifests.STDIN in paths:
+            if self._took_stdin:
+                raise InvalidInput("standard input (-) can be read only once", mend="write one of them to a file")
+            self._took_stdin = True
+        return [manifest.object for file in manifests.files(paths) for manifest in manifests.read(file)]
+
+
+def finder(objects: Iterable[Object]) -> Find:
+    """Find built-in functions; Function objects say which package a name means."""
+    from groundplane.core.objects import meta, spec_of
+    from groundplane.functions import finder as built_in
+
+    found = [obj for obj in objects if obj.get("kind") == "Function" and obj["apiVersion"].startswith("pkg.")]
+    return built_in({meta(obj)["name"]: str(spec_of(obj).get("package") or "") for obj in found})
+
+
+def parts_of(spec: CompositionSpec, find: Find | None) -> list[Part]:
+    """What the steps of a pipeline are told of patches."""
+    if find is None:
+        return []
+    from groundplane.functions import parts
+
+    return parts(spec, find)
+
+
+def context_of(files: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
+    """The pipeline's first context, from `KEY=PATH` and `KEY=JSON`; YAML is read as well."""
+    from pathlib import Path
+
+    found: dict[str, Any] = {}
+    for option, pairs in (("--context-files", files), ("--context-values", values)):
+        for pair in pairs:
+            key, equals, text = pair.partition("=")
+            if not equals or not key:
+                raise InvalidInput(f'{option} "{pair}" is no KEY=…', mend=f"write {option} key={text or 'value'}")
+            if option == "--context-files":
+                try:
+                    text = Path(text).read_text(encoding="utf-8")
+                except (OSError, UnicodeDecodeError) as error:
+                    raise InvalidInput(f"{option}: {text} can't be read: {error}") from error
+            found[key] = _value(text, f"{option} {key}")
+    return found
+
+
+def _value(text: str, where: str) -> Any:
+    import yaml
+
+    from groundplane.cli import manifests
+
+    try:
+        return yaml.load(text, Loader=manifests.Loader)
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{where} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
+
+
+def written(documents: Sequence[Object], output: str) -> str:
+    """The documents as a stream of YAML, or as a List in JSON."""
+    if output == "json":
+        listed = {"apiVersion": "v1", "kind": "List", "items": documents}
+        return json.dumps(listed, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    from groundplane.core import goyaml
+
+    return "".join(f"---\n{goyaml.dumps(document)}" for document in documents)

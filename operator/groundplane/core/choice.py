@@ -1,0 +1,270 @@
+"""Which composite and which Composition are meant, among the objects that somebody hands to `groundplane render`.
+
+A claim stands for the composite that its reconciler would make.  Definitions say what is a claim and what is left
+out of it; without them, a kind that differs from the composite's by its X alone is taken for a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from groundplane.core import composition, definition, mistakes, preview, typecheck
+from groundplane.core.composition import CompositionSpec
+from groundplane.core.definition import Scope
+from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
+from groundplane.core.structural import OpenAPI, Structural
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
+
+CORE = "apiextensions.crossplane.io"
+NOT_A_SUBJECT = frozenset({CORE, "pkg.crossplane.io", "apiextensions.k8s.io"})  # API groups that no composite has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What is rendered."""
+
+    composite: Object
+    source: Object  # the Composition
+    definition: Object | None = None  # of the composite's kind, if it is known
+    mistakes: list[GroundplaneError] = field(default_factory=list)  # in the composite or the claim
+
+    @property
+    def is_pipeline(self) -> bool:
+        """Whether functions compose."""
+        return spec_of(self.source).get("mode") == "Pipeline"
+
+    @property
+    def scope(self) -> Scope | None:
+        """Of the composite, if its definition is known."""
+        return definition.read(self.definition).scope if self.definition else None
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One object that could be meant: a composite, or a claim with the kind of its composite."""
+
+    given: Object
+    api_version: str
+    kind: str
+    is_claim: bool
+    definition: Object | None
+
+
+def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterable[Object] = ()) -> Chosen:
+    """The one composite among `subjects` and the one Composition among `sources`, and what the composite would be
+    in a cluster.  Definitions are looked for in all three.
+
+    Raises:
+        InvalidInput: there is none, or more than one, or they do not fit each other.
+    """
+    definitions = [obj for obj in (*extra, *subjects, *sources) if _is(obj, "CompositeResourceDefinition")]
+    compositions = [obj for obj in sources if _is(obj, "Composition")]
+    if not compositions:
+        raise InvalidInput(
+            f"there is no Composition in what was given as COMPOSITION{_listed(sources)}",
+            mend="the arguments are XR COMPOSITION [FUNCTIONS], in this order",
+        )
+    subject = _subject(subjects, compositions, definitions)
+    source = _source(subject, compositions)
+    return _admitted(subject, source)
+
+
+def _is(obj: Object, kind: str) -> bool:
+    return obj.get("kind") == kind and group_of(obj.get("apiVersion", "")) == CORE
+
+
+def _listed(objects: Iterable[Object]) -> str:
+    names = sorted({str(key_of(obj)) for obj in objects})
+    return f" (there: {', '.join(names)})" if names else ""
+
+
+# --- the composite or claim ---------------------------------------------------------------------------------
+
+
+def _subject(subjects: Sequence[Object], compositions: Sequence[Object], definitions: Sequence[Object]) -> _Subject:
+    candidates = [obj for obj in subjects if group_of(obj.get("apiVersion", "")) not in NOT_A_SUBJECT]
+    kinds = {_reference(source) for source in compositions}
+    fitting = [found for obj in candidates for found in [_recognised(obj, definitions, kinds)] if found is not None]
+    if len(fitting) == 1:
+        return fitting[0]
+    if len(fitting) > 1:
+        raise InvalidInput(
+            f"there are {len(fitting)} composites or claims in what was given as XR"
+            f"{_listed(subject.given for subject in fitting)}",
+            mend="pass the file of one of them",
+        )
+    if len(candidates) == 1 and len(compositions) == 1:
+        preview.check_fit(candidates[0], compositions[0])
+    wanted = ", ".join(sorted(f"{kind} of {api_version}" for api_version, kind in kinds))
+    mend = "pass its definition with --xrd if it is a claim" if candidates else "the first argument is the composite"
+    raise InvalidInput(f"there is no {wanted} in what was given as XR{_listed(subjects)}", mend=mend)
+
+
+def _recognised(obj: Object, definitions: Sequence[Object], kinds: set[tuple[str, str]]) -> _Subject | None:
+    api_version, kind = obj["apiVersion"], obj["kind"]
+    group = group_of(api_version)
+    for xrd in definitions:
+        known = definition.read(xrd)
+        if known.group != group:
+            continue
+        if kind == known.claim_kind:
+            return _Subject(obj, known.api_version, known.kind, True, xrd)
+        if kind == known.kind:
+            return _Subject(obj, api_version, kind, False, xrd)
+    if (api_version, kind) in kinds:
+        return _Subject(obj, api_version, kind, False, None)
+    if (api_version, f"X{kind}") in kinds:
+        return _Subject(obj, api_version, f"X{kind}", True, None)
+    return None
+
+
+def _reference(source: Object) -> tuple[str, str]:
+    reference = spec_of(source).get("compositeTypeRef")
+    wanted = reference if isinstance(reference, dict) else {}
+    return str(wanted.get("apiVersion") or ""), str(wanted.get("kind") or "")
+
+
+# --- the Composition ----------------------------------------------------------------------------------------
+
+
+def _source(subject: _Subject, compositions: Sequence[Object]) -> Object:
+    if len(compositions) == 1:
+        return compositions[0]
+    fitting = [obj for obj in compositions if composition.compatible(obj, subject.api_version, subject.kind)]
+    if not fitting:
+        return compositions[0]  # whose check then says what does not fit
+    spec = spec_of(subject.given)
+    nested = spec.get("crossplane")
+    for machinery in (spec, nested if isinstance(nested, dict) else {}):
+        reference, selector = machinery.get("compositionRef"), machinery.get("compositionSelector")
+        if isinstance(reference, dict) and reference.get("name"):
+            named = [obj for obj in fitting if meta(obj).get("name") == reference["name"]]
+            if not named:
+                names = [str(meta(obj).get("name")) for obj in fitting]
+                raise InvalidInput(
+                    f'there is no Composition "{reference["name"]}", which spec.compositionRef names',
+                    mend=did_you_mean(str(reference["name"]), names),
+                )
+            fitting = named
+        labels = selector.get("matchLabels") if isinstance(selector, dict) else None
+        if isinstance(labels, dict):
+            fitting = [obj for obj in fitting if matches(labels_of(obj), labels)] or fitting
+    if len(fitting) > 1:
+        raise InvalidInput(
+            f"there are {len(fitting)} Compositions for {subject.kind}{_listed(fitting)}",
+            mend="pass the file of one, or choose it with spec.compositionRef.name",
+        )
+    return fitting[0]
+
+
+# --- what it would be in a cluster ----------------------------------------------------------------------------
+
+
+def _admitted(subject: _Subject, source: Object) -> Chosen:
+    given, mistakes = subject.given, []
+    known = definition.read(subject.definition) if subject.definition else None
+    if subject.is_claim:
+        given = {**given, "metadata": {"namespace": "default", **meta(given)}}
+        if subject.definition is not None:
+            given, found = _checked(given, definition.claim_crd(subject.definition))
+            mistakes += found
+        given = preview.composite_of(
+            given,
+            api_version=subject.api_version,
+            kind=subject.kind,
+            enforced=known is not None and known.enforces_composition,
+        )
+    if subject.definition is not None:
+        given, found = _checked(given, definition.composite_crd(subject.definition))
+        if not (subject.is_claim and mistakes):  # the same again, one level down
+            mistakes += found
+    preview.check_fit(given, source)
+    return Chosen(composite=given, source=source, definition=subject.definition, mistakes=mistakes)
+
+
+def _checked(obj: Object, crd: Object | None) -> tuple[Object, list[GroundplaneError]]:
+    schema = version_schema(crd, obj["apiVersion"]) if crd else None
+    if schema is None:
+        return obj, []
+    return preview.admitted(obj, Structural(schema))
+
+
+def version_schema(crd: Object, api_version: str) -> OpenAPI | None:
+    """The OpenAPI schema of one version of a CRD, if it has that version and a schema.
+
+    >>> version_schema({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]}}, "a/v1")
+    {'type': 'object'}
+    """
+    name = api_version.rpartition("/")[2]
+    for version in spec_of(crd).get("versions") or ():
+        if version.get("name") == name:
+            schema: OpenAPI | None = (version.get("schema") or {}).get("openAPIV3Schema")
+            return schema
+    return None
+
+
+def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
+    """(API version, kind) → schema, for every CustomResourceDefinition and definition among the objects.
+
+    Raises:
+        InvalidInput: no CustomResourceDefinition can be made of a definition.
+    """
+    found: dict[tuple[str, str], OpenAPI] = {}
+    for obj in objects:
+        made: list[Object | None] = []
+        if obj.get("kind") == "CustomResourceDefinition":
+            made = [obj]
+        elif _is(obj, "CompositeResourceDefinition"):
+            made = [definition.composite_crd(obj), definition.claim_crd(obj)]
+        for crd in made:
+            spec = spec_of(crd) if crd else {}
+            for version in spec.get("versions") or ():
+                schema = (version.get("schema") or {}).get("openAPIV3Schema")
+                if schema:
+                    kind = (spec.get("names") or {}).get("kind", "")
+                    found[f"{spec.get('group')}/{version.get('name')}", kind] = schema
+    return found
+
+
+# --- do the patches fit? ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the patches of a Composition fit the schemas that are known."""
+
+    warnings: list[GroundplaneError]
+    mistakes: list[GroundplaneError]  # where its author asks for strictness
+
+
+def fit(
+    source: Object,
+    schemas: typecheck.Schemas,
+    parts: Callable[[CompositionSpec], Sequence[typecheck.Part]],
+    *,
+    tell_missing: bool,
+    strict_upstream: bool,
+) -> Fit:
+    """Check a Composition that is valid by itself; with `tell_missing`, kinds without a schema are told.
+
+    `parts` says what the steps of a pipeline are told of patches.
+
+    Raises:
+        InvalidInput: the Composition's annotation says no mode that there is.
+    """
+    mode = typecheck.mode_of(source)
+    spec = spec_of(source)
+    reviewed = composition.review(spec).spec
+    if reviewed is None:
+        return Fit([], [])
+    outcome = typecheck.check(reviewed, schemas, *parts(reviewed), strict_upstream=strict_upstream)
+    where = f"Composition {meta(source).get('name', '')}"
+    found: list[GroundplaneError] = [
+        InvalidInput(problem.detail, mend=problem.mend, where=(where, *mistakes.place(problem.field, spec)))
+        for problem in outcome.problems
+    ]
+    if tell_missing or mode == "strict":
+        mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
+        found += [InvalidInput(text, mend=mend, where=(where,)) for text in outcome.unknown()]
+    return Fit([], found) if outcome.refuses(mode) else Fit(found, [])

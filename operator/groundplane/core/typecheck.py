@@ -1,0 +1,450 @@
+"""Does each patch fit the schemas at both its ends?  Found out from a Composition alone, before any claim exists.
+
+Source: Crossplane v1.20 `internal/validation/apiextensions/v1/composition` and `pkg/validation/internal/schema` (spec §5.4).
+Upstream reports some patches that work; only with `strict_upstream` does this:
+
+- `[*]` is no field of an array: every patch with a wildcard is reported;
+- arrays count as objects, so that `Join` on an array is;
+- `math` gives a float, so that it can't be written to an integer;
+- what `map` and `match` give, a path that `toFieldPath` leaves to `fromFieldPath`, and everything behind one
+  unknown kind is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from groundplane.core import fieldpath
+from groundplane.core.composition import CompositionSpec
+from groundplane.core.connection import ConnectionDetail
+from groundplane.core.fieldpath import Path, PathSyntax
+from groundplane.core.objects import Json, Object, annotations_of, group_of
+from groundplane.core.patches import AnyPatch, PatchSetReference
+from groundplane.core.readiness import AnyCheck
+from groundplane.core.spec import Problem, required
+from groundplane.core.structural import OBJECT_META, STRING, OpenAPI, type_of
+from groundplane.core.transforms import AnyTransform, ConvertTransform, convertible
+from groundplane.errors import InvalidInput, did_you_mean, shown
+
+MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
+MODES = ("warn", "loose", "strict")
+
+Mode = Literal["warn", "loose", "strict"]
+Types = frozenset[str]  # what a value may be, in the words of JSON schema
+Schemas = Mapping[tuple[str, str], OpenAPI]  # (API version, kind) → the schema of that version
+
+ANY: Types = frozenset({"array", "boolean", "integer", "number", "object", "string"})
+SCALARS: Types = frozenset({"boolean", "integer", "number", "string"})
+NUMBERS: Types = frozenset({"integer", "number"})
+TEXT: Types = frozenset({"string"})
+
+_GO_NAMES = {"string": "string", "boolean": "bool", "integer": "int64", "number": "float64"}
+_JSON_NAMES = {"string": "string", "bool": "boolean", "int": "integer", "int64": "integer", "float64": "number"}
+_CHECKED = {
+    "MatchString": TEXT,
+    "MatchInteger": frozenset({"integer"}),
+    "MatchTrue": frozenset({"boolean"}),
+    "MatchFalse": frozenset({"boolean"}),
+}
+_OF_ANYTHING = frozenset({"ToJson", "ToSha1", "ToSha256", "ToSha512", "ToAdler32"})
+_UPSTREAM_META: dict[str, Any] = {
+    **dict.fromkeys(("name", "namespace", "uid", "generateName"), STRING),
+    **{key: {"type": "object", "additionalProperties": STRING} for key in ("labels", "annotations")},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found."""
+
+    problems: list[Problem] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)  # (API version, kind) of which no schema is known
+
+    def refuses(self, mode: Mode) -> bool:
+        """Whether the Composition must not be used."""
+        if mode == "strict":
+            return bool(self.problems or self.missing)
+        return mode == "loose" and bool(self.problems) and not self.missing
+
+    def warnings(self) -> list[str]:
+        """A line each."""
+        return [*map(str, self.problems), *self.unknown()]
+
+    def unknown(self) -> list[str]:
+        """A line for each kind that could not be checked."""
+        return [
+            f"the schema of {kind} of {version} is not known: its fields are not checked"
+            for version, kind in self.missing
+        ]
+
+
+def mode_of(composition: Object) -> Mode:
+    """What becomes of a Composition whose patches do not fit.
+
+    Raises:
+        InvalidInput: its annotation says none of the modes.
+    """
+    word = annotations_of(composition).get(MODE_ANNOTATION) or "warn"
+    for mode in MODES:
+        if word == mode:
+            return mode  # type: ignore[return-value] # one of the three literals
+    raise InvalidInput(
+        f"metadata.annotations[{MODE_ANNOTATION}]: there is no mode {shown(word)}", mend=did_you_mean(word, MODES)
+    )
+
+
+def kinds_in(spec: CompositionSpec, *parts: Part) -> list[tuple[str, str]]:
+    """(API version, kind) of the composite and of everything composed that has a CustomResourceDefinition."""
+    found = {(spec.compositeTypeRef.apiVersion, spec.compositeTypeRef.kind)}
+    for part in (native(spec), *parts):
+        found |= {_kind(template) for template in part.templates if template.base}
+    return sorted(pair for pair in found if all(pair) and not is_built_in(pair[0]))
+
+
+def is_built_in(api_version: str) -> bool:
+    """Whether the API server itself brings a kind, so that it has no CustomResourceDefinition.
+
+    >>> is_built_in("v1"), is_built_in("apps/v1"), is_built_in("rds.aws.upbound.io/v1beta1")
+    (True, True, False)
+    """
+    group = group_of(api_version)
+    return "." not in group or (group.endswith(".k8s.io") and group.count(".") == 2)
+
+
+def _kind(template: Template) -> tuple[str, str]:
+    base = template.base or {}
+    version, kind = base.get("apiVersion"), base.get("kind")
+    return (version if isinstance(version, str) else "", kind if isinstance(kind, str) else "")
+
+
+# --- a whole Composition --------------------------------------------------------------------------------------
+
+
+class Template(Protocol):
+    """A template of either dialect."""
+
+    @property
+    def base(self) -> Mapping[str, Json] | None: ...
+    @property
+    def patches(self) -> Sequence[AnyPatch]: ...
+    @property
+    def connectionDetails(self) -> Sequence[ConnectionDetail]: ...
+    @property
+    def readinessChecks(self) -> Sequence[AnyCheck]: ...
+
+
+class PatchSet(Protocol):
+    """A patch set of either dialect."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def patches(self) -> Sequence[AnyPatch]: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """Templates that belong together, and where in the Composition they are: "spec", or a step's input."""
+
+    place: str
+    templates: Sequence[Template]
+    sets: Sequence[PatchSet] = ()
+    environment: Sequence[AnyPatch] = ()  # patches between composite and environment
+
+
+def native(spec: CompositionSpec) -> Part:
+    """What a Composition of mode Resources is made of."""
+    return Part("spec", spec.resources, spec.patchSets)
+
+
+def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream: bool = False) -> Outcome:
+    """Check every patch, readiness check and connection detail of a Composition; `parts` are what its steps are told.
+
+    >>> from groundplane.core.composition import review
+    >>> spec = review({"compositeTypeRef": {"apiVersion": "a.b/v1", "kind": "X"}, "resources": [{"name": "map",
+    ...     "base": {"apiVersion": "v1", "kind": "ConfigMap"}, "patches": [{"fromFieldPath": "spec.sise"}]}]}).spec
+    >>> size = {"type": "object", "properties": {"size": {"type": "string"}}}
+    >>> print(check(spec, {("a.b/v1", "X"): {"type": "object", "properties": {"spec": size}}}).problems[0])
+    spec.resources[0].patches[0].fromFieldPath: spec.sise: spec has no field "sise" (did you mean size?)
+    """
+    if strict_upstream and spec.is_pipeline:
+        return Outcome()  # inputs are opaque to upstream
+    missing = [pair for pair in kinds_in(spec, *parts) if pair not in schemas]
+    if strict_upstream and missing:
+        return Outcome(missing=missing)
+    reference = spec.compositeTypeRef
+    composite = schemas.get((reference.apiVersion, reference.kind))
+    found: dict[Problem, None] = {}
+    for part in (native(spec), *parts):
+        for index, template in enumerate(part.templates):
+            checker = _Checker(composite, schemas.get(_kind(template)), strict_upstream)
+            found |= dict.fromkeys(checker.template(part, f"{part.place}.resources[{index}]", template))
+        between = _Checker(composite, None, strict_upstream)
+        for index, patch in enumerate(part.environment):
+            place = f"{part.place}.environment.patches[{index}]"
+            found |= dict.fromkeys(between.environment(place, patch))
+    return Outcome(list(found), missing)
+
+
+@dataclass(frozen=True)
+class _Checker:
+    """Checks one template; a schema that is None accepts everything."""
+
+    composite: OpenAPI | None
+    composed: OpenAPI | None
+    upstream: bool
+
+    def template(self, part: Part, place: str, template: Template) -> Iterator[Problem]:
+        numbers = {patch_set.name: number for number, patch_set in enumerate(part.sets)}
+        for index, patch in enumerate(template.patches):
+            if not isinstance(patch, PatchSetReference):
+                yield from self.patch(f"{place}.patches[{index}]", patch)
+            elif patch.patchSetName in numbers:
+                number = numbers[patch.patchSetName]
+                for other, inner in enumerate(part.sets[number].patches):
+                    yield from self.patch(f"{part.place}.patchSets[{number}].patches[{other}]", inner)
+        word = "readinessCheck" if self.upstream else "readinessChecks"
+        for index, check in enumerate(template.readinessChecks):
+            yield from self.readiness(f"{place}.{word}[{index}].fieldPath", check)
+        for index, detail in enumerate(template.connectionDetails):
+            if detail.fromFieldPath:
+                where = f"{place}.connectionDetails[{index}].fromFieldPath"
+                _, problems = self.types(self.composed, detail.fromFieldPath, where)
+                yield from problems
+
+    def types(self, schema: OpenAPI | None, text: str, where: str) -> tuple[Types, list[Problem]]:
+        """What the value at a path may be, or why there can't be one."""
+        try:
+            return types_at(schema, fieldpath.parse(text), strict_upstream=self.upstream), []
+        except (NoSuchField, PathSyntax) as error:
+            return ANY, [Problem("Invalid", where, f"{text}: {error.what}", error.mend)]
+
+    def readiness(self, where: str, check: AnyCheck) -> Iterator[Problem]:
+        if not check.fieldPath or check.type in ("None", "MatchCondition"):
+            return
+        types, problems = self.types(self.composed, check.fieldPath, where)
+        yield from problems
+        wanted = _CHECKED.get(check.type, ANY)
+        if not problems and not _fits(types, wanted):
+            text = f"{check.fieldPath} is {_words(types)}, and {check.type} compares {_words(wanted)}"
+            yield Problem("Invalid", where, text, "choose the type of check that fits")
+
+    def patch(self, place: str, patch: AnyPatch) -> Iterator[Problem]:
+        """One patch of a template; of an environment no schema is known."""
+        ends: Mapping[str, OpenAPI | None] = {"Composite": self.composite, "Environment": None}
+        other = ends["Environment" if "Environment" in patch.type else "Composite"]
+        is_forth = "From" in patch.type
+        yield from self.between(
+            place, patch, other if is_forth else self.composed, self.composed if is_forth else other
+        )
+
+    def environment(self, place: str, patch: AnyPatch) -> Iterator[Problem]:
+        """One patch between composite and environment, whose types are named after the first or the second."""
+        is_forth = ("From" in patch.type) is ("Composite" in patch.type)
+        yield from self.between(
+            place, patch, self.composite if is_forth else None, None if is_forth else self.composite
+        )
+
+    def between(self, place: str, patch: AnyPatch, source: OpenAPI | None, target: OpenAPI | None) -> Iterator[Problem]:
+        to_path = patch.toFieldPath
+        if to_path is None and patch.combine is None and not self.upstream:
+            to_path = patch.fromFieldPath
+        wanted, problems = self.types(target, to_path or "", f"{place}.toFieldPath")
+        if patch.combine is not None and patch.fromFieldPath is None:
+            given = TEXT
+            if patch.combine.string is None:
+                problems.append(required(f"{place}.combine.string"))
+            for variable in patch.combine.variables:
+                _, found = self.types(source, variable.fromFieldPath, f"{place}.combine")
+                problems += found
+        else:
+            given, found = self.types(source, patch.fromFieldPath or "", f"{place}.fromFieldPath")
+            problems = [*found, *problems]
+        if problems:
+            yield from problems
+            return
+        yield from self.chain(place, patch, given, wanted)
+
+    def chain(self, place: str, patch: AnyPatch, given: Types, wanted: Types) -> Iterator[Problem]:
+        """Whether the value still fits after all transforms."""
+        types = given
+        for index, transform in enumerate(patch.transforms):
+            accepted, made = self.transformed(transform, types)
+            if not types & accepted:
+                text = f"{_what(transform)} takes {_words(accepted)}, and gets {_words(types)}"
+                mend = "convert it to a string first" if accepted == TEXT else "convert it first"
+                yield Problem("Invalid", f"{place}.transforms[{index}]", text, mend)
+                return
+            types = made
+            if self.upstream and transform.type in ("map", "match"):
+                return
+        if _fits(types, wanted):
+            return
+        target = patch.toFieldPath or patch.fromFieldPath or ""
+        text = f"{target} is {_words(wanted)}, and {_words(types)} would be written to it"
+        mend = f"convert it: toType {_to_type(wanted)}" if wanted & SCALARS else ""
+        yield Problem("Invalid" if patch.transforms else "Required", f"{place}.transforms", text, mend)
+
+    def transformed(self, transform: AnyTransform, given: Types) -> tuple[Types, Types]:
+        """What a transform takes, and what it makes of `given`."""
+        match transform.type:
+            case "map":
+                values = (transform.map or {}).values()
+                return TEXT, ANY if self.upstream else _types_of(values)
+            case "match":
+                return TEXT, ANY if self.upstream else _matched(transform, given)
+            case "math":
+                return NUMBERS, frozenset({"number"}) if self.upstream else given & NUMBERS
+            case "convert":
+                assert isinstance(transform, ConvertTransform)
+                return self.converted(transform)
+        return self.text(transform), TEXT
+
+    def text(self, transform: AnyTransform) -> Types:
+        settings = transform.string
+        kind = (settings.type if settings else None) or "Format"
+        if kind == "Format" or (kind == "Convert" and settings and settings.convert in _OF_ANYTHING):
+            return ANY
+        if kind == "Join":
+            return frozenset({"array"})
+        return TEXT if self.upstream else SCALARS
+
+    def converted(self, transform: ConvertTransform) -> tuple[Types, Types]:
+        settings = transform.convert
+        assert settings is not None
+        to = "int64" if settings.toType == "int" else settings.toType
+        accepted = {
+            name for name, word in _GO_NAMES.items() if word == to or convertible(word, to, settings.format or "none")
+        }
+        return frozenset(accepted), frozenset({_JSON_NAMES.get(settings.toType, settings.toType)})
+
+
+def _matched(transform: AnyTransform, given: Types) -> Types:
+    settings = transform.match
+    if settings is None:
+        return ANY
+    values = [pattern.result for pattern in settings.patterns]
+    if settings.fallbackTo == "Input":
+        return _types_of(values) | (given & TEXT)
+    return _types_of([*values, settings.fallbackValue])
+
+
+def _types_of(values: Iterable[Json]) -> Types:
+    """The types of values; a null fits everywhere, and says nothing."""
+    return frozenset(type_of(value) for value in values) - {"null"} or ANY
+
+
+def _fits(given: Types, wanted: Types) -> bool:
+    return bool(given & wanted) or ("integer" in given and "number" in wanted)
+
+
+def _what(transform: AnyTransform) -> str:
+    settings = transform.string
+    return f"string {settings.type or 'Format'}" if transform.type == "string" and settings else transform.type
+
+
+def _words(types: Types) -> str:
+    """The types for a sentence.
+
+    >>> _words(frozenset({"integer", "string"}))
+    'an integer or a string'
+    """
+    if types == ANY:
+        return "anything"
+    return " or ".join(f"{'an' if name[0] in 'aio' else 'a'} {name}" for name in sorted(types)) or "nothing"
+
+
+def _to_type(wanted: Types) -> str:
+    names = {"boolean": "bool", "integer": "int64", "number": "float64"}
+    first = sorted(wanted & SCALARS)[0]
+    return names.get(first, first)
+
+
+# --- a path in a schema -----------------------------------------------------------------------------------------
+
+
+class NoSuchField(InvalidInput):
+    """The schema has no such field."""
+
+
+def types_at(schema: OpenAPI | None, path: Path, *, strict_upstream: bool = False) -> Types:
+    """What the value at a path may be; ANY where the schema leaves that open.
+
+    Raises:
+        NoSuchField: with the first part of the path that the schema doesn't have.
+    """
+    if schema is None or not path.segments:
+        return ANY
+    here = schema
+    for depth, segment in enumerate(path.segments):
+        place = fieldpath.render(path.segments[:depth]) or "the object"
+        if depth == 0 and segment == "metadata":
+            here = _metadata(schema, strict_upstream)
+            continue
+        if isinstance(segment, int):
+            found = _element(here, segment, place, strict_upstream)
+        elif segment == "*" and not strict_upstream and here.get("type") == "array":
+            found = _element(here, 0, place, strict_upstream)
+        elif segment == "*" and not strict_upstream and here.get("properties"):
+            found = None
+        else:
+            found = _field(here, segment, place)
+        if found is None:
+            return ANY
+        here = found
+    return _types(here, path, strict_upstream)
+
+
+def _types(schema: OpenAPI, path: Path, strict_upstream: bool) -> Types:
+    kind = schema.get("type")
+    if kind in ANY:
+        return frozenset({"object"}) if strict_upstream and kind == "array" else frozenset({kind})
+    if strict_upstream:
+        raise NoSuchField(f"has no type that is known: {shown(kind or '')}")
+    if schema.get("x-kubernetes-int-or-string"):
+        return frozenset({"integer", "string"})
+    return ANY
+
+
+def _metadata(schema: OpenAPI, strict_upstream: bool) -> OpenAPI:
+    named = (schema.get("properties") or {}).get("metadata") or {}
+    known = _UPSTREAM_META if strict_upstream else OBJECT_META["properties"]
+    return {"type": "object", **named, "properties": {**known, **(named.get("properties") or {})}}
+
+
+def _field(schema: OpenAPI, name: str, place: str) -> OpenAPI | None:
+    """The schema of a field; None where every field is allowed."""
+    kind = schema.get("type")
+    if kind and kind != "object":
+        raise NoSuchField(f'{place} is of type {kind}: it has no field "{name}"')
+    properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
+    if name in properties:
+        return properties[name]
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return None
+    additional = schema.get("additionalProperties")
+    if additional is True or (isinstance(additional, Mapping) and not additional):
+        return None
+    if isinstance(additional, Mapping):
+        return additional if additional.get("type") else _field(additional, name, place)
+    raise NoSuchField(f'{place} has no field "{name}"', mend=did_you_mean(name, properties))
+
+
+def _element(schema: OpenAPI, index: int, place: str, strict_upstream: bool) -> OpenAPI | None:
+    """The schema of an array's items; None where they may be anything."""
+    kind = schema.get("type")
+    if kind != "array":
+        if not kind and not strict_upstream and schema.get("x-kubernetes-preserve-unknown-fields"):
+            return None
+        raise NoSuchField(f"{place} is {f'of type {kind}' if kind else 'no array'}: it has no index {index}")
+    most = schema.get("maxItems")
+    if most is not None and index >= most:
+        raise NoSuchField(f"{place} has at most {most} items: there is no index {index}")
+    items = schema.get("items")
+    if isinstance(items, Mapping):
+        return items
+    if isinstance(items, list) and index <= len(items):
+        return None
+    raise NoSuchField(f"{place}: its items are not declared: there is no index {index}")

@@ -1,0 +1,677 @@
+"""`groundplane render`: what a person sees, right and wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from groundplane.cli import explanation
+from groundplane.core.explain import Told
+from groundplane.core.typecheck import MODE_ANNOTATION
+from tests.cli import platform
+from tests.cli.platform import groundplane, write
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATABASE = REPOSITORY / "compositions" / "database-aws"
+HEAVY = {"aiohttp", "boto3", "botocore", "kopf", "kubernetes", "jsonpatch", "prometheus_client", "rich", "sqlite3"}
+
+COMPOSITE = """
+apiVersion: tests.example.com/v1
+kind: XNote
+metadata: {name: first, uid: some-uid}
+spec: {text: hello, claimRef: {apiVersion: tests.example.com/v1, kind: Note, namespace: team, name: first}}
+"""
+TWO = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes, labels: {tier: gold}}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  resources:
+  - name: b
+    base: {apiVersion: v1, kind: ConfigMap}
+    readinessChecks: [{type: None}]
+    patches:
+    - {fromFieldPath: spec.text, toFieldPath: data.text}
+    - {type: ToCompositeFieldPath, fromFieldPath: data.text, toFieldPath: status.text}
+  - name: a
+    base: {apiVersion: example.org/v1, kind: Bucket, spec: {region: eu}}
+    patches:
+    - {fromFieldPath: spec.absent, toFieldPath: spec.absent}
+    - {type: ToCompositeFieldPath, fromFieldPath: status.arn, toFieldPath: status.arn}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write(tmp_path / "it", definition=platform.DEFINITION, composition=TWO, xr=COMPOSITE, claim=platform.CLAIM)
+
+
+def documents(result):
+    assert result.exit_code == 0, result.output
+    return list(yaml.safe_load_all(result.stdout))
+
+
+def composed(result):
+    return {d["metadata"]["annotations"]["crossplane.io/composition-resource-name"]: d for d in documents(result)[1:]}
+
+
+def errors(result):
+    assert result.exit_code == 1, result.output
+    return [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+
+
+# --- output -------------------------------------------------------------------------------------------------
+
+
+def test_the_composite_comes_first_and_its_resources_follow_by_name(folder):
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml")
+    assert result.stdout.startswith("---\n")
+    composite, *others = documents(result)
+    assert composite == {
+        "apiVersion": "tests.example.com/v1",
+        "kind": "XNote",
+        "metadata": {"name": "first"},
+        "status": {
+            "text": "hello",
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "Creating",
+                    "message": "Unready resources: a",
+                    "lastTransitionTime": "2024-01-01T00:00:00Z",
+                }
+            ],
+        },
+    }
+    assert [o["metadata"]["annotations"]["crossplane.io/composition-resource-name"] for o in others] == ["a", "b"]
+    assert others[1]["data"] == {"text": "hello"}
+    assert others[1]["metadata"]["labels"] == {
+        "crossplane.io/composite": "first",
+        "crossplane.io/claim-name": "first",
+        "crossplane.io/claim-namespace": "team",
+    }
+
+
+def test_names_are_those_of_the_cluster_where_the_uid_is_known(folder):
+    with_uid = composed(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
+    assert with_uid["a"]["metadata"]["name"].startswith("first-")
+    assert with_uid["a"]["metadata"]["ownerReferences"][0]["uid"] == "some-uid"
+    write(folder, xr=COMPOSITE.replace(", uid: some-uid", ""))
+    without = composed(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
+    assert "name" not in without["a"]["metadata"]
+    assert without["a"]["metadata"]["generateName"] == "first-"
+    assert without["a"]["metadata"]["ownerReferences"][0]["uid"] == ""
+
+
+def test_rendering_twice_gives_the_same_text(folder):
+    one, two = (groundplane("render", folder / "claim.yaml", folder, "-x", "-r").stdout for _ in range(2))
+    assert one == two
+
+
+def test_a_full_composite_is_printed_on_demand(folder):
+    composite = documents(groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "-x"))[0]
+    assert composite["spec"]["text"] == "hello"
+    assert composite["metadata"] == {"name": "first", "uid": "some-uid"}
+
+
+def test_json_is_a_list(folder):
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "--output", "json", "--explain")
+    listed = json.loads(result.stdout)
+    assert listed["kind"] == "List"
+    assert [item["kind"] for item in listed["items"]] == ["XNote", "Bucket", "ConfigMap"]
+    assert "patches[0]" in result.stderr
+
+
+def test_warnings_are_told_or_printed_as_results(folder):
+    write(
+        folder,
+        composition=TWO.replace("toFieldPath: spec.absent}", "toFieldPath: x, policy: {fromFieldPath: Required}}"),
+    )
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml")
+    assert list(composed(result)) == ["b"]
+    assert result.stderr.startswith("Warning: Composition notes › resource a › patches[0] (FromCompositeFieldPath): ")
+    assert "spec.absent: no such field" in result.stderr
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "-r")
+    assert result.stderr == ""
+    told = documents(result)[-1]
+    assert (told["apiVersion"], told["kind"]) == ("render.crossplane.io/v1beta1", "Result")
+    assert told["severity"] == "SEVERITY_WARNING"
+    assert "spec.absent: no such field" in told["message"]
+
+
+# --- what is observed -----------------------------------------------------------------------------------------
+
+
+def observed(name="bucket-1", template="a", **more):
+    return {
+        "apiVersion": "example.org/v1",
+        "kind": "Bucket",
+        "metadata": {"name": name, "annotations": {"crossplane.io/composition-resource-name": template}},
+        **more,
+    }
+
+
+def test_observed_resources_are_associated_by_their_annotation(folder):
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "arn": "arn:bucket"}
+    (folder / "seen.yaml").write_text(yaml.safe_dump(observed(status=ready)))
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "-o", folder / "seen.yaml")
+    assert documents(result)[0]["status"]["arn"] == "arn:bucket"
+    assert documents(result)[0]["status"]["conditions"][0]["reason"] == "Available"
+    assert composed(result)["a"]["metadata"]["name"] == "bucket-1"
+    assert "status" not in composed(result)["a"]
+
+
+def test_what_left_the_composition_would_be_deleted(folder):
+    (folder / "seen.yaml").write_text(yaml.safe_dump(observed(template="old")))
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "-o", folder / "seen.yaml", "-r")
+    assert "Bucket bucket-1 is of no template any more: it would be deleted" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("objects", "text"),
+    [
+        ([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}], "has no annotation"),
+        ([observed(), observed("other")], 'two observed objects are resource "a"'),
+    ],
+)
+def test_what_can_not_be_associated_is_an_error(folder, objects, text):
+    (folder / "seen.yaml").write_text(yaml.safe_dump_all(objects))
+    (line,) = errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "-o", folder / "seen.yaml"))
+    assert text in line
+    assert "Mend: " in line
+
+
+# --- claims and definitions -----------------------------------------------------------------------------------
+
+
+def test_a_claim_stands_for_its_composite(folder):
+    result = groundplane("render", folder / "claim.yaml", folder, "-x")
+    composite = documents(result)[0]
+    assert composite["kind"] == "XNote"
+    assert composite["metadata"]["name"].startswith("first-")
+    assert composite["metadata"]["labels"]["tier"] == "gold"
+    assert composite["spec"]["claimRef"]["namespace"] == "team"
+    assert composite["spec"]["length"] == 5
+
+
+def test_a_claim_is_recognised_by_its_kind_if_there_is_no_definition(folder):
+    result = groundplane("render", folder / "claim.yaml", folder / "composition.yaml")
+    assert documents(result)[0]["kind"] == "XNote"
+
+
+def test_the_shipped_composition_renders_its_claim(tmp_path):
+    result = groundplane("render", DATABASE / "examples" / "claim.yaml", DATABASE)
+    assert composed(result)["instance"]["spec"]["forProvider"]["instanceClass"] == "db.t4g.medium"
+
+
+def test_defaults_come_from_the_definition(folder):
+    definition = platform.DEFINITION.replace("length: {type: integer}", "length: {type: integer, default: 7}")
+    (folder / "definition.yaml").unlink()
+    xrd = write(folder / "xrd", definition=definition)
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "-x", "--xrd", xrd)
+    assert documents(result)[0]["spec"]["length"] == 7
+
+
+def test_a_composite_that_its_definition_refuses_is_an_error_with_every_problem(folder):
+    write(folder, xr=COMPOSITE.replace("text: hello", "txet: hello, length: long"))
+    lines = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert len(lines) == 3
+    assert 'XNote first: unknown field "spec.txet". Mend: did you mean text?' in lines[0]
+    assert "spec.length" in lines[1]
+    assert "spec.text: Required value" in lines[2]
+
+
+# --- mistakes -------------------------------------------------------------------------------------------------
+
+
+def test_every_mistake_in_a_composition_is_told_with_its_place_and_mend(folder):
+    wrong = (
+        TWO.replace("toFieldPath: data.text}", "tofieldPath: data.text}", 1)
+        .replace("type: ToCompositeFieldPath, fromFieldPath: status.arn", "type: ToCompositeFieldPth")
+        .replace("{type: None}", "{type: MatchStrin}")
+    )
+    write(folder, composition=wrong)
+    lines = errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
+    assert lines == [
+        "Error: Composition notes › resource a › patches[1] › type: "
+        'unsupported value "ToCompositeFieldPth". Mend: did you mean ToCompositeFieldPath?',
+        "Error: Composition notes › resource b › patches[0]: "
+        'unknown field "tofieldPath". Mend: did you mean toFieldPath?',
+        "Error: Composition notes › resource b › readinessChecks[0] › type: "
+        'unsupported value "MatchStrin". Mend: did you mean MatchString?',
+    ]
+
+
+def test_what_is_malformed_hides_nothing_of_what_makes_no_sense(folder):
+    wrong = TWO.replace("type: ToCompositeFieldPath, fromFieldPath: status.arn", "type: ToCompositeFieldPth").replace(
+        "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {}}]}", 1
+    )
+    write(folder, composition=wrong)
+    lines = errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
+    assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == [
+        "Composition notes › resource a › patches[1] › type",
+        "Composition notes › resource b › patches[0] › transforms[0].map.pairs",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "region"),
+    [("compositionRef: {name: other}", "us"), ("compositionSelector: {matchLabels: {tier: gold}}", "eu")],
+)
+def test_one_of_several_compositions_is_chosen_as_the_composite_says(folder, choice, region):
+    write(folder, second=TWO.replace("{name: notes, labels: {tier: gold}}", "{name: other}").replace("eu", "us"))
+    (line,) = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert "there are 2 Compositions for XNote (there: Composition notes, Composition other)" in line
+    write(folder, xr=COMPOSITE.replace("text: hello", f"text: hello, {choice}"))
+    assert composed(groundplane("render", folder / "xr.yaml", folder))["a"]["spec"]["region"] == region
+
+
+def test_a_misspelt_field_is_told_with_the_right_one(folder):
+    write(folder, composition=TWO.replace("toFieldPath: data.text}", "tofieldPath: data.text}", 1))
+    (line,) = errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml"))
+    assert (
+        line
+        == 'Error: Composition notes › resource b › patches[0]: unknown field "tofieldPath". Mend: did you mean toFieldPath?'
+    )
+
+
+def test_a_field_that_is_like_none_is_warned_of_since_the_api_server_drops_it(folder):
+    write(folder, composition=TWO.replace("  resources:", "  environment: {patches: []}\n  resources:"))
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml")
+    assert len(documents(result)) == 3
+    assert (
+        result.stderr == 'Warning: Composition notes: unknown field "environment". Mend: remove it: nothing reads it.\n'
+    )
+
+
+def test_a_patch_that_fails_tells_resource_patch_path_and_transform_and_the_rest_is_printed(folder):
+    broken = TWO.replace(
+        "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {hi: x}}]}", 1
+    )
+    write(folder, composition=broken)
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml")
+    assert errors(result) == [
+        "Error: Composition notes › resource b › patches[0] (FromCompositeFieldPath) › spec.text › transforms[0] (map): "
+        'no entry for "hello" in the map. Mend: add it, or use one of: hi.'
+    ]
+    assert [d["kind"] for d in yaml.safe_load_all(result.stdout)] == ["XNote", "Bucket"]
+
+
+@pytest.mark.parametrize(
+    ("xr", "source", "text"),
+    [
+        ("xr.yaml", "xr.yaml", "there is no Composition in what was given as COMPOSITION (there: XNote first)"),
+        ("composition.yaml", "composition.yaml", "there is no XNote of tests.example.com/v1 in what was given as XR"),
+        ("absent.yaml", "composition.yaml", 'there is no file or folder "'),
+        (".", "composition.yaml", "there are 2 composites or claims in what was given as XR"),
+        ("other.yaml", "composition.yaml", "Composition notes is for XNote of tests.example.com/v1, this is Other of"),
+        ("picky.yaml", "composition.yaml", "selects a Composition with the labels tier=lead, which notes has not"),
+        (
+            "named.yaml",
+            ".",
+            'there is no Composition "note", which spec.compositionRef names. Mend: did you mean notes?',
+        ),
+    ],
+)
+def test_wrong_arguments_are_told_with_what_was_found(folder, xr, source, text):
+    write(
+        folder.parent / "more",
+        other="{apiVersion: tests.example.com/v1, kind: Other, metadata: {name: x}}",
+        picky=COMPOSITE.replace("text: hello", "text: hello, compositionSelector: {matchLabels: {tier: lead}}"),
+        named=COMPOSITE.replace("text: hello", "text: hello, compositionRef: {name: note}"),
+    )
+    write(folder, second=TWO.replace("name: notes,", "name: notes2,"))
+    place = folder.parent / "more" if (folder.parent / "more" / xr).exists() and xr != "." else folder
+    (line,) = errors(groundplane("render", place / xr, folder / source))
+    assert text in line
+
+
+def test_standard_input_is_read_once(folder):
+    (line,) = errors(groundplane("render", "-", "-"))
+    assert "standard input (-) can be read only once" in line
+
+
+def test_a_composition_may_come_from_standard_input(folder):
+    command = [sys.executable, "-m", "groundplane.cli.main", "render", str(folder / "xr.yaml"), "-"]
+    said = subprocess.run(command, input=TWO, capture_output=True, text=True, check=True).stdout
+    assert "kind: Bucket" in said
+
+
+# --- schemas --------------------------------------------------------------------------------------------------
+
+
+def test_a_patch_that_does_not_fit_its_definition_is_warned_of(folder):
+    write(folder, composition=TWO.replace("spec.absent", "spec.lenght", 1))
+    result = groundplane("render", folder / "xr.yaml", folder)
+    assert len(documents(result)) == 3
+    assert result.stderr == (
+        "Warning: Composition notes › resource b › patches[1] › toFieldPath: "
+        'status.text: status has no field "text". Mend: use one of: claimConditionTypes, conditions, connectionDetails.\n'
+        "Warning: Composition notes › resource a › patches[0] › fromFieldPath: "
+        'spec.lenght: spec has no field "lenght". Mend: did you mean length?\n'
+        "Warning: Composition notes › resource a › patches[1] › toFieldPath: "
+        'status.arn: status has no field "arn". Mend: use one of: claimConditionTypes, conditions, connectionDetails.\n'
+    )
+
+
+def test_strict_compositions_must_fit_and_every_kind_must_be_known(folder):
+    strict = TWO.replace("name: notes,", f"name: notes, annotations: {{{MODE_ANNOTATION}: strict}},")
+    write(folder, composition=strict)
+    lines = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert len(lines) == 4
+    assert lines[3] == (
+        "Error: Composition notes: the schema of Bucket of example.org/v1 is not known: its fields are not checked. "
+        "Mend: pass its CustomResourceDefinition with --crds, or its definition with --xrd."
+    )
+
+
+def test_composed_kinds_are_checked_against_their_definitions():
+    result = groundplane("render", DATABASE / "examples" / "claim.yaml", DATABASE, "--crds", REPOSITORY / "crds")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+# --- pipelines ------------------------------------------------------------------------------------------------
+
+
+PIPELINE = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: piped}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  mode: Pipeline
+  pipeline:
+  - step: environment
+    functionRef: {name: function-environment-configs}
+    input:
+      apiVersion: environmentconfigs.fn.crossplane.io/v1beta1
+      kind: Input
+      spec: {environmentConfigs: [{type: Reference, ref: {name: platform}}]}
+  - step: resources
+    functionRef: {name: patches}
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      patchSets: [{name: common, patches: [{fromFieldPath: spec.text, toFieldPath: data.text}]}]
+      resources:
+      - name: b
+        base: {apiVersion: v1, kind: ConfigMap}
+        patches:
+        - {type: PatchSet, patchSetName: common}
+        - {type: FromEnvironmentFieldPath, fromFieldPath: account, toFieldPath: data.account}
+        - {type: FromEnvironmentFieldPath, fromFieldPath: more, toFieldPath: data.more}
+      - name: a
+        base: {apiVersion: example.org/v1, kind: Bucket}
+        patches:
+        - {type: ToCompositeFieldPath, fromFieldPath: status.arn, toFieldPath: status.arn}
+  - step: ready
+    functionRef: {name: crossplane-contrib-function-auto-ready}
+"""
+FUNCTIONS = """
+apiVersion: pkg.crossplane.io/v1
+kind: Function
+metadata: {name: patches}
+spec: {package: "xpkg.crossplane.io/crossplane-contrib/function-patch-and-transform:v0.9.0"}
+"""
+CONFIG = """
+apiVersion: apiextensions.crossplane.io/v1beta1
+kind: EnvironmentConfig
+metadata: {name: platform}
+data: {account: "4711"}
+"""
+
+
+@pytest.fixture
+def piped(tmp_path):
+    return write(
+        tmp_path / "piped",
+        composition=PIPELINE,
+        functions=FUNCTIONS,
+        config=CONFIG,
+        xr=COMPOSITE.replace(", uid: some-uid", ""),
+    )
+
+
+def arguments(piped, *more):
+    return [
+        "render",
+        piped / "xr.yaml",
+        piped / "composition.yaml",
+        piped / "functions.yaml",
+        "-e",
+        piped / "config.yaml",
+        *more,
+    ]
+
+
+def test_a_pipeline_runs_with_the_functions_that_are_built_in(piped):
+    result = groundplane(*arguments(piped))
+    assert list(composed(result)) == ["a", "b"]
+    assert composed(result)["b"]["data"] == {"text": "hello", "account": "4711"}
+    assert "name" not in composed(result)["b"]["metadata"]
+    condition = documents(result)[0]["status"]["conditions"]
+    assert [(c["reason"], c["message"]) for c in condition] == [("Creating", "Unready resources: a, b")]
+
+
+def test_what_is_observed_makes_a_pipeline_ready(piped):
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "arn": "arn:bucket"}
+    config_map = observed("map-1", "b") | {"apiVersion": "v1", "kind": "ConfigMap"}
+    (piped / "seen.yaml").write_text(yaml.safe_dump_all([observed(status=ready), config_map]))
+    result = groundplane(*arguments(piped, "-o", piped / "seen.yaml"))
+    composite = documents(result)[0]
+    assert composite["status"]["arn"] == "arn:bucket"
+    assert composite["status"]["conditions"][0]["status"] == "True"
+    assert composed(result)["a"]["metadata"]["name"] == "bucket-1"
+
+
+def test_context_comes_in_and_goes_out(piped):
+    key = "apiextensions.crossplane.io/environment"
+    (piped / "context.json").write_text('{"more": "from a file"}')
+    result = groundplane(*arguments(piped, "--context-files", f"{key}={piped / 'context.json'}"))
+    assert composed(result)["b"]["data"]["more"] == "from a file"
+    result = groundplane(
+        *arguments(
+            piped,
+            "-c",
+            "--context-files",
+            f"{key}={piped / 'context.json'}",
+            "--context-values",
+            f'{key}={{"more": "x"}}',
+        )
+    )
+    context = documents(result)[-1]
+    assert (context["apiVersion"], context["kind"]) == ("render.crossplane.io/v1beta1", "Context")
+    assert context["fields"][key]["more"] == "x"
+    assert context["fields"][key]["account"] == "4711"
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--context-values", "a"), '--context-values "a" is no KEY=…'),
+        (("--context-values", "a={"), "--context-values a is neither JSON nor YAML"),
+        (("--context-files", "a=absent.json"), "--context-files: absent.json can't be read"),
+    ],
+)
+def test_a_context_that_can_not_be_read_is_an_error(piped, more, text):
+    (line,) = errors(groundplane(*arguments(piped, *more)))
+    assert text in line
+
+
+def test_a_function_that_is_not_built_in_is_told_with_those_that_are(piped):
+    write(piped, functions=FUNCTIONS.replace("function-patch-and-transform", "function-go-templating"))
+    (line,) = errors(groundplane(*arguments(piped)))
+    assert line.startswith(
+        'Error: Composition piped › step resources › functionRef.name: Function "patches" is package '
+        '"xpkg.crossplane.io/crossplane-contrib/function-go-templating:v0.9.0", which is not built in. Mend: use one of: function-auto-ready'
+    )
+
+
+def test_every_mistake_in_the_input_of_a_step_is_told_with_its_place(piped):
+    wrong = PIPELINE.replace("patchSetName: common", "patchSetName: comon").replace(
+        "account, toFieldPath", "account, tofieldPath"
+    )
+    write(piped, composition=wrong)
+    assert errors(groundplane(*arguments(piped))) == [
+        "Error: Composition piped › step resources › resource b › patches[0] › patchSetName: "
+        'no patch set is named "comon". Mend: did you mean common?',
+        "Error: Composition piped › step resources › resource b › patches[1]: "
+        'unknown field "tofieldPath". Mend: did you mean toFieldPath?',
+    ]
+    write(
+        piped,
+        composition=PIPELINE.replace("patchSetName: common", "patchSetName: comon").replace(
+            "status.arn}", "status.arn, transforms: [{type: map}]}"
+        ),
+    )
+    assert errors(groundplane(*arguments(piped))) == [
+        "Error: Composition piped › step resources › resource a › patches[0] › transforms[0].map: "
+        "at least one pair must be given",
+        "Error: Composition piped › step resources › resource b › patches[0] › patchSetName: "
+        'no patch set is named "comon". Mend: did you mean common?',
+    ]
+
+
+def test_a_fatal_result_is_an_error_with_its_place(piped):
+    write(
+        piped,
+        composition=PIPELINE.replace(
+            "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {hi: x}}]}"
+        ),
+    )
+    result = groundplane(*arguments(piped))
+    assert errors(result) == [
+        'Error: Composition piped: pipeline step "resources" returned a fatal result: resource b › patches[0] › patch set common › '
+        "patches[0] (FromCompositeFieldPath) › spec.text › transforms[0] (map): "
+        'no entry for "hello" in the map. Mend: add it, or use one of: hi.'
+    ]
+    assert result.stdout == ""
+
+
+def test_credentials_are_secrets_that_must_be_given(piped):
+    wanted = "functionRef: {name: patches}\n    credentials: [{name: aws, source: Secret, secretRef: {namespace: n, name: s}}]"
+    write(piped, composition=PIPELINE.replace("functionRef: {name: patches}", wanted))
+    (line,) = errors(groundplane(*arguments(piped)))
+    assert 'step "resources" credential "aws" from Secret. Mend: pass Secret s of namespace n' in line
+    write(piped, secret="{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: n}, stringData: {key: value}}")
+    assert groundplane(*arguments(piped, "--function-credentials", piped / "secret.yaml")).exit_code == 0
+
+
+def test_what_functions_say_is_told_or_printed_as_results(piped):
+    required = PIPELINE.replace("fromFieldPath: more,", "fromFieldPath: more, policy: {fromFieldPath: Required},")
+    write(piped, composition=required)
+    assert list(composed(groundplane(*arguments(piped)))) == ["a"]
+    told = documents(groundplane(*arguments(piped, "-r")))[-1]
+    assert told["severity"] == "SEVERITY_WARNING"
+    assert told["step"] == "resources"
+    assert "more: no such field" in told["message"]
+
+
+def test_the_patches_of_a_step_are_explained(piped):
+    result = groundplane(*arguments(piped, "--explain"))
+    comments = result.stdout[: result.stdout.index("---")].splitlines()
+    assert comments[:4] == [
+        "# step resources › resource b",
+        "#   patches[0] › patch set common › patches[0] (FromCompositeFieldPath)  spec.text → data.text",
+        '#     input   spec.text = "hello"',
+        '#     output  data.text = "hello"',
+    ]
+    assert "#     skipped the composed resource does not exist yet" in comments
+
+
+def test_the_patches_of_a_step_are_checked_against_schemas(piped):
+    xrd = write(piped.parent / "xrd", definition=platform.DEFINITION)
+    write(piped, composition=PIPELINE.replace("fromFieldPath: spec.text", "fromFieldPath: spec.txt"))
+    result = groundplane(*arguments(piped, "--xrd", xrd))
+    assert result.stderr.startswith(
+        "Warning: Composition piped › step resources › patch set common › patches[0] › fromFieldPath: "
+        'spec.txt: spec has no field "txt". Mend: did you mean text?\n'
+    )
+
+
+def test_flags_that_only_upstream_needs_are_accepted(piped):
+    more = ["--timeout", "1m", "-a", "render.crossplane.io/runtime=Docker", "--crossplane-version", "v2"]
+    assert groundplane(*arguments(piped, *more)).exit_code == 0
+
+
+# --- explaining -----------------------------------------------------------------------------------------------
+
+
+def test_explanations_are_comments_before_the_documents(folder):
+    mapped = TWO.replace(
+        "toFieldPath: data.text}", "toFieldPath: data.text, transforms: [{type: map, map: {hello: hi}}]}", 1
+    )
+    write(folder, composition=mapped)
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "--explain")
+    assert len(documents(result)) == 3
+    comments = result.stdout[: result.stdout.index("---")].splitlines()
+    assert comments[:5] == [
+        "# resource b",
+        "#   patches[0] (FromCompositeFieldPath)  spec.text → data.text",
+        '#     input   spec.text = "hello"',
+        '#     transforms[0] (map) → "hi"',
+        '#     output  data.text = "hi"',
+    ]
+    assert "#     skipped spec.absent: no such field; it is optional" in comments
+
+
+def test_a_failure_is_explained_before_it_is_told(folder):
+    broken = TWO.replace(
+        "status.arn, toFieldPath: status.arn", "status.arn, toFieldPath: status.arn, policy: {fromFieldPath: Required}"
+    )
+    write(folder, composition=broken)
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "--explain")
+    assert len(errors(result)) == 1
+    assert "#     failed  status: no such field" in result.stdout
+    assert "---" not in result.stdout
+
+
+def test_values_of_secrets_are_not_explained(folder):
+    secret = TWO.replace("{apiVersion: v1, kind: ConfigMap}", "{apiVersion: v1, kind: Secret}")
+    write(folder, composition=secret)
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "--explain")
+    assert '#     output  data.text = "********"' in result.stdout
+    assert "hello" not in result.stdout[: result.stdout.index("---")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_colour_is_for_terminals(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    told = Told(
+        ("resource a", "patches[0]"), "FromCompositeFieldPath", ("spec.x",), "spec.y", skipped="no [bold] reason"
+    )
+    terminal, file = Terminal(), io.StringIO()
+    explanation.write([told], terminal)
+    explanation.write([told], file)
+    assert "\x1b[" in terminal.getvalue()
+    assert "no [bold] reason" in terminal.getvalue()
+    assert file.getvalue() == "# resource a\n#   patches[0]  spec.x → spec.y\n#     skipped no [bold] reason\n"
+
+
+# --- cost -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_heavy_is_imported():
+    code = (
+        "import sys; from groundplane.cli.main import main; "
+        f"main(['render', {str(DATABASE / 'examples' / 'claim.yaml')!r}, {str(DATABASE)!r}], standalone_mode=False); "
+        "print(*sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    modules = set(said.splitlines()[-1].split())
+    assert "groundplane.core.preview" in modules
+    assert not HEAVY & modules

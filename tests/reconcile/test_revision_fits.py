@@ -1,0 +1,148 @@
+"""A Composition whose patches do not fit the kinds at their ends: told at once, and refused where its author asks for it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from groundplane.core import conditions, typecheck
+from groundplane.core.objects import Key
+from groundplane.ports import Options
+from groundplane.reconcile.revision import FITS
+from tests.reconcile import things
+from tests.world import World
+
+KEY = Key("apiextensions.crossplane.io/v1", "Composition", "", "thing")
+
+
+async def a_world(**how):
+    world = await World(**how).install()
+    await world.apply(*things.composed_crds(), things.XRD)
+    return await world.settle()
+
+
+def composition(*, path="spec.size", mode=None, kind="Alpha"):
+    found = copy.deepcopy(things.COMPOSITION)
+    found["spec"]["resources"][0]["patches"][0]["fromFieldPath"] = path
+    found["spec"]["resources"][0]["base"]["kind"] = kind
+    if mode:
+        found["metadata"]["annotations"] = {typecheck.MODE_ANNOTATION: mode}
+    return found
+
+
+async def told(world, type_):
+    return conditions.find(await world.cluster.get(KEY), type_)
+
+
+async def revisions(world):
+    return await world.cluster.list(KEY.api_version, "CompositionRevision")
+
+
+async def test_a_misfit_is_told_and_used_all_the_same():
+    world = await a_world()
+    await world.apply(composition(path="spec.sise"))
+    await world.settle()
+    condition = await told(world, FITS)
+    assert (condition["status"], condition["reason"]) == ("False", "PatchesDoNotFit")
+    assert condition["message"] == (
+        'spec.resources[0].patches[0].fromFieldPath: spec.sise: spec has no field "sise" (did you mean size?)'
+    )
+    assert ("Warning", "PatchesDoNotFit") in world.told.reasons("Composition")
+    assert len(await revisions(world)) == 1
+    await world.apply(composition())
+    await world.settle()
+    assert (await told(world, FITS))["status"] == "True"
+
+
+async def test_nothing_is_said_of_what_fits():
+    world = await a_world()
+    await world.apply(composition())
+    await world.settle()
+    assert await told(world, FITS) is None
+
+
+@pytest.mark.parametrize("mode", ["loose", "strict"])
+async def test_a_misfit_gets_no_revision_where_it_must_fit(mode):
+    world = await a_world()
+    await world.apply(composition())
+    await world.settle()
+    await world.apply(composition(path="spec.sise", mode=mode))
+    await world.settle()
+    assert len(await revisions(world)) == 1
+    synced = await told(world, "Synced")
+    assert synced["status"] == "False"
+    assert 'spec has no field "sise"' in synced["message"]
+    await world.apply(composition(mode=mode))
+    await world.settle()
+    assert len(await revisions(world)) == 2
+    assert (await told(world, "Synced"))["status"] == "True"
+
+
+async def test_strict_waits_for_a_kind_that_is_not_there():
+    world = await a_world()
+    await world.apply(composition(mode="strict", kind="Delta"))
+    await world.settle()
+    assert await revisions(world) == []
+    assert "the schema of Delta" in (await told(world, "Synced"))["message"]
+    (crd,) = [c for c in copy.deepcopy(things.composed_crds()) if c["spec"]["names"]["kind"] == "Alpha"]
+    crd["metadata"]["name"] = "deltas.nop.example.org"
+    crd["spec"]["names"] = {"kind": "Delta", "plural": "deltas"}
+    await world.apply(crd)
+    await world.settle(seconds=30)
+    assert len(await revisions(world)) == 1
+
+
+@pytest.mark.parametrize("mode", ["warn", "loose"])
+async def test_a_kind_that_is_not_there_is_no_misfit(mode):
+    world = await a_world()
+    await world.apply(composition(mode=mode, kind="Delta"))
+    await world.settle()
+    assert len(await revisions(world)) == 1
+    assert await told(world, FITS) is None
+
+
+async def test_an_unknown_mode_is_refused():
+    world = await a_world()
+    await world.apply(composition(mode="strickt"))
+    await world.settle()
+    assert await revisions(world) == []
+    assert "did you mean strict?" in (await told(world, "Synced"))["message"]
+
+
+async def test_with_strict_upstream_nothing_is_written_on_the_composition():
+    world = await a_world(options=Options(strict_upstream=True))
+    await world.apply(composition(path="spec.sise"))
+    await world.settle()
+    assert "status" not in await world.cluster.get(KEY)
+    assert len(await revisions(world)) == 1
+
+
+async def test_a_misfit_that_stays_is_told_once_and_written_once():
+    world = await a_world()
+    await world.apply(composition(path="spec.sise"))
+    await world.settle()
+    before = (await world.cluster.get(KEY))["metadata"]["resourceVersion"]
+    await world.settle(seconds=3600)
+    assert (await world.cluster.get(KEY))["metadata"]["resourceVersion"] == before
+    assert world.told.text().count("PatchesDoNotFit") == 1
+
+
+async def test_the_steps_of_a_pipeline_are_checked_too():
+    world = await a_world()
+    piped = composition(path="spec.sise", mode="strict")
+    resources = piped["spec"].pop("resources")
+    piped["spec"] |= {
+        "mode": "Pipeline",
+        "pipeline": [
+            {
+                "step": "all",
+                "functionRef": {"name": "function-patch-and-transform"},
+                "input": {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": resources},
+            }
+        ],
+    }
+    await world.apply(piped)
+    await world.settle()
+    assert await revisions(world) == []
+    assert "spec.pipeline[0].input.resources[0].patches[0].fromFieldPath" in (await told(world, "Synced"))["message"]
