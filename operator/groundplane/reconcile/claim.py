@@ -241,6 +241,12 @@ def _annotations(claim: Object, definition: Definition) -> dict[str, str]:
     return _controller(definition) | {"external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, "")}
 
 
+def error_annotations(claim: Object, definition: Definition) -> dict[str, str]:
+    """Of an event about an error, which upstream tells with the composite that it concerns, once that is known."""
+    composite = spec_of(claim).get("resourceRef", {}).get("name")
+    return _annotations(claim, definition) | ({"composite-name": composite} if composite else {})
+
+
 def _controller(definition: Definition) -> dict[str, str]:
     return {"controller": f"claim/{definition.name}"}
 

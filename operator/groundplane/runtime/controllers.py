@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, Object, key_of
 from groundplane.ports import Context
 from groundplane.reconcile import claim, composite, definition, managed, provider, provider_config, revision
 from groundplane.runtime.engine import Controller
@@ -96,11 +96,13 @@ def _says(source: str) -> Callable[[Key, Context], str]:
     return lambda key, context: source
 
 
-def _claim_annotations(key: Key, context: Context) -> Mapping[str, str]:
+def _claim_annotations(obj: Object, context: Context) -> Mapping[str, str]:
+    key = key_of(obj)
     known = context.definitions.claim(key.group, key.kind)
-    return {"controller": f"claim/{known.name}", "external-name": ""} if known else {}
+    return claim.error_annotations(obj, known) if known else {}
 
 
-def _composite_annotations(key: Key, context: Context) -> Mapping[str, str]:
+def _composite_annotations(obj: Object, context: Context) -> Mapping[str, str]:
+    key = key_of(obj)
     known = context.definitions.composite(key.group, key.kind)
     return {"controller": f"composite/{known.name}"} if known else {}

@@ -58,7 +58,7 @@ class Controller:
     failure: Callable[[Object, str], Condition] = lambda obj, text: conditions.reconcile_error(text)
     workers: int = 10
     max_backoff: float = 60.0  # seconds
-    annotations: Callable[[Key, Context], Mapping[str, str]] = lambda key, context: {}
+    annotations: Callable[[Object, Context], Mapping[str, str]] = lambda obj, context: {}  # of its events
 
 
 class Engine:
@@ -135,7 +135,7 @@ class Engine:
             error.reason or controller.reason,
             str(error),
             source=controller.source(key, self.context),
-            annotations=controller.annotations(key, self.context),
+            annotations=controller.annotations(obj, self.context),
         )
         strict = self.context.options.strict_upstream
         if controller.has_synced or not strict:
