@@ -1,12 +1,16 @@
 """What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from groundplane import errors
+from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.session import Sessions
 from tests.aws.conftest import EC2, IAM, RDS, S3, external_name, made, managed, settle
+from tests.standin import REGION
 
 
 async def test_throttling_says_when_to_come_back_and_passes(cloud, account, standin):
@@ -160,3 +164,42 @@ def test_the_kinds_are_listed(cloud):
 async def test_a_value_in_the_object_style_of_later_versions_is_read(cloud, account):
     instance = managed(RDS, "Instance", "a", restoreToPointInTime={"useLatestRestorableTime": True})
     assert cloud._offline(instance).spec["restoreToPointInTime"] == [{"useLatestRestorableTime": True}]
+
+
+class Hanging(Sessions):
+    """The first call that changes something waits in its thread until it is let go."""
+
+    def __init__(self):
+        super().__init__(attempts=1)
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def clients(self, account):
+        found = super().clients(account)
+        found.client("ec2", REGION, once=True).meta.events.register("before-call", self._hang, unique_id="hang")
+        return found
+
+    def _hang(self, **_):
+        self.reached.set()
+        self.released.wait(30)
+
+
+async def test_nothing_is_done_to_a_thing_while_a_call_that_was_given_up_may_still_make_it(account, standin):
+    sessions = Hanging()
+    cloud = AwsCloud(sessions=sessions)
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    given_up = asyncio.create_task(cloud.create(vpc, account, {}))
+    await asyncio.to_thread(sessions.reached.wait)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    with pytest.raises(errors.Waiting, match="has not come back yet"):
+        await cloud.find(vpc, account)
+    sessions.released.set()
+    found = None
+    while found is None:
+        try:
+            found = await cloud.find(vpc, account)
+        except errors.Waiting:
+            await asyncio.sleep(0)
+    assert found.startswith("vpc-")
+    cloud.close()

@@ -352,3 +352,14 @@ async def test_the_poll_interval_of_an_annotation_is_kept(aws):
     aws.standin.forget_calls()
     await world.settle(seconds=320)
     assert aws.standin.operations().count("DescribeVpcs") == 3
+
+
+async def test_a_deletion_in_the_foreground_ends_too(aws):
+    world = await aws.world()
+    await applied(world, managed.instance(), seconds=10)
+    aws.standin.slow(20)
+    await world.cluster.delete(managed.key(managed.instance()), propagation="Foreground")
+    await world.settle(seconds=120)
+    assert await get(world, managed.instance()) is None
+    assert aws.databases() == []
+    assert await managed.kinds_left(world) == []

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.reconcile import managed
-from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message
+from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message, secret_of
 
 EXISTING = {"DBInstanceClass": "db.t3.large", "Engine": "postgres", "MasterUsername": "theirs", "AllocatedStorage": 50}
 
@@ -100,3 +100,18 @@ async def test_a_combination_of_policies_that_is_not_supported_is_named(aws):
     assert "['Create', 'Delete'] is not a supported combination" in message(found)
     assert ("Warning", "CannotUseInvalidManagementPolicy") in world.told.reasons("VPC")
     assert aws.vpcs() == []
+
+
+async def test_a_database_that_stays_keeps_its_generated_password_and_who_adopts_it_finds_that(aws):
+    world = await aws.world()
+    bare = {"username": None, "passwordSecretRef": None, "autoGeneratePassword": None}
+    manifest = managed.instance(spec={"deletionPolicy": "Orphan"}, **bare)
+    await applied(world, manifest, seconds=10)
+    password = aws.standin.passwords()["orders"]
+    assert await deleted(world, manifest, seconds=0) is None
+    assert await secret_of(world, "crossplane-system", "orders-master-password") == {"password": password}
+    assert await secret_of(world) is None
+    reference = {"namespace": "crossplane-system", "name": "orders-master-password", "key": "password"}
+    found = await applied(world, managed.instance(passwordSecretRef=reference, username="postgres"), seconds=10)
+    assert is_ready(found)
+    assert (await secret_of(world))["password"] == password == aws.standin.passwords()["orders"]

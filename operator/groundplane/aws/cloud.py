@@ -18,7 +18,7 @@ from groundplane.aws.kind import Kind
 from groundplane.aws.resource import Memory, digest
 from groundplane.aws.session import Sessions
 from groundplane.core.objects import Object, meta
-from groundplane.errors import Denied, InvalidInput
+from groundplane.errors import Denied, InvalidInput, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
 
 THREADS = 16  # calls to AWS at a time; measured: 241 calls/s at 60 ms latency, with 3.5 ms lag of the event loop
@@ -46,6 +46,7 @@ class AwsCloud:
         self._certain_after = certain_after
         self._now = now
         self._memories: dict[str, Memory] = {}
+        self._running: set[str] = set()  # UIDs of what a thread works on
 
     def close(self) -> None:
         """Wait for the calls that run; take no more."""
@@ -160,8 +161,14 @@ class AwsCloud:
                     self._sessions.forget(account)
                 raise found from error
 
+        # A reconcile that ran out of time leaves its thread behind, which may be about to create.
+        if uid in self._running:
+            raise Waiting("an earlier call to AWS for it has not come back yet")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+            future = self._executor.submit(work)
+            self._running.add(uid)
+            future.add_done_callback(lambda _: self._running.discard(uid))
+            return await asyncio.wrap_future(future)
         finally:
             if memory:
                 self._memories[uid] = memory

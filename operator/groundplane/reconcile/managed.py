@@ -479,12 +479,26 @@ def _stays_absent(run: Run) -> GroundplaneError:
 
 async def _release(run: Run) -> Result:
     """Let the object go: nothing of it is left in AWS, or it stays there on purpose."""
+    if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
+        await _leave_secrets(run)
     if has_finalizer(run.managed, core.FINALIZER):
         run.managed["metadata"]["finalizers"] = [
             name for name in meta(run.managed)["finalizers"] if name != core.FINALIZER
         ]
         await run.context.cluster.update(run.managed)
     return Result()
+
+
+async def _leave_secrets(run: Run) -> None:
+    """What was generated for a thing that stays in AWS stays with it: a password that nobody else knows."""
+    spec = spec_of(run.managed).get("forProvider") or {}
+    for reference in [spec[secret.ref] for secret in run.kind.secrets if spec.get(secret.ref)]:
+        secret = await run.context.cluster.get(Key("v1", "Secret", _namespace(run, reference), reference["name"]))
+        owners = meta(secret or {}).get("ownerReferences") or []
+        kept = [owner for owner in owners if owner.get("uid") != meta(run.managed)["uid"]]
+        if secret is not None and kept != owners:
+            secret["metadata"]["ownerReferences"] = kept
+            await run.context.cluster.update(secret)
 
 
 # --- reporting --------------------------------------------------------------------------------------------------
