@@ -22,7 +22,7 @@ from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, group_of, key_of, meta
-from groundplane.ports import Context, Definitions, Options
+from groundplane.ports import Context, Definitions, Interests, Options
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.local import compiler
@@ -92,7 +92,10 @@ class World:
         self.definitions = Definitions()
         self.cloud = cloud or NoCloud()
         self.random = random.Random(seed)
-        self.routes = Routes(self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None)
+        self.interests = Interests()
+        self.routes = Routes(
+            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None, self.interests
+        )
         self.context = Context(
             cluster=self.cluster,
             cloud=self.cloud,
@@ -102,6 +105,7 @@ class World:
             choose=self.random.randrange,
             compiled=compiled or compiler(),
             definitions=self.definitions,
+            interests=self.interests,
             options=options or Options(),
         )
         self.engine = Engine(all_controllers(), self.context)

@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import GroupKind, Json, Key, Object, meta
+from groundplane.core.objects import GroupKind, Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled
     from groundplane.core.definition import Definition
+    from groundplane.core.pipeline import Selector
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
@@ -291,6 +292,33 @@ class Definitions:
         return self._known["claim"].get(GroupKind(group, kind))
 
 
+class Interests:
+    """What functions wanted to see of the cluster, by composite: a change of it calls for another run of its pipeline."""
+
+    def __init__(self) -> None:
+        self._by_composite: dict[Key, tuple[Selector, ...]] = {}
+        self._by_kind: dict[tuple[str, str], dict[Key, None]] = {}
+
+    def set(self, composite: Key, wanted: tuple[Selector, ...]) -> None:
+        """Take what the last run of a composite's pipeline wanted; nothing forgets it."""
+        for selector in self._by_composite.pop(composite, ()):
+            self._by_kind.get((selector.api_version, selector.kind), {}).pop(composite, None)
+        if wanted:
+            self._by_composite[composite] = wanted
+        for selector in wanted:
+            self._by_kind.setdefault((selector.api_version, selector.kind), {})[composite] = None
+
+    def of(self, obj: Object) -> list[Key]:
+        """The composites whose pipelines wanted to see this object."""
+        key = key_of(obj)
+        interested = self._by_kind.get((key.api_version, key.kind), ())
+        return [
+            composite
+            for composite in interested
+            if any(selector.selects(obj) for selector in self._by_composite[composite])
+        ]
+
+
 @dataclass(frozen=True)
 class Options:
     """The settings that change what reconcilers decide."""
@@ -312,6 +340,7 @@ class Context:
     choose: Callable[[int], int]  # a random index below n, for names and for selection
     compiled: Callable[[Object, Mapping[str, str]], Compiled]  # a revision and its Functions' images, by name; once
     definitions: Definitions = field(default_factory=Definitions)
+    interests: Interests = field(default_factory=Interests)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # notes told, by UID: each once in a process

@@ -182,11 +182,10 @@ def test_a_context_that_holds_no_object_stops_the_pipeline():
         outcome([config("a", {})], given(named("a")), {environment.KEY: "text"})
 
 
-def test_only_what_is_needed_is_asked_for_and_looked_at_again_after_a_while():
+def test_what_is_needed_is_asked_for_once():
     found, asked = outcome([config("a", {})], given(named("a")))
     assert [selector.name for selector in asked] == ["a"]
     assert found.required == (asked[0],)
-    assert found.ttl == environment_configs.TTL
 
 
 @pytest.mark.parametrize(

@@ -394,6 +394,29 @@ FROM = {"fromFieldPath": "a"}
             {"patchSets": [{"patches": [{"type": "PatchSet"}, FROM | {"patchSetName": "x"}]}], "resources": [cool()]},
             ["patchSets[0].name", "patchSets[0].patches[0].type", "patchSets[0].patches[1].patchSetName"],
         ),
+        (
+            {
+                "resources": [
+                    cool(
+                        {"type": "Bogus"},
+                        {},
+                        connectionDetails=[{"type": "FromNowhere"}],
+                        readinessChecks=[{"type": "Sometimes"}, {}],
+                    )
+                ]
+            },
+            [
+                "resources[0].patches[0].type",
+                "resources[0].patches[1].fromFieldPath",
+                "resources[0].connectionDetails[0].type",
+                "resources[0].readinessChecks[0].type",
+                "resources[0].readinessChecks[1].type",
+            ],
+        ),
+        (
+            {"resources": [cool({"type": "CombineFromComposite", "toFieldPath": "x", "combine": {}})]},
+            ["resources[0].patches[0].combine.strategy", "resources[0].patches[0].combine.variables"],
+        ),
         ({"environment": {"patches": [{"type": "CombineToEnvironment"}]}}, ["environment.patches[0].type"]),
         ({"environment": {"patches": [{}]}}, ["environment.patches[0].fromFieldPath"]),
         ({"resources": [cool()], "resorces": []}, ["resorces"]),

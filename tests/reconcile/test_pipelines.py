@@ -257,6 +257,33 @@ async def test_what_an_object_of_somebody_else_has_is_not_touched():
     assert "Beta" in await kinds_of(world)
 
 
+async def test_an_object_that_the_api_server_refuses_is_told_and_the_others_go_on():
+    base = {"apiVersion": things.COMPOSED, "kind": "Alpha", "metadata": {"name": "Not A Name"}}
+    step = things.patch_step(resource("Alpha", base=base), resource("Beta"))
+    world = await running(await a_world(), pipeline(step, things.READY_STEP))
+    assert await kinds_of(world) == {"Beta"}
+    told = conditions.find(await composite_of(world), "Synced")
+    assert told["message"].startswith("Unsynced resources: alpha")
+    assert 'cannot apply composed resource "alpha"' in world.told.text()
+
+
+async def test_a_kind_that_is_not_served_for_a_while_is_not_forgotten():
+    needy = resource("Alpha", patch("spec.region", "spec.forProvider.region", **REQUIRED))
+    steps = (things.patch_step(needy, resource("Beta")), things.READY_STEP)
+    world = await running(await a_world(), pipeline(*steps), things.changed(things.THING, region="x"))
+    crd = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "alphas.nop.example.org")
+    await world.cluster.delete(crd)
+    await world.settle()
+    await world.apply(things.THING)
+    await world.settle(seconds=600)
+    composite = await composite_of(world)
+    assert [entry["kind"] for entry in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta"]
+    assert 'not adding new composed resource "alpha"' in conditions.find(composite, "Ready")["message"]
+    await world.apply(*things.composed_crds(), things.changed(things.THING, region="y"))
+    await world.settle(seconds=600)
+    assert await kinds_of(world) == {"Alpha", "Beta"}
+
+
 async def test_an_environment_is_fetched_and_its_values_patched():
     configs = {
         "step": "environment",
@@ -279,13 +306,17 @@ async def test_an_environment_is_fetched_and_its_values_patched():
         "data": {"zone": {"name": "b"}},
     }
     await world.apply(site)
-    await world.settle(seconds=600)
+    await world.settle()
     alpha = await world.one(things.COMPOSED, "Alpha")
     assert alpha["spec"]["forProvider"] == {"zone": "b"}
     await world.apply({**site, "data": {"zone": {"name": "c"}}})
-    await world.settle(seconds=120)
+    await world.settle()
     alpha = await world.one(things.COMPOSED, "Alpha")
     assert alpha["spec"]["forProvider"] == {"zone": "c"}
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    assert await kinds_of(world) == set()
+    assert world.interests.of(site) == []
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ class Chosen:
     @property
     def is_pipeline(self) -> bool:
         """Whether functions compose."""
-        return spec_of(self.source).get("mode") == "Pipeline"
+        spec = composition.review(spec_of(self.source)).spec
+        return spec is not None and spec.is_pipeline
 
     @property
     def scope(self) -> Scope | None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated
 
 from groundplane.core import fieldpath, goformat
 from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Object
-from groundplane.core.spec import FUNCTION, Dialect, Problem, Spec, required
+from groundplane.core.spec import FUNCTION, Dialect, Problem, Spec, not_supported, required, word
 from groundplane.errors import GroundplaneError, InvalidInput, at
 
-DetailType = Literal["FromConnectionSecretKey", "FromFieldPath", "FromValue"]
-
-_PARAMETERS: dict[DetailType, str] = {
+_PARAMETERS = {
     "FromValue": "value",
     "FromConnectionSecretKey": "fromConnectionSecretKey",
     "FromFieldPath": "fromFieldPath",
@@ -29,7 +27,7 @@ class ConnectionDetail(Spec):
     """One key of the composite's Secret."""
 
     name: str | None = None
-    type: DetailType | None = None
+    type: Annotated[str | None, word("FromConnectionSecretKey", "FromFieldPath", "FromValue")] = None
     value: str | None = None
     fromConnectionSecretKey: str | None = None
     fromFieldPath: str | None = None
@@ -38,15 +36,17 @@ class ConnectionDetail(Spec):
         """What is wrong with this one detail; the native engine finds it only when it composes."""
         if dialect != FUNCTION:
             return
-        if self.type is None:
+        if not self.type:
             yield required("type")
+        elif self.type not in _PARAMETERS:
+            yield not_supported("type", self.type, _PARAMETERS)
         elif not self.name:
             yield required("name")
         elif getattr(self, _PARAMETERS[self.type]) is None:
             yield required(_PARAMETERS[self.type])
 
     @property
-    def kind(self) -> DetailType:
+    def kind(self) -> str:
         """The type, or the one that the settings imply."""
         if self.type is not None:
             return self.type
@@ -61,7 +61,7 @@ class Detail:
     """A connection detail that is ready to be read; with `error` it can't be."""
 
     name: str
-    kind: DetailType
+    kind: str
     parameter: str = field(repr=False)
     error: str = ""
 

@@ -18,7 +18,7 @@ from groundplane.core import fieldpath, goformat
 from groundplane.core.explain import Told, Trace
 from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
 from groundplane.core.objects import Json, Object
-from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, not_supported, only, required, word
+from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, filled, not_supported, only, required, word
 from groundplane.core.transforms import StringTransform, Transforms, refusing
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
 
@@ -92,9 +92,9 @@ class StringCombination(Spec):
 class Combine(Spec):
     """Several values made one, by a format string."""
 
-    zero: ClassVar = {"strategy": ""}
+    zero: ClassVar = {"strategy": "", "variables": []}
 
-    variables: Annotated[list[Variable], Field(min_length=1)]
+    variables: Annotated[list[Variable], filled()]
     strategy: Annotated[str, word("string")]
     string: StringCombination | None = None
 
@@ -162,10 +162,14 @@ class _CombinePatch(AnyPatch):
         elif self.toFieldPath is None:
             yield required("toFieldPath", f"must be set for patch type {self.type}")
         elif dialect == FUNCTION:
-            if self.combine.strategy != "string":
+            if not self.combine.strategy:
+                yield required("combine.strategy")
+            elif self.combine.strategy != "string":
                 yield not_supported("combine.strategy", self.combine.strategy, ["string"])
             elif self.combine.string is None:
                 yield required("combine.string", "must be set for strategy string")
+            if not self.combine.variables:
+                yield required("combine.variables", "must not be empty")
             for index, variable in enumerate(self.combine.variables):
                 if not variable.fromFieldPath:
                     yield required(f"combine.variables[{index}].fromFieldPath")
@@ -260,10 +264,31 @@ class PatchSet(Spec):
     patches: list[Patch]
 
 
+class UnknownPatch(AnyPatch):
+    """Of a type that there is not; the function complains of it beside everything else that is wrong."""
+
+    def missing(self, dialect: Dialect) -> Iterator[Problem]:
+        yield not_supported("type", self.type, FUNCTION_TYPES)
+
+
+FUNCTION_TYPES = (
+    "FromCompositeFieldPath",
+    "PatchSet",
+    "ToCompositeFieldPath",
+    "CombineFromComposite",
+    "CombineToComposite",
+    "FromEnvironmentFieldPath",
+    "ToEnvironmentFieldPath",
+    "CombineFromEnvironment",
+    "CombineToEnvironment",
+)
+
+
 def _function_tag(value: Any) -> str:
     """The function takes an empty type for the default."""
-    tag = _tag(value)
-    return "<FromCompositeFieldPath>" if tag == "<>" else tag
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    kind = kind or _DEFAULT
+    return f"<{kind}>" if kind in FUNCTION_TYPES else "unknown"
 
 
 FunctionPatch = Annotated[
@@ -275,7 +300,8 @@ FunctionPatch = Annotated[
     | Annotated[FromEnvironmentFieldPath, Tag("<FromEnvironmentFieldPath>")]
     | Annotated[ToEnvironmentFieldPath, Tag("<ToEnvironmentFieldPath>")]
     | Annotated[CombineFromEnvironment, Tag("<CombineFromEnvironment>")]
-    | Annotated[CombineToEnvironment, Tag("<CombineToEnvironment>")],
+    | Annotated[CombineToEnvironment, Tag("<CombineToEnvironment>")]
+    | Annotated[UnknownPatch, Tag("unknown")],
     Discriminator(_function_tag),
 ]
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from groundplane.core import fieldpath, render
 from groundplane.core.conditions import Condition
 from groundplane.core.explain import Trace
-from groundplane.core.objects import Json, Object, meta
+from groundplane.core.objects import Json, Object, key_of, labels_of, matches, meta
 from groundplane.core.render import Rendered
 from groundplane.core.spec import Problem
 from groundplane.errors import GroundplaneError, InvalidInput, at
@@ -56,6 +56,15 @@ class Selector:
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace: str = ""  # of a list: "" means all
+
+    def selects(self, obj: Object) -> bool:
+        """Whether it is, or may have been, this object that is meant."""
+        key = key_of(obj)
+        if (key.api_version, key.kind) != (self.api_version, self.kind):
+            return False
+        if self.name:
+            return (key.namespace, key.name) == (self.namespace, self.name)
+        return self.namespace in ("", key.namespace) and matches(labels_of(obj), self.labels)
 
 
 @dataclass(frozen=True, slots=True)

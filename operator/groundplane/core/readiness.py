@@ -8,14 +8,14 @@ is a mistake.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Tag
 
 from groundplane.core import conditions, fieldpath
 from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Json, Object
-from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, required
+from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, not_supported, required
 from groundplane.core.transforms import Int64
 from groundplane.errors import GroundplaneError, InvalidInput
 
@@ -172,9 +172,26 @@ class NoneCheck(AnyCheck):
         return lambda obj: True
 
 
+class UnknownCheck(AnyCheck):
+    """Of a type that there is not; the function complains of it beside everything else that is wrong."""
+
+    zero: ClassVar = {"type": ""}
+
+    def problems(self, dialect: Dialect) -> Iterator[Problem]:
+        yield not_supported("type", self.type, CHECKS) if self.type else required("type")
+
+
+CHECKS = ("MatchString", "MatchInteger", "NonEmpty", "MatchCondition", "MatchTrue", "MatchFalse", "None")
+
+
 def _tag(value: Any) -> str | None:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
     return None if kind is None else f"<{kind}>"
+
+
+def _function_tag(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"<{kind}>" if kind in CHECKS else "unknown"
 
 
 ReadinessCheck = Annotated[
@@ -186,6 +203,19 @@ ReadinessCheck = Annotated[
     | Annotated[MatchFalseCheck, Tag("<MatchFalse>")]
     | Annotated[NoneCheck, Tag("<None>")],
     Discriminator(_tag),
+]
+
+
+FunctionCheck = Annotated[
+    Annotated[MatchStringCheck, Tag("<MatchString>")]
+    | Annotated[MatchIntegerCheck, Tag("<MatchInteger>")]
+    | Annotated[NonEmptyCheck, Tag("<NonEmpty>")]
+    | Annotated[MatchConditionCheck, Tag("<MatchCondition>")]
+    | Annotated[MatchTrueCheck, Tag("<MatchTrue>")]
+    | Annotated[MatchFalseCheck, Tag("<MatchFalse>")]
+    | Annotated[NoneCheck, Tag("<None>")]
+    | Annotated[UnknownCheck, Tag("unknown")],
+    Discriminator(_function_tag),
 ]
 
 

@@ -116,6 +116,17 @@ def word(*known: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def filled() -> AfterValidator:
+    """Mark a list that must not be empty natively; the function looks at that later."""
+
+    def check(value: Any, info: ValidationInfo) -> Any:
+        if not value and not is_function(info):
+            raise PydanticKnownError("too_short", {"field_type": "List", "min_length": 1, "actual_length": 0})
+        return value
+
+    return AfterValidator(check)
+
+
 S = TypeVar("S", bound=Spec)
 
 

@@ -21,7 +21,6 @@ from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 
 API_VERSION = "apiextensions.crossplane.io/v1beta1"
 KIND = "EnvironmentConfig"
-TTL = 60.0  # seconds until EnvironmentConfigs are looked at again, as upstream
 
 
 # --- the YAML -------------------------------------------------------------------------------------------------
@@ -170,7 +169,7 @@ class _Run:
         self._check(requirements)
         made = environment.named(fieldpath.copied(found))
         return Response(
-            self.request.desired, {**self.request.context, environment.KEY: made}, requirements=requirements, ttl=TTL
+            self.request.desired, {**self.request.context, environment.KEY: made}, requirements=requirements
         )
 
     def _sources(self) -> Iterator[tuple[str, str, Source]]:

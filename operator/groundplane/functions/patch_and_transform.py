@@ -20,7 +20,7 @@ from groundplane.core.fieldpath import FieldNotFound
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.core.patches import AnyPatch, FunctionPatch, PatchSetReference
 from groundplane.core.pipeline import Request, Resource, Response, Result, Run, State, passed_on
-from groundplane.core.readiness import Check, ReadinessCheck
+from groundplane.core.readiness import Check, FunctionCheck
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.core.typecheck import Part
 from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
@@ -49,7 +49,7 @@ class Template(Spec):
     base: dict[str, Json] | None = None
     patches: list[FunctionPatch] = Field(default_factory=list)
     connectionDetails: list[ConnectionDetail] = Field(default_factory=list)
-    readinessChecks: list[ReadinessCheck] = Field(default_factory=list)
+    readinessChecks: list[FunctionCheck] = Field(default_factory=list)
 
 
 class Environment(Spec):
@@ -310,16 +310,16 @@ class _Run:
             _keep_name(there.object, desired)
             self._extract(template, there)
             ready = self._is_ready(template, there)
+        sources = {
+            _COMPOSITE: self.observed.composite.object,
+            _COMPOSED: there.object if there else {},
+            _ENVIRONMENT: self.environment,
+        }
+        targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
         for number, patch in enumerate(template.patches):
             if patch.source == _COMPOSED and there is None:
                 self._tell_early(template, patch, desired)
                 continue
-            sources = {
-                _COMPOSITE: self.observed.composite.object,
-                _COMPOSED: there.object if there else {},
-                _ENVIRONMENT: self.environment,
-            }
-            targets = {_COMPOSITE: self.composite, _COMPOSED: desired, _ENVIRONMENT: self.environment}
             try:
                 self._apply(f"resource {template.name}", patch, sources[patch.source], targets[patch.target])
                 patches.check_size(number, targets[patch.target])

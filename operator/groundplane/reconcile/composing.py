@@ -36,6 +36,7 @@ class Run:
     context: Context
     definition: Definition
     composite: Object
+    unserved: list[dict[str, str]] = field(default_factory=list)  # references to kinds that nobody serves now
     composed: list[Composed] = field(default_factory=list)
     told: list[Condition] = field(default_factory=list)  # by functions, for the composite's status
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
@@ -93,6 +94,7 @@ async def observe(run: Run) -> list[Object]:
         try:
             obj = await run.context.cluster.get(key)
         except NoSuchKind:
+            run.unserved.append(dict(reference))
             continue
         if obj and not _is_of_others(run, obj):
             found.append(obj)

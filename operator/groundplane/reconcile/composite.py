@@ -46,6 +46,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
     composite = await context.cluster.get(key)
     if composite is None:
+        context.interests.set(key, ())
         return Result()
     run = Run(context, definition, composite)
     if is_paused(composite):

@@ -95,11 +95,16 @@ async def _observed(run: Run) -> dict[str, Resource]:
 
 
 async def _outcome(run: Run, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
+    asked: tuple[Selector, ...] = ()
+    run.context.interests.set(key_of(run.composite), asked)
     composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
     running = pipeline.calls(composite, compiled.steps, observed, credentials=await _credentials(run, compiled.steps))
     try:
         wanted = next(running)
         while True:
+            asked += tuple(selector for selector in wanted.values() if selector not in asked)
+            run.context.interests.set(key_of(run.composite), asked)  # before looking: what changes meanwhile counts
+            await run.context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.values()}))
             wanted = running.send({name: await _fetched(run, name, what) for name, what in wanted.items()})
     except StopIteration as end:
         outcome: Outcome = end.value
@@ -172,14 +177,17 @@ async def _check_scope(run: Run, item: Rendered) -> None:
 
 
 async def _refer(run: Run, rendered: Sequence[Rendered]) -> None:
-    """Save on the composite what it is composed of, before anything is made."""
+    """Save on the composite what it is composed of, before anything is made.
+
+    Of what can't be seen because its kind is not served at the moment, nothing is known: it stays.
+    """
     wanted: Object = _named_as(run.composite)
-    found = sorted(
-        (dict(item.reference) for item in rendered),
-        key=lambda entry: [entry.get(name, "") for name in ("apiVersion", "kind", "namespace", "name")],
-    )
-    if run.definition.is_namespaced:
-        found = [{name: value for name, value in entry.items() if name != "namespace"} for entry in found]
+    found = [dict(item.reference) for item in rendered]
+    if run.definition.is_namespaced or (run.definition.is_legacy and run.context.options.strict_upstream):
+        for reference in found:  # the composite's own namespace says it, or upstream's schema has no such field
+            reference.pop("namespace", None)
+    found += [reference for reference in run.unserved if reference not in found]
+    found.sort(key=lambda entry: [entry.get(name, "") for name in ("apiVersion", "kind", "namespace", "name")])
     run.definition.machinery(wanted)["resourceRefs"] = found
     run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER)
 

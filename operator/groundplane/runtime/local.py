@@ -98,7 +98,10 @@ class LocalControlPlane:
         )
         self.engine = Engine(all_controllers(), self.context)
         self.routes = Routes(
-            self.definitions, lambda version, kind: self.cloud.kind(version, kind) is not None, lambda key: None
+            self.definitions,
+            lambda version, kind: self.cloud.kind(version, kind) is not None,
+            lambda key: None,
+            self.context.interests,
         )
         self._seen = 0
         self._tasks: list[asyncio.Task[None]] = []

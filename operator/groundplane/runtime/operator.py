@@ -87,7 +87,9 @@ class Operator:
             definitions=definitions,
             options=settings.options,
         )
-        routes = Routes(definitions, lambda v, k: self._cloud.kind(v, k) is not None, self._cache.get)
+        routes = Routes(
+            definitions, lambda v, k: self._cloud.kind(v, k) is not None, self._cache.get, context.interests
+        )
         self._dispatcher = Dispatcher(Engine(all_controllers(), context), routes, exists=self._exists)
         self._is_working = False
 

@@ -1,7 +1,7 @@
 """Which reconciles a change of an object calls for: rules over the object alone, no I/O.
 
 A change enqueues the object itself, its controller (composed resource → composite, Secret → its owner), whoever it is
-bound to (composite ↔ claim), and everything that waited for a change of its kind.
+bound to (composite ↔ claim), the composites whose functions wanted to see it, and everything that waited for a change of its kind.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
-from groundplane.ports import Definitions
+from groundplane.ports import Definitions, Interests
 
 CORE = "apiextensions.crossplane.io"
 PACKAGES = "pkg.crossplane.io"
@@ -35,9 +35,11 @@ class Routes:
         definitions: Definitions,
         is_managed: Callable[[str, str], bool],
         peek: Callable[[Key], Object | None],
+        interests: Interests | None = None,
     ) -> None:
         """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost."""
         self._definitions = definitions
+        self._interests = interests or Interests()
         self._is_managed = is_managed
         self._peek = peek
 
@@ -69,6 +71,8 @@ class Routes:
                 yield name, owner or key
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
+        for composite in self._interests.of(obj):
+            yield "composite", composite
         used = (obj.get("providerConfigRef") or {}).get("name") if key.kind == "ProviderConfigUsage" else None
         if used:
             yield "providerconfig", Key(key.api_version, "ProviderConfig", "", used)

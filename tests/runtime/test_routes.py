@@ -1,0 +1,61 @@
+"""Which reconciles a change calls for: what functions wanted to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from groundplane.core.objects import Key
+from groundplane.core.pipeline import Selector
+from groundplane.ports import Definitions, Interests
+from groundplane.runtime.routes import Routes
+
+DB, SHOP = Key("example.org/v1", "XThing", "", "db"), Key("example.org/v1", "XThing", "", "shop")
+
+
+def obj(name, namespace="", kind="ConfigMap", **labels):
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace, "labels": labels}}
+
+
+def interested(**wanted):
+    interests = Interests()
+    for composite in (DB, SHOP):
+        interests.set(composite, wanted.get(composite.name, ()))
+    return interests
+
+
+@pytest.mark.parametrize(
+    ("selector", "wanted", "unwanted"),
+    [
+        (Selector("v1", "Namespace", name="a"), [obj("a", kind="Namespace")], [obj("b", kind="Namespace"), obj("a")]),
+        (Selector("v1", "ConfigMap", name="a", namespace="n"), [obj("a", "n")], [obj("a", "m"), obj("a")]),
+        (
+            Selector("v1", "ConfigMap", labels={"t": "x"}),
+            [obj("a", "n", t="x", u="y")],
+            [obj("a", "n"), obj("a", t="y")],
+        ),
+        (Selector("v1", "ConfigMap", namespace="n"), [obj("a", "n")], [obj("a", "m")]),
+    ],
+)
+def test_a_change_of_what_a_function_wanted_to_see_concerns_its_composite(selector, wanted, unwanted):
+    routes = Routes(Definitions(), lambda version, kind: False, lambda key: None, interested(db=(selector,)))
+    for found in wanted:
+        assert routes.targets(None, found) == routes.targets(found, None) == {("composite", DB)}
+    for found in unwanted:
+        assert routes.targets(None, found) == set()
+
+
+def test_an_object_that_comes_to_fit_or_ceases_to_concerns_the_composite_too():
+    selector = Selector("v1", "ConfigMap", labels={"t": "x"})
+    routes = Routes(Definitions(), lambda version, kind: False, lambda key: None, interested(db=(selector,)))
+    assert routes.targets(obj("a"), obj("a", t="x")) == {("composite", DB)}
+    assert routes.targets(obj("a", t="x"), obj("a")) == {("composite", DB)}
+
+
+def test_only_what_was_wanted_last_counts():
+    one, other = Selector("v1", "ConfigMap", name="one"), Selector("v1", "ConfigMap", name="other")
+    interests = interested(db=(one, other), shop=(one,))
+    assert interests.of(obj("one")) == [DB, SHOP]
+    interests.set(DB, (other,))
+    assert (interests.of(obj("one")), interests.of(obj("other"))) == ([SHOP], [DB])
+    interests.set(SHOP, ())
+    assert interests.of(obj("one")) == []
