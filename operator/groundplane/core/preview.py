@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -357,20 +357,16 @@ def _scope(composite: Object) -> pipeline.Scope:
 
 
 def fetched(selector: pipeline.Selector, objects: Iterable[Object]) -> list[Object]:
-    """What a function finds of the objects that are there: the one of a name, or all with the labels.
+    """What a function finds among the objects that are there, by namespace and name.
 
-    Versions of one kind count as the same: the API server converts them.
+    Versions of one kind count as the same: an API server converts them.
     """
-    kind = (group_of(selector.api_version), selector.kind)
     found = []
     for obj in objects:
-        if (group_of(obj.get("apiVersion", "")), obj.get("kind")) != kind:
-            continue
-        if selector.namespace and meta(obj).get("namespace") != selector.namespace:
-            continue
-        if selector.name == meta(obj).get("name") if selector.name else matches(labels_of(obj), selector.labels):
+        version = obj["apiVersion"]
+        if group_of(version) == group_of(selector.api_version) and replace(selector, api_version=version).selects(obj):
             found.append(fieldpath.normalised(obj))
-    return sorted(found, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj).get("name") or ""))
+    return sorted(found, key=lambda obj: key_of(obj)[2:])
 
 
 def _credentials(
