@@ -60,7 +60,7 @@ def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterabl
         InvalidInput: there is none, or more than one, or they do not fit each other.
     """
     definitions = [obj for obj in (*extra, *subjects, *sources) if _is(obj, "CompositeResourceDefinition")]
-    compositions = [obj for obj in sources if _is(obj, "Composition")]
+    compositions = compositions_in(sources)
     if not compositions:
         raise InvalidInput(
             f"there is no Composition in what was given as COMPOSITION{_listed(sources)}",
@@ -69,6 +69,11 @@ def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterabl
     subject = _subject(subjects, compositions, definitions)
     source = _source(subject, compositions)
     return _admitted(subject, source)
+
+
+def compositions_in(objects: Iterable[Object]) -> list[Object]:
+    """The Compositions among objects."""
+    return [obj for obj in objects if _is(obj, "Composition")]
 
 
 def _is(obj: Object, kind: str) -> bool:
