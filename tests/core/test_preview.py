@@ -111,6 +111,33 @@ def test_nothing_that_is_handed_in_is_changed_and_what_was_made_up_is_not_shown(
     assert found.composed[0]["spec"]["uid"]
 
 
+SECRET_PATCH = {
+    "fromFieldPath": "spec.writeConnectionSecretToRef.namespace",
+    "toFieldPath": "spec.writeConnectionSecretToRef.namespace",
+}
+
+
+@pytest.mark.parametrize(
+    ("composition_says", "else_", "own", "namespace"),
+    [
+        ("secrets", "", None, "secrets"),
+        ("secrets", "other", None, "secrets"),
+        (None, "other", None, "other"),
+        ("secrets", "other", {"name": "s", "namespace": "mine"}, "mine"),
+        (None, "", None, None),
+    ],
+)
+def test_a_composite_has_a_place_for_its_secret_as_in_a_cluster(composition_says, else_, own, namespace):
+    given = source(template(SECRET_PATCH))
+    if composition_says:
+        given["spec"]["writeConnectionSecretsToNamespace"] = composition_says
+    spec = {"size": "small"} | ({"writeConnectionSecretToRef": own} if own else {})
+    found = preview.native(COMPOSITE | {"spec": spec}, composition.compile(given), [], secrets=else_)
+    reference = found.composed[0].get("spec", {}).get("writeConnectionSecretToRef", {})
+    assert reference.get("namespace") == namespace
+    assert found.composite["spec"] == spec
+
+
 def test_a_bound_claim_keeps_its_composite():
     claim = {"apiVersion": "a.b/v1", "kind": "Thing", "metadata": {"name": "c", "namespace": "n"}}
     claim["spec"] = {"resourceRef": {"apiVersion": "a.b/v1", "kind": "XThing", "name": "c-12345"}, "size": 1}

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from groundplane.core.typecheck import Part
 
 
+SECRETS = "crossplane-system"  # the operator's own namespace, unless it is told another: Secrets without a better place
+
+
 class Mistakes(click.ClickException):
     """Several errors, a line each."""
 
@@ -132,6 +135,7 @@ def render(
         context=context_of(context_files, context_values),
         credentials=files.read(function_credentials),
         scope=chosen.scope,
+        secrets=SECRETS if chosen.asks_for_secret and not strict_upstream else "",
     )
     compiled = compile(chosen.source, find)
     trace = Trace() if explain else None
@@ -139,7 +143,14 @@ def render(
         if compiled.is_pipeline:
             found = preview.piped(chosen.composite, compiled, observed, around, trace=trace)
         else:
-            found = preview.native(chosen.composite, compiled, observed, helpful=not strict_upstream, trace=trace)
+            found = preview.native(
+                chosen.composite,
+                compiled,
+                observed,
+                helpful=not strict_upstream,
+                secrets=around.secrets,
+                trace=trace,
+            )
     finally:
         if trace is not None:
             from groundplane.cli import explanation

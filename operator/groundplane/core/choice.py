@@ -28,6 +28,7 @@ class Chosen:
     source: Object  # the Composition
     definition: Object | None = None  # of the composite's kind, if it is known
     mistakes: list[GroundplaneError] = field(default_factory=list)  # in the composite or the claim
+    asks_for_secret: bool = False  # whether its claim asks for a connection Secret
 
     @property
     def is_pipeline(self) -> bool:
@@ -186,7 +187,10 @@ def _admitted(subject: _Subject, source: Object) -> Chosen:
         if not (subject.is_claim and mistakes):  # the same again, one level down
             mistakes += found
     preview.check_fit(given, source)
-    return Chosen(composite=given, source=source, definition=subject.definition, mistakes=mistakes)
+    asks = subject.is_claim and bool(spec_of(subject.given).get("writeConnectionSecretToRef"))
+    return Chosen(
+        composite=given, source=source, definition=subject.definition, mistakes=mistakes, asks_for_secret=asks
+    )
 
 
 def _checked(obj: Object, crd: Object | None) -> tuple[Object, list[GroundplaneError]]:
