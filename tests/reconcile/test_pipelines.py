@@ -238,6 +238,29 @@ async def test_a_field_that_left_its_base_leaves_the_object_also_after_a_change_
     assert conditions.is_true(await claim_of(world), "Ready")
 
 
+async def test_killed_at_any_write_of_that_change_the_fields_can_still_leave():
+    for k in itertools.count(1):
+        world = await ready(await a_world(), composition=things.COMPOSITION)
+        inner = world.cluster
+        await world.apply(things.changed(things.PIPELINE, resources=None))
+        await world.patch(COMPOSITION, {"spec": {"resources": None, "mode": "Pipeline"}})
+        world = world.restarted(cluster=interrupted(inner, k, before=False))
+        try:
+            await world.settle()
+            break  # k is beyond the last write
+        except Killed:
+            world = world.restarted(cluster=inner)
+            await world.settle()
+        alpha = resource("Alpha", patch("spec.size", "spec.forProvider.class"))
+        await world.apply(pipeline(things.patch_step(alpha, resource("Beta"), resource("Gamma")), things.READY_STEP))
+        await world.settle()
+        found = await world.one(things.COMPOSED, "Alpha")
+        assert found["spec"]["forProvider"] == {"class": "small"}
+        assert not [entry for entry in found["metadata"]["managedFields"] if "handover" in entry["manager"]]
+        assert "address" not in (await composite_of(world))["status"]
+    assert k > 10
+
+
 async def test_what_an_object_of_somebody_else_has_is_not_touched():
     world = await a_world()
     theirs = {

@@ -24,6 +24,7 @@ from groundplane.reconcile.composing import Composed, Made, Run
 
 COMPOSITE_MANAGER = "apiextensions.crossplane.io/composite"
 COMPOSED_MANAGER = "apiextensions.crossplane.io/composed"
+HANDOVER = "groundplane.io/handover"  # holds, for a moment, what we wrote by plain updates before we applied
 
 
 def composed_manager(composite: Object) -> str:
@@ -212,9 +213,9 @@ async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -
             live = await cluster.get(key_of(desired))
             if live is not None:
                 composing.check_control(run, live)
+                live = await _take_over(run, live, COMPOSED_MANAGER)
             made = await cluster.apply(desired, manager=manager)
-            if live is not None and not _applied(live, COMPOSED_MANAGER):
-                made = await _take_over(run, made)
+            made = await _taken_over(run, made)
     except InvalidInput as error:
         run.event("Warning", "ComposeResources", str(error))
         return Composed(item.template, synced=False, ready=ready, trouble=str(error))
@@ -227,13 +228,12 @@ async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -
 async def _apply_status(run: Run, desired: Object) -> None:
     """The composite's status is what the last function desires; what functions stop to desire goes."""
     status = desired.get("status") or {}
-    first = not _applied(run.composite, COMPOSITE_MANAGER, "status")
-    if first and not status:
+    if not status and not _applied(run.composite, COMPOSITE_MANAGER, "status"):
         return
     wanted = _named_as(run.composite) | {"status": status}
+    run.composite = await _take_over(run, run.composite, COMPOSITE_MANAGER, "status")
     run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
-    if first:
-        run.composite = await _take_over(run, run.composite, "status")
+    run.composite = await _taken_over(run, run.composite, "status")
 
 
 def _applied(obj: Object, manager: str, subresource: str = "") -> bool:
@@ -246,23 +246,41 @@ def _applied(obj: Object, manager: str, subresource: str = "") -> bool:
     )
 
 
-async def _take_over(run: Run, obj: Object, subresource: str = "") -> Object:
-    """Let go of fields that we wrote by plain updates before: what is applied from now on must be able to go.
+async def _take_over(run: Run, obj: Object, manager: str, subresource: str = "") -> Object:
+    """Before the first apply: have what we wrote by plain updates owned by HANDOVER instead, so that it can be let go.
 
-    So it is where a composition of mode Resources, or of an older Crossplane, becomes a pipeline.
+    So it is where a composition of mode Resources, or of an older Crossplane, becomes a pipeline: what is applied from
+    then on must be able to go.  Each step can be repeated after a crash: what is kept of managedFields tells where we are.
     """
-    cluster = run.context.cluster
-    live = await cluster.get(key_of(obj), live=True)
+    if _applied(obj, manager, subresource) or _applied(obj, HANDOVER, subresource):
+        return obj
+    ours = {"manager": MANAGER, "operation": "Update"}
+    return await _edited(run, obj, ours, subresource, {"manager": HANDOVER, "operation": "Apply"})
+
+
+async def _taken_over(run: Run, obj: Object, subresource: str = "") -> Object:
+    """After an apply: nobody owns any more what was handed over and is not applied."""
+    if not _applied(obj, HANDOVER, subresource):
+        return obj
+    return await _edited(run, obj, {"manager": HANDOVER, "operation": "Apply"}, subresource, None)
+
+
+async def _edited(
+    run: Run, obj: Object, wanted: Mapping[str, str], subresource: str, changes: Mapping[str, str] | None
+) -> Object:
+    """The object with one entry of its managedFields changed, or taken out; as it is if there is no such entry."""
+    key = key_of(obj)
+    live = await run.context.cluster.get(key, live=True)
     for index, entry in enumerate(meta(live or {}).get("managedFields") or ()):
-        written = (entry.get("manager"), entry.get("operation"), entry.get("subresource", ""))
-        if written == (MANAGER, "Update", subresource):
+        if entry.get("subresource", "") == subresource and wanted.items() <= entry.items():
             place = f"/metadata/managedFields/{index}"
-            patch: list[dict[str, Json]] = [
-                {"op": "test", "path": f"{place}/manager", "value": MANAGER},
-                {"op": "test", "path": "/metadata/resourceVersion", "value": meta(live or {}).get("resourceVersion")},
-                {"op": "remove", "path": place},
-            ]
-            return await cluster.patch(key_of(obj), patch)
+            version = meta(live or {}).get("resourceVersion")
+            patch: list[dict[str, Json]] = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}]
+            if changes is None:
+                patch.append({"op": "remove", "path": place})
+            for name, value in (changes or {}).items():
+                patch.append({"op": "replace", "path": f"{place}/{name}", "value": value})
+            return await run.context.cluster.patch(key, patch)
     return obj
 
 

@@ -1,0 +1,194 @@
+"""A composition of mode Pipeline on a real API server: applied by its manager, and silent when nothing changes."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+
+from tests.e2e.test_guide import writes
+
+GROUP = "pipelines.example.org"
+
+
+def text():
+    return {"type": "string"}
+
+
+XRD = {
+    "apiVersion": "apiextensions.crossplane.io/v1",
+    "kind": "CompositeResourceDefinition",
+    "metadata": {"name": f"xapps.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "names": {"kind": "XApp", "plural": "xapps"},
+        "claimNames": {"kind": "App", "plural": "apps"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "referenceable": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {"type": "object", "properties": {"size": text()}},
+                            "status": {"type": "object", "properties": {"seen": text(), "more": text()}},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+CLAIM = {
+    "apiVersion": f"{GROUP}/v1",
+    "kind": "App",
+    "metadata": {"name": "shop", "namespace": "team-p"},
+    "spec": {"size": "small", "writeConnectionSecretToRef": {"name": "conn"}},
+}
+SITE = {
+    "apiVersion": "apiextensions.crossplane.io/v1beta1",
+    "kind": "EnvironmentConfig",
+    "metadata": {"name": "site"},
+    "data": {"zone": "b"},
+}
+
+
+def patch(source, target, type_="FromCompositeFieldPath"):
+    return {"type": type_, "fromFieldPath": source, "toFieldPath": target}
+
+
+def template(name="settings", *patches, **data):
+    """A ConfigMap in the claim's namespace; mode Resources takes no namespace from a base."""
+    return {
+        "name": name,
+        "base": {"apiVersion": "v1", "kind": "ConfigMap", "data": data},
+        "patches": [
+            patch("spec.claimRef.namespace", "metadata.namespace"),
+            patch("spec.size", "data.size"),
+            *patches,
+        ],
+    }
+
+
+BACK = [
+    patch("data.size", "status.seen", "ToCompositeFieldPath"),
+    patch("data.old", "status.more", "ToCompositeFieldPath"),
+]
+ZONE = patch("zone", "data.zone", "FromEnvironmentFieldPath")
+DETAILS = {"connectionDetails": [{"name": "url", "type": "FromValue", "value": "https://shop"}]}
+
+
+def composition(**spec):
+    return {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": "app"},
+        "spec": {"compositeTypeRef": {"apiVersion": f"{GROUP}/v1", "kind": "XApp"}} | spec,
+    }
+
+
+def pipeline(*templates):
+    def step(name, **given):
+        return {"step": name, "functionRef": {"name": f"function-{name}"}} | ({"input": given} if given else {})
+
+    sources = [{"type": "Reference", "ref": {"name": "site"}}]
+    return composition(
+        mode="Pipeline",
+        pipeline=[
+            step(
+                "environment-configs",
+                apiVersion="environmentconfigs.fn.crossplane.io/v1beta1",
+                kind="Input",
+                spec={"environmentConfigs": sources},
+            ),
+            step(
+                "patch-and-transform",
+                apiVersion="pt.fn.crossplane.io/v1beta1",
+                kind="Resources",
+                resources=list(templates),
+            ),
+            step("auto-ready"),
+        ],
+    )
+
+
+@pytest.fixture
+def app(plane, operator):
+    plane.kubectl("create", "namespace", "team-p", check=False)
+    plane.apply(XRD, SITE)
+    plane.wait("the claim's kind", lambda: plane.kubectl("get", "apps", "-n", "team-p", check=False).returncode == 0)
+    yield
+    plane.kubectl("delete", "apps", "--all", "-n", "team-p", "--wait=false", check=False)
+    plane.wait("the app is gone", lambda: not plane.kubectl("get", "xapps", "-o", "name", check=False).stdout)
+    plane.kubectl("delete", f"xrd/xapps.{GROUP}", "composition/app", "environmentconfig/site")
+    plane.kubectl("delete", "secret", "conn", "-n", "team-p", "--ignore-not-found")
+
+
+def settings(plane):
+    found = plane.get("configmaps", "-n", "team-p", "-l", "crossplane.io/claim-name=shop")["items"]
+    return {item["metadata"]["annotations"]["crossplane.io/composition-resource-name"]: item for item in found}
+
+
+def is_ready(plane):
+    claim = plane.get("app", "shop", "-n", "team-p")
+    return {c["type"]: c["status"] for c in claim.get("status", {}).get("conditions", ())} == {
+        "Ready": "True",
+        "Synced": "True",
+    }
+
+
+def test_a_pipeline_from_claim_to_secret_and_what_leaves_it_leaves_the_cluster(plane, operator, app):
+    plane.apply(pipeline(template("settings", ZONE, *BACK, old="x") | DETAILS, template("other")), CLAIM)
+    plane.wait("the claim is ready", lambda: is_ready(plane), seconds=90)
+    found = settings(plane)
+    assert found["settings"]["data"] == {"old": "x", "size": "small", "zone": "b"}
+    secret = plane.wait("the Secret", lambda: plane.get("secret", "conn", "-n", "team-p"))
+    assert base64.b64decode(secret["data"]["url"]).decode() == "https://shop"
+    plane.wait("the status", lambda: plane.get("app", "shop", "-n", "team-p")["status"].get("more") == "x")
+
+    time.sleep(3)
+    mark = len(plane.requests())
+    plane.kubectl("annotate", "app", "shop", "-n", "team-p", "example.org/a=b", "--overwrite")
+    time.sleep(3)
+    assert {each.split()[1] for each in writes(plane, mark)} <= {"xapps/"}, "only the annotation goes to the composite"
+
+    plane.apply({**SITE, "data": {"zone": "c"}})
+    plane.wait("the new zone", lambda: settings(plane)["settings"]["data"]["zone"] == "c")
+    plane.apply(pipeline(template("settings", *BACK) | DETAILS))
+    plane.wait("the other one is gone", lambda: "other" not in settings(plane))
+    plane.wait("fields are gone", lambda: settings(plane)["settings"]["data"] == {"size": "small"})
+    assert settings(plane)["settings"]["metadata"]["uid"] == found["settings"]["metadata"]["uid"]
+    plane.wait("the status is gone", lambda: "more" not in plane.get("app", "shop", "-n", "team-p")["status"])
+    assert is_ready(plane)
+
+
+def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app):
+    ready = {"readinessChecks": [{"type": "None"}]}
+    plane.apply(composition(mode="Resources", resources=[template("settings", *BACK, old="x") | ready]), CLAIM)
+    plane.wait("the claim is ready", lambda: is_ready(plane), seconds=90)
+    before = settings(plane)["settings"]
+    plane.wait("the status", lambda: plane.get("app", "shop", "-n", "team-p")["status"].get("more") == "x")
+    plane.apply(pipeline(template("settings", *BACK, old="x")))
+    plane.wait(
+        "the pipeline's manager",
+        lambda: any(
+            entry["manager"].startswith("apiextensions.crossplane.io/composed/")
+            for entry in plane.get("configmap", before["metadata"]["name"], "-n", "team-p", "--show-managed-fields")[
+                "metadata"
+            ]["managedFields"]
+        ),
+    )
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+    plane.apply(pipeline(template("settings", *BACK)))
+    plane.wait("the field is gone", lambda: settings(plane)["settings"]["data"] == {"size": "small"})
+    plane.wait("the status is gone", lambda: "more" not in plane.get("app", "shop", "-n", "team-p")["status"])
+    assert settings(plane)["settings"]["metadata"]["uid"] == before["metadata"]["uid"]
+    time.sleep(3)
+    mark = len(plane.requests())
+    operator.stop()
+    operator.start()
+    time.sleep(8)
+    assert [each for each in writes(plane, mark) if "events" not in each] == []
