@@ -334,6 +334,25 @@ def test_wrong_arguments_are_told_with_what_was_found(folder, xr, source, text):
     assert text in line
 
 
+def test_a_composition_that_says_badly_what_it_is_for_is_told_its_own_mistakes(folder):
+    write(folder, composition=TWO.replace("compositeTypeRef", "compositeTypRef"))
+    assert errors(groundplane("render", folder / "xr.yaml", folder / "composition.yaml")) == [
+        'Error: Composition notes: unknown field "compositeTypRef". Mend: did you mean compositeTypeRef?',
+        "Error: Composition notes › compositeTypeRef: must be set",
+    ]
+
+
+def test_other_files_in_a_folder_do_no_harm(folder):
+    write(
+        folder,
+        values="just: values",
+        kustomization="{apiVersion: kustomize.config.k8s.io/v1beta1, kind: Kustomization}",
+    )
+    assert groundplane("render", folder / "xr.yaml", folder).exit_code == 0
+    (line,) = errors(groundplane("render", folder / "values.yaml", folder))
+    assert "values.yaml:1: apiVersion and kind missing" in line
+
+
 def test_standard_input_is_read_once(folder):
     (line,) = errors(groundplane("render", "-", "-"))
     assert "standard input (-) can be read only once" in line

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, mistakes, naming, preview
+from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, mistakes, naming, preview, transforms
 from groundplane.core.objects import spec_of, status_of
+from groundplane.core.spec import NATIVE
 from groundplane.errors import InvalidInput
 from tests import fuzz
 
@@ -49,6 +50,12 @@ def test_a_text_that_is_no_unicode_is_written_all_the_same():
 def test_an_integer_beyond_every_float_is_refused_as_yaml_too():
     with pytest.raises(InvalidInput, match="no JSON number"):
         goyaml.dumps(10**400)
+
+
+def test_an_integer_beyond_every_float_is_not_converted_to_one():
+    convert = transforms.ConvertTransform(type="convert", convert=transforms.Convert(toType="float64"))
+    with pytest.raises(InvalidInput, match="no JSON number"):
+        convert.compile(NATIVE)(10**400)
 
 
 @pytest.mark.parametrize("odd", [5, 0.5, "text", True, ["x"], {"type": "Ready"}])

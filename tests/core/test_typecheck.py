@@ -217,6 +217,15 @@ def test_the_mode_decides_what_is_refused(outcome, refused):
     assert {mode for mode in typecheck.MODES if outcome.refuses(mode)} == refused
 
 
+def test_a_summary_has_room_in_a_condition():
+    many = Outcome(problems=[typecheck.Problem("Invalid", f"spec.resources[{n}]", "x" * 200) for n in range(500)])
+    assert len(many.summary()) < 32_768
+    assert many.summary().endswith("; and 480 more")
+    assert Outcome(problems=PROBLEM, missing=[("a/v1", "B")]).summary() == (
+        "a: b; the schema of B of a/v1 is not known: its fields are not checked"
+    )
+
+
 def test_a_mode_that_does_not_exist_is_refused():
     annotated = {"metadata": {"annotations": {typecheck.MODE_ANNOTATION: "strikt"}}}
     with pytest.raises(InvalidInput, match="did you mean strict"):

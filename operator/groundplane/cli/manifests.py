@@ -5,6 +5,7 @@ Numbers, booleans and quoted text are read as kubectl reads them; dates stay tex
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class NoObject(InvalidInput):
+    """A document that is YAML, and no Kubernetes object."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,10 @@ def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]
     return found
 
 
-def read(path: Path | None) -> list[Manifest]:
+def read(path: Path | None, *, skip_others: bool = False) -> list[Manifest]:
     """The objects in one file (None: standard input); the items of Lists count each.
+
+    With `skip_others`, documents that are no Kubernetes objects are left out.
 
     Raises:
         InvalidInput: no YAML, or no Kubernetes object; names file and line.
@@ -88,10 +95,10 @@ def read(path: Path | None) -> list[Manifest]:
         text = sys.stdin.read() if path is None else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{name} can't be read: {error}") from error
-    return parse(text, name)
+    return parse(text, name, skip_others=skip_others)
 
 
-def parse(text: str, name: str) -> list[Manifest]:
+def parse(text: str, name: str, *, skip_others: bool = False) -> list[Manifest]:
     """As `read`, from a text.
 
     >>> [str(m.key) for m in parse("kind: Namespace\\napiVersion: v1\\nmetadata: {name: a}", "x.yaml")]
@@ -105,7 +112,8 @@ def parse(text: str, name: str) -> list[Manifest]:
             origin = f"{name}:{node.start_mark.line + 1}"
             document = loader.construct_document(node)
             if document is not None:
-                found += [Manifest(obj, origin) for obj in _objects(document, origin)]
+                with contextlib.suppress(NoObject) if skip_others else contextlib.nullcontext():
+                    found += [Manifest(obj, origin) for obj in _objects(document, origin)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}" if mark else name
@@ -126,17 +134,17 @@ def with_namespace(manifest: Manifest, namespace: str) -> Manifest:
 
 def _objects(document: Any, origin: str) -> Iterator[Object]:
     if not isinstance(document, Mapping):
-        raise InvalidInput(f"{origin}: no Kubernetes object", mend="write a mapping with apiVersion, kind and metadata")
+        raise NoObject(f"{origin}: no Kubernetes object", mend="write a mapping with apiVersion, kind and metadata")
     missing = [field for field in ("apiVersion", "kind") if not isinstance(document.get(field), str)]
     if missing:
-        raise InvalidInput(f"{origin}: {' and '.join(missing)} missing", mend="say what kind of object it is")
+        raise NoObject(f"{origin}: {' and '.join(missing)} missing", mend="say what kind of object it is")
     if document["kind"].endswith("List") and isinstance(document.get("items"), list):
         for item in document["items"]:
             yield from _objects(item, origin)
         return
     metadata = document.get("metadata")
     if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
-        raise InvalidInput(f"{origin}: {document['kind']} has no metadata.name", mend="name it")
+        raise NoObject(f"{origin}: {document['kind']} has no metadata.name", mend="name it")
     yield dict(document)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from groundplane.core.objects import Object
     from groundplane.core.pipeline import Find
     from groundplane.core.typecheck import Part
+
+
+SECRETS = "crossplane-system"  # the operator's own namespace, unless it is told another: Secrets without a better place
 
 
 class Mistakes(click.ClickException):
@@ -105,7 +109,13 @@ def render(
     subjects, sources = files.read([xr]), files.read([composition])
     declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
     others = files.read([functions] if functions else [])
-    chosen = choice.choose(subjects, sources, declared)
+    try:
+        chosen = choice.choose(subjects, sources, declared)
+    except InvalidInput as error:
+        compositions = choice.compositions_in(sources)
+        if len(compositions) == 1 and (found_wrong := mistakes.every(compositions[0])):
+            raise Mistakes(found_wrong) from error  # what it is for may be misspelt in it
+        raise
     find = finder([*subjects, *sources, *others]) if chosen.is_pipeline else None
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
@@ -125,6 +135,7 @@ def render(
         context=context_of(context_files, context_values),
         credentials=files.read(function_credentials),
         scope=chosen.scope,
+        secrets=SECRETS if chosen.asks_for_secret and not strict_upstream else "",
     )
     compiled = compile(chosen.source, find)
     trace = Trace() if explain else None
@@ -132,7 +143,14 @@ def render(
         if compiled.is_pipeline:
             found = preview.piped(chosen.composite, compiled, observed, around, trace=trace)
         else:
-            found = preview.native(chosen.composite, compiled, observed, helpful=not strict_upstream, trace=trace)
+            found = preview.native(
+                chosen.composite,
+                compiled,
+                observed,
+                helpful=not strict_upstream,
+                secrets=around.secrets,
+                trace=trace,
+            )
     finally:
         if trace is not None:
             from groundplane.cli import explanation
@@ -162,7 +180,7 @@ class Files:
         self._took_stdin = False
 
     def read(self, paths: Sequence[str]) -> list[Object]:
-        """The objects in these files, in order.
+        """The objects in these files, in order; in folders, what is no Kubernetes object is left out.
 
         Raises:
             InvalidInput: a path that is not there, no YAML, or standard input for the second time.
@@ -173,7 +191,12 @@ class Files:
             if self._took_stdin:
                 raise InvalidInput("standard input (-) can be read only once", mend="write one of them to a file")
             self._took_stdin = True
-        return [manifest.object for file in manifests.files(paths) for manifest in manifests.read(file)]
+        found = []
+        for path in paths:
+            is_folder = Path(path).is_dir()
+            for file in manifests.files([path]):
+                found += [manifest.object for manifest in manifests.read(file, skip_others=is_folder)]
+        return found
 
 
 def finder(objects: Iterable[Object]) -> Find:
@@ -196,8 +219,6 @@ def parts_of(spec: CompositionSpec, find: Find | None) -> list[Part]:
 
 def context_of(files: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
     """The pipeline's first context, from `KEY=PATH` and `KEY=JSON`; YAML is read as well."""
-    from pathlib import Path
-
     found: dict[str, Any] = {}
     for option, pairs in (("--context-files", files), ("--context-values", values)):
         for pair in pairs:

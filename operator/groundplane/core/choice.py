@@ -28,11 +28,13 @@ class Chosen:
     source: Object  # the Composition
     definition: Object | None = None  # of the composite's kind, if it is known
     mistakes: list[GroundplaneError] = field(default_factory=list)  # in the composite or the claim
+    asks_for_secret: bool = False  # whether its claim asks for a connection Secret
 
     @property
     def is_pipeline(self) -> bool:
         """Whether functions compose."""
-        return spec_of(self.source).get("mode") == "Pipeline"
+        spec = composition.review(spec_of(self.source)).spec
+        return spec is not None and spec.is_pipeline
 
     @property
     def scope(self) -> Scope | None:
@@ -59,7 +61,7 @@ def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterabl
         InvalidInput: there is none, or more than one, or they do not fit each other.
     """
     definitions = [obj for obj in (*extra, *subjects, *sources) if _is(obj, "CompositeResourceDefinition")]
-    compositions = [obj for obj in sources if _is(obj, "Composition")]
+    compositions = compositions_in(sources)
     if not compositions:
         raise InvalidInput(
             f"there is no Composition in what was given as COMPOSITION{_listed(sources)}",
@@ -68,6 +70,11 @@ def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterabl
     subject = _subject(subjects, compositions, definitions)
     source = _source(subject, compositions)
     return _admitted(subject, source)
+
+
+def compositions_in(objects: Iterable[Object]) -> list[Object]:
+    """The Compositions among objects."""
+    return [obj for obj in objects if _is(obj, "Composition")]
 
 
 def _is(obj: Object, kind: str) -> bool:
@@ -180,7 +187,10 @@ def _admitted(subject: _Subject, source: Object) -> Chosen:
         if not (subject.is_claim and mistakes):  # the same again, one level down
             mistakes += found
     preview.check_fit(given, source)
-    return Chosen(composite=given, source=source, definition=subject.definition, mistakes=mistakes)
+    asks = subject.is_claim and bool(spec_of(subject.given).get("writeConnectionSecretToRef"))
+    return Chosen(
+        composite=given, source=source, definition=subject.definition, mistakes=mistakes, asks_for_secret=asks
+    )
 
 
 def _checked(obj: Object, crd: Object | None) -> tuple[Object, list[GroundplaneError]]:

@@ -26,7 +26,7 @@ def every(source: Object, find: pipeline.Find | None = None) -> list[Groundplane
     spec = spec_of(source)
     where = f"Composition {meta(source).get('name', '')}"
     problems, pruned = _in_spec(spec)
-    if find is not None and spec.get("mode") == "Pipeline":
+    if find is not None:
         problems += _in_steps(spec, find)
     errors: list[GroundplaneError] = [_mistake(problem, spec, where) for problem in dict.fromkeys(problems)]
     unknown = [_unknown(path, spec, where) for path in pruned]
@@ -47,7 +47,7 @@ def _in_steps(spec: Mapping[str, Any], find: pipeline.Find) -> list[Problem]:
     """What is wrong with the functions that steps name, and with what they are told."""
     found = composition.review(spec).spec
     problems: list[Problem] = []
-    for index, step in enumerate(found.pipeline if found else ()):
+    for index, step in enumerate(found.pipeline if found and found.is_pipeline else ()):
         inside = composition.step_problems([step], find)
         healed = _healed(step.input or {}, [problem._replace(field=_within_input(problem)) for problem in inside])
         if inside and healed is not None:

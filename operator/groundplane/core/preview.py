@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -125,8 +125,11 @@ def check_fit(composite: Object, source: Object) -> None:
             )
 
 
-def _identified(composite: Object) -> Object:
-    """A copy with what every composite has in a cluster: labels, and a UID (a stand-in if it has none)."""
+def _identified(composite: Object, secrets: str) -> Object:
+    """A copy with what every composite has in a cluster: labels, and a UID (a stand-in if it has none).
+
+    `secrets` is the namespace of the connection Secret that it gets if it names none; "": it gets none.
+    """
     result: Object = fieldpath.normalised(composite)
     metadata = result.setdefault("metadata", {})
     labels = metadata["labels"] = dict(metadata.get("labels") or {})
@@ -137,6 +140,11 @@ def _identified(composite: Object) -> Object:
         labels.setdefault(render.CLAIM_NAMESPACE_LABEL, reference.get("namespace", ""))
     key = key_of(result)
     metadata.setdefault("uid", str(uuid.uuid5(NAMESPACE, "/".join(key))))
+    if secrets and _scope(result) == "LegacyCluster" and not spec_of(result).get("writeConnectionSecretToRef"):
+        result["spec"] = {
+            **spec_of(result),
+            "writeConnectionSecretToRef": {"name": metadata["uid"], "namespace": secrets},
+        }
     return result
 
 
@@ -220,14 +228,17 @@ def native(
     observed: Sequence[Object],
     *,
     helpful: bool = True,
+    secrets: str = "",
     trace: Trace | None = None,
 ) -> Preview:
     """One reconcile of a composite with a composition of mode Resources.
 
+    `secrets` is the namespace of its connection Secret where neither it nor the composition says one.
+
     Raises:
         InvalidInput: nothing could be composed.
     """
-    ours = _identified(composite)
+    ours = _identified(composite, compiled.secrets_namespace or secrets)
     names = [template.name for template in compiled.templates]
     found = observe(composite, observed, places=names if compiled.is_anonymous else ())
     there = {name: obj for name, obj in found.resources.items() if name in names}
@@ -294,6 +305,7 @@ class Around:
     context: Mapping[str, Any] = field(default_factory=dict)  # that the first step gets
     credentials: Sequence[Object] = field(default=(), repr=False)  # Secrets
     scope: pipeline.Scope | None = None  # of the composite, if its definition is known
+    secrets: str = ""  # the namespace of its connection Secret where neither it nor the composition says one
 
 
 def piped(
@@ -309,7 +321,7 @@ def piped(
     Raises:
         InvalidInput: a function stopped the pipeline, or what it desires can't be applied.
     """
-    ours = _identified(composite)
+    ours = _identified(composite, compiled.secrets_namespace or around.secrets)
     found = observe(composite, observed)
     there = {name: pipeline.Resource(obj, found.connection(obj)) for name, obj in found.resources.items()}
     with at(f"Composition {compiled.name}"):
@@ -357,20 +369,16 @@ def _scope(composite: Object) -> pipeline.Scope:
 
 
 def fetched(selector: pipeline.Selector, objects: Iterable[Object]) -> list[Object]:
-    """What a function finds of the objects that are there: the one of a name, or all with the labels.
+    """What a function finds among the objects that are there, by namespace and name.
 
-    Versions of one kind count as the same: the API server converts them.
+    Versions of one kind count as the same: an API server converts them.
     """
-    kind = (group_of(selector.api_version), selector.kind)
     found = []
     for obj in objects:
-        if (group_of(obj.get("apiVersion", "")), obj.get("kind")) != kind:
-            continue
-        if selector.namespace and meta(obj).get("namespace") != selector.namespace:
-            continue
-        if selector.name == meta(obj).get("name") if selector.name else matches(labels_of(obj), selector.labels):
+        version = obj["apiVersion"]
+        if group_of(version) == group_of(selector.api_version) and replace(selector, api_version=version).selects(obj):
             found.append(fieldpath.normalised(obj))
-    return sorted(found, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj).get("name") or ""))
+    return sorted(found, key=lambda obj: key_of(obj)[2:])
 
 
 def _credentials(
@@ -408,6 +416,9 @@ def _reported(
     """
     result: Object = fieldpath.copied(after)
     result["metadata"] = _metadata(given, result)
+    if not meta(given).get("uid") and "writeConnectionSecretToRef" not in spec_of(given):
+        spec = {name: value for name, value in spec_of(result).items() if name != "writeConnectionSecretToRef"}
+        result |= {"spec": spec} if "spec" in result else {}
     unready = [name for name, is_ready in ready.items() if not is_ready]
     condition = conditions.creating(f"Unready resources: {joined(unready)}") if unready else conditions.available()
     if override is not None:

@@ -678,7 +678,7 @@ _PAIRS: dict[tuple[str, str, str], Apply] = {
     ("bool", "float64", "none"): float,
     ("int64", "string", "none"): str,
     ("int64", "bool", "none"): lambda value: value == 1,
-    ("int64", "float64", "none"): float,
+    ("int64", "float64", "none"): fieldpath.as_float,
     ("float64", "string", "none"): _decimal_text,
     ("float64", "bool", "none"): lambda value: value == 1.0,
     ("float64", "int64", "none"): _truncated,

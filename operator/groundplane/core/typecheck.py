@@ -29,6 +29,7 @@ from groundplane.core.transforms import AnyTransform, ConvertTransform, converti
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
+LISTED = 20  # warnings in one text: a condition's message has 32 KiB at most
 MODES = ("warn", "loose", "strict")
 
 Mode = Literal["warn", "loose", "strict"]
@@ -71,6 +72,12 @@ class Outcome:
     def warnings(self) -> list[str]:
         """A line each."""
         return [*map(str, self.problems), *self.unknown()]
+
+    def summary(self) -> str:
+        """All warnings in one text, if they are not too many for a condition."""
+        found = self.warnings()
+        rest = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
+        return "; ".join([*found[:LISTED], *rest])
 
     def unknown(self) -> list[str]:
         """A line for each kind that could not be checked."""

@@ -22,7 +22,6 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.core.spec import refusal
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
 from groundplane.ports import Context, Result
@@ -115,9 +114,9 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
         return None if strict_upstream else outcome
     with at(f"Composition {meta(found)['name']}"):
         if outcome.problems:
-            raise refusal(outcome.problems)
+            raise InvalidInput(outcome.summary(), mend="correct the paths, or add transforms")
         raise Waiting(
-            "; ".join(outcome.warnings()),
+            outcome.summary(),
             mend=f"install the kind, or set the annotation {typecheck.MODE_ANNOTATION} to warn",
             on=[("apiextensions.k8s.io", "CustomResourceDefinition")],
         )
@@ -163,7 +162,7 @@ async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | N
 def _fitting(found: Object, outcome: typecheck.Outcome, context: Context) -> list[Condition]:
     """What to say of how the patches fit: nothing, as long as nothing is wrong; a new misfit in an event as well."""
     before = conditions.find(found, FITS) or {}
-    text = "; ".join(outcome.warnings())
+    text = outcome.summary()
     if outcome.problems:
         if before.get("message") != text:
             context.events.event(found, "Warning", "PatchesDoNotFit", text, source=SOURCE)
