@@ -58,6 +58,24 @@ def test_the_claims_identity_wins_over_labels_a_user_wrote():
     }
 
 
+@pytest.mark.parametrize(
+    ("owned", "chosen", "flows"),
+    [
+        ({"f:size": {}}, "a", False),  # the composite chose it, and the claim has taken it over
+        ({"f:size": {}, "f:compositionRef": {}}, "a", True),  # the claim chose it: not to apply it would remove it
+        ({"f:size": {}}, "b", True),  # the claim wants another
+        ({}, "a", True),  # nothing has been applied yet
+    ],
+)
+def test_a_choice_that_came_back_from_the_composite_is_not_applied_to_it_again(owned, chosen, flows):
+    composite = a_composite(size="small", compositionRef={"name": "a"})
+    if owned:
+        entry = {"manager": flow.MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": owned}}
+        composite["metadata"]["managedFields"] = [entry]
+    spec = wanted(a_claim(size="small", compositionRef={"name": chosen}), composite)["spec"]
+    assert spec.get("compositionRef") == ({"name": chosen} if flows else None)
+
+
 def test_machinery_does_not_flow_to_the_composite_but_for_the_choice_of_a_composition():
     claim = a_claim(
         size="small",

@@ -7,9 +7,10 @@ stripping of all composite machinery, so that a claim with a permissive schema c
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core.objects import Object, annotations_of, key_of, labels_of, spec_of, status_of
+from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of, labels_of, spec_of, status_of
 
 MANAGER = "apiextensions.crossplane.io/claim"  # field manager of what a claim wants in its composite
 FINALIZER = "finalizer.apiextensions.crossplane.io"
@@ -78,12 +79,24 @@ def composite_from(
     if spec_of(existing).get("compositionUpdatePolicy") == "Manual":
         flowing.append("compositionRevisionRef")
     wanted |= {field: copy.deepcopy(theirs[field]) for field in flowing if field in theirs}
+    for field in _came_back(wanted, existing):
+        del wanted[field]
     wanted["claimRef"] = reference
 
     metadata: dict[str, Any] = {"name": name, "labels": labels}
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": wanted}
+
+
+def _came_back(wanted: Mapping[str, Json], composite: Object) -> list[str]:
+    """What the composite chose, and the claim has only taken over: applying it would change its ownership and nothing else."""
+    applied = applied_by(composite, MANAGER)
+    return [
+        field
+        for field in (*_FLOWING_MACHINERY, "compositionRef")
+        if applied and field in wanted and field not in applied and wanted[field] == spec_of(composite).get(field)
+    ]
 
 
 def claim_from(claim: Object, composite: Object, *, enforced: bool) -> Object:

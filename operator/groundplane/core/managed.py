@@ -6,14 +6,12 @@ crossplane-runtime v1.20, pkg/reconciler/managed/reconciler.go, `Reconcile`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any
 
 from groundplane.core import conditions
-from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of
+from groundplane.core.objects import Object, annotations_of, spec_of
 from groundplane.errors import InvalidInput
 
 FINALIZER = "finalizer.managedresource.crossplane.io"
@@ -140,27 +138,3 @@ def is_created_recently(managed: Object, now: datetime) -> bool:
 def _moment(managed: Object, annotation: str) -> datetime | None:
     text = annotations_of(managed).get(annotation)
     return conditions.moment(text) if text else None
-
-
-def applied_by(managed: Object, manager: str) -> dict[str, Any]:
-    """The fields of spec that `manager` owns by server-side apply, with their values: `{"forProvider": {…}}`.
-
-    An apply must repeat what stays its own, else it is removed.
-    """
-    for entry in meta(managed).get("managedFields") or ():
-        if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
-            below = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-            return _picked(spec_of(managed), below)
-    return {}
-
-
-def _picked(value: Mapping[str, Json], fields: Mapping[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for name, below in fields.items():
-        field = name[2:]
-        if not name.startswith("f:") or field not in value:
-            continue
-        nested = value[field]
-        is_map = isinstance(nested, dict) and any(key.startswith("f:") for key in below)
-        result[field] = _picked(nested, below) if is_map else nested
-    return result

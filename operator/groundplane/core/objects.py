@@ -129,3 +129,27 @@ def joined(names: Iterable[str]) -> str:
     if len(found) == 3:
         return f"{found[0]}, {found[1]}, and {found[2]}"
     return ", ".join(found)
+
+
+def applied_by(obj: Object, manager: str) -> dict[str, Any]:
+    """The fields of spec that `manager` owns by server-side apply, with their values: `{"forProvider": {…}}`.
+
+    An apply must repeat what stays its own, else it is removed.
+    """
+    for entry in meta(obj).get("managedFields") or ():
+        if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
+            below = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+            return _picked(spec_of(obj), below)
+    return {}
+
+
+def _picked(value: Mapping[str, Json], fields: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, below in fields.items():
+        field = name[2:]
+        if not name.startswith("f:") or field not in value:
+            continue
+        nested = value[field]
+        is_map = isinstance(nested, dict) and any(key.startswith("f:") for key in below)
+        result[field] = _picked(nested, below) if is_map else nested
+    return result

@@ -99,11 +99,11 @@ async def _sync(
 
 
 async def _free_name(claim: Object, definition: Definition, context: Context) -> str:
-    """A composite's name that nobody has yet, asked of the API server itself."""
+    """A composite's name that nobody has yet."""
     for _ in range(10):
         name = naming.composite_name(meta(claim)["name"], context.choose)
         key = Key(definition.api_version, definition.kind, "", name)
-        if await context.cluster.get(key, live=True) is None:
+        if await context.cluster.get(key) is None:
             return name
     raise Unavailable("cannot generate a name for a resource: ten names in a row were taken")
 

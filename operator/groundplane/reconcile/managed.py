@@ -21,6 +21,7 @@ from groundplane.core.objects import (
     Key,
     Object,
     annotations_of,
+    applied_by,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -202,7 +203,7 @@ async def _targets(run: Run, wish: references.Wish) -> list[Object]:
 async def _fill(run: Run, manager: str, fields: Mapping[str, Mapping[str, Json]]) -> None:
     """Set fields of spec, by block, as `manager`, keeping what that manager set before."""
     key = key_of(run.managed)
-    owned = core.applied_by(run.managed, manager)
+    owned = applied_by(run.managed, manager)
     wanted = owned | {block: {**(owned.get(block) or {}), **values} for block, values in fields.items()}
     patch = {
         "apiVersion": key.api_version,
