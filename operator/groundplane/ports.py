@@ -88,7 +88,8 @@ class Cluster(Protocol):
         """Server-side apply with force: exactly `obj`'s fields are owned by `manager` afterwards.
 
         What the manager owned and `obj` no longer has is removed.  If all is as wanted already, no
-        request is sent.  A null in `obj` is dropped first.  Raises Rejected, Conflict, NoSuchKind, Denied.
+        request is sent.  A null in `obj` is dropped first.  With a resourceVersion in `obj` it is a Conflict if
+        somebody wrote in between.  Raises Rejected, Conflict, NoSuchKind, Denied.
         """
 
     async def patch(

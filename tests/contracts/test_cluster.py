@@ -499,6 +499,15 @@ async def test_owner_references_and_finalizers_of_several_managers_add_up(place:
     assert meta(made)["finalizers"] == ["example.org/b"]
 
 
+async def test_an_apply_with_an_old_resource_version_is_a_conflict(place: Place):
+    first = await place.cluster.create(place.widget(spec={"count": 1}))
+    seen = {"resourceVersion": version(first)}
+    await place.cluster.patch(place.key(), {"spec": {"note": "somebody else's"}})
+    with pytest.raises(Conflict):
+        await place.cluster.apply(place.widget(metadata=seen, spec={"count": 2}), manager="us")
+    assert spec_of(await current(place))["count"] == 1
+
+
 async def test_nulls_are_dropped_before_an_apply(place: Place):
     wanted = place.widget(metadata={"labels": {"a": "1", "b": None}}, spec={"count": 1, "note": None})
     made = await place.cluster.apply(wanted, manager="us")

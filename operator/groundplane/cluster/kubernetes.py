@@ -136,11 +136,13 @@ class KubernetesCluster:
         desired["metadata"].pop("managedFields", None)
         known = self._known(key)
         memo = (key, manager, subresource)
+        said = {name: value for name, value in meta(desired).items() if name != "resourceVersion"}
+        said = {**desired, "metadata": said}
         wanted = 0
         if known is not None:
             if rules.unchanged(known, desired, manager, subresource):
                 return known
-            wanted = _digest(desired)
+            wanted = _digest(said)
             if self._rewritten.get(memo) == (wanted, _digest(_outcome(known, manager, resource, subresource))):
                 return known
         query = {"fieldManager": manager, "force": "true"}
@@ -149,7 +151,7 @@ class KubernetesCluster:
         if self._cache.follows(*key[:2]) and not rules.unchanged(result, desired, manager, subresource):
             # The server pruned or rewrote a field: asking again would change nothing.
             outcome = _digest(_outcome(result, manager, resource, subresource))
-            self._rewritten[memo] = (wanted or _digest(desired), outcome)
+            self._rewritten[memo] = (wanted or _digest(said), outcome)
             if len(self._rewritten) > REWRITTEN:
                 del self._rewritten[next(iter(self._rewritten))]
         return result

@@ -194,9 +194,13 @@ async def _refer(run: Run, rendered: Sequence[Rendered]) -> None:
 
 
 def _named_as(obj: Object) -> Object:
-    """An object that says of itself only which one it is."""
+    """An object that says of itself only which one it is, as we have seen it.
+
+    With its version, since an edit that came in between would be in the answer to our own write, and call for no reconcile.
+    """
     key = key_of(obj)
-    metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
+    metadata = {"name": key.name, "resourceVersion": meta(obj)["resourceVersion"]}
+    metadata |= {"namespace": key.namespace} if key.namespace else {}
     return {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
 
 
