@@ -52,6 +52,27 @@ def test_a_change_tells_what_was_and_what_is(cache):
     assert (change.key, change.old["spec"], change.new["spec"]) == (key(), {"size": 1}, {"size": 2})
 
 
+def test_a_write_of_somebody_else_between_two_of_ours_is_told(cache, told):
+    cache.put(box(version=1))
+    cache.put(box(version=2), ours=True)
+    cache.put(box(version=4, theirs=True), ours=True)
+    told.clear()
+    assert [cache.put(box(version=version)) is not None for version in (2, 3, 4, 4)] == [False, True, False, False]
+    assert told == [("a", True, True)]
+    assert cache.get(key())["spec"] == {"theirs": True}
+    assert cache.put(box(version=3)) is None  # told once
+
+
+def test_what_we_wrote_alone_is_told_once_however_often_and_late_its_events_come(cache, told):
+    cache.put(box(version=1), ours=True)
+    for version in range(2, 8):
+        cache.put(box(version=version), ours=True)
+    told.clear()
+    for version in range(1, 8):
+        assert cache.put(box(version=version)) is None
+    assert told == []
+
+
 @pytest.mark.parametrize("version", [5, 4, 10_000_000_000])
 def test_only_a_newer_version_replaces_what_is_there_and_versions_are_numbers(cache, told, version):
     cache.put(box(version=5, size=1))

@@ -22,6 +22,7 @@ OUR_MANAGERS = (
     "pkg.crossplane.io/",
     "groundplane",
 )  # prefixes
+LATEST = 8  # of our own writes of one object that are remembered until the API server has told of them
 TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
 
 Kind = tuple[str, str]  # api version, kind
@@ -44,6 +45,8 @@ class _Entry(NamedTuple):
     version: int
     uid: str
     data: bytes
+    told: int  # the latest version that the API server has told
+    ours: tuple[int, ...] = ()  # versions since then that our own writes made
 
 
 class _Store:
@@ -142,13 +145,17 @@ class Cache:
         changes = [change for obj in objects if (change := listing.add(obj))]
         return changes + listing.finish()
 
-    def put(self, obj: Object) -> Change | None:
-        """An object as it is now, from an event or an answer; None if that was known, is outdated, or nobody follows it."""
+    def put(self, obj: Object, *, ours: bool = False) -> Change | None:
+        """An object as it is now, from an event or (`ours`) an answer to a write of ours.
+
+        None if that was known, is outdated, or nobody follows it.  An event of somebody's write between two of ours is
+        told, without a difference: the answer to ours held that write already, and seemed to be all our own.
+        """
         kind = (obj["apiVersion"], obj["kind"])
         store = self._stores.get(kind)
         if store is None:
             return None
-        return store.tell(self._put(store, kind, obj))
+        return store.tell(self._put(store, kind, obj, ours=ours))
 
     def remove(self, key: Key, resource_version: str | None = None, *, uid: str = "") -> Change | None:
         """The object is deleted; None if it was not here.
@@ -212,14 +219,14 @@ class Cache:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _put(self, store: _Store, kind: Kind, obj: Object, *, force: bool = False) -> Change | None:
+    def _put(self, store: _Store, kind: Kind, obj: Object, *, force: bool = False, ours: bool = False) -> Change | None:
         """`force`: the API server has just listed it, so it is right even if it looks older."""
         place, metadata = _place(obj), meta(obj)
         key = Key(*kind, *place)
         version, uid = _number(metadata.get("resourceVersion")), metadata.get("uid") or ""
         known = store.objects.get(place)
-        if known and version == known.version and uid == known.uid:
-            return None
+        if known and uid == known.uid and (version == known.version or (version < known.version and not force)):
+            return None if ours else _late(store, key, known, version)
         if not force:
             if known and version < known.version:
                 return None
@@ -233,7 +240,10 @@ class Cache:
         if old is not None:
             store.unindex(place, old)
         store.index(place, trimmed)
-        store.objects[place] = _Entry(version, uid, _packed(trimmed))
+        entry = _Entry(version, uid, _packed(trimmed), version)
+        if ours and known and known.uid == uid:
+            entry = entry._replace(told=known.told, ours=(*known.ours[-LATEST:], version))
+        store.objects[place] = entry
         return Change(key, old, trimmed)
 
     def _remove(self, store: _Store, kind: Kind, place: Place, version: int = 0) -> Change:
@@ -288,6 +298,17 @@ class Listing:
         for change in changes:
             store.tell(change)
         return changes
+
+
+def _late(store: _Store, key: Key, known: _Entry, version: int) -> Change | None:
+    """An event of a version that we have, or are past; a change (of nothing) if somebody else made it since we were told last."""
+    is_theirs = version > known.told and version not in known.ours
+    left = tuple(each for each in known.ours if each > version)
+    store.objects[key.namespace, key.name] = known._replace(told=max(known.told, version), ours=left)
+    if not is_theirs:
+        return None
+    obj = orjson.loads(known.data)
+    return Change(key, obj, obj)
 
 
 def _taken(store: _Store, kind: Kind, place: Place) -> Change:

@@ -82,7 +82,7 @@ class KubernetesCluster:
             self._check_served(resource, found)
             return None
         obj = _object(found)
-        self._take(obj)
+        self._take(obj, ours=False)
         return obj
 
     async def list(
@@ -200,7 +200,7 @@ class KubernetesCluster:
         if _object(said).get("kind") == "Status":  # gone at once
             self._cache.remove(key, uid=(said.get("details") or {}).get("uid") or uid)
         else:
-            self._take(said)
+            self._take(said, ours=True)
         return True
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class KubernetesCluster:
             self._check_served(resource, said)
             raise NotFound(said["message"])
         obj = _object(said)
-        self._take(obj)
+        self._take(obj, ours=True)
         return obj
 
     def _check_served(self, resource: Resource, said: Any) -> None:
@@ -244,7 +244,7 @@ class KubernetesCluster:
         self._served.pop(resource.api_version, None)
         raise _no_such_kind(resource.api_version, resource.kind)
 
-    def _take(self, obj: Object) -> None:
+    def _take(self, obj: Object, *, ours: bool) -> None:
         if not self._cache.follows(obj["apiVersion"], obj["kind"]):
             return
         if is_deleting(obj) and not meta(obj).get("finalizers") and not meta(obj).get("deletionGracePeriodSeconds"):
@@ -252,7 +252,7 @@ class KubernetesCluster:
                 key_of(obj), uid=meta(obj)["uid"]
             )  # its last finalizer went with this write, so it is gone
         else:
-            self._cache.put(obj)
+            self._cache.put(obj, ours=ours)
 
 
 def _no_such_kind(api_version: str, kind: str) -> NoSuchKind:
