@@ -44,6 +44,23 @@ async def test_a_reference_waits_naming_the_object_and_resolves_when_that_has_it
     assert is_ready(await get(world, subnet()))
 
 
+async def test_what_aws_misses_is_waited_for_and_the_create_repeated_the_moment_it_is_there(aws):
+    """A subnet group's name is known before AWS has it: resolving the reference is no promise."""
+    world = await aws.world()
+    labels = {"labels": {"type": "network"}}
+    found = await applied(world, managed.instance(dbSubnetGroupName="data"), seconds=300)
+    assert "spec.forProvider.dbSubnetGroupName" in message(found)
+    assert "Subnet Group data not found" in message(found)
+    await applied(world, managed.vpc(spec=labels))
+    for name, zone in (("a", "eu-west-1a"), ("b", "eu-west-1b")):
+        place = {"cidrBlock": f"10.0.{ord(name) - 97}.0/24", "availabilityZone": zone}
+        wanted = managed.resource(managed.EC2, "Subnet", name, labels, **place, vpcIdSelector=SELECTOR)
+        await applied(world, wanted, seconds=10)
+    group = managed.resource(managed.RDS, "SubnetGroup", "data", {}, description="x", subnetIdSelector=SELECTOR)
+    await applied(world, group, seconds=3)
+    assert aws.database()["DBSubnetGroup"]["DBSubnetGroupName"] == "data"
+
+
 async def test_a_list_takes_all_that_match_and_a_value_that_is_given_wins(aws):
     world = await aws.world()
     labels = {"labels": {"type": "database"}}

@@ -79,6 +79,11 @@ def stable(text: str) -> str:
     return " ".join(text.split())
 
 
+def is_of_another(error: Exception) -> bool:
+    """Whether it says that something is not there: not the thing itself, which is no error, but what it refers to."""
+    return isinstance(error, boto.ClientError) and bool(NOT_FOUND.fullmatch(code_of(error)))
+
+
 def said(match: Match, operation: str, code: str, text: str) -> bool:
     return match.code == code and match.operation in ("", operation) and match.text.lower() in text.lower()
 
@@ -88,8 +93,8 @@ def translate(
 ) -> GroundplaneError:
     """Our error for one of `BOTO`.
 
-    `busy` are the codes that mean "later" here; `young`: the managed resource is so new that what it
-    refers to may not be visible yet; `secrets` are values that no text may contain.
+    `busy` are the codes that mean "later" here; `young`: the managed resource is so new that a role it
+    refers to may not be known everywhere yet; `secrets` are values that no text may contain.
     """
     answered = isinstance(error, boto.ClientError)
     found = _client_error(error, known, busy, young) if answered else _own_error(error)
@@ -125,23 +130,23 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
     mend = next((mend for mend in known.mends if said(mend, error.operation_name, code, words)), None)
     if code in DENIED:
         return Denied(what, mend=mend.mend if mend else MEND_DENIED)
+    if NOT_FOUND.fullmatch(code):  # what it refers to, since its own absence is no error: it may come yet
+        return _mended(Waiting(what), mend)
     if mend is not None:
-        return _mended(what, mend)
+        return _mended(InvalidInput(what), mend)
     if code in busy or BUSY.fullmatch(code):
         return Waiting(what)
     if status >= 500 or SERVER.fullmatch(code):
         return Unavailable(what)
     if code == "404":  # REST-JSON: an endpoint that doesn't know the call; S3's HEAD is read before this
         return Unavailable(what)
-    if young and NOT_FOUND.fullmatch(code):
-        return Waiting(what)
     if code == "InvalidParameterValue" and "iam role" in words.lower() and young:
         return Waiting(what)
     return InvalidInput(what)
 
 
-def _mended(what: str, mend: Mend) -> InvalidInput:
-    error = InvalidInput(what, mend=mend.mend)
-    if mend.field:
-        error.where = (f"spec.forProvider.{mend.field}",)
+def _mended(error: GroundplaneError, mend: Mend | None) -> GroundplaneError:
+    if mend is not None:
+        error.mend = mend.mend
+        error.where = (f"spec.forProvider.{mend.field}",) if mend.field else ()
     return error
