@@ -371,3 +371,15 @@ async def test_a_definition_is_marked_while_its_objects_hold_it(store):
         await store.create(widget("two"))
     await store.patch(key(widget()), {"metadata": {"finalizers": []}})
     assert await store.get(place) is None
+
+
+async def test_what_a_kind_controls_is_found_by_the_kind(store):
+    await store.apply(definition(GROUP, "Widget", "widgets"), manager="us")
+    metadata = {"name": "owner", "namespace": "default"}
+    owner = await store.create({"apiVersion": f"{GROUP}/v1", "kind": "Widget", "metadata": metadata})
+    for name, controls in (("controlled", True), ("owned", False)):
+        metadata = {"name": name, "namespace": "default"}
+        metadata["ownerReferences"] = [owner_reference(owner, controller=controls)]
+        await store.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    assert [meta(obj)["name"] for obj in await store.dependents(GROUP, "Widget")] == ["controlled"]
+    assert await store.dependents(GROUP, "Gadget") == []

@@ -182,6 +182,22 @@ def test_lists_are_sorted_and_chosen_by_namespace_and_labels(cache):
     assert found(labels={"app": "one"}) == []
 
 
+def test_what_a_kind_controls_is_found_whatever_became_of_the_controller(cache):
+    def owned(name, version, kind, uid):
+        obj = box(name, version)
+        owner = {"apiVersion": "example.org/v2", "kind": kind, "uid": uid, "controller": True}
+        obj["metadata"]["ownerReferences"] = [owner]
+        return obj
+
+    for number, (name, kind, uid) in enumerate([("a", "Crate", "u1"), ("b", "Crate", "u2"), ("c", "Barrel", "u3")]):
+        cache.put(owned(name, number + 1, kind, uid))
+    cache.put(box("d", 9))
+    assert [obj["metadata"]["name"] for obj in cache.dependents("example.org", "Crate")] == ["a", "b"]
+    assert cache.dependents("example.net", "Crate") == []
+    cache.remove(key("b"))
+    assert [obj["metadata"]["name"] for obj in cache.dependents("example.org", "Crate")] == ["a"]
+
+
 def test_of_managed_fields_only_what_our_managers_applied_is_kept(cache):
     obj = box()
     obj["metadata"]["managedFields"] = [

@@ -677,21 +677,6 @@ async def test_dependents_follow_an_owner_that_is_gone(collected: Place):
     assert await current(place, "stranger")
 
 
-async def test_what_a_kind_controls_is_found_by_the_kind(place: Place):
-    owner = await place.cluster.create(place.widget("owner"))
-    metadata = {"ownerReferences": [owner_reference(owner)]}
-    await place.cluster.create(place.widget("child", metadata=metadata))
-    await place.cluster.create(owned_by(place, "not-controlled", owner))
-    group = owner["apiVersion"].partition("/")[0]
-
-    async def found():
-        return [meta(obj)["name"] for obj in await place.cluster.dependents(group, "Widget")] == ["child"]
-
-    await eventually(found, "the controlled object is known")
-    assert await place.cluster.dependents(group, "Gadget") == []
-    assert await place.cluster.dependents("other.example.org", "Widget") == []
-
-
 async def test_a_dependent_with_a_finalizer_is_marked(collected: Place):
     place = collected
     owner = await place.cluster.create(place.widget("owner"))

@@ -1,6 +1,7 @@
 """From a definition, a composition and a claim to composed resources, a Secret and a status, and back to nothing."""
 
 import base64
+import copy
 import itertools
 
 import pytest
@@ -160,6 +161,28 @@ async def test_a_value_that_a_template_cannot_use_withholds_that_resource_alone_
     await world.settle()
     await things.all_ready(world)
     assert conditions.is_true(await claim_of(world), "Ready")
+
+
+async def test_what_one_resource_gives_another_gets_though_no_event_tells_of_it():
+    given = [
+        {"type": "FromCompositeFieldPath", "fromFieldPath": "status.from", "toFieldPath": "spec.forProvider.address"},
+        {"type": "ToCompositeFieldPath", "fromFieldPath": "status.atProvider.address", "toFieldPath": "status.from"},
+    ]
+    base = {"apiVersion": things.COMPOSED, "spec": {"forProvider": {}}}
+    taker = {"name": "alpha", "base": base | {"kind": "Alpha"}, "patches": given[:1]}
+    giver = {"name": "beta", "base": base | {"kind": "Beta"}, "patches": given[1:]}
+    status = {"type": "object", "properties": {"from": {"type": "string"}}}
+    xrd = copy.deepcopy(things.XRD)
+    xrd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"] = status
+    world = await a_world()
+    await world.apply(xrd)
+    await world.settle()
+    await world.apply(things.changed(things.COMPOSITION, resources=[taker, giver]), things.THING)
+    await world.settle()
+    await things.report(world, "Beta", address="b.example.org")
+    await world.settle(seconds=1)
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"] == {"address": "b.example.org"}
 
 
 async def test_a_resource_that_exists_is_never_dropped_because_a_patch_failed():

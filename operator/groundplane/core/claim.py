@@ -34,7 +34,11 @@ _CLAIM_MACHINERY = frozenset(
 )
 _COMPOSITE_MACHINERY = frozenset({"resourceRefs", "claimRef"})
 _FLOWING_MACHINERY = ("compositionSelector", "compositionUpdatePolicy", "compositionRevisionSelector")
-_OWN_STATUS = ("conditions", "connectionDetails", "claimConditionTypes")
+OWN_STATUS = (
+    "conditions",
+    "connectionDetails",
+    "claimConditionTypes",
+)  # the status that a claim and a composite do not share
 
 
 def reference_to(claim: Object) -> dict[str, str]:
@@ -127,8 +131,8 @@ def status_from(claim: Object, composite: Object) -> dict[str, Any]:
     theirs = status_of(composite)
     if not theirs:
         return copy.deepcopy(mine)
-    result = {field: copy.deepcopy(value) for field, value in theirs.items() if field not in _OWN_STATUS}
-    result |= {field: copy.deepcopy(mine[field]) for field in _OWN_STATUS if field in mine}
+    result = {field: copy.deepcopy(value) for field, value in theirs.items() if field not in OWN_STATUS}
+    result |= {field: copy.deepcopy(mine[field]) for field in OWN_STATUS if field in mine}
     return result
 
 

@@ -41,6 +41,7 @@ class Run:
     told: list[Condition] = field(default_factory=list)  # by functions, for the composite's status
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
+    again: bool = False  # something changed that the next run will see, and no event will tell
     withheld: str = ""  # what is missing, where functions hold something back
 
     def event(self, type_: str, reason: str, message: str) -> None:

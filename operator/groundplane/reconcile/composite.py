@@ -10,16 +10,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 
-from groundplane.core import composition, conditions
+from groundplane.core import claim as flow
+from groundplane.core import composition, conditions, fieldpath
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
     Object,
+    annotations_of,
     has_finalizer,
     is_deleting,
     is_paused,
     joined,
     key_of,
+    labels_of,
     meta,
     spec_of,
 )
@@ -35,6 +38,7 @@ from groundplane.reconcile.composing import Made, Run
 
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
+AGAIN = 0.1  # seconds until a composite is composed once more: our own writes call for no reconcile
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
 
@@ -65,7 +69,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     for note in made.notes if published else ():
         run.event("Normal", "PublishConnectionSecret", note)
     await _report(run, published)
-    return Result(made.ttl or None)
+    return Result(AGAIN if run.again else made.ttl or None)
 
 
 async def _compose(run: Run, compiled: composition.Compiled) -> Made:
@@ -75,7 +79,19 @@ async def _compose(run: Run, compiled: composition.Compiled) -> Made:
     composite["metadata"].setdefault("labels", {}).setdefault(COMPOSITE_LABEL, meta(composite)["name"])
     await _ask_for_secret(run, compiled, helpful=helpful)
     compose = pipelines.compose if compiled.is_pipeline else templates.compose
-    return await compose(run, compiled, helpful=helpful)
+    read = _read_by_patches(run)
+    made = await compose(run, compiled, helpful=helpful)
+    run.again |= not fieldpath.same(read, _read_by_patches(run))  # what one resource gave may be what another waits for
+    return made
+
+
+def _read_by_patches(run: Run) -> list[object]:
+    """What of the composite a patch would copy: not what only we write, after each reconcile."""
+    composite: Object = copy.deepcopy({name: run.composite.get(name) or {} for name in ("metadata", "spec", "status")})
+    run.definition.machinery(composite).pop("resourceRefs", None)
+    for name in flow.OWN_STATUS:
+        composite["status"].pop(name, None)
+    return [labels_of(composite), annotations_of(composite), composite["spec"], composite["status"]]
 
 
 # --- choosing ------------------------------------------------------------------------------------------
@@ -297,6 +313,7 @@ async def _release(run: Run) -> None:
     if has_finalizer(composite, FINALIZER):
         composite["metadata"]["finalizers"] = [n for n in meta(composite)["finalizers"] if n != FINALIZER]
         run.composite = await run.context.cluster.update(composite)
+    run.context.interests.set(key_of(composite), ())
     if meta(run.composite).get("finalizers"):
         await _write_status(run, conditions.deleting(), conditions.reconcile_success())
 

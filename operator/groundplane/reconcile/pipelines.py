@@ -224,6 +224,7 @@ async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -
         run.event("Warning", "ComposeResources", str(error))
         return Composed(item.template, synced=False, ready=ready, trouble=str(error))
     if live is None or meta(live).get("resourceVersion") != meta(made).get("resourceVersion"):
+        run.again = True  # functions have not observed it yet
         for note in notes:
             run.event("Normal", "ComposeResources", note)
     return Composed(item.template, made, ready=ready)
@@ -234,8 +235,8 @@ async def _apply_status(run: Run, desired: Object) -> None:
     status = desired.get("status") or {}
     if not status and not _applied(run.composite, COMPOSITE_MANAGER, "status"):
         return
-    wanted = _named_as(run.composite) | {"status": status}
     run.composite = await _take_over(run, run.composite, COMPOSITE_MANAGER, "status")
+    wanted = _named_as(run.composite) | {"status": status}
     run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
     run.composite = await _taken_over(run, run.composite, "status")
 
