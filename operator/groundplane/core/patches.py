@@ -552,6 +552,10 @@ class Compiled:
                 if value is not MISSING:
                     told.read(lazy.text, value)
 
+    def reads(self, source: Object) -> list[Json]:
+        """What it would copy of the source, before any transform; None where there is nothing."""
+        return [_found(source, lazy.path) for lazy in self._sources if lazy.error is None]
+
     def merge_with(self, live: Object, desired: Object) -> None:
         """Let the policy decide once more, now against the object that exists.
 

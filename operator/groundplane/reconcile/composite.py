@@ -38,7 +38,7 @@ from groundplane.reconcile.composing import Made, Run
 
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
-AGAIN = 0.1  # seconds until a composite is composed once more: our own writes call for no reconcile
+AGAIN = 0.1  # seconds until a composite is composed once more
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
 
@@ -64,29 +64,37 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
     with stage("ComposeResources", "cannot compose resources"):
+        await _prepare(run, compiled)
+        before = _read(run, compiled)
         made = await _compose(run, compiled)
     published = await _publish(run, made.connection)
     for note in made.notes if published else ():
         run.event("Normal", "PublishConnectionSecret", note)
     await _report(run, published)
-    return Result(AGAIN if run.again else made.ttl or None)
+    # What one resource gave may be what another waits for, and our own writes call for no reconcile.
+    again = run.again or not fieldpath.same(before, _read(run, compiled))
+    return Result(AGAIN if again else made.ttl or None)
 
 
-async def _compose(run: Run, compiled: composition.Compiled) -> Made:
-    composite, helpful = run.composite, not run.context.options.strict_upstream
+async def _prepare(run: Run, compiled: composition.Compiled) -> None:
+    """Set in memory what a composite has before anything is composed."""
+    composite = run.composite
     if not has_finalizer(composite, FINALIZER):
         composite["metadata"].setdefault("finalizers", []).append(FINALIZER)
     composite["metadata"].setdefault("labels", {}).setdefault(COMPOSITE_LABEL, meta(composite)["name"])
-    await _ask_for_secret(run, compiled, helpful=helpful)
+    await _ask_for_secret(run, compiled, helpful=not run.context.options.strict_upstream)
+
+
+async def _compose(run: Run, compiled: composition.Compiled) -> Made:
+    helpful = not run.context.options.strict_upstream
     compose = pipelines.compose if compiled.is_pipeline else templates.compose
-    read = _read_by_patches(run)
-    made = await compose(run, compiled, helpful=helpful)
-    run.again |= not fieldpath.same(read, _read_by_patches(run))  # what one resource gave may be what another waits for
-    return made
+    return await compose(run, compiled, helpful=helpful)
 
 
-def _read_by_patches(run: Run) -> list[object]:
-    """What of the composite a patch would copy: not what only we write, after each reconcile."""
+def _read(run: Run, compiled: composition.Compiled) -> list[object]:
+    """What of the composite decides what it is composed of: what templates read, or all that functions may."""
+    if not compiled.is_pipeline:
+        return [patch.reads(run.composite) for template in compiled.templates for _, patch in template.from_composite]
     composite: Object = copy.deepcopy({name: run.composite.get(name) or {} for name in ("metadata", "spec", "status")})
     run.definition.machinery(composite).pop("resourceRefs", None)
     for name in flow.OWN_STATUS:
@@ -321,4 +329,4 @@ async def _release(run: Run) -> None:
 async def _write_status(run: Run, *told: Condition) -> None:
     wanted = copy.deepcopy(run.composite)
     composing.tell(run, wanted, *told)
-    await run.context.cluster.update(wanted, subresource="status")
+    run.composite = await run.context.cluster.update(wanted, subresource="status")
