@@ -54,7 +54,7 @@ async def test_a_fault_hits_only_its_operation_and_only_so_often(cloud, account,
     for _ in range(2):
         with pytest.raises(errors.Throttled):
             await cloud.create(group, account, {})
-    with pytest.raises(errors.InvalidInput, match="subnet-1"):
+    with pytest.raises(errors.Waiting, match="subnet-1"):
         await cloud.create(group, account, {})
 
 
