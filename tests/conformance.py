@@ -28,7 +28,7 @@ from groundplane.core import (
 )
 from groundplane.core.conditions import Condition
 from groundplane.core.fieldpath import MergeOptions
-from groundplane.core.objects import joined, key_of
+from groundplane.core.objects import joined, key_of, merge_patched
 from groundplane.errors import GroundplaneError, InvalidInput
 from groundplane.functions import patch_and_transform
 
@@ -225,7 +225,7 @@ class _Run:
             if item.template not in association.observed and item.object["metadata"]["name"] in self.names:
                 resource["generated"] = True
                 del resource["object"]["metadata"]["name"]
-            result = _patched(live, item.object) if live else item.object
+            result = merge_patched(live, item.object) if live else item.object
             applied[item.template] = render.Composed(result, self.secret(result))
         collected = render.collect(self.composite, self.compiled, applied, helpful=False)
         for name, ready in collected.ready.items():
@@ -367,19 +367,6 @@ def _conditions(resources: Case) -> list[Case]:
 def _condition(condition: Condition) -> Case:
     text = {"message": condition.message} if condition.message else {}
     return {"type": condition.type, "status": condition.status, "reason": condition.reason} | text
-
-
-def _patched(target: Any, patch: Any) -> Any:
-    """JSON merge patch, RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = _patched(result.get(name), value)
-    return result
 
 
 # --- renders by the function -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, mistakes, naming, preview, transforms
-from groundplane.core.objects import spec_of, status_of
+from groundplane.core.objects import merge_patched, spec_of, status_of
 from groundplane.core.spec import NATIVE
 from groundplane.errors import InvalidInput
 from tests import fuzz
@@ -112,7 +112,7 @@ json_values = st.recursive(
 
 @given(json_values, json_values)
 def test_a_merge_patch_has_the_last_word_and_leaves_no_nulls_of_its_own(target, patch):
-    once = preview.merged_patch(target, patch)
-    assert preview.merged_patch(once, patch) == once
+    once = merge_patched(target, patch)
+    assert merge_patched(once, patch) == once
     if not isinstance(patch, dict):
         assert once == patch

@@ -45,6 +45,7 @@ from groundplane.core.objects import (
     is_deleting,
     key_of,
     labels_of,
+    merge_patched,
     meta,
     spec_of,
     status_of,
@@ -191,7 +192,7 @@ class SqliteCluster:
         with self._write("patch"):
             live = self._must(key)
             if isinstance(patch, Mapping):
-                new = _merge_patched(live, _copied(patch))
+                new = merge_patched(live, _copied(patch))
             else:
                 try:
                     new = jsonpatch.apply_patch(live, _copied(list(patch)))
@@ -583,16 +584,3 @@ def _same_but_times(new: Object, live: Object) -> bool:
         return {**obj, "metadata": {name: value for name, value in meta(obj).items() if name != "managedFields"}}
 
     return rules.same(content(new), content(live)) and owned(new) == owned(live)
-
-
-def _merge_patched(live: Json, patch: Json) -> Any:
-    """JSON merge patch, RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(live) if isinstance(live, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        else:
-            merged[name] = _merge_patched(merged.get(name), value)
-    return merged

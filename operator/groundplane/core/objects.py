@@ -153,3 +153,20 @@ def _picked(value: Mapping[str, Json], fields: Mapping[str, Any]) -> dict[str, A
         is_map = isinstance(nested, dict) and any(key.startswith("f:") for key in below)
         result[field] = _picked(nested, below) if is_map else nested
     return result
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """The target with a JSON merge patch applied (RFC 7386); neither is changed.
+
+    >>> merge_patched({"a": 1, "b": {"c": 2}}, {"a": None, "b": {"d": 3}})
+    {'b': {'c': 2, 'd': 3}}
+    """
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merge_patched(result.get(name), value)
+    return result

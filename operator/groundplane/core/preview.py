@@ -30,6 +30,7 @@ from groundplane.core.objects import (
     key_of,
     labels_of,
     matches,
+    merge_patched,
     meta,
     spec_of,
     status_of,
@@ -258,7 +259,7 @@ def native(
             continue
         results += [Told(severity="NORMAL", message=note, reason="ComposeResources") for note in item.notes]
         assert item.object is not None
-        after = merged_patch(there[item.template], item.object) if item.template in there else item.object
+        after = merge_patched(there[item.template], item.object) if item.template in there else item.object
         applied[item.template] = render.Composed(after, found.connection(after))
     try:
         collected = render.collect(ours, compiled, applied, helpful=helpful, trace=trace)
@@ -275,23 +276,6 @@ def native(
         results=results,
         mistakes=mistakes,
     )
-
-
-def merged_patch(target: Any, patch: Any) -> Any:
-    """JSON merge patch, RFC 7386.
-
-    >>> merged_patch({"a": 1, "b": {"c": 2}}, {"a": None, "b": {"d": 3}})
-    {'b': {'c': 2, 'd': 3}}
-    """
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged_patch(result.get(name), value)
-    return result
 
 
 # --- mode Pipeline ------------------------------------------------------------------------------------------
