@@ -171,10 +171,10 @@ class _Run:
         wanted = self.wanted
         for departure in DEPARTURES:
             departure.adapt(self)
-        for name in ("pruned", "order"):
-            wanted.pop(name, None)
-        for resource in wanted["resources"].values():
-            resource.pop("live", None)
+        wanted.pop("pruned", None)
+        for name, resource in self.resources.items():
+            if "live" not in wanted["resources"].get(name, {}):
+                resource.pop("live", None)  # most cases were recorded without
         wanted["errors"] = _errors(wanted["errors"])
         for condition in wanted["composite"]["conditions"]:
             if condition["reason"] == "ReconcileError" and "cannot compose" in condition["message"]:
@@ -185,6 +185,8 @@ class _Run:
             "connection": self.connection,
             "errors": self.errors,
         }
+        if "order" in wanted:
+            got["order"] = [template.name for template in self.compiled.templates]
         if self.deleted:
             got["deleted"] = self.deleted
         return list(_differences("", wanted, self.placeholders(got)))
@@ -226,6 +228,8 @@ class _Run:
                 resource["generated"] = True
                 del resource["object"]["metadata"]["name"]
             result = merge_patched(live, item.object) if live else item.object
+            if live and result != item.object:
+                resource["live"] = result
             applied[item.template] = render.Composed(result, self.secret(result))
         collected = render.collect(self.composite, self.compiled, applied, helpful=False)
         for name, ready in collected.ready.items():
