@@ -505,11 +505,11 @@ def _replace(settings: Replace) -> Apply:
 
 
 def _upper(value: Json) -> str:
-    return "".join(map(_upper_letter, goformat.text(value)))
+    return "".join(map(_upper_letter, fieldpath.unicode_only(goformat.text(value))))
 
 
 def _lower(value: Json) -> str:
-    return "".join(map(_lower_letter, goformat.text(value)))
+    return "".join(map(_lower_letter, fieldpath.unicode_only(goformat.text(value))))
 
 
 def _upper_letter(letter: str) -> str:
