@@ -441,6 +441,10 @@ FROM = {"fromFieldPath": "a"}
         ({"environment": {"patches": [{}]}}, ["environment.patches[0].fromFieldPath"]),
         ({"resources": [cool()], "resorces": []}, ["resorces"]),
         (
+            {"resources": [cool()], "writeConnectionSecretToRef": {"patches": [FROM | {"patchSetName": "x"}]}},
+            ["writeConnectionSecretToRef.patches[0].patchSetName"],
+        ),
+        (
             {"resources": [cool({}), cool({"type": "PatchSet"}, name="")]},
             ["resources[0].patches[0].fromFieldPath", "resources[1].name", "resources[1].patches[0].patchSetName"],
         ),

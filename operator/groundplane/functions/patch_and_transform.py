@@ -118,6 +118,9 @@ def _problems(given: Input) -> Iterator[Problem]:
         else:
             mend = did_you_mean(patch.type, _ENVIRONMENT_FLOW)
             yield Problem("Invalid", f"{place}.type", f"{patch.type} can't be an environment patch", mend)
+    reference = given.writeConnectionSecretToRef or SecretReference()
+    for place, patch in _placed("writeConnectionSecretToRef.patches", reference.patches):
+        yield from _without_set(place, patch)
 
 
 def _template_problems(place: str, template: Template, sets: Collection[str]) -> Iterator[Problem]:
