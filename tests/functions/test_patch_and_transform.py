@@ -441,6 +441,10 @@ FROM = {"fromFieldPath": "a"}
         ({"environment": {"patches": [{}]}}, ["environment.patches[0].fromFieldPath"]),
         ({"resources": [cool()], "resorces": []}, ["resorces"]),
         (
+            {"resources": [cool({"type": 5}, readinessChecks=[{"type": 5}])]},
+            ["resources[0].patches[0].type", "resources[0].readinessChecks[0].type"],
+        ),
+        (
             {"resources": [cool()], "writeConnectionSecretToRef": {"patches": [FROM | {"patchSetName": "x"}]}},
             ["writeConnectionSecretToRef.patches[0].patchSetName"],
         ),
