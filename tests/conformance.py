@@ -286,6 +286,14 @@ class Departure(NamedTuple):
     adapt: Callable[[_Run], None]
 
 
+def _panics(run: _Run) -> None:
+    if run.errors and any(error.get("phase") == "panic" for error in run.wanted["errors"]):
+        answer = {"resources": run.resources, "composite": run.composite_got, "connection": run.connection}
+        answer |= {"errors": run.errors} | ({"deleted": run.deleted} if run.deleted else {})
+        run.wanted.clear()
+        run.wanted.update(run.placeholders(fieldpath.copied(answer)))
+
+
 def _odd_texts(run: _Run) -> None:
     for item in run.rendered:
         theirs = run.wanted["resources"][item.template].get("object")
@@ -319,6 +327,7 @@ def _large_integers(run: _Run) -> None:
 
 
 DEPARTURES = (
+    Departure("where upstream panics there is an error, and what else there is, is for us to say", _panics),
     Departure("a label or annotation that is no string is an error; upstream drops all others there", _odd_texts),
     Departure("an object without apiVersion or metadata is an error; upstream sends it", _odd_objects),
     Departure("an object that exists keeps its name; upstream makes a second one and forgets the first", _renamed),
