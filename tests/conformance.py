@@ -171,10 +171,10 @@ class _Run:
         wanted = self.wanted
         for departure in DEPARTURES:
             departure.adapt(self)
-        for name in ("pruned", "order"):
-            wanted.pop(name, None)
-        for resource in wanted["resources"].values():
-            resource.pop("live", None)
+        wanted.pop("pruned", None)
+        for name, resource in self.resources.items():
+            if "live" not in wanted["resources"].get(name, {}):
+                resource.pop("live", None)  # most cases were recorded without
         wanted["errors"] = _errors(wanted["errors"])
         for condition in wanted["composite"]["conditions"]:
             if condition["reason"] == "ReconcileError" and "cannot compose" in condition["message"]:
@@ -185,6 +185,8 @@ class _Run:
             "connection": self.connection,
             "errors": self.errors,
         }
+        if "order" in wanted:
+            got["order"] = [template.name for template in self.compiled.templates]
         if self.deleted:
             got["deleted"] = self.deleted
         return list(_differences("", wanted, self.placeholders(got)))
@@ -226,6 +228,8 @@ class _Run:
                 resource["generated"] = True
                 del resource["object"]["metadata"]["name"]
             result = merge_patched(live, item.object) if live else item.object
+            if live and result != item.object:
+                resource["live"] = result
             applied[item.template] = render.Composed(result, self.secret(result))
         collected = render.collect(self.composite, self.compiled, applied, helpful=False)
         for name, ready in collected.ready.items():
@@ -282,6 +286,14 @@ class Departure(NamedTuple):
     adapt: Callable[[_Run], None]
 
 
+def _panics(run: _Run) -> None:
+    if run.errors and any(error.get("phase") == "panic" for error in run.wanted["errors"]):
+        answer = {"resources": run.resources, "composite": run.composite_got, "connection": run.connection}
+        answer |= {"errors": run.errors} | ({"deleted": run.deleted} if run.deleted else {})
+        run.wanted.clear()
+        run.wanted.update(run.placeholders(fieldpath.copied(answer)))
+
+
 def _odd_texts(run: _Run) -> None:
     for item in run.rendered:
         theirs = run.wanted["resources"][item.template].get("object")
@@ -315,6 +327,7 @@ def _large_integers(run: _Run) -> None:
 
 
 DEPARTURES = (
+    Departure("where upstream panics there is an error, and what else there is, is for us to say", _panics),
     Departure("a label or annotation that is no string is an error; upstream drops all others there", _odd_texts),
     Departure("an object without apiVersion or metadata is an error; upstream sends it", _odd_objects),
     Departure("an object that exists keeps its name; upstream makes a second one and forgets the first", _renamed),

@@ -103,9 +103,42 @@ def test_a_sound_composition_has_no_problems():
             ],
         ),
         (
-            [{"name": "a", "base": base(), "readinessChecks": [{"type": "MatchString", "fieldPath": "a"}]}],
+            [{"name": "a", "base": base(), "readinessChecks": [{"type": "MatchString"}]}],
             {},
             [("Required", "spec.resources[0].readinessChecks[0].matchString")],
+        ),
+        (
+            [{"name": "a", "base": base(), "patches": [{"transforms": [{"type": "map"}]}]}],
+            {"patchSets": [{"name": "x", "patches": [{"transforms": [{"type": "map"}]}]}]},
+            [
+                ("Required", "spec.patchSets[0].patches[0].fromFieldPath"),
+                ("Required", "spec.resources[0].patches[0].fromFieldPath"),
+            ],
+        ),
+        (
+            [{"base": base()}, {"name": "a", "base": base()}, {"base": base()}, {"name": "a", "base": base()}],
+            {},
+            [("Invalid", "spec.resources[1].name"), ("Invalid", "spec.resources[3].name")],
+        ),
+        (
+            [
+                {
+                    "name": "a",
+                    "base": base(),
+                    "patches": [
+                        {"type": "CombineFromComposite", "combine": {"strategy": "string", "variables": []}},
+                        {"fromFieldPath": 5, "transforms": [{"type": "math", "math": {"multiply": 1.5}}]},
+                    ],
+                    "connectionDetails": {},
+                }
+            ],
+            {},
+            [
+                ("TypeInvalid", "spec.resources[0].connectionDetails"),
+                ("Invalid", "spec.resources[0].patches[0].combine.variables"),
+                ("TypeInvalid", "spec.resources[0].patches[1].fromFieldPath"),
+                ("TypeInvalid", "spec.resources[0].patches[1].transforms[0].math.multiply"),
+            ],
         ),
     ],
 )

@@ -103,3 +103,11 @@ def test_the_field_that_validation_complains_of_counts():
     [error] = case["expect"]["errors"]
     error["message"] = error["message"].replace("patches[0].type", "patches[1].type")
     assert conformance.problems_of(case)
+
+
+def test_where_upstream_panics_an_error_is_wanted():
+    case = case_named("syn-regexp-bad1-native")
+    transform = case["composition"]["spec"]["resources"][0]["patches"][0]["transforms"][0]
+    transform["string"]["regexp"] = {"match": "my", "group": -1}
+    case["expect"] = {"resources": {}, "composite": {}, "errors": [{"class": "fatal", "phase": "panic"}]}
+    assert conformance.problems_of(case) == []

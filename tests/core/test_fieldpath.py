@@ -195,6 +195,11 @@ def test_a_key_that_is_a_star_does_not_run_for_ever():
         fieldpath.expand({"a": {"*": {"b": 1}}}, parse("a[*].b"))
 
 
+def test_what_a_wildcard_can_not_pass_is_named_from_the_root():
+    with pytest.raises(WrongType, match=r"^a\[0\]: not an object, but a number"):
+        fieldpath.expand({"a": [1, {"x": 1}]}, parse("a[*].x"))
+
+
 def test_errors_name_the_place_and_the_kind_that_was_met():
     with pytest.raises(WrongType, match=r"^spec\.list: not an object, but an array$"):
         fieldpath.get({"spec": {"list": [1]}}, parse("spec.list.name"))

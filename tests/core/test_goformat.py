@@ -57,6 +57,8 @@ def test_formatting_never_fails(template, values):
     ("template", "values", "expected"),
     [
         ("%-.", [1], "%!.(int64=1)"),
+        ("%#w %+w", ["a", 1.5], '%!w(string="a") %!w(float64=1.5)'),
+        ("%w", [["a"]], "%!w([]interface {}=[a])"),
         ("%[2]s %s", ["a", "b"], "b %!s(MISSING)"),
         ("%#U", [0x1F600], "U+1F600 '😀'"),
         ("%+q", ["日\x07"], '"\\u65e5\\a"'),

@@ -84,6 +84,13 @@ def test_a_regular_expression_sees_bytes_that_are_no_text():
     assert holder.it.compile(NATIVE)(decoded) == "ab"
 
 
+def test_changing_case_replaces_bytes_that_are_no_text():
+    decoded = transforms._CONVERSIONS["FromBase64"]("/2Fi")
+    for name, text in (("ToUpper", "\ufffdAB"), ("ToLower", "\ufffdab")):
+        changed = transforms._CONVERSIONS[name](decoded)
+        assert transforms._CONVERSIONS["FromBase64"](transforms._CONVERSIONS["ToBase64"](changed)) == text
+
+
 def test_a_format_can_not_make_a_text_of_gigabytes():
     holder, _, _ = read({"type": "string", "string": {"fmt": "%9999999d" * 9}})
     with pytest.raises(InvalidInput, match="width"):

@@ -290,6 +290,26 @@ def v2(namespace="xr-namespace", **spec):
         ),
         (v2(), {"patches": [{"fromFieldPath": "spec.no", "toFieldPath": "name"}]}, "my-xr-connection", "xr-namespace"),
         (v2(), {"patches": [{"fromFieldPath": "spec", "toFieldPath": "name"}]}, "my-xr-connection", "xr-namespace"),
+        (v2(), {"patches": [{"toFieldPath": "name"}]}, "my-xr-connection", "xr-namespace"),
+        (v2(), {"patches": [{"fromFieldPath": "", "toFieldPath": "name"}]}, "my-xr-connection", "xr-namespace"),
+        (
+            v2(),
+            {"patches": [patch("FromCompositeFieldPath", "metadata.uid", "name", toFieldPath="MergeObjects")]},
+            "my-xr-connection",
+            "xr-namespace",
+        ),
+        (
+            v2(),
+            {
+                "name": "mine",
+                "patches": [
+                    {"fromFieldPath": "metadata.uid", "toFieldPath": "name"},
+                    {"fromFieldPath": "spec.crossplane", "toFieldPath": "name"},
+                ],
+            },
+            "mine",
+            None,
+        ),
     ],
 )
 def test_a_composite_of_v2_is_composed_of_its_secret(xr, reference, name, namespace):
@@ -421,6 +441,14 @@ FROM = {"fromFieldPath": "a"}
         ({"environment": {"patches": [{}]}}, ["environment.patches[0].fromFieldPath"]),
         ({"resources": [cool()], "resorces": []}, ["resorces"]),
         (
+            {"resources": [cool({"type": 5}, readinessChecks=[{"type": 5}])]},
+            ["resources[0].patches[0].type", "resources[0].readinessChecks[0].type"],
+        ),
+        (
+            {"resources": [cool()], "writeConnectionSecretToRef": {"patches": [FROM | {"patchSetName": "x"}]}},
+            ["writeConnectionSecretToRef.patches[0].patchSetName"],
+        ),
+        (
             {"resources": [cool({}), cool({"type": "PatchSet"}, name="")]},
             ["resources[0].patches[0].fromFieldPath", "resources[1].name", "resources[1].patches[0].patchSetName"],
         ),
@@ -447,3 +475,31 @@ def test_what_is_not_validated_fails_when_it_runs(step, text):
     assert text in message
     missing = combine("CombineFromComposite", "spec.x", "%s", "spec.no") | {"transforms": [step]}
     assert told(answer(cool(missing))) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "result"),
+    [
+        ({"type": "match", "match": {"fallbackValue": "x"}}, "x"),
+        ({"type": "match", "match": {"fallbackTo": "Input"}}, "cool-xr"),
+        (
+            {
+                "type": "match",
+                "match": {
+                    "patterns": [
+                        {"type": "literal", "literal": "cool-xr", "result": "hit"},
+                        {"type": "regexp", "regexp": "(", "result": "never tried"},
+                    ]
+                },
+            },
+            "hit",
+        ),
+        ({"type": "string", "string": {"type": "Regexp", "regexp": {}}}, ""),
+        ({"type": "string", "string": {"type": "Replace", "replace": {"replace": "."}}}, ".c.o.o.l.-.x.r."),
+    ],
+)
+def test_what_is_not_validated_works_where_it_can(step, result):
+    made = combine("CombineFromComposite", "spec.x", "%s", "metadata.name") | {"transforms": [step]}
+    response = answer(cool(made))
+    assert told(response) == []
+    assert response.desired.resources["cool"].object["spec"]["x"] == result

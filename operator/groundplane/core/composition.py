@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -369,11 +370,14 @@ def _logical_problems(spec: CompositionSpec) -> Iterator[Problem]:
     for index, template in enumerate(spec.resources):
         place = f"resources[{index}]"
         for number, patch in enumerate(template.patches):
-            for problem in patch.problems(NATIVE):
-                yield problem.under(f"{place}.patches[{number}]")
+            yield from _first(f"{place}.patches[{number}]", patch.problems(NATIVE))
         for number, readiness_check in enumerate(template.readinessChecks):
-            for problem in readiness_check.problems(NATIVE):
-                yield problem.under(f"{place}.readinessChecks[{number}]")
+            yield from _first(f"{place}.readinessChecks[{number}]", readiness_check.problems(NATIVE))
+
+
+def _first(place: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """Upstream tells one problem of each patch and each readiness check, the first."""
+    return (problem.under(place) for problem in islice(problems, 1))
 
 
 def _pipeline_problems(spec: CompositionSpec) -> Iterator[Problem]:
@@ -400,8 +404,7 @@ def _patch_set_problems(spec: CompositionSpec) -> Iterator[Problem]:
             if isinstance(patch, PatchSetReference):
                 yield Problem("Invalid", f"{place}.type", "a patch set can't use patch sets", "list its patches here")
                 continue
-            for problem in patch.problems(NATIVE):
-                yield problem.under(place)
+            yield from _first(place, patch.problems(NATIVE))
     for index, template in enumerate(spec.resources):
         for number, patch in enumerate(template.patches):
             if not isinstance(patch, PatchSetReference):
@@ -428,9 +431,9 @@ def _name_problems(spec: CompositionSpec) -> Iterator[Problem]:
             yield Problem(
                 "Duplicate", place, f"there is a template {shown(template.name)} already", "rename one of them"
             )
+        elif index and not seen:
+            yield Problem("Invalid", place, mixed, "give every template a name")
         else:
-            if index and not seen:
-                yield Problem("Invalid", place, mixed, "give every template a name")
             seen.add(template.name)
 
 

@@ -361,20 +361,16 @@ def expand(obj: Json, path: Path) -> list[str]:
     return found
 
 
-def _expanded(value: Json, rest: tuple[Segment, ...], done: tuple[Segment, ...]) -> Iterator[tuple[Segment, ...]]:
-    if not rest:
-        yield done
-        return
+def _expanded(obj: Json, rest: tuple[Segment, ...], done: tuple[Segment, ...]) -> Iterator[tuple[Segment, ...]]:
     if "*" not in rest:
-        if find(value, Path("", rest)) is not MISSING:
+        if find(obj, Path("", (*done, *rest))) is not MISSING:
             yield (*done, *rest)
         return
     star = rest.index("*")
-    before = rest[:star]
-    parent = find(value, Path("", before)) if before else value
+    done = (*done, *rest[:star])
+    parent = find(obj, Path("", done)) if done else obj
     if parent is MISSING:
         return
-    done = (*done, *before)
     if parent is None:
         raise FieldNotFound(f"{render(done)}: null, so that [*] stands for nothing")
     if isinstance(parent, list):
@@ -386,7 +382,7 @@ def _expanded(value: Json, rest: tuple[Segment, ...], done: tuple[Segment, ...])
     else:
         raise WrongType(f"{render(done)}: neither array nor object, but {kind_of(parent)}")
     for key in keys:
-        yield from _expanded(parent[key], rest[star + 1 :], (*done, key))
+        yield from _expanded(obj, rest[star + 1 :], (*done, key))
 
 
 # --- copying and merging -----------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ class _Printer:
         elif argument >= len(self.values):
             self.write(f"%!{verb}(MISSING)")
         else:
-            if verb == "v":
+            if verb in "vw":
                 self.sharp_v, self.sharp = self.sharp, False
                 self.plus_v, self.plus = self.plus, False
             self.argument(self.values[argument], verb)
@@ -234,8 +234,8 @@ class _Printer:
             self.integer(value, verb, depth)
         elif isinstance(value, float):
             self.float(value, verb, depth)
-        elif verb == "p" and not depth:
-            self.mismatch(value, verb, depth)  # Go prints an address here, which nobody can want
+        elif verb in "pw" and not depth:
+            self.mismatch(value, verb, depth)  # for "p" Go prints an address, which nobody can want
         else:
             self.container(value, verb, depth)
 

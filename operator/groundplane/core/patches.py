@@ -288,7 +288,7 @@ def _function_tag(value: Any) -> str:
     """The function takes an empty type for the default."""
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
     kind = kind or _DEFAULT
-    return f"<{kind}>" if kind in FUNCTION_TYPES else "unknown"
+    return f"<{kind}>" if kind in FUNCTION_TYPES else "<unknown>"
 
 
 FunctionPatch = Annotated[
@@ -301,7 +301,7 @@ FunctionPatch = Annotated[
     | Annotated[ToEnvironmentFieldPath, Tag("<ToEnvironmentFieldPath>")]
     | Annotated[CombineFromEnvironment, Tag("<CombineFromEnvironment>")]
     | Annotated[CombineToEnvironment, Tag("<CombineToEnvironment>")]
-    | Annotated[UnknownPatch, Tag("unknown")],
+    | Annotated[UnknownPatch, Tag("<unknown>")],
     Discriminator(_function_tag),
 ]
 

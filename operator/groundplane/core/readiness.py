@@ -191,7 +191,7 @@ def _tag(value: Any) -> str | None:
 
 def _function_tag(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"<{kind}>" if kind in CHECKS else "unknown"
+    return f"<{kind}>" if kind in CHECKS else "<unknown>"
 
 
 ReadinessCheck = Annotated[
@@ -214,7 +214,7 @@ FunctionCheck = Annotated[
     | Annotated[MatchTrueCheck, Tag("<MatchTrue>")]
     | Annotated[MatchFalseCheck, Tag("<MatchFalse>")]
     | Annotated[NoneCheck, Tag("<None>")]
-    | Annotated[UnknownCheck, Tag("unknown")],
+    | Annotated[UnknownCheck, Tag("<unknown>")],
     Discriminator(_function_tag),
 ]
 

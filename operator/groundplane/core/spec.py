@@ -28,7 +28,7 @@ Dialect = Literal["native", "function"]  # mode Resources of Crossplane v1, or f
 NATIVE: Dialect = "native"
 FUNCTION: Dialect = "function"
 
-ProblemType = Literal["Required", "Invalid", "Duplicate", "Forbidden", "NotSupported"]
+ProblemType = Literal["Required", "Invalid", "TypeInvalid", "Duplicate", "Forbidden", "NotSupported"]
 
 
 def is_function(info: ValidationInfo) -> bool:
@@ -205,7 +205,9 @@ def _problem(item: Any, location: Sequence[str | int], model: type[Spec]) -> Pro
             mend = did_you_mean(str(location[-1]), _fields(model, location[:-1]))
             return Problem("Forbidden", field, "unknown field", mend)
         case "too_short":
-            return required(field, "must not be empty")
+            return Problem("Invalid", field, "must not be empty")
+        case kind if kind.endswith("_type"):
+            return Problem("TypeInvalid", field, item["msg"])
     return Problem("Invalid", field, item["msg"])
 
 

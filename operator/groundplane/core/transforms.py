@@ -253,22 +253,21 @@ class MatchTransform(AnyTransform):
             yield required("match" if self.match is None else "match.patterns", "at least one pattern must be given")
             return
         for index, pattern in enumerate(self.match.patterns):
-            place = f"match.patterns[{index}]"
-            if pattern.type in ("literal", "") and pattern.literal is None:
-                yield required(f"{place}.literal", "a literal pattern needs one")
-            elif pattern.type == "regexp" and pattern.regexp is None:
-                yield required(f"{place}.regexp", "a regexp pattern needs one")
-            elif pattern.type == "regexp" and pattern.regexp is not None:
-                yield from _regexp_problems(f"{place}.regexp", pattern.regexp)
-            elif pattern.type not in ("literal", "regexp", ""):
-                yield not_supported(f"{place}.type", pattern.type, ["literal", "regexp"])
+            yield from _pattern_problems(f"match.patterns[{index}]", pattern)
 
     def expressions(self) -> int:
         return sum(pattern.type == "regexp" for pattern in self.match.patterns) if self.match else 0
 
+    def prepared(self, dialect: Dialect) -> Apply:
+        """Where nothing is validated, a pattern fails when it is tried, and to have none is no mistake."""
+        return super().prepared(dialect) if self.match is None else self.compile(dialect)
+
     def compile(self, dialect: Dialect) -> Apply:
         settings = self.match or Match()
-        tests = [(_pattern_test(pattern), _plain(pattern.result)) for pattern in settings.patterns]
+        tests = [
+            (_pattern_test(f"match.patterns[{index}]", pattern), _plain(pattern.result))
+            for index, pattern in enumerate(settings.patterns)
+        ]
         to_input = settings.fallbackTo == "Input"
         fallback = _plain(settings.fallbackValue)
 
@@ -297,9 +296,23 @@ class MatchTransform(AnyTransform):
         return apply
 
 
-def _pattern_test(pattern: Pattern) -> Callable[[str], bool] | None:
+def _pattern_problems(place: str, pattern: Pattern) -> Iterator[Problem]:
+    if pattern.type in ("literal", "") and pattern.literal is None:
+        yield required(f"{place}.literal", "a literal pattern needs one")
+    elif pattern.type == "regexp" and pattern.regexp is None:
+        yield required(f"{place}.regexp", "a regexp pattern needs one")
+    elif pattern.type == "regexp" and pattern.regexp is not None:
+        yield from _regexp_problems(f"{place}.regexp", pattern.regexp)
+    elif pattern.type not in ("literal", "regexp", ""):
+        yield not_supported(f"{place}.type", pattern.type, ["literal", "regexp"])
+
+
+def _pattern_test(place: str, pattern: Pattern) -> Callable[[str], bool] | None:
     if not pattern.type:
         return None
+    problems = list(_pattern_problems(place, pattern))
+    if problems:
+        return refusing(problems)
     if pattern.type == "literal":
         return lambda value: value == pattern.literal
     regexp = compile_regexp(pattern.regexp or "")
@@ -412,6 +425,12 @@ class StringTransform(AnyTransform):
         if self.string and self.string.type == "Replace" and dialect != FUNCTION:
             yield not_supported("string.type", "Replace", [name for name in _STRING_PARAMETERS if name != "Replace"])
 
+    def prepared(self, dialect: Dialect) -> Apply:
+        """Where nothing is validated, an empty expression and an empty text to look for work as they are."""
+        empty = (required("string.regexp.match"), required("string.replace.search"))
+        problems = [problem for problem in self.problems(dialect) if problem not in empty]
+        return refusing(problems) if problems else self.compile(dialect)
+
     def expressions(self) -> int:
         return int(self.string is not None and self.string.type == "Regexp")
 
@@ -486,11 +505,11 @@ def _replace(settings: Replace) -> Apply:
 
 
 def _upper(value: Json) -> str:
-    return "".join(map(_upper_letter, goformat.text(value)))
+    return "".join(map(_upper_letter, fieldpath.unicode_only(goformat.text(value))))
 
 
 def _lower(value: Json) -> str:
-    return "".join(map(_lower_letter, goformat.text(value)))
+    return "".join(map(_lower_letter, fieldpath.unicode_only(goformat.text(value))))
 
 
 def _upper_letter(letter: str) -> str:

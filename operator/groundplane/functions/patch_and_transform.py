@@ -118,6 +118,9 @@ def _problems(given: Input) -> Iterator[Problem]:
         else:
             mend = did_you_mean(patch.type, _ENVIRONMENT_FLOW)
             yield Problem("Invalid", f"{place}.type", f"{patch.type} can't be an environment patch", mend)
+    reference = given.writeConnectionSecretToRef or SecretReference()
+    for place, patch in _placed("writeConnectionSecretToRef.patches", reference.patches):
+        yield from _without_set(place, patch)
 
 
 def _template_problems(place: str, template: Template, sets: Collection[str]) -> Iterator[Problem]:
@@ -238,7 +241,13 @@ def _compiled_secret(reference: SecretReference) -> _Secret:
     """The input's reference; its patches were not validated, so that they fail when they run."""
     compiled = []
     for index, patch in enumerate(reference.patches):
-        usable = patch.type in patches.FROM_COMPOSITE and not any(patch.missing(FUNCTION))
+        usable = patch.type in patches.FROM_COMPOSITE
+        if patch.type == "CombineFromComposite":
+            usable = not any(patch.missing(FUNCTION))
+        elif usable and patch.fromFieldPath is None:
+            if patch.policy is None or patch.policy.fromFieldPath != "Required":
+                continue  # whatever is wrong with an optional one, it is left out
+            usable = False
         compiled.append(
             (
                 f"writeConnectionSecretToRef.patches[{index}] ({patch.type})",
@@ -392,17 +401,17 @@ class _Run:
         elif secret.name or secret.namespace:
             found = {"name": secret.name, "namespace": secret.namespace}
         result = {name: value if isinstance(value, str) else "" for name, value in found.items()}
+        holder: Object = {"apiVersion": "v1", "kind": "SecretReference", **result}
         for where, type_, patch in secret.patches:
             with at(where):
                 if patch is None:
                     raise InvalidInput(
                         "can't name a Secret", mend="use FromCompositeFieldPath or CombineFromComposite, complete"
                     )
-                self._patch_reference(type_, patch, composite, result)
-        return result
+                self._patch_reference(type_, patch, composite, holder)
+        return result | {name: holder[name] for name in result if isinstance(holder.get(name), str)}
 
-    def _patch_reference(self, type_: str, patch: patches.Compiled, composite: Object, result: dict[str, str]) -> None:
-        holder: Object = {"kind": "SecretReference"}
+    def _patch_reference(self, type_: str, patch: patches.Compiled, composite: Object, holder: Object) -> None:
         combines = type_ == "CombineFromComposite"
         try:
             if not patch.apply(composite, holder) and combines:
@@ -410,8 +419,6 @@ class _Run:
         except GroundplaneError:
             if patch.is_required or combines:
                 raise
-            return
-        result |= {name: holder[name] for name in ("name", "namespace") if isinstance(holder.get(name), str)}
 
 
 def _keep_name(there: Object, desired: Object) -> None:
