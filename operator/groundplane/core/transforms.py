@@ -39,7 +39,7 @@ from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MAX_RESULT = 1_000_000  # characters of a text that a transform makes
 MAX_PATTERN = 10_000  # characters of a regular expression
-PATTERN_MEMORY = 1 << 20  # bytes that a compiled one may take
+PATTERN_MEMORY = 8 << 20  # bytes that a compiled one may take: what RE2 itself allows by default
 
 Apply = Callable[[Json], Json]
 Int64 = Annotated[int, Field(ge=fieldpath.INT64_MIN, le=fieldpath.INT64_MAX)]
