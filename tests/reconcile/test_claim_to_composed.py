@@ -220,6 +220,25 @@ async def test_a_definition_with_the_wrong_name_says_the_right_one():
     assert ("Warning", "RenderCRD") in world.told.reasons("CompositeResourceDefinition")
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "text"),
+    [
+        ("properties", [None], "[spec].properties: Invalid value"),
+        ("required", "size", '[spec].required: Invalid value: "size": must be an array'),
+        ("properties", {"size": {"type": "string", "enum": True}}, "[size].enum: Invalid value: true"),
+    ],
+)
+async def test_a_schema_of_the_wrong_shape_is_named_on_its_definition(part, value, text):
+    world = await a_world()
+    wrong = copy.deepcopy(things.XRD)
+    wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][part] = value
+    await world.apply(wrong)
+    await world.settle()
+    xrd = await world.one("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
+    for type_ in ("Established", "Offered"):
+        assert text in conditions.find(xrd, type_)["message"]
+
+
 async def test_a_composition_for_another_kind_is_named_and_a_fitting_one_ends_the_wait():
     world = await a_world()
     other = things.changed(things.COMPOSITION, compositeTypeRef={"apiVersion": things.VERSION, "kind": "XThin"})

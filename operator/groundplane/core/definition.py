@@ -262,8 +262,7 @@ def _check_definition(xrd: Object, known: Definition) -> None:
             continue  # told by `_versions`, in upstream's words
         for part in ("spec", "status"):
             place = f"schema.openAPIV3Schema.properties[{part}]"
-            parts = _mapping(_mapping(user.get("properties")).get(part)).get("properties")
-            found = schemas.defects({"type": "object", "properties": parts}, place) if parts else []
+            found = schemas.defects(_merged(_mapping(user.get("properties")).get(part), {}, _COPIED), place)
             if found:
                 raise InvalidInput("; ".join(found), where=[f"version {version.get('name')}"])
 

@@ -420,6 +420,20 @@ def _with_metadata(named: OpenAPI | None) -> OpenAPI:
 
 # --- schemas themselves
 
+_SHAPES: Final[Mapping[str, tuple[type, str]]] = {  # of a schema's own fields: what JSON type they have
+    "properties": (dict, "an object"),
+    "type": (str, "a string"),
+    "pattern": (str, "a string"),
+    "description": (str, "a string"),
+    "format": (str, "a string"),
+    "allOf": (list, "an array"),
+    "anyOf": (list, "an array"),
+    "oneOf": (list, "an array"),
+    "enum": (list, "an array"),
+    "required": (list, "an array"),
+    "x-kubernetes-validations": (list, "an array"),
+}
+
 
 def defects(openapi: Json, where: str = "openAPIV3Schema") -> list[str]:
     """What keeps the API server from taking a schema into a CRD, sorted: types, arrays, patterns, defaults.
@@ -435,6 +449,14 @@ def _defects(openapi: Json, where: str, found: list[str], *, typed: bool) -> Non
     """`typed`: outside of allOf, anyOf, oneOf and not, where every schema must say its type."""
     if not isinstance(openapi, Mapping):
         found.append(f"{where}: {invalid(openapi, 'must be a schema')}")
+        return
+    misshapen = [
+        f"{where}.{name}: {invalid(openapi[name], f'must be {words}')}"
+        for name, (type_, words) in _SHAPES.items()
+        if openapi.get(name) is not None and not isinstance(openapi[name], type_)
+    ]
+    if misshapen:
+        found.extend(misshapen)
         return
     type_ = openapi.get("type") or ""
     open_ = openapi.get("x-kubernetes-int-or-string") or openapi.get("x-kubernetes-preserve-unknown-fields")
