@@ -129,6 +129,7 @@ async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, di
                     f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret: '
                     f"there is no Secret {wanted.namespace}/{wanted.secret}",
                     mend="create it",
+                    on=[("", "Secret")],
                 )
             found.setdefault(step.name, {})[wanted.name] = secrets.data_of(secret)
     return found
