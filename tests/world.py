@@ -101,7 +101,7 @@ class World:
         self.random = random.Random(seed)
         self.interests = Interests()
         self.routes = Routes(
-            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None, self.interests
+            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, self.cluster.peek, self.interests
         )
         self.context = Context(
             cluster=self.cluster,

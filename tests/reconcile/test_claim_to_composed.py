@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, owner_reference
 from groundplane.errors import NoSuchKind
 from groundplane.ports import Options
 from tests.reconcile import things
@@ -126,6 +126,23 @@ async def test_an_edited_or_deleted_secret_is_repaired():
     await world.cluster.delete(Key("v1", "Secret", "team-a", "conn"))
     await world.settle()
     assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+async def test_a_connection_detail_that_changes_reaches_the_claim_though_no_status_tells_of_it():
+    world = await a_world()
+    [alpha, *others] = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    alpha["patches"] = []
+    alpha["base"]["spec"]["writeConnectionSecretToRef"] = {"name": "alpha", "namespace": "team-a"}
+    alpha["connectionDetails"] = [{"name": "password", "fromConnectionSecretKey": "password"}]
+    await running(world, composition=things.changed(things.COMPOSITION, resources=[alpha, *others]))
+    await things.all_ready(world)
+    owner = owner_reference(await world.one(things.COMPOSED, "Alpha"))
+    metadata = {"name": "alpha", "namespace": "team-a", "ownerReferences": [owner]}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "connection.crossplane.io/v1alpha1"}
+    for password in ("first", "second", "third"):
+        await world.apply({**secret, "data": {"password": base64.b64encode(password.encode()).decode()}})
+        await world.settle()
+        assert await secret_of(world) == {"password": password}
 
 
 async def test_a_deleted_composed_resource_is_made_again_at_once():
