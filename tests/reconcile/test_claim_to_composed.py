@@ -165,6 +165,49 @@ async def test_a_template_that_left_the_composition_takes_its_resource_along():
     assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta"]
 
 
+def serving(kind, served):
+    [crd] = [crd for crd in things.composed_crds() if crd["spec"]["names"]["kind"] == kind]
+    crd["spec"]["versions"][0]["served"] = served
+    return crd
+
+
+@pytest.mark.parametrize("manifest", [things.COMPOSITION, things.PIPELINE])
+async def test_a_resource_whose_kind_is_not_served_for_a_while_is_taken_along_when_its_template_has_left(manifest):
+    world = await a_world()
+    await running(world, composition=manifest)
+    await things.all_ready(world)
+    await world.apply(serving("Beta", False))
+    [alpha, _, gamma] = things.COMPOSITION["spec"]["resources"]
+    spec = {"resources": [alpha, gamma]}
+    if manifest is things.PIPELINE:
+        spec = {"pipeline": [things.patch_step(alpha, gamma), things.READY_STEP]}
+    await world.apply(things.changed(manifest, **spec))
+    await world.settle(seconds=60)
+    composite = await world.one(things.VERSION, "XThing")
+    assert "Beta" in [reference["kind"] for reference in composite["spec"]["resourceRefs"]]
+    await world.apply(serving("Beta", True), things.changed(things.THING, region="y"))
+    await world.settle(seconds=60)
+    assert await world.cluster.list(things.COMPOSED, "Beta") == []
+    composite = await world.one(things.VERSION, "XThing")
+    assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == ["Alpha", "Gamma"]
+
+
+@pytest.mark.parametrize("manifest", [things.COMPOSITION, things.PIPELINE])
+async def test_a_misspelt_kind_leaves_no_reference_once_it_is_mended(manifest):
+    world = await a_world()
+    wrong = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    wrong[1]["base"]["kind"] = "Betta"
+    spec = {"resources": wrong}
+    if manifest is things.PIPELINE:
+        spec = {"pipeline": [things.patch_step(*wrong), things.READY_STEP]}
+    await running(world, composition=things.changed(manifest, **spec))
+    assert "Betta" in conditions.find(await claim_of(world), "Ready")["message"]
+    await world.apply(manifest)
+    await world.settle(seconds=60)
+    composite = await world.one(things.VERSION, "XThing")
+    assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == list(things.KINDS)
+
+
 async def test_a_value_that_a_template_cannot_use_withholds_that_resource_alone_and_says_so_on_the_claim():
     world = await a_world()
     await running(world, claim=things.changed(things.THING, size="huge"))

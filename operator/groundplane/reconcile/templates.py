@@ -25,7 +25,10 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
         await composing.collect_garbage(run, garbage)
 
     rendered = render.render(composite, compiled, association.observed, helpful=helpful)
-    run.definition.machinery(composite)["resourceRefs"] = render.references(rendered)
+    found = render.references(rendered)
+    if not compiled.is_anonymous:  # else the place in the list tells the template
+        found += composing.unseen(run, rendered)
+    run.definition.machinery(composite)["resourceRefs"] = found
     run.composite = await cluster.update(composite)
 
     for item in rendered:
