@@ -358,14 +358,33 @@ async def test_a_claim_gets_its_secret_though_the_composition_names_no_namespace
     assert await secret_of(strict) is None
 
 
-async def test_a_definition_that_is_deleted_takes_all_its_objects_along():
-    world = await ready(await a_world())
-    await world.cluster.delete(
-        Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org")
-    )
-    await world.settle(seconds=60)
+DEFINITION = Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org")
+
+
+def nothing_is_left(world):
     left = {change.object["kind"] for change in world.cluster.changes(0)}
-    assert left.isdisjoint({"Thing", "XThing", "Alpha", "Secret", "CompositeResourceDefinition"})
+    return left.isdisjoint({"Thing", "XThing", "Alpha", "Secret", "CompositeResourceDefinition"})
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_definition_that_is_deleted_takes_all_its_objects_along(restarted):
+    world = await ready(await a_world())
+    await world.cluster.delete(DEFINITION)
+    if restarted:  # the new process has never seen that definition alive
+        world = world.restarted()
+    await world.settle(seconds=60)
+    assert nothing_is_left(world)
+
+
+async def test_a_paused_claim_whose_definition_is_deleted_goes_when_it_is_unpaused():
+    world = await ready(await a_world())
+    await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": "true"}}})
+    await world.cluster.delete(DEFINITION)
+    await world.settle(seconds=60)
+    assert await claim_of(world)
+    await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": None}}})
+    await world.settle(seconds=60)
+    assert nothing_is_left(world)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])

@@ -26,7 +26,7 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.errors import InvalidInput, Unavailable, stage
+from groundplane.errors import InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import connection
 
@@ -68,7 +68,13 @@ async def _composite(claim: Object, definition: Definition, context: Context) ->
     if not name:
         return None
     with stage("BindCompositeResource", "cannot get composite resource"):
-        return await context.cluster.get(Key(definition.api_version, definition.kind, "", name))
+        try:
+            return await context.cluster.get(Key(definition.api_version, definition.kind, "", name))
+        except NoSuchKind:
+            crd = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition.name)
+            if not is_deleting(claim) or await context.cluster.get(crd):
+                raise
+            return None  # it went with its kind, whose definition is being deleted
 
 
 async def _sync(
