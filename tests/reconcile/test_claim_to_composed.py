@@ -358,6 +358,16 @@ async def test_a_claim_gets_its_secret_though_the_composition_names_no_namespace
     assert await secret_of(strict) is None
 
 
+async def test_a_claim_that_asks_for_a_secret_later_gets_it_too():
+    world = await a_world()
+    composition = things.changed(things.COMPOSITION, writeConnectionSecretsToNamespace=None)
+    await running(world, composition=composition, claim=things.changed(things.THING, writeConnectionSecretToRef=None))
+    await things.all_ready(world)
+    await world.apply(things.THING)
+    await world.settle()
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
 DEFINITION = Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org")
 
 

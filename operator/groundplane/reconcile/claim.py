@@ -59,6 +59,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         claim, composite = await _sync(claim, composite, definition, context)
     if not was_bound:
         _event(context, claim, definition, "BindCompositeResource", "Successfully bound composite resource")
+    if _asks_in_vain(claim, composite, context):
+        context.watches.enqueue(key_of(composite))  # nothing of it changes when a claim asks later
     await _report(claim, composite, definition, context)
     return Result()
 
@@ -134,6 +136,12 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
             Condition("Ready", "False", "Waiting", ": ".join(t for t in (WAITING, _cause(composite, context)) if t))
         )
     await _write_status(wanted, told, context)
+
+
+def _asks_in_vain(claim: Object, composite: Object, context: Context) -> bool:
+    """Whether the claim wants a Secret, and its composite has not given itself a place for one yet."""
+    asks = bool(spec_of(claim).get("writeConnectionSecretToRef"))
+    return asks and not spec_of(composite).get("writeConnectionSecretToRef") and not context.options.strict_upstream
 
 
 def _cause(composite: Object, context: Context) -> str:
