@@ -286,6 +286,7 @@ async def test_a_definition_with_the_wrong_name_says_the_right_one():
         ("properties", [None], "[spec].properties: Invalid value"),
         ("required", "size", '[spec].required: Invalid value: "size": must be an array'),
         ("properties", {"size": {"type": "string", "enum": True}}, "[size].enum: Invalid value: true"),
+        ("properties", {"size": {"type": "string", "maxLength": "5"}}, '[size].maxLength: Invalid value: "5"'),
     ],
 )
 async def test_a_schema_of_the_wrong_shape_is_named_on_its_definition(part, value, text):
@@ -297,6 +298,16 @@ async def test_a_schema_of_the_wrong_shape_is_named_on_its_definition(part, valu
     xrd = await world.one("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
     for type_ in ("Established", "Offered"):
         assert text in conditions.find(xrd, type_)["message"]
+
+
+async def test_a_definition_whose_referenceable_version_is_not_served_says_so():
+    world = await a_world()
+    wrong = copy.deepcopy(things.XRD)
+    wrong["spec"]["versions"][0]["served"] = False
+    await world.apply(wrong)
+    await world.settle()
+    told = conditions.find(await world.cluster.get(DEFINITION), "Established")
+    assert "version v1alpha1 is referenceable, but not served" in told["message"]
 
 
 async def test_a_composition_for_another_kind_is_named_and_a_fitting_one_ends_the_wait():

@@ -256,6 +256,11 @@ def _check_definition(xrd: Object, known: Definition) -> None:
             f"exactly one of spec.versions must be referenceable; {told}",
             mend="set referenceable: true on the version that Compositions are written for, and false on the others",
         )
+    if not any(version.get("served") for version in versions if version.get("referenceable")):
+        raise InvalidInput(
+            f"version {known.version} is referenceable, but not served",
+            mend="set served: true on it: composites are read and written at this version",
+        )
     for version in versions:
         user = _mapping(version.get("schema")).get("openAPIV3Schema")
         if not isinstance(user, Mapping):
