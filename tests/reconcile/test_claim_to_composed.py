@@ -208,6 +208,24 @@ async def test_a_misspelt_kind_leaves_no_reference_once_it_is_mended(manifest):
     assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == list(things.KINDS)
 
 
+async def test_a_patch_onto_what_the_claim_sets_is_not_taken_and_says_so_instead_of_being_fought():
+    world = await a_world()
+    [alpha, *others] = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    alpha["base"]["spec"]["forProvider"]["region"] = "theirs"
+    alpha["patches"].append(
+        {"type": "ToCompositeFieldPath", "fromFieldPath": "spec.forProvider.region", "toFieldPath": "spec.region"}
+    )
+    composition = things.changed(things.COMPOSITION, resources=[alpha, *others])
+    await running(world, composition=composition, claim=things.changed(things.THING, region="mine"))
+    await things.all_ready(world)
+    assert (await world.one(things.VERSION, "XThing"))["spec"]["region"] == "mine"
+    assert "spec.region is set by the claim" in world.told.text()
+    assert conditions.is_true(await claim_of(world), "Ready")
+    await world.patch(things.CLAIM, {"spec": {"region": None}})
+    await world.settle(seconds=10)
+    assert (await world.one(things.VERSION, "XThing"))["spec"]["region"] == "theirs"
+
+
 async def test_a_value_that_a_template_cannot_use_withholds_that_resource_alone_and_says_so_on_the_claim():
     world = await a_world()
     await running(world, claim=things.changed(things.THING, size="huge"))
