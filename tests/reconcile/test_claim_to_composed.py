@@ -397,6 +397,19 @@ async def test_a_claim_that_asks_for_a_secret_later_gets_it_too():
     assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
 
 
+async def test_a_claim_that_names_the_composite_of_another_claim_is_refused_while_that_is_there():
+    world = await ready(await a_world())
+    taken = (await claim_of(world))["spec"]["resourceRef"]
+    other = {**things.THING, "metadata": {"name": "other", "namespace": "team-a"}}
+    await world.apply(things.changed(other, resourceRef=taken, writeConnectionSecretToRef=None))
+    await world.settle()
+    place = things.CLAIM._replace(name="other")
+    assert "refusing to operate" in conditions.find(await world.cluster.get(place), "Synced")["message"]
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=600)
+    assert conditions.is_true(await world.cluster.get(place), "Synced")
+
+
 DEFINITION = Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org")
 
 

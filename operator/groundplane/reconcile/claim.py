@@ -32,6 +32,7 @@ from groundplane.reconcile import connection
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
+REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
 FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
 
 
@@ -50,7 +51,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     composite = await _composite(claim, definition, context)
     if composite is not None and flow.is_bound_elsewhere(claim, composite):
         await _refuse(claim, composite, definition, context)
-        return Result()
+        return Result(requeue_after=REFUSED_POLL)
     if is_deleting(claim):
         return await _delete(claim, composite, definition, context)
 
@@ -223,7 +224,7 @@ async def _pause(claim: Object, definition: Definition, context: Context) -> Non
 
 
 async def _refuse(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
-    """Say that the composite is another claim's, and wait for a person: no requeue."""
+    """Say that the composite is another claim's, and wait for a person."""
     other = spec_of(composite)["claimRef"]
     message = (
         f'refusing to operate on composite resource "{meta(composite)["name"]}": it is bound to '
