@@ -27,7 +27,7 @@ from groundplane.ports import Context, Definitions, Interests, Options
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.local import compiler
-from groundplane.runtime.queue import After, Retry
+from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Retry
 from groundplane.runtime.routes import Routes
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -101,7 +101,7 @@ class World:
         self.random = random.Random(seed)
         self.interests = Interests()
         self.routes = Routes(
-            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, lambda key: None, self.interests
+            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, self.cluster.peek, self.interests
         )
         self.context = Context(
             cluster=self.cluster,
@@ -186,6 +186,8 @@ class World:
                 wait = None
                 if isinstance(outcome, After):
                     wait = outcome.seconds
+                elif isinstance(outcome, Again):
+                    wait = FIRST_AGAIN
                 elif isinstance(outcome, Retry):
                     wait = BACKOFF if outcome.after is None else outcome.after
                 if wait is not None:

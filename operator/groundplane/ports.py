@@ -31,6 +31,7 @@ class Result:
     """What a reconcile that went through wants next.  None: nothing but the next event."""
 
     requeue_after: float | None = None  # seconds; the engine adds jitter
+    again: bool = False  # what the run itself changed calls for another one: soon, and less soon each time
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, owner_reference
 from groundplane.errors import NoSuchKind
 from groundplane.ports import Options
 from tests.reconcile import things
@@ -128,6 +128,23 @@ async def test_an_edited_or_deleted_secret_is_repaired():
     assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
 
 
+async def test_a_connection_detail_that_changes_reaches_the_claim_though_no_status_tells_of_it():
+    world = await a_world()
+    [alpha, *others] = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    alpha["patches"] = []
+    alpha["base"]["spec"]["writeConnectionSecretToRef"] = {"name": "alpha", "namespace": "team-a"}
+    alpha["connectionDetails"] = [{"name": "password", "fromConnectionSecretKey": "password"}]
+    await running(world, composition=things.changed(things.COMPOSITION, resources=[alpha, *others]))
+    await things.all_ready(world)
+    owner = owner_reference(await world.one(things.COMPOSED, "Alpha"))
+    metadata = {"name": "alpha", "namespace": "team-a", "ownerReferences": [owner]}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "connection.crossplane.io/v1alpha1"}
+    for password in ("first", "second", "third"):
+        await world.apply({**secret, "data": {"password": base64.b64encode(password.encode()).decode()}})
+        await world.settle()
+        assert await secret_of(world) == {"password": password}
+
+
 async def test_a_deleted_composed_resource_is_made_again_at_once():
     world = await ready(await a_world())
     old = await world.one(things.COMPOSED, "Beta")
@@ -146,6 +163,67 @@ async def test_a_template_that_left_the_composition_takes_its_resource_along():
     assert await world.cluster.list(things.COMPOSED, "Gamma") == []
     composite = await world.one(things.VERSION, "XThing")
     assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta"]
+
+
+def serving(kind, served):
+    [crd] = [crd for crd in things.composed_crds() if crd["spec"]["names"]["kind"] == kind]
+    crd["spec"]["versions"][0]["served"] = served
+    return crd
+
+
+@pytest.mark.parametrize("manifest", [things.COMPOSITION, things.PIPELINE])
+async def test_a_resource_whose_kind_is_not_served_for_a_while_is_taken_along_when_its_template_has_left(manifest):
+    world = await a_world()
+    await running(world, composition=manifest)
+    await things.all_ready(world)
+    await world.apply(serving("Beta", False))
+    [alpha, _, gamma] = things.COMPOSITION["spec"]["resources"]
+    spec = {"resources": [alpha, gamma]}
+    if manifest is things.PIPELINE:
+        spec = {"pipeline": [things.patch_step(alpha, gamma), things.READY_STEP]}
+    await world.apply(things.changed(manifest, **spec))
+    await world.settle(seconds=60)
+    composite = await world.one(things.VERSION, "XThing")
+    assert "Beta" in [reference["kind"] for reference in composite["spec"]["resourceRefs"]]
+    await world.apply(serving("Beta", True), things.changed(things.THING, region="y"))
+    await world.settle(seconds=60)
+    assert await world.cluster.list(things.COMPOSED, "Beta") == []
+    composite = await world.one(things.VERSION, "XThing")
+    assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == ["Alpha", "Gamma"]
+
+
+@pytest.mark.parametrize("manifest", [things.COMPOSITION, things.PIPELINE])
+async def test_a_misspelt_kind_leaves_no_reference_once_it_is_mended(manifest):
+    world = await a_world()
+    wrong = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    wrong[1]["base"]["kind"] = "Betta"
+    spec = {"resources": wrong}
+    if manifest is things.PIPELINE:
+        spec = {"pipeline": [things.patch_step(*wrong), things.READY_STEP]}
+    await running(world, composition=things.changed(manifest, **spec))
+    assert "Betta" in conditions.find(await claim_of(world), "Ready")["message"]
+    await world.apply(manifest)
+    await world.settle(seconds=60)
+    composite = await world.one(things.VERSION, "XThing")
+    assert [reference["kind"] for reference in composite["spec"]["resourceRefs"]] == list(things.KINDS)
+
+
+async def test_a_patch_onto_what_the_claim_sets_is_not_taken_and_says_so_instead_of_being_fought():
+    world = await a_world()
+    [alpha, *others] = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    alpha["base"]["spec"]["forProvider"]["region"] = "theirs"
+    alpha["patches"].append(
+        {"type": "ToCompositeFieldPath", "fromFieldPath": "spec.forProvider.region", "toFieldPath": "spec.region"}
+    )
+    composition = things.changed(things.COMPOSITION, resources=[alpha, *others])
+    await running(world, composition=composition, claim=things.changed(things.THING, region="mine"))
+    await things.all_ready(world)
+    assert (await world.one(things.VERSION, "XThing"))["spec"]["region"] == "mine"
+    assert "spec.region is set by the claim" in world.told.text()
+    assert conditions.is_true(await claim_of(world), "Ready")
+    await world.patch(things.CLAIM, {"spec": {"region": None}})
+    await world.settle(seconds=10)
+    assert (await world.one(things.VERSION, "XThing"))["spec"]["region"] == "theirs"
 
 
 async def test_a_value_that_a_template_cannot_use_withholds_that_resource_alone_and_says_so_on_the_claim():
@@ -220,6 +298,36 @@ async def test_a_definition_with_the_wrong_name_says_the_right_one():
     assert ("Warning", "RenderCRD") in world.told.reasons("CompositeResourceDefinition")
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "text"),
+    [
+        ("properties", [None], "[spec].properties: Invalid value"),
+        ("required", "size", '[spec].required: Invalid value: "size": must be an array'),
+        ("properties", {"size": {"type": "string", "enum": True}}, "[size].enum: Invalid value: true"),
+        ("properties", {"size": {"type": "string", "maxLength": "5"}}, '[size].maxLength: Invalid value: "5"'),
+    ],
+)
+async def test_a_schema_of_the_wrong_shape_is_named_on_its_definition(part, value, text):
+    world = await a_world()
+    wrong = copy.deepcopy(things.XRD)
+    wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][part] = value
+    await world.apply(wrong)
+    await world.settle()
+    xrd = await world.one("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
+    for type_ in ("Established", "Offered"):
+        assert text in conditions.find(xrd, type_)["message"]
+
+
+async def test_a_definition_whose_referenceable_version_is_not_served_says_so():
+    world = await a_world()
+    wrong = copy.deepcopy(things.XRD)
+    wrong["spec"]["versions"][0]["served"] = False
+    await world.apply(wrong)
+    await world.settle()
+    told = conditions.find(await world.cluster.get(DEFINITION), "Established")
+    assert "version v1alpha1 is referenceable, but not served" in told["message"]
+
+
 async def test_a_composition_for_another_kind_is_named_and_a_fitting_one_ends_the_wait():
     world = await a_world()
     other = things.changed(things.COMPOSITION, compositeTypeRef={"apiVersion": things.VERSION, "kind": "XThin"})
@@ -279,14 +387,56 @@ async def test_a_claim_gets_its_secret_though_the_composition_names_no_namespace
     assert await secret_of(strict) is None
 
 
-async def test_a_definition_that_is_deleted_takes_all_its_objects_along():
+async def test_a_claim_that_asks_for_a_secret_later_gets_it_too():
+    world = await a_world()
+    composition = things.changed(things.COMPOSITION, writeConnectionSecretsToNamespace=None)
+    await running(world, composition=composition, claim=things.changed(things.THING, writeConnectionSecretToRef=None))
+    await things.all_ready(world)
+    await world.apply(things.THING)
+    await world.settle()
+    assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+async def test_a_claim_that_names_the_composite_of_another_claim_is_refused_while_that_is_there():
     world = await ready(await a_world())
-    await world.cluster.delete(
-        Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org")
-    )
-    await world.settle(seconds=60)
+    taken = (await claim_of(world))["spec"]["resourceRef"]
+    other = {**things.THING, "metadata": {"name": "other", "namespace": "team-a"}}
+    await world.apply(things.changed(other, resourceRef=taken, writeConnectionSecretToRef=None))
+    await world.settle()
+    place = things.CLAIM._replace(name="other")
+    assert "refusing to operate" in conditions.find(await world.cluster.get(place), "Synced")["message"]
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=600)
+    assert conditions.is_true(await world.cluster.get(place), "Synced")
+
+
+DEFINITION = Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition", "", "xthings.example.org")
+
+
+def nothing_is_left(world):
     left = {change.object["kind"] for change in world.cluster.changes(0)}
-    assert left.isdisjoint({"Thing", "XThing", "Alpha", "Secret", "CompositeResourceDefinition"})
+    return left.isdisjoint({"Thing", "XThing", "Alpha", "Secret", "CompositeResourceDefinition"})
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_definition_that_is_deleted_takes_all_its_objects_along(restarted):
+    world = await ready(await a_world())
+    await world.cluster.delete(DEFINITION)
+    if restarted:  # the new process has never seen that definition alive
+        world = world.restarted()
+    await world.settle(seconds=60)
+    assert nothing_is_left(world)
+
+
+async def test_a_paused_claim_whose_definition_is_deleted_goes_when_it_is_unpaused():
+    world = await ready(await a_world())
+    await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": "true"}}})
+    await world.cluster.delete(DEFINITION)
+    await world.settle(seconds=60)
+    assert await claim_of(world)
+    await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": None}}})
+    await world.settle(seconds=60)
+    assert nothing_is_left(world)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])

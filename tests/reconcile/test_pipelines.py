@@ -388,8 +388,10 @@ async def test_a_function_object_says_what_its_name_means():
     package = "registry.example.org/mirror/function-patch-and-transform:v0.9.0"
     declared = {"apiVersion": "pkg.crossplane.io/v1", "kind": "Function", "metadata": {"name": "our-patches"}}
     await world.apply({**declared, "spec": {"package": package}})
-    await world.settle(seconds=600)
+    await world.settle(seconds=1)
     assert await kinds_of(world) == {"Alpha"}
+    told = conditions.find(await world.cluster.get(COMPOSITION), "Synced")
+    assert told["status"] == "True"
 
 
 async def test_a_pipeline_without_a_mode_is_one():
@@ -529,7 +531,7 @@ async def test_credentials_are_handed_to_their_step():
     assert asked == []
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "team-a"}}
     await world.apply({**secret, "stringData": {"id": "me"}})
-    await world.settle(seconds=60)
+    await world.settle(seconds=1)
     assert asked[-1] == {"aws": {"id": b"me"}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from prometheus_client import generate_latest
 
 from groundplane.core.objects import Key
 from groundplane.runtime import metrics
-from groundplane.runtime.queue import MAX_BACKOFF, RESYNC, After, Done, Queue, Retry
+from groundplane.runtime.queue import MAX_AGAIN, MAX_BACKOFF, RESYNC, After, Again, Done, Queue, Retry
 from tests.runtime import virtual
 
 
@@ -159,6 +160,24 @@ def test_a_failing_key_backs_off_to_the_bound_and_is_forgiven_on_success():
     for pause, nominal in zip(pauses[:10], [1, 2, 4, 8, 16, 30, 30, 30, 30, 30], strict=True):
         assert 0.8 * nominal <= pause <= nominal
     assert 0.8 <= pauses[-1] <= 1
+
+
+def test_what_is_never_at_rest_is_looked_at_soon_and_then_less_often():
+    rig = Rig(outcomes=[Again()] * 40 + [Done(), Again()])
+
+    async def scene(queue):
+        queue.add(A)
+        await asyncio.sleep(400)
+        queue.add(A)
+        await asyncio.sleep(1)
+
+    rig.play(scene)
+    times = [time for time, _ in rig.started]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert pauses[0] <= 0.11
+    assert sum(pauses[:3]) <= 0.8
+    assert all(0.9 * MAX_AGAIN <= pause <= 1.1 * MAX_AGAIN for pause in pauses[6:40])
+    assert pauses[41] <= 0.11  # it was at rest in between
 
 
 def test_a_forgiven_key_backs_off_from_the_beginning():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from groundplane.core import definition
 from groundplane.core.objects import Key
 from groundplane.core.pipeline import Selector
 from groundplane.ports import Definitions, Interests
@@ -59,3 +60,30 @@ def test_only_what_was_wanted_last_counts():
     assert (interests.of(obj("one")), interests.of(obj("other"))) == ([SHOP], [DB])
     interests.set(SHOP, ())
     assert interests.of(obj("one")) == []
+
+
+def test_a_connection_secret_concerns_the_user_of_its_owner_whoever_reconciles_that():
+    definitions = Definitions()
+    declared = {"group": "example.org", "names": {"kind": "XThing", "plural": "xthings"}, "scope": "Namespaced"}
+    versions = [{"name": "v1", "served": True, "referenceable": True}]
+    definitions.add(
+        definition.read({"metadata": {"name": "x"}, "spec": declared | {"versions": versions}}), "composite"
+    )
+    composite = Key("example.org/v1", "XThing", "n", "db")
+    for version, is_ours in [("rds.aws.m.upbound.io/v1beta1", True), ("sql.other.example/v1", False)]:
+        managed = Key(version, "Instance", "n", "db-1")
+        owned = {**owned_by(composite), "apiVersion": version, "kind": "Instance"}
+        routes = Routes(definitions, lambda version, kind, is_ours=is_ours: is_ours, {managed: owned}.get)
+        secret = {**owned_by(managed), "apiVersion": "v1", "kind": "Secret"}
+        assert ("composite", composite) in routes.targets(None, secret)
+
+
+def owned_by(owner):
+    reference = {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": "u",
+        "controller": True,
+    }
+    return {"metadata": {"name": "owned", "namespace": "n", "ownerReferences": [reference]}}

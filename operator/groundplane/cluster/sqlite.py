@@ -107,6 +107,10 @@ class SqliteCluster:
         self._resource(key.api_version, key.kind)
         return self._store.read(key)
 
+    def peek(self, key: Key) -> Object | None:
+        """The object, if it is there; a kind that is not served has none."""
+        return self._store.read(key)
+
     async def list(
         self,
         api_version: str,

@@ -256,14 +256,18 @@ def _check_definition(xrd: Object, known: Definition) -> None:
             f"exactly one of spec.versions must be referenceable; {told}",
             mend="set referenceable: true on the version that Compositions are written for, and false on the others",
         )
+    if not any(version.get("served") for version in versions if version.get("referenceable")):
+        raise InvalidInput(
+            f"version {known.version} is referenceable, but not served",
+            mend="set served: true on it: composites are read and written at this version",
+        )
     for version in versions:
         user = _mapping(version.get("schema")).get("openAPIV3Schema")
         if not isinstance(user, Mapping):
             continue  # told by `_versions`, in upstream's words
         for part in ("spec", "status"):
             place = f"schema.openAPIV3Schema.properties[{part}]"
-            parts = _mapping(_mapping(user.get("properties")).get(part)).get("properties")
-            found = schemas.defects({"type": "object", "properties": parts}, place) if parts else []
+            found = schemas.defects(_merged(_mapping(user.get("properties")).get(part), {}, _COPIED), place)
             if found:
                 raise InvalidInput("; ".join(found), where=[f"version {version.get('name')}"])
 

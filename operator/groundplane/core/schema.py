@@ -420,6 +420,26 @@ def _with_metadata(named: OpenAPI | None) -> OpenAPI:
 
 # --- schemas themselves
 
+_INTEGERS = ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties")
+_SHAPES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {  # of a schema's own fields: JSON's names of their types
+    "properties": (("object",), "an object"),
+    "x-kubernetes-validations": (("array",), "an array"),
+    **dict.fromkeys(
+        ("allOf", "anyOf", "oneOf", "enum", "required", "x-kubernetes-list-map-keys"), (("array",), "an array")
+    ),
+    **dict.fromkeys(("type", "pattern", "description", "format", "x-kubernetes-list-type"), (("string",), "a string")),
+    **dict.fromkeys(_INTEGERS, (("integer",), "an integer")),
+    **dict.fromkeys(("maximum", "minimum", "multipleOf"), (("integer", "number"), "a number")),
+    **dict.fromkeys(
+        ("nullable", "exclusiveMaximum", "exclusiveMinimum", "uniqueItems"), (("boolean",), "true or false")
+    ),
+}
+_ITEMS: Final = {  # of such arrays
+    "required": ("string", "a string"),
+    "x-kubernetes-list-map-keys": ("string", "a string"),
+    "x-kubernetes-validations": ("object", "an object"),
+}
+
 
 def defects(openapi: Json, where: str = "openAPIV3Schema") -> list[str]:
     """What keeps the API server from taking a schema into a CRD, sorted: types, arrays, patterns, defaults.
@@ -431,10 +451,27 @@ def defects(openapi: Json, where: str = "openAPIV3Schema") -> list[str]:
     return sorted(found)
 
 
+def _misshapen(openapi: OpenAPI, where: str) -> list[str]:
+    """The fields of one schema that are of another type than the API server can read."""
+    found = []
+    for name, value in openapi.items():
+        types, words = _SHAPES.get(name, ((), ""))
+        if types and value is not None and type_of(value) not in types:
+            found.append(f"{where}.{name}: {invalid(value, f'must be {words}')}")
+        elif name in _ITEMS and value is not None:
+            type_, words = _ITEMS[name]
+            wrong = [item for item in value if type_of(item) != type_]
+            found += [f"{where}.{name}: {invalid(item, f'each must be {words}')}" for item in wrong]
+    return found
+
+
 def _defects(openapi: Json, where: str, found: list[str], *, typed: bool) -> None:
     """`typed`: outside of allOf, anyOf, oneOf and not, where every schema must say its type."""
     if not isinstance(openapi, Mapping):
         found.append(f"{where}: {invalid(openapi, 'must be a schema')}")
+        return
+    if misshapen := _misshapen(openapi, where):
+        found.extend(misshapen)
         return
     type_ = openapi.get("type") or ""
     open_ = openapi.get("x-kubernetes-int-or-string") or openapi.get("x-kubernetes-preserve-unknown-fields")

@@ -26,12 +26,13 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.errors import InvalidInput, Unavailable, stage
+from groundplane.errors import InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import connection
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
+REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
 FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
 
 
@@ -50,7 +51,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     composite = await _composite(claim, definition, context)
     if composite is not None and flow.is_bound_elsewhere(claim, composite):
         await _refuse(claim, composite, definition, context)
-        return Result()
+        return Result(requeue_after=REFUSED_POLL)
     if is_deleting(claim):
         return await _delete(claim, composite, definition, context)
 
@@ -59,6 +60,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         claim, composite = await _sync(claim, composite, definition, context)
     if not was_bound:
         _event(context, claim, definition, "BindCompositeResource", "Successfully bound composite resource")
+    if _asks_in_vain(claim, composite, context):
+        context.watches.enqueue(key_of(composite))  # nothing of it changes when a claim asks later
     await _report(claim, composite, definition, context)
     return Result()
 
@@ -68,7 +71,13 @@ async def _composite(claim: Object, definition: Definition, context: Context) ->
     if not name:
         return None
     with stage("BindCompositeResource", "cannot get composite resource"):
-        return await context.cluster.get(Key(definition.api_version, definition.kind, "", name))
+        try:
+            return await context.cluster.get(Key(definition.api_version, definition.kind, "", name))
+        except NoSuchKind:
+            crd = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition.name)
+            if not is_deleting(claim) or await context.cluster.get(crd):
+                raise
+            return None  # it went with its kind, whose definition is being deleted
 
 
 async def _sync(
@@ -128,6 +137,12 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
             Condition("Ready", "False", "Waiting", ": ".join(t for t in (WAITING, _cause(composite, context)) if t))
         )
     await _write_status(wanted, told, context)
+
+
+def _asks_in_vain(claim: Object, composite: Object, context: Context) -> bool:
+    """Whether the claim wants a Secret, and its composite has not given itself a place for one yet."""
+    asks = bool(spec_of(claim).get("writeConnectionSecretToRef"))
+    return asks and not spec_of(composite).get("writeConnectionSecretToRef") and not context.options.strict_upstream
 
 
 def _cause(composite: Object, context: Context) -> str:
@@ -209,7 +224,7 @@ async def _pause(claim: Object, definition: Definition, context: Context) -> Non
 
 
 async def _refuse(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
-    """Say that the composite is another claim's, and wait for a person: no requeue."""
+    """Say that the composite is another claim's, and wait for a person."""
     other = spec_of(composite)["claimRef"]
     message = (
         f'refusing to operate on composite resource "{meta(composite)["name"]}": it is bound to '

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from groundplane.core import composition
 from groundplane.core.objects import Key, Object, spec_of
-from groundplane.errors import NoSuchKind
+from groundplane.errors import InvalidInput, NoSuchKind
 from groundplane.ports import Context
 
-FUNCTIONS = "pkg.crossplane.io/v1"
+PACKAGES = "pkg.crossplane.io"
+FUNCTIONS = f"{PACKAGES}/v1"
 
 
 async def compiled(context: Context, revision: Object) -> composition.Compiled:
     """The revision, ready to render.
 
     Raises:
-        InvalidInput: with every problem in it.
+        InvalidInput: with every problem in it; a Function that changes may end it.
     """
-    return context.compiled(revision, await images_of(context, revision))
+    images = await images_of(context, revision)
+    try:
+        return context.compiled(revision, images)
+    except InvalidInput as error:
+        if composition.function_names(revision):
+            error.on = ((PACKAGES, "Function"),)
+        raise
 
 
 async def images_of(context: Context, revision: Object) -> dict[str, str]:

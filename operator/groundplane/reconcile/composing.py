@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from groundplane.core import claim as flow
-from groundplane.core import conditions
+from groundplane.core import conditions, naming
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
-from groundplane.core.objects import Key, Object, controller_of, is_deleting, key_of, meta, spec_of
-from groundplane.core.render import COMPOSITE_LABEL
+from groundplane.core.objects import Key, Object, controller_of, is_deleting, key_of, labels_of, meta, spec_of
+from groundplane.core.render import COMPOSITE_LABEL, Rendered
 from groundplane.errors import InvalidInput, NoSuchKind
 from groundplane.ports import Context
 from groundplane.reconcile import connection
@@ -100,6 +100,18 @@ async def observe(run: Run) -> list[Object]:
         if obj and not _is_of_others(run, obj):
             found.append(obj)
     return found
+
+
+def unseen(run: Run, rendered: Sequence[Rendered]) -> list[dict[str, str]]:
+    """The references that stay though nothing is known of what they name: its kind is not served at the moment.
+
+    But for those that a template has left by a change of its kind, under the name that we make: one misspelt, most likely.
+    """
+    root, uid = labels_of(run.composite).get(COMPOSITE_LABEL, ""), meta(run.composite).get("uid", "")
+    made = {naming.composed_name(root, uid, item.template) for item in rendered}
+    known = [dict(item.reference) for item in rendered]
+    left = made & {reference["name"] for reference in known}
+    return [reference for reference in run.unserved if reference not in known and reference["name"] not in left]
 
 
 def _is_of_others(run: Run, obj: Object) -> bool:

@@ -38,7 +38,6 @@ from groundplane.reconcile.composing import Made, Run
 
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
-AGAIN = 0.1  # seconds until a composite is composed once more
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
 
@@ -73,7 +72,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     await _report(run, published)
     # What one resource gave may be what another waits for, and our own writes call for no reconcile.
     again = run.again or not fieldpath.same(before, _read(run, compiled))
-    return Result(AGAIN if again else made.ttl or None)
+    return Result(made.ttl or None, again=again)
 
 
 async def _prepare(run: Run, compiled: composition.Compiled) -> None:

@@ -171,11 +171,14 @@ def _is_just_coming_up(crd: Object, version: str, context: Context) -> bool:
 
 async def _follow(known: Definition, context: Context, side: Side) -> None:
     """Make the kind known and watched.  A version that is not served can't be watched."""
-    if side is COMPOSITE:
-        resource = await context.cluster.resource(known.api_version, known.kind)
-    else:
+    if side is CLAIM:
         await context.cluster.resource(known.api_version, known.kind)
-        resource = await context.cluster.resource(known.api_version, known.claim_kind or "")
+    await _take_up(known, context, side)
+
+
+async def _take_up(known: Definition, context: Context, side: Side) -> None:
+    kind = known.kind if side is COMPOSITE else known.claim_kind or ""
+    resource = await context.cluster.resource(known.api_version, kind)
     changed = context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
     await context.watches.follow(
         resource.api_version,
@@ -217,6 +220,7 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
         xrd["metadata"]["finalizers"] = [n for n in meta(xrd)["finalizers"] if n != side.finalizer]
         await context.cluster.update(xrd)
         return Result()
+    await _stay_with_it(known, context, side)
     if await _delete_objects(known, context, side):
         _event(context, xrd, side, f"waiting for defined {side.words}s to be deleted", ended=True)
         return Result(requeue_after=SETTLE)
@@ -224,6 +228,21 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
     await context.cluster.delete(key_of(crd), uid=meta(crd)["uid"])
     _event(context, xrd, side, f"Deleted {side.words} CustomResourceDefinition: {meta(crd)['name']}", ended=True)
     return Result(requeue_after=SETTLE)
+
+
+async def _stay_with_it(known: Definition, context: Context, side: Side) -> None:
+    """Have the objects reconciled until they are gone, also by a process that was started meanwhile: they wait for it."""
+    kinds = context.definitions
+    if (
+        kinds.composite(known.group, known.kind)
+        if side is COMPOSITE
+        else kinds.claim(known.group, known.claim_kind or "")
+    ):
+        return
+    try:
+        await _take_up(known, context, side)
+    except NoSuchKind:
+        return  # then it has no objects
 
 
 async def _delete_objects(known: Definition, context: Context, side: Side) -> bool:

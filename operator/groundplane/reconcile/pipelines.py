@@ -129,6 +129,7 @@ async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, di
                     f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret: '
                     f"there is no Secret {wanted.namespace}/{wanted.secret}",
                     mend="create it",
+                    on=[("", "Secret")],
                 )
             found.setdefault(step.name, {})[wanted.name] = secrets.data_of(secret)
     return found
@@ -178,16 +179,13 @@ async def _check_scope(run: Run, item: Rendered) -> None:
 
 
 async def _refer(run: Run, rendered: Sequence[Rendered]) -> None:
-    """Save on the composite what it is composed of, before anything is made.
-
-    Of what can't be seen because its kind is not served at the moment, nothing is known: it stays.
-    """
+    """Save on the composite what it is composed of, before anything is made."""
     wanted: Object = _named_as(run.composite)
     found = [dict(item.reference) for item in rendered]
     if run.definition.is_namespaced or (run.definition.is_legacy and run.context.options.strict_upstream):
         for reference in found:  # the composite's own namespace says it, or upstream's schema has no such field
             reference.pop("namespace", None)
-    found += [reference for reference in run.unserved if reference not in found]
+    found += [reference for reference in composing.unseen(run, rendered) if reference not in found]
     found.sort(key=lambda entry: [entry.get(name, "") for name in ("apiVersion", "kind", "namespace", "name")])
     run.definition.machinery(wanted)["resourceRefs"] = found
     run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER)

@@ -6,8 +6,9 @@ before anything is created, and what left the composition is deleted before its 
 
 from __future__ import annotations
 
-from groundplane.core import composition, render
-from groundplane.core.objects import key_of
+from groundplane.core import claim as flow
+from groundplane.core import composition, fieldpath, render
+from groundplane.core.objects import Json, Object, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, Rejected, at
 from groundplane.reconcile import composing
 from groundplane.reconcile.composing import Composed, Made, Run
@@ -25,7 +26,10 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
         await composing.collect_garbage(run, garbage)
 
     rendered = render.render(composite, compiled, association.observed, helpful=helpful)
-    run.definition.machinery(composite)["resourceRefs"] = render.references(rendered)
+    found = render.references(rendered)
+    if not compiled.is_anonymous:  # else the place in the list tells the template
+        found += composing.unseen(run, rendered)
+    run.definition.machinery(composite)["resourceRefs"] = found
     run.composite = await cluster.update(composite)
 
     for item in rendered:
@@ -42,11 +46,37 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
         raise
     for composed in run.composed:
         composed.ready = collected.ready.get(composed.template, False)
+    _leave_to_claim(run, collected.composite)
     status = collected.composite.get("status")
     run.composite = await cluster.update(collected.composite)
     if status is not None:
         run.composite["status"] = status
     return Made(collected.connection, collected.notes)
+
+
+def _leave_to_claim(run: Run, patched: Object) -> None:
+    """What the claim sets in the composite's spec stays so, in place: else both would overwrite each other for ever."""
+    for place in _restore(patched.get("spec"), applied_by(run.composite, flow.MANAGER), "spec"):
+        run.event(
+            "Warning",
+            "ComposeResources",
+            f"{place} is set by the claim: what patches write to it is not taken. "
+            "Mend: leave it out of the claim, or patch another field, below status for example.",
+        )
+
+
+def _restore(patched: Json, set_: dict[str, Json], place: str) -> list[str]:
+    """Set these values again, in place, and tell where they were others."""
+    if not isinstance(patched, dict):
+        return []
+    found = []
+    for name, value in set_.items():
+        if isinstance(value, dict) and isinstance(patched.get(name), dict):
+            found += _restore(patched[name], value, f"{place}.{name}")
+        elif not fieldpath.same(patched.get(name), value):
+            patched[name] = value
+            found.append(f"{place}.{name}")
+    return found
 
 
 async def _apply(run: Run, item: render.Rendered) -> Composed:

@@ -34,7 +34,7 @@ from groundplane.errors import (
 )
 from groundplane.ports import Context, Result
 from groundplane.runtime import logs, metrics
-from groundplane.runtime.queue import After, Done, Outcome, Retry
+from groundplane.runtime.queue import After, Again, Done, Outcome, Retry
 
 TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller has it
 AGAIN = 0.1  # seconds until a reconcile is repeated that was only overtaken by somebody's change
@@ -87,6 +87,8 @@ class Engine:
                 except Exception as raised:  # noqa: BLE001 - the one place where everything is caught
                     error = raised
                 else:
+                    if result.again:
+                        return Again()
                     return Done() if result.requeue_after is None else After(result.requeue_after)
                 outcome = type(error).__name__
                 return await self._handle(controller, key, error, since)

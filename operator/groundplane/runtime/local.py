@@ -101,7 +101,7 @@ class LocalControlPlane:
         self.routes = Routes(
             self.definitions,
             lambda version, kind: self.cloud.kind(version, kind) is not None,
-            lambda key: None,
+            self.cluster.peek,
             self.context.interests,
         )
         self._seen = 0

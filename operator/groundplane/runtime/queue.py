@@ -23,6 +23,7 @@ from groundplane.runtime import logs, metrics
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure, doubled with each, as upstream
 MAX_BACKOFF = 60.0  # seconds, as upstream
+FIRST_AGAIN, MAX_AGAIN = 0.1, 5.0  # seconds until what is not at rest is looked at again, doubled each time in a row
 RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked at without any event
 JITTER = 0.1  # of a delay, so that what began together does not stay together
 STALE = 1_000  # void entries of the heap that we put up with
@@ -45,13 +46,18 @@ class After:
 
 
 @dataclass(frozen=True)
+class Again:
+    """All is well, but what was done calls for another look: soon, and less soon each time, lest it go on for ever."""
+
+
+@dataclass(frozen=True)
 class Retry:
     """It failed: again after the key's backoff, or after so many seconds, if that is known."""
 
     after: float | None = None
 
 
-Outcome = Done | After | Retry
+Outcome = Done | After | Again | Retry
 Handler = Callable[[Key], Coroutine[Any, Any, Outcome]]
 
 
@@ -93,6 +99,7 @@ class Queue:
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._failures: dict[Key, int] = {}
+        self._restless: dict[Key, int] = {}  # how often in a row it called for another look
         self._workers = 0
         self._open = True
         self._closed = asyncio.Event()
@@ -217,6 +224,12 @@ class Queue:
             self._delay(key, pause, "change", own=True)
             return
         self._failures.pop(key, None)
+        if isinstance(outcome, Again):
+            times = self._restless[key] = self._restless.get(key, 0) + 1
+            pause = min(MAX_AGAIN, FIRST_AGAIN * 2 ** min(times - 1, 20))
+            self._delay(key, pause * random.uniform(1 - JITTER, 1 + JITTER), "change", own=True)
+            return
+        self._restless.pop(key, None)
         if isinstance(outcome, After):
             self._delay(key, outcome.seconds * random.uniform(1 - JITTER, 1 + JITTER), "idle", own=True)
         elif self._exists and self._exists(key):

@@ -1,6 +1,6 @@
 """Which reconciles a change of an object calls for: rules over the object alone, no I/O.
 
-A change enqueues the object itself, its controller (composed resource → composite, Secret → its owner), whoever it is
+A change enqueues the object itself, its controller (composed resource → composite, Secret → its owner and who uses it), whoever it is
 bound to (composite ↔ claim), the composites whose functions wanted to see it, and everything that waited for a change of its kind.
 """
 
@@ -63,12 +63,10 @@ class Routes:
         for name in self.own(key):
             yield name, key
         if owner := self._owner(obj):
-            names = self.own(owner)
-            if not names and key.kind == "Secret" and (composed := self._peek(owner)):
-                owner = self._owner(composed)  # a connection Secret that somebody else's provider wrote
-                names = self.own(owner) if owner else ()
-            for name in names:
-                yield name, owner or key
+            for name in self.own(owner):
+                yield name, owner
+            if key.kind == "Secret":
+                yield from self._user_of(owner, key.namespace)
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
         for composite in self._interests.of(obj):
@@ -92,6 +90,20 @@ class Routes:
             key_of(obj).namespace if in_namespace else "",
             controller["name"],
         )
+
+    def _user_of(self, owner: Key, namespace: str) -> Iterator[Target]:
+        """Whoever takes up the connection Secret of a composed resource, or of a composite: no status need tell of its change.
+
+        Somebody else's kind may be in the Secret's namespace, or in none.
+        """
+        source = self._peek(owner) or self._peek(owner._replace(namespace=namespace))
+        if source is None:
+            return
+        if user := self._owner(source):
+            for name in self.own(user):
+                yield name, user
+        if self._definitions.composite(owner.group, owner.kind):
+            yield from self._claim_of(source)
 
     def _claim_of(self, composite: Object) -> Iterator[Target]:
         reference = spec_of(composite).get("claimRef") or {}
