@@ -4,6 +4,8 @@
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
+# Files of tests that run at the same time; each process has an API server of its own.
+JOBS ?= 2
 READY := .venv/.ready
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
@@ -37,7 +39,7 @@ check: $(READY)  ## lint, formatting, types, imports, and that crds/ is fresh
 		&& diff -r crds "$$fresh" || { echo "crds/ is stale: run make crds" >&2; exit 1; }
 
 test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 e2e: $(READY)  ## only the whole product on a real API server
 	$(BIN)/python -m pytest tests/e2e $(ARGS)
