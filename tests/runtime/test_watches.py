@@ -90,7 +90,7 @@ async def test_of_secrets_only_connection_details_are_seen(control_plane):
 
 
 async def test_a_kind_that_may_not_be_listed_holds_nobody_up_twice(control_plane, monkeypatch):
-    monkeypatch.setattr("groundplane.runtime.watches.PATIENCE", 0.2)
+    monkeypatch.setattr("groundplane.runtime.informers.PATIENCE", 0.2)
     async with Rig(control_plane) as rig:
         # Nothing can list reviews: the API server has only a create for them.
         await rig.watches.ensure([("authorization.k8s.io/v1", "SubjectAccessReview")])

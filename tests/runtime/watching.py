@@ -181,7 +181,7 @@ class Rig:
         self.watches = KubernetesWatches(
             self.api, self.cluster, self.cache, cloud or NoCloud(), self._tell, lambda key: None
         )
-        guard = self.watches.source.guard
+        guard = self.watches.supervisor.guard
 
         async def guarded(request, handler):
             self.asked.append((request.method, request.url.path, "watch" in request.url.query))
@@ -189,7 +189,7 @@ class Rig:
                 self.fault(request)
             return await guard(request, handler)
 
-        self.watches.source.guard = guarded
+        self.watches.supervisor.guard = guarded
 
     def _tell(self, change, idle):
         self.told.append((change.key, change.old, change.new, idle))
@@ -207,8 +207,8 @@ class Rig:
         assert {method for method, *_ in self.asked} <= {"GET"}, "kopf wrote something"
 
     @property
-    def source(self):
-        return self.watches.source
+    def supervisor(self):
+        return self.watches.supervisor
 
     async def follow(self, *kinds):
         await asyncio.gather(

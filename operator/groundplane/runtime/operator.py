@@ -30,10 +30,11 @@ from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.health import Health
+from groundplane.runtime.kopf_kinds import REQUIRED
 from groundplane.runtime.local import compiler
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.settings import Settings
-from groundplane.runtime.watches import REQUIRED, KubernetesWatches
+from groundplane.runtime.watches import KubernetesWatches
 
 DRAIN, FLUSH = 0.6, 0.15  # shares of the grace period; the rest is for watches and sessions
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start

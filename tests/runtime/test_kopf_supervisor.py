@@ -38,7 +38,7 @@ async def test_what_was_there_before_is_told_as_found_and_what_changes_then_as_c
         await rig.sees(kind.key("new"))
         found = {key.name: idle for key, _, _, idle in rig.told if key[:2] == (kind.api_version, kind.kind)}
         assert found == {"old": True, "new": False}
-        assert rig.source.touches == 0  # a restart of the operator writes nothing
+        assert rig.supervisor.touches == 0  # a restart of the operator writes nothing
         await rig.remove(kind)
 
 
@@ -73,7 +73,7 @@ async def test_forty_kinds_come_go_and_come_again_at_once(control_plane):
         await asyncio.gather(*(rig.person.apply(kind.path, kind.thing("b")) for kind in kinds))
         for kind in kinds:
             await rig.sees(kind.key("b"))
-        assert rig.source.deaths == 0
+        assert rig.supervisor.deaths == 0
         await rig.remove(*kinds)
 
 
@@ -124,7 +124,7 @@ async def test_a_kind_that_is_forbidden_costs_the_others_nothing_and_is_seen_onc
         await rig.person.apply(forbidden.path, forbidden.thing("b"))
         await rig.sees(forbidden.key("b"))
         await bringing
-        assert rig.source.deaths == 0
+        assert rig.supervisor.deaths == 0
         await rig.remove(allowed, forbidden)
     for name in ("test-seeing", "test-seeing-more"):
         await asyncio.to_thread(control_plane.kubectl, "delete", "clusterrole,clusterrolebinding", name)
@@ -145,7 +145,7 @@ async def test_an_api_server_that_crashes_and_returns_leaves_no_gap(control_plan
         await rig.sees(kind.key("comes"))
         await rig.misses(kind.key("goes"))
         await rig.sees(kind.key("stays"))
-        assert (rig.source.deaths, rig.source.problem()) == (0, "")
+        assert (rig.supervisor.deaths, rig.supervisor.problem()) == (0, "")
         await rig.remove(kind)
 
 
@@ -161,8 +161,8 @@ async def test_a_kopf_that_dies_is_started_again_and_what_it_slept_through_is_ma
             raise RuntimeError("injected")
 
         rig.fault = die
-        rig.source.restart()  # whatever it asks for now, it dies
-        await eventually("it has died a few times", lambda: rig.source.deaths > 2)
+        rig.supervisor.restart()  # whatever it asks for now, it dies
+        await eventually("it has died a few times", lambda: rig.supervisor.deaths > 2)
         await rig.person.apply(kind.path, kind.thing("changes", spec={"size": 2}))
         await rig.person.apply(kind.path, kind.thing("comes"))
         await rig.person.delete(f"{kind.path}/goes")
@@ -185,14 +185,14 @@ async def test_a_kind_that_kopf_overlooks_is_pointed_out_to_it(control_plane):
         await eventually("kopf follows it", lambda: ("GET", kind.path, True) in rig.asked)
         await rig.person.apply(kind.path, kind.thing("a"))
         await rig.sees(kind.key("a"))
-        assert rig.source.touches > 0
+        assert rig.supervisor.touches > 0
         await rig.remove(kind)
 
 
 async def test_stopping_is_quick_and_final(control_plane):
     async with Rig(control_plane) as rig:
         before = asyncio.get_running_loop().time()
-        await rig.source.stop()
+        await rig.supervisor.stop()
         assert asyncio.get_running_loop().time() - before < 6
         asked = len(rig.asked)
         await asyncio.sleep(0.5)
@@ -201,7 +201,7 @@ async def test_stopping_is_quick_and_final(control_plane):
 
 def test_kopf_does_not_bring_the_kubernetes_package_with_it():
     said = subprocess.run(
-        [sys.executable, "-c", "import sys, groundplane.runtime.handlers; print('kubernetes' in sys.modules)"],
+        [sys.executable, "-c", "import sys, groundplane.runtime.kopf_supervisor; print('kubernetes' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import aiohttp
 
@@ -24,6 +24,7 @@ from groundplane.cluster.client import Api
 from groundplane.core.objects import Object
 from groundplane.errors import GroundplaneError
 from groundplane.runtime import logs, metrics
+from groundplane.runtime.served import ApiKind
 
 
 @contextmanager
@@ -57,14 +58,6 @@ SHORT_LIFE, LONGEST_PAUSE = 10.0, 5.0  # seconds: who lives shorter is restarted
 log = logs.get_logger(__name__)
 
 
-class ApiKind(NamedTuple):
-    """A kind as the API's paths name it."""
-
-    group: str
-    version: str
-    plural: str
-
-
 Event = Literal["ADDED", "MODIFIED", "DELETED", "RELIST"] | None  # None: it was listed, it may be known
 Sink = Callable[[ApiKind, Event, Object | None], None]
 
@@ -93,7 +86,7 @@ class _Life:
         self._is_over = True
 
 
-class KopfSource:
+class KopfSupervisor:
     """Follows the kinds in `wanted` and calls `sink` on the main event loop.
 
     "RELIST" comes without an object when kopf begins to list a kind: whoever keeps a cache should list too,

@@ -1,0 +1,212 @@
+"""The kinds that informers follow: what we write, that is composed kinds, and beside them connection Secrets.
+
+A kind that is wanted is followed once it is served, dropped when it vanishes, and picked up again when it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from groundplane.cluster.cache import Cache, Change
+from groundplane.cluster.client import Api
+from groundplane.cluster.informer import Informer
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.core.objects import group_of
+from groundplane.errors import NoSuchKind
+from groundplane.ports import Cloud, Resource
+from groundplane.runtime import logs, metrics
+from groundplane.runtime.served import CRDS, Crd, ServedKinds, version_of
+from groundplane.runtime.tasks import detached, within
+
+SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
+CONNECTION = "type=connection.crossplane.io/v1alpha1"  # the field selector of connection Secrets
+USAGES = ("aws.upbound.io/v1beta1", "ProviderConfigUsage")
+
+PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
+RESTART = 30.0  # seconds until an informer that broke is started again
+SILENT = 150.0  # seconds without even a bookmark (one a minute) after which a watch counts as dead
+
+log = logs.get_logger(__name__)
+
+
+@dataclass
+class _Informed:
+    """A kind that an informer follows."""
+
+    informer: Informer
+    task: asyncio.Task[None] | None = None
+    awaited: bool = False  # somebody waited for its first list, successfully or not
+
+
+class Informers:
+    """Which kinds informers follow, from when to when."""
+
+    def __init__(
+        self,
+        api: Api,
+        cluster: KubernetesCluster,
+        cache: Cache,
+        cloud: Cloud,
+        served: ServedKinds,
+        tell: Callable[[Change, bool], None],
+        on_crd: Callable[[Change], None],
+        is_declared: Callable[[str, str], bool],
+    ) -> None:
+        """`tell` gets each change, and whether it is only what was found at the start; `on_crd` those of the definitions.
+
+        `is_declared(group, kind)`: a definition brings that kind into being, so it is not ours to follow.
+        """
+        self._api, self._cluster, self._cache, self._cloud, self._served = api, cluster, cache, cloud, served
+        self._tell, self._is_declared = tell, is_declared
+        self._wanted: set[tuple[str, str]] = set()  # kinds to be followed when they are served
+        self._informed: dict[tuple[str, str], _Informed] = {}
+        self._secrets = _Informed(Informer(api, SECRETS, cache, self._on_secret, field_selector=CONNECTION))
+        self._crds = _Informed(Informer(api, CRDS, cache, on_crd))
+        self._stopping = False
+
+    async def find_kinds(self) -> None:
+        """Follow the CustomResourceDefinitions; returns when the API server has said which there are."""
+        self._start(self._crds)
+        while not await within(PATIENCE, self._crds.informer.synced):
+            log.warning("still waiting for the list of kinds", problem=self._crds.informer.problem)
+
+    def start(self) -> None:
+        """Follow what is followed from the start: connection Secrets, usages, and what the cloud has."""
+        self._start(self._secrets)
+        self._wanted.add(USAGES)
+        self._wanted.update(
+            wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
+        )
+        for api_version, kind in sorted(self._wanted):
+            self._inform_if_served(api_version, kind)
+
+    async def stop(self) -> None:
+        """Follow nothing any more."""
+        self._stopping = True
+        tasks = []
+        for informed in self._all_informed():
+            informed.informer.stop()
+            if informed.task:
+                tasks.append(informed.task)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def knows_kinds(self) -> bool:
+        """Whether the CustomResourceDefinitions have been listed."""
+        return self._crds.informer.synced.is_set()
+
+    def problem(self) -> str:
+        """Which watch must be considered dead; "" if all live.  What waits for the API server, lives."""
+        now = time.monotonic()
+        for informed in self._all_informed():
+            informer = informed.informer
+            if informed.task and not informer.problem and now - informer.last_seen > SILENT:
+                return f"nothing heard of {informer.resource.plural} for {now - informer.last_seen:.0f} s"
+        return ""
+
+    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
+        """Follow kinds, as (api version, kind); returns when they have been listed once, or that takes too long."""
+        fresh = []
+        for api_version, kind in kinds:
+            informed = await self._ensure_one(api_version, kind)
+            if informed and not informed.awaited:
+                fresh.append(informed)
+        for informed in fresh:
+            if not await within(PATIENCE, informed.informer.synced):
+                informer = informed.informer
+                log.warning("kind could not be listed", kind=informer.resource.plural, problem=informer.problem)
+            informed.awaited = True
+
+    def hand_over(self, api_version: str, kind: str) -> None:
+        """Somebody else follows the kind from now on, into the same cache."""
+        if informed := self._informed.pop((api_version, kind), None):
+            informed.informer.stop()
+
+    def appear(self, crd: Crd) -> None:
+        """A kind is new, or served differently: pick up what is wanted of it."""
+        for api_version, kind in sorted(self._wanted):
+            if crd.is_of(api_version, kind):
+                if informed := self._informed.get((api_version, kind)):
+                    informed.informer.wake()
+                elif wanted := self._canonical(api_version, kind):
+                    self._inform_if_served(*wanted)
+
+    def vanish(self, crd: Crd) -> None:
+        """Its objects are gone with it."""
+        for api_version, kind in [place for place in self._informed if crd.is_of(*place)]:
+            self._informed.pop((api_version, kind)).informer.stop()
+            self._cache.empty(api_version, kind)
+            self._cache.drop(api_version, kind)
+            metrics.watches_stopped.labels(type="ComposedResource").inc()
+
+    # --- inside ---------------------------------------------------------------------------------------------
+
+    async def _ensure_one(self, api_version: str, kind: str) -> _Informed | None:
+        wanted = self._canonical(api_version, kind)
+        if wanted is None:
+            return None
+        self._wanted.add(wanted)
+        if informed := self._informed.get(wanted):
+            return informed
+        try:
+            resource = await self._cluster.resource(*wanted)
+        except NoSuchKind:
+            return None
+        return self._inform(resource)
+
+    def _canonical(self, api_version: str, kind: str) -> tuple[str, str] | None:
+        """The one version at which a kind is to be followed by an informer; None: not at all.
+
+        One object under two versions would be two keys, reconciled side by side.
+        """
+        group = group_of(api_version)
+        if (api_version, kind) == (SECRETS.api_version, SECRETS.kind) or self._is_declared(group, kind):
+            return None  # of Secrets only those with connection details are followed: the rest is none of our business
+        if managed := self._cloud.kind(api_version, kind):
+            crd = self._served.named(group, managed.plural)
+            versions = [each for each in managed.api_versions if group_of(each) == group]
+            served = [each for each in versions if crd and crd.serves(version_of(each))]
+            return (served or versions)[0], kind
+        return api_version, kind
+
+    def _inform_if_served(self, api_version: str, kind: str) -> None:
+        """Start an informer for a kind of which there is a CustomResourceDefinition."""
+        crd = self._served.declaring(api_version, kind)
+        if crd and crd.serves(version_of(api_version)):
+            self._inform(Resource(api_version, kind, crd.plural, crd.namespaced))
+
+    def _inform(self, resource: Resource) -> _Informed:
+        kind = (resource.api_version, resource.kind)
+        if kind not in self._informed:
+            informer = Informer(self._api, resource, self._cache, self._on_composed)
+            self._informed[kind] = _Informed(informer)
+            self._start(self._informed[kind])
+            metrics.watches_started.labels(type="ComposedResource").inc()
+        return self._informed[kind]
+
+    def _start(self, informed: _Informed) -> None:
+        if self._stopping:
+            return
+        informed.task = detached(informed.informer.run())
+        informed.task.add_done_callback(partial(self._ended, informed))
+
+    def _ended(self, informed: _Informed, task: asyncio.Task[None]) -> None:
+        """An informer does not end by itself; one that breaks is started again, not at once."""
+        if not task.cancelled() and (error := task.exception()):
+            log.exception("informer broke", error=error, kind=informed.informer.resource.plural)
+            if informed in self._all_informed():
+                asyncio.get_running_loop().call_later(RESTART, self._start, informed)
+
+    def _all_informed(self) -> list[_Informed]:
+        return [self._crds, self._secrets, *self._informed.values()]
+
+    def _on_composed(self, change: Change) -> None:
+        informed = self._informed.get(change.key[:2])
+        self._tell(change, informed is not None and not informed.informer.synced.is_set())
+
+    def _on_secret(self, change: Change) -> None:
+        self._tell(change, not self._secrets.informer.synced.is_set())
