@@ -22,7 +22,7 @@ import yaml
 from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.crds import crds as core_crds
-from groundplane.core.objects import Key, group_of, key_of, meta
+from groundplane.core.objects import Key, key_of, meta
 from groundplane.ports import Context, Definitions, Interests, Options
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
@@ -81,6 +81,9 @@ class NoWatches:
     async def follow(self, api_version, kind, plural, *, namespaced, role):
         for key in self._world.cluster_keys(api_version, kind):
             self.enqueue(key)
+
+    def expect(self, awaited):
+        return None
 
     def unfollow(self, api_version, kind):
         return None
@@ -169,9 +172,9 @@ class World:
         """Enqueue whoever the changes since the last look concern; as `dispatch.py`, not the reconcile that made them."""
         for change in self.cluster.changes(self.seen):
             self.seen = change.rv
-            key = key_of(change.object)
             targets = self.routes.targets(None, change.object) - {during}
-            self.enqueue(targets | self.engine.woken_by(group_of(key.api_version), key.kind))
+            woken = self.engine.waiting.woken_by(None, change.object)
+            self.enqueue({*targets, *woken.by_key, *woken.by_kind})
 
     async def settle(self, *, seconds=0.0, limit=2000):
         """Work until nothing is left to do now; with `seconds`, let that much time pass as well."""

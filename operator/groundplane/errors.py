@@ -7,19 +7,30 @@ The class decides the fate, in `runtime/engine.py` alone.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 SHOWN = 120  # characters of a user's value that an error quotes
 LISTED = 20  # known words that a mend lists
 
 
+class Awaited(NamedTuple):
+    """What an error waits for: an object by name, those with some labels, or, where neither is known, any of the kind."""
+
+    group: str
+    kind: str
+    namespace: str = ""  # "": any
+    name: str = ""
+    labels: tuple[tuple[str, str], ...] = ()  # all of them
+    served: bool = False  # not an object: that the kind is served at all, or served differently
+
+
 class GroundplaneError(Exception):
     """An error that somebody meant: `what` is wrong, `where`, and the `mend`.
 
-    `on` names the kinds, as (API group, kind), whose next change may end it: it is tried again then, at once.
+    `on` names what may end it by changing: it is tried again then, at once.
     """
 
-    on: tuple[tuple[str, str], ...] = ()
+    on: tuple[Awaited, ...] = ()
 
     def __init__(self, what: str, *, mend: str = "", where: Iterable[str] = ()) -> None:
         super().__init__(what)
@@ -56,7 +67,7 @@ class Waiting(GroundplaneError):
         *,
         mend: str = "",
         where: Iterable[str] = (),
-        on: Iterable[tuple[str, str]] = (),
+        on: Iterable[Awaited] = (),
     ) -> None:
         super().__init__(what, mend=mend, where=where)
         self.on = tuple(on)
@@ -77,7 +88,7 @@ class NotFound(GroundplaneError):
 class NoSuchKind(GroundplaneError):
     """The cluster does not serve this kind: no CustomResourceDefinition, or not yet established."""
 
-    on = (("apiextensions.k8s.io", "CustomResourceDefinition"),)
+    on = (Awaited("apiextensions.k8s.io", "CustomResourceDefinition"),)
 
 
 class Denied(GroundplaneError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import GroupKind, Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
+from groundplane.errors import Awaited
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled
@@ -138,6 +139,9 @@ class Watches(Protocol):
 
         Returns when it is really followed, or after a while if that takes long.
         """
+
+    def expect(self, awaited: Sequence[Awaited]) -> None:
+        """Somebody waits for these: have their changes told for a while, of kinds, too, that are not followed otherwise."""
 
     def unfollow(self, api_version: str, kind: str) -> None:
         """No more; the kind's CustomResourceDefinition is gone."""

@@ -4,7 +4,7 @@ import pytest
 
 from groundplane.core import references
 from groundplane.core.references import Reference, Wish
-from groundplane.errors import Waiting
+from groundplane.errors import Awaited, Waiting
 
 ONE = Reference("vpcId", "vpcIdRef", "vpcIdSelector", "ec2.aws.upbound.io", "VPC", "external-name")
 MANY = Reference(
@@ -158,7 +158,7 @@ def test_a_missing_target_is_named_with_a_mend_and_waited_for():
         "spec.forProvider.vpcId: cannot get referenced resource: VPC.ec2.aws.upbound.io main not found. "
         "Mend: create VPC main, or correct spec.forProvider.vpcIdRef."
     )
-    assert caught.value.on == (("ec2.aws.upbound.io", "VPC"),)
+    assert caught.value.on == (Awaited("ec2.aws.upbound.io", "VPC", name="main"),)
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,4 @@ def test_a_selector_without_match_says_what_it_looked_for(labels, same, words):
 def test_a_target_without_a_value_is_named_and_waited_for():
     with pytest.raises(Waiting, match="referenced field was empty .* VPC main has no external-name yet") as caught:
         references.resolved(wish(names=("main",)), [target("main")])
-    assert caught.value.on == (("ec2.aws.upbound.io", "VPC"),)
+    assert caught.value.on == (Awaited("ec2.aws.upbound.io", "VPC", name="main"),)

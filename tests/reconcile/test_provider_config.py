@@ -86,7 +86,7 @@ async def test_resources_go_on_the_moment_their_secret_appears_or_is_mended(aws)
     await world.settle()
     assert "is no INI text" in message(await get(world, managed.vpc()))
     await world.apply(managed.CREDENTIALS)
-    await world.settle(seconds=2)
+    await world.settle(seconds=4)
     assert is_ready(await get(world, managed.vpc()))
     assert condition(await config_of(world), "Synced") == ("True", "ReconcileSuccess")
 

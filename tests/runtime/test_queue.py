@@ -109,10 +109,10 @@ def test_changes_go_before_start_up_and_polls():
     async def scene(queue):
         queue.add(key("1"))
         for name in ("x", "y", "z"):
-            queue.add(key(name), lane="idle")
+            queue.add(key(name), lane="poll")
         queue.add(A)
         queue.add(key("z"))  # a change of what was only to be looked at
-        queue.add(A, lane="idle")
+        queue.add(A, lane="poll")
         await settled(queue)
 
     assert Rig(work=1, workers=1).play(scene).names == "1azxy"
@@ -180,18 +180,73 @@ def test_what_is_never_at_rest_is_looked_at_soon_and_then_less_often():
     assert pauses[41] <= 0.11  # it was at rest in between
 
 
-def test_a_forgiven_key_backs_off_from_the_beginning():
+def test_a_key_that_is_woken_runs_at_once_and_backs_off_from_the_beginning():
     rig = Rig(outcomes=[Retry()] * 5, max_backoff=30.0)
 
     async def scene(queue):
         queue.add(A)
         await asyncio.sleep(6)  # after three failures
-        queue.forgive(A)
-        queue.add(A)
+        queue.wake(A, lane="change")
         await settled(queue, within=1000)
 
     rig.play(scene)
-    assert 0.8 <= rig.times[-1] - rig.times[-2] <= 2
+    woken = rig.times.index(6)
+    assert 0.8 <= rig.times[woken + 1] - 6 <= 1
+
+
+def test_a_key_that_is_woken_in_vain_again_and_again_is_run_less_and_less_often():
+    async def scene(queue):
+        for _ in range(1200):  # for a minute, twenty times a second
+            queue.wake(A, lane="retry")
+            await asyncio.sleep(0.05)
+        await settled(queue)
+
+    rig = Rig(outcomes=[Retry(300)] * 2000).play(scene)
+    assert rig.times[0] == 0
+    assert len(rig.times) <= 20
+
+
+def test_when_all_lanes_wait_changes_go_eight_times_retries_twice_polls_once():
+    async def scene(queue):
+        queue.add(key("start"))
+        for lane in ("poll", "retry", "change"):
+            for number in range(44):
+                queue.add(key(f"{lane[0]}{number}"), lane=lane)
+        await settled(queue)
+
+    lanes = [key.name[0] for _, key in Rig(work=1, workers=1).play(scene).started[1:]]
+    for turn in range(4):
+        assert sorted(lanes[11 * turn : 11 * turn + 11]) == sorted("ccccccccrrp")
+
+
+def test_a_change_finds_a_worker_however_many_slow_failures_are_tried_again():
+    async def scene(queue):
+        for number in range(500):
+            queue.add(key(number), lane="retry")
+        await asyncio.sleep(7)
+        queue.add(A)
+        await settled(queue)
+
+    rig = Rig(work=30, workers=10).play(scene)
+    assert {key: time for time, key in rig.started}[A] == 7
+
+
+def test_a_tenant_finds_a_worker_beside_twenty_whose_reconciles_hang():
+    def tenant(key):
+        return key.name.split("-")[0]
+
+    async def scene(queue):
+        for number in range(1000):
+            queue.add(key(f"t{number % 20}-{number}"))
+        await asyncio.sleep(601)  # the first five rounds: by now everyone has what is his
+        for number in range(2):
+            queue.add(key(f"healthy-{number}"))
+        await settled(queue)
+
+    rig = Rig(work=120, workers=64, share=tenant).play(scene)
+    started = {key.name: time for time, key in rig.started}
+    assert [started[f"healthy-{number}"] for number in range(2)] == [601, 601]
+    assert max(started.values()) < 1000 / 60 * 120 + 130  # and hardly a worker idled
 
 
 def test_a_retry_never_comes_before_it_was_asked_for():
@@ -370,7 +425,7 @@ def test_the_queue_measures_itself():
 STEPS = st.lists(
     st.tuples(
         st.sampled_from("abc"),
-        st.sampled_from(["change", "idle"]),
+        st.sampled_from(["change", "retry", "poll"]),
         st.sampled_from([None, 0, 0.5, 3]),  # after
         st.sampled_from([0, 0, 0.3, 1, 2]),  # then wait
     ),

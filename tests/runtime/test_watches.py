@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from groundplane.core.objects import Key
+from groundplane.errors import Awaited
 from groundplane.ports import ManagedKind
 from tests.runtime.watching import Kind, NoCloud, Rig, eventually
 
@@ -74,19 +75,63 @@ async def test_a_composite_kind_is_left_to_kopf_when_somebody_composes_it(contro
         await rig.remove(kind)
 
 
-async def test_of_secrets_only_connection_details_are_seen(control_plane):
-    def secret(name, type_):
-        return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_}
+def secret(name, type_="Opaque", **fields):
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": type_, **fields}
 
+
+async def test_of_secrets_only_connection_details_are_seen_while_nobody_wants_others(control_plane):
     async with Rig(control_plane) as rig:
-        await rig.watches.ensure([("v1", "Secret")])
-        await rig.person.apply(SECRETS, secret("other", "Opaque"))
+        await rig.person.apply(SECRETS, secret("other"))
         await rig.person.apply(SECRETS, secret("connection", "connection.crossplane.io/v1alpha1"))
         await eventually("it is told", lambda: [key for key, *_ in rig.told if key.name == "connection"])
         await rig.person.delete(f"{SECRETS}/connection")
         await eventually("its end is told", lambda: Key("v1", "Secret", "default", "connection") in rig.gone())
         assert [key for key, *_ in rig.told if key.name == "other"] == []
         await rig.person.delete(f"{SECRETS}/other")
+
+
+async def test_composed_secrets_are_followed_and_nothing_of_their_data_is_kept(control_plane):
+    async with Rig(control_plane) as rig:
+        await rig.watches.ensure([("v1", "Secret")])
+        await rig.person.apply(SECRETS, secret("composed", stringData={"password": "correct-horse"}))
+        await eventually("it is told", lambda: [key for key, *_ in rig.told if key.name == "composed"])
+        await rig.person.patch(f"{SECRETS}/composed", {"stringData": {"password": "battery-staple"}})
+        await eventually("drift is told", lambda: [old for key, old, *_ in rig.told if key.name == "composed" and old])
+        assert all(
+            set(new) == {"apiVersion", "kind", "metadata"} for key, _, new, _ in rig.told if key.name == "composed"
+        )
+        await rig.person.apply(SECRETS, secret("connection", "connection.crossplane.io/v1alpha1"))
+        await eventually("it is told", lambda: [key for key, *_ in rig.told if key.name == "connection"])
+        await rig.person.delete(f"{SECRETS}/composed")
+        await eventually("its end is told", lambda: Key("v1", "Secret", "default", "composed") in rig.gone())
+        assert [key.name for key, *_ in rig.told if key.name == "connection"] == ["connection"]  # by one watch, not two
+        await rig.person.delete(f"{SECRETS}/connection")
+
+
+async def test_what_is_waited_for_is_followed_until_nobody_waits_any_longer(control_plane, monkeypatch):
+    monkeypatch.setattr("groundplane.runtime.informers.UNWANTED", 2.0)
+    kind = Kind("awaited.test")
+    async with Rig(control_plane) as rig:
+        await rig.person.install(kind.crd())
+        awaited = [Awaited("", "Namespace", name="later"), Awaited(kind.group, kind.kind, name="a")]
+        await eventually("the kind is known", lambda: rig.watches.serves(kind.resource()))
+        rig.watches.expect(awaited)
+        await rig.person.apply(
+            "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "later"}}
+        )
+        await rig.person.apply(kind.path, kind.thing("a", spec={"size": 1}))
+        for name in ("later", "a"):
+            await eventually(f"{name} is told", lambda name=name: [key for key, *_ in rig.told if key.name == name])
+        assert not rig.cache.follows(kind.api_version, kind.kind)  # reads go to the API server
+        watches = [each for each in rig.requests if each == ("watch", kind.name)]
+        assert len(watches) == 1
+        await eventually("it is followed no more", lambda: rig.watches.glanced() == [])
+        await rig.person.apply(kind.path, kind.thing("b"))
+        rig.watches.expect(awaited)
+        await eventually("b is told", lambda: [key for key, *_ in rig.told if key.name == "b"])
+        await rig.watches.ensure([(kind.api_version, kind.kind)])  # now it is composed
+        assert rig.cache.get(kind.key("a"))["spec"] == {"size": 1}
+        await rig.person.uninstall(kind)
 
 
 async def test_a_kind_that_may_not_be_listed_holds_nobody_up_twice(control_plane, monkeypatch):

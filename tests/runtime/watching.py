@@ -11,6 +11,7 @@ from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import conditions
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, key_of
+from groundplane.ports import Resource
 from groundplane.runtime.watches import KubernetesWatches
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -84,6 +85,9 @@ class Kind:
                 ],
             },
         }
+
+    def resource(self):
+        return Resource(self.api_version, self.kind, self.plural, namespaced=False)
 
     def thing(self, name, **fields):
         return {"apiVersion": self.api_version, "kind": self.kind, "metadata": {"name": name}, **fields}

@@ -17,8 +17,8 @@ from groundplane.aws.engine import Engine
 from groundplane.aws.kind import Kind
 from groundplane.aws.resource import Memory, digest
 from groundplane.aws.session import Sessions
-from groundplane.core.objects import Object, meta
-from groundplane.errors import Denied, GroundplaneError, InvalidInput, Waiting
+from groundplane.core.objects import Object, meta, spec_of
+from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
 
 THREADS = 16  # calls to AWS at a time; measured: 241 calls/s at 60 ms latency, with 3.5 ms lag of the event loop
@@ -160,7 +160,7 @@ class AwsCloud:
                 if faults.are_stale(error):
                     self._sessions.forget(account)
                 if faults.is_of_another(error):
-                    found.on = _kinds_missing(kind_, found)
+                    found.on = _missing(kind_, managed, found)
                 raise found from error
 
         # A reconcile that ran out of time leaves its thread behind, which may be about to create.
@@ -178,11 +178,18 @@ class AwsCloud:
                 self._memories.pop(uid, None)
 
 
-def _kinds_missing(kind_: Kind, error: GroundplaneError) -> tuple[tuple[str, str], ...]:
-    """The kinds of which something may be missing: that of the field at fault, or all that the kind refers to.
+def _missing(kind_: Kind, managed: Object, error: GroundplaneError) -> tuple[Awaited, ...]:
+    """What may be missing: that which the field at fault refers to, or whatever the object may refer to.
 
-    Not its own: what we write about the trouble would count as its end.
+    Nothing of its own kind, unless by name: what we write about the trouble would count as its end.
     """
     at_fault = [each for each in kind_.port.references if f"spec.forProvider.{each.field}" in error.where]
-    found = {(each.group, each.kind) for each in at_fault or kind_.port.references}
-    return tuple(sorted(found - {(kind_.group, kind_.kind)}))
+    spec = spec_of(managed).get("forProvider") or {}
+    found: set[Awaited] = set()
+    for each in at_fault or kind_.port.references:
+        given = spec.get(each.ref) or ()
+        named = {str(ref.get("name")) for ref in ([given] if isinstance(given, dict) else given)}
+        found.update(Awaited(each.group, each.kind, name=name) for name in named)
+        if not named and (each.group, each.kind) != (kind_.group, kind_.kind):
+            found.add(Awaited(each.group, each.kind))
+    return tuple(sorted(found))

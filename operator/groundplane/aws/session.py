@@ -30,7 +30,7 @@ from botocore.utils import is_valid_endpoint_url
 
 from groundplane import __version__
 from groundplane.core.objects import Json, meta, spec_of
-from groundplane.errors import Denied, InvalidInput, shown
+from groundplane.errors import Awaited, Denied, InvalidInput, shown
 from groundplane.ports import Account
 
 Client = Any  # botocore's clients are made at run time
@@ -200,7 +200,9 @@ class AccountClients:
 
     def _bad(self, field: str, what: str, mend: str) -> InvalidInput:
         error = InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
-        error.on = (("aws.upbound.io", "ProviderConfig"), ("", "Secret"))
+        error.on = (Awaited("aws.upbound.io", "ProviderConfig", name=self._name),)
+        if secret := self._credentials_spec.get("secretRef"):
+            error.on += (Awaited("", "Secret", str(secret.get("namespace") or ""), str(secret.get("name"))),)
         return error
 
     # --- the session and its credentials ----------------------------------------------------------

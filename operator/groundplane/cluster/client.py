@@ -137,6 +137,7 @@ class Api:
         body: Any = None,
         content_type: str = JSON,
         idempotent: bool | None = None,
+        accept: str = JSON,
     ) -> tuple[int, Any]:
         """One request, retried where that can do no harm: the status (2xx or 404) and the parsed JSON, else None.
 
@@ -157,7 +158,7 @@ class Api:
             problem: GroundplaneError
             pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1.5)
             try:
-                status, parsed, after = await self._attempt(method, url, data, content_type)
+                status, parsed, after = await self._attempt(method, url, data, content_type, accept)
             except (aiohttp.ClientError, TimeoutError) as error:
                 problem = _unreachable(error)
                 again = repeatable or isinstance(error, aiohttp.ClientConnectorError)
@@ -179,7 +180,9 @@ class Api:
                 raise problem
             await asyncio.sleep(pause)
 
-    async def stream_watch(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[tuple[str, Object], None]:
+    async def stream_watch(
+        self, path: str, query: Mapping[str, str], *, accept: str = JSON
+    ) -> AsyncGenerator[tuple[str, Object], None]:
         """A watch's events: ADDED, MODIFIED, DELETED or BOOKMARK, with the object.  Ends when the server ends it.
 
         Raises:
@@ -191,7 +194,7 @@ class Api:
         await self._bucket.take()
         try:
             async with self._open().request(
-                "GET", url, headers=self.headers(), timeout=timeout, **self._connection()
+                "GET", url, headers=self.headers() | {"Accept": accept}, timeout=timeout, **self._connection()
             ) as response:
                 self._tell("GET", url, JSON, response.status, begun)
                 if response.status != 200:
@@ -219,10 +222,12 @@ class Api:
             self._ssl = credentials.ssl_context(self._access)
             await self.close()
 
-    async def _attempt(self, method: str, url: URL, data: bytes | None, content_type: str) -> tuple[int, Any, float]:
+    async def _attempt(
+        self, method: str, url: URL, data: bytes | None, content_type: str, accept: str
+    ) -> tuple[int, Any, float]:
         """Status, parsed body, seconds of Retry-After."""
         await self._bucket.take()
-        headers = self.headers()
+        headers = self.headers() | {"Accept": accept}
         if data is not None:
             headers["Content-Type"] = content_type
         status, begun = 0, time.monotonic()

@@ -23,6 +23,10 @@ WATCH_SECONDS = (300, 600)  # after which the server ends a watch: drawn anew ea
 BREATH = 100  # events after which others get their turn
 FIRST_PAUSE = 0.2  # seconds before the second attempt, doubled up to
 LONGEST_PAUSE = 30.0
+PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+KEPT = frozenset(  # of the metadata; an annotation may hold a whole Secret
+    ("name", "namespace", "uid", "resourceVersion", "generation", "labels", "ownerReferences", "deletionTimestamp")
+)
 
 
 class Informer:
@@ -37,8 +41,13 @@ class Informer:
         *,
         field_selector: str = "",
         label_selector: str = "",
+        metadata_only: bool = False,
     ) -> None:
-        """With a selector the cache holds only a part of the kind: it is told of, but not read from."""
+        """With a selector the cache holds only a part of the kind: it is told of, but not read from.
+
+        `metadata_only`: of each object only its names, labels, owners and versions come and are kept.  Give such an informer a
+        cache of its own, which nobody reads.
+        """
         self._api, self._cache, self._on_change = api, cache, on_change
         self.resource = resource
         self._query = {
@@ -46,6 +55,8 @@ class Informer:
             for name, value in (("fieldSelector", field_selector), ("labelSelector", label_selector))
             if value
         }
+        self._metadata_only = metadata_only
+        self._accept = {name: PARTIAL.format(name) if metadata_only else "application/json" for name in ("List", "")}
         self.synced = asyncio.Event()  # set while the kind is served and has been listed
         self.last_seen = time.monotonic()  # of the last answer, event or bookmark
         self.problem = ""  # why it can't go on at the moment, for people
@@ -96,7 +107,7 @@ class Informer:
         path, query = f"/{_root(self.resource.api_version)}/{self.resource.plural}", {**self._query, "limit": str(PAGE)}
         listing = None
         while True:
-            status, page = await self._api.request("GET", path, query=query)
+            status, page = await self._api.request("GET", path, query=query, accept=self._accept["List"])
             if status == 404 or page is None:
                 raise NotFound(f"{self.resource.plural} are not served")
             version = page["metadata"]["resourceVersion"]
@@ -126,7 +137,7 @@ class Informer:
         }
         count = 0
         begun = time.monotonic()
-        stream = self._api.stream_watch(f"/{_root(kind[0])}/{self.resource.plural}", query)
+        stream = self._api.stream_watch(f"/{_root(kind[0])}/{self.resource.plural}", query, accept=self._accept[""])
         async with aclosing(stream):
             async for type_, obj in stream:
                 self.last_seen = time.monotonic()
@@ -149,7 +160,10 @@ class Informer:
             await self._pause("the watch ends at once")
 
     def _named(self, obj: Object) -> Object:
-        """The items of a list of built-in kinds do not say what they are."""
+        """The items of a list of built-in kinds do not say what they are, and metadata alone says it is that."""
+        if self._metadata_only:
+            kept = {name: value for name, value in meta(obj).items() if name in KEPT}
+            return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, "metadata": kept}
         if "kind" not in obj:
             obj["apiVersion"], obj["kind"] = self.resource.api_version, self.resource.kind
         return obj

@@ -19,7 +19,7 @@ from typing import Any
 
 from groundplane.core import schema
 from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
-from groundplane.errors import NoSuchKind, Rejected, shown
+from groundplane.errors import Awaited, NoSuchKind, Rejected, shown
 from groundplane.ports import Resource
 
 CRD_GROUP = "apiextensions.k8s.io"
@@ -98,12 +98,14 @@ def versions(definition: Object) -> dict[str, Kind]:
 def no_such_kind(api_version: str, kind: str, served: Iterable[str] = ()) -> NoSuchKind:
     """`served` are the versions in which the kind is there."""
     others = ", ".join(sorted(served))
-    return NoSuchKind(
+    error = NoSuchKind(
         f'no matches for kind "{kind}" in version "{api_version}"',
         mend=f"it is served as {others}"
         if others
         else "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind",
     )
+    error.on = (Awaited(group_of(api_version), kind, served=True),)
+    return error
 
 
 # --- definitions ----------------------------------------------------------------------------------

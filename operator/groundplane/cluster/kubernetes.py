@@ -17,7 +17,7 @@ from groundplane.cluster import apply as rules
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
 from groundplane.core.objects import Json, Key, Object, group_of, is_deleting, key_of, meta
-from groundplane.errors import Conflict, NoSuchKind, NotFound, Rejected, Unavailable
+from groundplane.errors import Awaited, Conflict, NoSuchKind, NotFound, Rejected, Unavailable
 from groundplane.ports import MANAGER, Propagation, Resource
 
 PAGE = "500"  # objects of one answer to a list
@@ -256,10 +256,12 @@ class KubernetesCluster:
 
 
 def _no_such_kind(api_version: str, kind: str) -> NoSuchKind:
-    return NoSuchKind(
+    error = NoSuchKind(
         f"the cluster serves no {kind} of {api_version}",
         mend="install its CustomResourceDefinition, or mend apiVersion and kind",
     )
+    error.on = (Awaited(group_of(api_version), kind, served=True),)
+    return error
 
 
 def _object(said: Any) -> Object:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from groundplane.core import fieldpath
 from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.objects import Json, Object, annotations_of, controller_of, labels_of, matches, meta, spec_of
-from groundplane.errors import Waiting
+from groundplane.errors import Awaited, Waiting
 
 BLOCKS = ("forProvider", "initProvider")
 MANAGER = "managed.crossplane.io/api-simple-reference-resolver"
@@ -112,7 +112,8 @@ def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
     Raises:
         Waiting: nothing matches yet, or what matches has no value yet.
     """
-    on = [(wish.group, wish.kind)]
+    on = [Awaited(wish.group, wish.kind, name=name) for name in wish.names]
+    on = on or [Awaited(wish.group, wish.kind, labels=tuple(sorted((wish.labels or {}).items())))]
     if not targets:
         raise Waiting(f"{wish.where}: {_nothing(wish)}", mend=_mend(wish), on=on)
     pairs = []

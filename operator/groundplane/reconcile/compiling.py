@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from groundplane.core import composition
 from groundplane.core.objects import Key, Object, spec_of
-from groundplane.errors import InvalidInput, NoSuchKind
+from groundplane.errors import Awaited, InvalidInput, NoSuchKind
 from groundplane.ports import Context
 
 PACKAGES = "pkg.crossplane.io"
@@ -21,8 +21,7 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
     try:
         return context.compiled(revision, images)
     except InvalidInput as error:
-        if composition.function_names(revision):
-            error.on = ((PACKAGES, "Function"),)
+        error.on = tuple(Awaited(PACKAGES, "Function", name=name) for name in composition.function_names(revision))
         raise
 
 

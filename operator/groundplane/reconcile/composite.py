@@ -28,6 +28,7 @@ from groundplane.core.objects import (
 )
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import (
+    Awaited,
     InvalidInput,
     Waiting,
     stage,
@@ -147,7 +148,7 @@ async def _select_composition(run: Run) -> None:
             _nothing_fits(key, selector, candidates),
             mend="apply a Composition whose spec.compositeTypeRef names them"
             + (f" and that carries the labels {_labels_text(selector)}" if selector else ""),
-            on=[(CORE, "Composition")],
+            on=[Awaited(CORE, "Composition", labels=tuple(sorted(selector.items())))],
         )
     chosen = fitting[run.context.choose(len(fitting))]
     machinery["compositionRef"] = {"name": meta(chosen)["name"]}
@@ -181,7 +182,7 @@ async def _select_revision(run: Run) -> Object:
             raise Waiting(
                 f'CompositionRevision "{pinned}" not found',
                 mend="name an existing revision in compositionRevisionRef, or remove it",
-                on=[(CORE, "CompositionRevision")],
+                on=[Awaited(CORE, "CompositionRevision", name=pinned)],
             )
         return await _checked(run, revision)
     origin = await cluster.get(Key(CORE_VERSION, "Composition", "", name))
@@ -189,7 +190,7 @@ async def _select_revision(run: Run) -> Object:
         raise Waiting(
             f'Composition "{name}" not found',
             mend="apply it, or correct spec.compositionRef.name",
-            on=[(CORE, "Composition")],
+            on=[Awaited(CORE, "Composition", name=name)],
         )
     revisions = await cluster.list(CORE_VERSION, "CompositionRevision", labels={"crossplane.io/composition-name": name})
     selector = (machinery.get("compositionRevisionSelector") or {}).get("matchLabels") or {}
@@ -201,7 +202,7 @@ async def _select_revision(run: Run) -> Object:
             f'no compatible CompositionRevisions found for Composition "{name}"'
             + (f" with labels {_labels_text(selector)}" if selector and policy == "Automatic" else ""),
             mend="correct spec.compositionRevisionSelector, or wait a moment if the Composition is new",
-            on=[(CORE, "CompositionRevision")],
+            on=[Awaited(CORE, "CompositionRevision", labels=(("crossplane.io/composition-name", name),))],
         )
     machinery["compositionRevisionRef"] = {"name": meta(revision)["name"]}
     return await _checked(run, revision)

@@ -23,7 +23,7 @@ from groundplane.core.objects import (
     meta,
     spec_of,
 )
-from groundplane.errors import InvalidInput, NoSuchKind, Waiting, stage
+from groundplane.errors import Awaited, InvalidInput, NoSuchKind, Waiting, stage
 from groundplane.ports import Context, Result
 
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -116,7 +116,7 @@ async def _reconcile(key: Key, context: Context, side: Side) -> Result:
             raise Waiting(
                 f"CustomResourceDefinition {meta(live)['name']} is not established: {obstacle}",
                 mend="give the kind other names",
-                on=[("apiextensions.k8s.io", CRD_KIND)],
+                on=[Awaited("apiextensions.k8s.io", CRD_KIND)],
             )
         _event(context, xrd, side, f"waiting for {side.words} CustomResourceDefinition to be established")
         return Result(requeue_after=RECHECK)  # its own change brings us back sooner

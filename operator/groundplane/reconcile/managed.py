@@ -33,6 +33,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import (
     AlreadyExists,
+    Awaited,
     Conflict,
     GroundplaneError,
     InvalidInput,
@@ -282,7 +283,7 @@ async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any]
         raise Waiting(
             f"Secret {namespace}/{name} has no key {key}",
             mend=f"create it, or set spec.forProvider.{secret.generate}: true" if secret.generate else "create it",
-            on=[("", "Secret")],
+            on=[Awaited("", "Secret", namespace, name)],
         )
     found = await run.context.cluster.get(Key("v1", "Secret", namespace, name), live=True)
     if found and connection.data_of(found).get(key):
@@ -300,7 +301,9 @@ async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any]
     except AlreadyExists as error:
         raise Conflict(f"Secret {namespace}/{name} appeared meanwhile") from error
     except NotFound as error:
-        raise Waiting(f"namespace {namespace} not found", mend="create it", on=[("", "Namespace")]) from error
+        raise Waiting(
+            f"namespace {namespace} not found", mend="create it", on=[Awaited("", "Namespace", name=namespace)]
+        ) from error
     return value
 
 

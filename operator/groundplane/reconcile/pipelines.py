@@ -16,7 +16,7 @@ from groundplane.core.conditions import SYSTEM_TYPES, Condition
 from groundplane.core.objects import Json, Key, Object, annotations_of, key_of, meta, spec_of, status_of
 from groundplane.core.pipeline import Outcome, Resource, Selector
 from groundplane.core.render import Rendered
-from groundplane.errors import Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
+from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
 from groundplane.ports import MANAGER
 from groundplane.reconcile import composing
 from groundplane.reconcile import connection as secrets
@@ -129,7 +129,7 @@ async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, di
                     f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret: '
                     f"there is no Secret {wanted.namespace}/{wanted.secret}",
                     mend="create it",
-                    on=[("", "Secret")],
+                    on=[Awaited("", "Secret", wanted.namespace, wanted.secret)],
                 )
             found.setdefault(step.name, {})[wanted.name] = secrets.data_of(secret)
     return found

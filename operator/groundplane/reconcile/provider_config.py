@@ -23,7 +23,7 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, NoSuchKind, Waiting, stage
+from groundplane.errors import AlreadyExists, Awaited, NoSuchKind, Waiting, stage
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection
 
@@ -47,7 +47,7 @@ async def connect(managed: Object, context: Context) -> Account:
         raise Waiting(
             f'cannot get referenced ProviderConfig: "{name}" not found',
             mend=f'apply a ProviderConfig.aws.upbound.io named "{name}", or correct spec.providerConfigRef',
-            on=[(key.group, key.kind)],
+            on=[Awaited(key.group, key.kind, name=name)],
         )
     await _track(managed, config, context)
     return await _account(config, context)
@@ -65,7 +65,7 @@ async def _account(config: Object, context: Context) -> Account:
         raise Waiting(
             f'ProviderConfig "{name}": spec.credentials.secretRef is not set',
             mend="set its namespace, name and key",
-            on=[(key.group, key.kind)],
+            on=[Awaited(key.group, key.kind, name=name)],
         )
     place = Key("v1", "Secret", reference.get("namespace") or context.options.namespace, reference["name"])
     secret = await context.cluster.get(place)
@@ -73,14 +73,14 @@ async def _account(config: Object, context: Context) -> Account:
         raise Waiting(
             f'ProviderConfig "{name}": cannot get credentials: {place} not found',
             mend="create it, or correct spec.credentials.secretRef",
-            on=[(key.group, key.kind), ("", "Secret")],
+            on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
         )
     data = connection.data_of(secret)
     if reference.get("key") not in data:
         raise Waiting(
             f'ProviderConfig "{name}": {place} has no key "{reference.get("key")}"',
             mend="store the credentials under it, or correct spec.credentials.secretRef.key",
-            on=[(key.group, key.kind), ("", "Secret")],
+            on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
         )
     return Account(config, data, f"{version}/{meta(secret).get('resourceVersion')}")
 

@@ -23,7 +23,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.structural import OpenAPI
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
+from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling
 
@@ -108,7 +108,8 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
     if review.spec.is_pipeline and composition.step_problems(review.spec.pipeline, find):
         return None
     strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)
-    schemas = await _schemas(typecheck.kinds_in(review.spec, *parts), context)
+    wanted = typecheck.kinds_in(review.spec, *parts)
+    schemas = await _schemas(wanted, context)
     outcome = typecheck.check(review.spec, schemas, *parts, strict_upstream=strict_upstream)
     if not outcome.refuses(mode):
         return None if strict_upstream else outcome
@@ -118,7 +119,11 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
         raise Waiting(
             outcome.summary(),
             mend=f"install the kind, or set the annotation {typecheck.MODE_ANNOTATION} to warn",
-            on=[("apiextensions.k8s.io", "CustomResourceDefinition")],
+            on=[
+                Awaited(group_of(version), kind, served=True)
+                for version, kind in wanted
+                if (version, kind) not in schemas
+            ],
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from groundplane.core.objects import Key, Object, key_of
+from groundplane.core.objects import Key, Object, key_of, meta, spec_of
 from groundplane.ports import Context
 from groundplane.reconcile import claim, composite, definition, managed, provider, provider_config, revision
 from groundplane.runtime.engine import Controller
@@ -55,7 +55,8 @@ def all_controllers() -> list[Controller]:
             source=_says(claim.SOURCE),
             reason="BindCompositeResource",
             annotations=_claim_annotations,
-            workers=20,
+            workers=40,
+            share=lambda claim: meta(claim).get("namespace") or "",
         ),
         Controller(
             name="composite",
@@ -63,7 +64,8 @@ def all_controllers() -> list[Controller]:
             source=_says(composite.SOURCE),
             reason="ComposeResources",
             annotations=_composite_annotations,
-            workers=20,
+            workers=40,
+            share=_claimant,
             max_backoff=COMPOSITE_MAX_BACKOFF,
         ),
         Controller(
@@ -71,7 +73,8 @@ def all_controllers() -> list[Controller]:
             reconcile=managed.reconcile,
             source=managed.source,
             reason="CannotObserveExternalResource",
-            workers=32,
+            workers=64,
+            share=lambda managed: str((spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"),
         ),
         Controller(
             name="providerconfig",
@@ -90,6 +93,12 @@ def all_controllers() -> list[Controller]:
             has_ready=False,
         ),
     ]
+
+
+def _claimant(composite: Object) -> str:
+    """The namespace of whoever claims it, or its own, or else its kind."""
+    claim = spec_of(composite).get("claimRef") or {}
+    return str(claim.get("namespace") or meta(composite).get("namespace") or composite["kind"])
 
 
 def _says(source: str) -> Callable[[Key, Context], str]:

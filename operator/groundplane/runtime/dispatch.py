@@ -6,16 +6,30 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.runtime.engine import Engine, current
-from groundplane.runtime.queue import Handler, Lane, Queue
-from groundplane.runtime.routes import Routes, Target
+from groundplane.runtime.engine import Controller, Engine, current
+from groundplane.runtime.lanes import Lane
+from groundplane.runtime.queue import Handler, Queue
+from groundplane.runtime.routes import Routes
+from groundplane.runtime.waiting import Target
+
+HERD = 16  # reconciles that wait for one object and are still a person's change when it comes; more are retries
 
 
 class Dispatcher:
     """One queue per controller.  Belongs to the event loop that it was made in."""
 
-    def __init__(self, engine: Engine, routes: Routes, *, exists: Callable[[Key], bool] | None = None) -> None:
-        """`exists` tells which keys get the queues' slow resync; where it is left out, none."""
+    def __init__(
+        self,
+        engine: Engine,
+        routes: Routes,
+        *,
+        peek: Callable[[Key], Object | None],
+        exists: Callable[[Key], bool] | None = None,
+    ) -> None:
+        """`peek` reads what is known locally, at no cost.
+
+        `exists` tells which keys get the queues' slow resync; where it is left out, none.
+        """
         self._engine, self._routes = engine, routes
         self._queues = {
             controller.name: Queue(
@@ -23,6 +37,7 @@ class Dispatcher:
                 _handler(engine, controller.name),
                 max_backoff=controller.max_backoff,
                 exists=exists,
+                share=_share(controller, peek),
             )
             for controller in engine.controllers.values()
         }
@@ -37,15 +52,21 @@ class Dispatcher:
         running = current.get()
         if running is not None:
             targets.discard(running)
-        self._add(targets, "idle" if idle else "change")
-        woken = self._engine.woken_by(key.group, key.kind)
-        for name, waiting in woken:
-            self._queues[name].forgive(waiting)  # what it failed for has changed
-        self._add(woken, "change")
+        self._add(targets, "poll" if idle else "change")
+        woken = self._engine.waiting.woken_by(before, after, but=running)
+        lane: Lane = "change" if len(woken.by_key) <= HERD else "retry"
+        for name, waiting in woken.by_key:
+            self._queues[name].wake(waiting, lane=lane)
+        for name, waiting in woken.by_kind:
+            self._queues[name].wake(waiting, lane="retry")
+        if after is None:
+            self._engine.forget(key)
+            for queue in self._queues.values():
+                queue.forget(key)
 
     def enqueue(self, key: Key, *, idle: bool = False) -> None:
         """Have an object reconciled by the controllers of its kind."""
-        self._add(((name, key) for name in self._routes.own(key)), "idle" if idle else "change")
+        self._add(((name, key) for name in self._routes.own(key)), "poll" if idle else "change")
 
     def is_idle(self) -> bool:
         """Nothing is queued or running; what is delayed does not count."""
@@ -64,6 +85,19 @@ class Dispatcher:
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         for name, key in targets:
             self._queues[name].add(key, lane=lane)
+
+
+def _share(controller: Controller, peek: Callable[[Key], Object | None]) -> Callable[[Key], str] | None:
+    """Whose a key is; what is not there is nobody's."""
+    share = controller.share
+    if share is None:
+        return None
+
+    def of(key: Key) -> str:
+        obj = peek(key)
+        return share(obj) if obj else ""
+
+    return of
 
 
 def _handler(engine: Engine, name: str) -> Handler:

@@ -1,8 +1,8 @@
 """Key → reconciler → outcome: the one place that turns errors into conditions, events and requeues.
 
 A reconciler either returns what it wants next, or raises; what was raised decides the fate:
-`Conflict` is retried silently · `Waiting` and `NoSuchKind` come back when a kind they wait for changes, or after a
-backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to · `Unavailable`
+`Conflict` is retried after growing pauses, silently at first · `Waiting` and `NoSuchKind` come back when what they wait for
+changes, or after a backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to · `Unavailable`
 backs off · `Denied` backs off long · anything else is our bug: traceback in the log, *internal error* in the
 condition (without its text, which might hold anything).
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import GroupKind, Key, Object
+from groundplane.core.objects import Key, Object
 from groundplane.errors import (
     AlreadyExists,
     Conflict,
@@ -35,9 +34,12 @@ from groundplane.errors import (
 from groundplane.ports import Context, Result
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.queue import After, Again, Done, Outcome, Retry
+from groundplane.runtime.waiting import Target, Waiting
 
 TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller has it
-AGAIN = 0.1  # seconds until a reconcile is repeated that was only overtaken by somebody's change
+AGAIN = 0.1  # seconds until a reconcile is repeated that was only overtaken by somebody's change, doubled each time in a row
+LONGEST_AGAIN = 30.0  # seconds
+STUBBORN = 10  # conflicts in a row that are told: no race lasts so long
 RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at again, unedited
 RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
 
@@ -59,6 +61,7 @@ class Controller:
     workers: int = 10
     max_backoff: float = 60.0  # seconds
     annotations: Callable[[Object, Context], Mapping[str, str]] = lambda obj, context: {}  # of its events
+    share: Callable[[Object], str] | None = None  # whose an object is: no one's reconciles may hold all workers
 
 
 class Engine:
@@ -67,15 +70,15 @@ class Engine:
     def __init__(self, controllers: Sequence[Controller], context: Context) -> None:
         self.context = context
         self.controllers = {controller.name: controller for controller in controllers}
-        self._waiting: dict[GroupKind, set[tuple[str, Key]]] = {}
-        self._ticks = itertools.count(1)
-        self._changed: dict[GroupKind, int] = {}  # when a kind changed last, in ticks
+        self.waiting = Waiting()
+        self._conflicts: dict[Target, int] = {}  # how many in a row
 
     async def process(self, name: str, key: Key) -> Outcome:
         """Reconcile one object once, and say when to come back."""
         controller = self.controllers[name]
         token = current.set((name, key))
-        started, since = time.perf_counter(), next(self._ticks)
+        started, since = time.perf_counter(), self.waiting.now()
+        self.waiting.forget((name, key))  # it decides anew
         outcome = "success"
         try:
             with logs.bound(controller=name, key=str(key)):
@@ -87,6 +90,7 @@ class Engine:
                 except Exception as raised:  # noqa: BLE001 - the one place where everything is caught
                     error = raised
                 else:
+                    self._conflicts.pop((name, key), None)
                     if result.again:
                         return Again()
                     return Done() if result.requeue_after is None else After(result.requeue_after)
@@ -97,15 +101,24 @@ class Engine:
             metrics.reconciles.labels(controller=name, outcome=outcome).inc()
             metrics.reconcile_seconds.labels(controller=name).observe(time.perf_counter() - started)
 
-    def woken_by(self, group: str, kind: str) -> set[tuple[str, Key]]:
-        """Who waited for a change of that kind; they wait no longer."""
-        self._changed[GroupKind(group, kind)] = next(self._ticks)
-        return self._waiting.pop(GroupKind(group, kind), set())
+    def forget(self, key: Key) -> None:
+        """The object is gone: so is what is remembered of its failures."""
+        for name in self.controllers:
+            self.waiting.forget((name, key))
+            self._conflicts.pop((name, key), None)
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
+        target = (controller.name, key)
         if isinstance(error, Conflict | AlreadyExists):
             log.debug("conflict", error=str(error))
-            return Retry(AGAIN)
+            times = self._conflicts[target] = self._conflicts.get(target, 0) + 1
+            if times < STUBBORN:
+                return Retry(min(LONGEST_AGAIN, AGAIN * 2 ** (times - 1)))
+            error = _stubborn(error, times)
+            if times > STUBBORN:
+                return Retry(LONGEST_AGAIN)  # told once
+        else:
+            self._conflicts.pop(target, None)
         if not isinstance(error, GroundplaneError):
             log.exception("internal error", error=error)
             error = Unavailable(
@@ -113,18 +126,22 @@ class Engine:
             )
         else:
             log.info("reconcile did not go through", error=str(error), fate=type(error).__name__)
-        kinds = [GroupKind(group, kind) for group, kind in error.on]
-        if any(self._changed.get(kind, 0) > since for kind in kinds):
-            return Retry(AGAIN)  # what it waits for may have come while it ran
-        for kind in kinds:
-            self._waiting.setdefault(kind, set()).add((controller.name, key))
+        match self.waiting.came(error.on, since):
+            case "yes":
+                return Retry(AGAIN)  # what it waits for came while it ran
+            case "unknown":
+                fate: Outcome = Retry()
+            case "no":
+                fate = _fate(error)
+        self.waiting.wait(target, error.on)
+        self.context.watches.expect(error.on)
         try:
             await self._report(controller, key, error)
         except (Conflict, NotFound, NoSuchKind):
             return Retry()
         except (Rejected, Denied, Unavailable) as trouble:
             log.warning("status could not be written", error=str(trouble))
-        return _fate(error)
+        return fate
 
     async def _report(self, controller: Controller, key: Key, error: GroundplaneError) -> None:
         """Tell the object's readers: an event, and Synced=False with the error as it is."""
@@ -155,11 +172,19 @@ class Engine:
         await self.context.cluster.update(wanted, subresource="status")
 
 
+def _stubborn(error: Exception, times: int) -> Unavailable:
+    """What is told of a conflict that no fresh read ends: a webhook that answers 409, or somebody who never stops writing."""
+    return Unavailable(
+        f"{times} conflicts in a row: {error}",
+        mend="look for a webhook that answers 409, or for another program that keeps writing the object",
+    )
+
+
 def _fate(error: GroundplaneError) -> Outcome:
     if isinstance(error, Throttled):
         return Retry(error.after)
     if isinstance(error, InvalidInput):
-        return After(RECHECK_INVALID)
+        return Retry(RECHECK_INVALID)
     if isinstance(error, Denied):
         return Retry(RECHECK_DENIED)
     return Retry()

@@ -1,5 +1,6 @@
-"""The kinds that informers follow: what we write, that is composed kinds, and beside them connection Secrets.
+"""The kinds that informers follow: what we write, that is composed kinds; connection Secrets; and what somebody waits for.
 
+Of what is only waited for, and of Secrets that hold no connection details, no more than metadata comes and is kept: names, labels, owners.
 A kind that is wanted is followed once it is served, dropped when it vanishes, and picked up again when it returns.
 """
 
@@ -16,18 +17,19 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import group_of
-from groundplane.errors import NoSuchKind
+from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
 from groundplane.ports import Cloud, Resource
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.served import CRDS, Crd, ServedKinds, version_of
 from groundplane.runtime.tasks import detached, within
 
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
-CONNECTION = "type=connection.crossplane.io/v1alpha1"  # the field selector of connection Secrets
+CONNECTION_TYPE = "connection.crossplane.io/v1alpha1"
 USAGES = ("aws.upbound.io/v1beta1", "ProviderConfigUsage")
 
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
 RESTART = 30.0  # seconds until an informer that broke is started again
+UNWANTED = 700.0  # seconds after which what was waited for is followed no more; who waits asks again within 300, or 360
 SILENT = 150.0  # seconds without even a bookmark (one a minute) after which a watch counts as dead
 
 log = logs.get_logger(__name__)
@@ -38,6 +40,7 @@ class _Informed:
     """A kind that an informer follows."""
 
     informer: Informer
+    expected: float = 0.0  # when somebody waited for it last, by the monotonic clock; 0: it is followed for good
     task: asyncio.Task[None] | None = None
     awaited: bool = False  # somebody waited for its first list, successfully or not
 
@@ -64,7 +67,12 @@ class Informers:
         self._tell, self._is_declared = tell, is_declared
         self._wanted: set[tuple[str, str]] = set()  # kinds to be followed when they are served
         self._informed: dict[tuple[str, str], _Informed] = {}
-        self._secrets = _Informed(Informer(api, SECRETS, cache, self._on_secret, field_selector=CONNECTION))
+        self._glanced: dict[tuple[str, str], _Informed] = {}  # of which only metadata comes
+        self._metadata = Cache()
+        self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._secrets = _Informed(
+            Informer(api, SECRETS, cache, self._on_secret, field_selector=f"type={CONNECTION_TYPE}")
+        )
         self._crds = _Informed(Informer(api, CRDS, cache, on_crd))
         self._stopping = False
 
@@ -87,7 +95,9 @@ class Informers:
     async def stop(self) -> None:
         """Follow nothing any more."""
         self._stopping = True
-        tasks = []
+        tasks = list(self._looking.values())
+        for task in tasks:
+            task.cancel()
         for informed in self._all_informed():
             informed.informer.stop()
             if informed.task:
@@ -121,6 +131,20 @@ class Informers:
                 log.warning("kind could not be listed", kind=informer.resource.plural, problem=informer.problem)
             informed.awaited = True
 
+    def expect(self, awaited: Iterable[Awaited]) -> None:
+        """Somebody waits for these: have their metadata told for a while, unless they are followed already."""
+        for group, kind in {(each.group, each.kind) for each in awaited if not each.served}:
+            if place := self._unfollowed(group, kind):
+                if known := self._glanced.get(place):
+                    known.expected = known.expected and time.monotonic()
+                elif place not in self._looking:
+                    self._looking[place] = detached(self._glance(place))
+                    self._looking[place].add_done_callback(partial(self._looking.pop, place))
+
+    def glanced(self) -> list[tuple[str, str]]:
+        """The kinds of which only metadata is followed."""
+        return sorted(self._glanced)
+
     def hand_over(self, api_version: str, kind: str) -> None:
         """Somebody else follows the kind from now on, into the same cache."""
         if informed := self._informed.pop((api_version, kind), None):
@@ -137,6 +161,8 @@ class Informers:
 
     def vanish(self, crd: Crd) -> None:
         """Its objects are gone with it."""
+        for api_version, kind in [place for place in self._glanced if crd.is_of(*place)]:
+            self._dismiss(api_version, kind)
         for api_version, kind in [place for place in self._informed if crd.is_of(*place)]:
             self._informed.pop((api_version, kind)).informer.stop()
             self._cache.empty(api_version, kind)
@@ -145,7 +171,64 @@ class Informers:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
+    def _unfollowed(self, group: str, kind: str) -> tuple[str, str] | None:
+        """The version and kind at which its metadata can be followed; None: it is followed as a whole, or is not served."""
+        crd = self._served.declaring(f"{group}/", kind)
+        if crd is None:
+            is_built_in = "." not in group or group.endswith(".k8s.io")
+            versions = [f"{group}/v1" if group else "v1"] if is_built_in else []
+        else:
+            versions = [f"{group}/{version}" for version, _ in crd.versions if crd.established]
+        if not versions or any(self._cache.follows(version, kind) for version in versions):
+            return None
+        return versions[0], kind
+
+    async def _glance(self, place: tuple[str, str]) -> None:
+        try:
+            resource = await self._cluster.resource(*place)
+        except GroundplaneError:
+            return  # it is not served, or nobody knows just now: who waits comes back
+        self._follow_metadata(resource, time.monotonic())
+
+    def _follow_metadata(self, resource: Resource, expected: float) -> None:
+        """`expected` 0 means for good."""
+        place = (resource.api_version, resource.kind)
+        if known := self._glanced.get(place):
+            known.expected = min(known.expected, expected)
+            return
+        rest = f"type!={CONNECTION_TYPE}" if place == (SECRETS.api_version, SECRETS.kind) else ""
+        informer = Informer(
+            self._api, resource, self._metadata, self._on_glance, field_selector=rest, metadata_only=True
+        )
+        self._glanced[place] = _Informed(informer, expected)
+        self._start(self._glanced[place])
+        self._retire(place)
+        metrics.watches_started.labels(type="Metadata").inc()
+
+    def _retire(self, place: tuple[str, str]) -> None:
+        """Stop what nobody has waited for for long."""
+        informed = self._glanced.get(place)
+        if informed is None or not informed.expected or self._stopping:
+            return
+        if (left := informed.expected + UNWANTED - time.monotonic()) > 0:
+            asyncio.get_running_loop().call_later(left, self._retire, place)
+        else:
+            self._dismiss(*place)
+
+    def _dismiss(self, api_version: str, kind: str) -> None:
+        if informed := self._glanced.pop((api_version, kind), None):
+            informed.informer.stop()
+            self._metadata.drop(api_version, kind)
+            metrics.watches_stopped.labels(type="Metadata").inc()
+
+    def _on_glance(self, change: Change) -> None:
+        informed = self._glanced.get(change.key[:2])
+        self._tell(change, informed is not None and not informed.informer.synced.is_set())
+
     async def _ensure_one(self, api_version: str, kind: str) -> _Informed | None:
+        if (api_version, kind) == (SECRETS.api_version, SECRETS.kind):
+            self._follow_metadata(SECRETS, 0.0)  # whose data is none of our business
+            return None
         wanted = self._canonical(api_version, kind)
         if wanted is None:
             return None
@@ -164,8 +247,8 @@ class Informers:
         One object under two versions would be two keys, reconciled side by side.
         """
         group = group_of(api_version)
-        if (api_version, kind) == (SECRETS.api_version, SECRETS.kind) or self._is_declared(group, kind):
-            return None  # of Secrets only those with connection details are followed: the rest is none of our business
+        if self._is_declared(group, kind):
+            return None
         if managed := self._cloud.kind(api_version, kind):
             crd = self._served.named(group, managed.plural)
             versions = [each for each in managed.api_versions if group_of(each) == group]
@@ -183,6 +266,7 @@ class Informers:
         kind = (resource.api_version, resource.kind)
         if kind not in self._informed:
             informer = Informer(self._api, resource, self._cache, self._on_composed)
+            self._dismiss(*kind)
             self._informed[kind] = _Informed(informer)
             self._start(self._informed[kind])
             metrics.watches_started.labels(type="ComposedResource").inc()
@@ -202,7 +286,7 @@ class Informers:
                 asyncio.get_running_loop().call_later(RESTART, self._start, informed)
 
     def _all_informed(self) -> list[_Informed]:
-        return [self._crds, self._secrets, *self._informed.values()]
+        return [self._crds, self._secrets, *self._informed.values(), *self._glanced.values()]
 
     def _on_composed(self, change: Change) -> None:
         informed = self._informed.get(change.key[:2])

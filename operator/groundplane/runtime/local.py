@@ -21,6 +21,7 @@ from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, Object, key_of, meta
+from groundplane.errors import Awaited
 from groundplane.functions import finder
 from groundplane.ports import Cloud, Context, Definitions, Options
 from groundplane.runtime.controllers import all_controllers
@@ -62,6 +63,9 @@ class LocalWatches:
             key = key_of(change.object)
             if (key.api_version, key.kind) == (api_version, kind):
                 self._plane.dispatcher.enqueue(key, idle=True)
+
+    def expect(self, awaited: Sequence[Awaited]) -> None:
+        return None
 
     def unfollow(self, api_version: str, kind: str) -> None:
         return None
@@ -110,7 +114,7 @@ class LocalControlPlane:
     async def __aenter__(self) -> LocalControlPlane:
         for crd in [*core_crds(), *aws_crds()]:
             await self.cluster.apply(crd, manager=INSTALLER)
-        self.dispatcher = Dispatcher(self.engine, self.routes)
+        self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)
         self.cluster.wrote = self._wrote
         self._tasks = [
             asyncio.create_task(self.dispatcher.run()),

@@ -91,7 +91,9 @@ class Operator:
         routes = Routes(
             definitions, lambda v, k: self._cloud.kind(v, k) is not None, self._cache.get, context.interests
         )
-        self._dispatcher = Dispatcher(Engine(all_controllers(), context), routes, exists=self._exists)
+        self._dispatcher = Dispatcher(
+            Engine(all_controllers(), context), routes, peek=self._cache.get, exists=self._exists
+        )
         self._is_working = False
 
     async def run(self) -> int:

@@ -1,8 +1,8 @@
 """One controller's queue: which keys to reconcile, when, and never one twice at a time.
 
 The rules are client-go's (util/workqueue): additions during a run coalesce into one more run, the earliest of
-several deadlines wins, a key that fails backs off by itself and is forgiven on success.  Ours beside them: what users change
-goes before start-up and polls, and a run makes its key's pending poll or retry void, since it decides anew.
+several deadlines wins, a key that fails backs off by itself and is forgiven on success.  Ours beside them: three lanes (`lanes.py`) keep
+what users change, what failed and what is polled apart, and a run makes its key's pending poll or retry void, since it decides anew.
 """
 
 from __future__ import annotations
@@ -11,24 +11,28 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from groundplane.core.objects import Key
 from groundplane.runtime import logs, metrics
+from groundplane.runtime.lanes import Lane, Lanes, Turn, best
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure, doubled with each, as upstream
 MAX_BACKOFF = 60.0  # seconds, as upstream
+FIRST_WAKE, MAX_WAKE, CALM = (
+    0.2,
+    5.0,
+    60.0,
+)  # seconds: a key that is woken again and again is run less often, until it is calm
 FIRST_AGAIN, MAX_AGAIN = 0.1, 5.0  # seconds until what is not at rest is looked at again, doubled each time in a row
+RESTLESS = 3  # looks in a row after which it counts as a retry
 RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked at without any event
 JITTER = 0.1  # of a delay, so that what began together does not stay together
 STALE = 1_000  # void entries of the heap that we put up with
-
-Lane = Literal["change", "idle"]  # what somebody changed; start-up and polls
 
 log = logs.get_logger(__name__)
 
@@ -61,9 +65,12 @@ Outcome = Done | After | Again | Retry
 Handler = Callable[[Key], Coroutine[Any, Any, Outcome]]
 
 
-class _Run(NamedTuple):
+class _Job(NamedTuple):
+    """A worker's work in hand."""
+
     task: asyncio.Task[Outcome]
     started: float
+    turn: Turn
 
 
 class _Delay(NamedTuple):
@@ -83,22 +90,26 @@ class Queue:
         *,
         max_backoff: float = MAX_BACKOFF,
         exists: Callable[[Key], bool] | None = None,
+        share: Callable[[Key], str] | None = None,
     ) -> None:
-        """`name` is the controller's, for metrics.  Keys that `exists` says are there get the ten-hourly resync."""
+        """`name` is the controller's, for metrics.  Keys that `exists` says are there get the ten-hourly resync.
+
+        `share` tells whose a key is, for no one's reconciles may hold all the workers.
+        """
         self.name = name
         self._handler = handler
         self._max_backoff = max_backoff
         self._exists = exists
         self._loop = asyncio.get_running_loop()
-        self._change: OrderedDict[Key, float] = OrderedDict()  # waiting since when
-        self._idle: OrderedDict[Key, float] = OrderedDict()
-        self._running: dict[Key, _Run] = {}
+        self._waiting = Lanes(share)
+        self._running: dict[Key, _Job] = {}
         self._again: dict[Key, Lane] = {}  # running, and to be run once more
         self._later: dict[Key, _Delay] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._failures: dict[Key, int] = {}
+        self._wakes: dict[Key, tuple[int, float]] = {}  # how often in a row what it waited for came, and when last
         self._restless: dict[Key, int] = {}  # how often in a row it called for another look
         self._workers = 0
         self._open = True
@@ -112,7 +123,7 @@ class Queue:
 
     def __len__(self) -> int:
         """How many keys wait for a worker."""
-        return len(self._change) + len(self._idle)
+        return len(self._waiting)
 
     def add(self, key: Key, *, lane: Lane = "change", after: float | None = None) -> None:
         """Have the key handled: now, or in `after` seconds, unless it is due sooner already."""
@@ -124,9 +135,25 @@ class Queue:
         else:
             self._enqueue(key, lane)
 
-    def forgive(self, key: Key) -> None:
-        """Forget the key's failures: the next one backs off as the first does."""
-        self._failures.pop(key, None)
+    def wake(self, key: Key, *, lane: Lane) -> None:
+        """What it waited for has come, perhaps: at once, and less soon each time it was not that."""
+        now = self._loop.time()
+        times, last = self._wakes.get(key, (0, now))
+        times = 0 if now - last > CALM else times
+        self._wakes[key] = (times + 1, now)
+        if not times:
+            self._failures.pop(key, None)  # the next one backs off as the first does
+        self.add(key, lane=lane, after=min(MAX_WAKE, FIRST_WAKE * 2 ** min(times - 1, 20)) if times else None)
+
+    def forget(self, key: Key) -> None:
+        """The object is gone: so are its failures.  What is queued stays, and finds nothing."""
+        for memory in (self._failures, self._restless, self._wakes):
+            memory.pop(key, None)
+
+    def memory(self) -> int:
+        """How many entries are kept of keys, all in all: for tests, which hold it to bounds."""
+        kept = (self._waiting, self._running, self._again, self._later, self._failures, self._restless, self._wakes)
+        return sum(len(each) for each in kept) + len(self._heap)
 
     async def run(self, workers: int = 10) -> None:
         """Work on so many keys at a time until `drain` has ended.  Cancelled, it cancels what runs."""
@@ -140,13 +167,13 @@ class Queue:
     async def drain(self, timeout: float) -> int:
         """Take nothing more, let what runs finish, and cancel after so many seconds what has not: how many."""
         self._open = False
-        for waiting in (self._change, self._idle, self._again, self._later):
+        for waiting in (self._waiting, self._again, self._later):
             waiting.clear()
         self._heap.clear()
         if self._timer:
             self._timer.cancel()
         late: set[asyncio.Task[Outcome]] = set()
-        if tasks := [run.task for run in self._running.values()]:
+        if tasks := [job.task for job in self._running.values()]:
             _, late = await asyncio.wait(tasks, timeout=timeout)
             for task in late:
                 task.cancel()
@@ -159,34 +186,25 @@ class Queue:
         """Whether nothing waits or runs, and nothing falls due within so many seconds."""
         horizon = self._loop.time() + within
         return not (
-            self._change
-            or self._idle
-            or self._running
-            or any(delay.deadline <= horizon for delay in self._later.values())
+            len(self._waiting) or self._running or any(delay.deadline <= horizon for delay in self._later.values())
         )
 
     # --- now ------------------------------------------------------------------------------------------
 
     def _enqueue(self, key: Key, lane: Lane) -> None:
         if key in self._running:
-            if self._again.get(key) != "change":
-                self._again[key] = lane
+            self._again[key] = best(lane, self._again.get(key, lane))
             return
-        if key in self._change or (key in self._idle and lane == "idle"):
-            return
-        since = self._idle.pop(key, None)
-        waiting = self._change if lane == "change" else self._idle
-        waiting[key] = self._loop.time() if since is None else since
-        self._dispatch()
+        if self._waiting.add(key, lane, self._loop.time()):
+            self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._open and len(self._running) < self._workers and (waiting := self._change or self._idle):
-            key, since = waiting.popitem(last=False)
-            now = self._loop.time()
-            self._waited.observe(now - since)
+        while self._open and (turn := self._waiting.take(self._workers)):
+            key, now = turn.key, self._loop.time()
+            self._waited.observe(now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.
             task = self._loop.create_task(self._work(key), context=Context())
-            self._running[key] = _Run(task, now)
+            self._running[key] = _Job(task, now, turn)
             task.add_done_callback(partial(self._finish, key), context=Context())
 
     async def _work(self, key: Key) -> Outcome:
@@ -196,8 +214,9 @@ class Queue:
         return await self._handler(key)
 
     def _finish(self, key: Key, task: asyncio.Task[Outcome]) -> None:
-        run = self._running.pop(key)
-        self._worked.observe(self._loop.time() - run.started)
+        job = self._running.pop(key)
+        self._waiting.done(job.turn.lane, job.turn.share)
+        self._worked.observe(self._loop.time() - job.started)
         if not self._open:
             return
         outcome: Outcome = Retry()
@@ -221,19 +240,21 @@ class Queue:
                 pause *= random.uniform(1 - 2 * JITTER, 1)
             else:
                 pause = outcome.after * random.uniform(1, 1 + 2 * JITTER)  # never before it was asked for
-            self._delay(key, pause, "change", own=True)
+            self._delay(key, pause, "retry", own=True)
             return
         self._failures.pop(key, None)
+        self._wakes.pop(key, None)
         if isinstance(outcome, Again):
             times = self._restless[key] = self._restless.get(key, 0) + 1
             pause = min(MAX_AGAIN, FIRST_AGAIN * 2 ** min(times - 1, 20))
-            self._delay(key, pause * random.uniform(1 - JITTER, 1 + JITTER), "change", own=True)
+            lane: Lane = "change" if times <= RESTLESS else "retry"
+            self._delay(key, pause * random.uniform(1 - JITTER, 1 + JITTER), lane, own=True)
             return
         self._restless.pop(key, None)
         if isinstance(outcome, After):
-            self._delay(key, outcome.seconds * random.uniform(1 - JITTER, 1 + JITTER), "idle", own=True)
+            self._delay(key, outcome.seconds * random.uniform(1 - JITTER, 1 + JITTER), "poll", own=True)
         elif self._exists and self._exists(key):
-            self._delay(key, RESYNC * random.uniform(1 - JITTER, 1 + JITTER), "idle", own=True)
+            self._delay(key, RESYNC * random.uniform(1 - JITTER, 1 + JITTER), "poll", own=True)
 
     # --- later ----------------------------------------------------------------------------------------
 
@@ -275,4 +296,4 @@ class Queue:
 
     def _unfinished(self) -> float:
         now = self._loop.time()
-        return sum(now - run.started for run in self._running.values())
+        return sum(now - job.started for job in self._running.values())

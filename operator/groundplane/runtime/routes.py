@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
 from groundplane.ports import Definitions, Interests
+from groundplane.runtime.waiting import Target
 
 CORE = "apiextensions.crossplane.io"
 PACKAGES = "pkg.crossplane.io"
-
-Target = tuple[str, Key]  # controller name, key
 
 _OWN = {
     (CORE, "CompositeResourceDefinition"): ("defined", "offered"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import MERGE_PATCH, Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, group_of
+from groundplane.errors import Awaited
 from groundplane.ports import Cloud, Resource
 from groundplane.runtime import logs, served
 from groundplane.runtime.informers import Informers
@@ -74,6 +75,10 @@ class KubernetesWatches:
         """Whether the API server serves a kind that has a CustomResourceDefinition."""
         return self._served.serves(api_kind(resource))
 
+    def glanced(self) -> list[tuple[str, str]]:
+        """The kinds, as (api version, kind), of which only metadata is followed."""
+        return self._informers.glanced()
+
     def problem(self) -> str:
         """Which source of events must be considered dead; "" if all live."""
         return self._informers.problem() or self.supervisor.problem()
@@ -82,6 +87,9 @@ class KubernetesWatches:
 
     async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
         await self._informers.ensure(kinds)
+
+    def expect(self, awaited: Sequence[Awaited]) -> None:
+        self._informers.expect(awaited)
 
     async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
         resource = Resource(api_version, kind, plural, namespaced=namespaced)

@@ -1,0 +1,145 @@
+"""Who waits for what: reconciles that failed for want of another object, found by that object's key or labels.
+
+One entry per waiting reconcile; it goes when the reconcile is run again, when it is woken, or when its object is deleted.  A change
+looks up its own name, kind and labels, so it costs nothing to whoever waits for something else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from groundplane.core.objects import Key, Object, key_of, labels_of, spec_of
+from groundplane.errors import Awaited
+
+Target = tuple[str, Key]  # controller, key
+REMEMBERED = 4096  # latest changes, for reconciles that were running when what they miss came
+CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
+
+_Slot = tuple[
+    str, ...
+]  # where a change looks: ("name", group, kind, name), ("label", group, kind, key, value), ("kind", …)
+
+
+class Woken(NamedTuple):
+    """Whom a change concerns."""
+
+    by_key: list[Target]  # they wait for this very object, or for one with such labels
+    by_kind: list[Target]  # they only know the kind
+
+
+class _Seen(NamedTuple):
+    tick: int
+    key: Key
+    labels: dict[str, str]
+
+
+class Waiting:
+    """Reconciles by what they wait for."""
+
+    def __init__(self) -> None:
+        self._awaited: dict[Target, tuple[Awaited, ...]] = {}
+        self._slots: dict[_Slot, dict[Target, None]] = {}
+        self._recent: deque[_Seen] = deque(maxlen=REMEMBERED)
+        self._ticks = itertools.count(1)
+
+    def __len__(self) -> int:
+        """How many reconciles wait."""
+        return len(self._awaited)
+
+    def now(self) -> int:
+        """A moment, for `since`."""
+        return next(self._ticks)
+
+    def wait(self, target: Target, awaited: Iterable[Awaited]) -> None:
+        """It waits for these from now on, and for nothing else."""
+        self.forget(target)
+        if wanted := tuple(awaited):
+            self._awaited[target] = wanted
+        for each in wanted:
+            self._slots.setdefault(_slot(each), {})[target] = None
+
+    def forget(self, target: Target) -> None:
+        """It waits for nothing: it is run, or its object is gone."""
+        for each in self._awaited.pop(target, ()):
+            slot = _slot(each)
+            if targets := self._slots.get(slot):
+                targets.pop(target, None)
+                if not targets:
+                    del self._slots[slot]
+
+    def came(self, awaited: Sequence[Awaited], since: int) -> Literal["yes", "no", "unknown"]:
+        """Whether something of it has changed since that moment."""
+        if not awaited:
+            return "no"
+        for seen in reversed(self._recent):
+            if seen.tick <= since:
+                return "no"
+            if any(_fits(each, seen.key, seen.labels) for each in awaited):
+                return "yes"
+        return "unknown" if len(self._recent) == REMEMBERED else "no"
+
+    def woken_by(self, before: Object | None, after: Object | None, *, but: Target | None = None) -> Woken:
+        """Who waited for this change (`but` made it itself); those who knew what they wanted wait no longer."""
+        by_key: dict[Target, None] = {}
+        by_kind: dict[Target, None] = {}
+        for obj in (before, after):
+            for key, labels in _meanings(obj):
+                if obj is after or after is None:
+                    self._recent.append(_Seen(next(self._ticks), key, labels))
+                by_kind |= self._slots.get(("kind", key.group, key.kind)) or {}
+                for slot in _slots_of(key, labels):
+                    for target in self._slots.get(slot) or ():
+                        if any(_fits(each, key, labels) for each in self._awaited[target] if _is_exact(each)):
+                            by_key[target] = None
+        for woken in (by_key, by_kind):
+            if but:
+                woken.pop(but, None)
+        for target in by_key:
+            self.forget(target)
+        return Woken(list(by_key), [target for target in by_kind if target not in by_key])
+
+
+def _meanings(obj: Object | None) -> Iterator[tuple[Key, dict[str, str]]]:
+    """What a change is news of: the object, and with a CustomResourceDefinition the kind that it declares."""
+    if obj is None:
+        return
+    key = key_of(obj)
+    yield key, labels_of(obj)
+    if (key.group, key.kind) == CRD:
+        spec = spec_of(obj)
+        declared = str((spec.get("names") or {}).get("kind") or "")
+        yield Key(f"{spec.get('group') or ''}/", declared, "", ""), {}
+
+
+def _is_exact(awaited: Awaited) -> bool:
+    return bool(awaited.name or awaited.labels or awaited.served)
+
+
+def _slot(awaited: Awaited) -> _Slot:
+    """The one place where a change must look: selectors are found by the first of their labels."""
+    if awaited.served:
+        return ("name", awaited.group, awaited.kind, "")
+    if awaited.name:
+        return ("name", awaited.group, awaited.kind, awaited.name)
+    if awaited.labels:
+        return ("label", awaited.group, awaited.kind, *min(awaited.labels))
+    return ("kind", awaited.group, awaited.kind)
+
+
+def _slots_of(key: Key, labels: dict[str, str]) -> Iterator[_Slot]:
+    yield ("name", key.group, key.kind, key.name)
+    for label in labels.items():
+        yield ("label", key.group, key.kind, *label)
+
+
+def _fits(awaited: Awaited, key: Key, labels: dict[str, str]) -> bool:
+    return (
+        (awaited.group, awaited.kind) == (key.group, key.kind)
+        and awaited.served == (not key.name)
+        and (not awaited.name or awaited.name == key.name)
+        and (not awaited.namespace or awaited.namespace == key.namespace)
+        and all(labels.get(name) == value for name, value in awaited.labels)
+    )
