@@ -2,7 +2,9 @@
 
 import pytest
 
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, owner_reference
+from groundplane.ports import Options
+from tests.reconcile import things
 from tests.reconcile.managed import condition, message
 from tests.world import World
 
@@ -78,3 +80,54 @@ async def test_an_unchanged_package_is_not_written():
     before = world.cluster.writes
     await world.restarted().settle(seconds=600)
     assert world.cluster.writes == before
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_gitops_tools_see_that_an_unknown_package_failed_and_that_it_is_mended(strict):
+    world = await World(options=Options(strict_upstream=strict)).install()
+    found = await declared(world, "Function", "xpkg.upbound.io/upbound/function-kcl:v1")
+    assert condition(found, "Synced") == ((None, None) if strict else ("False", "ReconcileError"))
+    found = await declared(world, *BUILT_IN[3])
+    assert condition(found, "Synced") == ((None, None) if strict else ("True", "ReconcileSuccess"))
+
+
+# --- what Crossplane made before us
+
+UPSTREAM = {"pkg.crossplane.io/package": "mine"}
+
+
+async def upstreams_revision(world, kind, package, **annotations):
+    """A revision as Crossplane made it: it controls the definition that its package installed."""
+    name = f"mine-{kind[:4].lower()}"
+    revision = {
+        "apiVersion": API,
+        "kind": f"{kind}Revision",
+        "metadata": {
+            "name": name,
+            "labels": UPSTREAM,
+            "annotations": annotations,
+            "ownerReferences": [owner_reference(package)],
+        },
+        "spec": {"image": package["spec"]["package"], "revision": 7, "desiredState": "Active"},
+    }
+    made = await world.cluster.create(revision)
+    owned = things.XRD | {"metadata": {"name": "xthings.example.org", "ownerReferences": [owner_reference(made)]}}
+    await world.apply(owned)
+    return await world.cluster.get(Key(API, f"{kind}Revision", "", name))
+
+
+@pytest.mark.parametrize(
+    ("kind", "image"), [("Configuration", "xpkg.upbound.io/acme/platform:v1"), BUILT_IN[0], BUILT_IN[3]]
+)
+async def test_revisions_that_crossplane_made_stay_as_they_are_with_all_that_they_own(kind, image):
+    world = await World().install()
+    package = {"apiVersion": API, "kind": kind, "metadata": {"name": "mine"}, "spec": {"package": image}}
+    await world.apply(package)
+    found = await world.cluster.get(Key(API, kind, "", "mine"))
+    before = await upstreams_revision(world, kind, found)
+    await world.settle(seconds=600)
+    await world.apply(package | {"spec": {"package": f"{image}-changed"}})
+    await world.settle(seconds=600)
+    assert await world.cluster.get(Key(API, f"{kind}Revision", "", before["metadata"]["name"])) == before
+    definition = await world.one("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
+    assert condition(definition, "Established") == ("True", "WatchingCompositeResource")

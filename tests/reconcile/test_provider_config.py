@@ -49,9 +49,11 @@ async def test_what_is_wrong_is_said_as_soon_as_it_is_applied_and_taken_back_onc
     assert condition(found, "Synced") == ("False", "ReconcileError")
     assert text in message(found)
     assert "Mend: " in message(found)
+    assert condition(found, "Ready") == ("False", "Unavailable")
     assert ("Warning", "InvalidProviderConfig") in world.told.reasons("ProviderConfig")
     await world.apply(managed.provider_config(aws.standin.url, assumeRoleChain=[]))
     await world.settle()
+    assert condition(await config_of(world), "Ready") == ("True", "Available")
     assert condition(await config_of(world), "Synced") == ("True", "ReconcileSuccess")
 
 

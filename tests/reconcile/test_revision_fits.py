@@ -50,9 +50,11 @@ async def test_a_misfit_is_told_and_used_all_the_same():
     )
     assert ("Warning", "PatchesDoNotFit") in world.told.reasons("Composition")
     assert len(await revisions(world)) == 1
+    assert (await told(world, "Ready"))["status"] == "True"
     await world.apply(composition())
     await world.settle()
     assert (await told(world, FITS))["status"] == "True"
+    assert (await told(world, "Ready"))["status"] == "True"
 
 
 async def test_nothing_is_said_of_what_fits():
@@ -73,9 +75,11 @@ async def test_a_misfit_gets_no_revision_where_it_must_fit(mode):
     synced = await told(world, "Synced")
     assert synced["status"] == "False"
     assert 'spec has no field "sise"' in synced["message"]
+    assert (await told(world, "Ready"))["status"] == "False"
     await world.apply(composition(mode=mode))
     await world.settle()
     assert len(await revisions(world)) == 2
+    assert (await told(world, "Ready"))["status"] == "True"
     assert (await told(world, "Synced"))["status"] == "True"
 
 

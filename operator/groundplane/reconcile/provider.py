@@ -1,6 +1,8 @@
 """Packages that are declared: Provider, Function, Configuration → Installed, Healthy, and a revision to look at.
 
-Nothing is installed: what the known packages bring is built in.  Any other package is told what is.
+Nothing is installed: what the known packages bring is built in.  Any other package is told what is.  Revisions that we
+make carry the annotation `groundplane.io/made`; all others stay as they are.  Crossplane's own are controllers of what a package
+installed, definitions with their claims included: with such a revision, the garbage collector takes all of that.
 """
 
 from __future__ import annotations
@@ -9,13 +11,14 @@ import copy
 
 from groundplane.core import conditions, packages
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import Key, Object, is_deleting, meta, owner_reference, spec_of
+from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, owner_reference, spec_of
 from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context, Result
 
 SOURCE = "packages/provider.pkg.crossplane.io"
 INSTALLED = Condition("Installed", "True", "ActivePackageRevision")
 HEALTHY = Condition("Healthy", "True", "HealthyPackageRevision")
+MADE = "groundplane.io/made"  # annotation, "true" on the revisions that are ours
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -31,9 +34,11 @@ async def reconcile(key: Key, context: Context) -> Result:
         status = wanted.setdefault("status", {})
         status["currentRevision"], status["currentIdentifier"] = revision, image
         told = [INSTALLED, HEALTHY]
+        if conditions.find(package, "Synced") is not None:
+            told.append(conditions.reconcile_success())
     else:
         message = _unknown(key.kind, image)
-        await _revisions(package, context)
+        await _remove_revisions(package, context)
         for name in ("currentRevision", "currentIdentifier"):
             wanted.get("status", {}).pop(name, None)
         context.events.event(package, "Warning", "InstallPackageRevision", message, source=SOURCE)
@@ -41,6 +46,8 @@ async def reconcile(key: Key, context: Context) -> Result:
             Condition("Installed", "False", "InactivePackageRevision", message),
             Condition("Healthy", "False", "UnhealthyPackageRevision", message),
         ]
+        if not context.options.strict_upstream:
+            told.append(conditions.reconcile_error(message))  # else GitOps tools wait for Healthy for ever
     conditions.set_on(wanted, *told, now=context.now(), generation=meta(package).get("generation"))
     await context.cluster.update(wanted, subresource="status")
     return Result()
@@ -56,27 +63,36 @@ def _label(package: Object) -> dict[str, str]:
     return {"pkg.crossplane.io/package": meta(package)["name"]}
 
 
-async def _revisions(package: Object, context: Context, *, keep: str = "") -> Object | None:
-    """The package's revision of that name, if there is one; all others are taken away."""
-    kind, found = f"{package['kind']}Revision", None
+async def _remove_revisions(package: Object, context: Context, *, keep: str = "") -> None:
+    """Take the package's revisions of ours away, but the one of that name."""
+    kind = f"{package['kind']}Revision"
     for revision in await context.cluster.list(package["apiVersion"], kind, labels=_label(package)):
         name = meta(revision)["name"]
-        if name == keep:
-            found = revision
-        else:
+        if name != keep and _is_ours(revision):
             await context.cluster.delete(Key(revision["apiVersion"], kind, "", name), uid=meta(revision)["uid"])
-    return found
+
+
+def _is_ours(revision: Object) -> bool:
+    return annotations_of(revision).get(MADE) == "true"
 
 
 async def _reveal(package: Object, name: str, image: str, context: Context) -> None:
     """Make the revision that tools expect beside an installed package, and take its predecessors away."""
     kind = f"{package['kind']}Revision"
-    found = await _revisions(package, context, keep=name)
+    await _remove_revisions(package, context, keep=name)
+    found = await context.cluster.get(Key(package["apiVersion"], kind, "", name))
+    if found is not None and not _is_ours(found):
+        return
     if found is None:
         body = {
             "apiVersion": package["apiVersion"],
             "kind": kind,
-            "metadata": {"name": name, "labels": _label(package), "ownerReferences": [owner_reference(package)]},
+            "metadata": {
+                "name": name,
+                "labels": _label(package),
+                "annotations": {MADE: "true"},
+                "ownerReferences": [owner_reference(package)],
+            },
             "spec": {"image": image, "revision": 1, "desiredState": "Active"},
         }
         try:

@@ -147,7 +147,8 @@ async def reconcile(key: Key, context: Context) -> Result:
             await context.cloud.check_account(await _account(config, context))
     if conditions.find(config, "Synced") is not None:
         generation = meta(config).get("generation")
-        conditions.set_on(config, conditions.reconcile_success(), now=context.now(), generation=generation)
+        told = (conditions.reconcile_success(), conditions.available())
+        conditions.set_on(config, *told, now=context.now(), generation=generation)
         await context.cluster.update(config, subresource="status")
     return Result()
 

@@ -159,6 +159,7 @@ async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | N
     if outcome is not None:
         told += _fitting(found, outcome, context)
     if told:
+        told.append(conditions.available())  # GitOps tools wait for it on whatever has a condition
         wanted = copy.deepcopy(found)
         conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(found))
         await context.cluster.update(wanted, subresource="status")

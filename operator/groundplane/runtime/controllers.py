@@ -40,6 +40,7 @@ def all_controllers() -> list[Controller]:
             reason="CreateRevision",
             has_synced=False,
             has_ready=False,
+            ours_ready=True,
         ),
         Controller(
             name="announce",
@@ -83,6 +84,7 @@ def all_controllers() -> list[Controller]:
             reason="UsageAccounting",
             has_synced=False,
             has_ready=False,
+            ours_ready=True,
         ),
         Controller(
             name="packages",

@@ -57,6 +57,7 @@ class Controller:
     reason: str  # of a Warning event whose error names none
     has_synced: bool = True  # upstream's kind has Synced; else it is only added where we help
     has_ready: bool = True
+    ours_ready: bool = False  # upstream's kind has no Ready, where we help it has: False beside each error
     failure: Callable[[Object, str], Condition] = lambda obj, text: conditions.reconcile_error(text)
     workers: int = 10
     max_backoff: float = 60.0  # seconds
@@ -159,13 +160,11 @@ class Engine:
         strict = self.context.options.strict_upstream
         if controller.has_synced or not strict:
             failure = controller.failure(obj, str(error))
-            await self._write_conditions(obj, failure, error, first_sight=controller.has_ready and not strict)
+            told = [failure, *([conditions.unavailable()] if controller.ours_ready else []), *error.conditions]
+            await self._write_conditions(obj, told, first_sight=controller.has_ready and not strict)
 
-    async def _write_conditions(
-        self, obj: Object, failure: Condition, error: GroundplaneError, *, first_sight: bool
-    ) -> None:
+    async def _write_conditions(self, obj: Object, told: list[Condition], *, first_sight: bool) -> None:
         wanted = copy.deepcopy(obj)
-        told = [failure, *error.conditions]
         if first_sight and conditions.find(obj, "Ready") is None:
             told.insert(1, conditions.creating())
         conditions.set_on(wanted, *told, now=self.context.now(), generation=self.context.observed_generation(obj))
