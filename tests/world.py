@@ -24,9 +24,9 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, key_of, meta
 from groundplane.ports import Context, Definitions, Interests, Options
+from groundplane.runtime import local
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
-from groundplane.runtime.local import compiler
 from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Retry
 from groundplane.runtime.routes import Routes
 
@@ -113,7 +113,7 @@ class World:
             watches=NoWatches(self),
             now=self.clock,
             choose=self.random.randrange,
-            compiled=compiled or compiler(),
+            compiled=compiled or local.compiled,
             definitions=self.definitions,
             interests=self.interests,
             options=options or Options(),

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core.conditions import Condition
+from groundplane.core.memory import Followers, Forms
 from groundplane.core.objects import GroupKind, Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.errors import Awaited
@@ -68,11 +69,17 @@ class Cluster(Protocol):
         *,
         namespace: str = "",
         labels: Mapping[str, str] | None = None,
+        controller: str = "",
     ) -> list[Object]:
         """All objects of a kind (of all namespaces if "" is given), sorted by namespace and name.
 
-        Raises NoSuchKind if the kind is not served.
+        With `controller`, a UID, only what that object controls.  Raises NoSuchKind if the kind is not served.
         """
+
+    async def heads(
+        self, api_version: str, kind: str, cut: Callable[[Object], Object], *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        """As `list`, but of each object only what `cut` leaves, which is remembered: large objects are read once."""
 
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of all followed kinds, whose controller is of that kind, be it there or not."""
@@ -350,9 +357,11 @@ class Context:
     watches: Watches
     now: Callable[[], datetime]
     choose: Callable[[int], int]  # a random index below n, for names and for selection
-    compiled: Callable[[Object, Mapping[str, str]], Compiled]  # a revision and its Functions' images, by name; once
+    compiled: Callable[[Object, Mapping[str, str]], Compiled]  # compiles a revision; its Functions' images by name
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)
+    followers: Followers = field(default_factory=Followers)
+    forms: Forms = field(default_factory=Forms)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # notes told, by UID: each once in a process

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from groundplane.cluster.cache import Cache
+from groundplane.cluster.heads import Heads
 from groundplane.core.objects import Key
 
 BOX = ("example.org/v1", "Box")
@@ -196,6 +197,56 @@ def test_what_a_kind_controls_is_found_whatever_became_of_the_controller(cache):
     assert cache.dependents("example.net", "Crate") == []
     cache.remove(key("b"))
     assert [obj["metadata"]["name"] for obj in cache.dependents("example.org", "Crate")] == ["a"]
+
+
+def test_what_one_object_controls_is_listed_by_its_uid(cache):
+    for number, (name, owner, labels) in enumerate(
+        [("b", "u1", {"app": "x"}), ("a", "u1", None), ("c", "u2", {"app": "x"})]
+    ):
+        cache.put(box(name, number + 1, owner=owner, labels=labels))
+
+    def names(**how):
+        return [obj["metadata"]["name"] for obj in cache.list(*BOX, **how)]
+
+    assert names(controller="u1") == ["a", "b"]
+    assert names(controller="u1", labels={"app": "x"}) == ["b"]
+    assert names(controller="u3") == []
+    cache.put(box("b", 9, owner="u2"))
+    assert (names(controller="u1"), names(controller="u2")) == (["a"], ["b", "c"])
+
+
+def test_a_head_is_cut_once_of_each_version_and_is_the_askers_own(cache):
+    cuts = []
+
+    def cut(obj):
+        cuts.append((obj["metadata"]["name"], obj["metadata"]["resourceVersion"]))
+        return {"metadata": obj["metadata"]}
+
+    cache.put(box("a", 1, labels={"app": "x"}, bulk="x" * 10_000))
+    cache.put(box("b", 2, bulk="y" * 10_000))
+    for _ in range(3):
+        heads = cache.heads(*BOX, cut)
+        assert [(sorted(head), head["metadata"]["name"]) for head in heads] == [
+            (["metadata"], "a"),
+            (["metadata"], "b"),
+        ]
+        heads[0]["metadata"]["name"] = "mine"
+    assert cuts == [("a", "1"), ("b", "2")]
+    assert [head["metadata"]["name"] for head in cache.heads(*BOX, cut, labels={"app": "x"})] == ["a"]
+    cache.put(box("a", 3, uid="uid-a"))
+    assert cache.heads(*BOX, cut, labels={"app": "x"}) == []
+    assert [head["metadata"]["resourceVersion"] for head in cache.heads(*BOX, cut)] == ["3", "2"]
+    assert cuts == [("a", "1"), ("b", "2"), ("a", "3")]
+
+
+def test_heads_of_a_day_of_churn_stay_within_bounds():
+    heads = Heads(limit=100)
+    for number in range(5_000):
+        head = heads.get(dict, f"uid-{number}", 1, lambda number=number: {"n": number})
+        assert head == {"n": number}
+        heads.get(dict, "steady", number, lambda: {})
+    assert len(heads) == 100
+    assert heads.get(dict, "gone", 1, lambda: None) is None
 
 
 def test_of_managed_fields_only_what_our_managers_applied_is_kept(cache):

@@ -96,6 +96,39 @@ async def test_a_list_is_sorted_and_keeps_to_namespace_and_labels(place: Place):
     assert await names(labels={}) == await names()
 
 
+async def test_what_one_object_controls_is_listed_by_its_uid(place: Place):
+    owner = await place.cluster.create(place.widget("owner"))
+    controlled = {"ownerReferences": [owner_reference(owner)]}
+    await place.cluster.create(place.widget("b", metadata=controlled | {"labels": {"app": "x"}}))
+    await place.cluster.create(place.widget("a", metadata=controlled))
+    await place.cluster.create(owned_by(place, "only-owned", owner))
+
+    async def names(**how):
+        found = await place.cluster.list(f"{place.group}/v1", "Widget", namespace=place.namespace, **how)
+        return [meta(obj)["name"] for obj in found]
+
+    assert await names(controller=meta(owner)["uid"]) == ["a", "b"]
+    assert await names(controller=meta(owner)["uid"], labels={"app": "x"}) == ["b"]
+    assert await names(controller="nobody") == []
+
+
+async def test_heads_are_what_the_cut_leaves_of_objects_as_they_are_now(place: Place):
+    def cut(obj):
+        return {"metadata": meta(obj), "size": spec_of(obj).get("count")}
+
+    await place.cluster.create(place.widget("b", metadata={"labels": {"heads": place.namespace}}, spec={"count": 1}))
+    await place.cluster.create(place.widget("a", metadata={"labels": {"heads": place.namespace}}, spec={"count": 2}))
+
+    async def heads():
+        found = await place.cluster.heads(f"{place.group}/v1", "Widget", cut, labels={"heads": place.namespace})
+        return [(meta(head)["name"], head["size"]) for head in found]
+
+    assert await heads() == [("a", 2), ("b", 1)]
+    await place.cluster.patch(place.key("b"), {"spec": {"count": 3}})
+    await place.cluster.delete(place.key("a"))
+    assert await heads() == [("b", 3)]
+
+
 async def test_listed_objects_say_their_type(place: Place):
     await place.cluster.create(place.secret())
     [found] = await place.cluster.list("v1", "Secret", namespace=place.namespace)

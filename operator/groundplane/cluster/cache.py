@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from sys import intern
 from typing import Any, NamedTuple
 
 import orjson
 
+from groundplane.cluster.heads import Cut, Heads
 from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
 
 OUR_MANAGERS = (
@@ -55,7 +57,8 @@ class _Store:
     def __init__(self) -> None:
         self.objects: dict[Place, _Entry] = {}
         self.labels: dict[tuple[str, str], set[Place]] = {}
-        self.controllers: dict[str, set[Place]] = {}
+        self.controllers: dict[str, set[Place]] = {}  # by UID
+        self.controlling: dict[tuple[str, str], set[Place]] = {}  # by the controller's group and kind
         self.listener: Listener | None = None
         self.partial = False
         self.synced = False
@@ -71,12 +74,22 @@ class _Store:
             self.labels.setdefault(label, set()).add(place)
         if controller := controller_of(obj):
             self.controllers.setdefault(controller["uid"], set()).add(place)
+            self.controlling.setdefault(_kind_of(controller), set()).add(place)
 
     def unindex(self, place: Place, obj: Object) -> None:
         for label in labels_of(obj).items():
             _discard(self.labels, label, place)
         if controller := controller_of(obj):
             _discard(self.controllers, controller["uid"], place)
+            _discard(self.controlling, _kind_of(controller), place)
+
+    def chosen(self, labels: Mapping[str, str], namespace: str = "", controller: str = "") -> list[Place]:
+        """Where those are that may be meant, sorted.  They have one of the labels; whether all is still to be seen."""
+        among: list[Collection[Place]] = [self.labels.get(label) or () for label in labels.items()]
+        if controller:
+            among.append(self.controllers.get(controller) or ())
+        fewest = min(among, key=len, default=self.objects)
+        return sorted(place for place in fewest if not namespace or place[0] == namespace)
 
 
 class Cache:
@@ -90,6 +103,7 @@ class Cache:
         """`managers` are prefixes of the field managers whose apply entries are kept."""
         self._managers = tuple(managers)
         self._stores: dict[Kind, _Store] = {}
+        self._heads = Heads()
         self._tombstones: dict[Key, tuple[str, int]] = {}  # uid and version of what was deleted, oldest first
 
     # --- which kinds ----------------------------------------------------------------------------------
@@ -187,35 +201,58 @@ class Cache:
         entry = store.objects.get((key.namespace, key.name)) if store else None
         return orjson.loads(entry.data) if entry else None
 
+    def has(self, key: Key) -> bool:
+        store = self._stores.get((key.api_version, key.kind))
+        return store is not None and (key.namespace, key.name) in store.objects
+
     def dependents(self, group: str, kind: str) -> Sequence[Object]:
-        """The objects, of any followed kind, whose controller is of that kind.  Looks at one of each controller's."""
-        found = []
-        for store in self._stores.values():
-            for places in store.controllers.values():
-                objects = (orjson.loads(store.objects[place].data) for place in sorted(places))
-                first = next(objects)
-                controller = controller_of(first) or {}
-                if (group_of(controller.get("apiVersion") or ""), controller.get("kind")) == (group, kind):
-                    found += [first, *objects]
-        return found
+        """The objects, of any followed kind, whose controller is of that kind."""
+        return [
+            orjson.loads(store.objects[place].data)
+            for store in self._stores.values()
+            for place in sorted(store.controlling.get((group, kind), ()))
+        ]
 
     def count(self) -> dict[Kind, int]:
         """How many objects of each followed kind there are."""
         return {kind: len(store.objects) for kind, store in self._stores.items()}
 
     def list(
-        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        controller: str = "",
     ) -> list[Object]:
-        """The objects of a kind, in all namespaces if "" is given, sorted by namespace and name."""
-        store = self._stores.get((api_version, kind))
+        """The objects of a kind, in all namespaces if "" is given, sorted by namespace and name.
+
+        With `controller`, a UID, only what that object controls.
+        """
+        store, labels = self._stores.get((api_version, kind)), labels or {}
         if store is None:
             return []
-        places: Collection[Place] = store.objects
-        if labels:
-            places = min((store.labels.get(label) or set() for label in labels.items()), key=len)
-        chosen = sorted(place for place in places if not namespace or place[0] == namespace)
-        found = (orjson.loads(store.objects[place].data) for place in chosen)
-        return [obj for obj in found if not labels or matches(labels_of(obj), labels)]
+        found = (orjson.loads(store.objects[place].data) for place in store.chosen(labels, namespace, controller))
+        return [
+            obj
+            for obj in found
+            if matches(labels_of(obj), labels)
+            and (not controller or (controller_of(obj) or {}).get("uid") == controller)
+        ]
+
+    def heads(
+        self, api_version: str, kind: str, cut: Cut, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        """What `cut` leaves of the objects of a kind, its labels at least; made once of each version."""
+        store, labels = self._stores.get((api_version, kind)), labels or {}
+        if store is None:
+            return []
+        found = []
+        for place in store.chosen(labels):
+            entry = store.objects[place]
+            found.append(self._heads.get(cut, entry.uid, entry.version, partial(orjson.loads, entry.data)))
+        return [head for head in found if head is not None and matches(labels_of(head), labels)]
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -321,6 +358,10 @@ def _taken(store: _Store, kind: Kind, place: Place) -> Change:
 def _packed(obj: Object) -> bytes:
     """As JSON.  A copy, since what orjson hands out keeps its whole buffer: 8 KiB for 3 KB of text."""
     return bytes(memoryview(orjson.dumps(obj)))
+
+
+def _kind_of(reference: Mapping[str, Any]) -> tuple[str, str]:
+    return intern(group_of(reference.get("apiVersion") or "")), intern(reference.get("kind") or "")
 
 
 def _place(obj: Object) -> Place:

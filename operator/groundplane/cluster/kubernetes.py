@@ -7,7 +7,7 @@ earlier one wrote.  What a status code means on its own is `client`'s business; 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ import orjson
 from groundplane.cluster import apply as rules
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
-from groundplane.core.objects import Json, Key, Object, group_of, is_deleting, key_of, meta
+from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
 from groundplane.errors import Awaited, Conflict, NoSuchKind, NotFound, Rejected, Unavailable
 from groundplane.ports import MANAGER, Propagation, Resource
 
@@ -86,10 +86,16 @@ class KubernetesCluster:
         return obj
 
     async def list(
-        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        controller: str = "",
     ) -> list[Object]:
         if self._cache.synced(api_version, kind):
-            return self._cache.list(api_version, kind, namespace=namespace, labels=labels)
+            return self._cache.list(api_version, kind, namespace=namespace, labels=labels, controller=controller)
         resource = await self.resource(api_version, kind)
         query = {"limit": PAGE}
         if labels:
@@ -105,7 +111,16 @@ class KubernetesCluster:
             if not (rest := page["metadata"].get("continue")):
                 break
             query["continue"] = rest
+        if controller:
+            objects = [obj for obj in objects if (controller_of(obj) or {}).get("uid") == controller]
         return sorted(objects, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj)["name"]))
+
+    async def heads(
+        self, api_version: str, kind: str, cut: Callable[[Object], Object], *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        if self._cache.synced(api_version, kind):
+            return self._cache.heads(api_version, kind, cut, labels=labels)
+        return [cut(obj) for obj in await self.list(api_version, kind, labels=labels)]
 
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         return self._cache.dependents(group, kind)

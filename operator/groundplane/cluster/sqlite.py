@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ import orjson
 
 from groundplane.cluster import apply as rules
 from groundplane.cluster import kinds
+from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.store import Change, Store
 from groundplane.core import schema
 from groundplane.core.conditions import timestamp
@@ -86,6 +88,7 @@ class SqliteCluster:
         # By group and kind: the definition's UID and resource version, and what it serves by API version.
         self._kinds: dict[tuple[str, str], tuple[tuple[str, int], dict[str, kinds.Kind]]] = {}
         self._due: dict[str, None] = {}  # UIDs that garbage collection has to look at, in order
+        self._heads = Heads()
         self._awake = asyncio.Event()
         self.wrote: Callable[[int, Changes], None] = lambda since, changes: None  # called after each write of ours
         self._store = Store(str(path))
@@ -118,13 +121,24 @@ class SqliteCluster:
         *,
         namespace: str = "",
         labels: Mapping[str, str] | None = None,
+        controller: str = "",
     ) -> Objects:
         self.requests["list"] += 1
         self._resource(api_version, kind)
-        return self._store.list(api_version, kind, namespace, labels or {})
+        found = self._store.list(api_version, kind, namespace, labels or {}, controller)
+        return [obj for obj in found if not controller or (controller_of(obj) or {}).get("uid") == controller]
+
+    async def heads(
+        self, api_version: str, kind: str, cut: Cut, *, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        self.requests["list"] += 1
+        self._resource(api_version, kind)
+        versions = self._store.versions(api_version, kind, labels or {})
+        found = [self._heads.get(cut, uid, version, partial(self._store.by_uid, uid)) for uid, version in versions]
+        return [head | {"apiVersion": api_version} for head in found if head is not None]
 
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
-        controllers = ((controller_of(obj), obj) for obj in self._store.owned())
+        controllers = ((controller_of(obj), obj) for obj in self._store.owned_by_kind(kind))
         return [obj for ref, obj in controllers if ref and (group_of(ref["apiVersion"]), ref["kind"]) == (group, kind)]
 
     def version(self) -> int:

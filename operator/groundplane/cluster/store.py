@@ -153,18 +153,21 @@ class Store:
         found = self._rows(f"SELECT {_BODY} FROM objects WHERE uid=?", uid)
         return orjson.loads(found[0][0]) if found else None
 
-    def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> Objects:
-        """All of a kind (of all namespaces if "" is given), sorted by namespace and name."""
-        where, values = "grp=? AND kind=?", [group_of(api_version), kind]
-        if namespace:
-            where, values = f"{where} AND namespace=?", [*values, namespace]
-        for name, value in (labels or {}).items():
-            where, values = f"{where} AND instr(labels, ?)", [*values, f"\n{name}={value}\n"]
+    def list(self, api_version: str, kind: str, namespace: str, labels: Mapping[str, str], owner: str = "") -> Objects:
+        """All of a kind (of all namespaces if "" is given; with `owner`, a UID, what it owns), sorted by namespace and name."""
+        where, values = _where(api_version, kind, namespace, labels)
+        if owner:
+            where, values = f"{where} AND uid IN (SELECT uid FROM owners WHERE owner=?)", [*values, owner]
         rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY namespace, name", *values)
         found: Objects = orjson.loads(b"[%b]" % b",".join(body for (body,) in rows))
         for obj in found:
             obj["apiVersion"] = api_version
         return found
+
+    def versions(self, api_version: str, kind: str, labels: Mapping[str, str]) -> Rows:
+        """UID and resource version of all of a kind, in the same order."""
+        where, values = _where(api_version, kind, "", labels)
+        return self._rows(f"SELECT uid, version FROM objects WHERE {where} ORDER BY namespace, name", *values)
 
     def within(self, *, namespace: str = "", group: str = "", kind: str = "") -> Objects:
         """What is in a namespace, or of a kind, in the order of creation."""
@@ -179,9 +182,11 @@ class Store:
         )
         return [orjson.loads(body) for (body,) in rows]
 
-    def owned(self) -> Objects:
-        """Whatever has an owner."""
-        rows = self._rows(f"SELECT DISTINCT {_BODY} FROM owners JOIN objects USING (uid) ORDER BY born")
+    def owned_by_kind(self, kind: str) -> Objects:
+        """Whatever has an owner of this kind, of any group."""
+        says = "SELECT 1 FROM json_each(body, '$.metadata.ownerReferences') WHERE json_extract(value, '$.kind')=?"
+        having = f"uid IN (SELECT uid FROM owners) AND EXISTS ({says})"
+        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {having} ORDER BY born", kind)
         return [orjson.loads(body) for (body,) in rows]
 
     def has_dependents(self, uid: str) -> bool:
@@ -246,3 +251,13 @@ class Store:
             raise Unavailable(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"{self.path}: {error}", mend="restore the file from a copy") from error
+
+
+def _where(api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The condition that chooses a kind's objects, and its values."""
+    where, values = "grp=? AND kind=?", [group_of(api_version), kind]
+    if namespace:
+        where, values = f"{where} AND namespace=?", [*values, namespace]
+    for name, value in labels.items():
+        where, values = f"{where} AND instr(labels, ?)", [*values, f"\n{name}={value}\n"]
+    return where, values

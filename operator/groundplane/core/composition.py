@@ -440,6 +440,18 @@ def _name_problems(spec: CompositionSpec) -> Iterator[Problem]:
 # --- which one is meant -------------------------------------------------------------------------------------
 
 
+def head(source: Object) -> Object:
+    """Of a Composition or revision, what decides whether it is chosen, and which Functions it needs; not what it says."""
+    spec = spec_of(source)
+    metadata = {name: value for name, value in meta(source).items() if name not in ("annotations", "managedFields")}
+    kept: dict[str, Any] = {name: spec[name] for name in ("compositeTypeRef", "mode", "revision") if name in spec}
+    if names := function_names(source):
+        kept["pipeline"] = [{"functionRef": {"name": name}} for name in names]
+    elif spec.get("resources"):
+        kept["resources"] = [{}]  # there are some: so it is no pipeline
+    return {"apiVersion": source["apiVersion"], "kind": source["kind"], "metadata": metadata, "spec": kept}
+
+
 def compatible(composition: Object, api_version: str, kind: str) -> bool:
     """Whether a Composition or revision is for this kind of composite."""
     reference = spec_of(composition).get("compositeTypeRef") or {}

@@ -50,7 +50,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
     composite = await context.cluster.get(key)
     if composite is None:
-        context.interests.set(key, ())
+        _forget(key, context)
         return Result()
     run = Run(context, definition, composite)
     if is_paused(composite):
@@ -102,6 +102,11 @@ def _read(run: Run, compiled: composition.Compiled) -> list[object]:
     return [labels_of(composite), annotations_of(composite), composite["spec"], composite["status"]]
 
 
+def _forget(key: Key, context: Context) -> None:
+    context.interests.set(key, ())
+    context.followers.set(key, "")
+
+
 # --- choosing ------------------------------------------------------------------------------------------
 
 
@@ -110,6 +115,7 @@ async def _select(run: Run) -> Object:
     before = copy.deepcopy(spec_of(run.composite))
     with stage("SelectComposition", "cannot select Composition"):
         await _select_composition(run)
+    _follow(run)
     with stage("SelectComposition", "cannot select CompositionRevision"):
         revision = await _select_revision(run)
     machinery = run.definition.machinery(run.composite)
@@ -122,6 +128,17 @@ async def _select(run: Run) -> Object:
     if chosen:
         run.event("Normal", "SelectComposition", "; ".join(chosen))
     return revision
+
+
+def _follow(run: Run) -> None:
+    """Be told of the composition's next revision, unless it is not to be taken."""
+    machinery = run.definition.machinery(run.composite)
+    follows = machinery.get("compositionUpdatePolicy") != "Manual"
+    run.context.followers.set(
+        key_of(run.composite),
+        machinery["compositionRef"]["name"] if follows else "",
+        selects=bool(machinery.get("compositionRevisionSelector")),
+    )
 
 
 async def _select_composition(run: Run) -> None:
@@ -141,7 +158,7 @@ async def _select_composition(run: Run) -> None:
         run.event("Normal", "CompositionSelection", "Default composition has been selected")
         return
     key = key_of(run.composite)
-    candidates = await run.context.cluster.list(CORE_VERSION, "Composition", labels=selector)
+    candidates = await run.context.cluster.heads(CORE_VERSION, "Composition", composition.head, labels=selector)
     fitting = [c for c in candidates if composition.compatible(c, key.api_version, key.kind)]
     if not fitting:
         raise Waiting(
@@ -192,7 +209,8 @@ async def _select_revision(run: Run) -> Object:
             mend="apply it, or correct spec.compositionRef.name",
             on=[Awaited(CORE, "Composition", name=name)],
         )
-    revisions = await cluster.list(CORE_VERSION, "CompositionRevision", labels={"crossplane.io/composition-name": name})
+    labels = {composition.NAME_LABEL: name}
+    revisions = await cluster.heads(CORE_VERSION, "CompositionRevision", composition.head, labels=labels)
     selector = (machinery.get("compositionRevisionSelector") or {}).get("matchLabels") or {}
     revision = composition.select_revision(
         revisions, composition_uid=meta(origin)["uid"], policy=policy, selector=selector
@@ -321,7 +339,7 @@ async def _release(run: Run) -> None:
     if has_finalizer(composite, FINALIZER):
         composite["metadata"]["finalizers"] = [n for n in meta(composite)["finalizers"] if n != FINALIZER]
         run.composite = await run.context.cluster.update(composite)
-    run.context.interests.set(key_of(composite), ())
+    _forget(key_of(composite), run.context)
     if meta(run.composite).get("finalizers"):
         await _write_status(run, conditions.deleting(), conditions.reconcile_success())
 

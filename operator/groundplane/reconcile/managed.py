@@ -22,6 +22,7 @@ from groundplane.core.objects import (
     Object,
     annotations_of,
     applied_by,
+    controller_of,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -197,7 +198,8 @@ async def _targets(run: Run, wish: references.Wish) -> list[Object]:
         keys = [Key(versions[0], wish.kind, "", name) for name in wish.names]
         found = [await run.context.cluster.get(key) for key in keys]
         return [] if None in found else [obj for obj in found if obj is not None]
-    candidates = await run.context.cluster.list(versions[0], wish.kind, labels=wish.labels)
+    uid = (controller_of(run.managed) or {}).get("uid", "") if wish.same_controller else ""
+    candidates = await run.context.cluster.list(versions[0], wish.kind, labels=wish.labels, controller=uid)
     return references.matching(wish, run.managed, candidates)
 
 

@@ -52,7 +52,9 @@ async def reconcile(key: Key, context: Context) -> Result:
 async def _snapshot(found: Object, context: Context) -> Object:
     """The revision for the Composition's content as it is: found again, brought to the front, or made."""
     name, uid = meta(found)["name"], meta(found)["uid"]
-    revisions = await context.cluster.list(API_VERSION, "CompositionRevision", labels={NAME_LABEL: name})
+    revisions = await context.cluster.heads(
+        API_VERSION, "CompositionRevision", composition.head, labels={NAME_LABEL: name}
+    )
     digest = composition.content_hash(found)
     latest, same = 0, None
     for revision in revisions:
@@ -73,7 +75,7 @@ async def _snapshot(found: Object, context: Context) -> Object:
         return made
     if int(spec_of(same).get("revision") or 0) == latest:
         return same
-    wanted = copy.deepcopy(same)
+    wanted = await _whole(same, context)
     wanted["spec"]["revision"] = latest + 1
     updated = await context.cluster.update(wanted)
     context.events.event(found, "Normal", "UpdateRevision", "Updated revision", source=SOURCE)
@@ -84,10 +86,18 @@ async def _adopted(revision: Object, owner: Object, context: Context) -> Object:
     """Give a revision that lost its controller (restored from a backup) back to its Composition."""
     if controller_of(revision) is not None or is_deleting(revision):
         return revision
-    wanted = copy.deepcopy(revision)
+    wanted = await _whole(revision, context)
     others = [r for r in meta(revision).get("ownerReferences") or () if r.get("uid") != meta(owner)["uid"]]
     wanted["metadata"]["ownerReferences"] = [*others, owner_reference(owner)]
     return await context.cluster.update(wanted)
+
+
+async def _whole(head: Object, context: Context) -> Object:
+    """The revision that this is the head of, as of the same version."""
+    found = await context.cluster.get(key_of(head))
+    if found is None or meta(found)["resourceVersion"] != meta(head)["resourceVersion"]:
+        raise Conflict(f"{key_of(head)} has changed meanwhile")
+    return found
 
 
 async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
@@ -181,23 +191,23 @@ def _fitting(found: Object, outcome: typecheck.Outcome, context: Context) -> lis
 
 
 async def announce(key: Key, context: Context) -> Result:
-    """Have every composite reconciled that may want this new or renumbered revision."""
-    revision = await context.cluster.get(key)
-    if revision is None:
+    """Have every composite reconciled that may want this new or renumbered revision.
+
+    Those that nobody has reconciled yet since the start look at the revisions that there are when their turn comes.
+    """
+    found = await context.cluster.get(key)
+    if found is None:
+        context.forms.drop(key.name)
         return Result()
-    reference = spec_of(revision).get("compositeTypeRef") or {}
-    name = labels_of(revision).get(NAME_LABEL)
-    try:
-        composites = await context.cluster.list(reference.get("apiVersion", ""), reference.get("kind", ""))
-    except NoSuchKind:
-        return Result()
-    group = group_of(reference.get("apiVersion", ""))
-    definition = context.definitions.composite(group, reference.get("kind", ""))
-    if definition is None:
-        return Result()
-    for composite in composites:
-        machinery = definition.machinery(composite)
-        follows = machinery.get("compositionUpdatePolicy") != "Manual"
-        if follows and (machinery.get("compositionRef") or {}).get("name") == name:
-            context.watches.enqueue(key_of(composite))
+    revision = composition.head(found)
+    name = labels_of(revision).get(NAME_LABEL, "")
+    all_of_it = await context.cluster.heads(
+        API_VERSION, "CompositionRevision", composition.head, labels={NAME_LABEL: name}
+    )
+    latest = composition.select_revision(
+        all_of_it, composition_uid=(controller_of(revision) or {}).get("uid", ""), policy=None, selector={}
+    )
+    is_latest = latest is None or meta(latest)["name"] == key.name
+    for composite in context.followers.of(name, latest=is_latest):
+        context.watches.enqueue(composite)
     return Result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
-from groundplane.core.objects import Key, Object, key_of, meta
+from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited
 from groundplane.functions import finder
 from groundplane.ports import Cloud, Context, Definitions, Options
@@ -31,22 +31,11 @@ from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.routes import Routes
 
 INSTALLER = "groundplane"  # field manager of the CRDs that we bring
-COMPILED = 1000  # revisions that stay compiled
 
 
-def compiler() -> Callable[[Object, Mapping[str, str]], composition.Compiled]:
-    """Compile revisions, each content once.  The images of its functions belong to a pipeline's content."""
-    known: dict[tuple[str, str, frozenset[tuple[str, str]]], composition.Compiled] = {}
-
-    def compiled(revision: Object, images: Mapping[str, str]) -> composition.Compiled:
-        key = (meta(revision).get("uid", ""), str(meta(revision).get("generation")), frozenset(images.items()))
-        if key not in known:
-            if len(known) >= COMPILED:
-                known.pop(next(iter(known)))
-            known[key] = composition.compile(revision, finder(images))
-        return known[key]
-
-    return compiled
+def compiled(revision: Object, images: Mapping[str, str]) -> composition.Compiled:
+    """A revision, compiled for the functions that are built in."""
+    return composition.compile(revision, finder(images))
 
 
 class LocalWatches:
@@ -97,7 +86,7 @@ class LocalControlPlane:
             watches=LocalWatches(self),
             now=_now,
             choose=secrets.randbelow,
-            compiled=compiler(),
+            compiled=compiled,
             definitions=self.definitions,
             options=options,
         )

@@ -31,7 +31,7 @@ from groundplane.runtime.engine import Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.health import Health
 from groundplane.runtime.kopf_kinds import REQUIRED
-from groundplane.runtime.local import compiler
+from groundplane.runtime.local import compiled
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.watches import KubernetesWatches
@@ -84,7 +84,7 @@ class Operator:
             watches=self._watches,
             now=_now,
             choose=secrets.randbelow,
-            compiled=compiler(),
+            compiled=compiled,
             definitions=definitions,
             options=settings.options,
         )
@@ -167,7 +167,7 @@ class Operator:
         self._dispatcher.dispatch(change.old, change.new, idle=idle)
 
     def _exists(self, key: Key) -> bool:
-        return self._cache.get(key) is not None
+        return self._cache.has(key)
 
     def _check_working(self) -> str:
         return "" if self._is_working else "not working"

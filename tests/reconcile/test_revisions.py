@@ -1,0 +1,143 @@
+"""Which of a Composition's revisions concern whom, and what is remembered of them."""
+
+from __future__ import annotations
+
+import copy
+
+from groundplane.core import composition
+from groundplane.core.memory import Followers, Forms
+from groundplane.core.objects import Key
+from tests.reconcile import things
+from tests.world import World
+
+REVISION = "apiextensions.crossplane.io/v1"
+
+
+async def a_world(*, claims=1):
+    world = await World().install()
+    await world.apply(*things.composed_crds(), things.XRD)
+    await world.settle()
+    await world.apply(things.COMPOSITION)
+    for number in range(claims):
+        claim = copy.deepcopy(things.THING)
+        claim["metadata"]["name"] = f"db-{number}"
+        await world.apply(claim)
+    return await world.settle()
+
+
+async def edited(world, times):
+    """So many more revisions of the composition; the names of all, from the first to the last."""
+    for number in range(times):
+        changed = copy.deepcopy(things.COMPOSITION)
+        changed["metadata"]["labels"] = {"edition": str(number)}
+        await world.apply(changed)
+        await world.settle()
+    revisions = await world.cluster.list(REVISION, "CompositionRevision")
+    return [r["metadata"]["name"] for r in sorted(revisions, key=lambda r: r["spec"]["revision"])]
+
+
+async def names_followed(world):
+    composites = await world.cluster.list(things.VERSION, "XThing")
+    return {composite["spec"]["compositionRevisionRef"]["name"] for composite in composites}
+
+
+async def announced(world, name):
+    """The composites that are enqueued when this revision is told of."""
+    world.due.clear()
+    await world.engine.process("announce", Key(REVISION, "CompositionRevision", "", name))
+    return {key.name for controller, key in world.due if controller == "composite"}
+
+
+async def test_every_composite_takes_the_latest_revision():
+    world = await a_world(claims=3)
+    revisions = await edited(world, 4)
+    assert len(revisions) == 5
+    assert await names_followed(world) == {revisions[-1]}
+
+
+async def test_a_superseded_revision_is_told_to_nobody_but_those_that_choose_by_label():
+    world = await a_world(claims=3)
+    revisions = await edited(world, 2)
+    composites = {c["metadata"]["name"] for c in await world.cluster.list(things.VERSION, "XThing")}
+    assert await announced(world, revisions[0]) == set()
+    assert await announced(world, revisions[-1]) == composites
+    choosy = sorted(composites)[0]
+    selector = {
+        "spec": {
+            "compositionUpdatePolicy": "Automatic",
+            "compositionRevisionSelector": {"matchLabels": {"edition": "0"}},
+        }
+    }
+    await world.patch(Key(things.VERSION, "XThing", "", choosy), selector)
+    await world.settle()
+    assert await announced(world, revisions[0]) == {choosy}
+
+
+async def test_a_composite_that_was_pinned_is_told_of_no_revision():
+    world = await a_world(claims=2)
+    revisions = await edited(world, 1)
+    pinned, other = sorted(c["metadata"]["name"] for c in await world.cluster.list(things.VERSION, "XThing"))
+    await world.patch(Key(things.VERSION, "XThing", "", pinned), {"spec": {"compositionUpdatePolicy": "Manual"}})
+    await world.settle()
+    assert await announced(world, revisions[-1]) == {other}
+
+
+async def test_what_is_said_by_revisions_is_not_read_to_choose_among_them():
+    """Of a revision that was seen before, only the head is asked for: a reconcile reads none as a whole."""
+    world = await a_world()
+    await edited(world, 5)
+    read = []
+    original = world.cluster.get
+
+    async def get(key, **how):
+        read.append(key.kind)
+        return await original(key, **how)
+
+    world.cluster.get = get
+    [composite] = await world.cluster.list(things.VERSION, "XThing")
+    await world.engine.process("composite", Key(things.VERSION, "XThing", "", composite["metadata"]["name"]))
+    assert "Composition" in read
+    assert "CompositionRevision" not in read
+
+
+async def test_a_revision_that_is_deleted_takes_its_compiled_form_along():
+    world = await a_world()
+    revisions = await edited(world, 3)
+    assert len(world.context.forms) == 4
+    for name in revisions[:-1]:
+        await world.cluster.delete(Key(REVISION, "CompositionRevision", "", name))
+        await world.engine.process("announce", Key(REVISION, "CompositionRevision", "", name))
+    assert len(world.context.forms) == 1
+
+
+async def test_a_composite_that_is_gone_follows_nothing():
+    world = await a_world(claims=2)
+    assert len(world.context.followers) == 2
+    for number in range(2):
+        await world.cluster.delete(Key(things.VERSION, "Thing", "team-a", f"db-{number}"))
+    await world.settle()
+    assert await world.cluster.list(things.VERSION, "XThing") == []
+    assert len(world.context.followers) == 0
+
+
+def test_a_head_names_the_same_functions_as_the_whole():
+    step = {"step": "a", "functionRef": {"name": "function-a"}, "input": {"much": "x" * 100}}
+    for spec in (things.COMPOSITION["spec"], {"mode": "Pipeline", "pipeline": [step]}, {"pipeline": [step]}):
+        whole = {**things.COMPOSITION, "spec": spec | {"revision": 3}}
+        head = composition.head(whole)
+        assert composition.function_names(head) == composition.function_names(whole)
+        assert "much" not in str(head)
+        assert head["spec"]["revision"] == 3
+
+
+def test_followers_and_forms_of_a_day_of_churn_stay_within_bounds():
+    followers, forms, form = Followers(), Forms(limit=10), composition.compile(things.COMPOSITION)
+    for number in range(10_000):
+        key = Key(things.VERSION, "XThing", "", f"x-{number % 50}")
+        followers.set(key, f"c-{number % 7}")
+        followers.set(key, "" if number % 3 else f"c-{number % 11}", selects=number % 2 == 0)
+        revision = {"metadata": {"name": f"r-{number}", "uid": str(number), "generation": 1}}
+        forms.put(revision, {}, form)
+    assert len(followers) <= 50
+    assert sum(len(followers.of(f"c-{number}", latest=True)) for number in range(11)) == len(followers)
+    assert len(forms) == 10
