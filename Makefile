@@ -56,8 +56,9 @@ cluster: $(READY)  ## a real API server with the operator and AWS's stand-in, fo
 crds: $(READY)  ## write crds/ from core/ and aws/kinds/
 	$(BIN)/groundplane crds --output crds
 
-fuzz: $(READY)  ## hostile input for the pure core, for minutes (ARGS="--seconds 120")
+fuzz: $(READY)  ## hostile input for the pure core, for minutes (ARGS="--seconds 120"); without ARGS, then random properties
 	$(BIN)/python -m tests.fuzz $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=random)
 
 bench: $(READY)  ## measure what design.md promises
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from groundplane.aws import convert
@@ -69,6 +69,27 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@example([{}])
+@example([[{}]])
+@example([[[{}]]])
+@example({"a": [{"b": [[{"c": [{}]}]], "d": None}]})
+@example([[{"a": 1}], None])
 def test_everything_equals_itself(value):
     assert convert.equal("exact", value, value)
     assert convert.canonical(convert.canonical(value)) == convert.canonical(value)
+
+
+@pytest.mark.parametrize(
+    ("desired", "observed", "same"),
+    [
+        ([{"a": 1}], {"a": 1.0}, True),
+        ({"a": [{"b": None}]}, {"a": {}}, True),
+        ([[{"a": 1}]], [{"a": 1}], False),
+        ([[{"a": 1}]], {"a": 1}, False),
+        ([[]], [], False),
+        ([{"a": 1}, {"a": 1}], {"a": 1}, False),
+    ],
+)
+def test_a_list_of_one_object_is_that_object_and_nothing_else_is(desired, observed, same):
+    assert convert.equal("exact", desired, observed) is same
+    assert convert.equal("exact", observed, desired) is same

@@ -112,26 +112,48 @@ def test_a_modern_definition_offers_no_claims_and_no_connection_secrets(name):
 
 # --- how they are served
 
+REVISION_COLUMNS = "HEALTHY REVISION IMAGE STATE DEP-FOUND DEP-INSTALLED AGE"
 SERVED = {
-    "CompositeResourceDefinition": ("v1 v2", "xrd xrds", "ESTABLISHED OFFERED AGE"),
-    "Composition": ("v1", "comp", "XR-KIND XR-APIVERSION AGE"),
-    "CompositionRevision": ("v1", "comprev", "REVISION XR-KIND XR-APIVERSION AGE"),
-    "EnvironmentConfig": ("v1beta1 v1alpha1", "envcfg", "AGE"),
-    "Usage": ("v1alpha1 v1beta1", "", "DETAILS READY AGE"),
-    "ClusterUsage": ("v1beta1", "", "DETAILS READY AGE"),
-    "Provider": ("v1", "", "INSTALLED HEALTHY PACKAGE AGE"),
-    "FunctionRevision": ("v1", "", "HEALTHY REVISION IMAGE STATE DEP-FOUND DEP-INSTALLED AGE"),
+    "apiextensions.crossplane.io": {
+        "CompositeResourceDefinition": ("v1 v2", "xrd xrds", "ESTABLISHED OFFERED AGE"),
+        "Composition": ("v1", "comp", "XR-KIND XR-APIVERSION AGE"),
+        "CompositionRevision": ("v1 v1beta1", "comprev", "REVISION XR-KIND XR-APIVERSION AGE"),
+        "EnvironmentConfig": ("v1beta1 v1alpha1", "envcfg", "AGE"),
+        "Usage": ("v1alpha1 v1beta1", "", "DETAILS READY AGE"),
+    },
+    "protection.crossplane.io": {
+        "Usage": ("v1beta1", "", "DETAILS READY AGE"),
+        "ClusterUsage": ("v1beta1", "", "DETAILS READY AGE"),
+    },
+    "pkg.crossplane.io": {
+        "Provider": ("v1", "", "INSTALLED HEALTHY PACKAGE AGE"),
+        "ProviderRevision": ("v1", "", REVISION_COLUMNS),
+        "Configuration": ("v1", "", "INSTALLED HEALTHY PACKAGE AGE"),
+        "ConfigurationRevision": ("v1", "", REVISION_COLUMNS),
+        "Function": ("v1 v1beta1", "", "INSTALLED HEALTHY PACKAGE AGE"),
+        "FunctionRevision": ("v1 v1beta1", "", REVISION_COLUMNS),
+        "Lock": ("v1beta1", "", "AGE"),
+        "DeploymentRuntimeConfig": ("v1beta1", "", "AGE"),
+        "ImageConfig": ("v1beta1", "", "AGE"),
+        "ControllerConfig": ("v1alpha1", "", "AGE"),
+    },
+    "secrets.crossplane.io": {"StoreConfig": ("v1alpha1", "", "AGE")},
 }
 
 
-@pytest.mark.parametrize(("kind", "served"), SERVED.items())
-def test_versions_short_names_and_columns_are_upstreams(kind, served):
-    crd = next(crd for crd in ALL if crd["spec"]["names"]["kind"] == kind)
-    versions = crd["spec"]["versions"]
-    columns = [column["name"] for column in versions[0]["additionalPrinterColumns"]]
-    names = [version["name"] for version in versions]
-    short = crd["spec"]["names"].get("shortNames", [])
-    assert (" ".join(names), " ".join(short), " ".join(columns)) == served
+def test_versions_short_names_and_columns_are_upstreams():
+    found = {group: {} for group in SERVED}
+    for crd in ALL:
+        versions = crd["spec"]["versions"]
+        columns = [column["name"] for column in versions[0]["additionalPrinterColumns"]]
+        names = [version["name"] for version in versions]
+        short = crd["spec"]["names"].get("shortNames", [])
+        found[crd["spec"]["group"]][crd["spec"]["names"]["kind"]] = (
+            " ".join(names),
+            " ".join(short),
+            " ".join(columns),
+        )
+    assert found == SERVED
 
 
 @pytest.mark.parametrize("crd", ALL, ids=lambda crd: crd["metadata"]["name"])
@@ -214,3 +236,36 @@ def test_all_crds_are_established_on_a_real_api_server_and_it_answers_as_we_do(c
         manifest = json.dumps(row["object"])  # not YAML: a field named y would become true
         answer = control_plane.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", input=manifest)
         assert json.loads(answer.stdout)["spec"] == row["spec"], row["case"]
+
+
+EARLIER = [
+    (
+        {"kind": "Function", "apiVersion": "pkg.crossplane.io/v1beta1", "metadata": {"name": "earlier"}},
+        {"package": "xpkg.upbound.io/crossplane-contrib/function-auto-ready:v0.2.1"},
+    ),
+    (
+        {"kind": "FunctionRevision", "apiVersion": "pkg.crossplane.io/v1beta1", "metadata": {"name": "earlier-1"}},
+        {"image": "xpkg.upbound.io/acme/function-a:v1", "revision": 1, "desiredState": "Active"},
+    ),
+    (
+        {
+            "kind": "CompositionRevision",
+            "apiVersion": "apiextensions.crossplane.io/v1beta1",
+            "metadata": {"name": "earlier-1a2b3c4"},
+        },
+        {"compositeTypeRef": {"apiVersion": "a.org/v1", "kind": "XA"}, "revision": 1, "resources": []},
+    ),
+]
+
+
+@pytest.mark.parametrize(("head", "spec"), EARLIER, ids=[head["kind"] for head, _ in EARLIER])
+def test_a_manifest_of_an_earlier_version_is_the_same_object_in_the_version_that_is_stored(control_plane, head, spec):
+    control_plane.apply(*ALL)
+    crds_ = [f"crd/{crd['metadata']['name']}" for crd in ALL]
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *crds_)
+    control_plane.apply({**head, "spec": spec})
+    group = head["apiVersion"].partition("/")[0]
+    name = f"{head['kind'].lower()}s.v1.{group}/{head['metadata']['name']}"
+    found = json.loads(control_plane.kubectl("get", name, "-o", "json").stdout)
+    assert found["apiVersion"] == f"{group}/v1"
+    assert found["spec"].items() >= spec.items()

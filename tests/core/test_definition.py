@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from groundplane.core import definition, schema
+from groundplane.core import crds, definition, schema
 from groundplane.errors import InvalidInput
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "definition"
@@ -260,3 +261,102 @@ def test_generated_schemas_are_such_that_the_api_server_takes_them():
         for crd in (definition.composite_crd(declared), definition.claim_crd(declared)):
             if crd is not None:
                 assert schema.defects(schema_of(crd)) == []
+
+
+# --- keys of other tools
+
+FOREIGN = {
+    "x-ui-order": ["a", "b"],
+    "x-ui-hidden": True,
+    "x-acme": {"type": "object"},
+    "readOnly": True,
+    "examples": [1],
+}
+MARKED = {
+    "type": "object",
+    **FOREIGN,
+    "properties": {
+        "spec": {
+            "type": "object",
+            **FOREIGN,
+            "x-kubernetes-validations": [{"rule": "self.a != 'z'", "message": "not z"}],
+            "properties": {
+                "a": {"type": "string", "default": "b", **FOREIGN},
+                "x-ui-order": {"type": "integer", "x-ui-order": 1},
+                "list": {"type": "array", "items": {"type": "string", **FOREIGN}, "x-kubernetes-list-type": "set"},
+                "table": {"type": "object", "additionalProperties": {"type": "string", **FOREIGN}, **FOREIGN},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "default": {"x-ui-order": 1}},
+                "size": {
+                    "type": "integer",
+                    "allOf": [{"minimum": 1, **FOREIGN}, {"not": {"enum": [5], **FOREIGN}}],
+                    "anyOf": [{"maximum": 9, **FOREIGN}],
+                    "oneOf": [{"multipleOf": 1, **FOREIGN}],
+                },
+            },
+        },
+        "status": {"type": "object", "properties": {"b": {"type": "string", **FOREIGN}}},
+    },
+}
+CLEAN = {
+    "a": {"type": "string", "default": "b"},
+    "x-ui-order": {"type": "integer"},
+    "list": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+    "table": {"type": "object", "additionalProperties": {"type": "string"}},
+    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "default": {"x-ui-order": 1}},
+    "size": {
+        "type": "integer",
+        "allOf": [{"minimum": 1}, {"not": {"enum": [5]}}],
+        "anyOf": [{"maximum": 9}],
+        "oneOf": [{"multipleOf": 1}],
+    },
+}
+
+
+def marked():
+    found = xrd(claimNames={"kind": "Thing", "plural": "things"})
+    found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = copy.deepcopy(MARKED)
+    return found
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("make", [definition.composite_crd, definition.claim_crd])
+def test_keys_that_the_api_server_does_not_know_are_left_out_wherever_they_are(make, strict):
+    declared = marked()
+    spec = schema_of(make(declared, strict_upstream=strict))["properties"]["spec"]
+    assert {name: spec["properties"][name] for name in CLEAN} == CLEAN
+    assert spec["x-kubernetes-validations"] == MARKED["properties"]["spec"]["x-kubernetes-validations"]
+    assert schema.without_foreign_keys(spec) == spec
+    assert declared == marked()
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("requierd", "required"), ("x-kubernetes-validation", "x-kubernetes-validations")]
+)
+def test_a_misspelt_key_is_named_instead_of_left_out(key, meant):
+    declared = marked()
+    declared["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["a"][key] = []
+    with pytest.raises(InvalidInput, match=f"properties\\[a\\].{key}: unknown field, did you mean {meant}"):
+        definition.composite_crd(declared)
+    assert definition.composite_crd(declared, strict_upstream=True)
+
+
+def test_a_real_api_server_keeps_them_on_the_definition_and_takes_the_kind(control_plane):
+    declared = marked()
+    declared["metadata"] = {"name": "xmarkeds.marked.example.org"}
+    declared["spec"] |= {
+        "group": "marked.example.org",
+        "names": {"kind": "XMarked", "plural": "xmarkeds"},
+        "claimNames": {"kind": "Marked", "plural": "markeds"},
+    }
+    [ours] = [crd for crd in crds.crds() if crd["spec"]["names"]["kind"] == "CompositeResourceDefinition"]
+    control_plane.apply(ours)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"crd/{ours['metadata']['name']}")
+    control_plane.apply(declared)
+    name = "compositeresourcedefinitions.v1.apiextensions.crossplane.io/xmarkeds.marked.example.org"
+    found = json.loads(control_plane.kubectl("get", name, "-o", "json").stdout)
+    assert found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == MARKED
+    for crd in (definition.composite_crd(found), definition.claim_crd(found)):
+        crd["metadata"].pop("ownerReferences")
+        control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(crd))
+        name = f"crd/{crd['metadata']['name']}"
+        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", name)

@@ -362,14 +362,25 @@ def _kms(desired: Json, observed: Json) -> bool:
 
 
 def canonical(value: Json) -> Json:
-    """Without nulls, whole floats as ints, a list of one object as that object."""
+    """Without nulls, whole floats as ints, a list of one object as that object.
+
+    Such a list is how earlier API versions write an object that may occur once.  They have it as a field's value, never as an
+    item of a list: there it stays, so that what is canonical stays as it is.
+
+    >>> canonical([{"a": 1.0, "b": None}]), canonical([[{}]])
+    ({'a': 1}, [[{}]])
+    """
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Mapping):
+        return canonical(value[0])
+    if isinstance(value, list):
+        return _items(value)
     if isinstance(value, Mapping):
         return {key: canonical(entry) for key, entry in value.items() if entry is not None}
-    if isinstance(value, list):
-        if len(value) == 1 and isinstance(value[0], Mapping):
-            return canonical(value[0])
-        return [canonical(entry) for entry in value]
     return whole(value)
+
+
+def _items(values: list[Json]) -> list[Json]:
+    return [_items(entry) if isinstance(entry, list) else canonical(entry) for entry in values]
 
 
 _COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {

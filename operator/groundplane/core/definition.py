@@ -286,6 +286,7 @@ def _check_claim_names(claim: Mapping[str, Any], composite: Mapping[str, Any]) -
 
 def _schema(user: Mapping[str, Any], spec: Schema, status: Schema, *, keep_rules: bool) -> Schema:
     """The user's schema with our machinery put over it.  What is not copied here is dropped, as upstream drops it."""
+    user = _mapping(schemas.without_foreign_keys(user))
     properties = _mapping(user.get("properties"))
     result = obj(
         {

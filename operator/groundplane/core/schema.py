@@ -420,6 +420,57 @@ def _with_metadata(named: OpenAPI | None) -> OpenAPI:
 
 # --- schemas themselves
 
+KEYS: Final = frozenset(
+    [
+        "$ref",
+        "$schema",
+        "additionalItems",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "default",
+        "definitions",
+        "dependencies",
+        "description",
+        "enum",
+        "example",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "externalDocs",
+        "format",
+        "id",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "not",
+        "nullable",
+        "oneOf",
+        "pattern",
+        "patternProperties",
+        "properties",
+        "required",
+        "title",
+        "type",
+        "uniqueItems",
+        "x-kubernetes-embedded-resource",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-list-type",
+        "x-kubernetes-map-type",
+        "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-validations",
+    ]
+)
+"""All that a schema in a CRD can say: the fields of apiextensions.k8s.io/v1 JSONSchemaProps."""
+_BY_NAME = ("properties", "patternProperties", "definitions", "dependencies")  # names of the author's choice → schemas
+_WITHIN = ("items", "additionalProperties", "additionalItems", "not", "allOf", "anyOf", "oneOf")  # a schema, or several
 _INTEGERS = ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties")
 _SHAPES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {  # of a schema's own fields: JSON's names of their types
     "properties": (("object",), "an object"),
@@ -451,6 +502,36 @@ def defects(openapi: Json, where: str = "openAPIV3Schema") -> list[str]:
     return sorted(found)
 
 
+def without_foreign_keys(openapi: Json) -> Json:
+    """A schema without the keys that the API server does not know and would refuse: `x-ui-order`, `readOnly` …
+
+    They are other tools' and stay on the definition; a CRD made through a typed client, as upstream makes it, hasn't them
+    either.
+
+    >>> without_foreign_keys({"type": "object", "x-ui": 1, "properties": {"x-ui": {"type": "string", "x-order": 2}}})
+    {'type': 'object', 'properties': {'x-ui': {'type': 'string'}}}
+    """
+    if isinstance(openapi, list):
+        return [without_foreign_keys(branch) for branch in openapi]
+    if not isinstance(openapi, Mapping):
+        return openapi
+    found: dict[str, Json] = {}
+    for key, value in openapi.items():
+        if key in _BY_NAME and isinstance(value, Mapping):
+            found[key] = {name: without_foreign_keys(child) for name, child in value.items()}
+        elif key in KEYS:
+            found[key] = without_foreign_keys(value) if key in _WITHIN else value
+    return found
+
+
+def _misspelt(openapi: OpenAPI, where: str) -> list[str]:
+    """Keys that would be left out although they were probably meant: `requierd`, `x-kubernetes-validation`."""
+    known = {*KEYS, "examples"}  # a word of JSON Schema
+    unknown = [key for key in openapi if key not in known and (key.startswith("x-kubernetes-") or key[:2] != "x-")]
+    mends = {key: did_you_mean(key, KEYS) for key in unknown}
+    return [f"{where}.{key}: unknown field, {mend}" for key, mend in mends.items() if mend.startswith("did you mean")]
+
+
 def _misshapen(openapi: OpenAPI, where: str) -> list[str]:
     """The fields of one schema that are of another type than the API server can read."""
     found = []
@@ -473,6 +554,7 @@ def _defects(openapi: Json, where: str, found: list[str], *, typed: bool) -> Non
     if misshapen := _misshapen(openapi, where):
         found.extend(misshapen)
         return
+    found.extend(_misspelt(openapi, where))
     type_ = openapi.get("type") or ""
     open_ = openapi.get("x-kubernetes-int-or-string") or openapi.get("x-kubernetes-preserve-unknown-fields")
     if type_ and type_ not in TYPES:

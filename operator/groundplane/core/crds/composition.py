@@ -59,7 +59,10 @@ def crds() -> list[Object]:
         crd(
             GROUP,
             "CompositionRevision",
-            [version("v1", _revision(), [column("REVISION", ".spec.revision"), *_TYPE, AGE])],
+            [
+                version(name, _revision(), [column("REVISION", ".spec.revision"), *_TYPE, AGE])
+                for name in ("v1", "v1beta1")
+            ],
             short=["comprev"],
         ),
     ]

@@ -52,8 +52,9 @@ def crds() -> list[Object]:
     """Packages and their revisions, runtime and image settings, the lock; StoreConfig."""
     found = []
     for kind in PACKAGES:
-        package = [version("v1", _package(kind), _PACKAGE_COLUMNS)]
-        revision = [version("v1", _revision(kind), _REVISION_COLUMNS)]
+        versions = ("v1", "v1beta1") if kind == "Function" else ("v1",)  # Functions became v1 with Crossplane v1.17
+        package = [version(name, _package(kind), _PACKAGE_COLUMNS) for name in versions]
+        revision = [version(name, _revision(kind), _REVISION_COLUMNS) for name in versions]
         found.append(crd(GROUP, kind, package, categories=["crossplane", "pkg"]))
         found.append(crd(GROUP, f"{kind}Revision", revision, categories=["crossplane", "pkgrev"]))
     found += [
