@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from groundplane.aws import convert
-from groundplane.aws.kind import SchemaField
+from groundplane.aws.grammar import SchemaField
 from groundplane.errors import InvalidInput
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "aws"

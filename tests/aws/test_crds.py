@@ -5,11 +5,11 @@ import json
 import pytest
 import yaml
 
-from groundplane.aws import kind
+from groundplane.aws import catalogue
 from groundplane.aws.crds import crds
 
 ALL = {crd["metadata"]["name"]: crd for crd in crds()}
-MANAGED = {f"{found.plural}.{found.group}": found for found in kind.every()}
+MANAGED = {f"{found.plural}.{found.group}": found for found in catalogue.every()}
 
 
 def schema(name, version=0):

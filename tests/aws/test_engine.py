@@ -203,3 +203,11 @@ async def test_nothing_is_done_to_a_thing_while_a_call_that_was_given_up_may_sti
             await asyncio.sleep(0)
     assert found.startswith("vpc-")
     cloud.close()
+
+
+async def test_a_call_that_may_change_aws_does_not_pass_as_a_read(cloud):
+    vpc = cloud._offline(managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16"))
+    with pytest.raises(ValueError, match="delete_vpc may change AWS"):
+        vpc.ask("delete_vpc", VpcId="vpc-1")
+    with pytest.raises(ValueError, match="delete_vpc may change AWS"):
+        list(vpc.pages("delete_vpc", VpcId="vpc-1"))

@@ -9,11 +9,11 @@ from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from groundplane import errors
-from groundplane.aws import faults, kind
+from groundplane.aws import catalogue, faults
 from tests.aws.conftest import EC2, RDS, S3, managed
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "aws" / "faults.yaml"
-KNOWN = kind.load("rds_instance").errors
+KNOWN = catalogue.load("rds_instance").errors
 
 
 def client_error(code, message="", status=400, operation="CreateDBInstance"):

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from groundplane.aws import faults, kind
+from groundplane.aws import catalogue, faults
 from groundplane.aws.engine import Engine
-from groundplane.aws.kind import Kind
+from groundplane.aws.grammar import Kind
 from groundplane.aws.resource import Memory, digest
 from groundplane.aws.session import Sessions
 from groundplane.core.objects import Object, meta, spec_of
@@ -55,11 +55,11 @@ class AwsCloud:
     # --- what needs no call -------------------------------------------------------------------------
 
     def kind(self, api_version: str, kind_: str) -> ManagedKind | None:
-        found = kind.lookup(api_version, kind_)
+        found = catalogue.lookup(api_version, kind_)
         return found.port if found else None
 
     def kinds(self) -> Sequence[ManagedKind]:
-        return tuple(found.port for found in kind.every())
+        return tuple(found.port for found in catalogue.every())
 
     def default_external_name(self, managed: Object) -> str:
         return self._offline(managed).default_name()
@@ -71,7 +71,7 @@ class AwsCloud:
         if self._strict_upstream:
             return ()
         engine = self._offline(managed)
-        return tuple(engine.kind.hooks.defaults(engine))
+        return tuple(engine.hooks.defaults(engine))
 
     def digest(self, managed: Object, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """Salted digests of write-only values, as they are kept in status.atProvider under `<name>Digest`."""
@@ -107,7 +107,7 @@ class AwsCloud:
     # --- inside -------------------------------------------------------------------------------------
 
     def _kind(self, managed: Object) -> Kind:
-        found = kind.lookup(managed["apiVersion"], managed["kind"])
+        found = catalogue.lookup(managed["apiVersion"], managed["kind"])
         if found is None:
             raise InvalidInput(
                 f"{managed['kind']} of {managed['apiVersion']} is not built in", mend="see `groundplane crds`"
@@ -115,8 +115,10 @@ class AwsCloud:
         return found
 
     def _offline(self, managed: Object) -> Engine:
+        kind = self._kind(managed)
         return Engine(
-            self._kind(managed),
+            kind,
+            catalogue.hooks(kind.file),
             managed,
             now=self._now(),
             strict_upstream=self._strict_upstream,
@@ -141,6 +143,7 @@ class AwsCloud:
             try:
                 engine = Engine(
                     kind_,
+                    catalogue.hooks(kind_.file),
                     managed,
                     self._sessions.clients(account),
                     secrets,

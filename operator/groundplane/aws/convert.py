@@ -12,13 +12,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from groundplane.aws.grammar import SchemaField
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, at, did_you_mean, shown
-
-if TYPE_CHECKING:
-    from groundplane.aws.kind import SchemaField
 
 Shape = Any  # botocore.model.Shape; botocore has no types
 

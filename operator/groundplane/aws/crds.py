@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from groundplane.aws import convert, kind
-from groundplane.aws.kind import DOMAIN, Kind, KindField, SchemaField
+from groundplane.aws import catalogue, convert
+from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField
 from groundplane.aws.resource import digest_field
 from groundplane.aws.session import SOURCES
 from groundplane.core.objects import Json, Object
@@ -27,7 +27,7 @@ KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
 
 def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
     """All CRDs of the AWS side, sorted by name."""
-    made = [_of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in kind.every()]
+    made = [_of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
     return sorted([*made, _provider_config(), _usage()], key=lambda crd: str(crd["metadata"]["name"]))
 
 
@@ -139,7 +139,7 @@ def _field(field: KindField, *, listed: bool) -> Schema:
 
 
 def _typed(field: SchemaField) -> Schema:
-    inner = field.type.removeprefix(kind.LIST)
+    inner = field.type.removeprefix(LIST)
     match inner:
         case "object" if field.fields:
             required = sorted(name for name, entry in field.fields.items() if entry.required)
@@ -150,7 +150,7 @@ def _typed(field: SchemaField) -> Schema:
             schema = _map()
         case _:
             schema = {"type": inner}
-    return {"type": "array", "items": schema} if field.type.startswith(kind.LIST) else schema
+    return {"type": "array", "items": schema} if field.type.startswith(LIST) else schema
 
 
 def _status(found: Kind, *, listed: bool) -> Schema:

@@ -18,9 +18,8 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.hooks import Item, Parameters
-from groundplane.aws.kind import KindField, Output, Path
-from groundplane.aws.resource import EXTERNAL_NAME, Resource, digest, digest_field
+from groundplane.aws.grammar import KindField, Output, Path
+from groundplane.aws.resource import EXTERNAL_NAME, Item, Parameters, Resource, digest, digest_field
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, annotations_of, spec_of, status_of
@@ -53,16 +52,16 @@ class Engine(Resource):
         self.check_name()
         policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
         for name, rule in self.kind.fields.items():
-            if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.initial:
+            if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.spec:
                 raise InvalidInput("is required", mend="set it", where=(f"spec.forProvider.{name}",))
             clash = [other for other in rule.conflicts if self.spec.get(other) and self.spec.get(name)]
             if clash:
                 raise InvalidInput(
                     f"can't be used with {clash[0]}", mend="remove one of the two", where=(f"spec.forProvider.{name}",)
                 )
-            if rule.comparison in ("policy", "json") and isinstance(text := self.initial.get(name), str) and text:
+            if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
                 self._check_json(name, text)
-        self.kind.hooks.check(self)
+        self.hooks.check(self)
 
     @staticmethod
     def _check_json(name: str, text: str) -> None:
@@ -108,7 +107,7 @@ class Engine(Resource):
             late={} if creating or state.deleting else self._late(item),
             drift=tuple(drift) if state.updatable and not state.deleting else (),
             immutable=tuple(self._immutable(item)),
-            notes=(*notes, *self.kind.hooks.notes(self, item)),
+            notes=(*notes, *self.hooks.notes(self, item)),
             connection=self._connection(item),
             external_name=self._renamed(item),
             settled=state.settled,
@@ -159,14 +158,14 @@ class Engine(Resource):
             desired, observed = self.desired(name), self.observed(name, item)
             if desired is not None and not convert.equal(rule.comparison, desired, observed):
                 found.append(Difference(name, desired, observed))
-        return self.kind.hooks.drift(self, item, found)
+        return self.hooks.drift(self, item, found)
 
     def _secret_drift(self, name: str, rule: KindField) -> list[Difference]:
         value = self.secrets.get(rule.secret)
         if (
             not value
             or not rule.group
-            or name not in self.spec
+            or self.desired(name) is None
             or digest(self.uid, rule.secret, value) == self.taken(rule.secret)
         ):
             return []
@@ -175,7 +174,7 @@ class Engine(Resource):
     def _immutable(self, item: Item) -> list[Difference]:
         found = []
         for name, rule in self.kind.fields.items():
-            desired = self.lasting.get(name)
+            desired = None if name in self.once else self.spec.get(name)
             if not rule.immutable or rule.observe is None or desired is None:
                 continue
             observed = self.observed(name, item)
@@ -185,9 +184,8 @@ class Engine(Resource):
 
     def _left(self, drift: Iterable[Difference]) -> list[str]:
         """What only the creation asks for and is still to be sent: nobody would send it later."""
-        asked = spec_of(self.managed).get("initProvider") or {}
-        found = {difference.field for difference in drift}
-        return sorted(name for name in asked if name in found and (name == TAGS or name not in self.lasting))
+        asked = self.once | ({TAGS} if (spec_of(self.managed).get("initProvider") or {}).get(TAGS) else set())
+        return sorted(asked & {difference.field for difference in drift}) if self.is_new else []
 
     def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str]]:
         """The drift without what was sent twice in vain, and a note for each of those."""
@@ -217,7 +215,7 @@ class Engine(Resource):
     def _late(self, item: Item) -> dict[str, Json]:
         found = {}
         for name, rule in self.kind.fields.items():
-            if not rule.late or name in self.initial or any(self.initial.get(other) for other in rule.conflicts):
+            if not rule.late or name in self.spec or any(self.spec.get(other) for other in rule.conflicts):
                 continue
             value = self.observed(name, item)
             if not convert.is_empty(value):
@@ -238,7 +236,7 @@ class Engine(Resource):
             values["tags"] = values["tagsAll"] = dict(sorted(found_tags.items()))
         for secret in self.kind.port.secrets:
             values[digest_field(secret.field)] = self.taken(secret.field) or None
-        self.kind.hooks.published(self, item, values)
+        self.hooks.published(self, item, values)
         return {name: value for name, value in sorted(values.items()) if value not in (None, [], {})}
 
     def _output(self, output: Output, item: Item) -> Json:
@@ -250,7 +248,7 @@ class Engine(Resource):
         found: dict[str, Json] = {}
         for key, source in self.kind.connection.items():
             found[key] = self.template(source, item) if "$" in source else Path(source).search(item)
-        found |= self.kind.hooks.connection(self, item)
+        found |= self.hooks.connection(self, item)
         return {key: convert.text(value).encode() for key, value in sorted(found.items()) if value is not None}
 
     # --- find -------------------------------------------------------------------------------------------
@@ -268,7 +266,7 @@ class Engine(Resource):
                 return None
             return self.external_name if self.read() is not None else ""
         try:
-            found = rule.items.search(self.send(rule)) or []
+            found = rule.items.search(self.ask(rule.call, **self.arguments(rule.with_))) or []
         except ClientError as error:
             if faults.code_of(error) not in rule.absent:
                 raise
@@ -284,14 +282,14 @@ class Engine(Resource):
     # --- create -----------------------------------------------------------------------------------------
 
     def create(self) -> Creation:
-        self.kind.hooks.check_create(self)
-        other, extra = self.kind.hooks.create_call(self)
+        self.hooks.check_create(self)
+        other, extra = self.hooks.create_call(self)
         call = other or self.kind.create.call
         parameters = self._create_parameters(call, extra)
         # where AWS chooses the name, a call that is sent again because its answer was lost makes a second thing
         once = self.kind.external_name.mode == "assigned" and not self.kind.create.token
         try:
-            answer = getattr(self.client(once=once), call)(**parameters)
+            answer = self.write(call, once=once, **parameters)
         except ClientError as error:
             if faults.code_of(error) not in self.kind.errors.exists or not self._is_ours():
                 raise
@@ -306,7 +304,7 @@ class Engine(Resource):
         self.memory.external_name = ""
         self.memory.sent.clear()
         with suppress(*faults.BOTO):  # it exists, whatever comes now: what is left to do shows as drift
-            self.kind.hooks.created(self, answer)
+            self.hooks.created(self, answer)
         connection = {
             key: convert.text(value).encode()
             for key, path in self.kind.create.connection.items()
@@ -340,7 +338,7 @@ class Engine(Resource):
     def _create_value(self, name: str, field_: KindField) -> Json:
         if field_.secret:
             return self.secrets.get(field_.secret)
-        value = self.initial.get(name)
+        value = self.spec.get(name)
         if value is None:
             return self.arguments(field_.initial) if field_.default is None else field_.default
         return value
@@ -393,17 +391,17 @@ class Engine(Resource):
         for call, parameters in tags.changes(
             self.wanted_tags(found), found, style, on, resource=rule.resource, target=rule.parameter
         ):
-            self.call(call, **parameters)
+            self.write(call, **parameters)
 
     def _send_group(self, group: str, names: list[str], item: Item) -> None:
         rule = self.kind.update[group]
         if not rule.call:
-            self.kind.hooks.update(self, group, item, names)
+            self.hooks.update(self, group, item, names)
             return
         if rule.unset is not None:
             empty = [name for name in names if convert.is_empty(self._value(name, item))]
             if empty:
-                self.send(rule.unset, item)
+                self.write(rule.unset.call, **self.arguments(rule.unset.with_, item))
                 names = [name for name in names if name not in empty]
         if rule.mode == "each":
             off = [name for name in names if not self._value(name, item)]
@@ -414,7 +412,7 @@ class Engine(Resource):
             for name in names:
                 value = convert.text(self._value(name, item))
                 parameter = self.kind.fields[name].parameter
-                self.send(rule, item, **{rule.name: parameter, rule.value: value})
+                self.write(rule.call, **self.arguments(rule.with_, item) | {rule.name: parameter, rule.value: value})
         elif names:
             if rule.mode in ("full", "recreate"):
                 names = [name for name, field_ in self.kind.fields.items() if self._belongs(field_, group, rule.mode)]
@@ -438,8 +436,8 @@ class Engine(Resource):
             value = self._value(name, item)
             if value is not None:
                 self.place(parameters, name, self.kind.fields[name].parameter, value, shape)
-        parameters = self.kind.hooks.parameters(self, group, item, parameters)
-        answer = self.call(rule.call, **parameters)
+        parameters = self.hooks.parameters(self, group, item, parameters)
+        answer = self.write(rule.call, **parameters)
         self._remember_secrets(parameters)
         if rule.new_external_name is not None:
             self.memory.external_name = str(rule.new_external_name.search(answer) or "")
@@ -467,7 +465,7 @@ class Engine(Resource):
             if field_.delete and value is not None:
                 self.place(parameters, name, field_.delete, value, shape)
         try:
-            self.kind.hooks.before_delete(self, item, parameters)
+            self.hooks.before_delete(self, item, parameters)
             self._delete(parameters)
         except ClientError as error:
             if faults.code_of(error) not in rule.absent:
@@ -475,12 +473,12 @@ class Engine(Resource):
 
     def _delete(self, parameters: Parameters) -> None:
         try:
-            self.call(self.kind.delete.call, **parameters)
+            self.write(self.kind.delete.call, **parameters)
         except ClientError as error:
             words = str(error.response.get("Error", {}).get("Message") or "")
-            if not self.kind.hooks.delete_refused(self, faults.code_of(error), words):
+            if not self.hooks.delete_refused(self, faults.code_of(error), words):
                 raise
-            self.call(self.kind.delete.call, **parameters)
+            self.write(self.kind.delete.call, **parameters)
 
 
 def _key(value: Json) -> str:

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from groundplane.aws.grammar import Errors, Match, Mend
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
-
-if TYPE_CHECKING:
-    from groundplane.aws.kind import Errors, Match, Mend
 
 BOTO = (boto.ClientError, boto.BotoCoreError, ResponseParserError)  # all that botocore raises
 _THROTTLED = """Throttling ThrottlingException ThrottledException RequestThrottledException TooManyRequestsException

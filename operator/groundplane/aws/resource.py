@@ -1,4 +1,4 @@
-"""One managed resource at hand: its values, its name, and calls to AWS on its behalf.  What hooks get to see.
+"""One managed resource at hand: its values, its name, and calls to AWS on its behalf; and the hooks that see it.
 
 `engine.py` has what is done with it.  Synchronous: it runs in a worker thread.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -17,17 +17,21 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.hooks import Item, Parameters
-from groundplane.aws.kind import Also, Call, Kind, Observe, Path
+from groundplane.aws.grammar import Also, Kind, Observe, Path
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
+from groundplane.ports import Default, Difference
+
+Item = dict[str, Any]  # a thing as AWS describes it
+Parameters = dict[str, Any]  # of a call
 
 EXTERNAL_NAME = "crossplane.io/external-name"
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow
+READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
 
 
@@ -56,11 +60,17 @@ def digest_field(secret: str) -> str:
 
 
 class Resource:
-    """A managed resource at hand, for the time of one operation."""
+    """A managed resource at hand, for the time of one operation.
+
+    The rule of its fields: forProvider counts always, initProvider where that is silent; but what initProvider alone
+    says of the thing's state is not held any more once the thing has been Ready.  So `spec` is the one block over the
+    other, and `desired` what AWS is held to now; flags of a call (skipFinalSnapshot) are no state.
+    """
 
     def __init__(
         self,
         kind: Kind,
+        hooks: Hooks,
         managed: Object,
         clients: AccountClients | None = None,
         secrets: Mapping[str, str] | None = None,
@@ -71,6 +81,7 @@ class Resource:
         namespace: str = "crossplane-system",
     ) -> None:
         self.kind = kind
+        self.hooks = hooks
         self.managed = managed
         self.secrets: Mapping[str, str] = secrets or {}
         self.strict_upstream = strict_upstream
@@ -78,11 +89,12 @@ class Resource:
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now
-        spec = spec_of(managed)
-        self.lasting: dict[str, Json] = _canonical(kind, spec.get("forProvider") or {})  # what AWS is held to for good
-        self.initial: dict[str, Json] = _canonical(kind, spec.get("initProvider") or {}) | self.lasting  # for a create
-        self.spec: dict[str, Json] = self.initial if self.is_new else self.lasting  # what AWS is held to now
-        self.region: str = "" if kind.is_global else str(self.initial.get("region") or "")
+        given = spec_of(managed)
+        for_provider = _canonical(kind, given.get("forProvider") or {})
+        init_provider = _canonical(kind, given.get("initProvider") or {})
+        self.spec: dict[str, Json] = init_provider | for_provider
+        self.once = frozenset(name for name in init_provider if name not in for_provider and _is_state(kind, name))
+        self.region: str = "" if kind.is_global else str(self.spec.get("region") or "")
         if annotations_of(managed).get(EXTERNAL_NAME) == self.memory.external_name:
             self.memory.external_name = ""
         self.external_name: str = self.memory.external_name or self._given_name()
@@ -110,7 +122,7 @@ class Resource:
             return str(self.template(rule.format) or "")
         if rule.mode == "assigned":
             return ""
-        return str((self.initial.get(rule.field) if rule.field else "") or self.name)
+        return str((self.spec.get(rule.field) if rule.field else "") or self.name)
 
     @property
     def is_new(self) -> bool:
@@ -120,26 +132,34 @@ class Resource:
 
     # --- calls ------------------------------------------------------------------------------------------
 
-    def client(self, service: str = "", *, once: bool = False) -> Any:
-        """`once`: a client that sends a call a single time, whatever comes of it."""
+    def ask(self, name: str, /, **parameters: Any) -> Item:
+        """A call that only reads: of the kind's service, or `service:name`.  botocore's errors get out."""
+        return self._call(_reading(name), parameters)
+
+    def pages(self, name: str, /, **parameters: Any) -> Iterator[Item]:
+        """The answers to a reading call whose answer comes in pages."""
+        service, _, method = _reading(name).rpartition(":")
+        yield from self._client(service).get_paginator(method).paginate(**parameters)
+
+    def write(self, name: str, /, *, once: bool = False, **parameters: Any) -> Item:
+        """A call that changes AWS; every one goes through here.  `once`: it is sent a single time, whatever comes."""
+        return self._call(name, parameters, once=once)
+
+    def _call(self, name: str, parameters: Parameters, *, once: bool = False) -> Item:
+        service, _, method = name.rpartition(":")
+        answer: Item = getattr(self._client(service, once=once), method)(**parameters)
+        return answer
+
+    def _client(self, service: str = "", *, once: bool = False) -> Any:
         if self._clients is None:
             raise InvalidInput("no account to call AWS with")
         if not self.kind.is_global and not self.region:
             raise InvalidInput("is missing", mend="name a region of AWS: eu-west-1", where=("spec.forProvider.region",))
         return self._clients.client(service or self.kind.service, self.region, once=once)
 
-    def call(self, name: str, /, **parameters: Any) -> Item:
-        """Call the kind's service, or `service:name`.  botocore's errors get out."""
-        service, _, method = name.rpartition(":")
-        answer: Item = getattr(self.client(service), method)(**parameters)
-        return answer
-
-    def send(self, call: Call, item: Item | None = None, **parameters: Any) -> Item:
-        return self.call(call.call, **self.arguments(call.with_, item), **parameters)
-
     def shape(self, call: str) -> Any:
         """The input shape of a call, in botocore's model."""
-        client = self.client()
+        client = self._client()
         return client.meta.service_model.operation_model(client.meta.method_to_api_mapping[call]).input_shape
 
     # --- templates --------------------------------------------------------------------------------------
@@ -172,7 +192,7 @@ class Resource:
     def _variable(self, name: str, item: Item | None) -> Json:
         scope, _, rest = name.partition(".")
         if scope == "spec":
-            return convert.whole(Path(rest).search(self.initial))
+            return convert.whole(Path(rest).search(self.spec))
         if scope == "item":
             return Path(rest).search(item or {})
         if scope == "secret":
@@ -189,9 +209,11 @@ class Resource:
     # --- values -----------------------------------------------------------------------------------------
 
     def desired(self, name: str) -> Json:
-        """The value to hold AWS to; None: the field is not managed."""
+        """The value to hold AWS to now; None: the field is not managed."""
+        if name in self.once and not self.is_new:
+            return None
         value = self.spec.get(name)
-        return self.kind.fields[name].default if value is None and name not in self.initial else value
+        return self.kind.fields[name].default if value is None else value
 
     def tag_list(self) -> list[dict[str, str]]:
         """The tags as most create calls take them."""
@@ -211,7 +233,7 @@ class Resource:
         rule = self.kind.observe
         if not self.external_name:
             return None
-        self.external_name = self.kind.hooks.resolved(self)
+        self.external_name = self.hooks.resolved(self)
         try:
             found = self._search(rule)
         except ClientError as error:
@@ -230,14 +252,14 @@ class Resource:
                 item[name] = known[also.once]
             elif not also.when or any(self.spec.get(field) is not None for field in also.when):
                 item[name] = self._read_also(also)
-        return self.kind.hooks.observed(self, item)
+        return self.hooks.observed(self, item)
 
     def _search(self, rule: Observe) -> Any:
         arguments = self.arguments(rule.with_)
         if rule.paginate:
-            found = self.client().get_paginator(rule.call).paginate(**arguments).build_full_result()
+            found = self._client().get_paginator(_reading(rule.call)).paginate(**arguments).build_full_result()
         else:
-            found = self.call(rule.call, **arguments)
+            found = self.ask(rule.call, **arguments)
         found = rule.item.search(found)
         if not rule.where:
             return found
@@ -247,7 +269,7 @@ class Resource:
 
     def _read_also(self, also: Also) -> Any:
         try:
-            return also.item.search(self.send(also))
+            return also.item.search(self.ask(also.call, **self.arguments(also.with_)))
         except ClientError as error:
             if faults.code_of(error) in also.absent:
                 return None
@@ -276,7 +298,7 @@ class Resource:
         if rule.inline is not None:
             return tags.parsed(rule.inline.search(item), style)
         try:
-            answer = self.call(style.read, **{rule.parameter or style.target: self._tag_target(item)})
+            answer = self.ask(style.read, **{rule.parameter or style.target: self._tag_target(item)})
         except ClientError as error:
             if faults.code_of(error) in style.absent:
                 return {}
@@ -302,10 +324,88 @@ class Resource:
         return (self._now - moment).total_seconds() if moment else math.inf
 
 
+def _reading(call: str) -> str:
+    if not call.rpartition(":")[2].startswith(READING):
+        raise ValueError(f"{call} may change AWS: it must go through `write`")
+    return call
+
+
+def _is_state(kind: Kind, name: str) -> bool:
+    """Whether a field says how the thing is to be; a flag only says how a call is to be made."""
+    field_ = kind.fields.get(name)
+    return field_ is None or field_.observe is not None or bool(field_.secret)
+
+
 def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:
-    """Fields in v1beta1 style, without nulls."""
-    return {
-        name: kind.canonical(name, value) if name in kind.fields else value
-        for name, value in spec.items()
-        if value is not None
-    }
+    """Fields in v1beta1 style, without nulls: an object where a list of one is meant becomes that list."""
+    found = {}
+    for name, value in spec.items():
+        if name in kind.fields and value is not None:
+            one = isinstance(value, dict) and kind.fields[name].type == "[]object"
+            value = [value] if one else convert.whole(value)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+class Hooks:
+    """What a kind's own module may add to its file: the extension points, all of them optional.
+
+    `kinds/<service>_<kind>.py` subclasses it under the same name.  Hooks get the `Resource` at hand and let
+    botocore's errors out: the engine translates them.
+    """
+
+    def defaults(self, resource: Resource) -> Sequence[Default]:
+        """Helpful values for fields that the user left out; `resource` can make no calls here."""
+        return ()
+
+    def check(self, resource: Resource) -> None:
+        """Raise InvalidInput for what can't work whether it exists or not; no calls here."""
+
+    def check_create(self, resource: Resource) -> None:
+        """Raise InvalidInput for what a create lacks, and an existing thing may lack; no calls here."""
+
+    def resolved(self, resource: Resource) -> str:
+        """The external name to observe with, where the annotation may hold something else of the thing's."""
+        return resource.external_name
+
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        """Another call than the kind's create, "" for that one, and parameters of its own."""
+        return "", {}
+
+    def created(self, resource: Resource, answer: Item) -> None:
+        """Right after a create.  May fail or be lost to a crash: what matters must also be found by `drift`."""
+
+    def observed(self, resource: Resource, item: Item) -> Item:
+        """Complete what was read, before anything is compared."""
+        return item
+
+    def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        """Add differences that the fields can't tell, drop those that are none."""
+        return found
+
+    def notes(self, resource: Resource, item: Item) -> Sequence[str]:
+        """What is worth an event, once per text."""
+        return ()
+
+    def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
+        """Adjust status.atProvider."""
+
+    def connection(self, resource: Resource, item: Item) -> Mapping[str, str]:
+        """Connection details beyond the kind file's."""
+        return {}
+
+    def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
+        """The last word on an update call's parameters."""
+        return parameters
+
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        """Send an update group that has no call of its own."""
+        raise NotImplementedError(f"{resource.kind.kind}: update group {group} needs a hook")
+
+    def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
+        """Clean up what stands in the way; complete the delete call's parameters, in place."""
+
+    def delete_refused(self, resource: Resource, code: str, text: str) -> bool:
+        """Cure what AWS refused the delete for.  True: try once more."""
+        return False

@@ -8,19 +8,15 @@ still to be done, and the tag goes when it is done, so that a crash in between l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from groundplane.aws import faults
-from groundplane.aws.hooks import Hooks as Base
-from groundplane.aws.hooks import Item, Parameters
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 from groundplane.ports import Difference
-
-if TYPE_CHECKING:
-    from groundplane.aws.resource import Resource
 
 SETUP = "crossplane-setup"
 EVERYTHING = ({"IpRanges": [{"CidrIp": "0.0.0.0/0"}]}, {"Ipv6Ranges": [{"CidrIpv6": "::/0"}]})
@@ -28,11 +24,11 @@ EVERYTHING = ({"IpRanges": [{"CidrIp": "0.0.0.0/0"}]}, {"Ipv6Ranges": [{"CidrIpv
 
 class Hooks(Base):
     def check(self, resource: Resource) -> None:
-        name = str(resource.initial.get("name") or resource.name)
+        name = str(resource.spec.get("name") or resource.name)
         if name.startswith("sg-"):
             mend = "choose another"
             raise InvalidInput("a security group's name can't begin with sg-", mend=mend, where=(_field("name"),))
-        if resource.initial.get("description") == "":
+        if resource.spec.get("description") == "":
             raise InvalidInput("a description can't be empty", mend="remove it", where=(_field("description"),))
 
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
@@ -59,11 +55,11 @@ class Hooks(Base):
         for block in EVERYTHING:
             try:
                 rule = {"IpProtocol": "-1", **block}
-                resource.call("revoke_security_group_egress", GroupId=resource.external_name, IpPermissions=[rule])
+                resource.write("revoke_security_group_egress", GroupId=resource.external_name, IpPermissions=[rule])
             except ClientError as error:
                 if faults.code_of(error) != "InvalidPermission.NotFound":
                     raise
-        resource.call("delete_tags", Resources=[resource.external_name], Tags=[{"Key": SETUP}])
+        resource.write("delete_tags", Resources=[resource.external_name], Tags=[{"Key": SETUP}])
 
     def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
         """Groups that name each other can't be deleted before their rules."""
@@ -71,9 +67,9 @@ class Hooks(Base):
             return
         group = resource.external_name
         if item.get("IpPermissions"):
-            resource.call("revoke_security_group_ingress", GroupId=group, IpPermissions=item["IpPermissions"])
+            resource.write("revoke_security_group_ingress", GroupId=group, IpPermissions=item["IpPermissions"])
         if item.get("IpPermissionsEgress"):
-            resource.call("revoke_security_group_egress", GroupId=group, IpPermissions=item["IpPermissionsEgress"])
+            resource.write("revoke_security_group_egress", GroupId=group, IpPermissions=item["IpPermissionsEgress"])
 
     def delete_refused(self, resource: Resource, code: str, text: str) -> bool:
         """Also rules of other groups that name this one, if we were asked to."""
@@ -82,11 +78,11 @@ class Hooks(Base):
         group, revoked = resource.external_name, False
         for kind, member in (("ingress", "IpPermissions"), ("egress", "IpPermissionsEgress")):
             name = "ip-permission.group-id" if kind == "ingress" else "egress.ip-permission.group-id"
-            others = resource.call("describe_security_groups", Filters=[{"Name": name, "Values": [group]}])
+            others = resource.ask("describe_security_groups", Filters=[{"Name": name, "Values": [group]}])
             for other in others["SecurityGroups"]:
                 rules = [rule for rule in (_naming(rule, group) for rule in other[member]) if rule]
                 if rules and other["GroupId"] != group:
-                    resource.call(f"revoke_security_group_{kind}", GroupId=other["GroupId"], IpPermissions=rules)
+                    resource.write(f"revoke_security_group_{kind}", GroupId=other["GroupId"], IpPermissions=rules)
                     revoked = True
         return revoked
 

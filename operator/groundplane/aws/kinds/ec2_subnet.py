@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from groundplane.aws.hooks import Hooks as Base
-from groundplane.aws.hooks import Item, Parameters
 from groundplane.aws.kinds.ec2_vpc import associated
-
-if TYPE_CHECKING:
-    from groundplane.aws.resource import Resource
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
 
 
 class Hooks(Base):
@@ -20,13 +16,13 @@ class Hooks(Base):
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         if item["ipv6"] is not None:
-            resource.call("disassociate_subnet_cidr_block", AssociationId=item["ipv6"]["AssociationId"])
-        if block := resource.spec.get("ipv6CidrBlock"):
-            resource.call("associate_subnet_cidr_block", SubnetId=resource.external_name, Ipv6CidrBlock=block)
+            resource.write("disassociate_subnet_cidr_block", AssociationId=item["ipv6"]["AssociationId"])
+        if block := resource.desired("ipv6CidrBlock"):
+            resource.write("associate_subnet_cidr_block", SubnetId=resource.external_name, Ipv6CidrBlock=block)
 
     def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
         """AWS takes the pool and the mapping only together."""
         if {"CustomerOwnedIpv4Pool", "MapCustomerOwnedIpOnLaunch"} & parameters.keys():
-            parameters["CustomerOwnedIpv4Pool"] = resource.spec.get("customerOwnedIpv4Pool")
-            parameters["MapCustomerOwnedIpOnLaunch"] = {"Value": bool(resource.spec.get("mapCustomerOwnedIpOnLaunch"))}
+            parameters["CustomerOwnedIpv4Pool"] = resource.desired("customerOwnedIpv4Pool")
+            parameters["MapCustomerOwnedIpOnLaunch"] = {"Value": bool(resource.desired("mapCustomerOwnedIpOnLaunch"))}
         return {name: value for name, value in parameters.items() if value is not None}

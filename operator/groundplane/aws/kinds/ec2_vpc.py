@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from groundplane.aws.hooks import Hooks as Base
-from groundplane.aws.hooks import Item
-
-if TYPE_CHECKING:
-    from groundplane.aws.resource import Resource
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Resource
 
 
 class Hooks(Base):
@@ -22,18 +19,18 @@ class Hooks(Base):
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         """Replace the block: one is enough for a VPC, and its association can't be changed."""
         if item["ipv6"] is not None:
-            resource.call("disassociate_vpc_cidr_block", AssociationId=item["ipv6"]["AssociationId"])
+            resource.write("disassociate_vpc_cidr_block", AssociationId=item["ipv6"]["AssociationId"])
         wanted: dict[str, Any] = {}
-        if resource.spec.get("assignGeneratedIpv6CidrBlock"):
+        if resource.desired("assignGeneratedIpv6CidrBlock"):
             wanted["AmazonProvidedIpv6CidrBlock"] = True
-        elif block := resource.spec.get("ipv6CidrBlock"):
+        elif block := resource.desired("ipv6CidrBlock"):
             wanted["Ipv6CidrBlock"] = block
-            if pool := resource.spec.get("ipv6IpamPoolId"):
+            if pool := resource.desired("ipv6IpamPoolId"):
                 wanted["Ipv6IpamPoolId"] = pool
         if wanted:
-            if border := resource.spec.get("ipv6CidrBlockNetworkBorderGroup"):
+            if border := resource.desired("ipv6CidrBlockNetworkBorderGroup"):
                 wanted["Ipv6CidrBlockNetworkBorderGroup"] = border
-            resource.call("associate_vpc_cidr_block", VpcId=resource.external_name, **wanted)
+            resource.write("associate_vpc_cidr_block", VpcId=resource.external_name, **wanted)
 
 
 def associated(item: Item) -> Item | None:

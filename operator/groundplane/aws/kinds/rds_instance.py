@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults
-from groundplane.aws.hooks import Hooks as Base
-from groundplane.aws.hooks import Item, Parameters
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.ports import Default, Difference
-
-if TYPE_CHECKING:
-    from groundplane.aws.resource import Resource
 
 RESOURCE_ID = re.compile(r"db-[A-Z0-9]{20,}")  # what later versions of upstream's provider keep as external name
 PENDING = "PendingModifiedValues"
@@ -34,7 +31,7 @@ class Hooks(Base):
     # --- before any call ----------------------------------------------------------------------------
 
     def defaults(self, resource: Resource) -> Sequence[Default]:
-        spec = resource.initial
+        spec = resource.spec
         if _copy_of(spec):
             return ()
         found = []
@@ -52,7 +49,7 @@ class Hooks(Base):
         return found
 
     def check(self, resource: Resource) -> None:
-        spec = resource.initial
+        spec = resource.spec
         engine, username = str(spec.get("engine") or ""), str(spec.get("username") or "")
         if username.lower() == "rdsadmin" or (engine.startswith("postgres") and username.lower() == "admin"):
             raise _bad("username", f"{username} is reserved by the engine", "choose another: postgres")
@@ -61,7 +58,7 @@ class Hooks(Base):
             raise _bad("maxAllocatedStorage", f"{limit} is below allocatedStorage {size}", "raise or remove it")
 
     def check_create(self, resource: Resource) -> None:
-        spec, engine = resource.initial, str(resource.initial.get("engine") or "")
+        spec, engine = resource.spec, str(resource.spec.get("engine") or "")
         if _copy_of(spec):
             return
         if not engine:
@@ -78,7 +75,7 @@ class Hooks(Base):
     # --- create -------------------------------------------------------------------------------------
 
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
-        spec = resource.initial
+        spec = resource.spec
         match _copy_of(spec):
             case "replicateSourceDb":
                 return "create_db_instance_read_replica", {"SourceDBInstanceIdentifier": spec["replicateSourceDb"]}
@@ -107,7 +104,7 @@ class Hooks(Base):
         name = resource.external_name
         if not RESOURCE_ID.fullmatch(name):
             return name
-        found = resource.call("describe_db_instances", Filters=[{"Name": "dbi-resource-id", "Values": [name]}])
+        found = resource.ask("describe_db_instances", Filters=[{"Name": "dbi-resource-id", "Values": [name]}])
         return str(found["DBInstances"][0]["DBInstanceIdentifier"]) if found["DBInstances"] else name
 
     def observed(self, resource: Resource, item: Item) -> Item:
@@ -133,21 +130,21 @@ class Hooks(Base):
         return kept
 
     def notes(self, resource: Resource, item: Item) -> Sequence[str]:
-        found, spec = [], resource.spec
-        wanted, live = spec.get("engineVersion"), item.get("EngineVersion")
+        found, desired = [], resource.desired
+        wanted, live = desired("engineVersion"), item.get("EngineVersion")
         if wanted and live and not convert.equal("version", wanted, live) and _is_older(wanted, live):
             found.append(f"engineVersion {wanted} is older than the {live} that runs; RDS can't go back")
-        size, has = spec.get("allocatedStorage"), item.get("AllocatedStorage")
-        if size and has and size < has and not spec.get("maxAllocatedStorage"):
+        size, has = desired("allocatedStorage"), item.get("AllocatedStorage")
+        if size and has and size < has and not desired("maxAllocatedStorage"):
             found.append(f"allocatedStorage {size} is less than the {has} GiB that it has; RDS can't shrink storage")
-        if not spec.get("skipFinalSnapshot") and not spec.get("finalSnapshotIdentifier"):
+        if not desired("skipFinalSnapshot") and not desired("finalSnapshotIdentifier"):
             found.append("deleting it will need forProvider.finalSnapshotIdentifier, or skipFinalSnapshot: true")
         if any(group.get("ParameterApplyStatus") == "pending-reboot" for group in item.get("DBParameterGroups") or ()):
             found.append("changes of its parameter group wait for a reboot, which is yours to choose")
         return found
 
     def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
-        wanted, live = resource.spec.get("engineVersion"), at_provider.get("engineVersion")
+        wanted, live = resource.desired("engineVersion"), at_provider.get("engineVersion")
         if wanted and convert.equal("version", wanted, live):
             at_provider["engineVersion"] = wanted
         at_provider["engineVersionActual"] = item["live"].get("EngineVersion") or item.get("EngineVersion")
@@ -160,7 +157,7 @@ class Hooks(Base):
         if not arn or not resource.spec.get("manageMasterUserPassword"):
             return {}
         try:
-            answer = resource.call("secretsmanager:get_secret_value", SecretId=arn)
+            answer = resource.ask("secretsmanager:get_secret_value", SecretId=arn)
         except ClientError as error:
             if faults.code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                 return {}  # not written yet
@@ -172,14 +169,14 @@ class Hooks(Base):
     # --- update -------------------------------------------------------------------------------------
 
     def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
-        spec = resource.spec
+        desired = resource.desired
         storage = {"AllocatedStorage", "Iops", "StorageThroughput", "StorageType"} & parameters.keys()
         if storage:
-            kind = str(spec.get("storageType") or item.get("StorageType") or "")
-            size = spec.get("allocatedStorage") or item.get("AllocatedStorage") or 0
+            kind = str(desired("storageType") or item.get("StorageType") or "")
+            size = desired("allocatedStorage") or item.get("AllocatedStorage") or 0
             if kind.startswith("io"):
                 parameters.setdefault("AllocatedStorage", size)
-                if iops := spec.get("iops") or item.get("Iops"):
+                if iops := desired("iops") or item.get("Iops"):
                     parameters["Iops"] = iops
             if kind == "gp3" and size < GP3_FIXED_BELOW["oracle" if "oracle" in item.get("Engine", "") else ""]:
                 parameters.pop("Iops", None)
@@ -188,22 +185,20 @@ class Hooks(Base):
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         if group == "replica":
-            if resource.spec.get("replicateSourceDb"):
+            if resource.desired("replicateSourceDb"):
                 raise _bad(
                     "replicateSourceDb", "can't be changed to another source", "revert it, or make a new replica"
                 )
-            resource.call("promote_read_replica", DBInstanceIdentifier=resource.external_name)
+            resource.write("promote_read_replica", DBInstanceIdentifier=resource.external_name)
             return
-        wanted, found = (
-            set(resource.spec["enabledCloudwatchLogsExports"]),
-            set(item.get("EnabledCloudwatchLogsExports") or ()),
-        )
+        wanted = set(resource.desired("enabledCloudwatchLogsExports") or ())
+        found = set(item.get("EnabledCloudwatchLogsExports") or ())
         change = {"EnableLogTypes": sorted(wanted - found), "DisableLogTypes": sorted(found - wanted)}
-        resource.call(
+        resource.write(
             "modify_db_instance",
             DBInstanceIdentifier=resource.external_name,
             CloudwatchLogsExportConfiguration={name: types for name, types in change.items() if types},
-            ApplyImmediately=bool(resource.spec.get("applyImmediately")),
+            ApplyImmediately=bool(resource.desired("applyImmediately")),
         )
 
     # --- delete -------------------------------------------------------------------------------------
@@ -226,7 +221,7 @@ class Hooks(Base):
         protected = code == "InvalidParameterCombination" and "deletion protection" in text.lower()
         if not protected or resource.spec.get("deletionProtection") or not resource.spec.get("applyImmediately"):
             return False
-        resource.call(
+        resource.write(
             "modify_db_instance",
             DBInstanceIdentifier=resource.external_name,
             DeletionProtection=False,
@@ -286,7 +281,7 @@ def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     if difference.field == "allocatedStorage":
         return bool(found is not None and found >= wanted)  # it grew by itself, RDS rounded up, or can't shrink
     if difference.field == "maxAllocatedStorage":
-        return found is None and wanted == resource.spec.get("allocatedStorage")  # that is how it is switched off
+        return found is None and wanted == resource.desired("allocatedStorage")  # that is how it is switched off
     if difference.field in ("parameterGroupName", "optionGroupName"):
         return wanted.startswith("default") and str(found).startswith("default")  # a new version brings its own
     if difference.field in ("passwordSecretRef", "passwordWoSecretRef"):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from groundplane.aws.hooks import Hooks as Base
-from groundplane.aws.hooks import Item, Parameters
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from groundplane.aws.resource import Resource
 
 NO_CONSTRAINT = "us-east-1"  # the one region that must not be named
 BATCH = 1000  # objects that one call may delete
@@ -24,17 +19,13 @@ class Hooks(Base):
     def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
         if not resource.spec.get("forceDestroy"):
             return
-        pages = (
-            resource.client()
-            .get_paginator("list_object_versions")
-            .paginate(Bucket=resource.external_name, PaginationConfig={"PageSize": BATCH})
-        )
-        for page in pages:
+        size = {"PageSize": BATCH}
+        for page in resource.pages("list_object_versions", Bucket=resource.external_name, PaginationConfig=size):
             found = [*(page.get("Versions") or ()), *(page.get("DeleteMarkers") or ())]
             objects = [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in found]
             for start in range(0, len(objects), BATCH):
                 batch = {"Objects": objects[start : start + BATCH], "Quiet": True}
-                answer = resource.call("delete_objects", Bucket=resource.external_name, Delete=batch)
+                answer = resource.write("delete_objects", Bucket=resource.external_name, Delete=batch)
                 for error in answer.get("Errors") or ():
                     raise InvalidInput(
                         f"object {error.get('Key')} can't be deleted: {error.get('Code')}: {error.get('Message')}",

@@ -1,5 +1,7 @@
-"""The kind files: strict, complete, and true to botocore's models."""
+"""The grammar and the kind files: documented, strict, complete, and true to botocore's models."""
 
+import ast
+import inspect
 import re
 
 import botocore.session
@@ -7,11 +9,12 @@ import jmespath
 import pytest
 import yaml
 
-from groundplane.aws import convert, kind, tags
-from groundplane.aws.kind import KindField, Path
+from groundplane.aws import catalogue, convert, grammar, tags
+from groundplane.aws.grammar import KindField, Path
+from groundplane.aws.resource import READING
 from groundplane.errors import InvalidInput
 
-KINDS = {found.file: found for found in kind.every()}
+KINDS = {found.file: found for found in catalogue.every()}
 SESSION = botocore.session.Session()
 SCALARS = {
     "string": {"string", "timestamp", "integer", "long", "character"},
@@ -61,6 +64,30 @@ def fits(shape, field):
         inner = shape.member if shape.type_name == "list" else shape
         return inner.type_name in SCALARS[field.type[2:]]
     return shape.type_name in SCALARS[field.type] or (field.secret and shape.type_name == "string")
+
+
+def keys_of_the_grammar():
+    """(model.key, the text below it in the source) for every key of every model."""
+    for model in ast.parse(inspect.getsource(grammar)).body:
+        if not isinstance(model, ast.ClassDef):
+            continue
+        for key, below in zip(model.body, [*model.body[1:], None], strict=True):
+            if isinstance(key, ast.AnnAssign):
+                text = below.value.value if isinstance(below, ast.Expr) else ""
+                yield f"{model.name}.{key.target.id}", text
+
+
+@pytest.mark.parametrize("key, text", list(keys_of_the_grammar()))
+def test_every_key_is_documented_with_an_example(key, text):
+    assert re.search(r"`[^`]+`", text), f"{key}: write below it what it means, and an `example`"
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_what_observes_only_reads_and_what_changes_goes_through_the_gate(found):
+    reading = [found.observe, *found.also.values(), *filter(None, [found.find])]
+    assert all(call.call.rpartition(":")[2].startswith(READING) for call in reading)
+    changing = [call for place, call in calls(found) if call not in reading]
+    assert not [call.call for call in changing if call.call.startswith(READING)]
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
@@ -146,8 +173,8 @@ def test_the_example_uses_fields_that_exist(found):
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_a_kind_is_found_by_each_of_its_versions(found):
     for api_version in found.port.api_versions:
-        assert kind.lookup(api_version, found.kind) is found
-    assert kind.lookup(f"{found.group}/v9", found.kind) is None
+        assert catalogue.lookup(api_version, found.kind) is found
+    assert catalogue.lookup(f"{found.group}/v9", found.kind) is None
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
@@ -161,10 +188,10 @@ def test_tags_name_a_style_and_calls_that_exist(found):
 
 
 def test_nothing_outside_the_kinds_is_found():
-    assert kind.lookup("rds.aws.upbound.io/v1beta1", "instance") is None
-    assert kind.lookup("rds.aws.upbound.io/v1beta1", "../secrets") is None
-    assert kind.lookup("v1", "Secret") is None
-    assert kind.lookup("rds.example.com/v1beta1", "Instance") is None
+    assert catalogue.lookup("rds.aws.upbound.io/v1beta1", "instance") is None
+    assert catalogue.lookup("rds.aws.upbound.io/v1beta1", "../secrets") is None
+    assert catalogue.lookup("v1", "Secret") is None
+    assert catalogue.lookup("rds.example.com/v1beta1", "Instance") is None
 
 
 def document(**changes):
@@ -197,13 +224,13 @@ def document(**changes):
 )
 def test_a_faulty_kind_file_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        kind.Kind.model_validate(document(**changes))
+        grammar.Kind.model_validate(document(**changes))
 
 
 def test_an_update_without_a_parameter_is_refused():
     update = {"modify": {"call": "modify_db_instance"}}
     with pytest.raises(ValueError, match="names no parameter"):
-        kind.Kind.model_validate(document(update=update, fields={"a": {"type": "string", "update": "modify"}}))
+        grammar.Kind.model_validate(document(update=update, fields={"a": {"type": "string", "update": "modify"}}))
 
 
 def test_fields_are_named_in_the_one_way_that_upstream_names_their_siblings():
@@ -222,6 +249,6 @@ def test_a_field_compares_lists_as_sets_unless_it_is_told():
 def test_a_broken_file_names_itself(monkeypatch, tmp_path):
     (tmp_path / "kinds").mkdir()
     (tmp_path / "kinds" / "rds_thing.yaml").write_text(yaml.safe_dump(document(colour="red")))
-    monkeypatch.setattr(kind.resources, "files", lambda _: tmp_path / "kinds")
+    monkeypatch.setattr(catalogue.resources, "files", lambda _: tmp_path / "kinds")
     with pytest.raises(InvalidInput, match=r"aws/kinds/rds_thing.yaml › colour"):
-        kind._read("rds_thing")
+        catalogue._read("rds_thing")

@@ -1,0 +1,70 @@
+"""The kinds that are built in: their files read once, each with its hooks.
+
+Lazy: a kind file is read, and the module beside it imported, when that kind is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from groundplane.aws.grammar import DOMAIN, Kind, file_of
+from groundplane.aws.resource import Hooks
+from groundplane.core.objects import group_of
+from groundplane.errors import InvalidInput
+
+
+def _read(file: str) -> Kind | None:
+    source = resources.files(f"{__package__}.kinds") / f"{file}.yaml"
+    if not source.is_file():
+        return None
+    document: Mapping[str, Any] = yaml.load(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    try:
+        return Kind.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{first['msg']}", where=(f"aws/kinds/{file}.yaml", place)) from error
+
+
+@cache
+def hooks(file: str) -> Hooks:
+    """What the module beside the kind file of that name adds to it; nothing if there is none."""
+    name = f"{__package__}.kinds.{file}"
+    if importlib.util.find_spec(name) is None:
+        return Hooks()
+    found: Hooks = importlib.import_module(name).Hooks()
+    return found
+
+
+@cache
+def load(file: str) -> Kind | None:
+    """The kind file of that name, read once; None if there is none.  Raises InvalidInput if it is faulty."""
+    return _read(file) if file.replace("_", "").isalnum() else None
+
+
+def lookup(api_version: str, kind: str) -> Kind | None:
+    """The kind that is served under that API version and kind, if any."""
+    group, _, version = api_version.partition("/")
+    if group_of(api_version) != group or not group.endswith(f".{DOMAIN}"):
+        return None
+    found = load(file_of(group, kind))
+    return found if found and found.kind == kind and version in found.versions else None
+
+
+@cache
+def every() -> tuple[Kind, ...]:
+    """All kinds, sorted by file name."""
+    names = sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in resources.files(f"{__package__}.kinds").iterdir()
+        if entry.name.endswith(".yaml")
+    )
+    return tuple(kind for name in names if (kind := load(name)) is not None)

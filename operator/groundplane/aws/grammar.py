@@ -1,0 +1,437 @@
+"""The grammar of `kinds/*.yaml`: what a kind file may say, each key with its meaning and an example.
+
+A kind file holds everything that is particular to one AWS kind: its calls, identity, states, error
+codes, and its fields with their types and where they go.  `catalogue.py` loads the files, `engine.py` does what
+they say.  Field names, types and flags are upstream's (provider-upjet-aws 75a4c57; v1beta1 shapes).
+
+Two little languages are used inside:
+
+* a *path* is JMESPath over the thing as AWS describes it: `Endpoint.Address`;
+* a *template* is any text with a `$`: `$external_name`, `$spec.role`, `arn:${partition}:s3:::${external_name}`.
+  Known names: external_name, uid, name, region, partition, suffix, account, `spec.<path>`, `secret.<name>`,
+  `item.<path>`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Literal
+
+import jmespath
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+
+from groundplane import ports
+from groundplane.core.objects import Json
+
+DOMAIN = "aws.upbound.io"
+LIST = "[]"
+
+
+class Path:
+    """A compiled JMESPath; `search` of None is None."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._search = jmespath.compile(text).search
+
+    def search(self, item: Json) -> Json:
+        return self._search(item)
+
+    def __repr__(self) -> str:
+        return f"Path({self.text!r})"
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str):
+        raise ValueError("a path must be a text")
+    try:
+        return Path(value)
+    except jmespath.exceptions.JMESPathError as error:
+        raise ValueError(f"not JMESPath: {error}") from error
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+PathText = Annotated[Path, PlainValidator(_path)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Compare = Literal["exact", "ci", "list", "set", "version", "policy", "json", "window", "cidr", "kms"]
+Type = Literal[
+    "string", "number", "boolean", "object", "[]string", "[]number", "[]object", "map[string]", "[]map[string]"
+]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+
+class Call(Strict):
+    """A call of AWS: `{call: delete_vpc, with: {VpcId: $external_name}}`."""
+
+    call: str = ""
+    """A method of the service's client, `create_vpc`; of another service's, `secretsmanager:get_secret_value`."""
+    with_: dict[str, Json] = Field(default_factory=dict, alias="with")
+    """Its arguments, which may be templates: `{VpcId: $external_name}`.  One without a value is left out."""
+
+
+class Create(Call):
+    token: str = ""
+    """The parameter that takes an idempotency token, for which metadata.uid is sent: `ClientToken`."""
+    connection: dict[str, PathText] = Field(default_factory=dict)
+    """Connection details that only the create's answer has, key: path: `{password: AccessKey.SecretAccessKey}`."""
+
+
+class Observe(Call):
+    item: PathText
+    """From the answer to the thing, or to a list to choose from by `where`: `Vpcs[0]`."""
+    where: dict[str, Json] = Field(default_factory=dict)
+    """Member: template; the first entry whose members are these is the thing: `{RuleId: $external_name}`."""
+    absent: Names = ()
+    """The error codes that say "not there"; nothing else does: `[InvalidVpcID.NotFound]`."""
+    paginate: bool = False
+    """Whether the answer comes in pages, which are joined before `item` is looked up: `true`."""
+
+
+class Also(Call):
+    """A further read; its result joins the item under the entry's name."""
+
+    item: PathText
+    """From the answer to what is joined: `AttachedPolicies[].PolicyArn`."""
+    absent: Names = ()
+    """The error codes that mean "nothing", no error: `[ObjectLockConfigurationNotFoundError]`."""
+    when: Names = ()
+    """The read is made only if one of these spec fields is set: `[managedPolicyArns]`."""
+    once: str = ""
+    """The atProvider field whose known value makes another read needless: `dhcpOptionsId`."""
+
+
+class Find(Call):
+    """How to look for what an interrupted create made."""
+
+    items: PathText
+    """From the answer to the list of external names: `Vpcs[].VpcId`."""
+    absent: Names = ()
+    """The error codes that mean "nothing": `[ResourceNotFoundException]`."""
+
+
+class Update(Call):
+    """How changed fields of a group become calls.  Without `call` the kind's hooks send them."""
+
+    mode: Literal["patch", "full", "each", "attribute", "recreate"] = "patch"
+    """What a call carries.  `patch`: the changed fields; `full`: all of the group; `recreate`: all that a create
+    takes; `each`: one field a call, what is switched off first; `attribute`: one field a call, as name and value."""
+    name: str = "AttributeName"
+    """Mode attribute: the parameter that takes the field's name: `AttributeName`."""
+    value: str = "AttributeValue"
+    """Mode attribute: the parameter that takes the field's value: `AttributeValue`."""
+    unset: Call | None = None
+    """The call instead, when an empty value is desired: `{call: delete_role_permissions_boundary, with: {…}}`."""
+    new_external_name: PathText | None = Field(default=None, alias="newExternalName")
+    """In the answer: the name that the thing has from now on: `NewAssociationId`."""
+
+
+class Delete(Call):
+    absent: Names = ()
+    """The error codes that say that it is gone already: `[InvalidVpcID.NotFound]`."""
+    busy: Names = ()
+    """The codes that mean "later": dependants, a state that must pass: `[DependencyViolation]`."""
+    skip: str = ""
+    """The spec field that leaves the thing alone in AWS: `skipDestroy`."""
+
+
+class Ready(Strict):
+    """States.  One that is in no list is a transition: condition Ready stays as it was."""
+
+    path: PathText
+    """To the state in the item: `DBInstanceStatus`."""
+    in_: Names = Field(alias="in")
+    """Ready; the first is the usual one, the others are named in the condition: `[available, stopped]`."""
+    creating: Names = ()
+    """Not usable for the first time yet: `[creating]`."""
+    deleting: Names = ()
+    """AWS is at it, no delete call is needed: `[deleting]`."""
+    gone: Names = ()
+    """Shown, but not there any more: `[terminated]`."""
+    failed: Names = ()
+    """Not usable, and won't be by waiting: `[storage-full]`."""
+    updatable: Names = ()
+    """States beyond those of `in` in which AWS takes updates: `[storage-full]`."""
+    fixed: Names = ()
+    """States of `in` in which AWS takes none: `[stopped]`."""
+    slow: bool = False
+    """An update starts a transition, so one group of changes is sent at a time: `true`."""
+    message: PathText | None = None
+    """To the reason why it failed: `StateReason.Message`."""
+
+
+class ExternalName(Strict):
+    """The thing's identity in AWS, kept in annotation crossplane.io/external-name."""
+
+    mode: Literal["name", "assigned", "composite"]
+    """`name`: we choose it; `assigned`: AWS does, hence the create-pending protocol; `composite`: made of the spec."""
+    parameter: str = ""
+    """Mode name: the parameter of the create call that takes it: `DBInstanceIdentifier`."""
+    from_: PathText | None = Field(default=None, alias="from")
+    """Mode assigned: where the create's answer has it: `Vpc.VpcId`."""
+    field: str = ""
+    """Mode name: the forProvider field that comes before metadata.name: `identifier`."""
+    format: str = ""
+    """Mode composite: a template of spec fields: `$spec.role/$spec.policyArn`."""
+    canonical: PathText | None = None
+    """In the item: how AWS spells it: `DBInstanceIdentifier`, which AWS keeps in lower case."""
+    pattern: str = ""
+    """A regular expression for the whole name: `[A-Za-z0-9._-]{1,255}`."""
+    rule: str = ""
+    """That pattern in words, for an error's mend: `1 to 255 letters, digits, dots, hyphens and underscores`."""
+    reserved: Names = ()
+    """Names that AWS keeps for itself, in lower case: `[default]`."""
+
+
+class Match(Strict):
+    """An error of AWS: `{code: InvalidParameterValue, text: IAM role}`."""
+
+    code: str
+    """Its code: `InvalidParameterValue`."""
+    text: str = ""
+    """A part of its message, whatever the case: `IAM role`."""
+    operation: str = ""
+    """Only as an answer to this operation: `PutRolePolicy`."""
+
+
+class Mend(Match):
+    field: str = ""
+    """The forProvider field at fault: `instanceClass`."""
+    mend: str
+    """What to do about it: `use a class that RDS has, such as db.t4g.micro`."""
+
+
+class Errors(Strict):
+    exists: Names = ()
+    """The codes that say that the create met a thing of that name: `[EntityAlreadyExists]`."""
+    wait: tuple[Match, ...] = ()
+    """Errors that are early, not wrong: `[{code: MalformedPolicyDocument, text: Invalid principal}]`."""
+    mends: tuple[Mend, ...] = ()
+    """Errors that need an edit: `[{code: InvalidVpcID.NotFound, field: vpcId, mend: name a VPC of this account}]`."""
+
+
+class Tags(Strict):
+    """How the kind's tags are read and written; without it the kind has none."""
+
+    style: str
+    """The service's way, one of `tags.STYLES`: `ec2`."""
+    of: str = ""
+    """A template for what the tag calls address, if not the external name: `$item.DBInstanceArn`."""
+    inline: PathText | None = None
+    """Where the observed item has its tags; without it they are read by a call: `TagList`."""
+    resource: str = ""
+    """Style ec2: the resource type, `security-group`; style iam: the entity, `role`."""
+    parameter: str = ""
+    """The tag calls' parameter for the thing, where it isn't the style's: `InstanceProfileName`."""
+    at_create: bool = Field(default=True, alias="atCreate")
+    """Whether the create call takes tags: `false`."""
+
+
+class ReferenceTo(Strict):
+    """What a field may be taken from.  A text alone is `to`: `reference: ec2/VPC`."""
+
+    to: str
+    """The service and kind of the managed resource: `iam/Role`."""
+    extract: str = "external-name"
+    """What is taken of it, a field path or its external name: `status.atProvider.arn`."""
+    ref: str = ""
+    """The reference's field, where upstream doesn't name it after the field: `managedPolicyArnsRefs`."""
+    selector: str = ""
+    """The selector's field, likewise: `managedPolicyArnsSelector`."""
+
+
+def _reference(value: object) -> object:
+    return {"to": value} if isinstance(value, str) else value
+
+
+class SchemaField(Strict):
+    """A field's shape, as the CRD has it."""
+
+    type: Type
+    """Upstream's type in v1beta1: `[]string`."""
+    fields: dict[str, SchemaField] = Field(default_factory=dict)
+    """Type object or []object: its members: `{enabled: {type: boolean}}`."""
+    required: bool = False
+    """A create can't do without it: `true`."""
+
+
+class KindField(SchemaField):
+    """A field of forProvider: its type, its flags, and where its value goes and comes from."""
+
+    create: str = ""
+    """The create call's parameter, dotted: `Placement.AvailabilityZone`."""
+    observe: PathText | None = None
+    """Where the item has its value: `DBSubnetGroup.DBSubnetGroupName`."""
+    update: str = ""
+    """The update group that sends it, and its parameter if it isn't the create's: `modify.DBPortNumber`."""
+    delete: str = ""
+    """The delete call's parameter: `SkipFinalSnapshot`."""
+    with_: Names = Field(default=(), alias="with")
+    """In an update it is sent only beside these fields, never for its own sake; `"*"`: any: `engineVersion`."""
+    compare: Compare | None = None
+    """How it is compared, one of `convert`'s ways; unset: lists as sets, all else exactly: `policy`."""
+    immutable: bool = False
+    """AWS can't change it: `true`."""
+    late: bool = False
+    """Taken from AWS into the spec when unset: `true`."""
+    default: Json = None
+    """What unset means, enforced: `true`."""
+    initial: Json = None
+    """What a create sends when unset, a template; not enforced later: `Managed by Crossplane`."""
+    single: bool = False
+    """A list of at most one element; an object in later API versions: `true`."""
+    conflicts: Names = ()
+    """The fields beside which it can't be set: `[replicateSourceDb]`."""
+    reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None
+    """The managed resource that it may be taken from: `ec2/VPC`."""
+    secret: str = ""
+    """Its name among the secrets; the field refers to a Secret's key: `password`."""
+    generate: str = ""
+    """The boolean field that asks for a generated secret: `autoGeneratePassword`."""
+
+    @property
+    def group(self) -> str:
+        return self.update.partition(".")[0]
+
+    @property
+    def parameter(self) -> str:
+        return self.update.partition(".")[2] or self.create
+
+    @property
+    def comparison(self) -> str:
+        return self.compare or ("set" if self.type.startswith(LIST) and not self.single else "exact")
+
+
+def _output(value: object) -> object:
+    return {"type": "string", "from": value} if isinstance(value, str) else value
+
+
+class Output(SchemaField):
+    """A field of status.atProvider beyond the echoed inputs.  A text alone is `from`: `arn: DBInstanceArn`."""
+
+    from_: str = Field(default="", alias="from")
+    """A path or a template; empty: the hooks provide it: `${item.Endpoint.Address}:${item.Endpoint.Port}`."""
+
+    @cached_property
+    def path(self) -> Path | None:
+        """None: it is a template, or the hooks provide it."""
+        return None if not self.from_ or "$" in self.from_ else Path(self.from_)
+
+
+class Kind(Strict):
+    """One kind file."""
+
+    kind: str
+    """The Kubernetes kind: `SubnetGroup`."""
+    group: str
+    """Its API group: `rds.aws.upbound.io`."""
+    plural: str
+    """Its plural: `subnetgroups`."""
+    versions: Names = ("v1beta1",)
+    """The served versions; the first is stored and preferred: `[v1beta1, v1beta2]`."""
+    service: str
+    """The name of boto3's client: `rds`."""
+    is_global: bool = Field(default=False, alias="global")
+    """The service has no regions: `true`."""
+    external_name: ExternalName = Field(alias="externalName")
+    """Who chooses its identity, and how: `{mode: assigned, from: Vpc.VpcId}`."""
+    create: Create
+    """The call that makes it: `{call: create_vpc}`."""
+    observe: Observe
+    """The call that reads it: `{call: describe_vpcs, with: {VpcIds: [$external_name]}, item: "Vpcs[0]"}`."""
+    also: dict[str, Also] = Field(default_factory=dict)
+    """Further reads by name: `{attached: {call: list_attached_role_policies, item: "AttachedPolicies[].PolicyArn"}}`."""
+    find: Find | None = None
+    """How an interrupted create is found by our tag; without it, by name, or by a person:
+    `{call: describe_vpcs, with: {Filters: [{Name: "tag:crossplane-uid", Values: [$uid]}]}, items: "Vpcs[].VpcId"}`."""
+    update: dict[str, Update] = Field(default_factory=dict)
+    """Groups of fields that one call changes, in the order in which they are sent: `{modify: {call: modify_db_instance}}`."""
+    delete: Delete
+    """The call that removes it: `{call: delete_vpc, with: {VpcId: $external_name}}`."""
+    ready: Ready | None = None
+    """Its states; without it, what is there is ready: `{path: State, in: [available], creating: [pending]}`."""
+    tags: Tags | None = None
+    """How its tags are kept: `{style: ec2, resource: vpc, inline: Tags}`."""
+    errors: Errors = Errors()
+    """What its errors mean: `{exists: [EntityAlreadyExists]}`."""
+    fields: dict[str, KindField]
+    """The fields of forProvider: `{vpcId: {type: string, create: VpcId, observe: VpcId, immutable: true}}`."""
+    at_provider: dict[str, Annotated[Output, BeforeValidator(_output)]] = Field(alias="atProvider")
+    """The fields of status.atProvider beyond those: `{arn: DBInstanceArn}`."""
+    connection: dict[str, str] = Field(default_factory=dict)
+    """Connection details, key: path or template: `{host: Endpoint.Address, password: $secret.password}`."""
+    example: dict[str, Json]
+    """A forProvider that works; tests and docs use it: `{region: eu-west-1, cidrBlock: 10.0.0.0/16}`."""
+    doc: str = ""
+    """A line for people; empty: the create operation's documentation: `A network of its own.`"""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Kind:
+        for name, field in self.fields.items():
+            if field.group and field.group not in self.update:
+                raise ValueError(f"fields.{name}.update: no update group {field.group}")
+            if field.update and self.update[field.group].call and not field.parameter:
+                raise ValueError(f"fields.{name}.update: names no parameter")
+            for other in (*field.conflicts, *(x for x in field.with_ if x != "*")):
+                if other not in self.fields:
+                    raise ValueError(f"fields.{name}: no field {other}")
+        for also in self.also.values():
+            if also.once and also.once not in self.at_provider:
+                raise ValueError(f"also.once: no atProvider field {also.once}")
+        return self
+
+    @property
+    def file(self) -> str:
+        """The name of its file, and of the module beside it, without the ending."""
+        return file_of(self.group, self.kind)
+
+    @cached_property
+    def port(self) -> ports.ManagedKind:
+        """What the managed reconciler must know."""
+        return ports.ManagedKind(
+            api_versions=tuple(f"{self.group}/{version}" for version in self.versions),
+            kind=self.kind,
+            plural=self.plural,
+            external_name=self.external_name.mode,
+            references=tuple(self._references()),
+            secrets=tuple(
+                ports.SecretField(field.secret, name, field.generate)
+                for name, field in self.fields.items()
+                if field.secret
+            ),
+            required=tuple(name for name, field in self.fields.items() if field.required),
+            regional=not self.is_global,
+        )
+
+    def _references(self) -> Iterator[ports.Reference]:
+        for name, field in self.fields.items():
+            if field.reference is None:
+                continue
+            service, _, kind = field.reference.to.partition("/")
+            many = field.type.startswith(LIST)
+            stem = name.removesuffix("s") if many else name
+            yield ports.Reference(
+                field=name,
+                ref=field.reference.ref or stem + ("Refs" if many else "Ref"),
+                selector=field.reference.selector or f"{stem}Selector",
+                group=f"{service}.{DOMAIN}",
+                kind=kind,
+                extract=field.reference.extract,
+                many=many,
+            )
+
+
+def file_of(group: str, kind: str) -> str:
+    """
+    >>> file_of("ec2.aws.upbound.io", "NATGateway")
+    'ec2_nat_gateway'
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind)
+    return f"{group.removesuffix(f'.{DOMAIN}')}_{words.lower()}"
