@@ -106,7 +106,7 @@ async def test_what_it_refers_to_and_is_not_there_is_waited_for_until_its_kind_c
     stubbed("ec2").add_client_error("create_subnet", "InvalidVpcID.NotFound", "The vpc ID 'vpc-1' does not exist", 400)
     with pytest.raises(errors.Waiting, match="vpc-1") as raised:
         await cloud.create(subnet, account, {})
-    assert ("ec2.aws.upbound.io", "VPC") in raised.value.on
+    assert ("ec2.aws.upbound.io", "VPC") in [(each.group, each.kind) for each in raised.value.on]
 
 
 async def test_a_name_that_somebody_else_has_is_refused(cloud, account, stubbed):
