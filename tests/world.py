@@ -113,6 +113,7 @@ class World:
             watches=NoWatches(self),
             now=self.clock,
             choose=self.random.randrange,
+            uptime=lambda: self.clock().timestamp(),
             compiled=compiled or local.compiled,
             definitions=self.definitions,
             interests=self.interests,

@@ -31,6 +31,7 @@ class GroundplaneError(Exception):
     """
 
     on: tuple[Awaited, ...] = ()
+    after: float | None = None  # seconds until it is worth another try, if that is known
 
     def __init__(self, what: str, *, mend: str = "", where: Iterable[str] = ()) -> None:
         super().__init__(what)
@@ -68,9 +69,11 @@ class Waiting(GroundplaneError):
         mend: str = "",
         where: Iterable[str] = (),
         on: Iterable[Awaited] = (),
+        after: float | None = None,
     ) -> None:
         super().__init__(what, mend=mend, where=where)
         self.on = tuple(on)
+        self.after = after
 
 
 class Conflict(GroundplaneError):
@@ -91,6 +94,10 @@ class NoSuchKind(GroundplaneError):
     on = (Awaited("apiextensions.k8s.io", "CustomResourceDefinition"),)
 
 
+class NotLeader(GroundplaneError):
+    """Another replica may be writing: nothing is written, and the work is the leader's."""
+
+
 class Denied(GroundplaneError):
     """Credentials or permissions do not suffice; backs off long."""
 
@@ -104,7 +111,9 @@ class Unreachable(Unavailable):
 
 
 class Throttled(Unavailable):
-    """The other side asks for fewer calls; `after` is in seconds."""
+    """The other side asks for fewer calls."""
+
+    after: float
 
     def __init__(self, what: str, *, after: float = 5.0, mend: str = "") -> None:
         super().__init__(what, mend=mend)

@@ -8,12 +8,14 @@ those of `groundplane.errors`; nothing else gets through.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core.conditions import Condition
+from groundplane.core.managed import Creates
 from groundplane.core.memory import Followers, Forms
 from groundplane.core.objects import GroupKind, Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
@@ -182,6 +184,7 @@ class ManagedKind:
     secrets: tuple[SecretField, ...] = ()
     required: tuple[str, ...] = ()  # forProvider fields without which a create can't work
     regional: bool = True
+    repeatable: bool = False  # a create that is sent twice makes no second thing: by its name, or by a token
 
 
 @dataclass(frozen=True)
@@ -304,6 +307,10 @@ class Definitions:
                 for key in [key for key, definition in known.items() if definition.name == name]:
                     del known[key]
 
+    def named(self, name: str) -> list[Definition]:
+        """What is known under a definition's name: one entry, or one for each side."""
+        return [each for known in self._known.values() for each in known.values() if each.name == name]
+
     def composite(self, group: str, kind: str) -> Definition | None:
         return self._known["composite"].get(GroupKind(group, kind))
 
@@ -345,6 +352,7 @@ class Options:
     namespace: str = "crossplane-system"  # the operator's own: Secrets without a better place
     strict_upstream: bool = False  # switches helpful defaults and additive status off
     poll_interval: float = 60.0  # seconds between two looks at a settled external resource
+    create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
 
 
 @dataclass(frozen=True)
@@ -364,6 +372,8 @@ class Context:
     forms: Forms = field(default_factory=Forms)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
+    uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets
+    creates: Creates = field(default_factory=Creates)
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # notes told, by UID: each once in a process
 
     def observed_generation(self, obj: Object) -> int | None:

@@ -6,7 +6,8 @@ import itertools
 import pytest
 
 from groundplane.core import managed
-from groundplane.core.managed import ALL, Action, External, Facts
+from groundplane.core.managed import ALL, Action, Creates, External, Facts, Pending, Verdict
+from groundplane.core.objects import key_of
 from groundplane.errors import InvalidInput
 
 NOW = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.UTC)
@@ -185,3 +186,55 @@ def test_a_create_is_recent_for_thirty_seconds(age, recently):
 def test_what_was_never_created_was_not_created_recently():
     assert not managed.is_created_recently(resource(), NOW)
     assert not managed.is_created_recently(resource(annotations={managed.CREATE_FAILED: T2}), NOW)
+
+
+# --- a create whose outcome nobody saved ------------------------------------------------------------------------
+
+PENDINGS = [
+    Pending(found=found, is_ours=ours, repeatable=repeatable, deleting=deleting, is_over=over)
+    for found in (None, "", "vpc-1")
+    for ours, repeatable, deleting, over in itertools.product((False, True), repeat=4)
+]
+
+
+def judged(verdict):
+    return [pending for pending in PENDINGS if managed.verdict(pending) is verdict]
+
+
+def test_what_a_create_made_is_adopted_whoever_began_it():
+    assert judged(Verdict.ADOPT) == [pending for pending in PENDINGS if pending.found]
+
+
+def test_what_cannot_be_looked_for_is_a_persons_decision():
+    assert judged(Verdict.REFUSE) == [pending for pending in PENDINGS if pending.found is None]
+
+
+def test_a_create_of_another_process_is_repeated_early_only_where_that_makes_no_second_thing():
+    early = [pending for pending in judged(Verdict.REPEAT) if not pending.is_ours and not pending.is_over]
+    assert early
+    assert all(pending.repeatable and not pending.deleting for pending in early)
+
+
+def test_nothing_waits_for_a_create_that_is_certainly_over():
+    assert not any(pending.is_ours or pending.is_over for pending in judged(Verdict.WAIT))
+
+
+def test_the_memory_of_creates_is_of_one_begin_of_one_incarnation():
+    def vpc(uid, pending):
+        metadata = {"name": "main", "uid": uid, "annotations": {managed.CREATE_PENDING: pending}}
+        return {"apiVersion": "ec2.aws.upbound.io/v1beta1", "kind": "VPC", "metadata": metadata}
+
+    creates = Creates()
+    creates.begin(vpc("a", "12:00"))
+    assert creates.is_ours(vpc("a", "12:00"))
+    assert not creates.is_ours(vpc("a", "12:01"))
+    assert not creates.is_ours(vpc("b", "12:00"))
+    assert creates.waited(vpc("a", "12:01"), 100.0) == 0
+    assert creates.waited(vpc("a", "12:01"), 130.0) == 30
+    assert creates.waited(vpc("a", "12:02"), 140.0) == 0
+    for day in range(1000):
+        creates.waited(vpc("a", str(day)), float(day))
+        creates.begin(vpc("a", str(day)))
+    assert len(creates) == 1
+    creates.forget(key_of(vpc("a", "")))
+    assert len(creates) == 0

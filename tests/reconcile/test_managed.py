@@ -340,7 +340,7 @@ async def test_an_unknown_member_of_a_block_is_named(aws):
 async def test_any_text_in_the_annotations_of_a_create_leads_to_one_vpc_in_the_end(aws, pending):
     world = await aws.world()
     annotations = {"crossplane.io/external-create-pending": pending, "crossplane.io/poll-interval": "often"}
-    found = await applied(world, managed.vpc(spec={"annotations": annotations}), seconds=60)
+    found = await applied(world, managed.vpc(spec={"annotations": annotations}), seconds=150)
     assert is_ready(found)
     assert len(aws.vpcs()) == 1
 

@@ -16,7 +16,7 @@ def test_there_are_metrics():
 @pytest.mark.parametrize("metric", DECLARED, ids=lambda metric: metric._name)
 def test_a_metric_is_explained_registered_and_bounded(metric):
     assert metric._documentation.endswith(".")
-    assert metric._name.startswith(("groundplane_", "workqueue_", "engine_"))
+    assert metric._name.startswith(("groundplane_", "workqueue_", "engine_", "leader_election_"))
     assert not {"namespace", "key", "object", "uid"} & set(metric._labelnames)
     assert [found for found in metrics.registry.collect() if found.name == metric._name]
     if metric._type == "histogram":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import re
@@ -18,11 +19,9 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key
-from groundplane.errors import InvalidInput
 from groundplane.runtime import preflight
 
 NAMESPACE = "rivals"
-NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 
 
 @pytest.fixture
@@ -116,7 +115,7 @@ def test_it_does_not_start_beside_a_live_crossplane_unless_forced(control_plane,
     assert process.wait(60) == 1
     assert log.read_text().splitlines()[-1] == (
         "Error: a Crossplane is at work in this cluster: Deployment rivals/crossplane has ready replicas."
-        " Mend: scale its Deployment to zero first (its objects stay), or start with --force."
+        " Mend: scale its Deployment to zero first (its objects stay), or start with --takeover-wait or --force."
     )
     process, log = started("--force")
     control_plane.wait("it is ready", lambda: ask(log, "/readyz")[0] == 200)
@@ -124,29 +123,40 @@ def test_it_does_not_start_beside_a_live_crossplane_unless_forced(control_plane,
 
 async def test_a_crossplane_that_is_scaled_to_zero_is_no_rival(cluster, rival):
     rival(ready=0)
-    await preflight.refuse_rivals(cluster, NOW)
+    assert await preflight.rival(cluster, "crossplane-system") == ""
+
+
+def lease(holder, renewed):
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": preflight.LEASE, "namespace": NAMESPACE},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 60, "renewTime": renewed},
+    }
 
 
 @pytest.mark.parametrize(
-    ("holder", "age", "is_refused"), [("crossplane-0", 10, True), ("crossplane-0", 3600, False), ("", 10, False)]
+    ("holder", "renews", "own", "found"),
+    [
+        ("crossplane-0", True, "", f"Lease {NAMESPACE}/{preflight.LEASE} is renewed by crossplane-0"),
+        ("crossplane-0", False, "", ""),
+        ("", True, "", ""),
+        ("crossplane-0", True, NAMESPACE, ""),
+    ],
 )
-async def test_a_lease_counts_while_somebody_renews_it(control_plane, cluster, holder, age, is_refused):
-    renewed = (NOW - datetime.timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    control_plane.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": preflight.LEASE, "namespace": NAMESPACE},
-            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 60, "renewTime": renewed},
-        },
-    )
+async def test_a_lease_elsewhere_counts_while_it_is_seen_to_be_renewed(
+    control_plane, cluster, holder, renews, own, found
+):
+    """The times that it names are years away from ours: they say nothing."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    control_plane.apply(namespace, lease(holder, "2001-01-01T00:00:00.000000Z"))
+    looking = asyncio.create_task(preflight.rival(cluster, own, look=3))
     try:
-        if is_refused:
-            with pytest.raises(InvalidInput, match=f"Lease {NAMESPACE}/{preflight.LEASE} was renewed 10 seconds ago"):
-                await preflight.refuse_rivals(cluster, NOW)
-        else:
-            await preflight.refuse_rivals(cluster, NOW)
+        while renews and not looking.done():
+            await asyncio.sleep(0.3)
+            renewed = datetime.datetime.now(datetime.UTC).replace(year=2040).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            await asyncio.to_thread(control_plane.apply, lease(holder, renewed))
+        assert await looking == found
     finally:
         control_plane.kubectl("delete", "lease", preflight.LEASE, "-n", NAMESPACE)
 
@@ -154,7 +164,7 @@ async def test_a_lease_counts_while_somebody_renews_it(control_plane, cluster, h
 async def test_who_may_not_look_or_create_is_let_through(control_plane):
     api = Api.connect(str(control_plane.kubeconfig_of("nobody")))
     stranger = KubernetesCluster(api, Cache())
-    await preflight.refuse_rivals(stranger, NOW)
+    assert await preflight.rival(stranger, "") == ""
     await preflight.ensure_namespace(stranger, "elsewhere")
     await api.close()
     assert control_plane.get("namespace", "elsewhere") is None

@@ -48,6 +48,11 @@ class AwsCloud:
         self._memories: dict[str, Memory] = {}
         self._running: set[str] = set()  # UIDs of what a thread works on
 
+    @property
+    def in_flight(self) -> int:
+        """How many objects a thread works on, those included that nobody waits for any more."""
+        return len(self._running)
+
     def close(self) -> None:
         """Wait for the calls that run; take no more."""
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -408,6 +408,7 @@ class Kind(Strict):
             ),
             required=tuple(name for name, field in self.fields.items() if field.required),
             regional=not self.is_global,
+            repeatable=self.external_name.mode != "assigned" or bool(self.create.token),
         )
 
     def _references(self) -> Iterator[ports.Reference]:

@@ -213,6 +213,10 @@ class Cache:
             for place in sorted(store.controlling.get((group, kind), ()))
         ]
 
+    def keys(self) -> Sequence[Key]:
+        """The objects of all followed kinds, as they are now."""
+        return [Key(*kind, *place) for kind, store in self._stores.items() for place in store.objects]
+
     def count(self) -> dict[Kind, int]:
         """How many objects of each followed kind there are."""
         return {kind: len(store.objects) for kind, store in self._stores.items()}

@@ -66,8 +66,15 @@ class Api:
         qps: float = 500.0,
         burst: int = 1000,
         on_request: OnRequest | None = None,
+        may_write: Callable[[], None] = lambda: None,
+        write_timeout: float = REQUEST_TIMEOUT,
+        identity: str = "",
     ) -> None:
-        """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401."""
+        """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401.
+
+        `may_write` is asked right before each attempt of all that is no GET, and raises NotLeader; what it let pass ends
+        within `write_timeout` seconds.  `identity` stands in the user agent, for audit logs.
+        """
         self._access = access
         self._reload = reload
         self._ssl = credentials.ssl_context(access)
@@ -75,6 +82,8 @@ class Api:
         self._authorization = access.authorization
         self._bucket = _Bucket(qps, burst)
         self._on_request = on_request
+        self._may_write, self._write_timeout = may_write, write_timeout
+        self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._session: aiohttp.ClientSession | None = None
 
@@ -87,13 +96,25 @@ class Api:
         qps: float = 500.0,
         burst: int = 1000,
         on_request: OnRequest | None = None,
+        may_write: Callable[[], None] = lambda: None,
+        write_timeout: float = REQUEST_TIMEOUT,
+        identity: str = "",
     ) -> Api:
         """As `credentials.load` finds the way.  No request is made yet, but a login program may run."""
 
         def load() -> Access:
             return credentials.load(kubeconfig, context)
 
-        return cls(load(), reload=load, qps=qps, burst=burst, on_request=on_request)
+        return cls(
+            load(),
+            reload=load,
+            qps=qps,
+            burst=burst,
+            on_request=on_request,
+            may_write=may_write,
+            write_timeout=write_timeout,
+            identity=identity,
+        )
 
     @property
     def server(self) -> str:
@@ -111,7 +132,7 @@ class Api:
             except OSError as error:
                 raise Denied(f"can't read the token file {self._access.token_file}") from error
             self._token_read = time.monotonic()
-        headers = {"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": f"groundplane/{__version__}"}
+        headers = {"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if self._authorization:
             headers["Authorization"] = self._authorization
         return headers
@@ -146,7 +167,7 @@ class Api:
 
         Raises:
             Rejected (400, 422 and the like), Denied (401, 403), Waiting (the namespace is being deleted), NoSuchKind (the kind is),
-            AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer).
+            AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer), NotLeader.
         """
         repeatable = method != "POST" if idempotent is None else idempotent
         data = orjson.dumps(body) if body is not None else None
@@ -230,17 +251,19 @@ class Api:
         headers = self.headers() | {"Accept": accept}
         if data is not None:
             headers["Content-Type"] = content_type
-        status, begun = 0, time.monotonic()
-        try:
-            async with (
-                self._slots,
-                self._open().request(method, url, data=data, headers=headers, **self._connection()) as response,
-            ):
-                raw = await response.read()
-                status = response.status
-                return status, _parsed(raw), _retry_after(response)
-        finally:
-            self._tell(method, url, content_type, status, begun)
+        options = self._connection()
+        async with self._slots:
+            if method != "GET":
+                self._may_write()
+                options["timeout"] = aiohttp.ClientTimeout(total=self._write_timeout, sock_connect=CONNECT_TIMEOUT)
+            status, begun = 0, time.monotonic()
+            try:
+                async with self._open().request(method, url, data=data, headers=headers, **options) as response:
+                    raw = await response.read()
+                    status = response.status
+                    return status, _parsed(raw), _retry_after(response)
+            finally:
+                self._tell(method, url, content_type, status, begun)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         url = URL(self._access.server + path, encoded=True)

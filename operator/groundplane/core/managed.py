@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from groundplane.core import conditions
-from groundplane.core.objects import Object, annotations_of, spec_of
+from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of
 from groundplane.errors import InvalidInput
 
 FINALIZER = "finalizer.managedresource.crossplane.io"
@@ -88,6 +88,71 @@ def next_action(facts: Facts) -> Action:
         return Action.RELEASE if facts.external is External.ABSENT else Action.DELETE
     wanted = {External.ABSENT: Action.CREATE, External.DRIFTED: Action.UPDATE}.get(facts.external)
     return wanted if wanted in facts.may else Action.REST
+
+
+class Verdict(Enum):
+    """What to make of a create that was begun and whose outcome was never saved."""
+
+    ADOPT, REPEAT, WAIT, REFUSE = auto(), auto(), auto(), auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """Such a create, just looked for."""
+
+    found: str | None  # the external name of what it made, "" if nothing is there, None if that can't be told
+    is_ours: bool  # this very process began it, and has no call under way any more
+    repeatable: bool  # a second call makes no second thing
+    deleting: bool  # metadata.deletionTimestamp is set
+    is_over: bool  # whoever else began it has certainly ended: it is known for long enough
+
+
+def verdict(pending: Pending) -> Verdict:
+    """What another process began may still be sent to the cloud: what it makes must be found, not made again or left behind."""
+    if pending.found is None:
+        return Verdict.REFUSE
+    if pending.found:
+        return Verdict.ADOPT
+    may_repeat = pending.repeatable and not pending.deleting
+    return Verdict.REPEAT if pending.is_ours or pending.is_over or may_repeat else Verdict.WAIT
+
+
+class Creates:
+    """One process's memory of creates under way: its own, and since when it has seen those of others.
+
+    A create is known by its object, the object's UID and the time that the annotation names.
+    """
+
+    def __init__(self) -> None:
+        self._ours: dict[Key, tuple[str, str]] = {}
+        self._seen: dict[Key, tuple[tuple[str, str], float]] = {}
+
+    def begin(self, managed: Object) -> None:
+        """This process has saved that it begins one."""
+        self._ours[key_of(managed)] = _create_of(managed)
+        self._seen.pop(key_of(managed), None)
+
+    def is_ours(self, managed: Object) -> bool:
+        return self._ours.get(key_of(managed)) == _create_of(managed)
+
+    def waited(self, managed: Object, now: float) -> float:
+        """Seconds since it was seen first; `now` is of a clock that nobody sets."""
+        key, create = key_of(managed), _create_of(managed)
+        if self._seen.get(key, (None, 0))[0] != create:
+            self._seen[key] = (create, now)
+        return now - self._seen[key][1]
+
+    def forget(self, key: Key) -> None:
+        """Its outcome is saved, or its object is gone."""
+        self._ours.pop(key, None)
+        self._seen.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._ours) + len(self._seen)
+
+
+def _create_of(managed: Object) -> tuple[str, str]:
+    return str(meta(managed).get("uid") or ""), annotations_of(managed).get(CREATE_PENDING) or ""
 
 
 def is_paused_by_policy(managed: Object) -> bool:

@@ -92,6 +92,21 @@ async def offer(key: Key, context: Context) -> Result:
     return await _reconcile(key, context, CLAIM)
 
 
+async def take_up(key: Key, context: Context) -> None:
+    """What a standby makes of a definition: its kinds are known and followed, and nothing is written."""
+    xrd = await context.cluster.get(key)
+    if xrd is None:
+        for gone in context.definitions.named(key.name):
+            context.watches.unfollow(gone.api_version, gone.kind)
+            if gone.claim_kind:
+                context.watches.unfollow(gone.api_version, gone.claim_kind)
+        context.definitions.remove(key.name)
+        return
+    for side in (COMPOSITE, CLAIM):
+        if conditions.is_true(xrd, side.established.type):
+            await _follow(definition.read(xrd), context, side)
+
+
 async def _reconcile(key: Key, context: Context, side: Side) -> Result:
     xrd = await context.cluster.get(key)
     if xrd is None:

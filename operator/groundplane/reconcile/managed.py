@@ -15,7 +15,7 @@ from typing import Any
 from groundplane.core import conditions, references
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
-from groundplane.core.managed import Action, External, Facts
+from groundplane.core.managed import Action, External, Facts, Pending, Verdict
 from groundplane.core.objects import (
     Json,
     Key,
@@ -39,6 +39,7 @@ from groundplane.errors import (
     GroundplaneError,
     InvalidInput,
     NotFound,
+    NotLeader,
     Throttled,
     Unavailable,
     Waiting,
@@ -97,6 +98,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
     managed = await context.cluster.get(key)
     if managed is None:
+        context.creates.forget(key)
         return Result()
     if is_paused(managed) or core.is_paused_by_policy(managed):
         await _pause(managed, kind, context)
@@ -220,9 +222,26 @@ async def _fill(run: Run, manager: str, fields: Mapping[str, Mapping[str, Json]]
 async def _recover(run: Run) -> None:
     """Find out what became of a create whose outcome was never saved."""
     assert run.account is not None
+    context, patience = run.context, run.context.options.create_wait
+    waited = context.creates.waited(run.managed, context.uptime())
     with stage("CannotInitializeManagedResource", "cannot determine creation result"):
-        found = await run.context.cloud.find(run.managed, run.account)
-        if found is None:
+        found = await context.cloud.find(run.managed, run.account)
+        verdict = core.verdict(
+            Pending(
+                found=found,
+                is_ours=context.creates.is_ours(run.managed),
+                repeatable=run.kind.repeatable,
+                deleting=is_deleting(run.managed),
+                is_over=waited >= patience,
+            )
+        )
+        if verdict is Verdict.WAIT:
+            early = Waiting(
+                "another process began a create that may still be under way", after=min(LATER, patience - waited)
+            )
+            early.conditions = (conditions.creating(),)
+            raise early
+        if verdict is Verdict.REFUSE:
             error = InvalidInput(
                 "a create was begun and its outcome is unknown",
                 mend=f"look in AWS whether it exists; if it does, set annotation {core.EXTERNAL_NAME} to its name; "
@@ -233,7 +252,8 @@ async def _recover(run: Run) -> None:
     ended = core.CREATE_SUCCEEDED if found else core.CREATE_FAILED
     notes = {ended: _time(run)} | ({core.EXTERNAL_NAME: found} if found else {})
     run.managed["metadata"]["annotations"] |= notes
-    run.managed = await run.context.cluster.update(run.managed)
+    run.managed = await context.cluster.update(run.managed)
+    context.creates.forget(key_of(run.managed))
     run.event(
         "Normal",
         "RecoveredExternalResource" if found else "PendingExternalResource",
@@ -358,6 +378,7 @@ async def _create(run: Run) -> Result:
     notes = {name: text for name, text in annotations_of(run.managed).items() if name not in core.CREATE_ENDS}
     metadata["annotations"] = notes | {core.CREATE_PENDING: _time(run)}  # no end that another clock wrote hides it
     run.managed = await run.context.cluster.update(run.managed)  # a stale read conflicts: nothing is created
+    run.context.creates.begin(run.managed)
     try:
         with stage("CannotCreateExternalResource", "create failed"):
             made = await run.context.cloud.create(run.managed, run.account, secrets)
@@ -378,7 +399,7 @@ async def _create(run: Run) -> Result:
 
 def _is_outcome_unknown(error: GroundplaneError) -> bool:
     """Whether the cloud may have created it all the same: no answer came, or none that says so."""
-    return isinstance(error, Unavailable) and not isinstance(error, Throttled)
+    return isinstance(error, Unavailable | NotLeader) and not isinstance(error, Throttled)
 
 
 async def _annotate(run: Run, notes: Mapping[str, str]) -> None:
@@ -388,6 +409,7 @@ async def _annotate(run: Run, notes: Mapping[str, str]) -> None:
             run.managed = await run.context.cluster.patch(
                 key_of(run.managed), {"metadata": {"annotations": dict(notes)}}
             )
+            run.context.creates.forget(key_of(run.managed))
             return
         except (Conflict, Unavailable):
             if attempt == ATTEMPTS - 1:

@@ -25,12 +25,14 @@ class Dispatcher:
         *,
         peek: Callable[[Key], Object | None],
         exists: Callable[[Key], bool] | None = None,
+        may_work: Callable[[], bool] = lambda: True,
     ) -> None:
         """`peek` reads what is known locally, at no cost.
 
-        `exists` tells which keys get the queues' slow resync; where it is left out, none.
+        `exists` tells which keys get the queues' slow resync; where it is left out, none.  While `may_work` says no, nothing is
+        taken from the queues, and what is new is not even queued: whoever begins to lead enqueues everything.
         """
-        self._engine, self._routes = engine, routes
+        self._engine, self._routes, self._may_work = engine, routes, may_work
         self._queues = {
             controller.name: Queue(
                 controller.name,
@@ -38,6 +40,7 @@ class Dispatcher:
                 max_backoff=controller.max_backoff,
                 exists=exists,
                 share=_share(controller, peek),
+                may_take=may_work,
             )
             for controller in engine.controllers.values()
         }
@@ -68,6 +71,11 @@ class Dispatcher:
         """Have an object reconciled by the controllers of its kind."""
         self._add(((name, key) for name in self._routes.own(key)), "poll" if idle else "change")
 
+    def resume(self) -> None:
+        """Work may go on."""
+        for queue in self._queues.values():
+            queue.resume()
+
     def is_idle(self) -> bool:
         """Nothing is queued or running; what is delayed does not count."""
         return all(queue.idle() for queue in self._queues.values())
@@ -83,6 +91,8 @@ class Dispatcher:
         return sum(await asyncio.gather(*(queue.drain(seconds) for queue in self._queues.values())))
 
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
+        if not self._may_work():
+            return
         for name, key in targets:
             self._queues[name].add(key, lane=lane)
 

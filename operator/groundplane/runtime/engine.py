@@ -27,8 +27,8 @@ from groundplane.errors import (
     InvalidInput,
     NoSuchKind,
     NotFound,
+    NotLeader,
     Rejected,
-    Throttled,
     Unavailable,
 )
 from groundplane.ports import Context, Result
@@ -110,6 +110,8 @@ class Engine:
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
         target = (controller.name, key)
+        if isinstance(error, NotLeader):
+            return Done()  # whoever leads looks at everything
         if isinstance(error, Conflict | AlreadyExists):
             log.debug("conflict", error=str(error))
             times = self._conflicts[target] = self._conflicts.get(target, 0) + 1
@@ -180,7 +182,7 @@ def _stubborn(error: Exception, times: int) -> Unavailable:
 
 
 def _fate(error: GroundplaneError) -> Outcome:
-    if isinstance(error, Throttled):
+    if error.after is not None:
         return Retry(error.after)
     if isinstance(error, InvalidInput):
         return Retry(RECHECK_INVALID)

@@ -21,7 +21,7 @@ import orjson
 
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import Key, Object, key_of, meta
-from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, Unavailable
+from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, NotLeader, Unavailable
 from groundplane.ports import Cluster
 from groundplane.runtime import logs, metrics
 
@@ -173,7 +173,7 @@ class EventRecorder:
             series.queued = False
             try:
                 await self._write(key, series)
-            except (Unavailable, Conflict) as error:
+            except (Unavailable, Conflict, NotLeader) as error:
                 self._failures += 1
                 log.debug("event is not written yet", about=str(key), error=str(error))
                 self._enqueue(key, series, now + min(LONGEST_PAUSE, 0.5 * 2 ** min(self._failures, 10)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +76,8 @@ class LocalControlPlane:
         cluster: SqliteCluster | None = None,
     ) -> None:
         self.cluster = cluster or SqliteCluster(path)
-        options = options or Options()
+        # one process at a time uses a store: a create that was begun is never still under way
+        options = replace(options or Options(), create_wait=0.0)
         self.cloud = cloud or AwsCloud(strict_upstream=options.strict_upstream, namespace=options.namespace)
         self.definitions = Definitions()
         self.events = EventRecorder(self.cluster, _now)

@@ -98,6 +98,15 @@ kopf_touches = Counter(
     registry=registry,
 )
 
+# --- leadership, as controller-runtime calls it
+
+leader = Gauge(
+    "leader_election_master_status",
+    "Whether this process may write now: 1 for the leader, 0 for a standby.",
+    ["name"],
+    registry=registry,
+)
+
 # --- the API server
 
 requests = Counter(

@@ -1,7 +1,11 @@
 """The operator as a whole: everything wired, started, and ended in order.
 
+One process leads, the others stand by: they list, watch, cache and know the definitions, and write nothing (`leader.py`).
+Who begins to lead enqueues everything.  Who can't renew the Lease stops writing and goes on when it can; who finds
+another leading ends.
+
 On the first SIGTERM or SIGINT: not ready any more, nothing new is begun, what runs may finish, events are written, watches
-and sessions are closed.  The second one ends the process at once.
+and sessions are closed, the Lease is released if no call to AWS is under way.  The second one ends the process at once.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import gc
 import os
 import secrets
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,18 +24,23 @@ from datetime import UTC, datetime
 from groundplane import __version__
 from groundplane.aws.cloud import AwsCloud
 from groundplane.cluster.cache import Cache, Change
-from groundplane.cluster.client import Api
+from groundplane.cluster.client import REQUEST_TIMEOUT, Api
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core.objects import Key
-from groundplane.errors import GroundplaneError, Unavailable
+from groundplane.core import conditions
+from groundplane.core.managed import is_create_unfinished
+from groundplane.core.objects import Key, Object, is_deleting, key_of
+from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
 from groundplane.ports import Context, Definitions
+from groundplane.reconcile import definition
 from groundplane.runtime import logs, metrics, preflight
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
+from groundplane.runtime.election import Standing
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.health import Health
 from groundplane.runtime.kopf_kinds import REQUIRED
+from groundplane.runtime.leader import Elector, Gate, new_identity
 from groundplane.runtime.local import compiled
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.settings import Settings
@@ -38,6 +48,8 @@ from groundplane.runtime.watches import KubernetesWatches
 
 DRAIN, FLUSH = 0.6, 0.15  # shares of the grace period; the rest is for watches and sessions
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
+RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
+BATCH = 100  # objects that are looked at in one go when we begin to lead
 
 log = logs.get_logger(__name__)
 
@@ -50,15 +62,19 @@ async def run(settings: Settings) -> int:
         Denied: no usable credentials.
     """
     logs.configure(settings.log_format, settings.log_level)
+    gate, identity, terms = Gate(is_open=settings.no_leader_election), new_identity(), settings.terms
     api = Api.connect(
         settings.kubeconfig or None,
         settings.context or None,
         qps=settings.qps,
         burst=settings.burst,
         on_request=metrics.request_made,
+        may_write=gate.check,
+        write_timeout=REQUEST_TIMEOUT if settings.no_leader_election else terms.duration - terms.deadline,
+        identity=identity,
     )
     try:
-        return await Operator(api, settings).run()
+        return await Operator(api, settings, gate, identity).run()
     finally:
         await api.close()
 
@@ -66,8 +82,9 @@ async def run(settings: Settings) -> int:
 class Operator:
     """One operator on one API server."""
 
-    def __init__(self, api: Api, settings: Settings) -> None:
-        self._api, self._settings = api, settings
+    def __init__(self, api: Api, settings: Settings, gate: Gate, identity: str) -> None:
+        """`api` must ask `gate` before it writes."""
+        self._api, self._settings, self._gate = api, settings, gate
         self._cache = Cache()
         self._cluster = KubernetesCluster(api, self._cache)
         self._threads = ThreadPoolExecutor(settings.aws_threads, thread_name_prefix="aws")
@@ -77,7 +94,7 @@ class Operator:
             api, self._cluster, self._cache, self._cloud, self._tell, lambda key: self._dispatcher.enqueue(key)
         )
         definitions = Definitions()
-        context = Context(
+        context = self._context = Context(
             cluster=self._cluster,
             cloud=self._cloud,
             events=self._events,
@@ -92,15 +109,32 @@ class Operator:
             definitions, lambda v, k: self._cloud.kind(v, k) is not None, self._cache.get, context.interests
         )
         self._dispatcher = Dispatcher(
-            Engine(all_controllers(), context), routes, peek=self._cache.get, exists=self._exists
+            Engine(all_controllers(), context), routes, peek=self._cache.get, exists=self._exists, may_work=gate.is_open
         )
         self._is_working = False
+        self._rival = ""  # another control plane at work
+        self._ended = asyncio.Event()  # another one leads
+        self._declared: dict[Key, None] = {}  # definitions that a standby has to look at
+        self._news = asyncio.Event()
+        self._taking_over: asyncio.Task[None] | None = None
+        self._elector = Elector(
+            lambda: Api.connect(settings.kubeconfig or None, settings.context or None, identity=identity),
+            gate,
+            settings.namespace,
+            settings.terms,
+            self._on_standing,
+            identity=identity,
+        )
 
     async def run(self) -> int:
         """Until a signal comes, or something breaks that must not: the exit code."""
         health = Health(
-            live={"watches": self._watches.problem},
-            ready={"kinds": lambda: ", ".join(self._watches.unready()), "engine": self._check_working},
+            live={"watches": self._watches.problem, "elector": self._elector.problem},
+            ready={
+                "kinds": lambda: ", ".join(self._watches.unready()),
+                "engine": self._check_working,
+                "rivals": lambda: self._rival or self._elector.rival(),
+            },
             host=self._settings.health_host,
             port=self._settings.health_port,
             before_metrics=self._count_objects,
@@ -109,21 +143,26 @@ class Operator:
             async with health:
                 log.info("starting", version=__version__, server=self._api.server, health_port=health.port)
                 working = asyncio.create_task(self._work())
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
+                waits = [asyncio.create_task(event.wait()) for event in (stop, self._ended)]
+                await asyncio.wait({working, *waits}, return_when=asyncio.FIRST_COMPLETED)
+                for waiting in waits:
+                    waiting.cancel()
                 log.info("stopping")
                 await self._shut_down(working)
         error = None if working.cancelled() else working.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         if isinstance(error, GroundplaneError):
             raise error
         if error:
             log.exception("the operator broke", error=error)
             return 1
-        return 0
+        return 1 if self._ended.is_set() else 0
 
     async def _work(self) -> None:
         await self._reach_cluster()
+        if not self._settings.no_leader_election:
+            self._elector.start()
         await self._watches.start()
         missing = [resource.plural for resource in REQUIRED if not self._watches.serves(resource)]
         if missing:
@@ -137,34 +176,110 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run())
             group.create_task(self._events.run())
+            group.create_task(self._stand_by())
+            group.create_task(self._mind_rivals())
             self._is_working = True
 
     async def _reach_cluster(self) -> None:
         """Look whether we may start; wait for an API server that isn't there yet."""
         while True:
             try:
-                if not self._settings.force:
-                    await preflight.refuse_rivals(self._cluster, _now())
-                await preflight.ensure_namespace(self._cluster, self._settings.namespace)
+                await self._refuse_rival()
+                if self._settings.no_leader_election:
+                    await preflight.ensure_namespace(self._cluster, self._settings.namespace)
                 return
             except Unavailable as error:
                 log.warning("waiting for the API server", error=str(error))
                 await asyncio.sleep(KNOCK)
 
+    async def _refuse_rival(self) -> None:
+        """Raise InvalidInput if another control plane is at work elsewhere in the cluster, or wait for its end."""
+        settings = self._settings
+        own = "" if settings.no_leader_election else settings.namespace
+        while not settings.force and (found := await preflight.rival(self._cluster, own)):
+            if not settings.takeover_wait or self._is_working:
+                raise _at_work(found)
+            if found != self._rival:
+                log.warning("waiting for a Crossplane to end", found=found)
+            self._rival = found
+            await asyncio.sleep(KNOCK)
+        self._rival = ""
+
+    async def _mind_rivals(self) -> None:
+        """Raise InvalidInput if a Crossplane comes to work beside us, or holds our Lease and does not go."""
+        settings = self._settings
+        patience = RIVAL_LEASES * settings.lease_duration
+        looked = time.monotonic()
+        while True:
+            await asyncio.sleep(min(KNOCK, settings.lease_duration))
+            if self._elector.rival_seconds() > patience and not (settings.takeover_wait or settings.force):
+                raise _at_work(f"{self._elector.rival()} holds the Lease {settings.namespace}/{preflight.LEASE}")
+            if time.monotonic() - looked > preflight.AGAIN:
+                looked = time.monotonic()
+                try:
+                    await self._refuse_rival()
+                except Unavailable as error:
+                    log.warning("could not look for another Crossplane", error=str(error))
+
+    # --- leading and standing by ---------------------------------------------------------------------------
+
+    def _on_standing(self, standing: Standing) -> None:
+        match standing:
+            case Standing.LEADS:
+                log.info("leading", identity=self._elector.identity)
+                self._taking_over = asyncio.create_task(self._take_over())
+            case Standing.SUSPENDED:
+                log.error("the Lease could not be renewed in time: nothing is written until it is")
+            case Standing.LOST:
+                log.error("another replica leads: ending")
+                self._ended.set()
+            case Standing.FOLLOWS:
+                log.info("standing by")
+
+    async def _take_over(self) -> None:
+        """Look at everything; first at what waits for it: what is new, is being deleted, or is half made."""
+        self._dispatcher.resume()
+        for count, key in enumerate(self._cache.keys()):
+            obj = self._cache.get(key)
+            if obj is not None:
+                self._dispatcher.enqueue(key, idle=not _is_urgent(obj))
+            if count % BATCH == BATCH - 1:
+                await asyncio.sleep(0)
+
+    async def _stand_by(self) -> None:
+        """Know and follow what the definitions declare, as long as another one leads."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._declared and not self._gate.is_open():
+                key = next(iter(self._declared))
+                del self._declared[key]
+                try:
+                    await definition.take_up(key, self._context)
+                except GroundplaneError as error:  # its next change brings it back
+                    log.debug("definition is not followed yet", definition=key.name, error=str(error))
+            self._declared.clear()
+
     async def _shut_down(self, working: asyncio.Task[None]) -> None:
-        grace = self._settings.shutdown_grace
+        grace = 0.0 if self._ended.is_set() else self._settings.shutdown_grace
         self._is_working = False
+        if self._taking_over:
+            self._taking_over.cancel()
         if late := await self._dispatcher.drain(DRAIN * grace):
             log.warning("reconciles were cancelled", count=late)
         await self._events.flush(FLUSH * grace)
         await self._watches.stop()
         working.cancel()
         await asyncio.wait({working})
+        await self._elector.stop(release=not self._cloud.in_flight)
         # A call to AWS can't be cancelled; whoever ends the process need not wait for it.
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _tell(self, change: Change, idle: bool) -> None:
         self._dispatcher.dispatch(change.old, change.new, idle=idle)
+        if not self._gate.is_open() and (obj := change.new or change.old) and obj.get("kind") == definition.KIND:
+            self._declared[key_of(obj)] = None
+            self._news.set()
 
     def _exists(self, key: Key) -> bool:
         return self._cache.has(key)
@@ -195,6 +310,18 @@ def _stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _is_urgent(obj: Object) -> bool:
+    """Whether somebody waits for it: it is new, being deleted, or half made."""
+    return is_deleting(obj) or conditions.find(obj, "Synced") is None or is_create_unfinished(obj)
+
+
+def _at_work(found: str) -> InvalidInput:
+    return InvalidInput(
+        f"a Crossplane is at work in this cluster: {found}",
+        mend="scale its Deployment to zero first (its objects stay), or start with --takeover-wait or --force",
+    )
 
 
 def _now() -> datetime:

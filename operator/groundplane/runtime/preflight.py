@@ -1,21 +1,25 @@
-"""What must be so before the first reconcile: a namespace of our own, and no other Crossplane at work.
+"""What must be so before the first reconcile: a namespace of our own, and no other control plane at work elsewhere.
 
-Two control planes on one cluster would undo each other's work, and delete what the other composed.
+Two control planes on one cluster would undo each other's work, and delete what the other composed.  One in our own
+namespace holds the same Lease and so is no danger (`leader.py`); these are the others.
 """
 
 from __future__ import annotations
 
-import datetime
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from groundplane.core.objects import Key, Object, meta, spec_of, status_of
-from groundplane.errors import AlreadyExists, Denied, InvalidInput, NoSuchKind
+from groundplane.errors import AlreadyExists, Denied, NoSuchKind
 from groundplane.ports import Cluster
 from groundplane.runtime import logs
 
-LEASE = "crossplane-leader-election-core"  # held by a Crossplane that elects leaders
+LEASE = "crossplane-leader-election-core"  # Crossplane's own, and ours
 LABELS = {"app": "crossplane"}  # of Crossplane's Deployment, by its chart
-SLACK = 30.0  # seconds that a lease may be overdue: clocks differ
+LOOK = 65.0  # seconds that a Lease is looked at before it counts as abandoned: a Crossplane's lasts 60
+GLANCE = 1.0  # seconds between two looks
+AGAIN = 300.0  # seconds until rivals are looked for again
 
 log = logs.get_logger(__name__)
 
@@ -32,14 +36,23 @@ async def ensure_namespace(cluster: Cluster, name: str) -> None:
         log.warning("namespace could not be looked after", namespace=name, error=str(error))
 
 
-async def refuse_rivals(cluster: Cluster, now: datetime.datetime) -> None:
-    """Raise InvalidInput if a Crossplane is at work in this cluster."""
-    found = await _deployment(cluster) or await _lease(cluster, now)
-    if found:
-        raise InvalidInput(
-            f"a Crossplane is at work in this cluster: {found}",
-            mend="scale its Deployment to zero first (its objects stay), or start with --force",
-        )
+async def rival(cluster: Cluster, namespace: str, *, look: float = LOOK) -> str:
+    """Which other control plane is at work in this cluster; "" if none is.
+
+    That of `namespace` holds our own Lease and does not count.  A Lease elsewhere counts when it changes while we look:
+    times that another clock wrote say nothing.  Takes `look` seconds if there is one that doesn't.
+    """
+    if found := await _deployment(cluster):
+        return found
+    before = await _leases(cluster, namespace)
+    for _ in range(round(look / GLANCE) if before else 0):
+        await asyncio.sleep(GLANCE)
+        now = await _leases(cluster, namespace)
+        for place, spec in now.items():
+            if place in before and before[place] != spec:
+                return f"Lease {place} is renewed by {spec['holderIdentity']}"
+        before = {**now, **before}
+    return ""
 
 
 async def _deployment(cluster: Cluster) -> str:
@@ -49,15 +62,15 @@ async def _deployment(cluster: Cluster) -> str:
     return ""
 
 
-async def _lease(cluster: Cluster, now: datetime.datetime) -> str:
-    for lease in await _list(cluster, "coordination.k8s.io/v1", "Lease", None):
-        spec: dict[str, Any] = spec_of(lease)
-        if meta(lease)["name"] != LEASE or not spec.get("holderIdentity") or not spec.get("renewTime"):
-            continue
-        age = (now - datetime.datetime.fromisoformat(spec["renewTime"])).total_seconds()
-        if age < float(spec.get("leaseDurationSeconds") or 60) + SLACK:
-            return f"Lease {_place(lease)} was renewed {max(0, age):.0f} seconds ago"
-    return ""
+async def _leases(cluster: Cluster, namespace: str) -> dict[str, Mapping[str, Any]]:
+    """The Leases of that name that somebody holds in other namespaces."""
+    return {
+        _place(lease): spec_of(lease)
+        for lease in await _list(cluster, "coordination.k8s.io/v1", "Lease", None)
+        if meta(lease)["name"] == LEASE
+        and meta(lease)["namespace"] != namespace
+        and spec_of(lease).get("holderIdentity")
+    }
 
 
 async def _list(cluster: Cluster, api_version: str, kind: str, labels: dict[str, str] | None) -> list[Object]:

@@ -91,15 +91,18 @@ class Queue:
         max_backoff: float = MAX_BACKOFF,
         exists: Callable[[Key], bool] | None = None,
         share: Callable[[Key], str] | None = None,
+        may_take: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` is the controller's, for metrics.  Keys that `exists` says are there get the ten-hourly resync.
 
-        `share` tells whose a key is, for no one's reconciles may hold all the workers.
+        `share` tells whose a key is, for no one's reconciles may hold all the workers.  While `may_take` says no, keys only wait,
+        until `resume`.
         """
         self.name = name
         self._handler = handler
         self._max_backoff = max_backoff
         self._exists = exists
+        self._may_take = may_take
         self._loop = asyncio.get_running_loop()
         self._waiting = Lanes(share)
         self._running: dict[Key, _Job] = {}
@@ -144,6 +147,10 @@ class Queue:
         if not times:
             self._failures.pop(key, None)  # the next one backs off as the first does
         self.add(key, lane=lane, after=min(MAX_WAKE, FIRST_WAKE * 2 ** min(times - 1, 20)) if times else None)
+
+    def resume(self) -> None:
+        """Keys may be taken again."""
+        self._dispatch()
 
     def forget(self, key: Key) -> None:
         """The object is gone: so are its failures.  What is queued stays, and finds nothing."""
@@ -199,7 +206,7 @@ class Queue:
             self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._open and (turn := self._waiting.take(self._workers)):
+        while self._open and self._may_take() and (turn := self._waiting.take(self._workers)):
             key, now = turn.key, self._loop.time()
             self._waited.observe(now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.

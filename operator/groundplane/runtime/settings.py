@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.ports import Options
+from groundplane.runtime.election import JITTER, Terms
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
@@ -38,7 +39,29 @@ class Settings:
     strict_upstream: bool = setting(
         False, "Behave exactly as Crossplane v1.20: no helpful defaults, no additional status."
     )
-    force: bool = setting(False, "Start even beside a live Crossplane, which would reconcile the same objects.")
+    force: bool = setting(
+        False, "Do not look for a Crossplane at work; one that holds our Lease is waited for all the same."
+    )
+    no_leader_election: bool = setting(
+        False, "Write without holding the Lease: for a laptop, where nobody else runs on the cluster."
+    )
+    takeover_wait: bool = setting(
+        False, "Beside a live Crossplane, wait until it has gone, however long, instead of ending with an error."
+    )
+    lease_duration: float = setting(
+        15.0,
+        "Seconds that the Lease lasts: another replica leads no sooner after the last renewal, whatever has happened.",
+    )
+    renew_deadline: float = setting(
+        10.0,
+        "Seconds after its last renewal in which a leader still begins to write; the rest is for what it has begun.",
+    )
+    retry_period: float = setting(2.0, "Seconds between two renewals.")
+    create_wait: float = setting(
+        75.0,
+        "Seconds until a create that another process began, and that has left no trace in AWS, is repeated: its lease, its longest"
+        " call and AWS's delay.",
+    )
     poll_interval: float = setting(
         60.0, "Seconds between two looks at a settled external resource, as upstream; each look costs an AWS call."
     )
@@ -63,6 +86,14 @@ class Settings:
         for name in ("poll_interval", "aws_threads", "qps", "burst"):
             if getattr(self, name) <= 0:
                 raise _wrong(name, getattr(self, name), "give a number above 0")
+        if not self.lease_duration > self.renew_deadline > JITTER * self.retry_period > 0:
+            raise InvalidInput(
+                f"--lease-duration {self.lease_duration:g}, --renew-deadline {self.renew_deadline:g} and --retry-period"
+                f" {self.retry_period:g} can't work together",
+                mend=f"the first above the second, the second above {JITTER} times the third",
+            )
+        if self.create_wait < 0:
+            raise _wrong("create_wait", self.create_wait, "give 0 or more seconds")
         if self.shutdown_grace < 0:
             raise _wrong("shutdown_grace", self.shutdown_grace, "give 0 or more seconds")
         if not 0 <= self.health_port <= 65535:
@@ -76,7 +107,17 @@ class Settings:
     @property
     def options(self) -> Options:
         """What of it the reconcilers see."""
-        return Options(namespace=self.namespace, strict_upstream=self.strict_upstream, poll_interval=self.poll_interval)
+        return Options(
+            namespace=self.namespace,
+            strict_upstream=self.strict_upstream,
+            poll_interval=self.poll_interval,
+            create_wait=self.create_wait,
+        )
+
+    @property
+    def terms(self) -> Terms:
+        """Of the Lease."""
+        return Terms(self.lease_duration, self.renew_deadline, self.retry_period)
 
 
 def _wrong(name: str, value: object, mend: str) -> InvalidInput:
