@@ -227,6 +227,7 @@ async def test_a_bucket_in_the_first_region_names_no_location(cloud, account):
     bucket["spec"]["forProvider"]["region"] = "us-east-1"
     observation = await made(cloud, bucket, account)
     assert observation.at_provider["bucketRegion"] == "us-east-1"
+    assert observation.at_provider["hostedZoneId"] == "Z3AQBSTGFYJSTF"
     assert observation.connection["arn"] == b"arn:aws:s3:::orders-bucket"
 
 

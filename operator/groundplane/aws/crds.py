@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from groundplane.aws import catalogue, convert
 from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField
@@ -19,6 +19,7 @@ from groundplane.aws.session import SOURCES
 from groundplane.core.objects import Json, Object
 
 Schema = dict[str, Any]
+Shape = Literal["list", "object", "either"]  # of a field that may occur once
 LONGEST = 200  # characters of a description
 POLICIES = ["Observe", "Create", "Update", "Delete", "LateInitialize", "*"]
 ACTS = " || ".join(f"'{policy}' in self.managementPolicies" for policy in ("*", "Create", "Update"))
@@ -38,7 +39,7 @@ def _of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
     prose = _Prose(found) if docs else None
     versions = []
     for index, version in enumerate(found.versions):
-        schema = _managed_schema(found, prose, listed=index == 0, strict_upstream=strict_upstream)
+        schema = _managed_schema(found, prose, strict_upstream=strict_upstream)
         versions.append(_version(version, schema, MANAGED_COLUMNS, storage=index == 0))
     return _crd(found.group, found.kind, found.plural, versions, categories=["crossplane", "managed", "aws"])
 
@@ -55,10 +56,10 @@ MANAGED_COLUMNS = [
 ]
 
 
-def _managed_schema(found: Kind, prose: _Prose | None, *, listed: bool, strict_upstream: bool) -> Schema:
-    inputs = _inputs(found, prose, listed=listed)
+def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool) -> Schema:
+    inputs = _inputs(found, prose)
     for_provider = _object(inputs, required=[] if found.is_global else ["region"])
-    initial = {name: schema for name, schema in _inputs(found, None, listed=listed).items() if name != "region"}
+    initial = {name: schema for name, schema in _inputs(found, None).items() if name != "region"}
     required = ["name", "namespace"] if strict_upstream else ["namespace"]
     spec = _object(
         {
@@ -100,11 +101,11 @@ def _managed_schema(found: Kind, prose: _Prose | None, *, listed: bool, strict_u
     if rules:
         spec["x-kubernetes-validations"] = rules
     description = prose.kind() if prose else found.doc
-    return {**_root(spec, _status(found, listed=listed)), **({"description": description} if description else {})}
+    return {**_root(spec, _status(found)), **({"description": description} if description else {})}
 
 
-def _inputs(found: Kind, prose: _Prose | None, *, listed: bool) -> dict[str, Schema]:
-    """The properties of forProvider; `listed`: objects that may occur once are lists, as in v1beta1."""
+def _inputs(found: Kind, prose: _Prose | None) -> dict[str, Schema]:
+    """The properties of forProvider."""
     result: dict[str, Schema] = {}
     if not found.is_global:
         result["region"] = {"type": "string", "description": "The AWS region that the resource is in."}
@@ -113,7 +114,7 @@ def _inputs(found: Kind, prose: _Prose | None, *, listed: bool) -> dict[str, Sch
     for name, field in found.fields.items():
         if name == "region":
             continue
-        result[name] = _field(field, listed=listed)
+        result[name] = _field(field, _shape(found))
         words = prose.field(field) if prose else ""
         if words:
             result[name]["description"] = words
@@ -130,36 +131,56 @@ def _inputs(found: Kind, prose: _Prose | None, *, listed: bool) -> dict[str, Sch
     return dict(sorted(result.items()))
 
 
-def _field(field: KindField, *, listed: bool) -> Schema:
+def _field(field: KindField, shape: Shape) -> Schema:
     if field.secret:
         return _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
-    if field.single and not listed:
-        return {KEEP_ALL: True}  # a list in v1beta1, an object here: either is read
-    return _typed(field)
+    return _typed(field, shape)
 
 
-def _typed(field: SchemaField) -> Schema:
+def _shape(found: Kind) -> Shape:
+    """What a field of the kind that may occur once is: upstream's API versions take turns."""
+    return "list" if len(found.versions) == 1 else "either"
+
+
+def _typed(field: SchemaField, shape: Shape) -> Schema:
+    if field.single and shape == "either":
+        return _either(field)
     inner = field.type.removeprefix(LIST)
     match inner:
         case "object" if field.fields:
             required = sorted(name for name, entry in field.fields.items() if entry.required)
-            schema = _object({name: _typed(entry) for name, entry in sorted(field.fields.items())}, required=required)
+            properties = {name: _typed(entry, shape) for name, entry in sorted(field.fields.items())}
+            schema = _object(properties, required=required)
         case "object":
             schema = {"type": "object", KEEP_ALL: True}
         case "map[string]":
             schema = _map()
         case _:
             schema = {"type": inner}
-    return {"type": "array", "items": schema} if field.type.startswith(LIST) else schema
+    is_list = field.type.startswith(LIST) and not (field.single and shape == "object")
+    return {"type": "array", "items": schema} if is_list else schema
 
 
-def _status(found: Kind, *, listed: bool) -> Schema:
+def _either(field: SchemaField) -> Schema:
+    """An object, or a list of one; what is inside of it is of the same generation.
+
+    Nothing converts between API versions, and the API server prunes by the schema of the version that is written, then by
+    that of the stored one, then by that of the version that is read: so each takes both.  Without a type, `properties` hold
+    for an object and `items` for a list; members that nobody knows are kept, and named by the reconciler.
+    """
+    return {
+        KEEP_ALL: True,
+        "maxItems": 1,
+        "items": _typed(field, "list")["items"],
+        "properties": _typed(field, "object").get("properties", {}),
+    }
+
+
+def _status(found: Kind) -> Schema:
     values: dict[str, Schema] = {}
-    for name, field in found.fields.items():
-        if not field.secret:
-            values[name] = {KEEP_ALL: True} if field.single and not listed else _typed(_without_required(field))
-    for name, output in found.at_provider.items():
-        values[name] = _typed(_without_required(output))
+    shown: dict[str, SchemaField] = {name: field for name, field in found.fields.items() if not field.secret}
+    for name, field in {**shown, **found.at_provider}.items():
+        values[name] = _typed(_without_required(field), _shape(found))
     if not found.is_global:
         values["region"] = dict(STRING)
     if found.tags is not None:
@@ -173,6 +194,10 @@ def _status(found: Kind, *, listed: bool) -> Schema:
         {
             "atProvider": _object(dict(sorted(values.items()))),
             "conditions": _conditions(),
+            "lastHandledReconcileAt": {
+                "type": "string",
+                "description": "The crossplane.io/reconcile-requested-at that was answered last.",
+            },
             "observedGeneration": {"type": "integer", "format": "int64"},
         }
     )
@@ -181,7 +206,7 @@ def _status(found: Kind, *, listed: bool) -> Schema:
 def _without_required(field: SchemaField) -> SchemaField:
     """What is read may lack what must be written."""
     fields = {name: _without_required(entry) for name, entry in field.fields.items()}
-    return SchemaField(type=field.type, fields=fields)
+    return SchemaField(type=field.type, fields=fields, single=field.single)
 
 
 # --- prose ----------------------------------------------------------------------------------------

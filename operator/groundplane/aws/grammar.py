@@ -260,6 +260,8 @@ class SchemaField(Strict):
     """Type object or []object: its members: `{enabled: {type: boolean}}`."""
     required: bool = False
     """A create can't do without it: `true`."""
+    single: bool = False
+    """Type []object: at most one element; an object in upstream's later API versions.  Either is read: `true`."""
 
 
 class KindField(SchemaField):
@@ -285,8 +287,6 @@ class KindField(SchemaField):
     """What unset means, enforced: `true`."""
     initial: Json = None
     """What a create sends when unset, a template; not enforced later: `Managed by Crossplane`."""
-    single: bool = False
-    """A list of at most one element; an object in later API versions: `true`."""
     conflicts: Names = ()
     """The fields beside which it can't be set: `[replicateSourceDb]`."""
     reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Also, Kind, Observe, Path
+from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
@@ -337,15 +337,34 @@ def _is_state(kind: Kind, name: str) -> bool:
 
 
 def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:
-    """Fields in v1beta1 style, without nulls: an object where a list of one is meant becomes that list."""
-    found = {}
-    for name, value in spec.items():
-        if name in kind.fields and value is not None:
-            one = isinstance(value, dict) and kind.fields[name].type == "[]object"
-            value = [value] if one else convert.whole(value)
-        if value is not None:
-            found[name] = value
-    return found
+    """Fields in v1beta1 style, without nulls."""
+    given = {name: value for name, value in spec.items() if value is not None}
+    return {
+        name: _listed(kind.fields[name], convert.whole(value)) if name in kind.fields else value
+        for name, value in given.items()
+    }
+
+
+def _listed(field_: SchemaField, value: Json) -> Json:
+    """A value in v1beta1 style: an object where a list of one is meant becomes that list, at every depth.
+
+    >>> block = SchemaField(type="[]object", single=True, fields={"days": SchemaField(type="number")})
+    >>> _listed(SchemaField(type="[]object", single=True, fields={"rule": block}), {"rule": {"days": 1}})
+    [{'rule': [{'days': 1}]}]
+    """
+    if field_.type == "[]object" and isinstance(value, dict):
+        value = [value]
+    if not field_.fields:
+        return value
+    if isinstance(value, list):
+        return [_members(field_, entry) for entry in value]
+    return _members(field_, value)
+
+
+def _members(field_: SchemaField, value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    return {key: _listed(field_.fields[key], entry) if key in field_.fields else entry for key, entry in value.items()}
 
 
 class Hooks:
