@@ -1,7 +1,9 @@
 """From a definition, a composition and a claim to composed resources, a Secret and a status, and back to nothing."""
 
 import base64
+import collections
 import copy
+import dataclasses
 import itertools
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from groundplane.core import conditions
 from groundplane.core.objects import Key, owner_reference
 from groundplane.errors import NoSuchKind
-from groundplane.ports import Options
+from groundplane.ports import Options, Result
 from tests.reconcile import things
 from tests.reconcile.interrupt import Killed, interrupted
 from tests.world import World
@@ -459,3 +461,69 @@ async def test_killed_at_any_write_the_next_process_ends_in_the_same_state(befor
     else:
         raise AssertionError("more writes than expected")
     assert k > 30
+
+
+# --- how many writes that takes --------------------------------------------------------------------------
+
+
+def counting(world, *, ready_at_once=False):
+    """Count the world's writes by verb, kind and subresource from now on; composed resources may be ready the moment they are created."""
+    counts, cluster = collections.Counter(), world.cluster
+    update, create = cluster.update, cluster.create
+
+    async def counted_update(obj, *, subresource=""):
+        before = cluster.writes
+        result = await update(obj, subresource=subresource)
+        counts["update", obj["kind"], subresource] += cluster.writes != before
+        return result
+
+    async def counted_create(obj):
+        made = await create(obj)
+        counts["create", obj["kind"], ""] += 1
+        if ready_at_once and obj["kind"] in things.KINDS:
+            status = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Available"}]}}
+            await cluster.patch(
+                Key(made["apiVersion"], made["kind"], "", made["metadata"]["name"]), status, subresource="status"
+            )
+        return made
+
+    cluster.update, cluster.create = counted_update, counted_create
+    return counts
+
+
+async def test_what_is_ready_as_soon_as_it_is_created_takes_one_report_of_composite_and_claim():
+    world = await a_world()
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(things.COMPOSITION)
+    await world.settle()
+    counts = counting(world, ready_at_once=True)
+    await world.apply(things.THING)
+    await world.settle()
+    assert conditions.is_true(await claim_of(world), "Ready")
+    assert counts["update", "XThing", "status"] == 1
+    assert counts["update", "Thing", "status"] == 1
+    assert counts["update", "Thing", ""] == 2  # its composite's name before that is created, and what it chose
+    assert counts["update", "XThing", ""] == 1
+    assert ("Normal", "ComposeResources") not in world.told.reasons("XThing")
+
+
+async def test_what_is_not_ready_yet_is_told_without_waiting_for_anything():
+    world = await a_world()
+    await running(world)
+    composite = await world.one(things.VERSION, "XThing")
+    assert conditions.find(composite, "Ready")["reason"] == "Creating"
+    assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"
+
+
+async def test_a_claim_whose_composite_says_nothing_says_so_itself_after_a_while():
+    world = await a_world()
+
+    async def silent(key, context):
+        return Result()
+
+    world.engine.controllers["composite"] = dataclasses.replace(world.engine.controllers["composite"], reconcile=silent)
+    await running(world)
+    assert conditions.find(await claim_of(world), "Ready") is None
+    await world.settle(seconds=6)
+    assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"

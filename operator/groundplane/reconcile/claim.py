@@ -8,6 +8,7 @@ composite is created, so a crash or a stale read never leaks a composite.
 from __future__ import annotations
 
 import copy
+from datetime import datetime, timedelta
 
 from groundplane.core import claim as flow
 from groundplane.core import conditions, naming
@@ -33,6 +34,7 @@ from groundplane.reconcile import connection
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
 REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
+FIRST_REPORT = 5.0  # seconds after which a claim says something though its composite has not
 FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
 
 
@@ -62,6 +64,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         _event(context, claim, definition, "BindCompositeResource", "Successfully bound composite resource")
     if _asks_in_vain(claim, composite, context):
         context.watches.enqueue(key_of(composite))  # nothing of it changes when a claim asks later
+    if _is_too_early(claim, composite, context):
+        return Result(requeue_after=FIRST_REPORT)
     await _report(claim, composite, definition, context)
     return Result()
 
@@ -115,6 +119,14 @@ async def _free_name(claim: Object, definition: Definition, context: Context) ->
         if await context.cluster.get(key) is None:
             return name
     raise Unavailable("cannot generate a name for a resource: ten names in a row were taken")
+
+
+def _is_too_early(claim: Object, composite: Object, context: Context) -> bool:
+    """Whether neither has said anything yet, and the composite is about to: what it says calls for the claim's own report."""
+    if conditions.find(claim, "Synced") or status_of(composite).get("conditions"):
+        return False
+    born = datetime.fromisoformat(meta(composite)["creationTimestamp"])
+    return timedelta(0) <= context.now() - born < timedelta(seconds=FIRST_REPORT)
 
 
 async def _report(claim: Object, composite: Object, definition: Definition, context: Context) -> None:

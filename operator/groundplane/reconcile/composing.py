@@ -42,6 +42,7 @@ class Run:
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
     again: bool = False  # something changed that the next run will see, and no event will tell
+    created: bool = False  # a composed resource is new; of it there is no more to tell yet than that
     withheld: str = ""  # what is missing, where functions hold something back
 
     def event(self, type_: str, reason: str, message: str) -> None:

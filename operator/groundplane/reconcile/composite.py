@@ -70,7 +70,10 @@ async def reconcile(key: Key, context: Context) -> Result:
     published = await _publish(run, made.connection)
     for note in made.notes if published else ():
         run.event("Normal", "PublishConnectionSecret", note)
-    await _report(run, published)
+    if _is_too_early(run):
+        context.watches.enqueue(key)
+    else:
+        await _report(run, published)
     # What one resource gave may be what another waits for, and our own writes call for no reconcile.
     again = run.again or not fieldpath.same(before, _read(run, compiled))
     return Result(made.ttl or None, again=again)
@@ -285,6 +288,15 @@ async def _publish(run: Run, details: Mapping[str, bytes]) -> bool | None:
 
 
 # --- reporting ---------------------------------------------------------------------------------------------
+
+
+def _is_too_early(run: Run) -> bool:
+    """Whether the first report is better left to the run that comes right after: what was just created may be ready by then.
+
+    That run waits behind the composites that are due already, so with many at once most need no other report.
+    """
+    is_first = conditions.find(run.composite, "Synced") is None
+    return is_first and run.created and all(composed.synced for composed in run.composed)
 
 
 async def _report(run: Run, published: bool | None) -> None:

@@ -96,6 +96,7 @@ async def _apply(run: Run, item: render.Rendered) -> Composed:
                     return Composed(item.template, live)
                 made = await cluster.patch(key, patch)
             else:
+                run.created = True
                 try:
                     made = await cluster.create(desired)
                 except AlreadyExists as error:
