@@ -23,7 +23,8 @@ from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, key_of, meta
-from groundplane.ports import Context, Definitions, Interests, Options
+from groundplane.core.registry import Definitions, Interests
+from groundplane.ports import Context, Options
 from groundplane.runtime import local
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import itertools
 
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, meta
@@ -112,6 +113,50 @@ def test_a_repeat_within_five_minutes_is_counted_and_written_after_them():
         assert (event["count"], event["lastTimestamp"]) == (3, "2026-01-01T00:00:20Z")
 
     assert len(play(scene)) == 1
+
+
+def test_what_repeats_is_written_ever_more_seldom_but_before_it_expires():
+    async def scene(recorder, store):
+        moments, count = [], 0
+        for _ in range(8 * 12):
+            recorder.event(thing(), "Normal", "Fine", "all is well")
+            await asyncio.sleep(300)
+            (event,) = await store.list("v1", "Event")
+            if event["count"] > count:
+                count = event["count"]
+                moments.append(asyncio.get_running_loop().time())
+        pauses = [after - before for before, after in itertools.pairwise(moments)]
+        assert pauses == sorted(pauses)
+        assert pauses[0] <= 600
+        assert max(pauses) < 3000
+        assert len(pauses) <= 8 * 2 + 2
+
+    play(scene)
+
+
+def test_what_is_new_goes_before_what_repeats_and_the_namespaces_take_turns():
+    written = []
+
+    class Order(Flaky):
+        async def create(self, obj):
+            written.append(obj["involvedObject"]["name"])
+            return await super().create(obj)
+
+        async def patch(self, key, patch, *, subresource=""):
+            written.append("repeat")
+            return await super().patch(key, patch, subresource=subresource)
+
+    async def scene(recorder, store):
+        recorder.event(thing("a", uid="a"), "Normal", "Fine", "all is well")
+        await recorder.flush()
+        recorder.event(thing("a", uid="a"), "Normal", "Fine", "all is well")
+        for number in range(5):
+            recorder.event(thing(f"b{number}", uid=f"b{number}"), "Normal", "Fine", "all is well")
+        recorder.event(thing("c", namespace="other", uid="c"), "Normal", "Fine", "all is well")
+        await recorder.flush()
+
+    play(scene, running=False, cluster=Order(":memory:"))
+    assert written == ["a", "b0", "c", "b1", "b2", "b3", "b4", "repeat"]
 
 
 def test_what_was_only_counted_is_written_at_the_end():

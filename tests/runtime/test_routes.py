@@ -7,7 +7,7 @@ import pytest
 from groundplane.core import definition
 from groundplane.core.objects import Key
 from groundplane.core.pipeline import Selector
-from groundplane.ports import Definitions, Interests
+from groundplane.core.registry import Definitions, Interests
 from groundplane.runtime.routes import Routes
 
 DB, SHOP = Key("example.org/v1", "XThing", "", "db"), Key("example.org/v1", "XThing", "", "shop")

@@ -8,9 +8,10 @@ from collections import Counter
 import pytest
 
 from groundplane.core.objects import Key
+from groundplane.core.registry import Definitions
 from groundplane.errors import Awaited
 from groundplane.errors import Waiting as NotYet
-from groundplane.ports import Context, Definitions, Options, Result
+from groundplane.ports import Context, Options, Result
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.routes import Routes

@@ -20,6 +20,7 @@ from yarl import URL
 from groundplane import __version__
 from groundplane.cluster import credentials
 from groundplane.cluster.credentials import Access
+from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Object
 from groundplane.errors import (
     AlreadyExists,
@@ -80,7 +81,7 @@ class Api:
         self._ssl = credentials.ssl_context(access)
         self._token_read = float("-inf")
         self._authorization = access.authorization
-        self._bucket = _Bucket(qps, burst)
+        self._bucket = Bucket(qps, burst, time.monotonic())
         self._on_request = on_request
         self._may_write, self._write_timeout = may_write, write_timeout
         self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
@@ -212,7 +213,7 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE)
         url = self._url(path, {**query, "watch": "true"})
         begun = time.monotonic()
-        await self._bucket.take()
+        await self._wait_in_line()
         try:
             async with self._open().request(
                 "GET", url, headers=self.headers() | {"Accept": accept}, timeout=timeout, **self._connection()
@@ -247,7 +248,7 @@ class Api:
         self, method: str, url: URL, data: bytes | None, content_type: str, accept: str
     ) -> tuple[int, Any, float]:
         """Status, parsed body, seconds of Retry-After."""
-        await self._bucket.take()
+        await self._wait_in_line()
         headers = self.headers() | {"Accept": accept}
         if data is not None:
             headers["Content-Type"] = content_type
@@ -264,6 +265,10 @@ class Api:
                     return status, _parsed(raw), _retry_after(response)
             finally:
                 self._tell(method, url, content_type, status, begun)
+
+    async def _wait_in_line(self) -> None:
+        if pause := self._bucket.reserve(time.monotonic()):
+            await asyncio.sleep(pause)
 
     def _url(self, path: str, query: Mapping[str, str] | None) -> URL:
         url = URL(self._access.server + path, encoded=True)
@@ -286,21 +291,6 @@ class Api:
         if self._on_request:
             verb, resource = _verb_and_resource(method, url, content_type)
             self._on_request(verb, resource, status, time.monotonic() - begun)
-
-
-class _Bucket:
-    """Lets `rate` pass per second, `burst` at once; who comes too early waits in line."""
-
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate, self._burst = rate, float(burst)
-        self._tokens, self._filled = self._burst, time.monotonic()
-
-    async def take(self) -> None:
-        now = time.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate) - 1
-        self._filled = now
-        if self._tokens < 0:
-            await asyncio.sleep(-self._tokens / self._rate)
 
 
 def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from groundplane.core import connection, fieldpath, goyaml, patches, pipeline, readiness
-from groundplane.core.connection import ConnectionDetail, Detail
+from groundplane.core.connection import ConnectionDetail
 from groundplane.core.objects import (
     Json,
     Object,
@@ -28,8 +28,9 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.patches import Patch, PatchSet, PatchSetReference
-from groundplane.core.readiness import Check, ReadinessCheck
+from groundplane.core.readiness import ReadinessCheck
 from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, load, refusal, required
+from groundplane.core.template import CompiledTemplate, Templates
 from groundplane.errors import InvalidInput, at, did_you_mean, shown
 
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -140,46 +141,15 @@ class CompositionSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledTemplate:
-    """One template with its paths parsed, regular expressions built and patch sets inlined."""
-
-    name: str  # "resource 1" and so on for an anonymous one
-    is_named: bool
-    base: Object = field(repr=False)
-    api_version: str
-    kind: str
-    from_composite: tuple[tuple[str, patches.Compiled], ...]  # each with its place in the manifest
-    to_composite: tuple[tuple[str, patches.Compiled], ...]
-    connection: tuple[Detail, ...]
-    readiness: Sequence[Check]
-
-    @property
-    def place(self) -> str:
-        """How an error says where it happened."""
-        return f"resource {self.name}" if self.is_named else self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(Templates):
     """A composition, ready to render any number of composites."""
 
-    name: str  # of the Composition
-    templates: tuple[CompiledTemplate, ...]
-    kinds: frozenset[tuple[str, str]]  # (api version, kind) of everything that it composes
-    secrets_namespace: str | None = None  # of the composites' connection Secrets
-    keep_host_port: bool = False  # publish a host with its port
-    pruned: tuple[str, ...] = ()  # paths of fields that do not exist, and were left out
     steps: tuple[pipeline.Step, ...] = ()  # of mode Pipeline; then there are no templates
 
     @property
     def is_pipeline(self) -> bool:
         """Whether functions compose."""
         return bool(self.steps)
-
-    @property
-    def is_anonymous(self) -> bool:
-        """Whether templates and composed resources are matched by their place in the list."""
-        return any(not template.is_named for template in self.templates)
 
 
 def compile(source: Object, find: pipeline.Find | None = None) -> Compiled:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from groundplane.core import connection, fieldpath, naming, patches, readiness
 from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference
+from groundplane.core.template import CompiledTemplate, Templates
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 
 if TYPE_CHECKING:
-    from groundplane.core.composition import Compiled, CompiledTemplate
     from groundplane.core.explain import Trace
     from groundplane.core.patches import Compiled as Patch
 
@@ -77,7 +77,7 @@ class Collected:
 
 def associate(
     composite: Object,
-    compiled: Compiled,
+    compiled: Templates,
     references: Sequence[Mapping[str, str]],
     found: Iterable[Object],
 ) -> Association:
@@ -112,7 +112,7 @@ def associate(
     return Association(observed, garbage)
 
 
-def _by_place(compiled: Compiled, references: Sequence[Mapping[str, str]], found: list[Object]) -> dict[str, Object]:
+def _by_place(compiled: Templates, references: Sequence[Mapping[str, str]], found: list[Object]) -> dict[str, Object]:
     known = {(obj["apiVersion"], obj["kind"], meta(obj).get("namespace", ""), meta(obj)["name"]): obj for obj in found}
     observed = {}
     for template, reference in zip(compiled.templates, references, strict=False):
@@ -134,7 +134,7 @@ def _by_place(compiled: Compiled, references: Sequence[Mapping[str, str]], found
 
 def render(
     composite: Object,
-    compiled: Compiled,
+    compiled: Templates,
     observed: Mapping[str, Object],
     *,
     helpful: bool,
@@ -352,7 +352,7 @@ def name_secret(composite: Object, template: str, desired: Object, notes: list[s
 
 def collect(
     composite: Object,
-    compiled: Compiled,
+    compiled: Templates,
     composed: Mapping[str, Composed],
     *,
     helpful: bool,
@@ -396,7 +396,7 @@ def collect(
     return Collected(result, details, ready, tuple(notes))
 
 
-def _merge_back(compiled: Compiled, live: Object, desired: Object) -> None:
+def _merge_back(compiled: Templates, live: Object, desired: Object) -> None:
     """The composite is applied like any object: merge policies decide again, and a null removes its field.
 
     Its status is not part of that: it is written as it was patched.

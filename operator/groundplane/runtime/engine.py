@@ -103,10 +103,12 @@ class Engine:
             metrics.reconcile_seconds.labels(controller=name).observe(time.perf_counter() - started)
 
     def forget(self, key: Key) -> None:
-        """The object is gone: so is what is remembered of its failures."""
+        """The object is gone: so is what is remembered of its failures and wishes."""
         for name in self.controllers:
             self.waiting.forget((name, key))
             self._conflicts.pop((name, key), None)
+        self.context.interests.set(key, ())
+        self.context.followers.set(key, "")
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
         target = (controller.name, key)

@@ -1,16 +1,14 @@
 """Kubernetes Events: what happened, on the object that it happened to.
 
 Telling never blocks and never fails a reconcile: events are written later, a few at a time.  One that repeats is
-counted, and the count written at most every five minutes.  Its name is made of what it says, so that a repeat meets itself, also
-after a restart.  Bounds per object are client-go's (tools/record, `EventSourceObjectSpamFilter`); the form is core/v1.
+counted, and the count written after five minutes, then ever more seldom; what is new goes before what repeats (`backlog.py`).  Its name
+is made of what it says, so that a repeat meets itself, also after a restart.  Bounds per object are client-go's (tools/record, `EventSourceObjectSpamFilter`); the form is core/v1.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import heapq
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,53 +17,39 @@ from typing import Literal
 
 import orjson
 
+from groundplane.core.bucket import Bucket
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import Key, Object, key_of, meta
 from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, NotLeader, Unavailable
 from groundplane.ports import Cluster
 from groundplane.runtime import logs, metrics
+from groundplane.runtime.backlog import Backlog
 
-QUIET = 300.0  # seconds in which a repeated event is only counted
-REMEMBERED = 4096  # different events; when more come, the oldest is forgotten, written or not
+QUIET, LONGEST_QUIET = (
+    300.0,
+    1800.0,
+)  # seconds in which a repeated event is only counted, doubled each time; it expires after 3600
+REMEMBERED = 16_384  # different events; when more come, the oldest of whoever has most is forgotten, written or not
 LONGEST = 1024  # characters of a message, as events.k8s.io has it
 LONGEST_NAME = 236  # characters of the object's name: with the digest an event's name has 253 at most
 BURST, REFILL = 25, 1 / 300  # events of one object from one source at once, and then per second
 RATE, RATE_BURST = 50.0, 100  # writes per second, and at once, in all
-EPSILON = 1e-6  # of a token: sums of fractions are not exact
 LONGEST_PAUSE = 30.0  # seconds between two attempts when the API server can't be reached
 
 log = logs.get_logger(__name__)
-
-
-class _Bucket:
-    """Lets `rate` pass per second, `burst` at once."""
-
-    __slots__ = ("_burst", "_filled", "_rate", "_tokens")
-
-    def __init__(self, rate: float, burst: int, now: float) -> None:
-        self._rate, self._burst = rate, float(burst)
-        self._tokens, self._filled = self._burst, now
-
-    def wait(self, now: float) -> float:
-        """Seconds until one may pass; 0 lets it pass."""
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
-        self._filled = now
-        if self._tokens < 1 - EPSILON:
-            return (1 - self._tokens) / self._rate
-        self._tokens -= 1
-        return 0.0
 
 
 @dataclass(slots=True)
 class _Series:
     """One event and how often it happened."""
 
-    body: bytes  # as JSON, which takes a third of the memory
+    share: str
+    body: bytes  # as JSON, which takes a third of the memory; empty when there is nothing to write
     last: str  # time of the last occurrence
     count: int = 0
     exists: bool = False  # at the API server, as far as we know
     next_write: float = 0.0  # not before this time of the event loop
-    queued: bool = False
+    quiet: float = QUIET  # seconds from the next write to the one after it
 
 
 class EventRecorder:
@@ -73,10 +57,11 @@ class EventRecorder:
 
     def __init__(self, cluster: Cluster, now: Callable[[], datetime]) -> None:
         self._cluster, self._now = cluster, now
-        self._series: OrderedDict[Key, _Series] = OrderedDict()  # the longest unheard of first
-        self._buckets: OrderedDict[tuple[str, str], _Bucket] = OrderedDict()
-        self._queue: list[tuple[float, int, Key]] = []  # a heap: when to write, order
-        self._order = itertools.count()
+        self._series: dict[Key, _Series] = {}
+        self._by_share: dict[str, OrderedDict[Key, None]] = {}  # the longest unheard of first
+        self._buckets: OrderedDict[tuple[str, str], Bucket] = OrderedDict()
+        self._backlog = Backlog()
+        self._resume = 0.0  # when the API server is tried again, in seconds of the event loop
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
         self._failures = 0
@@ -101,24 +86,36 @@ class EventRecorder:
         key = key_of(body)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(orjson.dumps(body), moment)
+            series = self._series[key] = _Series(key_of(about).namespace or about["kind"], b"", moment)
+            self._by_share.setdefault(series.share, OrderedDict())[key] = None
             if len(self._series) > REMEMBERED:
-                _, oldest = self._series.popitem(last=False)
-                if oldest.queued:
-                    metrics.events.labels(result="overflow").inc()
+                self._forget_one()
         else:
-            self._series.move_to_end(key)
+            self._by_share[series.share].move_to_end(key)
             metrics.events.labels(result="counted").inc()
         series.count += 1
         series.last = moment
-        self._enqueue(key, series, max(now, series.next_write))
+        if key in self._backlog:
+            return
+        series.body = orjson.dumps(body)
+        if series.next_write:
+            self._backlog.add_later(key, max(now, series.next_write))
+        else:
+            self._backlog.add(key, series.share)
+        self._news.set()
+
+    def memory(self) -> int:
+        """How many entries are kept, all in all: for tests, which hold it to bounds."""
+        shares = sum(len(keys) for keys in self._by_share.values())
+        return len(self._series) + shares + len(self._buckets) + self._backlog.memory()
 
     async def run(self) -> None:
         """Write events until cancelled."""
         loop = asyncio.get_running_loop()
-        limit = _Bucket(RATE, RATE_BURST, loop.time())
+        limit = Bucket(RATE, RATE_BURST, loop.time())
         while True:
-            pause = self._queue[0][0] - loop.time() if self._queue else None
+            at = self._backlog.next_at()
+            pause = None if at is None else max(at, self._resume) - loop.time()
             if pause is None or pause > 0:
                 self._news.clear()
                 try:
@@ -134,13 +131,13 @@ class EventRecorder:
         """Write all there is, at once, but no longer than so."""
         try:
             async with asyncio.timeout(seconds):
-                while self._queue and await self._write_next():
+                while self._backlog and await self._write_next():
                     pass
                 async with self._writing:
                     pass
         except TimeoutError:
             pass
-        if left := sum(series.queued for series in self._series.values()):
+        if left := len(self._backlog):
             log.warning("events were not written", count=left)
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -148,35 +145,40 @@ class EventRecorder:
     def _may_pass(self, uid: str, source: str, now: float) -> bool:
         bucket = self._buckets.get((uid, source))
         if bucket is None:
-            bucket = self._buckets[uid, source] = _Bucket(REFILL, BURST, now)
+            bucket = self._buckets[uid, source] = Bucket(REFILL, BURST, now)
             if len(self._buckets) > REMEMBERED:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end((uid, source))
         return bucket.wait(now) == 0
 
-    def _enqueue(self, key: Key, series: _Series, when: float) -> None:
-        if not series.queued:
-            series.queued = True
-            heapq.heappush(self._queue, (when, next(self._order), key))
-            self._news.set()
+    def _forget_one(self) -> None:
+        """The longest unheard of, of whoever has most."""
+        share = max(self._by_share, key=lambda share: len(self._by_share[share]))
+        keys = self._by_share[share]
+        oldest, _ = keys.popitem(last=False)
+        if not keys:
+            del self._by_share[share]
+        del self._series[oldest]
+        if self._backlog.discard(oldest):
+            metrics.events.labels(result="overflow").inc()
 
     async def _write_next(self) -> bool:
-        """Write the one that is due first; False if the API server can't take it now, and it is back in the queue."""
+        """Write the one that is due first; False if the API server can't take it now, and it is back in the backlog."""
         async with self._writing:
-            if not self._queue:
+            key = self._backlog.take()
+            series = self._series.get(key) if key else None
+            if key is None or series is None:
                 return True
-            _, _, key = heapq.heappop(self._queue)
-            series = self._series.get(key)
-            if series is None or not series.queued:
-                return True  # forgotten
             now = asyncio.get_running_loop().time()
-            series.queued = False
+            series.next_write = now + series.quiet
             try:
                 await self._write(key, series)
             except (Unavailable, Conflict, NotLeader) as error:
                 self._failures += 1
                 log.debug("event is not written yet", about=str(key), error=str(error))
-                self._enqueue(key, series, now + min(LONGEST_PAUSE, 0.5 * 2 ** min(self._failures, 10)))
+                self._resume = now + min(LONGEST_PAUSE, 0.5 * 2 ** min(self._failures, 10))
+                if key in self._series:
+                    self._backlog.add_later(key, self._resume)
                 return False
             except GroundplaneError as error:
                 metrics.events.labels(result="failed").inc()
@@ -184,7 +186,9 @@ class EventRecorder:
             else:
                 metrics.events.labels(result="posted").inc()
             self._failures = 0
-            series.next_write = now + QUIET
+            series.quiet = min(LONGEST_QUIET, 2 * series.quiet)
+            if key not in self._backlog:
+                series.body = b""
             return True
 
     async def _write(self, key: Key, series: _Series) -> None:

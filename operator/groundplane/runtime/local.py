@@ -22,9 +22,10 @@ from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, Object, key_of
+from groundplane.core.registry import Definitions
 from groundplane.errors import Awaited
 from groundplane.functions import finder
-from groundplane.ports import Cloud, Context, Definitions, Options
+from groundplane.ports import Cloud, Context, Options
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine

@@ -29,8 +29,9 @@ from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import conditions
 from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import Key, Object, is_deleting, key_of
+from groundplane.core.registry import Definitions
 from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
-from groundplane.ports import Context, Definitions
+from groundplane.ports import Context
 from groundplane.reconcile import definition
 from groundplane.runtime import logs, metrics, preflight
 from groundplane.runtime.controllers import all_controllers

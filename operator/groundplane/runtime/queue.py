@@ -153,9 +153,11 @@ class Queue:
         self._dispatch()
 
     def forget(self, key: Key) -> None:
-        """The object is gone: so are its failures.  What is queued stays, and finds nothing."""
+        """The object is gone: so are its failures, polls and retries.  What is queued stays, and finds nothing."""
         for memory in (self._failures, self._restless, self._wakes):
             memory.pop(key, None)
+        if (delay := self._later.get(key)) and delay.own:
+            del self._later[key]
 
     def memory(self) -> int:
         """How many entries are kept of keys, all in all: for tests, which hold it to bounds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
-from groundplane.ports import Definitions, Interests
+from groundplane.core.registry import Definitions, Interests
 from groundplane.runtime.waiting import Target
 
 CORE = "apiextensions.crossplane.io"
@@ -38,7 +38,7 @@ class Routes:
     ) -> None:
         """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost."""
         self._definitions = definitions
-        self._interests = interests or Interests()
+        self._interests = Interests() if interests is None else interests
         self._is_managed = is_managed
         self._peek = peek
 

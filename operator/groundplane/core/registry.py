@@ -1,0 +1,86 @@
+"""What a process knows of kinds: those that definitions declare, and those that functions wanted to see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from groundplane.core.objects import GroupKind, Key, Object, key_of
+
+if TYPE_CHECKING:
+    from groundplane.core.definition import Definition
+    from groundplane.core.pipeline import Selector
+
+Role = Literal["composite", "claim"]
+
+
+class Definitions:
+    """The composite and claim kinds that are served now, each with the definition that declares it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Role, dict[GroupKind, Definition]] = {"composite": {}, "claim": {}}
+
+    def add(self, definition: Definition, role: Role, *, strict_upstream: bool = False) -> bool:
+        """Take a definition as it is now; True if it was known, and is another one.
+
+        With `strict_upstream` the connection Secret's keys stay those of the first sight, as upstream's
+        controllers read them only when they start.
+        """
+        key = GroupKind(definition.group, definition.kind if role == "composite" else definition.claim_kind or "")
+        before = self._known[role].get(key)
+        if strict_upstream and before is not None:
+            definition = replace(definition, connection_secret_keys=before.connection_secret_keys)
+        self._known[role][key] = definition
+        return before is not None and before != definition
+
+    def remove(self, name: str, role: Role | None = None) -> None:
+        """Forget what the definition of that name declares (only one side of it, if `role` is given)."""
+        for side, known in self._known.items():
+            if role in (None, side):
+                for key in [key for key, definition in known.items() if definition.name == name]:
+                    del known[key]
+
+    def named(self, name: str) -> list[Definition]:
+        """What is known under a definition's name: one entry, or one for each side."""
+        return [each for known in self._known.values() for each in known.values() if each.name == name]
+
+    def composite(self, group: str, kind: str) -> Definition | None:
+        return self._known["composite"].get(GroupKind(group, kind))
+
+    def claim(self, group: str, kind: str) -> Definition | None:
+        return self._known["claim"].get(GroupKind(group, kind))
+
+
+class Interests:
+    """What functions wanted to see of the cluster, by composite: a change of it calls for another run of its pipeline."""
+
+    def __init__(self) -> None:
+        self._by_composite: dict[Key, tuple[Selector, ...]] = {}
+        self._by_kind: dict[tuple[str, str], dict[Key, None]] = {}
+
+    def set(self, composite: Key, wanted: tuple[Selector, ...]) -> None:
+        """Take what the last run of a composite's pipeline wanted; nothing forgets the composite."""
+        for selector in self._by_composite.pop(composite, ()):
+            place = (selector.api_version, selector.kind)
+            interested = self._by_kind.get(place, {})
+            interested.pop(composite, None)
+            if not interested:
+                self._by_kind.pop(place, None)
+        if wanted:
+            self._by_composite[composite] = wanted
+        for selector in wanted:
+            self._by_kind.setdefault((selector.api_version, selector.kind), {})[composite] = None
+
+    def __len__(self) -> int:
+        """How many composites there are whose functions want to see something."""
+        return len(self._by_composite)
+
+    def of(self, obj: Object) -> list[Key]:
+        """The composites whose pipelines wanted to see this object."""
+        key = key_of(obj)
+        interested = self._by_kind.get((key.api_version, key.kind), ())
+        return [
+            composite
+            for composite in interested
+            if any(selector.selects(obj) for selector in self._by_composite[composite])
+        ]
