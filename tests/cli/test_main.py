@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 
@@ -48,3 +49,63 @@ def test_a_deliberate_error_is_one_line_and_exit_code_1(tmp_path):
     assert result.output.splitlines()[-1].startswith("Error: no kubeconfig at ")
     assert "Mend: " in result.output
     assert "Traceback" not in result.output
+
+
+def said(*arguments: object) -> tuple[int, str]:
+    """As a person runs it: a process of its own; the exit code, and what it says as errors."""
+    command = [sys.executable, "-m", "groundplane.cli.main", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: a, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: a, context: {cluster: a, user: a}}]
+users: [{name: a, user: {token: x}}]
+current-context: a
+"""
+
+
+@pytest.mark.parametrize(
+    "old, new, tells",
+    [
+        ('"https://127.0.0.1:1"', "nonsense", "is no address of an API server"),
+        ("server:", 'certificate-authority-data: "%%%", server:', "certificate-authority-data is not base64"),
+        ("server:", "certificate-authority: /nowhere/ca.crt, server:", "can't read certificate-authority"),
+        ("current-context: a", "current-context: b", "use one of: a"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_work_is_one_line_with_its_mend(tmp_path, old, new, tells):
+    file = tmp_path / "config"
+    file.write_text(KUBECONFIG.replace(old, new))
+    code, error = said("run", "--kubeconfig", file, "--health-host", "127.0.0.1", "--health-port", 0)
+    assert (code, len(error.splitlines())) == (1, 1), error
+    assert tells in error
+    assert "Mend:" in error
+
+
+def test_a_port_in_use_is_one_line_with_its_mend(tmp_path):
+    (tmp_path / "config").write_text(KUBECONFIG)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, error = said(
+            "run", "--kubeconfig", tmp_path / "config", "--health-host", "127.0.0.1", "--health-port", port
+        )
+    assert (code, len(error.splitlines())) == (1, 1), error
+    assert f"can't listen on 127.0.0.1:{port}" in error
+    assert "Mend: name a free port with --health-port" in error
+
+
+def test_what_the_machine_refuses_is_one_line_with_its_mend(tmp_path):
+    (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    for command in (
+        ("up", tmp_path / "a.yaml", "--once", "--db", tmp_path / "nowhere" / "x.db"),
+        ("crds", "--output", tmp_path / "a.yaml" / "crds"),
+    ):
+        code, error = said(*command)
+        assert (code, len(error.splitlines())) == (1, 1), error
+        assert "Mend:" in error

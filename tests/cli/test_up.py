@@ -101,6 +101,55 @@ async def test_what_left_the_folder_is_pruned_also_after_a_restart(followed):
     assert (await world.text("a"), await world.text("b")) == ("a", None)
 
 
+@pytest.mark.parametrize("loss", ["renamed", "emptied", "a file", "no folder"])
+async def test_a_path_that_vanishes_or_is_empty_stops_pruning_and_says_so(followed, loss):
+    world = followed(prune=True)
+    for name in "ab":
+        world.write(name, config(name))
+    await world.round()
+    away = world.folder.with_name("away")
+    world.folder.rename(away)
+    if loss == "emptied":
+        world.folder.mkdir()
+    elif loss == "a file":
+        world.folder.write_text("")
+    told = len(world.told)
+    for _ in range(3):
+        await world.round()
+    if loss == "no folder":
+        world.start()  # a process that never saw the files
+        await world.round()
+    assert (await world.text("a"), await world.text("b")) == ("a", "a")
+    assert len([text for text in world.told[told:] if str(world.folder) in text and "Mend" in text]) >= 1
+    if world.folder.is_dir():
+        world.folder.rmdir()
+    elif world.folder.exists():
+        world.folder.unlink()
+    away.rename(world.folder)
+    world.remove("b")
+    await world.round()
+    assert (await world.text("a"), await world.text("b")) == ("a", None), "pruning did not go on"
+
+
+async def test_a_file_that_is_empty_for_a_moment_or_a_link_to_nowhere_prunes_nothing(followed, tmp_path):
+    world = followed(prune=True)
+    world.write("a", config("a"))
+    world.write("b", config("b"))
+    (tmp_path / "far.yaml").write_text(config("far"))
+    (world.folder / "link.yaml").symlink_to(tmp_path / "far.yaml")
+    await world.round()
+    (tmp_path / "far.yaml").unlink()
+    world.write("b", "")
+    await world.round()
+    world.start()
+    await world.round()
+    assert [await world.text(name) for name in ("a", "b", "far")] == ["a", "a", "a"]
+    (world.folder / "link.yaml").unlink()
+    world.remove("b")
+    await world.round()
+    assert [await world.text(name) for name in ("a", "b", "far")] == ["a", None, None]
+
+
 async def test_without_prune_nothing_is_deleted(followed):
     world = followed()
     world.write("a", config("a"))

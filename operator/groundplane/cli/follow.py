@@ -23,6 +23,7 @@ MANAGER = "groundplane-up"  # field manager of what is applied
 INVENTORY = Key("v1", "ConfigMap", "default", "groundplane-up-inventory")
 EARLY = ("Namespace", CRD_KIND, "CompositeResourceDefinition", "Provider", "ProviderConfig", "Composition")
 
+EMPTY = (0, -1)  # the stamp of a file without a byte
 QUIET = 3.0  # seconds that an object may wait for its kind before that is told
 
 Identity = tuple[str, str, str, str]  # group, kind, namespace, name: an object in whichever version
@@ -32,7 +33,7 @@ Tell = Callable[[str], None]
 @dataclass
 class _File:
     root: str  # the path that it was found under, absolute
-    stamp: tuple[int, int] | None = None  # mtime in ns, size
+    stamp: tuple[int, int] | None = (-1, -1)  # mtime in ns, size; None: it can't be looked at
     manifests: list[Manifest] = field(default_factory=list)
     problem: str = ""
 
@@ -46,6 +47,7 @@ class Source:
         self._recursive = recursive
         self._files: dict[Path | None, _File] = {}
         self._unseen = False  # something was read that no look has told of
+        self.lost: dict[str, str] = {}  # paths that can't be looked into now, and why
 
     def check(self) -> list[str]:
         """Read everything, and say what is wrong; the next look tells of it all the same."""
@@ -55,18 +57,26 @@ class Source:
     def look(self) -> bool:
         """Read what has changed since the last look; whether anything has.
 
-        A file that can't be read keeps what was last read from it.
+        A file that can't be read keeps what was last read from it; so does one that is empty all of a sudden, since
+        editors empty a file before they write it.
         """
+        lost = dict(self.lost)
         found = {file: path for path in self.paths for file in self._inside(path)}
-        is_changed, self._unseen = self._unseen or bool(self._files.keys() - found.keys()), False
+        is_changed = self._unseen or lost != self.lost or bool(self._files.keys() - found.keys())
+        self._unseen = False
         for gone in self._files.keys() - found.keys():
             del self._files[gone]
         for path, root in found.items():
             file = self._files.setdefault(path, _File(_root(root)))
             stamp = _stamp(path)
+            if path is not None:
+                stamp = EMPTY if stamp and not stamp[1] else stamp
             if stamp == file.stamp:
                 continue
             file.stamp, is_changed = stamp, True
+            if stamp == EMPTY and file.manifests:
+                file.problem = f"{path} is empty. Mend: remove it if what it held is to go."
+                continue
             try:
                 file.manifests, file.problem = manifests.read(path), ""
             except InvalidInput as error:
@@ -75,7 +85,7 @@ class Source:
 
     def objects(self) -> tuple[list[tuple[Manifest, str]], list[str]]:
         """Each object with the root it came from, and what is wrong: unreadable files, objects given twice."""
-        problems = [file.problem for file in self._files.values() if file.problem]
+        problems = [*self.lost.values(), *(file.problem for file in self._files.values() if file.problem)]
         found: dict[Identity, tuple[Manifest, str]] = {}
         for file in self._files.values():
             for manifest in file.manifests:
@@ -88,10 +98,19 @@ class Source:
         return ordered, problems
 
     def _inside(self, path: str) -> list[Path | None]:
+        """The files that a path means.  One that can't be looked into keeps those that it had: a folder that is renamed or
+        mounted anew, or whose rights have changed, is not its owner's wish to have everything in it deleted.
+        """
         try:
-            return manifests.files([path], recursive=self._recursive)
-        except InvalidInput:  # the file itself was removed: as an empty folder
-            return []
+            found = manifests.files([path], recursive=self._recursive)
+        except InvalidInput as error:
+            self.lost[path] = str(error)
+        except OSError as error:
+            self.lost[path] = f"{path} can't be looked into: {error.strerror}"
+        else:
+            self.lost.pop(path, None)
+            return found
+        return [file for file, known in self._files.items() if known.root == _root(path)]
 
 
 class Applier:
@@ -111,6 +130,7 @@ class Applier:
         self.problems: list[str] = []  # with files
         self.waiting: dict[Identity, str] = {}  # not applied yet; tried again in each round
         self.refused: dict[Identity, str] = {}  # not applied; an edit is needed
+        self.unpruned: list[str] = []  # why what has left a path stays all the same
         self.leaving: list[Key] = []  # deleted by us, and not gone yet
 
     async def round(self) -> None:
@@ -126,9 +146,10 @@ class Applier:
         now = time.monotonic()
         self._waits_since = {who: self._waits_since.get(who, now) for who in self.waiting}
         long = [text for who, text in self.waiting.items() if now - self._waits_since[who] >= QUIET]
-        self._retell([*self.problems, *self.refused.values(), *long])
+        self.unpruned = []
         if self._prune and not self.problems:
             await self._delete_what_left()
+        self._retell([*self.problems, *self.refused.values(), *long, *self.unpruned])
         self.leaving = [key for key in self.leaving if await self._is_there(key)]
 
     async def _apply(self, manifest: Manifest, root: str, refused_before: dict[Identity, str]) -> None:
@@ -184,9 +205,7 @@ class Applier:
 
     async def _delete_what_left(self) -> None:
         inventory = await self._read_inventory()
-        kept = {identity(m.key) for m, _ in self._wanted}
-        kept |= {identity(manifests.with_namespace(m, self._namespace).key) for m, _ in self._wanted}
-        left = [who for who, entry in inventory.items() if entry["from"] in self._source.roots and who not in kept]
+        left = self._to_prune(inventory)
         for who in sorted(left, key=lambda who: _rank(_key(inventory[who])), reverse=True):
             key = _key(inventory[who])
             try:
@@ -199,6 +218,19 @@ class Applier:
             self._done.pop(who, None)
         if left:
             await self._write_inventory()
+
+    def _to_prune(self, inventory: dict[Identity, dict[str, str]]) -> list[Identity]:
+        """What has left its path; not what came from a path that holds nothing at all: a failed mount looks like that."""
+        kept = {identity(m.key) for m, _ in self._wanted}
+        kept |= {identity(manifests.with_namespace(m, self._namespace).key) for m, _ in self._wanted}
+        left = [who for who, entry in inventory.items() if entry["from"] in self._source.roots and who not in kept]
+        full = {root for _, root in self._wanted}
+        self.unpruned = [
+            f"{root} holds no manifests any more: what came from it stays. Mend: put them back, or delete it with"
+            " groundplane delete."
+            for root in sorted({inventory[who]["from"] for who in left} - full)
+        ]
+        return [who for who in left if inventory[who]["from"] in full]
 
     async def _is_there(self, key: Key) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from typing import Any
 
@@ -18,6 +19,16 @@ COMMANDS = {  # name (also of the module and of the command in it): what help sa
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",
     "crds": "Print or write the CustomResourceDefinitions.",
+}
+
+
+_MENDS = {  # of what the machine refuses
+    errno.ENOENT: "make its folder, or name another place",
+    errno.ENOTDIR: "make its folder, or name another place",
+    errno.EACCES: "name a place that this user may write to",
+    errno.EPERM: "name a place that this user may write to",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENOSPC: "make room on that disk, or name another place",
 }
 
 
@@ -39,11 +50,26 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """A deliberate error is a line for the user, not a traceback."""
+        """A deliberate error is a line for the user, not a traceback; so is what the machine refuses."""
         try:
             return super().invoke(ctx)
         except GroundplaneError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # whoever read us has gone: click's own affair
+        except OSError as error:
+            raise click.ClickException(_refusal(error)) from error
+
+
+def _refusal(error: OSError) -> str:
+    """What the machine refuses, with its mend.
+
+    >>> _refusal(FileNotFoundError(2, "No such file or directory", "/nowhere/x.db"))
+    '/nowhere/x.db: No such file or directory. Mend: make its folder, or name another place.'
+    """
+    what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    mend = _MENDS.get(error.errno or 0, "look at that place's rights and at what the machine has left")
+    return f"{what}. Mend: {mend}."
 
 
 @click.group(cls=Commands, epilog="Example: groundplane up compositions/database-aws")

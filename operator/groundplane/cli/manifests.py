@@ -6,6 +6,7 @@ Numbers, booleans and quoted text are read as kubectl reads them; dates stay tex
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,10 +63,11 @@ Loader.yaml_implicit_resolvers = {
 
 
 def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]:
-    """The files that paths mean, folders in order of names; None is standard input.
+    """The files that paths mean, folders in order of names; None is standard input.  A link that leads nowhere is one of them.
 
     Raises:
         InvalidInput: a path that does not exist.
+        OSError: a folder that can't be looked into.
     """
     found: list[Path | None] = []
     for name in paths:
@@ -73,13 +75,21 @@ def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]
         if name == STDIN:
             found.append(None)
         elif path.is_dir():
-            inside = path.rglob("*") if recursive else path.iterdir()
-            found += sorted(file for file in inside if file.suffix in SUFFIXES and file.is_file())
+            inside = _below(path) if recursive else path.iterdir()
+            found += sorted(file for file in inside if file.suffix in SUFFIXES and not file.is_dir())
         elif path.exists():
             found.append(path)
         else:
             raise InvalidInput(f'there is no file or folder "{name}"', mend="correct the path")
     return found
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(parent, name) for name in names)
 
 
 def read(path: Path | None, *, skip_others: bool = False) -> list[Manifest]:

@@ -49,7 +49,11 @@ class Wishes:
 @click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
 @click.option("-R", "--recursive", is_flag=True, help="Folders with their subfolders.")
 @click.option("--once", is_flag=True, help="Wait until all has settled; exit 0 if all is ready, else 1 and say why.")
-@click.option("--prune", is_flag=True, help="Delete what was applied from these paths and is no longer there.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Delete what was applied from these paths and is no longer there; not if a path itself vanishes or is empty.",
+)
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds that --once waits at most.")
 @click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do.")
@@ -119,6 +123,7 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
         open_ends = [
             *applier.waiting.values(),
             *applier.refused.values(),
+            *applier.unpruned,
             *(f"{key} is being deleted" for key in applier.leaving),
         ]
         if is_idle and not lacking and not open_ends:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -22,12 +23,13 @@ from typing import Any
 import orjson
 import yaml
 
-from groundplane.errors import Denied, InvalidInput
+from groundplane.errors import Denied, InvalidInput, shown
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE_AGE = 60.0  # seconds until a token file is read again: the kubelet rotates them
 PLUGIN_PATIENCE = 60.0  # seconds for a login program
 DEFAULT = "~/.kube/config"
+_ADDRESS = re.compile(r"https?://[^/\s]+")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,10 @@ def _from_file(path: Path, context: str | None) -> Access:
         raise InvalidInput(
             f"{path}: the cluster of context {wanted} has no server", mend="add clusters[].cluster.server"
         )
+    if not _ADDRESS.match(server):
+        raise InvalidInput(
+            f"{path}: {shown(server)} is no address of an API server", mend="write https://HOST:PORT as cluster.server"
+        )
     token_file = user.get("tokenFile")
     return Access(
         server=server.rstrip("/"),
@@ -154,7 +160,12 @@ def _authorization(user: Mapping[str, Any]) -> str:
 def _pem(section: Mapping[str, Any], name: str, path: Path) -> bytes:
     """The data in the file itself, or in the file that it names, relative to its own folder."""
     if data := section.get(f"{name}-data"):
-        return base64.b64decode(str(data))
+        try:
+            return base64.b64decode(str(data), validate=True)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{path}: {name}-data is not base64", mend="compare it with `kubectl config view --raw`"
+            ) from error
     if named := section.get(name):
         try:
             return (path.parent / str(named)).read_bytes()

@@ -88,7 +88,9 @@ class Store:
         except sqlite3.DatabaseError as error:
             db.close()
             if isinstance(error, sqlite3.OperationalError):
-                raise Unavailable(f"cannot open {self.path}: {error}") from error
+                raise Unavailable(
+                    f"cannot open {self.path}: {error}", mend="check folder, disk and permissions"
+                ) from error
             raise InvalidInput(f"{self.path} is not a store: {error}", mend="name another file") from error
         return db
 

@@ -8,12 +8,14 @@ Upstream's /healthz is another name of /livez.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from groundplane.errors import InvalidInput
 from groundplane.runtime import metrics
 
 LONGEST_LAG = 5.0  # seconds that the event loop may be late
@@ -34,7 +36,10 @@ class Health:
         port: int = 8080,
         before_metrics: Callable[[], None] = lambda: None,
     ) -> None:
-        """`live` and `ready` are checks by name.  `before_metrics` brings gauges up to date."""
+        """`live` and `ready` are checks by name.  `before_metrics` brings gauges up to date.
+
+        Entering it raises InvalidInput if the port can't be listened on.
+        """
         self._live = {"event-loop": self._check_lag, **live}
         self._ready = ready
         self._before_metrics = before_metrics
@@ -56,7 +61,14 @@ class Health:
 
     async def __aenter__(self) -> Health:
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._wanted_port).start()
+        try:
+            await web.TCPSite(self._runner, self._host, self._wanted_port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise InvalidInput(
+                f"can't listen on {self._host}:{self._wanted_port} for health and metrics: {os.strerror(error.errno or 0)}",
+                mend="name a free port with --health-port (0 takes any), and an address of this machine with --health-host",
+            ) from error
         self._pulse = asyncio.create_task(self._measure_lag())
         return self
 
