@@ -239,6 +239,28 @@ def test_a_head_is_cut_once_of_each_version_and_is_the_askers_own(cache):
     assert cuts == [("a", "1"), ("b", "2"), ("a", "3")]
 
 
+def test_versions_in_which_objects_are_alike_are_answered_from_the_one_that_is_followed(cache, told):
+    other = ("example.org/v2", "Box")
+    cache.replace(*BOX, [box("a", 1, labels={"app": "x"})], resource_version="1")
+    assert not cache.synced(*other)
+    cache.alike("example.org", "Box", [("v1", "v2")])
+    assert cache.synced(*other)
+    assert cache.follows(*other)
+    assert cache.get(Key(*other, "ns", "a")) == box("a", 1, labels={"app": "x"}) | {"apiVersion": other[0]}
+    assert cache.get(Key(*other, "ns", "b")) is None
+    assert [obj["apiVersion"] for obj in cache.list(*other, labels={"app": "x"})] == [other[0]]
+    assert [head["apiVersion"] for head in cache.heads(*other, dict)] == [other[0]]
+    assert [head["apiVersion"] for head in cache.heads(*BOX, dict)] == [BOX[0]]
+    told.clear()
+    cache.put(box("a", 2, size=7) | {"apiVersion": other[0]}, ours=True)
+    assert cache.get(key()) == box("a", 2, size=7)
+    cache.remove(Key(*other, "ns", "a"))
+    assert cache.get(key()) is None
+    assert told == [("a", True, True), ("a", True, False)]
+    cache.alike("example.org", "Box", [])
+    assert not cache.synced(*other)
+
+
 def test_heads_of_a_day_of_churn_stay_within_bounds():
     heads = Heads(limit=100)
     for number in range(5_000):

@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 
-from groundplane.runtime import health
+from groundplane.runtime import health, metrics
 from groundplane.runtime.health import Health
 
 
@@ -67,7 +67,9 @@ async def test_an_event_loop_that_is_held_up_is_not_live(probe, monkeypatch):
     monkeypatch.setattr(health, "LONGEST_LAG", 0.0)  # the least delay is too long
     async with Health(live={}, ready={}, host="127.0.0.1", port=0) as server:
         probe.port = server.port
+        before = metrics.registry.get_sample_value("groundplane_loop_lag_seconds_count")
         await asyncio.sleep(0.02)
+        assert metrics.registry.get_sample_value("groundplane_loop_lag_seconds_count") > before
         status, text = await probe.ask("/livez")
         assert status == 503
         assert text.startswith("[-]event-loop 0.")

@@ -144,3 +144,34 @@ async def test_a_kind_that_may_not_be_listed_holds_nobody_up_twice(control_plane
             await rig.watches.ensure([("authorization.k8s.io/v1", "SubjectAccessReview")])
         assert asyncio.get_running_loop().time() - before < 0.2
         assert rig.watches.problem() == ""
+
+
+async def test_a_version_of_the_same_schema_is_answered_from_the_cache_and_one_of_another_by_the_api_server(
+    control_plane,
+):
+    kind = Kind("alike.test", versions=["v1", "v2", "v3"])
+    crd = kind.crd()
+    strict = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
+    crd["spec"]["versions"][2]["schema"] = {"openAPIV3Schema": strict}
+    first, second, third = (kind.at(version) for version in kind.versions)
+    async with Rig(control_plane) as rig:
+        await rig.person.install(crd)
+        async with asyncio.timeout(40):
+            while not rig.cache.synced(first.api_version, kind.kind):  # discovery may be behind
+                await rig.watches.ensure([(first.api_version, kind.kind)])
+        await rig.person.apply(second.path, second.thing("a", spec={"size": 1, "free": "x"}))
+        await rig.sees(first.key("a"))
+        asked = rig.requests.count(("get", kind.name))
+        found = await rig.cluster.get(second.key("a"))
+        assert await rig.cluster.get(second.key("b")) is None
+        assert [obj["apiVersion"] for obj in await rig.cluster.list(second.api_version, kind.kind)] == [
+            second.api_version
+        ]
+        assert rig.requests.count(("get", kind.name)) == asked
+        live = await rig.cluster.get(second.key("a"), live=True)
+        assert (found["apiVersion"], found["spec"]) == (live["apiVersion"], live["spec"])
+        written = await rig.cluster.patch(second.key("a"), {"spec": {"size": 2}})
+        assert rig.cache.get(first.key("a"))["metadata"]["resourceVersion"] == written["metadata"]["resourceVersion"]
+        pruned = await rig.cluster.get(third.key("a"))
+        assert pruned["spec"] == {"size": 2}
+        await rig.person.uninstall(kind)

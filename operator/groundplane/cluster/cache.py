@@ -103,6 +103,7 @@ class Cache:
         """`managers` are prefixes of the field managers whose apply entries are kept."""
         self._managers = tuple(managers)
         self._stores: dict[Kind, _Store] = {}
+        self._alike: dict[Kind, tuple[str, ...]] = {}  # api versions in which its objects are the same
         self._heads = Heads()
         self._tombstones: dict[Key, tuple[str, int]] = {}  # uid and version of what was deleted, oldest first
 
@@ -117,14 +118,30 @@ class Cache:
         store.listener = listener or store.listener
         store.partial = partial
 
+    def alike(self, group: str, kind: str, versions: Iterable[tuple[str, ...]]) -> None:
+        """In each of these sets of a kind's versions an object differs by its apiVersion only: who follows one knows all."""
+        for known in [known for known in self._alike if (group_of(known[0]), known[1]) == (group, kind)]:
+            del self._alike[known]
+        for names in versions:
+            api_versions = tuple(f"{group}/{name}" for name in names)
+            self._alike |= dict.fromkeys(((each, kind) for each in api_versions), api_versions)
+
+    def _kept_as(self, api_version: str, kind: str) -> Kind:
+        """The kind, at the version at which it is followed, if any is."""
+        if (api_version, kind) not in self._stores:
+            for other in self._alike.get((api_version, kind), ()):
+                if (other, kind) in self._stores:
+                    return other, kind
+        return api_version, kind
+
     def follows(self, api_version: str, kind: str) -> bool:
         """Whether all objects of the kind belong in here."""
-        store = self._stores.get((api_version, kind))
+        store = self._stores.get(self._kept_as(api_version, kind))
         return store is not None and not store.partial
 
     def synced(self, api_version: str, kind: str) -> bool:
         """Whether the kind has been listed, so that what is not in here is not there."""
-        store = self._stores.get((api_version, kind))
+        store = self._stores.get(self._kept_as(api_version, kind))
         return store is not None and store.synced and not store.partial
 
     def empty(self, api_version: str, kind: str) -> list[Change]:
@@ -165,10 +182,11 @@ class Cache:
         None if that was known, is outdated, or nobody follows it.  An event of somebody's write between two of ours is
         told, without a difference: the answer to ours held that write already, and seemed to be all our own.
         """
-        kind = (obj["apiVersion"], obj["kind"])
+        kind = self._kept_as(obj["apiVersion"], obj["kind"])
         store = self._stores.get(kind)
         if store is None:
             return None
+        obj = _labelled(obj, kind[0])
         return store.tell(self._put(store, kind, obj, ours=ours))
 
     def remove(self, key: Key, resource_version: str | None = None, *, uid: str = "") -> Change | None:
@@ -177,10 +195,11 @@ class Cache:
         With `resource_version`, that of the deletion, a younger object of the same name stays; so does,
         with `uid`, another incarnation.
         """
-        kind, place = (key.api_version, key.kind), (key.namespace, key.name)
+        kind, place = self._kept_as(key.api_version, key.kind), (key.namespace, key.name)
         store = self._stores.get(kind)
         if store is None:
             return None
+        key = key._replace(api_version=kind[0])
         version = _number(resource_version)
         known = store.objects.get(place)
         if known is None or (version and known.version > version) or (uid and known.uid != uid):
@@ -197,12 +216,12 @@ class Cache:
     # --- what goes out --------------------------------------------------------------------------------------
 
     def get(self, key: Key) -> Object | None:
-        store = self._stores.get((key.api_version, key.kind))
+        store = self._stores.get(self._kept_as(key.api_version, key.kind))
         entry = store.objects.get((key.namespace, key.name)) if store else None
-        return orjson.loads(entry.data) if entry else None
+        return _labelled(orjson.loads(entry.data), key.api_version) if entry else None
 
     def has(self, key: Key) -> bool:
-        store = self._stores.get((key.api_version, key.kind))
+        store = self._stores.get(self._kept_as(key.api_version, key.kind))
         return store is not None and (key.namespace, key.name) in store.objects
 
     def dependents(self, group: str, kind: str) -> Sequence[Object]:
@@ -234,12 +253,12 @@ class Cache:
 
         With `controller`, a UID, only what that object controls.
         """
-        store, labels = self._stores.get((api_version, kind)), labels or {}
+        store, labels = self._stores.get(self._kept_as(api_version, kind)), labels or {}
         if store is None:
             return []
         found = (orjson.loads(store.objects[place].data) for place in store.chosen(labels, namespace, controller))
         return [
-            obj
+            _labelled(obj, api_version)
             for obj in found
             if matches(labels_of(obj), labels)
             and (not controller or (controller_of(obj) or {}).get("uid") == controller)
@@ -249,14 +268,14 @@ class Cache:
         self, api_version: str, kind: str, cut: Cut, *, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
         """What `cut` leaves of the objects of a kind, its labels at least; made once of each version."""
-        store, labels = self._stores.get((api_version, kind)), labels or {}
+        store, labels = self._stores.get(self._kept_as(api_version, kind)), labels or {}
         if store is None:
             return []
         found = []
         for place in store.chosen(labels):
             entry = store.objects[place]
             found.append(self._heads.get(cut, entry.uid, entry.version, partial(orjson.loads, entry.data)))
-        return [head for head in found if head is not None and matches(labels_of(head), labels)]
+        return [_labelled(head, api_version) for head in found if head is not None and matches(labels_of(head), labels)]
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -350,6 +369,10 @@ def _late(store: _Store, key: Key, known: _Entry, version: int) -> Change | None
         return None
     obj = orjson.loads(known.data)
     return Change(key, obj, obj)
+
+
+def _labelled(obj: Object, api_version: str) -> Object:
+    return obj if obj.get("apiVersion", api_version) == api_version else {**obj, "apiVersion": api_version}
 
 
 def _taken(store: _Store, kind: Kind, place: Place) -> Change:

@@ -19,7 +19,7 @@ from groundplane.errors import InvalidInput
 from groundplane.runtime import metrics
 
 LONGEST_LAG = 5.0  # seconds that the event loop may be late
-PULSE = 1.0  # seconds between two measurements of that
+PULSE = 0.1  # seconds between two measurements of that
 
 Check = Callable[[], str]  # what is wrong, "" if nothing is
 
@@ -86,7 +86,7 @@ class Health:
             due = loop.time() + PULSE
             await asyncio.sleep(PULSE)
             self._lag = loop.time() - due
-            metrics.loop_lag.set(self._lag)
+            metrics.loop_lag.observe(self._lag)
 
     def _check_lag(self) -> str:
         return f"{self._lag:.1f} s late" if self._lag > LONGEST_LAG else ""

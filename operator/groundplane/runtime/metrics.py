@@ -131,7 +131,12 @@ events = Counter(
 
 # --- the process
 
-loop_lag = Gauge("groundplane_loop_lag_seconds", "How late the event loop was when last measured.", registry=registry)
+loop_lag = Histogram(
+    "groundplane_loop_lag_seconds",
+    "How late the event loop was, measured several times a second.",
+    buckets=FAST,
+    registry=registry,
+)
 
 
 def request_made(verb: str, resource: str, status: int, seconds: float) -> None:

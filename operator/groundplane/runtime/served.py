@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from groundplane.core import conditions
-from groundplane.core.objects import Object, group_of, spec_of
+from groundplane.core.objects import Json, Object, group_of, spec_of
 from groundplane.ports import Resource
 
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
@@ -30,6 +33,7 @@ class Crd:
     namespaced: bool
     established: bool
     versions: tuple[tuple[str, bool], ...]  # those that are served, and whether they have the status subresource
+    alike: tuple[tuple[str, ...], ...] = ()  # sets of served versions in which an object differs by its apiVersion only
 
     def serves(self, version: str) -> bool:
         return self.established and any(version == name for name, _ in self.versions)
@@ -92,7 +96,30 @@ def read(crd: Object) -> Crd | None:
             for version in spec.get("versions") or ()
             if version.get("served")
         ),
+        alike=_alike(spec),
     )
+
+
+def _alike(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """The versions that have the same schema, if nobody converts: then the API server changes nothing but the apiVersion."""
+    if (spec.get("conversion") or {}).get("strategy", "None") != "None":
+        return ()
+    by_schema: dict[bytes, list[str]] = {}
+    for version in spec.get("versions") or ():
+        if version.get("served"):
+            schema = _without_prose(version.get("schema"))
+            by_schema.setdefault(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS), []).append(version["name"])
+    return tuple(tuple(names) for names in by_schema.values() if len(names) > 1)
+
+
+def _without_prose(schema: Json) -> Json:
+    if isinstance(schema, dict):
+        return {
+            name: _without_prose(below)
+            for name, below in schema.items()
+            if name != "description" or not isinstance(below, str)
+        }
+    return [_without_prose(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def api_kind(resource: Resource) -> ApiKind:

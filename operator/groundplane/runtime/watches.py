@@ -45,7 +45,7 @@ class KubernetesWatches:
         enqueue: Callable[[Key], None],
     ) -> None:
         """`tell` gets every change of every followed kind; `enqueue` has an object reconciled."""
-        self._api, self._cluster, self._tell, self._enqueue = api, cluster, tell, enqueue
+        self._api, self._cluster, self._cache, self._tell, self._enqueue = api, cluster, cache, tell, enqueue
         self._served = ServedKinds()
         self._kopf = KopfKinds(api, cache, self._served, tell, self._touch)
         self._informers = Informers(api, cluster, cache, cloud, self._served, tell, self._on_crd, self._kopf.declares)
@@ -116,10 +116,12 @@ class KubernetesWatches:
             return
         if change.new is None:
             self._served.drop(crd)
+            self._cache.alike(crd.group, crd.kind, ())
             self._cluster.forget(crd.group)
             self._informers.vanish(crd)
             self._kopf.vanish(crd)
         elif self._served.take(crd):
+            self._cache.alike(crd.group, crd.kind, crd.alike)
             self._cluster.forget(crd.group)
             self._informers.appear(crd)
             self._kopf.appear(crd)

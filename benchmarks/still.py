@@ -1,0 +1,85 @@
+"""An AWS where everything that is asked for exists, unchanged: a light stand-in for measuring ourselves and not moto.
+
+Answers what observing the five kinds of `ten_thousand` asks, in a process of its own: python -m benchmarks.still PORT
+GET /still/calls counts the answers so far; PUT /still/failing takes names, one a line, whose observation fails from now on.
+"""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import parse_qs
+
+from aiohttp import web
+
+ACCOUNT = "123456789012"
+
+
+class Still:
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failing: frozenset[str] = frozenset()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.path.startswith("/still/"):
+            return await self._control(request)
+        self.calls += 1
+        if request.method in ("HEAD", "GET"):
+            return self._bucket(request)
+        fields = {name: values[0] for name, values in parse_qs(await request.text()).items()}
+        action = fields.get("Action", "")
+        name = next((fields[field] for field in NAMES if field in fields), "")
+        if name in self.failing:
+            return _xml(f"<Response><Errors>{_error()}</Errors></Response>", status=503)
+        answer = ANSWERS.get(action)
+        if answer is None:
+            return _xml(f"<Response><Errors>{_error('InvalidAction')}</Errors></Response>", status=400)
+        return _xml(answer.format(name=name, account=ACCOUNT))
+
+    async def _control(self, request: web.Request) -> web.Response:
+        if request.method == "PUT":
+            self.failing = frozenset((await request.text()).split())
+        return web.Response(text=str(self.calls))
+
+    def _bucket(self, request: web.Request) -> web.Response:
+        if request.path.strip("/") in self.failing:
+            return web.Response(status=503)
+        if "tagging" in request.query:
+            return _xml("<Tagging><TagSet></TagSet></Tagging>")
+        return web.Response(headers={"x-amz-bucket-region": "eu-west-1"})
+
+
+NAMES = ("SubnetId.1", "GroupId.1", "RoleName", "DBSubnetGroupName")
+ANSWERS = {
+    "DescribeSubnets": "<DescribeSubnetsResponse><subnetSet><item><subnetId>{name}</subnetId><vpcId>vpc-1</vpcId><state>available</state>"
+    "<cidrBlock>10.0.0.0/24</cidrBlock><availabilityZone>eu-west-1a</availabilityZone></item></subnetSet></DescribeSubnetsResponse>",
+    "DescribeSecurityGroups": "<DescribeSecurityGroupsResponse><securityGroupInfo><item><groupId>{name}</groupId><groupName>{name}</groupName>"
+    "<groupDescription>still</groupDescription><vpcId>vpc-1</vpcId><ownerId>{account}</ownerId></item></securityGroupInfo>"
+    "</DescribeSecurityGroupsResponse>",
+    "GetRole": "<GetRoleResponse><GetRoleResult><Role><RoleName>{name}</RoleName><RoleId>AROA{name}</RoleId><Path>/</Path>"
+    "<Arn>arn:aws:iam::{account}:role/{name}</Arn><AssumeRolePolicyDocument>%7B%7D</AssumeRolePolicyDocument>"
+    "<CreateDate>2026-01-01T00:00:00Z</CreateDate></Role></GetRoleResult></GetRoleResponse>",
+    "DescribeDBSubnetGroups": "<DescribeDBSubnetGroupsResponse><DescribeDBSubnetGroupsResult><DBSubnetGroups><DBSubnetGroup>"
+    "<DBSubnetGroupName>{name}</DBSubnetGroupName><DBSubnetGroupDescription>still</DBSubnetGroupDescription><VpcId>vpc-1</VpcId>"
+    "<SubnetGroupStatus>Complete</SubnetGroupStatus><DBSubnetGroupArn>arn:aws:rds:eu-west-1:{account}:subgrp:{name}</DBSubnetGroupArn>"
+    "</DBSubnetGroup></DBSubnetGroups></DescribeDBSubnetGroupsResult></DescribeDBSubnetGroupsResponse>",
+    "ListTagsForResource": "<ListTagsForResourceResponse><ListTagsForResourceResult><TagList></TagList></ListTagsForResourceResult>"
+    "</ListTagsForResourceResponse>",
+}
+
+
+def _error(code: str = "ServiceUnavailable") -> str:
+    return f"<Error><Code>{code}</Code><Message>as asked for</Message></Error>"
+
+
+def _xml(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/xml")
+
+
+def main(port: int) -> None:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", Still().answer)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
