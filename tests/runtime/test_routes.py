@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from groundplane.core import definition
@@ -60,6 +62,42 @@ def test_only_what_was_wanted_last_counts():
     assert (interests.of(obj("one")), interests.of(obj("other"))) == ([SHOP], [DB])
     interests.set(SHOP, ())
     assert interests.of(obj("one")) == []
+
+
+class Asked(Selector):
+    """Remembers which selectors were asked about an object."""
+
+    asked: ClassVar[list[str]] = []
+
+    def selects(self, obj):
+        self.asked.append(self.name or str(dict(self.labels)))
+        return super().selects(obj)
+
+
+def test_of_a_thousand_composites_those_are_asked_that_wanted_this_name_or_label():
+    interests = Interests()
+    for number in range(500):
+        by_name, by_label = (
+            Key("example.org/v1", "XThing", "", f"n{number}"),
+            Key("example.org/v1", "XThing", "", f"l{number}"),
+        )
+        interests.set(by_name, (Asked("v1", "ConfigMap", name=f"c{number}"),))
+        interests.set(by_label, (Asked("v1", "ConfigMap", labels={"t": str(number), "u": "x"}),))
+    Asked.asked.clear()
+    assert [key.name for key in interests.of(obj("c7", t="9", u="x"))] == ["n7", "l9"]
+    assert Asked.asked == ["c7", "{'t': '9', 'u': 'x'}"]
+
+
+def test_interests_of_a_day_of_churn_leave_nothing_behind():
+    interests = Interests()
+    for number in range(2_000):
+        key = Key("example.org/v1", "XThing", "", f"x{number % 10}")
+        interests.set(
+            key, (Selector("v1", "ConfigMap", name=str(number)), Selector("v1", "Secret", labels={"n": str(number)}))
+        )
+    for number in range(10):
+        interests.set(Key("example.org/v1", "XThing", "", f"x{number}"), ())
+    assert [len(each) for each in vars(interests).values()] == [0, 0]
 
 
 def test_a_connection_secret_concerns_the_user_of_its_owner_whoever_reconciles_that():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from groundplane.core.objects import GroupKind, Key, Object, key_of
+from groundplane.core.objects import GroupKind, Key, Object, key_of, labels_of
 
 if TYPE_CHECKING:
     from groundplane.core.definition import Definition
@@ -56,20 +56,18 @@ class Interests:
 
     def __init__(self) -> None:
         self._by_composite: dict[Key, tuple[Selector, ...]] = {}
-        self._by_kind: dict[tuple[str, str], dict[Key, None]] = {}
+        self._composites: dict[tuple[object, ...], dict[Key, None]] = {}  # by what they all ask for, see _asked_for
 
     def set(self, composite: Key, wanted: tuple[Selector, ...]) -> None:
         """Take what the last run of a composite's pipeline wanted; nothing forgets the composite."""
-        for selector in self._by_composite.pop(composite, ()):
-            place = (selector.api_version, selector.kind)
-            interested = self._by_kind.get(place, {})
-            interested.pop(composite, None)
-            if not interested:
-                self._by_kind.pop(place, None)
+        for asked in {_asked_for(selector) for selector in self._by_composite.pop(composite, ())}:
+            self._composites[asked].pop(composite)
+            if not self._composites[asked]:
+                del self._composites[asked]
         if wanted:
             self._by_composite[composite] = wanted
         for selector in wanted:
-            self._by_kind.setdefault((selector.api_version, selector.kind), {})[composite] = None
+            self._composites.setdefault(_asked_for(selector), {})[composite] = None
 
     def __len__(self) -> int:
         """How many composites there are whose functions want to see something."""
@@ -78,9 +76,20 @@ class Interests:
     def of(self, obj: Object) -> list[Key]:
         """The composites whose pipelines wanted to see this object."""
         key = key_of(obj)
-        interested = self._by_kind.get((key.api_version, key.kind), ())
+        kind = (key.api_version, key.kind)
+        asked = [kind, (*kind, key.namespace, key.name), *((*kind, label) for label in labels_of(obj).items())]
+        interested = {composite: None for each in asked for composite in self._composites.get(each, ())}
         return [
             composite
             for composite in interested
             if any(selector.selects(obj) for selector in self._by_composite[composite])
         ]
+
+
+def _asked_for(selector: Selector) -> tuple[object, ...]:
+    """What an object must have for a selector to mean it, as far as an index goes: its name, or one of its labels."""
+    kind = (selector.api_version, selector.kind)
+    if selector.name:
+        return (*kind, selector.namespace, selector.name)
+    label = min(selector.labels.items(), default=None)
+    return (*kind, label) if label else kind
