@@ -183,6 +183,7 @@ class ManagedKind:
     secrets: tuple[SecretField, ...] = ()
     required: tuple[str, ...] = ()  # forProvider fields without which a create can't work
     regional: bool = True
+    asynchronous: bool = False  # upstream calls in the background: conditions AsyncOperation, LastAsyncOperation
     repeatable: bool = False  # a create that is sent twice makes no second thing: by its name, or by a token
 
 

@@ -363,3 +363,17 @@ async def test_a_deletion_in_the_foreground_ends_too(aws):
     assert await get(world, managed.instance()) is None
     assert aws.databases() == []
     assert await managed.kinds_left(world) == []
+
+
+async def test_a_reconcile_that_somebody_asks_for_is_made_and_told_once(aws):
+    world = await aws.world()
+    await applied(world, managed.vpc(), seconds=20)
+    for token in ("2026-01-01T00:00:00Z", "again"):
+        await world.patch(
+            managed.key(managed.vpc()), {"metadata": {"annotations": {"crossplane.io/reconcile-requested-at": token}}}
+        )
+        await world.settle()
+        found = await get(world, managed.vpc())
+        assert found["status"]["lastHandledReconcileAt"] == token
+    await world.settle(seconds=3600)
+    assert world.told.text().count("ReconcileRequestHandled") == 2

@@ -340,6 +340,8 @@ class Kind(Strict):
     """The name of boto3's client: `rds`."""
     is_global: bool = Field(default=False, alias="global")
     """The service has no regions: `true`."""
+    asynchronous: bool = False
+    """Upstream makes its calls in the background, and tells of them in conditions of their own: `true`."""
     external_name: ExternalName = Field(alias="externalName")
     """Who chooses its identity, and how: `{mode: assigned, from: Vpc.VpcId}`."""
     create: Create
@@ -408,6 +410,7 @@ class Kind(Strict):
             ),
             required=tuple(name for name, field in self.fields.items() if field.required),
             regional=not self.is_global,
+            asynchronous=self.asynchronous,
             repeatable=self.external_name.mode != "assigned" or bool(self.create.token),
         )
 

@@ -57,6 +57,25 @@ def reconcile_paused(message: str = "") -> Condition:
     return Condition("Synced", "False", "ReconcilePaused", message)
 
 
+def last_async(operation: str = "", error: str = "") -> Condition:
+    """How the last operation in the background ended; with an `error`, of which operation (Create, Update, Delete).
+
+    This and `async_operation` are upjet's, on kinds whose calls upstream runs in the background.  Argo CD takes a False one
+    for degraded, so none may stay behind.  Source: upjet, pkg/resource/conditions.go.
+    """
+    if not error:
+        return Condition("LastAsyncOperation", "True", "Success")
+    message = f"async {operation.lower()} failed: {error}"
+    return Condition("LastAsyncOperation", "False", f"Async{operation}Failure", message)
+
+
+def async_operation(*, ongoing: bool) -> Condition:
+    """Whether an operation is running in the background."""
+    return (
+        Condition("AsyncOperation", "False", "Ongoing") if ongoing else Condition("AsyncOperation", "True", "Finished")
+    )
+
+
 CAUSE = "; because "  # between a condition's own message and the trouble at its root
 
 

@@ -36,6 +36,7 @@ from groundplane.errors import (
     AlreadyExists,
     Awaited,
     Conflict,
+    Denied,
     GroundplaneError,
     InvalidInput,
     NotFound,
@@ -43,11 +44,13 @@ from groundplane.errors import (
     Throttled,
     Unavailable,
     Waiting,
+    shown,
     stage,
 )
 from groundplane.ports import Account, Context, ManagedKind, Observation, Result, SecretField
 from groundplane.reconcile import connection, provider_config
 
+RECONCILE_REQUESTED = "crossplane.io/reconcile-requested-at"  # annotation; another value asks for another look
 DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpful defaults, late initialisation
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 YOUNG = 60.0  # seconds after its creation in which a resource is looked at often
@@ -383,7 +386,7 @@ async def _create(run: Run) -> Result:
         with stage("CannotCreateExternalResource", "create failed"):
             made = await run.context.cloud.create(run.managed, run.account, secrets)
     except GroundplaneError as error:
-        error.conditions = (conditions.creating(),)
+        error.conditions = (*_failed(run, "Create", error), conditions.creating())
         if not _is_outcome_unknown(error):
             await _annotate(run, {core.CREATE_FAILED: _time(run)})
         raise
@@ -393,7 +396,7 @@ async def _create(run: Run) -> Result:
     await _annotate(run, notes)
     await _publish(run, made.connection)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
-    await _write_status(run, [conditions.reconcile_success(), conditions.creating()])
+    await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.creating()])
     return Result(requeue_after=SOON)
 
 
@@ -429,16 +432,15 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
     if observation.late and Action.LATE_INITIALIZE in run.may:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
             await _fill(run, DEFAULTS, {"forProvider": observation.late})
-    told = [conditions.reconcile_success()]
-    if observation.ready:
-        told.append(observation.ready)
+    ready = [observation.ready] if observation.ready else []
     if observation.immutable and Action.UPDATE in run.may:
-        await _write_status(run, told[1:], observation)
+        await _write_status(run, ready, observation)
         raise _unchangeable(observation)
     settled = observation.settled
     if update:
         await _update(run, observation, secrets)
         settled = False
+    told = [conditions.reconcile_success(), *_background(run, observation, updated=update), *ready]
     before = meta(run.managed)["resourceVersion"]
     await _write_status(run, told, observation)
     if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
@@ -453,8 +455,7 @@ async def _update(run: Run, observation: Observation, secrets: Mapping[str, str]
         try:
             details = await run.context.cloud.update(run.managed, run.account, secrets, observation)
         except GroundplaneError as error:
-            if observation.ready:
-                error.conditions = (observation.ready,)
+            error.conditions = (*_failed(run, "Update", error), *([observation.ready] if observation.ready else []))
             raise
     await _publish(run, {**observation.connection, **details})
     fields = ", ".join(sorted({difference.field for difference in observation.drift}))
@@ -480,17 +481,17 @@ async def _delete(run: Run, observation: Observation) -> Result:
         try:
             await run.context.cloud.delete(run.managed, run.account, observation)
         except GroundplaneError as error:
-            error.conditions = (conditions.deleting(),)
+            error.conditions = (*_failed(run, "Delete", error), conditions.deleting())
             raise
     run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
-    await _write_status(run, [conditions.reconcile_success(), conditions.deleting()])
+    await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()])
     return Result(requeue_after=SOON)
 
 
 async def _wait(run: Run, observation: Observation) -> Result:
     """For AWS to finish, or to show what it made; or for somebody else's finalizer."""
     if is_deleting(run.managed):
-        await _write_status(run, [conditions.reconcile_success(), conditions.deleting()], observation)
+        await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()], observation)
         return Result(requeue_after=_pause_until_next(run, settled=False))
     run.event("Normal", "PendingExternalResource", "Waiting for external resource existence to be confirmed")
     return Result(requeue_after=SOON)
@@ -539,6 +540,32 @@ async def _pause(managed: Object, kind: ManagedKind, context: Context) -> None:
     await _write_status(run, [conditions.reconcile_paused()])
 
 
+def _failed(run: Run, operation: str, error: GroundplaneError) -> list[Condition]:
+    """What an operation in the background leaves behind: AWS said no.  What passes by itself is no such end."""
+    if not run.kind.asynchronous or not isinstance(error, InvalidInput | Denied):
+        return []
+    return [conditions.last_async(operation, str(error)), conditions.async_operation(ongoing=False)]
+
+
+def _ongoing(run: Run) -> list[Condition]:
+    """An operation was begun: no failure of an earlier one stays."""
+    if not run.kind.asynchronous:
+        return []
+    failed = (conditions.find(run.managed, "LastAsyncOperation") or {}).get("status") == "False"
+    return [*([conditions.last_async()] if failed else []), conditions.async_operation(ongoing=True)]
+
+
+def _background(run: Run, observation: Observation, *, updated: bool) -> list[Condition]:
+    """The operations in the background, as upstream tells of them for a thing that exists; the same at every quiet look."""
+    if not run.kind.asynchronous:
+        return []
+    if not observation.settled:
+        return _ongoing(run)
+    if observation.drift and not updated:
+        return [conditions.async_operation(ongoing=False)]
+    return [conditions.last_async(), conditions.async_operation(ongoing=False)]
+
+
 async def _write_status(run: Run, told: list[Condition], observation: Observation | None = None) -> None:
     wanted = copy.deepcopy(run.managed)
     generation = meta(run.managed).get("generation")
@@ -547,6 +574,10 @@ async def _write_status(run: Run, told: list[Condition], observation: Observatio
         status["atProvider"] = dict(observation.at_provider)
     if generation is not None:
         status["observedGeneration"] = generation
+    asked = annotations_of(run.managed).get(RECONCILE_REQUESTED)
+    if asked and asked != status.get("lastHandledReconcileAt"):
+        status["lastHandledReconcileAt"] = asked
+        run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(asked)}")
     conditions.set_on(wanted, *told, now=run.context.now(), generation=generation)
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
