@@ -49,7 +49,17 @@ def running() -> Iterator[Running]:
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
         }
-        command = [sys.executable, "-m", "groundplane.cli.main", "run", "--health-port", "0", "--log-level", "error"]
+        command = [
+            sys.executable,
+            "-m",
+            "groundplane.cli.main",
+            "run",
+            "--no-leader-election",
+            "--health-port",
+            "0",
+            "--log-level",
+            "error",
+        ]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             time.sleep(6)

@@ -18,6 +18,9 @@ from tests.cluster.rig import ControlPlane
 from tests.e2e import guide
 from tests.standin import serving
 
+# A Lease that lasts for three seconds: who was killed is succeeded soon.
+QUICK = ("--lease-duration", "3", "--renew-deadline", "2", "--retry-period", "0.5", "--create-wait", "15")
+
 
 @dataclass
 class Operator:
@@ -26,7 +29,7 @@ class Operator:
     kubeconfig: Path
     endpoint: str
     log: Path
-    options: tuple[str, ...] = ()
+    options: tuple[str, ...] = QUICK
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

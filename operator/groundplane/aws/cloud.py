@@ -37,11 +37,12 @@ class AwsCloud:
         sessions: Sessions | None = None,
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
+        may_write: Callable[[], None] = lambda: None,
         certain_after: float = CERTAIN_AFTER,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
-        self._sessions = sessions or Sessions()
+        self._sessions = sessions or Sessions(may_write=may_write)
         self._strict_upstream = strict_upstream
         self._namespace = namespace
         self._certain_after = certain_after

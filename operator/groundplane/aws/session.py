@@ -45,12 +45,21 @@ REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-eas
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
+READING = ("Describe", "Get", "List", "Head")  # how the names of operations begin that change nothing
 
 
 class Sessions:
     """The clients of all accounts.  Safe to use from many threads."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        attempts: int = ATTEMPTS,
+        may_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`may_write` is asked right before each request of a call that changes AWS, repeats included, and raises NotLeader."""
+        self._may_write = may_write
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.RLock()
@@ -63,7 +72,7 @@ class Sessions:
         with self._lock:
             version, clients = self._accounts.get(key, ("", None))
             if clients is None or version != account.version:
-                clients = AccountClients(account, self._environ, self._lock, self._attempts)
+                clients = AccountClients(account, self._environ, self._lock, self._attempts, self._may_write)
                 self._accounts[key] = (account.version, clients)
             return clients
 
@@ -75,7 +84,15 @@ class Sessions:
 
 
 class AccountClients:
-    def __init__(self, account: Account, environ: Mapping[str, str], lock: threading.RLock, attempts: int) -> None:
+    def __init__(
+        self,
+        account: Account,
+        environ: Mapping[str, str],
+        lock: threading.RLock,
+        attempts: int,
+        may_write: Callable[[], None],
+    ) -> None:
+        self._may_write = may_write
         self._spec = spec_of(account.provider_config)
         self._name = meta(account.provider_config).get("name") or ""
         self._secret = account.credentials
@@ -162,11 +179,19 @@ class AccountClients:
             else:
                 options["signature_version"] = UNSIGNED
         try:
-            return session.create_client(
+            client = session.create_client(
                 service, region_name=signing, endpoint_url=url, config=Config(**options), **credentials
             )
+            client.meta.events.register("before-send", self._before_send)
+            return client
         except ValueError as error:  # an endpoint that is no URL, a region that can be no host name
             raise InvalidInput(str(error), where=(f"ProviderConfig {self._name}",)) from error
+
+    def _before_send(self, event_name: str, **_: Any) -> None:
+        """botocore's last hook before a request; `event_name` is before-send.<service>.<operation>."""
+        service, operation = event_name.split(".")[1:]
+        if service != "sts" and not operation.startswith(READING):
+            self._may_write()
 
     @property
     def _endpoint(self) -> Mapping[str, Json]:

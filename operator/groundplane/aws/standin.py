@@ -13,7 +13,8 @@ Controls, JSON over HTTP:
     POST   /standin/faults  {"service": "rds", "operation": "CreateDBInstance", "code": "Throttling", "status": 400,
                              "message": "…", "times": 2, "skip": 0, "lost": false}
                               the next matching calls fail, but for the first `skip`; operation "*" is any;
-                              with `lost` they take effect, and only their answer is this error
+                              with `lost` they take effect, and only their answer is this error;
+                              with "delay": 4 they begin 4 s later, and without a code they go through then
     DELETE /standin/faults                                    no more
     GET    /standin/calls                                     [{"service": …, "operation": …}, …] in order
     DELETE /standin/calls
@@ -79,6 +80,7 @@ class Fault:
     times: int
     skip: int
     lost: bool
+    delay: float
 
 
 @dataclass
@@ -291,6 +293,8 @@ class Application:
             WORLD.calls.append({"service": service, "operation": operation})
             fault = _fault(service, operation)
         if fault is not None:
+            time.sleep(fault.delay)
+        if fault is not None and fault.code:
             if fault.lost:
                 list(self._inner(environ, lambda *_: None))
             return _failed(fault, environ, start_response)
@@ -306,12 +310,13 @@ class Application:
                         Fault(
                             service=given.get("service", "*"),
                             operation=given.get("operation", "*"),
-                            code=given["code"],
+                            code=given.get("code", ""),
                             message=given.get("message", "injected"),
                             status=int(given.get("status", 400)),
                             times=int(given.get("times", 1)),
                             skip=int(given.get("skip", 0)),
                             lost=bool(given.get("lost")),
+                            delay=float(given.get("delay", 0)),
                         )
                     )
                 case "DELETE", "faults":

@@ -375,13 +375,7 @@ async def _create(run: Run) -> Result:
             raise
     if status_of(run.managed).get("atProvider"):
         await _forget(run)
-    metadata = run.managed["metadata"]
-    if not has_finalizer(run.managed, core.FINALIZER):
-        metadata.setdefault("finalizers", []).append(core.FINALIZER)
-    notes = {name: text for name, text in annotations_of(run.managed).items() if name not in core.CREATE_ENDS}
-    metadata["annotations"] = notes | {core.CREATE_PENDING: _time(run)}  # no end that another clock wrote hides it
-    run.managed = await run.context.cluster.update(run.managed)  # a stale read conflicts: nothing is created
-    run.context.creates.begin(run.managed)
+    await _begin(run)
     try:
         with stage("CannotCreateExternalResource", "create failed"):
             made = await run.context.cloud.create(run.managed, run.account, secrets)
@@ -398,6 +392,21 @@ async def _create(run: Run) -> Result:
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
     await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.creating()])
     return Result(requeue_after=SOON)
+
+
+async def _begin(run: Run) -> None:
+    """Save that a create begins.  A stale read conflicts: nothing is created.
+
+    A patch, for an update that changes nothing is not sent: another process may have begun in this very second, with this very text.
+    """
+    finalizers = list(meta(run.managed).get("finalizers") or ())
+    metadata = {
+        "resourceVersion": meta(run.managed)["resourceVersion"],
+        "annotations": {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: _time(run)},  # no old end hides it
+        "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
+    }
+    run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
+    run.context.creates.begin(run.managed)
 
 
 def _is_outcome_unknown(error: GroundplaneError) -> bool:

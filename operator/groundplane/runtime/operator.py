@@ -89,7 +89,12 @@ class Operator:
         self._cache = Cache()
         self._cluster = KubernetesCluster(api, self._cache)
         self._threads = ThreadPoolExecutor(settings.aws_threads, thread_name_prefix="aws")
-        self._cloud = AwsCloud(self._threads, strict_upstream=settings.strict_upstream, namespace=settings.namespace)
+        self._cloud = AwsCloud(
+            self._threads,
+            strict_upstream=settings.strict_upstream,
+            namespace=settings.namespace,
+            may_write=gate.check,
+        )
         self._events = EventRecorder(self._cluster, _now)
         self._watches = KubernetesWatches(
             api, self._cluster, self._cache, self._cloud, self._tell, lambda key: self._dispatcher.enqueue(key)
@@ -142,7 +147,13 @@ class Operator:
         )
         with _stop_signals() as stop:
             async with health:
-                log.info("starting", version=__version__, server=self._api.server, health_port=health.port)
+                log.info(
+                    "starting",
+                    version=__version__,
+                    server=self._api.server,
+                    health_port=health.port,
+                    identity=self._elector.identity,
+                )
                 working = asyncio.create_task(self._work())
                 waits = [asyncio.create_task(event.wait()) for event in (stop, self._ended)]
                 await asyncio.wait({working, *waits}, return_when=asyncio.FIRST_COMPLETED)
