@@ -24,13 +24,13 @@ SLOW_CREATE = 1.5  # seconds that a CreateVpc takes
 CONFIG = {
     "apiVersion": "aws.upbound.io/v1beta1",
     "kind": "ProviderConfig",
-    "metadata": {"name": "default"},
+    "metadata": {"name": "replicas"},
     "spec": {"credentials": {"source": "InjectedIdentity"}},
 }
 
 
 def vpc(name):
-    spec = {"forProvider": {"region": REGION, "cidrBlock": "10.0.0.0/16"}}
+    spec = {"forProvider": {"region": REGION, "cidrBlock": "10.0.0.0/16"}, "providerConfigRef": {"name": "replicas"}}
     return {"apiVersion": "ec2.aws.upbound.io/v1beta1", "kind": "VPC", "metadata": {"name": name}, "spec": spec}
 
 
@@ -145,11 +145,12 @@ def pair(plane, tmp_path) -> Iterator[Pair]:
         found = Pair(plane, Aws(url), tmp_path)
         yield found
         found.close()
-    for obj in found.objects():  # only after a failure: nobody is left who would take the finalizer off
-        plane.kubectl("patch", "vpcs.ec2.aws.upbound.io", obj["metadata"]["name"], "--type=merge", "-p",
-                      '{"metadata":{"finalizers":[]}}', check=False)  # fmt: skip
-        plane.kubectl("delete", "vpcs.ec2.aws.upbound.io", obj["metadata"]["name"], "--wait=false", check=False)
-    plane.kubectl("delete", "providerconfig.aws.upbound.io", "default", "--wait=false", check=False)
+    for kind in ("vpcs.ec2.aws.upbound.io", "providerconfigs.aws.upbound.io"):  # nobody is left who would let them go
+        for obj in plane.get(kind)["items"]:
+            name = obj["metadata"]["name"]
+            plane.kubectl("delete", kind, name, "--wait=false", check=False)
+            plane.kubectl("patch", kind, name, "--type=merge", "-p", '{"metadata":{"finalizers":[]}}', check=False)
+        plane.wait("they are gone", lambda kind=kind: not plane.get(kind)["items"])
     plane.kubectl("delete", "lease", LEASE, "-n", NAMESPACE, "--ignore-not-found")
 
 

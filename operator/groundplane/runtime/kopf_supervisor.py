@@ -283,12 +283,14 @@ class KopfSupervisor:
 
     async def guard(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """See every request that kopf makes."""
+        if request.method != "GET":  # it has nothing to write, and would write past the gate
+            raise aiohttp.ClientConnectionError("kopf only reads")
         try:
             request.headers.update(self._api.headers())
         except GroundplaneError as error:  # the token file can't be read just now
             raise aiohttp.ClientConnectionError(str(error)) from error
         path, query = request.url.path.split("/"), request.url.query
-        if request.method != "GET" or path[1] != "apis" or len(path) != 5 or not ("watch" in query or "limit" in query):
+        if path[1] != "apis" or len(path) != 5 or not ("watch" in query or "limit" in query):
             return await handler(request)
         kind = ApiKind(*path[2:])
         self._tried[kind] = time.monotonic()

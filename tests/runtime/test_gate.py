@@ -1,0 +1,162 @@
+"""No write passes a gate that is shut: not to the API server, not to AWS, and no key leaves a queue."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+import groundplane
+from groundplane.aws.session import Sessions
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import Api
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.core.objects import Key
+from groundplane.errors import NotLeader
+from groundplane.ports import Account
+from groundplane.runtime.kopf_supervisor import KopfSupervisor
+from groundplane.runtime.leader import Gate
+from groundplane.runtime.queue import Done, Queue
+from tests.runtime import virtual
+from tests.standin import REGION
+
+SOURCES = Path(groundplane.__file__).parent
+KEY = Key("v1", "ConfigMap", "default", "gated")
+MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": KEY.name, "namespace": KEY.namespace}}
+
+
+@pytest.fixture
+async def shut(control_plane):
+    """A cluster whose gate is shut, and the gate."""
+    gate = Gate()
+    api = Api.connect(str(control_plane.kubeconfig), may_write=gate.check)
+    yield KubernetesCluster(api, Cache()), gate
+    await api.close()
+
+
+async def test_who_may_not_write_can_read_and_changes_nothing_at_the_api_server(control_plane, shut):
+    cluster, gate = shut
+    there = {**MAP, "metadata": {"name": "there", "namespace": "default"}}
+    control_plane.apply(there)
+    before = await cluster.get(Key("v1", "ConfigMap", "default", "there"))
+    changed = {**before, "data": {"a": "b"}}
+    for write in (
+        lambda: cluster.create(MAP),
+        lambda: cluster.update(changed),
+        lambda: cluster.apply({**there, "data": {"a": "b"}}, manager="test"),
+        lambda: cluster.patch(Key("v1", "ConfigMap", "default", "there"), {"data": {"a": "b"}}),
+        lambda: cluster.delete(Key("v1", "ConfigMap", "default", "there")),
+    ):
+        with pytest.raises(NotLeader):
+            await write()
+    assert control_plane.get("configmap", KEY.name) is None
+    assert control_plane.get("configmap", "there").get("data") is None
+    gate.valid_until = float("inf")
+    await cluster.create(MAP)
+    assert control_plane.get("configmap", KEY.name) is not None
+
+
+def ec2_of(standin, may_write):
+    config = {
+        "metadata": {"name": "default"},
+        "spec": {
+            "credentials": {"source": "None"},
+            "endpoint": {"url": {"type": "Static", "static": standin.url}, "hostnameImmutable": True},
+        },
+    }
+    return Sessions({}, may_write=may_write).clients(Account(config)).client("ec2", REGION)
+
+
+def test_a_call_that_changes_aws_is_refused_between_two_calls_of_one_reconcile(standin):
+    gate = Gate(is_open=True)
+    ec2 = ec2_of(standin, gate.check)
+    made = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    gate.valid_until = float("-inf")
+    with pytest.raises(NotLeader):
+        ec2.delete_vpc(VpcId=made)
+    assert made in [vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"]]
+
+
+def test_a_repeat_of_a_call_is_refused_as_well(standin):
+    gate = Gate(is_open=True)
+    standin.fail("ec2", "CreateVpc", "InternalError", status=500, times=1)
+    passed = []
+
+    def once():
+        gate.check()
+        passed.append(1)
+        gate.valid_until = float("-inf")
+
+    ec2 = ec2_of(standin, once)
+    before = len(ec2.describe_vpcs()["Vpcs"])
+    with pytest.raises(NotLeader):
+        ec2.create_vpc(CidrBlock="10.0.0.0/16")
+    assert passed == [1]
+    assert len(ec2.describe_vpcs()["Vpcs"]) == before
+
+
+def test_keys_wait_while_the_gate_is_shut_and_are_taken_when_it_opens():
+    async def main():
+        is_open, taken = [False], []
+
+        async def handle(key):
+            taken.append(key)
+            return Done()
+
+        queue = Queue("gated", handle, may_take=lambda: is_open[0])
+        running = asyncio.create_task(queue.run(1))
+        queue.add(KEY)
+        await asyncio.sleep(1)
+        assert taken == []
+        is_open[0] = True
+        queue.resume()
+        await asyncio.sleep(1)
+        assert taken == [KEY]
+        await queue.drain(0)
+        await running
+
+    virtual.run(main())
+
+
+# --- no way around it ---------------------------------------------------------------------------------------------
+
+
+def callers(*names):
+    """The modules in which a method or function of one of these names is called."""
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                called = node.func
+                name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+                if name in names:
+                    found.add(str(path.relative_to(SOURCES)))
+    return found
+
+
+def test_clients_of_aws_are_made_in_one_place_which_has_the_gate():
+    assert callers("create_client") == {"aws/session.py"}
+    importing = {
+        path for path in SOURCES.rglob("*.py") if re.search(r"^\s*(import|from) boto3", path.read_text(), re.M)
+    }
+    assert importing == set()  # it makes clients of its own
+
+
+def test_connections_to_the_api_server_are_made_by_its_client_and_for_kopf_which_only_reads():
+    assert callers("ClientSession") == {"cluster/client.py", "runtime/kopf_supervisor.py"}
+
+
+async def test_what_kopf_would_write_is_refused(control_plane):
+    api = Api.connect(str(control_plane.kubeconfig))
+    supervisor = KopfSupervisor(api, lambda *_: None, served=lambda _: True, touch=lambda _: asyncio.sleep(0))
+    connector = aiohttp.TCPConnector(ssl=api.ssl)
+    async with aiohttp.ClientSession(connector=connector, middlewares=(supervisor.guard,)) as session:
+        async with session.get(f"{api.server}/api/v1/namespaces") as answer:
+            assert answer.status == 200
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.post(f"{api.server}/api/v1/namespaces/default/configmaps", json=MAP)
+    await api.close()
