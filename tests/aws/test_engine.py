@@ -1,6 +1,7 @@
 """What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
 
 import asyncio
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,10 @@ import pytest
 
 from groundplane import errors
 from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.grammar import Kind
+from groundplane.aws.resource import Digests, Hooks, Resource, composed_of
 from groundplane.aws.session import Sessions
+from groundplane.ports import Difference
 from tests.aws.conftest import EC2, IAM, RDS, S3, external_name, made, managed, settle
 from tests.standin import REGION
 
@@ -211,3 +215,73 @@ async def test_a_call_that_may_change_aws_does_not_pass_as_a_read(cloud):
         vpc.ask("delete_vpc", VpcId="vpc-1")
     with pytest.raises(ValueError, match="delete_vpc may change AWS"):
         list(vpc.pages("delete_vpc", VpcId="vpc-1"))
+
+
+async def test_a_freeze_starts_anew_when_what_is_observed_has_moved(cloud, account, network):
+    facts = {"cidrBlock": "10.0.8.0/24", "vpcId": network["vpc"]}
+    subnet = managed(EC2, "Subnet", "orders", **facts, privateDnsHostnameTypeOnLaunch="resource-name")
+    frozen = await made(cloud, subnet, account)  # the stand-in takes it and never shows it
+    assert len(frozen.notes) == 1
+    assert not (await cloud.observe(subnet, account, {})).drift
+    memory = cloud._memories[subnet["metadata"]["uid"]]
+    [(field, (sent, times))] = memory.sent.items()
+    memory.sent[field] = (
+        json.dumps([json.loads(sent)[0], "another"]),
+        times,
+    )  # as if AWS had shown something else then
+    again = await cloud.observe(subnet, account, {})
+    assert [difference.field for difference in again.drift] == ["privateDnsHostnameTypeOnLaunch"]
+    assert again.notes == ()
+
+
+def test_a_digest_is_remembered_without_the_password_and_only_so_many_are():
+    digests = Digests(size=3)
+    made_ = [digests.of("uid", "password", f"correct-horse-{n}") for n in range(5)]
+    assert [digests.of("uid", "password", f"correct-horse-{n}") for n in range(5)] == made_
+    assert len({*made_, digests.of("other", "password", "correct-horse-0")}) == 6
+    assert len(digests._known) == 3
+    assert "correct-horse" not in repr(vars(digests))
+    assert Digests().of("uid", "password", "correct-horse-0") == made_[0]
+
+
+def test_the_names_of_identity_fields_are_read_from_a_composite_name():
+    assert composed_of("$spec.role/$spec.policyArn", "a/arn:b/c") == {"spec.role": "a", "spec.policyArn": "arn:b/c"}
+    assert composed_of("$spec.role/$spec.policyArn", "a-20240101") is None
+
+
+ATTACHMENT = {
+    "kind": "RolePolicyAttachment",
+    "group": "iam.aws.upbound.io",
+    "plural": "rolepolicyattachments",
+    "service": "iam",
+    "global": True,
+    "externalName": {"mode": "composite", "format": "${spec.role}/${spec.policyArn}"},
+    "create": {"call": "attach_role_policy"},
+    "observe": {
+        "call": "list_attached_role_policies",
+        "with": {"RoleName": "$spec.role"},
+        "item": "AttachedPolicies",
+        "where": {"PolicyArn": "$spec.policyArn"},
+        "absent": ["NoSuchEntity"],
+    },
+    "delete": {"call": "detach_role_policy", "with": {"RoleName": "$spec.role", "PolicyArn": "$spec.policyArn"}},
+    "fields": {"role": {"type": "string"}, "policyArn": {"type": "string"}},
+    "atProvider": {},
+    "example": {},
+}
+
+
+@pytest.mark.parametrize(
+    "saved, moved",
+    [
+        ("orders/arn:a", []),
+        ("shop/arn:a", [Difference("role", "orders", "shop")]),
+        ("orders-20240101120000", []),  # as upstream's provider names it
+    ],
+)
+def test_identity_fields_of_a_composite_name_that_were_edited_are_named_with_both_values(saved, moved):
+    attachment = managed(IAM, "RolePolicyAttachment", "a", external_name=saved, role="orders", policyArn="arn:a")
+    kind = Kind.model_validate(ATTACHMENT)
+    found = Resource(kind, Hooks(), attachment, now=datetime.now(UTC))
+    assert found.moved() == moved
+    assert found.external_name == (saved if moved else "orders/arn:a")

@@ -9,7 +9,7 @@ from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from groundplane import errors
-from groundplane.aws import catalogue, faults
+from groundplane.aws import catalogue, faults, tags
 from tests.aws.conftest import EC2, RDS, S3, managed
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "aws" / "faults.yaml"
@@ -134,3 +134,26 @@ async def test_only_refused_credentials_cost_the_clients(cloud, account, stubbed
     with pytest.raises(errors.Denied):
         await cloud.observe(INSTANCE, account, {})
     assert (cloud._sessions.clients(account) is before) is kept
+
+
+async def test_tags_of_aws_itself_are_carried_along_where_the_whole_set_is_replaced(cloud, account, stubbed):
+    bucket = managed(S3, "Bucket", "orders", tags={"team": "orders"})
+    theirs = {"Key": "aws:cloudformation:stack-name", "Value": "net"}
+    stubber = stubbed("s3")
+    stubber.add_response("head_bucket", {"BucketRegion": "eu-west-1"})
+    stubber.add_response("get_bucket_tagging", {"TagSet": [theirs, {"Key": "stray", "Value": "1"}]})
+    observation = await cloud.observe(bucket, account, {})
+    assert "aws:cloudformation:stack-name" not in observation.at_provider["tags"]
+    [drift] = observation.drift
+    wanted = [theirs, *({"Key": key, "Value": value} for key, value in sorted(drift.desired.items()))]
+    stubber.add_response("put_bucket_tagging", {}, {"Bucket": "orders", "Tagging": {"TagSet": wanted}})
+    await cloud.update(bucket, account, {}, observation)
+    stubber.assert_no_pending_responses()
+
+
+def test_when_no_tag_is_wanted_any_more_those_of_aws_stay():
+    found = {"aws:owner": "x", "team": "orders"}
+    [(call, parameters)] = tags.changes({}, found, tags.STYLES["s3"], "orders")
+    assert (call, parameters["Tagging"]["TagSet"]) == ("put_bucket_tagging", [{"Key": "aws:owner", "Value": "x"}])
+    [(call, parameters)] = tags.changes({}, found, tags.STYLES["ec2"], "vpc-1")
+    assert (call, parameters["Tags"]) == ("delete_tags", [{"Key": "team"}])

@@ -149,7 +149,7 @@ def first_members(text):
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_every_variable_of_a_template_is_known(found):
-    simple = {"external_name", "uid", "name", "region", "partition", "account"}
+    simple = {"external_name", "uid", "name", "region", "partition", "suffix", "account"}
     for variable in re.findall(r"\$\{?([a-z_]+)", repr(found)):
         assert variable in simple | {"spec", "secret", "item"}
 

@@ -3,14 +3,24 @@
 import threading
 
 import pytest
+from botocore.credentials import AssumeRoleCredentialFetcher
 
-from groundplane.aws.session import Sessions
+from groundplane.aws import endpoints
+from groundplane.aws.session import LOADER, Sessions
 from groundplane.errors import Denied, InvalidInput
 from groundplane.ports import Account
 from tests.aws.conftest import INI, managed, provider_config
 
 ROLE = "arn:aws:iam::111122223333:role/deployer"
 OTHER = "arn:aws:iam::444455556666:role/deployer"
+KEYS = {
+    "Credentials": {
+        "AccessKeyId": "a",
+        "SecretAccessKey": "b",
+        "SessionToken": "c",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }
+}
 STATIC = "http://127.0.0.1:1"
 
 
@@ -158,6 +168,72 @@ def test_a_web_identity_is_traded_for_a_role(standin, tmp_path, where):
 def test_where_a_service_is_called(endpoint, service, url):
     client = Sessions({}).clients(account(endpoint=endpoint)).client(service, "" if service == "iam" else "eu-west-1")
     assert client.meta.endpoint_url == url
+
+
+@pytest.mark.parametrize(
+    "name, service",
+    [
+        ("elb", "elb"),
+        ("elbv2", "elbv2"),
+        ("ElasticLoadBalancingV2", "elbv2"),
+        ("cloudwatchlogs", "logs"),
+        ("stepfunctions", "stepfunctions"),
+        ("sfn", "stepfunctions"),
+        ("cognitoidp", "cognito-idp"),
+        ("applicationautoscaling", "application-autoscaling"),
+        ("appautoscaling", "application-autoscaling"),
+        ("RDS", "rds"),
+    ],
+)
+def test_a_service_is_named_as_boto3_or_as_terraform_name_it(name, service):
+    endpoint = {"url": {"type": "Static", "static": STATIC}, "services": [name]}
+    clients = Sessions({}).clients(account(endpoint=endpoint))
+    assert clients.client(service, "eu-west-1").meta.endpoint_url == STATIC
+    assert clients.client("sqs", "eu-west-1").meta.endpoint_url != STATIC
+
+
+def test_every_alias_means_a_service_that_boto3_has():
+    known = set(LOADER.list_available_services("service-2"))
+    assert {service for service in endpoints.ALIASES.values() if service not in known} == set()
+
+
+def test_a_service_that_is_no_more_is_no_mistake_and_an_unknown_one_keeps_every_call_from_being_made():
+    endpoint = {"url": {"type": "Static", "static": STATIC}, "services": ["opsworks", "rds"]}
+    assert Sessions({}).clients(account(endpoint=endpoint)).client("rds", "eu-west-1").meta.endpoint_url == STATIC
+    endpoint["services"] = ["rds", "sqss"]
+    with pytest.raises(
+        InvalidInput, match=r"spec.endpoint.services\[1\]: no service of AWS: \"sqss\". Mend: did you mean sqs"
+    ):
+        Sessions({}).clients(account(endpoint=endpoint)).client("ec2", "eu-west-1")
+
+
+def test_roles_are_assumed_in_the_region_that_is_asked_for_not_in_the_first_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(AssumeRoleCredentialFetcher, "_get_credentials", lambda fetcher: asked.append(fetcher) or KEYS)
+    dynamic = {"url": {"type": "Dynamic", "dynamic": {"host": "aws.test"}}}
+    clients = Sessions({}).clients(account(endpoint=dynamic, assumeRoleChain=[{"roleARN": ROLE}]))
+    for region in ("eu-west-1", "us-east-2"):
+        clients.client("rds", region)._request_signer._credentials.get_frozen_credentials()
+    urls = [fetcher._create_client().meta.endpoint_url for fetcher in asked]
+    assert urls == ["https://sts.eu-west-1.aws.test", "https://sts.us-east-2.aws.test"]
+
+
+def test_host_names_end_as_those_of_the_regions_partition_do():
+    clients = Sessions({}).clients(account(endpoint={}))
+    found = {
+        region: clients.dns_suffix(region) for region in ("eu-west-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1")
+    }
+    assert found == {
+        "eu-west-1": "amazonaws.com",
+        "cn-north-1": "amazonaws.com.cn",
+        "us-gov-west-1": "amazonaws.com",
+        "us-iso-east-1": "c2s.ic.gov",
+    }
+    assert clients.partition("us-gov-west-1") == "aws-us-gov"
+    iso = Sessions({}).clients(account(endpoint={"url": {"type": "Auto"}, "partitionId": "aws-iso"}))
+    assert iso.client("iam", "").meta.endpoint_url.endswith(".c2s.ic.gov")
+    signed = Sessions({}).clients(account(endpoint={"url": {"type": "Auto"}, "signingRegion": "us-gov-west-1"}))
+    assert signed.partition("") == "aws-us-gov"
 
 
 def test_the_variable_for_all_endpoints_works_for_every_source(monkeypatch, standin):

@@ -72,6 +72,34 @@ async def test_without_the_update_policy_drift_stays(aws):
     assert aws.database()["DBInstanceClass"] == "db.t3.micro"
 
 
+EXACT = {"managementPolicies": ["Observe", "Create", "Update", "Delete"]}
+
+
+async def test_a_field_taken_out_of_the_spec_is_reset_where_nothing_is_late_initialised(aws):
+    world = await aws.world()
+    role = managed.role(spec=EXACT, description="for orders")
+    asked = {"deletionProtection": True, "iamDatabaseAuthenticationEnabled": True, "maxAllocatedStorage": 100}
+    instance = managed.instance(spec=EXACT, applyImmediately=True, **asked)
+    for manifest in (role, instance):
+        assert is_ready(await applied(world, manifest, seconds=60))
+    assert aws.database()["DeletionProtection"] is True
+    await edited(world, role, description=None, seconds=60)
+    await edited(world, instance, **dict.fromkeys(asked), seconds=60)
+    assert not aws.client("iam").get_role(RoleName="orders")["Role"].get("Description")
+    found = aws.database()
+    assert (found["DeletionProtection"], found["IAMDatabaseAuthenticationEnabled"]) == (False, False)
+    assert found.get("MaxAllocatedStorage") in (None, 20)
+    assert is_ready(await get(world, instance))
+
+
+async def test_a_field_taken_out_of_the_spec_stays_where_the_spec_may_mean_what_aws_has(aws):
+    world = await aws.world()
+    role = managed.role(description="for orders")
+    await applied(world, role, seconds=60)
+    await edited(world, role, description=None, seconds=60)
+    assert aws.client("iam").get_role(RoleName="orders")["Role"]["Description"] == "for orders"
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.reconcile import managed
-from tests.reconcile.managed import applied, condition, edited, get, is_ready, message
+from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message
 
 SUBNET = {"cidrBlock": "10.0.0.0/24"}
 SELECTOR = {"matchLabels": {"type": "network"}}
@@ -175,6 +175,44 @@ async def test_tags_of_init_provider_are_set_once_and_left_as_somebody_changes_t
     owner, team = await tags()
     assert owner in ("nobody", "me")
     assert team == "c"
+
+
+async def test_tags_that_others_add_are_taken_away_and_those_of_init_provider_stay_as_others_set_them(aws):
+    world = await aws.world()
+    manifest = managed.vpc(spec={"initProvider": {"tags": {"owner": "nobody"}}})
+    assert is_ready(await applied(world, manifest, seconds=10))
+    for name, value in (("owner", "me"), ("stray", "1")):
+        aws.client("ec2").create_tags(Resources=[aws.vpcs()[0]["VpcId"]], Tags=[{"Key": name, "Value": value}])
+    since = len(world.cluster.changes(0))
+    await world.settle(seconds=1300)
+    found = await get(world, manifest)
+    assert found["status"]["atProvider"]["tags"]["owner"] == "me"
+    assert "stray" not in found["status"]["atProvider"]["tags"]
+    seen = [change.object for change in world.cluster.changes(0)[since:] if change.object["kind"] == "VPC"]
+    assert {condition(obj, "Ready") for obj in [*seen, found]} == {("True", "Available")}
+
+
+async def test_flags_of_init_provider_count_for_the_deletion(aws):
+    world = await aws.world()
+    instance = managed.instance(spec={"initProvider": {"skipFinalSnapshot": True}}, skipFinalSnapshot=None)
+    bucket = managed.bucket(spec={"initProvider": {"forceDestroy": True}})
+    for manifest in (instance, bucket):
+        assert is_ready(await applied(world, manifest, seconds=70))
+    aws.client("s3").put_object(Bucket="orders-bucket", Key="a", Body=b"1")
+    for manifest in (instance, bucket):
+        assert await deleted(world, manifest) is None
+    assert (aws.databases(), aws.buckets()) == ([], [])
+
+
+async def test_a_password_of_init_provider_stays_with_a_database_that_stays(aws):
+    world = await aws.world()
+    reference = {"namespace": "crossplane-system", "name": "orders-password", "key": "password"}
+    spec = {"initProvider": {"passwordSecretRef": reference}, "deletionPolicy": "Orphan"}
+    manifest = managed.instance(spec=spec, passwordSecretRef=None)
+    assert is_ready(await applied(world, manifest, seconds=10))
+    assert await deleted(world, manifest) is None
+    stored = await managed.secret_of(world, "crossplane-system", "orders-password")
+    assert aws.standin.passwords() == {"orders": stored["password"]}
 
 
 async def test_a_password_may_be_referred_to_in_init_provider(aws):

@@ -119,6 +119,17 @@ async def test_a_database_whose_password_aws_keeps_publishes_what_aws_generated(
     assert await secret_of(world, "crossplane-system", "orders-master-password") is None
 
 
+async def test_a_password_that_aws_keeps_and_nobody_lets_us_read_is_told_and_no_failure(aws):
+    world = await aws.world()
+    aws.standin.fail("secretsmanager", "GetSecretValue", "AccessDeniedException", status=400)
+    manifest = managed.instance(manageMasterUserPassword=True, **BARE | {"username": "boss"})
+    found = await applied(world, manifest, seconds=60)
+    assert is_ready(found)
+    assert "password" not in await secret_of(world)
+    notes = [text for _, _, reason, text in world.told.events if reason == "ObservedExternalResource"]
+    assert any("AccessDeniedException at secretsmanager:GetSecretValue" in note for note in notes)
+
+
 async def test_strict_upstream_chooses_nothing_and_makes_nothing(aws):
     world = await aws.world(strict=True)
     found = await applied(world, managed.instance(**BARE), seconds=10)

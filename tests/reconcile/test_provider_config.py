@@ -31,6 +31,10 @@ FAULTS = {
     "a hop without a role": ({"assumeRoleChain": [{"externalID": "x"}]}, "assumeRoleChain[0].roleARN: is missing"),
     "no URL": ({"endpoint": {"url": {"type": "Static"}}}, "spec.endpoint.url.static: is missing"),
     "a faulty URL": ({"endpoint": {"url": {"type": "Static", "static": "here"}}}, '"here" is no URL'),
+    "no such service": (
+        {"endpoint": {"url": {"type": "Static", "static": "http://127.0.0.1:1"}, "services": ["rds", "elasticach"]}},
+        'spec.endpoint.services[1]: no service of AWS: "elasticach". Mend: did you mean elasticache?',
+    ),
     "no host": (
         {"endpoint": {"url": {"type": "Dynamic", "dynamic": {}}}},
         "spec.endpoint.url.dynamic.host: is missing",

@@ -195,7 +195,8 @@ def _missing(kind_: Kind, managed: Object, error: GroundplaneError) -> tuple[Awa
     Nothing of its own kind, unless by name: what we write about the trouble would count as its end.
     """
     at_fault = [each for each in kind_.port.references if f"spec.forProvider.{each.field}" in error.where]
-    spec = spec_of(managed).get("forProvider") or {}
+    blocks = spec_of(managed)
+    spec = {**(blocks.get("initProvider") or {}), **(blocks.get("forProvider") or {})}
     found: set[Awaited] = set()
     for each in at_fault or kind_.port.references:
         given = spec.get(each.ref) or ()

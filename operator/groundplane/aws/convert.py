@@ -229,7 +229,11 @@ def equal(comparison: str, desired: Json, observed: Json) -> bool:
 
 
 def _exact(desired: Json, observed: Json) -> bool:
-    return bool(canonical(desired) == canonical(observed))
+    return bool(canonical(desired) == canonical(observed)) or (_is_json(desired) and _json(desired, observed))
+
+
+def _is_json(value: Json) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith(("{", "["))
 
 
 def _ci(desired: Json, observed: Json) -> bool:
@@ -311,24 +315,28 @@ def _statement(statement: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in statement.items():
         if key in ("Principal", "NotPrincipal"):
-            if value == "*":
-                value = {"AWS": "*"}
+            names = value if isinstance(value, Mapping) else {"AWS": value}
             result[key] = {
-                name: sorted(_principal(name, entry) for entry in _list(entries)) for name, entries in value.items()
+                name: sorted({_principal(name, text(entry)) for entry in _list(entries)})
+                for name, entries in names.items()
             }
-        elif key == "Condition":
+        elif key == "Condition" and _is_condition(value):
             result[key] = {
-                operator: {name: sorted(text(entry) for entry in _list(entries)) for name, entries in test.items()}
+                operator: {name: sorted({text(entry) for entry in _list(entries)}) for name, entries in test.items()}
                 for operator, test in value.items()
             }
         elif key in ("Sid", "Effect"):
             if value:
                 result[key] = value
         elif key in ("Action", "NotAction"):
-            result[key] = sorted(str(entry).lower() for entry in _list(value))
+            result[key] = sorted({str(entry).lower() for entry in _list(value)})
         else:
-            result[key] = sorted(str(entry) for entry in _list(value))
+            result[key] = sorted({str(entry) for entry in _list(value)})
     return result
+
+
+def _is_condition(value: Json) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(test, Mapping) for test in value.values())
 
 
 def _principal(kind: str, value: str) -> str:

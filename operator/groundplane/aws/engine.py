@@ -19,14 +19,14 @@ from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
 from groundplane.aws.grammar import KindField, Output, Path
-from groundplane.aws.resource import EXTERNAL_NAME, Item, Parameters, Resource, digest, digest_field
+from groundplane.aws.resource import Item, Parameters, Resource, digest, digest_field
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
+from groundplane.core.managed import CREATE_PENDING, EXTERNAL_NAME
 from groundplane.core.objects import Json, annotations_of, spec_of, status_of
 from groundplane.errors import InvalidInput, Waiting, shown
 from groundplane.ports import Creation, Difference, Observation
 
-CREATE_PENDING = "crossplane.io/external-create-pending"
 TAGS = "tags"  # the update group of the tags
 SENT_IN_VAIN = 2  # successful updates that left a difference standing: it is frozen
 HIDDEN = "(secret)"
@@ -93,13 +93,15 @@ class Engine(Resource):
         state = self._state(item)
         if state.gone:
             return Observation(exists=False)
-        found_tags = self.tags_of(item)
+        all_tags = self.tags_of(item)
+        found_tags = None if all_tags is None else tags.ours(all_tags)
         drift = self._drift(item, found_tags)
         drift, notes = self._thawed(drift)
         creating = state.ready is not None and state.ready.reason == "Creating"
         ready = state.ready
         if ready is not None and ready.status == "True" and (left := self._left(drift)):
             ready = conditions.creating(f"still to be set as spec.initProvider has it: {', '.join(left)}")
+        connection = self._connection(item)
         return Observation(
             exists=True,
             ready=ready,
@@ -108,11 +110,11 @@ class Engine(Resource):
             drift=tuple(drift) if state.updatable and not state.deleting else (),
             immutable=tuple(self._immutable(item)),
             notes=(*notes, *self.hooks.notes(self, item)),
-            connection=self._connection(item),
+            connection=connection,
             external_name=self._renamed(item),
             settled=state.settled,
             deleting=state.deleting,
-            item={"item": item, "tags": found_tags},
+            item={"item": item, "tags": all_tags},
         )
 
     def _renamed(self, item: Item) -> str:
@@ -172,10 +174,11 @@ class Engine(Resource):
         return [Difference(name, HIDDEN, None)]
 
     def _immutable(self, item: Item) -> list[Difference]:
-        found = []
+        found = self.moved()
+        known = {difference.field for difference in found}
         for name, rule in self.kind.fields.items():
             desired = None if name in self.once else self.spec.get(name)
-            if not rule.immutable or rule.observe is None or desired is None:
+            if not rule.immutable or rule.observe is None or desired is None or name in known:
                 continue
             observed = self.observed(name, item)
             if observed is not None and not convert.equal(rule.comparison, desired, observed):
@@ -188,10 +191,13 @@ class Engine(Resource):
         return sorted(asked & {difference.field for difference in drift}) if self.is_new else []
 
     def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str]]:
-        """The drift without what was sent twice in vain, and a note for each of those."""
+        """The drift without what was sent twice in vain, and a note for each of those.
+
+        What has moved since is on its way (one index after the other): it is not in vain.
+        """
         left, notes, still = [], [], {}
         for difference in drift:
-            key = _key(difference.desired)
+            key = _key(difference)
             sent = self.memory.sent.get(difference.field)
             if sent is not None and sent[0] == key:
                 still[difference.field] = sent
@@ -282,6 +288,7 @@ class Engine(Resource):
     # --- create -----------------------------------------------------------------------------------------
 
     def create(self) -> Creation:
+        self.region, self.external_name = self.wanted_region, self._name_to_give()
         self.hooks.check_create(self)
         other, extra = self.hooks.create_call(self)
         call = other or self.kind.create.call
@@ -311,6 +318,13 @@ class Engine(Resource):
             if (value := path.search(answer)) is not None
         }
         return Creation(self.external_name, connection)
+
+    def _name_to_give(self) -> str:
+        """What the spec says comes first: the annotation may name an earlier thing, which is gone."""
+        rule = self.kind.external_name
+        if rule.mode == "composite" or (rule.field and self.spec.get(rule.field)):
+            return self.default_name()
+        return self.hooks.name(self)
 
     def _create_parameters(self, call: str, extra: Parameters) -> Parameters:
         rule, shape = self.kind.create, self.shape(call)
@@ -378,7 +392,7 @@ class Engine(Resource):
 
     def _sent(self, differences: Sequence[Difference]) -> None:
         for difference in differences:
-            key = _key(difference.desired)
+            key = _key(difference)
             before = self.memory.sent.get(difference.field)
             times = before[1] if before is not None and before[0] == key else 0
             self.memory.sent[difference.field] = (key, times + 1)
@@ -389,7 +403,7 @@ class Engine(Resource):
         on = self._tag_target(item)
         style = tags.STYLES[rule.style]
         for call, parameters in tags.changes(
-            self.wanted_tags(found), found, style, on, resource=rule.resource, target=rule.parameter
+            self.wanted_tags(tags.ours(found)), found, style, on, resource=rule.resource, target=rule.parameter
         ):
             self.write(call, **parameters)
 
@@ -481,5 +495,5 @@ class Engine(Resource):
             self.write(self.kind.delete.call, **parameters)
 
 
-def _key(value: Json) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+def _key(difference: Difference) -> str:
+    return json.dumps([difference.desired, difference.observed], sort_keys=True, default=str)

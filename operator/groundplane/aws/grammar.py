@@ -287,6 +287,8 @@ class KindField(SchemaField):
     """What unset means, enforced: `true`."""
     initial: Json = None
     """What a create sends when unset, a template; not enforced later: `Managed by Crossplane`."""
+    unset: Json = None
+    """What taking it out of the spec resets it to, where nothing is late-initialised: `false`."""
     conflicts: Names = ()
     """The fields beside which it can't be set: `[replicateSourceDb]`."""
     reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None

@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
+from secrets import token_bytes
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -20,6 +23,7 @@ from groundplane.aws import convert, faults, tags
 from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
+from groundplane.core.managed import EXTERNAL_NAME, REGION
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
 from groundplane.ports import Default, Difference
@@ -27,10 +31,11 @@ from groundplane.ports import Default, Difference
 Item = dict[str, Any]  # a thing as AWS describes it
 Parameters = dict[str, Any]  # of a call
 
-EXTERNAL_NAME = "crossplane.io/external-name"
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
-DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow
+DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow: 22 ms each
+DIGESTS = 32_768  # remembered, of 150 bytes each
+
 READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
 
@@ -39,7 +44,7 @@ VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
 class Memory:
     """What this process knows of a managed resource beyond its object.  Losing it costs a call, never a wrong one."""
 
-    sent: dict[str, tuple[str, int]] = field(default_factory=dict)  # field: (the desired value, successful updates)
+    sent: dict[str, tuple[str, int]] = field(default_factory=dict)  # field: (desired and observed, successful updates)
     digests: dict[str, str] = field(default_factory=dict)  # secret: of the value that AWS took, not yet in status
     external_name: str = ""  # an update gave it a new one
 
@@ -47,11 +52,36 @@ class Memory:
         return bool(self.sent or self.digests or self.external_name)
 
 
-@lru_cache(maxsize=4096)
-def digest(uid: str, name: str, value: str) -> str:
-    """A salted digest of a write-only value, by which a change of it is noticed: 16 hex digits."""
-    salt = f"{uid}/{name}".encode()
-    return hashlib.pbkdf2_hmac("sha256", value.encode(), salt, DIGEST_ROUNDS, 8).hex()
+class Digests:
+    """Salted digests of write-only values, by which a change of one is noticed.  Safe to use from many threads.
+
+    They are slow to make, for they stand in status.atProvider, where a weak password must not be guessed from them;
+    so each is made once in a process.  What is remembered for that tells nothing: a hash with a key of this process.
+    """
+
+    def __init__(self, size: int = DIGESTS) -> None:
+        self._size = size
+        self._key = token_bytes(32)
+        self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, uid: str, name: str, value: str) -> str:
+        """16 hex digits; of what is seen again, in microseconds."""
+        salt = f"{uid}/{name}".encode()
+        key = hashlib.blake2b(salt + b"\0" + value.encode(), key=self._key, digest_size=16).digest()
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        made = hashlib.pbkdf2_hmac("sha256", value.encode(), salt, DIGEST_ROUNDS, 8).hex()
+        with self._lock:
+            self._known[key] = made
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)
+        return made
+
+
+digest = Digests().of
 
 
 def digest_field(secret: str) -> str:
@@ -94,7 +124,8 @@ class Resource:
         init_provider = _canonical(kind, given.get("initProvider") or {})
         self.spec: dict[str, Json] = init_provider | for_provider
         self.once = frozenset(name for name in init_provider if name not in for_provider and _is_state(kind, name))
-        self.region: str = "" if kind.is_global else str(self.spec.get("region") or "")
+        self.wanted_region: str = "" if kind.is_global else str(self.spec.get("region") or "")
+        self.region = self._home() or self.wanted_region  # where the thing is
         if annotations_of(managed).get(EXTERNAL_NAME) == self.memory.external_name:
             self.memory.external_name = ""
         self.external_name: str = self.memory.external_name or self._given_name()
@@ -109,10 +140,39 @@ class Resource:
     def uid(self) -> str:
         return str(meta(self.managed).get("uid") or "")
 
+    def _home(self) -> str:
+        """The region in which the thing was made or last seen, "" if that is not known or the spec may change it.
+
+        What is only looked at may be looked at elsewhere.
+        """
+        policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
+        if self.kind.is_global or not policies & {"*", "Create", "Update", "Delete"}:
+            return ""
+        known = status_of(self.managed).get("atProvider") or {}
+        name = annotations_of(self.managed).get(EXTERNAL_NAME)
+        if self.kind.external_name.mode == "assigned" and known.get("id") not in (None, name):
+            return ""  # somebody points it at another thing
+        arn = [*str(known.get("arn") or "").split(":"), *[""] * 4]
+        return str(annotations_of(self.managed).get(REGION) or known.get("region") or arn[3])
+
+    def moved(self) -> list[Difference]:
+        """What of the thing's identity the spec has otherwise than the thing that was made: its region, parts of its name."""
+        found = []
+        if self.region != self.wanted_region:
+            found.append(Difference("region", self.wanted_region, self.region))
+        if self.kind.external_name.mode == "composite":
+            parts = composed_of(self.kind.external_name.format, self.external_name) or {}
+            for name, observed in parts.items():
+                desired = self._variable(name, None)
+                if desired is not None and convert.text(desired) != observed:
+                    found.append(Difference(name.removeprefix("spec."), desired, observed))
+        return found
+
     def _given_name(self) -> str:
         given = annotations_of(self.managed).get(EXTERNAL_NAME) or ""
         if self.kind.external_name.mode == "composite":
-            return str(self.template(self.kind.external_name.format) or given)
+            is_ours = given and composed_of(self.kind.external_name.format, given) is not None
+            return given if is_ours else str(self.template(self.kind.external_name.format) or given)
         return given or (self.default_name() if self.kind.external_name.mode == "name" else "")
 
     def default_name(self) -> str:
@@ -201,6 +261,8 @@ class Resource:
             return self.region
         if scope == "partition":
             return self._clients.partition(self.region) if self._clients else "aws"
+        if scope == "suffix":
+            return self._clients.dns_suffix(self.region) if self._clients else "amazonaws.com"
         if scope == "account":
             return self._clients.account_id(self.region) if self._clients else None
         simple = {"external_name": getattr(self, "external_name", ""), "uid": self.uid, "name": self.name}
@@ -212,8 +274,16 @@ class Resource:
         """The value to hold AWS to now; None: the field is not managed."""
         if name in self.once and not self.is_new:
             return None
-        value = self.spec.get(name)
-        return self.kind.fields[name].default if value is None else value
+        value, rule = self.spec.get(name), self.kind.fields[name]
+        if value is None and rule.unset is not None and self.is_exact:
+            return self.arguments(rule.unset)
+        return rule.default if value is None else value
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether what the spec leaves out is reset: nothing is late-initialised, so nothing else is meant by it."""
+        policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
+        return not policies & {"*", "LateInitialize"}
 
     def tag_list(self) -> list[dict[str, str]]:
         """The tags as most create calls take them."""
@@ -290,7 +360,7 @@ class Resource:
     # --- tags -------------------------------------------------------------------------------------------
 
     def tags_of(self, item: Item) -> dict[str, str] | None:
-        """The thing's tags without AWS's own; None if the kind has no tags."""
+        """The thing's tags, also those of AWS itself; None if the kind has no tags."""
         rule = self.kind.tags
         if rule is None:
             return None
@@ -322,6 +392,21 @@ class Resource:
         """Seconds since a time as Kubernetes writes it; for ever if it tells none."""
         moment = conditions.moment(time) if time else None
         return (self._now - moment).total_seconds() if moment else math.inf
+
+
+def composed_of(format_: str, name: str) -> dict[str, str] | None:
+    """The values of a template's variables in a text that it made; None if it can't have made it.
+
+    >>> composed_of("${spec.role}/${spec.policyArn}", "orders/arn:aws:iam::aws:policy/Admin")
+    {'spec.role': 'orders', 'spec.policyArn': 'arn:aws:iam::aws:policy/Admin'}
+    """
+    names, pattern, end = [], "", 0
+    for variable in VARIABLE.finditer(format_):
+        pattern += re.escape(format_[end : variable.start()]) + "(.+?)"
+        names.append(variable.group(1) or variable.group(2))
+        end = variable.end()
+    found = re.fullmatch(pattern + re.escape(format_[end:]), name, re.DOTALL)
+    return dict(zip(names, found.groups(), strict=True)) if found else None
 
 
 def _reading(call: str) -> str:
@@ -391,6 +476,10 @@ class Hooks:
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         """Another call than the kind's create, "" for that one, and parameters of its own."""
         return "", {}
+
+    def name(self, resource: Resource) -> str:
+        """The name to create it under, where the annotation may hold something else of an earlier thing's."""
+        return resource.external_name
 
     def created(self, resource: Resource, answer: Item) -> None:
         """Right after a create.  May fail or be lost to a crash: what matters must also be found by `drift`."""

@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ from botocore.credentials import (
     Credentials,
     DeferredRefreshableCredentials,
 )
+from botocore.exceptions import UnknownRegionError
 from botocore.loaders import Loader
+from botocore.regions import EndpointResolver
 from botocore.utils import is_valid_endpoint_url
 
 from groundplane import __version__
+from groundplane.aws import endpoints
 from groundplane.core.objects import Json, meta, spec_of
 from groundplane.errors import Awaited, Denied, InvalidInput, shown
 from groundplane.ports import Account
@@ -40,7 +44,16 @@ SOURCES = (*sorted(CHAIN - {""}), "Secret", "WebIdentity", "Upbound", "Environme
 UPBOUND_TOKEN = "/var/run/secrets/upbound.io/provider/token"
 CONNECT_TIMEOUT, READ_TIMEOUT = 5, 30  # seconds
 ATTEMPTS = 3  # of one call in all; what remains is the queue's to retry
-GLOBAL_REGIONS = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+GLOBAL_REGIONS = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-us-gov": "us-gov-west-1",
+    "aws-iso": "us-iso-east-1",
+    "aws-iso-b": "us-isob-east-1",
+    "aws-iso-e": "eu-isoe-west-1",
+    "aws-iso-f": "us-isof-south-1",
+    "aws-eusc": "eusc-de-east-1",
+}
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-east-1a, which is a zone
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
@@ -99,14 +112,13 @@ class AccountClients:
         self._environ = environ
         self._lock = lock
         self._attempts = attempts
-        self._session: Any = None
+        self._sessions: dict[str, Any] = {}  # by region: STS is asked in the region that is asked for
         self._clients: dict[tuple[str, str, bool], Client] = {}
         self._account_id = ""
 
     def check(self) -> None:
         """Raise InvalidInput for what can't work, as far as that shows without a call to AWS."""
-        services = self._endpoint.get("services") or ("sts",)
-        self._url(str(services[0]).lower(), GLOBAL_REGIONS["aws"])
+        self._url(next(iter(self._services()), "sts"), GLOBAL_REGIONS["aws"])
         for hop, role in enumerate(self._spec.get("assumeRoleChain") or ()):
             self._role_arn(role, hop)
         with self._lock:
@@ -143,10 +155,17 @@ class AccountClients:
         "aws" for eu-west-1; the endpoint block's partitionId comes first.
         """
         given = str(self._endpoint.get("partitionId") or "")
+        region = region or str(self._endpoint.get("signingRegion") or "")
         if given or not region:
             return given or "aws"
-        with self._lock:
-            return str(self._base(region).get_partition_for_region(region))
+        try:
+            return str(_resolver().get_partition_for_region(region))
+        except UnknownRegionError:  # one of the endpoint's own
+            return "aws"
+
+    def dns_suffix(self, region: str) -> str:
+        """What the host names of the region's services end with: "amazonaws.com.cn" in China."""
+        return str(_resolver().get_partition_dns_suffix(self.partition(region)) or "amazonaws.com")
 
     def account_id(self, region: str) -> str:
         """Asked of STS once, when first needed."""
@@ -200,7 +219,7 @@ class AccountClients:
 
     def _url(self, service: str, region: str) -> str | None:
         block = self._endpoint.get("url") or {}
-        services = [str(name).lower() for name in self._endpoint.get("services") or ()]
+        services = self._services()
         if services and service not in services:
             return None
         match block.get("type") or ("Static" if block.get("static") else "Auto"):
@@ -223,6 +242,17 @@ class AccountClients:
             case other:
                 raise self._bad("spec.endpoint.url.type", f"unknown: {shown(other)}", "use Static, Dynamic or Auto")
 
+    def _services(self) -> list[str]:
+        """The services that the endpoint is for; none: all."""
+        found, known = [], LOADER.list_available_services("service-2")
+        for index, name in enumerate(self._endpoint.get("services") or ()):
+            service = endpoints.service(str(name), known)
+            if service is None:
+                mend = endpoints.mend(str(name), known)
+                raise self._bad(f"spec.endpoint.services[{index}]", f"no service of AWS: {shown(name)}", mend)
+            found.append(service)
+        return found
+
     def _bad(self, field: str, what: str, mend: str) -> InvalidInput:
         error = InvalidInput(what, mend=mend, where=(f"ProviderConfig {self._name}", field))
         error.on = (Awaited("aws.upbound.io", "ProviderConfig", name=self._name),)
@@ -238,7 +268,7 @@ class AccountClients:
         return found
 
     def _base(self, region: str) -> Any:
-        if self._session is None:
+        if region not in self._sessions:
             session = _new_session()
             if self._spec.get("skip_metadata_api_check"):
                 session.get_component("credential_provider").remove("iam-role")
@@ -255,8 +285,8 @@ class AccountClients:
                 credentials = self._assumed(session, credentials, role, hop, region)
             if credentials is not None:
                 session._credentials = credentials  # botocore has no public way for refreshable ones
-            self._session = session
-        return self._session
+            self._sessions[region] = session
+        return self._sessions[region]
 
     def _base_credentials(self, session: Any, region: str) -> Any:
         """None: the default chain."""
@@ -373,6 +403,12 @@ class AccountClients:
                 return self._create(own, service, region, self._attempts, **credentials)
 
         return create
+
+
+@cache
+def _resolver() -> Any:
+    """What knows partitions, regions and their suffixes."""
+    return EndpointResolver(LOADER.load_data("endpoints"))
 
 
 def _new_session() -> Any:

@@ -123,13 +123,16 @@ def dumped(values: Mapping[str, str], style: Style) -> Any:
 
 
 def parsed(values: Any, style: Style) -> dict[str, str]:
-    """Tags as the service's answers have them, without those of AWS itself."""
+    """Tags as the service's answers have them, also those of AWS itself."""
     if style.names == "map":
-        found = dict(values or {})
-    else:
-        key, value = style.names
-        found = {entry[key]: entry.get(value) or "" for entry in values or ()}
-    return {name: entry for name, entry in found.items() if not name.startswith(AWS)}
+        return dict(values or {})
+    key, value = style.names
+    return {entry[key]: entry.get(value) or "" for entry in values or ()}
+
+
+def ours(found: Mapping[str, str]) -> dict[str, str]:
+    """Tags without those of AWS itself, which nobody else may set."""
+    return {name: value for name, value in found.items() if not name.startswith(AWS)}
 
 
 def at_create(values: Mapping[str, str], style: Style, style_name: str, resource: str) -> dict[str, Any]:
@@ -144,13 +147,18 @@ def at_create(values: Mapping[str, str], style: Style, style_name: str, resource
 def changes(
     wanted: Mapping[str, str], found: Mapping[str, str], style: Style, on: str, *, resource: str = "", target: str = ""
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The calls, as (method, parameters), that make the tags as wanted; additions first."""
+    """The calls, as (method, parameters), that make the tags as wanted; additions first.
+
+    `found` has AWS's own tags too: they are carried along where a call replaces the whole set.
+    """
+    theirs = {name: value for name, value in found.items() if name.startswith(AWS)}
+    found = ours(found)
     names = {"resource": resource.replace("-", "_")}
     target = target or style.target or f"{''.join(part.capitalize() for part in resource.split('-'))}Name"
     at: dict[str, Any] = {target: [on] if style.listed_target else on}
     if style.replaces:
-        if wanted:
-            return [(style.add, {**at, "Tagging": {style.result: dumped(wanted, style)}})]
+        if wanted or theirs:
+            return [(style.add, {**at, "Tagging": {style.result: dumped({**theirs, **wanted}, style)}})]
         return [(style.remove, at)]
     result = []
     added = {key: value for key, value in wanted.items() if found.get(key) != value}

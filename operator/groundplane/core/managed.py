@@ -16,6 +16,7 @@ from groundplane.errors import InvalidInput
 
 FINALIZER = "finalizer.managedresource.crossplane.io"
 EXTERNAL_NAME = "crossplane.io/external-name"
+REGION = "groundplane.io/region"  # annotation: where a create was begun
 CREATE_PENDING = "crossplane.io/external-create-pending"
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 CREATE_FAILED = "crossplane.io/external-create-failed"

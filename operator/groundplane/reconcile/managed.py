@@ -273,8 +273,7 @@ async def _secrets(run: Run, *, generate: bool) -> dict[str, str]:
     Without `generate`, what is not there yet is left out: nothing needs it before the create.
     """
     found: dict[str, str] = {}
-    given = spec_of(run.managed)
-    spec = {**(given.get("initProvider") or {}), **(given.get("forProvider") or {})}
+    spec = _asked(run)
     for secret in run.kind.secrets:
         reference = spec.get(secret.ref)
         if not reference or not reference.get("name"):
@@ -402,11 +401,23 @@ async def _begin(run: Run) -> None:
     finalizers = list(meta(run.managed).get("finalizers") or ())
     metadata = {
         "resourceVersion": meta(run.managed)["resourceVersion"],
-        "annotations": {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: _time(run)},  # no old end hides it
+        "annotations": {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: _time(run)}
+        | {core.REGION: _region(run) or None},  # no old end hides it
         "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
     }
     run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
     run.context.creates.begin(run.managed)
+
+
+def _region(run: Run) -> str:
+    """Where the create goes to: it is looked for there, wherever the spec points meanwhile.  "" where there are none."""
+    return str(_asked(run).get("region") or "") if run.kind.regional else ""
+
+
+def _asked(run: Run) -> dict[str, Json]:
+    """What the user asks for: forProvider, and initProvider where that is silent."""
+    spec = spec_of(run.managed)
+    return {**(spec.get("initProvider") or {}), **(spec.get("forProvider") or {})}
 
 
 def _is_outcome_unknown(error: GroundplaneError) -> bool:
@@ -529,7 +540,7 @@ async def _release(run: Run) -> Result:
 
 async def _leave_secrets(run: Run) -> None:
     """What was generated for a thing that stays in AWS stays with it: a password that nobody else knows."""
-    spec = spec_of(run.managed).get("forProvider") or {}
+    spec = _asked(run)
     for reference in [spec[secret.ref] for secret in run.kind.secrets if spec.get(secret.ref)]:
         secret = await run.context.cluster.get(Key("v1", "Secret", _namespace(run, reference), reference["name"]))
         owners = meta(secret or {}).get("ownerReferences") or []

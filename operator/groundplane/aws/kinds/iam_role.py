@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 
@@ -39,7 +40,8 @@ class Hooks(Base):
             entry["name"]: entry["policy"] for entry in resource.desired("inlinePolicy") or () if entry.get("name")
         }
         for name, policy in sorted(wanted.items()):
-            if {"name": name, "policy": policy} not in found:
+            known = next((entry["policy"] for entry in found if entry["name"] == name), None)
+            if not convert.equal("policy", policy, known):
                 resource.write(
                     "put_role_policy", RoleName=resource.external_name, PolicyName=name, PolicyDocument=policy
                 )

@@ -107,6 +107,11 @@ class Hooks(Base):
         found = resource.ask("describe_db_instances", Filters=[{"Name": "dbi-resource-id", "Values": [name]}])
         return str(found["DBInstances"][0]["DBInstanceIdentifier"]) if found["DBInstances"] else name
 
+    def name(self, resource: Resource) -> str:
+        """A resource id was AWS's name of a database that is gone; it can't be given to another."""
+        name = resource.external_name
+        return resource.default_name() if RESOURCE_ID.fullmatch(name) else name
+
     def observed(self, resource: Resource, item: Item) -> Item:
         """What waits for the maintenance window counts as done: it is neither drift nor sent again."""
         pending: Mapping[str, Any] = item.get(PENDING) or {}
@@ -139,6 +144,11 @@ class Hooks(Base):
             found.append(f"allocatedStorage {size} is less than the {has} GiB that it has; RDS can't shrink storage")
         if not desired("skipFinalSnapshot") and not desired("finalSnapshotIdentifier"):
             found.append("deleting it will need forProvider.finalSnapshotIdentifier, or skipFinalSnapshot: true")
+        if code := item.get("unreadable"):
+            found.append(
+                f"the password that AWS keeps for it can't be published: {code} at secretsmanager:GetSecretValue; "
+                "allow it to the ProviderConfig's credentials, or read it from AWS"
+            )
         if any(group.get("ParameterApplyStatus") == "pending-reboot" for group in item.get("DBParameterGroups") or ()):
             found.append("changes of its parameter group wait for a reboot, which is yours to choose")
         return found
@@ -161,6 +171,9 @@ class Hooks(Base):
         except ClientError as error:
             if faults.code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                 return {}  # not written yet
+            if faults.code_of(error) in faults.DENIED and not faults.are_stale(error):
+                item["unreadable"] = faults.code_of(error)
+                return {}
             raise
         kept = json.loads(answer["SecretString"])
         password = str(kept["password"])
