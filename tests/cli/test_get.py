@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +14,7 @@ import yaml
 
 from groundplane.cli import store, table
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import Key, key_of, meta
 from groundplane.errors import InvalidInput
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
@@ -179,6 +183,30 @@ def test_delete_says_what_is_left_to_a_control_plane(tmp_path):
     assert again.exit_code == 1
     assert "not found" in again.output
     assert groundplane("delete", "note", "second", "-n", "team", "--ignore-not-found", "--db", db).exit_code == 0
+
+
+def test_delete_waits_for_all_that_belongs_to_a_claim_and_names_what_is_left(tmp_path):
+    folder = write(tmp_path / "m", a=DEFINITION, b=COMPOSITION)
+    db = str(tmp_path / "x.db")
+    claim = write(tmp_path / "c", c=CLAIM)
+    assert groundplane("up", folder, claim, "--db", db, "--once", "--timeout", 60).exit_code == 0
+    cluster = SqliteCluster(db)
+    found = asyncio.run(cluster.list("v1", "ConfigMap"))
+    (composed,) = [obj for obj in found if meta(obj).get("ownerReferences")]
+    composed["metadata"]["finalizers"] = ["tests.example.com/hold"]
+    asyncio.run(cluster.update(composed))
+    command = [sys.executable, "-m", "groundplane.cli.main", "up", str(folder), "--db", db]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        done = groundplane("delete", "note", "first", "-n", "team", "--wait", "--timeout", 15, "--db", db)
+        assert done.exit_code == 1, "it did not wait for the composed resource"
+        assert "still there after 15 seconds" in done.output
+        assert str(key_of(composed)) in done.output
+        assert asyncio.run(cluster.get(Key("tests.example.com/v1", "Note", "team", "first"))) is None
+    finally:
+        running.terminate()
+        running.wait(20)
+        cluster.close()
 
 
 def test_delete_takes_what_a_file_names(tmp_path):
