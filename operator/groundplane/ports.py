@@ -99,7 +99,7 @@ class Cluster(Protocol):
 
         What the manager owned and `obj` no longer has is removed.  If all is as wanted already, no
         request is sent.  A null in `obj` is dropped first.  With a resourceVersion in `obj` it is a Conflict if
-        somebody wrote in between.  Raises Rejected, Conflict, NoSuchKind, Denied.
+        somebody wrote in between: "1", which no object has, makes one and takes none that is there.  Raises Rejected, Conflict, NoSuchKind, Denied.
         """
 
     async def patch(
@@ -278,6 +278,8 @@ class Cloud(Protocol):
 
 # --- what a reconciler is handed ----------------------------------------------------------------------
 
+StaticBinding = Literal["free", "marked", "never"]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -285,6 +287,7 @@ class Options:
 
     namespace: str = "crossplane-system"  # the operator's own: Secrets without a better place
     strict_upstream: bool = False  # switches helpful defaults and additive status off
+    static_binding: StaticBinding = "free"  # which composites that no claim has yet a claim may name
     poll_interval: float = 60.0  # seconds between two looks at a settled external resource
     create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
 

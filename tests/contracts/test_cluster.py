@@ -870,3 +870,29 @@ async def test_a_secret_is_applied_key_by_key(place: Place):
     assert version(await place.cluster.apply(wanted, manager="us")) == version(made)
     made = await place.cluster.apply(place.secret(data={"b": data["b"]}), manager="us")
     assert made["data"] == {"a": data["a"], "b": data["b"]}
+
+
+# --- binding by server-side apply
+
+
+async def test_an_apply_with_version_one_makes_an_object_and_never_takes_one_that_is_there(place: Place):
+    """No object ever has version 1: who says that he knows it means that there is none."""
+    metadata = {"resourceVersion": "1"}
+    made = await place.cluster.apply(place.widget(spec={"count": 1}, metadata=metadata), manager="first")
+    assert spec_of(made)["count"] == 1
+    with pytest.raises(Conflict):
+        await place.cluster.apply(place.widget(spec={"count": 2}, metadata=metadata), manager="second")
+    assert spec_of(await current(place))["count"] == 1
+
+
+async def test_an_apply_with_a_uid_meets_only_that_incarnation(place: Place):
+    first = await place.cluster.create(place.widget())
+    uid = {"uid": meta(first)["uid"]}
+    await place.cluster.apply(place.widget(spec={"count": 1}, metadata=uid), manager="mine")
+    await place.cluster.delete(place.key())
+    await place.gone(place.key())
+    with pytest.raises((Conflict, NotFound)):
+        await place.cluster.apply(place.widget(spec={"count": 2}, metadata=uid), manager="mine")
+    await place.cluster.create(place.widget())
+    with pytest.raises((Conflict, Rejected)):
+        await place.cluster.apply(place.widget(spec={"count": 3}, metadata=uid), manager="mine")

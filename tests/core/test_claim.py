@@ -159,10 +159,12 @@ def test_a_composite_without_status_leaves_the_claims_alone():
         (None, False),
         ({"apiVersion": "example.org/v1", "kind": "Thing", "namespace": "team-a", "name": "db"}, False),
         ({"apiVersion": "example.org/v1", "kind": "Thing", "namespace": "team-b", "name": "db"}, True),
-        ({"apiVersion": "example.org/v2", "kind": "Thing", "namespace": "team-a", "name": "db"}, True),
+        ({"apiVersion": "example.org/v2", "kind": "Thing", "namespace": "team-a", "name": "db"}, False),
+        ({"apiVersion": "example.com/v1", "kind": "Thing", "namespace": "team-a", "name": "db"}, True),
+        ({"apiVersion": "example.org/v1", "kind": "Other", "namespace": "team-a", "name": "db"}, True),
     ],
 )
-def test_a_composite_is_bound_elsewhere_unless_its_reference_is_exactly_this_claim(reference, elsewhere):
+def test_a_composite_is_bound_elsewhere_unless_its_reference_is_this_claim_in_any_version(reference, elsewhere):
     composite = a_composite(**({"claimRef": reference} if reference else {}))
     assert flow.is_bound_elsewhere(a_claim(), composite) is elsewhere
 

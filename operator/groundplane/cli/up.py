@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -22,6 +22,7 @@ from groundplane.cli.follow import Applier, Source
 from groundplane.cli.health import Verdict
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, key_of
+from groundplane.ports import StaticBinding
 
 if TYPE_CHECKING:
     from groundplane.runtime.local import LocalControlPlane
@@ -41,6 +42,7 @@ class Wishes:
     once: bool
     timeout: float  # seconds
     strict_upstream: bool
+    static_binding: StaticBinding
 
 
 @click.command(epilog="Example: groundplane up platform/ claims/")
@@ -56,6 +58,13 @@ class Wishes:
 )
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds that --once waits at most.")
 @click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
+@click.option(
+    "--static-binding",
+    type=click.Choice(get_args(StaticBinding)),
+    default="free",
+    show_default=True,
+    help="Which composites that no claim has yet a claim may take: all; those annotated groundplane.io/bindable-to; none.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do.")
 def up(
     paths: tuple[str, ...],
@@ -66,6 +75,7 @@ def up(
     prune: bool,
     timeout: float,
     strict_upstream: bool,
+    static_binding: StaticBinding,
     verbose: bool,
 ) -> None:
     """Run a control plane on this machine, on one file, and apply the manifests in PATHs.
@@ -77,7 +87,9 @@ def up(
 
     logs.configure("text", "info" if verbose else "error")
     manifests.files(paths)  # a path that is not there is told before anything starts
-    wishes = Wishes(Source(paths, recursive=recursive), namespace, prune, once, timeout, strict_upstream)
+    wishes = Wishes(
+        Source(paths, recursive=recursive), namespace, prune, once, timeout, strict_upstream, static_binding
+    )
     with store.locked(db):
         is_fine = asyncio.run(_run(db, wishes))
     sys.exit(0 if is_fine else 1)
@@ -87,8 +99,9 @@ async def _run(db: str, wishes: Wishes) -> bool:
     from groundplane.ports import Options
     from groundplane.runtime.local import LocalControlPlane
 
+    options = Options(strict_upstream=wishes.strict_upstream, static_binding=wishes.static_binding)
     with interruptible() as stop:
-        async with LocalControlPlane(db, options=Options(strict_upstream=wishes.strict_upstream)) as plane:
+        async with LocalControlPlane(db, options=options) as plane:
             applier = Applier(
                 plane.cluster, wishes.source, namespace=wishes.namespace, prune=wishes.prune, tell=click.echo
             )

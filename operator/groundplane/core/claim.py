@@ -10,14 +10,35 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of, labels_of, spec_of, status_of
+from groundplane.core.objects import (
+    Json,
+    Object,
+    annotations_of,
+    applied_by,
+    controller_of,
+    group_of,
+    is_deleting,
+    key_of,
+    labels_of,
+    meta,
+    spec_of,
+    status_of,
+)
 
 MANAGER = "apiextensions.crossplane.io/claim"  # field manager of what a claim wants in its composite
 FINALIZER = "finalizer.apiextensions.crossplane.io"
 EXTERNAL_NAME = "crossplane.io/external-name"
 CLAIM_NAME = "crossplane.io/claim-name"
 CLAIM_NAMESPACE = "crossplane.io/claim-namespace"
+BINDABLE_TO = "groundplane.io/bindable-to"  # annotation of a free composite: NAMESPACE/NAME or NAMESPACE/*
 RESERVED_SUFFIXES = ("kubernetes.io", "k8s.io")  # of the part of a key before its first slash
+OURS = frozenset(  # such parts, too: what they say of an object its reconciler says, and nobody who writes a claim
+    {"crossplane.io", "groundplane.io"}
+    | {
+        f"{name}.crossplane.io"
+        for name in ("apiextensions", "meta", "ops", "pkg", "protection", "rbac", "render", "usage")
+    }
+)
 
 _CLAIM_MACHINERY = frozenset(
     {
@@ -63,7 +84,7 @@ def composite_from(
     """
     existing = composite or {}
     annotations = _flowing(annotations_of(claim))
-    if external_name := annotations_of(existing).get(EXTERNAL_NAME):
+    if external_name := annotations_of(existing).get(EXTERNAL_NAME) or annotations_of(claim).get(EXTERNAL_NAME):
         annotations[EXTERNAL_NAME] = external_name
     reference = reference_to(claim)
     labels = _flowing(labels_of(claim)) | {
@@ -85,12 +106,41 @@ def composite_from(
     wanted |= {field: copy.deepcopy(theirs[field]) for field in flowing if field in theirs}
     for field in _came_back(wanted, existing):
         del wanted[field]
+    if _left_to_composite(wanted, existing):
+        wanted["compositionRevisionRef"] = copy.deepcopy(spec_of(existing)["compositionRevisionRef"])
     wanted["claimRef"] = reference
 
     metadata: dict[str, Any] = {"name": name, "labels": labels}
     if annotations:
         metadata["annotations"] = annotations
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": wanted}
+
+
+def precondition(composite: Object | None) -> dict[str, str]:
+    """What the metadata of an apply says of the composite that was seen, so that it never takes another one.
+
+    None was there: version "1", which no object has.  One that has no claim yet: exactly as it was seen, since two claims may
+    want it.  One that is bound: that incarnation, whatever else was written meanwhile.
+    """
+    if composite is None:
+        return {"resourceVersion": "1"}
+    precondition = {"uid": meta(composite)["uid"]}
+    if not spec_of(composite).get("claimRef"):
+        precondition["resourceVersion"] = meta(composite)["resourceVersion"]
+    return precondition
+
+
+def _left_to_composite(wanted: Mapping[str, Json], composite: Object) -> bool:
+    """Whether the claim once set the revision, and says nothing of it any more.
+
+    To apply nothing would take away the name and leave an empty reference, which no schema takes: it stays until the
+    composite chooses.
+    """
+    return (
+        "compositionRevisionRef" not in wanted
+        and "compositionRevisionRef" in applied_by(composite, MANAGER)
+        and bool((spec_of(composite).get("compositionRevisionRef") or {}).get("name"))
+    )
 
 
 def _came_back(wanted: Mapping[str, Json], composite: Object) -> list[str]:
@@ -136,12 +186,56 @@ def status_from(claim: Object, composite: Object) -> dict[str, Any]:
     return result
 
 
+def is_bound_to(claim: Object, composite: Object) -> bool:
+    """Whether the composite's claimRef names this claim: in whatever version, which may change under both."""
+    return _identity(spec_of(composite).get("claimRef") or {}) == _identity(reference_to(claim))
+
+
 def is_bound_elsewhere(claim: Object, composite: Object) -> bool:
     """Whether the composite has a claimRef, and to another claim than this one."""
-    reference = spec_of(composite).get("claimRef")
-    return bool(reference) and reference != reference_to(claim)
+    return bool(spec_of(composite).get("claimRef")) and not is_bound_to(claim, composite)
+
+
+def _identity(reference: Mapping[str, str]) -> tuple[str, ...]:
+    group = group_of(reference.get("apiVersion") or "")
+    return (group, *(reference.get(name) or "" for name in ("kind", "namespace", "name")))
+
+
+def refusal(claim: Object, composite: Object, static_binding: str) -> tuple[str, str] | None:
+    """Why this claim may not have that composite, and the mend; None if it may.
+
+    `static_binding` rules over composites that no claim has yet: "free", "marked" or "never".
+    """
+    mend = "clear spec.resourceRef of this claim, or name a composite that is free"
+    if controller := controller_of(composite):
+        return f'it belongs to {controller.get("kind")} "{controller.get("name")}"', mend
+    if is_bound_elsewhere(claim, composite):
+        other = spec_of(composite)["claimRef"]
+        name, namespace = other.get("name"), other.get("namespace")
+        return f'it is bound to {other.get("kind")} "{name}" in namespace "{namespace}"', mend
+    if is_bound_to(claim, composite):
+        return None
+    if is_deleting(composite):
+        return "it is being deleted", mend
+    if static_binding == "never":
+        return "claims may not take composites that are there already (--static-binding=never)", mend
+    own = key_of(claim)
+    if static_binding == "marked" and annotations_of(composite).get(BINDABLE_TO) not in (
+        f"{own.namespace}/{own.name}",
+        f"{own.namespace}/*",
+    ):
+        return (
+            f"it is not marked for this claim, which --static-binding=marked asks for (annotation {BINDABLE_TO})",
+            f'have the composite annotated {BINDABLE_TO}: "{own.namespace}/{own.name}", or clear spec.resourceRef',
+        )
+    return None
 
 
 def _flowing(entries: dict[str, str]) -> dict[str, str]:
-    """Without keys whose prefix is Kubernetes' own: a plain text suffix, as upstream has it."""
-    return {key: value for key, value in entries.items() if not key.partition("/")[0].endswith(RESERVED_SUFFIXES)}
+    """Without keys whose prefix is Kubernetes' own (a plain text suffix, as upstream has it), Crossplane's or ours."""
+    prefixes = {key: key.partition("/")[0] for key in entries}
+    return {
+        key: value
+        for key, value in entries.items()
+        if not prefixes[key].endswith(RESERVED_SUFFIXES) and prefixes[key] not in OURS
+    }

@@ -428,6 +428,17 @@ def compatible(composition: Object, api_version: str, kind: str) -> bool:
     return (reference.get("apiVersion"), reference.get("kind")) == (api_version, kind)
 
 
+def is_revision_of(revision: Object, origin: Object) -> bool:
+    """Whether a revision is one of this Composition's: it says so, and the Composition controls it."""
+    controller = controller_of(revision) or {}
+    return names_composition(revision, origin) and bool(controller.get("uid") == meta(origin)["uid"])
+
+
+def names_composition(revision: Object, origin: Object) -> bool:
+    """Whether a revision says of itself that it is one of this Composition's."""
+    return bool(labels_of(revision).get(NAME_LABEL) == meta(origin)["name"])
+
+
 def select_revision(
     revisions: Iterable[Object],
     *,

@@ -53,6 +53,7 @@ class Definition:
     plural: str
     version: str  # "" if no version is referenceable
     scope: Scope
+    served: tuple[str, ...] = ()  # every version that is served, with its group
     claim_kind: str | None = None
     claim_plural: str | None = None
     connection_secret_keys: tuple[str, ...] = ()  # none: every key passes
@@ -103,6 +104,7 @@ def read(xrd: Object) -> Definition:
         plural=names.get("plural") or "",
         version=next((v.get("name") or "" for v in reversed(versions) if v.get("referenceable")), ""),
         scope=scope,
+        served=tuple(f"{spec.get('group')}/{v.get('name')}" for v in versions if v.get("served")),
         claim_kind=claim.get("kind") if legacy else None,
         claim_plural=claim.get("plural") if legacy else None,
         connection_secret_keys=tuple(spec.get("connectionSecretKeys") or ()) if legacy else (),

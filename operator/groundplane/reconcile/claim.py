@@ -51,11 +51,15 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
 
     composite = await _composite(claim, definition, context)
-    if composite is not None and flow.is_bound_elsewhere(claim, composite):
-        await _refuse(claim, composite, definition, context)
+    reasons = flow.refusal(claim, composite, context.options.static_binding) if composite is not None else None
+    if is_deleting(claim) and composite is not None and not flow.is_bound_elsewhere(claim, composite):
+        mine = reasons is None and flow.is_bound_to(claim, composite)
+        return await _delete(claim, composite if mine else None, definition, context)
+    if composite is not None and reasons is not None:
+        await _refuse(claim, composite, *reasons, definition, context)
         return Result(requeue_after=REFUSED_POLL)
     if is_deleting(claim):
-        return await _delete(claim, composite, definition, context)
+        return await _delete(claim, None, definition, context)
 
     with stage("BindCompositeResource", "cannot bind and sync claim with composite resource"):
         was_bound = composite is not None and bool(spec_of(composite).get("claimRef"))
@@ -106,6 +110,7 @@ async def _sync(
         name=name,
         enforced=enforced,
     )
+    patch["metadata"] |= flow.precondition(composite)
     applied = await context.cluster.apply(patch, manager=flow.MANAGER)
     wanted = flow.claim_from(claim, applied, enforced=enforced)
     return await context.cluster.update(wanted), applied
@@ -235,14 +240,11 @@ async def _pause(claim: Object, definition: Definition, context: Context) -> Non
     await _write_status(claim, [conditions.reconcile_paused(message)], context)
 
 
-async def _refuse(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
-    """Say that the composite is another claim's, and wait for a person."""
-    other = spec_of(composite)["claimRef"]
-    message = (
-        f'refusing to operate on composite resource "{meta(composite)["name"]}": it is bound to '
-        f'{other.get("kind")} "{other.get("name")}" in namespace "{other.get("namespace")}". '
-        "Mend: clear spec.resourceRef of this claim, or name a composite that is free."
-    )
+async def _refuse(
+    claim: Object, composite: Object, why: str, mend: str, definition: Definition, context: Context
+) -> None:
+    """Say why the claim may not have that composite, and wait for a person."""
+    message = f'refusing to operate on composite resource "{meta(composite)["name"]}": {why}. Mend: {mend}.'
     context.events.event(
         claim,
         "Warning",

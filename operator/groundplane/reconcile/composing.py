@@ -9,7 +9,7 @@ from groundplane.core import claim as flow
 from groundplane.core import conditions, naming
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
-from groundplane.core.objects import Key, Object, controller_of, is_deleting, key_of, labels_of, meta, spec_of
+from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
 from groundplane.core.render import COMPOSITE_LABEL, Rendered
 from groundplane.errors import InvalidInput, NoSuchKind
 from groundplane.ports import Context
@@ -83,8 +83,17 @@ def references(run: Run) -> list[dict[str, str]]:
     return found
 
 
-async def observe(run: Run) -> list[Object]:
-    """The composed resources that the composite refers to and that are there, but for those of others."""
+def claim_key(run: Run) -> Key | None:
+    """The composite's claim, in the version that is read now: its claimRef may name an older one."""
+    reference = spec_of(run.composite).get("claimRef") or {}
+    known = run.context.definitions.claim(group_of(reference.get("apiVersion") or ""), reference.get("kind") or "")
+    if known is None or not reference.get("name"):
+        return None
+    return Key(known.api_version, reference["kind"], reference.get("namespace") or "", reference["name"])
+
+
+async def observe(run: Run, *, of_others: bool = False) -> list[Object]:
+    """The composed resources that the composite refers to and that are there; those of others only if wanted."""
     found = []
     for reference in references(run):
         if not reference.get("name"):
@@ -98,7 +107,7 @@ async def observe(run: Run) -> list[Object]:
         except NoSuchKind:
             run.unserved.append(dict(reference))
             continue
-        if obj and not _is_of_others(run, obj):
+        if obj and (of_others or not is_of_others(run, obj)):
             found.append(obj)
     return found
 
@@ -115,26 +124,36 @@ def unseen(run: Run, rendered: Sequence[Rendered]) -> list[dict[str, str]]:
     return [reference for reference in run.unserved if reference not in known and reference["name"] not in left]
 
 
-def _is_of_others(run: Run, obj: Object) -> bool:
+def is_of_others(run: Run, obj: Object) -> bool:
+    """Whether another object than this composite controls it."""
     controller = controller_of(obj)
     return controller is not None and controller.get("uid") != meta(run.composite)["uid"]
 
 
 def check_control(run: Run, live: Object) -> None:
-    """Raise InvalidInput if the object is another one's."""
+    """Raise InvalidInput if the object is another one's: controlled by it, or bound to a claim."""
     controller = controller_of(live)
-    if controller is not None and _is_of_others(run, live):
+    if controller is not None and is_of_others(run, live):
+        refers = any(reference.get("name") == meta(live)["name"] for reference in references(run))
+        adopt = f"to adopt it, as after a restore, take that owner reference (UID {controller.get('uid')}) off it"
         raise InvalidInput(
             f"existing object is not controlled by this composite: {key_of(live)} belongs to "
             f"{controller.get('kind')} {controller.get('name')}",
-            mend="give the template another name, or delete that object",
+            mend=adopt if refers else "give the template another name, or delete that object",
+        )
+    key, claim = key_of(live), spec_of(live).get("claimRef")
+    if controller is None and claim and run.context.definitions.composite(key.group, key.kind):
+        raise InvalidInput(
+            f"existing object is bound to a claim: {key} belongs to {claim.get('kind')} {claim.get('name')} "
+            f"in namespace {claim.get('namespace')}",
+            mend="give the template another name",
         )
 
 
 async def collect_garbage(run: Run, garbage: Object) -> None:
     """Delete what left the composition; never what we do not control."""
     controller = controller_of(garbage)
-    if is_deleting(garbage) or controller is None or _is_of_others(run, garbage):
+    if is_deleting(garbage) or controller is None or is_of_others(run, garbage):
         return
     key = key_of(garbage)
     names = (COMPOSITE_LABEL, flow.CLAIM_NAME, flow.CLAIM_NAMESPACE)
@@ -148,4 +167,4 @@ async def details(run: Run, obj: Object) -> dict[str, bytes]:
     if not isinstance(reference, dict) or not reference.get("name"):
         return {}
     namespace = meta(obj).get("namespace") or reference.get("namespace") or ""
-    return await connection.read(run.context, namespace, reference["name"])
+    return await connection.read_own(run.context, obj, namespace, reference["name"])

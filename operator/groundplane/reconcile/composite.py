@@ -17,6 +17,8 @@ from groundplane.core.objects import (
     Key,
     Object,
     annotations_of,
+    applied_by,
+    controller_of,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -194,17 +196,7 @@ async def _select_revision(run: Run) -> Object:
     machinery = run.definition.machinery(run.composite)
     name = machinery["compositionRef"]["name"]
     policy = machinery.get("compositionUpdatePolicy")
-    pinned = (machinery.get("compositionRevisionRef") or {}).get("name")
     cluster = run.context.cluster
-    if policy == "Manual" and pinned:
-        revision = await cluster.get(Key(CORE_VERSION, "CompositionRevision", "", pinned))
-        if revision is None:
-            raise Waiting(
-                f'CompositionRevision "{pinned}" not found',
-                mend="name an existing revision in compositionRevisionRef, or remove it",
-                on=[Awaited(CORE, "CompositionRevision", name=pinned)],
-            )
-        return await _checked(run, revision)
     origin = await cluster.get(Key(CORE_VERSION, "Composition", "", name))
     if origin is None:
         raise Waiting(
@@ -212,6 +204,8 @@ async def _select_revision(run: Run) -> Object:
             mend="apply it, or correct spec.compositionRef.name",
             on=[Awaited(CORE, "Composition", name=name)],
         )
+    if policy == "Manual" and (pinned := await _pinned(run, origin)):
+        return await _checked(run, pinned)
     labels = {composition.NAME_LABEL: name}
     revisions = await cluster.heads(CORE_VERSION, "CompositionRevision", composition.head, labels=labels)
     selector = (machinery.get("compositionRevisionSelector") or {}).get("matchLabels") or {}
@@ -229,11 +223,46 @@ async def _select_revision(run: Run) -> Object:
     return await _checked(run, revision)
 
 
+async def _pinned(run: Run, origin: Object) -> Object | None:
+    """The revision that the composite names, which must be one of its Composition's; None if it may have another one.
+
+    It may where it once chose the revision itself, and its claim went to another Composition since, or the definition made it.
+    """
+    name = (run.definition.machinery(run.composite).get("compositionRevisionRef") or {}).get("name")
+    if not name:
+        return None
+    revision = await run.context.cluster.get(Key(CORE_VERSION, "CompositionRevision", "", name))
+    if revision is None:
+        raise Waiting(
+            f'CompositionRevision "{name}" not found',
+            mend="name an existing revision in compositionRevisionRef, or remove it",
+            on=[Awaited(CORE, "CompositionRevision", name=name)],
+        )
+    if composition.is_revision_of(revision, origin):
+        return revision
+    if composition.names_composition(revision, origin) and controller_of(revision) is None:
+        raise Waiting(
+            f'CompositionRevision "{name}" is not controlled by its Composition yet',
+            mend="wait a moment: it is adopted",
+            on=[Awaited(CORE, "CompositionRevision", name=name)],
+        )
+    is_asked_for = "compositionRevisionRef" in applied_by(run.composite, flow.MANAGER)
+    if spec_of(run.composite).get("claimRef") and not is_asked_for:
+        return None
+    raise InvalidInput(
+        f'CompositionRevision "{name}" is none of Composition "{meta(origin)["name"]}", which is in use here',
+        mend="name one of its revisions in compositionRevisionRef, or remove compositionRevisionRef",
+    )
+
+
 async def _checked(run: Run, revision: Object) -> Object:
     key = key_of(run.composite)
-    if composition.compatible(revision, key.api_version, key.kind):
-        return revision
     reference = spec_of(revision).get("compositeTypeRef") or {}
+    version = reference.get("apiVersion", "") if not run.context.options.strict_upstream else key.api_version
+    if version not in run.definition.served:  # a Composition stays when another version becomes the referenceable one
+        version = key.api_version
+    if composition.compatible(revision, version, key.kind):
+        return revision
     raise InvalidInput(
         "referenced composition is not compatible with this composite resource: "
         f"it is for {reference.get('kind')} of {reference.get('apiVersion')}, this is {key.kind} of {key.api_version}",
@@ -263,11 +292,8 @@ async def _ask_for_secret(run: Run, compiled: composition.Compiled, *, helpful: 
 
 
 async def _claim_asks(run: Run) -> bool:
-    reference = spec_of(run.composite).get("claimRef")
-    if not reference:
-        return False
-    key = Key(reference["apiVersion"], reference["kind"], reference["namespace"], reference["name"])
-    claim = await run.context.cluster.get(key)
+    key = composing.claim_key(run)
+    claim = await run.context.cluster.get(key) if key else None
     return bool(claim and spec_of(claim).get("writeConnectionSecretToRef"))
 
 

@@ -23,6 +23,17 @@ async def read(context: Context, namespace: str, name: str) -> dict[str, bytes]:
     return data_of(secret) if secret else {}
 
 
+async def read_own(context: Context, owner: Object, namespace: str, name: str) -> dict[str, bytes]:
+    """The decoded data of the owner's connection Secret; empty if there is none.
+
+    One that somebody else controls, or nobody, says nothing: its name may come from whoever asks for its contents.
+    """
+    secret = await context.cluster.get(Key("v1", "Secret", namespace, name))
+    if secret is None or (controller_of(secret) or {}).get("uid") != meta(owner)["uid"]:
+        return {}
+    return data_of(secret)
+
+
 def data_of(secret: Object) -> dict[str, bytes]:
     """A Secret's data, decoded.  What is not base64 is left out: nobody can use it."""
     decoded = {}

@@ -116,7 +116,7 @@ async def _own_details(run: Run) -> dict[str, bytes]:
     reference = spec_of(run.composite).get("writeConnectionSecretToRef")
     if not run.definition.is_legacy or not reference:
         return {}
-    return await secrets.read(run.context, reference["namespace"], reference["name"])
+    return await secrets.read_own(run.context, run.composite, reference["namespace"], reference["name"])
 
 
 async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, dict[str, dict[str, bytes]]]:
@@ -316,11 +316,8 @@ async def _hear(run: Run, outcome: Outcome) -> None:
 
 
 async def _claim(run: Run) -> Object | None:
-    reference = spec_of(run.composite).get("claimRef")
-    if not reference:
-        return None
-    key = Key(reference["apiVersion"], reference["kind"], reference["namespace"], reference["name"])
-    return await run.context.cluster.get(key)
+    key = composing.claim_key(run)
+    return await run.context.cluster.get(key) if key else None
 
 
 async def _leave_word(run: Run) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, render
-from groundplane.core.objects import Json, Object, applied_by, key_of
+from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, Rejected, at
 from groundplane.reconcile import composing
 from groundplane.reconcile.composing import Composed, Made, Run
@@ -21,7 +21,7 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
     references = composing.references(run)
     kinds = {(r["apiVersion"], r["kind"]) for r in references} | set(compiled.kinds)
     await run.context.watches.ensure(sorted(kinds))
-    association = render.associate(composite, compiled, references, await composing.observe(run))
+    association = render.associate(composite, compiled, references, await _observe(run, compiled))
     for garbage in association.garbage:
         await composing.collect_garbage(run, garbage)
 
@@ -52,6 +52,17 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
     if status is not None:
         run.composite["status"] = status
     return Made(collected.connection, collected.notes)
+
+
+async def _observe(run: Run, compiled: composition.Compiled) -> list[Object]:
+    """What there is, with what a template made and somebody else controls by now: else it would be made a second time."""
+    names = {template.name for template in compiled.templates}
+    return [
+        obj
+        for obj in await composing.observe(run, of_others=True)
+        if not composing.is_of_others(run, obj)
+        or (compiled.is_anonymous or annotations_of(obj).get(render.TEMPLATE_ANNOTATION) in names)
+    ]
 
 
 def _leave_to_claim(run: Run, patched: Object) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from groundplane.errors import InvalidInput, did_you_mean, shown
-from groundplane.ports import Options
+from groundplane.ports import Options, StaticBinding
 from groundplane.runtime.election import JITTER, Terms
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
+BINDINGS = get_args(StaticBinding)
 
 
 def setting(default: Any, help: str) -> Any:
@@ -38,6 +39,11 @@ class Settings:
     )
     strict_upstream: bool = setting(
         False, "Behave exactly as Crossplane v1.20: no helpful defaults, no additional status."
+    )
+    static_binding: Literal["free", "marked", "never"] = setting(
+        "free",
+        "Which composites that no claim has yet a claim may take by naming them in spec.resourceRef: free: all, as"
+        " upstream; marked: those annotated groundplane.io/bindable-to: NAMESPACE/NAME or NAMESPACE/*; never: none.",
     )
     force: bool = setting(
         False, "Do not look for a Crossplane at work; one that holds our Lease is waited for all the same."
@@ -100,7 +106,7 @@ class Settings:
             raise _wrong("health_port", self.health_port, "give a port from 0 to 65535")
         if not self.namespace:
             raise _wrong("namespace", self.namespace, "name one")
-        for name, known in (("log_format", FORMATS), ("log_level", LEVELS)):
+        for name, known in (("log_format", FORMATS), ("log_level", LEVELS), ("static_binding", BINDINGS)):
             if getattr(self, name) not in known:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
 
@@ -110,6 +116,7 @@ class Settings:
         return Options(
             namespace=self.namespace,
             strict_upstream=self.strict_upstream,
+            static_binding=self.static_binding,
             poll_interval=self.poll_interval,
             create_wait=self.create_wait,
         )

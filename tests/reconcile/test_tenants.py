@@ -1,0 +1,490 @@
+"""Somebody who may only write claims in one namespace takes nothing that is another's.  `docs/security.md` names these tests."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from groundplane.core import conditions
+from groundplane.core.claim import BINDABLE_TO
+from groundplane.core.objects import Key, owner_reference
+from groundplane.errors import Conflict
+from groundplane.ports import Options
+from tests.reconcile import things
+from tests.reconcile.things import changed
+from tests.world import World
+
+FREE = {
+    "apiVersion": things.VERSION,
+    "kind": "XThing",
+    "metadata": {"name": "free"},
+    "spec": {"size": "large"},
+}
+PLACE = Key(things.VERSION, "XThing", "", "free")
+THEIRS = Key("v1", "Secret", "team-b", "theirs")
+OTHER = things.CLAIM._replace(name="other")
+
+
+async def a_platform(composition=things.COMPOSITION, **options):
+    world = await World(options=Options(**options)).install()
+    await world.apply(*things.composed_crds(), things.XRD)
+    await world.settle()
+    await world.apply(composition)
+    return await world.settle()
+
+
+def a_claim(name="db", *, takes="", labels=None, annotations=None, namespace="team-a", **spec):
+    metadata = {"name": name, "namespace": namespace, "labels": labels or {}, "annotations": annotations or {}}
+    if takes:
+        spec["resourceRef"] = {"apiVersion": things.VERSION, "kind": "XThing", "name": takes}
+    return {"apiVersion": things.VERSION, "kind": "Thing", "metadata": metadata, "spec": {"size": "small"} | spec}
+
+
+def owned(manifest, owner):
+    manifest = copy.deepcopy(manifest)
+    manifest["metadata"]["ownerReferences"] = [owner_reference(owner)]
+    return manifest
+
+
+async def synced_of(world, key=things.CLAIM):
+    return conditions.find(await world.cluster.get(key), "Synced")
+
+
+# --- binding
+
+
+async def test_a_claim_never_takes_a_composite_that_another_object_controls_nor_its_secret_nor_its_life():
+    world = await a_platform()
+    await world.apply(a_claim("parent"))
+    await world.settle()
+    parent = await world.one(things.VERSION, "XThing")
+    await world.apply(owned(FREE, parent))
+    await world.settle()
+    await world.apply(a_claim(takes="free", writeConnectionSecretToRef={"name": "loot"}))
+    await world.settle(seconds=600)
+    synced = await synced_of(world)
+    assert synced["status"] == "False"
+    assert 'refusing to operate on composite resource "free": it belongs to XThing' in synced["message"]
+    assert "claimRef" not in (await world.cluster.get(PLACE))["spec"]
+    assert (await world.cluster.get(PLACE))["spec"]["size"] == "large"
+    assert await world.cluster.get(Key("v1", "Secret", "team-a", "loot")) is None
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=600)
+    assert await world.cluster.get(things.CLAIM) is None
+    assert await world.cluster.get(PLACE) is not None
+
+
+async def test_a_claim_takes_a_free_composite_as_upstream_documents_it_and_deletes_it_then():
+    world = await a_platform()
+    await world.apply(FREE, a_claim(takes="free"))
+    await world.settle()
+    assert (await world.cluster.get(PLACE))["spec"]["claimRef"]["name"] == "db"
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    assert await world.cluster.get(PLACE) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "mark", "takes"),
+    [
+        ("free", None, True),
+        ("marked", None, False),
+        ("marked", "team-a/db", True),
+        ("marked", "team-a/*", True),
+        ("marked", "team-b/*", False),
+        ("marked", "team-a/other", False),
+        ("marked", "*/*", False),
+        ("marked", "*", False),
+        ("never", "team-a/db", False),
+    ],
+)
+async def test_the_setting_says_which_free_composites_a_claim_may_take(setting, mark, takes):
+    world = await a_platform(static_binding=setting)
+    metadata = {"name": "free", "annotations": {BINDABLE_TO: mark} if mark else {}}
+    await world.apply(FREE | {"metadata": metadata})
+    await world.settle()
+    await world.apply(a_claim(takes="free"))
+    await world.settle()
+    assert ("claimRef" in (await world.cluster.get(PLACE))["spec"]) is takes
+    assert ((await synced_of(world))["status"] == "True") is takes
+
+
+@pytest.mark.parametrize("setting", ["free", "marked", "never"])
+async def test_a_claim_gets_a_composite_of_its_own_whatever_the_setting_and_keeps_it_through_a_restart(setting):
+    world = await a_platform(static_binding=setting)
+    await world.apply(a_claim())
+    await world.settle()
+    await world.restarted().settle(seconds=600)
+    composite = await world.one(things.VERSION, "XThing")
+    assert composite["spec"]["claimRef"]["name"] == "db"
+    assert (await synced_of(world))["status"] == "True"
+
+
+async def test_a_claim_that_marks_itself_marks_no_composite():
+    world = await a_platform(static_binding="marked")
+    await world.apply(FREE)
+    await world.settle()
+    await world.apply(a_claim("mine", annotations={BINDABLE_TO: "team-a/*"}), a_claim(takes="free"))
+    await world.settle()
+    for composite in await world.cluster.list(things.VERSION, "XThing"):
+        assert BINDABLE_TO not in (composite["metadata"].get("annotations") or {})
+    assert (await synced_of(world))["status"] == "False"
+
+
+async def test_a_claim_that_is_deleted_before_it_was_bound_leaves_the_composite_that_it_names():
+    world = await a_platform()
+    await world.apply(FREE)
+    await world.settle()
+    claim = a_claim(takes="free")
+    claim["metadata"]["finalizers"] = ["finalizer.apiextensions.crossplane.io"]
+    await world.apply(claim)
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    assert await world.cluster.get(things.CLAIM) is None
+    assert await world.cluster.get(PLACE) is not None
+
+
+async def test_a_composite_that_is_being_deleted_is_not_taken():
+    world = await a_platform()
+    metadata = {"name": "free", "finalizers": ["example.org/hold"]}
+    await world.apply(FREE | {"metadata": metadata})
+    await world.settle()
+    await world.cluster.delete(PLACE)
+    await world.apply(a_claim(takes="free"))
+    await world.settle()
+    assert "it is being deleted" in (await synced_of(world))["message"]
+
+
+class Meddling:
+    """The cluster, but something happens just before the first apply of a composite."""
+
+    def __init__(self, cluster, first):
+        self._cluster, self._first = cluster, first
+
+    def __getattr__(self, name):
+        return getattr(self._cluster, name)
+
+    async def apply(self, obj, **how):
+        if obj["kind"] == "XThing" and self._first:
+            first, self._first = self._first, None
+            await first()
+        return await self._cluster.apply(obj, **how)
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["a free one", "a name that nobody has"])
+async def test_of_two_claims_that_want_the_same_composite_one_gets_it_and_the_other_is_refused(is_there):
+    world = await a_platform()
+    if is_there:
+        await world.apply(FREE)
+        await world.settle()
+    await world.apply(a_claim(takes="free"))
+    bound = {"claimRef": {"apiVersion": things.VERSION, "kind": "Thing", "namespace": "team-b", "name": "first"}}
+
+    async def another_takes_it():
+        await world.apply(changed(FREE, **bound))
+
+    racing = world.restarted(cluster=Meddling(world.cluster, another_takes_it))
+    racing.seen = 0
+    await racing.settle(seconds=600)
+    assert (await world.cluster.get(PLACE))["spec"]["claimRef"]["name"] == "first"
+    assert 'bound to Thing "first" in namespace "team-b"' in (await synced_of(world))["message"]
+
+
+async def test_a_binding_that_was_decided_on_what_is_no_longer_so_is_a_conflict():
+    world = await a_platform()
+    await world.apply(FREE)
+    await world.settle()
+    seen = await world.cluster.get(PLACE)
+    await world.patch(PLACE, {"spec": {"region": "elsewhere"}})
+    stale = FREE | {"metadata": {"name": "free", "resourceVersion": seen["metadata"]["resourceVersion"]}}
+    with pytest.raises(Conflict):
+        await world.cluster.apply(stale, manager="late")
+
+
+async def test_pointing_a_bound_claim_elsewhere_gives_away_neither_composite():
+    world = await a_platform()
+    await world.apply(a_claim(), a_claim("other"))
+    await world.settle()
+    mine, theirs = [(await world.cluster.get(key))["spec"]["resourceRef"] for key in (things.CLAIM, OTHER)]
+    await world.patch(things.CLAIM, {"spec": {"resourceRef": theirs}})
+    await world.settle(seconds=600)
+    bound = {
+        c["metadata"]["name"]: c["spec"]["claimRef"]["name"] for c in await world.cluster.list(things.VERSION, "XThing")
+    }
+    assert bound == {mine["name"]: "db", theirs["name"]: "other"}
+    assert "refusing to operate" in (await synced_of(world))["message"]
+
+
+async def test_a_composition_does_not_take_a_composite_that_is_bound_to_a_claim():
+    world = await a_platform()
+    await world.apply(a_claim())
+    await world.settle()
+    bound = await world.one(things.VERSION, "XThing")
+    nested = {
+        "name": "nested",
+        "base": FREE | {"metadata": {"name": bound["metadata"]["name"]}, "spec": {"region": "x"}},
+    }
+    other = changed(things.COMPOSITION, resources=[nested]) | {"metadata": {"name": "greedy"}}
+    await world.apply(other, a_claim("other", compositionRef={"name": "greedy"}))
+    await world.settle()
+    after = await world.cluster.get(Key(things.VERSION, "XThing", "", bound["metadata"]["name"]))
+    assert "ownerReferences" not in after["metadata"]
+    assert "region" not in after["spec"]
+
+
+# --- which Composition, which revision
+
+
+async def revisions(world, name):
+    label = {"crossplane.io/composition-name": name}
+    return await world.cluster.list("apiextensions.crossplane.io/v1", "CompositionRevision", labels=label)
+
+
+def another_composition(name="enforced", fixed=7, **spec):
+    resources = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    resources[0]["base"]["spec"]["forProvider"]["fixed"] = fixed
+    return changed(things.COMPOSITION, **({"resources": resources} | spec)) | {
+        "metadata": {"name": name, "labels": {"kind": name}}
+    }
+
+
+async def made_with(world):
+    return (await world.one(things.COMPOSED, "Alpha"))["spec"]["forProvider"]["fixed"]
+
+
+async def test_an_enforced_composition_holds_against_manual_with_a_revision_of_another_one():
+    world = await a_platform()
+    await world.apply(another_composition(), changed(things.XRD, enforcedCompositionRef={"name": "enforced"}))
+    await world.settle()
+    [revision] = await revisions(world, "thing")
+    pinned = {"name": revision["metadata"]["name"]}
+    await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRevisionRef=pinned))
+    await world.settle(seconds=60)
+    assert await world.cluster.list(things.COMPOSED, "Alpha") == [] or await made_with(world) == 7
+    await world.patch(things.CLAIM, {"spec": {"compositionRevisionRef": pinned}})
+    await world.settle(seconds=60)
+    assert await world.cluster.list(things.COMPOSED, "Alpha") == [] or await made_with(world) == 7
+    composite = await world.one(things.VERSION, "XThing")
+    synced = conditions.find(composite, "Synced")
+    if synced["status"] == "False":
+        assert 'none of Composition "enforced"' in synced["message"]
+
+
+async def test_manual_with_another_composition_chosen_does_not_go_on_with_the_old_revision():
+    world = await a_platform()
+    await world.apply(another_composition())
+    await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRef={"name": "thing"}))
+    await world.settle()
+    assert await made_with(world) == 1
+    await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRef={"name": "enforced"}))
+    await world.settle(seconds=60)
+    assert await made_with(world) == 7
+    assert (await synced_of(world))["status"] == "True"
+
+
+async def test_a_revision_that_a_claim_names_and_that_is_of_another_composition_is_refused_by_name():
+    world = await a_platform()
+    await world.apply(another_composition())
+    await world.settle()
+    [theirs] = await revisions(world, "enforced")
+    name = theirs["metadata"]["name"]
+    await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRef={"name": "thing"}))
+    await world.settle()
+    await world.patch(things.CLAIM, {"spec": {"compositionRevisionRef": {"name": name}}})
+    await world.settle(seconds=60)
+    synced = conditions.find(await world.one(things.VERSION, "XThing"), "Synced")
+    assert f'CompositionRevision "{name}" is none of Composition "thing"' in synced["message"]
+    assert await made_with(world) == 1
+
+
+async def test_a_revision_forged_by_its_label_alone_is_not_used():
+    world = await a_platform()
+    await world.apply(another_composition())
+    await world.settle()
+    [theirs] = await revisions(world, "enforced")
+    forged = {"metadata": {"labels": {"crossplane.io/composition-name": "thing"}}}
+    await world.patch(
+        Key("apiextensions.crossplane.io/v1", "CompositionRevision", "", theirs["metadata"]["name"]), forged
+    )
+    await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRef={"name": "thing"}))
+    await world.settle()
+    pinned = {"compositionRevisionRef": {"name": theirs["metadata"]["name"]}}
+    await world.patch(things.CLAIM, {"spec": pinned})
+    await world.settle(seconds=60)
+    assert await made_with(world) == 1
+
+
+async def test_manual_with_a_revision_then_automatic_without_one_follows_the_newest():
+    world = await a_platform()
+    [first] = await revisions(world, "thing")
+    pinned = {"name": first["metadata"]["name"]}
+    await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRef={"name": "thing"}))
+    await world.settle()
+    manual = a_claim(compositionUpdatePolicy="Manual", compositionRef={"name": "thing"}, compositionRevisionRef=pinned)
+    await world.apply(manual)
+    await world.settle()
+    await world.apply(another_composition("thing", fixed=2))
+    await world.settle()
+    assert await made_with(world) == 1
+    await world.apply(a_claim(compositionUpdatePolicy="Automatic", compositionRef={"name": "thing"}))
+    await world.settle(seconds=60)
+    assert await made_with(world) == 2
+    assert (await synced_of(world))["status"] == "True"
+    await world.apply(another_composition("thing", fixed=3))
+    await world.settle(seconds=60)
+    assert await made_with(world) == 3
+
+
+# --- metadata
+
+FORGED = {
+    "crossplane.io/composite": "theirs",
+    "crossplane.io/claim-name": "theirs",
+    "crossplane.io/claim-namespace": "team-b",
+    "crossplane.io/composition-resource-name": "beta",
+    "crossplane.io/external-create-pending": "2026-01-01T00:00:00Z",
+    "crossplane.io/external-create-succeeded": "2026-01-01T00:00:00Z",
+    "crossplane.io/external-create-failed": "2026-01-01T00:00:00Z",
+    "crossplane.io/in-use": "true",
+    "crossplane.io/paused": "false",
+    "pkg.crossplane.io/package": "theirs",
+    "rbac.crossplane.io/aggregate-to-admin": "true",
+    "usage.crossplane.io/deletion-attempt-with-policy": "Orphan",
+    "groundplane.io/bindable-to": "team-b/*",
+}
+
+
+@pytest.mark.parametrize("base", [things.COMPOSITION, things.PIPELINE], ids=["Resources", "Pipeline"])
+async def test_labels_and_annotations_of_the_control_plane_on_a_claim_reach_nothing(base):
+    composition = copy.deepcopy(base)
+    spec = composition["spec"]
+    resources = spec.get("resources") or spec["pipeline"][0]["input"]["resources"]
+    resources[0]["patches"] += [
+        {"type": "FromCompositeFieldPath", "fromFieldPath": path, "toFieldPath": path}
+        for path in ("metadata.labels", "metadata.annotations")
+    ]
+    world = await a_platform(composition)
+    labels = {key: value.replace(":", "").replace("/*", "") for key, value in FORGED.items()}
+    annotations = FORGED | {"crossplane.io/external-name": "mine", "example.org/a": "1"}
+    await world.apply(a_claim(labels=labels | {"team": "a"}, annotations=annotations))
+    await world.settle()
+    composite, alpha = await world.one(things.VERSION, "XThing"), await world.one(things.COMPOSED, "Alpha")
+    own = {
+        "crossplane.io/composite": composite["metadata"]["name"],
+        "crossplane.io/claim-name": "db",
+        "crossplane.io/claim-namespace": "team-a",
+        "team": "a",
+    }
+    documented = {"crossplane.io/external-name": "mine", "example.org/a": "1"}
+    assert composite["metadata"]["labels"] == alpha["metadata"]["labels"] == own
+    assert composite["metadata"]["annotations"] == documented
+    assert alpha["metadata"]["annotations"] == documented | {"crossplane.io/composition-resource-name": "alpha"}
+
+
+# --- connection details
+
+
+@pytest.mark.parametrize("base", [things.COMPOSITION, things.PIPELINE], ids=["Resources", "Pipeline"])
+@pytest.mark.parametrize("type_", ["Opaque", "connection.crossplane.io/v1alpha1"])
+async def test_connection_details_are_not_read_from_a_secret_that_the_composed_resource_does_not_control(base, type_):
+    composition = copy.deepcopy(base)
+    spec = composition["spec"]
+    resources = spec.get("resources") or spec["pipeline"][0]["input"]["resources"]
+    resources[0]["base"]["spec"]["writeConnectionSecretToRef"] = {"namespace": "team-b", "name": "to be said"}
+    resources[0]["patches"].append(
+        {
+            "type": "FromCompositeFieldPath",
+            "fromFieldPath": "spec.region",
+            "toFieldPath": "spec.writeConnectionSecretToRef.name",
+        }
+    )
+    detail = {"name": "loot", "type": "FromConnectionSecretKey", "fromConnectionSecretKey": "password"}
+    resources[0]["connectionDetails"] = [detail]
+    world = await a_platform(composition)
+    metadata = {"name": THEIRS.name, "namespace": THEIRS.namespace}
+    await world.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": type_, "data": {"password": "c2VjcmV0"}}
+    )
+    await world.apply(a_claim(region="theirs", writeConnectionSecretToRef={"name": "conn"}))
+    await world.settle()
+    await things.all_ready(world)
+    await world.settle(seconds=60)
+    got = await world.cluster.get(Key("v1", "Secret", "team-a", "conn"))
+    assert "loot" not in (got or {}).get("data", {})
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    await world.patch(THEIRS, {"metadata": {"ownerReferences": [owner_reference(alpha)]}})
+    await world.settle(seconds=60)
+    got = await world.cluster.get(Key("v1", "Secret", "team-a", "conn"))
+    assert got["data"]["loot"] == "c2VjcmV0"
+
+
+# --- restored from a backup
+
+
+async def test_what_a_template_made_and_another_object_controls_is_neither_made_again_nor_forgotten():
+    world = await a_platform()
+    await world.apply(a_claim())
+    await world.settle()
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    key = Key(things.COMPOSED, "Alpha", "", alpha["metadata"]["name"])
+    [composite] = await world.cluster.list(things.VERSION, "XThing")
+    place = Key(things.VERSION, "XThing", "", composite["metadata"]["name"])
+    await world.apply(another_composition("none", resources=[]), FREE | {"spec": {"compositionRef": {"name": "none"}}})
+    await world.patch(key, {"metadata": {"ownerReferences": [owner_reference(await world.cluster.get(PLACE))]}})
+    await world.patch(place, {"spec": {"region": "x"}})
+    await world.settle(seconds=60)
+    composite = await world.cluster.get(place)
+    assert (await world.one(things.COMPOSED, "Alpha"))["metadata"]["name"] == key.name
+    assert key.name in [reference.get("name") for reference in composite["spec"]["resourceRefs"]]
+    synced = conditions.find(composite, "Synced")
+    assert synced["status"] == "False"
+    assert "to adopt it" in synced["message"]
+    await world.patch(key, {"metadata": {"ownerReferences": []}})
+    await world.patch(place, {"spec": {"region": "y"}})
+    await world.settle(seconds=60)
+    after = await world.one(things.COMPOSED, "Alpha")
+    assert after["metadata"]["ownerReferences"][0]["uid"] == composite["metadata"]["uid"]
+    assert conditions.is_true(await world.cluster.get(place), "Synced")
+
+
+# --- another version becomes the referenceable one
+
+
+def two_versions(referenceable):
+    xrd = copy.deepcopy(things.XRD)
+    [first] = xrd["spec"]["versions"]
+    second = copy.deepcopy(first) | {"name": "v1beta1"}
+    xrd["spec"]["versions"] = [first, second]
+    for version in xrd["spec"]["versions"]:
+        version["referenceable"] = version["name"] == referenceable
+    return xrd
+
+
+async def test_claims_go_on_when_another_version_becomes_the_referenceable_one():
+    world = await a_platform()
+    await world.apply(two_versions("v1alpha1"))
+    await world.settle()
+    await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
+    await world.settle()
+    await things.all_ready(world)
+    before = await world.one(things.VERSION, "XThing")
+    await world.apply(two_versions("v1beta1"))
+    await world.settle(seconds=600)
+    now = Key("example.org/v1beta1", "Thing", "team-a", "db")
+    await world.patch(now, {"spec": {"size": "large"}})
+    await world.settle(seconds=600)
+    composite = await world.one("example.org/v1beta1", "XThing")
+    assert composite["metadata"]["uid"] == before["metadata"]["uid"]
+    assert composite["spec"]["claimRef"]["apiVersion"] == "example.org/v1beta1"
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"]["class"] == "t9"
+    claim = await world.cluster.get(now)
+    assert conditions.is_true(claim, "Synced")
+    assert conditions.is_true(claim, "Ready")
+    assert claim["spec"]["resourceRef"]["apiVersion"] == "example.org/v1beta1"
+    await world.cluster.delete(now)
+    await world.settle(seconds=60)
+    assert await world.cluster.list("example.org/v1beta1", "XThing") == []
+    for kind in things.KINDS:
+        assert await world.cluster.list(things.COMPOSED, kind) == []
