@@ -311,6 +311,7 @@ class Context:
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
     uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets
     creates: Creates = field(default_factory=Creates)
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was said once, by UID; silence.py bounds it
 
     def observed_generation(self, obj: Object) -> int | None:
         """What conditions say as observedGeneration; upstream's v1 schemas have no such field."""

@@ -383,3 +383,27 @@ async def test_what_a_kind_controls_is_found_by_the_kind(store):
         await store.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     assert [meta(obj)["name"] for obj in await store.dependents(GROUP, "Widget")] == ["controlled"]
     assert await store.dependents(GROUP, "Gadget") == []
+
+
+def test_the_files_are_read_by_their_owner_alone_and_the_folder_stays_as_it_is(path):
+    path.parent.chmod(0o755)
+    opened = SqliteCluster(path)
+    try:
+        files = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
+        assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o600"] * 3
+    finally:
+        opened.close()
+    assert path.parent.stat().st_mode & 0o777 == 0o755
+
+
+def test_files_that_others_could_read_are_closed_to_them_when_the_store_is_opened(path):
+    first = SqliteCluster(path)
+    files = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
+    for file in files:
+        file.chmod(0o644)
+    second = SqliteCluster(path)
+    try:
+        assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o600"] * 3
+    finally:
+        second.close()
+        first.close()

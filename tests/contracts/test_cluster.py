@@ -896,3 +896,10 @@ async def test_an_apply_with_a_uid_meets_only_that_incarnation(place: Place):
     await place.cluster.create(place.widget())
     with pytest.raises((Conflict, Rejected)):
         await place.cluster.apply(place.widget(spec={"count": 3}, metadata=uid), manager="mine")
+
+
+async def test_an_apply_without_the_last_label_takes_only_the_label(place: Place):
+    await place.cluster.apply(place.widget(spec={"count": 1}, metadata={"labels": {"a": "1"}}), manager="us")
+    made = await place.cluster.apply(place.widget(spec={"count": 1}), manager="us")
+    assert "labels" not in meta(made)
+    assert meta(made)["name"] == "one"

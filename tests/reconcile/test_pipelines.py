@@ -350,6 +350,39 @@ async def test_an_environment_is_fetched_and_its_values_patched():
     assert world.interests.of(site) == []
 
 
+async def test_an_environment_config_that_loses_its_label_is_no_longer_in_the_environment():
+    selector = {"mode": "Multiple", "matchLabels": [{"key": "stage", "type": "Value", "value": "prod"}]}
+    configs = {
+        "step": "environment",
+        "functionRef": {"name": "function-environment-configs"},
+        "input": {
+            "apiVersion": "environmentconfigs.fn.crossplane.io/v1beta1",
+            "kind": "Input",
+            "spec": {
+                "defaultData": {"zone": "none"},
+                "environmentConfigs": [{"type": "Selector", "selector": selector}],
+            },
+        },
+    }
+    alpha = resource("Alpha", patch("zone", "spec.forProvider.zone", "FromEnvironmentFieldPath"))
+    site = {
+        "apiVersion": "apiextensions.crossplane.io/v1beta1",
+        "kind": "EnvironmentConfig",
+        "metadata": {"name": "site", "labels": {"stage": "prod"}},
+        "data": {"zone": "b"},
+    }
+    world = await a_world()
+    await world.apply(site)
+    await running(world, pipeline(configs, things.patch_step(alpha), things.READY_STEP))
+    assert (await world.one(things.COMPOSED, "Alpha"))["spec"]["forProvider"] == {"zone": "b"}
+    await world.apply({**site, "metadata": {"name": "site"}})
+    await world.settle()
+    assert (await world.one(things.COMPOSED, "Alpha"))["spec"]["forProvider"] == {"zone": "none"}
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    assert world.interests.of(site) == []
+
+
 @pytest.mark.parametrize(
     ("step", "texts"),
     [

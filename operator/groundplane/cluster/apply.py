@@ -93,7 +93,7 @@ def server_side_apply(
     entries[writer] = Entry(wanted, now, applied["apiVersion"])
     merged = _merge(base, config, rooted)
     if before is not None:
-        managed: Fields = {}
+        managed: Fields = {"f:metadata": {}}  # which stays, with the name, when the last label goes
         for entry in entries.values():
             managed = ownership.union(managed, entry.fields)
         merged = _pruned(merged, before.fields, managed, rooted)

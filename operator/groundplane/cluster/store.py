@@ -8,9 +8,11 @@ killed process loses nothing, a power failure at most the last moments, never so
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +21,8 @@ import orjson
 from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, labels_of, meta
 from groundplane.errors import InvalidInput, Unavailable
 
+IN_MEMORY = ":memory:"
+PRIVATE = 0o600  # mode of the files
 BUSY = 10_000  # milliseconds to wait for another process's write
 REMEMBERED = 10_000  # changes for which deletions are remembered
 FORMAT = 1  # of the file
@@ -55,6 +59,20 @@ Changes = list[Change]
 Rows = list[Any]
 
 
+def _keep_private(path: str) -> None:
+    """Make the file, and have it and those beside it read by their owner alone: Secrets are in it.  The folder stays as it is.
+
+    SQLite gives those beside it the file's own mode.
+    """
+    if path == IN_MEMORY:
+        return
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(os.stat(name).st_mode) != PRIVATE:
+                os.chmod(name, PRIVATE)
+
+
 class Store:
     """The file.  Belongs to one thread at a time; `writes` counts the rows' changes that were committed."""
 
@@ -70,8 +88,9 @@ class Store:
 
     def _opened(self) -> sqlite3.Connection:
         try:
+            _keep_private(self.path)
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"cannot open {self.path}: {error}", mend="check folder and permissions") from error
         try:
             db.execute(f"PRAGMA busy_timeout={BUSY}")

@@ -150,15 +150,16 @@ def check_control(run: Run, live: Object) -> None:
         )
 
 
-async def collect_garbage(run: Run, garbage: Object) -> None:
-    """Delete what left the composition; never what we do not control."""
+async def collect_garbage(run: Run, garbage: Object) -> bool:
+    """Delete what left the composition; never what we do not control.  False if it stays, and nobody else controls it either."""
     controller = controller_of(garbage)
     if is_deleting(garbage) or controller is None or is_of_others(run, garbage):
-        return
+        return is_deleting(garbage) or controller is not None
     key = key_of(garbage)
     names = (COMPOSITE_LABEL, flow.CLAIM_NAME, flow.CLAIM_NAMESPACE)
     await run.context.cluster.patch(key, {"metadata": {"labels": dict.fromkeys(names)}})
     await run.context.cluster.delete(key, uid=meta(garbage)["uid"])
+    return True
 
 
 async def details(run: Run, obj: Object) -> dict[str, bytes]:

@@ -36,7 +36,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, composing, connection, pipelines, templates
+from groundplane.reconcile import compiling, composing, connection, pipelines, silence, templates
 from groundplane.reconcile.composing import Made, Run
 
 SOURCE = composing.SOURCE
@@ -69,6 +69,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         await _prepare(run, compiled)
         before = _read(run, compiled)
         made = await _compose(run, compiled)
+        await silence.of_readiness(run, revision)
     published = await _publish(run, made.connection)
     for note in made.notes if published else ():
         run.event("Normal", "PublishConnectionSecret", note)
@@ -204,6 +205,7 @@ async def _select_revision(run: Run) -> Object:
             mend="apply it, or correct spec.compositionRef.name",
             on=[Awaited(CORE, "Composition", name=name)],
         )
+    silence.of_selector(run, origin)
     if policy == "Manual" and (pinned := await _pinned(run, origin)):
         return await _checked(run, pinned)
     labels = {composition.NAME_LABEL: name}
@@ -304,6 +306,7 @@ async def _publish(run: Run, details: Mapping[str, bytes]) -> bool | None:
         return None
     keys = run.definition.connection_secret_keys
     filtered = {name: value for name, value in details.items() if not keys or name in keys}
+    await silence.of_details(run, details.keys() - filtered.keys())
     with stage("PublishConnectionSecret", "cannot publish connection details"):
         published = await connection.publish(
             run.context, run.composite, reference["namespace"], reference["name"], filtered
@@ -373,6 +376,7 @@ async def _pause(run: Run) -> None:
 
 async def _release(run: Run) -> None:
     """Drop our finalizer, and nothing else: garbage collection follows the owner references."""
+    silence.forget(run)
     composite = copy.deepcopy(run.composite)
     if has_finalizer(composite, FINALIZER):
         composite["metadata"]["finalizers"] = [n for n in meta(composite)["finalizers"] if n != FINALIZER]

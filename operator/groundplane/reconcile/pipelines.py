@@ -18,7 +18,7 @@ from groundplane.core.pipeline import Outcome, Resource, Selector
 from groundplane.core.render import Rendered
 from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
 from groundplane.ports import MANAGER
-from groundplane.reconcile import composing
+from groundplane.reconcile import composing, silence
 from groundplane.reconcile import connection as secrets
 from groundplane.reconcile.composing import Composed, Made, Run
 
@@ -58,7 +58,8 @@ async def _compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -
     for item in rendered:
         await _check_scope(run, item)
     for name in observed.keys() - outcome.desired.resources.keys():
-        await composing.collect_garbage(run, observed[name].object)
+        if not await composing.collect_garbage(run, observed[name].object):
+            silence.of_orphan(run, observed[name].object)
     await _refer(run, rendered)
     await run.context.watches.ensure(
         sorted({(item.reference["apiVersion"], item.reference["kind"]) for item in rendered})
@@ -106,7 +107,10 @@ async def _outcome(run: Run, compiled: composition.Compiled, observed: Mapping[s
             asked += tuple(selector for selector in wanted.values() if selector not in asked)
             run.context.interests.set(key_of(run.composite), asked)  # before looking: what changes meanwhile counts
             await run.context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.values()}))
-            wanted = running.send({name: await _fetched(run, name, what) for name, what in wanted.items()})
+            found = {name: await _fetched(run, name, what) for name, what in wanted.items()}
+            for objects in found.values():
+                run.context.interests.saw(key_of(run.composite), objects)
+            wanted = running.send(found)
     except StopIteration as end:
         outcome: Outcome = end.value
         return outcome

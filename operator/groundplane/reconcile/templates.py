@@ -10,7 +10,7 @@ from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, render
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, Rejected, at
-from groundplane.reconcile import composing
+from groundplane.reconcile import composing, silence
 from groundplane.reconcile.composing import Composed, Made, Run
 from groundplane.reconcile.difference import merge_patch
 
@@ -23,7 +23,8 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
     await run.context.watches.ensure(sorted(kinds))
     association = render.associate(composite, compiled, references, await _observe(run, compiled))
     for garbage in association.garbage:
-        await composing.collect_garbage(run, garbage)
+        if not await composing.collect_garbage(run, garbage):
+            silence.of_orphan(run, garbage)
 
     rendered = render.render(composite, compiled, association.observed, helpful=helpful)
     found = render.references(rendered)

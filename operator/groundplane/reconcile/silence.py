@@ -1,0 +1,145 @@
+"""What nothing would tell, although somebody wants to know: each said in one event, once in a process.
+
+Upstream is silent in all of these, so with strict upstream behaviour we are, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from groundplane.core import choice
+from groundplane.core.objects import Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
+from groundplane.core.structural import OpenAPI
+from groundplane.errors import NoSuchKind
+from groundplane.reconcile.composing import SOURCE, Composed, Run
+
+REMEMBERED = 10_000  # objects about which something was said
+DEFAULT_CHECKS = [
+    {"type": "MatchCondition", "matchCondition": {"type": "Ready", "status": "True"}}
+]  # as the schema has it
+READY_BUILT_IN = frozenset({"Pod", "Node"})  # the only kinds of Kubernetes itself that have a condition Ready
+
+
+def once(run: Run, about: Object, reason: str, message: str) -> None:
+    """A Warning about an object, unless it was said since the start."""
+    noted, uid = run.context.noted, meta(about).get("uid", "")
+    told = noted.get(uid, ())
+    if run.context.options.strict_upstream or message in told:
+        return
+    noted[uid] = (*told, message)
+    if len(noted) > REMEMBERED:
+        del noted[next(iter(noted))]
+    if uid == meta(run.composite).get("uid"):
+        run.event("Warning", reason, message)
+    else:
+        run.context.events.event(about, "Warning", reason, message, source=SOURCE)
+
+
+def forget(run: Run) -> None:
+    """The composite goes: what was said of it may be said of the next one."""
+    run.context.noted.pop(meta(run.composite).get("uid", ""), None)
+
+
+def of_selector(run: Run, origin: Object) -> None:
+    """A compositionSelector that would choose another Composition than the one in use: a choice, once made, stays."""
+    selector = run.definition.machinery(run.composite).get("compositionSelector") or {}
+    wanted = selector.get("matchLabels") or {}
+    if not wanted or run.definition.enforces_composition or matches(labels_of(origin), wanted):
+        return
+    once(
+        run,
+        run.composite,
+        "SelectComposition",
+        f'compositionSelector has no effect: Composition "{meta(origin)["name"]}", which is in use, lacks its labels, and a Composition '
+        "stays once it is chosen. Mend: clear compositionRef of the claim and of the composite to choose again.",
+    )
+
+
+async def of_details(run: Run, left_out: Iterable[str]) -> None:
+    """Connection details that no Secret will have, said where they are composed and where they are declared."""
+    names = ", ".join(sorted(left_out))
+    if not names:
+        return
+    text = (
+        f"connection details {names} are left out of the Secret: CompositeResourceDefinition {run.definition.name} does not list them. "
+        "Mend: add them to its spec.connectionSecretKeys, or compose them under a name that it lists."
+    )
+    once(run, run.composite, "PublishConnectionSecret", text)
+    name = (run.definition.machinery(run.composite).get("compositionRef") or {}).get("name", "")
+    origin = await run.context.cluster.get(Key("apiextensions.crossplane.io/v1", "Composition", "", name))
+    if origin is not None:
+        once(run, origin, "PublishConnectionSecret", text)
+
+
+def of_orphan(run: Run, orphan: Object) -> None:
+    """What left the composition and stays, since nothing says any more that it is the composite's."""
+    once(
+        run,
+        run.composite,
+        "ComposeResources",
+        f"{key_of(orphan)} left the composition and is not deleted: it has no owner reference to this composite any more. "
+        "Mend: delete it by hand if nobody needs it.",
+    )
+
+
+async def of_readiness(run: Run, revision: Object) -> None:
+    """Composed resources that wait for a condition Ready that their kind can't have."""
+    for composed in run.composed:
+        if composed.ready or not composed.synced or composed.object is None or await _may_be_ready(run, composed):
+            continue
+        if _has_checks(await _full(run, revision), composed.template):
+            continue
+        key = key_of(composed.object)
+        once(
+            run,
+            run.composite,
+            "ComposeResources",
+            f'composed resource "{composed.template}" will never be ready: {key.kind} of {key.api_version} has no conditions. '
+            "Mend: give it readinessChecks, [{type: None}] if it is ready as soon as it is there.",
+        )
+
+
+async def _may_be_ready(run: Run, composed: Composed) -> bool:
+    obj = composed.object or {}
+    key, context = key_of(obj), run.context
+    if status_of(obj).get("conditions") or context.cloud.kind(key.api_version, key.kind):
+        return True
+    if context.definitions.composite(key.group, key.kind) or context.definitions.claim(key.group, key.kind):
+        return True
+    if "." not in key.group or key.group.endswith(".k8s.io"):
+        return key.kind in READY_BUILT_IN
+    try:
+        plural = (await context.cluster.resource(key.api_version, key.kind)).plural
+    except NoSuchKind:
+        return True
+    place = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"{plural}.{group_of(key.api_version)}")
+    crd = await context.cluster.get(place)
+    schema = choice.version_schema(crd, key.api_version) if crd else None
+    return schema is None or _has_conditions(schema)
+
+
+def _has_conditions(schema: OpenAPI) -> bool:
+    for name in ("status", "conditions"):
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return True
+        below = (schema.get("properties") or {}).get(name)
+        if below is None:
+            return False
+        schema = below
+    return True
+
+
+async def _full(run: Run, revision: Object) -> Object:
+    place = Key("apiextensions.crossplane.io/v1", "CompositionRevision", "", meta(revision)["name"])
+    return await run.context.cluster.get(place) or revision
+
+
+def _has_checks(revision: Object, template: str) -> bool:
+    spec = spec_of(revision)
+    holders: list[Mapping[str, object]] = [spec, *(step.get("input") or {} for step in spec.get("pipeline") or ())]
+    for holder in holders:
+        resources = holder.get("resources")
+        for resource in resources if isinstance(resources, list) else ():
+            if isinstance(resource, dict) and resource.get("name") == template:
+                return (resource.get("readinessChecks") or DEFAULT_CHECKS) != DEFAULT_CHECKS
+    return False

@@ -1,0 +1,95 @@
+"""What nobody would learn of otherwise is an event, once."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from groundplane.core.objects import Key
+from tests.reconcile import things
+from tests.reconcile.test_tenants import a_claim, a_platform, another_composition
+from tests.reconcile.things import changed
+
+
+def told(world, text):
+    return [entry for entry in world.told.events if text in entry[3]]
+
+
+def of(base, *resources):
+    composition = copy.deepcopy(base)
+    spec = composition["spec"]
+    (spec if "resources" in spec else spec["pipeline"][0]["input"])["resources"] = list(resources)
+    return composition
+
+
+ALPHA = things.COMPOSITION["spec"]["resources"][0]
+MODES = pytest.mark.parametrize("base", [things.COMPOSITION, things.PIPELINE], ids=["Resources", "Pipeline"])
+
+
+@MODES
+async def test_a_connection_detail_that_the_definition_does_not_list_is_named_on_composition_and_composite(base):
+    world = await a_platform(base)
+    await world.apply(changed(things.XRD, connectionSecretKeys=["host"]))
+    await world.settle()
+    await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
+    await world.settle()
+    await things.all_ready(world)
+    await world.settle(seconds=600)
+    found = told(world, "connection details port are left out")
+    assert sorted(entry[0].partition(" ")[0] for entry in found) == ["Composition", "XThing"]
+    assert {entry[1] for entry in found} == {"Warning"}
+    assert all("connectionSecretKeys" in entry[3] for entry in found)
+    got = await world.cluster.get(Key("v1", "Secret", "team-a", "conn"))
+    assert got["data"].keys() == {"host"}
+
+
+async def test_a_compositionselector_changed_after_the_choice_is_told_to_have_no_effect():
+    world = await a_platform(another_composition("first"))
+    await world.apply(another_composition("second"))
+    await world.apply(a_claim(compositionSelector={"matchLabels": {"kind": "first"}}))
+    await world.settle()
+    assert told(world, "has no effect") == []
+    await world.apply(a_claim(compositionSelector={"matchLabels": {"kind": "second"}}))
+    await world.settle(seconds=600)
+    [entry] = told(world, "compositionSelector has no effect")
+    assert 'Composition "first"' in entry[3]
+
+
+@MODES
+async def test_a_composed_kind_without_conditions_is_told_to_never_be_ready(base):
+    config = {"apiVersion": "v1", "kind": "Namespace"}
+    world = await a_platform(of(base, ALPHA, {"name": "config", "base": config}))
+    await world.apply(a_claim())
+    await world.settle(seconds=600)
+    [entry] = told(world, "will never be ready")
+    assert '"config"' in entry[3]
+    assert "readinessChecks" in entry[3]
+
+
+@MODES
+async def test_a_composed_kind_without_conditions_that_has_a_readiness_check_is_not_told_of(base):
+    config = {"apiVersion": "v1", "kind": "Namespace"}
+    check = {"type": "NonEmpty", "fieldPath": "spec.late"}
+    world = await a_platform(of(base, ALPHA, {"name": "config", "base": config, "readinessChecks": [check]}))
+    await world.apply(a_claim())
+    await world.settle(seconds=600)
+    assert told(world, "will never be ready") == []
+
+
+@MODES
+async def test_what_left_the_composition_without_an_owner_reference_stays_and_is_told_of(base):
+    first, second, third = things.COMPOSITION["spec"]["resources"]
+    world = await a_platform(of(base, first, second, third))
+    await world.apply(a_claim())
+    await world.settle()
+    beta = await world.one(things.COMPOSED, "Beta")
+    key = Key(things.COMPOSED, "Beta", "", beta["metadata"]["name"])
+    await world.patch(key, {"metadata": {"ownerReferences": []}})
+    world.due.clear()  # the composition changes before anybody looks
+    world.seen = world.cluster.version()
+    await world.apply(of(base, first, third))
+    await world.settle(seconds=600)
+    [entry] = told(world, "no owner reference")
+    assert str(key) in entry[3]
+    assert await world.cluster.get(key) is not None
