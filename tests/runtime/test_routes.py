@@ -95,9 +95,10 @@ def test_interests_of_a_day_of_churn_leave_nothing_behind():
         interests.set(
             key, (Selector("v1", "ConfigMap", name=str(number)), Selector("v1", "Secret", labels={"n": str(number)}))
         )
+        interests.saw(key, [obj(f"c{number}")])
     for number in range(10):
         interests.set(Key("example.org/v1", "XThing", "", f"x{number}"), ())
-    assert [len(each) for each in vars(interests).values()] == [0, 0]
+    assert [len(each) for each in vars(interests).values()] == [0, 0, 0, 0]
 
 
 def test_a_connection_secret_concerns_the_user_of_its_owner_whoever_reconciles_that():
