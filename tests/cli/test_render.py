@@ -607,6 +607,89 @@ def test_the_patches_of_a_step_are_explained(piped):
     assert "#     skipped the composed resource does not exist yet" in comments
 
 
+ODD = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: odd}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  mode: Pipeline
+  pipeline:
+  - step: resources
+    functionRef: {name: function-patch-and-transform}
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      environment:
+        patches: [%s]
+      resources:
+      - name: map
+        base: {apiVersion: v1, kind: ConfigMap, metadata: {namespace: default}, data: {text: x}}
+        patches: [%s]
+"""
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Render a pipeline with these patches: what is said on both streams."""
+    xr = "{apiVersion: tests.example.com/v1, kind: XNote, metadata: {name: x}, spec: {text: hi}}"
+    folder = write(tmp_path / "odd", xr=xr)
+
+    def rendered(patch: str = "", *flags: str, environment: str = ""):
+        write(folder, composition=ODD % (environment, patch))
+        return groundplane("render", folder / "xr.yaml", folder / "composition.yaml", *flags)
+
+    return rendered
+
+
+@pytest.mark.parametrize(
+    "options, policy",
+    [
+        ("keepMapValues: true", "MergeObjects"),
+        ("appendSlice: true", "ForceMergeObjectsAppendArrays"),
+        ("keepMapValues: true, appendSlice: true", "MergeObjectsAppendArrays"),
+        ("", "ForceMergeObjects"),
+    ],
+)
+def test_merge_options_in_a_pipeline_are_told_with_the_policy_that_does_the_same(odd, options, policy):
+    patch = "{type: FromCompositeFieldPath, fromFieldPath: spec.text, toFieldPath: data.text, policy: {%s}}"
+    (line,) = errors(odd(patch % f"mergeOptions: {{{options}}}"))
+    assert f"{policy} for " in line
+    assert "Mend: write policy.toFieldPath" in line
+    assert odd(patch % f"toFieldPath: {policy}").exit_code == 0, "the mend must work"
+
+
+@pytest.mark.parametrize(
+    "wrong, right", [("CombineFromEnvironment", "CombineToComposite"), ("CombineToEnvironment", "CombineFromComposite")]
+)
+def test_a_patch_that_the_environment_does_not_take_is_told_with_the_one_that_goes_the_same_way(odd, wrong, right):
+    patch = (
+        '{type: %s, combine: {strategy: string, string: {fmt: "%%s"}, variables: [{fromFieldPath: a}]}, toFieldPath: b}'
+    )
+    (line,) = errors(odd(environment=patch % wrong))
+    assert f"Mend: use {right}," in line
+    assert odd(environment=patch % right).exit_code == 0, "the mend must work"
+
+
+def test_a_path_that_cannot_be_parsed_is_told_once(odd):
+    said = odd("{type: FromCompositeFieldPath, fromFieldPath: spec.none, toFieldPath: 'data[.text'}").stderr
+    assert said.count("data[.text") == 1, said
+
+
+def test_what_a_pipeline_writes_beside_its_composites_status_is_explained_as_without_effect(odd, tmp_path):
+    observed = write(
+        tmp_path / "observed",
+        map="{apiVersion: v1, kind: ConfigMap, metadata: {name: m, namespace: default, annotations: "
+        "{crossplane.io/composition-resource-name: map}}, data: {text: x}}",
+    )
+    back = "{type: ToCompositeFieldPath, fromFieldPath: data.text, toFieldPath: %s}"
+    for path in ("'metadata.labels[a]'", "spec.other"):
+        said = odd(back % path, "-o", str(observed), "--explain").stdout
+        assert "#     skipped it has no effect: of a composite, a pipeline changes only the status" in said
+        assert "#     output" not in said
+    assert "#     output  status.a = " in odd(back % "status.a", "-o", str(observed), "--explain").stdout
+
+
 def test_the_patches_of_a_step_are_checked_against_schemas(piped):
     xrd = write(piped.parent / "xrd", definition=platform.DEFINITION)
     write(piped, composition=PIPELINE.replace("fromFieldPath: spec.text", "fromFieldPath: spec.txt"))

@@ -48,12 +48,18 @@ _MERGE_POLICIES: dict[str, MergeOptions | None] = {
 }
 
 
+_MERGE_IN_PIPELINE = (  # what mergeOptions is called there
+    "write policy.toFieldPath: MergeObjects for keepMapValues, ForceMergeObjectsAppendArrays for appendSlice, "
+    "MergeObjectsAppendArrays for both, ForceMergeObjects for neither"
+)
+
+
 class Policy(Spec):
     """What happens when there is nothing to read, and when there is something to write over."""
 
     fromFieldPath: Annotated[str | None, word("Optional", "Required")] = None
-    toFieldPath: Annotated[str | None, only(FUNCTION)] = None
-    mergeOptions: Annotated[Merging | None, only(NATIVE)] = None
+    toFieldPath: Annotated[str | None, only(FUNCTION, "write policy.mergeOptions in mode Resources")] = None
+    mergeOptions: Annotated[Merging | None, only(NATIVE, _MERGE_IN_PIPELINE)] = None
 
     def options(self) -> MergeOptions | None:
         """What becomes of a value that is there already; None: it is replaced."""

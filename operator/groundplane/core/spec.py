@@ -91,12 +91,12 @@ def refusal(problems: Sequence[Problem]) -> InvalidInput:
     return InvalidInput("; ".join(str(problem) for problem in problems))
 
 
-def only(dialect: Dialect) -> BeforeValidator:
-    """Mark a field that only one dialect has; in the other it is unknown."""
+def only(dialect: Dialect, instead: str) -> BeforeValidator:
+    """Mark a field that only one dialect has; in the other it is unknown, and `instead` is the mend there."""
 
     def check(value: Any, info: ValidationInfo) -> Any:
         if value is not None and (info.context or {}).get("dialect", dialect) != dialect:
-            raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted")
+            raise PydanticCustomError("extra_forbidden", "Extra inputs are not permitted", {"mend": instead})
         return value
 
     return BeforeValidator(check)
@@ -202,7 +202,7 @@ def _problem(item: Any, location: Sequence[str | int], model: type[Spec]) -> Pro
         case "literal_error":
             return not_supported(field, item.get("input"), re.findall("'(.*?)'", context["expected"]))
         case "extra_forbidden":
-            mend = did_you_mean(str(location[-1]), _fields(model, location[:-1]))
+            mend = context.get("mend") or did_you_mean(str(location[-1]), _fields(model, location[:-1]))
             return Problem("Forbidden", field, "unknown field", mend)
         case "too_short":
             return Problem("Invalid", field, "must not be empty")

@@ -129,7 +129,7 @@ class String(Spec):
     trim: str | None = None
     regexp: Regexp | None = None
     join: Join | None = None
-    replace: Annotated[Replace | None, only(FUNCTION)] = None
+    replace: Annotated[Replace | None, only(FUNCTION, "use a regexp, or match, in mode Resources")] = None
 
 
 _TYPES = ("string", "int", "int64", "bool", "float64", "object", "array")

@@ -225,8 +225,10 @@ class _Checker:
         """What the value at a path may be, or why there can't be one."""
         try:
             return types_at(schema, fieldpath.parse(text), strict_upstream=self.upstream), []
-        except (NoSuchField, PathSyntax) as error:
+        except NoSuchField as error:
             return ANY, [Problem("Invalid", where, f"{text}: {error.what}", error.mend)]
+        except PathSyntax as error:  # which names the path itself
+            return ANY, [Problem("Invalid", where, error.what, error.mend)]
 
     def readiness(self, where: str, check: AnyCheck) -> Iterator[Problem]:
         if not check.fieldPath or check.type in ("None", "MatchCondition"):

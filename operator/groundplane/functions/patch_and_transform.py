@@ -116,7 +116,7 @@ def _problems(given: Input) -> Iterator[Problem]:
         if patch.type in _ENVIRONMENT_FLOW:
             yield from _under(place, patch.problems(FUNCTION))
         else:
-            mend = did_you_mean(patch.type, _ENVIRONMENT_FLOW)
+            mend = _AMONG_ENVIRONMENT.get(patch.type) or did_you_mean(patch.type, _ENVIRONMENT_FLOW)
             yield Problem("Invalid", f"{place}.type", f"{patch.type} can't be an environment patch", mend)
     reference = given.writeConnectionSecretToRef or SecretReference()
     for place, patch in _placed("writeConnectionSecretToRef.patches", reference.patches):
@@ -182,6 +182,10 @@ _ENVIRONMENT_FLOW = {  # the names of the others, for what goes between composit
     "ToCompositeFieldPath": _Flow(_ENVIRONMENT, _COMPOSITE),
     "CombineToComposite": _Flow(_ENVIRONMENT, _COMPOSITE),
     "FromEnvironmentFieldPath": _Flow(_ENVIRONMENT, _COMPOSITE),
+}
+_AMONG_ENVIRONMENT = {  # what reads or writes the environment elsewhere is named after the composite here
+    "CombineFromEnvironment": "use CombineToComposite, which reads the environment here",
+    "CombineToEnvironment": "use CombineFromComposite, which writes to the environment here",
 }
 
 
@@ -311,6 +315,9 @@ class _Run:
             # as `at` does, at less cost for what goes well
             error.where = (patch.where, *error.where)
             raise
+        if told is not None and patch.target == _COMPOSITE and any(_is_dropped(path) for path, _ in told.written):
+            told.written = [(path, value) for path, value in told.written if not _is_dropped(path)]
+            told.skipped = "it has no effect: of a composite, a pipeline changes only the status"
 
     def _template(self, template: _Template) -> None:
         there = self.observed.resources.get(template.name)
@@ -419,6 +426,11 @@ class _Run:
         except GroundplaneError:
             if patch.is_required or combines:
                 raise
+
+
+def _is_dropped(path: str) -> bool:
+    """Whether nobody takes what is written to that path of the composite."""
+    return fieldpath.parse(path).segments[:1] != ("status",)
 
 
 def _keep_name(there: Object, desired: Object) -> None:
