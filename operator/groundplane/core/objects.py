@@ -85,6 +85,17 @@ def has_finalizer(obj: Mapping[str, Any], finalizer: str) -> bool:
     return finalizer in (meta(obj).get("finalizers") or ())
 
 
+def drop_finalizer(obj: Object, finalizer: str) -> None:
+    """Take a finalizer off, in place; the others stay, in their order.
+
+    >>> vpc = {"metadata": {"finalizers": ["ours", "theirs"]}}
+    >>> drop_finalizer(vpc, "ours")
+    >>> vpc
+    {'metadata': {'finalizers': ['theirs']}}
+    """
+    obj["metadata"]["finalizers"] = [name for name in meta(obj).get("finalizers") or () if name != finalizer]
+
+
 def owner_reference(owner: Mapping[str, Any], *, controller: bool = True) -> dict[str, Any]:
     """A reference to `owner` that garbage collection follows; a controller's blocks its deletion."""
     reference = {

@@ -19,6 +19,7 @@ from groundplane.core.objects import (
     Object,
     annotations_of,
     controller_of,
+    drop_finalizer,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -223,10 +224,9 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
         "Successfully deleted composite resource",
         composite=meta(composite)["name"] if composite else "",
     )
-    finalizers = [name for name in meta(claim)["finalizers"] if name != flow.FINALIZER]
-    wanted["metadata"]["finalizers"] = finalizers
+    drop_finalizer(wanted, flow.FINALIZER)
     claim = await context.cluster.update(wanted)
-    if finalizers:
+    if meta(wanted)["finalizers"]:
         await _write_status(claim, [conditions.deleting(), conditions.reconcile_success()], context)
     return Result()
 

@@ -19,6 +19,7 @@ from groundplane.core.objects import (
     annotations_of,
     applied_by,
     controller_of,
+    drop_finalizer,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -379,7 +380,7 @@ async def _release(run: Run) -> None:
     silence.forget(run)
     composite = copy.deepcopy(run.composite)
     if has_finalizer(composite, FINALIZER):
-        composite["metadata"]["finalizers"] = [n for n in meta(composite)["finalizers"] if n != FINALIZER]
+        drop_finalizer(composite, FINALIZER)
         run.composite = await run.context.cluster.update(composite)
     _forget(key_of(composite), run.context)
     if meta(run.composite).get("finalizers"):

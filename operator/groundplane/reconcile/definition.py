@@ -17,6 +17,7 @@ from groundplane.core.objects import (
     Key,
     Object,
     controller_of,
+    drop_finalizer,
     has_finalizer,
     is_deleting,
     key_of,
@@ -232,7 +233,7 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
         kind = known.kind if side is COMPOSITE else known.claim_kind or ""
         context.watches.unfollow(known.api_version, kind)
         context.definitions.remove(known.name, side.role)
-        xrd["metadata"]["finalizers"] = [n for n in meta(xrd)["finalizers"] if n != side.finalizer]
+        drop_finalizer(xrd, side.finalizer)
         await context.cluster.update(xrd)
         return Result()
     await _stay_with_it(known, context, side)

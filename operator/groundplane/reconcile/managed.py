@@ -23,6 +23,7 @@ from groundplane.core.objects import (
     annotations_of,
     applied_by,
     controller_of,
+    drop_finalizer,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -531,9 +532,7 @@ async def _release(run: Run) -> Result:
     if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
         await _leave_secrets(run)
     if has_finalizer(run.managed, core.FINALIZER):
-        run.managed["metadata"]["finalizers"] = [
-            name for name in meta(run.managed)["finalizers"] if name != core.FINALIZER
-        ]
+        drop_finalizer(run.managed, core.FINALIZER)
         await run.context.cluster.update(run.managed)
     return Result()
 

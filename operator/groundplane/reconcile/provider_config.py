@@ -15,6 +15,7 @@ from groundplane.core.objects import (
     Key,
     Object,
     controller_of,
+    drop_finalizer,
     has_finalizer,
     is_deleting,
     key_of,
@@ -156,7 +157,7 @@ async def reconcile(key: Key, context: Context) -> Result:
 async def _terminate(config: Object, users: int, context: Context) -> Result:
     if users == 0:
         if has_finalizer(config, FINALIZER):
-            config["metadata"]["finalizers"] = [n for n in meta(config)["finalizers"] if n != FINALIZER]
+            drop_finalizer(config, FINALIZER)
             await context.cluster.update(config)
         return Result()
     message = (

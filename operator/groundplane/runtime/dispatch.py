@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.runtime.engine import Controller, Engine, current
+from groundplane.runtime import own_writes
+from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.lanes import Lane
 from groundplane.runtime.queue import Handler, Queue
 from groundplane.runtime.routes import Routes
@@ -52,7 +53,7 @@ class Dispatcher:
             return
         key = key_of(obj)
         targets = self._routes.targets(before, after)
-        running = current.get()
+        running = own_writes.writer()
         if running is not None:
             targets.discard(running)
         self._add(targets, "poll" if idle else "change")

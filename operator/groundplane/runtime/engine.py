@@ -13,7 +13,6 @@ import asyncio
 import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 from groundplane.core import conditions
@@ -32,7 +31,7 @@ from groundplane.errors import (
     Unavailable,
 )
 from groundplane.ports import Context, Result
-from groundplane.runtime import logs, metrics
+from groundplane.runtime import logs, metrics, own_writes
 from groundplane.runtime.queue import After, Again, Done, Outcome, Retry
 from groundplane.runtime.waiting import Target, Waiting
 
@@ -44,7 +43,6 @@ RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at aga
 RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
 
 log = logs.get_logger(__name__)
-current: ContextVar[tuple[str, Key] | None] = ContextVar("current", default=None)
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,11 @@ class Engine:
     async def process(self, name: str, key: Key) -> Outcome:
         """Reconcile one object once, and say when to come back."""
         controller = self.controllers[name]
-        token = current.set((name, key))
         started, since = time.perf_counter(), self.waiting.now()
         self.waiting.forget((name, key))  # it decides anew
         outcome = "success"
         try:
-            with logs.bound(controller=name, key=str(key)):
+            with logs.bound(controller=name, key=str(key)), own_writes.running((name, key)):
                 try:
                     async with asyncio.timeout(TIMEOUT):
                         result = await controller.reconcile(key, self.context)
@@ -98,7 +95,6 @@ class Engine:
                 outcome = type(error).__name__
                 return await self._handle(controller, key, error, since)
         finally:
-            current.reset(token)
             metrics.reconciles.labels(controller=name, outcome=outcome).inc()
             metrics.reconcile_seconds.labels(controller=name).observe(time.perf_counter() - started)
 
