@@ -118,7 +118,7 @@ class World:
             compiled=compiled or local.compiled,
             definitions=self.definitions,
             interests=self.interests,
-            options=options or Options(),
+            options=options or Options(poll_interval=60.0),
         )
         self.engine = Engine(all_controllers(), self.context)
         self.seen = 0

@@ -120,6 +120,10 @@ class Throttled(Unavailable):
         self.after = after
 
 
+class Busy(Throttled):
+    """Held back by ourselves, for the sake of others: nothing is wrong, and nothing is told."""
+
+
 @contextmanager
 def at(*where: str) -> Iterator[None]:
     """Add where it happened to any deliberate error that passes.

@@ -1,6 +1,7 @@
 """What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
 
 import asyncio
+import itertools
 import json
 import threading
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,9 @@ from tests.aws.conftest import EC2, IAM, RDS, S3, external_name, made, managed, 
 from tests.standin import REGION
 
 
-async def test_throttling_says_when_to_come_back_and_passes(cloud, account, standin):
+async def test_throttling_says_when_to_come_back_and_passes(account, standin):
+    passed = itertools.count(step=60.0)
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=lambda: next(passed))
     vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
     standin.fail("ec2", "CreateVpc", "RequestLimitExceeded", message="slow down", status=503)
     with pytest.raises(errors.Throttled, match="slow down") as caught:

@@ -41,7 +41,7 @@ class Aws:
 
     async def world(self, *, strict=False, ready=True, **how):
         """A world with a ProviderConfig for the stand-in (unless not `ready`) and the Secret that it names."""
-        options = Options(strict_upstream=strict)
+        options = Options(strict_upstream=strict, poll_interval=60.0)
         clock = SharedClock(self.standin)
         world = World(self.cloud(strict=strict, now=clock, **how), options=options, clock=clock)
         self.worlds.append(world)
@@ -52,6 +52,8 @@ class Aws:
         return world
 
     def cloud(self, *, strict=False, sessions=None, **how):
+        if "now" in how:  # pauses pass on the world's clock
+            how.setdefault("clock", lambda: how["now"]().timestamp())
         cloud = AwsCloud(sessions=sessions or Sessions(attempts=1), strict_upstream=strict, **how)
         self._clouds.append(cloud)
         return cloud

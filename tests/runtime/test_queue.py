@@ -453,3 +453,34 @@ def test_every_addition_is_followed_by_a_run_and_no_key_runs_twice_at_a_time(ste
         assert any(time >= moment and started == each for time, started in rig.started)
     assert rig.most <= workers
     assert len(rig.started) == len(rig.ended)
+
+
+def test_a_run_that_only_waits_for_something_outside_gives_its_worker_to_another():
+    """However many shares hang: the dead ones' reconciles last for ever, the healthy key is handled beside them."""
+    handled, never = [], None
+
+    async def main():
+        nonlocal never
+        never = asyncio.Event()
+
+        async def handle(key):
+            if key.name != "well":
+                await never.wait()
+            handled.append(key)
+            return Done()
+
+        queue = Queue("test", handle, share=lambda key: key.name)
+        running = asyncio.create_task(queue.run(4))
+        for number in range(12):
+            queue.add(key(f"dead-{number}"))
+        queue.add(key("well"))
+        while not handled:
+            await asyncio.sleep(1)
+        assert handled == [key("well")]
+        never.set()
+        await queue.drain(1000)
+        await running
+        assert len(handled) == 13
+        assert queue.memory() == 0
+
+    virtual.run(main())

@@ -76,3 +76,7 @@ def test_a_value_that_can_not_work_is_refused_with_a_mend(values, text):
     with pytest.raises(InvalidInput) as caught:
         Settings(**values)
     assert str(caught.value) == text
+
+
+def test_a_settled_resource_is_looked_at_every_ten_minutes_as_upstreams_provider_does():
+    assert Settings().options.poll_interval == Options().poll_interval == 600

@@ -1,24 +1,28 @@
 """The Cloud port over AWS: kinds by their files, calls on threads of our own, AWS's errors as ours.
 
-boto3 blocks, so each operation runs as one piece on a pool; the event loop only waits.  Source of the
+boto3 blocks, so each operation runs as one piece on a thread of its own, when its account's budget lets it (`budget.py`); the event
+loop only waits.  A thread that hangs takes nothing from others, and does not keep the process from ending.  Source of the
 behaviour: `engine.py` and `kinds/` (the facts).
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from groundplane.aws import catalogue, faults
+from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Kind
 from groundplane.aws.resource import Memory, digest
-from groundplane.aws.session import Sessions
+from groundplane.aws.session import AccountClients, Sessions
 from groundplane.core.objects import Object, meta, spec_of
-from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, Waiting
+from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
 
 REMEMBERED = 16_384  # managed resources of which something is known beyond their objects
@@ -32,7 +36,7 @@ class AwsCloud:
 
     def __init__(
         self,
-        executor: ThreadPoolExecutor | None = None,
+        threads: int = THREADS,
         *,
         sessions: Sessions | None = None,
         strict_upstream: bool = False,
@@ -40,8 +44,11 @@ class AwsCloud:
         may_write: Callable[[], None] = lambda: None,
         certain_after: float = CERTAIN_AFTER,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor = executor or ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
+        """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds."""
+        self._budgets = Budgets(threads, clock)
+        self._threads: set[threading.Thread] = set()
         self._sessions = sessions or Sessions(may_write=may_write)
         self._strict_upstream = strict_upstream
         self._namespace = namespace
@@ -56,8 +63,9 @@ class AwsCloud:
         return len(self._running)
 
     def close(self) -> None:
-        """Wait for the calls that run; take no more."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Wait for the calls that run."""
+        for thread in list(self._threads):
+            thread.join()
 
     # --- what needs no call -------------------------------------------------------------------------
 
@@ -89,7 +97,8 @@ class AwsCloud:
         def check() -> None:
             self._sessions.clients(account).check()
 
-        await asyncio.get_running_loop().run_in_executor(self._executor, check)
+        call = await self._budgets.begin(Place(_name(account), "", "ProviderConfig"))
+        await self._start(check, call)
 
     # --- what calls AWS -----------------------------------------------------------------------------
 
@@ -147,12 +156,14 @@ class AwsCloud:
 
         def work() -> T:
             engine: Engine | None = None
+            clients: AccountClients | None = None
             try:
+                clients = self._sessions.clients(account)
                 engine = Engine(
                     kind_,
                     catalogue.hooks(kind_.file),
                     managed,
-                    self._sessions.clients(account),
+                    clients,
                     secrets,
                     memory,
                     now=self._now(),
@@ -161,14 +172,15 @@ class AwsCloud:
                 )
                 return operation(engine)
             except Denied:
-                self._sessions.forget(account)
+                if clients is not None:
+                    clients.refused = True
                 raise
             except faults.BOTO as error:
                 busy = kind_.delete.busy if deleting else ()
                 young = engine is not None and engine.is_young
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
-                if faults.are_stale(error):
-                    self._sessions.forget(account)
+                if faults.are_stale(error) and clients is not None:
+                    clients.refused = True
                 if faults.is_of_another(error):
                     found.on = _missing(kind_, managed, found)
                 raise found from error
@@ -176,17 +188,67 @@ class AwsCloud:
         # A reconcile that ran out of time leaves its thread behind, which may be about to create.
         if uid in self._running:
             raise Waiting("an earlier call to AWS for it has not come back yet")
+        region = "" if kind_.is_global else str((spec_of(managed).get("forProvider") or {}).get("region") or "")
+        call = await self._budgets.begin(Place(_name(account), region, kind_.service))
         try:
-            future = self._executor.submit(work)
             self._running.add(uid)
-            future.add_done_callback(lambda _: self._running.discard(uid))
-            return await asyncio.wrap_future(future)
+            return await self._start(work, call, uid)
         finally:
             self._memories.pop(uid, None)
             if memory:
                 self._memories[uid] = memory
                 if len(self._memories) > REMEMBERED:
                     del self._memories[next(iter(self._memories))]
+
+    async def _start(self, work: Callable[[], T], call: Call, uid: str = "") -> T:
+        """Run it on a thread; its end is taken account of even if nobody waits any more."""
+        loop = asyncio.get_running_loop()
+        future: Future[T] = Future()
+
+        future.set_running_or_notify_cancel()  # who waits may go, the call goes on
+
+        def run() -> None:
+            found: T | None = None
+            error: BaseException | None = None
+            try:
+                found = work()
+            except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
+                error = raised
+            self._running.discard(uid)
+            self._threads.discard(thread)
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(cast(T, found))
+
+        def ended(done: Future[T]) -> None:
+            fate, problem = _fate(done.exception())
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._budgets.done, call, fate, problem)
+
+        future.add_done_callback(ended)
+        thread = threading.Thread(target=run, name=f"aws {call.budget.place.service}", daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more threads
+            self._running.discard(uid)
+            self._threads.discard(thread)
+            future.set_exception(Unavailable("no thread is left to call AWS with"))
+        return await asyncio.wrap_future(future)
+
+
+def _fate(error: BaseException | None) -> tuple[Fate, str]:
+    """What a call's end says of the account, region and service it went to."""
+    if isinstance(error, Throttled):
+        return "throttled", str(error)
+    if error is not None and faults.is_silence(error.__cause__):
+        return "silent", str(error)
+    return "answered" if error is None or isinstance(error, GroundplaneError) else "unknown", ""
+
+
+def _name(account: Account) -> str:
+    return str(meta(account.provider_config).get("name") or "")
 
 
 def _missing(kind_: Kind, managed: Object, error: GroundplaneError) -> tuple[Awaited, ...]:

@@ -61,6 +61,11 @@ def are_stale(error: Exception) -> bool:
     return isinstance(error, CREDENTIALS) or (isinstance(error, boto.ClientError) and code_of(error) in STALE)
 
 
+def is_silence(error: BaseException | None) -> bool:
+    """Whether no answer came: no connection, or one that stayed silent or broke."""
+    return isinstance(error, boto.HTTPClientError | boto.ConnectionError)
+
+
 def code_of(error: boto.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 

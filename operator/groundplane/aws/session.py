@@ -2,8 +2,8 @@
 
 Source of the fields: provider-upjet-aws 75a4c57, apis/v1beta1 `ProviderConfigSpec`.  One botocore session for each
 account (ProviderConfig and state of its credentials), all with one loader of service models, which is what
-costs memory.  A session isn't thread-safe and a client is slow to build, so both are made under a lock, when
-first used; clients are thread-safe.
+costs memory.  A session isn't thread-safe and a client is slow to build, so both are made under the account's own
+lock, when first used: credentials that are looked for and never found hold up nobody else.  Clients are thread-safe.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import configparser
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,7 @@ GLOBAL_REGIONS = {
     "aws-eusc": "eusc-de-east-1",
 }
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-east-1a, which is a zone
+UNUSED = 3600.0  # seconds after which an account's clients are dropped, those of deleted ProviderConfigs among them
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
@@ -75,25 +77,26 @@ class Sessions:
         self._may_write = may_write
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
-        self._lock = threading.RLock()
-        self._accounts: dict[tuple[str, str], tuple[str, AccountClients]] = {}
+        self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
+        self._accounts: dict[tuple[str, str], AccountClients] = {}
 
     def clients(self, account: Account) -> AccountClients:
-        """The account's clients; made anew when its version changed, the earlier ones forgotten."""
+        """The account's clients; made anew when its version changed or they were refused, the earlier ones forgotten."""
         config = account.provider_config
         key = (meta(config).get("namespace") or "", meta(config).get("name") or "")
         with self._lock:
-            version, clients = self._accounts.get(key, ("", None))
-            if clients is None or version != account.version:
-                clients = AccountClients(account, self._environ, self._lock, self._attempts, self._may_write)
-                self._accounts[key] = (account.version, clients)
+            now, clients = time.monotonic(), self._accounts.get(key)
+            if clients is None or clients.version != account.version or clients.refused:
+                for other in [other for other, known in self._accounts.items() if now - known.used > UNUSED]:
+                    del self._accounts[other]
+                clients = self._accounts[key] = AccountClients(account, self._environ, self._attempts, self._may_write)
+            clients.used = now
             return clients
 
-    def forget(self, account: Account) -> None:
-        """Drop what is cached for an account whose credentials were refused."""
-        config = account.provider_config
-        with self._lock:
-            self._accounts.pop((meta(config).get("namespace") or "", meta(config).get("name") or ""), None)
+    @property
+    def kept(self) -> int:
+        """How many accounts' clients there are."""
+        return len(self._accounts)
 
 
 class AccountClients:
@@ -101,16 +104,18 @@ class AccountClients:
         self,
         account: Account,
         environ: Mapping[str, str],
-        lock: threading.RLock,
         attempts: int,
         may_write: Callable[[], None],
     ) -> None:
         self._may_write = may_write
+        self.version = account.version
+        self.refused = False  # AWS did not accept the credentials: these clients are not to be used again
+        self.used = 0.0  # when last, by the monotonic clock
         self._spec = spec_of(account.provider_config)
         self._name = meta(account.provider_config).get("name") or ""
         self._secret = account.credentials
         self._environ = environ
-        self._lock = lock
+        self._lock = threading.RLock()  # the session and what is made of it
         self._attempts = attempts
         self._sessions: dict[str, Any] = {}  # by region: STS is asked in the region that is asked for
         self._clients: dict[tuple[str, str, bool], Client] = {}
@@ -121,8 +126,7 @@ class AccountClients:
         self._url(next(iter(self._services()), "sts"), GLOBAL_REGIONS["aws"])
         for hop, role in enumerate(self._spec.get("assumeRoleChain") or ()):
             self._role_arn(role, hop)
-        with self._lock:
-            self._base_credentials(_new_session(), "")
+        self._base_credentials(_new_session(), "")
 
     # --- what the engine asks for -----------------------------------------------------------------
 
@@ -393,11 +397,11 @@ class AccountClients:
 
     def _sts(self, session: Any, region: str) -> Callable[..., Client]:
         """What botocore's fetchers call with credentials.  Refreshes come from worker threads: hence a session
-        of its own, and the lock."""
-        own = _new_session()
+        and a lock of its own."""
+        own, lock = _new_session(), threading.Lock()
 
         def create(service: str, **credentials: Any) -> Client:
-            with self._lock:
+            with lock:
                 if credentials.pop("config", None):  # an unsigned call: keys keep botocore from looking for some
                     credentials = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
                 return self._create(own, service, region, self._attempts, **credentials)

@@ -2,7 +2,7 @@
 
 A reconciler either returns what it wants next, or raises; what was raised decides the fate:
 `Conflict` is retried after growing pauses, silently at first · `Waiting` and `NoSuchKind` come back when what they wait for
-changes, or after a backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to · `Unavailable`
+changes, or after a backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to, `Busy` as well, without a word · `Unavailable`
 backs off · `Denied` backs off long · anything else is our bug: traceback in the log, *internal error* in the
 condition (without its text, which might hold anything).
 """
@@ -20,6 +20,7 @@ from groundplane.core.conditions import Condition
 from groundplane.core.objects import Key, Object
 from groundplane.errors import (
     AlreadyExists,
+    Busy,
     Conflict,
     Denied,
     GroundplaneError,
@@ -108,6 +109,9 @@ class Engine:
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
         target = (controller.name, key)
+        if isinstance(error, Busy):
+            log.debug("held back", error=str(error))
+            return Retry(error.after)
         if isinstance(error, NotLeader):
             return Done()  # whoever leads looks at everything
         if isinstance(error, Conflict | AlreadyExists):

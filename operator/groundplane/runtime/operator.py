@@ -17,7 +17,6 @@ import secrets
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -88,9 +87,8 @@ class Operator:
         self._api, self._settings, self._gate = api, settings, gate
         self._cache = Cache()
         self._cluster = KubernetesCluster(api, self._cache)
-        self._threads = ThreadPoolExecutor(settings.aws_threads, thread_name_prefix="aws")
         self._cloud = AwsCloud(
-            self._threads,
+            settings.aws_threads,
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
             may_write=gate.check,
@@ -284,8 +282,6 @@ class Operator:
         working.cancel()
         await asyncio.wait({working})
         await self._elector.stop(release=not self._cloud.in_flight)
-        # A call to AWS can't be cancelled; whoever ends the process need not wait for it.
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _tell(self, change: Change, idle: bool) -> None:
         self._dispatcher.dispatch(change.old, change.new, idle=idle)

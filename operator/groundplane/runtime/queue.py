@@ -11,6 +11,7 @@ import asyncio
 import heapq
 import itertools
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ FIRST_AGAIN, MAX_AGAIN = 0.1, 5.0  # seconds until what is not at rest is looked
 RESTLESS = 3  # looks in a row after which it counts as a retry
 RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked at without any event
 JITTER = 0.1  # of a delay, so that what began together does not stay together
+PATIENCE = 1.0  # seconds after which a run only waits for something outside, and needs no worker for that
+PARKED = 4  # times the workers: how many such runs there may be in all
 STALE = 1_000  # void entries of the heap that we put up with
 
 log = logs.get_logger(__name__)
@@ -71,6 +74,8 @@ class _Job(NamedTuple):
     task: asyncio.Task[Outcome]
     started: float
     turn: Turn
+    timer: asyncio.TimerHandle
+    parked: bool = False  # it holds no worker any more
 
 
 class _Delay(NamedTuple):
@@ -105,6 +110,7 @@ class Queue:
         self._may_take = may_take
         self._loop = asyncio.get_running_loop()
         self._waiting = Lanes(share)
+        self._are_shared = share is not None  # where nobody has a share, nobody is kept from a worker by another
         self._running: dict[Key, _Job] = {}
         self._again: dict[Key, Lane] = {}  # running, and to be run once more
         self._later: dict[Key, _Delay] = {}
@@ -114,6 +120,7 @@ class Queue:
         self._failures: dict[Key, int] = {}
         self._wakes: dict[Key, tuple[int, float]] = {}  # how often in a row what it waited for came, and when last
         self._restless: dict[Key, int] = {}  # how often in a row it called for another look
+        self._parked: Counter[str] = Counter()  # runs that hold no worker any more, by share
         self._workers = 0
         self._open = True
         self._closed = asyncio.Event()
@@ -213,7 +220,9 @@ class Queue:
             self._waited.observe(now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.
             task = self._loop.create_task(self._work(key), context=Context())
-            self._running[key] = _Job(task, now, turn)
+            self._running[key] = _Job(
+                task, now, turn, self._loop.call_later(PATIENCE, self._park, key, context=Context())
+            )
             task.add_done_callback(partial(self._finish, key), context=Context())
 
     async def _work(self, key: Key) -> Outcome:
@@ -222,9 +231,28 @@ class Queue:
             del self._later[key]
         return await self._handler(key)
 
+    def _park(self, key: Key) -> None:
+        """It waits for something outside, by now: its worker goes on with another key, as far as its share has not too many such."""
+        job = self._running[key]
+        if (
+            self._are_shared
+            and self._parked[job.turn.share] < self._workers
+            and self._parked.total() < PARKED * self._workers
+        ):
+            self._parked[job.turn.share] += 1
+            self._running[key] = job._replace(parked=True)
+            self._waiting.done(job.turn.lane, job.turn.share)
+            self._dispatch()
+
     def _finish(self, key: Key, task: asyncio.Task[Outcome]) -> None:
         job = self._running.pop(key)
-        self._waiting.done(job.turn.lane, job.turn.share)
+        job.timer.cancel()
+        if job.parked:
+            self._parked[job.turn.share] -= 1
+            if not self._parked[job.turn.share]:
+                del self._parked[job.turn.share]
+        else:
+            self._waiting.done(job.turn.lane, job.turn.share)
         self._worked.observe(self._loop.time() - job.started)
         if not self._open:
             return

@@ -69,10 +69,14 @@ class Settings:
         " call and AWS's delay.",
     )
     poll_interval: float = setting(
-        60.0, "Seconds between two looks at a settled external resource, as upstream; each look costs an AWS call."
+        600.0,
+        "Seconds between two looks at a settled external resource, give or take a tenth, as upstream's provider for AWS;"
+        " each look costs an AWS call. What is in transition is looked at every 2 to 10 seconds.",
     )
     aws_threads: int = setting(
-        16, "AWS calls at the same time: 16 make about 240 a second at 60 ms; more delay everything else."
+        16,
+        "AWS calls at the same time, besides those that hang, and three quarters of them for one account at most:"
+        " 16 make about 240 a second at 60 ms; more delay everything else.",
     )
     qps: float = setting(
         500.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."

@@ -1,0 +1,167 @@
+"""Who may call AWS now: budgets on a clock of their own, and a healthy account beside one whose endpoint never answers."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from groundplane.aws.budget import FIRST, MAX_PAUSE, REMEMBERED, Budgets, Place
+from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.session import Sessions
+from groundplane.errors import Busy, Throttled
+from groundplane.ports import Account
+from tests.aws.conftest import EC2, INI, managed, provider_config
+
+DEAD, WELL = Place("dead", "eu-west-1", "ec2"), Place("well", "eu-west-1", "ec2")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def budgets(clock):
+    return Budgets(16, clock)
+
+
+async def test_a_budget_begins_with_few_calls_and_doubles_with_each_that_is_answered(budgets):
+    calls = [await budgets.begin(DEAD) for _ in range(FIRST)]
+    with pytest.raises(Throttled, match="ec2 in eu-west-1 with ProviderConfig dead does not answer: earlier calls"):
+        await budgets.begin(DEAD)
+    budgets.done(calls[0], "answered")
+    assert [await budgets.begin(DEAD) for _ in range(2 * FIRST - 1)]
+
+
+async def test_one_account_leaves_a_quarter_of_the_calls_to_others(budgets):
+    for _ in range(8):
+        budgets.done(await budgets.begin(DEAD), "answered")
+    calls = [await budgets.begin(DEAD) for _ in range(12)]
+    waiting = asyncio.ensure_future(budgets.begin(DEAD._replace(service="rds")))
+    assert await budgets.begin(WELL)
+    budgets.done(calls[0], "answered")
+    assert await waiting
+
+
+async def test_what_does_not_answer_is_tried_by_one_call_after_pauses_that_double(budgets, clock):
+    pauses = []
+    for _ in range(8):
+        call = await budgets.begin(DEAD)
+        budgets.done(call, "silent", "no answer")
+        begun = clock.now
+        while True:
+            try:
+                call = await budgets.begin(DEAD)
+            except Throttled:
+                clock.now += 1.0
+            else:
+                break
+        with pytest.raises(Throttled):
+            await budgets.begin(DEAD)
+        pauses.append(clock.now - begun)
+        budgets.done(call, "unknown")
+    assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE]
+    assert await budgets.begin(WELL)
+    assert await budgets.begin(DEAD._replace(region="us-east-1"))
+
+
+async def test_who_is_refused_is_told_why_only_when_it_goes_on(budgets, clock):
+    budgets.done(await budgets.begin(DEAD), "throttled", "Rate exceeded")
+    with pytest.raises(Busy):
+        await budgets.begin(DEAD)
+    clock.now = 1.0
+    budgets.done(await budgets.begin(DEAD), "throttled", "Rate exceeded")
+    with pytest.raises(
+        Throttled, match=r"ec2 in eu-west-1 with ProviderConfig dead is called less often: Rate exceeded"
+    ):
+        await budgets.begin(DEAD)
+    clock.now = 3.0
+    budgets.done(await budgets.begin(DEAD), "answered")
+    assert await budgets.begin(DEAD)
+
+
+async def test_budgets_that_are_not_in_use_are_forgotten(budgets):
+    kept = await budgets.begin(DEAD)
+    for index in range(3 * REMEMBERED):
+        budgets.done(await budgets.begin(Place(f"account-{index}", "eu-west-1", "ec2")), "answered")
+    assert len(budgets) <= REMEMBERED + 1
+    budgets.done(kept, "answered")
+
+
+def account(name, url):
+    config = provider_config(url)
+    config["metadata"] |= {"name": name, "uid": name}
+    return Account(config, {"creds": INI}, "1")
+
+
+async def test_an_account_that_never_answers_delays_no_other(standin):
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        dead = account("dead", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        cloud = AwsCloud(sessions=Sessions(attempts=1))
+        hanging = [
+            asyncio.ensure_future(
+                cloud.observe(managed(EC2, "VPC", f"v{n}", "vpc-1", cidrBlock="10.0.0.0/16"), dead, {})
+            )
+            for n in range(60)
+        ]
+        done = None
+        try:
+            well = account("well", standin.url)
+            for index in range(10):
+                vpc = managed(EC2, "VPC", f"well-{index}", cidrBlock="10.0.0.0/16")
+                assert (await cloud.create(vpc, well, {})).external_name.startswith("vpc-")
+            done = await asyncio.gather(*hanging[FIRST:], return_exceptions=True)
+            assert {type(error) for error in done} <= {Busy, Throttled}
+            assert [task.done() for task in hanging[:FIRST]] == [False] * FIRST
+            assert cloud.in_flight == FIRST
+        finally:
+            silent.close()
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_credentials_that_are_looked_for_in_vain_hold_up_only_their_own_account(standin):
+    asked, end = threading.Event(), threading.Event()
+
+    class Hanging(Sessions):
+        def clients(self, account):
+            found = super().clients(account)
+            if account.provider_config["metadata"]["name"] == "dead":
+                found._base_credentials = lambda *_: asked.set() or end.wait()
+            return found
+
+    cloud = AwsCloud(sessions=Hanging(attempts=1))
+    vpc = managed(EC2, "VPC", "v", "vpc-1", cidrBlock="10.0.0.0/16")
+    hanging = asyncio.ensure_future(cloud.observe(vpc, account("dead", standin.url), {}))
+    try:
+        looked = asyncio.ensure_future(asyncio.to_thread(asked.wait))
+        await asyncio.wait({looked, hanging}, return_when=asyncio.FIRST_COMPLETED)
+        assert not hanging.done(), await hanging
+        seen = await cloud.observe(managed(EC2, "VPC", "w", "vpc-2"), account("well", standin.url), {})
+        assert not seen.exists
+        assert not hanging.done()
+    finally:
+        asked.set()
+        end.set()
+        await asyncio.gather(hanging, return_exceptions=True)
+        cloud.close()
+
+
+async def test_refused_credentials_drop_only_the_clients_that_used_them(standin):
+    sessions = Sessions({})
+    first, other = sessions.clients(account("a", standin.url)), sessions.clients(account("b", standin.url))
+    first.refused = True
+    second = sessions.clients(account("a", standin.url))
+    assert second is not first
+    first.refused = True  # a late refusal of what is not used any more
+    assert sessions.clients(account("a", standin.url)) is second
+    assert sessions.clients(account("b", standin.url)) is other
