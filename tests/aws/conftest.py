@@ -46,6 +46,15 @@ def cloud():
 
 
 @pytest.fixture
+def patient_cloud():
+    """One that is asked again only when the pauses after trouble are over: a minute passes with each look at its clock."""
+    passed = itertools.count(step=60.0)
+    made = AwsCloud(sessions=Sessions(attempts=1), clock=lambda: next(passed))
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def strict_cloud():
     made = AwsCloud(sessions=Sessions(attempts=1), strict_upstream=True)
     yield made

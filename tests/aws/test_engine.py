@@ -1,7 +1,6 @@
 """What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
 
 import asyncio
-import itertools
 import json
 import threading
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,8 @@ from tests.aws.conftest import EC2, IAM, RDS, S3, external_name, made, managed, 
 from tests.standin import REGION
 
 
-async def test_throttling_says_when_to_come_back_and_passes(account, standin):
-    passed = itertools.count(step=60.0)
-    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=lambda: next(passed))
+async def test_throttling_says_when_to_come_back_and_passes(patient_cloud, account, standin):
+    cloud = patient_cloud
     vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
     standin.fail("ec2", "CreateVpc", "RequestLimitExceeded", message="slow down", status=503)
     with pytest.raises(errors.Throttled, match="slow down") as caught:

@@ -46,7 +46,8 @@ async def test_calls_are_told_by_service_and_operation(cloud, account, standin):
     assert standin.operations() == []
 
 
-async def test_a_fault_hits_only_its_operation_and_only_so_often(cloud, account, standin):
+async def test_a_fault_hits_only_its_operation_and_only_so_often(patient_cloud, account, standin):
+    cloud = patient_cloud
     standin.fail("rds", "CreateDBSubnetGroup", "Throttling", times=2)
     vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
     await made(cloud, vpc, account)
