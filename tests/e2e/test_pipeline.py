@@ -153,9 +153,7 @@ def test_a_pipeline_from_claim_to_secret_and_what_leaves_it_leaves_the_cluster(p
     mark = len(plane.requests())
     plane.kubectl("annotate", "app", "shop", "-n", "team-p", "example.org/a=b", "--overwrite")
     time.sleep(3)
-    assert {each.split()[1] for each in writes(plane, mark)} <= {"xapps/", "leases/"}, (
-        "only the annotation goes to the composite"
-    )
+    assert {each.split()[1] for each in writes(plane, mark)} <= {"xapps/"}, "only the annotation goes to the composite"
 
     plane.apply({**SITE, "data": {"zone": "c"}})
     plane.wait("the new zone", lambda: settings(plane)["settings"]["data"]["zone"] == "c")
@@ -193,4 +191,4 @@ def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app
     operator.stop()
     operator.start()
     time.sleep(8)
-    assert [each for each in writes(plane, mark) if "events" not in each and "leases" not in each] == []
+    assert [each for each in writes(plane, mark) if "events" not in each] == []
