@@ -109,3 +109,4 @@ def test_what_the_machine_refuses_is_one_line_with_its_mend(tmp_path):
         code, error = said(*command)
         assert (code, len(error.splitlines())) == (1, 1), error
         assert "Mend:" in error
+        assert "-lock" not in error, "not the file that was named"

@@ -16,13 +16,15 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key
-from groundplane.errors import NotLeader
+from groundplane.errors import InvalidInput, NotLeader
 from groundplane.ports import Account
+from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.kopf_supervisor import KopfSupervisor
 from groundplane.runtime.leader import Gate
 from groundplane.runtime.queue import Done, Queue
 from tests.runtime import virtual
 from tests.standin import REGION
+from tests.world import World
 
 SOURCES = Path(groundplane.__file__).parent
 KEY = Key("v1", "ConfigMap", "default", "gated")
@@ -160,3 +162,20 @@ async def test_what_kopf_would_write_is_refused(control_plane):
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.post(f"{api.server}/api/v1/namespaces/default/configmaps", json=MAP)
     await api.close()
+
+
+async def test_who_loses_the_lease_before_an_error_is_told_leaves_it_to_the_leader():
+    world = await World().install()
+    await world.apply(MAP)
+    before = await world.cluster.get(KEY)
+
+    async def reconcile(key, context):
+        raise InvalidInput("no good", mend="another")
+
+    async def refuse(obj, *, subresource=""):
+        raise NotLeader("another replica may be leading")
+
+    world.cluster.update = refuse
+    engine = Engine([Controller("gated", reconcile, lambda key, context: "test", "Failed")], world.context)
+    assert await engine.process("gated", KEY) == Done()
+    assert await world.cluster.get(KEY) == before

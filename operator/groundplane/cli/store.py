@@ -104,9 +104,15 @@ def locked(db: str) -> Iterator[None]:
     """Be the one control plane on this store.  The lock is in a file of its own, and ends with the process.
 
     Raises:
-        InvalidInput: another process is it.
+        InvalidInput: another process is it, or there is no such place to write to.
     """
-    with Path(f"{db}-lock").open("a+", encoding="utf-8") as file:
+    path = Path(f"{db}-lock")
+    try:
+        path.touch()
+    except OSError as error:
+        mend = "make its folder, or name a place that this user may write to with --db"
+        raise InvalidInput(f"{db} can't be written: {error.strerror}", mend=mend) from error
+    with path.open("a+", encoding="utf-8") as file:
         if not _lock(file):
             file.seek(0)
             other = file.read().strip() or "another"

@@ -50,9 +50,8 @@ class Followers:
 
     def __init__(self) -> None:
         self._composition: dict[Key, str] = {}
-        self._composites: dict[
-            str, dict[Key, bool]
-        ] = {}  # by Composition: whether they choose among revisions by label
+        # by Composition: whether they choose among revisions by label
+        self._composites: dict[str, dict[Key, bool]] = {}
 
     def __len__(self) -> int:
         return len(self._composition)

@@ -142,6 +142,8 @@ class Engine:
         self.context.watches.expect(error.on)
         try:
             await self._report(controller, key, error)
+        except NotLeader:
+            return Done()  # the Lease was lost in between
         except (Conflict, NotFound, NoSuchKind):
             return Retry()
         except (Rejected, Denied, Unavailable) as trouble:

@@ -25,10 +25,8 @@ from groundplane.ports import Cluster
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.backlog import Backlog
 
-QUIET, LONGEST_QUIET = (
-    300.0,
-    1800.0,
-)  # seconds in which a repeated event is only counted, doubled each time; it expires after 3600
+# Seconds in which a repeated event is only counted, doubled each time; the API server keeps it for 3600.
+QUIET, LONGEST_QUIET = 300.0, 1800.0
 REMEMBERED = 16_384  # different events; when more come, the oldest of whoever has most is forgotten, written or not
 LONGEST = 1024  # characters of a message, as events.k8s.io has it
 LONGEST_NAME = 236  # characters of the object's name: with the digest an event's name has 253 at most

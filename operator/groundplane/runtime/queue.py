@@ -24,11 +24,8 @@ from groundplane.runtime.lanes import Lane, Lanes, Turn, best
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure, doubled with each, as upstream
 MAX_BACKOFF = 60.0  # seconds, as upstream
-FIRST_WAKE, MAX_WAKE, CALM = (
-    0.2,
-    5.0,
-    60.0,
-)  # seconds: a key that is woken again and again is run less often, until it is calm
+FIRST_WAKE, MAX_WAKE = 0.2, 5.0  # seconds until a key that is woken again and again is run, doubled each time
+CALM = 60.0  # seconds without being woken after which the next time counts as the first
 FIRST_AGAIN, MAX_AGAIN = 0.1, 5.0  # seconds until what is not at rest is looked at again, doubled each time in a row
 RESTLESS = 3  # looks in a row after which it counts as a retry
 RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked at without any event

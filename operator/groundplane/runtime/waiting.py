@@ -18,9 +18,8 @@ Target = tuple[str, Key]  # controller, key
 REMEMBERED = 4096  # latest changes, for reconciles that were running when what they miss came
 CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
 
-_Slot = tuple[
-    str, ...
-]  # where a change looks: ("name", group, kind, name), ("label", group, kind, key, value), ("kind", …)
+# Where a change looks: ("name", group, kind, name), ("label", group, kind, key, value) or ("kind", group, kind).
+_Slot = tuple[str, ...]
 
 
 class Woken(NamedTuple):
