@@ -80,9 +80,22 @@ class Aws:
 
     def calls(self, operation: str) -> int:
         """How often an operation was called."""
+        return len(self._answers(operation))
+
+    def since_accepted(self, operation: str) -> list[int | None]:
+        """The HTTP statuses of an operation's calls from the first that was accepted; [200]: once, and not tried again.
+
+        A create that comes before what it needs (a database before its subnet group) is refused and tried again: those
+        before do not count.  One after would be a second create, even if refused.
+        """
+        answers = self._answers(operation)
+        return answers[answers.index(200) :] if 200 in answers else []
+
+    def _answers(self, operation: str) -> list[int | None]:
+        """The HTTP status of each call of an operation; None: not answered yet."""
         found = self.request("GET", "/standin/calls")
         assert isinstance(found, list)
-        return sum(call["operation"] == operation for call in found)
+        return [call.get("status") for call in found if call["operation"] == operation]
 
     def databases(self) -> list[dict[str, object]]:
         import boto3

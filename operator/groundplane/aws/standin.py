@@ -16,7 +16,8 @@ Controls, JSON over HTTP:
                               with `lost` they take effect, and only their answer is this error;
                               with "delay": 4 they begin 4 s later, and without a code they go through then
     DELETE /standin/faults                                    no more
-    GET    /standin/calls                                     [{"service": …, "operation": …}, …] in order
+    GET    /standin/calls                                     [{"service": …, "operation": …, "status": 200}, …] in
+                                                              order; no status yet: not answered
     DELETE /standin/calls
     GET    /standin/passwords                                 {"orders": "…"}: what RDS never tells
     POST   /standin/clock   {"advance": 60}                   let 60 s pass for whatever takes time
@@ -90,7 +91,7 @@ class World:
     slow: float = 0.0  # seconds
     offset: float = 0.0
     faults: list[Fault] = field(default_factory=list)
-    calls: list[dict[str, str]] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now(self) -> float:
@@ -290,15 +291,21 @@ class Application:
             return self._inner(environ, start_response)
         service, operation = _called(environ, body)
         with WORLD.lock:
-            WORLD.calls.append({"service": service, "operation": operation})
+            call: dict[str, Any] = {"service": service, "operation": operation}
+            WORLD.calls.append(call)
             fault = _fault(service, operation)
+
+        def answer(status: str, *rest: Any) -> Any:
+            call["status"] = int(status.split()[0])
+            return start_response(status, *rest)
+
         if fault is not None:
             time.sleep(fault.delay)
         if fault is not None and fault.code:
             if fault.lost:
                 list(self._inner(environ, lambda *_: None))
-            return _failed(fault, environ, start_response)
-        return self._inner(environ, start_response)
+            return _failed(fault, environ, answer)
+        return self._inner(environ, answer)
 
     def _control(self, method: str, name: str, body: bytes, start_response: Any) -> Iterable[bytes]:
         given = json.loads(body) if body else {}
