@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from groundplane.core import composition, pipeline, render, transforms
+from groundplane.core import composition, pipeline, render
 from groundplane.core.pipeline import Resource
+from groundplane.core.transforms.map import MapTransform
 from groundplane.errors import InvalidInput
 from groundplane.functions import finder
 
@@ -162,7 +163,7 @@ def test_a_composition_that_is_nested_too_deep_is_refused(dialect):
 
 
 def test_a_key_that_is_not_found_lists_some_of_many_and_compares_no_long_ones():
-    step = transforms.MapTransform(type="map", map={f"key-{n:04}": n for n in range(1000)} | {"x" * 500: 0})
+    step = MapTransform(type="map", map={f"key-{n:04}": n for n in range(1000)} | {"x" * 500: 0})
     with pytest.raises(InvalidInput) as caught:
         step.compile("native")("y" * 100_000)
     assert caught.value.mend.startswith("add it, or use one of: key-0000, key-0001")

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, mistakes, naming, preview, transforms
+from groundplane.core import conditions, connection, fieldpath, goformat, goyaml, mistakes, naming, preview
 from groundplane.core.objects import merge_patched, spec_of, status_of
 from groundplane.core.spec import NATIVE
+from groundplane.core.transforms.base import Convert
+from groundplane.core.transforms.convert import ConvertTransform
 from groundplane.errors import InvalidInput
 from tests import fuzz
 
@@ -53,7 +55,7 @@ def test_an_integer_beyond_every_float_is_refused_as_yaml_too():
 
 
 def test_an_integer_beyond_every_float_is_not_converted_to_one():
-    convert = transforms.ConvertTransform(type="convert", convert=transforms.Convert(toType="float64"))
+    convert = ConvertTransform(type="convert", convert=Convert(toType="float64"))
     with pytest.raises(InvalidInput, match="no JSON number"):
         convert.compile(NATIVE)(10**400)
 

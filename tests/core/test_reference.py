@@ -10,12 +10,12 @@ import pytest
 import yaml
 from pydantic import Field
 
-from groundplane.core import composition, connection, environment, fieldpath, patches, readiness, render, transforms
+from groundplane.core import composition, connection, environment, fieldpath, patches, readiness, render
 from groundplane.core.patches import FunctionPatch, Patch, PatchSet
 from groundplane.core.pipeline import Request, Resource, State
 from groundplane.core.readiness import ReadinessCheck
 from groundplane.core.spec import FUNCTION, NATIVE, Spec, load
-from groundplane.core.transforms import Transform
+from groundplane.core.transforms import Transform, base
 from groundplane.errors import GroundplaneError
 from groundplane.functions import patch_and_transform
 
@@ -169,13 +169,13 @@ KNOWN = {
     "from policy": settings(patches.Policy, "fromFieldPath"),
     "to policy": settings(patches.Policy, "toFieldPath"),
     "merge option": set(patches.Merging.model_fields),
-    "math": settings(transforms.Math, "type"),
-    "string": settings(transforms.String, "type") | {"Replace"},
-    "conversion": settings(transforms.String, "convert"),
-    "pattern": settings(transforms.Pattern, "type", result=""),
-    "fallback": settings(transforms.Match, "fallbackTo"),
-    "target type": settings(transforms.Convert, "toType"),
-    "format": settings(transforms.Convert, "format", toType="string"),
+    "math": settings(base.Math, "type"),
+    "string": settings(base.String, "type") | {"Replace"},
+    "conversion": settings(base.String, "convert"),
+    "pattern": settings(base.Pattern, "type", result=""),
+    "fallback": settings(base.Match, "fallbackTo"),
+    "target type": settings(base.Convert, "toType"),
+    "format": settings(base.Convert, "format", toType="string"),
     "connection detail": settings(connection.ConnectionDetail, "type"),
 }
 

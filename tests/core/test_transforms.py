@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.core import fieldpath, transforms
+from groundplane.core import fieldpath
 from groundplane.core.spec import FUNCTION, NATIVE, Spec, load
-from groundplane.core.transforms import Transform
+from groundplane.core.transforms import Transform, string
+from groundplane.core.transforms.base import TRANSFORMS
 from groundplane.errors import InvalidInput
 
 TABLES = Path(__file__).parents[1] / "vectors" / "transforms"
@@ -55,7 +56,7 @@ def test_a_transform_does_what_its_table_says(row):
 
 
 def test_every_type_has_a_table():
-    assert set(transforms.TRANSFORMS) == {path.stem for path in TABLES.glob("*.yaml")}
+    assert set(TRANSFORMS) == {path.stem for path in TABLES.glob("*.yaml")}
 
 
 def test_an_unknown_type_is_answered_with_the_nearest():
@@ -79,16 +80,16 @@ def test_a_regular_expression_takes_linear_time():
 
 
 def test_a_regular_expression_sees_bytes_that_are_no_text():
-    decoded = transforms._CONVERSIONS["FromBase64"]("/2Fi")
+    decoded = string.CONVERTERS["FromBase64"]("/2Fi")
     holder, _, _ = read({"type": "string", "string": {"type": "Regexp", "regexp": {"match": "ab"}}})
     assert holder.it.compile(NATIVE)(decoded) == "ab"
 
 
 def test_changing_case_replaces_bytes_that_are_no_text():
-    decoded = transforms._CONVERSIONS["FromBase64"]("/2Fi")
+    decoded = string.CONVERTERS["FromBase64"]("/2Fi")
     for name, text in (("ToUpper", "\ufffdAB"), ("ToLower", "\ufffdab")):
-        changed = transforms._CONVERSIONS[name](decoded)
-        assert transforms._CONVERSIONS["FromBase64"](transforms._CONVERSIONS["ToBase64"](changed)) == text
+        changed = string.CONVERTERS[name](decoded)
+        assert string.CONVERTERS["FromBase64"](string.CONVERTERS["ToBase64"](changed)) == text
 
 
 def test_a_format_can_not_make_a_text_of_gigabytes():

@@ -19,7 +19,9 @@ from groundplane.core.explain import Told, Trace
 from groundplane.core.fieldpath import MISSING, FieldNotFound, MergeOptions, Path, PathSyntax
 from groundplane.core.objects import Json, Object
 from groundplane.core.spec import FUNCTION, NATIVE, Dialect, Problem, Spec, filled, not_supported, only, required, word
-from groundplane.core.transforms import StringTransform, Transforms, refusing
+from groundplane.core.transforms import Transforms
+from groundplane.core.transforms.base import refusing
+from groundplane.core.transforms.string import StringTransform
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
 
 MAX_STEPS = 50_000  # patches and transforms of one composition, its patch sets in their places

@@ -16,7 +16,7 @@ from groundplane.core import conditions, fieldpath
 from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Json, Object
 from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, not_supported, required
-from groundplane.core.transforms import Int64
+from groundplane.core.transforms.base import Int64
 from groundplane.errors import GroundplaneError, InvalidInput
 
 

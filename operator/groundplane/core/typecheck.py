@@ -25,7 +25,8 @@ from groundplane.core.patches import AnyPatch, PatchSetReference
 from groundplane.core.readiness import AnyCheck
 from groundplane.core.spec import Problem, required
 from groundplane.core.structural import OBJECT_META, STRING, OpenAPI, type_of
-from groundplane.core.transforms import AnyTransform, ConvertTransform, convertible
+from groundplane.core.transforms.base import AnyTransform
+from groundplane.core.transforms.convert import ConvertTransform, convertible
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
