@@ -22,8 +22,9 @@ import yaml
 from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.crds import crds as core_crds
+from groundplane.core.declared_kinds import Definitions
+from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, key_of, meta
-from groundplane.core.registry import Definitions, Interests
 from groundplane.ports import Context, Options
 from groundplane.runtime import local
 from groundplane.runtime.controllers import all_controllers

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
+from groundplane.core.declared_kinds import Definitions
+from groundplane.core.followers import Followers
+from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
-from groundplane.core.memory import Followers, Forms
 from groundplane.core.objects import Json, Key, Object, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
-from groundplane.core.registry import Definitions, Interests
 from groundplane.errors import Awaited
 
 if TYPE_CHECKING:
@@ -306,7 +308,7 @@ class Context:
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)
     followers: Followers = field(default_factory=Followers)
-    forms: Forms = field(default_factory=Forms)
+    compiled_revisions: CompiledRevisions = field(default_factory=CompiledRevisions)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
     uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets

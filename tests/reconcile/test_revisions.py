@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 
 from groundplane.core import composition
-from groundplane.core.memory import Followers, Forms
+from groundplane.core.compiled_revisions import CompiledRevisions
+from groundplane.core.followers import Followers
 from groundplane.core.objects import Key
 from tests.reconcile import things
 from tests.world import World
@@ -103,11 +104,11 @@ async def test_what_is_said_by_revisions_is_not_read_to_choose_among_them():
 async def test_a_revision_that_is_deleted_takes_its_compiled_form_along():
     world = await a_world()
     revisions = await edited(world, 3)
-    assert len(world.context.forms) == 4
+    assert len(world.context.compiled_revisions) == 4
     for name in revisions[:-1]:
         await world.cluster.delete(Key(REVISION, "CompositionRevision", "", name))
         await world.engine.process("announce", Key(REVISION, "CompositionRevision", "", name))
-    assert len(world.context.forms) == 1
+    assert len(world.context.compiled_revisions) == 1
 
 
 async def test_a_composite_that_is_gone_follows_nothing():
@@ -131,7 +132,7 @@ def test_a_head_names_the_same_functions_as_the_whole():
 
 
 def test_followers_and_forms_of_a_day_of_churn_stay_within_bounds():
-    followers, forms, form = Followers(), Forms(limit=10), composition.compile(things.COMPOSITION)
+    followers, forms, form = Followers(), CompiledRevisions(limit=10), composition.compile(things.COMPOSITION)
     for number in range(10_000):
         key = Key(things.VERSION, "XThing", "", f"x-{number % 50}")
         followers.set(key, f"c-{number % 7}")

@@ -7,10 +7,11 @@ import datetime
 import itertools
 
 from groundplane.cluster.cache import TOMBSTONES, Cache
-from groundplane.core.memory import Forms
+from groundplane.core.compiled_revisions import CompiledRevisions
+from groundplane.core.declared_kinds import Definitions
+from groundplane.core.interests import Interests
 from groundplane.core.objects import Key
 from groundplane.core.pipeline import Selector
-from groundplane.core.registry import Definitions, Interests
 from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, Unavailable
 from groundplane.errors import Waiting as NotYet
 from groundplane.ports import Context, Options, Result
@@ -182,7 +183,7 @@ def test_the_cache_of_a_day_of_objects_that_come_and_go():
 
 
 def test_compiled_revisions_are_those_used_last():
-    forms = Forms(20)
+    forms = CompiledRevisions(20)
     for name in ("used", "old", *range(DAY // 60)):
         forms.put(thing(name), {}, f"compiled {name}")
         assert forms.get(thing("used"), {}) == "compiled used"

@@ -7,9 +7,10 @@ from typing import ClassVar
 import pytest
 
 from groundplane.core import definition
+from groundplane.core.declared_kinds import Definitions
+from groundplane.core.interests import Interests
 from groundplane.core.objects import Key
 from groundplane.core.pipeline import Selector
-from groundplane.core.registry import Definitions, Interests
 from groundplane.runtime.routes import Routes
 
 DB, SHOP = Key("example.org/v1", "XThing", "", "db"), Key("example.org/v1", "XThing", "", "shop")

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
+from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key
-from groundplane.core.registry import Definitions
 from groundplane.errors import Awaited
 from groundplane.errors import Waiting as NotYet
 from groundplane.ports import Context, Options, Result

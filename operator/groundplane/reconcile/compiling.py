@@ -19,7 +19,7 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
         Conflict: it was replaced, or went, since its head was read.
     """
     images = await images_of(context, revision)
-    if known := context.forms.get(revision, images):
+    if known := context.compiled_revisions.get(revision, images):
         return known
     whole = await context.cluster.get(key_of(revision))
     if whole is None or meta(whole).get("uid") != meta(revision).get("uid"):
@@ -29,7 +29,7 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
     except InvalidInput as error:
         error.on = tuple(Awaited(PACKAGES, "Function", name=name) for name in composition.function_names(revision))
         raise
-    context.forms.put(whole, images, form)
+    context.compiled_revisions.put(whole, images, form)
     return form
 
 

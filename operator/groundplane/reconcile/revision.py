@@ -197,7 +197,7 @@ async def announce(key: Key, context: Context) -> Result:
     """
     found = await context.cluster.get(key)
     if found is None:
-        context.forms.drop(key.name)
+        context.compiled_revisions.drop(key.name)
         return Result()
     revision = composition.head(found)
     name = labels_of(revision).get(NAME_LABEL, "")

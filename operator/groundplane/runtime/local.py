@@ -21,8 +21,8 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
+from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.core.registry import Definitions
 from groundplane.errors import Awaited
 from groundplane.functions import finder
 from groundplane.ports import Cloud, Context, Options

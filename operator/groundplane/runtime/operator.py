@@ -26,9 +26,9 @@ from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import conditions
+from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import Key, Object, is_deleting, key_of
-from groundplane.core.registry import Definitions
 from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
 from groundplane.ports import Context
 from groundplane.reconcile import definition

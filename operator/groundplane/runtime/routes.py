@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from groundplane.core.declared_kinds import Definitions
+from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
-from groundplane.core.registry import Definitions, Interests
 from groundplane.runtime.waiting import Target
 
 CORE = "apiextensions.crossplane.io"
