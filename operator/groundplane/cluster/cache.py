@@ -2,6 +2,7 @@
 
 Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict.  Of managedFields
 only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
+Versions that our own writes made are told apart from others' (`_Entry`, `_late`): what for is written in `runtime/own_writes.py`.
 One event loop; no locks.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
 """
 
@@ -151,7 +152,7 @@ class Cache:
             return []
         store.synced = False
         # No tombstones: if it was only the server that was not up yet, the same objects come back.
-        changes = [_taken(store, (api_version, kind), place) for place in list(store.objects)]
+        changes = [_popped(store, (api_version, kind), place) for place in list(store.objects)]
         for change in changes:
             store.tell(change)
         return changes
@@ -309,7 +310,7 @@ class Cache:
     def _remove(self, store: _Store, kind: Kind, place: Place, version: int = 0) -> Change:
         entry = store.objects[place]
         self._bury(Key(*kind, *place), entry.uid, max(version, entry.version))
-        return _taken(store, kind, place)
+        return _popped(store, kind, place)
 
     def _bury(self, key: Key, uid: str, version: int) -> None:
         before = self._tombstones.pop(key, ("", 0))
@@ -375,7 +376,7 @@ def _labelled(obj: Object, api_version: str) -> Object:
     return obj if obj.get("apiVersion", api_version) == api_version else {**obj, "apiVersion": api_version}
 
 
-def _taken(store: _Store, kind: Kind, place: Place) -> Change:
+def _popped(store: _Store, kind: Kind, place: Place) -> Change:
     """Take an object out of its store."""
     old: Object = orjson.loads(store.objects.pop(place).data)
     store.unindex(place, old)

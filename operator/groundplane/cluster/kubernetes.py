@@ -82,7 +82,7 @@ class KubernetesCluster:
             self._check_served(resource, found)
             return None
         obj = _object(found)
-        self._take(obj, ours=False)
+        self._cache_answer(obj, ours=False)
         return obj
 
     async def list(
@@ -215,7 +215,7 @@ class KubernetesCluster:
         if _object(said).get("kind") == "Status":  # gone at once
             self._cache.remove(key, uid=(said.get("details") or {}).get("uid") or uid)
         else:
-            self._take(said, ours=True)
+            self._cache_answer(said, ours=True)
         return True
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ class KubernetesCluster:
             self._check_served(resource, said)
             raise NotFound(said["message"])
         obj = _object(said)
-        self._take(obj, ours=True)
+        self._cache_answer(obj, ours=True)
         return obj
 
     def _check_served(self, resource: Resource, said: Any) -> None:
@@ -259,7 +259,8 @@ class KubernetesCluster:
         self._served.pop(resource.api_version, None)
         raise _no_such_kind(resource.api_version, resource.kind)
 
-    def _take(self, obj: Object, *, ours: bool) -> None:
+    def _cache_answer(self, obj: Object, *, ours: bool) -> None:
+        """What the API server has answered is known at once; `ours`: to a write."""
         if not self._cache.follows(obj["apiVersion"], obj["kind"]):
             return
         if is_deleting(obj) and not meta(obj).get("finalizers") and not meta(obj).get("deletionGracePeriodSeconds"):

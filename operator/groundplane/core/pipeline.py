@@ -117,7 +117,7 @@ def passed_on(request: Request, *results: Result) -> Response:
     return Response(request.desired, request.context, results)
 
 
-Run = Callable[[Request], Response]
+RunFunction = Callable[[Request], Response]  # upstream's RPC of that name, as a call
 
 
 class Function(Protocol):
@@ -126,7 +126,7 @@ class Function(Protocol):
     def check(self, given: Mapping[str, Json]) -> list[Problem]:
         """Everything that is wrong with an input, before there is any composite."""
 
-    def compile(self, given: Mapping[str, Json]) -> Run:
+    def compile(self, given: Mapping[str, Json]) -> RunFunction:
         """The function with this input, ready to run any number of times.  The input has passed `check`."""
 
 
@@ -148,7 +148,7 @@ class Step:
 
     name: str
     function: str  # as the composition calls it
-    run: Run
+    run: RunFunction
     credentials: tuple[Credentials, ...] = ()
     requirements: Mapping[str, Selector] = field(default_factory=dict)  # what the composition itself has it see
 

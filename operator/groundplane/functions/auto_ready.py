@@ -14,7 +14,7 @@ from pydantic import Field
 
 from groundplane.core import conditions
 from groundplane.core.objects import Json, Object, meta, spec_of, status_of
-from groundplane.core.pipeline import Request, Response, Run, State
+from groundplane.core.pipeline import Request, Response, RunFunction, State
 from groundplane.core.spec import FUNCTION, Problem, Spec, load
 
 
@@ -41,7 +41,7 @@ def check(given: Mapping[str, Json]) -> list[Problem]:
     ]
 
 
-def compile(given: Mapping[str, Json]) -> Run:
+def compile(given: Mapping[str, Json]) -> RunFunction:
     """The function, ready to run: the input changes nothing."""
     return run
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from groundplane.core import environment, fieldpath
 from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Json, Object, meta
-from groundplane.core.pipeline import Request, Response, Result, Run, Selector, passed_on
+from groundplane.core.pipeline import Request, Response, Result, RunFunction, Selector, passed_on
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 
@@ -137,7 +137,7 @@ def _path_problems(field: str, text: str) -> Iterator[Problem]:
 # --- running ----------------------------------------------------------------------------------------------------
 
 
-def compile(given: Mapping[str, Json]) -> Run:
+def compile(given: Mapping[str, Json]) -> RunFunction:
     """The function with this input, ready to run.  The input has passed `check`."""
     found, problems, _ = load(Input, given, "", FUNCTION)
     assert found is not None, problems

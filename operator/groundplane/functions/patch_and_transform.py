@@ -19,7 +19,7 @@ from groundplane.core.connection import ConnectionDetail, Detail
 from groundplane.core.fieldpath import FieldNotFound
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.core.patches import AnyPatch, FunctionPatch, PatchSetReference
-from groundplane.core.pipeline import Request, Resource, Response, Result, Run, State, passed_on
+from groundplane.core.pipeline import Request, Resource, Response, Result, RunFunction, State, passed_on
 from groundplane.core.readiness import Check, FunctionCheck
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.core.typecheck import Part
@@ -217,7 +217,7 @@ class _Secret:
     ]  # place, type; None for a type that can't be used here
 
 
-def compile(given: Mapping[str, Json]) -> Run:
+def compile(given: Mapping[str, Json]) -> RunFunction:
     """The function with this input, ready to run.  The input has passed `check`."""
     found, problems, _ = load(Input, given, "", FUNCTION)
     assert found is not None, problems

@@ -30,7 +30,7 @@ class Composed:
 
 
 @dataclass
-class Run:
+class CompositeRun:
     """One reconcile of one composite: what is known so far."""
 
     context: Context
@@ -65,7 +65,7 @@ class Made:
     ttl: float = 0.0  # seconds until functions want to be asked again; 0: not
 
 
-def tell(run: Run, wanted: Object, *more: Condition) -> None:
+def tell(run: CompositeRun, wanted: Object, *more: Condition) -> None:
     """Set on a composite's status, in place, what functions told in this run, and more."""
     context = run.context
     conditions.set_on(
@@ -77,13 +77,13 @@ def tell(run: Run, wanted: Object, *more: Condition) -> None:
         wanted["status"]["claimConditionTypes"] = [*known, *fresh]
 
 
-def references(run: Run) -> list[dict[str, str]]:
+def references(run: CompositeRun) -> list[dict[str, str]]:
     """What the composite refers to as composed resources."""
     found: list[dict[str, str]] = run.definition.machinery(run.composite).get("resourceRefs") or []
     return found
 
 
-def claim_key(run: Run) -> Key | None:
+def claim_key(run: CompositeRun) -> Key | None:
     """The composite's claim, in the version that is read now: its claimRef may name an older one."""
     reference = spec_of(run.composite).get("claimRef") or {}
     known = run.context.definitions.claim(group_of(reference.get("apiVersion") or ""), reference.get("kind") or "")
@@ -92,7 +92,7 @@ def claim_key(run: Run) -> Key | None:
     return Key(known.api_version, reference["kind"], reference.get("namespace") or "", reference["name"])
 
 
-async def observe(run: Run, *, of_others: bool = False) -> list[Object]:
+async def observe(run: CompositeRun, *, of_others: bool = False) -> list[Object]:
     """The composed resources that the composite refers to and that are there; those of others only if wanted."""
     found = []
     for reference in references(run):
@@ -112,7 +112,7 @@ async def observe(run: Run, *, of_others: bool = False) -> list[Object]:
     return found
 
 
-def unseen(run: Run, rendered: Sequence[Rendered]) -> list[dict[str, str]]:
+def unseen(run: CompositeRun, rendered: Sequence[Rendered]) -> list[dict[str, str]]:
     """The references that stay though nothing is known of what they name: its kind is not served at the moment.
 
     But for those that a template has left by a change of its kind, under the name that we make: one misspelt, most likely.
@@ -124,13 +124,13 @@ def unseen(run: Run, rendered: Sequence[Rendered]) -> list[dict[str, str]]:
     return [reference for reference in run.unserved if reference not in known and reference["name"] not in left]
 
 
-def is_of_others(run: Run, obj: Object) -> bool:
+def is_of_others(run: CompositeRun, obj: Object) -> bool:
     """Whether another object than this composite controls it."""
     controller = controller_of(obj)
     return controller is not None and controller.get("uid") != meta(run.composite)["uid"]
 
 
-def check_control(run: Run, live: Object) -> None:
+def check_control(run: CompositeRun, live: Object) -> None:
     """Raise InvalidInput if the object is another one's: controlled by it, or bound to a claim."""
     controller = controller_of(live)
     if controller is not None and is_of_others(run, live):
@@ -150,7 +150,7 @@ def check_control(run: Run, live: Object) -> None:
         )
 
 
-async def collect_garbage(run: Run, garbage: Object) -> bool:
+async def collect_garbage(run: CompositeRun, garbage: Object) -> bool:
     """Delete what left the composition; never what we do not control.  False if it stays, and nobody else controls it either."""
     controller = controller_of(garbage)
     if is_deleting(garbage) or controller is None or is_of_others(run, garbage):
@@ -162,7 +162,7 @@ async def collect_garbage(run: Run, garbage: Object) -> bool:
     return True
 
 
-async def details(run: Run, obj: Object) -> dict[str, bytes]:
+async def details(run: CompositeRun, obj: Object) -> dict[str, bytes]:
     """The data of a composed resource's connection Secret; empty if there is none yet."""
     reference = spec_of(obj).get("writeConnectionSecretToRef") or {}
     if not isinstance(reference, dict) or not reference.get("name"):

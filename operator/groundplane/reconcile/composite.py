@@ -38,7 +38,7 @@ from groundplane.errors import (
 )
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling, composing, connection, pipelines, silence, templates
-from groundplane.reconcile.composing import Made, Run
+from groundplane.reconcile.composing import CompositeRun, Made
 
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
@@ -55,7 +55,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     if composite is None:
         _forget(key, context)
         return Result()
-    run = Run(context, definition, composite)
+    run = CompositeRun(context, definition, composite)
     if is_paused(composite):
         await _pause(run)
         return Result()
@@ -83,7 +83,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     return Result(made.ttl or None, again=again)
 
 
-async def _prepare(run: Run, compiled: composition.Compiled) -> None:
+async def _prepare(run: CompositeRun, compiled: composition.Compiled) -> None:
     """Set in memory what a composite has before anything is composed."""
     composite = run.composite
     if not has_finalizer(composite, FINALIZER):
@@ -92,13 +92,13 @@ async def _prepare(run: Run, compiled: composition.Compiled) -> None:
     await _ask_for_secret(run, compiled, helpful=not run.context.options.strict_upstream)
 
 
-async def _compose(run: Run, compiled: composition.Compiled) -> Made:
+async def _compose(run: CompositeRun, compiled: composition.Compiled) -> Made:
     helpful = not run.context.options.strict_upstream
     compose = pipelines.compose if compiled.is_pipeline else templates.compose
     return await compose(run, compiled, helpful=helpful)
 
 
-def _read(run: Run, compiled: composition.Compiled) -> list[object]:
+def _read(run: CompositeRun, compiled: composition.Compiled) -> list[object]:
     """What of the composite decides what it is composed of: what templates read, or all that functions may."""
     if not compiled.is_pipeline:
         return [patch.reads(run.composite) for template in compiled.templates for _, patch in template.from_composite]
@@ -117,7 +117,7 @@ def _forget(key: Key, context: Context) -> None:
 # --- choosing ------------------------------------------------------------------------------------------
 
 
-async def _select(run: Run) -> Object:
+async def _select(run: CompositeRun) -> Object:
     """Choose composition and revision; both are set on `run.composite`, in memory."""
     before = copy.deepcopy(spec_of(run.composite))
     with stage("SelectComposition", "cannot select Composition"):
@@ -137,7 +137,7 @@ async def _select(run: Run) -> Object:
     return revision
 
 
-def _follow(run: Run) -> None:
+def _follow(run: CompositeRun) -> None:
     """Be told of the composition's next revision, unless it is not to be taken."""
     machinery = run.definition.machinery(run.composite)
     follows = machinery.get("compositionUpdatePolicy") != "Manual"
@@ -148,7 +148,7 @@ def _follow(run: Run) -> None:
     )
 
 
-async def _select_composition(run: Run) -> None:
+async def _select_composition(run: CompositeRun) -> None:
     machinery = run.definition.machinery(run.composite)
     reference = machinery.get("compositionRef") or {}
     enforced = run.definition.enforced_composition
@@ -194,7 +194,7 @@ def _labels_text(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
-async def _select_revision(run: Run) -> Object:
+async def _select_revision(run: CompositeRun) -> Object:
     machinery = run.definition.machinery(run.composite)
     name = machinery["compositionRef"]["name"]
     policy = machinery.get("compositionUpdatePolicy")
@@ -226,7 +226,7 @@ async def _select_revision(run: Run) -> Object:
     return await _checked(run, revision)
 
 
-async def _pinned(run: Run, origin: Object) -> Object | None:
+async def _pinned(run: CompositeRun, origin: Object) -> Object | None:
     """The revision that the composite names, which must be one of its Composition's; None if it may have another one.
 
     It may where it once chose the revision itself, and its claim went to another Composition since, or the definition made it.
@@ -258,7 +258,7 @@ async def _pinned(run: Run, origin: Object) -> Object | None:
     )
 
 
-async def _checked(run: Run, revision: Object) -> Object:
+async def _checked(run: CompositeRun, revision: Object) -> Object:
     key = key_of(run.composite)
     reference = spec_of(revision).get("compositeTypeRef") or {}
     version = reference.get("apiVersion", "") if not run.context.options.strict_upstream else key.api_version
@@ -276,7 +276,7 @@ async def _checked(run: Run, revision: Object) -> Object:
 # --- the composite's own Secret ---------------------------------------------------------------------------
 
 
-async def _ask_for_secret(run: Run, compiled: composition.Compiled, *, helpful: bool) -> None:
+async def _ask_for_secret(run: CompositeRun, compiled: composition.Compiled, *, helpful: bool) -> None:
     """Give a legacy composite its Secret's place: from the composition, else because its claim asks."""
     spec = run.composite.setdefault("spec", {})
     if not run.definition.is_legacy or spec.get("writeConnectionSecretToRef"):
@@ -294,13 +294,13 @@ async def _ask_for_secret(run: Run, compiled: composition.Compiled, *, helpful: 
         spec["writeConnectionSecretToRef"] = {"name": meta(run.composite)["uid"], "namespace": namespace}
 
 
-async def _claim_asks(run: Run) -> bool:
+async def _claim_asks(run: CompositeRun) -> bool:
     key = composing.claim_key(run)
     claim = await run.context.cluster.get(key) if key else None
     return bool(claim and spec_of(claim).get("writeConnectionSecretToRef"))
 
 
-async def _publish(run: Run, details: Mapping[str, bytes]) -> bool | None:
+async def _publish(run: CompositeRun, details: Mapping[str, bytes]) -> bool | None:
     """Whether that took a write; None if there is no Secret to be written."""
     reference = spec_of(run.composite).get("writeConnectionSecretToRef")
     if not run.definition.is_legacy or not reference:
@@ -320,7 +320,7 @@ async def _publish(run: Run, details: Mapping[str, bytes]) -> bool | None:
 # --- reporting ---------------------------------------------------------------------------------------------
 
 
-def _is_too_early(run: Run) -> bool:
+def _is_too_early(run: CompositeRun) -> bool:
     """Whether the first report is better left to the run that comes right after: what was just created may be ready by then.
 
     That run waits behind the composites that are due already, so with many at once most need no other report.
@@ -329,7 +329,7 @@ def _is_too_early(run: Run) -> bool:
     return is_first and run.created and all(composed.synced for composed in run.composed)
 
 
-async def _report(run: Run, published: bool | None) -> None:
+async def _report(run: CompositeRun, published: bool | None) -> None:
     """Say how it went: Synced, Ready, and what is in the way."""
     wanted = run.composite
     known = wanted.setdefault("status", {}).get("connectionDetails") or {}
@@ -356,7 +356,7 @@ async def _report(run: Run, published: bool | None) -> None:
     await _write_status(run, synced, ready)
 
 
-def _cause(run: Run) -> str:
+def _cause(run: CompositeRun) -> str:
     """The first composed resource's own trouble, by name of its template."""
     if run.context.options.strict_upstream:
         return ""
@@ -368,14 +368,14 @@ def _cause(run: Run) -> str:
     return run.withheld
 
 
-async def _pause(run: Run) -> None:
+async def _pause(run: CompositeRun) -> None:
     message = "Reconciliation is paused via the pause annotation"
     if (conditions.find(run.composite, "Synced") or {}).get("reason") != "ReconcilePaused":
         run.event("Normal", "ReconciliationPaused", message)
     await _write_status(run, conditions.reconcile_paused(message))
 
 
-async def _release(run: Run) -> None:
+async def _release(run: CompositeRun) -> None:
     """Drop our finalizer, and nothing else: garbage collection follows the owner references."""
     silence.forget(run)
     composite = copy.deepcopy(run.composite)
@@ -387,7 +387,7 @@ async def _release(run: Run) -> None:
         await _write_status(run, conditions.deleting(), conditions.reconcile_success())
 
 
-async def _write_status(run: Run, *told: Condition) -> None:
+async def _write_status(run: CompositeRun, *told: Condition) -> None:
     wanted = copy.deepcopy(run.composite)
     composing.tell(run, wanted, *told)
     run.composite = await run.context.cluster.update(wanted, subresource="status")

@@ -189,10 +189,11 @@ async def _follow(known: Definition, context: Context, side: Side) -> None:
     """Make the kind known and watched.  A version that is not served can't be watched."""
     if side is CLAIM:
         await context.cluster.resource(known.api_version, known.kind)
-    await _take_up(known, context, side)
+    await _declare(known, context, side)
 
 
-async def _take_up(known: Definition, context: Context, side: Side) -> None:
+async def _declare(known: Definition, context: Context, side: Side) -> None:
+    """Its objects are reconciled from now on."""
     kind = known.kind if side is COMPOSITE else known.claim_kind or ""
     resource = await context.cluster.resource(known.api_version, kind)
     changed = context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
@@ -256,7 +257,7 @@ async def _stay_with_it(known: Definition, context: Context, side: Side) -> None
     ):
         return
     try:
-        await _take_up(known, context, side)
+        await _declare(known, context, side)
     except NoSuchKind:
         return  # then it has no objects
 

@@ -63,7 +63,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass
-class Run:
+class ManagedRun:
     """One reconcile of one managed resource: what is known so far."""
 
     context: Context
@@ -109,7 +109,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
     with stage("CannotUseInvalidManagementPolicy"):
         may = core.allowed(managed)
-    run = Run(context, kind, managed, may)
+    run = ManagedRun(context, kind, managed, may)
     if _next(run, External.UNSEEN) is Action.RELEASE:
         return await _release(run)
 
@@ -129,7 +129,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     return await _act(run, observation, secrets)
 
 
-def _next(run: Run, external: External) -> Action:
+def _next(run: ManagedRun, external: External) -> Action:
     finalizers = [name for name in meta(run.managed).get("finalizers") or () if name != core.FINALIZER]
     facts = Facts(
         external=external,
@@ -151,7 +151,7 @@ def _seen(observation: Observation) -> External:
     return External.DRIFTED if observation.drift else External.CURRENT
 
 
-async def _act(run: Run, observation: Observation, secrets: Mapping[str, str]) -> Result:
+async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> Result:
     """Do what the observation calls for; write the status once."""
     action = _next(run, _seen(observation))
     if action is Action.RELEASE:
@@ -170,7 +170,7 @@ async def _act(run: Run, observation: Observation, secrets: Mapping[str, str]) -
 # --- before the first call ---------------------------------------------------------------------------------
 
 
-async def _name(run: Run) -> None:
+async def _name(run: ManagedRun) -> None:
     """Save the external name that we choose, before anything else can use it."""
     if run.external_name:
         return
@@ -179,7 +179,7 @@ async def _name(run: Run) -> None:
         run.managed = await run.context.cluster.update(run.managed)
 
 
-async def _resolve(run: Run) -> None:
+async def _resolve(run: ManagedRun) -> None:
     """Fill fields from other managed resources; save values and the references that gave them."""
     found: dict[str, dict[str, Json]] = {}
     for wish in references.wishes(run.managed, run.kind.references):
@@ -192,7 +192,7 @@ async def _resolve(run: Run) -> None:
         await _fill(run, references.MANAGER, found)
 
 
-async def _targets(run: Run, wish: references.Wish) -> list[Object]:
+async def _targets(run: ManagedRun, wish: references.Wish) -> list[Object]:
     versions = [
         kind.api_versions[0]
         for kind in run.context.cloud.kinds()
@@ -209,7 +209,7 @@ async def _targets(run: Run, wish: references.Wish) -> list[Object]:
     return references.matching(wish, run.managed, candidates)
 
 
-async def _fill(run: Run, manager: str, fields: Mapping[str, Mapping[str, Json]]) -> None:
+async def _fill(run: ManagedRun, manager: str, fields: Mapping[str, Mapping[str, Json]]) -> None:
     """Set fields of spec, by block, as `manager`, keeping what that manager set before."""
     key = key_of(run.managed)
     owned = applied_by(run.managed, manager)
@@ -223,7 +223,7 @@ async def _fill(run: Run, manager: str, fields: Mapping[str, Mapping[str, Json]]
     run.managed = await run.context.cluster.apply(patch, manager=manager)
 
 
-async def _recover(run: Run) -> None:
+async def _recover(run: ManagedRun) -> None:
     """Find out what became of a create whose outcome was never saved."""
     assert run.account is not None
     context, patience = run.context, run.context.options.create_wait
@@ -268,7 +268,7 @@ async def _recover(run: Run) -> None:
 # --- secrets ---------------------------------------------------------------------------------------------------
 
 
-async def _secrets(run: Run, *, generate: bool) -> dict[str, str]:
+async def _secrets(run: ManagedRun, *, generate: bool) -> dict[str, str]:
     """The write-only inputs, by field; with `generate`, what is to be generated is, and stored first.
 
     Without `generate`, what is not there yet is left out: nothing needs it before the create.
@@ -290,7 +290,7 @@ async def _secrets(run: Run, *, generate: bool) -> dict[str, str]:
     return found
 
 
-async def _read_secret(run: Run, reference: Mapping[str, Any]) -> str | None:
+async def _read_secret(run: ManagedRun, reference: Mapping[str, Any]) -> str | None:
     data = await connection.read(run.context, _namespace(run, reference), reference["name"])
     value = data.get(reference.get("key") or "")
     try:
@@ -301,7 +301,7 @@ async def _read_secret(run: Run, reference: Mapping[str, Any]) -> str | None:
         ) from error
 
 
-async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any], *, wanted: bool) -> str:
+async def _generated(run: ManagedRun, secret: SecretField, reference: Mapping[str, Any], *, wanted: bool) -> str:
     """Generate a value and store it; what somebody stored meanwhile wins.  Never overwrites."""
     namespace, name, key = _namespace(run, reference), reference["name"], reference.get("key") or ""
     if not wanted:
@@ -332,11 +332,11 @@ async def _generated(run: Run, secret: SecretField, reference: Mapping[str, Any]
     return value
 
 
-def _namespace(run: Run, reference: Mapping[str, Any]) -> str:
+def _namespace(run: ManagedRun, reference: Mapping[str, Any]) -> str:
     return reference.get("namespace") or meta(run.managed).get("namespace") or run.context.options.namespace
 
 
-async def _publish(run: Run, details: Mapping[str, bytes]) -> None:
+async def _publish(run: ManagedRun, details: Mapping[str, bytes]) -> None:
     """Bring connection details into the resource's own Secret, if it asks for one."""
     reference = spec_of(run.managed).get("writeConnectionSecretToRef")
     if not reference:
@@ -356,7 +356,7 @@ async def _publish(run: Run, details: Mapping[str, bytes]) -> None:
 # --- create, update, delete ------------------------------------------------------------------------------------
 
 
-async def _create(run: Run) -> Result:
+async def _create(run: ManagedRun) -> Result:
     """Create, in the order in which a crash at any point can be told apart afterwards."""
     assert run.account is not None
     if _time(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
@@ -394,7 +394,7 @@ async def _create(run: Run) -> Result:
     return Result(requeue_after=SOON)
 
 
-async def _begin(run: Run) -> None:
+async def _begin(run: ManagedRun) -> None:
     """Save that a create begins.  A stale read conflicts: nothing is created.
 
     A patch, for an update that changes nothing is not sent: another process may have begun in this very second, with this very text.
@@ -410,12 +410,12 @@ async def _begin(run: Run) -> None:
     run.context.creates.begin(run.managed)
 
 
-def _region(run: Run) -> str:
+def _region(run: ManagedRun) -> str:
     """Where the create goes to: it is looked for there, wherever the spec points meanwhile.  "" where there are none."""
     return str(_asked(run).get("region") or "") if run.kind.regional else ""
 
 
-def _asked(run: Run) -> dict[str, Json]:
+def _asked(run: ManagedRun) -> dict[str, Json]:
     """What the user asks for: forProvider, and initProvider where that is silent."""
     spec = spec_of(run.managed)
     return {**(spec.get("initProvider") or {}), **(spec.get("forProvider") or {})}
@@ -426,7 +426,7 @@ def _is_outcome_unknown(error: GroundplaneError) -> bool:
     return isinstance(error, Unavailable | NotLeader) and not isinstance(error, Throttled)
 
 
-async def _annotate(run: Run, notes: Mapping[str, str]) -> None:
+async def _annotate(run: ManagedRun, notes: Mapping[str, str]) -> None:
     """Save the outcome of a create whatever else is written meanwhile: it must not be lost."""
     for attempt in range(ATTEMPTS):
         try:
@@ -440,7 +440,7 @@ async def _annotate(run: Run, notes: Mapping[str, str]) -> None:
                 raise
 
 
-async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], *, update: bool) -> Result:
+async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str, str], *, update: bool) -> Result:
     """It exists: publish, fill in what AWS chose, update what drifted, report."""
     assert run.account is not None
     await _publish(run, observation.connection)
@@ -470,7 +470,7 @@ async def _keep(run: Run, observation: Observation, secrets: Mapping[str, str], 
     return Result(requeue_after=_pause_until_next(run, settled=settled))
 
 
-async def _update(run: Run, observation: Observation, secrets: Mapping[str, str]) -> None:
+async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> None:
     assert run.account is not None
     with stage("CannotUpdateExternalResource", "update failed"):
         try:
@@ -496,7 +496,7 @@ def _unchangeable(observation: Observation) -> InvalidInput:
     return error
 
 
-async def _delete(run: Run, observation: Observation) -> Result:
+async def _delete(run: ManagedRun, observation: Observation) -> Result:
     assert run.account is not None
     with stage("CannotDeleteExternalResource", "delete failed"):
         try:
@@ -509,7 +509,7 @@ async def _delete(run: Run, observation: Observation) -> Result:
     return Result(requeue_after=SOON)
 
 
-async def _wait(run: Run, observation: Observation) -> Result:
+async def _wait(run: ManagedRun, observation: Observation) -> Result:
     """For AWS to finish, or to show what it made; or for somebody else's finalizer."""
     if is_deleting(run.managed):
         await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()], observation)
@@ -518,7 +518,7 @@ async def _wait(run: Run, observation: Observation) -> Result:
     return Result(requeue_after=SOON)
 
 
-def _stays_absent(run: Run) -> GroundplaneError:
+def _stays_absent(run: ManagedRun) -> GroundplaneError:
     error = Waiting(
         "external resource does not exist",
         mend="create it in AWS, correct the external name, or allow Create in spec.managementPolicies",
@@ -527,7 +527,7 @@ def _stays_absent(run: Run) -> GroundplaneError:
     return error
 
 
-async def _release(run: Run) -> Result:
+async def _release(run: ManagedRun) -> Result:
     """Let the object go: nothing of it is left in AWS, or it stays there on purpose."""
     if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
         await _leave_secrets(run)
@@ -537,7 +537,7 @@ async def _release(run: Run) -> Result:
     return Result()
 
 
-async def _leave_secrets(run: Run) -> None:
+async def _leave_secrets(run: ManagedRun) -> None:
     """What was generated for a thing that stays in AWS stays with it: a password that nobody else knows."""
     spec = _asked(run)
     for reference in [spec[secret.ref] for secret in run.kind.secrets if spec.get(secret.ref)]:
@@ -553,20 +553,20 @@ async def _leave_secrets(run: Run) -> None:
 
 
 async def _pause(managed: Object, kind: ManagedKind, context: Context) -> None:
-    run = Run(context, kind, managed, frozenset())
+    run = ManagedRun(context, kind, managed, frozenset())
     if (conditions.find(managed, "Synced") or {}).get("reason") != "ReconcilePaused":
         run.event("Normal", "ReconciliationPaused", "Reconciliation is paused via the pause annotation")
     await _write_status(run, [conditions.reconcile_paused()])
 
 
-def _failed(run: Run, operation: str, error: GroundplaneError) -> list[Condition]:
+def _failed(run: ManagedRun, operation: str, error: GroundplaneError) -> list[Condition]:
     """What an operation in the background leaves behind: AWS said no.  What passes by itself is no such end."""
     if not run.kind.asynchronous or not isinstance(error, InvalidInput | Denied):
         return []
     return [conditions.last_async(operation, str(error)), conditions.async_operation(ongoing=False)]
 
 
-def _ongoing(run: Run) -> list[Condition]:
+def _ongoing(run: ManagedRun) -> list[Condition]:
     """An operation was begun: no failure of an earlier one stays."""
     if not run.kind.asynchronous:
         return []
@@ -574,7 +574,7 @@ def _ongoing(run: Run) -> list[Condition]:
     return [*([conditions.last_async()] if failed else []), conditions.async_operation(ongoing=True)]
 
 
-def _background(run: Run, observation: Observation, *, updated: bool) -> list[Condition]:
+def _background(run: ManagedRun, observation: Observation, *, updated: bool) -> list[Condition]:
     """The operations in the background, as upstream tells of them for a thing that exists; the same at every quiet look."""
     if not run.kind.asynchronous:
         return []
@@ -585,7 +585,7 @@ def _background(run: Run, observation: Observation, *, updated: bool) -> list[Co
     return [conditions.last_async(), conditions.async_operation(ongoing=False)]
 
 
-async def _write_status(run: Run, told: list[Condition], observation: Observation | None = None) -> None:
+async def _write_status(run: ManagedRun, told: list[Condition], observation: Observation | None = None) -> None:
     wanted = copy.deepcopy(run.managed)
     generation = meta(run.managed).get("generation")
     status = wanted.setdefault("status", {})
@@ -601,7 +601,7 @@ async def _write_status(run: Run, told: list[Condition], observation: Observatio
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
 
-async def _forget(run: Run) -> None:
+async def _forget(run: ManagedRun) -> None:
     """Drop what is known of a thing that is gone: it holds for no other, least of all that AWS has shown it."""
     wanted = copy.deepcopy(run.managed)
     del wanted["status"]["atProvider"]
@@ -610,7 +610,7 @@ async def _forget(run: Run) -> None:
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
 
-def _pause_until_next(run: Run, *, settled: bool) -> float:
+def _pause_until_next(run: ManagedRun, *, settled: bool) -> float:
     if not settled:
         born = _age(run)
         return SOON if born < YOUNG else LATER
@@ -621,7 +621,7 @@ def _pause_until_next(run: Run, *, settled: bool) -> float:
     return run.context.options.poll_interval
 
 
-def _age(run: Run) -> float:
+def _age(run: ManagedRun) -> float:
     """Seconds since the last thing that AWS takes its time for: the create, or the deletion."""
     since = meta(run.managed).get("deletionTimestamp") or annotations_of(run.managed).get(core.CREATE_SUCCEEDED)
     if not since:
@@ -630,5 +630,5 @@ def _age(run: Run) -> float:
     return (run.context.now() - moment).total_seconds() if moment else YOUNG
 
 
-def _time(run: Run) -> str:
+def _time(run: ManagedRun) -> str:
     return conditions.timestamp(run.context.now())

@@ -20,7 +20,7 @@ from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput
 from groundplane.ports import MANAGER
 from groundplane.reconcile import composing, silence
 from groundplane.reconcile import connection as secrets
-from groundplane.reconcile.composing import Composed, Made, Run
+from groundplane.reconcile.composing import Composed, CompositeRun, Made
 
 COMPOSITE_MANAGER = "apiextensions.crossplane.io/composite"
 COMPOSED_MANAGER = "apiextensions.crossplane.io/composed"
@@ -34,7 +34,7 @@ def composed_manager(composite: Object) -> str:
     return f"{COMPOSED_MANAGER}/{hashlib.sha256(f'{key.name}{kind}'.encode()).hexdigest()}"
 
 
-async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -> Made:
+async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful: bool) -> Made:
     """Bring the composed resources in line with what the functions desire."""
     try:
         return await _compose(run, compiled, helpful=helpful)
@@ -47,7 +47,7 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
         raise
 
 
-async def _compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -> Made:
+async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful: bool) -> Made:
     run.composite = await run.context.cluster.update(run.composite)
     kinds = {(reference["apiVersion"], reference["kind"]) for reference in composing.references(run)}
     await run.context.watches.ensure(sorted(kinds))
@@ -83,7 +83,7 @@ async def _compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -
 # --- what the functions are asked -----------------------------------------------------------------------------
 
 
-async def _observed(run: Run) -> dict[str, Resource]:
+async def _observed(run: CompositeRun) -> dict[str, Resource]:
     observed = {}
     for obj in await composing.observe(run):
         name = annotations_of(obj).get(render.TEMPLATE_ANNOTATION)
@@ -96,7 +96,7 @@ async def _observed(run: Run) -> dict[str, Resource]:
     return observed
 
 
-async def _outcome(run: Run, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
+async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
     asked: tuple[Selector, ...] = ()
     run.context.interests.set(key_of(run.composite), asked)
     composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
@@ -116,14 +116,14 @@ async def _outcome(run: Run, compiled: composition.Compiled, observed: Mapping[s
         return outcome
 
 
-async def _own_details(run: Run) -> dict[str, bytes]:
+async def _own_details(run: CompositeRun) -> dict[str, bytes]:
     reference = spec_of(run.composite).get("writeConnectionSecretToRef")
     if not run.definition.is_legacy or not reference:
         return {}
     return await secrets.read_own(run.context, run.composite, reference["namespace"], reference["name"])
 
 
-async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, dict[str, dict[str, bytes]]]:
+async def _credentials(run: CompositeRun, steps: Sequence[pipeline.Step]) -> dict[str, dict[str, dict[str, bytes]]]:
     found: dict[str, dict[str, dict[str, bytes]]] = {}
     for step in steps:
         for wanted in step.credentials:
@@ -139,7 +139,7 @@ async def _credentials(run: Run, steps: Sequence[pipeline.Step]) -> dict[str, di
     return found
 
 
-async def _fetched(run: Run, name: str, wanted: Selector) -> list[Object]:
+async def _fetched(run: CompositeRun, name: str, wanted: Selector) -> list[Object]:
     cluster = run.context.cluster
     with at(f"fetching resources for {name}"):
         if wanted.name:
@@ -152,7 +152,7 @@ async def _fetched(run: Run, name: str, wanted: Selector) -> list[Object]:
 # --- what becomes of the answer ---------------------------------------------------------------------------------
 
 
-def _forced(run: Run, desired: Mapping[str, Resource]) -> list[str]:
+def _forced(run: CompositeRun, desired: Mapping[str, Resource]) -> list[str]:
     """What a function wanted in another namespace than the composite's."""
     if not run.definition.is_namespaced:
         return []
@@ -165,7 +165,7 @@ def _forced(run: Run, desired: Mapping[str, Resource]) -> list[str]:
     ]
 
 
-async def _check_scope(run: Run, item: Rendered) -> None:
+async def _check_scope(run: CompositeRun, item: Rendered) -> None:
     """A composite in a namespace can't own what is in none."""
     if not run.definition.is_namespaced:
         return
@@ -182,7 +182,7 @@ async def _check_scope(run: Run, item: Rendered) -> None:
         )
 
 
-async def _refer(run: Run, rendered: Sequence[Rendered]) -> None:
+async def _refer(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
     """Save on the composite what it is composed of, before anything is made."""
     wanted: Object = _named_as(run.composite)
     found = [dict(item.reference) for item in rendered]
@@ -206,7 +206,7 @@ def _named_as(obj: Object) -> Object:
     return {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
 
 
-async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -> Composed:
+async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful: bool) -> Composed:
     desired = item.object or {}
     ready = outcome.desired.resources[item.template].ready is True
     notes = list(item.notes)
@@ -219,9 +219,9 @@ async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -
             live = await cluster.get(key_of(desired))
             if live is not None:
                 composing.check_control(run, live)
-                live = await _take_over(run, live, COMPOSED_MANAGER)
+                live = await _hand_over(run, live, COMPOSED_MANAGER)
             made = await cluster.apply(desired, manager=manager)
-            made = await _taken_over(run, made)
+            made = await _let_go(run, made)
     except InvalidInput as error:
         run.event("Warning", "ComposeResources", str(error))
         return Composed(item.template, synced=False, ready=ready, trouble=str(error))
@@ -232,15 +232,15 @@ async def _apply(run: Run, item: Rendered, outcome: Outcome, *, helpful: bool) -
     return Composed(item.template, made, ready=ready)
 
 
-async def _apply_status(run: Run, desired: Object) -> None:
+async def _apply_status(run: CompositeRun, desired: Object) -> None:
     """The composite's status is what the last function desires; what functions stop to desire goes."""
     status = desired.get("status") or {}
     if not status and not _applied(run.composite, COMPOSITE_MANAGER, "status"):
         return
-    run.composite = await _take_over(run, run.composite, COMPOSITE_MANAGER, "status")
+    run.composite = await _hand_over(run, run.composite, COMPOSITE_MANAGER, "status")
     wanted = _named_as(run.composite) | {"status": status}
     run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
-    run.composite = await _taken_over(run, run.composite, "status")
+    run.composite = await _let_go(run, run.composite, "status")
 
 
 def _applied(obj: Object, manager: str, subresource: str = "") -> bool:
@@ -253,7 +253,7 @@ def _applied(obj: Object, manager: str, subresource: str = "") -> bool:
     )
 
 
-async def _take_over(run: Run, obj: Object, manager: str, subresource: str = "") -> Object:
+async def _hand_over(run: CompositeRun, obj: Object, manager: str, subresource: str = "") -> Object:
     """Before the first apply: have what we wrote by plain updates owned by HANDOVER instead, so that it can be let go.
 
     So it is where a composition of mode Resources, or of an older Crossplane, becomes a pipeline: what is applied from
@@ -265,7 +265,7 @@ async def _take_over(run: Run, obj: Object, manager: str, subresource: str = "")
     return await _edited(run, obj, ours, subresource, {"manager": HANDOVER, "operation": "Apply"})
 
 
-async def _taken_over(run: Run, obj: Object, subresource: str = "") -> Object:
+async def _let_go(run: CompositeRun, obj: Object, subresource: str = "") -> Object:
     """After an apply: nobody owns any more what was handed over and is not applied."""
     if not _applied(obj, HANDOVER, subresource):
         return obj
@@ -273,7 +273,7 @@ async def _taken_over(run: Run, obj: Object, subresource: str = "") -> Object:
 
 
 async def _edited(
-    run: Run, obj: Object, wanted: Mapping[str, str], subresource: str, changes: Mapping[str, str] | None
+    run: CompositeRun, obj: Object, wanted: Mapping[str, str], subresource: str, changes: Mapping[str, str] | None
 ) -> Object:
     """The object with one entry of its managedFields changed, or taken out; as it is if there is no such entry."""
     key = key_of(obj)
@@ -294,7 +294,7 @@ async def _edited(
 # --- what the functions told --------------------------------------------------------------------------------------
 
 
-async def _hear(run: Run, outcome: Outcome) -> None:
+async def _hear(run: CompositeRun, outcome: Outcome) -> None:
     """Events for results, and conditions for the composite's status, which is written later."""
     for told in outcome.conditions:
         if told.condition.type in SYSTEM_TYPES:
@@ -319,12 +319,12 @@ async def _hear(run: Run, outcome: Outcome) -> None:
             )
 
 
-async def _claim(run: Run) -> Object | None:
+async def _claim(run: CompositeRun) -> Object | None:
     key = composing.claim_key(run)
     return await run.context.cluster.get(key) if key else None
 
 
-async def _leave_word(run: Run) -> None:
+async def _leave_word(run: CompositeRun) -> None:
     """What functions told before it failed; of what they told earlier and not now, nothing is known."""
     heard = {condition.type for condition in run.told}
     lost = [

@@ -11,7 +11,7 @@ from groundplane.core import choice
 from groundplane.core.objects import Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import NoSuchKind
-from groundplane.reconcile.composing import SOURCE, Composed, Run
+from groundplane.reconcile.composing import SOURCE, Composed, CompositeRun
 
 REMEMBERED = 10_000  # objects about which something was said
 DEFAULT_CHECKS = [
@@ -20,7 +20,7 @@ DEFAULT_CHECKS = [
 READY_BUILT_IN = frozenset({"Pod", "Node"})  # the only kinds of Kubernetes itself that have a condition Ready
 
 
-def once(run: Run, about: Object, reason: str, message: str) -> None:
+def once(run: CompositeRun, about: Object, reason: str, message: str) -> None:
     """A Warning about an object, unless it was said since the start."""
     noted, uid = run.context.noted, meta(about).get("uid", "")
     told = noted.get(uid, ())
@@ -35,12 +35,12 @@ def once(run: Run, about: Object, reason: str, message: str) -> None:
         run.context.events.event(about, "Warning", reason, message, source=SOURCE)
 
 
-def forget(run: Run) -> None:
+def forget(run: CompositeRun) -> None:
     """The composite goes: what was said of it may be said of the next one."""
     run.context.noted.pop(meta(run.composite).get("uid", ""), None)
 
 
-def of_selector(run: Run, origin: Object) -> None:
+def of_selector(run: CompositeRun, origin: Object) -> None:
     """A compositionSelector that would choose another Composition than the one in use: a choice, once made, stays."""
     selector = run.definition.machinery(run.composite).get("compositionSelector") or {}
     wanted = selector.get("matchLabels") or {}
@@ -55,7 +55,7 @@ def of_selector(run: Run, origin: Object) -> None:
     )
 
 
-async def of_details(run: Run, left_out: Iterable[str]) -> None:
+async def of_details(run: CompositeRun, left_out: Iterable[str]) -> None:
     """Connection details that no Secret will have, said where they are composed and where they are declared."""
     names = ", ".join(sorted(left_out))
     if not names:
@@ -71,7 +71,7 @@ async def of_details(run: Run, left_out: Iterable[str]) -> None:
         once(run, origin, "PublishConnectionSecret", text)
 
 
-def of_orphan(run: Run, orphan: Object) -> None:
+def of_orphan(run: CompositeRun, orphan: Object) -> None:
     """What left the composition and stays, since nothing says any more that it is the composite's."""
     once(
         run,
@@ -82,7 +82,7 @@ def of_orphan(run: Run, orphan: Object) -> None:
     )
 
 
-async def of_readiness(run: Run, revision: Object) -> None:
+async def of_readiness(run: CompositeRun, revision: Object) -> None:
     """Composed resources that wait for a condition Ready that their kind can't have."""
     for composed in run.composed:
         if composed.ready or not composed.synced or composed.object is None or await _may_be_ready(run, composed):
@@ -99,7 +99,7 @@ async def of_readiness(run: Run, revision: Object) -> None:
         )
 
 
-async def _may_be_ready(run: Run, composed: Composed) -> bool:
+async def _may_be_ready(run: CompositeRun, composed: Composed) -> bool:
     obj = composed.object or {}
     key, context = key_of(obj), run.context
     if status_of(obj).get("conditions") or context.cloud.kind(key.api_version, key.kind):
@@ -129,7 +129,7 @@ def _has_conditions(schema: OpenAPI) -> bool:
     return True
 
 
-async def _full(run: Run, revision: Object) -> Object:
+async def _full(run: CompositeRun, revision: Object) -> Object:
     place = Key("apiextensions.crossplane.io/v1", "CompositionRevision", "", meta(revision)["name"])
     return await run.context.cluster.get(place) or revision
 

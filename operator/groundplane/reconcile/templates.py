@@ -11,11 +11,11 @@ from groundplane.core import composition, fieldpath, render
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, Rejected, at
 from groundplane.reconcile import composing, silence
-from groundplane.reconcile.composing import Composed, Made, Run
+from groundplane.reconcile.composing import Composed, CompositeRun, Made
 from groundplane.reconcile.difference import merge_patch
 
 
-async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) -> Made:
+async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful: bool) -> Made:
     """Bring the composed resources in line; the composite's own changes are saved on the way."""
     composite, cluster = run.composite, run.context.cluster
     references = composing.references(run)
@@ -55,7 +55,7 @@ async def compose(run: Run, compiled: composition.Compiled, *, helpful: bool) ->
     return Made(collected.connection, collected.notes)
 
 
-async def _observe(run: Run, compiled: composition.Compiled) -> list[Object]:
+async def _observe(run: CompositeRun, compiled: composition.Compiled) -> list[Object]:
     """What there is, with what a template made and somebody else controls by now: else it would be made a second time."""
     names = {template.name for template in compiled.templates}
     return [
@@ -66,7 +66,7 @@ async def _observe(run: Run, compiled: composition.Compiled) -> list[Object]:
     ]
 
 
-def _leave_to_claim(run: Run, patched: Object) -> None:
+def _leave_to_claim(run: CompositeRun, patched: Object) -> None:
     """What the claim sets in the composite's spec stays so, in place: else both would overwrite each other for ever."""
     for place in _restore(patched.get("spec"), applied_by(run.composite, flow.MANAGER), "spec"):
         run.event(
@@ -91,7 +91,7 @@ def _restore(patched: Json, set_: dict[str, Json], place: str) -> list[str]:
     return found
 
 
-async def _apply(run: Run, item: render.Rendered) -> Composed:
+async def _apply(run: CompositeRun, item: render.Rendered) -> Composed:
     """Create one composed resource, or bring it to what was rendered."""
     if item.object is None:
         run.event("Warning", "ComposeResources", str(item.error))

@@ -81,7 +81,7 @@ class KopfKinds:
         Before kopf's first scan, so that it finds the kinds that definitions declare wanted already.
         """
         for resource in STATIC:
-            self._take_up(resource, "Static")
+            self._start(resource, "Static")
         await self._list(self._followed[api_kind(DEFINITIONS)])
         self.supervisor.start()
         self._audit = asyncio.create_task(self.supervisor.audit())
@@ -114,7 +114,7 @@ class KopfKinds:
         self._declared[GroupKind(group_of(resource.api_version), resource.kind)] = api_kind(resource)
         is_new = api_kind(resource) not in self._followed
         if is_new:
-            self._relist(self._take_up(resource, "Claim" if role == "claim" else "CompositeResource"))
+            self._relist(self._start(resource, "Claim" if role == "claim" else "CompositeResource"))
         return is_new
 
     def is_streaming(self, resource: Resource) -> bool:
@@ -142,7 +142,8 @@ class KopfKinds:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _take_up(self, resource: Resource, type_: str) -> _Followed:
+    def _start(self, resource: Resource, type_: str) -> _Followed:
+        """Have the kind cached and watched in this version, and no other of it."""
         kind = api_kind(resource)
         for other in [known for known in self._followed if (known.group, known.plural) == (kind.group, kind.plural)]:
             self.supervisor.unwant({other})  # its version is not the one that counts any more

@@ -237,7 +237,7 @@ class Operator:
         match standing:
             case Standing.LEADS:
                 log.info("leading", identity=self._elector.identity)
-                self._taking_over = asyncio.create_task(self._take_over())
+                self._taking_over = asyncio.create_task(self._enqueue_all())
             case Standing.SUSPENDED:
                 log.error("the Lease could not be renewed in time: nothing is written until it is")
             case Standing.LOST:
@@ -246,7 +246,7 @@ class Operator:
             case Standing.FOLLOWS:
                 log.info("standing by")
 
-    async def _take_over(self) -> None:
+    async def _enqueue_all(self) -> None:
         """Look at everything; first at what waits for it: what is new, is being deleted, or is half made."""
         self._dispatcher.resume()
         for count, key in enumerate(self._cache.keys()):
