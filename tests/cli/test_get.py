@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
 import yaml
 
 from groundplane.cli import store, table
+from groundplane.cli.belonging import Belonging
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key, key_of, meta
 from groundplane.errors import InvalidInput
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
+from tests.reconcile import things
+from tests.world import World
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 OBJECT = {
@@ -185,28 +186,63 @@ def test_delete_says_what_is_left_to_a_control_plane(tmp_path):
     assert groundplane("delete", "note", "second", "-n", "team", "--ignore-not-found", "--db", db).exit_code == 0
 
 
-def test_delete_waits_for_all_that_belongs_to_a_claim_and_names_what_is_left(tmp_path):
-    folder = write(tmp_path / "m", a=DEFINITION, b=COMPOSITION)
+async def test_what_is_waited_for_goes_from_the_claim_down_to_the_secrets_and_ends_where_something_was_let_go():
+    world = World()
+    for manifest in [*core_crds(), *things.composed_crds()]:
+        await world.cluster.apply(manifest, manager="test")
+    await world.apply(things.XRD, things.COMPOSITION)
+    await world.settle()
+    await world.apply(things.THING)
+    await world.settle()
+    claim, secret = things.CLAIM, Key("v1", "Secret", things.CLAIM.namespace, "conn")
+    await things.all_ready(world)
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    source = await world.one("v1", "Secret", namespace="crossplane-system")
+    hold = {"metadata": {"finalizers": ["tests.example.com/hold"]}}
+    for held in (key_of(alpha), secret, key_of(source)):
+        await world.patch(held, hold)
+    belonging = Belonging(world.cluster)
+    await belonging.add(claim)
+    composite = key_of(await world.one(things.VERSION, "XThing"))
+    beta, gamma = [key_of(await world.one(things.COMPOSED, kind)) for kind in ("Beta", "Gamma")]
+    assert await belonging.left() == sorted([claim, composite, key_of(alpha), beta, gamma, secret, key_of(source)])
+    await world.cluster.delete(claim)
+    await world.settle()
+    assert await belonging.left() == sorted([key_of(alpha), secret, key_of(source)]), "held, each by its finalizer"
+    for held in (secret, key_of(source)):
+        await world.patch(held, {"metadata": {"finalizers": None}})
+    await world.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "conn", "namespace": claim.namespace}}
+    )
+    await world.patch(key_of(alpha), {"metadata": {"finalizers": None}})
+    assert await belonging.left() == [], "a Secret that somebody made anew is waited for"
+
+
+async def test_what_is_orphaned_on_purpose_is_not_waited_for():
+    cluster = SqliteCluster(":memory:")
+    owner = await cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "x"}})
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": meta(owner)["uid"]}
+    owned = {"name": "b", "namespace": "x", "ownerReferences": [reference]}
+    await cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": owned})
+    belonging = Belonging(cluster)
+    await belonging.add(key_of(owner))
+    assert [key.name for key in await belonging.left()] == ["a", "b"]
+    await cluster.delete(key_of(owner), propagation="Orphan")
+    assert await belonging.left() == []
+    cluster.close()
+
+
+def test_delete_names_what_it_has_waited_for_in_vain(tmp_path):
+    folder = write(tmp_path / "m", a=DEFINITION, b=COMPOSITION, c=CLAIM)
     db = str(tmp_path / "x.db")
-    claim = write(tmp_path / "c", c=CLAIM)
-    assert groundplane("up", folder, claim, "--db", db, "--once", "--timeout", 60).exit_code == 0
-    cluster = SqliteCluster(db)
-    found = asyncio.run(cluster.list("v1", "ConfigMap"))
-    (composed,) = [obj for obj in found if meta(obj).get("ownerReferences")]
-    composed["metadata"]["finalizers"] = ["tests.example.com/hold"]
-    asyncio.run(cluster.update(composed))
-    command = [sys.executable, "-m", "groundplane.cli.main", "up", str(folder), "--db", db]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        done = groundplane("delete", "note", "first", "-n", "team", "--wait", "--timeout", 15, "--db", db)
-        assert done.exit_code == 1, "it did not wait for the composed resource"
-        assert "still there after 15 seconds" in done.output
-        assert str(key_of(composed)) in done.output
-        assert asyncio.run(cluster.get(Key("tests.example.com/v1", "Note", "team", "first"))) is None
-    finally:
-        running.terminate()
-        running.wait(20)
-        cluster.close()
+    assert groundplane("up", folder, "--db", db, "--once", "--timeout", 60).exit_code == 0
+    done = groundplane("delete", "note", "first", "-n", "team", "--wait", "--timeout", 0.1, "--db", db)
+    assert done.exit_code == 1
+    told = done.output.splitlines()[-1]
+    assert all(
+        part in told
+        for part in ("still there after 0 seconds: ", "ConfigMap team/first-", "Note team/first", "XNote first-")
+    )
 
 
 def test_delete_takes_what_a_file_names(tmp_path):

@@ -8,7 +8,8 @@ import textwrap
 import pytest
 
 from groundplane.cli import store
-from groundplane.cli.follow import INVENTORY, Applier, Source
+from groundplane.cli.follow import INVENTORY, WRITING, Applier, Source
+from groundplane.cli.prune import SETTLED
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, meta
 from groundplane.errors import InvalidInput
@@ -21,20 +22,23 @@ def config(name: str, text: str = "a", namespace: str = "") -> str:
 
 
 class Followed:
-    """A folder, a store, and what was told; `round` is one look at the folder."""
+    """A folder, a store, a clock, and what was told; `round` is one look at the folder."""
 
     def __init__(self, folder, **how):
         self.folder, self.cluster, self.told = folder, SqliteCluster(":memory:"), []
+        self.clock = 1000.0
         folder.mkdir(exist_ok=True)
         self.how = how
         self.start()
 
-    def start(self):
+    def start(self, **how):
         """As a process that has just begun, on the same store."""
-        self.applier = Applier(self.cluster, Source([str(self.folder)]), tell=self.told.append, **self.how)
+        source = Source([str(self.folder)], recursive=True, now=lambda: self.clock)
+        self.applier = Applier(self.cluster, source, tell=self.told.append, **self.how | how)
 
     def write(self, name, text):
         path = self.folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         moment = path.stat().st_mtime_ns + 10_000_000 * (len(self.told) + 1)  # a later edit, however fast the test
         os.utime(path, ns=(moment, moment))
@@ -45,6 +49,16 @@ class Followed:
     async def round(self):
         await self.applier.round()
         return self
+
+    async def settle(self):
+        """Look, and look again when what is seen has been so for long enough."""
+        for _ in range(3):
+            await self.applier.round()
+            self.clock += max(WRITING, SETTLED)
+        await self.applier.round()
+
+    async def texts(self, *names):
+        return [await self.text(name) for name in names]
 
     async def text(self, name, namespace="default"):
         found = await self.cluster.get(Key("v1", "ConfigMap", namespace, name))
@@ -86,7 +100,7 @@ async def test_a_file_that_cannot_be_read_changes_nothing_and_is_told_with_its_l
     assert await world.text("a") == "a"
     assert [text for text in world.told if "a.yaml:" in text and "Mend" in text]
     world.start()
-    await world.round()
+    await world.settle()
     assert await world.text("a") == "a", "pruned, though nobody can tell what the file holds"
 
 
@@ -97,7 +111,7 @@ async def test_what_left_the_folder_is_pruned_also_after_a_restart(followed):
     await world.round()
     world.remove("b")
     world.start()
-    await world.round()
+    await world.settle()
     assert (await world.text("a"), await world.text("b")) == ("a", None)
 
 
@@ -114,11 +128,10 @@ async def test_a_path_that_vanishes_or_is_empty_stops_pruning_and_says_so(follow
     elif loss == "a file":
         world.folder.write_text("")
     told = len(world.told)
-    for _ in range(3):
-        await world.round()
+    await world.settle()
     if loss == "no folder":
         world.start()  # a process that never saw the files
-        await world.round()
+        await world.settle()
     assert (await world.text("a"), await world.text("b")) == ("a", "a")
     assert len([text for text in world.told[told:] if str(world.folder) in text and "Mend" in text]) >= 1
     if world.folder.is_dir():
@@ -127,27 +140,133 @@ async def test_a_path_that_vanishes_or_is_empty_stops_pruning_and_says_so(follow
         world.folder.unlink()
     away.rename(world.folder)
     world.remove("b")
-    await world.round()
+    await world.settle()
     assert (await world.text("a"), await world.text("b")) == ("a", None), "pruning did not go on"
 
 
-async def test_a_file_that_is_empty_for_a_moment_or_a_link_to_nowhere_prunes_nothing(followed, tmp_path):
+async def test_a_file_without_manifests_or_a_link_to_nowhere_prunes_nothing(followed, tmp_path):
     world = followed(prune=True)
-    world.write("a", config("a"))
-    world.write("b", config("b"))
+    for name in ("a", "b", "c"):
+        world.write(name, config(name))
     (tmp_path / "far.yaml").write_text(config("far"))
     (world.folder / "link.yaml").symlink_to(tmp_path / "far.yaml")
     await world.round()
     (tmp_path / "far.yaml").unlink()
-    world.write("b", "")
-    await world.round()
-    world.start()
-    await world.round()
-    assert [await world.text(name) for name in ("a", "b", "far")] == ["a", "a", "a"]
+    await world.settle()
     (world.folder / "link.yaml").unlink()
+    (tmp_path / "far.yaml").write_text(config("far"))
+    (world.folder / "link.yaml").symlink_to(tmp_path / "far.yaml")
+    world.write("b", "")
+    world.write("c", "# all of it: later\n")
+    await world.settle()
+    world.start()
+    await world.settle()
+    assert await world.texts("a", "b", "c", "far") == ["a", "a", "a", "a"]
+    assert [text for text in world.told if "b.yaml holds no manifests any more" in text and "remove the file" in text]
+    for name in ("link", "b", "c"):
+        world.remove(name)
+    await world.settle()
+    assert await world.texts("a", "b", "c", "far") == ["a", None, None, None]
+
+
+async def test_what_is_gone_for_less_than_a_few_seconds_stays(followed):
+    world = followed(prune=True)
+    world.write("a", config("a"))
+    world.write("b", config("b"))
+    await world.round()
+    for _ in range(3):
+        world.remove("b")
+        await world.round()
+        world.clock += SETTLED * 0.9
+        await world.round()
+        assert world.applier.parting
+        world.write("b", config("b"))
+        await world.round()
+    assert await world.texts("a", "b") == ["a", "a"]
     world.remove("b")
     await world.round()
-    assert [await world.text(name) for name in ("a", "b", "far")] == ["a", None, None]
+    world.clock += SETTLED
+    await world.round()
+    assert await world.texts("a", "b") == ["a", None]
+
+
+async def test_a_file_that_ends_earlier_is_taken_as_it_is_only_once_it_has_been_so_for_a_while(followed):
+    world = followed(prune=True)
+    whole = config("a") + "---\n" + config("b").replace("{text: a}", "\n  text: a\n  more: x")
+    world.write("m", whole)
+    await world.round()
+    for end in (0, len(config("a")), whole.index("  more")):
+        world.write("m", whole[:end])
+        await world.round()
+        world.clock += WRITING * 0.9
+        await world.round()
+        assert [text for text in world.told if "m.yaml ends earlier than before" in text]
+        world.write("m", whole)
+        await world.round()
+        world.clock += SETTLED
+        await world.round()
+        assert not world.applier.problems
+        assert (await world.cluster.get(Key("v1", "ConfigMap", "default", "b")))["data"] == {"text": "a", "more": "x"}
+    world.write("m", config("a"))
+    await world.settle()
+    assert await world.texts("a", "b") == ["a", None]
+
+
+@pytest.mark.parametrize("loss", ["gone", "empty"])
+async def test_a_sub_folder_that_loses_everything_keeps_it_and_says_so_until_it_is_said_that_it_is_meant(
+    followed, loss
+):
+    world = followed(prune=True)
+    for name in ("a", "team/b", "team/c"):
+        world.write(name, config(name.rpartition("/")[2]))
+    await world.round()
+    team = world.folder / "team"
+    away = world.folder.with_name("away")
+    team.rename(away)
+    if loss == "empty":
+        team.mkdir()
+    await world.settle()
+    world.start()
+    await world.settle()
+    assert await world.texts("a", "b", "c") == ["a", "a", "a"]
+    assert [text for text in world.told if f"{team} holds no manifests any more" in text and "--prune-folders" in text]
+    if loss == "empty":
+        team.rmdir()
+    away.rename(team)
+    await world.settle()
+    assert not world.applier.unpruned
+    world.remove("team/c")
+    await world.settle()
+    assert await world.texts("a", "b", "c") == ["a", "a", None]
+    world.remove("team/b")
+    await world.settle()
+    assert await world.texts("a", "b") == ["a", "a"]
+    world.start(prune_folders=True)
+    await world.settle()
+    assert await world.texts("a", "b") == ["a", None]
+
+
+async def test_what_moved_to_another_folder_is_looked_for_there(followed):
+    world = followed(prune=True)
+    for name in ("a", "old/b", "old/c"):
+        world.write(name, config(name.rpartition("/")[2]))
+    await world.round()
+    (world.folder / "old").rename(world.folder / "new")
+    await world.settle()
+    assert not world.applier.unpruned
+    world.remove("new/b")
+    await world.settle()
+    assert await world.texts("a", "b", "c") == ["a", None, "a"]
+
+
+async def test_folders_are_pruned_only_as_it_starts(followed):
+    world = followed(prune_folders=True)
+    for name in ("a", "team/b"):
+        world.write(name, config(name.rpartition("/")[2]))
+    await world.settle()
+    world.remove("team/b")
+    await world.settle()
+    assert await world.texts("a", "b") == ["a", "a"]
 
 
 async def test_without_prune_nothing_is_deleted(followed):
@@ -155,7 +274,7 @@ async def test_without_prune_nothing_is_deleted(followed):
     world.write("a", config("a"))
     await world.round()
     world.remove("a")
-    await world.round()
+    await world.settle()
     assert await world.text("a") == "a"
 
 
@@ -174,13 +293,17 @@ async def test_what_others_applied_is_never_pruned(followed, tmp_path):
     )
     other = tmp_path / "other"
     write(other, c=config("c"))
-    await Applier(world.cluster, Source([str(other)]), tell=world.told.append, prune=True).round()
+    world.applier = Applier(
+        world.cluster, Source([str(other)], now=lambda: world.clock), tell=world.told.append, prune=True
+    )
+    await world.settle()
     assert [await world.text(name) for name in ("a", "theirs", "c")] == ["a", "x", "a"]
 
 
 async def test_what_was_made_anew_by_somebody_else_is_never_pruned(followed):
     world = followed(prune=True)
     world.write("a", config("a"))
+    world.write("b", config("b"))
     await world.round()
     key = Key("v1", "ConfigMap", "default", "a")
     await world.cluster.delete(key)
@@ -194,7 +317,7 @@ async def test_what_was_made_anew_by_somebody_else_is_never_pruned(followed):
         manager="somebody",
     )
     world.remove("a")
-    await world.round()
+    await world.settle()
     assert await world.text("a") == "theirs"
 
 
@@ -220,7 +343,7 @@ async def test_the_inventory_says_where_each_object_came_from(followed):
     world.write("a", config("a"))
     await world.round()
     inventory = await world.cluster.get(INVENTORY)
-    assert str(world.folder) in inventory["data"]["objects"]
+    assert str(world.folder / "a.yaml") in inventory["data"]["objects"]
 
 
 def test_once_waits_until_all_is_ready_in_whatever_order(tmp_path):

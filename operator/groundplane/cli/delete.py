@@ -7,9 +7,10 @@ import time
 
 import click
 
-from groundplane.cli import manifests, store, tree
+from groundplane.cli import manifests, store
+from groundplane.cli.belonging import Belonging
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core.objects import Key, Object, controller_of, meta, spec_of
+from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import InvalidInput, NoSuchKind, NotFound, Unavailable
 
 POLL = 0.2  # seconds between two looks whether an object is gone
@@ -63,10 +64,10 @@ async def _delete(
 ) -> None:
     known = await store.served(cluster)
     targets = _in_files(files, known, namespace) if files else await _named(cluster, known, kind, names, namespace)
-    belonging: Belonging = {}
+    belonging = Belonging(cluster)
     asked = []
     for served, key in targets:
-        await _add(cluster, key, belonging)
+        await belonging.add(key)
         if await cluster.delete(key):
             click.echo(
                 f'{served.prefix} "{key.name}" deleted{f" from {key.namespace} namespace" if key.namespace else ""}'
@@ -81,22 +82,14 @@ async def _delete(
             err=True,
         )
     if patience:
-        await _wait(cluster, belonging, patience)
+        await _wait(belonging, patience)
 
 
-Belonging = dict[str, Key]  # what is to go, by UID: an object made anew under the same name is not waited for
-
-
-async def _wait(cluster: SqliteCluster, belonging: Belonging, patience: float) -> None:
+async def _wait(belonging: Belonging, patience: float) -> None:
     """Return when all of it is gone; tell what is waited for, whenever that changes."""
     deadline, told = time.monotonic() + patience, ""
-    while True:
-        for key in list(belonging.values()):
-            await _add(cluster, key, belonging)  # what was being made when it was deleted
-        there = {uid: key for uid, key in belonging.items() if meta(await _get(cluster, key) or {}).get("uid") == uid}
-        if not there:
-            return
-        text = ", ".join(sorted(map(str, there.values())))
+    while left := await belonging.left():
+        text = ", ".join(map(str, left))
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"still there after {patience:.0f} seconds: {text}",
@@ -106,23 +99,6 @@ async def _wait(cluster: SqliteCluster, belonging: Belonging, patience: float) -
             click.echo(f"waiting for {text}", err=True)
             told = text
         await asyncio.sleep(POLL)
-
-
-async def _add(cluster: SqliteCluster, key: Key, belonging: Belonging) -> None:
-    """Add an object, the composite of a claim, and what a composite controls, to what is to go."""
-    obj = await _get(cluster, key)
-    if obj is None or (belonging and key in belonging.values() and meta(obj)["uid"] not in belonging):
-        return
-    uid = meta(obj)["uid"]
-    belonging[uid] = key
-    for child in tree.references(obj):
-        found = await _get(cluster, child)
-        if found is None or meta(found)["uid"] in belonging:
-            continue
-        claim = spec_of(found).get("claimRef") or {}
-        is_bound = (claim.get("kind"), claim.get("namespace"), claim.get("name")) == (key.kind, key.namespace, key.name)
-        if is_bound or (controller_of(found) or {}).get("uid") == uid:
-            await _add(cluster, child, belonging)
 
 
 async def _get(cluster: SqliteCluster, key: Key) -> Object | None:

@@ -1,7 +1,7 @@
 """Files → store: what some paths hold is applied, again after each edit, and pruned when it has left.
 
-What was applied is remembered in the store itself (`INVENTORY`), with the path that it came from: only that is ever
-deleted, and only while every file can be read.
+What was applied is remembered in the store itself (`INVENTORY`), with the file that it came from: only that is ever
+deleted, only while every file can be read, and only as `prune` allows.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from groundplane.cli import manifests
+from groundplane.cli import manifests, prune
 from groundplane.cli.manifests import STDIN, Manifest
+from groundplane.cli.prune import Placed
 from groundplane.cluster.kinds import CRD_KIND
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core.objects import Json, Key, Object, group_of, meta
+from groundplane.core.objects import Json, Key, group_of, meta
 from groundplane.errors import Conflict, GroundplaneError, InvalidInput, NoSuchKind, Unavailable
 
 MANAGER = "groundplane-up"  # field manager of what is applied
 INVENTORY = Key("v1", "ConfigMap", "default", "groundplane-up-inventory")
 EARLY = ("Namespace", CRD_KIND, "CompositeResourceDefinition", "Provider", "ProviderConfig", "Composition")
 
-EMPTY = (0, -1)  # the stamp of a file without a byte
+WRITING = 5.0  # seconds after which a file that ends earlier than it did is no longer taken for half written
 QUIET = 3.0  # seconds that an object may wait for its kind before that is told
 
 Identity = tuple[str, str, str, str]  # group, kind, namespace, name: an object in whichever version
@@ -33,15 +34,21 @@ Tell = Callable[[str], None]
 @dataclass
 class _File:
     root: str  # the path that it was found under, absolute
+    place: str  # its own
     stamp: tuple[int, int] | None = (-1, -1)  # mtime in ns, size; None: it can't be looked at
     manifests: list[Manifest] = field(default_factory=list)
+    text: str = ""  # what they were read from
     problem: str = ""
+    writing_since: float | None = None  # when it was first seen to end earlier than it did
 
 
 class Source:
     """The objects in the files behind some paths, as they are now."""
 
-    def __init__(self, paths: Iterable[str], *, recursive: bool = False) -> None:
+    def __init__(
+        self, paths: Iterable[str], *, recursive: bool = False, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.now = now  # seconds
         self.paths = tuple(paths)
         self.roots = {_root(path) for path in self.paths}
         self._recursive = recursive
@@ -57,8 +64,8 @@ class Source:
     def look(self) -> bool:
         """Read what has changed since the last look; whether anything has.
 
-        A file that can't be read keeps what was last read from it; so does one that is empty all of a sudden, since
-        editors empty a file before they write it.
+        A file that can't be read keeps what was last read from it; so does, for a while, one that ends earlier than it
+        did, or is empty: it is most likely being written.
         """
         lost = dict(self.lost)
         found = {file: path for path in self.paths for file in self._inside(path)}
@@ -66,36 +73,49 @@ class Source:
         self._unseen = False
         for gone in self._files.keys() - found.keys():
             del self._files[gone]
-        for path, root in found.items():
-            file = self._files.setdefault(path, _File(_root(root)))
+        for path, given in found.items():
+            file = self._files.setdefault(path, _File(_root(given), _place(path, given)))
             stamp = _stamp(path)
-            if path is not None:
-                stamp = EMPTY if stamp and not stamp[1] else stamp
-            if stamp == file.stamp:
+            if stamp == file.stamp and not self._is_written(file):
                 continue
             file.stamp, is_changed = stamp, True
-            if stamp == EMPTY and file.manifests:
-                file.problem = f"{path} is empty. Mend: remove it if what it held is to go."
-                continue
             try:
-                file.manifests, file.problem = manifests.read(path), ""
+                self._read(path, file)
             except InvalidInput as error:
                 file.problem = str(error)
         return is_changed
 
-    def objects(self) -> tuple[list[tuple[Manifest, str]], list[str]]:
-        """Each object with the root it came from, and what is wrong: unreadable files, objects given twice."""
+    def _is_written(self, file: _File) -> bool:
+        """Whether it has been long enough as it is, having been taken for half written."""
+        return file.writing_since is not None and self.now() - file.writing_since >= WRITING
+
+    def _read(self, path: Path | None, file: _File) -> None:
+        text = manifests.text_of(path)
+        is_cut = len(text) < len(file.text) and file.text.startswith(text)
+        if is_cut and not self._is_written(file):
+            file.writing_since = file.writing_since or self.now()
+            file.problem = f"{path} ends earlier than before: nothing of it is taken until it has been so for {WRITING:.0f} seconds."
+            return
+        file.writing_since = None
+        file.manifests = manifests.parse(text, manifests.name_of(path))
+        file.text, file.problem = text, ""
+
+    def objects(self) -> tuple[list[Placed], list[str]]:
+        """Each object with its place, and what is wrong: unreadable files, objects given twice."""
         problems = [*self.lost.values(), *(file.problem for file in self._files.values() if file.problem)]
-        found: dict[Identity, tuple[Manifest, str]] = {}
+        found: dict[Identity, Placed] = {}
         for file in self._files.values():
             for manifest in file.manifests:
-                first, _ = found.setdefault(identity(manifest.key), (manifest, file.root))
+                first = found.setdefault(identity(manifest.key), Placed(manifest, file.root, file.place)).manifest
                 if first is not manifest:
                     problems.append(
                         f"{manifest.origin}: {manifest.key} is given at {first.origin} already. Mend: remove one of them."
                     )
-        ordered = sorted(found.values(), key=lambda each: _rank(each[0].key))
-        return ordered, problems
+        return sorted(found.values(), key=lambda each: _rank(each.manifest.key)), problems
+
+    def files(self) -> set[str]:
+        """The files that there are, whatever they hold."""
+        return {file.place for file in self._files.values()}
 
     def _inside(self, path: str) -> list[Path | None]:
         """The files that a path means.  One that can't be looked into keeps those that it had: a folder that is renamed or
@@ -117,10 +137,20 @@ class Applier:
     """Brings the store to what a source says, a round at a time."""
 
     def __init__(
-        self, cluster: SqliteCluster, source: Source, *, namespace: str = "default", prune: bool = False, tell: Tell
+        self,
+        cluster: SqliteCluster,
+        source: Source,
+        *,
+        namespace: str = "default",
+        prune: bool = False,
+        prune_folders: bool = False,
+        tell: Tell,
     ) -> None:
-        self._cluster, self._source, self._namespace, self._prune, self._tell = cluster, source, namespace, prune, tell
-        self._wanted: list[tuple[Manifest, str]] = []
+        """With `prune_folders`, the first pruning also deletes what came from folders that hold nothing any more."""
+        self._cluster, self._source, self._namespace, self._tell = cluster, source, namespace, tell
+        self._prune, self._prune_folders = prune or prune_folders, prune_folders
+        self._wanted: list[Placed] = []
+        self._gone_since: dict[Identity, float] = {}  # what has left the files, and when that was seen
         self._done: dict[Identity, Json] = {}  # what was applied, as it was written
         self._told: set[str] = set()
         self._waits_since: dict[Identity, float] = {}
@@ -130,7 +160,9 @@ class Applier:
         self.problems: list[str] = []  # with files
         self.waiting: dict[Identity, str] = {}  # not applied yet; tried again in each round
         self.refused: dict[Identity, str] = {}  # not applied; an edit is needed
+        self._is_noted = True  # whether the inventory in the store is the one in here
         self.unpruned: list[str] = []  # why what has left a path stays all the same
+        self.parting: list[Key] = []  # what has left, but may be back in a moment
         self.leaving: list[Key] = []  # deleted by us, and not gone yet
 
     async def round(self) -> None:
@@ -141,18 +173,21 @@ class Applier:
             self._done.clear()  # a field may be known now that was dropped before
         self.keys, self.waiting, before = [], {}, self.refused
         self.refused = {}
-        for manifest, root in self._wanted:
-            await self._apply(manifest, root, before)
-        now = time.monotonic()
+        for placed in self._wanted:
+            await self._apply(placed, before)
+        now = self._source.now()
         self._waits_since = {who: self._waits_since.get(who, now) for who in self.waiting}
         long = [text for who, text in self.waiting.items() if now - self._waits_since[who] >= QUIET]
-        self.unpruned = []
+        self.unpruned, self.parting = [], []
         if self._prune and not self.problems:
             await self._delete_what_left()
+        if not self._is_noted:
+            await self._write_inventory()
         self._retell([*self.problems, *self.refused.values(), *long, *self.unpruned])
         self.leaving = [key for key in self.leaving if await self._is_there(key)]
 
-    async def _apply(self, manifest: Manifest, root: str, refused_before: dict[Identity, str]) -> None:
+    async def _apply(self, placed: Placed, refused_before: dict[Identity, str]) -> None:
+        manifest = placed.manifest
         key = manifest.key
         try:
             if (await self._cluster.resource(key.api_version, key.kind)).namespaced:
@@ -164,6 +199,7 @@ class Applier:
                     self.refused[who] = refused_before[who]
                 else:
                     self.keys.append(key)
+                    await self._remember(key, placed)
                 return
             before = await self._cluster.get(key)
             after = await self._cluster.apply(manifest.object, manager=MANAGER)
@@ -176,7 +212,7 @@ class Applier:
             return
         self._done[identity(key)] = manifest.object
         self.keys.append(key)
-        await self._remember(after, root)
+        await self._remember(key, placed, meta(after)["uid"])
         if before is None or meta(before).get("resourceVersion") != meta(after).get("resourceVersion"):
             self._tell(f"{manifest.origin}: {key} {'created' if before is None else 'changed'}")
 
@@ -195,18 +231,20 @@ class Applier:
 
     # --- the inventory
 
-    async def _remember(self, obj: Object, root: str) -> None:
+    async def _remember(self, key: Key, placed: Placed, uid: str = "") -> None:
+        """What was applied, and where it is now: it may have moved to another file since."""
         inventory = await self._read_inventory()
-        key = Key(obj["apiVersion"], obj["kind"], meta(obj).get("namespace") or "", meta(obj)["name"])
-        entry = {**key._asdict(), "uid": meta(obj)["uid"], "from": root}
-        if inventory.get(identity(key)) != entry:
+        known = inventory.get(identity(key), {})
+        uid = uid or known.get("uid", "")
+        entry = {**key._asdict(), "uid": uid, "from": placed.root, "file": placed.file}
+        if uid and known != entry:
             inventory[identity(key)] = entry
-            await self._write_inventory()
+            self._is_noted = False
 
     async def _delete_what_left(self) -> None:
         inventory = await self._read_inventory()
-        left = self._to_prune(inventory)
-        for who in sorted(left, key=lambda who: _rank(_key(inventory[who])), reverse=True):
+        certain = self._certain(inventory)
+        for who in sorted(certain, key=lambda who: _rank(_key(inventory[who])), reverse=True):
             key = _key(inventory[who])
             try:
                 if await self._cluster.delete(key, uid=inventory[who]["uid"]):
@@ -214,23 +252,24 @@ class Applier:
                     self.leaving.append(key)
             except (NoSuchKind, Conflict):
                 pass  # it went with its kind, or somebody else made it anew: not ours any more
-            del inventory[who]
+            del inventory[who], self._gone_since[who]
             self._done.pop(who, None)
-        if left:
-            await self._write_inventory()
+            self._is_noted = False
+        self._prune_folders = self._prune_folders and bool(self.parting)
 
-    def _to_prune(self, inventory: dict[Identity, dict[str, str]]) -> list[Identity]:
-        """What has left its path; not what came from a path that holds nothing at all: a failed mount looks like that."""
-        kept = {identity(m.key) for m, _ in self._wanted}
-        kept |= {identity(manifests.with_namespace(m, self._namespace).key) for m, _ in self._wanted}
+    def _certain(self, inventory: dict[Identity, dict[str, str]]) -> list[Identity]:
+        """What is to be deleted now; of all else that has left, `unpruned` and `parting` tell why not."""
+        kept = {identity(each.manifest.key) for each in self._wanted}
+        kept |= {identity(manifests.with_namespace(each.manifest, self._namespace).key) for each in self._wanted}
         left = [who for who, entry in inventory.items() if entry["from"] in self._source.roots and who not in kept]
-        full = {root for _, root in self._wanted}
-        self.unpruned = [
-            f"{root} holds no manifests any more: what came from it stays. Mend: put them back, or delete it with"
-            " groundplane delete."
-            for root in sorted({inventory[who]["from"] for who in left} - full)
-        ]
-        return [who for who in left if inventory[who]["from"] in full]
+        now = self._source.now()
+        self._gone_since = {who: self._gone_since.get(who, now) for who in left}
+        settled = [who for who in left if now - self._gone_since[who] >= prune.SETTLED]
+        self.parting = [_key(inventory[who]) for who in left if who not in set(settled)]
+        in_use, there = prune.places_in_use(self._wanted), self._source.files()
+        why = {who: prune.held(inventory[who], in_use, there, folders=self._prune_folders) for who in settled}
+        self.unpruned = sorted({text for text in why.values() if text})
+        return [who for who in settled if not why[who]]
 
     async def _is_there(self, key: Key) -> bool:
         try:
@@ -246,6 +285,7 @@ class Applier:
         return self._inventory
 
     async def _write_inventory(self) -> None:
+        self._is_noted = True
         entries = [entry for _, entry in sorted((self._inventory or {}).items())]
         await self._cluster.apply(
             {
@@ -274,6 +314,11 @@ def _rank(key: Key) -> int:
 
 def _root(path: str) -> str:
     return STDIN if path == STDIN else str(Path(path).resolve())
+
+
+def _place(path: Path | None, given: str) -> str:
+    """Where a file is that was found under a given path."""
+    return STDIN if path is None else str(Path(_root(given), path.relative_to(given)))
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:

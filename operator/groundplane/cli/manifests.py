@@ -100,12 +100,24 @@ def read(path: Path | None, *, skip_others: bool = False) -> list[Manifest]:
     Raises:
         InvalidInput: no YAML, or no Kubernetes object; names file and line.
     """
-    name = "standard input" if path is None else str(path)
+    return parse(text_of(path), name_of(path), skip_others=skip_others)
+
+
+def name_of(path: Path | None) -> str:
+    """How messages call a file."""
+    return "standard input" if path is None else str(path)
+
+
+def text_of(path: Path | None) -> str:
+    """All that is in a file (None: standard input).
+
+    Raises:
+        InvalidInput: it can't be read, or is no UTF-8.
+    """
     try:
-        text = sys.stdin.read() if path is None else path.read_text(encoding="utf-8")
+        return sys.stdin.read() if path is None else path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{name} can't be read: {error}") from error
-    return parse(text, name, skip_others=skip_others)
+        raise InvalidInput(f"{name_of(path)} can't be read: {error}") from error
 
 
 def parse(text: str, name: str, *, skip_others: bool = False) -> list[Manifest]:

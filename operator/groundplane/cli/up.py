@@ -39,6 +39,7 @@ class Wishes:
     source: Source
     namespace: str
     prune: bool
+    prune_folders: bool
     once: bool
     timeout: float  # seconds
     strict_upstream: bool
@@ -54,7 +55,12 @@ class Wishes:
 @click.option(
     "--prune",
     is_flag=True,
-    help="Delete what was applied from these paths and is no longer there; not if a path itself vanishes or is empty.",
+    help="Delete what was applied from these paths and has been gone for 3 seconds; not if its whole file or folder vanished or is empty.",
+)
+@click.option(
+    "--prune-folders",
+    is_flag=True,
+    help="The same; as it starts, also what came from folders that are gone or hold nothing any more.",
 )
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds that --once waits at most.")
 @click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
@@ -73,6 +79,7 @@ def up(
     recursive: bool,
     once: bool,
     prune: bool,
+    prune_folders: bool,
     timeout: float,
     strict_upstream: bool,
     static_binding: StaticBinding,
@@ -88,7 +95,14 @@ def up(
     logs.configure("text", "info" if verbose else "error")
     manifests.files(paths)  # a path that is not there is told before anything starts
     wishes = Wishes(
-        Source(paths, recursive=recursive), namespace, prune, once, timeout, strict_upstream, static_binding
+        Source(paths, recursive=recursive),
+        namespace,
+        prune,
+        prune_folders,
+        once,
+        timeout,
+        strict_upstream,
+        static_binding,
     )
     with store.locked(db):
         is_fine = asyncio.run(_run(db, wishes))
@@ -103,7 +117,12 @@ async def _run(db: str, wishes: Wishes) -> bool:
     with interruptible() as stop:
         async with LocalControlPlane(db, options=options) as plane:
             applier = Applier(
-                plane.cluster, wishes.source, namespace=wishes.namespace, prune=wishes.prune, tell=click.echo
+                plane.cluster,
+                wishes.source,
+                namespace=wishes.namespace,
+                prune=wishes.prune,
+                prune_folders=wishes.prune_folders,
+                tell=click.echo,
             )
             if wishes.once:
                 return await _settle(plane, applier, stop, wishes)
@@ -136,7 +155,9 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
         open_ends = [
             *applier.waiting.values(),
             *applier.refused.values(),
+            *applier.problems,
             *applier.unpruned,
+            *(f"{key} has left its file" for key in applier.parting),
             *(f"{key} is being deleted" for key in applier.leaving),
         ]
         if is_idle and not lacking and not open_ends:
@@ -145,7 +166,9 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
         troubles = [*map(str, lacking), *open_ends]
         if troubles != standing or not is_idle:
             standing, since = troubles, time.monotonic()
-        is_under_way = bool(applier.leaving) or any(verdict.state == "under way" for verdict in lacking)
+        is_under_way = bool(applier.leaving or applier.parting) or any(
+            verdict.state == "under way" for verdict in lacking
+        )
         has_stood = time.monotonic() - since >= GRACE and not is_under_way
         if has_stood or time.monotonic() >= deadline:
             for trouble in troubles:

@@ -110,6 +110,10 @@ class SqliteCluster:
         self._resource(key.api_version, key.kind)
         return self._store.read(key)
 
+    def owned_by(self, uid: str) -> Objects:
+        """The objects with an owner reference to that UID."""
+        return self._store.dependents(uid)
+
     def peek(self, key: Key) -> Object | None:
         """The object, if it is there; a kind that is not served has none."""
         return self._store.read(key)
