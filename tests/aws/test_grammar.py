@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from datetime import UTC, datetime
 
 import botocore.session
 import jmespath
@@ -11,7 +12,7 @@ import yaml
 
 from groundplane.aws import catalogue, convert, grammar, tags
 from groundplane.aws.grammar import KindField, Path
-from groundplane.aws.resource import READING
+from groundplane.aws.resource import READING, Hooks, Resource
 from groundplane.errors import InvalidInput
 
 KINDS = {found.file: found for found in catalogue.every()}
@@ -252,3 +253,38 @@ def test_a_broken_file_names_itself(monkeypatch, tmp_path):
     monkeypatch.setattr(catalogue.resources, "files", lambda _: tmp_path / "kinds")
     with pytest.raises(InvalidInput, match=r"aws/kinds/rds_thing.yaml › colour"):
         catalogue._read("rds_thing")
+
+
+@pytest.mark.parametrize("way", [{}, {"late": True, "default": True}, {"unset": None, "default": True}])
+def test_a_field_that_is_updated_says_one_thing_of_what_its_absence_means(way):
+    update = {"call": "modify_vpc_attribute"}
+    field = {"type": "boolean", "observe": "IsDefault", "update": "attribute.EnableDnsSupport", **way}
+    with pytest.raises(ValueError, match="fields.a: says .* of what its absence means"):
+        grammar.Kind.model_validate(SMALL | {"update": {"attribute": update}, "fields": {"a": field}})
+    for one in ({"late": True}, {"default": True}, {"unset": None}, {"unset": False}, {"required": True}):
+        whole = {name: value for name, value in field.items() if name not in way} | one
+        grammar.Kind.model_validate(SMALL | {"update": {"attribute": update}, "fields": {"a": whole}})
+
+
+SMALL = {
+    "kind": "VPC",
+    "group": "ec2.aws.upbound.io",
+    "plural": "vpcs",
+    "service": "ec2",
+    "externalName": {"mode": "assigned", "from": "Vpc.VpcId"},
+    "create": {"call": "create_vpc"},
+    "observe": {"call": "describe_vpcs", "item": "Vpcs[0]"},
+    "delete": {"call": "delete_vpc"},
+    "atProvider": {},
+    "example": {},
+}
+
+
+def test_the_first_of_several_names_in_a_template_that_has_a_value_counts():
+    thing = {"metadata": {"name": "orders"}, "spec": {"forProvider": {"ports": [1, 2]}}}
+    found = Resource(grammar.Kind.model_validate(SMALL | {"fields": {}}), Hooks(), thing, now=datetime.now(UTC))
+    assert found.template("${spec.name|name}") == "orders"
+    assert found.template("a/${spec.name|item.Name|name}", {"Name": "shop"}) == "a/shop"
+    assert found.template("${spec.ports | [1]|name}") == 2  # a pipe of JMESPath has blanks around it
+    assert found.template("${spec.a || spec.b|name}") == "orders"
+    assert found.template("${spec.a|spec.b}") is None

@@ -41,7 +41,7 @@ def test_it_ends_with_its_parent():
 async def test_calls_are_told_by_service_and_operation(cloud, account, standin):
     await made(cloud, managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16"), account)
     calls = standin.request("GET", "/standin/calls")
-    assert calls[0] == {"service": "ec2", "operation": "CreateVpc"}
+    assert calls[0] == {"service": "ec2", "operation": "CreateVpc", "status": 200}
     standin.forget_calls()
     assert standin.operations() == []
 

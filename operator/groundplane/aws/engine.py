@@ -157,7 +157,7 @@ class Engine(Resource):
                 continue
             if not rule.group or rule.observe is None:
                 continue
-            desired, observed = self.desired(name), self.observed(name, item)
+            desired, observed = self.desired(name, item), self.observed(name, item)
             if desired is not None and not convert.equal(rule.comparison, desired, observed):
                 found.append(Difference(name, desired, observed))
         return self.hooks.drift(self, item, found)
@@ -461,7 +461,7 @@ class Engine(Resource):
         field_ = self.kind.fields[name]
         if field_.secret:
             return self.secrets.get(field_.secret)
-        desired = self.desired(name)
+        desired = self.desired(name, item)
         return self.observed(name, item) if desired is None else desired
 
     # --- delete -----------------------------------------------------------------------------------------

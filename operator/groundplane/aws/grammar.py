@@ -8,7 +8,7 @@ Two little languages are used inside:
 
 * a *path* is JMESPath over the thing as AWS describes it: `Endpoint.Address`;
 * a *template* is any text with a `$`: `$external_name`, `$spec.role`, `arn:${partition}:s3:::${external_name}`.
-  Known names: external_name, uid, name, region, partition, suffix, account, `spec.<path>`, `secret.<name>`,
+  The first of several names that has a value: `${spec.name|name}`; a pipe of JMESPath has blanks around it.  Known names: external_name, uid, name, region, partition, suffix, account, `spec.<path>`, `secret.<name>`,
   `item.<path>`.
 """
 
@@ -288,7 +288,8 @@ class KindField(SchemaField):
     initial: Json = None
     """What a create sends when unset, a template; not enforced later: `Managed by Crossplane`."""
     unset: Json = None
-    """What taking it out of the spec resets it to, where nothing is late-initialised: `false`."""
+    """What AWS is reset to when the spec has it no more, where nothing is late-initialised (then what the spec leaves out may
+    be meant); null: it stays as it is.  A field that is updated says this, or has a `default`, or is `late` or `required`: `""`."""
     conflicts: Names = ()
     """The fields beside which it can't be set: `[replicateSourceDb]`."""
     reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None
@@ -386,6 +387,9 @@ class Kind(Strict):
             for other in (*field.conflicts, *(x for x in field.with_ if x != "*")):
                 if other not in self.fields:
                     raise ValueError(f"fields.{name}: no field {other}")
+            ways = [way for way in ("unset", "default", "late", "required") if way in field.model_fields_set]
+            if len(ways) != 1 and field.group and field.observe and not field.secret and not field.with_:
+                raise ValueError(f"fields.{name}: says {' and '.join(ways) or 'nothing'} of what its absence means")
         for also in self.also.values():
             if also.once and also.once not in self.at_provider:
                 raise ValueError(f"also.once: no atProvider field {also.once}")

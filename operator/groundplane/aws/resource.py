@@ -38,6 +38,7 @@ DIGESTS = 32_768  # remembered, of 150 bytes each
 
 READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
+ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blanks around it, its `||` is two
 
 
 @dataclass
@@ -249,7 +250,12 @@ class Resource:
         filled = VARIABLE.sub(fill, text)
         return None if missing else filled
 
-    def _variable(self, name: str, item: Item | None) -> Json:
+    def _variable(self, names: str, item: Item | None) -> Json:
+        """The first of the names that has a value."""
+        values = (self._value_of(name, item) for name in ALTERNATIVE.split(names))
+        return next((value for value in values if value is not None), None)
+
+    def _value_of(self, name: str, item: Item | None) -> Json:
         scope, _, rest = name.partition(".")
         if scope == "spec":
             return convert.whole(Path(rest).search(self.spec))
@@ -270,13 +276,13 @@ class Resource:
 
     # --- values -----------------------------------------------------------------------------------------
 
-    def desired(self, name: str) -> Json:
+    def desired(self, name: str, item: Item | None = None) -> Json:
         """The value to hold AWS to now; None: the field is not managed."""
         if name in self.once and not self.is_new:
             return None
         value, rule = self.spec.get(name), self.kind.fields[name]
         if value is None and rule.unset is not None and self.is_exact:
-            return self.arguments(rule.unset)
+            return self.arguments(rule.unset, item)
         return rule.default if value is None else value
 
     @property

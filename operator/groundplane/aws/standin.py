@@ -6,7 +6,7 @@ It prints its URL when it listens, and ends on SIGTERM or with its parent.  The 
 HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
-an own DbiResourceId for each instance.
+an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.
 
 Controls, JSON over HTTP:
 
@@ -57,6 +57,30 @@ WAITING = {
     "backup_retention_period": "BackupRetentionPeriod",
     "license_model": "LicenseModel",
     "ca_certificate_identifier": "CACertificateIdentifier",
+}
+# what moto's RDS takes and doesn't show: parameter → attribute
+ECHOED = {
+    "backup_target": "backup_target",
+    "custom_iam_instance_profile": "custom_iam_instance_profile",
+    "database_insights_mode": "database_insights_mode",
+    "dedicated_log_volume": "dedicated_log_volume",
+    "enable_customer_owned_ip": "customer_owned_ip_enabled",
+    "enable_performance_insights": "performance_insights_enabled",
+    "engine_lifecycle_support": "engine_lifecycle_support",
+    "nchar_character_set_name": "nchar_character_set_name",
+    "network_type": "network_type",
+    "performance_insights_kms_key_id": "performance_insights_kms_key_id",
+    "performance_insights_retention_period": "performance_insights_retention_period",
+    "replica_mode": "replica_mode",
+    "timezone": "timezone",
+}
+DOMAIN = {  # parameter → member of a DomainMembership
+    "domain": "domain",
+    "domain_auth_secret_arn": "auth_secret_arn",
+    "domain_dns_ips": "dns_ips",
+    "domain_fqdn": "fqdn",
+    "domain_iam_role_name": "iam_role_name",
+    "domain_ou": "ou",
 }
 XML_ERROR = (
     '<?xml version="1.0"?><ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>'
@@ -110,8 +134,7 @@ def mend_rds() -> None:
     models: Any = importlib.import_module("moto.rds.models")
     DBInstance, RDSBackend = models.DBInstance, models.RDSBackend
     create, modify, delete = RDSBackend.create_db_instance, RDSBackend.modify_db_instance, RDSBackend.delete_db_instance
-    describe, delete_group = RDSBackend.describe_db_instances, RDSBackend.delete_subnet_group
-    create_group = RDSBackend.create_subnet_group
+    describe, promote = RDSBackend.describe_db_instances, RDSBackend.promote_read_replica
     endpoint = DBInstance.endpoint.fget
 
     def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
@@ -122,6 +145,7 @@ def mend_rds() -> None:
         database = create(self, arguments)
         database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
         database.pending_modified_values = {}
+        _echo(database, arguments, models.DomainMembership)
         _pass(database, "creating")
         return database
 
@@ -149,6 +173,7 @@ def mend_rds() -> None:
             database.port = port
         changed = {key for key in arguments if key not in ("apply_immediately", "db_instance_identifier")}
         modify(self, name, arguments)
+        _echo(database, arguments, models.DomainMembership)
         database.pending_modified_values = {**(getattr(database, "pending_modified_values", None) or {}), **waiting}
         if "master_user_password" in changed:
             _pass(database, "resetting-master-credentials")
@@ -171,6 +196,25 @@ def mend_rds() -> None:
             self.databases[name] = database  # still there for a while
             database.until = WORLD.now() + WORLD.slow
         return database
+
+    def promote_read_replica(self: Any, arguments: dict[str, Any]) -> Any:
+        database = promote(self, arguments)
+        database.source_db_instance_identifier = None
+        return database
+
+    RDSBackend.create_db_instance = create_db_instance
+    RDSBackend.describe_db_instances = describe_db_instances
+    RDSBackend.modify_db_instance = modify_db_instance
+    RDSBackend.delete_db_instance = delete_db_instance
+    RDSBackend.promote_read_replica = promote_read_replica
+    DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
+
+
+def mend_subnet_groups() -> None:
+    """The same for DB subnet groups."""
+    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
+    RDSBackend: Any = importlib.import_module("moto.rds.models").RDSBackend
+    create_group, delete_group = RDSBackend.create_subnet_group, RDSBackend.delete_subnet_group
 
     def create_subnet_group(self: Any, name: str, description: str, subnets: list[Any], tags: list[Any]) -> Any:
         if name.lower() in self.subnet_groups:
@@ -195,14 +239,23 @@ def mend_rds() -> None:
             )
         return delete_group(self, name)
 
-    RDSBackend.create_db_instance = create_db_instance
-    RDSBackend.describe_db_instances = describe_db_instances
-    RDSBackend.modify_db_instance = modify_db_instance
-    RDSBackend.delete_db_instance = delete_db_instance
     RDSBackend.create_subnet_group = create_subnet_group
     RDSBackend.modify_db_subnet_group = modify_db_subnet_group
     RDSBackend.delete_subnet_group = delete_subnet_group
-    DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
+
+
+def _echo(database: Any, arguments: dict[str, Any], membership: Any) -> None:
+    """Keep what moto takes and forgets."""
+    for parameter, attribute in ECHOED.items():
+        if arguments.get(parameter) is not None:
+            setattr(database, attribute, arguments[parameter])
+    given = {member: arguments[name] for name, member in DOMAIN.items() if arguments.get(name)}
+    if arguments.get("disable_domain"):
+        database.domain_memberships = []
+    elif given:
+        known = database.domain_memberships[0] if database.domain_memberships else membership()
+        vars(known).update(given)
+        database.domain_memberships = [known]
 
 
 def _check_instance(backend: Any, arguments: dict[str, Any], errors: Any) -> None:
@@ -271,6 +324,44 @@ def _databases() -> list[Any]:
     models: Any = importlib.import_module("moto.rds.models")
     backends = [backend for regions in models.rds_backends.values() for backend in regions.values()]
     return [database for backend in backends for database in backend.databases.values()]
+
+
+# --- EC2 as AWS does it ---------------------------------------------------------------------------
+
+
+def mend_ec2() -> None:
+    """Let subnets keep the attributes that moto doesn't know, and tell the state of their IPv6 block."""
+    subnets: Any = importlib.import_module("moto.ec2.responses.subnets").Subnets
+    modify = subnets.modify_subnet_attribute
+
+    def modify_subnet_attribute(self: Any) -> Any:
+        subnet = self.ec2_backend.get_subnet(self._get_param("SubnetId"))
+        for attribute, name in (
+            ("EnableDns64", "enable_dns64"),
+            ("MapCustomerOwnedIpOnLaunch", "map_customer_owned_ip_on_launch"),
+        ):
+            if (value := self._get_param(f"{attribute}.Value")) is not None:
+                setattr(subnet, name, value)
+        if (value := self._get_param("EnableResourceNameDnsAAAARecordOnLaunch.Value")) is not None:
+            subnet.private_dns_name_options_on_launch["EnableResourceNameDnsAAAARecord"] = value
+        if (value := self._get_param("CustomerOwnedIpv4Pool")) is not None:
+            subnet.customer_owned_ipv4_pool = value
+        if (value := self._get_param("EnableLniAtDeviceIndex")) is not None:
+            subnet.enable_lni_at_device_index = value
+        if self._get_param("DisableLniAtDeviceIndex"):
+            subnet.enable_lni_at_device_index = None
+        return modify(self)
+
+    def blocks(self: Any) -> list[dict[str, Any]]:
+        kept = [
+            entry
+            for entry in self.ipv6_cidr_block_associations.values()
+            if entry["ipv6CidrBlockState"]["State"] == "associated"
+        ]
+        return [entry | {"ipv6CidrBlockState": {"state": "associated"}} for entry in kept]
+
+    subnets.modify_subnet_attribute = modify_subnet_attribute
+    importlib.import_module("moto.ec2.models.subnets").Subnet.ipv6_cidr_block_association_set = property(blocks)
 
 
 # --- the controls ---------------------------------------------------------------------------------
@@ -418,6 +509,8 @@ def main(argv: list[str] | None = None) -> None:
             """The log of calls is asked for at /standin/calls."""
 
     mend_rds()
+    mend_subnet_groups()
+    mend_ec2()
     server = make_server(
         options.host,
         options.port,

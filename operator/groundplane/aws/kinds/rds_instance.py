@@ -24,6 +24,21 @@ RESOURCE_ID = re.compile(r"db-[A-Z0-9]{20,}")  # what later versions of upstream
 PENDING = "PendingModifiedValues"
 STORAGE = frozenset({"allocatedStorage", "iops", "storageThroughput", "storageType", "maxAllocatedStorage"})
 GP3_FIXED_BELOW = {"oracle": 200, "": 400}  # GiB: below it gp3 has a fixed rate that must not be named
+DOMAIN = {
+    "domain": "Domain",
+    "domainAuthSecretArn": "DomainAuthSecretArn",
+    "domainDnsIps": "DomainDnsIps",
+    "domainFqdn": "DomainFqdn",
+    "domainIamRoleName": "DomainIAMRoleName",
+    "domainOu": "DomainOu",
+}
+# fields that count only beside another, and what AWS wants to hear of that one with them
+BESIDE = {
+    "performanceInsightsKmsKeyId": "performanceInsightsEnabled",
+    "performanceInsightsRetentionPeriod": "performanceInsightsEnabled",
+    "monitoringRoleArn": "monitoringInterval",
+    "masterUserSecretKmsKeyId": "manageMasterUserPassword",
+}
 COPIES = ("replicateSourceDb", "s3Import", "snapshotIdentifier", "restoreToPointInTime")  # in upstream's order
 
 
@@ -194,6 +209,22 @@ class Hooks(Base):
             if kind == "gp3" and size < GP3_FIXED_BELOW["oracle" if "oracle" in item.get("Engine", "") else ""]:
                 parameters.pop("Iops", None)
                 parameters.pop("StorageThroughput", None)
+        return self._beside(resource, item, parameters)
+
+    def _beside(self, resource: Resource, item: Item, parameters: Parameters) -> Parameters:
+        """What AWS takes only together: with a domain, an encryption key, a role, an own password."""
+        fields = resource.kind.fields
+        for name, other in BESIDE.items():
+            if fields[name].parameter in parameters:
+                parameters.setdefault(fields[other].parameter, resource.desired(other))
+        if parameters.get("MonitoringInterval") and (role := resource.desired("monitoringRoleArn")):
+            parameters.setdefault("MonitoringRoleArn", role)
+        if "MasterUserPassword" in parameters and item.get("MasterUserSecret"):
+            parameters["ManageMasterUserPassword"] = False
+        if parameters.keys() & set(DOMAIN.values()):
+            wanted = {parameter: resource.desired(name) for name, parameter in DOMAIN.items()}
+            rest = {name: value for name, value in parameters.items() if name not in wanted}
+            parameters = rest | ({key: value for key, value in wanted.items() if value} or {"DisableDomain": True})
         return parameters
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
@@ -287,8 +318,12 @@ def _is_older(wanted: str, live: str) -> bool:
 def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     """Whether a difference is one that nobody should act on."""
     wanted, found = difference.desired, difference.observed
-    if difference.field in ("vpcSecurityGroupIds", "domainDnsIps") and not wanted:
+    if difference.field == "vpcSecurityGroupIds" and not wanted:
         return True  # AWS takes no empty list; upstream doesn't send one
+    if difference.field in DOMAIN and not wanted:
+        return any(resource.desired(name) for name in DOMAIN)  # the domain can be left, but nothing of it alone
+    if difference.field in BESIDE and not resource.desired(BESIDE[difference.field]):
+        return True  # AWS shows it no more, and takes it no more
     if difference.field == "engineVersion":  # RDS can't go back
         return _is_older(wanted, found)
     if difference.field == "allocatedStorage":
