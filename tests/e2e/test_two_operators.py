@@ -209,6 +209,7 @@ def test_a_standby_is_ready_and_leads_as_soon_as_the_leader_is_told_to_end(pair)
     standby = pair.start()
     pair.plane.wait("both are ready", lambda: pair.is_ready(leader) and pair.is_ready(standby))
     assert pair.leads(standby, "0.0")
+    assert f"lease={NAMESPACE}/{LEASE} holder={pair.identity(leader)} until=" in standby.text()
     pair.make("before")
     pair.plane.wait("it is ready", lambda: pair.all_ready(1))
     assert leader.stop() == 0

@@ -59,14 +59,18 @@ class Election:
         is_foreign = bool(self.holder) and not self.holder.startswith(PREFIX)
         self.foreign_changes = self.foreign_changes + known if is_foreign else 0
 
-    def may_claim(self, now: float) -> bool:
-        """Whether to write our name into the record now: it is ours, nobody's, or its holder has not renewed it in time.
+    @property
+    def free_from(self) -> float:
+        """The moment from which our name may be written into the record: it is ours, nobody's, or was not renewed in time.
 
         Of a Lease that was deleted the last record counts: its holder may still write.
         """
         if self.holder in ("", self.identity):
-            return True
-        return now >= self._seen + float((self._spec or {}).get("leaseDurationSeconds") or self.terms.duration)
+            return -math.inf
+        return self._seen + float((self._spec or {}).get("leaseDurationSeconds") or self.terms.duration)
+
+    def may_claim(self, now: float) -> bool:
+        return now >= self.free_from
 
     def claim(self, wall: str) -> dict[str, Any]:
         """The record to write; `wall` is the time as Kubernetes writes it, for people to read."""

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from groundplane.cluster.cache import Cache
@@ -84,6 +84,7 @@ class Elector:
         self._releases = False
         self._beat = boottime()
         self._told = Standing.FOLLOWS
+        self._held_by = ""  # the holder when we looked last
         self._foreign_since: float | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._elect()), name="elector", daemon=True)
         metrics.leader.labels(name=LEASE).set_function(lambda: float(gate.is_open()))
@@ -155,11 +156,26 @@ class Elector:
         self._lease = found if status != 404 else None
         self._election.observe((self._lease or {}).get("spec") if self._lease else None, boottime())
         self._gate.valid_until = self._election.valid_until
+        self._tell_holder()
         if self._election.foreign_changes and self._foreign_since is None:
             self._foreign_since = boottime()
             log.error("a Crossplane leads", holder=self._election.holder, mend="scale its Deployment to zero")
         elif not self._election.foreign_changes:
             self._foreign_since = None
+
+    def _tell_holder(self) -> None:
+        """Say whom we wait for, and for how long if it is dead: once for each holder."""
+        holder = self._election.holder
+        if holder != self._held_by and holder not in ("", self.identity):
+            seconds = self._election.free_from - boottime()
+            until = datetime.now(UTC) + timedelta(seconds=seconds)
+            log.info(
+                "standing by: another one holds the Lease",
+                lease=f"{self._namespace}/{LEASE}",
+                holder=holder,
+                until=f"{until:%Y-%m-%dT%H:%M:%SZ} unless renewed",
+            )
+        self._held_by = holder
 
     async def _claim(self, api: Api) -> None:
         spec = self._election.claim(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))

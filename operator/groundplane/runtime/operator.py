@@ -43,6 +43,7 @@ from groundplane.runtime.kopf_kinds import REQUIRED
 from groundplane.runtime.leader import Elector, Gate, new_identity
 from groundplane.runtime.local import compiled
 from groundplane.runtime.routes import Routes
+from groundplane.runtime.served import CRDS
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.watches import KubernetesWatches
 
@@ -59,7 +60,7 @@ async def run(settings: Settings) -> int:
 
     Raises:
         InvalidInput: no usable kubeconfig, or a Crossplane is at work in the cluster.
-        Denied: no usable credentials.
+        Denied: no usable credentials, or no right to list what is always followed.
     """
     logs.configure(settings.log_format, settings.log_level)
     gate, identity, terms = Gate(is_open=settings.no_leader_election), new_identity(), settings.terms
@@ -194,6 +195,7 @@ class Operator:
         """Look whether we may start; wait for an API server that isn't there yet."""
         while True:
             try:
+                await preflight.check_rights(self._api, (CRDS, *REQUIRED))
                 await self._refuse_rival()
                 if self._settings.no_leader_election:
                     await preflight.ensure_namespace(self._cluster, self._settings.namespace)

@@ -1,4 +1,4 @@
-"""What must be so before the first reconcile: a namespace of our own, and no other control plane at work elsewhere.
+"""What must be so before the first reconcile: rights, a namespace of our own, and no other control plane at work elsewhere.
 
 Two control planes on one cluster would undo each other's work, and delete what the other composed.  One in our own
 namespace holds the same Lease and so is no danger (`leader.py`); these are the others.
@@ -7,21 +7,33 @@ namespace holds the same Lease and so is no danger (`leader.py`); these are the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from groundplane.cluster.client import Api
 from groundplane.core.objects import Key, Object, meta, spec_of, status_of
 from groundplane.errors import AlreadyExists, Denied, NoSuchKind
-from groundplane.ports import Cluster
+from groundplane.ports import Cluster, Resource
 from groundplane.runtime import logs
 
 LEASE = "crossplane-leader-election-core"  # Crossplane's own, and ours
 LABELS = {"app": "crossplane"}  # of Crossplane's Deployment, by its chart
-LOOK = 65.0  # seconds that a Lease is looked at before it counts as abandoned: a Crossplane's lasts 60
+LOOK = 65.0  # seconds that a Lease is looked at, at most, before it counts as abandoned: a Crossplane's lasts 60
 GLANCE = 1.0  # seconds between two looks
 AGAIN = 300.0  # seconds until rivals are looked for again
 
 log = logs.get_logger(__name__)
+
+
+async def check_rights(api: Api, resources: Iterable[Resource]) -> None:
+    """Raise Denied if our credentials are not accepted, or one of these kinds may not be listed; one that is not served may.
+
+    Later a refusal is waited out, as it may be a mistake that somebody mends; at the start somebody looks.
+    """
+    for resource in resources:
+        await api.request("GET", f"/apis/{resource.api_version}/{resource.plural}", query={"limit": "1"})
 
 
 async def ensure_namespace(cluster: Cluster, name: str) -> None:
@@ -36,16 +48,26 @@ async def ensure_namespace(cluster: Cluster, name: str) -> None:
         log.warning("namespace could not be looked after", namespace=name, error=str(error))
 
 
-async def rival(cluster: Cluster, namespace: str, *, look: float = LOOK) -> str:
+async def rival(cluster: Cluster, namespace: str) -> str:
     """Which other control plane is at work in this cluster; "" if none is.
 
     That of `namespace` holds our own Lease and does not count.  A Lease elsewhere counts when it changes while we look:
-    times that another clock wrote say nothing.  Takes `look` seconds if there is one that doesn't.
+    times that another clock wrote say nothing.  One that doesn't is looked at for the seconds that it says it lasts,
+    as its holder's own standby would, but no longer than LOOK.
     """
     if found := await _deployment(cluster):
         return found
     before = await _leases(cluster, namespace)
-    for _ in range(round(look / GLANCE) if before else 0):
+    look = max((min(float(spec.get("leaseDurationSeconds") or LOOK), LOOK) for spec in before.values()), default=0.0)
+    for place, spec in before.items():
+        until = datetime.now(UTC) + timedelta(seconds=look)
+        log.info(
+            "a Lease of Crossplane's is held in another namespace: looking whether it is renewed",
+            lease=place,
+            holder=spec["holderIdentity"],
+            until=f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        )
+    for _ in range(math.ceil(look / GLANCE)):
         await asyncio.sleep(GLANCE)
         now = await _leases(cluster, namespace)
         for place, spec in now.items():
