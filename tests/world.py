@@ -42,6 +42,27 @@ def definitions():
     return [*core_crds(), *aws_crds(docs=False)]
 
 
+_installed: list[SqliteCluster] = []  # a store with the CRDs, once somebody needed it: worlds begin with a copy
+
+
+async def installed() -> SqliteCluster:
+    if not _installed:
+        made = SqliteCluster(":memory:", now=Clock())
+        for crd in definitions():
+            await made.apply(crd, manager="test")
+            names, group = crd["spec"]["names"], crd["spec"]["group"]
+            for version in crd["spec"]["versions"]:
+                await made.list(f"{group}/{version['name']}", names["kind"])  # its schema is compiled
+        _installed.append(made)
+    return _installed[0]
+
+
+def copy_store(source: SqliteCluster, target: SqliteCluster) -> None:
+    """Have the same in another store, down to UIDs and versions."""
+    source._store._db.backup(target._store._db)
+    target._kinds = dict(source._kinds)  # kept by UID and version, so what was compiled holds there, too
+
+
 class Clock:
     def __init__(self) -> None:
         self.moment = EPOCH
@@ -81,8 +102,8 @@ class NoWatches:
         return None
 
     async def follow(self, api_version, kind, plural, *, namespaced, role):
-        for key in self._world.cluster_keys(api_version, kind):
-            self.enqueue(key)
+        for obj in await self._world.cluster.list(api_version, kind):
+            self.enqueue(key_of(obj))
 
     def expect(self, awaited):
         return None
@@ -133,16 +154,23 @@ class World:
             changes.get("cloud", self.cloud),
             cluster=changes.get("cluster", self.cluster),
             options=self.context.options,
-            clock=self.clock,
+            clock=changes.get("clock", self.clock),
             seed=self.random.random(),
         )
         fresh.told = self.told
         fresh.context = fresh.engine.context = replace(fresh.context, events=self.told)
         return fresh
 
+    def copied(self) -> World:
+        """A new process on a copy of the store as it is now."""
+        clock = Clock()
+        clock.moment = self.clock()
+        cluster = SqliteCluster(":memory:", now=clock)
+        copy_store(self.cluster, cluster)
+        return self.restarted(cluster=cluster, clock=clock)
+
     async def install(self):
-        for crd in definitions():
-            await self.cluster.apply(crd, manager="test")
+        copy_store(await installed(), self.cluster)
         return self
 
     # --- what a person does
@@ -163,13 +191,6 @@ class World:
 
     def enqueue(self, targets):
         self.due.update(dict.fromkeys(sorted(targets)))
-
-    def cluster_keys(self, api_version, kind):
-        return [
-            key_of(change.object)
-            for change in self.cluster.changes(0)
-            if key_of(change.object)[:2] == (api_version, kind)
-        ]
 
     def listen(self, *, during=None):
         """Enqueue whoever the changes since the last look concern; as `dispatch.py`, not the reconcile that made them."""

@@ -46,33 +46,16 @@ class Counter:
         return self.calls == self.fatal
 
 
-class Interrupted:
-    """A port of which some methods count, and the k-th call kills: before it takes effect, or after."""
+async def deaths(world, life):
+    """Play a life, as `await life(world)`, once; the new processes that would find its store if it had died after each of its writes.
 
-    def __init__(self, inner, counter, methods, *, before):
-        self.inner = inner
-        self._counter, self._methods, self._before = counter, methods, before
-
-    def __getattr__(self, name):
-        found = getattr(self.inner, name)
-        if name not in self._methods:
-            return found
-
-        async def counted(*args, **kwargs):
-            fatal = self._counter.reached()
-            if fatal and self._before:
-                raise Killed
-            result = await found(*args, **kwargs)
-            if fatal:
-                raise Killed
-            return result
-
-        return counted
-
-
-def interrupted(cluster, k: int, *, before: bool) -> Interrupted:
-    """The cluster, whose k-th mutating call kills the process before or after it takes effect."""
-    return Interrupted(cluster, Counter(k), MUTATING, before=before)
+    After one write is before the next: in memory nothing outlives a process.  What changes nothing is no write.
+    """
+    found = []
+    world.cluster.wrote = lambda since, changes: found.append(world.copied())
+    await life(world)
+    world.cluster.wrote = lambda since, changes: None
+    return found
 
 
 class FragileCluster:
