@@ -143,7 +143,9 @@ class World:
             options=options or Options(poll_interval=60.0),
         )
         self.engine = Engine(all_controllers(), self.context)
-        self.seen = 0
+        self.installed = self.seen = (
+            0  # the versions of the store up to which all are CRDs, and up to which we have looked
+        )
         self.due: dict[tuple[str, Key], None] = {}
         self.later: list = []
         self._order = itertools.count()
@@ -158,6 +160,7 @@ class World:
             seed=self.random.random(),
         )
         fresh.told = self.told
+        fresh.installed = fresh.seen = self.installed
         fresh.context = fresh.engine.context = replace(fresh.context, events=self.told)
         return fresh
 
@@ -171,6 +174,7 @@ class World:
 
     async def install(self):
         copy_store(await installed(), self.cluster)
+        self.installed = self.seen = self.cluster.version()
         return self
 
     # --- what a person does
@@ -186,6 +190,10 @@ class World:
         found = await self.cluster.list(api_version, kind, **how)
         assert len(found) == 1, f"{len(found)} objects of {kind}: {[meta(o)['name'] for o in found]}"
         return found[0]
+
+    def objects(self):
+        """All that there is but the CRDs of `install`, the longest unchanged first."""
+        return [change.object for change in self.cluster.changes(self.installed) if change.type != "DELETED"]
 
     # --- time and work
 

@@ -102,7 +102,7 @@ def secrets_told(worlds, logged):
     """Secret values that stand where anybody may read them: events, logs, objects other than Secrets."""
     found = []
     for world in worlds:
-        objects = [change.object for change in world.cluster.changes(0)]
+        objects = world.objects()
         hidden = {managed.SECRET_KEY}
         for obj in objects:
             if obj["kind"] == "Secret":

@@ -161,7 +161,5 @@ async def kinds_left(world):
     """The kinds of all objects but those that were there before the first managed resource."""
     before = {"CustomResourceDefinition", "ProviderConfig", "Namespace"}
     return sorted(
-        change.object["kind"]
-        for change in world.cluster.changes(0)
-        if change.object["kind"] not in before and change.object["metadata"]["name"] != "aws"
+        obj["kind"] for obj in world.objects() if obj["kind"] not in before and obj["metadata"]["name"] != "aws"
     )

@@ -48,8 +48,7 @@ async def secret_of(world):
 async def contents(world):
     """Everything in the store but events and times: what must be the same however we got there."""
     found = {}
-    for change in world.cluster.changes(0):
-        obj = change.object
+    for obj in world.objects():
         found[(obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])] = (
             obj.get("spec"),
             obj.get("data"),
@@ -416,7 +415,7 @@ DEFINITION = Key("apiextensions.crossplane.io/v1", "CompositeResourceDefinition"
 
 
 def nothing_is_left(world):
-    left = {change.object["kind"] for change in world.cluster.changes(0)}
+    left = {obj["kind"] for obj in world.objects()}
     return left.isdisjoint({"Thing", "XThing", "Alpha", "Secret", "CompositeResourceDefinition"})
 
 
