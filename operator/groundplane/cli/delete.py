@@ -45,7 +45,7 @@ def delete(
         kind, _, name = kind.partition("/")
         names = (name, *names)
     if bool(files) == bool(kind and names):
-        raise InvalidInput("nothing to delete is named", mend="write either KIND NAME or -f FILE")
+        raise click.UsageError("nothing to delete is named: write either KIND NAME or -f FILE")
     with store.opened(db) as cluster:
         asyncio.run(
             _delete(cluster, kind or "", names, files, namespace, ignore_not_found, timeout if wait else 0.0, db)

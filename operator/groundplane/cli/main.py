@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -21,6 +23,8 @@ COMMANDS = {  # name (also of the module and of the command in it): what help sa
     "crds": "Print or write the CustomResourceDefinitions.",
 }
 
+
+WRONG_USAGE = 80  # exit code, as that of Crossplane's command line; 1 is for what is wrong or failed
 
 _MENDS = {  # of what the machine refuses
     errno.ENOENT: "make its folder, or name another place",
@@ -49,16 +53,30 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _wrong_usage():
+            return super().make_context(*args, **more)
+
     def invoke(self, ctx: click.Context) -> Any:
         """A deliberate error is a line for the user, not a traceback; so is what the machine refuses."""
         try:
-            return super().invoke(ctx)
+            with _wrong_usage():
+                return super().invoke(ctx)
         except GroundplaneError as error:
             raise click.ClickException(str(error)) from error
         except BrokenPipeError:
             raise  # whoever read us has gone: click's own affair
         except OSError as error:
             raise click.ClickException(_refusal(error)) from error
+
+
+@contextmanager
+def _wrong_usage() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        error.exit_code = WRONG_USAGE  # type: ignore[misc] # click's default is of the class, what it reads is the error's
+        raise
 
 
 def _refusal(error: OSError) -> str:

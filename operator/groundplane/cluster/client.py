@@ -7,6 +7,7 @@ of `groundplane.errors`.  Source: Kubernetes API concepts and API conventions (`
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
 import time
@@ -50,6 +51,10 @@ CONNECTIONS = 64  # requests at the same time, watches not counted
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
 
 OnRequest = Callable[[str, str, int, float], None]  # verb, resource, status (0: none came), seconds
+
+
+class Untrusted(Unavailable):
+    """No connection that can be trusted: a certificate has expired, or is not signed by whom we know.  Waiting won't help."""
 
 
 class Expired(Unavailable):
@@ -184,6 +189,7 @@ class Api:
             except (aiohttp.ClientError, TimeoutError) as error:
                 problem = _unreachable(error)
                 again = repeatable or isinstance(error, aiohttp.ClientConnectorError)
+                again = again and not isinstance(problem, Untrusted)
             else:
                 if status < 400 or status == 404:
                     return status, parsed
@@ -332,8 +338,31 @@ def _text(said: Mapping[str, Any]) -> str:
 def _unreachable(cause: Exception) -> Unavailable:
     """One text for all ways not to get through: it becomes a condition, which must not flap."""
     problem = Unavailable("the API server can't be reached")
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        problem = Untrusted(
+            f"no trusted connection to the API server: {_cause(cause)}",
+            mend="renew the certificate, or correct certificate-authority and server in the kubeconfig",
+        )
     problem.__cause__ = cause
     return problem
+
+
+def why(error: Unavailable) -> str:
+    """What kept us from the API server, for a person at the start: "Connection refused"; "" if nothing more is known."""
+    return _cause(error.__cause__) if error.__cause__ else ""
+
+
+def _cause(cause: BaseException) -> str:
+    found = getattr(cause, "certificate_error", None) or getattr(cause, "os_error", None) or cause
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return str(found.verify_message)
+    if isinstance(found, ssl.SSLError) and found.reason:
+        return f"TLS failed: {found.reason.lower().replace('_', ' ')}"
+    if isinstance(found, TimeoutError):
+        return "no answer in time"
+    if isinstance(found, OSError) and found.errno:
+        return os.strerror(found.errno) if found.errno > 0 else str(found.strerror)  # below 0: of the resolver
+    return type(found).__name__
 
 
 def _parsed(raw: bytes) -> Any:

@@ -53,6 +53,16 @@ class Change:
     object: Object
 
 
+_MENDS = {  # of what SQLite reports, by the beginning of its name
+    "SQLITE_FULL": "make room on that disk",
+    "SQLITE_IOERR": "make room on that disk, or look whether it is sound",
+    "SQLITE_BUSY": "end the process that keeps it locked: groundplane never does for long",
+    "SQLITE_LOCKED": "end the process that keeps it locked: groundplane never does for long",
+    "SQLITE_READONLY": "give this user the right to write to the file and its folder",
+    "SQLITE_PERM": "give this user the right to write to the file and its folder",
+    "SQLITE_CANTOPEN": "give this user the right to write to the file and its folder",
+}
+
 Objects = list[Object]  # inside the class, `list` is the verb
 Uids = list[str]
 Changes = list[Change]
@@ -100,16 +110,12 @@ class Store:
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if found != FORMAT and (found or tables):
                 db.close()
-                raise InvalidInput(
-                    f"{self.path} is no store of this version of groundplane", mend="name another file, or move it away"
-                )
+                raise _another(self.path, found)
             db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
         except sqlite3.DatabaseError as error:
             db.close()
             if isinstance(error, sqlite3.OperationalError):
-                raise Unavailable(
-                    f"cannot open {self.path}: {error}", mend="check folder, disk and permissions"
-                ) from error
+                raise _trouble(f"cannot open {self.path}", error) from error
             raise InvalidInput(f"{self.path} is not a store: {error}", mend="name another file") from error
         return db
 
@@ -269,9 +275,23 @@ class Store:
         try:
             return self._db.execute(statement, values).fetchall()
         except sqlite3.OperationalError as error:
-            raise Unavailable(f"{self.path}: {error}") from error
+            raise _trouble(self.path, error) from error
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"{self.path}: {error}", mend="restore the file from a copy") from error
+
+
+def _another(path: str, format_: int) -> InvalidInput:
+    """The error of a SQLite file that is no store of ours, or one of a later FORMAT."""
+    if format_ > FORMAT:
+        what = f"{path} is of a newer groundplane, or none of its stores (format {format_}, this one knows {FORMAT})"
+        return InvalidInput(what, mend="use that version, or name another file")
+    return InvalidInput(f"{path} is a SQLite file, and no store of groundplane", mend="name another file")
+
+
+def _trouble(what: str, error: sqlite3.OperationalError) -> Unavailable:
+    name = getattr(error, "sqlite_errorname", "")
+    mend = next((mend for start, mend in _MENDS.items() if name.startswith(start)), "")
+    return Unavailable(f"{what}: {error}", mend=mend)
 
 
 def _where(api_version: str, kind: str, namespace: str, labels: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from groundplane import __version__
 from groundplane.aws.cloud import AwsCloud
 from groundplane.cluster.cache import Cache, Change
-from groundplane.cluster.client import REQUEST_TIMEOUT, Api
+from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import conditions
 from groundplane.core.declared_kinds import Definitions
@@ -48,6 +48,7 @@ from groundplane.runtime.settings import Settings
 from groundplane.runtime.watches import KubernetesWatches
 
 DRAIN, FLUSH = 0.6, 0.15  # shares of the grace period; the rest is for watches and sessions
+START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at the start, before ending
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
 RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
 BATCH = 100  # objects that are looked at in one go when we begin to lead
@@ -192,7 +193,8 @@ class Operator:
             self._is_working = True
 
     async def _reach_cluster(self) -> None:
-        """Look whether we may start; wait for an API server that isn't there yet."""
+        """Look whether we may start; wait a while for an API server that isn't there yet."""
+        begun = time.monotonic()
         while True:
             try:
                 await preflight.check_rights(self._api, (CRDS, *REQUIRED))
@@ -200,8 +202,14 @@ class Operator:
                 if self._settings.no_leader_election:
                     await preflight.ensure_namespace(self._cluster, self._settings.namespace)
                 return
+            except Untrusted:
+                raise
             except Unavailable as error:
-                log.warning("waiting for the API server", error=str(error))
+                server, cause = self._api.server, why(error) or str(error)
+                if time.monotonic() - begun >= START_PATIENCE:
+                    mend = "start it, or correct server and context in the kubeconfig"
+                    raise Unavailable(f"can't reach the API server at {server}: {cause}", mend=mend) from error
+                log.warning("waiting for the API server", server=server, cause=cause)
                 await asyncio.sleep(KNOCK)
 
     async def _refuse_rival(self) -> None:
