@@ -85,7 +85,7 @@ class Engine(Resource):
     # --- observe ----------------------------------------------------------------------------------------
 
     def observe(self) -> Observation:
-        item = self.read()
+        item = self.read(informed=True)
         if item is None:
             self.memory.sent.clear()
             return Observation(exists=False)

@@ -61,6 +61,13 @@ def are_stale(error: Exception) -> bool:
     return isinstance(error, CREDENTIALS) or (isinstance(error, boto.ClientError) and code_of(error) in STALE)
 
 
+def is_refused(error: boto.ClientError) -> bool:
+    """Whether a call was refused for good though the credentials are: no right to it, or none who knows it."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
+    code = code_of(error)
+    return (status < 500 or status == 501) and code not in THROTTLED and code not in STALE
+
+
 def is_silence(error: BaseException | None) -> bool:
     """Whether no answer came: no connection, or one that stayed silent or broke."""
     return isinstance(error, boto.HTTPClientError | boto.ConnectionError)

@@ -106,6 +106,9 @@ class Also(Call):
     """The read is made only if one of these spec fields is set: `[managedPolicyArns]`."""
     once: str = ""
     """The atProvider field whose known value makes another read needless: `dhcpOptionsId`."""
+    seldom: bool = False
+    """It only informs: read once an hour, and when a look is asked for, into the atProvider field of the entry's name, which keeps
+    its value in between; what can't be read for want of rights, or isn't there to be asked, is left out: `true`."""
 
 
 class Find(Call):
@@ -390,9 +393,11 @@ class Kind(Strict):
             ways = [way for way in ("unset", "default", "late", "required") if way in field.model_fields_set]
             if len(ways) != 1 and field.group and field.observe and not field.secret and not field.with_:
                 raise ValueError(f"fields.{name}: says {' and '.join(ways) or 'nothing'} of what its absence means")
-        for also in self.also.values():
+        for name, also in self.also.items():
             if also.once and also.once not in self.at_provider:
                 raise ValueError(f"also.once: no atProvider field {also.once}")
+            if also.seldom and not (name in self.at_provider and self.at_provider[name].from_ == name):
+                raise ValueError(f"also.{name}.seldom: no atProvider field {name} that is taken from it")
         return self
 
     @property

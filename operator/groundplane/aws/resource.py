@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from groundplane.aws import convert, faults, tags
 from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
-from groundplane.core.managed import EXTERNAL_NAME, REGION
+from groundplane.core.managed import CREATE_SUCCEEDED, EXTERNAL_NAME, RECONCILE_REQUESTED, REGION
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
 from groundplane.ports import Default, Difference
@@ -31,7 +32,7 @@ from groundplane.ports import Default, Difference
 Item = dict[str, Any]  # a thing as AWS describes it
 Parameters = dict[str, Any]  # of a call
 
-CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
+SELDOM = 3600  # seconds between reads of what only informs
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow: 22 ms each
 DIGESTS = 32_768  # remembered, of 150 bytes each
@@ -48,9 +49,10 @@ class Memory:
     sent: dict[str, tuple[str, int]] = field(default_factory=dict)  # field: (desired and observed, successful updates)
     digests: dict[str, str] = field(default_factory=dict)  # secret: of the value that AWS took, not yet in status
     external_name: str = ""  # an update gave it a new one
+    informed: float = 0.0  # when what is read seldom was read, in Unix seconds
 
     def __bool__(self) -> bool:
-        return bool(self.sent or self.digests or self.external_name)
+        return bool(self.sent or self.digests or self.external_name or self.informed)
 
 
 class Digests:
@@ -304,8 +306,8 @@ class Resource:
             initial = {key: value for key, value in found.items() if key in initial}
         return initial | wanted
 
-    def read(self) -> Item | None:
-        """The thing as AWS describes it, None if AWS says that it is not there."""
+    def read(self, *, informed: bool = False) -> Item | None:
+        """The thing as AWS describes it, None if AWS says that it is not there; `informed`: with what is read seldom."""
         rule = self.kind.observe
         if not self.external_name:
             return None
@@ -323,12 +325,26 @@ class Resource:
         known = status_of(self.managed).get("atProvider") or {}
         if known.get("id") != self.external_name:
             known = {}  # of another thing
+        seldom = {name for name, also in self.kind.also.items() if also.seldom}
+        is_due = informed and bool(seldom) and self._is_to_be_informed(known)
+        kept = {} if is_due else {name: known.get(name) for name in seldom}
         for name, also in self.kind.also.items():
             if also.once and known.get(also.once):
                 item[name] = known[also.once]
-            elif not also.when or any(self.spec.get(field) is not None for field in also.when):
+            elif name not in kept and (not also.when or any(self.spec.get(field) is not None for field in also.when)):
                 item[name] = self._read_also(also)
-        return self.hooks.observed(self, item)
+        if is_due:
+            self.memory.informed = self._now.timestamp()
+        return self.hooks.observed(self, item) | kept
+
+    def _is_to_be_informed(self, known: Mapping[str, Json]) -> bool:
+        """Whether what is read seldom is to be read now.  After a start, those that are known already take turns."""
+        now, memory = self._now.timestamp(), self.memory
+        if not memory.informed and any(also.seldom and name in known for name, also in self.kind.also.items()):
+            memory.informed = now - zlib.crc32(self.uid.encode()) % SELDOM
+        asked = annotations_of(self.managed).get(RECONCILE_REQUESTED)
+        is_asked = bool(asked) and asked != status_of(self.managed).get("lastHandledReconcileAt")
+        return is_asked or now - memory.informed >= SELDOM
 
     def _search(self, rule: Observe) -> Any:
         arguments = self.arguments(rule.with_)
@@ -347,7 +363,7 @@ class Resource:
         try:
             return also.item.search(self.ask(also.call, **self.arguments(also.with_)))
         except ClientError as error:
-            if faults.code_of(error) in also.absent:
+            if faults.code_of(error) in also.absent or (also.seldom and faults.is_refused(error)):
                 return None
             raise
 

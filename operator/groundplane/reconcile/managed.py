@@ -15,7 +15,7 @@ from typing import Any
 from groundplane.core import conditions, references
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
-from groundplane.core.managed import Action, External, Facts, Pending, Verdict
+from groundplane.core.managed import RECONCILE_REQUESTED, Action, External, Facts, Pending, Verdict
 from groundplane.core.objects import (
     Json,
     Key,
@@ -51,7 +51,6 @@ from groundplane.errors import (
 from groundplane.ports import Account, Context, ManagedKind, Observation, Result, SecretField
 from groundplane.reconcile import connection, provider_config
 
-RECONCILE_REQUESTED = "crossplane.io/reconcile-requested-at"  # annotation; another value asks for another look
 DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpful defaults, late initialisation
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 YOUNG = 60.0  # seconds after its creation in which a resource is looked at often

@@ -16,12 +16,14 @@ from botocore.exceptions import ClientError
 from groundplane.aws import convert, faults
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
-from groundplane.core.objects import Json
+from groundplane.core import conditions
+from groundplane.core.objects import Json, status_of
 from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.ports import Default, Difference
 
 RESOURCE_ID = re.compile(r"db-[A-Z0-9]{20,}")  # what later versions of upstream's provider keep as external name
 PENDING = "PendingModifiedValues"
+RESTORABLE = 3600  # seconds: how much later latestRestorableTime must be to be told
 STORAGE = frozenset({"allocatedStorage", "iops", "storageThroughput", "storageType", "maxAllocatedStorage"})
 GP3_FIXED_BELOW = {"oracle": 200, "": 400}  # GiB: below it gp3 has a fixed rate that must not be named
 DOMAIN = {
@@ -173,6 +175,9 @@ class Hooks(Base):
         if wanted and convert.equal("version", wanted, live):
             at_provider["engineVersion"] = wanted
         at_provider["engineVersionActual"] = item["live"].get("EngineVersion") or item.get("EngineVersion")
+        before = status_of(resource.managed).get("atProvider") or {}
+        if not _is_later(at_provider.get("latestRestorableTime"), before.get("latestRestorableTime")):
+            at_provider["latestRestorableTime"] = before["latestRestorableTime"]
         pending = {name: value for name, value in (item.get(PENDING) or {}).items() if name != "MasterUserPassword"}
         at_provider["pendingModifiedValues"] = convert.plain(pending)
 
@@ -272,6 +277,14 @@ class Hooks(Base):
             ApplyImmediately=True,
         )
         return True
+
+
+def _is_later(time: Json, before: Json) -> bool:
+    """Whether a time that moves all the time is worth a write: it has gone back, or on by an hour."""
+    moments = [conditions.moment(text) if isinstance(text, str) else None for text in (time, before)]
+    if moments[0] is None or moments[1] is None:
+        return True
+    return not 0 <= (moments[0] - moments[1]).total_seconds() < RESTORABLE
 
 
 def _bad(field: str, what: str, mend: str) -> InvalidInput:

@@ -1,6 +1,11 @@
-"""S3 Bucket: where it is put, and how it is emptied."""
+"""S3 Bucket: where it is put, how it is emptied, and what is told of settings that other kinds have charge of.
+
+Source of the latter's shapes: Terraform AWS provider 5.31, internal/service/s3/bucket.go.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
@@ -45,6 +50,20 @@ WEBSITE_ZONES = {
     "us-gov-east-1": "Z2NIFVYYW2VKV1",
     "us-gov-west-1": "Z31GFT0UA1I2HV",
 }
+# Where the website's host name has the region behind a dash.  Source: the same.
+DASHED = frozenset(
+    [
+        "us-east-1",
+        "us-west-1",
+        "us-west-2",
+        "ap-northeast-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "eu-west-1",
+        "sa-east-1",
+        "us-gov-west-1",
+    ]
+)
 
 
 class Hooks(Base):
@@ -53,9 +72,22 @@ class Hooks(Base):
             return "", {}
         return "", {"CreateBucketConfiguration": {"LocationConstraint": resource.region}}
 
+    def observed(self, resource: Resource, item: Item) -> Item:
+        if "grant" in item:
+            item["grant"] = _grants(item["grant"] or ())
+        for rule in item.get("lifecycleRule") or ():
+            rule["tags"] = _tags(rule["tags"])
+        for rule in (item.get("replicationConfiguration") or {}).get("rules") or ():
+            if rule["filter"]:
+                rule["filter"]["tags"] = _tags(rule["filter"]["tags"])
+        return item
+
     def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
         if zone := WEBSITE_ZONES.get(resource.region):
             at_provider["hostedZoneId"] = zone
+        if at_provider.get("website"):
+            domain = resource.template(f"s3-website{'-' if resource.region in DASHED else '.'}${{region}}.${{suffix}}")
+            at_provider |= {"websiteDomain": domain, "websiteEndpoint": f"{resource.external_name}.{domain}"}
 
     def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
         if not resource.spec.get("forceDestroy"):
@@ -72,3 +104,22 @@ class Hooks(Base):
                         f"object {error.get('Key')} can't be deleted: {error.get('Code')}: {error.get('Message')}",
                         mend="delete it by hand, or wait until its lock ends",
                     )
+
+
+def _tags(found: list[Item] | None) -> Json:
+    return {tag["Key"]: tag["Value"] for tag in found or ()}
+
+
+def _grants(found: Sequence[Item]) -> list[Json]:
+    """One entry for each grantee, its permissions together."""
+    grantees: dict[tuple[str, str, str], set[str]] = {}
+    for grant in found:
+        who = grant.get("Grantee") or {}
+        name = (str(who.get("Type") or ""), str(who.get("ID") or ""), str(who.get("URI") or ""))
+        grantees.setdefault(name, set()).add(str(grant.get("Permission") or ""))
+    return [
+        {"type": kind, "permissions": sorted(permissions)}
+        | ({"id": id_} if id_ else {})
+        | ({"uri": uri} if uri else {})
+        for (kind, id_, uri), permissions in sorted(grantees.items())
+    ]
