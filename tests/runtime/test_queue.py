@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 
 from groundplane.core.objects import Key
 from groundplane.runtime import metrics
+from groundplane.runtime.lanes import POLLS, POLLS_AT_ONCE
 from groundplane.runtime.queue import MAX_AGAIN, MAX_BACKOFF, RESYNC, After, Again, Done, Queue, Retry
 from tests.runtime import virtual
 
@@ -116,6 +117,39 @@ def test_changes_go_before_start_up_and_polls():
         await settled(queue)
 
     assert Rig(work=1, workers=1).play(scene).names == "1azxy"
+
+
+def test_what_is_all_looked_at_at_a_start_is_begun_at_a_bounded_rate_and_holds_up_no_change():
+    rig = Rig(workers=64)
+
+    async def scene(queue):
+        for number in range(1000):
+            queue.add(key(number), lane="poll")
+        await asyncio.sleep(5)
+        queue.add(A)
+        await settled(queue)
+
+    rig.play(scene)
+    assert len(rig.ended) == 1001
+    assert (5.0, A) in rig.started
+    per_second = Counter(int(time) for time in rig.times)
+    assert max(per_second.values()) <= POLLS_AT_ONCE + POLLS + 1  # at once, and those of the same second
+    assert rig.times[-1] <= 1000 / POLLS + 1, "no slower than it must be"
+
+
+def test_what_was_all_looked_at_together_is_polled_all_over_the_interval_from_then_on():
+    rig = Rig(workers=64, outcomes=[After(600)] * 5000)
+
+    async def scene(queue):
+        for number in range(1000):
+            queue.add(key(number), lane="poll")
+        await asyncio.sleep(3000)
+
+    rig.play(scene)
+    per_minute = Counter(int(time // 60) for time in rig.times)
+    steady = [per_minute[minute] for minute in range(1, 45)]
+    assert min(steady) > 50
+    assert max(steady) < 200, "1,000 objects every ten minutes are 100 a minute"
 
 
 def test_of_several_deadlines_the_earliest_wins():

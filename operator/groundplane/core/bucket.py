@@ -22,11 +22,15 @@ class Bucket:
 
     def wait(self, now: float) -> float:
         """Seconds until one may pass; 0 lets it pass, and takes a token."""
-        self._fill(now)
-        if self._tokens < 1 - EPSILON:
-            return (1 - self._tokens) / self._rate
+        if left := self.left(now):
+            return left
         self._tokens -= 1
         return 0.0
+
+    def left(self, now: float) -> float:
+        """Seconds until one may pass; takes nothing."""
+        self._fill(now)
+        return (1 - self._tokens) / self._rate if self._tokens < 1 - EPSILON else 0.0
 
     def reserve(self, now: float) -> float:
         """Take a token in any case: seconds to wait in line before it may be used."""

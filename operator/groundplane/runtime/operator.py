@@ -15,6 +15,7 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at t
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
 RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
 BATCH = 100  # objects that are looked at in one go when we begin to lead
+SWITCH = 0.0005  # seconds a thread that reads an answer of AWS may keep the interpreter from the event loop; Python's 0.005 add up
 
 log = logs.get_logger(__name__)
 
@@ -64,6 +66,7 @@ async def run(settings: Settings) -> int:
         Denied: no usable credentials, or no right to list what is always followed.
     """
     logs.configure(settings.log_format, settings.log_level)
+    sys.setswitchinterval(SWITCH)
     gate, identity, terms = Gate(is_open=settings.no_leader_election), new_identity(), settings.terms
     api = Api.connect(
         settings.kubeconfig or None,

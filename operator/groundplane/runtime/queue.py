@@ -30,6 +30,7 @@ FIRST_AGAIN, MAX_AGAIN = 0.1, 5.0  # seconds until what is not at rest is looked
 RESTLESS = 3  # looks in a row after which it counts as a retry
 RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked at without any event
 JITTER = 0.1  # of a delay, so that what began together does not stay together
+FIRST_SPREAD = 0.05  # of its interval, at least: when the first poll comes after what is all looked at together
 PATIENCE = 1.0  # seconds after which a run only waits for something outside, and needs no worker for that
 PARKED = 4  # times the workers: how many such runs there may be in all
 STALE = 1_000  # void entries of the heap that we put up with
@@ -106,7 +107,7 @@ class Queue:
         self._exists = exists
         self._may_take = may_take
         self._loop = asyncio.get_running_loop()
-        self._waiting = Lanes(share)
+        self._waiting = Lanes(share, now=self._loop.time())
         self._are_shared = share is not None  # where nobody has a share, nobody is kept from a worker by another
         self._running: dict[Key, _Job] = {}
         self._again: dict[Key, Lane] = {}  # running, and to be run once more
@@ -114,6 +115,8 @@ class Queue:
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self._unspread: set[Key] = set()  # looked at together with all the others, as when a process starts
         self._failures: dict[Key, int] = {}
         self._wakes: dict[Key, tuple[int, float]] = {}  # how often in a row what it waited for came, and when last
         self._restless: dict[Key, int] = {}  # how often in a row it called for another look
@@ -140,6 +143,8 @@ class Queue:
         if after is not None and after > 0:
             self._delay(key, after, lane, own=False)
         else:
+            if lane == "poll":
+                self._unspread.add(key)
             self._enqueue(key, lane)
 
     def wake(self, key: Key, *, lane: Lane) -> None:
@@ -160,13 +165,14 @@ class Queue:
         """The object is gone: so are its failures, polls and retries.  What is queued stays, and finds nothing."""
         for memory in (self._failures, self._restless, self._wakes):
             memory.pop(key, None)
+        self._unspread.discard(key)
         if (delay := self._later.get(key)) and delay.own:
             del self._later[key]
 
     def memory(self) -> int:
         """How many entries are kept of keys, all in all: for tests, which hold it to bounds."""
         kept = (self._waiting, self._running, self._again, self._later, self._failures, self._restless, self._wakes)
-        return sum(len(each) for each in kept) + len(self._heap)
+        return sum(len(each) for each in kept) + len(self._heap) + len(self._unspread)
 
     async def run(self, workers: int = 10) -> None:
         """Work on so many keys at a time until `drain` has ended.  Cancelled, it cancels what runs."""
@@ -183,8 +189,9 @@ class Queue:
         for waiting in (self._waiting, self._again, self._later):
             waiting.clear()
         self._heap.clear()
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._poll_timer):
+            if timer:
+                timer.cancel()
         late: set[asyncio.Task[Outcome]] = set()
         if tasks := [job.task for job in self._running.values()]:
             _, late = await asyncio.wait(tasks, timeout=timeout)
@@ -212,7 +219,7 @@ class Queue:
             self._dispatch()
 
     def _dispatch(self) -> None:
-        while self._open and self._may_take() and (turn := self._waiting.take(self._workers)):
+        while self._open and self._may_take() and (turn := self._waiting.take(self._workers, self._loop.time())):
             key, now = turn.key, self._loop.time()
             self._waited.observe(now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.
@@ -221,6 +228,12 @@ class Queue:
                 task, now, turn, self._loop.call_later(PATIENCE, self._park, key, context=Context())
             )
             task.add_done_callback(partial(self._finish, key), context=Context())
+        if self._open and self._poll_timer is None and (pause := self._waiting.next_poll(self._loop.time())):
+            self._poll_timer = self._loop.call_later(pause, self._let_polls_go, context=Context())
+
+    def _let_polls_go(self) -> None:
+        self._poll_timer = None
+        self._dispatch()
 
     async def _work(self, key: Key) -> Outcome:
         self._again.pop(key, None)  # what was added before we began is dealt with by this run
@@ -285,10 +298,12 @@ class Queue:
             self._delay(key, pause * random.uniform(1 - JITTER, 1 + JITTER), lane, own=True)
             return
         self._restless.pop(key, None)
+        share = random.uniform(FIRST_SPREAD if key in self._unspread else 1 - JITTER, 1 + JITTER)
+        self._unspread.discard(key)
         if isinstance(outcome, After):
-            self._delay(key, outcome.seconds * random.uniform(1 - JITTER, 1 + JITTER), "poll", own=True)
+            self._delay(key, outcome.seconds * share, "poll", own=True)
         elif self._exists and self._exists(key):
-            self._delay(key, RESYNC * random.uniform(1 - JITTER, 1 + JITTER), "poll", own=True)
+            self._delay(key, RESYNC * share, "poll", own=True)
 
     # --- later ----------------------------------------------------------------------------------------
 
