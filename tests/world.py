@@ -21,6 +21,7 @@ import yaml
 
 from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.accounts import Accounts
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
@@ -111,6 +112,10 @@ class NoWatches:
     def unfollow(self, api_version, kind):
         return None
 
+    def wake(self, keys):
+        for key in keys:
+            self.enqueue(key)
+
     def enqueue(self, key):
         self._world.enqueue({(name, key) for name in self._world.routes.own(key)})
 
@@ -126,8 +131,13 @@ class World:
         self.cloud = cloud or NoCloud()
         self.random = random.Random(seed)
         self.interests = Interests()
+        self.accounts = Accounts()
         self.routes = Routes(
-            self.definitions, lambda v, k: self.cloud.kind(v, k) is not None, self.cluster.peek, self.interests
+            self.definitions,
+            lambda v, k: self.cloud.kind(v, k) is not None,
+            self.cluster.peek,
+            self.interests,
+            self.accounts,
         )
         self.context = Context(
             cluster=self.cluster,
@@ -140,6 +150,7 @@ class World:
             compiled=compiled or local.compiled,
             definitions=self.definitions,
             interests=self.interests,
+            accounts=self.accounts,
             options=options or Options(poll_interval=60.0),
         )
         self.engine = Engine(all_controllers(), self.context)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from groundplane.core.accounts import Accounts
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
 from groundplane.core.declared_kinds import Definitions
@@ -64,6 +65,15 @@ class Cluster(Protocol):
 
         Raises NoSuchKind if the kind is not served: "not there" is only said when it is certain.
         """
+
+    async def referenced(self, key: Key) -> Object | None:
+        """As `get`, for a Secret that is read over and over: fetched anew only when a watch tells of its change.
+
+        Needs a watch of its kind's metadata (`Watches.ensure`); without one, each read asks the API server.
+        """
+
+    async def count(self, api_version: str, kind: str, label: tuple[str, str]) -> int:
+        """How many objects of a kind have this label, as (name, value).  Raises NoSuchKind if the kind is not served."""
 
     async def list(
         self,
@@ -159,6 +169,9 @@ class Watches(Protocol):
     def enqueue(self, key: Key) -> None:
         """Have another object reconciled, by whichever controller its kind has."""
 
+    def wake(self, keys: Sequence[Key]) -> None:
+        """What these work with has changed: have those reconciled soon that have failed, and the others in the next minutes."""
+
 
 # --- the Cloud port -------------------------------------------------------------------------------
 
@@ -195,7 +208,7 @@ class Account:
 
     provider_config: Object
     credentials: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # the referenced Secret's data
-    version: str = ""  # changes when the credentials do (uid, generation, Secret's resourceVersion)
+    version: str = ""  # changes when the credentials do (uid, generation, digest of what the Secret holds)
 
 
 @dataclass(frozen=True)
@@ -308,6 +321,7 @@ class Context:
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)
     followers: Followers = field(default_factory=Followers)
+    accounts: Accounts = field(default_factory=Accounts)
     compiled_revisions: CompiledRevisions = field(default_factory=CompiledRevisions)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords

@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from groundplane.aws.budget import FIRST, MAX_PAUSE, REMEMBERED, Budgets, Place
+from groundplane.aws.budget import FIRST, FIRST_PAUSE, HANGING, MAX_PAUSE, REMEMBERED, Budgets, Place
 from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.pace import LONGEST, RATE, Pace
 from groundplane.aws.session import Sessions
 from groundplane.errors import Busy, Throttled
 from groundplane.ports import Account
@@ -85,7 +86,106 @@ async def test_who_is_refused_is_told_why_only_when_it_goes_on(budgets, clock):
         await budgets.begin(DEAD)
     clock.now = 3.0
     budgets.done(await budgets.begin(DEAD), "answered")
+    with pytest.raises(Busy, match="too many calls"):  # one every other second, by now
+        await budgets.begin(DEAD)
+    clock.now = 5.0
     assert await budgets.begin(DEAD)
+
+
+async def test_who_was_let_in_has_the_place_before_it_runs_and_no_newcomer_takes_it(budgets):
+    calls = [await budgets.begin(DEAD) for _ in range(FIRST)]
+    waiting = asyncio.ensure_future(budgets.begin(DEAD))
+    await asyncio.sleep(0)
+    budgets.done(calls.pop(), "unknown")  # a place is free, and whoever waited has not run yet
+    newcomer = asyncio.ensure_future(budgets.begin(DEAD))
+    calls.append(await waiting)
+    await asyncio.sleep(0)
+    assert not newcomer.done()
+    budgets.done(calls.pop(), "unknown")
+    assert await newcomer
+
+
+async def test_who_is_let_in_and_goes_gives_the_place_back(budgets):
+    calls = [await budgets.begin(DEAD) for _ in range(FIRST)]
+    waiting = asyncio.ensure_future(budgets.begin(DEAD))
+    await asyncio.sleep(0)
+    budgets.done(calls.pop(), "unknown")
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()
+    newcomer = asyncio.ensure_future(budgets.begin(DEAD))
+    await asyncio.sleep(0)
+    assert newcomer.done()
+
+
+async def test_who_waits_for_a_budget_that_fails_is_sent_away_at_once(budgets):
+    calls = [await budgets.begin(DEAD) for _ in range(FIRST)]
+    waiting = [asyncio.ensure_future(budgets.begin(DEAD)) for _ in range(3)]
+    await asyncio.sleep(0)
+    budgets.done(calls[0], "silent", "no answer")
+    await asyncio.sleep(0)
+    errors = [type(task.exception()) for task in waiting if task.done()]
+    assert errors == [Busy] * 3
+    assert len({id(task.exception()) for task in waiting}) == 3  # each adds its own words
+
+
+async def test_calls_that_fail_together_fail_once(budgets, clock):
+    for _ in range(3):
+        budgets.done(await budgets.begin(DEAD), "answered")
+    calls = [await budgets.begin(DEAD) for _ in range(10)]
+    clock.now = 1.0
+    for call in calls:
+        budgets.done(call, "silent", "no answer")
+    clock.now = 2.0
+    assert await budgets.begin(DEAD)
+
+
+async def test_other_credentials_are_tried_at_once_where_the_earlier_ones_are_paused(budgets):
+    budgets.done(await budgets.begin(DEAD), "throttled", "Rate exceeded")
+    with pytest.raises(Busy):
+        await budgets.begin(DEAD)
+    assert await budgets.begin(DEAD._replace(version="2"))
+
+
+async def test_one_account_hangs_in_no_more_calls_than_its_bound_whatever_it_names(budgets, monkeypatch):
+    monkeypatch.setattr("groundplane.aws.budget.MOMENT", 0.0)
+    for number in range(HANGING * 16):
+        await budgets.begin(DEAD._replace(region=f"eu-west-{number}", version=f"{number}"))
+        while budgets._working:
+            await asyncio.sleep(0)
+    with pytest.raises(Throttled, match="does not answer"):
+        await budgets.begin(DEAD._replace(region="eu-west-0", version="other"))
+    assert await budgets.begin(WELL)
+
+
+@pytest.mark.parametrize("limit", [2, 5, 40])
+async def test_a_throttled_budget_comes_to_rest_at_what_is_taken_and_recovers(limit):
+    """Half a thousand objects want a call all the time, of an AWS that takes `limit` a second."""
+    pace, now, paused, sent, refused, tokens = Pace(0.0), 0.0, 0.0, [], 0, 0.0
+    for step in range(60_000):
+        now = step * 0.01
+        tokens = min(2 * limit, tokens + limit * 0.01)
+        while now >= paused and not pace.take(now):
+            if tokens >= 1:
+                tokens -= 1
+                sent.append(now)
+            else:
+                refused += now >= 120
+                pace.throttled(now)
+                paused = now + FIRST_PAUSE
+    steady = [each for each in sent if each >= 120]
+    assert len(steady) >= 0.6 * limit * (now - 120)
+    assert refused <= max(0.15 * len(steady), 5)
+    assert pace.rate(now + 300) == RATE
+
+
+async def test_those_refused_come_back_one_after_the_other():
+    pace = Pace(0.0)
+    while not (first := pace.take(0.0)):
+        pass
+    later = [first, *(pace.take(0.0) for _ in range(99))]
+    assert later == pytest.approx([(n + 1) / RATE for n in range(100)])
+    assert max(pace.take(0.0) for _ in range(20_000)) == LONGEST
 
 
 async def test_budgets_that_are_not_in_use_are_forgotten(budgets):
@@ -122,6 +222,7 @@ async def test_an_account_that_never_answers_delays_no_other(standin):
             assert {type(error) for error in done} <= {Busy, Throttled}
             assert [task.done() for task in hanging[:FIRST]] == [False] * FIRST
             assert cloud.in_flight == FIRST
+            assert cloud.close(0.0) == FIRST  # it waits for nobody any longer than that
         finally:
             silent.close()
             for task in hanging:
@@ -154,6 +255,15 @@ async def test_credentials_that_are_looked_for_in_vain_hold_up_only_their_own_ac
         end.set()
         await asyncio.gather(hanging, return_exceptions=True)
         cloud.close()
+
+
+async def test_what_stays_where_it_was_made_counts_there_whatever_the_spec_says(cloud, account):
+    there = Place("default", "eu-central-1", "ec2", account.version)
+    cloud._budgets.done(await cloud._budgets.begin(there), "silent", "no answer")
+    vpc = managed(EC2, "VPC", "v", "vpc-1", cidrBlock="10.0.0.0/16")
+    vpc["metadata"]["annotations"]["groundplane.io/region"] = "eu-central-1"
+    with pytest.raises(Busy, match="ec2 in eu-central-1 with ProviderConfig default has just failed"):
+        await cloud.observe(vpc, account, {})
 
 
 async def test_refused_credentials_drop_only_the_clients_that_used_them(standin):

@@ -311,3 +311,15 @@ def test_an_object_weighs_little_more_than_its_json():
     per_object = tracemalloc.get_traced_memory()[0] / 500
     tracemalloc.stop()
     assert per_object < weight + 1000
+
+
+def test_objects_with_a_label_are_counted_without_being_looked_at(monkeypatch):
+    cache = Cache()
+    cache.follow("example.org/v1", "Usage")
+    for number in range(1000):
+        metadata = {"name": f"u-{number}", "uid": f"{number}", "resourceVersion": f"{number + 1}"}
+        cache.put({"apiVersion": "example.org/v1", "kind": "Usage", "metadata": {**metadata, "labels": {"of": "a"}}})
+    monkeypatch.delattr("groundplane.cluster.cache.orjson")
+    assert cache.labelled("example.org/v1", "Usage", ("of", "a")) == 1000
+    assert cache.labelled("example.org/v1", "Usage", ("of", "b")) == 0
+    assert cache.labelled("example.org/v1", "Other", ("of", "a")) == 0

@@ -142,6 +142,52 @@ async def test_another_account_is_used_once_the_secret_is_rotated(aws):
     assert aws.vpcs() == []
 
 
+def keys(name):
+    return f"[default]\naws_access_key_id = {name}\naws_secret_access_key = {managed.SECRET_KEY}\n"
+
+
+async def refused(aws, world, *manifests):
+    """Managed resources that were Ready, and whose credentials AWS does not take any more."""
+    await world.apply(*manifests)
+    await world.settle(seconds=10)
+    aws.standin.fail("*", "*", "InvalidClientTokenId", status=403, times=10_000, key="AKIATEST")
+    await world.settle(seconds=70)
+    for manifest in manifests:
+        assert "InvalidClientTokenId" in message(await get(world, manifest))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_failed_goes_on_when_its_credentials_are_rotated_without_any_other_event(aws, strict):
+    world = await aws.world(strict=strict)
+    await refused(aws, world, managed.vpc(), managed.vpc("other"), managed.role())
+    await world.apply(managed.secret("aws", creds=keys("AKIAROTATED")))
+    await world.settle()  # no time passes
+    for manifest in (managed.vpc(), managed.vpc("other"), managed.role()):
+        assert is_ready(await get(world, manifest))
+
+
+async def test_what_is_to_be_deleted_goes_on_when_credentials_are_rotated_whose_provider_config_is_to_be_deleted(aws):
+    world = await aws.world()
+    await refused(aws, world, managed.vpc())
+    await world.cluster.delete(managed.key(managed.vpc()))
+    await world.cluster.delete(CONFIG)
+    await world.settle()
+    await world.apply(managed.secret("aws", creds=keys("AKIAROTATED")))
+    await world.settle(seconds=5)
+    assert await get(world, managed.vpc()) is None
+    assert await config_of(world) is None
+
+
+async def test_a_secret_that_changes_in_what_nobody_uses_wakes_nobody(aws):
+    world = await aws.world()
+    await world.apply(managed.vpc())
+    await world.settle(seconds=10)
+    aws.standin.forget_calls()
+    await world.patch(SECRET, {"metadata": {"labels": {"touched": "yes"}}, "stringData": {"another": "value"}})
+    await world.settle()
+    assert aws.standin.operations() == []
+
+
 # --- users -----------------------------------------------------------------------------------------------------
 
 
@@ -195,3 +241,27 @@ async def test_an_unchanged_one_is_not_written(aws):
     before = world.cluster.writes
     await aws.restarted(world).settle(seconds=600)
     assert world.cluster.writes == before
+
+
+async def test_users_are_counted_right_by_a_new_process_and_what_is_nobodys_is_taken_away_for_it(aws):
+    world = await aws.world()
+    await world.apply(managed.vpc(), managed.role())
+    await world.settle(seconds=10)
+    await world.cluster.delete(CONFIG)
+    await world.settle()
+    nobodys = {
+        "apiVersion": managed.AWS,
+        "kind": "ProviderConfigUsage",
+        "metadata": {"name": "nobodys", "labels": {"crossplane.io/provider-config": "default"}},
+        "providerConfigRef": {"name": "default"},
+        "resourceRef": {"apiVersion": managed.EC2, "kind": "VPC", "name": "gone"},
+    }
+    await world.cluster.create(nobodys)
+    world = aws.restarted(world)
+    await world.settle(seconds=40)
+    assert "while 2 managed resources use it" in message(await config_of(world), "Terminating")
+    assert (await config_of(world))["status"]["users"] == 2
+    for manifest in (managed.vpc(), managed.role()):
+        await world.cluster.delete(managed.key(manifest))
+    await world.settle(seconds=60)
+    assert await config_of(world) is None

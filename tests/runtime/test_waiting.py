@@ -12,7 +12,7 @@ from groundplane.core.objects import Key
 from groundplane.errors import Awaited
 from groundplane.errors import Waiting as NotYet
 from groundplane.ports import Context, Options, Result
-from groundplane.runtime.dispatch import Dispatcher
+from groundplane.runtime.dispatch import SPREAD, Dispatcher
 from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.waiting import REMEMBERED, Waiting
@@ -173,6 +173,30 @@ def test_an_awaited_object_that_changes_all_the_time_does_not_run_its_waiters_al
             await asyncio.sleep(0.05)
 
     assert max(rig.play(scene).runs.values()) <= 30
+
+
+def test_of_many_that_are_woken_those_that_failed_are_run_first_and_the_others_spread_over_minutes():
+    rig = Rig(lambda key: Awaited("", "Secret", "default", "awaited" if int(key.name) % 10 == 0 else "there"))
+    rig.there.add(Awaited("", "Secret", "default", "there"))
+    keys = [key(f"{number}") for number in range(1000)]
+
+    async def scene(dispatcher):
+        for each in keys:
+            dispatcher.enqueue(each)
+        await asyncio.sleep(200)
+        rig.there.add(Awaited("", "Secret", "default", "awaited"))
+        rig.runs.clear()
+        dispatcher.wake(keys)
+        await asyncio.sleep(0.01)
+        assert sum(int(name) % 10 == 0 for name in rig.runs) == 100
+        assert rig.runs.total() < 120
+        await asyncio.sleep(SPREAD * 900 / 2)
+        assert 300 < rig.runs.total() < 800
+        await asyncio.sleep(SPREAD * 900 / 2)
+        assert set(rig.runs.values()) == {1}
+        assert rig.runs.total() == 1000
+
+    rig.play(scene)
 
 
 def test_a_deleted_object_waits_for_nothing_any_more():

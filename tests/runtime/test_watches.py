@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 from groundplane.core.objects import Key
 from groundplane.errors import Awaited
@@ -106,6 +107,46 @@ async def test_composed_secrets_are_followed_and_nothing_of_their_data_is_kept(c
         await eventually("its end is told", lambda: Key("v1", "Secret", "default", "composed") in rig.gone())
         assert [key.name for key, *_ in rig.told if key.name == "connection"] == ["connection"]  # by one watch, not two
         await rig.person.delete(f"{SECRETS}/connection")
+
+
+async def test_a_secret_that_others_refer_to_is_fetched_once_per_change_and_kept_while_it_is_used(
+    control_plane, monkeypatch
+):
+    monkeypatch.setattr("groundplane.cluster.referenced.UNUSED", 2.0)
+    key = Key("v1", "Secret", "default", "referred")
+    async with Rig(control_plane) as rig:
+
+        async def read():
+            """What it says, and how often the API server was asked."""
+            before = rig.requests.count(("get", "secrets"))
+            found = await rig.cluster.referenced(key)
+            word = base64.b64decode(found["data"]["word"]).decode() if found else None
+            return word, rig.requests.count(("get", "secrets")) - before
+
+        async def told(times):
+            await eventually("it is told", lambda: [each for each, *_ in rig.told if each == key][times:])
+
+        await rig.person.apply(SECRETS, secret("referred", stringData={"word": "first"}))
+        assert [await read(), await read()] == [("first", 1)] * 2  # nobody would tell of a change
+        await rig.watches.ensure([("v1", "Secret")])
+        await told(0)
+        assert [await read(), await read(), await read()] == [("first", 1), ("first", 0), ("first", 0)]
+        (await rig.cluster.referenced(key))["data"].clear()  # what comes out is the caller's
+        await rig.person.patch(f"{SECRETS}/referred", {"stringData": {"word": "second"}})
+        await told(1)
+        assert [await read(), await read()] == [("second", 1), ("second", 0)]
+        await rig.cluster.patch(key, {"stringData": {"word": "ours"}})
+        assert (await read())[0] == "ours"
+        await told(2)
+        await rig.person.delete(f"{SECRETS}/referred")
+        await told(3)
+        assert await read() == (None, 1)
+        await rig.person.apply(SECRETS, secret("referred", stringData={"word": "again"}))
+        await told(4)
+        assert [await read(), await read()] == [("again", 1), ("again", 0)]
+        await eventually("it is forgotten", lambda: len(rig.cluster._referenced) == 0)
+        assert await read() == ("again", 1)
+        await rig.person.delete(f"{SECRETS}/referred")
 
 
 async def test_what_is_waited_for_is_followed_until_nobody_waits_any_longer(control_plane, monkeypatch):

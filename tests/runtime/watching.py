@@ -183,7 +183,7 @@ class Rig:
         self.cache = Cache()
         self.cluster = KubernetesCluster(self.api, self.cache)
         self.watches = KubernetesWatches(
-            self.api, self.cluster, self.cache, cloud or NoCloud(), self._tell, lambda key: None
+            self.api, self.cluster, self.cache, cloud or NoCloud(), self._tell, lambda key: None, lambda keys: None
         )
         guard = self.watches.supervisor.guard
 

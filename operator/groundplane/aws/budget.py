@@ -1,9 +1,9 @@
 """Who may call AWS now: a budget for each account, region and service, so that one that is dead or slow delays nobody else.
 
-A budget begins with few calls at a time and doubles with each that succeeds, up to its bound; a token bucket bounds its rate.  One
-that failed to answer, or asks for fewer calls, is tried by one call at a time after pauses that double, and refuses all others at once.
-A call that takes longer than a moment only waits: it counts against its own budget, and no longer among the calls of all.
-Belongs to one event loop.
+A budget begins with few calls at a time and doubles with each that succeeds, up to its bound; its rate follows what AWS takes
+(`pace.py`).  One that failed to answer, or asks for fewer calls, is tried by one call at a time after pauses that double, and refuses all
+others at once.  A call that takes longer than a moment only waits: it counts against its own budget, and no longer among the calls of all.
+Other credentials are another budget: what is known of refused or throttled ones says nothing of them.  Belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from groundplane.core.bucket import Bucket
+from groundplane.aws.pace import Pace
 from groundplane.errors import Busy, Throttled
 
 FIRST = 2  # calls at a time of a budget that has not answered yet
-RATE, BURST = 100.0, 200  # calls per second of one budget, and at once
 MOMENT = 1.0  # seconds: who waits longer comes back later; a call that takes longer only waits
 FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0  # seconds until a budget that failed is tried again, doubled each time in a row
 TOLD = 2  # failures in a row that are told to those who were refused; before, they come back without a word
 COME_BACK = 5.0  # seconds at least until who was refused looks again
+HANGING = 4  # times the threads: how many calls of one account may hang, whatever regions and credentials it names
 REMEMBERED = 1024  # budgets; of more, those that are not in use are forgotten
 
 Fate = Literal["answered", "silent", "throttled", "unknown"]
@@ -35,6 +35,7 @@ class Place(NamedTuple):
     account: str  # the ProviderConfig's name
     region: str  # "" of a global service
     service: str
+    version: str = ""  # of the ProviderConfig and its credentials
 
 
 @dataclass(eq=False)
@@ -42,14 +43,15 @@ class Budget:
     """What is known of one account, region and service."""
 
     place: Place
-    bucket: Bucket
+    pace: Pace
     allowed: int = FIRST
     running: int = 0
     slow: int = 0  # of those, how many take longer than a moment
+    waiting: int = 0
     failures: int = 0  # in a row
+    failed: float = float("-inf")  # when last
     until: float = 0.0  # when a failed one is tried again
     problem: str = ""  # what it said last
-    waiting: int = field(default=0)
 
 
 @dataclass(eq=False)
@@ -57,6 +59,7 @@ class Call:
     """A call that may be made; `Budgets.done` must be told of its end."""
 
     budget: Budget
+    begun: float
     timer: asyncio.TimerHandle | None = None
     slow: bool = False
 
@@ -70,7 +73,8 @@ class Budgets:
         self._most = max(1, threads * 3 // 4)
         self._budgets: dict[Place, Budget] = {}
         self._working: Counter[str] = Counter()  # calls that are not slow, by account
-        self._line: dict[asyncio.Future[None], Budget] = {}  # who waits, first come first
+        self._hanging: Counter[str] = Counter()  # those that are, by account
+        self._line: dict[asyncio.Future[Call], Budget] = {}  # who waits, first come first
 
     def __len__(self) -> int:
         return len(self._budgets)
@@ -83,16 +87,15 @@ class Budgets:
             Throttled: it does not answer, or has asked for fewer calls, for some time.
         """
         budget = self._of(place)
-        self._refuse(budget)
-        if pause := budget.bucket.wait(self._clock()):
+        if refusal := self._refusal(budget):
+            raise refusal
+        if pause := budget.pace.take(self._clock()):
             raise Busy(f"too many calls to {_name(place)}", after=max(pause, MOMENT))
-        if not self._may_begin(budget):
-            await self._wait(budget)
-        budget.running += 1
-        self._working[place.account] += 1
-        call = Call(budget)
-        call.timer = asyncio.get_running_loop().call_later(MOMENT, self._is_slow, call)
-        return call
+        try:
+            return self._admit(budget) if self._may_begin(budget) else await self._wait(budget)
+        except BaseException:
+            budget.pace.give_back()
+            raise
 
     def done(self, call: Call, fate: Fate, problem: str = "") -> None:
         """It has ended: `problem` says in words that do not change why it failed."""
@@ -102,16 +105,12 @@ class Budgets:
             call.timer.cancel()
         if call.slow:
             budget.slow -= 1
-        else:
-            self._free(budget.place.account)
+        _less(self._hanging if call.slow else self._working, budget.place.account)
         if fate == "answered":
             budget.failures, budget.problem = 0, ""
             budget.allowed = min(self._most, budget.allowed * 2)
         elif fate != "unknown":
-            budget.failures += 1
-            budget.allowed = 1 if fate == "silent" else max(1, budget.allowed // 2)
-            budget.problem = problem
-            budget.until = self._clock() + min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(budget.failures - 1, 20))
+            self._failed(call, fate, problem)
         self._let_in()
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -121,65 +120,95 @@ class Budgets:
             if len(self._budgets) >= REMEMBERED:
                 for known in [k for k, budget in self._budgets.items() if not budget.running and not budget.waiting]:
                     del self._budgets[known]
-            self._budgets[place] = Budget(place, Bucket(RATE, BURST, self._clock()))
+            self._budgets[place] = Budget(place, Pace(self._clock()))
         return self._budgets[place]
 
-    def _refuse(self, budget: Budget) -> None:
-        if not budget.failures:
-            return
+    def _refusal(self, budget: Budget) -> Throttled | None:
+        """Why nobody may call there just now."""
         left = budget.until - self._clock()
-        if left <= 0 and not budget.running:
-            return  # this one tries
+        if not budget.failures or (left <= 0 and not budget.running):
+            return None  # this one tries
         if budget.failures < TOLD:
-            raise Busy(f"{_name(budget.place)} has just failed", after=max(left, MOMENT))
-        raise Throttled(f"{_name(budget.place)} is called less often: {budget.problem}", after=max(left, COME_BACK))
+            return Busy(f"{_name(budget.place)} has just failed", after=max(left, MOMENT))
+        return Throttled(f"{_name(budget.place)} is called less often: {budget.problem}", after=max(left, COME_BACK))
 
     def _may_begin(self, budget: Budget) -> bool:
         account = budget.place.account
-        is_account_free = self._working[account] < self._most
+        is_account_free = self._working[account] < self._most and not self._hangs(account)
         return budget.running < budget.allowed and is_account_free and self._working.total() < self._threads
 
-    async def _wait(self, budget: Budget) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _hangs(self, account: str) -> bool:
+        return self._hanging[account] >= HANGING * self._threads
+
+    def _admit(self, budget: Budget) -> Call:
+        """A call that counts from now on, even if whoever makes it has still to hear of it."""
+        budget.running += 1
+        self._working[budget.place.account] += 1
+        call = Call(budget, self._clock())
+        call.timer = asyncio.get_running_loop().call_later(MOMENT, self._is_slow, call)
+        return call
+
+    async def _wait(self, budget: Budget) -> Call:
+        turn: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
         self._line[turn] = budget
         budget.waiting += 1
         try:
             async with asyncio.timeout(MOMENT):
-                await turn
+                return await turn
         except TimeoutError:
-            if budget.slow >= budget.allowed:
+            if call := _given(turn):
+                return call
+            if budget.slow >= budget.allowed or self._hangs(budget.place.account):
                 what = f"{_name(budget.place)} does not answer: earlier calls have not come back yet"
                 raise Throttled(what, after=COME_BACK) from None
             raise Busy(f"too many calls to {_name(budget.place)}", after=MOMENT) from None
+        except asyncio.CancelledError:
+            if call := _given(turn):
+                self.done(call, "unknown")
+            raise
         finally:
             budget.waiting -= 1
             self._line.pop(turn, None)
-        self._refuse(budget)
 
     def _let_in(self) -> None:
-        """Wake those in line who may begin; each counts before the next is looked at."""
-        chosen: Counter[Budget] = Counter()
-        accounts: Counter[str] = Counter()
+        """Have those in line begin who may: afterwards nobody waits who could, so that no newcomer is before them."""
         for turn, budget in list(self._line.items()):
-            account = budget.place.account
-            if self._working.total() + chosen.total() >= self._threads:
+            if self._working.total() >= self._threads:
                 return
-            is_free = budget.running + chosen[budget] < budget.allowed
-            if is_free and self._working[account] + accounts[account] < self._most and not turn.done():
-                chosen[budget] += 1
-                accounts[account] += 1
-                turn.set_result(None)
+            if not turn.done() and self._may_begin(budget):
+                turn.set_result(self._admit(budget))
+
+    def _failed(self, call: Call, fate: Fate, problem: str) -> None:
+        budget, now = call.budget, self._clock()
+        budget.problem = problem
+        budget.allowed = 1 if fate == "silent" else max(1, budget.allowed // 2)
+        if fate == "throttled":
+            budget.pace.throttled(now)
+        if call.begun > budget.failed:  # those that were under way together fail once
+            budget.failures += 1
+            budget.failed = now
+            budget.until = now + min(MAX_PAUSE, FIRST_PAUSE * 2 ** min(budget.failures - 1, 20))
+        for turn in [turn for turn, waits in self._line.items() if waits is budget and not turn.done()]:
+            if refusal := self._refusal(budget):
+                turn.set_exception(refusal)
 
     def _is_slow(self, call: Call) -> None:
         call.slow, call.timer = True, None
         call.budget.slow += 1
-        self._free(call.budget.place.account)
+        _less(self._working, call.budget.place.account)
+        self._hanging[call.budget.place.account] += 1
         self._let_in()
 
-    def _free(self, account: str) -> None:
-        self._working[account] -= 1
-        if not self._working[account]:
-            del self._working[account]
+
+def _given(turn: asyncio.Future[Call]) -> Call | None:
+    """The call that somebody was let in to make."""
+    return turn.result() if turn.done() and not turn.cancelled() and not turn.exception() else None
+
+
+def _less(counts: Counter[str], account: str) -> None:
+    counts[account] -= 1
+    if not counts[account]:
+        del counts[account]
 
 
 def _name(place: Place) -> str:

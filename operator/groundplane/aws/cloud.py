@@ -27,6 +27,7 @@ from groundplane.ports import Account, Creation, Default, ManagedKind, Observati
 
 REMEMBERED = 16_384  # managed resources of which something is known beyond their objects
 THREADS = 16  # calls to AWS at a time; measured: 241 calls/s at 60 ms latency, with 3.5 ms lag of the event loop
+CLOSING = 10.0  # seconds that `close` waits for calls
 CERTAIN_AFTER = 10.0  # seconds: AWS may not show sooner what a create has made
 T = TypeVar("T")
 
@@ -62,10 +63,12 @@ class AwsCloud:
         """How many objects a thread works on, those included that nobody waits for any more."""
         return len(self._running)
 
-    def close(self) -> None:
-        """Wait for the calls that run."""
-        for thread in list(self._threads):
-            thread.join()
+    def close(self, seconds: float = CLOSING) -> int:
+        """Wait for the calls that run, so long at most: how many still do.  They do not keep the process from ending."""
+        threads, end = list(self._threads), time.monotonic() + seconds
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return sum(thread.is_alive() for thread in threads)
 
     # --- what needs no call -------------------------------------------------------------------------
 
@@ -97,7 +100,7 @@ class AwsCloud:
         def check() -> None:
             self._sessions.clients(account).check()
 
-        call = await self._budgets.begin(Place(_name(account), "", "ProviderConfig"))
+        call = await self._budgets.begin(_place(account, "", "ProviderConfig"))
         await self._start(check, call)
 
     # --- what calls AWS -----------------------------------------------------------------------------
@@ -188,8 +191,8 @@ class AwsCloud:
         # A reconcile that ran out of time leaves its thread behind, which may be about to create.
         if uid in self._running:
             raise Waiting("an earlier call to AWS for it has not come back yet")
-        region = "" if kind_.is_global else str((spec_of(managed).get("forProvider") or {}).get("region") or "")
-        call = await self._budgets.begin(Place(_name(account), region, kind_.service))
+        region = self._offline(managed).region  # where it is: what is sent goes there, whatever the spec says
+        call = await self._budgets.begin(_place(account, region, kind_.service))
         try:
             self._running.add(uid)
             return await self._start(work, call, uid)
@@ -247,8 +250,8 @@ def _fate(error: BaseException | None) -> tuple[Fate, str]:
     return "answered" if error is None or isinstance(error, GroundplaneError) else "unknown", ""
 
 
-def _name(account: Account) -> str:
-    return str(meta(account.provider_config).get("name") or "")
+def _place(account: Account, region: str, service: str) -> Place:
+    return Place(str(meta(account.provider_config).get("name") or ""), region, service, account.version)
 
 
 def _missing(kind_: Kind, managed: Object, error: GroundplaneError) -> tuple[Awaited, ...]:

@@ -14,7 +14,8 @@ Controls, JSON over HTTP:
                              "message": "…", "times": 2, "skip": 0, "lost": false}
                               the next matching calls fail, but for the first `skip`; operation "*" is any;
                               with `lost` they take effect, and only their answer is this error;
-                              with "delay": 4 they begin 4 s later, and without a code they go through then
+                              with "delay": 4 they begin 4 s later, and without a code they go through then;
+                              with "key": only those that are signed with this access key
     DELETE /standin/faults                                    no more
     GET    /standin/calls                                     [{"service": …, "operation": …, "status": 200}, …] in
                                                               order; no status yet: not answered
@@ -106,6 +107,7 @@ class Fault:
     skip: int
     lost: bool
     delay: float
+    key: str  # "": whichever access key it is called with
 
 
 @dataclass
@@ -384,7 +386,7 @@ class Application:
         with WORLD.lock:
             call: dict[str, Any] = {"service": service, "operation": operation}
             WORLD.calls.append(call)
-            fault = _fault(service, operation)
+            fault = _fault(service, operation, _access_key(environ))
 
         def answer(status: str, *rest: Any) -> Any:
             call["status"] = int(status.split()[0])
@@ -415,6 +417,7 @@ class Application:
                             skip=int(given.get("skip", 0)),
                             lost=bool(given.get("lost")),
                             delay=float(given.get("delay", 0)),
+                            key=given.get("key", ""),
                         )
                     )
                 case "DELETE", "faults":
@@ -459,9 +462,15 @@ def _called(environ: dict[str, Any], body: bytes) -> tuple[str, str]:
     return service, f"{environ['REQUEST_METHOD']} {'?' + query if query else '/'}"
 
 
-def _fault(service: str, operation: str) -> Fault | None:
+def _access_key(environ: dict[str, Any]) -> str:
+    signed = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION") or "")
+    return signed.group(1) if signed else ""
+
+
+def _fault(service: str, operation: str, key: str) -> Fault | None:
     for fault in WORLD.faults:
-        if fault.times > 0 and fault.service in ("*", service) and fault.operation in ("*", operation):
+        is_meant = fault.service in ("*", service) and fault.operation in ("*", operation) and fault.key in ("", key)
+        if fault.times > 0 and is_meant:
             if fault.skip > 0:
                 fault.skip -= 1
                 continue

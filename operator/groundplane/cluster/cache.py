@@ -221,6 +221,12 @@ class Cache:
         entry = store.objects.get((key.namespace, key.name)) if store else None
         return _labelled(orjson.loads(entry.data), key.api_version) if entry else None
 
+    def version(self, key: Key) -> int:
+        """The resource version of an object; 0: it is not in here."""
+        store = self._stores.get(self._kept_as(key.api_version, key.kind))
+        entry = store.objects.get((key.namespace, key.name)) if store else None
+        return entry.version if entry else 0
+
     def has(self, key: Key) -> bool:
         store = self._stores.get(self._kept_as(key.api_version, key.kind))
         return store is not None and (key.namespace, key.name) in store.objects
@@ -236,6 +242,11 @@ class Cache:
     def keys(self) -> Sequence[Key]:
         """The objects of all followed kinds, as they are now."""
         return [Key(*kind, *place) for kind, store in self._stores.items() for place in store.objects]
+
+    def labelled(self, api_version: str, kind: str, label: tuple[str, str]) -> int:
+        """How many objects of a kind have a label of that value; none is looked at."""
+        store = self._stores.get(self._kept_as(api_version, kind))
+        return len(store.labels.get(label) or ()) if store else 0
 
     def count(self) -> dict[Kind, int]:
         """How many objects of each followed kind there are."""

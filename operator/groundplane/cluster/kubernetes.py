@@ -16,6 +16,7 @@ import orjson
 from groundplane.cluster import apply as rules
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
+from groundplane.cluster.referenced import Referenced
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
 from groundplane.errors import Awaited, Conflict, NoSuchKind, NotFound, Rejected, Unavailable
 from groundplane.ports import MANAGER, Propagation, Resource
@@ -33,6 +34,8 @@ class KubernetesCluster:
     def __init__(self, api: Api, cache: Cache) -> None:
         self._api = api
         self._cache = cache
+        self.metadata = Cache()  # what a watch tells of objects whose contents nobody follows
+        self._referenced = Referenced()
         self._served: dict[str, dict[str, Resource]] = {}  # by api version and kind
         self._discovering = asyncio.Lock()
         self._rewritten: dict[tuple[Key, str, str], tuple[int, int]] = {}
@@ -84,6 +87,26 @@ class KubernetesCluster:
         obj = _object(found)
         self._cache_answer(obj, ours=False)
         return obj
+
+    async def referenced(self, key: Key) -> Object | None:
+        if known := self._cache.get(key):
+            return known
+        version = self.metadata.version(key)
+        if version and (kept := self._referenced.get(key, version)):
+            return kept
+        found = await self.get(key, live=True)
+        if found and self.metadata.version(key):  # else nobody would tell of a change
+            self._referenced.put(found)
+        return found
+
+    def changed(self, key: Key) -> None:
+        """A watch tells of a change of an object of which it tells no more."""
+        self._referenced.forget(key)
+
+    async def count(self, api_version: str, kind: str, label: tuple[str, str]) -> int:
+        if self._cache.synced(api_version, kind):
+            return self._cache.labelled(api_version, kind, label)
+        return len(await self.list(api_version, kind, labels=dict([label])))
 
     async def list(
         self,
@@ -260,6 +283,8 @@ class KubernetesCluster:
         raise _no_such_kind(resource.api_version, resource.kind)
 
     def _cache_answer(self, obj: Object, *, ours: bool) -> None:
+        if ours:
+            self._referenced.forget(key_of(obj))
         """What the API server has answered is known at once; `ours`: to a write."""
         if not self._cache.follows(obj["apiVersion"], obj["kind"]):
             return

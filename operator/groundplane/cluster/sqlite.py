@@ -114,6 +114,14 @@ class SqliteCluster:
         """The objects with an owner reference to that UID."""
         return self._store.dependents(uid)
 
+    async def referenced(self, key: Key) -> Object | None:
+        return await self.get(key)
+
+    async def count(self, api_version: str, kind: str, label: tuple[str, str]) -> int:
+        self.requests["list"] += 1
+        self._resource(api_version, kind)
+        return len(self._store.versions(api_version, kind, dict([label])))
+
     def peek(self, key: Key) -> Object | None:
         """The object, if it is there; a kind that is not served has none."""
         return self._store.read(key)

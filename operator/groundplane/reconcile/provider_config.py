@@ -6,6 +6,8 @@ Source: crossplane-runtime v1.20, pkg/reconciler/providerconfig and pkg/resource
 from __future__ import annotations
 
 import copy
+import hashlib
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,14 +26,16 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, Awaited, NoSuchKind, Waiting, stage
+from groundplane.errors import AlreadyExists, Awaited, GroundplaneError, NoSuchKind, Waiting, stage
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection
 
 API_VERSION = "aws.upbound.io/v1beta1"
+USAGE = "ProviderConfigUsage"
 FINALIZER = "in-use.crossplane.io"
 LABEL = "crossplane.io/provider-config"
 SOURCE = "providerconfig/providerconfig.aws.upbound.io"
+_SALT = secrets.token_bytes(32)
 RECOUNT = 30.0  # seconds until usages that block a deletion are counted again
 
 
@@ -51,7 +55,9 @@ async def connect(managed: Object, context: Context) -> Account:
             on=[Awaited(key.group, key.kind, name=name)],
         )
     await _track(managed, config, context)
-    return await _account(config, context)
+    account = await _account(config, context)
+    context.accounts.uses(key_of(managed), key, account.version)
+    return account
 
 
 async def _account(config: Object, context: Context) -> Account:
@@ -61,6 +67,7 @@ async def _account(config: Object, context: Context) -> Account:
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
     reference = _secret_reference(credentials)
     if reference is None:
+        context.accounts.reads(key, None)
         return Account(config, version=version)
     if not reference.get("name"):
         raise Waiting(
@@ -69,21 +76,24 @@ async def _account(config: Object, context: Context) -> Account:
             on=[Awaited(key.group, key.kind, name=name)],
         )
     place = Key("v1", "Secret", reference.get("namespace") or context.options.namespace, reference["name"])
-    secret = await context.cluster.get(place)
+    context.accounts.reads(key, place)
+    await context.watches.ensure([(place.api_version, place.kind)])
+    secret = await context.cluster.referenced(place)
     if secret is None:
         raise Waiting(
             f'ProviderConfig "{name}": cannot get credentials: {place} not found',
             mend="create it, or correct spec.credentials.secretRef",
             on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
         )
-    data = connection.data_of(secret)
-    if reference.get("key") not in data:
+    value = connection.data_of(secret).get(reference.get("key") or "")
+    if value is None:
         raise Waiting(
             f'ProviderConfig "{name}": {place} has no key "{reference.get("key")}"',
             mend="store the credentials under it, or correct spec.credentials.secretRef.key",
             on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
         )
-    return Account(config, data, f"{version}/{meta(secret).get('resourceVersion')}")
+    digest = hashlib.blake2b(value, key=_SALT, digest_size=16).hexdigest()  # a change of labels is no rotation
+    return Account(config, {reference["key"]: value}, f"{version}/{digest}")
 
 
 def _secret_reference(credentials: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -98,7 +108,7 @@ async def _track(managed: Object, config: Object, context: Context) -> None:
     key = key_of(managed)
     usage = {
         "apiVersion": API_VERSION,
-        "kind": "ProviderConfigUsage",
+        "kind": USAGE,
         "metadata": {
             "name": meta(managed)["uid"],
             "labels": {LABEL: meta(config)["name"]},
@@ -122,19 +132,21 @@ async def _track(managed: Object, config: Object, context: Context) -> None:
 
 
 async def reconcile(key: Key, context: Context) -> Result:
-    """Count who uses a ProviderConfig; hold it while anybody does; say on it what is wrong with it."""
+    """Count who uses a ProviderConfig; hold it while anybody does; say on it what is wrong with it; tell its users of new credentials.
+
+    Or take a ProviderConfigUsage away that is nobody's, so that all that are left count.
+    """
     config = await context.cluster.get(key)
     if config is None:
         return Result()
+    if key.kind == USAGE:
+        if controller_of(config) is None:
+            await context.cluster.delete(key, uid=meta(config)["uid"])
+        return Result()
     try:
-        usages = await context.cluster.list(
-            key.api_version, "ProviderConfigUsage", labels={LABEL: meta(config)["name"]}
-        )
+        users = await context.cluster.count(key.api_version, USAGE, (LABEL, key.name))
     except NoSuchKind:
-        usages = []
-    for stray in [usage for usage in usages if controller_of(usage) is None]:
-        await context.cluster.delete(key_of(stray), uid=meta(stray)["uid"])
-    users = sum(controller_of(usage) is not None for usage in usages)
+        users = 0
     if is_deleting(config):
         return await _terminate(config, users, context)
     if not has_finalizer(config, FINALIZER):
@@ -143,15 +155,29 @@ async def reconcile(key: Key, context: Context) -> Result:
     wanted = copy.deepcopy(config)
     wanted.setdefault("status", {})["users"] = users
     config = await context.cluster.update(wanted, subresource="status")
-    if not context.options.strict_upstream:
-        with stage("InvalidProviderConfig"):
-            await context.cloud.check_account(await _account(config, context))
+    with stage("InvalidProviderConfig"):
+        account = await _wake_users(config, context, quietly=context.options.strict_upstream)
+        if account and not context.options.strict_upstream:
+            await context.cloud.check_account(account)
     if conditions.find(config, "Synced") is not None:
         generation = meta(config).get("generation")
         told = (conditions.reconcile_success(), conditions.available())
         conditions.set_on(config, *told, now=context.now(), generation=generation)
         await context.cluster.update(config, subresource="status")
     return Result()
+
+
+async def _wake_users(config: Object, context: Context, *, quietly: bool) -> Account | None:
+    """Have those reconciled that were last looked at with other credentials than the ProviderConfig has now."""
+    try:
+        account = await _account(config, context)
+    except GroundplaneError:
+        if not quietly:
+            raise
+        return None
+    if outdated := context.accounts.take_outdated(key_of(config), account.version):
+        context.watches.wake(outdated)
+    return account
 
 
 async def _terminate(config: Object, users: int, context: Context) -> Result:
@@ -168,5 +194,6 @@ async def _terminate(config: Object, users: int, context: Context) -> Result:
     wanted.setdefault("status", {})["users"] = users
     told = Condition("Terminating", "True", "InUse", message)
     conditions.set_on(wanted, told, now=context.now(), generation=meta(config).get("generation"))
-    await context.cluster.update(wanted, subresource="status")
+    config = await context.cluster.update(wanted, subresource="status")
+    await _wake_users(config, context, quietly=True)
     return Result(requeue_after=RECOUNT)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Sequence
 
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.runtime import own_writes
@@ -13,6 +14,7 @@ from groundplane.runtime.queue import Handler, Queue
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.waiting import Target
 
+SPREAD, LONGEST_SPREAD = 0.05, 300.0  # seconds for each that is woken although nothing is wrong with it, and for all
 HERD = 16  # reconciles that wait for one object and are still a person's change when it comes; more are retries
 
 
@@ -71,6 +73,20 @@ class Dispatcher:
     def enqueue(self, key: Key, *, idle: bool = False) -> None:
         """Have an object reconciled by the controllers of its kind."""
         self._add(((name, key) for name in self._routes.own(key)), "poll" if idle else "change")
+
+    def wake(self, keys: Sequence[Key]) -> None:
+        """What these work with has changed: those that have failed are run at once, the others spread over some time."""
+        if not self._may_work():
+            return
+        targets = [(self._queues[name], key) for key in keys for name in self._routes.own(key)]
+        trying = [(queue, key) for queue, key in targets if queue.tries(key)]
+        settled = [(queue, key) for queue, key in targets if not queue.tries(key)]
+        lane: Lane = "change" if len(trying) <= HERD else "retry"
+        for queue, key in trying:
+            queue.wake(key, lane=lane)
+        spread = min(LONGEST_SPREAD, SPREAD * len(settled))
+        for queue, key in settled:
+            queue.add(key, lane="poll", after=random.uniform(0, spread))
 
     def resume(self) -> None:
         """Work may go on."""

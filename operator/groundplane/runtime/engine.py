@@ -105,6 +105,7 @@ class Engine:
             self.waiting.forget((name, key))
             self._conflicts.pop((name, key), None)
         self.context.interests.set(key, ())
+        self.context.accounts.forget(key)
         self.context.followers.set(key, "")
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:

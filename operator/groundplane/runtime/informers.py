@@ -68,7 +68,7 @@ class Informers:
         self._wanted: set[tuple[str, str]] = set()  # kinds to be followed when they are served
         self._informed: dict[tuple[str, str], _Informed] = {}
         self._glanced: dict[tuple[str, str], _Informed] = {}  # of which only metadata comes
-        self._metadata = Cache()
+        self._metadata = cluster.metadata
         self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._secrets = _Informed(
             Informer(api, SECRETS, cache, self._on_secret, field_selector=f"type={CONNECTION_TYPE}")
@@ -223,6 +223,7 @@ class Informers:
 
     def _on_glance(self, change: Change) -> None:
         informed = self._glanced.get(change.key[:2])
+        self._cluster.changed(change.key)
         self._tell(change, informed is not None and not informed.informer.synced.is_set())
 
     async def _ensure_one(self, api_version: str, kind: str) -> _Informed | None:

@@ -64,6 +64,9 @@ class LocalWatches:
     def enqueue(self, key: Key) -> None:
         self._plane.dispatcher.enqueue(key)
 
+    def wake(self, keys: Sequence[Key]) -> None:
+        self._plane.dispatcher.wake(keys)
+
 
 class LocalControlPlane:
     """Everything wired on one SQLite file.  Use it as an async context manager."""
@@ -99,6 +102,7 @@ class LocalControlPlane:
             lambda version, kind: self.cloud.kind(version, kind) is not None,
             self.cluster.peek,
             self.context.interests,
+            self.context.accounts,
         )
         self._seen = 0
         self._tasks: list[asyncio.Task[None]] = []

@@ -100,7 +100,13 @@ class Operator:
         )
         self._events = EventRecorder(self._cluster, _now)
         self._watches = KubernetesWatches(
-            api, self._cluster, self._cache, self._cloud, self._tell, lambda key: self._dispatcher.enqueue(key)
+            api,
+            self._cluster,
+            self._cache,
+            self._cloud,
+            self._tell,
+            enqueue=lambda key: self._dispatcher.enqueue(key),
+            wake=lambda keys: self._dispatcher.wake(keys),
         )
         definitions = Definitions()
         context = self._context = Context(
@@ -115,7 +121,11 @@ class Operator:
             options=settings.options,
         )
         routes = Routes(
-            definitions, lambda v, k: self._cloud.kind(v, k) is not None, self._cache.get, context.interests
+            definitions,
+            lambda v, k: self._cloud.kind(v, k) is not None,
+            self._cache.get,
+            context.interests,
+            context.accounts,
         )
         self._dispatcher = Dispatcher(
             Engine(all_controllers(), context), routes, peek=self._cache.get, exists=self._exists, may_work=gate.is_open

@@ -157,6 +157,10 @@ class Queue:
             self._failures.pop(key, None)  # the next one backs off as the first does
         self.add(key, lane=lane, after=min(MAX_WAKE, FIRST_WAKE * 2 ** min(times - 1, 20)) if times else None)
 
+    def tries(self, key: Key) -> bool:
+        """Whether its last run has failed, or one is under way."""
+        return key in self._failures or key in self._running
+
     def resume(self) -> None:
         """Keys may be taken again."""
         self._dispatch()

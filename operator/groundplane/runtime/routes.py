@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from groundplane.core.accounts import Accounts
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
@@ -36,10 +37,12 @@ class Routes:
         is_managed: Callable[[str, str], bool],
         peek: Callable[[Key], Object | None],
         interests: Interests | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost."""
         self._definitions = definitions
         self._interests = Interests() if interests is None else interests
+        self._accounts = Accounts() if accounts is None else accounts
         self._is_managed = is_managed
         self._peek = peek
 
@@ -67,6 +70,8 @@ class Routes:
                 yield name, owner
             if key.kind == "Secret":
                 yield from self._user_of(owner, key.namespace)
+        for config in self._accounts.readers(key):
+            yield "providerconfig", config
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
         for composite in self._interests.of(obj):
@@ -74,6 +79,8 @@ class Routes:
         used = (obj.get("providerConfigRef") or {}).get("name") if key.kind == "ProviderConfigUsage" else None
         if used:
             yield "providerconfig", Key(key.api_version, "ProviderConfig", "", used)
+            if controller_of(obj) is None:
+                yield "providerconfig", key  # nobody's
 
     def _owner(self, obj: Object) -> Key | None:
         """The key of an object's controller.  References name no namespace: the owner's kind tells its scope."""

@@ -43,9 +43,11 @@ class KubernetesWatches:
         cloud: Cloud,
         tell: Tell,
         enqueue: Callable[[Key], None],
+        wake: Callable[[Sequence[Key]], None],
     ) -> None:
-        """`tell` gets every change of every followed kind; `enqueue` has an object reconciled."""
-        self._api, self._cluster, self._cache, self._tell, self._enqueue = api, cluster, cache, tell, enqueue
+        """`tell` gets every change of every followed kind; `enqueue` has an object reconciled, `wake` many of them."""
+        self._api, self._cluster, self._cache, self._tell = api, cluster, cache, tell
+        self._enqueue, self._wake = enqueue, wake
         self._served = ServedKinds()
         self._kopf = KopfKinds(api, cache, self._served, tell, self._touch)
         self._informers = Informers(api, cluster, cache, cloud, self._served, tell, self._on_crd, self._kopf.declares)
@@ -106,6 +108,9 @@ class KubernetesWatches:
 
     def enqueue(self, key: Key) -> None:
         self._enqueue(key)
+
+    def wake(self, keys: Sequence[Key]) -> None:
+        self._wake(keys)
 
     # --- inside ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,60 @@
+"""Objects that are read over and over and of which a watch tells only that they have changed: Secrets with credentials.
+
+Each is fetched once per change and kept while it is used, for its contents are none of our business otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+
+import orjson
+
+from groundplane.core.objects import Key, Object, key_of, meta
+
+UNUSED = 900.0  # seconds after which an object is forgotten that nobody has read: polls are ten minutes apart
+LIMIT = 1024  # objects
+
+
+class Referenced:
+    """Objects as they were last fetched.  Belongs to one event loop; never printed, for it holds secrets."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, tuple[int, bytes, float]] = {}  # version, JSON, when last used; the longest unused first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key, version: int) -> Object | None:
+        """The object, if it is kept as of this version or a later one, which the watch may still have to tell of."""
+        kept = self._kept.get(key)
+        if kept is None or kept[0] < version:
+            self.forget(key)
+            return None
+        del self._kept[key]
+        self._kept[key] = (*kept[:2], asyncio.get_running_loop().time())
+        found: Object = orjson.loads(kept[1])
+        return found
+
+    def put(self, obj: Object) -> None:
+        """Keep it until it changes, or nobody reads it any more."""
+        loop, key, version = asyncio.get_running_loop(), key_of(obj), int(meta(obj).get("resourceVersion") or 0)
+        self._kept.pop(key, None)
+        self._kept[key] = version, orjson.dumps(obj), loop.time()
+        if len(self._kept) > LIMIT:
+            del self._kept[next(iter(self._kept))]
+        self._timer = self._timer or loop.call_later(UNUSED, self._sweep, context=Context())
+
+    def forget(self, key: Key) -> None:
+        """It has changed, or is gone."""
+        self._kept.pop(key, None)
+
+    def _sweep(self) -> None:
+        loop, self._timer = asyncio.get_running_loop(), None
+        while self._kept:
+            key = next(iter(self._kept))
+            if (left := self._kept[key][2] + UNUSED - loop.time()) > 0:
+                self._timer = loop.call_later(left, self._sweep, context=Context())
+                return
+            del self._kept[key]

@@ -1,0 +1,68 @@
+"""Whose credentials are where, and who works with them: what a change of a Secret or of a ProviderConfig concerns."""
+
+from __future__ import annotations
+
+from groundplane.core.objects import Key
+
+
+class Accounts:
+    """The ProviderConfigs that read each Secret, and the credentials with which each managed resource was last looked at.
+
+    As this process has found it: nothing is lost with it, since who begins looks at everything.
+    """
+
+    def __init__(self) -> None:
+        self._secret: dict[Key, Key] = {}  # by ProviderConfig
+        self._readers: dict[Key, dict[Key, None]] = {}  # by Secret
+        self._used: dict[Key, tuple[Key, str]] = {}  # by managed resource
+        self._users: dict[Key, dict[str, dict[Key, None]]] = {}  # by ProviderConfig and version of its credentials
+
+    def __len__(self) -> int:
+        """How many objects something is known of."""
+        return len(self._secret) + len(self._used)
+
+    def reads(self, config: Key, secret: Key | None) -> None:
+        """Its credentials come from this Secret and no other; None: from none."""
+        before = self._secret.pop(config, None)
+        if before and before != secret:
+            left = self._readers[before]
+            del left[config]
+            if not left:
+                del self._readers[before]
+        if secret:
+            self._secret[config] = secret
+            self._readers.setdefault(secret, {})[config] = None
+
+    def readers(self, secret: Key) -> list[Key]:
+        """The ProviderConfigs whose credentials come from it."""
+        return list(self._readers.get(secret, ()))
+
+    def uses(self, user: Key, config: Key, version: str) -> None:
+        """A managed resource is looked at with these credentials."""
+        if self._used.get(user) == (config, version):
+            return
+        self._leave(user)
+        self._used[user] = config, version
+        self._users.setdefault(config, {}).setdefault(version, {})[user] = None
+
+    def take_outdated(self, config: Key, version: str) -> list[Key]:
+        """Who was last looked at with other credentials than these; each is named once, and comes back by `uses`."""
+        outdated = [user for known, users in self._users.get(config, {}).items() if known != version for user in users]
+        for user in outdated:
+            self._leave(user)
+        return outdated
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self.reads(key, None)
+        self._leave(key)
+
+    def _leave(self, user: Key) -> None:
+        if used := self._used.pop(user, None):
+            config, version = used
+            versions = self._users[config]
+            del versions[version][user]
+            if not versions[version]:
+                del versions[version]
+            if not versions:
+                del self._users[config]
