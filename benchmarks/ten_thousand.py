@@ -109,13 +109,14 @@ class Bench:
         self.still, self.health = _free_port(), _free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         environment = os.environ | {
             "KUBECONFIG": str(self.plane.kubeconfig_of("operator")),
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.still}",
         }
         command = [sys.executable, "-m", "groundplane.cli.main", "run"]
         command += ["--health-port", str(self.health), "--health-host", "127.0.0.1", "--log-level", "error"]
+        command += options
         self.process = subprocess.Popen(command, env=environment)
 
     def stop(self) -> None:
@@ -155,7 +156,7 @@ class Bench:
 
 
 def measure() -> Iterator[tuple[str, str]]:
-    with _bench() as bench:
+    with running_bench() as bench:
         total = asyncio.run(_fill(bench))
         yield "managed resources, composites", f"{total['managed']:,}, {COMPOSITES:,}"
         bench.stop()
@@ -335,7 +336,7 @@ async def _touch(bench: Bench, subnets: list[str]) -> None:
 
 
 @contextmanager
-def _bench() -> Iterator[Bench]:
+def running_bench() -> Iterator[Bench]:
     with ControlPlane() as plane:
         plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
         plane.wait_for_kinds()

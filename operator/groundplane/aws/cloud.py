@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TypeVar, cast
 
-from groundplane.aws import catalogue, faults
+from groundplane.aws import catalogue, deadline, faults
 from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Kind
@@ -27,6 +27,7 @@ from groundplane.ports import Account, Creation, Default, ManagedKind, Observati
 
 REMEMBERED = 16_384  # managed resources of which something is known beyond their objects
 THREADS = 16  # calls to AWS at a time; measured: 241 calls/s at 60 ms latency, with 3.5 ms lag of the event loop
+PATIENCE = 80.0  # seconds for all calls of one operation, those for credentials included; a reconcile has 120
 CLOSING = 10.0  # seconds that `close` waits for calls
 CERTAIN_AFTER = 10.0  # seconds: AWS may not show sooner what a create has made
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class AwsCloud:
         namespace: str = "crossplane-system",
         may_write: Callable[[], None] = lambda: None,
         certain_after: float = CERTAIN_AFTER,
+        patience: float = PATIENCE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -54,6 +56,7 @@ class AwsCloud:
         self._strict_upstream = strict_upstream
         self._namespace = namespace
         self._certain_after = certain_after
+        self._patience = patience
         self._now = now
         self._memories: dict[str, Memory] = {}  # by UID, the longest unused first
         self._running: set[str] = set()  # UIDs of what a thread works on
@@ -184,6 +187,8 @@ class AwsCloud:
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
                 if faults.are_stale(error) and clients is not None:
                     clients.refused = True
+                if faults.is_silence(error) and (asked := deadline.doing()):
+                    found.what = f"{asked}: {found.what}"
                 if faults.is_of_another(error):
                     found.on = _missing(kind_, managed, found)
                 raise found from error
@@ -214,7 +219,8 @@ class AwsCloud:
             found: T | None = None
             error: BaseException | None = None
             try:
-                found = work()
+                with deadline.within(self._patience):
+                    found = work()
             except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
                 error = raised
             self._running.discard(uid)

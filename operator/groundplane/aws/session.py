@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from botocore.regions import EndpointResolver
 from botocore.utils import is_valid_endpoint_url
 
 from groundplane import __version__
-from groundplane.aws import endpoints
+from groundplane.aws import deadline, endpoints
+from groundplane.core.conditions import moment
 from groundplane.core.objects import Json, meta, spec_of
 from groundplane.errors import Awaited, Denied, InvalidInput, shown
 from groundplane.ports import Account
@@ -142,6 +144,7 @@ class AccountClients:
             return found
         with self._lock:
             if (service, region, once) not in self._clients:
+                deadline.begin(f"{service}, for want of credentials of ProviderConfig {self._name}")
                 self._check_region(region)
                 attempts = 1 if once else self._attempts
                 self._clients[service, region, once] = self._create(self._base(region), service, region, attempts)
@@ -213,6 +216,7 @@ class AccountClients:
     def _before_send(self, event_name: str, **_: Any) -> None:
         """botocore's last hook before a request; `event_name` is before-send.<service>.<operation>."""
         service, operation = event_name.split(".")[1:]
+        deadline.begin(f"{service} {operation}")
         if service != "sts" and not operation.startswith(READING):
             self._may_write()
 
@@ -358,7 +362,7 @@ class AccountClients:
             role_arn=role,
             extra_args={"RoleSessionName": block.get("roleSessionName") or "groundplane"},
         )
-        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role-with-web-identity")
+        return DeferredRefreshableCredentials(self._fresh(fetcher), "assume-role-with-web-identity")
 
     def _token(self, source: str, block: Mapping[str, Json], place: str) -> Callable[[], str]:
         config = block.get("tokenConfig")
@@ -388,7 +392,23 @@ class AccountClients:
         if role.get("transitiveTagKeys"):
             arguments["TransitiveTagKeys"] = list(role["transitiveTagKeys"])
         fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, arn, arguments)
-        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+        return DeferredRefreshableCredentials(self._fresh(fetcher), "assume-role")
+
+    def _fresh(self, fetcher: Any) -> Callable[[], Mapping[str, Any]]:
+        """What fetches credentials that last; botocore has no error of its own for those that do not."""
+
+        def fetch() -> Mapping[str, Any]:
+            found: Mapping[str, Any] = fetcher.fetch_credentials()
+            ends = moment(str(found.get("expiry_time") or ""))
+            if ends and ends <= datetime.now(UTC):
+                raise Denied(
+                    f"STS gave credentials that ended at {found['expiry_time']} already",
+                    mend="set the clock of the machine that the operator runs on",
+                    where=(f"ProviderConfig {self._name}",),
+                )
+            return found
+
+        return fetch
 
     def _role_arn(self, role: Mapping[str, Json], hop: int) -> str:
         if not role.get("roleARN"):
@@ -418,6 +438,10 @@ def _resolver() -> Any:
 def _new_session() -> Any:
     session = botocore.session.Session()
     session.register_component("data_loader", LOADER)
+    retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    session.set_default_client_config(  # of those that botocore makes for itself: STS, SSO
+        Config(retries=retries, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT)
+    )
     return session
 
 
