@@ -8,9 +8,10 @@ import pytest
 
 from groundplane.core import conditions
 from groundplane.core.claim import BINDABLE_TO
-from groundplane.core.objects import Key, owner_reference
+from groundplane.core.objects import Key, key_of, meta, owner_reference
 from groundplane.errors import Conflict
 from groundplane.ports import Options
+from groundplane.reconcile import connection
 from tests.reconcile import things
 from tests.reconcile.things import changed
 from tests.world import World
@@ -261,14 +262,35 @@ async def test_an_enforced_composition_holds_against_manual_with_a_revision_of_a
     pinned = {"name": revision["metadata"]["name"]}
     await world.apply(a_claim(compositionUpdatePolicy="Manual", compositionRevisionRef=pinned))
     await world.settle(seconds=60)
-    assert await world.cluster.list(things.COMPOSED, "Alpha") == [] or await made_with(world) == 7
+    [first] = await revisions(world, "enforced")
+    await asserted_made_of(world, first)
+    await world.patch(things.CLAIM, {"metadata": {"labels": {"touched": "true"}}})
+    await world.settle(seconds=600)
+    await asserted_made_of(world, first)
+    writes = world.cluster.writes
+    await world.restarted().settle(seconds=600)
+    assert world.cluster.writes == writes, "claim and composite write against each other"
+    await world.apply(another_composition(fixed=8))
+    await world.settle(seconds=60)
+    await asserted_made_of(world, first)
+    await world.patch(things.CLAIM, {"spec": {"compositionRevisionRef": {"name": "of-nothing"}}})
+    await world.settle(seconds=60)
+    [second] = [each for each in await revisions(world, "enforced") if meta(each)["name"] != meta(first)["name"]]
+    await world.patch(things.CLAIM, {"spec": {"compositionRevisionRef": {"name": meta(second)["name"]}}})
+    await world.settle(seconds=60)
+    await asserted_made_of(world, second, fixed=8)
     await world.patch(things.CLAIM, {"spec": {"compositionRevisionRef": pinned}})
     await world.settle(seconds=60)
-    assert await world.cluster.list(things.COMPOSED, "Alpha") == [] or await made_with(world) == 7
+    await asserted_made_of(world, second, fixed=8)
+
+
+async def asserted_made_of(world, revision, fixed=7):
+    """The composite is in order, and made of that revision of the enforced Composition."""
     composite = await world.one(things.VERSION, "XThing")
-    synced = conditions.find(composite, "Synced")
-    if synced["status"] == "False":
-        assert 'none of Composition "enforced"' in synced["message"]
+    assert conditions.find(composite, "Synced")["status"] == "True"
+    assert composite["spec"]["compositionRef"] == {"name": "enforced"}
+    assert composite["spec"]["compositionRevisionRef"] == {"name": meta(revision)["name"]}
+    assert await made_with(world) == fixed
 
 
 async def test_manual_with_another_composition_chosen_does_not_go_on_with_the_old_revision():
@@ -417,6 +439,31 @@ async def test_connection_details_are_not_read_from_a_secret_that_the_composed_r
     await world.settle(seconds=60)
     got = await world.cluster.get(Key("v1", "Secret", "team-a", "conn"))
     assert got["data"]["loot"] == "c2VjcmV0"
+
+
+@pytest.mark.parametrize("base", [things.COMPOSITION, things.PIPELINE], ids=["Resources", "Pipeline"])
+async def test_a_free_secret_that_is_taken_gives_nothing_away_of_what_it_held(base):
+    composition = changed(base, writeConnectionSecretsToNamespace=None)
+    world = await a_platform(composition)
+    free = {"apiVersion": "v1", "kind": "Secret", "type": connection.TYPE, "data": {"loot": "c2VjcmV0", "port": "MQ=="}}
+    await world.apply(free | {"metadata": {"name": "free", "namespace": "team-b"}})
+    await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
+    await world.settle()
+    composite = key_of(await world.one(things.VERSION, "XThing"))
+    taken = Key("v1", "Secret", "team-b", "free")
+    await world.patch(composite, {"spec": {"writeConnectionSecretToRef": {"name": "free", "namespace": "team-b"}}})
+    await things.all_ready(world)
+    await world.settle(seconds=60)
+    secret = await world.cluster.get(taken)
+    assert secret["metadata"]["ownerReferences"][0]["kind"] == "XThing"
+    assert secret["data"] == {"host": "YS5leGFtcGxlLm9yZw==", "loot": "c2VjcmV0", "port": "NTQzMg=="}, "one key is lost"
+    got = Key("v1", "Secret", "team-a", "conn")
+    assert set((await world.cluster.get(got))["data"]) == {"host", "port"}
+    await world.restarted().settle(seconds=600)
+    assert set((await world.cluster.get(got))["data"]) == {"host", "port"}
+    await world.patch(taken, {"metadata": {"annotations": {connection.INHERITED: None}}})
+    await world.settle(seconds=600)
+    assert set((await world.cluster.get(got))["data"]) == {"host", "loot", "port"}
 
 
 # --- restored from a backup

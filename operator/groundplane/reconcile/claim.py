@@ -11,7 +11,7 @@ import copy
 from datetime import datetime, timedelta
 
 from groundplane.core import claim as flow
-from groundplane.core import conditions, naming
+from groundplane.core import composition, conditions, naming
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import (
@@ -24,6 +24,7 @@ from groundplane.core.objects import (
     is_deleting,
     is_paused,
     key_of,
+    labels_of,
     meta,
     spec_of,
     status_of,
@@ -104,7 +105,7 @@ async def _sync(
     claim = await context.cluster.update(wanted)
 
     patch = flow.composite_from(
-        claim,
+        await _within_enforced(claim, definition, context),
         composite,
         api_version=definition.api_version,
         kind=definition.kind,
@@ -115,6 +116,20 @@ async def _sync(
     applied = await context.cluster.apply(patch, manager=flow.MANAGER)
     wanted = flow.claim_from(claim, applied, enforced=enforced)
     return await context.cluster.update(wanted), applied
+
+
+async def _within_enforced(claim: Object, definition: Definition, context: Context) -> Object:
+    """The claim without a revision of another Composition than the enforced one, which overrides that as it does compositionRef."""
+    name = (spec_of(claim).get("compositionRevisionRef") or {}).get("name")
+    if not definition.enforced_composition or not name:
+        return claim
+    revision = await context.cluster.get(Key("apiextensions.crossplane.io/v1", "CompositionRevision", "", name))
+    if revision is None or labels_of(revision).get(composition.NAME_LABEL) == definition.enforced_composition:
+        return claim
+    return {
+        **claim,
+        "spec": {field: value for field, value in claim["spec"].items() if field != "compositionRevisionRef"},
+    }
 
 
 async def _free_name(claim: Object, definition: Definition, context: Context) -> str:
@@ -185,7 +200,7 @@ async def _propagate(claim: Object, composite: Object, definition: Definition, c
                 f'composite resource "{meta(composite)["name"]}" to publish',
                 mend="delete that Secret, or give the composite another writeConnectionSecretToRef",
             )
-        details = connection.data_of(secret)
+        details = connection.own_data(secret)
         if not await connection.publish(context, claim, meta(claim)["namespace"], target["name"], details, exact=True):
             return False
     _event(

@@ -229,7 +229,8 @@ async def _select_revision(run: CompositeRun) -> Object:
 async def _pinned(run: CompositeRun, origin: Object) -> Object | None:
     """The revision that the composite names, which must be one of its Composition's; None if it may have another one.
 
-    It may where it once chose the revision itself, and its claim went to another Composition since, or the definition made it.
+    It may where it once chose the revision itself, and its claim went to another Composition since, or the definition made it;
+    and where the definition enforces the Composition, which overrides all that is asked for.
     """
     name = (run.definition.machinery(run.composite).get("compositionRevisionRef") or {}).get("name")
     if not name:
@@ -249,6 +250,8 @@ async def _pinned(run: CompositeRun, origin: Object) -> Object | None:
             mend="wait a moment: it is adopted",
             on=[Awaited(CORE, "CompositionRevision", name=name)],
         )
+    if run.definition.enforced_composition and not composition.names_composition(revision, origin):
+        return None
     is_asked_for = "compositionRevisionRef" in applied_by(run.composite, flow.MANAGER)
     if spec_of(run.composite).get("claimRef") and not is_asked_for:
         return None

@@ -10,11 +10,12 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from groundplane.core.objects import Key, Object, controller_of, key_of, meta, owner_reference
+from groundplane.core.objects import Key, Object, annotations_of, controller_of, key_of, meta, owner_reference
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput
 from groundplane.ports import Context
 
 TYPE = "connection.crossplane.io/v1alpha1"
+INHERITED = "groundplane.io/inherited-keys"  # annotation: what was in a Secret before its owner took it, and is not the owner's to tell
 
 
 async def read(context: Context, namespace: str, name: str) -> dict[str, bytes]:
@@ -31,7 +32,17 @@ async def read_own(context: Context, owner: Object, namespace: str, name: str) -
     secret = await context.cluster.get(Key("v1", "Secret", namespace, name))
     if secret is None or (controller_of(secret) or {}).get("uid") != meta(owner)["uid"]:
         return {}
-    return data_of(secret)
+    return own_data(secret)
+
+
+def own_data(secret: Object) -> dict[str, bytes]:
+    """What the owner of a connection Secret has published in it."""
+    inherited = _inherited(secret)
+    return {name: value for name, value in data_of(secret).items() if name not in inherited}
+
+
+def _inherited(secret: Object) -> set[str]:
+    return set(filter(None, annotations_of(secret).get(INHERITED, "").split(",")))
 
 
 def data_of(secret: Object) -> dict[str, bytes]:
@@ -62,7 +73,8 @@ async def publish(
     """Bring `details` into the owner's connection Secret; True if that took a write.
 
     Keys accumulate, unless `exact`: then the Secret holds these keys and no others.  A Secret that
-    is somebody else's, or is no connection Secret, is never touched.
+    is somebody else's, or is no connection Secret, is never touched.  One that nobody controls is taken; what it held stays,
+    and nobody reads it as the owner's, until the owner publishes a value of its own under that key.
 
     Raises:
         InvalidInput: the Secret exists and is not the owner's to write.
@@ -78,9 +90,12 @@ async def publish(
     _check_ownership(current, owner)
     kept = {} if exact else data_of(current)
     wanted = _secret(owner, key, {**kept, **details})
-    if current.get("data", {}) == wanted["data"] and controller_of(current):
+    inherited = (_inherited(current) if controller_of(current) else set(kept)) & set(kept) - set(details)
+    if current.get("data", {}) == wanted["data"] and controller_of(current) and inherited == _inherited(current):
         return False
     current["data"] = wanted["data"]
+    annotations = {name: text for name, text in annotations_of(current).items() if name != INHERITED}
+    current["metadata"]["annotations"] = annotations | ({INHERITED: ",".join(sorted(inherited))} if inherited else {})
     if not controller_of(current):
         references = [*(meta(current).get("ownerReferences") or ()), owner_reference(owner)]
         current["metadata"]["ownerReferences"] = references
