@@ -469,19 +469,34 @@ async def test_a_free_secret_that_is_taken_gives_nothing_away_of_what_it_held(ba
 # --- restored from a backup
 
 
-async def test_what_a_template_made_and_another_object_controls_is_neither_made_again_nor_forgotten():
-    world = await a_platform()
+@pytest.mark.parametrize("base", [things.COMPOSITION, things.PIPELINE], ids=["Resources", "Pipeline"])
+@pytest.mark.parametrize("is_renamed", [False, True], ids=["under our name", "under another"])
+async def test_what_a_template_made_and_another_object_controls_is_neither_made_again_nor_forgotten(base, is_renamed):
+    world = await a_platform(base)
     await world.apply(a_claim())
     await world.settle()
     alpha = await world.one(things.COMPOSED, "Alpha")
     key = Key(things.COMPOSED, "Alpha", "", alpha["metadata"]["name"])
     [composite] = await world.cluster.list(things.VERSION, "XThing")
     place = Key(things.VERSION, "XThing", "", composite["metadata"]["name"])
-    await world.apply(another_composition("none", resources=[]), FREE | {"spec": {"compositionRef": {"name": "none"}}})
+    empty = changed(things.COMPOSITION, resources=[]) | {"metadata": {"name": "none"}}
+    await world.apply(empty, FREE | {"spec": {"compositionRef": {"name": "none"}}})
     await world.patch(key, {"metadata": {"ownerReferences": [owner_reference(await world.cluster.get(PLACE))]}})
+    if is_renamed:  # a name that we would not give: it is found by the reference alone
+        key = key._replace(name="restored")
+        restored = await world.one(things.COMPOSED, "Alpha")
+        await world.cluster.delete(key_of(restored))
+        metadata = {field: restored["metadata"][field] for field in ("labels", "annotations", "ownerReferences")}
+        status = {"atProvider": {"address": "of another"}}
+        await world.cluster.create(restored | {"metadata": metadata | {"name": key.name}})
+        await world.patch(key, {"status": status}, subresource="status")
+        references = composite["spec"]["resourceRefs"]
+        moved = [each | ({"name": key.name} if each["kind"] == "Alpha" else {}) for each in references]
+        await world.patch(place, {"spec": {"resourceRefs": moved}})
     await world.patch(place, {"spec": {"region": "x"}})
     await world.settle(seconds=60)
     composite = await world.cluster.get(place)
+    assert "address" not in (composite.get("status") or {}), "what another object controls is shown to functions"
     assert (await world.one(things.COMPOSED, "Alpha"))["metadata"]["name"] == key.name
     assert key.name in [reference.get("name") for reference in composite["spec"]["resourceRefs"]]
     synced = conditions.find(composite, "Synced")

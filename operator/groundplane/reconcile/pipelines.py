@@ -51,9 +51,9 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
     run.composite = await run.context.cluster.update(run.composite)
     kinds = {(reference["apiVersion"], reference["kind"]) for reference in composing.references(run)}
     await run.context.watches.ensure(sorted(kinds))
-    observed = await _observed(run)
+    observed, held = await _observed(run)
     outcome = await _outcome(run, compiled, observed)
-    rendered = pipeline.compose(run.composite, outcome.desired, observed, scope=run.definition.scope)
+    rendered = pipeline.compose(run.composite, outcome.desired, {**held, **observed}, scope=run.definition.scope)
     notes = _forced(run, outcome.desired.resources)
     for item in rendered:
         await _check_scope(run, item)
@@ -83,17 +83,22 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
 # --- what the functions are asked -----------------------------------------------------------------------------
 
 
-async def _observed(run: CompositeRun) -> dict[str, Resource]:
-    observed = {}
-    for obj in await composing.observe(run):
+async def _observed(run: CompositeRun) -> tuple[dict[str, Resource], dict[str, Resource]]:
+    """What functions are shown; and what somebody else controls by now, whose name its template keeps: else it is made twice."""
+    observed: dict[str, Resource] = {}
+    held: dict[str, Resource] = {}
+    for obj in await composing.observe(run, of_others=True):
         name = annotations_of(obj).get(render.TEMPLATE_ANNOTATION)
+        if composing.is_of_others(run, obj):
+            held |= {name: Resource(obj)} if name else {}
+            continue
         if not name:
             raise InvalidInput(
                 f'encountered composed resource without required "{render.TEMPLATE_ANNOTATION}" annotation: {key_of(obj)}',
                 mend="annotate it with the name of the resource in the composition, or delete it",
             )
         observed[name] = Resource(fieldpath.normalised(obj), await composing.details(run, obj))
-    return observed
+    return observed, held
 
 
 async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
