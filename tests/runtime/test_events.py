@@ -159,6 +159,26 @@ def test_what_is_new_goes_before_what_repeats_and_the_namespaces_take_turns():
     assert written == ["a", "b0", "c", "b1", "b2", "b3", "b4", "repeat"]
 
 
+def test_ten_thousand_first_events_are_all_written_and_hold_back_neither_a_warning_nor_another_namespace():
+    last = []
+
+    class Order(Flaky):
+        async def create(self, obj):
+            last.append(obj["involvedObject"]["name"])
+            return obj
+
+    async def scene(recorder, store):
+        for number in range(10_000):
+            recorder.event(thing(f"b{number}", uid=f"b{number}"), "Normal", "Fine", "all is well")
+        recorder.event(thing("c", namespace="other", uid="c"), "Normal", "Fine", "all is well")
+        recorder.event(thing("d", uid="d"), "Warning", "Broken", "it is not")
+        await asyncio.sleep(205)
+        assert len(last) == 10_002
+        assert {"c", "d"} <= set(last[:3])
+
+    play(scene, cluster=Order(":memory:"))
+
+
 def test_what_was_only_counted_is_written_at_the_end():
     async def scene(recorder, store):
         for _ in range(3):

@@ -32,6 +32,23 @@ async def test_a_composed_kind_is_listed_once_before_ensure_returns_however_many
         await rig.person.uninstall(kind)
 
 
+async def test_a_kind_that_discovery_does_not_know_yet_is_followed_without_being_asked_for_again(control_plane):
+    kind = Kind("lagging.test")
+    async with Rig(control_plane) as rig:
+        await rig.person.install(kind.crd())
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await eventually("the definition is known", lambda: rig.watches.serves(kind.resource()))
+        discover = rig.cluster._discover
+
+        async def of_another_replica(api_version):
+            return {} if api_version == kind.api_version else await discover(api_version)
+
+        rig.cluster._discover = of_another_replica
+        await rig.watches.ensure([(kind.api_version, kind.kind)])
+        assert rig.cache.get(kind.key("a")) is not None
+        await rig.person.uninstall(kind)
+
+
 async def test_a_kind_that_is_not_served_is_followed_when_it_comes_and_dropped_when_it_goes(control_plane):
     kind = Kind("later.test")
     async with Rig(control_plane) as rig:

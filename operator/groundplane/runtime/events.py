@@ -1,7 +1,9 @@
 """Kubernetes Events: what happened, on the object that it happened to.
 
 Telling never blocks and never fails a reconcile: events are written later, a few at a time.  One that repeats is
-counted, and the count written after five minutes, then ever more seldom; what is new goes before what repeats (`backlog.py`).  Its name
+counted, and the count written after five minutes, then ever more seldom; what is new goes before what repeats (`backlog.py`).
+Nothing is merged that differs: ten thousand objects that begin at once have ten thousand events, the last of them after RATE's 200 seconds.
+So the namespaces take turns, each with its warnings and the rest apart: one's flood delays no other's, nor its own warnings.  Its name
 is made of what it says, so that a repeat meets itself, also after a restart.  Bounds per object are client-go's (tools/record, `EventSourceObjectSpamFilter`); the form is core/v1.
 """
 
@@ -84,7 +86,8 @@ class EventRecorder:
         key = key_of(body)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(key_of(about).namespace or about["kind"], b"", moment)
+            share = f"{key_of(about).namespace or about['kind']} {type_}"
+            series = self._series[key] = _Series(share, b"", moment)
             self._by_share.setdefault(series.share, OrderedDict())[key] = None
             if len(self._series) > REMEMBERED:
                 self._forget_one()

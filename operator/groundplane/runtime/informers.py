@@ -239,7 +239,9 @@ class Informers:
         try:
             resource = await self._cluster.resource(*wanted)
         except NoSuchKind:
-            return None
+            # Discovery may lag behind the definition, which we know already: then the informer tries until it is served.
+            self._inform_if_served(*wanted)
+            return self._informed.get(wanted)
         return self._inform(resource)
 
     def _canonical(self, api_version: str, kind: str) -> tuple[str, str] | None:
