@@ -6,7 +6,17 @@ import threading
 
 import pytest
 
-from groundplane.aws.budget import FIRST, FIRST_PAUSE, HANGING, MAX_PAUSE, REMEMBERED, Budgets, Place
+from groundplane.aws.budget import (
+    FIRST,
+    FIRST_PAUSE,
+    HANGING,
+    HANGS,
+    LONGEST_AWAY,
+    MAX_PAUSE,
+    REMEMBERED,
+    Budgets,
+    Place,
+)
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.pace import LONGEST, RATE, Pace
 from groundplane.aws.session import Sessions
@@ -34,8 +44,14 @@ def budgets(clock):
     return Budgets(16, clock)
 
 
-async def test_a_budget_begins_with_few_calls_and_doubles_with_each_that_is_answered(budgets):
+async def test_a_budget_begins_with_few_calls_and_doubles_with_each_that_is_answered(budgets, clock, monkeypatch):
+    monkeypatch.setattr("groundplane.aws.budget.MOMENT", 0.0)
     calls = [await budgets.begin(DEAD) for _ in range(FIRST)]
+    while budgets._working:
+        await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await budgets.begin(DEAD)
+    clock.now = HANGS + 1
     with pytest.raises(Throttled, match="ec2 in eu-west-1 with ProviderConfig dead does not answer: earlier calls"):
         await budgets.begin(DEAD)
     budgets.done(calls[0], "answered")
@@ -50,6 +66,35 @@ async def test_one_account_leaves_a_quarter_of_the_calls_to_others(budgets):
     assert await budgets.begin(WELL)
     budgets.done(calls[0], "answered")
     assert await waiting
+
+
+async def test_dead_accounts_leave_half_of_the_calls_to_those_that_are_known_to_answer(budgets):
+    budgets.done(await budgets.begin(WELL), "answered")
+    dead = [asyncio.ensure_future(budgets.begin(DEAD._replace(account=f"dead-{number}"))) for number in range(20)]
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in dead) == 8
+    assert [await budgets.begin(WELL) for _ in range(2 * FIRST)]
+    budgets.done(dead[0].result(), "silent", "no answer")
+    await asyncio.sleep(0)
+    assert sum(task.done() for task in dead) == 9
+    for task in dead:
+        task.cancel()
+
+
+async def test_those_refused_look_again_one_after_the_other_and_soon_where_much_is_answered(budgets, clock):
+    async def refused():
+        with pytest.raises(Throttled) as error:
+            await budgets.begin(DEAD)
+        return error.value.after
+
+    budgets.done(await budgets.begin(DEAD), "silent", "no answer")
+    assert [await refused() for _ in range(4)] == [1, 2, 3, 4]
+    assert max([await refused() for _ in range(200)]) == LONGEST_AWAY
+    clock.now = 200.0
+    for _ in range(20):
+        budgets.done(await budgets.begin(DEAD), "answered")
+    budgets.done(await budgets.begin(DEAD), "silent", "no answer")
+    assert [await refused() for _ in range(4)] == pytest.approx([1 + number / 21 for number in range(4)])
 
 
 async def test_what_does_not_answer_is_tried_by_one_call_after_pauses_that_double(budgets, clock):

@@ -12,17 +12,22 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from groundplane.aws.pace import Pace
 from groundplane.errors import Busy, Throttled
 
 FIRST = 2  # calls at a time of a budget that has not answered yet
-MOMENT = 1.0  # seconds: who waits longer comes back later; a call that takes longer only waits
+MOMENT = 1.0  # seconds after which a call only waits
+PATIENCE = 2.0  # seconds: who waits longer comes back later
+HANGS = 10.0  # seconds after which a call that has not come back is told to those who would make the next
 FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0  # seconds until a budget that failed is tried again, doubled each time in a row
 TOLD = 2  # failures in a row that are told to those who were refused; before, they come back without a word
-COME_BACK = 5.0  # seconds at least until who was refused looks again
+COME_BACK, LONGEST_AWAY = (
+    5.0,
+    120.0,
+)  # seconds until who was refused looks again: one after the other, as fast as calls were made lately
 HANGING = 4  # times the threads: how many calls of one account may hang, whatever regions and credentials it names
 REMEMBERED = 1024  # budgets; of more, those that are not in use are forgotten
 
@@ -46,12 +51,14 @@ class Budget:
     pace: Pace
     allowed: int = FIRST
     running: int = 0
-    slow: int = 0  # of those, how many take longer than a moment
+    slow: dict[Call, None] = field(default_factory=dict)  # of those, which take longer than a moment, the longest first
+    is_proven: bool = False  # it has answered, and has not failed since
     waiting: int = 0
     failures: int = 0  # in a row
     failed: float = float("-inf")  # when last
     until: float = 0.0  # when a failed one is tried again
     problem: str = ""  # what it said last
+    booked: float = 0.0  # when the next one who is refused may look again
 
 
 @dataclass(eq=False)
@@ -60,19 +67,22 @@ class Call:
 
     budget: Budget
     begun: float
+    is_trial: bool  # its budget was not proven
     timer: asyncio.TimerHandle | None = None
-    slow: bool = False
 
 
 class Budgets:
     """Lets calls begin.  Its structures are bounded by the calls that run or wait, and by `REMEMBERED`."""
 
     def __init__(self, threads: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`threads` calls at a time that work, of all accounts; one account has three quarters of them at most."""
+        """`threads` calls at a time that work, of all accounts; one account has three quarters of them at most,
+        those that nobody knows to answer have half.
+        """
         self._threads, self._clock = threads, clock
         self._most = max(1, threads * 3 // 4)
         self._budgets: dict[Place, Budget] = {}
         self._working: Counter[str] = Counter()  # calls that are not slow, by account
+        self._trials = 0  # of the calls that are not slow, those of budgets that are not proven
         self._hanging: Counter[str] = Counter()  # those that are, by account
         self._line: dict[asyncio.Future[Call], Budget] = {}  # who waits, first come first
 
@@ -103,11 +113,13 @@ class Budgets:
         budget.running -= 1
         if call.timer:
             call.timer.cancel()
-        if call.slow:
-            budget.slow -= 1
-        _less(self._hanging if call.slow else self._working, budget.place.account)
+        if call in budget.slow:
+            del budget.slow[call]
+            _less(self._hanging, budget.place.account)
+        else:
+            self._stop_working(call)
         if fate == "answered":
-            budget.failures, budget.problem = 0, ""
+            budget.failures, budget.problem, budget.is_proven, budget.booked = 0, "", True, 0.0
             budget.allowed = min(self._most, budget.allowed * 2)
         elif fate != "unknown":
             self._failed(call, fate, problem)
@@ -129,13 +141,22 @@ class Budgets:
         if not budget.failures or (left <= 0 and not budget.running):
             return None  # this one tries
         if budget.failures < TOLD:
-            return Busy(f"{_name(budget.place)} has just failed", after=max(left, MOMENT))
-        return Throttled(f"{_name(budget.place)} is called less often: {budget.problem}", after=max(left, COME_BACK))
+            return Busy(f"{_name(budget.place)} has just failed", after=self._away(budget, max(left, MOMENT)))
+        what = f"{_name(budget.place)} is called less often: {budget.problem}"
+        return Throttled(what, after=self._away(budget, max(left, COME_BACK)))
+
+    def _away(self, budget: Budget, least: float) -> float:
+        """Seconds until who is refused looks again: not all at once, and no more often than there is something to be had."""
+        now = self._clock()
+        then = max(budget.booked, now + least)
+        budget.booked = min(then + 1 / max(1, budget.pace.lately(now)), now + LONGEST_AWAY)
+        return then - now
 
     def _may_begin(self, budget: Budget) -> bool:
         account = budget.place.account
         is_account_free = self._working[account] < self._most and not self._hangs(account)
-        return budget.running < budget.allowed and is_account_free and self._working.total() < self._threads
+        is_free = self._working.total() < self._threads and (budget.is_proven or self._trials < self._threads // 2)
+        return budget.running < budget.allowed and is_account_free and is_free
 
     def _hangs(self, account: str) -> bool:
         return self._hanging[account] >= HANGING * self._threads
@@ -144,24 +165,24 @@ class Budgets:
         """A call that counts from now on, even if whoever makes it has still to hear of it."""
         budget.running += 1
         self._working[budget.place.account] += 1
-        call = Call(budget, self._clock())
+        self._trials += not budget.is_proven
+        call = Call(budget, self._clock(), not budget.is_proven)
         call.timer = asyncio.get_running_loop().call_later(MOMENT, self._is_slow, call)
         return call
 
     async def _wait(self, budget: Budget) -> Call:
+        if len(budget.slow) >= budget.allowed or self._hangs(budget.place.account):
+            raise self._in_vain(budget)
         turn: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
         self._line[turn] = budget
         budget.waiting += 1
         try:
-            async with asyncio.timeout(MOMENT):
+            async with asyncio.timeout(PATIENCE):
                 return await turn
         except TimeoutError:
             if call := _given(turn):
                 return call
-            if budget.slow >= budget.allowed or self._hangs(budget.place.account):
-                what = f"{_name(budget.place)} does not answer: earlier calls have not come back yet"
-                raise Throttled(what, after=COME_BACK) from None
-            raise Busy(f"too many calls to {_name(budget.place)}", after=MOMENT) from None
+            raise self._in_vain(budget) from None
         except asyncio.CancelledError:
             if call := _given(turn):
                 self.done(call, "unknown")
@@ -169,6 +190,14 @@ class Budgets:
         finally:
             budget.waiting -= 1
             self._line.pop(turn, None)
+
+    def _in_vain(self, budget: Budget) -> Throttled:
+        """Why there is no turn to wait for; told when it is no passing slowness."""
+        name = _name(budget.place)
+        if self._hangs(budget.place.account) or any(self._clock() - c.begun > HANGS for c in [*budget.slow][:1]):
+            what = f"{name} does not answer: earlier calls have not come back yet"
+            return Throttled(what, after=self._away(budget, COME_BACK))
+        return Busy(f"too many calls to {name}", after=self._away(budget, MOMENT))
 
     def _let_in(self) -> None:
         """Have those in line begin who may: afterwards nobody waits who could, so that no newcomer is before them."""
@@ -180,7 +209,7 @@ class Budgets:
 
     def _failed(self, call: Call, fate: Fate, problem: str) -> None:
         budget, now = call.budget, self._clock()
-        budget.problem = problem
+        budget.problem, budget.is_proven = problem, False
         budget.allowed = 1 if fate == "silent" else max(1, budget.allowed // 2)
         if fate == "throttled":
             budget.pace.throttled(now)
@@ -193,11 +222,15 @@ class Budgets:
                 turn.set_exception(refusal)
 
     def _is_slow(self, call: Call) -> None:
-        call.slow, call.timer = True, None
-        call.budget.slow += 1
-        _less(self._working, call.budget.place.account)
+        call.timer = None
+        call.budget.slow[call] = None
+        self._stop_working(call)
         self._hanging[call.budget.place.account] += 1
         self._let_in()
+
+    def _stop_working(self, call: Call) -> None:
+        _less(self._working, call.budget.place.account)
+        self._trials -= call.is_trial
 
 
 def _given(turn: asyncio.Future[Call]) -> Call | None:

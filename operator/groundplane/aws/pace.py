@@ -39,6 +39,11 @@ class Pace:
         """Calls per second that may be made now."""
         return min(RATE, self._base * math.exp2(min((now - self._cut) / DOUBLED, 20.0)))
 
+    def lately(self, now: float) -> int:
+        """Calls that were made within a second, of this one and the one before."""
+        self._fill(now)
+        return max(self._sent, self._sent_before)
+
     def take(self, now: float) -> float:
         """0 lets a call pass; else the seconds after which it is worth another try: those refused come back one after the other."""
         self._fill(now)
