@@ -7,13 +7,13 @@ behaviour: `engine.py` and `kinds/` (the facts).
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from datetime import UTC, datetime
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from groundplane.aws import catalogue, deadline, faults
 from groundplane.aws.budget import Budgets, Call, Fate, Place
@@ -51,7 +51,7 @@ class AwsCloud:
     ) -> None:
         """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds."""
         self._budgets = Budgets(threads, clock)
-        self._threads: set[threading.Thread] = set()
+        self._calls: set[Future[Any]] = set()  # those that a thread works on
         self._sessions = sessions or Sessions(may_write=may_write)
         self._strict_upstream = strict_upstream
         self._namespace = namespace
@@ -68,10 +68,7 @@ class AwsCloud:
 
     def close(self, seconds: float = CLOSING) -> int:
         """Wait for the calls that run, so long at most: how many still do.  They do not keep the process from ending."""
-        threads, end = list(self._threads), time.monotonic() + seconds
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
-        return sum(thread.is_alive() for thread in threads)
+        return len(wait(self._calls.copy(), timeout=seconds).not_done)
 
     # --- what needs no call -------------------------------------------------------------------------
 
@@ -224,7 +221,7 @@ class AwsCloud:
             except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
                 error = raised
             self._running.discard(uid)
-            self._threads.discard(thread)
+            self._calls.discard(future)
             if error is not None:
                 future.set_exception(error)
             else:
@@ -236,13 +233,13 @@ class AwsCloud:
                 loop.call_soon_threadsafe(self._budgets.done, call, fate, problem)
 
         future.add_done_callback(ended)
-        thread = threading.Thread(target=run, name=f"aws {call.budget.place.service}", daemon=True)
-        self._threads.add(thread)
+        self._calls.add(future)
         try:
-            thread.start()
+            # Not threading.Thread: its start holds up the event loop until the thread runs, behind all that read answers.
+            _thread.start_new_thread(run, ())
         except RuntimeError:  # the system gives no more threads
             self._running.discard(uid)
-            self._threads.discard(thread)
+            self._calls.discard(future)
             future.set_exception(Unavailable("no thread is left to call AWS with"))
         return await asyncio.wrap_future(future)
 

@@ -18,9 +18,9 @@ from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import Denied, NotFound, Throttled, Unavailable
 from groundplane.ports import Resource
 
-PAGE = 500  # objects of one answer to a list
+PAGE = 250  # objects of one answer to a list: some ten milliseconds to decode
 WATCH_SECONDS = (300, 600)  # after which the server ends a watch: drawn anew each time, so that they spread
-BREATH = 100  # events after which others get their turn
+BREATH = 25  # objects or events after which others get their turn
 FIRST_PAUSE = 0.2  # seconds before the second attempt, doubled up to
 LONGEST_PAUSE = 30.0
 PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"

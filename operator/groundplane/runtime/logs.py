@@ -28,6 +28,7 @@ QUIET = ("kopf", "aiohttp", "asyncio", "botocore", "boto3", "urllib3")  # of the
 HARMLESS = {  # and of these parts of them, only what is worse
     "kopf._core.reactor.running": logging.ERROR,  # warns at each start that signals are not its business
     "kopf._cogs.clients.watching": logging.CRITICAL,  # takes each attempt that it repeats for an error
+    "urllib3.connectionpool": logging.ERROR,  # warns of each connection that it does not keep, when many calls go at a time
 }
 
 _bound: ContextVar[Mapping[str, Fact]] = ContextVar("bound", default={})  # noqa: B039 - never changed in place
@@ -87,7 +88,7 @@ def configure(format: Format = "text", level: str = "info", *, stream: TextIO | 
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     for name, more in HARMLESS.items():
         logging.getLogger(name).setLevel(more)
 
