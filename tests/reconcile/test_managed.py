@@ -336,6 +336,15 @@ async def test_an_unknown_member_of_a_block_is_named(aws):
     assert "internal error" not in message(found)
 
 
+async def test_a_block_that_is_none_is_named_with_what_to_write(aws):
+    world = await aws.world()
+    manifest = managed.instance(
+        restoreToPointInTime="now"
+    )  # a place that takes an object or a list, so the schema has no type
+    found = await applied(world, {**manifest, "apiVersion": "rds.aws.upbound.io/v1beta3"}, seconds=10)
+    assert 'spec.forProvider.restoreToPointInTime: wants an object, got "now". Mend: write an object' in message(found)
+
+
 @pytest.mark.parametrize("pending", ["soon", "2026-01-01T00:00:00", "2026-01-01T00:00:00Z", "2026-13-01T00:00:00Z", ""])
 async def test_any_text_in_the_annotations_of_a_create_leads_to_one_vpc_in_the_end(aws, pending):
     world = await aws.world()

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from groundplane.aws.grammar import SchemaField
+from botocore.validate import ParamValidator
+
+from groundplane.aws.grammar import KindField, SchemaField
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, at, did_you_mean, shown
 
@@ -49,6 +52,69 @@ def camel(name: str) -> str:
     return head.group().lower() + name[head.end() :] if head else name
 
 
+# --- from the spec --------------------------------------------------------------------------------
+
+WANTED = {
+    "string": ("a text", "write a text: orders"),
+    "number": ("a number", "write a number: 20"),
+    "boolean": ("true or false", "write true or false"),
+    "object": ("an object", "write an object: {name: value}"),
+    "map[string]": ("a map of texts", "write a map of texts: {team: orders}"),
+}
+
+
+def fitted(value: Json, field: SchemaField) -> Json:
+    """A value of the spec in its field's type and in v1beta1 style: an object where a list of one is meant becomes that list.
+
+    Members that the field doesn't have are kept: who sends them names them.
+
+    >>> block = SchemaField(type="[]object", single=True, fields={"days": SchemaField(type="number")})
+    >>> fitted({"rule": {"days": "1"}}, SchemaField(type="[]object", single=True, fields={"rule": block}))
+    [{'rule': [{'days': 1}]}]
+
+    Raises:
+        InvalidInput: it has another type.
+    """
+    if not field.type.startswith("[]"):
+        return _one(value, field.type, field)
+    values = value if isinstance(value, list) else [value]
+    if field.single and len(values) > 1:
+        raise InvalidInput(f"takes at most one element, got {len(values)}", mend="remove all but one")
+    return [_one(entry, field.type[2:], field) for entry in values]
+
+
+def _one(value: Json, kind: str, field: SchemaField) -> Json:
+    is_scalar = isinstance(value, str | int | float)
+    if kind == "string" and is_scalar:
+        return text(value)
+    if kind == "number" and is_scalar and not isinstance(value, bool) and _is_finite(value):
+        return whole(float(value)) if isinstance(value, str) else whole(value)
+    if kind == "boolean" and (isinstance(value, bool) or value in ("true", "false")):
+        return value in (True, "true")
+    if kind == "map[string]" and isinstance(value, Mapping):
+        return {
+            str(key): _at(key, entry, SchemaField(type="string")) for key, entry in value.items() if entry is not None
+        }
+    if kind == "object" and isinstance(value, Mapping):
+        members = field.fields
+        return {
+            key: _at(key, entry, members[key]) if key in members and entry is not None else entry
+            for key, entry in value.items()
+        }
+    what, mend = WANTED[kind]
+    is_secret = isinstance(field, KindField) and bool(field.secret)  # somebody may have put the password itself there
+    raise InvalidInput(f"wants {what}, got {'something else' if is_secret else shown(value)}", mend=mend)
+
+
+def _at(key: str, value: Json, field: SchemaField) -> Json:
+    with at(key):
+        return fitted(value, field)
+
+
+def _is_finite(value: str | float) -> bool:
+    return (not isinstance(value, str) or _is_number(value)) and math.isfinite(float(value))
+
+
 # --- to AWS ---------------------------------------------------------------------------------------
 
 
@@ -66,7 +132,7 @@ def to_aws(value: Json, shape: Shape) -> Any:
         return [to_aws(item, shape.member) for item in items]
     if kind == "map":
         if not isinstance(value, Mapping):
-            raise InvalidInput(f"wants an object, got {shown(value)}")
+            raise InvalidInput(f"wants an object, got {shown(value)}", mend=WANTED["object"][1])
         return {key: to_aws(entry, shape.value) for key, entry in value.items()}
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -76,10 +142,10 @@ def to_aws(value: Json, shape: Shape) -> Any:
 def _structure(value: Json, shape: Shape) -> dict[str, Any]:
     if isinstance(value, list):
         if len(value) > 1:
-            raise InvalidInput(f"takes at most one element, got {len(value)}")
+            raise InvalidInput(f"takes at most one element, got {len(value)}", mend="remove all but one")
         value = value[0] if value else {}
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"wants an object, got {shown(value)}")
+        raise InvalidInput(f"wants an object, got {shown(value)}", mend=WANTED["object"][1])
     members = {normalised(name): name for name in shape.members}
     result = {}
     for key, entry in value.items():
@@ -97,22 +163,22 @@ def _scalar(value: Json, kind: str) -> Any:
     if kind in ("integer", "long"):
         number = whole(float(value)) if isinstance(value, str) and _is_number(value) else whole(value)
         if isinstance(number, bool) or not isinstance(number, int):
-            raise InvalidInput(f"wants a whole number, got {shown(value)}")
+            raise InvalidInput(f"wants a whole number, got {shown(value)}", mend="write one: 20")
         return number
     if kind in ("float", "double"):
         if isinstance(value, bool) or not (isinstance(value, int | float) or _is_number(value)):
-            raise InvalidInput(f"wants a number, got {shown(value)}")
+            raise InvalidInput(f"wants a number, got {shown(value)}", mend="write one: 0.5")
         return float(value)
     if kind == "boolean":
         if isinstance(value, bool):
             return value
         if value in ("true", "false"):
             return value == "true"
-        raise InvalidInput(f"wants true or false, got {shown(value)}")
+        raise InvalidInput(f"wants true or false, got {shown(value)}", mend="write one of the two")
     if kind == "blob":
         return value.encode() if isinstance(value, str) else value
     if isinstance(value, Mapping | list):
-        raise InvalidInput(f"wants a single value, got {shown(value)}")
+        raise InvalidInput(f"wants a single value, got {shown(value)}", mend="write one")
     return text(value)  # string, character; a timestamp is parsed by botocore
 
 
@@ -157,6 +223,8 @@ def place(parameters: dict[str, Any], path: str, value: Json, shape: Shape) -> N
     if leaf is None:
         raise InvalidInput(f"AWS has no parameter {path}")
     target[last] = to_aws(value, leaf)
+    if refused := ParamValidator().validate(target[last], leaf).generate_report():
+        raise InvalidInput(" ".join(refused.replace("for parameter , ", "").split()), mend="write what AWS takes")
 
 
 # --- from AWS -------------------------------------------------------------------------------------
@@ -214,6 +282,9 @@ def plain(value: Any) -> Json:
 # --- equal? ---------------------------------------------------------------------------------------
 
 
+NO_JSON = (ValueError, RecursionError)  # what a text raises that is no JSON, or none that anybody means
+
+
 def is_empty(value: Json) -> bool:
     """What AWS and a spec may both leave out: null, false, 0, "", nothing in it."""
     return not value
@@ -255,7 +326,7 @@ def _document(value: Json) -> Json:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             return policy(json.loads(value))
-        except json.JSONDecodeError:
+        except NO_JSON:
             return value
     return value
 
@@ -271,13 +342,14 @@ def version_key(version: str) -> tuple[tuple[int, str], ...]:
     >>> version_key("15.10") > version_key("15.9")
     True
     """
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.\-]", version))
+    parts = re.split(r"[.\-]", version)
+    return tuple((int(part), "") if re.fullmatch(r"[0-9]{1,9}", part) else (-1, part) for part in parts)
 
 
 def _json(desired: Json, observed: Json) -> bool:
     try:
         return bool(canonical(_parsed(desired)) == canonical(_parsed(observed)))
-    except json.JSONDecodeError:
+    except NO_JSON:
         return bool(desired == observed)
 
 
@@ -288,7 +360,7 @@ def _parsed(value: Json) -> Json:
 def _policy(desired: Json, observed: Json) -> bool:
     try:
         return bool(policy(_parsed(desired)) == policy(_parsed(observed)))
-    except json.JSONDecodeError:
+    except NO_JSON:
         return bool(desired == observed)
 
 

@@ -49,6 +49,8 @@ class Engine(Resource):
     # --- check ------------------------------------------------------------------------------------------
 
     def check(self) -> None:
+        if self.faulty:
+            raise self.faulty[0]
         self.check_name()
         policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
         for name, rule in self.kind.fields.items():
@@ -67,8 +69,10 @@ class Engine(Resource):
     def _check_json(name: str, text: str) -> None:
         try:
             json.loads(text)
-        except json.JSONDecodeError as error:
-            what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        except convert.NO_JSON as error:
+            what = "is no JSON that can be read: it is nested too deep, or has too long a number"
+            if isinstance(error, json.JSONDecodeError):
+                what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
             raise InvalidInput(what, mend="correct it", where=(f"spec.forProvider.{name}",)) from error
 
     def check_name(self) -> None:
@@ -109,12 +113,19 @@ class Engine(Resource):
             late={} if creating or state.deleting else self._late(item),
             drift=tuple(drift) if state.updatable and not state.deleting else (),
             immutable=tuple(self._immutable(item)),
-            notes=(*notes, *self.hooks.notes(self, item)),
+            notes=(*notes, *self._tag_notes(), *self.hooks.notes(self, item)),
             connection=connection,
             external_name=self._renamed(item),
             settled=state.settled,
             deleting=state.deleting,
             item={"item": item, "tags": all_tags},
+        )
+
+    def _tag_notes(self) -> list[str]:
+        given = self.spec.get(TAGS)
+        theirs = sorted(name for name in given if name.startswith(tags.AWS)) if isinstance(given, Mapping) else []
+        return (
+            [f"tags that begin with {tags.AWS} are AWS's own and are left out: {', '.join(theirs)}"] if theirs else []
         )
 
     def _renamed(self, item: Item) -> str:
@@ -333,7 +344,7 @@ class Engine(Resource):
             if not field_.create or field_.create.partition(".")[0] not in shape.members:
                 continue
             value = self._create_value(name, field_)
-            if field_.required and value is None:
+            if field_.required and value in (None, "", []):
                 mend = "set it" + (f", or {name}Ref or a selector" if field_.reference else "")
                 raise InvalidInput("is required", mend=mend, where=(f"spec.forProvider.{name}",))
             if value is not None and value != []:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import zip_longest
 from secrets import token_bytes
 from typing import Any
 
@@ -37,6 +38,7 @@ YOUNG = 300  # seconds: how long after its creation what a managed resource refe
 DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow: 22 ms each
 DIGESTS = 32_768  # remembered, of 150 bytes each
 
+COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
 READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
 ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blanks around it, its `||` is two
@@ -122,16 +124,28 @@ class Resource:
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now
-        given = spec_of(managed)
-        for_provider = _canonical(kind, given.get("forProvider") or {})
-        init_provider = _canonical(kind, given.get("initProvider") or {})
-        self.spec: dict[str, Json] = init_provider | for_provider
-        self.once = frozenset(name for name in init_provider if name not in for_provider and _is_state(kind, name))
+        self.faulty: list[InvalidInput] = []
+        self._held, initial = self._block("forProvider"), self._block("initProvider")
+        self.spec: dict[str, Json] = _merged(initial, self._held)
+        self.once = frozenset(name for name in initial if name not in self._held and _is_state(kind, name))
         self.wanted_region: str = "" if kind.is_global else str(self.spec.get("region") or "")
         self.region = self._home() or self.wanted_region  # where the thing is
         if annotations_of(managed).get(EXTERNAL_NAME) == self.memory.external_name:
             self.memory.external_name = ""
         self.external_name: str = self.memory.external_name or self._given_name()
+
+    def _block(self, block: str) -> dict[str, Json]:
+        """Its fields in their types.  What has another type counts as left out, and `check` names it."""
+        given, found = spec_of(self.managed).get(block), {}
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            rule = self.kind.fields.get(name) or COMMON.get(name)
+            try:
+                if value is not None:
+                    with at(f"spec.{block}.{name}"):
+                        found[name] = convert.fitted(value, rule) if rule else value
+            except InvalidInput as error:
+                self.faulty.append(error)
+        return found
 
     # --- identity ---------------------------------------------------------------------------------------
 
@@ -282,7 +296,8 @@ class Resource:
         """The value to hold AWS to now; None: the field is not managed."""
         if name in self.once and not self.is_new:
             return None
-        value, rule = self.spec.get(name), self.kind.fields[name]
+        rule = self.kind.fields[name]
+        value = (self.spec if self.is_new or not _is_state(self.kind, name) else self._held).get(name)
         if value is None and rule.unset is not None and self.is_exact:
             return self.arguments(rule.unset, item)
         return rule.default if value is None else value
@@ -300,8 +315,7 @@ class Resource:
     def wanted_tags(self, found: Mapping[str, str] | None = None) -> dict[str, str]:
         """The tags to hold AWS to.  Those of initProvider are for a create (nothing `found`); later they stay as found."""
         wanted = tags.desired(self.managed)
-        given = (spec_of(self.managed).get("initProvider") or {}).get("tags") or {}
-        initial = {str(key): str(value) for key, value in given.items()}
+        initial = tags.given(spec_of(self.managed).get("initProvider"))
         if found is not None and not self.is_new:
             initial = {key: value for key, value in found.items() if key in initial}
         return initial | wanted
@@ -443,35 +457,17 @@ def _is_state(kind: Kind, name: str) -> bool:
     return field_ is None or field_.observe is not None or bool(field_.secret)
 
 
-def _canonical(kind: Kind, spec: Mapping[str, Json]) -> dict[str, Json]:
-    """Fields in v1beta1 style, without nulls."""
-    given = {name: value for name, value in spec.items() if value is not None}
-    return {
-        name: _listed(kind.fields[name], convert.whole(value)) if name in kind.fields else value
-        for name, value in given.items()
-    }
+def _merged(under: Json, over: Json) -> Json:
+    """One value over another as upstream merges them: objects member by member, lists of objects element by element.
 
-
-def _listed(field_: SchemaField, value: Json) -> Json:
-    """A value in v1beta1 style: an object where a list of one is meant becomes that list, at every depth.
-
-    >>> block = SchemaField(type="[]object", single=True, fields={"days": SchemaField(type="number")})
-    >>> _listed(SchemaField(type="[]object", single=True, fields={"rule": block}), {"rule": {"days": 1}})
-    [{'rule': [{'days': 1}]}]
+    >>> _merged({"a": 1, "b": [{"c": 1}, {"d": 2}]}, {"a": 2, "b": [{"e": 3}]})
+    {'a': 2, 'b': [{'c': 1, 'e': 3}]}
     """
-    if field_.type == "[]object" and isinstance(value, dict):
-        value = [value]
-    if not field_.fields:
-        return value
-    if isinstance(value, list):
-        return [_members(field_, entry) for entry in value]
-    return _members(field_, value)
-
-
-def _members(field_: SchemaField, value: Json) -> Json:
-    if not isinstance(value, dict):
-        return value
-    return {key: _listed(field_.fields[key], entry) if key in field_.fields else entry for key, entry in value.items()}
+    if isinstance(under, Mapping) and isinstance(over, Mapping):
+        return {**under, **{key: _merged(under.get(key), value) for key, value in over.items()}}
+    if isinstance(under, list) and isinstance(over, list):
+        return [_merged(below, above) for below, above in zip_longest(under[: len(over)], over)]
+    return over
 
 
 class Hooks:

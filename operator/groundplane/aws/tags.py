@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from groundplane.core.objects import Object, group_of, meta, spec_of
+from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 
 OWNER = "crossplane-uid"
 AWS = "aws:"
@@ -110,8 +110,14 @@ def ownership(managed: Object) -> dict[str, str]:
 
 def desired(managed: Object) -> dict[str, str]:
     """The spec's tags and the ownership tags, the latter winning."""
-    given = (spec_of(managed).get("forProvider") or {}).get("tags") or {}
-    return {str(key): str(value) for key, value in given.items()} | ownership(managed)
+    return given(spec_of(managed).get("forProvider")) | ownership(managed)
+
+
+def given(block: Json) -> dict[str, str]:
+    """The tags that a block of the spec asks for.  Those of AWS itself are left out, as upstream does: nobody else may set them."""
+    values = block.get("tags") if isinstance(block, Mapping) else None
+    found = values.items() if isinstance(values, Mapping) else ()
+    return {str(key): str(value) for key, value in found if value is not None and not str(key).startswith(AWS)}
 
 
 def dumped(values: Mapping[str, str], style: Style) -> Any:

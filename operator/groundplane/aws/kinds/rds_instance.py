@@ -104,7 +104,13 @@ class Hooks(Base):
                     "sourceEngine": "SourceEngine",
                     "sourceEngineVersion": "SourceEngineVersion",
                 }
-                return "restore_db_instance_from_s3", _renamed(spec["s3Import"], names, "s3Import")
+                parameters = _renamed(spec["s3Import"], names, "s3Import")
+                for name, parameter in names.items():
+                    if name != "bucketPrefix" and not parameters.get(parameter):
+                        raise _bad("s3Import", f"lacks {name}", "set it")
+                if not spec.get("engine"):
+                    raise _bad("engine", "is required", "set it: mysql")
+                return "restore_db_instance_from_s3", parameters
             case "snapshotIdentifier":
                 return "restore_db_instance_from_db_snapshot", {"DBSnapshotIdentifier": spec["snapshotIdentifier"]}
             case "restoreToPointInTime":
@@ -195,9 +201,12 @@ class Hooks(Base):
                 item["unreadable"] = faults.code_of(error)
                 return {}
             raise
-        kept = json.loads(answer["SecretString"])
-        password = str(kept["password"])
-        return {"username": str(kept["username"]), "password": password, "attribute.password": password}
+        try:
+            kept = json.loads(answer["SecretString"])
+            username, password = str(kept["username"]), str(kept["password"])
+        except (ValueError, KeyError, TypeError):  # somebody wrote into it
+            return {}
+        return {"username": username, "password": password, "attribute.password": password}
 
     # --- update -------------------------------------------------------------------------------------
 

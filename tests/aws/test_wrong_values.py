@@ -1,0 +1,205 @@
+"""Values that nobody means, in every field of every kind: named with their place, never an internal error."""
+
+import copy
+import json
+from datetime import UTC, datetime
+from functools import cache
+
+import pytest
+
+from groundplane import errors
+from groundplane.aws import catalogue, convert
+from groundplane.aws.engine import Engine
+from groundplane.aws.session import Sessions
+from groundplane.ports import Account
+from tests.aws.conftest import EC2, INI, RDS, S3, made, managed, provider_config
+from tests.aws.test_at_provider import answer, given
+from tests.aws.test_grammar import KINDS, operation
+
+DEEP = "[" * 20_000
+VALUES = {
+    "nothing": "",
+    "long": "x" * 20_000,
+    "unicode": "ümläut ☃ \0 \u202e",
+    "deep JSON": DEEP,
+    "long number": '{"a": ' + "1" * 5_000 + "}",
+    "digits": "1" * 5_000,
+    "negative": -1,
+    "fraction": 1.5,
+    "infinite": float("inf"),
+    "true": True,
+    "null in a list": [None],
+    "lists": [[]],
+    "two objects": [{}, {}],
+    "mixed": ["a", 1, {"a": None}],
+    "template": "$external_name ${spec.a",
+}
+
+
+@cache
+def item(file):
+    kind = KINDS[file]
+    found = kind.observe.item.search(answer(operation(kind, kind.observe.call).output_shape))
+    also = {name: read.item.search(answer(operation(kind, read.call).output_shape)) for name, read in kind.also.items()}
+    return {**found, **also, "inline": [], "pending": [], "ipv6": None}
+
+
+@pytest.fixture(scope="module")
+def clients():
+    """Of no account: nothing is called."""
+    return Sessions(attempts=1).clients(Account(provider_config("http://127.0.0.1:1"), {"creds": INI}, "1"))
+
+
+@pytest.mark.parametrize("file", KINDS)
+def test_no_value_of_any_field_is_an_internal_error(clients, file):
+    kind, hooks = KINDS[file], catalogue.hooks(file)
+    needed = {name: given(field) for name, field in kind.fields.items() if field.required} | {"region": "eu-west-1"}
+    needed |= {"assumeRolePolicy": '{"Statement": []}'} if kind.kind == "Role" else {}
+    thing = item(file) if kind.kind == "Role" else hooks.observed(None, copy.deepcopy(item(file)))
+    for name in [*kind.fields, "tags", "region"]:
+        for what, value in VALUES.items():
+            wrong = managed(f"{kind.group}/v1beta1", kind.kind, "orders", **needed | {name: value})
+            engine = Engine(kind, hooks, wrong, clients, {"password": "correct-horse"}, now=datetime.now(UTC))
+            drift = engine._drift(thing, {})  # also of what is faulty: it may be on its way out
+            assert engine._thawed(drift) is not None
+            assert isinstance(engine._immutable(thing), list)
+            assert what != "nothing" or engine._at_provider(thing, {})
+            if error := refused(engine):
+                assert error.where, f"{name}: {what}: {error}"
+                assert error.mend, f"{name}: {what}: {error}"
+                assert len(str(error)) < 1000
+                assert not engine.faulty or error.where[0] == f"spec.forProvider.{name}"
+
+
+def refused(engine):
+    """Why it can't be created, if it can't; every other error gets out."""
+    try:
+        engine.check()
+        engine.hooks.defaults(engine)
+        engine.hooks.check_create(engine)
+        call, extra = engine.hooks.create_call(engine)
+        assert engine._create_parameters(call or engine.kind.create.call, extra)
+    except errors.InvalidInput as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize(
+    "kind, field, value, message",
+    [
+        ((EC2, "VPC"), "enableDnsSupport", "yes", 'wants true or false, got "yes"'),
+        ((EC2, "VPC"), "ipv4NetmaskLength", [16], r"wants a number, got \[16\]. Mend: write a number: 20"),
+        ((EC2, "VPC"), "cidrBlock", {"a": "b"}, "wants a text, got"),
+        ((EC2, "VPC"), "tags", ["a"], "spec.forProvider.tags: wants a map of texts"),
+        ((EC2, "VPC"), "tags", {"a": {"b": "c"}}, "spec.forProvider.tags › a: wants a text"),
+        ((RDS, "Instance"), "restoreToPointInTime", "now", "wants an object"),
+        ((RDS, "Instance"), "restoreToPointInTime", [{}, {}], "takes at most one element, got 2"),
+        (
+            (RDS, "Instance"),
+            "restoreToPointInTime",
+            {"useLatestRestorableTime": "yes"},
+            "useLatestRestorableTime: wants",
+        ),
+        ((RDS, "Instance"), "passwordSecretRef", "hunter2", "wants an object, got something else"),
+        ((S3, "Bucket"), "region", 7.5, "region"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_its_place_and_what_to_write(cloud, kind, field, value, message):
+    facts = {"engine": "postgres", "instanceClass": "db.t4g.micro", "allocatedStorage": 20}
+    thing = managed(*kind, "orders", **(facts if kind[1] == "Instance" else {}))
+    thing["spec"]["forProvider"][field] = value
+    if (field, value) == ("region", 7.5):
+        cloud.check(thing)  # a text like any other here; whether it is a region is seen when it is called
+        return
+    with pytest.raises(errors.InvalidInput, match=message):
+        cloud.check(thing)
+
+
+async def test_what_aws_would_refuse_by_its_model_is_refused_with_the_field(cloud, account, standin):
+    role = managed("iam.aws.upbound.io/v1beta1", "Role", "orders", assumeRolePolicy="{}", maxSessionDuration=-1)
+    with pytest.raises(errors.InvalidInput, match=r"maxSessionDuration: .*valid min value: 3600. Mend"):
+        await cloud.create(role, account, {})
+    assert standin.operations() == []
+
+
+async def test_a_thing_whose_spec_became_faulty_is_still_seen_and_goes(cloud, account):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
+    await made(cloud, vpc, account)
+    vpc["spec"]["forProvider"] |= {"enableDnsSupport": {"a": "b"}, "tags": "none", "cidrBlock": [[]]}
+    observation = await cloud.observe(vpc, account, {})
+    assert observation.exists
+    await cloud.delete(vpc, account, observation)
+    assert not (await cloud.observe(vpc, account, {})).exists
+
+
+# --- one block over the other
+
+
+async def test_init_provider_fills_members_of_blocks_and_is_not_held(cloud, account):
+    database = managed(RDS, "Instance", "orders", instanceClass="db.t4g.micro")
+    database["spec"]["forProvider"]["restoreToPointInTime"] = [{"sourceDbInstanceIdentifier": "billing"}]
+    database["spec"]["initProvider"] = {
+        "restoreToPointInTime": {"useLatestRestorableTime": True, "sourceDbInstanceIdentifier": "other"},
+        "skipFinalSnapshot": True,
+    }
+    engine = cloud._offline(database)
+    block = {"sourceDbInstanceIdentifier": "billing", "useLatestRestorableTime": True}
+    assert engine.spec["restoreToPointInTime"] == [block]
+    assert engine.spec["skipFinalSnapshot"] is True
+    role = managed("iam.aws.upbound.io/v1beta1", "Role", "orders", inlinePolicy=[{"name": "read"}])
+    role["spec"]["initProvider"] = {"inlinePolicy": [{"name": "other", "policy": "{}"}]}
+    engine = cloud._offline(role)
+    assert engine.spec["inlinePolicy"] == [{"name": "read", "policy": "{}"}]
+    assert engine.desired("inlinePolicy") == [{"name": "read"}]  # once it is made
+
+
+async def test_lists_of_texts_are_not_mixed(cloud):
+    database = managed(RDS, "Instance", "orders", vpcSecurityGroupIds=["sg-1"])
+    database["spec"]["initProvider"] = {"vpcSecurityGroupIds": ["sg-2", "sg-3"]}
+    assert cloud._offline(database).spec["vpcSecurityGroupIds"] == ["sg-1"]
+
+
+# --- tags of AWS itself
+
+
+@pytest.mark.parametrize("kind, facts", [((EC2, "VPC"), {"cidrBlock": "10.0.0.0/16"}), ((S3, "Bucket"), {})])
+async def test_tags_that_only_aws_may_set_are_left_out_and_it_is_said(cloud, account, kind, facts):
+    thing = managed(*kind, "orders-one", **facts, tags={"team": "orders", "aws:cloudformation:stack-name": "old"})
+    observation = await made(cloud, thing, account)
+    assert observation.drift == ()
+    assert "team" in observation.at_provider["tags"]
+    assert "aws:cloudformation:stack-name" not in observation.at_provider["tags"]
+    assert any("aws:cloudformation:stack-name" in note for note in observation.notes)
+
+
+# --- texts that are JSON
+
+
+@pytest.mark.parametrize("comparison", ["exact", "json", "policy", "set", "list"])
+@pytest.mark.parametrize(
+    "text", [DEEP, '{"a": ' * 5_000, '{"a": ' + "1" * 5_000 + "}", '{"a": ' * 400 + "1" + "}" * 400]
+)
+def test_a_text_that_only_looks_like_json_is_compared_as_a_text(comparison, text):
+    values = ([text], [text + "]"]) if comparison == "set" else (text, text + "]")
+    assert convert.equal(comparison, values[0], values[0])
+    assert not convert.equal(comparison, *values)
+
+
+ROOT = "arn:aws-cn:iam::123456789012:root"
+STATEMENT = {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": ["s3:Get*", "s3:List*"], "Resource": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**STATEMENT, "Action": ["s3:List*", "s3:Get*"]},
+        {**STATEMENT, "Action": ["S3:list*", "s3:Get*", "s3:get*"]},
+        {**STATEMENT, "Resource": ["b", "a"]},
+        {**STATEMENT, "Principal": {"AWS": ["123456789012"]}},
+        {**STATEMENT, "Sid": ""},
+    ],
+)
+def test_a_policy_in_other_words_is_the_same(other):
+    whole = {"Version": "2012-10-17", "Statement": [STATEMENT]}
+    assert convert.equal("policy", json.dumps(whole), json.dumps({"Statement": other, "Version": "2012-10-17"}))
+    assert not convert.equal("policy", json.dumps(whole), json.dumps({"Statement": {**other, "Effect": "Deny"}}))
