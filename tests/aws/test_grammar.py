@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from datetime import UTC, datetime
+from importlib import resources
 
 import botocore.session
 import jmespath
@@ -13,7 +14,10 @@ import yaml
 from groundplane.aws import catalogue, convert, grammar, tags
 from groundplane.aws.grammar import KindField, Path
 from groundplane.aws.resource import READING, Hooks, Resource
+from groundplane.aws.session import Sessions
 from groundplane.errors import InvalidInput
+from groundplane.ports import Account
+from tests.aws.conftest import INI, provider_config
 
 KINDS = {found.file: found for found in catalogue.every()}
 SESSION = botocore.session.Session()
@@ -251,7 +255,7 @@ def test_a_broken_file_names_itself(monkeypatch, tmp_path):
     (tmp_path / "kinds").mkdir()
     (tmp_path / "kinds" / "rds_thing.yaml").write_text(yaml.safe_dump(document(colour="red")))
     monkeypatch.setattr(catalogue.resources, "files", lambda _: tmp_path / "kinds")
-    with pytest.raises(InvalidInput, match=r"aws/kinds/rds_thing.yaml › colour"):
+    with pytest.raises(InvalidInput, match=r"aws/kinds/rds_thing.yaml:2 › colour"):
         catalogue._read("rds_thing")
 
 
@@ -288,3 +292,60 @@ def test_the_first_of_several_names_in_a_template_that_has_a_value_counts():
     assert found.template("${spec.ports | [1]|name}") == 2  # a pipe of JMESPath has blanks around it
     assert found.template("${spec.a || spec.b|name}") == "orders"
     assert found.template("${spec.a|spec.b}") is None
+
+
+@pytest.mark.parametrize(
+    "was, now, message",
+    [
+        (
+            "  revokeRulesOnDelete: {",
+            "  revokeRulesOnDelete: {lates: true, ",
+            "fields.revokeRulesOnDelete.lates: Extra inputs",
+        ),
+        ("asynchronous: true", "asynchron: true", "asynchron: Extra inputs"),
+        ("  name: {type: string,", "  name: {type: strings,", "fields.name.type: Input should be 'string'"),
+        (
+            "  name: {type: string,",
+            "  name: {type: string, update: rename.GroupName,",
+            "fields.name.update: no update group rename",
+        ),
+        ("  name: {type: string,", "  name: {type: string, conflicts: [nam],", "fields.name: no field nam"),
+        ("  ownerId: OwnerId", "  ownerId: {form: OwnerId}", "atProvider.ownerId.type: Field required"),
+    ],
+)
+def test_a_faulty_key_is_named_with_its_file_and_line(was, now, message):
+    source = resources.files("groundplane.aws.kinds") / "ec2_security_group.yaml"
+    text = source.read_text(encoding="utf-8")
+    assert text.count(f"\n{was}") == 1
+    line = text[: text.index(f"\n{was}")].count("\n") + 2
+    with pytest.raises(InvalidInput) as caught:
+        catalogue.parsed(text.replace(f"\n{was}", f"\n{now}"), "kinds/a.yaml")
+    assert str(caught.value).startswith(f"kinds/a.yaml:{line} › {message}")
+
+
+@pytest.mark.parametrize(
+    "region, arn, host",
+    [
+        ("cn-north-1", "arn:aws-cn:s3:::orders", "orders.s3.cn-north-1.amazonaws.com.cn"),
+        ("us-gov-west-1", "arn:aws-us-gov:s3:::orders", "orders.s3.us-gov-west-1.amazonaws.com"),
+        ("eu-west-1", "arn:aws:s3:::orders", "orders.s3.eu-west-1.amazonaws.com"),
+    ],
+)
+def test_names_that_are_made_have_the_partition_and_suffix_of_the_region(region, arn, host):
+    clients = Sessions(attempts=1).clients(Account(ACCOUNT, {"creds": INI}, "1"))
+    bucket = {"metadata": {"name": "orders"}, "spec": {"forProvider": {"region": region}}}
+    found = Resource(KINDS["s3_bucket"], Hooks(), bucket, clients, now=datetime.now(UTC))
+    made = {
+        name: found.template(KINDS["s3_bucket"].at_provider[name].from_) for name in ("arn", "bucketRegionalDomainName")
+    }
+    assert made == {"arn": arn, "bucketRegionalDomainName": host}
+    vpc = Resource(KINDS["ec2_vpc"], Hooks(), bucket, clients, now=datetime.now(UTC))
+    vpc.external_name = "vpc-1"
+    partition = arn.split(":")[1]
+    assert (
+        vpc.template(KINDS["ec2_vpc"].at_provider["arn"].from_, {"OwnerId": "1"})
+        == f"arn:{partition}:ec2:{region}:1:vpc/vpc-1"
+    )
+
+
+ACCOUNT = provider_config("http://127.0.0.1:1", endpoint=None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -25,13 +25,37 @@ def _read(file: str) -> Kind | None:
     source = resources.files(f"{__package__}.kinds") / f"{file}.yaml"
     if not source.is_file():
         return None
-    document: Mapping[str, Any] = yaml.load(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    return parsed(source.read_text(encoding="utf-8"), f"aws/kinds/{file}.yaml")
+
+
+def parsed(text: str, name: str) -> Kind:
+    """A kind file's text.  Raises InvalidInput, with the file's name, the line and the key, if it is faulty."""
+    document: Mapping[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)
     try:
         return Kind.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{first['msg']}", where=(f"aws/kinds/{file}.yaml", place)) from error
+        words = first["msg"].removeprefix("Value error, ")
+        path = [str(part) for part in first["loc"]]
+        if not path:  # of the whole file: the message begins with the key
+            key, _, words = words.partition(": ")
+            path = key.split(".")
+        raise InvalidInput(words, where=(f"{name}:{_line(text, path)}", ".".join(path))) from error
+
+
+def _line(text: str, path: Sequence[str]) -> int:
+    """The line, from 1, of the key at a path, or of the nearest that is there."""
+    node = yaml.compose(text, Loader=yaml.CSafeLoader)
+    line = 1
+    for part in path:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        known = {key.value: (key, value) for key, value in node.value}
+        if part not in known:
+            break
+        key, node = known[part]
+        line = key.start_mark.line + 1
+    return line
 
 
 @cache
