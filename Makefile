@@ -27,8 +27,8 @@ $(READY): requirements-dev.lock pyproject.toml
 
 lock: $(READY)  ## pin the dependencies anew: requirements*.lock from pyproject.toml (UPGRADE=1: to the newest)
 	$(LOCK) $(if $(UPGRADE),--upgrade) -o requirements.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra demo -o requirements-demo.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra demo --group dev -o requirements-dev.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo -o requirements-demo.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --group dev -o requirements-dev.lock
 
 check: $(READY)  ## lint, formatting, types, imports, and that crds/ is fresh
 	$(BIN)/ruff check .

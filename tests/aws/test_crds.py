@@ -7,6 +7,8 @@ import yaml
 
 from groundplane.aws import catalogue
 from groundplane.aws.crds import crds
+from groundplane.core.rules import Unchecked
+from groundplane.core.schema import compiled, default, validate
 
 ALL = {crd["metadata"]["name"]: crd for crd in crds()}
 MANAGED = {f"{found.plural}.{found.group}": found for found in catalogue.every()}
@@ -54,6 +56,25 @@ def test_every_field_and_its_siblings_are_there(name):
 def test_the_example_is_valid(name):
     properties = for_provider(name)["properties"]
     assert set(MANAGED[name].example) <= set(properties)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("instances.rds.aws.upbound.io", "instanceClass"), ("roles.iam.aws.upbound.io", "assumeRolePolicy")],
+)
+def test_what_a_create_needs_is_asked_for_by_a_rule_in_the_embedded_store_too(name, field):
+    admitting = compiled(schema(name))
+    given = {"forProvider": {"region": "eu-west-1"}}
+
+    def problems(spec):
+        unchecked = Unchecked()
+        found = validate(admitting, default(admitting, {"spec": spec}), unchecked=unchecked)
+        assert [*unchecked.told()] == []
+        return found
+
+    assert problems(given) == [f'spec: Invalid value: "object": spec.forProvider.{field} is a required parameter']
+    assert problems(given | {"managementPolicies": ["Observe"]}) == []
+    assert problems(given | {"initProvider": {field: "x"}}) == []
 
 
 def test_fields_are_described_in_a_sentence():

@@ -19,7 +19,18 @@ from tests.cli.platform import groundplane, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATABASE = REPOSITORY / "compositions" / "database-aws"
-HEAVY = {"aiohttp", "boto3", "botocore", "kopf", "kubernetes", "jsonpatch", "prometheus_client", "rich", "sqlite3"}
+HEAVY = {
+    "aiohttp",
+    "boto3",
+    "botocore",
+    "cel_expr_python",
+    "kopf",
+    "kubernetes",
+    "jsonpatch",
+    "prometheus_client",
+    "rich",
+    "sqlite3",
+}
 
 COMPOSITE = """
 apiVersion: tests.example.com/v1
@@ -227,6 +238,58 @@ def test_a_composite_that_its_definition_refuses_is_an_error_with_every_problem(
     assert 'XNote first: unknown field "spec.txet". Mend: did you mean text?' in lines[0]
     assert "spec.length" in lines[1]
     assert "spec.text: Required value" in lines[2]
+
+
+def ruled(rule, message=""):
+    """The definition with a rule for its spec."""
+    said = f", message: {message}" if message else ""
+    length = "length: {type: integer}}"
+    return platform.DEFINITION.replace(
+        length, f'{length}\n            x-kubernetes-validations: [{{rule: "{rule}"{said}}}]'
+    )
+
+
+@pytest.mark.parametrize("given", ["claim", "xr"])
+def test_what_a_rule_of_the_definition_refuses_is_an_error(folder, given):
+    write(folder, definition=ruled("self.length <= 10"), xr=COMPOSITE.replace("text: hello", "text: hello, length: 11"))
+    write(folder, claim=platform.CLAIM.replace("length: 5", "length: 11"))
+    (line,) = errors(groundplane("render", folder / f"{given}.yaml", folder))
+    assert line.endswith('first: spec: Invalid value: "object": failed rule: self.length <= 10')
+
+
+def test_a_rule_may_ask_about_what_is_put_into_the_schema(folder):
+    write(folder, definition=ruled("!has(self.compositionRef) || self.compositionRef.name != 'other'"))
+    assert composed(groundplane("render", folder / "xr.yaml", folder))
+
+
+def test_a_rule_that_no_definition_can_have_is_an_error_of_the_definition(folder):
+    write(folder, definition=ruled("self.lenght <= 10"))
+    (line,) = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert "CompositeResourceDefinition xnotes.tests.example.com › version v1" in line
+    assert "properties[spec].x-kubernetes-validations[0].rule" in line
+    assert "undefined field 'lenght'" in line
+
+
+def test_a_rule_that_can_not_be_checked_here_is_warned_of_and_refuses_nothing(folder):
+    write(folder, definition=ruled("isSemver(self.text)"))
+    result = groundplane("render", folder / "claim.yaml", folder)
+    assert composed(result)
+    (line,) = [line for line in result.stderr.splitlines() if "not checked" in line]
+    assert "Note first: spec: rule isSemver(self.text) was not checked" in line
+
+
+def test_without_the_library_one_warning_names_the_rules_and_what_to_install(folder):
+    write(folder, definition=ruled("self.length <= 10"), claim=platform.CLAIM.replace("length: 5", "length: 11"))
+    code = (
+        "import sys; sys.modules['cel_expr_python'] = None; from groundplane.cli.main import main; "
+        f"main(['render', {str(folder / 'claim.yaml')!r}, {str(folder)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if "not checked" in line] == [
+        "Warning: Note first: a rule was not checked, as no CEL library is installed: spec: self.length <= 10. "
+        "Mend: pip install 'groundplane[cel]'."
+    ]
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------

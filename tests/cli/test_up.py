@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 
@@ -14,6 +15,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, meta
 from groundplane.errors import InvalidInput
 from tests.cli.platform import BROKEN, CLAIM, COMPOSITION, DEFINITION, groundplane, write
+from tests.contracts.conftest import definition
 
 
 def config(name: str, text: str = "a", namespace: str = "") -> str:
@@ -371,6 +373,54 @@ def test_once_fails_for_what_the_schema_refuses_and_names_file_and_field(tmp_pat
     assert done.exit_code == 1
     assert "a.yaml:2: Note team/first is refused" in done.output
     assert "spec.text" in done.output
+
+
+def ruled(rule):
+    """The definition with a rule for its spec."""
+    length = "length: {type: integer}}"
+    return DEFINITION.replace(length, f'{length}\n            x-kubernetes-validations: [{{rule: "{rule}"}}]')
+
+
+def test_once_fails_for_what_a_rule_refuses_and_names_file_and_rule(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
+    folder = write(
+        tmp_path / "m", a=CLAIM.replace("length: 5", "length: 11"), b=COMPOSITION, c=ruled("self.length <= 10")
+    )
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    assert done.exit_code == 1
+    assert "a.yaml:2: Note team/first is refused" in done.output
+    assert 'spec: Invalid value: "object": failed rule: self.length <= 10' in done.output
+
+
+def test_once_says_which_rule_of_a_definition_can_not_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
+    folder = write(tmp_path / "m", c=ruled("self.lenght <= 10"))
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    assert done.exit_code == 1
+    assert "CompositeResourceDefinition xnotes.tests.example.com" in done.output
+    assert "undefined field 'lenght'" in done.output
+
+
+async def test_a_rule_that_can_not_be_checked_is_told_once(followed):
+    world = followed()
+    crd = definition("tests.example.com", "Widget", "widgets")
+    for version in crd["spec"]["versions"]:
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        spec["x-kubernetes-validations"] = [{"rule": "isSemver(self.note)"}]
+    world.write("crd", json.dumps(crd))
+    for name in ("a", "b"):
+        widget = {
+            "apiVersion": "tests.example.com/v1",
+            "kind": "Widget",
+            "metadata": {"name": name},
+            "spec": {"note": "x"},
+        }
+        world.write(name, json.dumps(widget))
+    await world.round()
+    await world.round()
+    assert await world.cluster.get(Key("tests.example.com/v1", "Widget", "default", "b"))
+    (warning,) = [line for line in world.told if line.startswith("Warning: ")]
+    assert "widgets.tests.example.com: spec: rule isSemver(self.note) was not checked" in warning
 
 
 def test_once_applies_nothing_while_a_file_is_broken(tmp_path):

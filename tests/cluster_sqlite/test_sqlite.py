@@ -341,6 +341,49 @@ async def test_a_stored_version_must_stay_in_the_definition(store):
     assert 'status.storedVersions[0]: Invalid value: "v1": missing from spec.versions' in raised.value.what
 
 
+async def ruled(store, where, *rules):
+    """Widgets with rules for their spec or status, and one of them with a status."""
+    crd = definition(GROUP, "Widget", "widgets")
+    for version in crd["spec"]["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]["properties"]
+        schema["status"]["properties"]["count"] = {"type": "integer"}
+        schema[where]["x-kubernetes-validations"] = [{"rule": rule} for rule in rules]
+    await store.create(crd)
+    made = await store.create(widget(spec={"count": 5, "note": "a"}))
+    return await store.update(made | {"status": {"count": 5}}, subresource="status")
+
+
+async def test_a_rule_refuses_a_create_an_update_a_patch_and_an_apply(store):
+    live = await ruled(store, "spec", "self.count <= 10", "!has(self.note) || self.note == oldSelf.note")
+    wrong = {"count": 11, "note": "a"}
+    for write in (
+        store.create(widget("two", spec=wrong)),
+        store.update(live | {"spec": wrong}),
+        store.patch(key(live), {"spec": wrong}),
+        store.apply(widget(spec=wrong), manager="us"),
+    ):
+        with pytest.raises(Rejected, match='spec: Invalid value: "object": failed rule: self.count <= 10'):
+            await write
+    with pytest.raises(Rejected, match="failed rule: .* == oldSelf.note"):
+        await store.update(live | {"spec": {"count": 1, "note": "b"}})
+    assert (await store.get(key(live)))["spec"] == {"count": 5, "note": "a", "size": "small"}
+
+
+async def test_a_rule_compares_a_status_with_the_one_before(store):
+    live = await ruled(store, "status", "!has(oldSelf.count) || self.count >= oldSelf.count")
+    with pytest.raises(Rejected, match="failed rule: .* self.count >= oldSelf.count"):
+        await store.update(live | {"status": {"count": 4}}, subresource="status")
+    later = await store.patch(key(live), {"status": {"count": 6}}, subresource="status")
+    assert later["status"]["count"] == 6
+
+
+async def test_a_definition_whose_rule_can_not_be_is_refused(store):
+    with pytest.raises(
+        Rejected, match=r"properties\[spec\].x-kubernetes-validations\[0\].rule: .*undefined field 'cuont'"
+    ):
+        await ruled(store, "spec", "self.cuont <= 10")
+
+
 async def test_a_version_that_is_not_served_names_those_that_are(store):
     await store.create(definition(GROUP, "Widget", "widgets"))
     with pytest.raises(NoSuchKind) as raised:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from groundplane.core import crds, schema
-from groundplane.core.structural import RULES
+from groundplane.core.rules import RULES
 from groundplane.errors import Rejected
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "crds"

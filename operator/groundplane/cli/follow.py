@@ -156,6 +156,7 @@ class Applier:
         self._waits_since: dict[Identity, float] = {}
         self._inventory: dict[Identity, dict[str, str]] | None = None
         self._seen = cluster.version()
+        cluster.warned = lambda what, mend: tell(f"Warning: {what}. Mend: {mend}.")
         self.keys: list[Key] = []  # what is applied
         self.problems: list[str] = []  # with files
         self.waiting: dict[Identity, str] = {}  # not applied yet; tried again in each round

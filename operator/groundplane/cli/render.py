@@ -160,7 +160,7 @@ def render(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
     click.echo(written(documents, output), nl=False)
-    for warning in (*mistakes.strays(chosen.source), *fit.warnings):
+    for warning in (*chosen.warnings, *mistakes.strays(chosen.source), *fit.warnings):
         click.echo(f"Warning: {warning}", err=True)
     if not include_function_results:
         for told in found.results:

@@ -119,7 +119,8 @@ def accepted(definition: Object, old: Object | None, *, kind_is_taken: bool, now
     Raises:
         Rejected: a wrong name, versions or schema, or a change of what may not change.
     """
-    problems = _definition_problems(definition) or _forbidden_changes(definition, old)
+    is_new = old is None or spec_of(old) != spec_of(definition)
+    problems = (_definition_problems(definition) if is_new else []) or _forbidden_changes(definition, old)
     if problems:
         raise invalid(definition, problems)
     spec = dict(definition["spec"])

@@ -4,8 +4,7 @@ It answers as a Kubernetes API server does wherever a reconciler can tell: resou
 subresource, finalizers, field ownership, garbage collection by owner references, CRDs with their schemas.  Where
 Kubernetes leaves work to controllers (garbage collection, namespaces, Established), the store does it within the
 same write, so that it is done when the call returns.  On purpose different: a namespace that is not there is
-made on the fly.  Left out: authorisation, admission webhooks, CEL rules but those that `core.schema` knows,
-conversion (objects are relabelled), pagination.
+made on the fly.  Left out: authorisation, admission webhooks, conversion (objects are relabelled), pagination.
 
 For one machine; several processes may share the file (see `store.py`).
 
@@ -56,6 +55,7 @@ from groundplane.errors import AlreadyExists, Conflict, NotFound, Rejected
 from groundplane.ports import MANAGER, Propagation, Resource
 
 POLL = 0.1  # seconds between two looks for changes that another process made
+WARNINGS = 1000  # remembered, so that each is told once
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as the API server's
 COLLECTOR = "kube-controller-manager"  # the field manager of garbage collection, as upstream's
 
@@ -91,6 +91,9 @@ class SqliteCluster:
         self._heads = Heads()
         self._awake = asyncio.Event()
         self.wrote: Callable[[int, Changes], None] = lambda since, changes: None  # called after each write of ours
+        # Called with what an object was not checked for, and the mend: each once.
+        self.warned: Callable[[str, str], None] = lambda what, mend: None
+        self._warnings: dict[str, None] = {}
         self._store = Store(str(path))
 
     def close(self) -> None:
@@ -295,7 +298,18 @@ class SqliteCluster:
         kind = self._kind(*place)
         if old is None and kind.deleting:
             raise Conflict(f"create not allowed while custom resource definition is terminating: {key_of(obj)}")
-        return schema.admit(kind.compiled, obj, old=old)
+        unchecked = schema.Unchecked()
+        admitted = schema.admit(kind.compiled, obj, old=old, unchecked=unchecked)
+        for what, mend in unchecked.told():
+            self._warn(f"{kind.resource.plural}.{group_of(obj['apiVersion'])}: {what}", mend)
+        return admitted
+
+    def _warn(self, what: str, mend: str) -> None:
+        if what not in self._warnings:
+            if len(self._warnings) >= WARNINGS:
+                self._warnings.pop(next(iter(self._warnings)))
+            self._warnings[what] = None
+            self.warned(what, mend)
 
     # --- making and changing objects
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from groundplane.core import composition, definition, mistakes, preview, typecheck
+from groundplane.core import composition, definition, mistakes, preview, rules, typecheck
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
 from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
+from groundplane.core.rules import Unchecked
 from groundplane.core.structural import OpenAPI, Structural
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
 
@@ -28,6 +29,7 @@ class Chosen:
     source: Object  # the Composition
     definition: Object | None = None  # of the composite's kind, if it is known
     mistakes: list[GroundplaneError] = field(default_factory=list)  # in the composite or the claim
+    warnings: list[GroundplaneError] = field(default_factory=list)  # rules that could not be checked
     asks_for_secret: bool = False  # whether its claim asks for a connection Secret
 
     @property
@@ -169,12 +171,12 @@ def _source(subject: _Subject, compositions: Sequence[Object]) -> Object:
 
 
 def _admitted(subject: _Subject, source: Object) -> Chosen:
-    given, mistakes = subject.given, []
+    given, mistakes, unchecked = subject.given, [], Unchecked()
     known = definition.read(subject.definition) if subject.definition else None
     if subject.is_claim:
         given = {**given, "metadata": {"namespace": "default", **meta(given)}}
         if subject.definition is not None:
-            given, found = _checked(given, definition.claim_crd(subject.definition))
+            given, found = _checked(given, subject.definition, definition.claim_crd, unchecked)
             mistakes += found
         given = preview.composite_of(
             given,
@@ -183,21 +185,39 @@ def _admitted(subject: _Subject, source: Object) -> Chosen:
             enforced=known is not None and known.enforces_composition,
         )
     if subject.definition is not None:
-        given, found = _checked(given, definition.composite_crd(subject.definition))
+        given, found = _checked(given, subject.definition, definition.composite_crd, unchecked)
         if not (subject.is_claim and mistakes):  # the same again, one level down
             mistakes += found
     preview.check_fit(given, source)
     asks = subject.is_claim and bool(spec_of(subject.given).get("writeConnectionSecretToRef"))
+    where = f"{subject.given.get('kind')} {meta(subject.given).get('name', '')}"
+    warnings: list[GroundplaneError] = [
+        InvalidInput(what, mend=mend, where=(where,)) for what, mend in unchecked.told()
+    ]
     return Chosen(
-        composite=given, source=source, definition=subject.definition, mistakes=mistakes, asks_for_secret=asks
+        composite=given,
+        source=source,
+        definition=subject.definition,
+        mistakes=mistakes,
+        warnings=warnings,
+        asks_for_secret=asks,
     )
 
 
-def _checked(obj: Object, crd: Object | None) -> tuple[Object, list[GroundplaneError]]:
+def _checked(
+    obj: Object, xrd: Object, crd_of: Callable[[Object], Object | None], unchecked: Unchecked
+) -> tuple[Object, list[GroundplaneError]]:
+    """The object as it would be kept, and what is wrong with it; or what is wrong with the rules of its definition."""
+    crd, name = crd_of(xrd), meta(xrd).get("name", "")
     schema = version_schema(crd, obj["apiVersion"]) if crd else None
     if schema is None:
         return obj, []
-    return preview.admitted(obj, Structural(schema))
+    compiled = Structural(schema)
+    where = (f"CompositeResourceDefinition {name}", f"version {obj['apiVersion'].rpartition('/')[2]}")
+    wrong = [InvalidInput(problem, where=where) for problem in rules.mistakes(compiled, "schema.openAPIV3Schema")]
+    if wrong:
+        return obj, [*wrong]
+    return preview.admitted(obj, compiled, unchecked)
 
 
 def version_schema(crd: Object, api_version: str) -> OpenAPI | None:

@@ -57,7 +57,7 @@ def obj(
 
 
 def ruled(schema: Schema, *rules: Rule) -> Schema:
-    """The schema with CEL rules; `structural.RULES` must know their text."""
+    """The schema with CEL rules; `rules.RULES` must know the text of core's own."""
     found = [{"rule": rule, "message": message} for rule, message in rules]
     return {**schema, "x-kubernetes-validations": found} if found else schema
 

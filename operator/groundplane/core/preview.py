@@ -88,8 +88,13 @@ def composite_of(claim: Object, *, api_version: str, kind: str, enforced: bool =
     )
 
 
-def admitted(obj: Object, schema: Structural) -> tuple[Object, list[GroundplaneError]]:
-    """The object as the API server would store it, and what it, or a strict client, would refuse in it."""
+def admitted(
+    obj: Object, schema: Structural, unchecked: schemas.Unchecked | None = None
+) -> tuple[Object, list[GroundplaneError]]:
+    """The object as the API server would store it, and what it, or a strict client, would refuse in it.
+
+    `unchecked` takes the rules that could not be asked.
+    """
     where = f"{obj.get('kind')} {meta(obj).get('name', '')}"
     errors: list[GroundplaneError] = []
     for path in schemas.unknown_fields(schema, obj):
@@ -98,7 +103,8 @@ def admitted(obj: Object, schema: Structural) -> tuple[Object, list[GroundplaneE
         mend = did_you_mean(str(segments[-1]), parent.get("properties") or ())
         errors.append(InvalidInput(f"unknown field {shown(path)}", mend=mend, where=(where,)))
     stored = schemas.prune(schema, schemas.default(schema, obj))
-    errors += [InvalidInput(problem, where=(where,)) for problem in schemas.validate(schema, stored)]
+    problems = schemas.validate(schema, stored, unchecked=unchecked)
+    errors += [InvalidInput(problem, where=(where,)) for problem in problems]
     return stored, errors
 
 

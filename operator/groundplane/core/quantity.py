@@ -48,6 +48,31 @@ def parse(text: str) -> float:
     return -result if sign == "-" and result else result
 
 
+def exact(text: str) -> Fraction:
+    """The value of a quantity, kept to 10⁻⁹ as the API server keeps it.
+
+    >>> exact("1500m"), exact("1Gi")
+    (Fraction(3, 2), Fraction(1073741824, 1))
+
+    Raises:
+        InvalidInput: it is no quantity, or one that is beyond all measure.
+    """
+    parse(text)
+    found = _SHAPE.fullmatch(text)
+    assert found is not None  # else `parse` has raised
+    sign, whole, decimals, suffix, exponent = found.groups(default="")
+    power = int(exponent) if exponent else _DECIMAL.get(suffix, 0)
+    if abs(power) > MAX_LENGTH:
+        raise _invalid(text)
+    value = (
+        Fraction(int(whole + decimals or "0"), 10 ** len(decimals))
+        * Fraction(10) ** power
+        * 2 ** _BINARY.get(suffix, 0)
+    )
+    nano = Fraction(math.ceil(value * 10**9), 10**9)
+    return -nano if sign == "-" else nano
+
+
 def _binary(text: str, number: int, size: int, decimals: str, bits: int) -> float:
     if not decimals and 14 - size - bits * 3 // 10 >= 0 and number << bits <= _LARGEST:
         return float(number << bits)

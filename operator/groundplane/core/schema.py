@@ -4,9 +4,8 @@
 doesn't know, then refuse with all problems at once, in the API server's words.  The separate steps are there too.
 A schema is plain data; `compiled` turns it into a `Structural` once, and every function takes either.
 
-x-kubernetes-validations (CEL) is not evaluated: only a real API server does.  The few rules that our own
-kinds use are known by their text (`RULES`), so that what is immutable is so in the embedded store as well;
-the reconcilers repeat the checks that matter.
+The rules of x-kubernetes-validations (CEL) are asked as well, by `rules.py`; those that can't be are collected in an
+`Unchecked`, for whoever can tell a person.
 
 Source: Kubernetes 1.34, apiextensions-apiserver pkg/apiserver/schema/{defaulting,pruning,listtype,objectmeta}
 and pkg/apiserver/validation; every vector was answered by a real kube-apiserver.
@@ -17,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from groundplane.core import rules
 from groundplane.core.objects import Json, Object, group_of, meta
+from groundplane.core.rules import Unchecked
 from groundplane.core.structural import (
     ANYTHING,
     MISSING,
     OBJECT_META,
-    RULES,
     STRING,
     TYPE_META,
     TYPES,
@@ -30,17 +30,19 @@ from groundplane.core.structural import (
     OpenAPI,
     Path,
     Structural,
+    by_keys,
     compiled,
     expression,
     identity,
     invalid,
+    keys_of,
     quoted,
     text,
     type_of,
 )
 from groundplane.errors import InvalidInput, Rejected, did_you_mean
 
-__all__ = ["ANYTHING", "OBJECT_META", "RULES", "OpenAPI", "Structural", "compiled"]
+__all__ = ["ANYTHING", "OBJECT_META", "OpenAPI", "Structural", "Unchecked", "compiled"]
 
 # --- default and prune
 
@@ -150,25 +152,31 @@ class _Problems(dict[tuple[str, str], str]):
         self[text(path), problem] = mend
 
 
-def validate(schema: OpenAPI | Structural, value: Json, old: Json | None = None) -> list[str]:
+def validate(
+    schema: OpenAPI | Structural, value: Json, old: Json | None = None, *, unchecked: Unchecked | None = None
+) -> list[str]:
     """All that is wrong with a value, sorted, as the API server words it; [] if nothing is.
 
     `old` is what was there before an update: parts that are as they were are not judged again, so that an
-    object stays writable when its schema has become stricter.
+    object stays writable when its schema has become stricter.  `unchecked` takes the rules that could not be asked.
 
     >>> size = {"type": "object", "properties": {"size": {"enum": ["small", "large"], "type": "string"}}}
     >>> validate(size, {"size": "xl"})
     ['size: Unsupported value: "xl": supported values: "small", "large"']
     """
-    problems = _problems(compiled(schema), value, MISSING if old is None else old)
+    problems = _problems(compiled(schema), value, MISSING if old is None else old, unchecked)
     return sorted(f"{path}: {problem}" for path, problem in problems)
 
 
-def _problems(node: Structural, value: Json, old: Json | Missing) -> _Problems:
+_BLOCKING = ("Required value", "Unsupported value", "Too long", "Too many")
+
+
+def _problems(node: Structural, value: Json, old: Json | Missing, unchecked: Unchecked | None) -> _Problems:
+    """Rules are asked of a value that has the schema's shape; other limits may be broken, as in the API server."""
     problems = _Problems()
     _check(node, value, old, None, problems)
-    if node.ruled and not problems:
-        _check_rules(node, value, old, None, problems)
+    if node.ruled and not any(problem.startswith(_BLOCKING) or _IS_OF_TYPE in problem for _, problem in problems):
+        rules.broken(node, value, old, problems.add, Unchecked() if unchecked is None else unchecked)
     return problems
 
 
@@ -195,6 +203,9 @@ def _check(node: Structural, value: Json, old: Json | Missing, path: Path, probl
         _check_logic(node, value, path, problems)
 
 
+_IS_OF_TYPE = " in body must be of type"
+
+
 def _check_type(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
     found = type_of(value)
     wanted = node.type
@@ -204,7 +215,7 @@ def _check_type(node: Structural, value: Json, path: Path, problems: _Problems) 
         if found in ("integer", "string"):
             return
         wanted = "integer,string"
-    problems.add(path, invalid(found, f'{text(path)} in body must be of type {wanted}: "{found}"'))
+    problems.add(path, invalid(found, f'{text(path)}{_IS_OF_TYPE} {wanted}: "{found}"'))
 
 
 def _check_enum(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
@@ -256,25 +267,17 @@ def _check_embedded(value: dict[str, Json], path: Path, problems: _Problems) -> 
 def _check_list(node: Structural, value: list[Json], old: Json | Missing, path: Path, problems: _Problems) -> None:
     items = node.items
     if items is not None:
-        before = _by_keys(node, old) if node.list_type == "map" and isinstance(old, list) else {}
+        before = by_keys(node, old) if node.list_type == "map" and isinstance(old, list) else {}
         for index, item in enumerate(value):
             if type(item) is items.plain:
                 continue
-            then = before.get(_keys_of(node, item), MISSING) if before else MISSING
+            then = before.get(keys_of(node, item), MISSING) if before else MISSING
             _check(items, item, then, (path, index), problems)
     if node.list_type == "set":
         _check_unique(value, [identity(item) for item in value], path, problems)
     elif node.list_type == "map" and all(type(item) is dict for item in value):
         shown = [{name: item[name] for name in node.keys if name in item} for item in value]
-        _check_unique(shown, [_keys_of(node, item) for item in value], path, problems)
-
-
-def _keys_of(node: Structural, item: Json) -> Any:
-    return identity([item.get(name) for name in node.keys]) if isinstance(item, dict) else identity(item)
-
-
-def _by_keys(node: Structural, items: list[Json]) -> dict[Any, Json]:
-    return {_keys_of(node, item): item for item in items}
+        _check_unique(shown, [keys_of(node, item) for item in value], path, problems)
 
 
 def _check_unique(shown: list[Json], identities: list[Any], path: Path, problems: _Problems) -> None:
@@ -317,37 +320,23 @@ def _check_logic(node: Structural, value: Json, path: Path, problems: _Problems)
             problems.add(path, invalid("", detail))
 
 
-def _check_rules(node: Structural, value: Json, old: Json | Missing, path: Path, problems: _Problems) -> None:
-    """The rules of `RULES`; as the API server does, only when the schema itself is satisfied."""
-    if old is not MISSING and old == value:
-        return
-    for rule, message in node.rules:
-        if "oldSelf" in rule and old is MISSING:
-            continue
-        if not RULES[rule](value, old):
-            problems.add(path, invalid(type_of(value), message))
-    if isinstance(value, dict):
-        before = old if isinstance(old, dict) else {}
-        for name, child in node.properties.items():
-            if child.ruled and name in value:
-                _check_rules(child, value[name], before.get(name, MISSING), (path, name), problems)
-
-
 # --- admit
 
 
-def admit(schema: OpenAPI | Structural, obj: Object, *, old: Object | None = None) -> Object:
+def admit(
+    schema: OpenAPI | Structural, obj: Object, *, old: Object | None = None, unchecked: Unchecked | None = None
+) -> Object:
     """What the API server would store of `obj`: a new object, defaulted and pruned.
 
     `old` is the stored object in case of an update.  The object's status is judged with the rest; which parts
-    of it a request may write is the store's business.
+    of it a request may write is the store's business.  `unchecked` takes the rules that could not be asked.
 
     Raises:
         Rejected: it is not valid; all problems, sorted, in the API server's words.
     """
     root = compiled(schema)
     admitted = _object(_shaped(root, obj, True, []))
-    problems = _problems(root, admitted, MISSING if old is None else old)
+    problems = _problems(root, admitted, MISSING if old is None else old, unchecked)
     if problems:
         raise _rejected(obj, problems)
     return admitted
@@ -492,13 +481,15 @@ _ITEMS: Final = {  # of such arrays
 }
 
 
-def defects(openapi: Json, where: str = "openAPIV3Schema") -> list[str]:
-    """What keeps the API server from taking a schema into a CRD, sorted: types, arrays, patterns, defaults.
+def defects(openapi: Json, where: str = "openAPIV3Schema", *, with_rules: bool = True) -> list[str]:
+    """What keeps the API server from taking a schema into a CRD, sorted: types, arrays, patterns, defaults, CEL rules.
 
-    Not all of its rules: those that authors break.
+    Not all that the API server asks for: what authors get wrong.  Without rules it may be a part of an object's schema.
     """
     found: list[str] = []
     _defects(openapi, where, found, typed=True)
+    if with_rules and not found:
+        found += rules.mistakes(Structural(openapi), where)
     return sorted(found)
 
 
@@ -564,6 +555,8 @@ def _defects(openapi: Json, where: str, found: list[str], *, typed: bool) -> Non
         found.append(f"{where}.type: Required value: must not be empty for specified object fields")
     if type_ == "array" and not openapi.get("items") and typed:
         found.append(f"{where}.items: Required value: must be specified")
+    if openapi.get("x-kubernetes-validations") and not typed:
+        found.append(f"{where}.x-kubernetes-validations: Forbidden: must be empty to be structural")
     if openapi.get("properties") and openapi.get("additionalProperties"):
         found.append(
             f"{where}.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"

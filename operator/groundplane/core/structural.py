@@ -1,7 +1,7 @@
 """What a structural schema says, compiled: its tree, its limits and formats, and the words for what is wrong.
 
 A schema (OpenAPI v3 as a CustomResourceDefinition carries it) stays plain data; `compiled` turns it into a
-`Structural` once.  `schema.py` applies it to objects.  CEL rules are known by their text only: see `RULES`.
+`Structural` once.  `schema.py` applies it to objects; `rules.py` asks its CEL rules.
 
 Source: Kubernetes 1.34, apiextensions-apiserver pkg/apiserver/validation and kube-openapi pkg/validation.
 """
@@ -69,31 +69,6 @@ class Missing:
 MISSING: Final = Missing()
 
 
-# --- the rules that are known by their text
-
-RULES: dict[str, Callable[[Any, Any], bool]] = {
-    "self == oldSelf": lambda new, old: bool(new == old),
-    "self.plural == self.plural.lowerAscii()": lambda new, old: str(new["plural"]).islower(),
-    "!has(self.singular) || self.singular == self.singular.lowerAscii()": lambda new, old: (
-        str(new.get("singular", "")) == str(new.get("singular", "")).lower()
-    ),
-    "(has(self.scope) ? self.scope : 'LegacyCluster') == (has(oldSelf.scope) ? oldSelf.scope : 'LegacyCluster')": (
-        lambda new, old: new.get("scope", "LegacyCluster") == old.get("scope", "LegacyCluster")
-    ),
-    "!has(self.claimNames) || !has(self.scope) || self.scope == 'LegacyCluster'": lambda new, old: (
-        "claimNames" not in new or new.get("scope", "LegacyCluster") == "LegacyCluster"
-    ),
-    "!has(self.connectionSecretKeys) || !has(self.scope) || self.scope == 'LegacyCluster'": lambda new, old: (
-        "connectionSecretKeys" not in new or new.get("scope", "LegacyCluster") == "LegacyCluster"
-    ),
-    "has(self.by) || has(self.reason)": lambda new, old: "by" in new or "reason" in new,
-    "has(self.resourceRef) || has(self.resourceSelector)": lambda new, old: (
-        "resourceRef" in new or "resourceSelector" in new
-    ),
-}
-"""CEL rules by their exact text: (new, old) → whether it holds.  One that reads `oldSelf` is asked on updates only."""
-
-
 # --- compiling
 
 
@@ -104,12 +79,13 @@ class Structural:
     """A schema, compiled: one node of the tree, its checks prepared.  Immutable; share it freely.
 
     Shortcuts: `python` is the Python type of valid values; `plain` is that too, where every value of it is valid; `ruled`
-    says that there are rules at the node or below.
+    says that there are rules at the node or below, `compares` that some of them read `oldSelf`.  `view` is `rules.py`'s.
     """
 
     __slots__ = (
         "additional",
         "checks",
+        "compares",
         "default",
         "embedded",
         "enum",
@@ -128,6 +104,7 @@ class Structural:
         "ruled",
         "rules",
         "type",
+        "view",
     )
 
     def __init__(self, openapi: OpenAPI) -> None:
@@ -159,12 +136,13 @@ class Structural:
         if isinstance(openapi.get("not"), Mapping):
             self.logic["not"] = (Structural(openapi["not"]),)
         self.logic = {name: branches for name, branches in self.logic.items() if branches}
-        self.rules = tuple(
-            (rule.get("rule", ""), rule.get("message") or f"failed rule: {rule.get('rule')}")
-            for rule in openapi.get("x-kubernetes-validations") or ()
-            if rule.get("rule") in RULES
+        self.rules: tuple[Mapping[str, Any], ...] = tuple(openapi.get("x-kubernetes-validations") or ())
+        below = [child for child in (*self.properties.values(), self.additional, self.items) if child is not None]
+        self.ruled: bool = bool(self.rules) or any(child.ruled for child in below)
+        self.compares: bool = any("oldSelf" in str(rule.get("rule")) for rule in self.rules) or any(
+            child.compares for child in below
         )
-        self.ruled: bool = bool(self.rules) or any(child.ruled for child in self.properties.values())
+        self.view: Any = None
         self.python = _PYTHON.get(self.type)
         is_bare = not (self.enum or self.logic or self.rules or self.checks)
         self.plain = self.python if is_bare and self.python not in (dict, list) else None
@@ -320,14 +298,30 @@ FORMATS: dict[str, Callable[[str], bool]] = {
 }
 
 
+# --- the items of a list that is keyed
+
+
+def keys_of(node: Structural, item: Json) -> Any:
+    """What tells an item from the others: its keys' values."""
+    return identity([item.get(name) for name in node.keys]) if isinstance(item, dict) else identity(item)
+
+
+def by_keys(node: Structural, items: list[Json]) -> dict[Any, Json]:
+    return {keys_of(node, item): item for item in items}
+
+
 # --- words
+
+
+class Entry(str):
+    """The key of a map's entry in a path, told from a property's name where the API server does."""
 
 
 def text(path: Path) -> str:
     parts: list[str] = []
     while path is not None:
         path, step = path
-        parts.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+        parts.append(f"[{step}]" if isinstance(step, int | Entry) else f".{step}")
     return "".join(reversed(parts)).removeprefix(".") or "<root>"
 
 
