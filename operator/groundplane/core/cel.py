@@ -18,8 +18,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from groundplane.core.cel_functions import ELSEWHERE, FUNCTIONS, Failure
-
 INSTALL: Final = "pip install 'groundplane[cel]'"
 LONGEST: Final = 20_000  # characters of an expression
 MOST: Final = 100_000_000  # characters, roughly, that an evaluation may take in memory
@@ -27,6 +25,10 @@ KEPT: Final = 1024  # compiled expressions
 
 Type = Any  # "dyn", "int" …; ("list", of) and ("map", of)
 Types = tuple[tuple[str, Type], ...]  # of variables, sorted by name: hashable
+
+
+class Failure(Exception):
+    """A rule that fails while it is evaluated, as it would in the API server; the text is the API server's."""
 
 
 class Unchecked(Exception):
@@ -100,6 +102,8 @@ def _with_optionals(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def _environment(types: Types) -> Any:
+    from groundplane.core.cel_functions import FUNCTIONS
+
     cel, ext_optional = _library()
     by_name: dict[str, list[Any]] = {}
     for index, each in enumerate(FUNCTIONS):
@@ -114,11 +118,13 @@ def _environment(types: Types) -> Any:
 def _ours(do: Callable[..., Any]) -> Callable[..., Any]:
     """The function, its failures marked: the library tells nothing but their text."""
 
+    from groundplane.core.cel_functions import Failed
+
     def call(*values: Any) -> Any:
         try:
             return do(*values)
-        except Failure as error:
-            raise Failure(f"{_OURS}{error}") from error
+        except Failed as error:
+            raise Failed(f"{_OURS}{error}") from error
 
     return call
 
@@ -241,6 +247,8 @@ def mistake(text: str, types: Types, gives: str) -> str:
 
 
 def _is_certain(line: str, code: str) -> bool:
+    from groundplane.core.cel_functions import ELSEWHERE
+
     if "Syntax error" in line:
         return True
     if found := _UNDECLARED.search(line):

@@ -30,7 +30,7 @@ LONGEST: Final = 2_000_000  # characters of a text that a function makes: more t
 _LARGEST: Final = 2**63 - 1
 
 
-class Failure(ValueError):
+class Failed(ValueError):
     """A rule that fails while it is evaluated, as it would in the API server; the text is the API server's."""
 
 
@@ -50,7 +50,7 @@ class Function(NamedTuple):
 def _at(text: str, index: int, *, end: bool = True) -> int:
     if 0 <= index < len(text) or (end and index == len(text)):
         return index
-    raise Failure(f"index out of range: {index}")
+    raise Failed(f"index out of range: {index}")
 
 
 def _bounded(size: int) -> None:
@@ -86,7 +86,7 @@ def _joined(parts: list[Any], by: str = "") -> str:
 def _substring(text: str, start: int, end: int | None = None) -> str:
     stop = len(text) if end is None else _at(text, end)
     if _at(text, start) > stop:
-        raise Failure(f"invalid substring range. start: {start}, end: {stop}")
+        raise Failed(f"invalid substring range. start: {start}, end: {stop}")
     return text[start:stop]
 
 
@@ -109,7 +109,7 @@ def _regex(pattern: str) -> Any:
     try:
         return expression(pattern)
     except InvalidInput as error:
-        raise Failure(f"Illegal regex: {error.what}") from error
+        raise Failed(f"Illegal regex: {error.what}") from error
 
 
 _CLAUSE = re.compile(r"%(?:\.(\d{1,3}))?([a-zA-Z%])")
@@ -125,7 +125,7 @@ def _formatted(text: str, values: list[Any]) -> str:
         try:
             value = next(rest)
         except StopIteration:
-            raise Failure(f"index {len(values)} out of range") from None
+            raise Failed(f"index {len(values)} out of range") from None
         return _verb(found[2], value, int(found[1] or 6))
 
     result = _CLAUSE.sub(clause, text)
@@ -187,14 +187,14 @@ def _sum(values: list[Any]) -> Any:
         return sum(values, timedelta())
     total = sum(values)
     if isinstance(total, int) and not -_LARGEST - 1 <= total <= _LARGEST:
-        raise Failure("integer overflow")
+        raise Failed("integer overflow")
     return total
 
 
 def _extreme(name: str, choose: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
     def found(values: list[Any]) -> Any:
         if not values:
-            raise Failure(f"{name} called on empty list")
+            raise Failed(f"{name} called on empty list")
         return choose(values)
 
     return found
@@ -234,7 +234,7 @@ def _is_url(text: str) -> bool:
 
 def _url(text: str) -> dict[str, str]:
     if not _is_url(text):
-        raise Failure(f'URL parse error during conversion from string: parse "{text}": invalid URI for request')
+        raise Failed(f'URL parse error during conversion from string: parse "{text}": invalid URI for request')
     return {"url": text}
 
 
@@ -263,11 +263,11 @@ def _address(given: Any) -> Address:
     try:
         found = ipaddress.ip_address(text)
     except ValueError as error:
-        raise Failure(f'IP Address "{text}" parse error during conversion from string: {error}') from error
+        raise Failed(f'IP Address "{text}" parse error during conversion from string: {error}') from error
     if "%" in text:
-        raise Failure(f'IP address "{text}" with zone value is not allowed')
+        raise Failed(f'IP address "{text}" with zone value is not allowed')
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        raise Failure(f'IPv4-mapped IPv6 address "{text}" is not allowed')
+        raise Failed(f'IPv4-mapped IPv6 address "{text}" is not allowed')
     return found
 
 
@@ -275,19 +275,19 @@ def _network(given: Any) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
     text = given["cidr"] if isinstance(given, Mapping) else given
     address, slash, length = text.partition("/")
     if not slash or not re.fullmatch(r"0|[1-9][0-9]{0,2}", length):
-        raise Failure(f'network address parse error during conversion from string: netip.ParsePrefix("{text}")')
+        raise Failed(f'network address parse error during conversion from string: netip.ParsePrefix("{text}")')
     _address(address)
     try:
         return ipaddress.ip_interface(text)
     except ValueError as error:
-        raise Failure(f"network address parse error during conversion from string: {error}") from error
+        raise Failed(f"network address parse error during conversion from string: {error}") from error
 
 
 def _is(read: Callable[[Any], Any]) -> Callable[[Any], bool]:
     def holds(given: Any) -> bool:
         try:
             read(given)
-        except Failure:
+        except Failed:
             return False
         return True
 
@@ -323,7 +323,7 @@ def _quantity(given: Any) -> Fraction:
     try:
         return quantity.exact(given)
     except InvalidInput as error:
-        raise Failure(
+        raise Failed(
             "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
         ) from error
 
@@ -335,7 +335,7 @@ def _boxed(value: Fraction) -> dict[str, str]:
 def _as_integer(given: Any) -> int:
     value = _quantity(given)
     if not _is_integer(given):
-        raise Failure("cannot convert value to integer")
+        raise Failed("cannot convert value to integer")
     return int(value)
 
 

@@ -19,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from groundplane.core import cel
-from groundplane.core.cel_functions import Failure
 from groundplane.core.objects import Json
 from groundplane.core.structural import MISSING, Entry, Missing, Path, Structural, by_keys, keys_of, quoted, text
 from groundplane.errors import SHOWN
@@ -313,7 +312,7 @@ class Rule:
         """Whether the rule holds.
 
         Raises:
-            Failure: it can't be answered, as in the API server.
+            cel.Failure: it can't be answered, as in the API server.
             cel.Unchecked: it can't be answered here.
         """
         if self.known is not None:
@@ -329,7 +328,7 @@ class Rule:
             return fallback
         try:
             said = self._evaluated(self.message_expression, new, old)
-        except (Failure, cel.Unchecked):
+        except (cel.Failure, cel.Unchecked):
             return fallback
         said = said.strip() if isinstance(said, str) else ""
         return said if said and "\n" not in said and len(said.encode()) <= _LONGEST_MESSAGE else fallback
@@ -552,7 +551,7 @@ def _ask_rule(
     try:
         if rule.holds(value, old):
             return
-    except Failure as failure:
+    except cel.Failure as failure:
         add(path, f"Invalid value: {shown}: {failure} evaluating rule: {rule.named()}", "")
         return
     except cel.Unchecked as why:
