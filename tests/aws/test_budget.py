@@ -320,3 +320,13 @@ async def test_refused_credentials_drop_only_the_clients_that_used_them(standin)
     first.refused = True  # a late refusal of what is not used any more
     assert sessions.clients(account("a", standin.url)) is second
     assert sessions.clients(account("b", standin.url)) is other
+
+
+def test_clients_that_nobody_uses_any_more_are_dropped_without_a_newcomer(monkeypatch):
+    monkeypatch.setattr("groundplane.aws.session.SWEEP", -1.0)
+    sessions = Sessions({})
+    used = sessions.clients(account("used", "http://127.0.0.1:1"))
+    sessions.clients(account("unused", "http://127.0.0.1:1"))
+    monkeypatch.setattr("groundplane.aws.session.UNUSED", -1.0)
+    assert sessions.clients(account("used", "http://127.0.0.1:1")) is used
+    assert sessions.kept == 1

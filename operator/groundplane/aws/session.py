@@ -59,6 +59,7 @@ GLOBAL_REGIONS = {
 }
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-east-1a, which is a zone
 UNUSED = 3600.0  # seconds after which an account's clients are dropped, those of deleted ProviderConfigs among them
+SWEEP = 60.0  # seconds at least between two looks for them
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
@@ -81,6 +82,7 @@ class Sessions:
         self._attempts = attempts
         self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
         self._accounts: dict[tuple[str, str], AccountClients] = {}
+        self._swept = time.monotonic()
 
     def clients(self, account: Account) -> AccountClients:
         """The account's clients; made anew when its version changed or they were refused, the earlier ones forgotten."""
@@ -88,9 +90,12 @@ class Sessions:
         key = (meta(config).get("namespace") or "", meta(config).get("name") or "")
         with self._lock:
             now, clients = time.monotonic(), self._accounts.get(key)
-            if clients is None or clients.version != account.version or clients.refused:
+            if now - self._swept > SWEEP:
+                self._swept = now
                 for other in [other for other, known in self._accounts.items() if now - known.used > UNUSED]:
-                    del self._accounts[other]
+                    if other != key:
+                        del self._accounts[other]
+            if clients is None or clients.version != account.version or clients.refused:
                 clients = self._accounts[key] = AccountClients(account, self._environ, self._attempts, self._may_write)
             clients.used = now
             return clients

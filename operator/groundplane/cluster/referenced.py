@@ -13,6 +13,7 @@ import orjson
 from groundplane.core.objects import Key, Object, key_of, meta
 
 UNUSED = 900.0  # seconds after which an object is forgotten that nobody has read: polls are ten minutes apart
+OLDEST = 3600.0  # seconds after which it is fetched again all the same: a watch may have been forbidden
 LIMIT = 1024  # objects
 
 
@@ -20,7 +21,8 @@ class Referenced:
     """Objects as they were last fetched.  Belongs to one event loop; never printed, for it holds secrets."""
 
     def __init__(self) -> None:
-        self._kept: dict[Key, tuple[int, bytes, float]] = {}  # version, JSON, when last used; the longest unused first
+        # version, JSON, when fetched, when last used; the longest unused first
+        self._kept: dict[Key, tuple[int, bytes, float, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -28,12 +30,10 @@ class Referenced:
 
     def get(self, key: Key, version: int) -> Object | None:
         """The object, if it is kept as of this version or a later one, which the watch may still have to tell of."""
-        kept = self._kept.get(key)
-        if kept is None or kept[0] < version:
-            self.forget(key)
+        kept, now = self._kept.pop(key, None), asyncio.get_running_loop().time()
+        if kept is None or kept[0] < version or now - kept[2] > OLDEST:
             return None
-        del self._kept[key]
-        self._kept[key] = (*kept[:2], asyncio.get_running_loop().time())
+        self._kept[key] = (*kept[:3], now)
         found: Object = orjson.loads(kept[1])
         return found
 
@@ -41,7 +41,7 @@ class Referenced:
         """Keep it until it changes, or nobody reads it any more."""
         loop, key, version = asyncio.get_running_loop(), key_of(obj), int(meta(obj).get("resourceVersion") or 0)
         self._kept.pop(key, None)
-        self._kept[key] = version, orjson.dumps(obj), loop.time()
+        self._kept[key] = version, orjson.dumps(obj), loop.time(), loop.time()
         if len(self._kept) > LIMIT:
             del self._kept[next(iter(self._kept))]
         self._timer = self._timer or loop.call_later(UNUSED, self._sweep, context=Context())
@@ -54,7 +54,7 @@ class Referenced:
         loop, self._timer = asyncio.get_running_loop(), None
         while self._kept:
             key = next(iter(self._kept))
-            if (left := self._kept[key][2] + UNUSED - loop.time()) > 0:
+            if (left := self._kept[key][3] + UNUSED - loop.time()) > 0:
                 self._timer = loop.call_later(left, self._sweep, context=Context())
                 return
             del self._kept[key]
