@@ -11,6 +11,7 @@ import os
 import random
 import ssl
 import time
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
@@ -48,6 +49,7 @@ REQUEST_TIMEOUT = 35.0  # seconds for one attempt
 CONNECT_TIMEOUT = 5.0  # seconds
 SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after which a watch counts as dead
 CONNECTIONS = 64  # requests at the same time, watches not counted
+TLS_BUFFER = 32 * 1024  # bytes that asyncio keeps for each connection, instead of 256 KiB; a record has at most 16
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
 
 OnRequest = Callable[[str, str, int, float], None]  # verb, resource, status (0: none came), seconds
@@ -282,6 +284,7 @@ class Api:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
+            SSLProtocol.max_size = TLS_BUFFER
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),  # `_slots` bounds requests, nothing the watches
                 cookie_jar=aiohttp.DummyCookieJar(),
