@@ -6,12 +6,14 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 BIN := .venv/bin
 # Files of tests that run at the same time; each process has an API server of its own.
 JOBS ?= 2
+# Which of the long tests `make soak` runs: 2/6 is every sixth of them from the second on.
+PART ?= 1/1
 READY := .venv/.ready
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test e2e up demo cluster crds bench fuzz clean
+.PHONY: help setup lock check test soak e2e up demo cluster crds bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,10 @@ check: $(READY)  ## lint, formatting, types, imports, and that crds/ is fresh
 		&& diff -r crds "$$fresh" || { echo "crds/ is stale: run make crds" >&2; exit 1; }
 
 test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words")
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+soak: $(READY)  ## the tests that take long and break rarely, twenty minutes of them (PART=2/6: every sixth from the second on)
+	$(BIN)/python -m pytest -n $(JOBS) --dist load --soak $(PART) $(ARGS)
 
 e2e: $(READY)  ## only the whole product on a real API server
 	$(BIN)/python -m pytest tests/e2e $(ARGS)

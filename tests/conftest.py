@@ -1,4 +1,7 @@
-"""Fixtures that every test may use.  A test that asks for the control plane is marked `cluster` by that."""
+"""Fixtures that every test may use, the order of files, and which tests are left to `make soak`.
+
+A test that asks for the control plane is marked `cluster` by that.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.cluster.rig import ControlPlane
 from tests.standin import Standin, serving
@@ -18,10 +23,55 @@ settings.register_profile("random", max_examples=300, print_blob=True, **_PATIEN
 settings.load_profile("fixed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# Tests whose paths begin like these take long, the longest first: what is begun last must be short, or it runs alone.
+E2E = "tests/e2e/"
+LONG = (
+    E2E,
+    "tests/reconcile/test_managed_interrupted.py",
+    "tests/runtime/",
+    "tests/contracts/",
+    "tests/aws/",
+    "tests/reconcile/",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", metavar="K/N", help="instead of all others, the tests marked soak: each N-th of them from the K-th on"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    part = config.getoption("--soak")
+    return f"soak: part {part} of the long tests" if part else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cluster)
+    chosen = [item for item in items if not item.get_closest_marker("soak")]
+    if part := config.getoption("--soak"):
+        first, step = map(int, part.split("/"))
+        chosen = [item for item in items if item.get_closest_marker("soak")][first - 1 :: step]
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = sorted(chosen, key=_place)
+
+
+class _ByFile(LoadFileScheduling):
+    """Hands out a file at a time, and tests/e2e as one: it has a control plane of its own, dear to start twice."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return E2E if nodeid.startswith(E2E) else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    return _ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def _place(item: pytest.Item) -> int:
+    return next((place for place, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
 
 
 @pytest.fixture(scope="session")

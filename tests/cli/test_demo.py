@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_a_claim_becomes_a_database_with_its_secret_and_goes_again(tmp_path):
     command = [sys.executable, "-m", "groundplane.cli.main", "demo", "--dir", str(tmp_path / "work")]
     environment = os.environ | {"AWS_PROFILE": "of-the-person", "AWS_ENDPOINT_URL_RDS": "http://127.0.0.1:9"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=180)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     for told in (
         "Secret my-team/my-service-db-credentials is there",

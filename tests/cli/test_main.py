@@ -81,7 +81,7 @@ def test_a_deliberate_error_is_one_line_and_exit_code_1(tmp_path):
 def said(*arguments: object) -> tuple[int, str]:
     """As a person runs it: a process of its own; the exit code, and what it says as errors."""
     command = [sys.executable, "-m", "groundplane.cli.main", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     return done.returncode, done.stderr
 
 

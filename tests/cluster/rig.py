@@ -30,6 +30,7 @@ from tests.cluster import build
 T = TypeVar("T")
 
 READY = 90.0  # seconds for a start; 3 on an idle machine with two cores
+PATIENCE = 180.0  # seconds until a state counts as one that will never come: long, since a busy machine is no fault
 CONTROLLERS = (
     "garbage-collector-controller",
     "namespace-controller",
@@ -76,6 +77,8 @@ class ControlPlane:
         self._commands: dict[str, list[str]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._watchdog: subprocess.Popen[str] | None = None
+        self._requests: list[dict[str, Any]] = []  # of the audit log, as far as it was read
+        self._audited = 0  # bytes
 
     def __enter__(self) -> ControlPlane:
         try:
@@ -163,7 +166,7 @@ class ControlPlane:
         every = ("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
         self.wait("the kinds are served", lambda: self.kubectl(*every, check=False).returncode == 0)
 
-    def wait(self, what: str, condition: Callable[[], T], *, seconds: float = 60.0) -> T:
+    def wait(self, what: str, condition: Callable[[], T], *, seconds: float = PATIENCE) -> T:
         """Ask until the answer is true; the answer.  Fails with `what` and the API server's last words."""
         deadline = time.monotonic() + seconds
         pause = 0.02
@@ -206,7 +209,12 @@ class ControlPlane:
 
     def requests(self) -> list[dict[str, Any]]:
         """The audit log, oldest first (only with `audit`)."""
-        return [json.loads(line) for line in (self.folder / "audit.jsonl").read_text().splitlines()]
+        with (self.folder / "audit.jsonl").open("rb") as log:
+            log.seek(self._audited)
+            *lines, rest = log.read().split(b"\n")
+            self._audited = log.tell() - len(rest)
+        self._requests += map(json.loads, lines)
+        return list(self._requests)
 
     # --- processes ----------------------------------------------------------------------------------------
 

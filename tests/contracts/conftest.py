@@ -26,7 +26,7 @@ from groundplane.core.objects import Key
 from groundplane.errors import AlreadyExists, NoSuchKind
 from groundplane.ports import Cluster, Resource
 
-DEADLINE = 90.0  # seconds for what a real API server does in its own time; its collector learns of kinds every 30
+DEADLINE = 180.0  # seconds for what a real API server does in its own time; its collector learns of kinds every 30
 GROUP = "shared.example.org"  # of the Widgets that all tests share, so that the collector learns of them once
 
 WIDGET = {

@@ -46,7 +46,7 @@ def crd(group: str) -> dict:
     }
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 180) -> None:
     """Come back when the condition holds; polling, since it is about the world outside."""
     try:
         async with asyncio.timeout(seconds):
@@ -82,7 +82,7 @@ class World:
         await self.served()
 
     async def served(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(180):
             while True:
                 try:
                     await self.cluster.list(*self.kind)
@@ -101,7 +101,7 @@ class World:
         informer = Informer(self.api, resource, self.cache, self._on_change)
         task = asyncio.create_task(informer.run())
         try:
-            await asyncio.wait_for(informer.synced.wait(), 30)
+            await asyncio.wait_for(informer.synced.wait(), 180)
             yield informer
         finally:
             informer.stop()
@@ -310,7 +310,7 @@ async def test_a_selector_makes_a_part_of_a_kind_which_is_told_of_but_not_read_f
     resource = await world.cluster.resource(*world.kind)
     informer = Informer(world.api, resource, world.cache, world._on_change, label_selector="app=x")
     task = asyncio.create_task(informer.run())
-    await asyncio.wait_for(informer.synced.wait(), 30)
+    await asyncio.wait_for(informer.synced.wait(), 180)
     assert world.told == [("new", "in")]
     assert await world.cluster.get(world.key("out")) is not None
     for value, wanted in (("y", ("gone", "in")), ("x", ("new", "in"))):
@@ -343,7 +343,7 @@ async def test_the_first_object_of_a_brand_new_kind_needs_no_patience_with_throt
     group = f"new.{world.group}"
     await world.cluster.create(crd(group))
     obj = world.box("a", size=1) | {"apiVersion": f"{group}/v1"}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while True:
             try:
                 await world.cluster.apply(obj, manager=MANAGER)
@@ -389,7 +389,7 @@ async def test_a_kind_changes_its_scope_or_gains_a_subresource_once_it_is_forgot
     live = await world.cluster.get(Key(*CRDS, "", f"boxes.{world.group}"))
     live["spec"]["versions"][0].pop("subresources", None)
     await world.cluster.update(live)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while (await world.cluster.resource(*world.kind)).has_status:
             world.cluster.forget(world.group)
             await asyncio.sleep(0.05)
@@ -447,7 +447,7 @@ async def test_objects_of_built_in_kinds_say_what_they_are_in_lists_too(world):
     resource = await world.cluster.resource("v1", "ConfigMap")
     informer = Informer(world.api, resource, world.cache, lambda change: None)
     task = asyncio.create_task(informer.run())
-    await asyncio.wait_for(informer.synced.wait(), 30)
+    await asyncio.wait_for(informer.synced.wait(), 180)
     assert {(obj["apiVersion"], obj["kind"]) for obj in world.cache.list("v1", "ConfigMap")} == {("v1", "ConfigMap")}
     informer.stop()
     await task

@@ -225,7 +225,7 @@ def test_a_usage_says_what_it_is_of(of, mistake):
 def test_all_crds_are_established_on_a_real_api_server_and_it_answers_as_we_do(control_plane):
     control_plane.apply(*ALL)
     names = [f"crd/{crd['metadata']['name']}" for crd in ALL]
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=180s", *names)
     for row in ANSWERS["refused"]:
         if "old" in row:
             continue
@@ -262,7 +262,7 @@ EARLIER = [
 def test_a_manifest_of_an_earlier_version_is_the_same_object_in_the_version_that_is_stored(control_plane, head, spec):
     control_plane.apply(*ALL)
     crds_ = [f"crd/{crd['metadata']['name']}" for crd in ALL]
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *crds_)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=180s", *crds_)
     control_plane.apply({**head, "spec": spec})
     group = head["apiVersion"].partition("/")[0]
     name = f"{head['kind'].lower()}s.v1.{group}/{head['metadata']['name']}"

@@ -31,6 +31,7 @@ class Operator:
     log: Path
     options: tuple[str, ...] = QUICK
     process: subprocess.Popen[bytes] | None = None
+    begun: int = 0  # where its log begins that it writes now
 
     def start(self) -> None:
         environment = os.environ | {
@@ -42,6 +43,7 @@ class Operator:
         }
         command = [sys.executable, "-m", "groundplane.cli.main", "run", "--log-level", "debug", "--health-port", "0"]
         with self.log.open("ab") as out:
+            self.begun = out.tell()
             self.process = subprocess.Popen([*command, *self.options], env=environment, stdout=out, stderr=out)
 
     def kill(self) -> None:
@@ -56,10 +58,13 @@ class Operator:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(30)
+                self.process.wait(120)
             except subprocess.TimeoutExpired:
                 self.kill()
         return self.process.returncode
+
+    def leads(self) -> bool:
+        return b" leading" in self.log.read_bytes()[self.begun :]
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -149,6 +154,6 @@ def clean(plane: ControlPlane, aws: Aws, operator: Operator) -> Iterator[None]:
     for kinds in ("claim", "composite", "managed", *guide.DECLARED):
         plane.kubectl("delete", kinds, "--all", "-A", "--wait=false", check=False)  # an empty category is an error
     try:
-        plane.wait("all is gone", lambda: not guide.left(plane), seconds=90)
+        plane.wait("all is gone", lambda: not guide.left(plane))
     except AssertionError as error:
         raise AssertionError(f"left: {guide.left(plane)}\n{operator.text()[-3000:]}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 
 from tests.cluster.rig import ControlPlane
@@ -52,11 +53,9 @@ def condition(obj: dict, type_: str) -> dict:
     return found[0] if found else {}
 
 
-def wait_ready(plane: ControlPlane, seconds: float = 90) -> None:
+def wait_ready(plane: ControlPlane) -> None:
     try:
-        plane.wait(
-            "the claim is ready", lambda: condition(claim(plane), "Ready").get("status") == "True", seconds=seconds
-        )
+        plane.wait("the claim is ready", lambda: condition(claim(plane), "Ready").get("status") == "True")
     except AssertionError as error:
         raise AssertionError(f"{error}\n{json.dumps(claim(plane).get('status'), indent=1)}") from error
 
@@ -75,6 +74,13 @@ def left(plane: ControlPlane) -> list[str]:
     """What there still is of the guide, as `kind/name`; asked kind by kind, since one empty category is an error."""
     found = [plane.kubectl("get", kind, "-o", "name", check=False).stdout for kind in (*MADE, *DECLARED)]
     return "".join(found).split()
+
+
+def at_rest(plane: ControlPlane, seconds: float = 2.0) -> None:
+    """Return when the operator has written nothing for so long."""
+    before = None
+    while before != (before := len(writes(plane))):
+        time.sleep(seconds)
 
 
 def writes(plane: ControlPlane, since: int = 0) -> list[str]:

@@ -108,7 +108,7 @@ def shop(team):
     team.plane.apply(definition(), composition(), claim())
     team.wait_composed(edition="1", size="small")
     yield team
-    team.plane.kubectl("delete", f"apps.{GROUP}", NAME, "-n", TEAM, "--timeout=30s")
+    team.plane.kubectl("delete", f"apps.{GROUP}", NAME, "-n", TEAM, "--timeout=180s")
     team.plane.wait("nothing is left", lambda: not team.composites() and not team.secrets())
 
 

@@ -53,10 +53,15 @@ def instance_classes(plane) -> list[str]:
     return [item["spec"]["forProvider"].get("instanceClass") for item in found["items"]]
 
 
-def test_killed_again_and_again_it_makes_one_database_with_one_password(plane, aws, operator):
+@pytest.mark.parametrize(
+    ("while_made", "while_deleted"), [(3, 1), pytest.param(8, 4, marks=pytest.mark.soak)], ids=["a few times", "often"]
+)
+def test_killed_again_and_again_it_makes_one_database_with_one_password(
+    plane, aws, operator, while_made, while_deleted
+):
     apply(plane, NETWORK, PROVIDER, DEFINITION, COMPOSITION, CLAIM)
     chance = random.Random(7)
-    for _ in range(6):
+    for _ in range(while_made):
         time.sleep(chance.uniform(0.2, 2.5))
         operator.kill()
         operator.start()
@@ -68,7 +73,7 @@ def test_killed_again_and_again_it_makes_one_database_with_one_password(plane, a
     assert len(master_passwords(plane)) == 1
 
     plane.kubectl("delete", "database", NAME, "-n", TEAM, "--wait=false")
-    for _ in range(3):
+    for _ in range(while_deleted):
         time.sleep(chance.uniform(0.2, 1.5))
         operator.kill()
         operator.start()
@@ -110,7 +115,7 @@ def test_a_kind_that_is_taken_away_and_brought_back_changes_nothing_in_the_cloud
         # Orphan: kubectl delete crd deletes the objects first, and the operator would delete the database.
         patch = '{"spec":{"deletionPolicy":"Orphan"}}'
         plane.kubectl("patch", "instance.rds.aws.upbound.io", managed["metadata"]["name"], "--type=merge", "-p", patch)
-    plane.kubectl("delete", "crd", "instances.rds.aws.upbound.io", "--timeout=60s")
+    plane.kubectl("delete", "crd", "instances.rds.aws.upbound.io", "--timeout=180s")
     assert len(aws.databases()) == 1
     plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds" / "rds.aws.upbound.io_instances.yaml")
     plane.wait(
@@ -119,7 +124,6 @@ def test_a_kind_that_is_taken_away_and_brought_back_changes_nothing_in_the_cloud
             condition(item, "Ready").get("status") == "True"
             for item in (plane.get("instance.rds.aws.upbound.io") or {"items": []})["items"]
         ),
-        seconds=90,
     )
     wait_ready(plane)
     assert len(aws.databases()) == 1

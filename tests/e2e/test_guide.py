@@ -20,6 +20,7 @@ from tests.e2e.guide import (
     SEED,
     TEAM,
     apply,
+    at_rest,
     claim,
     condition,
     connection_secrets,
@@ -63,7 +64,7 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
     assert found["password"] not in told
     assert found["password"] not in operator.text()
 
-    time.sleep(3)
+    at_rest(plane)
     mark = len(plane.requests())
     apply(plane, *GUIDE, NETWORK)
     time.sleep(3)
@@ -72,10 +73,11 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
     assert {text.split("/")[0] for text in writes(plane, mark)} <= {"patch events"}
     mark = len(plane.requests())
     operator.start()
-    time.sleep(8)
+    plane.wait("it leads", operator.leads)
+    time.sleep(3)
     assert writes(plane, mark) == []
 
-    plane.kubectl("delete", "database", NAME, "-n", TEAM, "--timeout=60s")
+    plane.kubectl("delete", "database", NAME, "-n", TEAM, "--timeout=180s")
     plane.wait(
         "composite and instance are gone",
         lambda: not plane.get("composite")["items"] and not plane.get("instance.rds.aws.upbound.io")["items"],
@@ -106,6 +108,6 @@ def test_the_manifests_may_come_in_any_other_order_and_be_deleted_all_at_once(pl
 
     files = [word for path in (*GUIDE, NETWORK) for word in ("-f", path)]
     plane.kubectl("delete", *files, "--wait=false")
-    plane.wait("all is gone", lambda: not left(plane), seconds=120)
+    plane.wait("all is gone", lambda: not left(plane))
     assert aws.databases() == []
     assert connection_secrets(plane) == []

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.e2e.test_guide import writes
+from tests.e2e.guide import at_rest, writes
 
 GROUP = "pipelines.example.org"
 
@@ -142,14 +142,14 @@ def is_ready(plane):
 
 def test_a_pipeline_from_claim_to_secret_and_what_leaves_it_leaves_the_cluster(plane, operator, app):
     plane.apply(pipeline(template("settings", ZONE, *BACK, old="x") | DETAILS, template("other")), CLAIM)
-    plane.wait("the claim is ready", lambda: is_ready(plane), seconds=90)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
     found = settings(plane)
     assert found["settings"]["data"] == {"old": "x", "size": "small", "zone": "b"}
     secret = plane.wait("the Secret", lambda: plane.get("secret", "conn", "-n", "team-p"))
     assert base64.b64decode(secret["data"]["url"]).decode() == "https://shop"
     plane.wait("the status", lambda: plane.get("app", "shop", "-n", "team-p")["status"].get("more") == "x")
 
-    time.sleep(3)
+    at_rest(plane)
     mark = len(plane.requests())
     plane.kubectl("annotate", "app", "shop", "-n", "team-p", "example.org/a=b", "--overwrite")
     time.sleep(3)
@@ -168,7 +168,7 @@ def test_a_pipeline_from_claim_to_secret_and_what_leaves_it_leaves_the_cluster(p
 def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app):
     ready = {"readinessChecks": [{"type": "None"}]}
     plane.apply(composition(mode="Resources", resources=[template("settings", *BACK, old="x") | ready]), CLAIM)
-    plane.wait("the claim is ready", lambda: is_ready(plane), seconds=90)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
     before = settings(plane)["settings"]
     plane.wait("the status", lambda: plane.get("app", "shop", "-n", "team-p")["status"].get("more") == "x")
     plane.apply(pipeline(template("settings", *BACK, old="x")))
@@ -186,9 +186,10 @@ def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app
     plane.wait("the field is gone", lambda: settings(plane)["settings"]["data"] == {"size": "small"})
     plane.wait("the status is gone", lambda: "more" not in plane.get("app", "shop", "-n", "team-p")["status"])
     assert settings(plane)["settings"]["metadata"]["uid"] == before["metadata"]["uid"]
-    time.sleep(3)
+    at_rest(plane)
     mark = len(plane.requests())
     operator.stop()
     operator.start()
-    time.sleep(8)
+    plane.wait("it leads", operator.leads)
+    time.sleep(3)
     assert [each for each in writes(plane, mark) if "events" not in each] == []

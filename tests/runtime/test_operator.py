@@ -103,7 +103,7 @@ def test_it_starts_becomes_ready_and_ends_in_order_when_asked_to(control_plane, 
         ask(log, "/metrics")[1],
     )
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
     assert "stopping" in log.read_text()
     assert "ERROR" not in log.read_text()
 

@@ -14,16 +14,24 @@ from groundplane.core.objects import Key, key_of
 from groundplane.ports import Resource
 from groundplane.runtime.watches import KubernetesWatches
 
+PATIENCE = 180.0  # seconds until a state counts as one that will never come: a busy machine is no fault
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-async def eventually(what, condition, seconds=40.0):
+async def eventually(what, condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         await asyncio.sleep(0.02)
     return found
+
+
+async def at_rest(counts, seconds=1.0):
+    """Return when nothing that `counts()` counts has come for so long."""
+    before = None
+    while before != (before := counts()):
+        await asyncio.sleep(seconds)
 
 
 class Kind:
@@ -132,7 +140,7 @@ class Person:
             await self.wait_for_crd(crd["metadata"]["name"])
 
     async def wait_for_crd(self, name, there=True):
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + PATIENCE
         while True:
             status, found = await self.api.request("GET", f"{CRDS}/{name}")
             if status == 200 and there and conditions.is_true(found, "Established"):
@@ -239,7 +247,7 @@ class Rig:
         await self.person.undeclare(*kinds)
         self.unfollow(*kinds)
 
-    async def sees(self, key, seconds=40.0, **fields):
+    async def sees(self, key, seconds=PATIENCE, **fields):
         def there():
             found = self.cache.get(key)
             return found is not None and all(found.get(name) == value for name, value in fields.items())
