@@ -141,6 +141,7 @@ async def test_tags_of_aws_itself_are_carried_along_where_the_whole_set_is_repla
     theirs = {"Key": "aws:cloudformation:stack-name", "Value": "net"}
     stubber = stubbed("s3")
     stubber.add_response("head_bucket", {"BucketRegion": "eu-west-1"})
+    bucket["status"] = {"atProvider": {"id": "orders", "accelerationStatus": ""}}  # its settings have been read
     stubber.add_response("get_bucket_tagging", {"TagSet": [theirs, {"Key": "stray", "Value": "1"}]})
     observation = await cloud.observe(bucket, account, {})
     assert "aws:cloudformation:stack-name" not in observation.at_provider["tags"]
