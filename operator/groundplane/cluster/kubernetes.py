@@ -283,9 +283,9 @@ class KubernetesCluster:
         raise _no_such_kind(resource.api_version, resource.kind)
 
     def _cache_answer(self, obj: Object, *, ours: bool) -> None:
+        """What the API server has answered is known at once; `ours`: to a write."""
         if ours:
             self._referenced.forget(key_of(obj))
-        """What the API server has answered is known at once; `ours`: to a write."""
         if not self._cache.follows(obj["apiVersion"], obj["kind"]):
             return
         if is_deleting(obj) and not meta(obj).get("finalizers") and not meta(obj).get("deletionGracePeriodSeconds"):
