@@ -19,8 +19,10 @@ INHERITED = "groundplane.io/inherited-keys"  # annotation: what was in a Secret 
 
 
 async def read(context: Context, namespace: str, name: str) -> dict[str, bytes]:
-    """The decoded data of a Secret; empty if there is none."""
-    secret = await context.cluster.get(Key("v1", "Secret", namespace, name))
+    """The decoded data of a Secret that an object refers to; empty if there is none.  Fetched once for each of its versions."""
+    place = Key("v1", "Secret", namespace, name)
+    await context.watches.ensure([(place.api_version, place.kind)])
+    secret = await context.cluster.referenced(place)
     return data_of(secret) if secret else {}
 
 
