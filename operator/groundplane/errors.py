@@ -59,6 +59,14 @@ class Rejected(InvalidInput):
     """The API server refused an object as invalid (422)."""
 
 
+class TooDeep(InvalidInput):
+    """An object that is nested too deep to be worked with; `object` is what is left of it, its metadata above all."""
+
+    def __init__(self, what: str, *, obj: dict[str, Any], mend: str) -> None:
+        super().__init__(what, mend=mend)
+        self.object = obj
+
+
 class Waiting(GroundplaneError):
     """Early, not wrong: something else must happen first.  Comes back without noise."""
 

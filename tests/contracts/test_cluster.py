@@ -270,6 +270,29 @@ async def test_a_name_must_be_a_subdomain(place: Place, name):
     assert "metadata.name: Invalid value" in raised.value.what
 
 
+@pytest.mark.parametrize("name", ["one/status", "../../other/widgets/one", "%6fne", "one?x=y", "one#", ".", ".."])
+async def test_a_name_that_no_object_can_have_names_no_other_object(place: Place, name):
+    """A claim may choose the name of a Secret: it must not be one of another namespace, nor a request of another kind."""
+    await place.cluster.create(place.widget())
+    assert await place.cluster.get(place.key(name)) is None
+    assert await place.cluster.get(place.key(name), live=True) is None
+    assert await place.cluster.get(place.key()._replace(namespace=f"{place.namespace}/widgets/one"), live=True) is None
+    assert await place.cluster.delete(place.key(name)) is False
+    with pytest.raises(Rejected):
+        await place.cluster.create(place.widget(name))
+    with pytest.raises(Rejected):
+        await place.cluster.apply(place.widget(name, spec={"count": 7}), manager="us")
+    assert "count" not in spec_of(await current(place))
+
+
+async def test_what_is_nested_too_deep_is_refused(place: Place):
+    note: object = "x"
+    for _ in range(300):
+        note = {"a": note}
+    with pytest.raises(Rejected, match="nested too deep"):
+        await place.cluster.create(place.widget(spec={"note": note}))
+
+
 @pytest.mark.parametrize("label", ["with space", "x" * 64, "-dash"])
 async def test_a_label_must_be_a_word(place: Place, label):
     with pytest.raises(Rejected) as raised:

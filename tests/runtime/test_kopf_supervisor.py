@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from groundplane.core.objects import Key
+from groundplane.errors import TooDeep
 from tests.runtime.watching import Kind, Rig, at_rest, eventually
 
 
@@ -177,6 +179,28 @@ async def test_a_kopf_that_dies_is_started_again_and_what_it_slept_through_is_ma
         await rig.sees(kind.key("changes"), spec={"size": 2})
         await rig.misses(kind.key("goes"))
         assert kind.key("goes") in rig.gone()
+        await rig.remove(kind)
+
+
+async def test_an_object_that_is_nested_too_deep_to_be_read_stops_nobody(control_plane):
+    """One claim with a thousand levels, of a kind that leaves fields open, ended kopf as often as it was started."""
+    kind = Kind("deep.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        manifest = json.dumps(kind.thing("deep"))[:-1] + ', "spec": ' + '{"a":' * 1200 + "1" + "}" * 1201
+        await asyncio.to_thread(control_plane.kubectl, "create", "--validate=false", "-f", "-", input=manifest)
+        await rig.sees(kind.key("deep"))
+        with pytest.raises(TooDeep):
+            await rig.cluster.get(kind.key("deep"))
+        await rig.person.apply(kind.path, kind.thing("flat"))
+        await rig.sees(kind.key("flat"))
+        assert rig.supervisor.deaths == 0
+    async with Rig(control_plane) as rig:  # and it is in a list now
+        await rig.follow(kind)
+        await rig.sees(kind.key("deep"))
+        await rig.person.delete(f"{kind.path}/deep")
+        await rig.misses(kind.key("deep"))
+        assert rig.supervisor.deaths == 0
         await rig.remove(kind)
 
 

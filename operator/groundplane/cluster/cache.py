@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from groundplane.cluster import depth
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
 
@@ -307,12 +308,12 @@ class Cache:
             if version <= dead_version or (uid == dead_uid and not store.partial):
                 return None
         self._tombstones.pop(key, None)
-        trimmed = self._trimmed(obj)
+        trimmed, data = depth.packed(self._trimmed(obj))
         old = orjson.loads(known.data) if known else None
         if old is not None:
             store.unindex(place, old)
         store.index(place, trimmed)
-        entry = _Entry(version, uid, _packed(trimmed), version)
+        entry = _Entry(version, uid, data, version)
         if ours and known and known.uid == uid:
             entry = entry._replace(told=known.told, ours=(*known.ours[-LATEST:], version))
         store.objects[place] = entry
@@ -392,11 +393,6 @@ def _popped(store: _Store, kind: Kind, place: Place) -> Change:
     old: Object = orjson.loads(store.objects.pop(place).data)
     store.unindex(place, old)
     return Change(Key(*kind, *place), old, None)
-
-
-def _packed(obj: Object) -> bytes:
-    """As JSON.  A copy, since what orjson hands out keeps its whole buffer: 8 KiB for 3 KB of text."""
-    return bytes(memoryview(orjson.dumps(obj)))
 
 
 def _kind_of(reference: Mapping[str, Any]) -> tuple[str, str]:

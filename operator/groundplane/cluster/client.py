@@ -20,7 +20,7 @@ import orjson
 from yarl import URL
 
 from groundplane import __version__
-from groundplane.cluster import credentials
+from groundplane.cluster import credentials, depth
 from groundplane.cluster.credentials import Access
 from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Object
@@ -178,7 +178,7 @@ class Api:
             AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer), NotLeader.
         """
         repeatable = method != "POST" if idempotent is None else idempotent
-        data = orjson.dumps(body) if body is not None else None
+        data = depth.written(body) if body is not None else None
         url = self._url(path, query)
         deadline = time.monotonic() + PATIENCE
         fresh = False
@@ -370,7 +370,7 @@ def _cause(cause: BaseException) -> str:
 
 def _parsed(raw: bytes) -> Any:
     try:
-        return orjson.loads(raw)
+        return depth.read(raw)
     except orjson.JSONDecodeError:
         return None
 
@@ -381,7 +381,7 @@ def _retry_after(response: aiohttp.ClientResponse) -> float:
 
 
 def _event(line: bytes) -> tuple[str, Object]:
-    event = orjson.loads(line)
+    event = depth.read(line)
     if event["type"] == "ERROR":
         raise error_of(event["object"].get("code") or 500, event["object"])
     return event["type"], event["object"]

@@ -14,11 +14,12 @@ from urllib.parse import quote
 import orjson
 
 from groundplane.cluster import apply as rules
+from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.referenced import Referenced
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
-from groundplane.errors import Awaited, Conflict, NoSuchKind, NotFound, Rejected, Unavailable
+from groundplane.errors import Awaited, Conflict, NoSuchKind, NotFound, Rejected, Unavailable, shown
 from groundplane.ports import MANAGER, Propagation, Resource
 
 PAGE = "500"  # objects of one answer to a list
@@ -76,9 +77,11 @@ class KubernetesCluster:
 
     async def get(self, key: Key, *, live: bool = False) -> Object | None:
         if not live and ((known := self._cache.get(key)) or self._cache.synced(key.api_version, key.kind)):
-            return known  # of a kind that is only partly followed, what is found is certain, what is not may be there
+            return known and depth.checked(
+                known
+            )  # of a kind that is only partly followed, what is found is certain, what is not may be there
         resource = await self.resource(key.api_version, key.kind)
-        if resource.namespaced != bool(key.namespace):
+        if resource.namespaced != bool(key.namespace) or not _is_nameable(key):
             return None  # nothing can be there
         status, found = await self._api.request("GET", _path(resource, key))
         if status == 404:
@@ -86,7 +89,7 @@ class KubernetesCluster:
             return None
         obj = _object(found)
         self._cache_answer(obj, ours=False)
-        return obj
+        return depth.checked(depth.packed(obj)[0])
 
     async def referenced(self, key: Key) -> Object | None:
         if known := self._cache.get(key):
@@ -226,6 +229,8 @@ class KubernetesCluster:
 
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
         resource = await self.resource(key.api_version, key.kind)
+        if not _is_nameable(key):
+            return False
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -331,8 +336,18 @@ def _path(resource: Resource, key: Key, subresource: str = "") -> str:
     _check_place(resource, key)
     if not key.name:
         raise Rejected(f"{key.kind} has no name", mend="set metadata.name")
+    if not _is_nameable(key):
+        raise Rejected(
+            f"{key.kind} {shown(key.name)}: no object has such a name",
+            mend="use lower case letters, digits, '-' and '.' alone",
+        )
     path = f"{_collection(resource, key.namespace)}/{quote(key.name, safe='')}"
     return f"{path}/{subresource}" if subresource else path
+
+
+def _is_nameable(key: Key) -> bool:
+    """Whether an object may be called so: the API server takes what is behind an escaped slash for a subresource, too."""
+    return not any(name in (".", "..") or "/" in name or "%" in name for name in (key.namespace, key.name))
 
 
 def _relevant(obj: Object, resource: Resource, subresource: str) -> Object:

@@ -32,7 +32,7 @@ import jsonpatch
 import orjson
 
 from groundplane.cluster import apply as rules
-from groundplane.cluster import kinds
+from groundplane.cluster import depth, kinds
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.store import Change, Store
 from groundplane.core import schema
@@ -588,7 +588,7 @@ _WITHOUT_GENERATION = {("v1", kind) for kind in ("Namespace", "Secret", "ConfigM
 
 def _copied(value: Any) -> Any:
     """A deep copy, as JSON: a caller's object is never shared with the store's."""
-    return orjson.loads(orjson.dumps(value))
+    return orjson.loads(depth.written(value))
 
 
 def _is_definition(obj: Object) -> bool:

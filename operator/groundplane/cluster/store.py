@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import orjson
 
+from groundplane.cluster import depth
 from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, labels_of, meta
 from groundplane.errors import InvalidInput, Unavailable
 
@@ -241,7 +242,7 @@ class Store:
         uid = meta(obj)["uid"]
         obj = {**obj, "metadata": {**meta(obj), "resourceVersion": str(version)}}
         labels = "".join(f"\n{name}={value}\n" for name, value in labels_of(obj).items())
-        row = (version, is_deleting(obj), labels, orjson.dumps(obj).decode())
+        row = (version, is_deleting(obj), labels, depth.written(obj).decode())
         if new:
             place = (uid, key.group, key.kind, key.namespace, key.name, version)
             self._rows("INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?,?)", *place, *row)

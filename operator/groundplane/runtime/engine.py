@@ -29,6 +29,7 @@ from groundplane.errors import (
     NotFound,
     NotLeader,
     Rejected,
+    TooDeep,
     Unavailable,
 )
 from groundplane.ports import Context, Result
@@ -153,7 +154,10 @@ class Engine:
 
     async def _report(self, controller: Controller, key: Key, error: GroundplaneError) -> None:
         """Tell the object's readers: an event, and Synced=False with the error as it is."""
-        obj = await self.context.cluster.get(key)
+        try:
+            obj = await self.context.cluster.get(key)
+        except TooDeep as unreadable:
+            obj = unreadable.object
         if obj is None:
             return
         self.context.events.event(

@@ -14,12 +14,13 @@ import itertools
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import aiohttp
 
+from groundplane.cluster import depth
 from groundplane.cluster.client import Api
 from groundplane.core.objects import Object
 from groundplane.errors import GroundplaneError
@@ -276,7 +277,9 @@ class KopfSupervisor:
         if self._sessions:
             self._api.refresh()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._api.ssl), middlewares=(self.guard,)
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._api.ssl),
+            middlewares=(self.guard,),
+            response_class=_Shallow,
         )
         self._sessions.append(session)
         return kopf.AiohttpSession(server=self._api.server, aiohttp_session=session)
@@ -310,6 +313,37 @@ class KopfSupervisor:
         """kopf's last hook.  A dying operator may hang for ever after it."""
         if life := self._life:
             life.loop.call_later(LAST_BREATH, life.end)
+
+
+class _Shallow(aiohttp.ClientResponse):
+    """An answer without what is nested so deep that kopf's reader of JSON would fail, and end its whole operator."""
+
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        await super().start(connection)
+        self.content = _Lines(self.content)  # type: ignore[assignment] # all of a stream but what is overridden
+        return self
+
+    async def json(self, **_: Any) -> Any:
+        return depth.read(await self.read())
+
+
+class _Lines:
+    """A watch's stream as kopf reads it."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        rest = b""
+        async for chunk in self._content.iter_chunked(size):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if lines:
+                yield b"".join(depth.cut(line) + b"\n" for line in lines)
+        if rest:
+            yield depth.cut(rest)
 
 
 class _Forever(Iterable[float]):

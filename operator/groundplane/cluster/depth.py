@@ -1,0 +1,90 @@
+"""Objects that are nested deeper than anything here can work with: one of them must stop nobody else.
+
+The API server takes ten thousand levels wherever a schema leaves fields open, so a claim may have them.  orjson reads 1024 and writes
+254, and Python's recursion ends at a thousand.  So text is cut before it is read, and an object that can't be written
+again is kept without its contents: it is there, has a name, owners and labels, and whoever reads it is told.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from groundplane.core.objects import Object, key_of, meta
+from groundplane.errors import Rejected, TooDeep
+
+READABLE = 800  # levels: fewer than orjson and the json module can read, more than orjson can write
+_MEND = "make it flatter: 200 levels are enough for all that is worked with"
+_STUB = "isTooDeep"  # a field that stands for all contents; no schema has it at the top
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def cut(text: bytes) -> bytes:
+    """JSON without what is nested deeper than READABLE, which becomes null; as it is, if nothing is."""
+    if text.count(b"{") + text.count(b"[") <= READABLE:
+        return text
+    depth, begun, kept = 0, 0, 0
+    pieces: list[bytes] = []
+    for token in _TOKENS.finditer(text):
+        first = text[token.start()]
+        if first in b"[{":
+            depth += 1
+            if depth == READABLE + 1:
+                begun = token.start()
+        elif first in b"]}":
+            if depth == READABLE + 1:
+                pieces += [text[kept:begun], b"null"]
+                kept = token.end()
+            depth -= 1
+    return b"".join((*pieces, text[kept:])) if pieces else text
+
+
+def read(text: bytes) -> Any:
+    """JSON as Python has it; what is nested too deep is cut.  Raises orjson.JSONDecodeError if it is no JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if (shallow := cut(text)) is text:
+            raise
+        return orjson.loads(shallow)
+
+
+def written(value: Any) -> bytes:
+    """The JSON of what is to be written.
+
+    Raises:
+        Rejected: it is nested too deep.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        if "recursion" not in str(error).lower():
+            raise
+        raise Rejected("it is nested too deep to be written", mend=_MEND) from None
+
+
+def packed(obj: Object) -> tuple[Object, bytes]:
+    """The object as it can be kept, and its JSON: without its contents, if they are nested too deep.
+
+    The JSON is a copy, since what orjson hands out keeps its whole buffer: 8 KiB for 3 KB of text.
+    """
+    try:
+        return obj, bytes(memoryview(orjson.dumps(obj)))
+    except orjson.JSONEncodeError:  # of what came as JSON nothing else can be wrong
+        metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
+        stub = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, _STUB: True}
+        return stub, orjson.dumps(stub)
+
+
+def checked(obj: Object) -> Object:
+    """The object, if its contents are all there.
+
+    Raises:
+        TooDeep: they are not, or can't be written again.
+    """
+    if _STUB in obj:
+        stub = {name: value for name, value in obj.items() if name != _STUB}
+        raise TooDeep(f"{key_of(obj)} is nested too deep to be worked with", obj=stub, mend=_MEND)
+    return obj
