@@ -190,17 +190,13 @@ class ControlPlane:
         """The path of a kubeconfig for one of USERS."""
         path = self.folder / f"{user}.kubeconfig"
         if not path.exists():
-            cluster = {"server": self.server, "certificate-authority": str(self._authority)}
-            config = {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "test",
-                "clusters": [{"name": "test", "cluster": cluster}],
-                "users": [{"name": user, "user": {"token": f"{user}-token"}}],
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-            }
-            path.write_text(json.dumps(config, indent=1))
-            path.chmod(0o600)
+            self._write_kubeconfig(path, f"{user}-token")
+        return path
+
+    def kubeconfig_of_account(self, namespace: str, name: str) -> Path:
+        """The path of a kubeconfig with a fresh token of a ServiceAccount, which RBAC alone authorises."""
+        path = self.folder / f"{namespace}.{name}.kubeconfig"
+        self._write_kubeconfig(path, self.kubectl("create", "token", name, "-n", namespace).stdout.strip())
         return path
 
     def pids(self) -> list[int]:
@@ -221,6 +217,19 @@ class ControlPlane:
     @property
     def _authority(self) -> Path:
         return self.folder / "certificates" / "apiserver.crt"
+
+    def _write_kubeconfig(self, path: Path, token: str) -> None:
+        cluster = {"server": self.server, "certificate-authority": str(self._authority)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        }
+        path.write_text(json.dumps(config, indent=1))
+        path.chmod(0o600)
 
     def _write_files(self) -> None:
         tokens = [f'{name}-token,{name},{name},"{groups}"' for name, groups in USERS.items()]

@@ -1,0 +1,171 @@
+"""What the operator asks of the API server, as data: the one table behind the chart's roles, and the test that runs with exactly these rights.
+
+A new request needs its rule here first.  Nothing is granted by wildcard but the kinds of a group that definitions own, for
+RBAC knows no pattern inside a name.  What compositions compose beyond AWS is not here: a person grants it, for whoever writes a
+Composition would otherwise have every right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from groundplane.aws import catalogue
+from groundplane.core.objects import Object
+from groundplane.runtime.preflight import LEASE
+
+READ = ("get", "list", "watch")
+HOLD = (*READ, "create", "update", "patch", "delete")  # an apply creates and patches
+
+_CORE, _PACKAGES, _AWS, _RBAC = (
+    "apiextensions.crossplane.io",
+    "pkg.crossplane.io",
+    "aws.upbound.io",
+    "rbac.authorization.k8s.io",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of a role: verbs on resources of one group, or only on objects of these names."""
+
+    group: str
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def policy(self) -> Object:
+        """As RBAC's `PolicyRule`."""
+        rule: Object = {"apiGroups": [self.group], "resources": list(self.resources), "verbs": list(self.verbs)}
+        return rule | ({"resourceNames": list(self.names)} if self.names else {})
+
+
+@dataclass(frozen=True)
+class Concern:
+    """The rules of one purpose: a ClusterRole, or a Role in the operator's namespace."""
+
+    name: str
+    """The end of the role's name: `secrets`."""
+    why: str
+    """What breaks without it."""
+    rules: tuple[Rule, ...]
+    in_namespace: bool = False
+    """A Role in the operator's own namespace is enough."""
+
+
+def _owners(group: str, *plurals: str) -> Rule:
+    """To own what it makes: an owner reference that blocks deletion needs it where the API server enforces that."""
+    return Rule(group, tuple(f"{plural}/finalizers" for plural in plurals), ("update",))
+
+
+def _status(group: str, *plurals: str) -> Rule:
+    return Rule(group, tuple(f"{plural}/status" for plural in plurals), ("update",))
+
+
+_PACKAGE_KINDS = ("providers", "functions", "configurations")
+_REVISION_KINDS = ("providerrevisions", "functionrevisions", "configurationrevisions")
+
+CONCERNS = (
+    Concern(
+        "definitions",
+        "Definitions and Compositions are read, revisions of Compositions made.",
+        (
+            Rule(_CORE, ("compositeresourcedefinitions",), (*READ, "update")),
+            Rule(_CORE, ("compositions", "environmentconfigs"), READ),
+            Rule(_CORE, ("compositionrevisions",), (*READ, "create", "update")),
+            _status(_CORE, "compositeresourcedefinitions", "compositions", "compositionrevisions"),
+            _owners(_CORE, "compositeresourcedefinitions", "compositions"),
+        ),
+    ),
+    Concern(
+        "kinds",
+        "Each definition becomes a CustomResourceDefinition or two, and takes them away with it.",
+        (Rule("apiextensions.k8s.io", ("customresourcedefinitions",), (*READ, "create", "patch", "delete")),),
+    ),
+    Concern(
+        "packages",
+        "Providers and Functions that are built in are reported as installed; revisions of our own are made and taken away.",
+        (
+            Rule(_PACKAGES, _PACKAGE_KINDS, READ),
+            Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "delete")),
+            _status(_PACKAGES, *_PACKAGE_KINDS, *_REVISION_KINDS),
+            _owners(_PACKAGES, *_PACKAGE_KINDS),
+        ),
+    ),
+    Concern(
+        "secrets",
+        "Credentials and passwords are read, connection details written.  RBAC can't tell them from other Secrets.",
+        (Rule("", ("secrets",), (*READ, "create", "update", "delete")),),
+    ),
+    Concern(
+        "events",
+        "What happened is told in events of every namespace; one that repeats is counted.",
+        (Rule("", ("events",), ("get", "create", "patch")),),
+    ),
+    Concern(
+        "rivals",
+        "Another Crossplane in the cluster is found before two of them undo each other's work.",
+        (Rule("apps", ("deployments",), ("list",)), Rule("coordination.k8s.io", ("leases",), ("list",))),
+    ),
+    Concern(
+        "accounts",
+        "ProviderConfigs say how to log in to AWS, and count who uses them.",
+        (
+            Rule(_AWS, ("providerconfigs",), (*READ, "update")),
+            Rule(_AWS, ("providerconfigusages",), (*READ, "create", "update", "delete")),
+            _status(_AWS, "providerconfigs"),
+        ),
+    ),
+    Concern(
+        "lease",
+        "The replicas agree on which of them writes.",
+        (
+            Rule("coordination.k8s.io", ("leases",), ("create",)),
+            Rule("coordination.k8s.io", ("leases",), (*READ, "update"), (LEASE,)),
+        ),
+        in_namespace=True,
+    ),
+)
+
+
+def managed(groups: Iterable[str] | None = None) -> tuple[Rule, ...]:
+    """The rules for the managed resources of these AWS groups (`rds.aws.upbound.io`), all by default.
+
+    Raises:
+        KeyError: a group of which there is no kind.
+    """
+    plurals: dict[str, list[str]] = {}
+    for kind in catalogue.every():
+        plurals.setdefault(kind.group, []).append(kind.plural)
+    rules: list[Rule] = []
+    for group in sorted(plurals if groups is None else set(groups)):
+        names = sorted(plurals[group])
+        rules += [Rule(group, tuple(names), HOLD), _status(group, *names), _owners(group, *names)]
+    return tuple(rules)
+
+
+def declared(groups: Iterable[str]) -> tuple[Rule, ...]:
+    """The rules for composites and claims of these groups, status and finalizers included, whatever their kinds are called."""
+    return tuple(Rule(group, ("*",), HOLD) for group in sorted(set(groups)))
+
+
+_TYPES = tuple(Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, "protection.crossplane.io", _AWS))
+_SEEN_TYPES = tuple(Rule(rule.group, ("*",), READ) for rule in _TYPES)
+_EVENTS = Rule("", ("events",), READ)
+
+PEOPLE = {
+    "admin": (
+        _EVENTS,
+        Rule("", ("secrets", "namespaces"), ("*",)),
+        Rule(_RBAC, ("clusterroles", "roles"), READ),
+        Rule(_RBAC, ("clusterrolebindings", "rolebindings"), ("*",)),
+        Rule("apiextensions.k8s.io", ("customresourcedefinitions",), READ),
+        *_TYPES,
+    ),
+    "edit": (_EVENTS, Rule("", ("secrets",), ("*",)), Rule("", ("namespaces",), READ), *_TYPES),
+    "view": (_EVENTS, Rule("", ("namespaces",), READ), *_SEEN_TYPES),
+    "browse": (_EVENTS, _SEEN_TYPES[0]),
+}
+"""What `crossplane-admin`, `-edit`, `-view` and `-browse` may do with what is there from the start: in Crossplane
+v1.20's chart (rbac-manager-managed-clusterroles.yaml) and, for ProviderConfigs, in a provider's role."""
