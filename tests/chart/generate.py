@@ -1,0 +1,111 @@
+"""What of the chart is made from the code: rights, the settings in the schema, the table of values.  `make chart` writes it.
+
+`python -m tests.chart.generate --check` ends with an error if a file is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import typing
+from pathlib import Path
+
+import yaml
+
+from groundplane.core import goyaml
+from groundplane.runtime import rights
+from groundplane.runtime.settings import Settings
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
+# What the chart sets itself: from the Pod, from `metrics.port`, from `leaderElection`.
+SET = {"kubeconfig", "context", "namespace", "no_leader_election", "health_port", "health_host"}
+TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+MARK = "<!-- values: made by `make chart` from values.yaml -->\n"
+
+
+def files() -> dict[Path, str]:
+    """The generated files and what they should hold."""
+    return {
+        CHART / "files" / "rights.yaml": rights_file(),
+        CHART / "values.schema.json": schema((CHART / "values.schema.json").read_text()),
+        CHART / "README.md": readme((CHART / "README.md").read_text(), (CHART / "values.yaml").read_text()),
+    }
+
+
+def rights_file() -> str:
+    """The table of rights as the templates read it."""
+    concerns = [
+        {"name": each.name, "why": each.why, "rules": policies(each.rules)}
+        | ({"inNamespace": True} if each.in_namespace else {})
+        for each in rights.CONCERNS
+    ]
+    managed = {
+        rule.group: list(rule.resources) for rule in rights.managed() if not any("/" in each for each in rule.resources)
+    }
+    people = {who: policies(rules) for who, rules in rights.PEOPLE.items()}
+    return "# Made by `make chart` from operator/groundplane/runtime/rights.py.  Do not edit.\n" + goyaml.dumps(
+        {"concerns": concerns, "hold": list(rights.HOLD), "managed": managed, "people": people}
+    )
+
+
+def policies(rules: typing.Iterable[rights.Rule]) -> list[dict]:
+    return [rule.policy for rule in rules]
+
+
+def schema(before: str) -> str:
+    """The schema with exactly the operator's settings."""
+    whole, types = json.loads(before), typing.get_type_hints(Settings)
+    properties = {}
+    for field in dataclasses.fields(Settings):
+        type_ = types[field.name]
+        if field.name not in SET:
+            choice = {"enum": list(typing.get_args(type_))} if typing.get_args(type_) else {"type": TYPES[type_]}
+            properties[camel(field.name)] = {"description": field.metadata["help"]} | choice
+    whole["properties"]["settings"]["properties"] = properties
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def camel(name: str) -> str:
+    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
+
+
+def readme(before: str, values: str) -> str:
+    """The README with a row for each value that has a comment with two dashes."""
+    rows = ["| value | default | |", "|---|---|---|"]
+    for path, default, comment in documented(values):
+        rows.append(f"| `{path}` | `{json.dumps(default)}` | {comment} |")
+    return before.partition(MARK)[0] + MARK + "\n" + "\n".join(rows) + "\n"
+
+
+def documented(values: str) -> list[tuple[str, object, str]]:
+    """Path, default and comment of each value that is documented."""
+    whole, found, path, comment = yaml.safe_load(values), [], [], ""
+    for line in values.splitlines():
+        if dashes := re.match(r" *# -- (.*)", line):
+            comment = dashes[1]
+        elif key := re.match(r"( *)([A-Za-z]+):", line):
+            path[len(key[1]) // 2 :] = [key[2]]
+            if comment:
+                default = whole
+                for part in path:
+                    default = default[part]
+                found.append((".".join(path), default, comment))
+                comment = ""
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.chart.generate", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only look whether the files are fresh")
+    only_check = parser.parse_args().check
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
+    if stale and only_check:
+        raise SystemExit(f"stale: {', '.join(path.name for path in stale)} of the chart; run make chart")
+    for path in stale:
+        path.write_text(files()[path])
+
+
+if __name__ == "__main__":
+    main()

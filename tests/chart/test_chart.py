@@ -1,0 +1,354 @@
+"""The chart as `helm template` renders it, and as a real API server takes it: values, schema, security, rights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from groundplane.runtime import rights
+from groundplane.runtime.settings import Settings
+from tests.chart import generate
+from tests.cluster import build
+
+NAMESPACE = "crossplane-system"
+EVERYTHING = {
+    "replicas": 3,
+    "customLabels": {"team": "platform"},
+    "customAnnotations": {"note": "yes"},
+    "podLabels": {"colour": "blue"},
+    "image": {"repository": "registry.example/groundplane", "digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": ["pull"],
+    "args": ["--log-level", "debug"],
+    "settings": {"pollInterval": 300, "burst": 1000000, "strictUpstream": True, "staticBinding": "marked"},
+    "provider": {"packages": ["registry.example/upbound/provider-aws-rds:v1"], "defaultActivations": ["*.rds.*"]},
+    "function": {"packages": ["registry.example/function-patch-and-transform:v0.9.0"]},
+    "aws": {"endpointUrl": "http://aws.example:5000", "podIdentity": True},
+    "serviceAccount": {"name": "mine", "customAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"}},
+    "rbac": {
+        "compositeGroups": ["platform.example.com"],
+        "extraRules": [
+            {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch", "create"]}
+        ],
+    },
+    "metrics": {"enabled": True, "port": 9090},
+    "serviceMonitor": {"enabled": True, "renderMode": "alwaysRender", "labels": {"release": "prometheus"}},
+    "networkPolicy": {"enabled": True, "extraEgress": [{"ports": [{"port": 5000, "protocol": "TCP"}]}]},
+    "extraEnvVarsCrossplane": {"SAMPLE.KEY": "{{ .Release.Name }}", "NUMBER": 5},
+    "extraVolumesCrossplane": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMountsCrossplane": [{"name": "more", "mountPath": "/more"}],
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}, "data": {"a": "b"}}
+    ],
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "priorityClassName": "system-cluster-critical",
+}
+# As Crossplane's own chart has them: an old values file goes on being taken.
+UPSTREAM = {
+    "replicas": 1,
+    "revisionHistoryLimit": None,
+    "configuration": {"packages": []},
+    "registryCaBundleConfig": {"name": "", "key": ""},
+    "service": {"customAnnotations": {}},
+    "webhooks": {"enabled": True, "port": ""},
+    "rbacManager": {"deploy": True, "skipAggregatedClusterRoles": False, "replicas": 1, "args": []},
+    "packageCache": {"medium": "", "sizeLimit": "20Mi"},
+    "metrics": {"enabled": True, "port": ""},
+    "readiness": {"port": ""},
+    "extraVolumesCrossplane": {},
+    "extraVolumeMountsCrossplane": {},
+    "resourcesCrossplane": {"limits": {"cpu": "500m", "memory": "1024Mi"}},
+}
+ALONE = {
+    "replicas": 1,
+    "leaderElection": False,
+    "deploymentStrategy": "Recreate",
+    "podMonitor": {"enabled": True, "renderMode": "alwaysRender"},
+    "serviceAccount": {"create": False, "name": "given"},
+    "rbacManager": {"skipAggregatedClusterRoles": True},
+    "provider": {"defaultActivations": []},
+}
+MATRIX = {"defaults": {}, "everything": EVERYTHING, "upstream": UPSTREAM, "alone": ALONE}
+
+
+def helm(*args, values=None):
+    command = [str(build.helm()), *map(str, args)]
+    if values is not None:
+        command += ["--values", "-"]
+    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True)
+
+
+def template(values):
+    """Without a cluster, so for the version of ours."""
+    version = build.kubernetes_version()
+    return helm("template", "groundplane", generate.CHART, "-n", NAMESPACE, "--kube-version", version, values=values)
+
+
+def render(values):
+    """The objects of these values."""
+    done = template(values)
+    assert done.returncode == 0, done.stderr
+    return [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+
+
+def one(objects, kind, name="groundplane"):
+    (found,) = [obj for obj in objects if obj["kind"] == kind and obj["metadata"]["name"] == name]
+    return found
+
+
+def pod(objects):
+    return one(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+def environment(objects):
+    return {each["name"]: each.get("value") for each in pod(objects)["containers"][0]["env"]}
+
+
+def names(objects, kind):
+    return {obj["metadata"]["name"] for obj in objects if obj["kind"] == kind}
+
+
+def test_helm_finds_nothing_to_complain_of():
+    done = helm("lint", "--strict", generate.CHART)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_made_from_the_code_is_fresh():
+    for path, text in generate.files().items():
+        assert path.read_text() == text, f"{path.name} is stale: run make chart"
+
+
+def test_each_value_has_a_place_in_the_schema_and_a_sentence_in_the_readme():
+    schema = json.loads((generate.CHART / "values.schema.json").read_text())
+    text = (generate.CHART / "values.yaml").read_text()
+    told = {path for path, _, _ in generate.documented(text)}
+
+    def walk(values, schema, path):
+        for name, value in values.items():
+            here = f"{path}{name}"
+            assert name in schema["properties"], here
+            if here not in told:
+                assert isinstance(value, dict), f"{here} is not documented"
+                walk(value, schema["properties"][name], f"{here}.")
+
+    walk(yaml.safe_load(text), schema, "")
+
+
+def test_without_values_there_are_two_replicas_that_pass_the_profile_restricted():
+    objects = render({})
+    deployment = one(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert one(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels["pkg.crossplane.io/provider"] == "provider-aws"
+    assert "app" not in labels  # by `app: crossplane` a rival is known
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    spec = pod(objects)
+    assert {each["topologyKey"] for each in spec["topologySpreadConstraints"]} == {
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    }
+    assert spec["terminationGracePeriodSeconds"] > Settings().shutdown_grace
+    (container,) = spec["containers"]
+    assert container["args"] == ["run"]
+    assert "cpu" not in container["resources"]["limits"]
+    for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz"), ("startupProbe", "/livez")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "metrics"}
+    assert not names(objects, "NetworkPolicy") | names(objects, "Service")
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_every_pod_is_restricted_and_can_write_to_its_tmp_alone(values):
+    spec = pod(render(values))
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "runAsUser": 65532,
+            "runAsGroup": 65532,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert not spec.get("hostNetwork")
+    assert all("hostPath" not in volume for volume in spec["volumes"])
+
+
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
+def test_what_the_pod_is_told_is_what_the_operator_reads(values):
+    """Its environment makes Settings, of the type that each field has."""
+    told = environment(render(values))
+    fields = {f"GROUNDPLANE_{field.name.upper()}": field for field in dataclasses.fields(Settings)}
+    ours = {name: value for name, value in told.items() if name.startswith("GROUNDPLANE_")}
+    assert ours.keys() <= fields.keys()
+    kept = {
+        fields[name].name: type(fields[name].default)(yaml.safe_load(value)) for name, value in ours.items() if value
+    }
+    settings = Settings(**kept)
+    assert settings.log_format == "json"
+    assert settings.no_leader_election is (values is ALONE)
+    if values is EVERYTHING:
+        assert (settings.poll_interval, settings.burst, settings.strict_upstream) == (300, 1_000_000, True)
+        assert settings.health_port == 9090
+        assert (told["SAMPLE_KEY"], told["NUMBER"]) == ("groundplane", "5")
+        assert told["AWS_ENDPOINT_URL"] == "http://aws.example:5000"
+
+
+def test_each_value_arrives_where_it_belongs():
+    objects = render(EVERYTHING)
+    deployment, spec = one(objects, "Deployment"), pod(objects)
+    assert all(obj["metadata"]["labels"]["team"] == "platform" for obj in objects if obj["kind"] != "ConfigMap")
+    assert spec["containers"][0]["image"] == f"registry.example/groundplane@sha256:{'0' * 64}"
+    assert spec["containers"][0]["args"] == ["run", "--log-level", "debug"]
+    assert spec["serviceAccountName"] == "mine"
+    assert one(objects, "ServiceAccount", "mine")["imagePullSecrets"] == [{"name": "pull"}]
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == "9090"
+    assert names(objects, "Provider") == {"provider-aws-rds"}
+    assert names(objects, "Function") == {"function-patch-and-transform"}
+    monitor = one(objects, "ServiceMonitor")
+    service = one(objects, "Service", "groundplane-metrics")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    egress = one(objects, "NetworkPolicy")["spec"]["egress"]
+    assert egress[1]["to"][0]["ipBlock"]["cidr"] == "169.254.170.23/32"
+    assert egress[-1]["ports"][0]["port"] == 5000
+    assert one(objects, "ConfigMap", "groundplane-extra")
+    alone = render(ALONE)
+    assert not names(alone, "ServiceAccount") | names(alone, "PodDisruptionBudget")
+    assert names(alone, "PodMonitor")
+
+
+def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
+    def granted(values):
+        rules = [
+            rule
+            for obj in render(values)
+            if obj["kind"] == "Role"
+            or obj["metadata"].get("labels", {}).get("rbac.crossplane.io/aggregate-to-crossplane")
+            for rule in obj["rules"]
+        ]
+        return flat(rules)
+
+    def flat(rules):
+        return {
+            (group, resource, verb, tuple(rule.get("resourceNames") or ()))
+            for rule in rules
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    def table(*rules):
+        return flat([rule.policy for rule in rules])
+
+    always = [rule for concern in rights.CONCERNS for rule in concern.rules]
+    assert granted({}) == table(*always, *rights.managed())
+    some = {"provider": {"defaultActivations": ["*.rds.*"]}, "rbac": {"compositeGroups": ["a.example.com"]}}
+    assert granted(some) == table(*always, *rights.managed(["rds.aws.upbound.io"]), *rights.declared(["a.example.com"]))
+    assert granted(ALONE) == table(*always)
+    assert not any("*" in group or resource == "*" for group, resource, _, _ in granted({}))
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"replicaCount": 2}, "replicaCount"),
+        ({"replicas": "two"}, "/replicas"),
+        ({"image": {"repo": "x"}}, "repo"),
+        ({"settings": {"pollIntervall": 5}}, "pollIntervall"),
+        ({"settings": {"pollInterval": "5m"}}, "/settings/pollInterval"),
+        ({"settings": {"namespace": "x"}}, "namespace"),
+        ({"rbac": {"compositeGroups": ["*"]}}, "/rbac/compositeGroups"),
+        ({"rbac": {"compositeGroups": ["rbac.authorization.k8s.io"]}}, "/rbac/compositeGroups"),
+        ({"rbac": {"compositeGroups": ["apps"]}}, "/rbac/compositeGroups"),
+        ({"configuration": {"packages": ["x"]}}, "/configuration/packages"),
+        ({"serviceMonitor": {"renderMode": "maybe"}}, "/serviceMonitor/renderMode"),
+        ({"image": {"digest": "latest"}}, "/image/digest"),
+        (
+            {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "podMonitor.enabled and serviceMonitor",
+        ),
+        ({"podMonitor": {"enabled": True, "renderMode": "failIfMissing"}}, "podMonitor.renderMode: the cluster has no"),
+        ({"leaderElection": False}, "leaderElection: false needs replicas: 1"),
+        ({"serviceAccount": {"create": False}}, "serviceAccount.name: name the service account"),
+        ({"settings": {"shutdownGrace": 60}}, "terminationGracePeriodSeconds: must be above"),
+    ],
+    ids=str,
+)
+def test_values_that_can_not_work_are_refused_with_their_path(values, path):
+    done = template(values)
+    assert done.returncode
+    assert path in done.stderr.replace("'", "").replace(".replicas", "/replicas") or path in done.stderr
+
+
+def test_the_notes_say_what_is_still_to_do_and_which_values_have_no_meaning(control_plane):
+    def notes(values):
+        where = ("-n", NAMESPACE, "--kubeconfig", control_plane.kubeconfig)
+        done = helm("install", "groundplane", generate.CHART, *where, "--dry-run=server", values=values)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.partition("NOTES:")[2]
+
+    told = notes({})
+    assert "groundplane crds | kubectl apply --server-side" in told
+    assert "rbac.compositeGroups={platform.example.com}" in told
+    assert "without a meaning" not in told
+    assert "NO RIGHT" not in notes({"rbac": EVERYTHING["rbac"]})
+    assert "webhooks, readiness, rbacManager.args, rbacManager.deploy" in notes(UPSTREAM)
+
+
+def stub(kind, plural):
+    """A CustomResourceDefinition that takes anything, for a kind of the Prometheus operator."""
+    group, anything = "monitoring.coreos.com", {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [version],
+        },
+    }
+
+
+def test_the_api_server_takes_every_object_of_every_set_of_values(control_plane):
+    """Field by field, and by the admission of pod security's profile `restricted`."""
+    plane, place = control_plane, "chart-dry-run"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    plane.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place, "labels": labels}},
+        stub("ServiceMonitor", "servicemonitors"),
+        stub("PodMonitor", "podmonitors"),
+    )
+    crds = generate.CHART.parents[1] / "crds"
+    for plural in ("providers", "functions"):
+        plane.kubectl("apply", "--server-side", "-f", crds / f"pkg.crossplane.io_{plural}.yaml")
+    plane.wait_for_kinds()
+    for values in MATRIX.values():
+        objects = render(values)
+        for obj in objects:
+            if obj["metadata"].get("namespace") == NAMESPACE:
+                obj["metadata"]["namespace"] = place
+        deployment = one(objects, "Deployment")["spec"]["template"]
+        objects.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "one", "namespace": place},
+                "spec": deployment["spec"],
+            }
+        )
+        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        done = plane.kubectl(
+            "apply", "--dry-run=server", "--validate=strict", "-n", place, "-f", "-", input=manifest, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "arning" not in done.stderr
+        assert done.stdout.count("(server dry run)") == len(objects)
