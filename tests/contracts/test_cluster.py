@@ -280,6 +280,8 @@ async def test_a_name_that_no_object_can_have_names_no_other_object(place: Place
     assert await place.cluster.delete(place.key(name)) is False
     with pytest.raises(Rejected):
         await place.cluster.create(place.widget(name))
+    with pytest.raises((Rejected, NotFound)):
+        await place.cluster.create(place.widget(metadata={"namespace": name}))
     with pytest.raises(Rejected):
         await place.cluster.apply(place.widget(name, spec={"count": 7}), manager="us")
     assert "count" not in spec_of(await current(place))

@@ -51,6 +51,14 @@ def test_the_crds_are_those_that_upstream_made(side):
     assert without_prose(made) == without_prose(RECORDED[side])
 
 
+@pytest.mark.parametrize("properties", ["spec", ["spec"], {"spec": "size"}, {"spec": ["size"]}, {"status": 7}])
+def test_a_schema_that_is_none_is_refused_instead_of_dropping_all_that_claims_ask_for(properties):
+    version = {"name": "v1", "served": True, "referenceable": True}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": properties}}
+    with pytest.raises(InvalidInput, match=r"version v1: schema.openAPIV3Schema.properties.* wants a map, got"):
+        definition.composite_crd(xrd(versions=[version | {"schema": schema}]))
+
+
 def test_what_the_user_says_about_fields_stays():
     made = schema_of(definition.composite_crd(RECORDED["definition"], strict_upstream=True), 1)
     assert made["description"] == "A rich thing."
@@ -180,7 +188,7 @@ def test_a_spec_that_is_no_object_becomes_one():
         "name": "v1",
         "served": True,
         "referenceable": True,
-        "schema": {"openAPIV3Schema": {"properties": {"spec": {"type": "string"}, "status": "text"}}},
+        "schema": {"openAPIV3Schema": {"properties": {"spec": {"type": "string"}, "status": {"type": "string"}}}},
     }
     made = schema_of(definition.composite_crd(xrd(versions=[version])))
     assert made["properties"]["spec"]["type"] == "object"

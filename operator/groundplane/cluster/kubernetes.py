@@ -330,17 +330,17 @@ def _check_place(resource: Resource, key: Key) -> None:
         raise Rejected(f"{key} has no namespace", mend="set metadata.namespace")
     if key.namespace and not resource.namespaced:
         raise Rejected(f"{key} is cluster-scoped", mend="leave metadata.namespace out")
+    if not _is_nameable(key):
+        raise Rejected(
+            f"{key.kind} {shown(key.name)} in namespace {shown(key.namespace)}: no object has such a name",
+            mend="use lower case letters, digits, '-' and '.' alone",
+        )
 
 
 def _path(resource: Resource, key: Key, subresource: str = "") -> str:
     _check_place(resource, key)
     if not key.name:
         raise Rejected(f"{key.kind} has no name", mend="set metadata.name")
-    if not _is_nameable(key):
-        raise Rejected(
-            f"{key.kind} {shown(key.name)}: no object has such a name",
-            mend="use lower case letters, digits, '-' and '.' alone",
-        )
     path = f"{_collection(resource, key.namespace)}/{quote(key.name, safe='')}"
     return f"{path}/{subresource}" if subresource else path
 

@@ -33,7 +33,7 @@ from groundplane.core.openapi import (
     strings,
     time,
 )
-from groundplane.errors import InvalidInput, at, stage
+from groundplane.errors import InvalidInput, at, shown, stage
 
 GROUP = "apiextensions.crossplane.io"
 API_VERSION = f"{GROUP}/v1"
@@ -267,12 +267,25 @@ def _check_definition(xrd: Object, known: Definition) -> None:
         user = _mapping(version.get("schema")).get("openAPIV3Schema")
         if not isinstance(user, Mapping):
             continue  # told by `_versions`, in upstream's words
+        _check_mapping(user.get("properties"), "schema.openAPIV3Schema.properties", version)
         for part in ("spec", "status"):
             place = f"schema.openAPIV3Schema.properties[{part}]"
-            own = _merged(_mapping(user.get("properties")).get(part), {}, _COPIED)
+            declared = _mapping(user.get("properties")).get(part)
+            _check_mapping(declared, place, version)
+            own = _merged(declared, {}, _COPIED)
             found = schemas.defects(own, place, with_rules=False)  # which may ask about fields that are put in later
             if found:
                 raise InvalidInput("; ".join(found), where=[f"version {version.get('name')}"])
+
+
+def _check_mapping(value: Json, place: str, version: Mapping[str, Any]) -> None:
+    """Else it would be taken for one that says nothing, and all that claims ask for would be dropped without a word."""
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidInput(
+            f"{place} wants a map, got {shown(value)}",
+            mend="write a schema there: type: object, and its properties",
+            where=[f"version {version.get('name')}"],
+        )
 
 
 def _check_claim_names(claim: Mapping[str, Any], composite: Mapping[str, Any]) -> None:
