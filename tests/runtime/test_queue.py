@@ -6,13 +6,14 @@ import asyncio
 import itertools
 from collections import Counter, defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from groundplane.core.objects import Key
 from groundplane.runtime import metrics
-from groundplane.runtime.lanes import POLLS, POLLS_AT_ONCE
+from groundplane.runtime.lanes import BURST, RATE
 from groundplane.runtime.queue import MAX_AGAIN, MAX_BACKOFF, RESYNC, After, Again, Done, Queue, Retry
 from tests.runtime import virtual
 
@@ -119,12 +120,13 @@ def test_changes_go_before_start_up_and_polls():
     assert Rig(work=1, workers=1).play(scene).names == "1azxy"
 
 
-def test_what_is_all_looked_at_at_a_start_is_begun_at_a_bounded_rate_and_holds_up_no_change():
+@pytest.mark.parametrize("lane", ["poll", "retry"])
+def test_what_is_all_looked_at_at_a_start_or_fails_is_begun_at_a_bounded_rate_and_holds_up_no_change(lane):
     rig = Rig(workers=64)
 
     async def scene(queue):
         for number in range(1000):
-            queue.add(key(number), lane="poll")
+            queue.add(key(number), lane=lane)
         await asyncio.sleep(5)
         queue.add(A)
         await settled(queue)
@@ -133,8 +135,8 @@ def test_what_is_all_looked_at_at_a_start_is_begun_at_a_bounded_rate_and_holds_u
     assert len(rig.ended) == 1001
     assert (5.0, A) in rig.started
     per_second = Counter(int(time) for time in rig.times)
-    assert max(per_second.values()) <= POLLS_AT_ONCE + POLLS + 1  # at once, and those of the same second
-    assert rig.times[-1] <= 1000 / POLLS + 1, "no slower than it must be"
+    assert max(per_second.values()) <= BURST + RATE + 1  # at once, and those of the same second
+    assert rig.times[-1] <= 1000 / RATE + 1, "no slower than it must be"
 
 
 def test_what_was_all_looked_at_together_is_polled_all_over_the_interval_from_then_on():

@@ -2,8 +2,8 @@
 
 When all lanes wait, changes go eight times, retries twice, polls once.  Retries and polls leave a quarter of the workers free, so
 that what somebody changes finds one.  A share (a tenant: a namespace, a ProviderConfig) may hold at most half of the workers that the
-others leave: however many of its reconciles hang, a newcomer finds a worker.  Polls pass at a bounded rate: ten thousand objects that
-are all looked at when a process starts must not fill the event loop.
+others leave: however many of its reconciles hang, a newcomer finds a worker.  Retries and polls pass at a bounded rate: ten thousand
+objects that are all looked at when a process starts, or that all fail, must not fill the event loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ Lane = Literal["change", "retry", "poll"]  # what somebody changed; what failed;
 
 WEIGHTS: dict[Lane, int] = {"change": 8, "retry": 2, "poll": 1}
 RESERVED = 4  # one worker of so many is for changes only
-POLLS, POLLS_AT_ONCE = 50.0, 50  # polls that begin each second, and at once; 30,000 objects every ten minutes
+RATE, BURST = (
+    50.0,
+    50,
+)  # retries, and polls, that begin each second, and at once; 30,000 objects are polled every ten minutes
 
 
 class Turn(NamedTuple):
@@ -37,7 +40,7 @@ class Lanes:
     def __init__(self, share: Callable[[Key], str] | None = None, *, now: float) -> None:
         """`share` tells whose a key is; where it is left out, nobody is bounded.  `now`: seconds of the event loop, here and below."""
         self._share = share
-        self._polls = Bucket(POLLS, POLLS_AT_ONCE, now)
+        self._paces: dict[Lane, Bucket] = {lane: Bucket(RATE, BURST, now) for lane in ("retry", "poll")}
         self._waiting: dict[Lane, OrderedDict[str, OrderedDict[Key, float]]] = {lane: OrderedDict() for lane in WEIGHTS}
         self._where: dict[Key, tuple[Lane, str]] = {}
         self._credit: Counter[Lane] = Counter()
@@ -71,16 +74,16 @@ class Lanes:
             self._credit[lane] += WEIGHTS[lane]
         for lane in sorted(waiting, key=lambda lane: -self._credit[lane]):
             share = self._eligible(lane, workers)
-            if share is not None and (lane != "poll" or not self._polls.wait(now)):
+            if share is not None and not (lane in self._paces and self._paces[lane].wait(now)):
                 self._credit[lane] -= sum(WEIGHTS[each] for each in waiting)
                 return self._turn(lane, share)
         for lane in waiting:
             self._credit[lane] -= WEIGHTS[lane]
         return None
 
-    def next_poll(self, now: float) -> float | None:
-        """Seconds until one of the waiting polls may begin, as far as their rate goes; None: none waits."""
-        return self._polls.left(now) if self._waiting["poll"] else None
+    def pause(self, now: float) -> float | None:
+        """Seconds until one of the retries or polls that wait may begin, as far as their rates go; None: none waits."""
+        return min((pace.left(now) for lane, pace in self._paces.items() if self._waiting[lane]), default=None)
 
     def done(self, lane: Lane, share: str) -> None:
         """A worker is free again."""

@@ -115,7 +115,7 @@ class Queue:
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
-        self._poll_timer: asyncio.TimerHandle | None = None
+        self._pace_timer: asyncio.TimerHandle | None = None
         self._unspread: set[Key] = set()  # looked at together with all the others, as when a process starts
         self._failures: dict[Key, int] = {}
         self._wakes: dict[Key, tuple[int, float]] = {}  # how often in a row what it waited for came, and when last
@@ -193,7 +193,7 @@ class Queue:
         for waiting in (self._waiting, self._again, self._later):
             waiting.clear()
         self._heap.clear()
-        for timer in (self._timer, self._poll_timer):
+        for timer in (self._timer, self._pace_timer):
             if timer:
                 timer.cancel()
         late: set[asyncio.Task[Outcome]] = set()
@@ -232,11 +232,11 @@ class Queue:
                 task, now, turn, self._loop.call_later(PATIENCE, self._park, key, context=Context())
             )
             task.add_done_callback(partial(self._finish, key), context=Context())
-        if self._open and self._poll_timer is None and (pause := self._waiting.next_poll(self._loop.time())):
-            self._poll_timer = self._loop.call_later(pause, self._let_polls_go, context=Context())
+        if self._open and self._pace_timer is None and (pause := self._waiting.pause(self._loop.time())):
+            self._pace_timer = self._loop.call_later(pause, self._go_on, context=Context())
 
-    def _let_polls_go(self) -> None:
-        self._poll_timer = None
+    def _go_on(self) -> None:
+        self._pace_timer = None
         self._dispatch()
 
     async def _work(self, key: Key) -> Outcome:
