@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 
 import pytest
 import yaml
@@ -12,6 +11,7 @@ import yaml
 from groundplane.runtime import rights
 from groundplane.runtime.settings import Settings
 from tests.chart import generate
+from tests.chart.helm import helm
 from tests.cluster import build
 
 NAMESPACE = "crossplane-system"
@@ -73,13 +73,6 @@ ALONE = {
     "provider": {"defaultActivations": []},
 }
 MATRIX = {"defaults": {}, "everything": EVERYTHING, "upstream": UPSTREAM, "alone": ALONE}
-
-
-def helm(*args, values=None):
-    command = [str(build.helm()), *map(str, args)]
-    if values is not None:
-        command += ["--values", "-"]
-    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True)
 
 
 def template(values):

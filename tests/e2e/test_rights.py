@@ -1,4 +1,8 @@
-"""The operator with the rights of its table and no other, as a ServiceAccount: nothing that it asks for is refused."""
+"""The chart is installed by helm, and the operator runs beside the cluster with its Pod's arguments, environment and ServiceAccount.
+
+So it has the rights of `runtime/rights.py` and no other (tests/chart holds that the chart's are the table's), and the API server
+enforces them: nothing that it asks for is refused.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,14 @@ import json
 
 import pytest
 
-from groundplane.runtime import rights
+from tests.chart.generate import CHART
+from tests.chart.helm import helm
 from tests.e2e import guide
 from tests.e2e.conftest import Operator
 
-NAMESPACE, ACCOUNT = "crossplane-system", "least"
-USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
-SUBJECT = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}
-RBAC = "rbac.authorization.k8s.io"
+NAMESPACE, RELEASE = "crossplane-system", "groundplane"
+USER = f"system:serviceaccount:{NAMESPACE}:groundplane"
+VALUES = {"rbac": {"compositeGroups": ["platform.example.com"]}, "args": ["--poll-interval", "300"]}
 
 pytestmark = [
     pytest.mark.skipif(not guide.SEED.is_dir(), reason=f"the guide's manifests are not at {guide.SEED}"),
@@ -21,47 +25,39 @@ pytestmark = [
 ]
 
 
-def role(kind, name, rules):
-    """A role of these rules and its binding to our account."""
-    place = {} if kind == "ClusterRole" else {"namespace": NAMESPACE}
-    metadata = {"name": f"least:{name}", **place}
-    reference = {"apiGroup": RBAC, "kind": kind, "name": metadata["name"]}
-    policies = [rule.policy for rule in rules]
-    return [
-        {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": metadata, "rules": policies},
-        {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": f"{kind}Binding",
-            "metadata": metadata,
-            "roleRef": reference,
-            "subjects": [SUBJECT],
-        },
-    ]
+def is_gathered(plane):
+    """Whether the operator's role has all rules of the roles that it collects."""
+    whole = plane.get("clusterrole", "crossplane").get("rules") or ()
+    parts = plane.get("clusterroles", "-l", "rbac.crossplane.io/aggregate-to-crossplane=true")["items"]
+    return all(rule in whole for part in parts for rule in part["rules"])
 
 
 @pytest.fixture
-def operator(plane, aws, tmp_path):
-    objects = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}},
-        *role("ClusterRole", "managed", rights.managed()),
-        *role("ClusterRole", "declared", rights.declared(["platform.example.com"])),
-    ]
-    for concern in rights.CONCERNS:
-        objects += role("Role" if concern.in_namespace else "ClusterRole", concern.name, concern.rules)
-    plane.apply(*objects)
-    kubeconfig = plane.kubeconfig_of_account(NAMESPACE, ACCOUNT)
-    running = Operator(
-        kubeconfig, aws.url, tmp_path / "operator.log", options=()
-    )  # the Lease lasts as it does for users
+def operator(plane, aws, tmp_path, monkeypatch):
+    where = ("-n", NAMESPACE, "--kubeconfig", plane.kubeconfig)
+    done = helm("install", RELEASE, CHART, *where, "--create-namespace", values=VALUES)
+    assert done.returncode == 0, done.stderr
+    plane.wait("the roles are gathered", lambda: is_gathered(plane))
+    asked = ("auth", "can-i", "list", "secrets", "--as", USER)
+    plane.wait("they are in force", lambda: plane.kubectl(*asked, check=False).returncode == 0)
+    pod = plane.get("deployment", "groundplane", "-n", NAMESPACE)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    for each in container["env"]:
+        monkeypatch.setenv(each["name"], each.get("value", NAMESPACE))  # what is a reference is one to the namespace
+    kubeconfig = plane.kubeconfig_of_account(NAMESPACE, pod["serviceAccountName"])
+    running = Operator(kubeconfig, aws.url, tmp_path / "operator.log", options=tuple(container["args"][1:]))
     running.start()
     yield running
     running.stop()
+    done = helm("uninstall", RELEASE, *where)
+    assert done.returncode == 0, done.stderr
+    assert plane.kubectl(*asked, check=False).returncode == 1
+    assert plane.get("crd", guide.DECLARED[0])
 
 
-def refused(plane, since):
-    """What of our account's requests was refused, from the audit log's entry `since` on."""
-    ours = [entry for entry in plane.requests()[since:] if entry["user"]["username"] == USER]
+def refused(plane):
+    """What of our account's requests was refused, from its first on."""
+    ours = [entry for entry in plane.requests() if entry["user"]["username"] == USER]
     assert ours
     return {
         f"{entry['verb']} {json.dumps(entry.get('objectRef'))}"
@@ -70,13 +66,12 @@ def refused(plane, since):
     }
 
 
-def test_with_exactly_the_rights_of_the_table_the_guide_goes_there_and_back_and_nothing_is_refused(plane, aws):
-    mark = len(plane.requests())
+def test_with_the_rights_that_the_chart_gives_the_guide_goes_there_and_back_and_nothing_is_refused(plane, aws):
     guide.apply(plane, *guide.GUIDE, guide.NETWORK)
-    guide.wait_ready(plane, seconds=180)
+    guide.wait_ready(plane)
     plane.wait("the Secret", lambda: guide.secret(plane))
     files = [word for path in (*guide.GUIDE, guide.NETWORK) for word in ("-f", path)]
     plane.kubectl("delete", *files, "--wait=false")
-    plane.wait("all is gone", lambda: not guide.left(plane), seconds=180)
+    plane.wait("all is gone", lambda: not guide.left(plane))
     assert aws.databases() == []
-    assert refused(plane, mark) == set()
+    assert refused(plane) == set()
