@@ -81,7 +81,7 @@ def test_other_sources_are_another_folder_of_the_cache(tmp_path, monkeypatch):
 def test_a_build_that_fails_leaves_no_half_made_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(build, "_go", lambda: "false")
+    monkeypatch.setattr(build, "_go", lambda wanted: "false")
     with pytest.raises(subprocess.CalledProcessError):
         build.binaries()
     assert [path.name for path in (tmp_path / "groundplane" / "cluster").iterdir() if path.is_dir()] == []
