@@ -240,7 +240,11 @@ class AwsCloud:
         except RuntimeError:  # the system gives no more threads
             self._running.discard(uid)
             self._calls.discard(future)
-            future.set_exception(Unavailable("no thread is left to call AWS with"))
+            future.set_exception(
+                Unavailable(
+                    "no thread is left to call AWS with", mend="raise the limit of the Pod's or the user's processes"
+                )
+            )
         return await asyncio.wrap_future(future)
 
 

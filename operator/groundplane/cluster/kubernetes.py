@@ -77,9 +77,8 @@ class KubernetesCluster:
 
     async def get(self, key: Key, *, live: bool = False) -> Object | None:
         if not live and ((known := self._cache.get(key)) or self._cache.synced(key.api_version, key.kind)):
-            return known and depth.checked(
-                known
-            )  # of a kind that is only partly followed, what is found is certain, what is not may be there
+            # Of a kind that is only partly followed, what is found is certain, what is not may be there.
+            return known and depth.checked(known)
         resource = await self.resource(key.api_version, key.kind)
         if resource.namespaced != bool(key.namespace) or not _is_nameable(key):
             return None  # nothing can be there

@@ -19,10 +19,7 @@ Lane = Literal["change", "retry", "poll"]  # what somebody changed; what failed;
 
 WEIGHTS: dict[Lane, int] = {"change": 8, "retry": 2, "poll": 1}
 RESERVED = 4  # one worker of so many is for changes only
-RATE, BURST = (
-    50.0,
-    50,
-)  # retries, and polls, that begin each second, and at once; 30,000 objects are polled every ten minutes
+RATE, BURST = 50.0, 50  # retries, and polls, that begin each second, and at once: 30,000 polls in ten minutes
 
 
 class Turn(NamedTuple):

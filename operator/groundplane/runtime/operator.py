@@ -196,9 +196,7 @@ class Operator:
             )
         gc.collect()
         gc.freeze()  # what is here now stays: no need to look through it again and again
-        gc.set_threshold(
-            2_000, 20, 1_000
-        )  # the young are looked through in a few milliseconds, for the event loop waits
+        gc.set_threshold(2_000, 20, 1_000)  # small collections, for the event loop waits for each
         log.info("working")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run())

@@ -26,6 +26,7 @@ from groundplane.core.openapi import (
     string,
     strings,
 )
+from groundplane.core.transforms.base import CONVERSIONS
 
 GROUP = "apiextensions.crossplane.io"
 IMMUTABLE = ("self == oldSelf", "Value is immutable")
@@ -36,17 +37,6 @@ PATCH_TYPES = (
     "ToCompositeFieldPath",
     "CombineFromComposite",
     "CombineToComposite",
-)
-CONVERSIONS = (
-    "ToUpper",
-    "ToLower",
-    "ToBase64",
-    "FromBase64",
-    "ToJson",
-    "ToSha1",
-    "ToSha256",
-    "ToSha512",
-    "ToAdler32",
 )
 CHECKS = ("MatchString", "MatchInteger", "NonEmpty", "MatchCondition", "MatchTrue", "MatchFalse", "None")
 DETAILS = ("FromConnectionSecretKey", "FromFieldPath", "FromValue")

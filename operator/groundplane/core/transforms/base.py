@@ -74,7 +74,7 @@ class Replace(Spec):
     replace: str
 
 
-_CONVERSION_NAMES = (
+CONVERSIONS = (
     "ToUpper",
     "ToLower",
     "ToBase64",
@@ -94,7 +94,7 @@ class String(Spec):
         None
     )
     fmt: str | None = None
-    convert: Annotated[str | None, word(*_CONVERSION_NAMES)] = None
+    convert: Annotated[str | None, word(*CONVERSIONS)] = None
     trim: str | None = None
     regexp: Regexp | None = None
     join: Join | None = None
