@@ -181,19 +181,28 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that a misspelt one is most like; empty if it is like none.
+
+    >>> nearest("Instanc", ["Instance", "SubnetGroup"]), nearest("Queue", ["Instance", "SubnetGroup"])
+    ('Instance', '')
+    """
+    import difflib
+
+    if len(word) > SHOWN:  # comparing is quadratic
+        return ""
+    return next(iter(difflib.get_close_matches(word, sorted(name for name in known if len(name) <= SHOWN), n=1)), "")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The mend for a misspelt word: the nearest known ones, or all of them.
 
     >>> did_you_mean("smal", ["small", "large"])
     'did you mean small?'
     """
-    import difflib
-
     names = sorted(known)
-    comparable = [name for name in names if len(name) <= SHOWN] if len(word) <= SHOWN else []  # comparing is quadratic
-    near = difflib.get_close_matches(word, comparable, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    if near := nearest(word, names):
+        return f"did you mean {near}?"
     listed = [name if len(name) <= SHOWN else f"{name[: SHOWN - 1]}…" for name in names[:LISTED]]
     rest = [f"… ({len(names) - LISTED} more)"] if len(names) > LISTED else []
     return f"use one of: {', '.join([*listed, *rest])}" if names else ""

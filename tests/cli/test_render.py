@@ -444,6 +444,35 @@ def test_a_patch_that_does_not_fit_its_definition_is_warned_of(folder):
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "instead", "said"),
+    [
+        (
+            "kind: Database\n",
+            "kind: Databse\n",
+            "there is no definition of Databse of platform.example.com/v1alpha1. Mend: did you mean Database?",
+        ),
+        ("platform.example.com/", "platform.exmaple.com/", "Mend: did you mean platform.example.com?"),
+    ],
+)
+def test_a_claim_whose_kind_or_group_is_misspelt_is_told_the_defined_one(tmp_path, written, instead, said):
+    claim = (DATABASE / "examples" / "claim.yaml").read_text()
+    (tmp_path / "claim.yaml").write_text(claim.replace(written, instead, 1))
+    [line] = errors(groundplane("render", tmp_path / "claim.yaml", DATABASE))
+    assert said in line
+
+
+def test_a_composed_kind_that_is_misspelt_is_told_the_one_whose_schema_is_given(tmp_path):
+    text = (DATABASE / "composition.yaml").read_text()
+    (tmp_path / "composition.yaml").write_text(text.replace("kind: Instance\n", "kind: Instanc\n", 1))
+    result = groundplane("render", DATABASE / "examples" / "claim.yaml", tmp_path, "--crds", REPOSITORY / "crds")
+    assert result.exit_code == 0
+    assert (
+        "the schema of Instanc of rds.aws.upbound.io/v1beta1 is not known: its fields are not checked. Mend: did you mean Instance?"
+        in result.stderr
+    )
+
+
 def test_strict_compositions_must_fit_and_every_kind_must_be_known(folder):
     strict = TWO.replace("name: notes,", f"name: notes, annotations: {{{MODE_ANNOTATION}: strict}},")
     write(folder, composition=strict)

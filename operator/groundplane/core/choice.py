@@ -15,7 +15,7 @@ from groundplane.core.definition import Scope
 from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import OpenAPI, Structural
-from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, nearest
 
 CORE = "apiextensions.crossplane.io"
 NOT_A_SUBJECT = frozenset({CORE, "pkg.crossplane.io", "apiextensions.k8s.io"})  # API groups that no composite has
@@ -103,6 +103,8 @@ def _subject(subjects: Sequence[Object], compositions: Sequence[Object], definit
             f"{_listed(subject.given for subject in fitting)}",
             mend="pass the file of one of them",
         )
+    if len(candidates) == 1:
+        _check_spelling(candidates[0], definitions)
     if len(candidates) == 1 and len(compositions) == 1:
         preview.check_fit(candidates[0], compositions[0])
     wanted = ", ".join(sorted(f"{kind} of {api_version}" for api_version, kind in kinds))
@@ -126,6 +128,20 @@ def _recognised(obj: Object, definitions: Sequence[Object], kinds: set[tuple[str
     if (api_version, f"X{kind}") in kinds:
         return _Subject(obj, api_version, f"X{kind}", True, None)
     return None
+
+
+def _check_spelling(obj: Object, definitions: Sequence[Object]) -> None:
+    """Raise InvalidInput if the object's kind, or its group, is nearly one that is defined."""
+    group, kind = group_of(obj["apiVersion"]), obj["kind"]
+    for known in map(definition.read, definitions):
+        kinds = [name for name in (known.kind, known.claim_kind) if name]
+        meant = nearest(kind, kinds) if known.group == group else ""
+        if kind in kinds:
+            meant = nearest(group, [known.group])
+        if meant:
+            raise InvalidInput(
+                f"{key_of(obj)}: there is no definition of {kind} of {obj['apiVersion']}", mend=f"did you mean {meant}?"
+            )
 
 
 def _reference(source: Object) -> tuple[str, str]:
@@ -295,6 +311,9 @@ def fit(
         for problem in outcome.problems
     ]
     if tell_missing or mode == "strict":
-        mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
-        found += [InvalidInput(text, mend=mend, where=(where,)) for text in outcome.unknown()]
+        for (version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
+            meant = nearest(kind, [name for known, name in schemas if known == version])
+            mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
+            mend = f"did you mean {meant}? Else {mend}" if meant else mend
+            found.append(InvalidInput(text, mend=mend, where=(where,)))
     return Fit([], found) if outcome.refuses(mode) else Fit(found, [])
