@@ -235,9 +235,18 @@ def test_a_composite_that_its_definition_refuses_is_an_error_with_every_problem(
     write(folder, xr=COMPOSITE.replace("text: hello", "txet: hello, length: long"))
     lines = errors(groundplane("render", folder / "xr.yaml", folder))
     assert len(lines) == 3
-    assert 'XNote first: unknown field "spec.txet". Mend: did you mean text?' in lines[0]
-    assert "spec.length" in lines[1]
-    assert "spec.text: Required value" in lines[2]
+    assert "XNote first: .spec.txet: field not declared in schema. Mend: did you mean text?" in lines[0]
+    assert "spec.length: Invalid value" in lines[1]
+    assert "Mend: write an integer, without quotes." in lines[1]
+    assert "spec.text: Required value. Mend: write a string." in lines[2]
+
+
+def test_a_value_that_is_nearly_one_of_the_allowed_is_told_which(folder):
+    definition = platform.DEFINITION.replace("length: {type: integer}", "size: {type: string, enum: [small, large]}")
+    assert definition != platform.DEFINITION
+    write(folder, definition=definition, xr=COMPOSITE.replace("text: hello", "text: hello, size: smal"))
+    [line] = errors(groundplane("render", folder / "xr.yaml", folder))
+    assert 'spec.size: Unsupported value: "smal": supported values: "small", "large". Mend: did you mean small?' in line
 
 
 def ruled(rule, message=""):

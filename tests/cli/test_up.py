@@ -375,6 +375,26 @@ def test_once_fails_for_what_the_schema_refuses_and_names_file_and_field(tmp_pat
     assert "spec.text" in done.output
 
 
+async def test_what_the_schema_refuses_is_told_with_what_to_write_instead(followed):
+    world = followed()
+    crd = definition("a.example.org", "Note", "notes")
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] = {
+        "type": "object",
+        "properties": {"size": {"type": "string", "enum": ["small", "large"]}, "count": {"type": "integer"}},
+    }
+    world.write("crd", json.dumps(crd))
+    for name, spec in {"a": "sise: small", "b": "size: smal", "c": 'count: "3"', "d": "size: 3, count: true"}.items():
+        world.write(name, f"{{apiVersion: a.example.org/v1, kind: Note, metadata: {{name: {name}}}, spec: {{{spec}}}}}")
+    await world.settle()
+    mends = {text.split("Note default/")[1][0]: text.split(" Mend: ")[1] for text in world.told if "refused" in text}
+    assert mends == {
+        "a": "did you mean size?",
+        "b": "did you mean small?",
+        "c": "write an integer, without quotes.",
+        "d": "spec.count: write an integer; spec.size: use one of: large, small.",
+    }
+
+
 def ruled(rule):
     """The definition with a rule for its spec."""
     length = "length: {type: integer}}"

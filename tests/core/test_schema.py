@@ -155,10 +155,11 @@ def test_the_object_that_comes_in_is_not_touched_and_shares_nothing_with_the_one
 
 
 def test_fields_that_are_dropped_are_named():
-    assert schema.unknown_fields(SIZES, thing({"siez": "a", "rows": [{"name": "a", "x": {"y": 1}}]}, lables={})) == [
-        "metadata.lables",
-        "spec.rows[0].x",
-        "spec.siez",
+    given_ = thing({"siez": "a", "rows": [{"name": "a", "x": {"y": 1}}]}, lables={})
+    assert [(fault.path, fault.mend) for fault in schema.undeclared(SIZES, given_)] == [
+        (".metadata.lables", "did you mean labels?"),
+        (".spec.rows[0].x", "use one of: name, width"),
+        (".spec.siez", "did you mean size?"),
     ]
 
 
@@ -213,7 +214,7 @@ def test_what_was_admitted_is_admitted_as_it_is(spec):
         return
     assert schema.admit(SPEC, admitted) == admitted
     assert schema.admit(SPEC, admitted, old=admitted) == admitted
-    assert schema.unknown_fields(SPEC, admitted) == []
+    assert schema.undeclared(SPEC, admitted) == []
 
 
 @given(SPECS)

@@ -277,10 +277,12 @@ class SqliteCluster:
         place = (applied["apiVersion"], applied["kind"])
         if place in kinds.BUILT_IN:
             return
-        unknown = schema.unknown_fields(self._kind(*place).compiled, applied)
+        unknown = schema.undeclared(self._kind(*place).compiled, applied)
         if unknown:
-            listed = ", ".join(f".{path.lstrip('.')}: field not declared in schema" for path in unknown)
-            raise Rejected(f"failed to create typed patch object ({key_of(applied)}): {listed}")
+            listed = ", ".join(map(str, unknown))
+            raise Rejected(
+                f"failed to create typed patch object ({key_of(applied)}): {listed}", mend=schema.mends(unknown)
+            )
 
     def _admitted(self, obj: Object, old: Object | None) -> Object:
         """Defaulted, pruned and validated as its kind wants it.  Raises Rejected."""

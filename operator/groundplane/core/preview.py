@@ -36,7 +36,7 @@ from groundplane.core.objects import (
     status_of,
 )
 from groundplane.core.schema import Structural
-from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
+from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input gives the same output
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
@@ -96,15 +96,9 @@ def admitted(
     `unchecked` takes the rules that could not be asked.
     """
     where = f"{obj.get('kind')} {meta(obj).get('name', '')}"
-    errors: list[GroundplaneError] = []
-    for path in schemas.unknown_fields(schema, obj):
-        segments = fieldpath.parse(path).segments
-        parent = schemas.lookup(schema, segments[:-1])
-        mend = did_you_mean(str(segments[-1]), parent.get("properties") or ())
-        errors.append(InvalidInput(f"unknown field {shown(path)}", mend=mend, where=(where,)))
     stored = schemas.prune(schema, schemas.default(schema, obj))
-    problems = schemas.validate(schema, stored, unchecked=unchecked)
-    errors += [InvalidInput(problem, where=(where,)) for problem in problems]
+    found = [*schemas.undeclared(schema, obj), *schemas.faults(schema, stored, unchecked=unchecked)]
+    errors: list[GroundplaneError] = [InvalidInput(str(fault), mend=fault.mend, where=(where,)) for fault in found]
     return stored, errors
 
 

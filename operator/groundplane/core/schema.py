@@ -13,8 +13,8 @@ and pkg/apiserver/validation; every vector was answered by a real kube-apiserver
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from groundplane.core import rules
 from groundplane.core.objects import Json, Object, group_of, meta
@@ -57,11 +57,36 @@ def prune(schema: OpenAPI | Structural, obj: Object) -> Object:
     return _object(_shaped(compiled(schema), obj, False, []))
 
 
-def unknown_fields(schema: OpenAPI | Structural, obj: Object) -> list[str]:
-    """The paths that `prune` would drop, sorted: what a strict reader refuses, as misspelt most likely."""
-    dropped: list[Path] = []
+class Fault(NamedTuple):
+    """One thing that is wrong with an object: where, what in the API server's words, and what to write instead."""
+
+    path: str
+    problem: str
+    mend: str = ""  # "" if there is no telling
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+def undeclared(schema: OpenAPI | Structural, obj: Object) -> list[Fault]:
+    """What `prune` would drop, sorted: what a strict reader refuses, as misspelt most likely.
+
+    >>> undeclared({"type": "object", "properties": {"size": {"type": "string"}}}, {"sise": "small"})
+    [Fault(path='.sise', problem='field not declared in schema', mend='did you mean size?')]
+    """
+    dropped: list[_Dropped] = []
     _shaped(compiled(schema), obj, False, dropped)
-    return sorted(text(path) for path in dropped)
+    return sorted(
+        Fault(f".{text(path).lstrip('.')}", "field not declared in schema", did_you_mean(str(path[1]), node.properties))
+        for path, node in dropped
+    )
+
+
+def mends(faults: Sequence[Fault]) -> str:
+    """One text of what to write instead, each with its place unless there is but one fault."""
+    if len(faults) == 1:
+        return faults[0].mend
+    return "; ".join(f"{fault.path.lstrip('.')}: {fault.mend}" for fault in faults if fault.mend)
 
 
 def _object(value: Json) -> Object:
@@ -71,6 +96,7 @@ def _object(value: Json) -> Object:
 
 
 _META: Final = Structural(OBJECT_META)
+_Dropped = tuple[tuple[Any, Any], Structural]  # the path of what was dropped, and the schema that does not know it
 _UNKNOWN: Final = Structural({"nullable": True})  # a place that a schema mentions and says nothing of
 
 
@@ -88,7 +114,7 @@ def _copied(value: Json) -> Json:
     return value
 
 
-def _shaped(node: Structural, value: Json, defaulting: bool, dropped: list[Any] | None, path: Path = None) -> Json:
+def _shaped(node: Structural, value: Json, defaulting: bool, dropped: list[_Dropped] | None, path: Path = None) -> Json:
     """A copy of the value; with `defaulting` defaults are filled in; with `dropped` (collecting paths) it is pruned."""
     kind = type(value)
     if kind is dict:
@@ -102,7 +128,7 @@ def _shaped(node: Structural, value: Json, defaulting: bool, dropped: list[Any] 
                 if dropped is None or node.preserve:
                     result[name] = _copied(item)
                 else:
-                    dropped.append((path, name))
+                    dropped.append(((path, name), node))
                 continue
             if item is None and not child.nullable:
                 if defaulting and child.default is not MISSING:
@@ -135,7 +161,7 @@ def _shaped(node: Structural, value: Json, defaulting: bool, dropped: list[Any] 
 
 
 def _type_meta(
-    name: str, value: Json, node: Structural | None, defaulting: bool, dropped: list[Any] | None, path: Path
+    name: str, value: Json, node: Structural | None, defaulting: bool, dropped: list[_Dropped] | None, path: Path
 ) -> Json:
     if name == "metadata" and dropped is not None:
         return _shaped(_META, value, False, dropped, path)
@@ -164,8 +190,19 @@ def validate(
     >>> validate(size, {"size": "xl"})
     ['size: Unsupported value: "xl": supported values: "small", "large"']
     """
+    return [str(fault) for fault in faults(schema, value, old, unchecked=unchecked)]
+
+
+def faults(
+    schema: OpenAPI | Structural, value: Json, old: Json | None = None, *, unchecked: Unchecked | None = None
+) -> list[Fault]:
+    """As `validate`, each with its mend."""
     problems = _problems(compiled(schema), value, MISSING if old is None else old, unchecked)
-    return sorted(f"{path}: {problem}" for path, problem in problems)
+    return _listed(problems)
+
+
+def _listed(problems: _Problems) -> list[Fault]:
+    return sorted((Fault(path, problem, mend) for (path, problem), mend in problems.items()), key=str)
 
 
 _BLOCKING = ("Required value", "Unsupported value", "Too long", "Too many")
@@ -215,14 +252,42 @@ def _check_type(node: Structural, value: Json, path: Path, problems: _Problems) 
         if found in ("integer", "string"):
             return
         wanted = "integer,string"
-    problems.add(path, invalid(found, f'{text(path)}{_IS_OF_TYPE} {wanted}: "{found}"'))
+    problems.add(path, invalid(found, f'{text(path)}{_IS_OF_TYPE} {wanted}: "{found}"'), _wants(node, found))
+
+
+_WANTS: Final[Mapping[str, str]] = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "number": "a number",
+    "object": "an object",
+    "string": "a string",
+}
+
+
+def _wants(node: Structural, found: str = "") -> str:
+    """The mend for a value that is missing, or is `found` to be of another type: what the schema wants."""
+    if node.enum:
+        return did_you_mean("", _words(node.enum))
+    wanted = "an integer or a string" if node.int_or_string else _WANTS.get(node.type, "")
+    if not wanted:
+        return ""
+    if node.type == "string" and found in ("integer", "number", "boolean"):
+        wanted += ", in quotes"
+    elif found == "string" and node.type in ("integer", "number", "boolean"):
+        wanted += ", without quotes"
+    return f"write {wanted}"
+
+
+def _words(allowed: Iterable[Json]) -> list[str]:
+    return [value if isinstance(value, str) else quoted(value) for value in allowed]
 
 
 def _check_enum(node: Structural, value: Json, path: Path, problems: _Problems) -> None:
     wanted = identity(value)
     if any(identity(allowed) == wanted for allowed in node.enum):
         return
-    words = [allowed if isinstance(allowed, str) else quoted(allowed) for allowed in node.enum]
+    words = _words(node.enum)
     supported = ", ".join(quoted(word) for word in words)
     mend = did_you_mean(value, words) if isinstance(value, str) else ""
     if not mend.startswith("did you mean"):
@@ -244,7 +309,8 @@ def _check_object(
             _check(child, item, then, (path, name), problems)
     for name in node.required:
         if name not in value:
-            problems.add((path, name), "Required value")
+            child = properties.get(name)
+            problems.add((path, name), "Required value", _wants(child) if child else "")
     if path is None and value.get("metadata") is not None:
         then = MISSING if before is None else before.get("metadata", MISSING)
         _check(_META, value["metadata"], then, (path, "metadata"), problems)
@@ -343,15 +409,12 @@ def admit(
 
 
 def _rejected(obj: Object, problems: _Problems) -> Rejected:
-    texts = sorted(f"{path}: {problem}" for path, problem in problems)
-    listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    found = _listed(problems)
+    listed = str(found[0]) if len(found) == 1 else f"[{', '.join(map(str, found))}]"
     group = group_of(obj.get("apiVersion") or "")
     kind = f"{obj.get('kind')}.{group}" if group else f"{obj.get('kind')}"
-    mends = sorted(f"{path}: {mend}" for (path, _), mend in problems.items() if mend)
-    if len(mends) == 1:
-        mends = [mend for mend in problems.values() if mend]
     name = meta(obj).get("name") or meta(obj).get("generateName") or ""
-    return Rejected(f'{kind} "{name}" is invalid: {listed}', mend="; ".join(mends))
+    return Rejected(f'{kind} "{name}" is invalid: {listed}', mend=mends(found))
 
 
 # --- look up
