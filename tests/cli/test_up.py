@@ -106,6 +106,29 @@ async def test_a_file_that_cannot_be_read_changes_nothing_and_is_told_with_its_l
     assert await world.text("a") == "a", "pruned, though nobody can tell what the file holds"
 
 
+@pytest.mark.parametrize(
+    ("broken", "accepted"),
+    [
+        ("kind: [", "a.yaml is accepted again"),
+        (
+            config("a").replace("name: a", "name: a, labels: {'?': b}"),
+            "ConfigMap default/a is accepted again, as it was",
+        ),
+        (f"# twice\n{config('a')}---\n{config('a')}", "ConfigMap a is accepted again"),
+    ],
+    ids=["no YAML", "refused", "given twice"],
+)
+async def test_a_file_that_is_mended_back_to_what_was_applied_is_said_to_be_accepted_again(followed, broken, accepted):
+    world = followed()
+    for text in (config("a"), broken, config("a")):
+        world.write("a", text)
+        await world.settle()
+    created, problem, last = world.told
+    assert "created" in created
+    assert "Mend: " in problem or "refused" in problem
+    assert accepted in last
+
+
 async def test_what_left_the_folder_is_pruned_also_after_a_restart(followed):
     world = followed(prune=True)
     world.write("a", config("a"))

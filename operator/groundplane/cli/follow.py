@@ -55,6 +55,8 @@ class Source:
         self._files: dict[Path | None, _File] = {}
         self._unseen = False  # something was read that no look has told of
         self.lost: dict[str, str] = {}  # paths that can't be looked into now, and why
+        self.mended: list[str] = []  # what the last look found in order that was not before: paths and files
+        self._twice: set[Identity] = set()
 
     def check(self) -> list[str]:
         """Read everything, and say what is wrong; the next look tells of it all the same."""
@@ -69,6 +71,7 @@ class Source:
         """
         lost = dict(self.lost)
         found = {file: path for path in self.paths for file in self._inside(path)}
+        self.mended = [path for path in lost if path not in self.lost]
         is_changed = self._unseen or lost != self.lost or bool(self._files.keys() - found.keys())
         self._unseen = False
         for gone in self._files.keys() - found.keys():
@@ -78,11 +81,13 @@ class Source:
             stamp = _stamp(path)
             if stamp == file.stamp and not self._is_written(file):
                 continue
-            file.stamp, is_changed = stamp, True
+            file.stamp, is_changed, before = stamp, True, file.problem
             try:
                 self._read(path, file)
             except InvalidInput as error:
                 file.problem = str(error)
+            if before and not file.problem:
+                self.mended.append(manifests.name_of(path))
         return is_changed
 
     def _is_written(self, file: _File) -> bool:
@@ -104,13 +109,18 @@ class Source:
         """Each object with its place, and what is wrong: unreadable files, objects given twice."""
         problems = [*self.lost.values(), *(file.problem for file in self._files.values() if file.problem)]
         found: dict[Identity, Placed] = {}
+        twice: set[Identity] = set()
         for file in self._files.values():
             for manifest in file.manifests:
                 first = found.setdefault(identity(manifest.key), Placed(manifest, file.root, file.place)).manifest
                 if first is not manifest:
+                    twice.add(identity(manifest.key))
                     problems.append(
                         f"{manifest.origin}: {manifest.key} is given at {first.origin} already. Mend: remove one of them."
                     )
+        once = [found[who].manifest for who in sorted(self._twice - twice) if who in found]
+        self.mended += [f"{manifest.origin}: {manifest.key}" for manifest in once]
+        self._twice = twice
         return sorted(found.values(), key=lambda each: _rank(each.manifest.key)), problems
 
     def files(self) -> set[str]:
@@ -170,6 +180,8 @@ class Applier:
         """Read what changed, apply what is due, prune, remember."""
         if self._source.look():
             self._wanted, self.problems = self._source.objects()
+            for name in self._source.mended:
+                self._tell(f"{name} is accepted again")
         if self._kinds_changed():
             self._done.clear()  # a field may be known now that was dropped before
         self.keys, self.waiting, before = [], {}, self.refused
@@ -216,6 +228,8 @@ class Applier:
         await self._remember(key, placed, meta(after)["uid"])
         if before is None or meta(before).get("resourceVersion") != meta(after).get("resourceVersion"):
             self._tell(f"{manifest.origin}: {key} {'created' if before is None else 'changed'}")
+        elif who in refused_before:
+            self._tell(f"{manifest.origin}: {key} is accepted again, as it was")
 
     def _kinds_changed(self) -> bool:
         changes = self._cluster.changes(self._seen) if self._seen < self._cluster.version() else []
