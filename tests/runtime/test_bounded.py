@@ -21,6 +21,7 @@ from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.queue import STALE
 from groundplane.runtime.routes import Routes
+from groundplane.runtime.waiting import REMEMBERED_LABELS, Waiting
 from tests.runtime import virtual
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -169,6 +170,17 @@ def test_queue_waiting_set_and_interests_of_a_day_of_objects_that_fail_and_go():
 
     virtual.run(main())
     assert max(sizes[-100:]) <= max(sizes[:100]) + STALE  # no more than the void entries of a heap
+
+
+def test_changes_of_one_object_with_ten_thousand_labels_that_is_edited_all_day():
+    waiting = Waiting()
+    made = thing(1)
+    made["metadata"]["labels"] = {f"label-{number}": "x" for number in range(10_000)}
+    sizes = []
+    for _ in range(DAY // 600):
+        waiting.woken_by(made, made)
+        sizes.append(waiting.memory())
+    assert max(sizes) <= REMEMBERED_LABELS
 
 
 def test_the_cache_of_a_day_of_objects_that_come_and_go():

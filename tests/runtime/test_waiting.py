@@ -16,7 +16,7 @@ from groundplane.runtime.dispatch import SPREAD, Dispatcher
 from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.lanes import RATE
 from groundplane.runtime.routes import Routes
-from groundplane.runtime.waiting import REMEMBERED, Waiting
+from groundplane.runtime.waiting import REMEMBERED, REMEMBERED_LABELS, Waiting
 from tests.runtime import virtual
 
 
@@ -95,6 +95,19 @@ def test_what_came_while_the_reconcile_ran_is_not_missed():
     for number in range(REMEMBERED):
         waiting.woken_by(None, secret(f"other-{number}"))
     assert waiting.came(wanted, since) == "unknown"
+
+
+def test_what_came_behind_an_object_with_very_many_labels_is_not_missed():
+    waiting = Waiting()
+    wanted = [Awaited("", "Secret", "default", "a")]
+    since = waiting.now()
+    waiting.woken_by(None, secret("a"))
+    many = {f"label-{number}": "x" for number in range(REMEMBERED_LABELS)}
+    waiting.woken_by(None, secret("b", **many))
+    assert waiting.came(wanted, since) == "yes"
+    waiting.woken_by(None, secret("c", **many))
+    assert waiting.came(wanted, since) == "unknown"
+    assert waiting.came(wanted, waiting.now()) == "no"
 
 
 class Rig:

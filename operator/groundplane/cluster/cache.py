@@ -310,9 +310,10 @@ class Cache:
         self._tombstones.pop(key, None)
         trimmed, data = depth.packed(self._trimmed(obj))
         old = orjson.loads(known.data) if known else None
-        if old is not None:
-            store.unindex(place, old)
-        store.index(place, trimmed)
+        if old is None or _indexed_by(old) != _indexed_by(trimmed):  # an object may have thirty thousand labels
+            if old is not None:
+                store.unindex(place, old)
+            store.index(place, trimmed)
         entry = _Entry(version, uid, data, version)
         if ours and known and known.uid == uid:
             entry = entry._replace(told=known.told, ours=(*known.ours[-LATEST:], version))
@@ -393,6 +394,10 @@ def _popped(store: _Store, kind: Kind, place: Place) -> Change:
     old: Object = orjson.loads(store.objects.pop(place).data)
     store.unindex(place, old)
     return Change(Key(*kind, *place), old, None)
+
+
+def _indexed_by(obj: Object) -> Sequence[object]:
+    return labels_of(obj), controller_of(obj)
 
 
 def _kind_of(reference: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,22 +10,28 @@ from groundplane.core.objects import Key, Object, key_of, labels_of
 if TYPE_CHECKING:
     from groundplane.core.pipeline import Selector
 
+_Kind = tuple[str, str]  # api version, kind
+
 
 class Interests:
     """What functions wanted to see of the cluster, by composite: a change of it calls for another run of its pipeline."""
 
     def __init__(self) -> None:
         self._by_composite: dict[Key, tuple[Selector, ...]] = {}
-        self._composites: dict[tuple[object, ...], dict[Key, None]] = {}  # by what they all ask for, see _asked_for
+        # by kind, and by what they all ask for, see _asked_for
+        self._composites: dict[_Kind, dict[tuple[str, ...], dict[Key, None]]] = {}
         self._seen: dict[Key, set[Key]] = {}  # by composite
         self._seen_by: dict[Key, dict[Key, None]] = {}
 
     def set(self, composite: Key, wanted: tuple[Selector, ...]) -> None:
         """Take what the last run of a composite's pipeline wanted; nothing forgets the composite."""
-        for asked in {_asked_for(selector) for selector in self._by_composite.pop(composite, ())}:
-            self._composites[asked].pop(composite)
-            if not self._composites[asked]:
-                del self._composites[asked]
+        for kind, asked in {(_kind(each), _asked_for(each)) for each in self._by_composite.pop(composite, ())}:
+            of_kind = self._composites[kind]
+            of_kind[asked].pop(composite)
+            if not of_kind[asked]:
+                del of_kind[asked]
+            if not of_kind:
+                del self._composites[kind]
         if wanted:
             self._by_composite[composite] = wanted
         else:
@@ -35,7 +41,7 @@ class Interests:
                 if not seers:
                     del self._seen_by[obj]
         for selector in wanted:
-            self._composites.setdefault(_asked_for(selector), {})[composite] = None
+            self._composites.setdefault(_kind(selector), {}).setdefault(_asked_for(selector), {})[composite] = None
 
     def __len__(self) -> int:
         """How many composites there are whose functions want to see something."""
@@ -50,21 +56,27 @@ class Interests:
     def of(self, obj: Object) -> list[Key]:
         """The composites whose pipelines wanted to see this object, or saw it when it was another."""
         key = key_of(obj)
-        kind = (key.api_version, key.kind)
-        asked = [kind, (*kind, key.namespace, key.name), *((*kind, label) for label in labels_of(obj).items())]
-        interested = {composite: None for each in asked for composite in self._composites.get(each, ())}
+        seen_by = self._seen_by.get(key, ())
+        if not (of_kind := self._composites.get((key.api_version, key.kind))):
+            return list(seen_by)  # however many labels it has
+        asked: list[tuple[str, ...]] = [(), ("name", key.namespace, key.name)]
+        asked += [("label", *label) for label in labels_of(obj).items()]
+        interested = {composite: None for each in asked for composite in of_kind.get(each, ())}
         wanting = [
             composite
             for composite in interested
             if any(selector.selects(obj) for selector in self._by_composite[composite])
         ]
-        return list(dict.fromkeys([*wanting, *self._seen_by.get(key, ())]))
+        return list(dict.fromkeys([*wanting, *seen_by]))
 
 
-def _asked_for(selector: Selector) -> tuple[object, ...]:
-    """What an object must have for a selector to mean it, as far as an index goes: its name, or one of its labels."""
-    kind = (selector.api_version, selector.kind)
+def _kind(selector: Selector) -> _Kind:
+    return selector.api_version, selector.kind
+
+
+def _asked_for(selector: Selector) -> tuple[str, ...]:
+    """What an object of the kind must have for a selector to mean it, as far as an index goes: its name, or one of its labels."""
     if selector.name:
-        return (*kind, selector.namespace, selector.name)
+        return ("name", selector.namespace, selector.name)
     label = min(selector.labels.items(), default=None)
-    return (*kind, label) if label else kind
+    return ("label", *label) if label else ()

@@ -16,10 +16,14 @@ from groundplane.errors import Awaited
 
 Target = tuple[str, Key]  # controller, key
 REMEMBERED = 4096  # latest changes, for reconciles that were running when what they miss came
+REMEMBERED_LABELS = (
+    40_960  # and labels of them in all: one object may have thirty thousand, and be changed all the time
+)
 CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
 
-# Where a change looks: ("name", group, kind, name), ("label", group, kind, key, value) or ("kind", group, kind).
+# Where a change looks, below its group and kind: ("name", name), ("label", key, value) or ("kind",).
 _Slot = tuple[str, ...]
+_Kind = tuple[str, str]
 
 
 class Woken(NamedTuple):
@@ -40,8 +44,10 @@ class Waiting:
 
     def __init__(self) -> None:
         self._awaited: dict[Target, tuple[Awaited, ...]] = {}
-        self._slots: dict[_Slot, dict[Target, None]] = {}
-        self._recent: deque[_Seen] = deque(maxlen=REMEMBERED)
+        self._slots: dict[_Kind, dict[_Slot, dict[Target, None]]] = {}
+        self._recent: deque[_Seen] = deque()
+        self._recent_labels = 0
+        self._forgotten = 0  # the latest moment of which something is no longer remembered
         self._ticks = itertools.count(1)
 
     def __len__(self) -> int:
@@ -58,16 +64,19 @@ class Waiting:
         if wanted := tuple(awaited):
             self._awaited[target] = wanted
         for each in wanted:
-            self._slots.setdefault(_slot(each), {})[target] = None
+            self._slots.setdefault((each.group, each.kind), {}).setdefault(_slot(each), {})[target] = None
 
     def forget(self, target: Target) -> None:
         """It waits for nothing: it is run, or its object is gone."""
         for each in self._awaited.pop(target, ()):
-            slot = _slot(each)
-            if targets := self._slots.get(slot):
+            kind, slot = (each.group, each.kind), _slot(each)
+            slots = self._slots.get(kind) or {}
+            if targets := slots.get(slot):
                 targets.pop(target, None)
                 if not targets:
-                    del self._slots[slot]
+                    del slots[slot]
+                if not slots:
+                    del self._slots[kind]
 
     def came(self, awaited: Sequence[Awaited], since: int) -> Literal["yes", "no", "unknown"]:
         """Whether something of it has changed since that moment."""
@@ -78,7 +87,11 @@ class Waiting:
                 return "no"
             if any(_fits(each, seen.key, seen.labels) for each in awaited):
                 return "yes"
-        return "unknown" if len(self._recent) == REMEMBERED else "no"
+        return "unknown" if since < self._forgotten else "no"
+
+    def memory(self) -> int:
+        """How many labels are kept of changes: for a test, which holds it to bounds."""
+        return sum(len(seen.labels) for seen in self._recent)
 
     def woken_by(self, before: Object | None, after: Object | None, *, but: Target | None = None) -> Woken:
         """Who waited for this change (`but` made it itself); those who knew what they wanted wait no longer."""
@@ -87,10 +100,12 @@ class Waiting:
         for obj in (before, after):
             for key, labels in _meanings(obj):
                 if obj is after or after is None:
-                    self._recent.append(_Seen(next(self._ticks), key, labels))
-                by_kind |= self._slots.get(("kind", key.group, key.kind)) or {}
+                    self._remember(_Seen(next(self._ticks), key, labels))
+                if not (slots := self._slots.get((key.group, key.kind))):
+                    continue  # however many labels it has
+                by_kind |= slots.get(("kind",)) or {}
                 for slot in _slots_of(key, labels):
-                    for target in self._slots.get(slot) or ():
+                    for target in slots.get(slot) or ():
                         if any(_fits(each, key, labels) for each in self._awaited[target] if _is_exact(each)):
                             by_key[target] = None
         for woken in (by_key, by_kind):
@@ -99,6 +114,14 @@ class Waiting:
         for target in by_key:
             self.forget(target)
         return Woken(list(by_key), [target for target in by_kind if target not in by_key])
+
+    def _remember(self, seen: _Seen) -> None:
+        self._recent.append(seen)
+        self._recent_labels += len(seen.labels)
+        while len(self._recent) > REMEMBERED or self._recent_labels > REMEMBERED_LABELS:
+            oldest = self._recent.popleft()
+            self._recent_labels -= len(oldest.labels)
+            self._forgotten = oldest.tick
 
 
 def _meanings(obj: Object | None) -> Iterator[tuple[Key, dict[str, str]]]:
@@ -120,18 +143,18 @@ def _is_exact(awaited: Awaited) -> bool:
 def _slot(awaited: Awaited) -> _Slot:
     """The one place where a change must look: selectors are found by the first of their labels."""
     if awaited.served:
-        return ("name", awaited.group, awaited.kind, "")
+        return ("name", "")
     if awaited.name:
-        return ("name", awaited.group, awaited.kind, awaited.name)
+        return ("name", awaited.name)
     if awaited.labels:
-        return ("label", awaited.group, awaited.kind, *min(awaited.labels))
-    return ("kind", awaited.group, awaited.kind)
+        return ("label", *min(awaited.labels))
+    return ("kind",)
 
 
 def _slots_of(key: Key, labels: dict[str, str]) -> Iterator[_Slot]:
-    yield ("name", key.group, key.kind, key.name)
+    yield ("name", key.name)
     for label in labels.items():
-        yield ("label", key.group, key.kind, *label)
+        yield ("label", *label)
 
 
 def _fits(awaited: Awaited, key: Key, labels: dict[str, str]) -> bool:
