@@ -79,6 +79,13 @@ def test_a_regular_expression_takes_linear_time():
         holder.it.compile(NATIVE)("a" * 20_000 + "b")
 
 
+@pytest.mark.parametrize("digits, rest", [("9", "Mi"), ("0xf", ""), ("1.1", "x")])
+def test_a_number_of_a_million_digits_takes_linear_time(digits, rest):
+    holder, _, _ = read({"type": "convert", "convert": {"toType": "float64"}})
+    with pytest.raises(InvalidInput, match="cannot convert"):
+        holder.it.compile(NATIVE)(digits + digits[-1] * 1_000_000 + rest)
+
+
 def test_a_regular_expression_sees_bytes_that_are_no_text():
     decoded = string.CONVERTERS["FromBase64"]("/2Fi")
     holder, _, _ = read({"type": "string", "string": {"type": "Regexp", "regexp": {"match": "ab"}}})

@@ -66,7 +66,10 @@ def parse_int(value: str) -> int:
     return number
 
 
-_FLOAT = re.compile(r"[+-]?(?:[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*[pP][+-]?[0-9]+)")
+# Each digit has one place only, else a million of them and a letter took hours.
+_FLOAT = re.compile(
+    r"[+-]?(?:[0-9]*(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|0[xX][0-9a-fA-F]*(?:\.[0-9a-fA-F]*)?[pP][+-]?[0-9]+)"
+)
 _ODD_UNDERSCORE = re.compile("(?<![0-9])_|_(?![0-9])")
 _ODD_HEX_UNDERSCORE = re.compile("(?<![0-9a-fA-FxX])_|_(?![0-9a-fA-F])")
 

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from groundplane.core import fieldpath, goformat
@@ -139,11 +139,17 @@ def _replace(settings: Replace) -> Apply:
 
 
 def _upper(value: Json) -> str:
-    return "".join(map(_upper_letter, fieldpath.unicode_only(goformat.text(value))))
+    return _by_letter(_upper_letter, value)
 
 
 def _lower(value: Json) -> str:
-    return "".join(map(_lower_letter, fieldpath.unicode_only(goformat.text(value))))
+    return _by_letter(_lower_letter, value)
+
+
+def _by_letter(change: Callable[[str], str], value: Json) -> str:
+    """Each different letter is looked at once: a text may have a million."""
+    text = fieldpath.unicode_only(goformat.text(value))
+    return text.translate({ord(letter): change(letter) for letter in set(text)})
 
 
 def _upper_letter(letter: str) -> str:
