@@ -290,11 +290,8 @@ class _Printer:
     def hexadecimal(self, data: bytes, verb: str) -> None:
         data = data[: self.precision] if self.precision is not None else data
         prefix = f"0{verb}" if self.sharp and data else ""
-        digits = [f"{byte:02{verb}}" for byte in data]
-        if self.space:
-            self.padded(" ".join(prefix + pair for pair in digits))
-        else:
-            self.padded(prefix + "".join(digits))
+        digits = data.hex(" ").upper() if verb == "X" else data.hex(" ")
+        self.padded(prefix + digits.replace(" ", f" {prefix}" if self.space else ""))
 
     def integer(self, value: int, verb: str, depth: int) -> None:
         if verb in "dv":
@@ -480,7 +477,8 @@ def _hexadecimal(value: float, precision: int) -> str:
 
 
 def _quoted(value: str, quote: str, *, ascii_only: bool) -> str:
-    return quote + "".join(_escaped(character, quote, ascii_only) for character in value) + quote
+    escapes = {ord(character): _escaped(character, quote, ascii_only) for character in set(value)}
+    return quote + value.translate(escapes) + quote
 
 
 def _escaped(character: str, quote: str, ascii_only: bool) -> str:
