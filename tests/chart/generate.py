@@ -19,8 +19,8 @@ from groundplane.runtime import rights
 from groundplane.runtime.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
-# What the chart sets itself: from the Pod, from `metrics.port`, from `leaderElection`.
-SET = {"kubeconfig", "context", "namespace", "no_leader_election", "health_port", "health_host"}
+# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds` and `provider`.
+SET = {"kubeconfig", "context", "namespace", "no_leader_election", "health_port", "health_host", "crds", "activations"}
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 MARK = "<!-- values: made by `make chart` from values.yaml -->\n"
 

@@ -51,6 +51,7 @@ EVERYTHING = {
 UPSTREAM = {
     "replicas": 1,
     "revisionHistoryLimit": None,
+    "crds": {"adopt": True},
     "configuration": {"packages": []},
     "registryCaBundleConfig": {"name": "", "key": ""},
     "service": {"customAnnotations": {}},
@@ -65,6 +66,7 @@ UPSTREAM = {
 }
 ALONE = {
     "replicas": 1,
+    "crds": {"install": False},
     "leaderElection": False,
     "deploymentStrategy": "Recreate",
     "podMonitor": {"enabled": True, "renderMode": "alwaysRender"},
@@ -78,7 +80,9 @@ MATRIX = {"defaults": {}, "everything": EVERYTHING, "upstream": UPSTREAM, "alone
 def template(values):
     """Without a cluster, so for the version of ours."""
     version = build.kubernetes_version()
-    return helm("template", "groundplane", generate.CHART, "-n", NAMESPACE, "--kube-version", version, values=values)
+    kinds = "pkg.crossplane.io/v1/Provider,pkg.crossplane.io/v1/Function"
+    where = ("-n", NAMESPACE, "--kube-version", version, "--api-versions", kinds)
+    return helm("template", "groundplane", generate.CHART, *where, values=values)
 
 
 def render(values):
@@ -171,18 +175,24 @@ def test_every_pod_is_restricted_and_can_write_to_its_tmp_alone(values):
     assert all("hostPath" not in volume for volume in spec["volumes"])
 
 
-@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
-def test_what_the_pod_is_told_is_what_the_operator_reads(values):
+@pytest.mark.parametrize("name", MATRIX)
+def test_what_the_pod_is_told_is_what_the_operator_reads(name):
     """Its environment makes Settings, of the type that each field has."""
+    values = MATRIX[name]
     told = environment(render(values))
     fields = {f"GROUNDPLANE_{field.name.upper()}": field for field in dataclasses.fields(Settings)}
     ours = {name: value for name, value in told.items() if name.startswith("GROUNDPLANE_")}
     assert ours.keys() <= fields.keys()
-    kept = {
-        fields[name].name: type(fields[name].default)(yaml.safe_load(value)) for name, value in ours.items() if value
-    }
+
+    def read(default, value):
+        return value if isinstance(default, str) else type(default)(yaml.safe_load(value))
+
+    kept = {fields[each].name: read(fields[each].default, value) for each, value in ours.items() if value}
     settings = Settings(**kept)
     assert settings.log_format == "json"
+    assert settings.crds == {"upstream": "adopt", "alone": "leave"}.get(name, "install")
+    active = {"everything": ("*.rds.*",), "alone": ("-",)}  # an empty variable would be none
+    assert settings.active == active.get(name, ("*",))
     assert settings.no_leader_election is (values is ALONE)
     if values is EVERYTHING:
         assert (settings.poll_interval, settings.burst, settings.strict_upstream) == (300, 1_000_000, True)
@@ -269,6 +279,7 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
         ({"podMonitor": {"enabled": True, "renderMode": "failIfMissing"}}, "podMonitor.renderMode: the cluster has no"),
         ({"leaderElection": False}, "leaderElection: false needs replicas: 1"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name: name the service account"),
+        ({"crds": {"install": False, "adopt": True}}, "crds.adopt: needs crds.install"),
         ({"settings": {"shutdownGrace": 60}}, "terminationGracePeriodSeconds: must be above"),
     ],
     ids=str,
@@ -287,7 +298,8 @@ def test_the_notes_say_what_is_still_to_do_and_which_values_have_no_meaning(cont
         return done.stdout.partition("NOTES:")[2]
 
     told = notes({})
-    assert "groundplane crds | kubectl apply --server-side" in told
+    assert "applied and upgraded by the operator" in told
+    assert "groundplane crds --apply" in notes({"crds": {"install": False}})
     assert "rbac.compositeGroups={platform.example.com}" in told
     assert "without a meaning" not in told
     assert "NO RIGHT" not in notes({"rbac": EVERYTHING["rbac"]})

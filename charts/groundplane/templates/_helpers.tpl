@@ -35,6 +35,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (not .Values.leaderElection) (or (gt (int .Values.replicas) 1) (ne .Values.deploymentStrategy "Recreate")) }}
 {{- fail "leaderElection: false needs replicas: 1 and deploymentStrategy: Recreate, or two processes write at once" }}
 {{- end }}
+{{- if and .Values.crds.adopt (not .Values.crds.install) }}
+{{- fail "crds.adopt: needs crds.install" }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 {{- fail "podMonitor.enabled and serviceMonitor.enabled: choose one, or everything is scraped twice" }}
 {{- end }}

@@ -44,12 +44,17 @@ class AwsCloud:
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
         may_write: Callable[[], None] = lambda: None,
+        is_active: Callable[[str], bool] = lambda definition: True,
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds."""
+        """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds.
+
+        Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
+        """
+        self._is_active = is_active
         self._budgets = Budgets(threads, clock)
         self._calls: set[Future[Any]] = set()  # those that a thread works on
         self._sessions = sessions or Sessions(may_write=may_write)
@@ -74,10 +79,10 @@ class AwsCloud:
 
     def kind(self, api_version: str, kind_: str) -> ManagedKind | None:
         found = catalogue.lookup(api_version, kind_)
-        return found.port if found else None
+        return found.port if found and self._is_ours(found) else None
 
     def kinds(self) -> Sequence[ManagedKind]:
-        return tuple(found.port for found in catalogue.every())
+        return tuple(found.port for found in catalogue.every() if self._is_ours(found))
 
     def default_external_name(self, managed: Object) -> str:
         return self._offline(managed).default_name()
@@ -124,6 +129,9 @@ class AwsCloud:
         await self._run(managed, account, {}, lambda engine: engine.delete(observation), deleting=True)
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _is_ours(self, kind: Kind) -> bool:
+        return self._is_active(f"{kind.plural}.{kind.group}")
 
     def _kind(self, managed: Object) -> Kind:
         found = catalogue.lookup(managed["apiVersion"], managed["kind"])

@@ -30,10 +30,10 @@ from groundplane.core import conditions
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import Key, Object, is_deleting, key_of
-from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
+from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavailable
 from groundplane.ports import Context
 from groundplane.reconcile import definition
-from groundplane.runtime import logs, metrics, preflight
+from groundplane.runtime import crds, logs, metrics, preflight
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.election import Standing
@@ -97,6 +97,7 @@ class Operator:
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
             may_write=gate.check,
+            is_active=lambda definition: crds.is_active(definition, settings.active),
         )
         self._events = EventRecorder(self._cluster, _now)
         self._watches = KubernetesWatches(
@@ -128,14 +129,23 @@ class Operator:
             context.accounts,
         )
         self._dispatcher = Dispatcher(
-            Engine(all_controllers(), context), routes, peek=self._cache.get, exists=self._exists, may_work=gate.is_open
+            Engine(all_controllers(), context),
+            routes,
+            peek=self._cache.get,
+            exists=self._exists,
+            may_work=self._may_work,
         )
         self._is_working = False
+        self._wanted = crds.brought(settings.active) if settings.crds != "leave" else []
+        self._has_kinds = not self._wanted  # what we bring is there
+        self._problems: dict[str, str] = {}  # why a definition is not, by its name
+        self._led = asyncio.Event()  # we lead, and have not yet looked at everything
         self._rival = ""  # another control plane at work
         self._ended = asyncio.Event()  # another one leads
         self._declared: dict[Key, None] = {}  # definitions that a standby has to look at
         self._news = asyncio.Event()
-        self._taking_over: asyncio.Task[None] | None = None
+        self._leading: asyncio.Task[None] | None = None
+        self._migrating: asyncio.Task[None] | None = None
         self._elector = Elector(
             lambda: Api.connect(settings.kubeconfig or None, settings.context or None, identity=identity),
             gate,
@@ -150,7 +160,7 @@ class Operator:
         health = Health(
             live={"watches": self._watches.problem, "elector": self._elector.problem},
             ready={
-                "kinds": lambda: ", ".join(self._watches.unready()),
+                "kinds": lambda: ", ".join(self._watches.unready()) or self._lacks(),
                 "engine": self._check_working,
                 "rivals": lambda: self._rival or self._elector.rival(),
             },
@@ -190,9 +200,11 @@ class Operator:
             self._elector.start()
         await self._watches.start()
         missing = [resource.plural for resource in REQUIRED if not self._watches.serves(resource)]
-        if missing:
+        if missing and not self._wanted:
             log.error(
-                "the cluster lacks our kinds; waiting for them", kinds=", ".join(missing), mend="kubectl apply -f crds/"
+                "the cluster lacks our kinds; waiting for them",
+                kinds=", ".join(missing),
+                mend="groundplane crds | kubectl apply --server-side -f -",
             )
         gc.collect()
         gc.freeze()  # what is here now stays: no need to look through it again and again
@@ -203,6 +215,7 @@ class Operator:
             group.create_task(self._events.run())
             group.create_task(self._stand_by())
             group.create_task(self._mind_rivals())
+            self._leading = group.create_task(self._lead())
             self._is_working = True
 
     async def _reach_cluster(self) -> None:
@@ -260,7 +273,7 @@ class Operator:
         match standing:
             case Standing.LEADS:
                 log.info("leading", identity=self._elector.identity)
-                self._taking_over = asyncio.create_task(self._enqueue_all())
+                self._led.set()
             case Standing.SUSPENDED:
                 log.error("the Lease could not be renewed in time: nothing is written until it is")
             case Standing.LOST:
@@ -268,6 +281,52 @@ class Operator:
                 self._ended.set()
             case Standing.FOLLOWS:
                 log.info("standing by")
+
+    async def _lead(self) -> None:
+        """Whenever we begin to: bring the kinds, then look at everything, and have what is stored in old versions rewritten."""
+        if self._settings.no_leader_election:
+            self._led.set()
+        while True:
+            await self._led.wait()
+            self._led.clear()
+            try:
+                if not self._has_kinds:
+                    await self._bring_kinds()
+                await self._enqueue_all()
+            except (NotLeader, Unavailable) as error:
+                log.warning("the kinds could not be brought to the cluster", error=str(error))
+                await asyncio.sleep(KNOCK)
+                if self._gate.is_open():
+                    self._led.set()
+                continue
+            if self._migrating is None or self._migrating.done():
+                self._migrating = asyncio.create_task(self._migrate())
+
+    async def _bring_kinds(self) -> None:
+        """Apply what of our definitions is missing or old; returns when all are served, or that takes too long."""
+        adopt, known = self._settings.crds == "adopt", self._watches.definition
+        self._problems = await crds.bring(self._api, self._wanted, known, adopt=adopt)
+        if lacking := await crds.served(self._wanted, known):
+            log.error("not all of our kinds are served", definitions=", ".join(lacking))
+        self._has_kinds = True
+
+    async def _migrate(self) -> None:
+        try:
+            await crds.migrate(self._api, self._wanted, self._watches.definition)
+        except NotLeader:
+            return  # whoever leads then begins anew
+        except GroundplaneError as error:
+            log.warning("not all stored objects were rewritten in their new version", error=str(error))
+
+    def _may_work(self) -> bool:
+        return self._has_kinds and self._gate.is_open()
+
+    def _lacks(self) -> str:
+        """What of the kinds that we bring is not served, and why; "" for a standby, to whom the leader brings them."""
+        if not self._gate.is_open():
+            return ""
+        lacking = crds.missing(self._wanted, self._watches.definition)
+        return "; ".join(sorted(self._problems.get(name, name) for name in lacking))
 
     async def _enqueue_all(self) -> None:
         """Look at everything; first at what waits for it: what is new, is being deleted, or is half made."""
@@ -296,8 +355,9 @@ class Operator:
     async def _shut_down(self, working: asyncio.Task[None]) -> None:
         grace = 0.0 if self._ended.is_set() else self._settings.shutdown_grace
         self._is_working = False
-        if self._taking_over:
-            self._taking_over.cancel()
+        for task in (self._leading, self._migrating):
+            if task:
+                task.cancel()
         if late := await self._dispatcher.drain(DRAIN * grace):
             log.warning("reconciles were cancelled", count=late)
         await self._events.flush(FLUSH * grace)

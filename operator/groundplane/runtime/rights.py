@@ -80,8 +80,11 @@ CONCERNS = (
     ),
     Concern(
         "kinds",
-        "Each definition becomes a CustomResourceDefinition or two, and takes them away with it.",
-        (Rule("apiextensions.k8s.io", ("customresourcedefinitions",), (*READ, "create", "patch", "delete")),),
+        "Our kinds are brought and upgraded; each definition becomes a CustomResourceDefinition or two, and takes them away with it.",
+        (
+            Rule("apiextensions.k8s.io", ("customresourcedefinitions",), (*READ, "create", "patch", "delete")),
+            Rule("apiextensions.k8s.io", ("customresourcedefinitions/status",), ("patch",)),
+        ),
     ),
     Concern(
         "packages",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 
 from groundplane.core import conditions
-from groundplane.core.objects import Json, Object, group_of, spec_of
+from groundplane.core.crds.marks import MARK
+from groundplane.core.objects import Json, Object, annotations_of, group_of, spec_of, status_of
 from groundplane.ports import Resource
 
 CRDS = Resource("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
@@ -34,6 +35,9 @@ class Crd:
     established: bool
     versions: tuple[tuple[str, bool], ...]  # those that are served, and whether they have the status subresource
     alike: tuple[tuple[str, ...], ...] = ()  # sets of served versions in which an object differs by its apiVersion only
+    mark: str = field(default="", compare=False)  # of who brought it, if it was a Groundplane
+    storage: str = field(default="", compare=False)  # the version in which objects are stored from now on
+    stored: tuple[str, ...] = field(default=(), compare=False)  # those in which some may be
 
     def serves(self, version: str) -> bool:
         return self.established and any(version == name for name, _ in self.versions)
@@ -53,12 +57,10 @@ class ServedKinds:
     def take(self, crd: Crd) -> bool:
         """It is there now; whether that is news."""
         before = self._by_plural.get((crd.group, crd.plural))
-        if before == crd:
-            return False
         if before:
             self.drop(before)
         self._by_plural[crd.group, crd.plural] = self._by_kind[crd.group, crd.kind] = crd
-        return True
+        return before != crd
 
     def drop(self, crd: Crd) -> None:
         """It is gone."""
@@ -97,6 +99,9 @@ def read(crd: Object) -> Crd | None:
             if version.get("served")
         ),
         alike=_alike(spec),
+        mark=annotations_of(crd).get(MARK, ""),
+        storage=next((each["name"] for each in spec.get("versions") or () if each.get("storage")), ""),
+        stored=tuple(status_of(crd).get("storedVersions") or ()),
     )
 
 

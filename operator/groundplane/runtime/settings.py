@@ -17,6 +17,7 @@ from groundplane.runtime.election import JITTER, Terms
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 BINDINGS = get_args(StaticBinding)
+CRDS = ("install", "adopt", "leave")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -53,6 +54,16 @@ class Settings:
     )
     takeover_wait: bool = setting(
         False, "Beside a live Crossplane, wait until it has gone, however long, instead of ending with an error."
+    )
+    crds: Literal["install", "adopt", "leave"] = setting(
+        "install",
+        "Our CustomResourceDefinitions: install: applied and upgraded by whoever leads, those that somebody else brought stay as they"
+        " are; adopt: these, too; leave: to you. None is ever deleted or taken back to an older version.",
+    )
+    activations: str = setting(
+        "*",
+        "Managed kinds that are ours, as globs over the names of their definitions, with commas: *.rds.aws.upbound.io,*.ec2.*."
+        " The others get no definition, and objects of them are somebody else's.",
     )
     lease_duration: float = setting(
         15.0,
@@ -110,7 +121,12 @@ class Settings:
             raise _wrong("health_port", self.health_port, "give a port from 0 to 65535")
         if not self.namespace:
             raise _wrong("namespace", self.namespace, "name one")
-        for name, known in (("log_format", FORMATS), ("log_level", LEVELS), ("static_binding", BINDINGS)):
+        for name, known in (
+            ("log_format", FORMATS),
+            ("log_level", LEVELS),
+            ("static_binding", BINDINGS),
+            ("crds", CRDS),
+        ):
             if getattr(self, name) not in known:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
 
@@ -124,6 +140,11 @@ class Settings:
             poll_interval=self.poll_interval,
             create_wait=self.create_wait,
         )
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The globs of `activations`."""
+        return tuple(glob for each in self.activations.split(",") if (glob := each.strip()))
 
     @property
     def terms(self) -> Terms:

@@ -20,7 +20,7 @@ from groundplane.runtime import logs, served
 from groundplane.runtime.informers import Informers
 from groundplane.runtime.kopf_kinds import KopfKinds
 from groundplane.runtime.kopf_supervisor import KopfSupervisor
-from groundplane.runtime.served import CRDS, ApiKind, ServedKinds, api_kind
+from groundplane.runtime.served import CRDS, ApiKind, Crd, ServedKinds, api_kind
 
 TOUCHED = "groundplane.io/touched"  # annotation on a CustomResourceDefinition that kopf has overlooked
 PATIENCE = 10.0  # seconds to wait until a kind that a definition brought into being is followed
@@ -76,6 +76,11 @@ class KubernetesWatches:
     def serves(self, resource: Resource) -> bool:
         """Whether the API server serves a kind that has a CustomResourceDefinition."""
         return self._served.serves(api_kind(resource))
+
+    def definition(self, name: str) -> Crd | None:
+        """The CustomResourceDefinition of that name, "<plural>.<group>", as it is now."""
+        plural, _, group = name.partition(".")
+        return self._served.named(group, plural)
 
     def glanced(self) -> list[tuple[str, str]]:
         """The kinds, as (api version, kind), of which only metadata is followed."""
