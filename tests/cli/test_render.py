@@ -482,6 +482,38 @@ def test_a_composed_kind_that_is_misspelt_is_told_the_one_whose_schema_is_given(
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "instead", "said"),
+    [
+        (
+            "toFieldPath: spec.forProvider.instanceClass",
+            "toFieldPath: spec.forProvider.instanceClas",
+            'has no field "instanceClas". Mend: did you mean instanceClass?',
+        ),
+        ("kind: Instance\n", "kind: Instanc\n", "Mend: did you mean Instance?"),
+    ],
+)
+def test_the_kinds_that_are_built_in_are_known_without_being_given(tmp_path, written, instead, said):
+    text = (DATABASE / "composition.yaml").read_text()
+    assert written in text
+    (tmp_path / "composition.yaml").write_text(text.replace(written, instead, 1))
+    result = groundplane("render", DATABASE / "examples" / "claim.yaml", tmp_path)
+    assert result.exit_code == 0
+    assert said in result.stderr
+    strict = groundplane("render", DATABASE / "examples" / "claim.yaml", tmp_path, "--strict-upstream")
+    assert said not in strict.stderr
+
+
+def test_render_imports_nothing_that_calls_aws():
+    code = f"""import sys
+from groundplane.cli.main import main
+main(["render", {str(DATABASE / "examples" / "claim.yaml")!r}, {str(DATABASE)!r}], standalone_mode=False)
+print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{"aiohttp", "asyncio", "boto3", "botocore", "kopf"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_strict_compositions_must_fit_and_every_kind_must_be_known(folder):
     strict = TWO.replace("name: notes,", f"name: notes, annotations: {{{MODE_ANNOTATION}: strict}},")
     write(folder, composition=strict)

@@ -1,6 +1,7 @@
 """The kinds that are built in: their files read once, each with its hooks.
 
-Lazy: a kind file is read, and the module beside it imported, when that kind is first asked for.
+Lazy: a kind file is read, and the module beside it imported, when that kind is first asked for.  What acts on AWS is
+imported with the hooks: who asks for schemas alone, as `render` does, waits for nothing of boto3.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
 from groundplane.aws.grammar import DOMAIN, Kind, file_of
-from groundplane.aws.resource import Hooks
 from groundplane.core.objects import group_of
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, nearest
+
+if TYPE_CHECKING:
+    from groundplane.aws.resource import Hooks
 
 
 def _read(file: str) -> Kind | None:
@@ -62,6 +65,8 @@ def _line(text: str, path: Sequence[str]) -> int:
 def hooks(file: str) -> Hooks:
     """What the module beside the kind file of that name adds to it; nothing if there is none."""
     name = f"{__package__}.kinds.{file}"
+    from groundplane.aws.resource import Hooks
+
     if importlib.util.find_spec(name) is None:
         return Hooks()
     found: Hooks = importlib.import_module(name).Hooks()
@@ -83,12 +88,27 @@ def lookup(api_version: str, kind: str) -> Kind | None:
     return found if found and found.kind == kind and version in found.versions else None
 
 
+def meant(api_version: str, kind: str) -> str:
+    """The kind that is served under that API version, if any, and is nearly spelt so; "" if there is none.
+
+    >>> meant("rds.aws.upbound.io/v1beta1", "Instanc"), meant("rds.aws.upbound.io/v1beta1", "Queue")
+    ('Instance', '')
+    """
+    group = group_of(api_version)
+    if not group.endswith(f".{DOMAIN}"):
+        return ""
+    inside = [name for name in _names() if name.startswith(file_of(group, ""))]
+    found = load(nearest(file_of(group, kind), inside))
+    return found.kind if found and lookup(api_version, found.kind) else ""
+
+
+def _names() -> list[str]:
+    """The kind files, sorted."""
+    files = resources.files(f"{__package__}.kinds").iterdir()
+    return sorted(entry.name.removesuffix(".yaml") for entry in files if entry.name.endswith(".yaml"))
+
+
 @cache
 def every() -> tuple[Kind, ...]:
     """All kinds, sorted by file name."""
-    names = sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in resources.files(f"{__package__}.kinds").iterdir()
-        if entry.name.endswith(".yaml")
-    )
-    return tuple(kind for name in names if (kind := load(name)) is not None)
+    return tuple(kind for name in _names() if (kind := load(name)) is not None)

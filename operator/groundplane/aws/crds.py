@@ -2,7 +2,7 @@
 
 Names, types, versions and rules follow provider-upjet-aws 75a4c57; descriptions come from botocore's models,
 which is why `docs=True` loads them.  One departure: `writeConnectionSecretToRef.name` may be left out (the
-operator then derives one); `strict_upstream` requires it.
+operator then derives one); `strict_upstream` requires it.  For `schema_of`, nothing of boto3 is imported.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from groundplane.aws import catalogue, convert
-from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField
-from groundplane.aws.resource import digest_field
-from groundplane.aws.session import SOURCES
+from groundplane.aws import catalogue
+from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField, digest_field
 from groundplane.core.objects import Json, Object
 
 Schema = dict[str, Any]
@@ -30,6 +28,12 @@ def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
     """All CRDs of the AWS side, sorted by name."""
     made = [_of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
     return sorted([*made, _provider_config(), _usage()], key=lambda crd: str(crd["metadata"]["name"]))
+
+
+def schema_of(api_version: str, kind: str) -> Schema | None:
+    """The schema of one managed kind, without prose; None if that is not built in.  Loads this kind alone."""
+    found = catalogue.lookup(api_version, kind)
+    return None if found is None else _managed_schema(found, None, strict_upstream=False)
 
 
 # --- managed kinds --------------------------------------------------------------------------------
@@ -231,6 +235,8 @@ class _Prose:
 
     def field(self, field: KindField) -> str:
         """From the create call's parameter, else from the update's; "" where neither has words."""
+        from groundplane.aws import convert
+
         update = self._kind.update[field.group].call if field.group else ""
         for call, path in ((self._kind.create.call, field.create), (update, field.parameter)):
             if call and path:
@@ -260,6 +266,8 @@ class _Prose:
 
 
 def _provider_config() -> Object:
+    from groundplane.aws.session import SOURCES
+
     secret = _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
     file = _object({"path": STRING}, required=["path"])
     token = _object(

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import KindField, Output, Path
-from groundplane.aws.resource import Item, Parameters, Resource, digest, digest_field
+from groundplane.aws.grammar import KindField, Output, Path, digest_field
+from groundplane.aws.resource import Item, Parameters, Resource, digest
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import CREATE_PENDING, EXTERNAL_NAME

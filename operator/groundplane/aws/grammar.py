@@ -443,6 +443,11 @@ class Kind(Strict):
             )
 
 
+def digest_field(secret: str) -> str:
+    """The field of status.atProvider that holds a secret's digest."""
+    return f"{secret}Digest"
+
+
 def file_of(group: str, kind: str) -> str:
     """
     >>> file_of("ec2.aws.upbound.io", "NATGateway")

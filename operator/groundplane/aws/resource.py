@@ -22,7 +22,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField
+from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField, digest_field
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
 from groundplane.core.managed import CREATE_SUCCEEDED, EXTERNAL_NAME, RECONCILE_REQUESTED, REGION
@@ -87,11 +87,6 @@ class Digests:
 
 
 digest = Digests().of
-
-
-def digest_field(secret: str) -> str:
-    """The field of status.atProvider that holds a secret's digest."""
-    return f"{secret}Digest"
 
 
 class Resource:

@@ -17,12 +17,16 @@ import click
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
+    from groundplane.core.choice import Chosen
     from groundplane.core.composition import CompositionSpec
     from groundplane.core.objects import Object
     from groundplane.core.pipeline import Find
+    from groundplane.core.preview import Around, Preview
+    from groundplane.core.structural import OpenAPI
     from groundplane.core.typecheck import Part
 
 
+AWS = ".aws.upbound.io"  # how the API groups of AWS's kinds end
 SECRETS = "crossplane-system"  # the operator's own namespace, unless it is told another: Secrets without a better place
 
 
@@ -102,20 +106,12 @@ def render(
     the exit code is 1.
     """
     from groundplane.core import choice, mistakes, preview
-    from groundplane.core.composition import compile
-    from groundplane.core.explain import Trace
 
     files = Files()
     subjects, sources = files.read([xr]), files.read([composition])
     declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
     others = files.read([functions] if functions else [])
-    try:
-        chosen = choice.choose(subjects, sources, declared)
-    except InvalidInput as error:
-        compositions = choice.compositions_in(sources)
-        if len(compositions) == 1 and (found_wrong := mistakes.every(compositions[0])):
-            raise Mistakes(found_wrong) from error  # what it is for may be misspelt in it
-        raise
+    chosen = _choose(subjects, sources, declared)
     find = finder([*subjects, *sources, *others]) if chosen.is_pipeline else None
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
@@ -124,6 +120,7 @@ def render(
         chosen.source,
         choice.schemas_in([*declared, *kinds, *subjects, *sources]),
         lambda spec: parts_of(spec, find),
+        BuiltIn(),
         tell_missing=bool(kinds),
         strict_upstream=strict_upstream,
     )
@@ -137,25 +134,7 @@ def render(
         scope=chosen.scope,
         secrets=SECRETS if chosen.asks_for_secret and not strict_upstream else "",
     )
-    compiled = compile(chosen.source, find)
-    trace = Trace() if explain else None
-    try:
-        if compiled.is_pipeline:
-            found = preview.piped(chosen.composite, compiled, observed, around, trace=trace)
-        else:
-            found = preview.native(
-                chosen.composite,
-                compiled,
-                observed,
-                helpful=not strict_upstream,
-                secrets=around.secrets,
-                trace=trace,
-            )
-    finally:
-        if trace is not None:
-            from groundplane.cli import explanation
-
-            explanation.write(trace.told, None if output == "yaml" else sys.stderr)
+    found = _preview(chosen, find, observed, around, helpful=not strict_upstream, explain=explain, output=output)
     documents = list(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
@@ -168,6 +147,73 @@ def render(
                 click.echo(f"Warning: {told.message}", err=True)
     if found.mistakes:
         raise Mistakes(found.mistakes)
+
+
+def _choose(subjects: Sequence[Object], sources: Sequence[Object], declared: Sequence[Object]) -> Chosen:
+    """What is rendered, and by which Composition."""
+    from groundplane.core import choice, mistakes
+
+    try:
+        return choice.choose(subjects, sources, declared)
+    except InvalidInput as error:
+        compositions = choice.compositions_in(sources)
+        if len(compositions) == 1 and (found := mistakes.every(compositions[0])):
+            raise Mistakes(found) from error  # what it is for may be misspelt in it
+        raise
+
+
+def _preview(
+    chosen: Chosen,
+    find: Find | None,
+    observed: Sequence[Object],
+    around: Around,
+    *,
+    helpful: bool,
+    explain: bool,
+    output: str,
+) -> Preview:
+    """Work it out; with `explain`, what each patch did is printed, also when that fails."""
+    from groundplane.core import preview
+    from groundplane.core.composition import compile
+    from groundplane.core.explain import Trace
+
+    compiled = compile(chosen.source, find)
+    trace = Trace() if explain else None
+    try:
+        if compiled.is_pipeline:
+            return preview.piped(chosen.composite, compiled, observed, around, trace=trace)
+        return preview.native(
+            chosen.composite, compiled, observed, helpful=helpful, secrets=around.secrets, trace=trace
+        )
+    finally:
+        if trace is not None:
+            from groundplane.cli import explanation
+
+            explanation.write(trace.told, None if output == "yaml" else sys.stderr)
+
+
+class BuiltIn:
+    """The kinds of AWS.  Nothing of them is imported, and no file read, unless a Composition makes one."""
+
+    def schema(self, api_version: str, kind: str) -> OpenAPI | None:
+        """The schema of a kind's version; None if it is not built in."""
+        if not _is_aws(api_version):
+            return None
+        from groundplane.aws import crds
+
+        return crds.schema_of(api_version, kind)
+
+    def meant(self, api_version: str, kind: str) -> str:
+        """The kind that is nearly spelt so."""
+        if not _is_aws(api_version):
+            return ""
+        from groundplane.aws import catalogue
+
+        return catalogue.meant(api_version, kind)
+
+
+def _is_aws(api_version: str) -> bool:
+    return api_version.partition("/")[0].endswith(AWS)
 
 
 # --- files --------------------------------------------------------------------------------------------------

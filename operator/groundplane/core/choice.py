@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from groundplane.core import composition, definition, mistakes, preview, rules, typecheck
 from groundplane.core.composition import CompositionSpec
@@ -276,6 +277,13 @@ def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
 # --- do the patches fit? ----------------------------------------------------------------------------------------
 
 
+class BuiltIn(Protocol):
+    """The kinds that are known without being given."""
+
+    def schema(self, api_version: str, kind: str) -> OpenAPI | None: ...
+    def meant(self, api_version: str, kind: str) -> str: ...
+
+
 @dataclass(frozen=True)
 class Fit:
     """How the patches of a Composition fit the schemas that are known."""
@@ -288,13 +296,15 @@ def fit(
     source: Object,
     schemas: typecheck.Schemas,
     parts: Callable[[CompositionSpec], Sequence[typecheck.Part]],
+    built_in: BuiltIn,
     *,
     tell_missing: bool,
     strict_upstream: bool,
 ) -> Fit:
     """Check a Composition that is valid by itself; with `tell_missing`, kinds without a schema are told.
 
-    `parts` says what the steps of a pipeline are told of patches.
+    `parts` says what the steps of a pipeline are told of patches.  Of `built_in` only the kinds are asked for that the
+    Composition makes and `schemas` has not; none in strict mode, where what is known must have been given.
 
     Raises:
         InvalidInput: the Composition's annotation says no mode that there is.
@@ -304,15 +314,20 @@ def fit(
     reviewed = composition.review(spec).spec
     if reviewed is None:
         return Fit([], [])
-    outcome = typecheck.check(reviewed, schemas, *parts(reviewed), strict_upstream=strict_upstream)
+    told = parts(reviewed)
+    if not strict_upstream:
+        unknown = [pair for pair in typecheck.kinds_in(reviewed, *told) if pair not in schemas]
+        schemas = {**schemas, **{pair: schema for pair in unknown if (schema := built_in.schema(*pair))}}
+    outcome = typecheck.check(reviewed, schemas, *told, strict_upstream=strict_upstream)
     where = f"Composition {meta(source).get('name', '')}"
     found: list[GroundplaneError] = [
         InvalidInput(problem.detail, mend=problem.mend, where=(where, *mistakes.place(problem.field, spec)))
         for problem in outcome.problems
     ]
-    if tell_missing or mode == "strict":
-        for (version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
-            meant = nearest(kind, [name for known, name in schemas if known == version])
+    for (version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
+        meant = nearest(kind, [name for known, name in schemas if known == version])
+        meant = meant or ("" if strict_upstream else built_in.meant(version, kind))
+        if meant or tell_missing or mode == "strict":
             mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
             mend = f"did you mean {meant}? Else {mend}" if meant else mend
             found.append(InvalidInput(text, mend=mend, where=(where,)))
