@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import tracemalloc
 
 import orjson
 import pytest
 
-from groundplane.cluster.cache import Cache
+from groundplane.cluster.cache import BATCH, Cache
 from groundplane.cluster.heads import Heads
 from groundplane.core.objects import Key
 
@@ -323,3 +324,25 @@ def test_objects_with_a_label_are_counted_without_being_looked_at(monkeypatch):
     assert cache.labelled("example.org/v1", "Usage", ("of", "a")) == 1000
     assert cache.labelled("example.org/v1", "Usage", ("of", "b")) == 0
     assert cache.labelled("example.org/v1", "Other", ("of", "a")) == 0
+
+
+def test_however_many_kinds_are_listed_at_once_other_work_waits_for_one_batch_of_one_of_them(cache):
+    put_since = []  # objects that were put between two looks of the other work
+
+    async def other_work():
+        while True:
+            before = len(put)
+            await asyncio.sleep(0)
+            put_since.append(len(put) - before)
+
+    async def listed():
+        working = asyncio.create_task(other_work())
+        await asyncio.gather(
+            *(cache.in_batches([box(str(n)) for n in range(10 * BATCH)], put.append) for _ in range(20))
+        )
+        working.cancel()
+
+    put = []
+    asyncio.run(listed())
+    assert len(put) == 20 * 10 * BATCH
+    assert max(put_since) <= BATCH

@@ -139,6 +139,19 @@ def test_what_is_all_looked_at_at_a_start_or_fails_is_begun_at_a_bounded_rate_an
     assert rig.times[-1] <= 1000 / RATE + 1, "no slower than it must be"
 
 
+def test_polls_begin_at_the_rate_that_the_controller_gives():
+    rig = Rig(workers=64, poll_rate=15)
+
+    async def scene(queue):
+        for number in range(100):
+            queue.add(key(number), lane="poll")
+        await settled(queue)
+
+    rig.play(scene)
+    assert len(rig.ended) == 100
+    assert (100 - 15) / 15 - 1 <= rig.times[-1] <= 100 / 15 + 1
+
+
 def test_what_was_all_looked_at_together_is_polled_all_over_the_interval_from_then_on():
     rig = Rig(workers=64, outcomes=[After(600)] * 5000)
 

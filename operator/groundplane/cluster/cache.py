@@ -3,11 +3,12 @@
 Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict.  Of managedFields
 only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
 Versions that our own writes made are told apart from others' (`_Entry`, `_late`): what for is written in `runtime/own_writes.py`.
-One event loop; no locks.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
+One event loop; no locks but the turn of those who list.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ OUR_MANAGERS = (
     "groundplane",
 )  # prefixes
 LATEST = 8  # of our own writes of one object that are remembered until the API server has told of them
+BATCH = 25  # objects of a list after which the event loop gets to its other work
 TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
 
 Kind = tuple[str, str]  # api version, kind
@@ -104,10 +106,19 @@ class Cache:
     def __init__(self, managers: Collection[str] = OUR_MANAGERS) -> None:
         """`managers` are prefixes of the field managers whose apply entries are kept."""
         self._managers = tuple(managers)
+        self._turn = asyncio.Lock()  # whose list goes on now
         self._stores: dict[Kind, _Store] = {}
         self._alike: dict[Kind, tuple[str, ...]] = {}  # api versions in which its objects are the same
         self._heads = Heads()
         self._tombstones: dict[Key, tuple[str, int]] = {}  # uid and version of what was deleted, oldest first
+
+    async def in_batches(self, objects: Sequence[Object], put: Callable[[Object], object]) -> None:
+        """Have each object of a list put, a batch of a single kind at a time, however many kinds are being listed."""
+        for begin in range(0, len(objects), BATCH):
+            async with self._turn:
+                for obj in objects[begin : begin + BATCH]:
+                    put(obj)
+                await asyncio.sleep(0)
 
     # --- which kinds ----------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
-from groundplane.cluster.cache import Cache, Change
+from groundplane.cluster.cache import Cache, Change, Listing
 from groundplane.cluster.client import Api, Expired
 from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import Denied, NotFound, Throttled, Unavailable
@@ -20,7 +21,7 @@ from groundplane.ports import Resource
 
 PAGE = 250  # objects of one answer to a list: some ten milliseconds to decode
 WATCH_SECONDS = (300, 600)  # after which the server ends a watch: drawn anew each time, so that they spread
-BREATH = 25  # objects or events after which others get their turn
+BREATH = 25  # events after which others get their turn
 FIRST_PAUSE = 0.2  # seconds before the second attempt, doubled up to
 LONGEST_PAUSE = 30.0
 PARTIAL = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
@@ -114,10 +115,7 @@ class Informer:
             self.last_seen = time.monotonic()
             if listing is None:
                 listing = self._cache.listing(self.resource.api_version, self.resource.kind, version)
-            for count, obj in enumerate(page.get("items") or (), start=1):
-                listing.add(self._named(obj))
-                if count % BREATH == 0:
-                    await asyncio.sleep(0)
+            await self._cache.in_batches(page.get("items") or (), partial(self._add, listing))
             if not (rest := page["metadata"].get("continue")):
                 break
             query["continue"] = rest
@@ -158,6 +156,9 @@ class Informer:
             self._went_well()
         else:  # the server ends it at once, as one does that is about to go: not in a tight loop
             await self._pause("the watch ends at once")
+
+    def _add(self, listing: Listing, obj: Object) -> None:
+        listing.add(self._named(obj))
 
     def _named(self, obj: Object) -> Object:
         """The items of a list of built-in kinds do not say what they are, and metadata alone says it is that."""

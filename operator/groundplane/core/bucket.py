@@ -15,9 +15,9 @@ class Bucket:
 
     __slots__ = ("_burst", "_filled", "_rate", "_tokens")
 
-    def __init__(self, rate: float, burst: int, now: float) -> None:
+    def __init__(self, rate: float, burst: float, now: float) -> None:
         """`rate` per second, `burst` at once; `now` in seconds of the clock that `wait` and `reserve` are asked with."""
-        self._rate, self._burst = rate, float(burst)
+        self._rate, self._burst = rate, burst
         self._tokens, self._filled = self._burst, now
 
     def wait(self, now: float) -> float:

@@ -9,6 +9,9 @@ from groundplane.ports import Context
 from groundplane.reconcile import claim, composite, definition, managed, provider, provider_config, revision
 from groundplane.runtime.engine import Controller
 
+COMPOSITE_POLL_RATE = (
+    15.0  # a second: rendering all of a composite's resources takes some ten milliseconds of the event loop
+)
 COMPOSITE_MAX_BACKOFF = 30.0  # seconds: upstream's composite controllers come back sooner than the others
 
 
@@ -68,6 +71,7 @@ def all_controllers() -> list[Controller]:
             workers=40,
             share=_claimant,
             max_backoff=COMPOSITE_MAX_BACKOFF,
+            poll_rate=COMPOSITE_POLL_RATE,
         ),
         Controller(
             name="managed",

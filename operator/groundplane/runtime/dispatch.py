@@ -41,6 +41,7 @@ class Dispatcher:
                 controller.name,
                 _handler(engine, controller.name),
                 max_backoff=controller.max_backoff,
+                poll_rate=controller.poll_rate,
                 exists=exists,
                 share=_share(controller, peek),
                 may_take=may_work,

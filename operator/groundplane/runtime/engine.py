@@ -33,7 +33,7 @@ from groundplane.errors import (
     Unavailable,
 )
 from groundplane.ports import Context, Result
-from groundplane.runtime import logs, metrics, own_writes
+from groundplane.runtime import lanes, logs, metrics, own_writes
 from groundplane.runtime.queue import After, Again, Done, Outcome, Retry
 from groundplane.runtime.waiting import Target, Waiting
 
@@ -61,6 +61,7 @@ class Controller:
     failure: Callable[[Object, str], Condition] = lambda obj, text: conditions.reconcile_error(text)
     workers: int = 10
     max_backoff: float = 60.0  # seconds
+    poll_rate: float = lanes.RATE  # polls that begin each second at most; fewer where a look costs the event loop more
     annotations: Callable[[Object, Context], Mapping[str, str]] = lambda obj, context: {}  # of its events
     share: Callable[[Object], str] | None = None  # whose an object is: no one's reconciles may hold all workers
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from groundplane.cluster.cache import Cache, Change
+from groundplane.cluster.cache import Cache, Change, Listing
 from groundplane.cluster.client import Api
 from groundplane.core import definition
 from groundplane.core.objects import GroupKind, Key, Object, group_of, meta
@@ -38,7 +38,6 @@ STATIC = (
 )
 
 PAGE = "500"  # objects of one answer to a list
-BREATH = 100  # objects after which others get their turn
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds until a list that failed is tried again
 PERSISTENT = 2.0  # seconds of pause from which on that is worth a line in the log
 
@@ -241,15 +240,15 @@ class KopfKinds:
             if listing is None:
                 version = page["metadata"]["resourceVersion"]
                 listing = self._cache.listing(resource.api_version, resource.kind, version)
-            for count, obj in enumerate(page.get("items") or (), start=1):
-                is_first = not self._cache.synced(resource.api_version, resource.kind)
-                self._put(followed, partial(listing.add, obj), calm=is_first)
-                if count % BREATH == 0:
-                    await asyncio.sleep(0)
+            await self._cache.in_batches(page.get("items") or (), partial(self._put_listed, followed, listing))
             if not (rest := page["metadata"].get("continue")):
                 break
             query["continue"] = rest
         listing.finish()
+
+    def _put_listed(self, followed: _Followed, listing: Listing, obj: Object) -> None:
+        is_first = not self._cache.synced(followed.resource.api_version, followed.resource.kind)
+        self._put(followed, partial(listing.add, obj), calm=is_first)
 
 
 def _controller(followed: _Followed) -> str:

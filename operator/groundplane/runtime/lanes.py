@@ -34,10 +34,12 @@ class Turn(NamedTuple):
 class Lanes:
     """The keys that wait, and how many workers each share and lane holds."""
 
-    def __init__(self, share: Callable[[Key], str] | None = None, *, now: float) -> None:
-        """`share` tells whose a key is; where it is left out, nobody is bounded.  `now`: seconds of the event loop, here and below."""
+    def __init__(self, share: Callable[[Key], str] | None = None, *, poll_rate: float = RATE, now: float) -> None:
+        """`share` tells whose a key is; where it is left out, nobody is bounded.  `poll_rate`: polls that begin each second.
+        `now`: seconds of the event loop, here and below.
+        """
         self._share = share
-        self._paces: dict[Lane, Bucket] = {lane: Bucket(RATE, BURST, now) for lane in ("retry", "poll")}
+        self._paces: dict[Lane, Bucket] = {"retry": Bucket(RATE, BURST, now), "poll": Bucket(poll_rate, poll_rate, now)}
         self._waiting: dict[Lane, OrderedDict[str, OrderedDict[Key, float]]] = {lane: OrderedDict() for lane in WEIGHTS}
         self._where: dict[Key, tuple[Lane, str]] = {}
         self._credit: Counter[Lane] = Counter()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from groundplane.core.objects import Key
 from groundplane.runtime import logs, metrics
-from groundplane.runtime.lanes import Lane, Lanes, Turn, best
+from groundplane.runtime.lanes import RATE, Lane, Lanes, Turn, best
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure, doubled with each, as upstream
 MAX_BACKOFF = 60.0  # seconds, as upstream
@@ -92,6 +92,7 @@ class Queue:
         handler: Handler,
         *,
         max_backoff: float = MAX_BACKOFF,
+        poll_rate: float = RATE,
         exists: Callable[[Key], bool] | None = None,
         share: Callable[[Key], str] | None = None,
         may_take: Callable[[], bool] = lambda: True,
@@ -107,7 +108,7 @@ class Queue:
         self._exists = exists
         self._may_take = may_take
         self._loop = asyncio.get_running_loop()
-        self._waiting = Lanes(share, now=self._loop.time())
+        self._waiting = Lanes(share, poll_rate=poll_rate, now=self._loop.time())
         self._are_shared = share is not None  # where nobody has a share, nobody is kept from a worker by another
         self._running: dict[Key, _Job] = {}
         self._again: dict[Key, Lane] = {}  # running, and to be run once more
