@@ -66,6 +66,12 @@ class Controller:
     share: Callable[[Object], str] | None = None  # whose an object is: no one's reconciles may hold all workers
 
 
+@dataclass(frozen=True)
+class _Conflicts:
+    times: int = 0  # in a row
+    told: str = ""  # the last one's text, if it was told
+
+
 class Engine:
     """Runs one reconcile at a time per key (the queue sees to that) and reports how it went."""
 
@@ -73,7 +79,7 @@ class Engine:
         self.context = context
         self.controllers = {controller.name: controller for controller in controllers}
         self.waiting = Waiting()
-        self._conflicts: dict[Target, int] = {}  # how many in a row
+        self._conflicts: dict[Target, _Conflicts] = {}
 
     async def process(self, name: str, key: Key) -> Outcome:
         """Reconcile one object once, and say when to come back."""
@@ -119,12 +125,14 @@ class Engine:
             return Done()  # whoever leads looks at everything
         if isinstance(error, Conflict | AlreadyExists):
             log.debug("conflict", error=str(error))
-            times = self._conflicts[target] = self._conflicts.get(target, 0) + 1
+            so_far = self._conflicts.get(target, _Conflicts())
+            times, told = so_far.times + 1, str(error) if so_far.times + 1 >= STUBBORN else ""
+            self._conflicts[target] = _Conflicts(times, told)
             if times < STUBBORN:
                 return Retry(min(LONGEST_AGAIN, AGAIN * 2 ** (times - 1)))
-            error = _stubborn(error, times)
-            if times > STUBBORN:
-                return Retry(LONGEST_AGAIN)  # told once
+            if told == so_far.told:
+                return Retry(LONGEST_AGAIN)  # told once, until it is another one
+            error = _stubborn(error)
         else:
             self._conflicts.pop(target, None)
         if not isinstance(error, GroundplaneError):
@@ -183,10 +191,10 @@ class Engine:
         await self.context.cluster.update(wanted, subresource="status")
 
 
-def _stubborn(error: Exception, times: int) -> Unavailable:
+def _stubborn(error: Exception) -> Unavailable:
     """What is told of a conflict that no fresh read ends: a webhook that answers 409, or somebody who never stops writing."""
     return Unavailable(
-        f"{times} conflicts in a row: {error}",
+        f"{STUBBORN} conflicts in a row: {error}",
         mend="look for a webhook that answers 409, or for another program that keeps writing the object",
     )
 
