@@ -17,6 +17,17 @@ def labelled(name="main", **labels):
     return managed.vpc(name, spec={"labels": labels})
 
 
+async def test_where_no_provider_config_is_that_is_told_rather_than_what_waits_for_it(aws):
+    world = await aws.world(ready=False)
+    found = await applied(world, subnet(vpcIdRef={"name": "main"}))
+    assert message(found).startswith(
+        'connect failed: cannot get referenced ProviderConfig: "default" not found. Mend: '
+    )
+    await world.apply(managed.provider_config(aws.standin.url))
+    await world.settle()
+    assert "cannot resolve references" in message(await get(world, found))
+
+
 async def test_a_selector_waits_naming_field_kind_and_labels_and_resolves_the_moment_something_matches(aws):
     world = await aws.world()
     found = await applied(world, subnet(vpcIdSelector=SELECTOR), seconds=30)

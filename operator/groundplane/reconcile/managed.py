@@ -116,8 +116,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
             context.cloud.check(run.managed)  # before the name is saved: a wrong one would stay
             await _name(run)
-        with stage("CannotResolveResourceReferences", "cannot resolve references"):
-            await _resolve(run)
+        await _resolve(run)
     with stage("CannotConnectToProvider", "connect failed"):
         run.account = await provider_config.connect(run.managed, context)
     if core.is_create_unfinished(run.managed):
@@ -179,7 +178,21 @@ async def _name(run: ManagedRun) -> None:
 
 
 async def _resolve(run: ManagedRun) -> None:
-    """Fill fields from other managed resources; save values and the references that gave them."""
+    """Fill fields from other managed resources.  Where it has to wait, a ProviderConfig that is missing is told instead:
+    that does not pass, and may well be what the others wait for.
+    """
+    try:
+        with stage("CannotResolveResourceReferences", "cannot resolve references"):
+            await _fill_references(run)
+    except Waiting:
+        if not run.context.options.strict_upstream:
+            with stage("CannotConnectToProvider", "connect failed"):
+                await provider_config.find(run.managed, run.context)
+        raise
+
+
+async def _fill_references(run: ManagedRun) -> None:
+    """Save the values that references give, and the references that gave them."""
     found: dict[str, dict[str, Json]] = {}
     for wish in references.wishes(run.managed, run.kind.references):
         try:

@@ -45,6 +45,15 @@ async def connect(managed: Object, context: Context) -> Account:
     Raises:
         Waiting: the ProviderConfig, its Secret or the key in it is not there.
     """
+    config = await find(managed, context)
+    await _track(managed, config, context)
+    account = await _account(config, context)
+    context.accounts.uses(key_of(managed), key_of(config), account.version)
+    return account
+
+
+async def find(managed: Object, context: Context) -> Object:
+    """The ProviderConfig of a managed resource.  Raises Waiting if it is not there."""
     name = (spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"
     key = Key(API_VERSION, "ProviderConfig", "", name)
     config = await context.cluster.get(key)
@@ -54,10 +63,7 @@ async def connect(managed: Object, context: Context) -> Account:
             mend=f'apply a ProviderConfig.aws.upbound.io named "{name}", or correct spec.providerConfigRef',
             on=[Awaited(key.group, key.kind, name=name)],
         )
-    await _track(managed, config, context)
-    account = await _account(config, context)
-    context.accounts.uses(key_of(managed), key, account.version)
-    return account
+    return config
 
 
 async def _account(config: Object, context: Context) -> Account:
