@@ -504,6 +504,19 @@ def test_the_kinds_that_are_built_in_are_known_without_being_given(tmp_path, wri
     assert said not in strict.stderr
 
 
+def test_a_format_that_does_not_fit_prints_as_go_does_and_is_warned_of_with_its_patch(folder):
+    text = TWO.replace(
+        "fromFieldPath: spec.text,", "fromFieldPath: spec.text, transforms: [{type: string, string: {fmt: '%d-x'}}],", 1
+    )
+    assert text != TWO
+    write(folder, composition=text)
+    result = groundplane("render", folder / "xr.yaml", folder)
+    assert result.exit_code == 0
+    assert "%!d(string=hello)-x" in result.stdout
+    assert "patches[0]" in result.stderr
+    assert "Mend: write %v" in result.stderr
+
+
 def test_render_imports_nothing_that_calls_aws():
     code = f"""import sys
 from groundplane.cli.main import main

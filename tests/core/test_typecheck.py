@@ -258,3 +258,48 @@ def test_any_path_in_any_schema_has_types_or_is_not_there(schema, parts, upstrea
         return
     assert types
     assert types <= ANY
+
+
+NUMBER = {"type": "number"}
+
+
+@pytest.mark.parametrize(
+    ("fmt", "schema", "printed"),
+    [
+        ("%d-db", STRING, "%!d(string=x)-db"),
+        ("db", STRING, "db%!(EXTRA string=x)"),
+        ("%s-%s", STRING, "x-%!s(MISSING)"),
+        ("%t", INTEGER, "%!t(int64=1)"),
+        ("%d", KEEP, ""),
+        ("%d", INTEGER, ""),
+        ("%d", NUMBER, ""),
+        ("100%%!(d) %s", STRING, ""),
+        ("%08.3f", NUMBER, ""),
+    ],
+)
+def test_a_format_that_fits_no_value_it_can_get_is_told_with_what_it_prints(fmt, schema, printed):
+    known = schemas(obj(spec=obj(a=schema)), KEEP)
+    single = {"fromFieldPath": "spec.a", "transforms": [{"type": "string", "string": {"type": "Format", "fmt": fmt}}]}
+    several = {
+        "type": "CombineFromComposite",
+        "combine": {"strategy": "string", "variables": [{"fromFieldPath": "spec.a"}], "string": {"fmt": fmt}},
+        "toFieldPath": "spec.b",
+    }
+    for patch, place in ((single, "transforms[0]"), (several, "combine")):
+        spec = composition({"patches": [patch]})
+        problems = typecheck.check(spec, known).problems
+        assert [problem.field for problem in problems] == [f"spec.resources[0].patches[0].{place}.string.fmt"] * bool(
+            printed
+        )
+        assert all(printed in problem.detail and "%v" in problem.mend for problem in problems)
+        strict = typecheck.check(spec, known, strict_upstream=True).problems
+        assert not [problem for problem in strict if problem.field.endswith(".fmt")]
+
+
+def test_each_value_of_a_combination_is_looked_at_by_itself():
+    known = schemas(obj(spec=obj(a=STRING, b=INTEGER)), KEEP)
+    variables = [{"fromFieldPath": "spec.a"}, {"fromFieldPath": "spec.b"}]
+    for fmt, is_wrong in (("%s-%d", False), ("%d-%s", True), ("%s-%t", True)):
+        combine = {"strategy": "string", "variables": variables, "string": {"fmt": fmt}}
+        spec = composition({"patches": [{"type": "CombineFromComposite", "combine": combine, "toFieldPath": "spec.c"}]})
+        assert bool(typecheck.check(spec, known).problems) is is_wrong

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from groundplane.core import fieldpath
+from groundplane.core import fieldpath, goformat
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.connection import ConnectionDetail
 from groundplane.core.fieldpath import Path, PathSyntax
@@ -266,9 +266,13 @@ class _Checker:
             given = TEXT
             if patch.combine.string is None:
                 problems.append(required(f"{place}.combine.string"))
+            variables = []
             for variable in patch.combine.variables:
-                _, found = self.types(source, variable.fromFieldPath, f"{place}.combine")
+                types, found = self.types(source, variable.fromFieldPath, f"{place}.combine")
                 problems += found
+                variables.append(types)
+            if patch.combine.string is not None:
+                problems += self.format(f"{place}.combine.string.fmt", patch.combine.string.fmt, variables)
         else:
             given, found = self.types(source, patch.fromFieldPath or "", f"{place}.fromFieldPath")
             problems = [*found, *problems]
@@ -287,6 +291,8 @@ class _Checker:
                 mend = "convert it to a string first" if accepted == TEXT else "convert it first"
                 yield Problem("Invalid", f"{place}.transforms[{index}]", text, mend)
                 return
+            if transform.type == "string" and transform.string and (transform.string.type or "Format") == "Format":
+                yield from self.format(f"{place}.transforms[{index}].string.fmt", transform.string.fmt, [types])
             types = made
             if self.upstream and transform.type in ("map", "match"):
                 return
@@ -296,6 +302,14 @@ class _Checker:
         text = f"{target} is {_words(wanted)}, and {_words(types)} would be written to it"
         mend = f"convert it: toType {_to_type(wanted)}" if wanted & SCALARS else ""
         yield Problem("Invalid" if patch.transforms else "Required", f"{place}.transforms", text, mend)
+
+    def format(self, where: str, template: str | None, given: Sequence[Types]) -> list[Problem]:
+        """Whether a format prints what it gets; where it does not, the text says so in place of the value."""
+        printed = "" if self.upstream or not template else _misprinted(template, given)
+        if not printed:
+            return []
+        text = f"{shown(template)} does not fit {' and '.join(map(_words, given))}: it prints {shown(printed)}"
+        return [Problem("Invalid", where, text, "write %v, which prints every type, once for each value")]
 
     def transformed(self, transform: AnyTransform, given: Types) -> tuple[Types, Types]:
         """What a transform takes, and what it makes of `given`."""
@@ -348,6 +362,37 @@ def _types_of(values: Iterable[Json]) -> Types:
 
 def _fits(given: Types, wanted: Types) -> bool:
     return bool(given & wanted) or ("integer" in given and "number" in wanted)
+
+
+_SAMPLES: Mapping[str, Sequence[Json]] = {
+    "string": ["x"],
+    "integer": [1],
+    "number": [1.5, 1],
+    "boolean": [True],
+    "array": [[]],
+    "object": [{}],
+}
+
+
+def _misprinted(template: str, given: Sequence[Types]) -> str:
+    """What a format prints that fits no values of these types; "" if it fits some.
+
+    >>> _misprinted("%d-db", [TEXT]), _misprinted("%d-db", [ANY]), _misprinted("db", [ANY])
+    ('%!d(string=x)-db', '', 'db%!(EXTRA string=x)')
+    """
+    plain = template.replace("%%", "")
+    values: list[Json] = ["x"] * len(given)
+
+    def faults(index: int, value: Json) -> int:
+        return goformat.sprintf(plain, *values[:index], value, *values[index + 1 :]).count("%!")
+
+    try:
+        for index, types in enumerate(given):  # each by itself: a verb's fault is its value's alone
+            samples = [value for name, some in _SAMPLES.items() if name in types for value in some]
+            values[index] = min(samples, key=lambda value, index=index: faults(index, value))  # type: ignore[misc]
+        return goformat.sprintf(template, *values) if "%!" in goformat.sprintf(plain, *values) else ""
+    except InvalidInput:  # it would be too long: told where it is used
+        return ""
 
 
 def _what(transform: AnyTransform) -> str:
