@@ -65,7 +65,13 @@ Type = Literal[
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        defer_build=True,  # `Kind` is built when the first file is read, and all below it with it
+    )
 
 
 class Call(Strict):
