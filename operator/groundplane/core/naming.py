@@ -7,6 +7,7 @@ Source: Crossplane v2.0 `internal/xcrd` and `internal/names` (composed resources
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 
 MAX_LENGTH = 63  # characters: an RFC 1123 label, the tightest limit among the kinds we compose
@@ -21,17 +22,26 @@ def composed_name(generate_prefix: str, uid: str, resource: str) -> str:
 
     `generate_prefix` is the object's generateName (a "-" is added where it is missing), `uid` the
     composite's metadata.uid, so a composite that is deleted and made anew never meets its
-    predecessor's half-deleted resources.  A long name loses the end of its readable part, never the digest.
+    predecessor's half-deleted resources.  A long name loses the end of its readable part, never the digest;
+    where that leaves a dot at the end, it goes as well, since no name has a "." before a "-".
 
     >>> composed_name("orders-", "6f1c2a", "subnet-a")
     'orders-ffb197dc9f7b'
     """
-    prefix = generate_prefix if generate_prefix.endswith("-") else f"{generate_prefix}-"
     digest = hashlib.sha256(f"{uid}{resource}".encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
-    room = MAX_LENGTH - DIGEST
-    if len(prefix) > room:
-        prefix = prefix[:room] if prefix[room - 1] == "-" else f"{prefix[: room - 1]}-"
-    return prefix + digest
+    readable = generate_prefix.removesuffix("-")[: MAX_LENGTH - DIGEST - 1]
+    return f"{readable.rstrip('-.') if readable.endswith('.') else readable}-{digest}"
+
+
+def secret_name(uid: str, resource: str) -> str:
+    """The connection Secret of the object that the template `resource`, which may have any name, makes for one composite.
+
+    >>> secret_name("6f1c2a", "resource 1")
+    '6f1c2a-resource-1'
+    """
+    place = re.sub("[^a-z0-9.-]", "-", "-".join(resource.split()).lower())
+    place = re.sub("[.-]*[.][.-]*", ".", place).lstrip(".")
+    return f"{uid}-{place}"[:MAX_NAME].rstrip("-.")
 
 
 def composite_name(claim: str, choose: Callable[[int], int]) -> str:

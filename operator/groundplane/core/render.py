@@ -342,8 +342,7 @@ def name_secret(composite: Object, template: str, desired: Object, notes: list[s
     wanted = spec.get("writeConnectionSecretToRef") if isinstance(spec, dict) else None
     if not isinstance(wanted, dict) or not wanted.get("namespace") or wanted.get("name"):
         return
-    place = "-".join(template.split()).lower()  # "resource 1" names an anonymous template
-    wanted["name"] = f"{meta(composite).get('uid', '')}-{place}"[: naming.MAX_NAME]
+    wanted["name"] = naming.secret_name(meta(composite).get("uid", ""), template)  # "resource 1" is an anonymous one
     notes.append(f"{template}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")
 
 
