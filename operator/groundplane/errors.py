@@ -60,7 +60,7 @@ class Rejected(InvalidInput):
 
 
 class TooDeep(InvalidInput):
-    """An object that is nested too deep to be worked with; `object` is what is left of it, its metadata above all."""
+    """An object that is nested too deep to be worked with; `object` is what is left of it: metadata, and shallow fields."""
 
     def __init__(self, what: str, *, obj: dict[str, Any], mend: str) -> None:
         super().__init__(what, mend=mend)

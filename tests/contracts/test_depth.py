@@ -23,7 +23,7 @@ def nested(levels, opening=b'{"a":', closing=b"}"):
 def box(levels):
     metadata = {"name": "deep", "namespace": "ns", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}}
     text = json.dumps({"apiVersion": BOX[0], "kind": BOX[1], "metadata": metadata}).encode()
-    return text[:-1] + b', "spec": ' + nested(levels) + b"}"
+    return text[:-1] + b', "spec": {"region": "eu", "deep": ' + nested(levels) + b'}, "status": {"phase": "up"}}'
 
 
 @pytest.mark.parametrize("inside", [nested(10_000), nested(10_000, b"[", b"]"), nested(5_000, b'[{"a":', b"}]")])
@@ -54,7 +54,11 @@ def test_the_cache_keeps_what_is_too_deep_by_its_name_and_whoever_reads_it_is_to
     assert [obj["metadata"]["name"] for obj in cache.list(*BOX, labels={"a": "b"})] == ["deep"]
     with pytest.raises(TooDeep, match="Box ns/deep is nested too deep") as caught:
         depth.checked(cache.get(PLACE))
-    assert caught.value.object["metadata"]["resourceVersion"] == "7"  # a status can be written on it
+    left = caught.value.object
+    assert left["metadata"]["resourceVersion"] == "7"  # a status can be written on it
+    assert left["spec"].pop("deep", {}).keys() <= {"a"}
+    assert (left["spec"], left["status"]) == ({"region": "eu"}, {"phase": "up"})  # it can be deleted by what is shallow
+    assert "spec" not in cache.list(*BOX)[0]  # nobody takes a part for the whole
 
 
 def test_what_is_too_deep_is_not_written():

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,8 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, is_deleting, meta
-from groundplane.errors import AlreadyExists, Conflict, Denied, NoSuchKind, NotFound, Rejected, Waiting
+from groundplane.errors import AlreadyExists, Conflict, Denied, NoSuchKind, NotFound, Rejected, TooDeep, Waiting
+from groundplane.reconcile import leaving
 
 MANAGER = "apiextensions.crossplane.io/composite"
 CRDS = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
@@ -132,6 +134,24 @@ async def world(control_plane, request) -> AsyncIterator[World]:
     yield world
     await world.cluster.delete(Key(*CRDS, "", f"boxes.{group}"))
     await api.close()
+
+
+async def test_what_is_nested_too_deep_is_let_go_by_what_can_be_read_of_it(world):
+    box = json.dumps(world.box("deep", size=7, metadata={"finalizers": ["example.org/ours", "example.org/theirs"]}))
+    status = '{"status": {"phase": "up", "deep": ' + '{"a":' * 1200 + "1" + "}" * 1202
+    world.elsewhere("create", "-f", "-", input=box)
+    world.elsewhere("patch", "box", "deep", "--subresource=status", "--type=merge", "-p", status)
+    async with world.informed():
+        assert await world.cluster.delete(world.key("deep"))
+        for finalizer in ("example.org/ours", "example.org/theirs"):
+            with pytest.raises(TooDeep) as caught:
+                await world.cluster.get(world.key("deep"))
+            left = caught.value.object
+            assert is_deleting(left)
+            assert (left["spec"]["size"], left["status"]["phase"]) == (7, "up")
+            released = await leaving.release(left, finalizer, SimpleNamespace(cluster=world.cluster))
+            assert released["spec"] == left["spec"]
+        await until(lambda: not world.cache.has(world.key("deep")), "it is gone")
 
 
 # --- the cache in front ---------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 The API server takes ten thousand levels wherever a schema leaves fields open, so a claim may have them.  orjson reads 1024 and writes
 254, and Python's recursion ends at a thousand.  So text is cut before it is read, and an object that can't be written
-again is kept without its contents: it is there, has a name, owners and labels, and whoever reads it is told.
+again is kept without its contents: it is there, has a name, owners and labels, and whoever reads it is told, with those fields
+of its spec and status that are not too deep, by which it can be deleted.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,8 +18,9 @@ from groundplane.core.objects import Object, key_of, meta
 from groundplane.errors import Rejected, TooDeep
 
 READABLE = 800  # levels: fewer than orjson and the json module can read, more than orjson can write
+FIELDS = 2  # levels of fields of which the shallow ones are kept: spec.forProvider.region
 _MEND = "make it flatter: 200 levels are enough for all that is worked with"
-_STUB = "isTooDeep"  # a field that stands for all contents; no schema has it at the top
+_STUB = "isTooDeep"  # a field that has what is left of the contents; no schema has it at the top
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -74,8 +77,22 @@ def packed(obj: Object) -> tuple[Object, bytes]:
         return obj, bytes(memoryview(orjson.dumps(obj)))
     except orjson.JSONEncodeError:  # of what came as JSON nothing else can be wrong
         metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
-        stub = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, _STUB: True}
+        parts = {part: obj[part] for part in ("spec", "status") if isinstance(obj.get(part), dict)}
+        stub = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, _STUB: _shallow(parts)}
         return stub, orjson.dumps(stub)
+
+
+def _shallow(fields: Mapping[str, Any], level: int = 0) -> dict[str, Any]:
+    """What can be written of spec and status, of their fields and of these fields' own."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            orjson.dumps([[[[value]]]])
+            found[name] = value
+        except orjson.JSONEncodeError:
+            if isinstance(value, dict) and level < FIELDS:
+                found[name] = _shallow(value, level + 1)
+    return found
 
 
 def checked(obj: Object) -> Object:
@@ -85,6 +102,6 @@ def checked(obj: Object) -> Object:
         TooDeep: they are not, or can't be written again.
     """
     if _STUB in obj:
-        stub = {name: value for name, value in obj.items() if name != _STUB}
-        raise TooDeep(f"{key_of(obj)} is nested too deep to be worked with", obj=stub, mend=_MEND)
+        left = {name: value for name, value in obj.items() if name != _STUB} | obj[_STUB]
+        raise TooDeep(f"{key_of(obj)} is nested too deep to be worked with", obj=left, mend=_MEND)
     return obj

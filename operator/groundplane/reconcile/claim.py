@@ -19,7 +19,6 @@ from groundplane.core.objects import (
     Object,
     annotations_of,
     controller_of,
-    drop_finalizer,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -31,7 +30,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import connection
+from groundplane.reconcile import connection, leaving
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
@@ -45,7 +44,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     definition = context.definitions.claim(key.group, key.kind)
     if definition is None:
         return Result()
-    claim = await context.cluster.get(key)
+    claim = await leaving.seen(key, context)
     if claim is None:
         return Result()
     if is_paused(claim):
@@ -82,7 +81,8 @@ async def _composite(claim: Object, definition: Definition, context: Context) ->
         return None
     with stage("BindCompositeResource", "cannot get composite resource"):
         try:
-            return await context.cluster.get(Key(definition.api_version, definition.kind, "", name))
+            key = Key(definition.api_version, definition.kind, "", name)
+            return await leaving.seen(key, context, deleting=is_deleting(claim))
         except NoSuchKind:
             crd = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition.name)
             if not is_deleting(claim) or await context.cluster.get(crd):
@@ -239,9 +239,8 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
         "Successfully deleted composite resource",
         composite=meta(composite)["name"] if composite else "",
     )
-    drop_finalizer(wanted, flow.FINALIZER)
-    claim = await context.cluster.update(wanted)
-    if meta(wanted)["finalizers"]:
+    claim = await leaving.release(wanted, flow.FINALIZER, context)
+    if meta(claim).get("finalizers"):
         await _write_status(claim, [conditions.deleting(), conditions.reconcile_success()], context)
     return Result()
 

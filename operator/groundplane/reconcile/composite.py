@@ -19,7 +19,6 @@ from groundplane.core.objects import (
     annotations_of,
     applied_by,
     controller_of,
-    drop_finalizer,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -37,7 +36,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, composing, connection, pipelines, silence, templates
+from groundplane.reconcile import compiling, composing, connection, leaving, pipelines, silence, templates
 from groundplane.reconcile.composing import CompositeRun, Made
 
 SOURCE = composing.SOURCE
@@ -51,7 +50,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     definition = context.definitions.composite(key.group, key.kind)
     if definition is None:
         return Result()
-    composite = await context.cluster.get(key)
+    composite = await leaving.seen(key, context)
     if composite is None:
         _forget(key, context)
         return Result()
@@ -381,11 +380,9 @@ async def _pause(run: CompositeRun) -> None:
 async def _release(run: CompositeRun) -> None:
     """Drop our finalizer, and nothing else: garbage collection follows the owner references."""
     silence.forget(run)
-    composite = copy.deepcopy(run.composite)
-    if has_finalizer(composite, FINALIZER):
-        drop_finalizer(composite, FINALIZER)
-        run.composite = await run.context.cluster.update(composite)
-    _forget(key_of(composite), run.context)
+    key = key_of(run.composite)
+    run.composite = await leaving.release(run.composite, FINALIZER, run.context)
+    _forget(key, run.context)
     if meta(run.composite).get("finalizers"):
         await _write_status(run, conditions.deleting(), conditions.reconcile_success())
 

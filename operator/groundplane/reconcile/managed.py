@@ -23,7 +23,6 @@ from groundplane.core.objects import (
     annotations_of,
     applied_by,
     controller_of,
-    drop_finalizer,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -49,7 +48,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Account, Context, ManagedKind, Observation, Result, SecretField
-from groundplane.reconcile import connection, provider_config
+from groundplane.reconcile import connection, leaving, provider_config
 
 DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpful defaults, late initialisation
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -99,7 +98,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     kind = context.cloud.kind(key.api_version, key.kind)
     if kind is None:
         return Result()
-    managed = await context.cluster.get(key)
+    managed = await leaving.seen(key, context)
     if managed is None:
         context.creates.forget(key)
         return Result()
@@ -267,8 +266,9 @@ async def _recover(run: ManagedRun) -> None:
             raise error
     ended = core.CREATE_SUCCEEDED if found else core.CREATE_FAILED
     notes = {ended: _time(run)} | ({core.EXTERNAL_NAME: found} if found else {})
-    run.managed["metadata"]["annotations"] |= notes
-    run.managed = await context.cluster.update(run.managed)
+    metadata = {"resourceVersion": meta(run.managed)["resourceVersion"], "annotations": notes}
+    written = await context.cluster.patch(key_of(run.managed), {"metadata": metadata})
+    run.managed = {**run.managed, "metadata": meta(written)}
     context.creates.forget(key_of(run.managed))
     run.event(
         "Normal",
@@ -543,9 +543,7 @@ async def _release(run: ManagedRun) -> Result:
     """Let the object go: nothing of it is left in AWS, or it stays there on purpose."""
     if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
         await _leave_secrets(run)
-    if has_finalizer(run.managed, core.FINALIZER):
-        drop_finalizer(run.managed, core.FINALIZER)
-        await run.context.cluster.update(run.managed)
+    await leaving.release(run.managed, core.FINALIZER, run.context)
     return Result()
 
 
