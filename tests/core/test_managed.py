@@ -177,10 +177,20 @@ def test_a_create_is_unfinished_if_it_began_after_every_known_end(pending, succe
     assert managed.is_create_unfinished(resource(annotations=annotations)) is unfinished
 
 
-@pytest.mark.parametrize("age, recently", [(0, True), (29, True), (30, False), (3600, False)])
+@pytest.mark.parametrize(
+    "age, recently", [(0, True), (29, True), (30, False), (3600, False), (-30, True), (-31, False)]
+)
 def test_a_create_is_recent_for_thirty_seconds(age, recently):
     created = (NOW - datetime.timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert managed.is_created_recently(resource(annotations={managed.CREATE_SUCCEEDED: created}), NOW) is recently
+
+
+@pytest.mark.parametrize("ahead, is_ahead", [(-3600, False), (0, False), (30, False), (31, True), (10**9, True)])
+def test_a_clock_may_be_ahead_by_thirty_seconds(ahead, is_ahead):
+    told = (NOW + datetime.timedelta(seconds=ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = resource(annotations={managed.CREATE_SUCCEEDED: told})
+    assert managed.is_ahead(found, managed.CREATE_SUCCEEDED, NOW) is is_ahead
+    assert not managed.is_ahead(found, managed.CREATE_PENDING, NOW)
 
 
 def test_what_was_never_created_was_not_created_recently():
@@ -229,11 +239,12 @@ def test_the_memory_of_creates_is_of_one_begin_of_one_incarnation():
     assert creates.is_ours(vpc("a", "12:00"))
     assert not creates.is_ours(vpc("a", "12:01"))
     assert not creates.is_ours(vpc("b", "12:00"))
-    assert creates.waited(vpc("a", "12:01"), 100.0) == 0
-    assert creates.waited(vpc("a", "12:01"), 130.0) == 30
-    assert creates.waited(vpc("a", "12:02"), 140.0) == 0
+    later = NOW + datetime.timedelta(hours=1)
+    assert creates.waited(vpc("a", "12:01"), 100.0, NOW) == (0, NOW)
+    assert creates.waited(vpc("a", "12:01"), 130.0, later) == (30, NOW)
+    assert creates.waited(vpc("a", "12:02"), 140.0, later) == (0, later)
     for day in range(1000):
-        creates.waited(vpc("a", str(day)), float(day))
+        creates.waited(vpc("a", str(day)), float(day), NOW)
         creates.begin(vpc("a", str(day)))
     assert len(creates) == 1
     creates.forget(key_of(vpc("a", "")))

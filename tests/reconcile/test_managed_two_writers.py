@@ -93,3 +93,100 @@ async def test_what_has_a_name_of_our_choice_is_made_without_waiting(aws, manife
     await first.apply(manifest)
     await first.settle(seconds=20)
     assert is_ready(await get(first, manifest))
+
+
+async def test_who_was_stopped_before_it_sent_its_create_never_overwrites_the_outcome_of_whoever_took_over(aws):
+    first, stopped, second = await begun(aws, sent=False)
+    await second.settle(seconds=2 * PATIENCE)
+    made = external_name(await get(second, managed.vpc()))
+    first.context.cloud.go_on.set()  # no Lease here: it sends what nobody waits for any more
+    await stopped
+    [late] = {vpc["VpcId"] for vpc in aws.vpcs()} - {made}
+    assert external_name(await get(second, managed.vpc())) == made
+    assert f"{late} was made too late" in first.told.text()
+
+
+async def test_the_outcome_of_a_create_is_not_written_on_another_object_of_the_same_name(aws):
+    first, stopped, second = await begun(aws, sent=True)
+    await managed.deleted(second, managed.vpc(), seconds=4 * PATIENCE)
+    assert await get(second, managed.vpc()) is None
+    assert aws.vpcs() == []
+    await managed.applied(second, managed.vpc(), seconds=20)
+    made = external_name(await get(second, managed.vpc()))
+    first.context.cloud.go_on.set()
+    await stopped
+    await second.settle(seconds=PATIENCE)
+    found = await get(second, managed.vpc())
+    assert is_ready(found)
+    assert external_name(found) == made
+    assert [vpc["VpcId"] for vpc in aws.vpcs()] == [made]
+
+
+async def test_what_somebody_else_writes_during_a_create_loses_neither_that_nor_the_outcome(aws):
+    first, stopped, _ = await begun(aws, sent=True)
+    note = {"metadata": {"annotations": {"team": "orders"}, "labels": {"a": "b"}}}
+    await first.cluster.patch(key_of(managed.vpc()), note)
+    first.context.cloud.go_on.set()
+    await stopped
+    await first.settle(seconds=20)
+    found = await get(first, managed.vpc())
+    assert is_ready(found)
+    assert found["metadata"]["annotations"]["team"] == "orders"
+    assert [vpc["VpcId"] for vpc in aws.vpcs()] == [external_name(found)]
+
+
+# --- times of a clock that is ahead
+
+
+FAR = "2099-01-01T00:00:00Z"
+
+
+def dated(annotation):
+    vpc = managed.vpc()
+    vpc["metadata"]["annotations"] = {f"crossplane.io/external-create-{annotation}": FAR}
+    return vpc
+
+
+@pytest.mark.parametrize(("annotation", "patience"), [("succeeded", 30), ("pending", PATIENCE)])
+async def test_a_time_that_is_ahead_is_waited_for_no_longer_than_any_other_and_the_condition_says_why(
+    aws, annotation, patience
+):
+    world = await aws.world()
+    found = await managed.applied(world, dated(annotation), seconds=patience - 10)
+    text = managed.message(found)
+    assert f"annotation crossplane.io/external-create-{annotation} says {FAR}, which is ahead of the clock here" in text
+    assert f"after 2026-01-01T00:{'00:30' if patience == 30 else '01:15'}Z" in text
+    assert "Mend: have the clocks of all replicas set by NTP; to go on at once, remove the annotation." in text
+    assert managed.condition(found, "Ready") == ("False", "Creating")
+    assert aws.vpcs() == []
+    await world.settle(seconds=40)
+    found = await get(world, managed.vpc())
+    assert is_ready(found)
+    assert [vpc["VpcId"] for vpc in aws.vpcs()] == [external_name(found)]
+    assert FAR not in str(found["metadata"]["annotations"])
+
+
+async def test_on_a_laptop_whose_clock_was_set_back_a_create_is_not_repeated_before_aws_has_shown_what_it_made(aws):
+    world = await aws.world()
+    world.context = world.engine.context = replace(
+        world.context, options=replace(world.context.options, create_wait=0.0)
+    )
+    await managed.applied(world, dated("pending"), seconds=20)
+    assert aws.vpcs() == []
+    await world.settle(seconds=20)
+    assert len(aws.vpcs()) == 1
+
+
+@pytest.mark.parametrize("annotation", ["succeeded", "pending"])
+async def test_what_has_a_time_that_is_ahead_is_deleted_after_the_wait(aws, annotation):
+    world = await aws.world()
+    vpc = dated(annotation)
+    vpc["metadata"]["finalizers"] = ["finalizer.managedresource.crossplane.io"]
+    await managed.applied(world, vpc)
+    await world.cluster.delete(key_of(vpc))
+    await world.settle(seconds=20)
+    found = await get(world, vpc)
+    assert "which is ahead of the clock here" in managed.message(found)
+    assert managed.condition(found, "Ready") == ("False", "Deleting")
+    await world.settle(seconds=PATIENCE)
+    assert await get(world, vpc) is None

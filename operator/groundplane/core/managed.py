@@ -120,29 +120,30 @@ def verdict(pending: Pending) -> Verdict:
 
 
 class Creates:
-    """One process's memory of creates under way: its own, and since when it has seen those of others.
+    """One process's memory of creates under way: its own, and since when it has seen those that it can't tell the outcome of.
 
     A create is known by its object, the object's UID and the time that the annotation names.
     """
 
     def __init__(self) -> None:
         self._ours: dict[Key, tuple[str, str]] = {}
-        self._seen: dict[Key, tuple[tuple[str, str], float]] = {}
+        self._seen: dict[Key, tuple[tuple[str, str], float, datetime]] = {}
 
     def begin(self, managed: Object) -> None:
         """This process has saved that it begins one."""
-        self._ours[key_of(managed)] = _create_of(managed)
+        self._ours[key_of(managed)] = create_of(managed)
         self._seen.pop(key_of(managed), None)
 
     def is_ours(self, managed: Object) -> bool:
-        return self._ours.get(key_of(managed)) == _create_of(managed)
+        return self._ours.get(key_of(managed)) == create_of(managed)
 
-    def waited(self, managed: Object, now: float) -> float:
-        """Seconds since it was seen first; `now` is of a clock that nobody sets."""
-        key, create = key_of(managed), _create_of(managed)
-        if self._seen.get(key, (None, 0))[0] != create:
-            self._seen[key] = (create, now)
-        return now - self._seen[key][1]
+    def waited(self, managed: Object, uptime: float, now: datetime) -> tuple[float, datetime]:
+        """The seconds since it was seen first, by `uptime`, a clock that nobody sets; and when that was."""
+        key, create = key_of(managed), create_of(managed)
+        if key not in self._seen or self._seen[key][0] != create:
+            self._seen[key] = (create, uptime, now)
+        _, since, moment = self._seen[key]
+        return uptime - since, moment
 
     def forget(self, key: Key) -> None:
         """Its outcome is saved, or its object is gone."""
@@ -153,7 +154,8 @@ class Creates:
         return len(self._ours) + len(self._seen)
 
 
-def _create_of(managed: Object) -> tuple[str, str]:
+def create_of(managed: Object) -> tuple[str, str]:
+    """What tells the latest create of an object from any other: the object's UID, and when it began."""
     return str(meta(managed).get("uid") or ""), annotations_of(managed).get(CREATE_PENDING) or ""
 
 
@@ -199,7 +201,19 @@ def is_create_unfinished(managed: Object) -> bool:
 def is_created_recently(managed: Object, now: datetime) -> bool:
     """Whether a create went through so recently that "not found" may not be true yet."""
     created = _moment(managed, CREATE_SUCCEEDED)
-    return created is not None and now - created < GRACE
+    return created is not None and -GRACE <= now - created < GRACE
+
+
+def is_ahead(managed: Object, annotation: str, now: datetime) -> bool:
+    """Whether the annotation tells a time that no clock near ours can have told yet: it says nothing of how long ago it was."""
+    told = _moment(managed, annotation)
+    return told is not None and told - now > GRACE
+
+
+def is_begun_later(managed: Object, now: datetime) -> bool:
+    """Whether a create is said to have begun after now, so that no end of now would end it."""
+    begun = _moment(managed, CREATE_PENDING)
+    return begun is not None and begun > now
 
 
 def _moment(managed: Object, annotation: str) -> datetime | None:

@@ -82,7 +82,7 @@ async def _composite(claim: Object, definition: Definition, context: Context) ->
     with stage("BindCompositeResource", "cannot get composite resource"):
         try:
             key = Key(definition.api_version, definition.kind, "", name)
-            return await leaving.seen(key, context, deleting=is_deleting(claim))
+            return await leaving.seen(key, context, anyhow=is_deleting(claim))
         except NoSuchKind:
             crd = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition.name)
             if not is_deleting(claim) or await context.cluster.get(crd):

@@ -7,16 +7,16 @@ from groundplane.errors import TooDeep
 from groundplane.ports import Context
 
 
-async def seen(key: Key, context: Context, *, deleting: bool = False) -> Object | None:
-    """The object; of one that is nested too deep and leaves, or whose reader leaves (`deleting`), what can be read of it.
+async def seen(key: Key, context: Context, *, anyhow: bool = False, live: bool = False) -> Object | None:
+    """The object; of one that is nested too deep and leaves, or that is needed `anyhow`, what can be read of it.
 
     Raises:
         TooDeep: it is nested too deep, and stays.
     """
     try:
-        return await context.cluster.get(key)
+        return await context.cluster.get(key, live=live)
     except TooDeep as unreadable:
-        if not (deleting or is_deleting(unreadable.object)):
+        if not (anyhow or is_deleting(unreadable.object)):
             raise
         return unreadable.object
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from groundplane.core import conditions, references
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
-from groundplane.core.managed import RECONCILE_REQUESTED, Action, External, Facts, Pending, Verdict
+from groundplane.core.managed import RECONCILE_REQUESTED, Action, External, Facts
 from groundplane.core.objects import (
     Json,
     Key,
@@ -47,50 +46,26 @@ from groundplane.errors import (
     shown,
     stage,
 )
-from groundplane.ports import Account, Context, ManagedKind, Observation, Result, SecretField
+from groundplane.ports import Context, ManagedKind, Observation, Result, SecretField
 from groundplane.reconcile import connection, leaving, provider_config
+from groundplane.reconcile.managing import (
+    LATER,
+    ManagedRun,
+    asked,
+    begin,
+    is_unsure_when,
+    recover,
+    save_outcome,
+    timestamp,
+    too_early,
+)
 
 DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpful defaults, late initialisation
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 YOUNG = 60.0  # seconds after its creation in which a resource is looked at often
 SOON = 2.0  # seconds between two looks at a young resource in transition
-LATER = 10.0  # seconds between two looks at an older one
-ATTEMPTS = 5  # to save the outcome of a create
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-@dataclass
-class ManagedRun:
-    """One reconcile of one managed resource: what is known so far."""
-
-    context: Context
-    kind: ManagedKind
-    managed: Object
-    may: frozenset[Action]
-    told: list[Condition] = field(default_factory=list)
-    account: Account | None = None
-
-    def event(self, type_: str, reason: str, message: str) -> None:
-        key = key_of(self.managed)
-        self.context.events.event(
-            self.managed,
-            "Warning" if type_ == "Warning" else "Normal",
-            reason,
-            message,
-            source=source(key, self.context),
-            annotations={"external-name": self.external_name},
-        )
-
-    @property
-    def external_name(self) -> str:
-        return annotations_of(self.managed).get(core.EXTERNAL_NAME) or ""
-
-
-def source(key: Key, context: Context) -> str:
-    """The component that events on this kind come from."""
-    kind = context.cloud.kind(key.api_version, key.kind)
-    return f"managed/{key.group and (kind.plural if kind else key.kind.lower()) + '.' + key.group}"
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -119,7 +94,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("CannotConnectToProvider", "connect failed"):
         run.account = await provider_config.connect(run.managed, context)
     if core.is_create_unfinished(run.managed):
-        await _recover(run)
+        await recover(run)
     secrets = {} if is_deleting(run.managed) else await _secrets(run, generate=False)
     with stage("CannotObserveExternalResource", "observe failed"):
         observation = await context.cloud.observe(run.managed, run.account, secrets)
@@ -132,7 +107,7 @@ def _next(run: ManagedRun, external: External) -> Action:
         external=external,
         deleting=is_deleting(run.managed),
         create_unfinished=core.is_create_unfinished(run.managed) and external is not External.UNSEEN,
-        created_recently=core.is_created_recently(run.managed, run.context.now())
+        created_recently=(core.is_created_recently(run.managed, run.context.now()) or is_unsure_when(run))
         and not status_of(run.managed).get("atProvider"),  # AWS has shown it since: "not found" is true
         other_finalizers=bool(finalizers),
         may=run.may,
@@ -234,49 +209,6 @@ async def _fill(run: ManagedRun, manager: str, fields: Mapping[str, Mapping[str,
     run.managed = await run.context.cluster.apply(patch, manager=manager)
 
 
-async def _recover(run: ManagedRun) -> None:
-    """Find out what became of a create whose outcome was never saved."""
-    assert run.account is not None
-    context, patience = run.context, run.context.options.create_wait
-    waited = context.creates.waited(run.managed, context.uptime())
-    with stage("CannotInitializeManagedResource", "cannot determine creation result"):
-        found = await context.cloud.find(run.managed, run.account)
-        verdict = core.verdict(
-            Pending(
-                found=found,
-                is_ours=context.creates.is_ours(run.managed),
-                repeatable=run.kind.repeatable,
-                deleting=is_deleting(run.managed),
-                is_over=waited >= patience,
-            )
-        )
-        if verdict is Verdict.WAIT:
-            early = Waiting(
-                "another process began a create that may still be under way", after=min(LATER, patience - waited)
-            )
-            early.conditions = (conditions.creating(),)
-            raise early
-        if verdict is Verdict.REFUSE:
-            error = InvalidInput(
-                "a create was begun and its outcome is unknown",
-                mend=f"look in AWS whether it exists; if it does, set annotation {core.EXTERNAL_NAME} to its name; "
-                f"then remove annotation {core.CREATE_PENDING}",
-            )
-            error.conditions = (conditions.creating(),)
-            raise error
-    ended = core.CREATE_SUCCEEDED if found else core.CREATE_FAILED
-    notes = {ended: _time(run)} | ({core.EXTERNAL_NAME: found} if found else {})
-    metadata = {"resourceVersion": meta(run.managed)["resourceVersion"], "annotations": notes}
-    written = await context.cluster.patch(key_of(run.managed), {"metadata": metadata})
-    run.managed = {**run.managed, "metadata": meta(written)}
-    context.creates.forget(key_of(run.managed))
-    run.event(
-        "Normal",
-        "RecoveredExternalResource" if found else "PendingExternalResource",
-        f"An interrupted create had made {found}: adopted" if found else "An interrupted create had made nothing",
-    )
-
-
 # --- secrets ---------------------------------------------------------------------------------------------------
 
 
@@ -286,7 +218,7 @@ async def _secrets(run: ManagedRun, *, generate: bool) -> dict[str, str]:
     Without `generate`, what is not there yet is left out: nothing needs it before the create.
     """
     found: dict[str, str] = {}
-    spec = _asked(run)
+    spec = asked(run)
     for secret in run.kind.secrets:
         reference = spec.get(secret.ref)
         if not reference or not reference.get("name"):
@@ -371,7 +303,7 @@ async def _publish(run: ManagedRun, details: Mapping[str, bytes]) -> None:
 async def _create(run: ManagedRun) -> Result:
     """Create, in the order in which a crash at any point can be told apart afterwards."""
     assert run.account is not None
-    if _time(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
+    if timestamp(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
         return Result(requeue_after=1.0)  # times are whole seconds: this begin could not be told from the end before it
     if defaults := run.context.cloud.defaults(run.managed):
         # one apply: half of them would keep the cloud from proposing the other half
@@ -387,69 +319,28 @@ async def _create(run: ManagedRun) -> Result:
             raise
     if status_of(run.managed).get("atProvider"):
         await _forget(run)
-    await _begin(run)
+    await begin(run)
     try:
         with stage("CannotCreateExternalResource", "create failed"):
             made = await run.context.cloud.create(run.managed, run.account, secrets)
     except GroundplaneError as error:
         error.conditions = (*_failed(run, "Create", error), conditions.creating())
         if not _is_outcome_unknown(error):
-            await _annotate(run, {core.CREATE_FAILED: _time(run)})
+            await save_outcome(run, {core.CREATE_FAILED: timestamp(run)})
         raise
-    notes = {core.CREATE_SUCCEEDED: _time(run)}
+    notes = {core.CREATE_SUCCEEDED: timestamp(run)}
     if made.external_name:
         notes[core.EXTERNAL_NAME] = made.external_name
-    await _annotate(run, notes)
+    await save_outcome(run, notes)
     await _publish(run, made.connection)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
     await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.creating()])
     return Result(requeue_after=SOON)
 
 
-async def _begin(run: ManagedRun) -> None:
-    """Save that a create begins.  A stale read conflicts: nothing is created.
-
-    A patch, for an update that changes nothing is not sent: another process may have begun in this very second, with this very text.
-    """
-    finalizers = list(meta(run.managed).get("finalizers") or ())
-    metadata = {
-        "resourceVersion": meta(run.managed)["resourceVersion"],
-        "annotations": {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: _time(run)}
-        | {core.REGION: _region(run) or None},  # no old end hides it
-        "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
-    }
-    run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
-    run.context.creates.begin(run.managed)
-
-
-def _region(run: ManagedRun) -> str:
-    """Where the create goes to: it is looked for there, wherever the spec points meanwhile.  "" where there are none."""
-    return str(_asked(run).get("region") or "") if run.kind.regional else ""
-
-
-def _asked(run: ManagedRun) -> dict[str, Json]:
-    """What the user asks for: forProvider, and initProvider where that is silent."""
-    spec = spec_of(run.managed)
-    return {**(spec.get("initProvider") or {}), **(spec.get("forProvider") or {})}
-
-
 def _is_outcome_unknown(error: GroundplaneError) -> bool:
     """Whether the cloud may have created it all the same: no answer came, or none that says so."""
     return isinstance(error, Unavailable | NotLeader) and not isinstance(error, Throttled)
-
-
-async def _annotate(run: ManagedRun, notes: Mapping[str, str]) -> None:
-    """Save the outcome of a create whatever else is written meanwhile: it must not be lost."""
-    for attempt in range(ATTEMPTS):
-        try:
-            run.managed = await run.context.cluster.patch(
-                key_of(run.managed), {"metadata": {"annotations": dict(notes)}}
-            )
-            run.context.creates.forget(key_of(run.managed))
-            return
-        except (Conflict, Unavailable):
-            if attempt == ATTEMPTS - 1:
-                raise
 
 
 async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str, str], *, update: bool) -> Result:
@@ -461,7 +352,11 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
         run.managed = await run.context.cluster.update(run.managed)
     # only another name is saved: a template that spells it otherwise would be fought for ever
     if observation.external_name and observation.external_name.lower() != run.external_name.lower():
-        await _annotate(run, {core.EXTERNAL_NAME: observation.external_name})
+        metadata = {
+            "resourceVersion": meta(run.managed)["resourceVersion"],
+            "annotations": {core.EXTERNAL_NAME: observation.external_name},
+        }
+        run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
     if observation.late and Action.LATE_INITIALIZE in run.may:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
             await _fill(run, DEFAULTS, {"forProvider": observation.late})
@@ -523,6 +418,9 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
 
 async def _wait(run: ManagedRun, observation: Observation) -> Result:
     """For AWS to finish, or to show what it made; or for somebody else's finalizer."""
+    if not observation.exists and is_unsure_when(run):
+        then = "it counts as gone"
+        raise too_early(run, "AWS shows nothing yet", core.CREATE_SUCCEEDED, core.GRACE.total_seconds(), then)
     if is_deleting(run.managed):
         await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()], observation)
         return Result(requeue_after=_pause_until_next(run, settled=False))
@@ -549,7 +447,7 @@ async def _release(run: ManagedRun) -> Result:
 
 async def _leave_secrets(run: ManagedRun) -> None:
     """What was generated for a thing that stays in AWS stays with it: a password that nobody else knows."""
-    spec = _asked(run)
+    spec = asked(run)
     for reference in [spec[secret.ref] for secret in run.kind.secrets if spec.get(secret.ref)]:
         secret = await run.context.cluster.get(Key("v1", "Secret", _namespace(run, reference), reference["name"]))
         owners = meta(secret or {}).get("ownerReferences") or []
@@ -603,10 +501,10 @@ async def _write_status(run: ManagedRun, told: list[Condition], observation: Obs
         status["atProvider"] = dict(observation.at_provider)
     if generation is not None:
         status["observedGeneration"] = generation
-    asked = annotations_of(run.managed).get(RECONCILE_REQUESTED)
-    if asked and asked != status.get("lastHandledReconcileAt"):
-        status["lastHandledReconcileAt"] = asked
-        run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(asked)}")
+    requested = annotations_of(run.managed).get(RECONCILE_REQUESTED)
+    if requested and requested != status.get("lastHandledReconcileAt"):
+        status["lastHandledReconcileAt"] = requested
+        run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(requested)}")
     conditions.set_on(wanted, *told, now=run.context.now(), generation=generation)
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
@@ -637,8 +535,5 @@ def _age(run: ManagedRun) -> float:
     if not since:
         return YOUNG
     moment = conditions.moment(since)
-    return (run.context.now() - moment).total_seconds() if moment else YOUNG
-
-
-def _time(run: ManagedRun) -> str:
-    return conditions.timestamp(run.context.now())
+    age = (run.context.now() - moment).total_seconds() if moment else YOUNG
+    return age if age >= 0 else YOUNG  # by a clock that is ahead: no telling

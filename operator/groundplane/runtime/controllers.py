@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from groundplane.core.objects import Key, Object, key_of, meta, spec_of
 from groundplane.ports import Context
-from groundplane.reconcile import claim, composite, definition, managed, provider, provider_config, revision
+from groundplane.reconcile import claim, composite, definition, managed, managing, provider, provider_config, revision
 from groundplane.runtime.engine import Controller
 
 COMPOSITE_POLL_RATE = (
@@ -76,7 +76,7 @@ def all_controllers() -> list[Controller]:
         Controller(
             name="managed",
             reconcile=managed.reconcile,
-            source=managed.source,
+            source=managing.source,
             reason="CannotObserveExternalResource",
             workers=64,
             share=lambda managed: str((spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"),
