@@ -99,7 +99,7 @@ class NoWatches:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def ensure(self, kinds):
+    async def ensure(self, kinds, *, whole=False):
         return None
 
     async def follow(self, api_version, kind, plural, *, namespaced, role):

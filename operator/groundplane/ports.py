@@ -147,8 +147,10 @@ class Recorder(Protocol):
 class Watches(Protocol):
     """Which kinds are followed beyond those that are always followed."""
 
-    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
         """Follow kinds, as (api version, kind), from now on: their changes enqueue them and their owners.
+
+        What is composed of them is enough, unless they are wanted `whole`.
 
         Returns when they are followed and listed once, or at once if they are already; a kind that
         is not served is not followed (a later call tries again).

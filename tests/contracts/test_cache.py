@@ -138,6 +138,29 @@ def test_an_object_that_was_deleted_before_it_was_known_stays_unknown(cache):
     assert cache.put(box(version=7)) is None
 
 
+def test_of_a_kind_that_comes_by_a_label_what_has_it_not_is_not_kept_however_much_there_is(cache):
+    cache.follow(*BOX, label="ours")
+    ours, theirs = box("ours", 1, labels={"ours": "x"}), box("theirs", 2)
+    assert cache.keeps(ours)
+    assert not cache.keeps(theirs)
+    assert cache.certain(key("ours")) is None  # not listed yet
+    cache.replace(*BOX, [ours], resource_version="2")
+    assert cache.certain(key("ours"))["metadata"]["name"] == "ours"
+    assert not cache.synced(*BOX)  # what is not in here may be there all the same
+    assert cache.count() == {BOX: 1}
+
+
+def test_what_lost_its_label_is_there_again_when_the_whole_kind_is_wanted(cache, told):
+    cache.follow(*BOX, label="ours")
+    cache.replace(*BOX, [box("a", 1, labels={"ours": "x"})], resource_version="1")
+    cache.remove(key(), "2", uid="uid-a")
+    cache.follow(*BOX)
+    assert not cache.synced(*BOX)
+    cache.replace(*BOX, [box("a", 2)], resource_version="3")
+    assert cache.get(key()) is not None
+    assert told == [("a", False, True), ("a", True, False), ("a", False, True)]
+
+
 def test_of_a_partial_kind_an_object_may_come_back_into_the_selection():
     cache = Cache()
     cache.follow(*BOX, partial=True)

@@ -325,16 +325,16 @@ async def test_an_informer_of_a_kind_that_is_not_served_yet_waits_for_it(world):
     await world.cluster.delete(Key(*CRDS, "", f"boxes.{group}"))
 
 
-async def test_a_selector_makes_a_part_of_a_kind_which_is_told_of_but_not_read_from(world):
+async def test_a_label_makes_a_part_of_a_kind_which_an_object_enters_and_leaves_with_it(world):
     world.applied_elsewhere(world.box("in", metadata={"labels": {"app": "x"}}), world.box("out"))
     resource = await world.cluster.resource(*world.kind)
-    informer = Informer(world.api, resource, world.cache, world._on_change, label_selector="app=x")
+    informer = Informer(world.api, resource, world.cache, world._on_change, label="app")
     task = asyncio.create_task(informer.run())
     await asyncio.wait_for(informer.synced.wait(), 180)
     assert world.told == [("new", "in")]
     assert await world.cluster.get(world.key("out")) is not None
-    for value, wanted in (("y", ("gone", "in")), ("x", ("new", "in"))):
-        world.elsewhere("label", "--overwrite", "boxes." + world.group, "in", f"app={value}")
+    for change, wanted in (("app-", ("gone", "in")), ("app=y", ("new", "in"))):
+        world.elsewhere("label", "--overwrite", "boxes." + world.group, "in", change)
         await until(lambda wanted=wanted: world.told[-1] == wanted, f"{wanted}")
     informer.stop()
     await task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, meta
 from groundplane.errors import Awaited
 from groundplane.ports import ManagedKind
 from tests.runtime.watching import PATIENCE, Kind, NoCloud, Rig, eventually
@@ -106,6 +106,49 @@ async def test_of_secrets_only_connection_details_are_seen_while_nobody_wants_ot
         await eventually("its end is told", lambda: Key("v1", "Secret", "default", "connection") in rig.gone())
         assert [key for key, *_ in rig.told if key.name == "other"] == []
         await rig.person.delete(f"{SECRETS}/other")
+
+
+async def test_of_a_built_in_kind_only_what_is_composed_is_kept_until_somebody_wants_the_whole(control_plane):
+    configs = "/api/v1/namespaces/default/configmaps"
+
+    def config(name, **labels):
+        data = {"n": name * 1000}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": data}
+
+    def key(name):
+        return Key("v1", "ConfigMap", "default", name)
+
+    def kept():
+        return {meta(obj)["name"] for obj in rig.cache.list("v1", "ConfigMap")}
+
+    async with Rig(control_plane) as rig:
+        label = {"crossplane.io/composite": "x"}
+        for number in range(20):
+            await rig.person.apply(configs, config(f"others-{number}"))
+        await rig.person.apply(configs, config("ours", **label))
+        await rig.watches.ensure([("v1", "ConfigMap")])
+        assert kept() == {"ours"}
+        assert (await rig.cluster.get(key("others-3")))["data"], "it is there, though we do not keep it"
+        written = await rig.cluster.patch(key("ours"), {"data": {"n": "by us"}})
+        assert (await rig.cluster.get(key("ours")))["data"] == {"n": "by us"}
+        asked = len(rig.requests)
+        assert await rig.cluster.update(written) == await rig.cluster.get(key("ours"))
+        assert rig.requests[asked:] == [], "a write that changes nothing is made, or a read of what is kept"
+        told = len(rig.told)
+        await rig.person.patch(f"{configs}/ours", {"metadata": {"labels": {"crossplane.io/composite": None}}})
+        await rig.misses(key("ours"))
+        assert [(change.name, new) for change, _, new, _ in rig.told[told:]] == [("ours", None)], (
+            "its owner is not told"
+        )
+        assert "crossplane.io/composite" not in ((await rig.cluster.get(key("ours")))["metadata"].get("labels") or {})
+        await rig.cluster.patch(key("ours"), {"metadata": {"labels": label}})
+        assert kept() == {"ours"}
+        await rig.person.patch(f"{configs}/ours", {"data": {"n": "by them"}})
+        await eventually("it is followed again", lambda: rig.cache.get(key("ours"))["data"] == {"n": "by them"})
+        await rig.watches.ensure([("v1", "ConfigMap")], whole=True)
+        assert {"ours", *(f"others-{number}" for number in range(20))} <= kept()
+        for name in ("ours", *(f"others-{number}" for number in range(20))):
+            await rig.person.delete(f"{configs}/{name}")
 
 
 async def test_composed_secrets_are_followed_and_nothing_of_their_data_is_kept(control_plane):

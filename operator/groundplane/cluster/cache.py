@@ -65,6 +65,7 @@ class _Store:
         self.controlling: dict[tuple[str, str], set[Place]] = {}  # by the controller's group and kind
         self.listener: Listener | None = None
         self.partial = False
+        self.label = ""  # that all have which come, if it is partial by a label
         self.synced = False
         self.seen = 0  # the latest version up to which the API server has told all
 
@@ -122,14 +123,29 @@ class Cache:
 
     # --- which kinds ----------------------------------------------------------------------------------
 
-    def follow(self, api_version: str, kind: str, listener: Listener | None = None, *, partial: bool = False) -> None:
+    def follow(
+        self,
+        api_version: str,
+        kind: str,
+        listener: Listener | None = None,
+        *,
+        partial: bool = False,
+        label: str = "",
+    ) -> None:
         """Keep what comes of this kind from now on, and tell the listener (the kind's one and only) of each change.
 
-        `partial`: only some objects of the kind come, so what is not in here may be there all the same.
+        `partial`: only some objects of the kind come, so what is not in here may be there all the same.  `label`: those that
+        have this one, and of them all is known, as of a kind that comes whole.
         """
         store = self._stores.setdefault((intern(api_version), intern(kind)), _Store())
         store.listener = listener or store.listener
-        store.partial = partial
+        if store.partial and not partial and not label:
+            store.synced = (
+                False  # the rest is still to be listed, and with it what seemed deleted when it lost its label
+            )
+            for key in [key for key in self._tombstones if key[:2] == (api_version, kind)]:
+                del self._tombstones[key]
+        store.partial, store.label = partial or bool(label), label
 
     def alike(self, group: str, kind: str, versions: Iterable[tuple[str, ...]]) -> None:
         """In each of these sets of a kind's versions an object differs by its apiVersion only: who follows one knows all."""
@@ -151,6 +167,16 @@ class Cache:
         """Whether all objects of the kind belong in here."""
         store = self._stores.get(self._kept_as(api_version, kind))
         return store is not None and not store.partial
+
+    def keeps(self, obj: Object) -> bool:
+        """Whether this object belongs in here."""
+        store = self._stores.get(self._kept_as(obj["apiVersion"], obj["kind"]))
+        return store is not None and (not store.partial or store.label in labels_of(obj))
+
+    def certain(self, key: Key) -> Object | None:
+        """The object, if it is here, of a kind that has been listed, and whose own writes are taken in, too."""
+        store = self._stores.get(self._kept_as(key.api_version, key.kind))
+        return self.get(key) if store is not None and store.synced and (store.label or not store.partial) else None
 
     def synced(self, api_version: str, kind: str) -> bool:
         """Whether the kind has been listed, so that what is not in here is not there."""

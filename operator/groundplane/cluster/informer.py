@@ -41,10 +41,12 @@ class Informer:
         on_change: Callable[[Change], None],
         *,
         field_selector: str = "",
-        label_selector: str = "",
+        label: str = "",
         metadata_only: bool = False,
     ) -> None:
-        """With a selector the cache holds only a part of the kind: it is told of, but not read from.
+        """With a field selector the cache holds only a part of the kind: it is told of, but not read from.
+
+        `label`: only objects that have it come (or, after "!", those that have it not).
 
         `metadata_only`: of each object only its names, labels, owners and versions come and are kept.  Give such an informer a
         cache of its own, which nobody reads.
@@ -52,11 +54,10 @@ class Informer:
         self._api, self._cache, self._on_change = api, cache, on_change
         self.resource = resource
         self._query = {
-            name: value
-            for name, value in (("fieldSelector", field_selector), ("labelSelector", label_selector))
-            if value
+            name: value for name, value in (("fieldSelector", field_selector), ("labelSelector", label)) if value
         }
         self._metadata_only = metadata_only
+        self._label = label if not label.startswith("!") else ""
         self._accept = {name: PARTIAL.format(name) if metadata_only else "application/json" for name in ("List", "")}
         self.synced = asyncio.Event()  # set while the kind is served and has been listed
         self.last_seen = time.monotonic()  # of the last answer, event or bookmark
@@ -70,7 +71,7 @@ class Informer:
     async def run(self) -> None:
         """Until `stop`.  Never fails for what the API server does."""
         api_version, kind = self.resource.api_version, self.resource.kind
-        self._cache.follow(api_version, kind, self._on_change, partial=bool(self._query))
+        self._cache.follow(api_version, kind, self._on_change, partial=bool(self._query), label=self._label)
         self._task = asyncio.current_task()
         try:
             while not self._stopping:

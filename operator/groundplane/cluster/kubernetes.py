@@ -188,7 +188,7 @@ class KubernetesCluster:
         query = {"fieldManager": manager, "force": "true"}
         result = await self._write("PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
         self._rewritten.pop(memo, None)
-        if self._cache.follows(*key[:2]) and not rules.unchanged(result, desired, manager, subresource):
+        if self._cache.keeps(result) and not rules.unchanged(result, desired, manager, subresource):
             # The server pruned or rewrote a field: asking again would change nothing.
             outcome = _digest(_outcome(result, manager, resource, subresource))
             self._rewritten[memo] = (wanted or _digest(said), outcome)
@@ -256,7 +256,7 @@ class KubernetesCluster:
         return None if self._cache.synced(key.api_version, key.kind) else await self.get(key, live=True)
 
     def _known(self, key: Key) -> Object | None:
-        return self._cache.get(key) if self._cache.synced(key.api_version, key.kind) else None
+        return self._cache.certain(key)
 
     async def _write(
         self,
@@ -290,7 +290,7 @@ class KubernetesCluster:
         """What the API server has answered is known at once; `ours`: to a write."""
         if ours:
             self._referenced.forget(key_of(obj))
-        if not self._cache.follows(obj["apiVersion"], obj["kind"]):
+        if not self._cache.keeps(obj):
             return
         if is_deleting(obj) and not meta(obj).get("finalizers") and not meta(obj).get("deletionGracePeriodSeconds"):
             self._cache.remove(

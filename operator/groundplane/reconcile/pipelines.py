@@ -111,7 +111,9 @@ async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: 
         while True:
             asked += tuple(selector for selector in wanted.values() if selector not in asked)
             run.context.interests.set(key_of(run.composite), asked)  # before looking: what changes meanwhile counts
-            await run.context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.values()}))
+            await run.context.watches.ensure(
+                sorted({(what.api_version, what.kind) for what in wanted.values()}), whole=True
+            )
             found = {name: await _fetched(run, name, what) for name, what in wanted.items()}
             for objects in found.values():
                 run.context.interests.saw(key_of(run.composite), objects)

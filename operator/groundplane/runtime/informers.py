@@ -1,6 +1,8 @@
 """The kinds that informers follow: what we write, that is composed kinds; connection Secrets; and what somebody waits for.
 
 Of what is only waited for, and of Secrets that hold no connection details, no more than metadata comes and is kept: names, labels, owners.
+Of kinds that Kubernetes has built in, only what carries a composite's label comes: the ConfigMaps and Deployments of everybody else are none of our business.
+Where somebody takes that label off, the object leaves the watch; its owner is told so, and puts it back.
 A kind that is wanted is followed once it is served, dropped when it vanishes, and picked up again when it returns.
 """
 
@@ -17,6 +19,7 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import group_of
+from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
 from groundplane.ports import Cloud, Resource
 from groundplane.runtime import logs, metrics
@@ -43,6 +46,7 @@ class _Informed:
     expected: float = 0.0  # when somebody waited for it last, by the monotonic clock; 0: it is followed for good
     task: asyncio.Task[None] | None = None
     awaited: bool = False  # somebody waited for its first list, successfully or not
+    is_part: bool = False  # only composed resources of it come
 
 
 class Informers:
@@ -118,11 +122,15 @@ class Informers:
                 return f"nothing heard of {informer.resource.plural} for {now - informer.last_seen:.0f} s"
         return ""
 
-    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
-        """Follow kinds, as (api version, kind); returns when they have been listed once, or that takes too long."""
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
+        """Follow kinds, as (api version, kind); returns when they have been listed once, or that takes too long.
+
+        Of a kind that Kubernetes has built in, there may be thousands of others' objects: only what is composed comes, unless
+        it is wanted `whole`.
+        """
         fresh = []
         for api_version, kind in kinds:
-            informed = await self._ensure_one(api_version, kind)
+            informed = await self._ensure_one(api_version, kind, whole=whole)
             if informed and not informed.awaited:
                 fresh.append(informed)
         for informed in fresh:
@@ -197,8 +205,10 @@ class Informers:
             known.expected = min(known.expected, expected)
             return
         rest = f"type!={CONNECTION_TYPE}" if place == (SECRETS.api_version, SECRETS.kind) else ""
+        part = self._informed.get(place)
+        others = f"!{COMPOSITE_LABEL}" if part and part.is_part else ""
         informer = Informer(
-            self._api, resource, self._metadata, self._on_glance, field_selector=rest, metadata_only=True
+            self._api, resource, self._metadata, self._on_glance, field_selector=rest, label=others, metadata_only=True
         )
         self._glanced[place] = _Informed(informer, expected)
         self._start(self._glanced[place])
@@ -226,7 +236,7 @@ class Informers:
         self._cluster.changed(change.key)
         self._tell(change, informed is not None and not informed.informer.synced.is_set())
 
-    async def _ensure_one(self, api_version: str, kind: str) -> _Informed | None:
+    async def _ensure_one(self, api_version: str, kind: str, *, whole: bool) -> _Informed | None:
         if (api_version, kind) == (SECRETS.api_version, SECRETS.kind):
             self._follow_metadata(SECRETS, 0.0)  # whose data is none of our business
             return None
@@ -234,7 +244,7 @@ class Informers:
         if wanted is None:
             return None
         self._wanted.add(wanted)
-        if informed := self._informed.get(wanted):
+        if (informed := self._informed.get(wanted)) and not (whole and informed.is_part):
             return informed
         try:
             resource = await self._cluster.resource(*wanted)
@@ -242,7 +252,7 @@ class Informers:
             # Discovery may lag behind the definition, which we know already: then the informer tries until it is served.
             self._inform_if_served(*wanted)
             return self._informed.get(wanted)
-        return self._inform(resource)
+        return self._inform(resource, whole=whole)
 
     def _canonical(self, api_version: str, kind: str) -> tuple[str, str] | None:
         """The one version at which a kind is to be followed by an informer; None: not at all.
@@ -265,14 +275,21 @@ class Informers:
         if crd and crd.serves(version_of(api_version)):
             self._inform(Resource(api_version, kind, crd.plural, crd.namespaced))
 
-    def _inform(self, resource: Resource) -> _Informed:
+    def _inform(self, resource: Resource, *, whole: bool = True) -> _Informed:
         kind = (resource.api_version, resource.kind)
-        if kind not in self._informed:
-            informer = Informer(self._api, resource, self._cache, self._on_composed)
+        known = self._informed.get(kind)
+        if known and not (whole and known.is_part):
+            return known
+        if known:  # what is in the cache already stays, and the list of all comes on top of it
+            known.informer.stop()
+        is_part = not whole and self._served.declaring(*kind) is None
+        label = COMPOSITE_LABEL if is_part else ""
+        if not is_part:
             self._dismiss(*kind)
-            self._informed[kind] = _Informed(informer)
-            self._start(self._informed[kind])
-            metrics.watches_started.labels(type="ComposedResource").inc()
+        self._informed[kind] = _Informed(Informer(self._api, resource, self._cache, self._on_composed, label=label))
+        self._informed[kind].is_part = is_part
+        self._start(self._informed[kind])
+        metrics.watches_started.labels(type="ComposedResource").inc()
         return self._informed[kind]
 
     def _start(self, informed: _Informed) -> None:

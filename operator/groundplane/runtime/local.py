@@ -46,7 +46,7 @@ class LocalWatches:
     def __init__(self, plane: LocalControlPlane) -> None:
         self._plane = plane
 
-    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
         return None
 
     async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:

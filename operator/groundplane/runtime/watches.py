@@ -92,8 +92,8 @@ class KubernetesWatches:
 
     # --- the port ---------------------------------------------------------------------------------------
 
-    async def ensure(self, kinds: Iterable[tuple[str, str]]) -> None:
-        await self._informers.ensure(kinds)
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
+        await self._informers.ensure(kinds, whole=whole)
 
     def expect(self, awaited: Sequence[Awaited]) -> None:
         self._informers.expect(awaited)
