@@ -2,7 +2,7 @@
 
 Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict.  Of managedFields
 only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
-Versions that our own writes made are told apart from others' (`_Entry`, `_late`): what for is written in `runtime/own_writes.py`.
+Versions that our own writes made are told apart from others' by `own_writes.Versions`.
 One event loop; no locks but the turn of those who list.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
 """
 
@@ -19,6 +19,7 @@ import orjson
 
 from groundplane.cluster import depth
 from groundplane.cluster.heads import Cut, Heads
+from groundplane.cluster.own_writes import Versions
 from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
 
 OUR_MANAGERS = (
@@ -27,7 +28,6 @@ OUR_MANAGERS = (
     "pkg.crossplane.io/",
     "groundplane",
 )  # prefixes
-LATEST = 8  # of our own writes of one object that are remembered until the API server has told of them
 BATCH = 25  # objects of a list after which the event loop gets to its other work
 TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
 
@@ -51,8 +51,7 @@ class _Entry(NamedTuple):
     version: int
     uid: str
     data: bytes
-    told: int  # the latest version that the API server has told
-    ours: tuple[int, ...] = ()  # versions since then that our own writes made
+    versions: Versions
 
 
 class _Store:
@@ -351,10 +350,8 @@ class Cache:
             if old is not None:
                 store.unindex(place, old)
             store.index(place, trimmed)
-        entry = _Entry(version, uid, data, version)
-        if ours and known and known.uid == uid:
-            entry = entry._replace(told=known.told, ours=(*known.ours[-LATEST:], version))
-        store.objects[place] = entry
+        versions = known.versions.wrote(version) if ours and known and known.uid == uid else Versions(version)
+        store.objects[place] = _Entry(version, uid, data, versions)
         return Change(key, old, trimmed)
 
     def _remove(self, store: _Store, kind: Kind, place: Place, version: int = 0) -> Change:
@@ -413,9 +410,8 @@ class Listing:
 
 def _late(store: _Store, key: Key, known: _Entry, version: int) -> Change | None:
     """An event of a version that we have, or are past; a change (of nothing) if somebody else made it since we were told last."""
-    is_theirs = version > known.told and version not in known.ours
-    left = tuple(each for each in known.ours if each > version)
-    store.objects[key.namespace, key.name] = known._replace(told=max(known.told, version), ours=left)
+    versions, is_theirs = known.versions.heard(version)
+    store.objects[key.namespace, key.name] = known._replace(versions=versions)
     if not is_theirs:
         return None
     obj = orjson.loads(known.data)

@@ -6,8 +6,8 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from groundplane.cluster import own_writes
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.runtime import own_writes
 from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.lanes import Lane
 from groundplane.runtime.queue import Handler, Queue

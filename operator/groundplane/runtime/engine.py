@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from groundplane.cluster import own_writes
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Key, Object
@@ -33,7 +34,7 @@ from groundplane.errors import (
     Unavailable,
 )
 from groundplane.ports import Context, Result
-from groundplane.runtime import lanes, logs, metrics, own_writes
+from groundplane.runtime import lanes, logs, metrics
 from groundplane.runtime.queue import After, Again, Done, Outcome, Retry
 from groundplane.runtime.waiting import Target, Waiting
 
