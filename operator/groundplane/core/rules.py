@@ -14,7 +14,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -486,7 +486,7 @@ def broken(
     node: Structural, value: Json, old: Json | Missing, add: Callable[[Path, str, str], None], unchecked: Unchecked
 ) -> None:
     """Ask every rule of a schema about a value (with `old`, an update of it), and `add` what is broken: path, problem, mend."""
-    _ask(view_of(node), value, old, False, None, add, unchecked)
+    _ask(_Question(view_of(node), value, old, False, None, add, unchecked))
 
 
 def view_of(node: Structural) -> View:
@@ -497,69 +497,70 @@ def view_of(node: Structural) -> View:
     return found
 
 
-def _ask(
-    view: View,
-    value: Json,
-    old: Json | Missing,
-    settled: bool,
-    path: Path,
-    add: Callable[[Path, str, str], None],
-    unchecked: Unchecked,
-) -> None:
-    """`settled`: the value, or the nearest part around it that can be compared, is as it was.
+@dataclass(frozen=True)
+class _Question:
+    """The rules of one part of a schema, asked about one value."""
 
-    Then only rules that compare are asked: an object stays writable when its schema has become stricter.
+    view: View
+    value: Json
+    old: Json | Missing
+    settled: bool
+    """The value, or the nearest part around it that can be compared, is as it was: only rules that compare are asked.
+
+    So an object stays writable when its schema has become stricter.
     """
-    node = view.node
+    path: Path
+    add: Callable[[Path, str, str], None]
+    unchecked: Unchecked
+
+    def within(self, view: View, value: Json, old: Json | Missing, step: str | int | Entry) -> _Question:
+        """The same about a member of the value."""
+        return replace(self, view=view, value=value, old=old, path=(self.path, step))
+
+
+def _ask(asked: _Question) -> None:
+    view, value, old, node = asked.view, asked.value, asked.old, asked.view.node
     if value is None or not node.ruled:
         return
     if not isinstance(old, Missing):
-        settled = old == value
-    if settled and not node.compares:
+        asked = replace(asked, settled=old == value)
+    if asked.settled and not node.compares:
         return
     for rule in view.rules:
-        _ask_rule(rule, node, value, None if old is None else old, settled, path, add, unchecked)
+        _ask_rule(rule, asked)
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
         for name, item in value.items():
             child = view.entries if view.entries is not None else view.children.get(name)
             if child is not None:
                 step = Entry(name) if view.entries is not None else name
-                _ask(child, item, before.get(name, MISSING), settled, (path, step), add, unchecked)
+                _ask(asked.within(child, item, before.get(name, MISSING), step))
     elif isinstance(value, list) and view.items is not None and view.items.node.ruled:
         earlier = by_keys(node, old) if node.list_type == "map" and isinstance(old, list) else {}
         for index, item in enumerate(value):
             then = earlier.get(keys_of(node, item), MISSING) if earlier else MISSING
-            _ask(view.items, item, then, settled, (path, index), add, unchecked)
+            _ask(asked.within(view.items, item, then, index))
 
 
-def _ask_rule(
-    rule: Rule,
-    node: Structural,
-    value: Json,
-    old: Json | Missing,
-    settled: bool,
-    path: Path,
-    add: Callable[[Path, str, str], None],
-    unchecked: Unchecked,
-) -> None:
-    if not rule.text or (settled and not rule.compares):
+def _ask_rule(rule: Rule, asked: _Question) -> None:
+    value, old, path = asked.value, asked.old, asked.path
+    if not rule.text or (asked.settled and not rule.compares):
         return
     if rule.compares and (isinstance(old, Missing) or old is None) and not rule.is_optional:
         return
-    shown = quoted(node.type)
+    shown = quoted(asked.view.node.type)
     try:
         if rule.holds(value, old):
             return
     except cel.Failure as failure:
-        add(path, f"Invalid value: {shown}: {failure} evaluating rule: {rule.named()}", "")
+        asked.add(path, f"Invalid value: {shown}: {failure} evaluating rule: {rule.named()}", "")
         return
     except cel.Unchecked as why:
-        unchecked.add(path, rule.text, why)
+        asked.unchecked.add(path, rule.text, why)
         return
     detail = rule.detail(value, old)
     words = _REASONS.get(rule.reason, _REASONS["FieldValueInvalid"]).format(value=shown, detail=detail)
-    add(_below(path, rule.field_path), words, _mend(rule))
+    asked.add(_below(path, rule.field_path), words, _mend(rule))
 
 
 def _mend(rule: Rule) -> str:
