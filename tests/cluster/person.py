@@ -75,7 +75,6 @@ def operator(plane: ControlPlane, url: str, log: Path) -> Iterator[subprocess.Po
         "-m",
         "groundplane.cli.main",
         "run",
-        "--no-leader-election",
         "--health-host",
         "127.0.0.1",
         "--health-port",
