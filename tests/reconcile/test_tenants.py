@@ -217,6 +217,36 @@ async def test_pointing_a_bound_claim_elsewhere_gives_away_neither_composite():
     assert "refusing to operate" in (await synced_of(world))["message"]
 
 
+@pytest.mark.parametrize("reference", [None, {"name": "nobody-is-called-so"}], ids=["taken away", "to nothing"])
+async def test_a_bound_claim_keeps_its_composite_whatever_its_reference_is_edited_to(reference):
+    world = await a_platform()
+    await world.apply(a_claim())
+    await world.settle()
+    before = await world.one(things.VERSION, "XThing")
+    for _ in range(2):
+        await world.patch(things.CLAIM, {"spec": {"resourceRef": reference}})
+        await world.settle(seconds=30)
+    after = await world.one(things.VERSION, "XThing")
+    assert meta(after)["uid"] == meta(before)["uid"]
+    claim = await world.cluster.get(things.CLAIM)
+    assert claim["spec"]["resourceRef"]["name"] == meta(before)["name"]
+    assert "keeping" in world.told.text()
+
+
+@pytest.mark.parametrize("reference", [None, {"name": "nobody-is-called-so"}, "theirs"])
+async def test_a_claim_that_is_deleted_right_after_its_reference_was_edited_leaves_no_composite(reference):
+    world = await a_platform()
+    await world.apply(a_claim(), a_claim("other"))
+    await world.settle()
+    theirs = (await world.cluster.get(OTHER))["spec"]["resourceRef"]
+    await world.patch(things.CLAIM, {"spec": {"resourceRef": theirs if reference == "theirs" else reference}})
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=600)
+    assert await world.cluster.get(things.CLAIM) is None
+    left = await world.one(things.VERSION, "XThing")
+    assert meta(left)["name"] == theirs["name"]
+
+
 async def test_a_composition_does_not_take_a_composite_that_is_bound_to_a_claim():
     world = await a_platform()
     await world.apply(a_claim())

@@ -76,6 +76,35 @@ async def reconcile(key: Key, context: Context) -> Result:
 
 
 async def _composite(claim: Object, definition: Definition, context: Context) -> Object | None:
+    """The composite that the claim names; if there is none, the one that it has already.
+
+    Else whoever edits its reference gets another one each time, and leaves the last behind, with all that it costs.
+    """
+    named = await _named(claim, definition, context)
+    if named is not None and not (is_deleting(claim) and flow.is_bound_elsewhere(claim, named)):
+        return named
+    own = await _own(claim, definition, context)
+    if not own:
+        return named
+    if not is_deleting(claim):
+        message = f'spec.resourceRef names no composite resource: keeping "{meta(own[0])["name"]}"'
+        context.events.event(claim, "Warning", "BindCompositeResource", message, source=SOURCE)
+    return own[0]
+
+
+async def _own(claim: Object, definition: Definition, context: Context) -> list[Object]:
+    """The composites that are bound to the claim and not being deleted, the oldest first: one, or none."""
+    reference = flow.reference_to(claim)
+    labels = {flow.CLAIM_NAME: reference["name"], flow.CLAIM_NAMESPACE: reference["namespace"]}
+    try:
+        found = await context.cluster.list(definition.api_version, definition.kind, labels=labels)
+    except NoSuchKind:
+        return []
+    mine = [each for each in found if flow.is_bound_to(claim, each) and not (is_deleting(each) or controller_of(each))]
+    return sorted(mine, key=lambda each: (meta(each)["creationTimestamp"], meta(each)["name"]))
+
+
+async def _named(claim: Object, definition: Definition, context: Context) -> Object | None:
     name = spec_of(claim).get("resourceRef", {}).get("name")
     if not name:
         return None
@@ -220,6 +249,9 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
         return Result()
     wanted = copy.deepcopy(claim)
     foreground = spec_of(claim).get("compositeDeletePolicy") == "Foreground"
+    for left in await _own(claim, definition, context):
+        if composite is None or meta(left)["uid"] != meta(composite)["uid"]:
+            await context.cluster.delete(key_of(left), uid=meta(left)["uid"])
     if composite is not None:
         with stage("DeleteCompositeResource", "cannot delete composite resource"):
             if not is_deleting(composite):
