@@ -23,6 +23,7 @@ from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.accounts import Accounts
 from groundplane.core.crds import crds as core_crds
+from groundplane.core.crds.build import as_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, key_of, meta
@@ -43,19 +44,19 @@ def definitions():
     return [*core_crds(), *aws_crds(docs=False)]
 
 
-_installed: list[SqliteCluster] = []  # a store with the CRDs, once somebody needed it: worlds begin with a copy
+_installed: dict[bool, SqliteCluster] = {}  # stores with the CRDs, once somebody needed one: worlds begin with a copy
 
 
-async def installed() -> SqliteCluster:
-    if not _installed:
+async def installed(*, strict_upstream: bool) -> SqliteCluster:
+    if strict_upstream not in _installed:
         made = SqliteCluster(":memory:", now=Clock())
-        for crd in definitions():
+        for crd in map(as_upstream, definitions()) if strict_upstream else definitions():
             await made.apply(crd, manager="test")
             names, group = crd["spec"]["names"], crd["spec"]["group"]
             for version in crd["spec"]["versions"]:
                 await made.list(f"{group}/{version['name']}", names["kind"])  # its schema is compiled
-        _installed.append(made)
-    return _installed[0]
+        _installed[strict_upstream] = made
+    return _installed[strict_upstream]
 
 
 def copy_store(source: SqliteCluster, target: SqliteCluster) -> None:
@@ -184,7 +185,7 @@ class World:
         return self.restarted(cluster=cluster, clock=clock)
 
     async def install(self):
-        copy_store(await installed(), self.cluster)
+        copy_store(await installed(strict_upstream=self.context.options.strict_upstream), self.cluster)
         self.installed = self.seen = self.cluster.version()
         return self
 

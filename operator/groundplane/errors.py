@@ -109,6 +109,8 @@ class NotLeader(GroundplaneError):
 class Denied(GroundplaneError):
     """Credentials or permissions do not suffice; backs off long."""
 
+    fresh = False  # by AWS, where a role or a policy takes seconds to be known everywhere
+
 
 class Unavailable(GroundplaneError):
     """The other side is down, slow or confused (5xx, connection lost); backs off."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from groundplane.core import conditions, health
 from groundplane.core.accounts import Accounts
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
@@ -21,7 +22,7 @@ from groundplane.core.declared_kinds import Definitions
 from groundplane.core.followers import Followers
 from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
-from groundplane.core.objects import Json, Key, Object, meta
+from groundplane.core.objects import Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.errors import Awaited
 
@@ -330,6 +331,22 @@ class Context:
     uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets
     creates: Creates = field(default_factory=Creates)
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was said once, by UID; silence.py bounds it
+
+    def tell(self, obj: Object, *told: Condition, outlook: Condition | None, generation: int | None = None) -> None:
+        """Set conditions on an object's status, in place, and what is still to come of it (`health.tell`).
+
+        With strict upstream behaviour the conditions alone, as of that `generation`.
+        """
+        if self.options.strict_upstream:
+            conditions.set_on(obj, *told, now=self.now(), generation=generation)
+        else:
+            health.tell(obj, *told, outlook=outlook, now=self.now(), counted=self.counts(obj))
+
+    def counts(self, obj: Object) -> bool:
+        """Whether status.observedGeneration of an object is ours: a definition may have a field of that name of its own."""
+        key = key_of(obj)
+        known = self.definitions.composite(key.group, key.kind) or self.definitions.claim(key.group, key.kind)
+        return known is None or not known.has_own_generation
 
     def observed_generation(self, obj: Object) -> int | None:
         """What conditions say as observedGeneration; upstream's v1 schemas have no such field."""

@@ -154,7 +154,7 @@ def test_a_modern_composite_has_no_claim_and_no_connection_secret(scope):
     for path in (["claimRef"], ["writeConnectionSecretToRef"]):
         with pytest.raises(InvalidInput, match="has no field"):
             schema.lookup(made, ["spec", "crossplane", *path])
-    assert set(made["properties"]["status"]["properties"]) == {"conditions"}
+    assert set(made["properties"]["status"]["properties"]) == {"conditions", "observedGeneration"}
     assert definition.claim_crd(declared) is None
     assert definition.read(declared).connection_secret_keys == ()
 

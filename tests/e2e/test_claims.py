@@ -6,9 +6,13 @@ The store's rules are ours; these are the ones that the API server's own field o
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 
+from groundplane.cli import argocd_health
+from tests import gitops
+from tests.e2e import guide
 from tests.e2e.conftest import Operator
 
 GROUP, TEAM, NAME = "claims.example.org", "team-claims", "shop"
@@ -152,3 +156,103 @@ def test_a_composed_secret_that_somebody_deletes_is_made_again_at_once(shop):
     shop.wait_composed(edition="1", size="small")
     [again] = shop.secrets()
     assert again["metadata"]["name"] == secret["metadata"]["name"]
+
+
+# --- GitOps
+
+ARGO = {"argocd.argoproj.io/tracking-id": f"shop:{GROUP}/App:{TEAM}/{NAME}"}
+ARGO_LABELS = {"app.kubernetes.io/instance": "shop", "argocd.argoproj.io/instance": "shop"}
+FLUX = {"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
+FORCED = ("--server-side", "--force-conflicts", "--field-manager")
+WAYS = {  # how somebody applies, and what the tool adds: labels, annotations
+    "kubectl": ((), {}, {}),
+    "kubectl, server-side": (("--server-side", "--force-conflicts"), {}, {}),
+    "Argo CD": ((*FORCED, "argocd-controller"), ARGO_LABELS, ARGO),
+    "Flux": ((*FORCED, "kustomize-controller"), FLUX, {}),
+}
+
+
+def marked(obj, labels, annotations):
+    return obj | {"metadata": obj["metadata"] | {"labels": labels, "annotations": annotations}}
+
+
+@pytest.mark.parametrize("times", [5, pytest.param(250, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_applied_again_in_a_tools_way_takes_no_write_and_its_marks_go_no_further(shop, way, times):
+    options, labels, annotations = WAYS[way]
+    objects = [marked(each, labels, annotations) for each in (definition(), composition(), claim())]
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+
+    def applied():
+        shop.plane.kubectl("apply", *options, "-f", "-", input=manifest)
+
+    applied()
+    shop.wait_composed(edition="1", size="small")
+    guide.at_rest(shop.plane)
+    before = len(shop.plane.requests())
+    for _ in range(times):
+        applied()
+    guide.at_rest(shop.plane)
+    assert guide.writes(shop.plane, before) == []
+
+    made = [
+        *shop.composites(),
+        *shop.secrets(),
+        shop.plane.get(f"crd/apps.{GROUP}"),
+        shop.plane.get(f"crd/xapps.{GROUP}"),
+    ]
+    made += shop.plane.get("compositionrevisions")["items"]
+    keys = {key for each in made for part in ("labels", "annotations") for key in each["metadata"].get(part) or ()}
+    assert not keys & {*ARGO, *ARGO_LABELS, *FLUX}
+    shown = shop.plane.get(f"apps.{GROUP}", NAME, "-n", TEAM, "--show-managed-fields")
+    theirs = [each for each in shown["metadata"]["managedFields"] if each["manager"] in options]
+    assert len(theirs) == len(options[3:])  # a manager that is named
+    for entry in theirs:  # what we fill in is ours: none of it would go with what they take out
+        assert set(entry["fieldsV1"]["f:spec"]) == {"f:size"}
+
+
+def test_gitops_tools_see_a_claim_that_is_new_made_wrong_and_mended_as_what_it_is(shop):
+    plane, name = shop.plane, "other"
+    other = claim() | {"metadata": {"name": name, "namespace": TEAM}}
+    cm = argocd_health.checks(argocd_health.declared([definition()]))
+    made = json.loads(plane.kubectl("create", "-f", "-", "-o", "json", input=json.dumps(other)).stdout)
+    assert gitops.verdict(made, cm) == ("InProgress", "Progressing", "waits")
+
+    def seen():
+        return gitops.verdict(plane.get(f"apps.{GROUP}", name, "-n", TEAM), cm)
+
+    ready = ("wait", f"apps.{GROUP}/{name}", "-n", TEAM, "--for=condition=Ready", "--timeout=120s")
+    plane.kubectl(*ready)
+    plane.wait("done", lambda: seen() == ("Current", "Healthy", "met"))
+    for kind, of in (("xrd", XRD), ("composition", "claims")):
+        assert gitops.verdict(plane.get(kind, of)) == ("Current", "Healthy", "met")
+    # The very object that the API server gives in answer to an edit tells that nobody has looked yet.
+    wrong = plane.kubectl(
+        "patch", f"apps.{GROUP}", name, "-n", TEAM, "--type=merge", "-p",
+        '{"spec":{"compositionRef":{"name":"nowhere"}}}', "-o", "json",
+    )  # fmt: skip
+    assert gitops.verdict(json.loads(wrong.stdout), cm) == ("InProgress", "Progressing", "waits")
+    plane.wait("waiting", lambda: "nowhere" in json.dumps(plane.get(f"apps.{GROUP}", name, "-n", TEAM)["status"]))
+    assert seen().kstatus == "InProgress"
+    plane.apply(
+        composition()
+        | {
+            "metadata": {"name": "nowhere"},
+            "spec": composition()["spec"] | {"compositeTypeRef": {"apiVersion": f"{GROUP}/v1", "kind": "XOther"}},
+        }
+    )
+    plane.wait("stalled", lambda: seen() == ("Failed", "Degraded", "waits"))
+    plane.kubectl("delete", "composition", "nowhere")
+    plane.kubectl(
+        "patch",
+        f"apps.{GROUP}",
+        name,
+        "-n",
+        TEAM,
+        "--type=merge",
+        "-p",
+        '{"spec":{"compositionRef":{"name":"claims"}}}',
+    )
+    plane.kubectl(*ready)
+    plane.wait("done again", lambda: seen() == ("Current", "Healthy", "met"))
+    plane.kubectl("delete", f"apps.{GROUP}", name, "-n", TEAM, "--timeout=180s")

@@ -76,9 +76,11 @@ async def test_a_source_that_does_not_exist_is_refused_with_those_that_do(aws):
         await world.apply(managed.provider_config(aws.standin.url, credentials={"source": "Sceret"}))
 
 
-async def test_a_sound_one_gets_no_condition(aws):
+async def test_a_sound_one_is_ready_and_counts(aws):
     world = await aws.world()
-    assert (await config_of(world))["status"] == {"users": 0}
+    status = (await config_of(world))["status"]
+    assert status["users"] == 0
+    assert [each["type"] for each in status["conditions"]] == ["Ready"]
 
 
 async def test_resources_go_on_the_moment_their_secret_appears_or_is_mended(aws):
@@ -151,7 +153,7 @@ async def refused(aws, world, *manifests):
     await world.apply(*manifests)
     await world.settle(seconds=10)
     aws.standin.fail("*", "*", "InvalidClientTokenId", status=403, times=10_000, key="AKIATEST")
-    await world.settle(seconds=70)
+    await world.settle(seconds=100)
     for manifest in manifests:
         assert "InvalidClientTokenId" in message(await get(world, manifest))
 

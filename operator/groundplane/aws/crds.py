@@ -15,6 +15,7 @@ from typing import Any, Literal
 from groundplane.aws import catalogue
 from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField, digest_field
 from groundplane.core.objects import Json, Object
+from groundplane.core.openapi import unseen
 
 Schema = dict[str, Any]
 Shape = Literal["list", "object", "either"]  # of a field that may occur once
@@ -194,7 +195,7 @@ def _status(found: Kind) -> Schema:
             "type": "string",
             "description": "Tells whether the value that was applied last is still the one that is wanted.",
         }
-    return _object(
+    status = _object(
         {
             "atProvider": _object(dict(sorted(values.items()))),
             "conditions": _conditions(),
@@ -202,9 +203,9 @@ def _status(found: Kind) -> Schema:
                 "type": "string",
                 "description": "The crossplane.io/reconcile-requested-at that was answered last.",
             },
-            "observedGeneration": {"type": "integer", "format": "int64"},
         }
     )
+    return unseen(status)
 
 
 def _without_required(field: SchemaField) -> SchemaField:
@@ -332,6 +333,7 @@ def _provider_config() -> Object:
         required=["credentials"],
     )
     status = _object({"conditions": _conditions(), "users": {"type": "integer", "format": "int64"}})
+    status = unseen(status)
     columns: list[Schema] = [
         {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         {"name": "SOURCE", "type": "string", "jsonPath": ".spec.credentials.source", "priority": 1},

@@ -138,7 +138,9 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
         return Throttled(what)
     mend = next((mend for mend in known.mends if said(mend, error.operation_name, code, words)), None)
     if code in DENIED:
-        return Denied(what, mend=mend.mend if mend else MEND_DENIED)
+        denied = Denied(what, mend=mend.mend if mend else MEND_DENIED)
+        denied.fresh = True
+        return denied
     if NOT_FOUND.fullmatch(code):  # what it refers to, since its own absence is no error: it may come yet
         return _mended(Waiting(what), mend)
     if mend is not None:

@@ -13,14 +13,15 @@ import click
 from groundplane import __version__
 from groundplane.errors import GroundplaneError
 
-COMMANDS = {  # name (also of the module and of the command in it): what help says, in the order of help
+COMMANDS = {  # name (with _ for -, also of the module and of the command in it): what help says, in the order of help
     "run": "Run the operator against a Kubernetes API server.",
-    "up": "Run a control plane on this machine, from a folder of manifests.",
+    "up": "Run a control plane on this machine, from manifests.",
     "render": "Show what a composite becomes, without any control plane.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",
     "crds": "Print or write the CustomResourceDefinitions.",
+    "argocd-health": "Print health checks of your kinds for Argo CD or Flux.",
 }
 
 
@@ -45,8 +46,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"groundplane.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"groundplane.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

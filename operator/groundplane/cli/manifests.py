@@ -19,6 +19,7 @@ from groundplane.core.objects import Key, Object, key_of, meta
 from groundplane.errors import GroundplaneError, InvalidInput
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml"})  # what kubectl -k reads; no objects
 STDIN = "-"
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -65,6 +66,8 @@ Loader.yaml_implicit_resolvers = {
 def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]:
     """The files that paths mean, folders in order of names; None is standard input.  A link that leads nowhere is one of them.
 
+    Of a folder, kustomizations are left out.
+
     Raises:
         InvalidInput: a path that does not exist.
         OSError: a folder that can't be looked into.
@@ -76,7 +79,11 @@ def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]
             found.append(None)
         elif path.is_dir():
             inside = _below(path) if recursive else path.iterdir()
-            found += sorted(file for file in inside if file.suffix in SUFFIXES and not file.is_dir())
+            found += sorted(
+                file
+                for file in inside
+                if file.suffix in SUFFIXES and file.name not in KUSTOMIZATIONS and not file.is_dir()
+            )
         elif path.exists():
             found.append(path)
         else:

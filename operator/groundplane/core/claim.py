@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from groundplane.core import gitops, health
 from groundplane.core.objects import (
     Json,
     Object,
@@ -55,11 +56,12 @@ _CLAIM_MACHINERY = frozenset(
 )
 _COMPOSITE_MACHINERY = frozenset({"resourceRefs", "claimRef"})
 _FLOWING_MACHINERY = ("compositionSelector", "compositionUpdatePolicy", "compositionRevisionSelector")
-OWN_STATUS = (
-    "conditions",
-    "connectionDetails",
-    "claimConditionTypes",
-)  # the status that a claim and a composite do not share
+_OWN_STATUS = ("conditions", "connectionDetails", "claimConditionTypes")
+
+
+def own_status(*, counted: bool) -> tuple[str, ...]:
+    """The status that a claim and a composite do not share; `counted`: observedGeneration is ours, not the user's field."""
+    return (*_OWN_STATUS, health.GENERATION) if counted else _OWN_STATUS
 
 
 def reference_to(claim: Object) -> dict[str, str]:
@@ -74,20 +76,28 @@ def reference_to_composite(api_version: str, kind: str, name: str) -> dict[str, 
 
 
 def composite_from(
-    claim: Object, composite: Object | None, *, api_version: str, kind: str, name: str, enforced: bool
+    claim: Object,
+    composite: Object | None,
+    *,
+    api_version: str,
+    kind: str,
+    name: str,
+    enforced: bool,
+    strict_upstream: bool = False,
 ) -> Object:
     """What the claim wants of its composite: exactly the fields to be applied under `MANAGER`.
 
     `composite` is the one that exists, if any: its external name wins over the claim's, and its
     update policy decides whether the claim's revision flows.  `enforced`: the definition enforces a
-    composition, so the claim's own choice does not flow.
+    composition, so the claim's own choice does not flow.  What GitOps tools write on claims stays there, unless
+    `strict_upstream`.
     """
     existing = composite or {}
-    annotations = _flowing(annotations_of(claim))
+    annotations = _flowing(annotations_of(claim), strict_upstream)
     if external_name := annotations_of(existing).get(EXTERNAL_NAME) or annotations_of(claim).get(EXTERNAL_NAME):
         annotations[EXTERNAL_NAME] = external_name
     reference = reference_to(claim)
-    labels = _flowing(labels_of(claim)) | {
+    labels = _flowing(labels_of(claim), strict_upstream) | {
         CLAIM_NAME: reference["name"],
         CLAIM_NAMESPACE: reference["namespace"],
     }
@@ -172,17 +182,18 @@ def claim_from(claim: Object, composite: Object, *, enforced: bool) -> Object:
     return result
 
 
-def status_from(claim: Object, composite: Object) -> dict[str, Any]:
+def status_from(claim: Object, composite: Object, *, counted: bool = True) -> dict[str, Any]:
     """The claim's status: the composite's, but for what is each one's own.
 
     A composite without any status yet leaves the claim's as it is.
     """
+    own = own_status(counted=counted)
     mine = status_of(claim)
     theirs = status_of(composite)
-    if not theirs:
+    if not theirs or (counted and theirs == {health.GENERATION: health.UNSEEN}):
         return copy.deepcopy(mine)
-    result = {field: copy.deepcopy(value) for field, value in theirs.items() if field not in OWN_STATUS}
-    result |= {field: copy.deepcopy(mine[field]) for field in OWN_STATUS if field in mine}
+    result = {field: copy.deepcopy(value) for field, value in theirs.items() if field not in own}
+    result |= {field: copy.deepcopy(mine[field]) for field in own if field in mine}
     return result
 
 
@@ -231,8 +242,10 @@ def refusal(claim: Object, composite: Object, static_binding: str) -> tuple[str,
     return None
 
 
-def _flowing(entries: dict[str, str]) -> dict[str, str]:
-    """Without keys whose prefix is Kubernetes' own (a plain text suffix, as upstream has it), Crossplane's or ours."""
+def _flowing(entries: dict[str, str], strict_upstream: bool) -> dict[str, str]:
+    """Without keys whose prefix is Kubernetes' own (a plain text suffix, as upstream has it), Crossplane's, ours or a GitOps tool's."""
+    if not strict_upstream:
+        entries = gitops.without_tools(entries)
     prefixes = {key: key.partition("/")[0] for key in entries}
     return {
         key: value

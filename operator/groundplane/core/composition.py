@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from groundplane.core import connection, fieldpath, goyaml, patches, pipeline, readiness
+from groundplane.core import connection, fieldpath, gitops, goyaml, patches, pipeline, readiness
 from groundplane.core.connection import ConnectionDetail
 from groundplane.core.objects import (
     Json,
@@ -498,13 +498,14 @@ def _without_empty(obj: dict[str, Json], *names: str) -> dict[str, Json]:
     return obj
 
 
-def revision_for(composition: Object, number: int) -> Object:
+def revision_for(composition: Object, number: int, *, strict_upstream: bool = False) -> Object:
     """The CompositionRevision that snapshots a Composition; `number` grows with each."""
+    labels = labels_of(composition) if strict_upstream else gitops.without_tools(labels_of(composition))
     name = meta(composition)["name"]
     digest = content_hash(composition)
     metadata: dict[str, Any] = {
         "name": f"{name}-{digest[:7]}",
-        "labels": {NAME_LABEL: name, HASH_LABEL: digest[:HASH_LENGTH]} | labels_of(composition),
+        "labels": {NAME_LABEL: name, HASH_LABEL: digest[:HASH_LENGTH]} | labels,
         "ownerReferences": [owner_reference(composition)],
     }
     ours = {key: text for key, text in annotations_of(composition).items() if key.startswith(OURS)}

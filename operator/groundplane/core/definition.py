@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from groundplane.core import gitops, health
 from groundplane.core import schema as schemas
 from groundplane.core.objects import Json, Object, annotations_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.openapi import (
@@ -29,6 +30,7 @@ from groundplane.core.openapi import (
     fresh,
     named,
     obj,
+    seen_generation,
     string,
     strings,
     time,
@@ -62,6 +64,7 @@ class Definition:
     default_update_policy: str | None = None  # Automatic or Manual
     default_delete_policy: str | None = None  # Background or Foreground, of claims
     default_revision_labels: Mapping[str, str] = field(default_factory=dict)
+    has_own_generation: bool = False  # a user's schema has a field status.observedGeneration, which is not ours then
 
     @property
     def api_version(self) -> str:
@@ -113,7 +116,14 @@ def read(xrd: Object) -> Definition:
         default_update_policy=spec.get("defaultCompositionUpdatePolicy"),
         default_delete_policy=spec.get("defaultCompositeDeletePolicy"),
         default_revision_labels=dict(_mapping(selector.get("matchLabels"))),
+        has_own_generation=any(health.GENERATION in _own_status(version) for version in versions),
     )
+
+
+def _own_status(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The properties that the user's schema gives the status."""
+    user = _mapping(_mapping(version.get("schema")).get("openAPIV3Schema"))
+    return _mapping(_mapping(_mapping(user.get("properties")).get("status")).get("properties"))
 
 
 def _scope(xrd: Object) -> Scope:
@@ -146,10 +156,10 @@ def composite_crd(xrd: Object, *, strict_upstream: bool = False) -> Object:
     names = dict(_mapping(spec_of(xrd).get("names")))
     names["categories"] = _with(names.get("categories"), "composite")
     columns = _composite_columns(known)
-    spec, status = _composite_spec(known, strict_upstream), _status(known.is_legacy, strict_upstream)
+    spec, status = _composite_spec(known, strict_upstream), _status(known, strict_upstream)
     with stage("RenderCRD", f'cannot generate CRD for "Composite Resource" "{known.name}"'):
         versions = _versions(xrd, known, spec, status, columns, strict_upstream)
-    return _crd(xrd, known.name, names, "Namespaced" if known.is_namespaced else "Cluster", versions)
+    return _crd(xrd, known.name, names, "Namespaced" if known.is_namespaced else "Cluster", versions, strict_upstream)
 
 
 def claim_crd(xrd: Object, *, strict_upstream: bool = False) -> Object | None:
@@ -168,17 +178,18 @@ def claim_crd(xrd: Object, *, strict_upstream: bool = False) -> Object | None:
         if not strict_upstream:
             _check_definition(xrd, known)
     names["categories"] = _with(names.get("categories"), "claim")
-    spec, status = _claim_spec(known), _status(True, strict_upstream)
+    spec, status = _claim_spec(known), _status(known, strict_upstream)
     with stage("RenderCRD", f'cannot generate CRD for "Composite Resource Claim" "{known.name}"'):
         versions = _versions(xrd, known, spec, status, _claim_columns(), strict_upstream)
-    return _crd(xrd, f"{known.claim_plural}.{known.group}", names, "Namespaced", versions)
+    return _crd(xrd, f"{known.claim_plural}.{known.group}", names, "Namespaced", versions, strict_upstream)
 
 
-def _crd(xrd: Object, name: str, names: dict[str, Any], scope: str, versions: list[Schema]) -> Object:
+def _crd(xrd: Object, name: str, names: dict[str, Any], scope: str, versions: list[Schema], strict: bool) -> Object:
     spec = spec_of(xrd)
     extra = _mapping(spec.get("metadata"))
     metadata: dict[str, Any] = {"name": name}
-    labels = {**labels_of(xrd), **labels_of({"metadata": extra})}
+    own = labels_of(xrd) if strict else gitops.without_tools(labels_of(xrd))
+    labels = {**own, **labels_of({"metadata": extra})}
     annotations = annotations_of({"metadata": extra})
     if labels:
         metadata["labels"] = labels
@@ -315,9 +326,18 @@ def _schema(user: Mapping[str, Any], spec: Schema, status: Schema, *, keep_rules
         user.get("description") or "",
         required=["spec"],
     )
-    if keep_rules and user.get("x-kubernetes-validations"):
-        result["x-kubernetes-validations"] = user["x-kubernetes-validations"]
+    rules = user.get("x-kubernetes-validations") if keep_rules else None
+    if rules:
+        result["x-kubernetes-validations"] = rules
+    if health.GENERATION in status and _may_begin_unseen(result["properties"]["status"], rules or ()):
+        result["properties"]["status"]["default"] = {health.GENERATION: health.UNSEEN}
     return result
+
+
+def _may_begin_unseen(status: Schema, rules: Iterable[Json]) -> bool:
+    """Whether a status with nothing in it but our generation suits the user's schema: else the CRD, or every object, is refused."""
+    asks = any("status" in str(_mapping(rule).get("rule")) for rule in rules)
+    return not asks and not any(status.get(word) for word in ("required", "oneOf", "x-kubernetes-validations"))
 
 
 def _longest_name(properties: Mapping[str, Any]) -> int:
@@ -412,8 +432,11 @@ def _claim_spec(known: Definition) -> Schema:
     }
 
 
-def _status(legacy: bool, strict: bool) -> Schema:
+def _status(known: Definition, strict: bool) -> Schema:
+    legacy = known.is_legacy
     found = {"conditions": conditions(observed_generation=not (legacy and strict))}
+    if not strict and not known.has_own_generation:
+        found[health.GENERATION] = seen_generation()
     if legacy:
         published = time("When the connection Secret last changed.")
         found["connectionDetails"] = obj({"lastPublishedTime": published})

@@ -110,6 +110,20 @@ def conditions(*, observed_generation: bool = True) -> Schema:
     return array(obj(item, required=required), "Conditions of the resource.", keys=["type"])
 
 
+def seen_generation() -> Schema:
+    """`observedGeneration` of a status, which is written at each reconcile."""
+    return integer("The newest metadata.generation that a reconcile has seen, went it well or not; -1: none yet.")
+
+
+def unseen(status: Schema) -> Schema:
+    """The schema of a status that says from the beginning that nobody has looked yet: as ours are, and Flux's own.
+
+    Without, an object that was just applied counts as done for whoever waits for it.
+    """
+    properties = {**status["properties"], "observedGeneration": seen_generation()}
+    return {**status, "properties": properties, "default": {"observedGeneration": -1}}
+
+
 def root(description: str, **properties: Schema) -> Schema:
     """A whole object: apiVersion, kind and metadata, and these."""
     meta = {

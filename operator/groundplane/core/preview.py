@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath, naming, pipeline, render
+from groundplane.core import composition, conditions, fieldpath, health, naming, pipeline, render
 from groundplane.core import schema as schemas
 from groundplane.core.composition import Compiled
 from groundplane.core.conditions import Condition
@@ -454,8 +454,9 @@ def identity(composite: Object) -> Object:
     """A composite's identity and status, and nothing else."""
     metadata = {name: meta(composite)[name] for name in ("name", "namespace") if meta(composite).get(name)}
     shown_part: Object = {"apiVersion": composite["apiVersion"], "kind": composite["kind"], "metadata": metadata}
-    if status_of(composite):
-        shown_part["status"] = status_of(composite)
+    status = {name: value for name, value in status_of(composite).items() if name != health.GENERATION}
+    if status:
+        shown_part["status"] = status
     return shown_part
 
 

@@ -11,7 +11,7 @@ import copy
 from datetime import datetime, timedelta
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, naming
+from groundplane.core import composition, conditions, health, naming
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import (
@@ -140,6 +140,7 @@ async def _sync(
         kind=definition.kind,
         name=name,
         enforced=enforced,
+        strict_upstream=context.options.strict_upstream,
     )
     patch["metadata"] |= flow.precondition(composite)
     applied = await context.cluster.apply(patch, manager=flow.MANAGER)
@@ -182,7 +183,8 @@ def _is_too_early(claim: Object, composite: Object, context: Context) -> bool:
 async def _report(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
     """Propagate the Secret if the composite is ready; write the claim's status once."""
     wanted = copy.deepcopy(claim)
-    wanted["status"] = flow.status_from(claim, composite)
+    counted = not definition.has_own_generation
+    wanted["status"] = flow.status_from(claim, composite, counted=counted)
     told = [conditions.reconcile_success()]
     for type_ in status_of(composite).get("claimConditionTypes") or ():
         found = conditions.find(composite, type_) or {}
@@ -198,7 +200,22 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         told.append(
             Condition("Ready", "False", "Waiting", ": ".join(t for t in (WAITING, _cause(composite, context)) if t))
         )
-    await _write_status(wanted, told, context)
+    await _write_status(wanted, told, context, outlook=_outlook(composite, told[-1], counted=counted))
+
+
+def _outlook(composite: Object, ready: Condition, *, counted: bool) -> Condition | None:
+    """What is still to come of a claim: what is of its composite.
+
+    In words that stay the same while resources come up one by one: each would be a write more.
+    """
+    found = health.outlook(composite)
+    if found is not None and (found.type == health.STALLED or found.reason in ("Retrying", "Waiting")):
+        return found
+    if ready.status != "True":
+        return health.reconciling("Creating", ready.message)
+    if found is not None or not health.has_seen(composite, counted=counted):
+        return health.reconciling("Updating", "Composite resource still has to take the change")
+    return None
 
 
 def _asks_in_vain(claim: Object, composite: Object, context: Context) -> bool:
@@ -283,7 +300,10 @@ async def _pause(claim: Object, definition: Definition, context: Context) -> Non
         context.events.event(
             claim, "Normal", "ReconciliationPaused", message, source=SOURCE, annotations=_controller(definition)
         )
-    await _write_status(claim, [conditions.reconcile_paused(message)], context)
+    told = [conditions.reconcile_paused(message)]
+    if conditions.find(claim, "Ready") is None and not context.options.strict_upstream:
+        told.append(conditions.creating())
+    await _write_status(claim, told, context)
 
 
 async def _refuse(
@@ -299,16 +319,21 @@ async def _refuse(
         source=SOURCE,
         annotations=_annotations(claim, definition),
     )
-    await _write_status(claim, [conditions.reconcile_error(message)], context)
+    told = [conditions.reconcile_error(message)]
+    if conditions.find(claim, "Ready") is None and not context.options.strict_upstream:
+        told.append(conditions.creating())
+    await _write_status(claim, told, context, outlook=health.stalled("Refused", message))
 
 
 def _is_told(claim: Object, reason: str) -> bool:
     return (conditions.find(claim, "Synced") or {}).get("reason") == reason
 
 
-async def _write_status(claim: Object, told: list[Condition], context: Context) -> None:
+async def _write_status(
+    claim: Object, told: list[Condition], context: Context, *, outlook: Condition | None = None
+) -> None:
     wanted = copy.deepcopy(claim)
-    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(claim))
+    context.tell(wanted, *told, outlook=outlook)
     await context.cluster.update(wanted, subresource="status")
 
 

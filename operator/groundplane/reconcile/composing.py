@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from groundplane.core import claim as flow
-from groundplane.core import conditions, naming
+from groundplane.core import health, naming
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
@@ -27,6 +27,7 @@ class Composed:
     synced: bool = True
     ready: bool = False
     trouble: str = ""  # why it is not synced
+    is_refused: bool = False  # it can't be synced as it is wanted: only a person can help
 
 
 @dataclass
@@ -65,16 +66,52 @@ class Made:
     ttl: float = 0.0  # seconds until functions want to be asked again; 0: not
 
 
-def tell(run: CompositeRun, wanted: Object, *more: Condition) -> None:
-    """Set on a composite's status, in place, what functions told in this run, and more."""
-    context = run.context
-    conditions.set_on(
-        wanted, *run.told, *more, now=context.now(), generation=context.observed_generation(run.composite)
-    )
+def tell(run: CompositeRun, wanted: Object, *more: Condition, outlook: Condition | None) -> None:
+    """Set on a composite's status, in place, what functions told in this run, more, and what is still to come."""
+    run.context.tell(wanted, *run.told, *more, outlook=outlook)
     if run.claim_types and run.definition.is_legacy:
         known = wanted["status"].get("claimConditionTypes") or []
         fresh = [type_ for type_ in dict.fromkeys(run.claim_types) if type_ not in known]
         wanted["status"]["claimConditionTypes"] = [*known, *fresh]
+
+
+def outlook(run: CompositeRun, *, is_ready: bool, cause: str) -> Condition | None:
+    """What is still to come of a composite after a run that went through, by what its composed resources say."""
+    composed = sorted(run.composed, key=lambda each: each.template)
+    if any(each.is_refused for each in composed):
+        return health.stalled("InvalidInput", cause)
+    for each in composed:
+        found = health.outlook(each.object) if each.object is not None else None
+        if found is not None and found.type == health.STALLED:
+            return health.stalled(found.reason, f"{(each.object or {})['kind']} {each.template}: {found.message}")
+    if any(not each.synced for each in composed):
+        return health.reconciling("Waiting", cause)
+    total = len(composed)
+    if not is_ready:
+        unready = [each.template for each in composed if not each.ready]
+        first = (
+            f"; the first that is not: {unready[0]}" if unready else f": {run.withheld or 'the composition says so'}"
+        )
+        reason = "Creating" if unready else "Waiting"
+        return health.reconciling(reason, f"{total - len(unready)} of {total} resources are ready{first}")
+    return _change(run, composed)
+
+
+def _change(run: CompositeRun, composed: Sequence[Composed]) -> Condition | None:
+    """What a change still has to reach of resources that are all ready."""
+    late: list[str] = []
+    for each in composed:
+        if each.object is None:
+            continue
+        found = health.outlook(each.object)
+        if found is not None and found.reason == "Retrying":
+            return health.reconciling("Retrying", f"{each.object['kind']} {each.template}: {found.message}")
+        if found is not None or not health.has_seen(each.object, counted=run.context.counts(each.object)):
+            late.append(each.template)
+    if not late:
+        return None
+    words = f"{len(late)} of {len(composed)} resources still have to take the change; the first: {late[0]}"
+    return health.reconciling("Updating", words)
 
 
 def references(run: CompositeRun) -> list[dict[str, str]]:

@@ -103,7 +103,7 @@ def _read(run: CompositeRun, compiled: composition.Compiled) -> list[object]:
         return [patch.reads(run.composite) for template in compiled.templates for _, patch in template.from_composite]
     composite: Object = copy.deepcopy({name: run.composite.get(name) or {} for name in ("metadata", "spec", "status")})
     run.definition.machinery(composite).pop("resourceRefs", None)
-    for name in flow.OWN_STATUS:
+    for name in flow.own_status(counted=not run.definition.has_own_generation):
         composite["status"].pop(name, None)
     return [labels_of(composite), annotations_of(composite), composite["spec"], composite["status"]]
 
@@ -355,7 +355,8 @@ async def _report(run: CompositeRun, published: bool | None) -> None:
             run.event("Normal", "ComposeResources", f'Composed resource "{name}" is not yet valid')
     if unready and previous.get("reason") != ready.reason:
         run.event("Normal", "ComposeResources", f"Composed resources are not yet ready: {joined(unready)}")
-    await _write_status(run, synced, ready)
+    outlook = composing.outlook(run, is_ready=ready.status == "True", cause=cause)
+    await _write_status(run, synced, ready, outlook=outlook)
 
 
 def _cause(run: CompositeRun) -> str:
@@ -374,7 +375,10 @@ async def _pause(run: CompositeRun) -> None:
     message = "Reconciliation is paused via the pause annotation"
     if (conditions.find(run.composite, "Synced") or {}).get("reason") != "ReconcilePaused":
         run.event("Normal", "ReconciliationPaused", message)
-    await _write_status(run, conditions.reconcile_paused(message))
+    told = [conditions.reconcile_paused(message)]
+    if conditions.find(run.composite, "Ready") is None and not run.context.options.strict_upstream:
+        told.append(conditions.creating())
+    await _write_status(run, *told)
 
 
 async def _release(run: CompositeRun) -> None:
@@ -387,7 +391,7 @@ async def _release(run: CompositeRun) -> None:
         await _write_status(run, conditions.deleting(), conditions.reconcile_success())
 
 
-async def _write_status(run: CompositeRun, *told: Condition) -> None:
+async def _write_status(run: CompositeRun, *told: Condition, outlook: Condition | None = None) -> None:
     wanted = copy.deepcopy(run.composite)
-    composing.tell(run, wanted, *told)
+    composing.tell(run, wanted, *told, outlook=outlook)
     run.composite = await run.context.cluster.update(wanted, subresource="status")

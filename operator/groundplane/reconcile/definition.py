@@ -7,10 +7,11 @@ Source: Crossplane v1.20, internal/controller/apiextensions/{definition,offered}
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from groundplane.core import conditions, definition
+from groundplane.core import conditions, definition, health
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import (
@@ -51,12 +52,31 @@ class Side:
     applied: str  # event reasons
     ended: str
 
-    def failure(self, xrd: Object, text: str) -> Condition:
-        """What to say of this side when it did not go through: a kind that is served stays served."""
+    def failure(self, xrd: Object, text: str) -> Iterable[Condition]:
+        """What to say when this side did not go through: a kind that is served stays served."""
         type_ = self.established.type
         if conditions.is_true(xrd, type_):
-            return replace(self.established, message=f"the last change was not taken: {text}")
-        return Condition(type_, "False", "ReconcileError", text)
+            yield replace(self.established, message=f"the last change was not taken: {text}")
+        else:
+            yield Condition(type_, "False", "ReconcileError", text)
+        if self is CLAIM and COMPOSITE.is_in_trouble(xrd):
+            return  # which has told it, in other words: both would write for ever
+        yield conditions.reconcile_error(text)
+        if not conditions.is_true(xrd, "Ready"):
+            yield conditions.unavailable()
+
+    def outlook(self, xrd: Object) -> Condition | None:
+        """What is still to come of this side."""
+        found = conditions.find(xrd, self.established.type) or {}
+        if found.get("status") == "True" and found.get(health.GENERATION) == meta(xrd).get("generation"):
+            return None
+        reason = "Updating" if found.get("status") == "True" else "Creating"
+        return health.reconciling(reason, f"the {self.words}'s kind is not served yet as this definition has it")
+
+    def is_in_trouble(self, xrd: Object) -> bool:
+        """Whether the last attempt of this side was told to have failed."""
+        found = conditions.find(xrd, self.established.type) or {}
+        return bool(found.get("message")) and found.get("reason") in (self.established.reason, "ReconcileError")
 
 
 COMPOSITE = Side(
@@ -216,8 +236,26 @@ async def _report(xrd: Object, known: Definition, context: Context, side: Side) 
     for field in (COMPOSITE.status_field, CLAIM.status_field):
         controllers.setdefault(field, {"apiVersion": "", "kind": ""})
     controllers[side.status_field] = {"apiVersion": known.api_version, "kind": kind}
-    conditions.set_on(wanted, side.established, now=context.now(), generation=context.observed_generation(xrd))
+    _tell(wanted, known, context, side)
     await context.cluster.update(wanted, subresource="status")
+
+
+def _tell(wanted: Object, known: Definition, context: Context, side: Side) -> None:
+    """This side is as wanted; the definition is once the other one is, too.  Both write, each what it knows."""
+    other = CLAIM if side is COMPOSITE else COMPOSITE
+    has_other = other is COMPOSITE or known.claim_kind is not None
+    if context.options.strict_upstream:
+        context.tell(wanted, side.established, outlook=None)
+    elif has_other and other.is_in_trouble(wanted):
+        context.tell(wanted, side.established, outlook=health.outlook(wanted))
+    else:
+        outlook = other.outlook(wanted) if has_other else None
+        told = [side.established]
+        if conditions.find(wanted, "Synced") is not None:
+            told.append(conditions.reconcile_success())
+        if outlook is None or not conditions.is_true(wanted, "Ready"):
+            told.append(conditions.available() if outlook is None else conditions.creating())
+        context.tell(wanted, *told, outlook=outlook)
 
 
 async def _terminate(xrd: Object, context: Context, side: Side) -> Result:

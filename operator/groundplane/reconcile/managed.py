@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core import conditions, references
+from groundplane.core import conditions, health, references
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import RECONCILE_REQUESTED, Action, External, Facts
@@ -334,7 +334,8 @@ async def _create(run: ManagedRun) -> Result:
     await save_outcome(run, notes)
     await _publish(run, made.connection)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
-    await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.creating()])
+    told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
+    await _write_status(run, told, outlook=health.reconciling("Creating", "AWS has been asked to create it"))
     return Result(requeue_after=SOON)
 
 
@@ -362,15 +363,16 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
             await _fill(run, DEFAULTS, {"forProvider": observation.late})
     ready = [observation.ready] if observation.ready else []
     if observation.immutable and Action.UPDATE in run.may:
-        await _write_status(run, ready, observation)
-        raise _unchangeable(observation)
+        error = _unchangeable(observation)
+        await _write_status(run, ready, observation, outlook=health.stalled(type(error).__name__, str(error)))
+        raise error
     settled = observation.settled
     if update:
         await _update(run, observation, secrets)
         settled = False
     told = [conditions.reconcile_success(), *_background(run, observation, updated=update), *ready]
     before = meta(run.managed)["resourceVersion"]
-    await _write_status(run, told, observation)
+    await _write_status(run, told, observation, outlook=_outlook(run, observation, settled=settled))
     if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
         for note in observation.notes:
             run.event("Normal", "ObservedExternalResource", note)
@@ -412,7 +414,8 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
             error.conditions = (*_failed(run, "Delete", error), conditions.deleting())
             raise
     run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
-    await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()])
+    told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
+    await _write_status(run, told, outlook=health.reconciling("Deleting"))
     return Result(requeue_after=SOON)
 
 
@@ -422,7 +425,8 @@ async def _wait(run: ManagedRun, observation: Observation) -> Result:
         then = "it counts as gone"
         raise too_early(run, "AWS shows nothing yet", core.CREATE_SUCCEEDED, core.GRACE.total_seconds(), then)
     if is_deleting(run.managed):
-        await _write_status(run, [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()], observation)
+        told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
+        await _write_status(run, told, observation, outlook=health.reconciling("Deleting"))
         return Result(requeue_after=_pause_until_next(run, settled=False))
     run.event("Normal", "PendingExternalResource", "Waiting for external resource existence to be confirmed")
     return Result(requeue_after=SOON)
@@ -464,7 +468,10 @@ async def _pause(managed: Object, kind: ManagedKind, context: Context) -> None:
     run = ManagedRun(context, kind, managed, frozenset())
     if (conditions.find(managed, "Synced") or {}).get("reason") != "ReconcilePaused":
         run.event("Normal", "ReconciliationPaused", "Reconciliation is paused via the pause annotation")
-    await _write_status(run, [conditions.reconcile_paused()])
+    told = [conditions.reconcile_paused()]
+    if conditions.find(managed, "Ready") is None and not context.options.strict_upstream:
+        told.append(conditions.creating())
+    await _write_status(run, told)
 
 
 def _failed(run: ManagedRun, operation: str, error: GroundplaneError) -> list[Condition]:
@@ -493,7 +500,27 @@ def _background(run: ManagedRun, observation: Observation, *, updated: bool) -> 
     return [conditions.last_async(), conditions.async_operation(ongoing=False)]
 
 
-async def _write_status(run: ManagedRun, told: list[Condition], observation: Observation | None = None) -> None:
+def _outlook(run: ManagedRun, observation: Observation, *, settled: bool) -> Condition | None:
+    """What is still to come of a thing that exists."""
+    if observation.ready is None:
+        ready = conditions.is_true(run.managed, "Ready")
+        message = ""
+    else:
+        ready, message = observation.ready.status == "True", observation.ready.message
+    if not settled:
+        return health.reconciling("Updating" if ready else "Creating", message)
+    if observation.ready is not None and observation.ready.reason == "Unavailable":
+        return health.stalled("Failed", f"AWS has given it up: {message}")
+    return None
+
+
+async def _write_status(
+    run: ManagedRun,
+    told: list[Condition],
+    observation: Observation | None = None,
+    *,
+    outlook: Condition | None = None,
+) -> None:
     wanted = copy.deepcopy(run.managed)
     generation = meta(run.managed).get("generation")
     status = wanted.setdefault("status", {})
@@ -505,7 +532,7 @@ async def _write_status(run: ManagedRun, told: list[Condition], observation: Obs
     if requested and requested != status.get("lastHandledReconcileAt"):
         status["lastHandledReconcileAt"] = requested
         run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(requested)}")
-    conditions.set_on(wanted, *told, now=run.context.now(), generation=generation)
+    run.context.tell(wanted, *told, outlook=outlook, generation=generation)
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
 

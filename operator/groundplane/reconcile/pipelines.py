@@ -11,7 +11,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from groundplane.core import composition, conditions, connection, fieldpath, pipeline, render
+from groundplane.core import composition, connection, fieldpath, health, pipeline, render
 from groundplane.core.conditions import SYSTEM_TYPES, Condition
 from groundplane.core.objects import Json, Key, Object, annotations_of, key_of, meta, spec_of, status_of
 from groundplane.core.pipeline import Outcome, Resource, Selector
@@ -231,7 +231,7 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
             made = await _let_go(run, made)
     except InvalidInput as error:
         run.event("Warning", "ComposeResources", str(error))
-        return Composed(item.template, synced=False, ready=ready, trouble=str(error))
+        return Composed(item.template, synced=False, ready=ready, trouble=str(error), is_refused=True)
     if live is None or meta(live).get("resourceVersion") != meta(made).get("resourceVersion"):
         run.again = True  # functions have not observed it yet
         for note in notes:
@@ -304,7 +304,7 @@ async def _edited(
 async def _hear(run: CompositeRun, outcome: Outcome) -> None:
     """Events for results, and conditions for the composite's status, which is written later."""
     for told in outcome.conditions:
-        if told.condition.type in SYSTEM_TYPES:
+        if told.condition.type in SYSTEM_TYPES | _kept(run):
             continue
         run.told.append(told.condition)
         if told.to_claim:
@@ -342,12 +342,15 @@ async def _leave_word(run: CompositeRun) -> None:
             "A fatal error occurred before the status of this condition could be determined.",
         )
         for condition in status_of(run.composite).get("conditions") or ()
-        if condition.get("type") not in heard | SYSTEM_TYPES
+        if condition.get("type") not in heard | SYSTEM_TYPES | _kept(run)
     ]
     if not run.told and not lost:
         return
     wanted = copy.deepcopy(run.composite)
-    composing.tell(run, wanted)
-    generation = run.context.observed_generation(run.composite)
-    conditions.set_on(wanted, *lost, now=run.context.now(), generation=generation)
+    composing.tell(run, wanted, *lost, outlook=health.outlook(wanted))
     run.composite = await run.context.cluster.update(wanted, subresource="status")
+
+
+def _kept(run: CompositeRun) -> frozenset[str]:
+    """Types of conditions that are ours beside upstream's."""
+    return frozenset() if run.context.options.strict_upstream else health.TYPES

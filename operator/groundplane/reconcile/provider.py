@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 
-from groundplane.core import conditions, packages
+from groundplane.core import conditions, health, packages
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, owner_reference, spec_of
 from groundplane.errors import AlreadyExists, Conflict
@@ -33,7 +33,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         await _reveal(package, revision, image, context)
         status = wanted.setdefault("status", {})
         status["currentRevision"], status["currentIdentifier"] = revision, image
-        told = [INSTALLED, HEALTHY]
+        told, outlook = [INSTALLED, HEALTHY], None
         if conditions.find(package, "Synced") is not None:
             told.append(conditions.reconcile_success())
     else:
@@ -48,7 +48,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         ]
         if not context.options.strict_upstream:
             told.append(conditions.reconcile_error(message))  # else GitOps tools wait for Healthy for ever
-    conditions.set_on(wanted, *told, now=context.now(), generation=meta(package).get("generation"))
+        outlook = health.stalled("UnknownPackage", message)
+    context.tell(wanted, *told, outlook=outlook, generation=meta(package).get("generation"))
     await context.cluster.update(wanted, subresource="status")
     return Result()
 

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core import conditions
+from groundplane.core import conditions, health
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -158,19 +158,31 @@ async def reconcile(key: Key, context: Context) -> Result:
     if not has_finalizer(config, FINALIZER):
         config["metadata"].setdefault("finalizers", []).append(FINALIZER)
         config = await context.cluster.update(config)
+    strict, told = context.options.strict_upstream, [conditions.available()]
+    if conditions.find(config, "Synced") is not None:
+        told.append(conditions.reconcile_success())
+    try:
+        with stage("InvalidProviderConfig"):
+            account = await _wake_users(config, context, quietly=strict)
+            if account and not strict:
+                await context.cloud.check_account(account)
+    except GroundplaneError:
+        await _count(
+            config, users, [conditions.unavailable()], context
+        )  # Argo CD takes one that only counts for healthy
+        raise
+    await _count(config, users, [] if strict else told, context)
+    return Result()
+
+
+async def _count(config: Object, users: int, told: list[Condition], context: Context) -> None:
+    """Write how many use it, and what is known of it, at once."""
     wanted = copy.deepcopy(config)
     wanted.setdefault("status", {})["users"] = users
-    config = await context.cluster.update(wanted, subresource="status")
-    with stage("InvalidProviderConfig"):
-        account = await _wake_users(config, context, quietly=context.options.strict_upstream)
-        if account and not context.options.strict_upstream:
-            await context.cloud.check_account(account)
-    if conditions.find(config, "Synced") is not None:
-        generation = meta(config).get("generation")
-        told = (conditions.reconcile_success(), conditions.available())
-        conditions.set_on(config, *told, now=context.now(), generation=generation)
-        await context.cluster.update(config, subresource="status")
-    return Result()
+    if told:
+        outlook = health.outlook(config) if told[0].status == "False" else None
+        context.tell(wanted, *told, outlook=outlook, generation=meta(config).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
 
 
 async def _wake_users(config: Object, context: Context, *, quietly: bool) -> Account | None:

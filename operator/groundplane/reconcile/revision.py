@@ -66,7 +66,7 @@ async def _snapshot(found: Object, context: Context) -> Object:
         if labels_of(revision).get(HASH_LABEL) == digest[:63]:
             same = revision
     if same is None:
-        made = composition.revision_for(found, latest + 1)
+        made = composition.revision_for(found, latest + 1, strict_upstream=context.options.strict_upstream)
         try:
             made = await context.cluster.create(made)
         except AlreadyExists as error:
@@ -163,16 +163,16 @@ async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | N
         if context.options.strict_upstream:
             return  # upstream is silent here: only composites that use it tell
         raise
-    told: list[Condition] = []
+    if context.options.strict_upstream:
+        return
+    told = [conditions.available()]
     if conditions.find(found, "Synced") is not None:
         told.append(conditions.reconcile_success())
     if outcome is not None:
         told += _fitting(found, outcome, context)
-    if told:
-        told.append(conditions.available())  # GitOps tools wait for it on whatever has a condition
-        wanted = copy.deepcopy(found)
-        conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(found))
-        await context.cluster.update(wanted, subresource="status")
+    wanted = copy.deepcopy(found)
+    context.tell(wanted, *told, outlook=None)
+    await context.cluster.update(wanted, subresource="status")
 
 
 def _fitting(found: Object, outcome: typecheck.Outcome, context: Context) -> list[Condition]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, render
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
-from groundplane.errors import AlreadyExists, Conflict, Rejected, at
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Rejected, at
 from groundplane.reconcile import composing, silence
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 from groundplane.reconcile.difference import merge_patch
@@ -95,7 +95,9 @@ async def _apply(run: CompositeRun, item: render.Rendered) -> Composed:
     """Create one composed resource, or bring it to what was rendered."""
     if item.object is None:
         run.event("Warning", "ComposeResources", str(item.error))
-        return Composed(item.template, synced=False, trouble=str(item.error))
+        early = isinstance(item.error, fieldpath.FieldNotFound)  # or misspelt; nobody can tell
+        is_refused = isinstance(item.error, InvalidInput) and not early
+        return Composed(item.template, synced=False, trouble=str(item.error), is_refused=is_refused)
     desired, key = item.object, key_of(item.object)
     cluster = run.context.cluster
     try:
@@ -115,7 +117,7 @@ async def _apply(run: CompositeRun, item: render.Rendered) -> Composed:
                     raise Conflict(f"{key} appeared meanwhile") from error
     except Rejected as error:
         run.event("Warning", "ComposeResources", str(error))
-        return Composed(item.template, synced=False, trouble=str(error))
+        return Composed(item.template, synced=False, trouble=str(error), is_refused=True)
     for note in item.notes:
         run.event("Normal", "ComposeResources", note)
     return Composed(item.template, made)

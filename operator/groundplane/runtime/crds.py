@@ -20,6 +20,7 @@ import yaml
 
 from groundplane.cluster.client import APPLY_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.informer import PARTIAL
+from groundplane.core.crds.build import as_upstream
 from groundplane.core.crds.marks import MARK, Step, step
 from groundplane.core.objects import Object, annotations_of, meta
 from groundplane.errors import Conflict, Denied, InvalidInput
@@ -27,6 +28,7 @@ from groundplane.runtime import logs
 from groundplane.runtime.served import CRDS, Crd, read
 
 MANAGER = "groundplane.io/crds"
+STRICT = "s"  # at the end of the mark of a definition as upstream has it
 PATH = f"/apis/{CRDS.api_version}/{CRDS.plural}"
 MANAGED = ".aws.upbound.io"  # how the groups of managed kinds end
 AT_ONCE = 4  # applies: each costs the API server some 50 ms
@@ -53,10 +55,14 @@ class Brought:
     name: str  # "instances.rds.aws.upbound.io"
     mark: str
     file: Traversable
+    strict_upstream: bool = False
 
     def read(self) -> Object:
         """The definition itself; some milliseconds of work for the largest."""
         found: Object = yaml.load(self.file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        if self.strict_upstream:
+            found = as_upstream(found)
+            found["metadata"]["annotations"][MARK] = self.mark
         return found
 
 
@@ -69,7 +75,7 @@ def is_active(name: str, activations: Iterable[str]) -> bool:
     return not name.endswith(MANAGED) or any(fnmatchcase(name, glob) for glob in activations)
 
 
-def brought(activations: Iterable[str] = ("*",)) -> list[Brought]:
+def brought(activations: Iterable[str] = ("*",), *, strict_upstream: bool = False) -> list[Brought]:
     """What we bring of what is active, by name.  Raises InvalidInput if the package has lost its files."""
     folder, globs, found = resources.files("groundplane") / "crds", tuple(activations), []
     for file in folder.iterdir() if folder.is_dir() else ():
@@ -77,7 +83,8 @@ def brought(activations: Iterable[str] = ("*",)) -> list[Brought]:
         if group and is_active(f"{plural}.{group}", globs):
             mark = re.search(rf"^ *{re.escape(MARK)}: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             if mark:
-                found.append(Brought(f"{plural}.{group}", mark[1], file))
+                name, own = f"{plural}.{group}", f"{mark[1]}{STRICT}" if strict_upstream else mark[1]
+                found.append(Brought(name, own, file, strict_upstream))
     if not found:
         raise InvalidInput(f"there are no definitions in {folder}", mend="install the package anew, or run make crds")
     return sorted(found, key=lambda each: each.name)

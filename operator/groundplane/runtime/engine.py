@@ -4,7 +4,7 @@ A reconciler either returns what it wants next, or raises; what was raised decid
 `Conflict` is retried after growing pauses, silently at first · `Waiting` and `NoSuchKind` come back when what they wait for
 changes, or after a backoff · `InvalidInput` waits for an edit · `Throttled` comes back when it was asked to, `Busy` as well, without a word · `Unavailable`
 backs off · `Denied` backs off long · anything else is our bug: traceback in the log, *internal error* in the
-condition (without its text, which might hold anything).
+condition (without its text, which might hold anything).  When it makes an object degraded, `core/health.py` says.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from groundplane.cluster import own_writes
-from groundplane.core import conditions
+from groundplane.core import conditions, health
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Key, Object
 from groundplane.errors import (
@@ -56,10 +56,15 @@ class Controller:
     reconcile: Callable[[Key, Context], Awaitable[Result]]
     source: Callable[[Key, Context], str]  # component of its events
     reason: str  # of a Warning event whose error names none
+    tells: bool = True  # on the object, too, not only in an event
     has_synced: bool = True  # upstream's kind has Synced; else it is only added where we help
     has_ready: bool = True
     ours_ready: bool = False  # upstream's kind has no Ready, where we help it has: False beside each error
-    failure: Callable[[Object, str], Condition] = lambda obj, text: conditions.reconcile_error(text)
+    failure: Callable[[Object, str], Iterable[Condition]] = lambda obj, text: [conditions.reconcile_error(text)]
+    # Where two report on one object: has the other one told of a failure of the whole of it?  And failures that are told later are
+    # not told at all before: the other one, all being well with it, would take them back.
+    is_second: Callable[[Object], bool] = lambda obj: False
+    tells_hiccups: bool = True
     workers: int = 10
     max_backoff: float = 60.0  # seconds
     poll_rate: float = lanes.RATE  # polls that begin each second at most; fewer where a look costs the event loop more
@@ -81,6 +86,7 @@ class Engine:
         self.controllers = {controller.name: controller for controller in controllers}
         self.waiting = Waiting()
         self._conflicts: dict[Target, _Conflicts] = {}
+        self._failures: dict[Target, tuple[str, float, int]] = {}  # of what kind, since when, how many in a row
 
     async def process(self, name: str, key: Key) -> Outcome:
         """Reconcile one object once, and say when to come back."""
@@ -99,6 +105,7 @@ class Engine:
                     error = raised
                 else:
                     self._conflicts.pop((name, key), None)
+                    self._failures.pop((name, key), None)
                     if result.again:
                         return Again()
                     return Done() if result.requeue_after is None else After(result.requeue_after)
@@ -113,12 +120,13 @@ class Engine:
         for name in self.controllers:
             self.waiting.forget((name, key))
             self._conflicts.pop((name, key), None)
+            self._failures.pop((name, key), None)
         self.context.interests.set(key, ())
         self.context.accounts.forget(key)
         self.context.followers.set(key, "")
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
-        target = (controller.name, key)
+        target, is_stubborn = (controller.name, key), False
         if isinstance(error, Busy):
             log.debug("held back", error=str(error))
             return Retry(error.after)
@@ -133,9 +141,12 @@ class Engine:
                 return Retry(min(LONGEST_AGAIN, AGAIN * 2 ** (times - 1)))
             if told == so_far.told:
                 return Retry(LONGEST_AGAIN)  # told once, until it is another one
-            error = _stubborn(error)
+            error, is_stubborn = _stubborn(error), True
         else:
             self._conflicts.pop(target, None)
+        failures, internal = self._failed(target, error), not isinstance(error, GroundplaneError)
+        if is_stubborn:  # they were counted before they were told
+            failures = health.Failures(health.TRIES, health.PATIENCE)
         if not isinstance(error, GroundplaneError):
             log.exception("internal error", error=error)
             error = Unavailable(
@@ -149,11 +160,11 @@ class Engine:
             case "unknown":
                 fate: Outcome = Retry()
             case "no":
-                fate = _fate(error)
+                fate = _fate(error, failures)
         self.waiting.wait(target, error.on)
         self.context.watches.expect(error.on)
         try:
-            await self._report(controller, key, error)
+            await self._report(controller, key, error, *failures.verdict(error, internal=internal))
         except NotLeader:
             return Done()  # the Lease was lost in between
         except (Conflict, NotFound, NoSuchKind):
@@ -162,8 +173,19 @@ class Engine:
             log.warning("status could not be written", error=str(trouble))
         return fate
 
-    async def _report(self, controller: Controller, key: Key, error: GroundplaneError) -> None:
-        """Tell the object's readers: an event, and Synced=False with the error as it is."""
+    def _failed(self, target: Target, error: Exception) -> health.Failures:
+        """Count a failure; one of another kind begins anew."""
+        kind, now = type(error).__name__, self.context.uptime()
+        known, since, times = self._failures.get(target, (kind, now, 0))
+        if known != kind:
+            since, times = now, 0
+        self._failures[target] = (kind, since, times + 1)
+        return health.Failures(times + 1, now - since)
+
+    async def _report(
+        self, controller: Controller, key: Key, error: GroundplaneError, outlook: Condition, is_told: bool
+    ) -> None:
+        """Tell the object's readers: an event, what is still to come, and Synced=False with the error as it is."""
         try:
             obj = await self.context.cluster.get(key)
         except TooDeep as unreadable:
@@ -179,16 +201,23 @@ class Engine:
             annotations=controller.annotations(obj, self.context),
         )
         strict = self.context.options.strict_upstream
-        if controller.has_synced or not strict:
-            failure = controller.failure(obj, str(error))
-            told = [failure, *([conditions.unavailable()] if controller.ours_ready else []), *error.conditions]
-            await self._write_conditions(obj, told, first_sight=controller.has_ready and not strict)
-
-    async def _write_conditions(self, obj: Object, told: list[Condition], *, first_sight: bool) -> None:
+        if not controller.tells or (strict and not controller.has_synced):
+            return
+        if not strict and not is_told and not controller.tells_hiccups:
+            return
+        if controller.is_second(obj):
+            outlook = health.outlook(obj) or outlook
         wanted = copy.deepcopy(obj)
-        if first_sight and conditions.find(obj, "Ready") is None:
-            told.insert(1, conditions.creating())
-        conditions.set_on(wanted, *told, now=self.context.now(), generation=self.context.observed_generation(obj))
+        told: list[Condition] = [*controller.failure(obj, str(error)), *error.conditions]
+        if not strict:
+            is_first = conditions.find(obj, "Ready") is None
+            if not is_told:
+                told = [condition for condition in error.conditions if condition.type == "Ready"]
+            if controller.ours_ready and (is_told or is_first):
+                told.append(conditions.unavailable())
+            elif controller.has_ready and is_first:
+                told.insert(0, conditions.creating())
+        self.context.tell(wanted, *told, outlook=outlook)
         await self.context.cluster.update(wanted, subresource="status")
 
 
@@ -200,11 +229,11 @@ def _stubborn(error: Exception) -> Unavailable:
     )
 
 
-def _fate(error: GroundplaneError) -> Outcome:
+def _fate(error: GroundplaneError, failures: health.Failures) -> Outcome:
     if error.after is not None:
         return Retry(error.after)
     if isinstance(error, InvalidInput):
         return Retry(RECHECK_INVALID)
     if isinstance(error, Denied):
-        return Retry(RECHECK_DENIED)
+        return Retry(health.FRESH if failures.seconds < health.HOPELESS else RECHECK_DENIED)
     return Retry()

@@ -21,6 +21,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
+from groundplane.core.crds.build import as_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited
@@ -109,7 +110,8 @@ class LocalControlPlane:
 
     async def __aenter__(self) -> LocalControlPlane:
         for crd in [*core_crds(), *aws_crds()]:
-            await self.cluster.apply(crd, manager=INSTALLER)
+            wanted = as_upstream(crd) if self.context.options.strict_upstream else crd
+            await self.cluster.apply(wanted, manager=INSTALLER)
         self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)
         self.cluster.wrote = self._wrote
         self._tasks = [

@@ -136,7 +136,9 @@ class Operator:
             may_work=self._may_work,
         )
         self._is_working = False
-        self._wanted = crds.brought(settings.active) if settings.crds != "leave" else []
+        self._wanted = (
+            crds.brought(settings.active, strict_upstream=settings.strict_upstream) if settings.crds != "leave" else []
+        )
         self._has_kinds = not self._wanted  # what we bring is there
         self._problems: dict[str, str] = {}  # why a definition is not, by its name
         self._led = asyncio.Event()  # we lead, and have not yet looked at everything

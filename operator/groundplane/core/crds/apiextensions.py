@@ -27,6 +27,7 @@ from groundplane.core.openapi import (
     ruled,
     string,
     strings,
+    unseen,
 )
 
 SCOPES = ("LegacyCluster", "Namespaced", "Cluster")
@@ -245,7 +246,7 @@ def _status() -> Schema:
         {"apiVersion": string("Group and version."), "kind": string("The kind.")},
         required=["apiVersion", "kind"],
     )
-    return obj(
+    status = obj(
         {
             "conditions": conditions(),
             "controllers": obj(
@@ -255,3 +256,4 @@ def _status() -> Schema:
         },
         "What has become of the definition.",
     )
+    return unseen(status)

@@ -25,6 +25,7 @@ from groundplane.core.openapi import (
     root,
     string,
     strings,
+    unseen,
 )
 from groundplane.core.transforms.base import CONVERSIONS
 
@@ -66,7 +67,7 @@ _TYPE = (
 
 def _composition() -> Schema:
     spec = obj(_spec(), "What the composition is for and what it makes.", required=["compositeTypeRef"])
-    status = obj({"conditions": conditions()}, "Whether it can be rendered; written when it can't. Not of upstream.")
+    status = unseen(obj({"conditions": conditions()}, "Whether it can be rendered. Not of upstream."))
     return root(
         "A Composition says how a composite is made: from which resources, and how values flow.",
         spec=spec,

@@ -24,6 +24,7 @@ from groundplane.core.openapi import (
     root,
     string,
     strings,
+    unseen,
 )
 
 GROUP = "pkg.crossplane.io"
@@ -135,7 +136,7 @@ def _package(kind: str) -> Schema:
     return root(
         f"A {kind} declares a package. Those whose content is built in are healthy at once.",
         spec=spec,
-        status=_status("Whether the package's content is there."),
+        status=unseen(_status("Whether the package's content is there.")),
     )
 
 
