@@ -76,7 +76,8 @@ async def test_a_managed_kind_is_followed_from_the_start_at_one_version_whicheve
         await rig.person.install(kind.crd())
         await rig.person.apply(old.path, old.thing("a"))
     async with Rig(control_plane, cloud=NoCloud(managed, absent)) as rig:
-        await rig.sees(old.key("a"))
+        await rig.watches.listed()
+        assert rig.cache.get(old.key("a")), "work begins when what is followed from the start is known"
         await rig.watches.ensure([(kind.api_version, kind.kind)])
         assert (kind.api_version, kind.kind) not in rig.cache.count()
         await rig.person.uninstall(kind)
@@ -247,6 +248,9 @@ async def test_a_kind_that_may_not_be_listed_holds_nobody_up_twice(control_plane
             for _ in range(20):
                 await rig.watches.ensure([("authorization.k8s.io/v1", "SubjectAccessReview")])
         assert rig.watches.problem() == ""
+        monkeypatch.setattr("groundplane.runtime.watches.LISTS", 3600.0)
+        async with asyncio.timeout(PATIENCE):
+            await rig.watches.listed()
 
 
 async def test_a_version_of_the_same_schema_is_answered_from_the_cache_and_one_of_another_by_the_api_server(

@@ -96,6 +96,12 @@ class Informers:
         for api_version, kind in sorted(self._wanted):
             self._inform_if_served(api_version, kind)
 
+    def unlisted(self) -> list[str]:
+        """The kinds of which the first list is still coming; one that can't be listed is not waited for."""
+        listing = [each for each in self._all_informed() if each.task and not each.task.done()]
+        informers = [informed.informer for informed in listing]
+        return [each.resource.plural for each in informers if not each.synced.is_set() and not each.problem]
+
     async def stop(self) -> None:
         """Follow nothing any more."""
         self._stopping = True

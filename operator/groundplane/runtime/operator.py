@@ -140,6 +140,7 @@ class Operator:
             crds.brought(settings.active, strict_upstream=settings.strict_upstream) if settings.crds != "leave" else []
         )
         self._has_kinds = not self._wanted  # what we bring is there
+        self._has_listed = False
         self._problems: dict[str, str] = {}  # why a definition is not, by its name
         self._led = asyncio.Event()  # we lead, and have not yet looked at everything
         self._rival = ""  # another control plane at work
@@ -294,6 +295,8 @@ class Operator:
             try:
                 if not self._has_kinds:
                     await self._bring_kinds()
+                await self._watches.listed()
+                self._has_listed = True
                 await self._enqueue_all()
             except (NotLeader, Unavailable) as error:
                 log.warning("the kinds could not be brought to the cluster", error=str(error))
@@ -321,7 +324,7 @@ class Operator:
             log.warning("not all stored objects were rewritten in their new version", error=str(error))
 
     def _may_work(self) -> bool:
-        return self._has_kinds and self._gate.is_open()
+        return self._has_kinds and self._has_listed and self._gate.is_open()
 
     def _lacks(self) -> str:
         """What of the kinds that we bring is not served, and why; "" for a standby, to whom the leader brings them."""

@@ -24,6 +24,7 @@ from groundplane.runtime.served import CRDS, ApiKind, Crd, ServedKinds, api_kind
 
 TOUCHED = "groundplane.io/touched"  # annotation on a CustomResourceDefinition that kopf has overlooked
 PATIENCE = 10.0  # seconds to wait until a kind that a definition brought into being is followed
+LISTS = 30.0  # seconds at most until the kinds that are followed from the start have been listed
 SETTLE = 0.7  # seconds in which others, too, learn of a new kind: clients, replicas of the API server
 GLANCE = 0.05  # seconds between two looks whether a watch is open
 
@@ -72,6 +73,14 @@ class KubernetesWatches:
     def unready(self) -> list[str]:
         """The kinds without which nothing is certain, and that have not been listed yet."""
         return ([] if self._informers.knows_kinds else [CRDS.plural]) + self._kopf.unready()
+
+    async def listed(self) -> None:
+        """Wait until what is followed has been listed, or takes too long, so that reconciles read the cache and not the API server."""
+        end = asyncio.get_running_loop().time() + LISTS
+        while (unlisted := self._informers.unlisted()) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(GLANCE)
+        if unlisted:
+            log.warning("working before all is listed", kinds=", ".join(unlisted))
 
     def serves(self, resource: Resource) -> bool:
         """Whether the API server serves a kind that has a CustomResourceDefinition."""
