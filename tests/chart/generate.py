@@ -1,4 +1,4 @@
-"""What of the chart is made from the code: rights, the settings in the schema, the table of values.  `make chart` writes it.
+"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values and metrics.  `make chart` writes it.
 
 `python -m tests.chart.generate --check` ends with an error if a file is stale.
 """
@@ -15,13 +15,15 @@ from pathlib import Path
 import yaml
 
 from groundplane.core import goyaml
-from groundplane.runtime import rights
+from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
 # What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds` and `provider`.
 SET = {"kubeconfig", "context", "namespace", "no_leader_election", "health_port", "health_host", "crds", "activations"}
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+METRICS = CHART.parents[1] / "docs" / "metrics.md"
+METRICS_MARK = "<!-- metrics: made by `make chart` from operator/groundplane/runtime/metrics.py -->\n"
 MARK = "<!-- values: made by `make chart` from values.yaml -->\n"
 
 
@@ -30,6 +32,7 @@ def files() -> dict[Path, str]:
     return {
         CHART / "files" / "rights.yaml": rights_file(),
         CHART / "values.schema.json": schema((CHART / "values.schema.json").read_text()),
+        METRICS: metrics_page(METRICS.read_text()),
         CHART / "README.md": readme((CHART / "README.md").read_text(), (CHART / "values.yaml").read_text()),
     }
 
@@ -65,6 +68,24 @@ def schema(before: str) -> str:
             properties[camel(field.name)] = {"description": field.metadata["help"]} | choice
     whole["properties"]["settings"]["properties"] = properties
     return json.dumps(whole, indent=2) + "\n"
+
+
+def declared() -> dict[str, tuple[str, tuple[str, ...], str]]:
+    """Type, labels and explanation of each metric, by the name that it is scraped under."""
+    found = {}
+    for metric in vars(metrics).values():
+        if type(metric).__module__ == "prometheus_client.metrics":
+            name = metric._name + ("_total" if metric._type == "counter" else "")
+            found[name] = metric._type, tuple(metric._labelnames), metric._documentation
+    return found
+
+
+def metrics_page(before: str) -> str:
+    """The page with a row for each metric."""
+    rows = ["| metric | type | labels | |", "|---|---|---|---|"]
+    for name, (type_, labels, explanation) in sorted(declared().items()):
+        rows.append(f"| `{name}` | {type_} | {' '.join(f'`{label}`' for label in labels)} | {explanation} |")
+    return before.partition(METRICS_MARK)[0] + METRICS_MARK + "\n" + "\n".join(rows) + "\n"
 
 
 def camel(name: str) -> str:

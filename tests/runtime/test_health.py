@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+import orjson
 import pytest
 
 from groundplane.runtime import health, metrics
@@ -73,3 +74,11 @@ async def test_an_event_loop_that_is_held_up_is_not_live(probe, monkeypatch):
         status, text = await probe.ask("/livez")
         assert status == 503
         assert text.startswith("[-]event-loop 0.")
+
+
+async def test_the_debug_page_is_there_only_if_it_is_asked_for(probe):
+    assert (await probe.ask("/debug"))[0] == 404
+    async with Health(live={}, ready={}, host="127.0.0.1", port=0, debug=lambda: {"queues": {"claim": 1}}) as server:
+        probe.port = server.port
+        status, text = await probe.ask("/debug")
+        assert (status, orjson.loads(text)) == (200, {"queues": {"claim": 1}})

@@ -89,6 +89,24 @@ class Budgets:
     def __len__(self) -> int:
         return len(self._budgets)
 
+    def told(self) -> list[dict[str, str | int]]:
+        """How each budget stands, for people: those that failed first, then those that are waited for."""
+        troubled = sorted(self._budgets.values(), key=lambda each: (-each.failures, -each.waiting, each.place))
+        return [
+            {
+                "account": each.place.account,
+                "region": each.place.region,
+                "service": each.place.service,
+                "allowed": each.allowed,
+                "running": each.running,
+                "slow": len(each.slow),
+                "waiting": each.waiting,
+                "failures": each.failures,
+                "problem": each.problem,
+            }
+            for each in troubled
+        ]
+
     async def begin(self, place: Place) -> Call:
         """Have a call begin, now or within a moment.
 

@@ -44,6 +44,7 @@ class AwsCloud:
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
         may_write: Callable[[], None] = lambda: None,
+        on_call: Callable[[str, str, faults.Outcome, float], None] = lambda service, operation, outcome, seconds: None,
         is_active: Callable[[str], bool] = lambda definition: True,
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
@@ -52,12 +53,18 @@ class AwsCloud:
     ) -> None:
         """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds.
 
+        `on_call` is told of each call to AWS when it has ended, on the thread that made it: service, operation, outcome, seconds.
         Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
         """
         self._is_active = is_active
         self._budgets = Budgets(threads, clock)
         self._calls: set[Future[Any]] = set()  # those that a thread works on
-        self._sessions = sessions or Sessions(may_write=may_write)
+        self._sessions = sessions or Sessions(
+            may_write=may_write,
+            on_call=lambda service, operation, answer, error, seconds: on_call(
+                service, operation, faults.outcome(answer, error), seconds
+            ),
+        )
         self._strict_upstream = strict_upstream
         self._namespace = namespace
         self._certain_after = certain_after
@@ -70,6 +77,11 @@ class AwsCloud:
     def in_flight(self) -> int:
         """How many objects a thread works on, those included that nobody waits for any more."""
         return len(self._running)
+
+    @property
+    def budgets(self) -> list[dict[str, str | int]]:
+        """Each account, region and service that is called, or was not long ago, and how it goes: those with trouble first."""
+        return self._budgets.told()
 
     def close(self, seconds: float = CLOSING) -> int:
         """Wait for the calls that run, so long at most: how many still do.  They do not keep the process from ending."""

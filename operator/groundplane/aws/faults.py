@@ -8,7 +8,8 @@ code and words without what changes from call to call (request ids, times), sinc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
@@ -16,6 +17,7 @@ from botocore.parsers import ResponseParserError
 from groundplane.aws.grammar import Errors, Match, Mend
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
 
+Outcome = Literal["success", "throttled", "denied", "not_found", "silent", "error"]  # of a call, for who counts them
 BOTO = (boto.ClientError, boto.BotoCoreError, ResponseParserError)  # all that botocore raises
 _THROTTLED = """Throttling ThrottlingException ThrottledException RequestThrottledException TooManyRequestsException
     RequestLimitExceeded ProvisionedThroughputExceededException BandwidthLimitExceeded LimitExceededException
@@ -71,6 +73,22 @@ def is_refused(error: boto.ClientError) -> bool:
 def is_silence(error: BaseException | None) -> bool:
     """Whether no answer came: no connection, or one that stayed silent or broke."""
     return isinstance(error, boto.HTTPClientError | boto.ConnectionError)
+
+
+def outcome(parsed: Mapping[str, Any] | None, error: Exception | None) -> Outcome:
+    """How a call ended, for who counts calls, from the answer as botocore has parsed it or from what was raised instead."""
+    if error is not None:
+        return "silent" if is_silence(error) else "error"
+    answer = parsed or {}
+    status = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode") or 0
+    if status < 300:
+        return "success"
+    code = str((answer.get("Error") or {}).get("Code") or "")
+    if code in THROTTLED or status == 429:
+        return "throttled"
+    if code in DENIED:
+        return "denied"
+    return "not_found" if NOT_FOUND.fullmatch(code) or status == 404 else "error"
 
 
 def code_of(error: boto.ClientError) -> str:

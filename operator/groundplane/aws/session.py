@@ -41,6 +41,8 @@ from groundplane.errors import Awaited, Denied, InvalidInput, shown
 from groundplane.ports import Account
 
 Client = Any  # botocore's clients are made at run time
+OnCall = Callable[[str, str, Mapping[str, Any] | None, Exception | None, float], None]
+BEGUN = "groundplane_begun"  # in botocore's context of a call: when it began, by the monotonic clock
 
 CHAIN = frozenset({"", "InjectedIdentity", "IRSA", "PodIdentity"})
 SOURCES = (*sorted(CHAIN - {""}), "Secret", "WebIdentity", "Upbound", "Environment", "Filesystem", "None")
@@ -66,6 +68,11 @@ LOADER = Loader(include_default_search_paths=True)  # the models, read once for 
 READING = ("Describe", "Get", "List", "Head")  # how the names of operations begin that change nothing
 
 
+def _begin(context: dict[str, Any], **_: Any) -> None:
+    """botocore's hook before a call: its `context` is the one that the hook after it gets."""
+    context[BEGUN] = time.monotonic()
+
+
 class Sessions:
     """The clients of all accounts.  Safe to use from many threads."""
 
@@ -75,9 +82,14 @@ class Sessions:
         *,
         attempts: int = ATTEMPTS,
         may_write: Callable[[], None] = lambda: None,
+        on_call: OnCall = lambda service, operation, answer, error, seconds: None,
     ) -> None:
-        """`may_write` is asked right before each request of a call that changes AWS, repeats included, and raises NotLeader."""
-        self._may_write = may_write
+        """`may_write` is asked right before each request of a call that changes AWS, repeats included, and raises NotLeader.
+
+        `on_call` is told of each call when it has ended, on whichever thread made it: service, operation, the answer as botocore
+        has parsed it, what was raised instead, seconds.
+        """
+        self._may_write, self._on_call = may_write, on_call
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
@@ -96,7 +108,9 @@ class Sessions:
                     if other != key:
                         del self._accounts[other]
             if clients is None or clients.version != account.version or clients.refused:
-                clients = self._accounts[key] = AccountClients(account, self._environ, self._attempts, self._may_write)
+                clients = self._accounts[key] = AccountClients(
+                    account, self._environ, self._attempts, self._may_write, self._on_call
+                )
             clients.used = now
             return clients
 
@@ -113,8 +127,9 @@ class AccountClients:
         environ: Mapping[str, str],
         attempts: int,
         may_write: Callable[[], None],
+        on_call: OnCall,
     ) -> None:
-        self._may_write = may_write
+        self._may_write, self._on_call = may_write, on_call
         self.version = account.version
         self.refused = False  # AWS did not accept the credentials: these clients are not to be used again
         self.used = 0.0  # when last, by the monotonic clock
@@ -214,9 +229,25 @@ class AccountClients:
                 service, region_name=signing, endpoint_url=url, config=Config(**options), **credentials
             )
             client.meta.events.register("before-send", self._before_send)
+            client.meta.events.register("before-call", _begin)
+            client.meta.events.register("after-call", self._after_call)
+            client.meta.events.register("after-call-error", self._after_call)
             return client
         except ValueError as error:  # an endpoint that is no URL, a region that can be no host name
             raise InvalidInput(str(error), where=(f"ProviderConfig {self._name}",)) from error
+
+    def _after_call(
+        self,
+        event_name: str,
+        context: dict[str, Any],
+        parsed: Mapping[str, Any] | None = None,
+        exception: Exception | None = None,
+        **_: Any,
+    ) -> None:
+        """botocore's hook after a call, its repeats included; `event_name` is after-call[-error].<service>.<operation>."""
+        service, operation = event_name.split(".")[1:]
+        seconds = time.monotonic() - context.get(BEGUN, time.monotonic())
+        self._on_call(service, operation, parsed, exception, seconds)
 
     def _before_send(self, event_name: str, **_: Any) -> None:
         """botocore's last hook before a request; `event_name` is before-send.<service>.<operation>."""

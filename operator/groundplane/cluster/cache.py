@@ -20,6 +20,7 @@ import orjson
 from groundplane.cluster import depth
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.own_writes import Versions
+from groundplane.cluster.tally import Tally
 from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
 
 OUR_MANAGERS = (
@@ -62,6 +63,7 @@ class _Store:
         self.labels: dict[tuple[str, str], set[Place]] = {}
         self.controllers: dict[str, set[Place]] = {}  # by UID
         self.controlling: dict[tuple[str, str], set[Place]] = {}  # by the controller's group and kind
+        self.tally = Tally()
         self.listener: Listener | None = None
         self.partial = False
         self.label = ""  # that all have which come, if it is partial by a label
@@ -289,6 +291,10 @@ class Cache:
         """How many objects of each followed kind there are."""
         return {kind: len(store.objects) for kind, store in self._stores.items()}
 
+    def tallies(self) -> dict[Kind, Tally]:
+        """How the objects of each followed kind stand; to be read, not changed."""
+        return {kind: store.tally for kind, store in self._stores.items()}
+
     def list(
         self,
         api_version: str,
@@ -350,6 +356,7 @@ class Cache:
             if old is not None:
                 store.unindex(place, old)
             store.index(place, trimmed)
+        store.tally.changed(place, old, trimmed)
         versions = known.versions.wrote(version) if ours and known and known.uid == uid else Versions(version)
         store.objects[place] = _Entry(version, uid, data, versions)
         return Change(key, old, trimmed)
@@ -426,6 +433,7 @@ def _popped(store: _Store, kind: Kind, place: Place) -> Change:
     """Take an object out of its store."""
     old: Object = orjson.loads(store.objects.pop(place).data)
     store.unindex(place, old)
+    store.tally.changed(place, old, None)
     return Change(Key(*kind, *place), old, None)
 
 

@@ -14,6 +14,7 @@ from groundplane.runtime.queue import Handler, Queue
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.waiting import Target
 
+TOLD = 100  # keys of a queue, and of those that wait for something, that are named to people
 SPREAD, LONGEST_SPREAD = 0.05, 300.0  # seconds for each that is woken although nothing is wrong with it, and for all
 HERD = 16  # reconciles that wait for one object and are still a person's change when it comes; more are retries
 
@@ -93,6 +94,14 @@ class Dispatcher:
         """Work may go on."""
         for queue in self._queues.values():
             queue.resume()
+
+    def told(self) -> dict[str, dict[str, object]]:
+        """How each queue stands, for people."""
+        return {name: queue.told(TOLD) for name, queue in self._queues.items()}
+
+    def told_waiting(self) -> list[dict[str, object]]:
+        """Who waits for what, for people: the first of them."""
+        return self._engine.waiting.told(TOLD)
 
     def is_idle(self) -> bool:
         """Nothing is queued or running; what is delayed does not count."""

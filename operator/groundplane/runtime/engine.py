@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from groundplane import errors
 from groundplane.cluster import own_writes
 from groundplane.core import conditions, health
 from groundplane.core.conditions import Condition
@@ -44,6 +45,7 @@ LONGEST_AGAIN = 30.0  # seconds
 STUBBORN = 10  # conflicts in a row that are told: no race lasts so long
 RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at again, unedited
 RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
+NO_ERRORS = (AlreadyExists, Busy, Conflict, NoSuchKind, NotLeader, errors.Waiting)  # early or overtaken, not wrong
 
 log = logs.get_logger(__name__)
 
@@ -93,7 +95,8 @@ class Engine:
         controller = self.controllers[name]
         started, since = time.perf_counter(), self.waiting.now()
         self.waiting.forget((name, key))  # it decides anew
-        outcome = "success"
+        outcome: str = "success"
+        fate: metrics.Result = "success"
         try:
             with logs.bound(controller=name, key=str(key)), own_writes.running((name, key)):
                 try:
@@ -107,13 +110,19 @@ class Engine:
                     self._conflicts.pop((name, key), None)
                     self._failures.pop((name, key), None)
                     if result.again:
+                        fate = "requeue"
                         return Again()
-                    return Done() if result.requeue_after is None else After(result.requeue_after)
-                outcome = type(error).__name__
+                    if result.requeue_after is None:
+                        return Done()
+                    fate = "requeue_after"
+                    return After(result.requeue_after)
+                outcome, fate = type(error).__name__, "requeue" if isinstance(error, NO_ERRORS) else "error"
                 return await self._handle(controller, key, error, since)
         finally:
             metrics.reconciles.labels(controller=name, outcome=outcome).inc()
-            metrics.reconcile_seconds.labels(controller=name).observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            metrics.reconcile_seconds.labels(controller=name).observe(seconds)
+            metrics.reconciled(self._upstream_name(name, key), fate, seconds)
 
     def forget(self, key: Key) -> None:
         """The object is gone: so is what is remembered of its failures and wishes."""
@@ -124,6 +133,18 @@ class Engine:
         self.context.interests.set(key, ())
         self.context.accounts.forget(key)
         self.context.followers.set(key, "")
+
+    def _upstream_name(self, name: str, key: Key) -> str:
+        """What upstream calls the controller that there would be for this kind; our own name where it has none."""
+        definitions = self.context.definitions
+        match name:
+            case "claim" if known := definitions.claim(key.group, key.kind):
+                return f"claim/{known.name}"
+            case "composite" if known := definitions.composite(key.group, key.kind):
+                return f"composite/{known.name}"
+            case "managed":
+                return f"managed/{key.api_version}, kind={key.kind.lower()}"
+        return name
 
     async def _handle(self, controller: Controller, key: Key, error: Exception, since: int) -> Outcome:
         target, is_stubborn = (controller.name, key), False
@@ -149,6 +170,7 @@ class Engine:
             failures = health.Failures(health.TRIES, health.PATIENCE)
         if not isinstance(error, GroundplaneError):
             log.exception("internal error", error=error)
+            metrics.internal_errors.labels(controller=controller.name).inc()
             error = Unavailable(
                 f"internal error: {type(error).__name__}", mend="look into the operator's log, and report it"
             )

@@ -1,4 +1,4 @@
-"""What Kubernetes and Prometheus ask: /livez, /readyz and /metrics on one port.
+"""What Kubernetes and Prometheus ask: /livez, /readyz and /metrics on one port; and people, if it is asked for: /debug.
 
 Live: the event loop answers and the sources of events are not dead; else a restart helps.  That the API server can't
 be reached is no reason for one.  Ready: everything that is followed from the start has been listed, and work is being done.
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -35,8 +36,9 @@ class Health:
         host: str = "0.0.0.0",
         port: int = 8080,
         before_metrics: Callable[[], None] = lambda: None,
+        debug: Callable[[], Mapping[str, object]] | None = None,
     ) -> None:
-        """`live` and `ready` are checks by name.  `before_metrics` brings gauges up to date.
+        """`live` and `ready` are checks by name.  `before_metrics` brings gauges up to date.  `debug` gives the page /debug; None: there is none.
 
         Entering it raises InvalidInput if the port can't be listened on.
         """
@@ -51,6 +53,9 @@ class Health:
         app.router.add_get("/healthz", self._answer_live)
         app.router.add_get("/readyz", self._answer_ready)
         app.router.add_get("/metrics", self._answer_metrics)
+        self._debug = debug
+        if debug:
+            app.router.add_get("/debug", self._answer_debug)
         self._runner = web.AppRunner(app, access_log=None)
 
     @property
@@ -100,6 +105,10 @@ class Health:
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         self._before_metrics()
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _answer_debug(self, request: web.Request) -> web.Response:
+        content = self._debug() if self._debug else {}
+        return web.Response(body=orjson.dumps(content, option=orjson.OPT_INDENT_2), content_type="application/json")
 
 
 def _verdict(checks: Mapping[str, Check]) -> web.Response:

@@ -34,6 +34,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavai
 from groundplane.ports import Context
 from groundplane.reconcile import definition
 from groundplane.runtime import crds, logs, metrics, preflight
+from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.election import Standing
@@ -52,6 +53,7 @@ DRAIN, FLUSH = 0.6, 0.15  # shares of the grace period; the rest is for watches 
 START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at the start, before ending
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
 RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
+TOLD = 100  # budgets that the debug page names: those with trouble come first
 BATCH = 100  # objects that are looked at in one go when we begin to lead
 SWITCH = 0.0005  # seconds a thread that reads an answer of AWS may keep the interpreter from the event loop; Python's 0.005 add up
 
@@ -97,6 +99,7 @@ class Operator:
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
             may_write=gate.check,
+            on_call=metrics.aws_call_made,
             is_active=lambda definition: crds.is_active(definition, settings.active),
         )
         self._events = EventRecorder(self._cluster, _now)
@@ -128,6 +131,7 @@ class Operator:
             context.interests,
             context.accounts,
         )
+        self._census = Census(routes.own, _now)
         self._dispatcher = Dispatcher(
             Engine(all_controllers(), context),
             routes,
@@ -170,6 +174,7 @@ class Operator:
             host=self._settings.health_host,
             port=self._settings.health_port,
             before_metrics=self._count_objects,
+            debug=self._debug_page if self._settings.debug_endpoints else None,
         )
         with _stop_signals() as stop:
             async with health:
@@ -372,6 +377,7 @@ class Operator:
         await self._elector.stop(release=not self._cloud.in_flight)
 
     def _tell(self, change: Change, idle: bool) -> None:
+        self._census.changed(change.old, change.new, leads=self._gate.is_open())
         self._dispatcher.dispatch(change.old, change.new, idle=idle)
         if not self._gate.is_open() and (obj := change.new or change.old) and obj.get("kind") == definition.KIND:
             self._declared[key_of(obj)] = None
@@ -383,10 +389,23 @@ class Operator:
     def _check_working(self) -> str:
         return "" if self._is_working else "not working"
 
+    def _debug_page(self) -> dict[str, object]:
+        return {
+            "leads": self._gate.is_open(),
+            "identity": self._elector.identity,
+            "queues": self._dispatcher.told(),
+            "waiting": self._dispatcher.told_waiting(),
+            "budgets": self._cloud.budgets[:TOLD],
+        }
+
     def _count_objects(self) -> None:
         metrics.objects.clear()
         for (api_version, kind), count in self._cache.count().items():
             metrics.objects.labels(kind=f"{api_version}, Kind={kind}").set(count)
+        self._census.tell(self._cache.tallies(), leads=self._gate.is_open())
+        missing = len(crds.missing(self._wanted, self._watches.definition))
+        metrics.crds.labels(state="missing").set(missing)
+        metrics.crds.labels(state="served").set(len(self._wanted) - missing)
 
 
 @contextmanager

@@ -179,6 +179,19 @@ class Queue:
         kept = (self._waiting, self._running, self._again, self._later, self._failures, self._restless, self._wakes)
         return sum(len(each) for each in kept) + len(self._heap) + len(self._unspread)
 
+    def told(self, most: int) -> dict[str, object]:
+        """How it stands, for people; of keys, `most` at most."""
+        now = self._loop.time()
+        running = sorted(self._running.items(), key=lambda item: item[1].started)[:most]
+        failing = heapq.nlargest(most, self._failures.items(), key=lambda item: item[1])
+        return {
+            "waiting": len(self),
+            "delayed": len(self._later),
+            "failing": len(self._failures),
+            "running": [{"key": str(key), "seconds": round(now - job.started, 1)} for key, job in running],
+            "failures": [{"key": str(key), "inARow": count} for key, count in failing],
+        }
+
     async def run(self, workers: int = 10) -> None:
         """Work on so many keys at a time until `drain` has ended.  Cancelled, it cancels what runs."""
         self._workers = workers

@@ -97,6 +97,11 @@ class Settings:
         8080, "Port of /livez, /readyz and /metrics, upstream's for metrics; 0 takes any that is free."
     )
     health_host: str = setting("0.0.0.0", "Address of that port: a kubelet asks from outside the Pod.")
+    debug_endpoints: bool = setting(
+        False,
+        "Serve /debug on that port: queues, who waits for what, budgets of AWS. It names objects and ProviderConfigs, to"
+        " whoever can reach the port; never what is in them.",
+    )
     shutdown_grace: float = setting(
         20.0, "Seconds that running reconciles get to finish; below the 30 that Kubernetes waits before it kills."
     )

@@ -54,6 +54,13 @@ class Waiting:
         """How many reconciles wait."""
         return len(self._awaited)
 
+    def told(self, most: int) -> list[dict[str, object]]:
+        """Who waits for what, for people: `most` at most."""
+        return [
+            {"controller": name, "key": str(key), "for": [_told(each) for each in wanted]}
+            for (name, key), wanted in itertools.islice(self._awaited.items(), most)
+        ]
+
     def now(self) -> int:
         """A moment, for `since`."""
         return next(self._ticks)
@@ -165,3 +172,9 @@ def _fits(awaited: Awaited, key: Key, labels: dict[str, str]) -> bool:
         and (not awaited.namespace or awaited.namespace == key.namespace)
         and all(labels.get(name) == value for name, value in awaited.labels)
     )
+
+
+def _told(awaited: Awaited) -> str:
+    """For people: what is awaited, without empty parts."""
+    labels = ",".join(f"{name}={value}" for name, value in awaited.labels)
+    return " ".join(filter(None, (awaited.group, awaited.kind, awaited.namespace, awaited.name, labels)))
