@@ -70,6 +70,8 @@ ALONE = {
     "leaderElection": False,
     "deploymentStrategy": "Recreate",
     "podMonitor": {"enabled": True, "renderMode": "alwaysRender"},
+    "prometheusRule": {"enabled": True, "renderMode": "alwaysRender"},
+    "grafanaDashboard": {"enabled": True},
     "serviceAccount": {"create": False, "name": "given"},
     "rbacManager": {"skipAggregatedClusterRoles": True},
     "provider": {"defaultActivations": []},
@@ -331,6 +333,7 @@ def test_the_api_server_takes_every_object_of_every_set_of_values(control_plane)
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place, "labels": labels}},
         stub("ServiceMonitor", "servicemonitors"),
         stub("PodMonitor", "podmonitors"),
+        stub("PrometheusRule", "prometheusrules"),
     )
     crds = generate.CHART.parents[1] / "crds"
     for plural in ("providers", "functions"):

@@ -1,0 +1,118 @@
+"""Alerts, runbooks and dashboard: of metrics that there are, with their labels, and each with its counterpart."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+
+from tests.chart import generate
+from tests.chart.helm import helm
+
+RULES = [
+    rule
+    for group in yaml.safe_load((generate.CHART / "files" / "alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]
+]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+DASHBOARD = json.loads((generate.CHART / "files" / "dashboard.json").read_text())
+RUNBOOKS = dict(
+    part.partition("\n")[::2]
+    for part in re.split(r"^## ", (generate.CHART.parents[1] / "docs" / "runbooks.md").read_text(), flags=re.M)[1:]
+)
+EXPRESSIONS = [rule["expr"] for rule in RULES] + [
+    target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]
+]
+GIVEN = {"job", "instance", "le"}  # labels that Prometheus adds, and that of a bucket
+SAMPLE = r"\b([a-z]+_[a-z_]+)(?:\{([^}]*)\})?(?![a-z_]*\()"  # a metric and what it is selected by; no function
+
+
+def samples(expression):
+    """Each metric in an expression, with the labels that it is selected by."""
+    bare = re.sub(r"\b(?:by|on|without)\s*\([^)]*\)", "", expression)
+    return [(name, re.findall(r"(\w+)\s*[=!]", selector)) for name, selector in re.findall(SAMPLE, bare)]
+
+
+def labels_of(name):
+    """The labels of a metric that is scraped under this name; None: there is none."""
+    declared = generate.declared()
+    base = re.sub("_(bucket|sum|count)$", "", name)
+    if base != name and declared.get(base, ("",))[0] == "histogram":
+        return {*declared[base][1], "le"}
+    if name.startswith("process_"):
+        return set()
+    return {*declared[name][1]} if name in declared else None
+
+
+def test_metrics_are_found_in_an_expression():
+    expression = 'histogram_quantile(0.9, sum by (le, kind) (rate(a_bucket{x="1", y!="b_c"}[5m]))) / on (z_z) c_d > 1'
+    assert samples(expression) == [("a_bucket", ["x", "y"]), ("c_d", [])]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_each_metric_and_label_of_an_alert_and_of_a_panel_is_there(expression):
+    found = samples(expression)
+    assert found
+    there = set(GIVEN)
+    for name, selected in found:
+        labels = labels_of(name)
+        assert labels is not None, f"no metric {name}"
+        assert {*selected} <= labels | GIVEN
+        there |= labels
+    grouped = {label for group in re.findall(r"\bby\s*\(([^)]*)\)", expression) for label in re.split(r"[,\s]+", group)}
+    assert grouped - {""} <= there
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_says_what_is_so_only_with_labels_that_its_expression_leaves(alert):
+    rule = ALERTS[alert]
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    left = re.search(r"\bby \(([^)]*)\)", rule["expr"])
+    named = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    kept = set(re.split(r"[,\s]+", left[1])) if left else labels_of(samples(rule["expr"])[0][0])
+    assert named <= kept
+
+
+def test_each_alert_has_a_runbook_and_each_runbook_an_alert():
+    assert set(RUNBOOKS) == set(ALERTS)
+    for text in RUNBOOKS.values():
+        assert re.findall(r"^\*\*(\w+)\.\*\*", text, flags=re.M) == ["Meaning", "Impact", "Diagnosis", "Mend"]
+
+
+def test_each_panel_is_explained_has_a_unit_and_asks_the_chosen_source():
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["datasource"]["uid"] == "${datasource}"
+    assert [each["name"] for each in DASHBOARD["templating"]["list"]] == ["datasource"]
+
+
+def rendered(values):
+    where = ("--namespace", "crossplane-system", "--kube-version", "1.34")
+    done = helm("template", "groundplane", generate.CHART, *where, values=values)
+    assert done.returncode == 0, done.stderr
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in yaml.safe_load_all(done.stdout) if obj}
+
+
+def test_rules_and_dashboard_come_only_if_they_are_asked_for_and_the_rules_only_where_the_kind_is_known():
+    rule, dashboard = ("PrometheusRule", "groundplane"), ("ConfigMap", "groundplane-dashboard")
+    assert not {rule, dashboard} & set(rendered({}))
+    assert rule not in rendered({"prometheusRule": {"enabled": True}})
+    values = {
+        "prometheusRule": {"enabled": True, "renderMode": "alwaysRender", "labels": {"release": "prometheus"}},
+        "grafanaDashboard": {"enabled": True},
+    }
+    objects = rendered(values)
+    assert objects[rule]["metadata"]["labels"]["release"] == "prometheus"
+    alerts = [each for group in objects[rule]["spec"]["groups"] for each in group["rules"] if "alert" in each]
+    assert [each["annotations"]["summary"] for each in alerts] == [
+        each["annotations"]["summary"] for each in ALERTS.values()
+    ]
+    for each in alerts:
+        assert each["annotations"]["runbook_url"].endswith(f"runbooks.md#{each['alert'].lower()}")
+    assert json.loads(objects[dashboard]["data"]["groundplane.json"]) == DASHBOARD
+    assert objects[dashboard]["metadata"]["labels"]["grafana_dashboard"] == "1"
