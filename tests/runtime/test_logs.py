@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import io
 import json
 import logging
+import re
+from pathlib import Path
 
 import pytest
 
+import groundplane
 from groundplane.runtime import logs
 
 log = logs.get_logger("groundplane.test")
@@ -105,3 +109,21 @@ def test_lines_of_libraries_come_in_the_same_form_and_only_if_they_warn(stream):
     logging.getLogger("botocore.retry").warning("slow: %s", 3)
     (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert (line["logger"], line["message"]) == ("botocore.retry", "slow: 3")
+
+
+def keys_of(source):
+    """The names of the facts that a module logs."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(function := node.func, ast.Attribute):
+            methods = {"debug", "info", "warning", "error", "exception", "bound"}
+            if ast.unparse(function.value) in ("log", "logs") and function.attr in methods:
+                yield from (keyword.arg for keyword in node.keywords)
+
+
+def test_the_keys_of_all_log_lines_are_those_that_the_docs_name():
+    package = Path(groundplane.__file__).parent
+    used = {key for path in package.rglob("*.py") for key in keys_of(path.read_text())}
+    page = (package.parents[1] / "docs" / "logs.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \|", page, flags=re.M)
+    told = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    assert used | {"where", "cause"} == told  # these two are put there by `Logger.exception`
