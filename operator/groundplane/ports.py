@@ -306,6 +306,7 @@ class Options:
     namespace: str = "crossplane-system"  # the operator's own: Secrets without a better place
     strict_upstream: bool = False  # switches helpful defaults and additive status off
     static_binding: StaticBinding = "free"  # which composites that no claim has yet a claim may name
+    makes_roles: bool = False  # definitions get their ClusterRoles from us
     poll_interval: float = 600.0  # seconds between two looks at a settled external resource
     create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
 

@@ -19,8 +19,18 @@ from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
-# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds` and `provider`.
-SET = {"kubeconfig", "context", "namespace", "no_leader_election", "health_port", "health_host", "crds", "activations"}
+# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider` and `rbac`.
+SET = {
+    "kubeconfig",
+    "context",
+    "namespace",
+    "no_leader_election",
+    "health_port",
+    "health_host",
+    "crds",
+    "activations",
+    "rbac",
+}
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 METRICS = CHART.parents[1] / "docs" / "metrics.md"
 METRICS_MARK = "<!-- metrics: made by `make chart` from operator/groundplane/runtime/metrics.py -->\n"
@@ -42,6 +52,7 @@ def rights_file() -> str:
     concerns = [
         {"name": each.name, "why": each.why, "rules": policies(each.rules)}
         | ({"inNamespace": True} if each.in_namespace else {})
+        | ({"mode": each.mode} if each.mode else {})
         for each in rights.CONCERNS
     ]
     managed = {

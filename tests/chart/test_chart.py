@@ -67,6 +67,7 @@ UPSTREAM = {
 ALONE = {
     "replicas": 1,
     "crds": {"install": False},
+    "rbac": {"mode": "static"},
     "leaderElection": False,
     "deploymentStrategy": "Recreate",
     "podMonitor": {"enabled": True, "renderMode": "alwaysRender"},
@@ -82,7 +83,7 @@ MATRIX = {"defaults": {}, "everything": EVERYTHING, "upstream": UPSTREAM, "alone
 def template(values):
     """Without a cluster, so for the version of ours."""
     version = build.kubernetes_version()
-    kinds = "pkg.crossplane.io/v1/Provider,pkg.crossplane.io/v1/Function"
+    kinds = "pkg.crossplane.io/v1/Provider,pkg.crossplane.io/v1/Function,admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy"
     where = ("-n", NAMESPACE, "--kube-version", version, "--api-versions", kinds)
     return helm("template", "groundplane", generate.CHART, *where, values=values)
 
@@ -163,7 +164,8 @@ def test_without_values_there_are_two_replicas_that_pass_the_profile_restricted(
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 def test_every_pod_is_restricted_and_can_write_to_its_tmp_alone(values):
-    spec = pod(render(values))
+    objects = render(values)
+    spec = pod(objects)
     assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     for container in spec["containers"]:
         assert container["securityContext"] == {
@@ -194,6 +196,7 @@ def test_what_the_pod_is_told_is_what_the_operator_reads(name):
     assert settings.log_format == "json"
     assert settings.crds == {"upstream": "adopt", "alone": "leave"}.get(name, "install")
     active = {"everything": ("*.rds.*",), "alone": ("-",)}  # an empty variable would be none
+    assert settings.rbac == {"alone": "static"}.get(name, "aggregated")
     assert settings.active == active.get(name, ("*",))
     assert settings.no_leader_election is (values is ALONE)
     if values is EVERYTHING:
@@ -228,6 +231,12 @@ def test_each_value_arrives_where_it_belongs():
     assert names(alone, "PodMonitor")
 
 
+def test_the_guard_goes_with_the_right_to_escalate():
+    assert "groundplane-guard" in names(render({}), "ValidatingAdmissionPolicyBinding")
+    for values in ({"rbac": {"guard": False}}, {"rbac": {"mode": "static"}}, ALONE):
+        assert not names(render(values), "ValidatingAdmissionPolicy"), values
+
+
 def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     def granted(values):
         rules = [
@@ -251,9 +260,14 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     def table(*rules):
         return flat([rule.policy for rule in rules])
 
-    always = [rule for concern in rights.CONCERNS for rule in concern.rules]
-    assert granted({}) == table(*always, *rights.managed())
-    some = {"provider": {"defaultActivations": ["*.rds.*"]}, "rbac": {"compositeGroups": ["a.example.com"]}}
+    def concerns(*modes):
+        return [rule for concern in rights.CONCERNS for rule in concern.rules if concern.mode in modes]
+
+    assert granted({}) == table(*concerns("", "aggregated"), *rights.managed())
+    always = concerns("")
+    assert granted({"rbacManager": {"deploy": False}}) == table(*always, *rights.managed())
+    groups = {"mode": "static", "compositeGroups": ["a.example.com"]}
+    some = {"provider": {"defaultActivations": ["*.rds.*"]}, "rbac": groups}
     assert granted(some) == table(*always, *rights.managed(["rds.aws.upbound.io"]), *rights.declared(["a.example.com"]))
     assert granted(ALONE) == table(*always)
     assert not any("*" in group or resource == "*" for group, resource, _, _ in granted({}))
@@ -302,10 +316,13 @@ def test_the_notes_say_what_is_still_to_do_and_which_values_have_no_meaning(cont
     told = notes({})
     assert "applied and upgraded by the operator" in told
     assert "groundplane crds --apply" in notes({"crds": {"install": False}})
-    assert "rbac.compositeGroups={platform.example.com}" in told
+    assert "NO RIGHT" not in told
+    assert "rbac.compositeGroups={platform.example.com}" in notes({"rbac": {"mode": "static"}})
     assert "without a meaning" not in told
-    assert "NO RIGHT" not in notes({"rbac": EVERYTHING["rbac"]})
-    assert "webhooks, readiness, rbacManager.args, rbacManager.deploy" in notes(UPSTREAM)
+    assert "NO GUARD" not in told
+    assert "rbac.guard is false" in notes({"rbac": {"guard": False}})
+    assert "NO RIGHT" not in notes({"rbac": EVERYTHING["rbac"] | {"mode": "static"}})
+    assert "webhooks, readiness, rbacManager.args, rbacManager.replicas" in notes(UPSTREAM)
 
 
 def stub(kind, plural):

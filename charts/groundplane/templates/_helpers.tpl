@@ -46,6 +46,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* `aggregated` or `static`. */}}
+{{- define "groundplane.rbac" -}}
+{{- if and (hasKey .Values.rbacManager "deploy") (not .Values.rbacManager.deploy) }}static{{ else }}{{ .Values.rbac.mode }}{{ end }}
+{{- end }}
+
 {{/* "yes" if a monitor of this kind is to be rendered: list of root, its values, its kind. */}}
 {{- define "groundplane.monitored" -}}
 {{- $root := index . 0 }}{{- $values := index . 1 }}{{- $kind := index . 2 }}

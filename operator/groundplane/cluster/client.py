@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import ssl
 import time
 from asyncio.sslproto import SSLProtocol
@@ -22,6 +23,7 @@ from yarl import URL
 from groundplane import __version__
 from groundplane.cluster import credentials, depth
 from groundplane.cluster.credentials import Access
+from groundplane.core import roles
 from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Object
 from groundplane.errors import (
@@ -51,6 +53,9 @@ SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after whic
 CONNECTIONS = 64  # requests at the same time, watches not counted
 TLS_BUFFER = 32 * 1024  # bytes that asyncio keeps for each connection, instead of 256 KiB; a record has at most 16
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
+
+# As the API server says it: cannot list resource "deployments" in API group "apps" at the cluster scope
+_REFUSED = re.compile(r'resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"')
 
 OnRequest = Callable[[str, str, int, float], None]  # verb, resource, status (0: none came), seconds
 
@@ -323,10 +328,18 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
             return Waiting(text)
         if "custom resource definition is terminating" in text:
             return NoSuchKind(text, mend="wait for the CustomResourceDefinition to go, then apply it again")
-        return Denied(text, mend="grant it with a Role or ClusterRole")
+        return Denied(text, mend=_rule_for(text))
     if code >= 500 and "failed to create typed patch object" not in text:
         return Unavailable(text)
     return Rejected(text)
+
+
+def _rule_for(text: str) -> str:
+    """What gives us a right that was refused; to a Pod of the chart, by the role that gathers others."""
+    refused = _REFUSED.search(text)
+    if not refused or 'User "system:serviceaccount:' not in text:
+        return "grant it with a Role or ClusterRole"
+    return roles.grant(refused["group"], refused["resource"])
 
 
 def _text(said: Mapping[str, Any]) -> str:

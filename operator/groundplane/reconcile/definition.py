@@ -27,6 +27,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, Waiting, stage
 from groundplane.ports import Context, Result
+from groundplane.reconcile import roles
 
 API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
@@ -156,7 +157,16 @@ async def _reconcile(key: Key, context: Context, side: Side) -> Result:
             )
         _event(context, xrd, side, f"waiting for {side.words} CustomResourceDefinition to be established")
         return Result(requeue_after=RECHECK)  # its own change brings us back sooner
+    are_new = False
+    if context.options.makes_roles:
+        with stage("ApplyClusterRoles", "cannot apply the definition's ClusterRoles"):
+            are_new = await roles.ensure(xrd, known, context)
     with stage(side.applied, f"cannot start {side.words} controller watches"):
+        if lacking := await _lacking_right(known, context, side):
+            if are_new:
+                return Result(requeue_after=RECHECK)  # they are gathered in a moment
+            plural = known.plural if side is COMPOSITE else known.claim_plural or ""
+            raise roles.denied(lacking, known.group, plural)
         try:
             await _follow(known, context, side)
         except NoSuchKind:
@@ -196,6 +206,16 @@ def _obstacle(crd: Object) -> str:
     """Why the API server did not accept the names, if it says so."""
     condition = conditions.find(crd, "NamesAccepted") or {}
     return str(condition.get("message")) if condition.get("status") == "False" else ""
+
+
+async def _lacking_right(known: Definition, context: Context, side: Side) -> str:
+    """The verb that the operator needs to follow the kind and may not use; "" if none, or it follows it already."""
+    kinds = context.definitions
+    if side is COMPOSITE:
+        is_known, plural = kinds.composite(known.group, known.kind), known.plural
+    else:
+        is_known, plural = kinds.claim(known.group, known.claim_kind or ""), known.claim_plural or ""
+    return "" if is_known else await roles.refused(known.group, plural, context)
 
 
 def _is_just_coming_up(crd: Object, version: str, context: Context) -> bool:

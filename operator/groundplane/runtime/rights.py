@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from groundplane.aws import catalogue
 from groundplane.core.objects import Object
+from groundplane.core.roles import HOLD
 from groundplane.runtime.preflight import LEASE
 
 READ = ("get", "list", "watch")
-HOLD = (*READ, "create", "update", "patch", "delete")  # an apply creates and patches
 
 _CORE, _PACKAGES, _AWS, _RBAC = (
     "apiextensions.crossplane.io",
@@ -52,6 +52,8 @@ class Concern:
     rules: tuple[Rule, ...]
     in_namespace: bool = False
     """A Role in the operator's own namespace is enough."""
+    mode: str = ""
+    """Only with this `rbac.mode`; "": always."""
 
 
 def _owners(group: str, *plurals: str) -> Rule:
@@ -128,6 +130,12 @@ CONCERNS = (
             Rule("coordination.k8s.io", ("leases",), (*READ, "update"), (LEASE,)),
         ),
         in_namespace=True,
+    ),
+    Concern(
+        "roles",
+        "Definitions get their ClusterRoles, the operator's and people's.  To escalate is everything: rbac.guard narrows it.",
+        (Rule(_RBAC, ("clusterroles",), ("get", "list", "create", "update", "escalate")),),
+        mode="aggregated",
     ),
 )
 

@@ -18,6 +18,7 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 BINDINGS = get_args(StaticBinding)
 CRDS = ("install", "adopt", "leave")
+RBAC = ("static", "aggregated")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -64,6 +65,11 @@ class Settings:
         "*",
         "Managed kinds that are ours, as globs over the names of their definitions, with commas: *.rds.aws.upbound.io,*.ec2.*."
         " The others get no definition, and objects of them are somebody else's.",
+    )
+    rbac: Literal["static", "aggregated"] = setting(
+        "static",
+        "Rights to the kinds of definitions: static: somebody else gives them; aggregated: each definition gets ClusterRoles, the operator's"
+        " and people's, as upstream's RBAC manager makes them, which takes the right to escalate.",
     )
     lease_duration: float = setting(
         15.0,
@@ -131,6 +137,7 @@ class Settings:
             ("log_level", LEVELS),
             ("static_binding", BINDINGS),
             ("crds", CRDS),
+            ("rbac", RBAC),
         ):
             if getattr(self, name) not in known:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
@@ -142,6 +149,7 @@ class Settings:
             namespace=self.namespace,
             strict_upstream=self.strict_upstream,
             static_binding=self.static_binding,
+            makes_roles=self.rbac == "aggregated",
             poll_interval=self.poll_interval,
             create_wait=self.create_wait,
         )
