@@ -99,7 +99,7 @@ def test_the_manifests_may_come_in_any_other_order_and_be_deleted_all_at_once(pl
     )
     plane.wait(
         "the claim says what it waits for",
-        lambda: "look at SecurityGroup database" in condition(claim(plane), "Ready").get("message", ""),
+        lambda: 'ProviderConfig: "default" not found' in condition(claim(plane), "Ready").get("message", ""),
     )
     apply(plane, PROVIDER)
     wait_ready(plane)
