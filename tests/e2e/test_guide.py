@@ -110,4 +110,4 @@ def test_the_manifests_may_come_in_any_other_order_and_be_deleted_all_at_once(pl
     plane.kubectl("delete", *files, "--wait=false")
     plane.wait("all is gone", lambda: not left(plane))
     assert aws.databases() == []
-    assert connection_secrets(plane) == []
+    plane.wait("the Secrets are gone", lambda: not connection_secrets(plane))
