@@ -2,7 +2,7 @@
 
 The rules follow fluxcd/cli-utils v1.2.1 (pkg/kstatus/status), Argo CD v3.5 (gitops-engine/pkg/health, and the health checks
 bundled for `*.crossplane.io` and `*.upbound.io`) and kubectl v1.34 (pkg/cmd/wait/condition.go), for the kinds that are ours.
-`tests/vectors/gitops.yaml` holds them to what the tools' own code said.  Where a script is configured in argocd-cm, Argo CD
+`tests/vectors/gitops.yaml` holds them to what the tools' own code said, and says for which states.  Where a script is configured in argocd-cm, Argo CD
 takes that; a Lua interpreter runs it here, too.
 """
 
@@ -66,19 +66,25 @@ def argo(obj, argocd_cm):
     domain = next((name for name in BUNDLED if group.endswith(f".{name}")), None)
     if (group, obj["kind"]) == ("pkg.crossplane.io", "Provider"):
         return _bundled_provider(obj)
-    return _bundled(obj, DONE[domain]) if domain else "-"
+    return _bundled(obj, domain) if domain else "-"
 
 
-def _bundled(obj, done):
+def _bundled(obj, domain):
     status = obj.get("status")
     if status is None:
         return "Healthy"
-    found = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
+    found = status.get("conditions") or ()
     if not found:
         return "Healthy" if obj["kind"] in CONFIGS and status.get("users") is not None else "Progressing"
-    if "False" in (found.get("LastAsyncOperation"), found.get("Synced")):
-        return "Degraded"
-    return "Healthy" if any(found.get(type_) == "True" for type_ in done) else "Progressing"
+    said = "Progressing"
+    for condition in found:
+        if condition["type"] in ("LastAsyncOperation", "Synced") and condition["status"] == "False":
+            return "Degraded"
+        if condition["type"] in DONE[domain] and condition["status"] == "True":
+            said = "Healthy"
+            if domain == "crossplane.io":  # the other goes on: a later Synced=False still counts
+                return said
+    return said
 
 
 def _bundled_provider(obj):

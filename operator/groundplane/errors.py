@@ -109,7 +109,7 @@ class NotLeader(GroundplaneError):
 class Denied(GroundplaneError):
     """Credentials or permissions do not suffice; backs off long."""
 
-    fresh = False  # by AWS, where a role or a policy takes seconds to be known everywhere
+    fresh = False  # a right that AWS denies, where a role or policy takes seconds to be known; never credentials
 
 
 class Unavailable(GroundplaneError):

@@ -28,6 +28,7 @@ def test_what_an_answer_of_aws_becomes(row):
     assert type(found).__name__ == row["becomes"]
     assert str(found) == row.get("text", str(found))
     assert found.mend == row.get("mend", found.mend)
+    assert getattr(found, "fresh", None) == row.get("fresh")  # whether time alone may mend it
 
 
 @pytest.mark.parametrize(

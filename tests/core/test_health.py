@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from groundplane.core import conditions, health
+from groundplane.core.conditions import Condition
 from groundplane.core.health import Failures
 from groundplane.errors import Denied, InvalidInput, NoSuchKind, Rejected, Throttled, Unavailable, Waiting
 from tests import gitops
@@ -89,6 +90,14 @@ def test_telling_the_same_again_changes_nothing():
     before = yaml.safe_dump(obj)
     health.tell(obj, *told, outlook=health.reconciling("Creating", "x"), now=NOW.replace(year=2027))
     assert yaml.safe_dump(obj) == before
+
+
+def test_synced_is_the_first_condition_wherever_another_put_it_for_argo_cd_stops_at_the_first_that_is_true():
+    obj = an_object()
+    health.tell(obj, Condition("Established", "True", "x"), conditions.available(), outlook=None, now=NOW)
+    for told in (conditions.reconcile_error("bad"), conditions.reconcile_success()):
+        health.tell(obj, told, outlook=None, now=NOW)
+        assert [each["type"] for each in obj["status"]["conditions"]] == ["Synced", "Established", "Ready"]
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state["state"])

@@ -368,3 +368,14 @@ async def test_being_denied_is_progress_while_a_role_may_be_new_and_stalled_when
     aws.standin.mend()
     await world.settle(seconds=120)
     assert await seen(world, key_of(vpc)) == DONE
+
+
+@pytest.mark.parametrize("code", ["InvalidClientTokenId", "SignatureDoesNotMatch", "AuthFailure"])
+async def test_wrong_credentials_are_told_at_once_for_a_person_must_mend_them(aws, code):
+    world = await aws.world()
+    aws.standin.fail("ec2", "CreateVpc", code, status=403, times=1000)
+    vpc = managed.vpc()
+    await managed.applied(world, vpc, seconds=5)
+    found = await managed.get(world, vpc)
+    assert gitops.verdict(found, CM) == ("InProgress", "Degraded", "waits")
+    assert code in conditions.cause_of(found)

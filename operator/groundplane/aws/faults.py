@@ -27,6 +27,8 @@ _DENIED = """ExpiredToken ExpiredTokenException InvalidClientTokenId SignatureDo
     RequestExpired MissingAuthenticationToken IncompleteSignature InvalidIdentityToken IDPRejectedClaim
     AllAccessDisabled NotAuthorized UnauthorizedAccess 401 403 Forbidden"""
 THROTTLED, DENIED = frozenset(_THROTTLED.split()), frozenset(_DENIED.split())
+_FORBIDDEN = "AccessDenied AccessDeniedException UnauthorizedOperation UnauthorizedAccess NotAuthorized 403 Forbidden"
+FORBIDDEN = frozenset(_FORBIDDEN.split())  # of DENIED, what a new role or policy gets until IAM is known everywhere
 _STALE = """ExpiredToken ExpiredTokenException InvalidClientTokenId UnrecognizedClientException AuthFailure
     SignatureDoesNotMatch InvalidAccessKeyId RequestExpired InvalidIdentityToken"""
 STALE = frozenset(_STALE.split())
@@ -157,7 +159,7 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
     mend = next((mend for mend in known.mends if said(mend, error.operation_name, code, words)), None)
     if code in DENIED:
         denied = Denied(what, mend=mend.mend if mend else MEND_DENIED)
-        denied.fresh = True
+        denied.fresh = code in FORBIDDEN
         return denied
     if NOT_FOUND.fullmatch(code):  # what it refers to, since its own absence is no error: it may come yet
         return _mended(Waiting(what), mend)

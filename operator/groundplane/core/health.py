@@ -23,7 +23,7 @@ TYPES = frozenset({RECONCILING, STALLED})
 GENERATION = "observedGeneration"  # of a status: the newest generation that a reconcile has seen, went it well or not
 UNSEEN = -1  # its default, which no object's generation is: without it an object without status counts as done
 TRIES, PATIENCE = 3, 30.0  # failures in a row, and seconds, until what may pass by itself is told in Synced
-FRESH = 30.0  # seconds in which what AWS denies may only be a role that is new
+FRESH = 30.0  # seconds in which a right that AWS denies may only be of a role that is new
 HOPELESS = 120.0  # seconds of being denied until only a person can help
 
 
@@ -46,6 +46,8 @@ def tell(
 ) -> None:
     """Set conditions on an object's status, in place, with what is still to come of it.
 
+    Synced is the first in the list: Argo CD's check of `*.crossplane.io` takes the first true Ready, Established or Offered
+    for healthy, and sees no Synced=False behind it.
     `outlook` is `reconciling(…)`, `stalled(…)`, or None if the object is settled.  `counted`: status.observedGeneration is
     ours, not a field of the user's schema.
 
@@ -57,7 +59,8 @@ def tell(
     conditions.set_on(obj, *told, *([outlook] if outlook else []), now=now, generation=generation)
     status = obj["status"]
     kept = outlook.type if outlook else ""
-    status["conditions"] = [each for each in status["conditions"] if each["type"] not in TYPES - {kept}]
+    left = [each for each in status["conditions"] if each["type"] not in TYPES - {kept}]
+    status["conditions"] = sorted(left, key=lambda each: each["type"] != "Synced")
     ready = conditions.find(obj, "Ready")
     if outlook and ready and ready.get("status") == before.get("status") == "True" and GENERATION in before:
         ready[GENERATION] = before[GENERATION]
