@@ -8,6 +8,7 @@ import json
 import pytest
 import yaml
 
+from groundplane.cli import doctor as commands
 from groundplane.runtime import rights
 from groundplane.runtime.settings import Settings
 from tests.chart import generate
@@ -165,9 +166,10 @@ def test_without_values_there_are_two_replicas_that_pass_the_profile_restricted(
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 def test_every_pod_is_restricted_and_can_write_to_its_tmp_alone(values):
     objects = render(values)
-    spec = pod(objects)
-    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    for container in spec["containers"]:
+    spec, doctor = pod(objects), one(objects, "Pod", "groundplane-doctor")["spec"]
+    for each in (spec, doctor):
+        assert each["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    for container in (*spec["containers"], *doctor["containers"]):
         assert container["securityContext"] == {
             "runAsUser": 65532,
             "runAsGroup": 65532,
@@ -204,6 +206,21 @@ def test_what_the_pod_is_told_is_what_the_operator_reads(name):
         assert settings.health_port == 9090
         assert (told["SAMPLE_KEY"], told["NUMBER"]) == ("groundplane", "5")
         assert told["AWS_ENDPOINT_URL"] == "http://aws.example:5000"
+
+
+def test_the_test_of_helm_is_the_doctor_with_the_operators_account_image_and_settings():
+    objects = render(EVERYTHING)
+    doctor = one(objects, "Pod", "groundplane-doctor")
+    assert doctor["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    selected = one(objects, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert not selected.items() <= doctor["metadata"]["labels"].items()
+    (container,), (operators,) = doctor["spec"]["containers"], pod(objects)["containers"]
+    assert (doctor["spec"]["serviceAccountName"], container["image"]) == ("mine", operators["image"])
+    told = {each["name"]: each for each in operators["env"]}
+    assert all(told[each["name"]] == each for each in container["env"])
+    options = {parameter.envvar for parameter in commands.doctor.params if parameter.envvar}
+    ours = {each["name"] for each in container["env"] if each["name"].startswith("GROUNDPLANE_")}
+    assert ours <= options
 
 
 def test_each_value_arrives_where_it_belongs():

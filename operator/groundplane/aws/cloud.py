@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from groundplane.aws import catalogue, deadline, faults
 from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
-from groundplane.aws.grammar import Kind
+from groundplane.aws.grammar import Errors, Kind
 from groundplane.aws.resource import Memory, digest
 from groundplane.aws.session import AccountClients, Sessions
 from groundplane.core.objects import Object, meta, spec_of
@@ -121,6 +121,17 @@ class AwsCloud:
         await self._start(check, call)
 
     # --- what calls AWS -----------------------------------------------------------------------------
+
+    async def identify(self, account: Account) -> str:
+        """Who its credentials are, as STS says it: an ARN.  Raises Denied, InvalidInput, Unavailable."""
+
+        def ask() -> str:
+            try:
+                return self._sessions.clients(account).arn()
+            except faults.BOTO as error:
+                raise faults.translate(error, Errors()) from error
+
+        return await self._start(ask, await self._budgets.begin(_place(account, "", "sts")))
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
         return await self._run(managed, account, secrets, Engine.observe)

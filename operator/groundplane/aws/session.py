@@ -202,6 +202,11 @@ class AccountClients:
             self._account_id = self.client("sts", region).get_caller_identity()["Account"]
         return self._account_id
 
+    def arn(self) -> str:
+        """Who the credentials are; STS is asked, whatever the account says of its validation."""
+        region = str(self._endpoint.get("signingRegion") or GLOBAL_REGIONS["aws"])
+        return str(self.client("sts", region).get_caller_identity()["Arn"])
+
     # --- clients ----------------------------------------------------------------------------------
 
     def _create(self, session: Any, service: str, region: str, attempts: int = ATTEMPTS, **credentials: Any) -> Client:

@@ -20,8 +20,9 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",
-    "crds": "Print or write the CustomResourceDefinitions.",
+    "crds": "Print, write or apply the CustomResourceDefinitions.",
     "argocd-health": "Print health checks of your kinds for Argo CD or Flux.",
+    "doctor": "Look whether an installation is sound.",
 }
 
 

@@ -47,7 +47,7 @@ async def connect(managed: Object, context: Context) -> Account:
     """
     config = await find(managed, context)
     await _track(managed, config, context)
-    account = await _account(config, context)
+    account = await account_of(config, context)
     context.accounts.uses(key_of(managed), key_of(config), account.version)
     return account
 
@@ -66,7 +66,7 @@ async def find(managed: Object, context: Context) -> Object:
     return config
 
 
-async def _account(config: Object, context: Context) -> Account:
+async def account_of(config: Object, context: Context) -> Account:
     """A ProviderConfig with its credentials.  Raises Waiting if they are not there."""
     key, name = key_of(config), meta(config)["name"]
     credentials = spec_of(config).get("credentials") or {}
@@ -188,7 +188,7 @@ async def _count(config: Object, users: int, told: list[Condition], context: Con
 async def _wake_users(config: Object, context: Context, *, quietly: bool) -> Account | None:
     """Have those reconciled that were last looked at with other credentials than the ProviderConfig has now."""
     try:
-        account = await _account(config, context)
+        account = await account_of(config, context)
     except GroundplaneError:
         if not quietly:
             raise

@@ -1,0 +1,423 @@
+"""Is an installation sound?  Each check asks the cluster, or the store, what is so, and says what to do; nothing is changed.
+
+The kinds, the rights, who leads, who else does, what definitions say of themselves, whether credentials work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from groundplane.aws import catalogue
+from groundplane.aws.cloud import AwsCloud
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import Api
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import conditions
+from groundplane.core.crds.marks import Step, step
+from groundplane.core.objects import Key, Object, meta, spec_of
+from groundplane.core.roles import HOLD, grant
+from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader
+from groundplane.ports import Cluster, Context, Options
+from groundplane.reconcile import definition, provider_config
+from groundplane.runtime import crds, preflight, rights
+from groundplane.runtime.election import PREFIX
+from groundplane.runtime.local import compiled
+from groundplane.runtime.settings import Settings
+
+State = Literal["ok", "warning", "failed", "not allowed"]
+AT_ONCE = 16  # questions
+LOOK = 0.5  # seconds between two looks at the Lease
+SHOWN = 5  # names in a message; `objects` has them all
+
+
+@dataclass(frozen=True)
+class Finding:
+    id: str
+    state: State
+    message: str
+    mend: str = ""
+    objects: tuple[str, ...] = ()  # which it is about
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What is looked at, and how it is meant to be."""
+
+    server: Api | None  # None: a store
+    cluster: Cluster
+    context: Context
+    namespace: str = "crossplane-system"  # the operator's
+    activations: tuple[str, ...] = ("*",)
+    mode: str = "aggregated"  # of RBAC
+    account: str = ""  # whose rights are looked at, as "namespace/name" of a ServiceAccount; "": one's own
+
+    @property
+    def api(self) -> Api:
+        assert self.server is not None, "a store has no API server"
+        return self.server
+
+
+Check = Callable[[Installation], Awaitable[list[Finding]]]
+
+
+async def examine(installation: Installation, only: Iterable[str] = ()) -> list[Finding]:
+    """What the checks find, in their order; all of them, or those that are named."""
+    chosen = set(only) or set(CHECKS)
+    found = []
+    for name, check in CHECKS.items():
+        if name in chosen:
+            found += await guarded(name, check(installation))
+    return found
+
+
+async def guarded(name: str, checking: Awaitable[list[Finding]]) -> list[Finding]:
+    """What a check finds, or why it could not look."""
+    try:
+        return await checking
+    except Denied as error:
+        return [Finding(name, "not allowed", error.what, error.mend)]
+    except GroundplaneError as error:
+        return [Finding(name, "failed", error.what, error.mend)]
+
+
+# --- the kinds -----------------------------------------------------------------------------------------
+
+
+async def check_kinds(installation: Installation) -> list[Finding]:
+    """Whether what is wanted is served and current."""
+    wanted, there = crds.brought(installation.activations), await crds.listed(installation.api)
+    lacking = crds.missing(wanted, there.get)
+    steps = {each.name: step(each.mark, there[each.name].mark) for each in wanted if each.name in there}
+    found = []
+    if lacking:
+        mend = "start the operator, which brings them, or run `groundplane crds --apply`"
+        found.append(_about("kinds", "failed", "not served", lacking, mend))
+    if older := [name for name, todo in steps.items() if todo is Step.APPLY]:
+        mend = "the next replica that leads upgrades them; `groundplane crds --apply` does it now"
+        found.append(_about("kinds", "warning", "not those of this version", older, mend))
+    if newer := [name for name, todo in steps.items() if todo is Step.NEWER]:
+        found.append(_about("kinds", "warning", "of a later version", newer, "upgrade the operator again"))
+    if foreign := [name for name, todo in steps.items() if todo is Step.FOREIGN]:
+        mend = "nothing, or take them over with `--crds adopt`"
+        found.append(_about("kinds", "warning", "somebody else's, and used as they are", foreign, mend))
+    return found or [Finding("kinds", "ok", f"{len(wanted)} definitions are served and current")]
+
+
+# --- rights ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Question:
+    group: str
+    resource: str  # with its subresource: "vpcs/status"
+    verb: str
+    name: str = ""
+    namespace: str = ""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        resource, _, subresource = self.resource.partition("/")
+        asked = {
+            "group": self.group,
+            "resource": resource,
+            "subresource": subresource,
+            "verb": self.verb,
+            "name": self.name,
+            "namespace": self.namespace,
+        }
+        return {name: value for name, value in asked.items() if value}
+
+
+async def check_rights(installation: Installation) -> list[Finding]:
+    """Whether every request that the operator makes would be allowed: those of the table, and those for what definitions declare."""
+    api = installation.api
+    questions = [*_of_the_table(installation), *await _of_definitions(installation)]
+    if installation.account:
+        namespace, _, name = installation.account.rpartition("/")
+        place = namespace or installation.namespace
+        who = f"system:serviceaccount:{place}:{name}"
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{place}", "system:authenticated"]
+        path, subject = "subjectaccessreviews", {"user": who, "groups": groups}
+    else:
+        who, path, subject = await _myself(api), "selfsubjectaccessreviews", {}
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def is_allowed(question: _Question) -> bool:
+        kind = "SubjectAccessReview" if subject else "SelfSubjectAccessReview"
+        spec = {**subject, "resourceAttributes": question.attributes}
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+        async with slots:
+            _, said = await api.request("POST", f"/apis/authorization.k8s.io/v1/{path}", body=body, idempotent=True)
+        return bool(((said or {}).get("status") or {}).get("allowed"))
+
+    answers = await asyncio.gather(*map(is_allowed, questions))
+    missing: dict[tuple[str, str], dict[str, None]] = {}  # each verb once, in order
+    for question, allowed in zip(questions, answers, strict=True):
+        if not allowed:
+            missing.setdefault((question.group, question.resource), {})[question.verb] = None
+    if not missing:
+        return [Finding("rights", "ok", f"{who} has all {len(questions)} rights")]
+    objects = tuple(
+        f"{', '.join(verbs)}: {resource}{f'.{group}' if group else ''}" for (group, resource), verbs in missing.items()
+    )
+    first = next(iter(missing))
+    mend = f"helm upgrade, or {grant(*first)}"
+    return [_about("rights", "failed", f"{who} lacks rights", objects, mend)]
+
+
+def _of_the_table(installation: Installation) -> list[_Question]:
+    found = []
+    for concern in rights.CONCERNS:
+        if concern.mode in ("", installation.mode):
+            place = installation.namespace if concern.in_namespace else ""
+            found += [question for rule in concern.rules for question in _questions(rule, place)]
+    active = {
+        f"{kind.plural}.{kind.group}"
+        for kind in catalogue.every()
+        if crds.is_active(f"{kind.plural}.{kind.group}", installation.activations)
+    }
+    for rule in rights.managed():
+        kept = tuple(each for each in rule.resources if f"{each.partition('/')[0]}.{rule.group}" in active)
+        found += _questions(rights.Rule(rule.group, kept, rule.verbs), "")
+    return found
+
+
+def _questions(rule: rights.Rule, namespace: str) -> list[_Question]:
+    return [
+        _Question(rule.group, resource, verb, name, namespace)
+        for resource in rule.resources
+        for verb in rule.verbs
+        for name in rule.names or ("",)
+    ]
+
+
+async def _of_definitions(installation: Installation) -> list[_Question]:
+    try:
+        definitions = await _definitions(installation.cluster)
+    except Denied:
+        definitions = []  # that right is in the table, and told as missing
+    found = []
+    for xrd in definitions:
+        names = [(spec_of(xrd).get(field) or {}).get("plural") for field in ("names", "claimNames")]
+        for plural in filter(None, names):
+            group = spec_of(xrd).get("group") or ""
+            found += [_Question(group, plural, verb) for verb in HOLD]
+            found.append(_Question(group, f"{plural}/status", "update"))
+    return found
+
+
+async def _myself(api: Api) -> str:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    _, said = await api.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body, idempotent=True)
+    return str((((said or {}).get("status") or {}).get("userInfo") or {}).get("username") or "this user")
+
+
+# --- who leads -------------------------------------------------------------------------------------------
+
+
+async def check_lease(installation: Installation) -> list[Finding]:
+    """Whether somebody leads: the Lease is seen to change, since no clock of another machine is to be trusted."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{installation.namespace}/leases/{preflight.LEASE}"
+    place = f"{installation.namespace}/{preflight.LEASE}"
+    status, lease = await installation.api.request("GET", path)
+    if status == 404:
+        return [Finding("lease", "warning", f"there is no Lease {place}: no replica has led", "look at the Pods' logs")]
+    spec = spec_of(lease)
+    holder = str(spec.get("holderIdentity") or "")
+    if not holder:
+        return [Finding("lease", "failed", f"nobody holds the Lease {place}", "look at the Pods' logs")]
+    if not holder.startswith(PREFIX):
+        mend = "scale it to zero first, or remove one of the two"
+        return [Finding("lease", "failed", f"a Crossplane holds the Lease {place}: {holder}", mend)]
+    duration = float(spec.get("leaseDurationSeconds") or 15)
+    for _ in range(int(duration / LOOK) + 1):
+        await asyncio.sleep(LOOK)
+        _, now = await installation.api.request("GET", path)
+        if now and spec_of(now) != spec:
+            return [Finding("lease", "ok", f"{spec_of(now).get('holderIdentity')} leads")]
+    return [
+        Finding(
+            "lease",
+            "failed",
+            f"{holder} holds the Lease {place} and has not renewed it for {duration:.0f} s",
+            "look at the Pods' logs",
+        )
+    ]
+
+
+async def check_rivals(installation: Installation) -> list[Finding]:
+    """Whether another control plane is at work in the cluster."""
+    if found := await preflight.rival(installation.cluster, installation.namespace):
+        mend = "scale it to zero: its objects stay"
+        return [Finding("rivals", "failed", f"a Crossplane is at work in this cluster: {found}", mend)]
+    return [Finding("rivals", "ok", "no other Crossplane is at work")]
+
+
+# --- what is declared --------------------------------------------------------------------------------------
+
+
+async def _definitions(cluster: Cluster) -> list[Object]:
+    try:
+        return list(await cluster.list(definition.API_VERSION, definition.KIND))
+    except NoSuchKind:
+        return []
+
+
+async def check_definitions(installation: Installation) -> list[Finding]:
+    """Whether what definitions declare is served and followed."""
+    found, all_of_them = [], await _definitions(installation.cluster)
+    for xrd in all_of_them:
+        sides = [definition.COMPOSITE, *([definition.CLAIM] if spec_of(xrd).get("claimNames") else [])]
+        for side in sides:
+            type_ = side.established.type
+            if not conditions.is_true(xrd, type_):
+                said = (conditions.find(xrd, type_) or {}).get(
+                    "message"
+                ) or "nothing is told yet: is the operator running?"
+                name = meta(xrd)["name"]
+                found.append(Finding("definitions", "failed", f"{name} is not {type_}: {said}", objects=(name,)))
+    return found or [Finding("definitions", "ok", f"{len(all_of_them)} are established")]
+
+
+async def check_credentials(installation: Installation) -> list[Finding]:
+    """Whether AWS accepts the credentials of each ProviderConfig."""
+    context, slots = installation.context, asyncio.Semaphore(AT_ONCE)
+    cloud = context.cloud
+    assert isinstance(cloud, AwsCloud)
+
+    async def one(config: Object) -> list[Finding]:
+        name = meta(config)["name"]
+        async with slots:
+            arn = await cloud.identify(await provider_config.account_of(config, context))
+        return [Finding("credentials", "ok", f"ProviderConfig {name}: {arn}", objects=(name,))]
+
+    try:
+        configs = list(await installation.cluster.list(provider_config.API_VERSION, "ProviderConfig"))
+    except NoSuchKind:
+        configs = []
+    if not configs:
+        return [Finding("credentials", "warning", "there is no ProviderConfig", "make one, called default")]
+    found = await asyncio.gather(*(guarded("credentials", one(config)) for config in configs))
+    return [
+        _named(each, meta(config)["name"]) for config, several in zip(configs, found, strict=True) for each in several
+    ]
+
+
+def _named(finding: Finding, config: str) -> Finding:
+    if finding.objects:
+        return finding
+    text = finding.message if config in finding.message else f"ProviderConfig {config}: {finding.message}"
+    return Finding(finding.id, "failed", text, finding.mend, (config,))
+
+
+async def check_webhooks(installation: Installation) -> list[Finding]:
+    """There are none to be reached."""
+    return [Finding("webhooks", "ok", "none are installed")]
+
+
+CHECKS: Mapping[str, Check] = {
+    "kinds": check_kinds,
+    "rights": check_rights,
+    "lease": check_lease,
+    "rivals": check_rivals,
+    "definitions": check_definitions,
+    "credentials": check_credentials,
+    "webhooks": check_webhooks,
+}
+IN_A_STORE = ("definitions", "credentials")  # what a store has, too
+
+
+def _about(id: str, state: State, what: str, objects: Iterable[str], mend: str) -> Finding:
+    names = tuple(sorted(objects))
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return Finding(id, state, f"{len(names)} {what}: {shown}", mend, names)
+
+
+def has_failed(findings: Iterable[Finding]) -> bool:
+    return any(finding.state in ("failed", "not allowed") for finding in findings)
+
+
+def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """`{"checks": [{"id", "state", "message", "mend", "objects"}]}`."""
+    return {
+        "checks": [
+            {
+                "id": each.id,
+                "state": each.state,
+                "message": each.message,
+                "mend": each.mend,
+                "objects": list(each.objects),
+            }
+            for each in findings
+        ]
+    }
+
+
+# --- on what -------------------------------------------------------------------------------------------------
+
+
+async def examine_cluster(settings: Settings, only: Iterable[str], *, mode: str, account: str) -> list[Finding]:
+    """What the checks find in a cluster.  Raises Unavailable if there is no way to it; Denied: its credentials are not accepted."""
+    api = Api.connect(settings.kubeconfig or None, settings.context or None)
+    try:
+        await api.request("GET", "/version")
+        cluster = KubernetesCluster(api, Cache())
+        context = _context(cluster, settings.namespace)
+        installation = Installation(api, cluster, context, settings.namespace, settings.active, mode, account)
+        return await examine(installation, only)
+    finally:
+        await api.close()
+
+
+async def examine_store(cluster: SqliteCluster, only: Iterable[str]) -> list[Finding]:
+    """What those of the checks find that make sense in the store of `groundplane up`: there are no rights and no others."""
+    installation = Installation(None, cluster, _context(cluster, Options().namespace))
+    return await examine(installation, [name for name in only if name in IN_A_STORE])
+
+
+def _context(cluster: Cluster, namespace: str) -> Context:
+    """What it takes to find an account's credentials; nobody is told anything."""
+    return Context(
+        cluster=cluster,
+        cloud=AwsCloud(namespace=namespace, may_write=_refuse),
+        events=_Nobody(),
+        watches=_Nobody(),
+        now=lambda: datetime.now(UTC),
+        choose=lambda below: 0,
+        compiled=compiled,
+        options=Options(namespace=namespace),
+    )
+
+
+def _refuse() -> None:
+    raise NotLeader("a look changes nothing")
+
+
+class _Nobody:
+    """Events go nowhere, and nothing is followed: each read asks."""
+
+    def event(self, about: Object, type_: str, reason: str, message: str, **more: Any) -> None:
+        return None
+
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
+        return None
+
+    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+        return None
+
+    def expect(self, awaited: Sequence[Awaited]) -> None:
+        return None
+
+    def unfollow(self, api_version: str, kind: str) -> None:
+        return None
+
+    def enqueue(self, key: Key) -> None:
+        return None
+
+    def wake(self, keys: Sequence[Key]) -> None:
+        return None

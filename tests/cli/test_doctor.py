@@ -1,0 +1,185 @@
+"""`groundplane doctor` on a real API server and on a store: each check with a planted fault, and without."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from groundplane.cli import store
+from groundplane.core.crds.marks import MARK
+from groundplane.runtime import crds
+from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAMESPACE = "doctor-home"
+LEASE = "crossplane-leader-election-core"
+CONFIG = {
+    "apiVersion": "aws.upbound.io/v1beta1",
+    "kind": "ProviderConfig",
+    "metadata": {"name": "doctor-works"},
+    "spec": {"credentials": {"source": "InjectedIdentity"}},
+}
+BROKEN = {
+    **CONFIG,
+    "metadata": {"name": "doctor-lacks-a-secret"},
+    "spec": {
+        "credentials": {"source": "Secret", "secretRef": {"namespace": NAMESPACE, "name": "gone", "key": "credentials"}}
+    },
+}
+
+
+@pytest.fixture
+def examined(control_plane, standin, monkeypatch):
+    """Run it; the exit code and the findings by check."""
+    control_plane.kubectl("create", "namespace", NAMESPACE, check=False)
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in {"AWS_ENDPOINT_URL": standin.url, **keys}.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*args, kubeconfig=control_plane.kubeconfig):
+        options = ("--kubeconfig", kubeconfig, "--namespace", NAMESPACE, "--output", "json")
+        result = groundplane("doctor", *options, *args)
+        found = {}
+        for check in json.loads(result.output)["checks"]:
+            found.setdefault(check["id"], []).append(check)
+        return result.exit_code, found
+
+    return run
+
+
+def states(found, name):
+    return [check["state"] for check in found[name]]
+
+
+def test_kinds_that_are_missing_or_older_are_named(control_plane, examined):
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "crds")
+    control_plane.wait_for_kinds()
+    assert examined("--checks", "kinds") == (
+        0,
+        {
+            "kinds": [
+                {
+                    "id": "kinds",
+                    "state": "ok",
+                    "message": f"{len(crds.brought())} definitions are served and current",
+                    "mend": "",
+                    "objects": [],
+                }
+            ]
+        },
+    )
+    name = "providerconfigusages.aws.upbound.io"
+    for mark, said in (
+        ("0.0.1-000000000000", "not those of this version"),
+        ("99.0.0-000000000000", "of a later version"),
+    ):
+        control_plane.kubectl("annotate", "crd", name, "--overwrite", f"{MARK}={mark}")
+        code, found = examined("--checks", "kinds")
+        (told,) = found["kinds"]
+        assert (code, told["state"], told["objects"]) == (0, "warning", [name])
+        assert said in told["message"]
+    control_plane.kubectl("annotate", "crd", name, f"{MARK}-")
+    assert "somebody else's" in examined("--checks", "kinds")[1]["kinds"][0]["message"]
+    control_plane.kubectl("delete", "crd", name)
+    code, found = examined("--checks", "kinds")
+    assert (code, found["kinds"][0]["state"], found["kinds"][0]["objects"]) == (1, "failed", [name])
+    assert groundplane("crds", "--apply", "--kubeconfig", control_plane.kubeconfig).exit_code == 0
+    assert examined("--checks", "kinds")[0] == 0
+
+
+def test_each_right_that_is_missing_is_named_with_the_rule_to_add(control_plane, examined):
+    code, found = examined("--checks", "rights")
+    assert (code, states(found, "rights")) == (0, ["ok"])  # a person who may do everything
+    account = "doctor-weak"
+    control_plane.kubectl("create", "serviceaccount", account, "-n", NAMESPACE, check=False)
+    control_plane.kubectl("create", "clusterrole", account, "--verb=get,list,watch", "--resource=secrets", check=False)
+    subject = f"--serviceaccount={NAMESPACE}:{account}"
+    control_plane.kubectl("create", "clusterrolebinding", account, f"--clusterrole={account}", subject, check=False)
+    code, found = examined("--checks", "rights", "--account", account)
+    (told,) = found["rights"]
+    assert (code, told["state"]) == (1, "failed")
+    assert "create, update, delete: secrets" in told["objects"]
+    assert "list, create, get, watch, update: leases.coordination.k8s.io" in told["objects"]
+    assert told["message"].count("system:serviceaccount:doctor-home:doctor-weak lacks rights")
+    assert "apply a ClusterRole labelled" in told["mend"]
+    own = control_plane.kubeconfig_of_account(NAMESPACE, account)
+    assert examined("--checks", "rights", kubeconfig=own)[1]["rights"][0]["objects"] == told["objects"]
+
+
+def lease(holder, duration=1):
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": LEASE, "namespace": NAMESPACE},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": duration},
+    }
+
+
+def test_a_lease_that_nobody_holds_renews_or_that_a_crossplane_holds_is_told(control_plane, examined):
+    def told():
+        code, found = examined("--checks", "lease")
+        return code, found["lease"][0]["message"].partition(":")[0]
+
+    assert told() == (0, f"there is no Lease {NAMESPACE}/{LEASE}")
+    for holder, said in (
+        ("", f"nobody holds the Lease {NAMESPACE}/{LEASE}"),
+        ("crossplane-0_1", f"a Crossplane holds the Lease {NAMESPACE}/{LEASE}"),
+        ("groundplane_a_1", f"groundplane_a_1 holds the Lease {NAMESPACE}/{LEASE} and has not renewed it for 1 s"),
+    ):
+        control_plane.apply(lease(holder))
+        assert told() == (1, said)
+    control_plane.kubectl("delete", "lease", LEASE, "-n", NAMESPACE)
+
+
+def test_credentials_that_aws_takes_are_told_by_their_arn_and_those_that_are_not_there_by_their_mend(
+    control_plane, examined
+):
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "crds")
+    control_plane.wait_for_kinds()
+    control_plane.apply(CONFIG, BROKEN)
+    try:
+        code, found = examined("--checks", "credentials,webhooks")
+    finally:
+        control_plane.kubectl("delete", "providerconfigs.aws.upbound.io", "doctor-works", "doctor-lacks-a-secret")
+    told = {check["objects"][0]: check for check in found["credentials"]}
+    assert code == 1
+    assert told["doctor-works"]["state"] == "ok"
+    assert "arn:aws:" in told["doctor-works"]["message"]
+    assert told["doctor-lacks-a-secret"]["state"] == "failed"
+    assert "Secret doctor-home/gone not found" in told["doctor-lacks-a-secret"]["message"]
+    assert told["doctor-lacks-a-secret"]["mend"].startswith("create it")
+    assert states(found, "webhooks") == ["ok"]
+
+
+def test_a_check_that_there_is_not_is_refused_with_those_that_there_are():
+    result = groundplane("doctor", "--checks", "right")
+    assert result.exit_code == 1
+    assert "did you mean rights?" in result.output
+
+
+def content(db):
+    with closing(sqlite3.connect(db)) as connection:
+        return list(connection.iterdump())
+
+
+def test_of_a_store_it_is_told_what_makes_sense_without_a_cluster(tmp_path):
+    db = tmp_path / "x.db"
+    manifests = write(tmp_path / "m", a=DEFINITION, b=COMPOSITION, c=CLAIM)
+    assert groundplane("up", manifests, "--db", db, "--once", "--timeout", 60).exit_code == 0
+    with store.opened(str(db)) as cluster:
+        asyncio.run(cluster.create(BROKEN))
+    before = content(db)
+    result = groundplane("doctor", "--db", db, "--output", "json")
+    told = {check["id"]: check for check in json.loads(result.output)["checks"]}
+    assert result.exit_code == 1
+    assert set(told) == {"definitions", "credentials"}
+    assert told["definitions"]["message"] == "1 are established"
+    assert "Secret doctor-home/gone not found" in told["credentials"]["message"]
+    assert content(db) == before
+    assert groundplane("doctor", "--db", db, "--checks", "definitions").exit_code == 0
+    assert "there is no store at" in groundplane("doctor", "--db", tmp_path / "none.db").output
