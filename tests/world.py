@@ -31,7 +31,7 @@ from groundplane.ports import Context, Options
 from groundplane.runtime import local
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
-from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Retry
+from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Held, Retry
 from groundplane.runtime.routes import Routes
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -235,6 +235,8 @@ class World:
                     wait = outcome.seconds
                 elif isinstance(outcome, Again):
                     wait = FIRST_AGAIN
+                elif isinstance(outcome, Held):
+                    wait = outcome.after
                 elif isinstance(outcome, Retry):
                     wait = BACKOFF if outcome.after is None else outcome.after
                 if wait is not None:

@@ -24,6 +24,7 @@ from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
 from groundplane.core.objects import Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
+from groundplane.core.turns import Lane
 from groundplane.errors import Awaited
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ class Account:
     provider_config: Object
     credentials: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # the referenced Secret's data
     version: str = ""  # changes when the credentials do (uid, generation, digest of what the Secret holds)
+    lane: Lane = "change"  # why it is called: where calls wait, changes go first
 
 
 @dataclass(frozen=True)
@@ -313,7 +315,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Context:
-    """The ports, the clock and the options; one for the whole process."""
+    """The ports, the clock and the options, the same for the whole process; and why this reconcile is run."""
 
     cluster: Cluster
     cloud: Cloud
@@ -332,6 +334,7 @@ class Context:
     uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets
     creates: Creates = field(default_factory=Creates)
     noted: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was said once, by UID; silence.py bounds it
+    lane: Lane = "change"  # in which the queue had it
 
     def tell(self, obj: Object, *told: Condition, outlook: Condition | None, generation: int | None = None) -> None:
         """Set conditions on an object's status, in place, and what is still to come of it (`health.tell`).

@@ -1,8 +1,11 @@
 """Who may call AWS now: budgets on a clock of their own, and a healthy account beside one whose endpoint never answers."""
 
 import asyncio
+import itertools
 import socket
 import threading
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -18,11 +21,12 @@ from groundplane.aws.budget import (
     Place,
 )
 from groundplane.aws.cloud import AwsCloud
-from groundplane.aws.pace import LONGEST, RATE, Pace
+from groundplane.aws.pace import RATE, Pace
 from groundplane.aws.session import Sessions
 from groundplane.errors import Busy, Throttled
 from groundplane.ports import Account
 from tests.aws.conftest import EC2, INI, managed, provider_config
+from tests.runtime import virtual
 
 DEAD, WELL = Place("dead", "eu-west-1", "ec2"), Place("well", "eu-west-1", "ec2")
 
@@ -50,7 +54,7 @@ async def test_a_budget_begins_with_few_calls_and_doubles_with_each_that_is_answ
     while budgets._working:
         await asyncio.sleep(0)
     with pytest.raises(Busy):
-        await budgets.begin(DEAD)
+        await budgets.begin(DEAD, "poll")
     clock.now = HANGS + 1
     with pytest.raises(Throttled, match="ec2 in eu-west-1 with ProviderConfig dead does not answer: earlier calls"):
         await budgets.begin(DEAD)
@@ -84,7 +88,7 @@ async def test_dead_accounts_leave_half_of_the_calls_to_those_that_are_known_to_
 async def test_those_refused_look_again_one_after_the_other_and_soon_where_much_is_answered(budgets, clock):
     async def refused():
         with pytest.raises(Throttled) as error:
-            await budgets.begin(DEAD)
+            await budgets.begin(DEAD, "poll")
         return error.value.after
 
     budgets.done(await budgets.begin(DEAD), "silent", "no answer")
@@ -105,13 +109,13 @@ async def test_what_does_not_answer_is_tried_by_one_call_after_pauses_that_doubl
         begun = clock.now
         while True:
             try:
-                call = await budgets.begin(DEAD)
+                call = await budgets.begin(DEAD, "poll")
             except Throttled:
                 clock.now += 1.0
             else:
                 break
         with pytest.raises(Throttled):
-            await budgets.begin(DEAD)
+            await budgets.begin(DEAD, "poll")
         pauses.append(clock.now - begun)
         budgets.done(call, "unknown")
     assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE]
@@ -122,7 +126,7 @@ async def test_what_does_not_answer_is_tried_by_one_call_after_pauses_that_doubl
 async def test_who_is_refused_is_told_why_only_when_it_goes_on(budgets, clock):
     budgets.done(await budgets.begin(DEAD), "throttled", "Rate exceeded")
     with pytest.raises(Busy):
-        await budgets.begin(DEAD)
+        await budgets.begin(DEAD, "poll")
     clock.now = 1.0
     budgets.done(await budgets.begin(DEAD), "throttled", "Rate exceeded")
     with pytest.raises(
@@ -131,10 +135,14 @@ async def test_who_is_refused_is_told_why_only_when_it_goes_on(budgets, clock):
         await budgets.begin(DEAD)
     clock.now = 3.0
     budgets.done(await budgets.begin(DEAD), "answered")
-    with pytest.raises(Busy, match="too many calls"):  # one every other second, by now
-        await budgets.begin(DEAD)
+    waiting = asyncio.ensure_future(budgets.begin(DEAD))
+    await asyncio.sleep(0)
+    assert not waiting.done()  # one every other second, by now
     clock.now = 5.0
-    assert await budgets.begin(DEAD)
+    newcomer = asyncio.ensure_future(budgets.begin(DEAD))
+    assert await waiting
+    assert not newcomer.done()
+    newcomer.cancel()
 
 
 async def test_who_was_let_in_has_the_place_before_it_runs_and_no_newcomer_takes_it(budgets):
@@ -165,7 +173,7 @@ async def test_who_is_let_in_and_goes_gives_the_place_back(budgets):
 
 async def test_who_waits_for_a_budget_that_fails_is_sent_away_at_once(budgets):
     calls = [await budgets.begin(DEAD) for _ in range(FIRST)]
-    waiting = [asyncio.ensure_future(budgets.begin(DEAD)) for _ in range(3)]
+    waiting = [asyncio.ensure_future(budgets.begin(DEAD, "retry")) for _ in range(3)]
     await asyncio.sleep(0)
     budgets.done(calls[0], "silent", "no answer")
     await asyncio.sleep(0)
@@ -188,7 +196,7 @@ async def test_calls_that_fail_together_fail_once(budgets, clock):
 async def test_other_credentials_are_tried_at_once_where_the_earlier_ones_are_paused(budgets):
     budgets.done(await budgets.begin(DEAD), "throttled", "Rate exceeded")
     with pytest.raises(Busy):
-        await budgets.begin(DEAD)
+        await budgets.begin(DEAD, "poll")
     assert await budgets.begin(DEAD._replace(version="2"))
 
 
@@ -224,13 +232,116 @@ async def test_a_throttled_budget_comes_to_rest_at_what_is_taken_and_recovers(li
     assert pace.rate(now + 300) == RATE
 
 
-async def test_those_refused_come_back_one_after_the_other():
-    pace = Pace(0.0)
-    while not (first := pace.take(0.0)):
-        pass
-    later = [first, *(pace.take(0.0) for _ in range(99))]
-    assert later == pytest.approx([(n + 1) / RATE for n in range(100)])
-    assert max(pace.take(0.0) for _ in range(20_000)) == LONGEST
+class Line:
+    """Callers of one budget, on the virtual clock: each call takes `takes` seconds, and AWS throttles above `limit` a second."""
+
+    def __init__(self, *, takes=0.1, limit=1000.0):
+        self.budgets = Budgets(16, asyncio.get_running_loop().time)
+        self.takes, self.limit = takes, limit
+        self.tokens, self.filled = max(1.0, limit), 0.0
+        self.made = []  # (when, lane, tenant) of each call that was answered
+        self.tasks = []
+
+    async def call(self, lane, tenant):
+        """As a reconcile does: it comes back after the time that it is told."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                call = await self.budgets.begin(WELL, lane, tenant)
+            except Throttled as refused:
+                await asyncio.sleep(refused.after)
+                continue
+            await asyncio.sleep(self.takes)
+            now = loop.time()
+            self.tokens, self.filled = min(max(1.0, self.limit), self.tokens + (now - self.filled) * self.limit), now
+            if self.tokens >= 1:
+                self.tokens -= 1
+                self.budgets.done(call, "answered")
+                self.made.append((now, lane, tenant))
+                return now
+            self.budgets.done(call, "throttled", "Rate exceeded")
+            await asyncio.sleep(1.0)
+
+    async def call_for_ever(self, lane, tenant):
+        while True:
+            await self.call(lane, tenant)
+
+    def start(self, count, lane, tenant):
+        self.tasks += [asyncio.ensure_future(self.call_for_ever(lane, tenant)) for _ in range(count)]
+
+    async def end(self):
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("lane", "takes", "limit"), [("poll", 0.1, 1000.0), ("poll", 5.0, 1000.0), ("retry", 0.1, 5.0), ("poll", 0.1, 0.5)]
+)
+def test_six_hundred_polls_of_one_tenant_do_not_hold_up_the_change_of_another(lane, takes, limit):
+    async def main():
+        line = Line(takes=takes, limit=limit)
+        line.start(600, lane, "many")
+        await asyncio.sleep(10)
+        begun = asyncio.get_running_loop().time()
+        await line.call("change", "other")
+        waited = asyncio.get_running_loop().time() - begun
+        before = len([each for each in line.made if each[0] > begun and each[1] != "change"])
+        await line.end()
+        return waited, before
+
+    waited, before = virtual.run(main())
+    assert before <= 15
+    assert waited <= takes + 3 / limit + 3
+
+
+@pytest.mark.parametrize(("takes", "limit"), [(0.1, 1000.0), (0.1, 2.0), (5.0, 1000.0)])
+def test_six_hundred_changes_of_one_tenant_let_another_have_every_other_call(takes, limit):
+    async def main():
+        line = Line(takes=takes, limit=limit)
+        line.start(600, "change", "many")
+        await asyncio.sleep(10)
+        begun = asyncio.get_running_loop().time()
+        await asyncio.gather(*(line.call("change", "other") for _ in range(5)))
+        made = Counter(tenant for when, _, tenant in line.made if when > begun)
+        await line.end()
+        return made
+
+    made = virtual.run(main())
+    assert made["many"] <= made["other"] + 12 + 2, "their calls that were under way, and one for each of the other's"
+
+
+def test_of_the_calls_that_all_lanes_wait_for_changes_make_eight_of_eleven_and_none_starves():
+    async def main():
+        line = Line(takes=0.05)
+        for lane in ("poll", "retry", "change"):
+            line.start(100, lane, "one")
+        await asyncio.sleep(1.5)  # nobody has lost patience yet
+        await line.end()
+        return Counter(lane for _, lane, _ in line.made[-110:])
+
+    made = virtual.run(main())
+    assert made["change"] >= 78
+    assert made["retry"] >= 18
+    assert made["poll"] >= 9
+
+
+def test_who_is_refused_comes_back_behind_those_of_his_own_lane_and_tenant_alone():
+    async def main():
+        budgets = Budgets(16, asyncio.get_running_loop().time)
+        for _ in range(2):
+            budgets.done(await budgets.begin(DEAD), "silent", "no answer")
+
+        async def refused(lane, tenant):
+            with pytest.raises(Throttled) as error:
+                await budgets.begin(DEAD, lane, tenant)
+            return error.value.after
+
+        for lane, tenant in itertools.product(("poll", "change"), ("many", "more")):
+            assert max([await refused(lane, tenant) for _ in range(200)]) == LONGEST_AWAY
+        return await refused("change", "other")
+
+    assert virtual.run(main()) == 5.0
 
 
 async def test_budgets_that_are_not_in_use_are_forgotten(budgets):
@@ -247,13 +358,16 @@ def account(name, url):
     return Account(config, {"creds": INI}, "1")
 
 
-async def test_an_account_that_never_answers_delays_no_other(standin):
+async def test_an_account_that_never_answers_delays_no_other(standin, monkeypatch):
+    monkeypatch.setattr("groundplane.aws.session.READ_TIMEOUT", 600)  # however slow this machine is, none ends before
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         dead = account("dead", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        cloud = AwsCloud(sessions=Sessions(attempts=1))
+        cloud = AwsCloud(sessions=Sessions(attempts=1), patience=600.0)
         hanging = [
             asyncio.ensure_future(
-                cloud.observe(managed(EC2, "VPC", f"v{n}", "vpc-1", cidrBlock="10.0.0.0/16"), dead, {})
+                cloud.observe(
+                    managed(EC2, "VPC", f"v{n}", "vpc-1", cidrBlock="10.0.0.0/16"), replace(dead, lane="poll"), {}
+                )
             )
             for n in range(60)
         ]
@@ -302,13 +416,43 @@ async def test_credentials_that_are_looked_for_in_vain_hold_up_only_their_own_ac
         cloud.close()
 
 
+async def test_a_change_of_one_tenant_goes_before_the_polls_and_beside_the_changes_of_another(standin, monkeypatch):
+    """Through the Cloud port, one call at a time: the first is held up until all others wait in line."""
+    monkeypatch.setattr("groundplane.aws.budget.PATIENCE", dict.fromkeys(("change", "retry", "poll"), 600.0))
+    monkeypatch.setattr("groundplane.aws.budget.MOMENT", 600.0)
+    order, all_wait = [], threading.Event()
+
+    class Held(Sessions):
+        def clients(self, account):
+            all_wait.wait()
+            return super().clients(account)
+
+    cloud = AwsCloud(2, sessions=Held(attempts=1))
+    well = account("well", standin.url)
+
+    async def observe(lane, tenant, number):
+        vpc = managed(EC2, "VPC", f"{tenant}-{lane}-{number}", f"vpc-{number}", cidrBlock="10.0.0.0/16")
+        vpc["metadata"]["labels"] = {"crossplane.io/claim-namespace": tenant}
+        await cloud.observe(vpc, replace(well, lane=lane), {})
+        order.append((lane, tenant))
+
+    tasks = []
+    for lane, tenant, count in (("poll", "many", 10), ("change", "many", 10), ("change", "other", 1)):
+        tasks += [asyncio.ensure_future(observe(lane, tenant, number)) for number in range(count)]
+    await asyncio.sleep(0)
+    all_wait.set()
+    await asyncio.gather(*tasks)
+    cloud.close()
+    assert order[:3] == [("poll", "many"), ("change", "many"), ("change", "other")]
+
+
 async def test_what_stays_where_it_was_made_counts_there_whatever_the_spec_says(cloud, account):
     there = Place("default", "eu-central-1", "ec2", account.version)
     cloud._budgets.done(await cloud._budgets.begin(there), "silent", "no answer")
     vpc = managed(EC2, "VPC", "v", "vpc-1", cidrBlock="10.0.0.0/16")
     vpc["metadata"]["annotations"]["groundplane.io/region"] = "eu-central-1"
     with pytest.raises(Busy, match="ec2 in eu-central-1 with ProviderConfig default has just failed"):
-        await cloud.observe(vpc, account, {})
+        await cloud.observe(vpc, replace(account, lane="poll"), {})
 
 
 async def test_refused_credentials_drop_only_the_clients_that_used_them(standin):

@@ -183,3 +183,17 @@ def test_syncing_settles_after_one_round_and_changes_no_input(spec, theirs):
     assert flow.claim_from(once, composite, enforced=False) == once
     assert wanted(once, composite)["spec"]["claimRef"] == flow.reference_to(claim)
     assert (claim, composite) == before
+
+
+@pytest.mark.parametrize(
+    ("obj", "tenant"),
+    [
+        ({"metadata": {"namespace": "team-a"}}, "team-a"),
+        ({"metadata": {}, "spec": {"claimRef": {"namespace": "team-a", "name": "db"}}}, "team-a"),
+        ({"metadata": {"labels": {"crossplane.io/claim-namespace": "team-a"}}, "spec": {}}, "team-a"),
+        ({"metadata": {"namespace": "team-b", "labels": {"crossplane.io/claim-namespace": "team-a"}}}, "team-b"),
+        ({"metadata": {}}, ""),
+    ],
+)
+def test_an_object_counts_for_its_own_namespace_or_that_of_the_claim_it_was_made_for(obj, tenant):
+    assert flow.tenant(obj) == tenant

@@ -209,6 +209,7 @@ class Successions:
         else:
             assert leader.process.wait(180) == 1
             assert "another replica leads" in leader.text()
+            assert "Traceback" not in leader.text()
         self.led.append(pair.identity(standby))
         self.leader = standby
 

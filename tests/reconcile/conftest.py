@@ -8,6 +8,7 @@ import pytest
 
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
+from groundplane.core.turns import WEIGHTS
 from groundplane.ports import Options
 from tests.reconcile import managed
 from tests.world import Clock, World
@@ -52,9 +53,12 @@ class Aws:
         return world
 
     def cloud(self, *, strict=False, sessions=None, **how):
-        if "now" in how:  # pauses pass on the world's clock
-            how.setdefault("clock", lambda: how["now"]().timestamp())
+        stands_still = "now" in how and "clock" not in how
+        if stands_still:  # pauses pass on the world's clock, and it moves between reconciles
+            how["clock"] = lambda: how["now"]().timestamp()
         cloud = AwsCloud(sessions=sessions or Sessions(attempts=1), strict_upstream=strict, **how)
+        if stands_still:
+            cloud._budgets.patience = dict.fromkeys(WEIGHTS, 0.05)  # seconds
         self._clouds.append(cloud)
         return cloud
 

@@ -1,9 +1,12 @@
 """A managed resource's life: what is in AWS, in its Secret and in its status, from creation to the end."""
 
+import asyncio
+
 import pytest
 
 from groundplane.aws.session import Sessions
 from groundplane.errors import Rejected
+from groundplane.runtime.queue import After, Held
 from tests.reconcile import managed
 from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message, secret_of
 
@@ -40,6 +43,26 @@ async def test_a_deleted_database_goes_from_aws_first_and_leaves_nothing(aws):
     assert aws.databases() == []
     assert await managed.kinds_left(world) == []
     assert aws.writes().count("DeleteDBInstance") == 1
+
+
+async def test_where_a_call_has_just_failed_a_poll_is_sent_away_and_a_change_is_the_next_to_try(aws):
+    """So the lane in which the queue had the object is known where calls wait for each other."""
+    now = [0.0]
+    world = await aws.world(clock=lambda: now[0])
+    await applied(world, managed.vpc())
+    target = ("managed", managed.key(managed.vpc()))
+    budgets = world.cloud._budgets
+    (budget,) = [budget for place, budget in budgets._budgets.items() if place.service == "ec2"]
+    budgets.done(await budgets.begin(budget.place), "silent", "no answer")
+    assert isinstance(await world.engine.process(*target, "poll"), Held)
+    changed = asyncio.ensure_future(world.engine.process(*target, "change"))
+    while not budget.line:
+        await asyncio.sleep(0.001)
+    assert not changed.done()
+    now[0] = budget.until
+    budgets._let_in()
+    assert isinstance(await changed, After)
+    assert isinstance(await world.engine.process(*target, "poll"), After)
 
 
 async def test_what_somebody_changed_in_aws_is_changed_back(aws):

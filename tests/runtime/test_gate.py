@@ -105,7 +105,7 @@ def test_keys_wait_while_the_gate_is_shut_and_are_taken_when_it_opens():
     async def main():
         is_open, taken = [False], []
 
-        async def handle(key):
+        async def handle(key, lane):
             taken.append(key)
             return Done()
 

@@ -7,12 +7,46 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from groundplane.core.objects import Key
 from groundplane.errors import TooDeep
+from groundplane.runtime import kopf_supervisor
 from tests.runtime.watching import Kind, Rig, at_rest, eventually
+
+
+@asynccontextmanager
+async def block():
+    """As kopf has one around each watch."""
+    waits = asyncio.get_running_loop().create_future()
+    try:
+        yield
+    finally:
+        with suppress(asyncio.CancelledError):
+            waits.cancel()
+            await waits
+
+
+async def test_watches_that_kopf_leaves_behind_are_closed_without_a_traceback(caplog):
+    async def stream():
+        async with block():
+            while True:
+                yield
+
+    async def begun(left):
+        await anext(left)  # within the loop, which so comes to know of it
+
+    def live():
+        loop = asyncio.new_event_loop()
+        left = stream()
+        loop.run_until_complete(begun(left))
+        kopf_supervisor.close(loop)
+        return loop.is_closed()
+
+    assert await asyncio.to_thread(live)
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 async def test_what_people_write_is_seen_and_so_is_its_end(control_plane):

@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 from groundplane.core.objects import Key
 from groundplane.runtime import metrics
 from groundplane.runtime.lanes import BURST, RATE
-from groundplane.runtime.queue import MAX_AGAIN, MAX_BACKOFF, RESYNC, After, Again, Done, Queue, Retry
+from groundplane.runtime.queue import MAX_AGAIN, MAX_BACKOFF, RESYNC, After, Again, Done, Held, Queue, Retry
 from tests.runtime import virtual
 
 
@@ -31,12 +31,14 @@ class Rig:
     def __init__(self, *, work=0.0, outcomes=(), workers=4, **options):
         self.work, self.outcomes, self.workers, self.options = work, list(outcomes), workers, options
         self.started, self.ended = [], []  # (time, key)
+        self.lanes = []  # of those started
         self.running = defaultdict(int)
         self.most = 0
 
-    async def handle(self, key):
+    async def handle(self, key, lane):
         loop = asyncio.get_running_loop()
         self.started.append((loop.time(), key))
+        self.lanes.append(lane)
         self.running[key] += 1
         assert self.running[key] == 1, "twice at a time"
         self.most = max(self.most, sum(self.running.values()))
@@ -298,6 +300,75 @@ def test_a_tenant_finds_a_worker_beside_twenty_whose_reconciles_hang():
     assert max(started.values()) < 1000 / 60 * 120 + 130  # and hardly a worker idled
 
 
+def test_a_change_finds_a_worker_beside_any_number_of_slow_polls_and_retries_of_its_own_share():
+    async def scene(queue):
+        for number in range(600):
+            queue.add(key(f"other-{number}"), lane="poll" if number % 2 else "retry")
+        await asyncio.sleep(7)
+        queue.add(A)
+        await settled(queue)
+
+    rig = Rig(work=0.9, workers=64, share=lambda key: "account").play(
+        scene
+    )  # none is slow enough to give its worker away
+    assert {key: time for time, key in rig.started}[A] == 7
+
+
+def test_polls_go_on_at_their_rate_beside_retries_of_another_share_that_all_hang():
+    async def main():
+        never = asyncio.Event()
+        loop, begun = asyncio.get_running_loop(), []
+
+        async def handle(key, lane):
+            if key.name.startswith("dead"):
+                await never.wait()
+            begun.append(loop.time())
+            return Done()
+
+        queue = Queue("things", handle, poll_rate=1.0, share=lambda key: key.name.split("-")[0])
+        runs = asyncio.ensure_future(queue.run(4))
+        for number in range(20):
+            queue.add(key(f"dead-{number}"), lane="retry")
+        await asyncio.sleep(10)
+        for number in range(4):
+            queue.add(key(f"well-{number}"), lane="poll")
+        await asyncio.sleep(10)
+        await queue.drain(0)
+        await runs
+        return begun
+
+    assert virtual.run(main()) == pytest.approx([10, 11, 12, 13], abs=0.01)
+
+
+def test_tenants_of_one_share_take_turns():
+    async def scene(queue):
+        for number in range(600):
+            queue.add(key(f"many-{number}"))
+        for number in range(3):
+            queue.add(key(f"few-{number}"))
+        await settled(queue)
+
+    rig = Rig(work=1, workers=8, share=lambda key: "account", tenant=lambda key: key.name.split("-")[0]).play(scene)
+    few = [place for place, (_, key) in enumerate(rig.started) if key.name.startswith("few")]
+    assert few == [1, 3, 5]
+
+
+def test_what_was_held_back_comes_back_in_the_lane_that_it_had():
+    async def scene(queue):
+        queue.add(A)
+        queue.add(B, lane="poll")
+        await settled(queue, within=1000)
+
+    rig = Rig(outcomes=[Held(5.0), Held(5.0)]).play(scene)
+    assert sorted((key.name, lane) for (_, key), lane in zip(rig.started, rig.lanes, strict=True)) == [
+        ("a", "change"),
+        ("a", "change"),
+        ("b", "poll"),
+        ("b", "poll"),
+    ]
+    assert all(5 <= time <= 6 for time in rig.times[2:])
+
+
 def test_a_retry_never_comes_before_it_was_asked_for():
     async def scene(queue):
         queue.add(A)
@@ -357,7 +428,7 @@ def test_what_exists_is_looked_at_every_ten_hours_and_what_does_not_never_again(
 def test_a_handler_that_breaks_is_retried_like_any_failure(caplog):
     attempts = []
 
-    async def handle(key):
+    async def handle(key, lane):
         attempts.append(key)
         if len(attempts) < 3:
             raise RuntimeError("a bug")
@@ -379,7 +450,7 @@ def test_a_handler_that_breaks_is_retried_like_any_failure(caplog):
 def test_draining_lets_work_finish_takes_nothing_more_and_cancels_what_is_late():
     ended, cancelled = [], []
 
-    async def handle(key):
+    async def handle(key, lane):
         try:
             await asyncio.sleep(1 if key == A else 100)
         except asyncio.CancelledError:
@@ -512,7 +583,7 @@ def test_a_run_that_only_waits_for_something_outside_gives_its_worker_to_another
         nonlocal never
         never = asyncio.Event()
 
-        async def handle(key):
+        async def handle(key, lane):
             if key.name != "well":
                 await never.wait()
             handled.append(key)

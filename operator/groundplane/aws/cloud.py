@@ -21,6 +21,7 @@ from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Errors, Kind
 from groundplane.aws.resource import Memory, digest
 from groundplane.aws.session import AccountClients, Sessions
+from groundplane.core.claim import tenant
 from groundplane.core.objects import Object, meta, spec_of
 from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
@@ -117,7 +118,7 @@ class AwsCloud:
         def check() -> None:
             self._sessions.clients(account).check()
 
-        call = await self._budgets.begin(_place(account, "", "ProviderConfig"))
+        call = await self._budgets.begin(_place(account, "", "ProviderConfig"), account.lane)
         await self._start(check, call)
 
     # --- what calls AWS -----------------------------------------------------------------------------
@@ -225,7 +226,7 @@ class AwsCloud:
         if uid in self._running:
             raise Waiting("an earlier call to AWS for it has not come back yet")
         region = self._offline(managed).region  # where it is: what is sent goes there, whatever the spec says
-        call = await self._budgets.begin(_place(account, region, kind_.service))
+        call = await self._budgets.begin(_place(account, region, kind_.service), account.lane, tenant(managed))
         try:
             self._running.add(uid)
             return await self._start(work, call, uid)

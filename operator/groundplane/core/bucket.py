@@ -1,4 +1,4 @@
-"""A token bucket: lets `rate` pass per second, `burst` at once.  Time comes as a value, from whichever clock."""
+"""The token bucket: lets `rate` pass per second, `burst` at once.  Time comes as a value, from whichever clock."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ class Bucket:
         self._fill(now)
         self._tokens -= 1
         return max(0.0, -self._tokens / self._rate)
+
+    def change(self, rate: float, burst: float, now: float) -> None:
+        """From now on at another rate; tokens beyond the new burst are lost."""
+        self._fill(now)
+        self._rate, self._burst = rate, float(burst)
+        self._tokens = min(self._burst, self._tokens)
 
     def _fill(self, now: float) -> None:
         self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)

@@ -70,6 +70,12 @@ def reference_to(claim: Object) -> dict[str, str]:
     return {"apiVersion": key.api_version, "kind": key.kind, "namespace": key.namespace, "name": key.name}
 
 
+def tenant(obj: Object) -> str:
+    """The namespace on whose behalf an object is there: its own, or that of the claim it was made for; "" if there is none."""
+    claimed_by = spec_of(obj).get("claimRef") or {}
+    return str(meta(obj).get("namespace") or claimed_by.get("namespace") or labels_of(obj).get(CLAIM_NAMESPACE) or "")
+
+
 def reference_to_composite(api_version: str, kind: str, name: str) -> dict[str, str]:
     """The `resourceRef` that binds a claim to its composite."""
     return {"apiVersion": api_version, "kind": kind, "name": name}

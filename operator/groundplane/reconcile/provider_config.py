@@ -74,7 +74,7 @@ async def account_of(config: Object, context: Context) -> Account:
     reference = _secret_reference(credentials)
     if reference is None:
         context.accounts.reads(key, None)
-        return Account(config, version=version)
+        return Account(config, version=version, lane=context.lane)
     if not reference.get("name"):
         raise Waiting(
             f'ProviderConfig "{name}": spec.credentials.secretRef is not set',
@@ -99,7 +99,7 @@ async def account_of(config: Object, context: Context) -> Account:
             on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
         )
     digest = hashlib.blake2b(value, key=_SALT, digest_size=16).hexdigest()  # a change of labels is no rotation
-    return Account(config, {reference["key"]: value}, f"{version}/{digest}")
+    return Account(config, {reference["key"]: value}, f"{version}/{digest}", context.lane)
 
 
 def _secret_reference(credentials: Mapping[str, Any]) -> Mapping[str, Any] | None:

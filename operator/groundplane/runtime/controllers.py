@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from groundplane.core.objects import Key, Object, key_of, meta, spec_of
+from groundplane.core import claim as flow
+from groundplane.core.objects import Key, Object, key_of, spec_of
 from groundplane.ports import Context
 from groundplane.reconcile import claim, composite, definition, managed, managing, provider, provider_config, revision
 from groundplane.runtime.engine import Controller
@@ -17,6 +18,11 @@ COMPOSITE_MAX_BACKOFF = 30.0  # seconds: upstream's composite controllers come b
 
 def all_controllers() -> list[Controller]:
     """The controllers of the operator, by the names that `routes.Routes` enqueues for."""
+    return [*_of_definitions(), *_of_what_is_claimed(), *_of_packages()]
+
+
+def _of_definitions() -> list[Controller]:
+    """Of what platform teams write: definitions and compositions."""
     return [
         Controller(
             name="defined",
@@ -57,6 +63,12 @@ def all_controllers() -> list[Controller]:
             has_synced=False,
             has_ready=False,
         ),
+    ]
+
+
+def _of_what_is_claimed() -> list[Controller]:
+    """Of claims and all that comes of them: many objects of many tenants, none of whom may hold up another."""
+    return [
         Controller(
             name="claim",
             reconcile=claim.reconcile,
@@ -64,7 +76,7 @@ def all_controllers() -> list[Controller]:
             reason="BindCompositeResource",
             annotations=_claim_annotations,
             workers=40,
-            share=lambda claim: meta(claim).get("namespace") or "",
+            share=flow.tenant,
         ),
         Controller(
             name="composite",
@@ -73,7 +85,7 @@ def all_controllers() -> list[Controller]:
             reason="ComposeResources",
             annotations=_composite_annotations,
             workers=40,
-            share=_claimant,
+            share=lambda composite: flow.tenant(composite) or composite["kind"],
             max_backoff=COMPOSITE_MAX_BACKOFF,
             poll_rate=COMPOSITE_POLL_RATE,
         ),
@@ -84,7 +96,14 @@ def all_controllers() -> list[Controller]:
             reason="CannotObserveExternalResource",
             workers=64,
             share=lambda managed: str((spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"),
+            tenant=flow.tenant,
         ),
+    ]
+
+
+def _of_packages() -> list[Controller]:
+    """Of what is installed: packages, and the accounts of a provider."""
+    return [
         Controller(
             name="providerconfig",
             reconcile=provider_config.reconcile,
@@ -103,12 +122,6 @@ def all_controllers() -> list[Controller]:
             has_ready=False,
         ),
     ]
-
-
-def _claimant(composite: Object) -> str:
-    """The namespace of whoever claims it, or its own, or else its kind."""
-    claim = spec_of(composite).get("claimRef") or {}
-    return str(claim.get("namespace") or meta(composite).get("namespace") or composite["kind"])
 
 
 def _says(source: str) -> Callable[[Key, Context], str]:

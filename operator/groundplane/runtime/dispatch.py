@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from groundplane.cluster import own_writes
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.runtime.engine import Controller, Engine
-from groundplane.runtime.lanes import Lane
+from groundplane.core.turns import Lane
+from groundplane.runtime.engine import Engine
 from groundplane.runtime.queue import Handler, Queue
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.waiting import Target
@@ -44,7 +44,8 @@ class Dispatcher:
                 max_backoff=controller.max_backoff,
                 poll_rate=controller.poll_rate,
                 exists=exists,
-                share=_share(controller, peek),
+                share=_said_of(controller.share, peek) if controller.share else None,
+                tenant=_said_of(controller.tenant, peek),
                 may_take=may_work,
             )
             for controller in engine.controllers.values()
@@ -124,18 +125,15 @@ class Dispatcher:
             self._queues[name].add(key, lane=lane)
 
 
-def _share(controller: Controller, peek: Callable[[Key], Object | None]) -> Callable[[Key], str] | None:
-    """Whose a key is; what is not there is nobody's."""
-    share = controller.share
-    if share is None:
-        return None
+def _said_of(say: Callable[[Object], str], peek: Callable[[Key], Object | None]) -> Callable[[Key], str]:
+    """The same of a key; "" of what is not there."""
 
     def of(key: Key) -> str:
         obj = peek(key)
-        return share(obj) if obj else ""
+        return say(obj) if obj else ""
 
     return of
 
 
 def _handler(engine: Engine, name: str) -> Handler:
-    return lambda key: engine.process(name, key)
+    return lambda key, lane: engine.process(name, key, lane)

@@ -13,13 +13,14 @@ import asyncio
 import copy
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from groundplane import errors
 from groundplane.cluster import own_writes
 from groundplane.core import conditions, health
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Key, Object
+from groundplane.core.turns import Lane
 from groundplane.errors import (
     AlreadyExists,
     Busy,
@@ -36,7 +37,7 @@ from groundplane.errors import (
 )
 from groundplane.ports import Context, Result
 from groundplane.runtime import lanes, logs, metrics
-from groundplane.runtime.queue import After, Again, Done, Outcome, Retry
+from groundplane.runtime.queue import After, Again, Done, Held, Outcome, Retry
 from groundplane.runtime.waiting import Target, Waiting
 
 TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller has it
@@ -72,6 +73,7 @@ class Controller:
     poll_rate: float = lanes.RATE  # polls that begin each second at most; fewer where a look costs the event loop more
     annotations: Callable[[Object, Context], Mapping[str, str]] = lambda obj, context: {}  # of its events
     share: Callable[[Object], str] | None = None  # whose an object is: no one's reconciles may hold all workers
+    tenant: Callable[[Object], str] = lambda obj: ""  # those of a share take turns
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class Engine:
         self._conflicts: dict[Target, _Conflicts] = {}
         self._failures: dict[Target, tuple[str, float, int]] = {}  # of what kind, since when, how many in a row
 
-    async def process(self, name: str, key: Key) -> Outcome:
-        """Reconcile one object once, and say when to come back."""
+    async def process(self, name: str, key: Key, lane: Lane = "change") -> Outcome:
+        """Reconcile one object once, and say when to come back.  `lane` tells why."""
         controller = self.controllers[name]
         started, since = time.perf_counter(), self.waiting.now()
         self.waiting.forget((name, key))  # it decides anew
@@ -101,7 +103,7 @@ class Engine:
             with logs.bound(controller=name, key=str(key)), own_writes.running((name, key)):
                 try:
                     async with asyncio.timeout(TIMEOUT):
-                        result = await controller.reconcile(key, self.context)
+                        result = await controller.reconcile(key, replace(self.context, lane=lane))
                 except TimeoutError:
                     error: Exception = Unavailable(f"reconciling took longer than {TIMEOUT:.0f} seconds")
                 except Exception as raised:  # noqa: BLE001 - the one place where everything is caught
@@ -150,7 +152,7 @@ class Engine:
         target, is_stubborn = (controller.name, key), False
         if isinstance(error, Busy):
             log.debug("held back", error=str(error))
-            return Retry(error.after)
+            return Held(error.after or AGAIN)
         if isinstance(error, NotLeader):
             return Done()  # whoever leads looks at everything
         if isinstance(error, Conflict | AlreadyExists):

@@ -228,8 +228,7 @@ class KopfSupervisor:
             error = operating.exception() if operating.done() and not operating.cancelled() else None
             log.error("kopf has died", error=type(error).__name__ if error else "it did not return")
         life.loop.run_until_complete(self._tidy())
-        life.loop.run_until_complete(life.loop.shutdown_asyncgens())
-        life.loop.close()
+        close(life.loop)
         return asked
 
     async def _tidy(self) -> None:
@@ -313,6 +312,17 @@ class KopfSupervisor:
         """kopf's last hook.  A dying operator may hang for ever after it."""
         if life := self._life:
             life.loop.call_later(LAST_BREATH, life.end)
+
+
+def close(loop: asyncio.AbstractEventLoop) -> None:
+    """End a loop whose tasks have ended, whatever its generators say to it.
+
+    asyncio closes all that are left side by side; one that is inside another (kopf's block around a watch) is then closed twice, and
+    the second attempt fails ("generator didn't stop after athrow()"): nothing is wrong, nothing is left open.
+    """
+    loop.set_exception_handler(lambda _, context: log.debug("while kopf ended", what=str(context.get("message"))))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 class _Shallow(aiohttp.ClientResponse):

@@ -19,8 +19,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from groundplane.core.objects import Key
+from groundplane.core.turns import Lane, best
 from groundplane.runtime import logs, metrics
-from groundplane.runtime.lanes import RATE, Lane, Lanes, Turn, best
+from groundplane.runtime.lanes import RATE, Lanes, Turn
 
 FIRST_BACKOFF = 1.0  # seconds after the first failure, doubled with each, as upstream
 MAX_BACKOFF = 60.0  # seconds, as upstream
@@ -62,8 +63,15 @@ class Retry:
     after: float | None = None
 
 
-Outcome = Done | After | Again | Retry
-Handler = Callable[[Key], Coroutine[Any, Any, Outcome]]
+@dataclass(frozen=True)
+class Held:
+    """It was held back for the sake of others, and neither failed nor went through: in so many seconds, in the lane that it had."""
+
+    after: float
+
+
+Outcome = Done | After | Again | Retry | Held
+Handler = Callable[[Key, Lane], Coroutine[Any, Any, Outcome]]
 
 
 class _Job(NamedTuple):
@@ -95,12 +103,13 @@ class Queue:
         poll_rate: float = RATE,
         exists: Callable[[Key], bool] | None = None,
         share: Callable[[Key], str] | None = None,
+        tenant: Callable[[Key], str] = lambda key: "",
         may_take: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` is the controller's, for metrics.  Keys that `exists` says are there get the ten-hourly resync.
 
-        `share` tells whose a key is, for no one's reconciles may hold all the workers.  While `may_take` says no, keys only wait,
-        until `resume`.
+        `share` tells whose a key is, for no one's reconciles may hold all the workers; the `tenant`s of a share take turns.  While
+        `may_take` says no, keys only wait, until `resume`.
         """
         self.name = name
         self._handler = handler
@@ -108,7 +117,7 @@ class Queue:
         self._exists = exists
         self._may_take = may_take
         self._loop = asyncio.get_running_loop()
-        self._waiting = Lanes(share, poll_rate=poll_rate, now=self._loop.time())
+        self._waiting = Lanes(share, tenant, poll_rate=poll_rate, now=self._loop.time())
         self._are_shared = share is not None  # where nobody has a share, nobody is kept from a worker by another
         self._running: dict[Key, _Job] = {}
         self._again: dict[Key, Lane] = {}  # running, and to be run once more
@@ -241,7 +250,7 @@ class Queue:
             key, now = turn.key, self._loop.time()
             self._waited.observe(now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.
-            task = self._loop.create_task(self._work(key), context=Context())
+            task = self._loop.create_task(self._work(key, turn.lane), context=Context())
             self._running[key] = _Job(
                 task, now, turn, self._loop.call_later(PATIENCE, self._park, key, context=Context())
             )
@@ -253,11 +262,11 @@ class Queue:
         self._pace_timer = None
         self._dispatch()
 
-    async def _work(self, key: Key) -> Outcome:
+    async def _work(self, key: Key, lane: Lane) -> Outcome:
         self._again.pop(key, None)  # what was added before we began is dealt with by this run
         if (delay := self._later.get(key)) and delay.own:
             del self._later[key]
-        return await self._handler(key)
+        return await self._handler(key, lane)
 
     def _park(self, key: Key) -> None:
         """It waits for something outside, by now: its worker goes on with another key, as far as its share has not too many such."""
@@ -291,12 +300,15 @@ class Queue:
             log.exception("reconcile broke", error=error, controller=self.name, key=str(key))
         else:
             outcome = task.result()
-        self._schedule(key, outcome)
+        self._schedule(key, outcome, job.turn.lane)
         if lane := self._again.pop(key, None):
             self._enqueue(key, lane)
         self._dispatch()
 
-    def _schedule(self, key: Key, outcome: Outcome) -> None:
+    def _schedule(self, key: Key, outcome: Outcome, lane: Lane) -> None:
+        if isinstance(outcome, Held):
+            self._delay(key, outcome.after * random.uniform(1, 1 + 2 * JITTER), lane, own=True)
+            return
         if isinstance(outcome, Retry):
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             self._retries.inc()
@@ -312,8 +324,8 @@ class Queue:
         if isinstance(outcome, Again):
             times = self._restless[key] = self._restless.get(key, 0) + 1
             pause = min(MAX_AGAIN, FIRST_AGAIN * 2 ** min(times - 1, 20))
-            lane: Lane = "change" if times <= RESTLESS else "retry"
-            self._delay(key, pause * random.uniform(1 - JITTER, 1 + JITTER), lane, own=True)
+            again: Lane = "change" if times <= RESTLESS else "retry"
+            self._delay(key, pause * random.uniform(1 - JITTER, 1 + JITTER), again, own=True)
             return
         self._restless.pop(key, None)
         share = random.uniform(FIRST_SPREAD if key in self._unspread else 1 - JITTER, 1 + JITTER)
@@ -329,9 +341,9 @@ class Queue:
         new = _Delay(self._loop.time() + seconds, next(self._order), lane, own)
         if known := self._later.get(key):
             if known.deadline <= new.deadline:
-                self._later[key] = known._replace(own=known.own and own)
+                self._later[key] = known._replace(lane=best(lane, known.lane), own=known.own and own)
                 return
-            new = new._replace(own=known.own and own)
+            new = new._replace(lane=best(lane, known.lane), own=known.own and own)
         self._later[key] = new
         heapq.heappush(self._heap, (new.deadline, new.order, key))
         if len(self._heap) > 2 * len(self._later) + STALE:
