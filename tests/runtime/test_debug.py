@@ -18,7 +18,7 @@ def key(number):
 async def test_a_queue_tells_what_runs_and_what_keeps_failing_the_most_stubborn_first():
     hold, held = asyncio.Event(), asyncio.Event()
 
-    async def handle(each):
+    async def handle(each, lane):
         if each == key(0):
             held.set()
             await hold.wait()
@@ -29,8 +29,9 @@ async def test_a_queue_tells_what_runs_and_what_keeps_failing_the_most_stubborn_
     for number in range(5):
         queue.add(key(number))
     await held.wait()
-    while queue.told(10)["failing"] != 4:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while queue.told(10)["failing"] != 4:
+            await asyncio.sleep(0)
     told = queue.told(2)
     assert [each["key"] for each in told["running"]][:1] == [str(key(0))]
     counts = [each["inARow"] for each in told["failures"]]
