@@ -243,7 +243,12 @@ async def test_a_kind_that_kopf_overlooks_is_pointed_out_to_it(control_plane):
     async with Rig(control_plane) as rig:
         await rig.person.install(kind.crd())
         await eventually("it is known to be there", lambda: rig.cache.get(Key(*CRD, "", kind.name)))
-        await eventually("kopf has looked", lambda: [path for _, path, _ in rig.asked if f"/{kind.group}/" in path])
+
+        def looks():
+            return len([path for _, path, _ in rig.asked if f"/{kind.group}/" in path])
+
+        await eventually("kopf has looked", looks)
+        await at_rest(looks)  # each change of the definition's status is a reason to look once more
         await rig.follow(kind)
         await eventually("kopf follows it", lambda: ("GET", kind.path, True) in rig.asked)
         await rig.person.apply(kind.path, kind.thing("a"))

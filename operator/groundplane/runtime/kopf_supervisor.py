@@ -320,7 +320,7 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
     asyncio closes all that are left side by side; one that is inside another (kopf's block around a watch) is then closed twice, and
     the second attempt fails ("generator didn't stop after athrow()"): nothing is wrong, nothing is left open.
     """
-    loop.set_exception_handler(lambda _, context: log.debug("while kopf ended", what=str(context.get("message"))))
+    loop.set_exception_handler(lambda _, context: log.debug("while kopf ended", cause=str(context.get("message"))))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
