@@ -116,10 +116,6 @@ class Unavailable(GroundplaneError):
     """The other side is down, slow or confused (5xx, connection lost); backs off."""
 
 
-class Unreachable(Unavailable):
-    """No connection came about: the call was surely never made."""
-
-
 class Throttled(Unavailable):
     """The other side asks for fewer calls."""
 

@@ -259,6 +259,14 @@ def test_a_broken_file_names_itself(monkeypatch, tmp_path):
         catalogue._read("rds_thing")
 
 
+def test_an_update_group_that_nobody_sends_is_refused(monkeypatch):
+    assert all(catalogue.hooks.__wrapped__(file) for file in KINDS)
+    found = grammar.Kind.model_validate(document(update={"rename": {}}))
+    monkeypatch.setattr(catalogue, "load", lambda file: found)
+    with pytest.raises(InvalidInput, match=r"aws/kinds/rds_thing.yaml › update.rename.*no hook `update`"):
+        catalogue.hooks.__wrapped__("rds_thing")
+
+
 @pytest.mark.parametrize("way", [{}, {"late": True, "default": True}, {"unset": None, "default": True}])
 def test_a_field_that_is_updated_says_one_thing_of_what_its_absence_means(way):
     update = {"call": "modify_vpc_attribute"}

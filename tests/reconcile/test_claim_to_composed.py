@@ -14,20 +14,7 @@ from groundplane.errors import NoSuchKind
 from groundplane.ports import Options, Result
 from tests.reconcile import things
 from tests.reconcile.interrupt import deaths
-from tests.world import World
-
-
-async def a_world(**how):
-    world = await World(**how).install()
-    await world.apply(*things.composed_crds())
-    return world
-
-
-async def running(world, *, composition=things.COMPOSITION, claim=things.THING):
-    await world.apply(things.XRD)
-    await world.settle()
-    await world.apply(composition, claim)
-    return await world.settle()
+from tests.reconcile.things import a_world, running
 
 
 async def ready(world):

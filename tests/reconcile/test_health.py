@@ -15,7 +15,7 @@ from groundplane.core import conditions, health
 from groundplane.core.objects import key_of
 from tests import gitops
 from tests.reconcile import managed, things
-from tests.world import World
+from tests.reconcile.things import a_world, running
 
 CM = argocd_health.checks(argocd_health.declared([things.XRD]))
 XRD, COMPOSITION = key_of(things.XRD), key_of(things.COMPOSITION)
@@ -24,19 +24,6 @@ DONE = ("Current", "Healthy", "met")
 CHANGING = ("InProgress", "Progressing", "met")  # Ready as of an older generation: only `wait` on the same one is met
 WAITED = ("InProgress", "Progressing", "waits")
 INVALID = ("Failed", "Degraded", "waits")
-
-
-async def a_world(**how):
-    world = await World(**how).install()
-    await world.apply(*things.composed_crds())
-    return world
-
-
-async def running(world, *, composition=things.COMPOSITION, claim=things.THING):
-    await world.apply(things.XRD)
-    await world.settle()
-    await world.apply(composition, claim)
-    return await world.settle()
 
 
 async def seen(world, key, cm=CM):

@@ -13,22 +13,14 @@ from groundplane.functions import finder
 from groundplane.ports import Options
 from tests.reconcile import things
 from tests.reconcile.interrupt import deaths
+from tests.reconcile.things import a_world
 from tests.world import World
 
 COMPOSITION = Key("apiextensions.crossplane.io/v1", "Composition", "", "thing")
 
 
-async def a_world(**how):
-    world = await World(**how).install()
-    await world.apply(*things.composed_crds())
-    return world
-
-
 async def running(world, composition=things.PIPELINE, claim=things.THING):
-    await world.apply(things.XRD)
-    await world.settle()
-    await world.apply(composition, claim)
-    return await world.settle()
+    return await things.running(world, composition=composition, claim=claim)
 
 
 async def ready(world, **how):

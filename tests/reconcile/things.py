@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from groundplane.core.objects import Key
+from tests.world import World
 
 GROUP = "example.org"
 VERSION = f"{GROUP}/v1alpha1"
@@ -144,6 +145,21 @@ def composed_crds():
         }
         for kind in KINDS
     ]
+
+
+async def a_world(**how):
+    """A world that has the kinds that Thing is composed of, and nothing else yet."""
+    world = await World(**how).install()
+    await world.apply(*composed_crds())
+    return world
+
+
+async def running(world, *, composition=COMPOSITION, claim=THING):
+    """The world with the definition, a composition and a claim, as far as they come by themselves."""
+    await world.apply(XRD)
+    await world.settle()
+    await world.apply(composition, claim)
+    return await world.settle()
 
 
 async def report(world, kind, *, ready=True, address="a.example.org"):

@@ -63,13 +63,21 @@ def _line(text: str, path: Sequence[str]) -> int:
 
 @cache
 def hooks(file: str) -> Hooks:
-    """What the module beside the kind file of that name adds to it; nothing if there is none."""
+    """What the module beside the kind file of that name adds to it; nothing if there is none.
+
+    Raises InvalidInput if the kind file leaves to them what they do not do.
+    """
     name = f"{__package__}.kinds.{file}"
     from groundplane.aws.resource import Hooks
 
-    if importlib.util.find_spec(name) is None:
-        return Hooks()
-    found: Hooks = importlib.import_module(name).Hooks()
+    beside = importlib.util.find_spec(name) is not None
+    found: Hooks = importlib.import_module(name).Hooks() if beside else Hooks()
+    kind = load(file)
+    if kind is not None and type(found).update is Hooks.update:
+        for group, update in kind.update.items():
+            if not update.call:
+                message = f"the group has no call, and kinds/{file}.py no hook `update` that sends it"
+                raise InvalidInput(message, where=(f"aws/kinds/{file}.yaml", f"update.{group}"))
     return found
 
 

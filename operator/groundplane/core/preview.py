@@ -19,7 +19,6 @@ from groundplane.core import composition, conditions, fieldpath, health, naming,
 from groundplane.core import schema as schemas
 from groundplane.core.composition import Compiled
 from groundplane.core.conditions import Condition
-from groundplane.core.definition import Definition
 from groundplane.core.explain import Trace, is_secret
 from groundplane.core.objects import (
     Object,
@@ -476,9 +475,3 @@ def documents(
         }
     if context:
         yield {"apiVersion": "render.crossplane.io/v1beta1", "kind": "Context", "fields": dict(preview.context)}
-
-
-def definition_for(claim: Object, definitions: Iterable[Definition]) -> Definition | None:
-    """The definition whose claim this is."""
-    group, kind = key_of(claim).group, claim.get("kind")
-    return next((known for known in definitions if (known.group, known.claim_kind) == (group, kind)), None)

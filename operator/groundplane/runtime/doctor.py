@@ -163,7 +163,7 @@ async def check_rights(installation: Installation) -> list[Finding]:
     if not missing:
         return [Finding("rights", "ok", f"{who} has all {len(questions)} rights")]
     objects = tuple(
-        f"{', '.join(verbs)}: {resource}{f'.{group}' if group else ''}" for (group, resource), verbs in missing.items()
+        f"{', '.join(verbs)}: {_as_kubectl(group, resource)}" for (group, resource), verbs in missing.items()
     )
     first = next(iter(missing))
     mend = f"helm upgrade, or {grant(*first)}"
@@ -185,6 +185,12 @@ def _of_the_table(installation: Installation) -> list[_Question]:
         kept = tuple(each for each in rule.resources if f"{each.partition('/')[0]}.{rule.group}" in active)
         found += _questions(rights.Rule(rule.group, kept, rule.verbs), "")
     return found
+
+
+def _as_kubectl(group: str, resource: str) -> str:
+    """A resource as kubectl writes it: "vpcs.ec2.aws.upbound.io/status"."""
+    plural, slash, subresource = resource.partition("/")
+    return f"{plural}{f'.{group}' if group else ''}{slash}{subresource}"
 
 
 def _questions(rule: rights.Rule, namespace: str) -> list[_Question]:
