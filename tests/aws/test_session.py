@@ -5,7 +5,7 @@ import threading
 import pytest
 from botocore.credentials import AssumeRoleCredentialFetcher
 
-from groundplane.aws import endpoints
+from groundplane.aws import endpoints, session
 from groundplane.aws.session import LOADER, Sessions
 from groundplane.errors import Denied, InvalidInput
 from groundplane.ports import Account
@@ -276,6 +276,22 @@ def test_clients_are_made_once_for_each_region_and_service_and_anew_with_new_cre
     second = sessions.clients(account(version="2"))
     assert second is not first
     assert sessions.clients(account(version="2")) is second
+
+
+def test_what_can_work_is_looked_at_once_for_each_version_and_what_cannot_each_time(monkeypatch):
+    made = []
+    real = session._new_session
+    monkeypatch.setattr(session, "_new_session", lambda: made.append(1) or real())
+    sessions = Sessions()
+    for _ in range(3):
+        sessions.clients(account()).check()
+    assert len(made) == 1
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            sessions.clients(account(secret={"creds": b"no keys"}, version="2")).check()
+    assert len(made) == 3
+    sessions.clients(account(version="3")).check()
+    assert len(made) == 4
 
 
 def test_many_threads_get_the_same_client():

@@ -142,13 +142,19 @@ class AccountClients:
         self._sessions: dict[str, Any] = {}  # by region: STS is asked in the region that is asked for
         self._clients: dict[tuple[str, str, bool], Client] = {}
         self._account_id = ""
+        self._is_sound = (
+            False  # a session, which tells, takes 12 ms of a core: too much for each of its users that comes or goes
+        )
 
     def check(self) -> None:
-        """Raise InvalidInput for what can't work, as far as that shows without a call to AWS."""
+        """Raise InvalidInput for what can't work, as far as that shows without a call to AWS; what once could is not looked at again."""
+        if self._is_sound:
+            return
         self._url(next(iter(self._services()), "sts"), GLOBAL_REGIONS["aws"])
         for hop, role in enumerate(self._spec.get("assumeRoleChain") or ()):
             self._role_arn(role, hop)
         self._base_credentials(_new_session(), "")
+        self._is_sound = True
 
     # --- what the engine asks for -----------------------------------------------------------------
 
