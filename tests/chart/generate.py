@@ -1,4 +1,4 @@
-"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values and metrics.  `make chart` writes it.
+"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values, metrics and flags.  `make chart` writes it.
 
 `python -m tests.chart.generate --check` ends with an error if a file is stale.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from groundplane.cli import upstream_flags
 from groundplane.core import goyaml
 from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import Settings
@@ -34,6 +35,8 @@ SET = {
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 METRICS = CHART.parents[1] / "docs" / "metrics.md"
 METRICS_MARK = "<!-- metrics: made by `make chart` from operator/groundplane/runtime/metrics.py -->\n"
+INSTALL = CHART.parents[1] / "docs" / "install.md"
+FLAGS_MARK = "<!-- flags: made by `make chart` from operator/groundplane/cli/upstream_flags.py -->\n"
 MARK = "<!-- values: made by `make chart` from values.yaml -->\n"
 
 
@@ -43,6 +46,7 @@ def files() -> dict[Path, str]:
         CHART / "files" / "rights.yaml": rights_file(),
         CHART / "values.schema.json": schema((CHART / "values.schema.json").read_text()),
         METRICS: metrics_page(METRICS.read_text()),
+        INSTALL: flags_page(INSTALL.read_text()),
         CHART / "README.md": readme((CHART / "README.md").read_text(), (CHART / "values.yaml").read_text()),
     }
 
@@ -97,6 +101,16 @@ def metrics_page(before: str) -> str:
     for name, (type_, labels, explanation) in sorted(declared().items()):
         rows.append(f"| `{name}` | {type_} | {' '.join(f'`{label}`' for label in labels)} | {explanation} |")
     return before.partition(METRICS_MARK)[0] + METRICS_MARK + "\n" + "\n".join(rows) + "\n"
+
+
+def flags_page(before: str) -> str:
+    """The page with a row for what flags of Crossplane's mean."""
+    meanings: dict[str, list[str]] = {}
+    for flag in upstream_flags.FLAGS:
+        meanings.setdefault(flag.means, []).append(f"`--{flag.name}`")
+    rows = ["| flag | here |", "|---|---|"]
+    rows += [f"| {' '.join(names)} | {means} |" for means, names in meanings.items()]
+    return before.partition(FLAGS_MARK)[0] + FLAGS_MARK + "\n" + "\n".join(rows) + "\n"
 
 
 def camel(name: str) -> str:

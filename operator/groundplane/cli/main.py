@@ -41,6 +41,12 @@ _MENDS = {  # of what the machine refuses
 class Commands(click.Group):
     """Knows the commands by the table above."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """`core start`, as in the args of Crossplane's Deployment, is `run`."""
+        return super().resolve_command(ctx, ["run", *args[2:]] if args[:2] == ["core", "start"] else args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
