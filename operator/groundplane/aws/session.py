@@ -34,7 +34,8 @@ from botocore.regions import EndpointResolver
 from botocore.utils import is_valid_endpoint_url
 
 from groundplane import __version__
-from groundplane.aws import deadline, endpoints
+from groundplane.aws import answers, deadline, endpoints
+from groundplane.aws.answers import READING
 from groundplane.core.conditions import moment
 from groundplane.core.objects import Json, meta, spec_of
 from groundplane.errors import Awaited, Denied, InvalidInput, shown
@@ -65,7 +66,6 @@ SWEEP = 60.0  # seconds at least between two looks for them
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
-READING = ("Describe", "Get", "List", "Head")  # how the names of operations begin that change nothing
 
 
 def _begin(context: dict[str, Any], **_: Any) -> None:
@@ -241,6 +241,7 @@ class AccountClients:
             )
             client.meta.events.register("before-send", self._before_send)
             client.meta.events.register("before-call", _begin)
+            client.meta.events.register("before-parse", answers.check)
             client.meta.events.register("after-call", self._after_call)
             client.meta.events.register("after-call-error", self._after_call)
             return client
