@@ -9,7 +9,9 @@ import itertools
 import pytest
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key, owner_reference
+from groundplane.core.crds.marks import MARK
+from groundplane.core.definition import composite_crd
+from groundplane.core.objects import Key, controller_of, key_of, owner_reference
 from groundplane.errors import NoSuchKind
 from groundplane.ports import Options, Result
 from tests.reconcile import things
@@ -304,6 +306,37 @@ async def test_a_schema_of_the_wrong_shape_is_named_on_its_definition(part, valu
     xrd = await world.one("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
     for type_ in ("Established", "Offered"):
         assert text in conditions.find(xrd, type_)["message"]
+
+
+@pytest.mark.parametrize(
+    ("whose", "told"),
+    [
+        ("ours", "one of Groundplane's own. Mend: choose a group of your own"),
+        ("another's", "belongs to Composition thing. Mend: rename the kind"),
+        ("nobody's", None),
+    ],
+)
+async def test_a_definition_takes_over_a_kind_that_nobody_controls_and_no_other(whose, told):
+    world = await a_world()
+    await world.apply(things.COMPOSITION)
+    there = composite_crd(things.XRD)
+    there["metadata"] = {"name": there["metadata"]["name"]}
+    there["spec"]["names"]["shortNames"] = ["old"]
+    if whose == "ours":
+        there["metadata"]["annotations"] = {MARK: "0.1.0-0123456789ab"}
+    if whose == "another's":
+        there["metadata"]["ownerReferences"] = [owner_reference(await world.cluster.get(key_of(things.COMPOSITION)))]
+    await world.apply(there)
+    before = await world.cluster.get(key_of(there))
+    await world.apply(things.XRD)
+    await world.settle()
+    after, established = await world.cluster.get(key_of(there)), await world.cluster.get(DEFINITION)
+    if told:
+        assert after == before
+        assert told in conditions.find(established, "Established")["message"]
+    else:
+        assert controller_of(after)["name"] == things.XRD["metadata"]["name"]
+        assert conditions.is_true(established, "Established")
 
 
 async def test_a_definition_whose_referenceable_version_is_not_served_says_so():

@@ -47,7 +47,8 @@ def roles(known: Definition, definition: Object, owned: Collection[str]) -> list
     if "." not in known.group or any(known.group == other or known.group.endswith(f".{other}") for other in _OTHERS):
         raise InvalidInput(
             f"no roles are made for kinds of the group {known.group}",
-            mend="choose a group of your own, platform.example.com, or grant the rights yourself with --rbac static",
+            mend="choose a group of your own, platform.example.com, or set --rbac static (the chart's rbac.mode=static) and"
+            f' apply a ClusterRole labelled {OPERATORS}: "true" for it yourself',
         )
     composite = [known.plural] if known.plural in owned else []
     both = [name for name in (known.plural, known.claim_plural) if name and name in owned]

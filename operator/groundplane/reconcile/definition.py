@@ -13,10 +13,12 @@ from typing import Literal
 
 from groundplane.core import conditions, definition, health
 from groundplane.core.conditions import Condition
+from groundplane.core.crds.marks import MARK
 from groundplane.core.definition import Definition
 from groundplane.core.objects import (
     Key,
     Object,
+    annotations_of,
     controller_of,
     drop_finalizer,
     has_finalizer,
@@ -185,7 +187,7 @@ def _render(xrd: Object, context: Context, side: Side) -> Object | None:
 
 
 async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Object:
-    """Create or update the CRD; somebody else's is refused."""
+    """Create or update the CRD, also one that nobody controls; somebody else's is refused, and so is one that the operator brings."""
     key = key_of(crd)
     live = await context.cluster.get(key)
     if live is not None:
@@ -195,6 +197,11 @@ async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Obje
                 f"existing object is not controlled by this definition: {key} belongs to "
                 f"{controller.get('kind')} {controller.get('name')}",
                 mend="rename the kind, or delete the other definition",
+            )
+        if controller is None and MARK in annotations_of(live):
+            raise InvalidInput(
+                f"existing object is not controlled by this definition: {key} is one of Groundplane's own",
+                mend="choose a group of your own, platform.example.com",
             )
     applied = await context.cluster.apply(crd, manager=MANAGER)
     if live is None or meta(applied)["resourceVersion"] != meta(live)["resourceVersion"]:
