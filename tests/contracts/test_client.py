@@ -70,6 +70,27 @@ async def test_a_create_whose_outcome_nobody_knows_is_not_repeated(api, server, 
     assert len(server.requests) == 1
 
 
+async def test_a_server_that_is_slow_is_not_asked_the_same_again_and_again_which_would_make_it_slower():
+    asked, over = [], asyncio.Event()
+
+    async def keep_silent(reader, writer):
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        over.set()
+
+    silent = await asyncio.start_server(keep_silent, "127.0.0.1", 0)
+    client = Api(Access(f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"), write_timeout=0.2)
+    with pytest.raises(Unavailable, match="^the API server does not answer in time$"):
+        await client.request("PUT", BOXES, body={})
+    await client.close()
+    await over.wait()
+    silent.close()
+    await silent.wait_closed()
+    assert len(asked) == 1
+
+
 async def test_a_patch_that_may_not_be_repeated_is_not(api, server):
     server.answers = [status(500), fine]
     with pytest.raises(Unavailable):

@@ -195,7 +195,8 @@ class Api:
                 status, parsed, after = await self._attempt(method, url, data, content_type, accept)
             except (aiohttp.ClientError, TimeoutError) as error:
                 problem = _unreachable(error)
-                again = repeatable or isinstance(error, aiohttp.ClientConnectorError)
+                # silent for all the time it had, it is slow: more of the same would make it slower
+                again = (repeatable and not _is_late(error)) or isinstance(error, aiohttp.ClientConnectorError)
                 again = again and not isinstance(problem, Untrusted)
             else:
                 if status < 400 or status == 404:
@@ -352,8 +353,10 @@ def _text(said: Mapping[str, Any]) -> str:
 
 
 def _unreachable(cause: Exception) -> Unavailable:
-    """One text for all ways not to get through: it becomes a condition, which must not flap."""
-    problem = Unavailable("the API server can't be reached")
+    """One text for all ways not to get through, another for no answer in time: it becomes a condition, which must not flap."""
+    problem = Unavailable(
+        "the API server does not answer in time" if _is_late(cause) else "the API server can't be reached"
+    )
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         problem = Untrusted(
             f"no trusted connection to the API server: {_cause(cause)}",
@@ -361,6 +364,11 @@ def _unreachable(cause: Exception) -> Unavailable:
         )
     problem.__cause__ = cause
     return problem
+
+
+def _is_late(cause: Exception) -> bool:
+    """Whether it took the request, or may have, and no answer came in the time that there was."""
+    return isinstance(cause, TimeoutError) and not isinstance(cause, aiohttp.ConnectionTimeoutError)
 
 
 def why(error: Unavailable) -> str:
