@@ -141,6 +141,20 @@ def test_a_managed_resources_first_look_readiness_and_deletion_are_measured(worl
     assert world.told("groundplane_oldest_deletion_seconds", gvk=GVK) == 0
 
 
+def test_drift_is_measured_since_aws_was_last_as_wanted_and_an_edit_is_none(world):
+    name = "crossplane_managed_resource_drift_seconds"
+    before = world.measured(name, gvk=GVK)
+    vpc = world.put(VPC, "a")
+    for wanted, generation in ((False, 1), (True, 1), (False, 1), (False, 1), (True, 1), (False, 2)):
+        vpc["metadata"]["generation"] = generation
+        world.census.looked(vpc, is_as_wanted=wanted)
+        world.now += timedelta(seconds=30)
+    assert world.measured(name, gvk=GVK) == (before[0] + 1, before[1] + 30)
+    world.census.looked(vpc, is_as_wanted=True)
+    world.cache.remove(key_of(vpc))
+    assert len(world.census) == 0
+
+
 def test_ten_thousand_objects_with_made_up_names_make_no_more_series_than_ten(world):
     def series(objects):
         for number in range(objects):

@@ -22,6 +22,23 @@ from groundplane.core.objects import Key
 from groundplane.runtime import preflight
 
 NAMESPACE = "rivals"
+# What dashboards and alerts of Crossplane, its providers and controller-runtime look for, and what the platform's do.
+UPSTREAMS = """crossplane_managed_resource_exists crossplane_managed_resource_ready crossplane_managed_resource_synced
+    crossplane_managed_resource_first_time_to_reconcile_seconds crossplane_managed_resource_first_time_to_readiness_seconds
+    crossplane_managed_resource_deletion_seconds crossplane_managed_resource_drift_seconds upjet_resource_ttr
+    upjet_resource_deletion_seconds upjet_resource_reconcile_delay_seconds upjet_resource_ext_api_duration
+    upjet_resource_external_api_calls_total controller_runtime_reconcile_total controller_runtime_reconcile_errors_total
+    controller_runtime_reconcile_time_seconds controller_runtime_active_workers
+    controller_runtime_max_concurrent_reconciles workqueue_depth workqueue_adds_total workqueue_queue_duration_seconds
+    workqueue_work_duration_seconds workqueue_unfinished_work_seconds workqueue_longest_running_processor_seconds
+    workqueue_retries_total rest_client_requests_total leader_election_master_status engine_controllers_started_total
+    engine_controllers_stopped_total engine_watches_started_total engine_watches_stopped_total
+    function_run_function_request_total function_run_function_response_total function_run_function_seconds
+    process_resident_memory_bytes"""
+OURS = """groundplane_claims groundplane_claim_ready_seconds groundplane_claim_namespaces groundplane_composites
+    groundplane_aws_calls_total groundplane_aws_call_seconds groundplane_aws_throttles_total
+    groundplane_aws_budget_wait_seconds groundplane_crds groundplane_gate_refusals_total
+    groundplane_lease_transitions_total"""
 
 
 @pytest.fixture
@@ -98,9 +115,16 @@ def test_it_starts_becomes_ready_and_ends_in_order_when_asked_to(control_plane, 
     control_plane.wait("it is ready", lambda: ask(log, "/readyz")[0] == 200)
     assert ask(log, "/livez")[0] == 200
     assert control_plane.get("namespace", "operator-home") is not None
+    told = ask(log, "/metrics")[1]
+    assert [name for name in UPSTREAMS.split() + OURS.split() if f"# TYPE {name} " not in told] == []
+    labels = 'controller="managed",name="managed"'
+    assert f"workqueue_depth{{{labels}}} 0.0" in told
+    assert 'controller_runtime_max_concurrent_reconciles{controller="managed"} ' in told
+    assert re.search(r'rest_client_requests_total\{code="200",host="[^"]+:\d+",method="GET"\} \d', told)
+    assert "groundplane_lease_transitions_total 1.0" in told
     assert re.search(
         r'groundplane_cached_objects\{kind="apiextensions.crossplane.io/v1, Kind=Composition"\} \d',
-        ask(log, "/metrics")[1],
+        told,
     )
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 0

@@ -523,9 +523,9 @@ def test_the_queue_measures_itself():
             queue.add(key(name))
         await asyncio.sleep(3)
         text = generate_latest(metrics.registry).decode()
-        assert 'workqueue_depth{name="measured"} 2.0' in text
-        assert 'workqueue_unfinished_work_seconds{name="measured"} 3.0' in text
-        assert 'workqueue_adds_total{name="measured"} 3.0' in text
+        assert 'workqueue_depth{controller="measured",name="measured"} 2.0' in text
+        assert 'workqueue_unfinished_work_seconds{controller="measured",name="measured"} 3.0' in text
+        assert 'workqueue_adds_total{controller="measured",name="measured"} 3.0' in text
         await settled(queue)
 
     async def main():
@@ -538,8 +538,10 @@ def test_the_queue_measures_itself():
 
     virtual.run(main())
     sample = metrics.registry.get_sample_value
-    assert round(sample("workqueue_work_duration_seconds_sum", {"name": "measured"}), 3) == 30
-    assert round(sample("workqueue_queue_duration_seconds_sum", {"name": "measured"}), 3) == 30
+    assert round(sample("workqueue_work_duration_seconds_sum", {"name": "measured", "controller": "measured"}), 3) == 30
+    assert (
+        round(sample("workqueue_queue_duration_seconds_sum", {"name": "measured", "controller": "measured"}), 3) == 30
+    )
 
 
 STEPS = st.lists(

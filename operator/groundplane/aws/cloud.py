@@ -46,6 +46,8 @@ class AwsCloud:
         namespace: str = "crossplane-system",
         may_write: Callable[[], None] = lambda: None,
         on_call: Callable[[str, str, faults.Outcome, float], None] = lambda service, operation, outcome, seconds: None,
+        on_wait: Callable[[str, float], None] = lambda service, seconds: None,
+        on_look: Callable[[Object, Observation], None] = lambda managed, observation: None,
         is_active: Callable[[str], bool] = lambda definition: True,
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
@@ -55,9 +57,11 @@ class AwsCloud:
         """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds.
 
         `on_call` is told of each call to AWS when it has ended, on the thread that made it: service, operation, outcome, seconds.
+        `on_wait` is told how long each piece of work waited for its budget (service, seconds), `on_look` what an existing resource was
+        found to be; both on the event loop.
         Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
         """
-        self._is_active = is_active
+        self._is_active, self._on_wait, self._on_look = is_active, on_wait, on_look
         self._budgets = Budgets(threads, clock)
         self._calls: set[Future[Any]] = set()  # those that a thread works on
         self._sessions = sessions or Sessions(
@@ -135,7 +139,10 @@ class AwsCloud:
         return await self._start(ask, await self._budgets.begin(_place(account, "", "sts")))
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
-        return await self._run(managed, account, secrets, Engine.observe)
+        found = await self._run(managed, account, secrets, Engine.observe)
+        if found.exists:
+            self._on_look(managed, found)
+        return found
 
     async def find(self, managed: Object, account: Account) -> str | None:
         return await self._run(managed, account, {}, lambda engine: engine.find(self._certain_after))
@@ -226,7 +233,11 @@ class AwsCloud:
         if uid in self._running:
             raise Waiting("an earlier call to AWS for it has not come back yet")
         region = self._offline(managed).region  # where it is: what is sent goes there, whatever the spec says
-        call = await self._budgets.begin(_place(account, region, kind_.service), account.lane, tenant(managed))
+        begun = time.monotonic()
+        try:
+            call = await self._budgets.begin(_place(account, region, kind_.service), account.lane, tenant(managed))
+        finally:
+            self._on_wait(kind_.service, time.monotonic() - begun)
         try:
             self._running.add(uid)
             return await self._start(work, call, uid)

@@ -134,6 +134,11 @@ class Api:
         return self._access.server
 
     @property
+    def host(self) -> str:
+        """Its name or address with the port: "10.96.0.1:443"."""
+        return f"{URL(self.server).host}:{URL(self.server).port}"
+
+    @property
     def ssl(self) -> ssl.SSLContext:
         return self._ssl
 

@@ -28,9 +28,10 @@ class Census:
     def __init__(self, own: Own, now: Callable[[], datetime]) -> None:
         self._own, self._now = own, now
         self._lapsed: dict[str, None] = {}  # UIDs of what was ready before, and is not
+        self._as_wanted: dict[str, tuple[int, datetime]] = {}  # by UID: at which generation, when last
 
     def __len__(self) -> int:
-        return len(self._lapsed)
+        return len(self._lapsed) + len(self._as_wanted)
 
     def changed(self, old: Object | None, new: Object | None, *, leads: bool) -> None:
         """Measure what a change ends: the time until the first look, until ready, until gone."""
@@ -43,8 +44,10 @@ class Census:
         is_managed, uid = controllers[0] == "managed", str(meta(obj).get("uid") or "")
         if new is None:
             self._lapsed.pop(uid, None)
+            self._as_wanted.pop(uid, None)
             if is_managed and leads and (since := self._since(meta(obj).get("deletionTimestamp"))) is not None:
                 metrics.managed_deletion.labels(gvk=_gvk(obj["apiVersion"], obj["kind"])).observe(since)
+                metrics.upjet_deletion.labels(*metrics.gvk(obj["apiVersion"], obj["kind"])).observe(since)
             return
         age = self._since(meta(new).get("creationTimestamp"))
         ready = conditions.is_true(new, "Ready")
@@ -61,6 +64,22 @@ class Census:
             if uid not in self._lapsed and age is not None and leads:
                 self._provisioned(new, age, is_managed)
             self._lapsed.pop(uid, None)
+
+    def looked(self, managed: Object, *, is_as_wanted: bool) -> None:
+        """Measure drift: that AWS is no more as it was wanted, and still is, since it was last found to be so."""
+        uid, generation, now = (
+            str(meta(managed).get("uid") or ""),
+            int(meta(managed).get("generation") or 0),
+            self._now(),
+        )
+        known = self._as_wanted.pop(uid, None)
+        if is_as_wanted:
+            self._as_wanted[uid] = (generation, now)
+            if len(self._as_wanted) > KNOWN:
+                del self._as_wanted[next(iter(self._as_wanted))]
+        elif known and known[0] == generation:
+            seconds = max(0.0, (now - known[1]).total_seconds())
+            metrics.managed_drift.labels(gvk=_gvk(managed["apiVersion"], managed["kind"])).observe(seconds)
 
     def tell(self, tallies: Mapping[Kind, Tally], *, leads: bool) -> None:
         """Bring the gauges up to date."""
@@ -93,6 +112,7 @@ class Census:
         api_version, kind = obj["apiVersion"], obj["kind"]
         if is_managed:
             metrics.managed_first_ready.labels(gvk=_gvk(api_version, kind)).observe(age)
+            metrics.upjet_ready.labels(*metrics.gvk(api_version, kind)).observe(age)
         else:
             metrics.claim_ready_seconds.labels(group=group_of(api_version), kind=kind).observe(age)
 

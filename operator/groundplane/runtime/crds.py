@@ -183,6 +183,16 @@ def missing(wanted: Iterable[Brought], known: Known) -> list[str]:
     return [each.name for each in wanted if (crd := known(each.name)) is None or not (crd.established and crd.versions)]
 
 
+def outdated(wanted: Iterable[Brought], known: Known) -> list[str]:
+    """What is served as an older Groundplane brought it: we have not yet been able to apply ours."""
+    there = ((each, known(each.name)) for each in wanted)
+    return [
+        each.name
+        for each, crd in there
+        if crd and crd.established and crd.versions and step(each.mark, crd.mark) is Step.APPLY
+    ]
+
+
 async def served(wanted: Sequence[Brought], known: Known) -> list[str]:
     """Wait until all are served, or PATIENCE ends: what is not."""
     end = asyncio.get_running_loop().time() + PATIENCE

@@ -181,7 +181,7 @@ class Informers:
             self._informed.pop((api_version, kind)).informer.stop()
             self._cache.empty(api_version, kind)
             self._cache.drop(api_version, kind)
-            metrics.watches_stopped.labels(type="ComposedResource").inc()
+            metrics.watches_stopped.labels(controller="shared", type="ComposedResource").inc()
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class Informers:
         self._glanced[place] = _Informed(informer, expected)
         self._start(self._glanced[place])
         self._retire(place)
-        metrics.watches_started.labels(type="Metadata").inc()
+        metrics.watches_started.labels(controller="shared", type="Metadata").inc()
 
     def _retire(self, place: tuple[str, str]) -> None:
         """Stop what nobody has waited for for long."""
@@ -235,7 +235,7 @@ class Informers:
         if informed := self._glanced.pop((api_version, kind), None):
             informed.informer.stop()
             self._metadata.drop(api_version, kind)
-            metrics.watches_stopped.labels(type="Metadata").inc()
+            metrics.watches_stopped.labels(controller="shared", type="Metadata").inc()
 
     def _on_glance(self, change: Change) -> None:
         informed = self._glanced.get(change.key[:2])
@@ -295,7 +295,7 @@ class Informers:
         self._informed[kind] = _Informed(Informer(self._api, resource, self._cache, self._on_composed, label=label))
         self._informed[kind].is_part = is_part
         self._start(self._informed[kind])
-        metrics.watches_started.labels(type="ComposedResource").inc()
+        metrics.watches_started.labels(controller="shared", type="ComposedResource").inc()
         return self._informed[kind]
 
     def _start(self, informed: _Informed) -> None:

@@ -149,7 +149,7 @@ class KopfKinds:
             self._drop(other)
         followed = self._followed[kind] = _Followed(resource, type_)
         self._cache.follow(resource.api_version, resource.kind, partial(self._on_followed, followed))
-        metrics.watches_started.labels(type=type_).inc()
+        metrics.watches_started.labels(controller=_controller(followed), type=type_).inc()
         if type_ != "Static":
             metrics.controllers_started.labels(controller=_controller(followed)).inc()
         self.supervisor.want({kind})
@@ -162,7 +162,7 @@ class KopfKinds:
         if followed.listing:
             followed.listing.cancel()
         self._cache.drop(followed.resource.api_version, followed.resource.kind)
-        metrics.watches_stopped.labels(type=followed.type).inc()
+        metrics.watches_stopped.labels(controller=_controller(followed), type=followed.type).inc()
         if followed.type != "Static":
             metrics.controllers_stopped.labels(controller=_controller(followed)).inc()
 
@@ -253,5 +253,7 @@ class KopfKinds:
 
 def _controller(followed: _Followed) -> str:
     """Upstream's name of the controller that such a kind has."""
+    if followed.type == "Static":
+        return "shared"
     role = "claim" if followed.type == "Claim" else "composite"
     return f"{role}/{followed.resource.plural}.{group_of(followed.resource.api_version)}"

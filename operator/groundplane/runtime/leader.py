@@ -54,6 +54,7 @@ class Gate:
     def check(self) -> None:
         """Raise NotLeader if nothing may be written."""
         if not self.is_open():
+            metrics.gate_refusals.inc()
             raise NotLeader("another replica may be leading")
 
 
@@ -179,7 +180,7 @@ class Elector:
 
     async def _claim(self, api: Api) -> None:
         spec = self._election.claim(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-        began = boottime()
+        began, holder = boottime(), ((self._lease or {}).get("spec") or {}).get("holderIdentity")
         if self._lease is None:
             if not await self._create(api, spec):
                 return
@@ -188,6 +189,8 @@ class Elector:
             if status == 404:
                 raise NotFound("the Lease is gone")
             self._lease = found
+        if holder != self.identity:
+            metrics.lease_transitions.inc()
         until = self._gate.valid_until
         self._election.granted((self._lease or {}).get("spec") or spec, began)
         self._gate.valid_until = self._election.valid_until

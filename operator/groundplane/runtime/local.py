@@ -27,6 +27,7 @@ from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited
 from groundplane.functions import finder
 from groundplane.ports import Cloud, Context, Options
+from groundplane.runtime import metrics
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine
@@ -38,7 +39,9 @@ INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 
 def compiled(revision: Object, images: Mapping[str, str]) -> composition.Compiled:
     """A revision, compiled for the functions that are built in."""
-    return composition.compile(revision, finder(images))
+    made = composition.compile(revision, finder(images))
+    steps = tuple(metrics.measured(step, images.get(step.function, "")) for step in made.steps)
+    return replace(made, steps=steps)
 
 
 class LocalWatches:

@@ -6,6 +6,9 @@ Where upstream's dashboards look for a number under a name (client-go's `workque
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import (
@@ -18,234 +21,282 @@ from prometheus_client import (
 )
 
 from groundplane import __version__
+from groundplane.core.objects import Key
+from groundplane.core.pipeline import Request, Response, Step
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # seconds
 SPARSE = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)  # seconds, where there are many series
 SLOW = (1.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)  # seconds, upstream's for readiness
 
+METHODS = {
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "apply": "PATCH",
+    "delete": "DELETE",
+}  # of a verb; else GET
+FUNCTIONS = 64  # names of functions that are told; built-in functions have one each, as a rule
+_functions: set[str] = set()
+
+CGROUPS = Path("/sys/fs/cgroup")
+UNLIMITED = 1 << 60  # bytes: what the older control groups say where there is no limit is more
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else a second series for each, with the time of its birth
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 
-build = Gauge("groundplane_build_info", "Always 1; the label says which version runs.", ["version"], registry=registry)
+FUNCTION = ("function_name", "function_package", "grpc_target", "grpc_method")
+ANSWER = (*FUNCTION, "grpc_code", "result_severity")
+GVK = ("group", "version", "kind")
+QUEUE = ("name", "controller")  # the same twice: client-go's label and controller-runtime's
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=registry)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=registry)
+
+
+def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    return Histogram(name, text, labels, buckets=buckets, registry=registry)
+
+
+build = _gauge("groundplane_build_info", "Always 1; the label says which version runs.", "version")
 build.labels(version=__version__).set(1)
+
+
+def limit_of_memory(cgroups: Path = CGROUPS) -> int:
+    """Bytes that this container may use, as its control group says (version 2, then 1); 0: as many as there are."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            limit = int((cgroups / name).read_text())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        return limit if limit < UNLIMITED else 0
+    return 0
+
+
+memory_limit = _gauge("groundplane_memory_limit_bytes", "Memory that the container may use; 0: no limit is set.")
+memory_limit.set(limit_of_memory())
 
 # --- reconciling
 
-reconciles = Counter(
+reconciles = _counter(
     "groundplane_reconciles_total",
     "Reconciles that ended, by controller and outcome: success, or the class of the error.",
-    ["controller", "outcome"],
-    registry=registry,
+    "controller",
+    "outcome",
 )
-reconcile_seconds = Histogram(
-    "groundplane_reconcile_seconds",
-    "How long one reconcile took, waiting for others included.",
-    ["controller"],
-    buckets=FAST,
-    registry=registry,
+reconcile_seconds = _histogram(
+    "groundplane_reconcile_seconds", "How long one reconcile took, waiting for others included.", FAST, "controller"
 )
 
-controller_reconciles = Counter(
+controller_reconciles = _counter(
     "controller_runtime_reconcile_total",
     "Reconciles by controller and result, as controller-runtime counts them: success, error, requeue, requeue_after.",
-    ["controller", "result"],
-    registry=registry,
+    "controller",
+    "result",
 )
-controller_errors = Counter(
-    "controller_runtime_reconcile_errors_total",
-    "Reconciles that failed, by controller.",
-    ["controller"],
-    registry=registry,
+controller_errors = _counter(
+    "controller_runtime_reconcile_errors_total", "Reconciles that failed, by controller.", "controller"
 )
-controller_seconds = Histogram(
+controller_seconds = _histogram(
     "controller_runtime_reconcile_time_seconds",
     "How long one reconcile took, by controller, one for each kind.",
-    ["controller"],
-    buckets=SPARSE,
-    registry=registry,
+    SPARSE,
+    "controller",
 )
-internal_errors = Counter(
-    "groundplane_internal_errors_total",
-    "Reconciles that met an error nobody meant: a fault of ours.",
-    ["controller"],
-    registry=registry,
+internal_errors = _counter(
+    "groundplane_internal_errors_total", "Reconciles that met an error nobody meant: a fault of ours.", "controller"
+)
+active_workers = _gauge(
+    "controller_runtime_active_workers", "Workers that have a key in hand, by controller.", "controller"
+)
+most_workers = _gauge(
+    "controller_runtime_max_concurrent_reconciles", "Workers that there are, by controller.", "controller"
+)
+function_requests = _counter(
+    "function_run_function_request_total", "Runs of a composition function that began.", *FUNCTION
+)
+function_responses = _counter(
+    "function_run_function_response_total", "Runs that ended, by code and by the worst of their results.", *ANSWER
+)
+function_seconds = _histogram(
+    "function_run_function_seconds", "How long a run of a composition function took.", FAST, *ANSWER
 )
 
 # --- what there is, counted as it changes; told by the leader alone, so that sums over replicas are right
 
-claims = Gauge(
-    "groundplane_claims", "Claims by kind and by whether they are ready.", ["group", "kind", "ready"], registry=registry
-)
-claim_namespaces = Gauge(
-    "groundplane_claim_namespaces", "Namespaces with claims of a kind.", ["group", "kind"], registry=registry
-)
-claim_ready_seconds = Histogram(
+claims = _gauge("groundplane_claims", "Claims by kind and by whether they are ready.", "group", "kind", "ready")
+claim_namespaces = _gauge("groundplane_claim_namespaces", "Namespaces with claims of a kind.", "group", "kind")
+claim_ready_seconds = _histogram(
     "groundplane_claim_ready_seconds",
     "From a claim's creation until it was ready for the first time: the time to provision.",
-    ["group", "kind"],
-    buckets=SLOW,
-    registry=registry,
+    SLOW,
+    "group",
+    "kind",
 )
-composites = Gauge(
+composites = _gauge(
     "groundplane_composites",
     "Composites by kind and state: ready, unready, or failing (Synced is False).",
-    ["group", "kind", "state"],
-    registry=registry,
+    "group",
+    "kind",
+    "state",
 )
-managed_exists = Gauge("crossplane_managed_resource_exists", "Managed resources by kind.", ["gvk"], registry=registry)
-managed_ready = Gauge("crossplane_managed_resource_ready", "Those with Ready=True.", ["gvk"], registry=registry)
-managed_synced = Gauge("crossplane_managed_resource_synced", "Those with Synced=True.", ["gvk"], registry=registry)
-managed_first_look = Histogram(
+managed_exists = _gauge("crossplane_managed_resource_exists", "Managed resources by kind.", "gvk")
+managed_ready = _gauge("crossplane_managed_resource_ready", "Those with Ready=True.", "gvk")
+managed_synced = _gauge("crossplane_managed_resource_synced", "Those with Synced=True.", "gvk")
+managed_first_look = _histogram(
     "crossplane_managed_resource_first_time_to_reconcile_seconds",
     "From a managed resource's creation until its first look at the external resource was told.",
-    ["gvk"],
-    buckets=SLOW,
-    registry=registry,
+    SLOW,
+    "gvk",
 )
-managed_first_ready = Histogram(
+managed_first_ready = _histogram(
     "crossplane_managed_resource_first_time_to_readiness_seconds",
     "From a managed resource's creation until it was ready for the first time.",
-    ["gvk"],
-    buckets=SLOW,
-    registry=registry,
+    SLOW,
+    "gvk",
 )
-managed_deletion = Histogram(
+managed_deletion = _histogram(
     "crossplane_managed_resource_deletion_seconds",
     "From a managed resource's deletion being asked for until it was gone.",
-    ["gvk"],
-    buckets=SLOW,
-    registry=registry,
+    SLOW,
+    "gvk",
 )
-oldest_deletion = Gauge(
+managed_drift = _histogram(
+    "crossplane_managed_resource_drift_seconds",
+    "When AWS was found to differ though nobody edited the object: since it was last found to be as wanted.",
+    SLOW,
+    "gvk",
+)
+upjet_ready = _histogram(
+    "upjet_resource_ttr", "Seconds from creation until ready for the first time, by upjet's name.", SLOW, *GVK
+)
+upjet_deletion = _histogram(
+    "upjet_resource_deletion_seconds", "From asking for deletion until it was gone, by upjet's name.", SLOW, *GVK
+)
+upjet_delay = _histogram(
+    "upjet_resource_reconcile_delay_seconds", "How late polls of managed resources were, by upjet's name.", SLOW, *GVK
+)
+oldest_deletion = _gauge(
     "groundplane_oldest_deletion_seconds",
     "How long the claim, composite or managed resource of a kind that is being deleted for the longest has been so; 0: none is.",
-    ["gvk"],
-    registry=registry,
+    "gvk",
 )
-crds = Gauge(
+crds = _gauge(
     "groundplane_crds",
-    "CustomResourceDefinitions that we bring, by state: served or missing.",
-    ["state"],
-    registry=registry,
+    "CustomResourceDefinitions that we bring, by state: served, missing, or outdated (served as an older version brought it).",
+    "state",
 )
 
 # --- AWS
 
-aws_calls = Counter(
+aws_calls = _counter(
     "groundplane_aws_calls_total",
     "Calls to AWS that ended, repeats not counted: success, throttled, denied, not_found, silent (no answer) or error.",
-    ["service", "operation", "outcome"],
-    registry=registry,
+    "service",
+    "operation",
+    "outcome",
 )
-aws_seconds = Histogram(
-    "groundplane_aws_call_seconds",
-    "How long calls to AWS took, repeats included.",
-    ["service"],
-    buckets=SPARSE,
-    registry=registry,
+aws_seconds = _histogram(
+    "groundplane_aws_call_seconds", "How long calls to AWS took, repeats included.", SPARSE, "service"
 )
-upjet_calls = Counter(
+aws_throttles = _counter("groundplane_aws_throttles_total", "Calls that AWS throttled to the end.", "service")
+budget_wait = _histogram(
+    "groundplane_aws_budget_wait_seconds",
+    "How long a call to AWS waited for its budget; refused ones count.",
+    SPARSE,
+    "service",
+)
+upjet_calls = _counter(
     "upjet_resource_external_api_calls_total",
     "Calls to AWS under the name that dashboards for upstream's provider look for.",
-    ["service", "operation"],
-    registry=registry,
+    "service",
+    "operation",
+)
+upjet_seconds = _histogram(
+    "upjet_resource_ext_api_duration", "Seconds that calls to AWS took, by upjet's name.", SPARSE, "operation"
 )
 
 # --- the queues, as client-go calls them
 
-queue_depth = Gauge("workqueue_depth", "Keys that wait for a worker now.", ["name"], registry=registry)
-queue_adds = Counter("workqueue_adds_total", "Additions, those that coalesced included.", ["name"], registry=registry)
-queue_seconds = Histogram(
-    "workqueue_queue_duration_seconds",
-    "How long a key waited for a worker.",
-    ["name"],
-    buckets=FAST,
-    registry=registry,
-)
-work_seconds = Histogram(
-    "workqueue_work_duration_seconds",
-    "How long a worker had a key in hand.",
-    ["name"],
-    buckets=FAST,
-    registry=registry,
-)
-queue_retries = Counter(
-    "workqueue_retries_total", "Keys that came back because they failed.", ["name"], registry=registry
-)
-unfinished_seconds = Gauge(
-    "workqueue_unfinished_work_seconds", "Age of all the work in hand now, summed up.", ["name"], registry=registry
+queue_depth = _gauge("workqueue_depth", "Keys that wait for a worker now.", *QUEUE)
+queue_adds = _counter("workqueue_adds_total", "Additions, those that coalesced included.", *QUEUE)
+queue_seconds = _histogram("workqueue_queue_duration_seconds", "How long a key waited for a worker.", FAST, *QUEUE)
+work_seconds = _histogram("workqueue_work_duration_seconds", "How long a worker had a key in hand.", FAST, *QUEUE)
+queue_retries = _counter("workqueue_retries_total", "Keys that came back because they failed.", *QUEUE)
+unfinished_seconds = _gauge("workqueue_unfinished_work_seconds", "Age of all the work in hand now, summed up.", *QUEUE)
+longest_seconds = _gauge("workqueue_longest_running_processor_seconds", "Age of the oldest work in hand now.", *QUEUE)
+poll_late = _histogram(
+    "groundplane_poll_late_seconds",
+    "How late polls began: how long they waited for a worker when due.",
+    SLOW,
+    "controller",
 )
 
 # --- watching
 
-controllers_started = Counter(
+controllers_started = _counter(
     "engine_controllers_started_total",
     "Controllers that a definition brought into being, by upstream's name of them.",
-    ["controller"],
-    registry=registry,
+    "controller",
 )
-controllers_stopped = Counter(
-    "engine_controllers_stopped_total", "Those that ended with their kind.", ["controller"], registry=registry
-)
-watches_started = Counter(
+controllers_stopped = _counter("engine_controllers_stopped_total", "Those that ended with their kind.", "controller")
+watches_started = _counter(
     "engine_watches_started_total",
-    "Kinds that began to be followed: Claim, CompositeResource, ComposedResource, or Static.",
-    ["type"],
-    registry=registry,
+    "Kinds that began to be followed: Claim, CompositeResource, ComposedResource, Metadata or Static; controller is shared where many use it.",
+    "controller",
+    "type",
 )
-watches_stopped = Counter(
-    "engine_watches_stopped_total", "Kinds that are followed no longer.", ["type"], registry=registry
-)
-objects = Gauge(
-    "groundplane_cached_objects", "Objects in the cache, by the kinds that are followed.", ["kind"], registry=registry
-)
-kopf_restarts = Counter("groundplane_kopf_restarts_total", "Times that kopf was started anew.", registry=registry)
-kopf_deaths = Counter("groundplane_kopf_deaths_total", "Times that kopf ended without being asked.", registry=registry)
-kopf_touches = Counter(
+watches_stopped = _counter("engine_watches_stopped_total", "Kinds that are followed no longer.", "controller", "type")
+objects = _gauge("groundplane_cached_objects", "Objects in the cache, by the kinds that are followed.", "kind")
+kopf_restarts = _counter("groundplane_kopf_restarts_total", "Times that kopf was started anew.")
+kopf_deaths = _counter("groundplane_kopf_deaths_total", "Times that kopf ended without being asked.")
+kopf_touches = _counter(
     "groundplane_kopf_touches_total",
     "CustomResourceDefinitions that were annotated because kopf had overlooked their kind.",
-    registry=registry,
 )
 
 # --- leadership, as controller-runtime calls it
 
-leader = Gauge(
-    "leader_election_master_status",
-    "Whether this process may write now: 1 for the leader, 0 for a standby.",
-    ["name"],
-    registry=registry,
+leader = _gauge(
+    "leader_election_master_status", "Whether this process may write now: 1 for the leader, 0 for a standby.", "name"
+)
+lease_transitions = _counter(
+    "groundplane_lease_transitions_total", "Times that this process took the Lease from another or from nobody."
+)
+gate_refusals = _counter(
+    "groundplane_gate_refusals_total", "Writes that were not made because another replica may be leading."
 )
 
 # --- the API server
 
-requests = Counter(
-    "groundplane_api_requests_total",
-    "Requests to the API server; code 0: no answer came.",
-    ["verb", "resource", "code"],
-    registry=registry,
+requests = _counter(
+    "groundplane_api_requests_total", "Requests to the API server; code 0: no answer came.", "verb", "resource", "code"
 )
-request_seconds = Histogram(
-    "groundplane_api_request_seconds",
-    "How long they took; of a watch, until its first byte.",
-    ["verb"],
-    buckets=FAST,
-    registry=registry,
+rest_requests = _counter(
+    "rest_client_requests_total",
+    "Requests to the API server as client-go counts them; code <error>: no answer came.",
+    "code",
+    "host",
+    "method",
 )
-events = Counter(
+request_seconds = _histogram(
+    "groundplane_api_request_seconds", "How long they took; of a watch, until its first byte.", FAST, "verb"
+)
+events = _counter(
     "groundplane_events_total",
     "Events by what became of them: posted, counted (a repeat), spam (too many of one object), overflow, failed.",
-    ["result"],
-    registry=registry,
+    "result",
 )
 
 # --- the process
 
-loop_lag = Histogram(
-    "groundplane_loop_lag_seconds",
-    "How late the event loop was, measured several times a second.",
-    buckets=FAST,
-    registry=registry,
+loop_lag = _histogram(
+    "groundplane_loop_lag_seconds", "How late the event loop was, measured several times a second.", FAST
 )
 
 
@@ -260,10 +311,11 @@ def reconciled(controller: str, result: Result, seconds: float) -> None:
         controller_errors.labels(controller=controller).inc()
 
 
-def request_made(verb: str, resource: str, status: int, seconds: float) -> None:
-    """Count one request; fits `cluster.client.Api(on_request=…)`."""
+def request_made(host: str, verb: str, resource: str, status: int, seconds: float) -> None:
+    """Count one request to the API server at `host`; the rest as `cluster.client.Api(on_request=…)` tells it."""
     requests.labels(verb=verb, resource=resource, code=str(status)).inc()
     request_seconds.labels(verb=verb).observe(seconds)
+    rest_requests.labels(code=str(status or "<error>"), host=host, method=METHODS.get(verb, "GET")).inc()
 
 
 def aws_call_made(service: str, operation: str, outcome: str, seconds: float) -> None:
@@ -271,3 +323,48 @@ def aws_call_made(service: str, operation: str, outcome: str, seconds: float) ->
     aws_calls.labels(service=service, operation=operation, outcome=outcome).inc()
     aws_seconds.labels(service=service).observe(seconds)
     upjet_calls.labels(service=service, operation=operation).inc()
+    upjet_seconds.labels(operation=operation).observe(seconds)
+    if outcome == "throttled":
+        aws_throttles.labels(service=service).inc()
+
+
+def aws_call_waited(service: str, seconds: float) -> None:
+    """Measure how long one waited for its budget; fits `aws.cloud.AwsCloud(on_wait=…)`."""
+    budget_wait.labels(service=service).observe(seconds)
+
+
+def polled(controller: str, key: Key, seconds: float) -> None:
+    """Measure how late a poll began."""
+    poll_late.labels(controller=controller).observe(seconds)
+    if controller == "managed":
+        upjet_delay.labels(*gvk(key.api_version, key.kind)).observe(seconds)
+
+
+def gvk(api_version: str, kind: str) -> tuple[str, str, str]:
+    """The values of upjet's labels."""
+    group, _, version = api_version.rpartition("/")
+    return group, version, kind
+
+
+def measured(step: Step, image: str) -> Step:
+    """The same step, whose runs are counted; its function is told by name, the one past `FUNCTIONS` as "other"."""
+    name, package = step.function, image
+    if name not in _functions and len(_functions) >= FUNCTIONS:
+        name = package = "other"
+    _functions.add(name)
+    about = (name, package if name != "other" else "other", "in-process", "RunFunction")
+    began, run = function_requests.labels(*about), step.run
+
+    def measuring(request: Request) -> Response:
+        began.inc()
+        begun, code, severity = time.perf_counter(), "Unknown", "Fatal"
+        try:
+            response = run(request)
+            code, told = "OK", {result.severity for result in response.results}
+            severity = next((each for each in ("Fatal", "Warning") if each in told), "Normal")
+            return response
+        finally:
+            function_responses.labels(*about, code, severity).inc()
+            function_seconds.labels(*about, code, severity).observe(time.perf_counter() - begun)
+
+    return replace(step, run=measuring)

@@ -75,7 +75,7 @@ async def run(settings: Settings) -> int:
         settings.context or None,
         qps=settings.qps,
         burst=settings.burst,
-        on_request=metrics.request_made,
+        on_request=lambda *told: metrics.request_made(api.host, *told),
         may_write=gate.check,
         write_timeout=REQUEST_TIMEOUT if settings.no_leader_election else terms.duration - terms.deadline,
         identity=identity,
@@ -100,6 +100,8 @@ class Operator:
             namespace=settings.namespace,
             may_write=gate.check,
             on_call=metrics.aws_call_made,
+            on_wait=metrics.aws_call_waited,
+            on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
             is_active=lambda definition: crds.is_active(definition, settings.active),
         )
         self._events = EventRecorder(self._cluster, _now)
@@ -403,9 +405,11 @@ class Operator:
         for (api_version, kind), count in self._cache.count().items():
             metrics.objects.labels(kind=f"{api_version}, Kind={kind}").set(count)
         self._census.tell(self._cache.tallies(), leads=self._gate.is_open())
-        missing = len(crds.missing(self._wanted, self._watches.definition))
-        metrics.crds.labels(state="missing").set(missing)
-        metrics.crds.labels(state="served").set(len(self._wanted) - missing)
+        known = self._watches.definition
+        missing, outdated = len(crds.missing(self._wanted, known)), len(crds.outdated(self._wanted, known))
+        counts = {"missing": missing, "outdated": outdated, "served": len(self._wanted) - missing - outdated}
+        for state, count in counts.items():
+            metrics.crds.labels(state=state).set(count)
 
 
 @contextmanager

@@ -134,12 +134,15 @@ class Queue:
         self._workers = 0
         self._open = True
         self._closed = asyncio.Event()
-        self._adds = metrics.queue_adds.labels(name=name)
-        self._retries = metrics.queue_retries.labels(name=name)
-        self._waited = metrics.queue_seconds.labels(name=name)
-        self._worked = metrics.work_seconds.labels(name=name)
-        metrics.queue_depth.labels(name=name).set_function(lambda: len(self))
-        metrics.unfinished_seconds.labels(name=name).set_function(self._unfinished)
+        self._adds = metrics.queue_adds.labels(name, name)
+        self._retries = metrics.queue_retries.labels(name, name)
+        self._waited = metrics.queue_seconds.labels(name, name)
+        self._worked = metrics.work_seconds.labels(name, name)
+        metrics.queue_depth.labels(name, name).set_function(lambda: len(self))
+        metrics.unfinished_seconds.labels(name, name).set_function(lambda: sum(self._ages()))
+        metrics.longest_seconds.labels(name, name).set_function(lambda: max(self._ages(), default=0.0))
+        metrics.active_workers.labels(name).set_function(lambda: len(self._running) - self._parked.total())
+        metrics.most_workers.labels(name).set_function(lambda: self._workers)
 
     def __len__(self) -> int:
         """How many keys wait for a worker."""
@@ -249,6 +252,8 @@ class Queue:
         while self._open and self._may_take() and (turn := self._waiting.take(self._workers, self._loop.time())):
             key, now = turn.key, self._loop.time()
             self._waited.observe(now - turn.since)
+            if turn.lane == "poll":
+                metrics.polled(self.name, key, now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.
             task = self._loop.create_task(self._work(key, turn.lane), context=Context())
             self._running[key] = _Job(
@@ -373,6 +378,6 @@ class Queue:
                 self._enqueue(key, delay.lane)
         self._arm()
 
-    def _unfinished(self) -> float:
+    def _ages(self) -> list[float]:
         now = self._loop.time()
-        return sum(now - job.started for job in self._running.values())
+        return [now - job.started for job in self._running.values()]
