@@ -175,14 +175,14 @@ class Engine(Resource):
 
     def _secret_drift(self, name: str, rule: KindField) -> list[Difference]:
         value = self.secrets.get(rule.secret)
-        if (
-            not value
-            or not rule.group
-            or self.desired(name) is None
-            or digest(self.uid, rule.secret, value) == self.taken(rule.secret)
-        ):
+        if not value or not rule.group or self.desired(name) is None:
             return []
-        return [Difference(name, HIDDEN, None)]
+        current, taken = digest(self.uid, rule.secret, value), self.taken(rule.secret)
+        if not taken and self.is_inherited:
+            self.memory.digests[rule.secret] = taken = (
+                current  # the create took it: nothing says that it is another one now
+            )
+        return [] if current == taken else [Difference(name, HIDDEN, None)]
 
     def _immutable(self, item: Item) -> list[Difference]:
         found = self.moved()

@@ -25,7 +25,7 @@ from groundplane.aws import convert, faults, tags
 from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField, digest_field
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions
-from groundplane.core.managed import CREATE_SUCCEEDED, EXTERNAL_NAME, RECONCILE_REQUESTED, REGION
+from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, RECONCILE_REQUESTED, REGION
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
 from groundplane.ports import Default, Difference
@@ -201,6 +201,12 @@ class Resource:
         """Made by us, and not ready yet: what its creation asks for and the create call doesn't take is still to do."""
         ready = conditions.find(self.managed, "Ready") or {}
         return CREATE_SUCCEEDED in annotations_of(self.managed) and ready.get("reason") in (None, "Creating")
+
+    @property
+    def is_inherited(self) -> bool:
+        """Made by a predecessor: by Crossplane, or by the object that this one was restored from."""
+        notes = annotations_of(self.managed)
+        return CREATE_SUCCEEDED in notes and notes.get(CREATE_UID) != self.uid
 
     # --- calls ------------------------------------------------------------------------------------------
 

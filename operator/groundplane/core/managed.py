@@ -19,6 +19,9 @@ EXTERNAL_NAME = "crossplane.io/external-name"
 REGION = "groundplane.io/region"  # annotation: where a create was begun
 RECONCILE_REQUESTED = "crossplane.io/reconcile-requested-at"  # annotation; another value asks for another look
 CREATE_PENDING = "crossplane.io/external-create-pending"
+CREATE_UID = (
+    "groundplane.io/external-create-uid"  # annotation: the UID with which a create was begun, by which AWS knows it
+)
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 CREATE_FAILED = "crossplane.io/external-create-failed"
 CREATE_ENDS = (CREATE_SUCCEEDED, CREATE_FAILED)
@@ -107,6 +110,9 @@ class Pending:
     repeatable: bool  # a second call makes no second thing
     deleting: bool  # metadata.deletionTimestamp is set
     is_over: bool  # whoever else began it has certainly ended: it is known for long enough
+    is_of_predecessor: bool = (
+        False  # an object that this one was restored from began it, perhaps in a cluster that lives
+    )
 
 
 def verdict(pending: Pending) -> Verdict:
@@ -115,6 +121,8 @@ def verdict(pending: Pending) -> Verdict:
         return Verdict.REFUSE
     if pending.found:
         return Verdict.ADOPT
+    if pending.is_of_predecessor:
+        return Verdict.REFUSE
     may_repeat = pending.repeatable and not pending.deleting
     return Verdict.REPEAT if pending.is_ours or pending.is_over or may_repeat else Verdict.WAIT
 
@@ -157,6 +165,18 @@ class Creates:
 def create_of(managed: Object) -> tuple[str, str]:
     """What tells the latest create of an object from any other: the object's UID, and when it began."""
     return str(meta(managed).get("uid") or ""), annotations_of(managed).get(CREATE_PENDING) or ""
+
+
+def begun_by(managed: Object) -> str:
+    """The UID with which the latest create was begun; "" if that is another one than the object's, and nobody knows which.
+
+    An object of another UID is one that this one was restored from: whatever is said to have begun before the object was there.
+    """
+    uid = str(meta(managed).get("uid") or "")
+    if told := annotations_of(managed).get(CREATE_UID):
+        return told
+    begun, born = _moment(managed, CREATE_PENDING), conditions.moment(str(meta(managed).get("creationTimestamp") or ""))
+    return "" if begun is not None and born is not None and begun + GRACE < born else uid
 
 
 def is_paused_by_policy(managed: Object) -> bool:

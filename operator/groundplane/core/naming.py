@@ -33,6 +33,20 @@ def composed_name(generate_prefix: str, uid: str, resource: str) -> str:
     return f"{readable.rstrip('-.') if readable.endswith('.') else readable}-{digest}"
 
 
+def is_composed_name(generate_prefix: str, name: str) -> bool:
+    """Whether a composite of that name may have given this one to what it composes, under whatever UID: we, or a Crossplane v1 at random.
+
+    >>> is_composed_name("orders", "orders-ffb197dc9f7b"), is_composed_name("orders", "orders-x7k2p")
+    (True, True)
+    >>> is_composed_name("orders", "orders-eu-x7k2p")
+    False
+    """
+    stem, _, end = name.rpartition("-")
+    if re.fullmatch(f"[0-9a-f]{{{DIGEST}}}", end):
+        return stem == composed_name(generate_prefix, "", "").rpartition("-")[0]
+    return bool(re.fullmatch(f"[a-z0-9]{{{SUFFIX}}}", end)) and stem == generate_prefix[: MAX_LENGTH - SUFFIX - 1]
+
+
 def secret_name(uid: str, resource: str) -> str:
     """The connection Secret of the object that the template `resource`, which may have any name, makes for one composite.
 

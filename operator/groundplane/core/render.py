@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from groundplane.core import connection, fieldpath, naming, patches, readiness
-from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference
+from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.template import CompiledTemplate, Templates
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 
@@ -178,7 +178,7 @@ def _render(
             with stage("ComposeResources", f'cannot apply composed resource "{template.name}"'), at(where):
                 patch.merge_with(observed, desired)
     if helpful:
-        name_secret(composite, template.name, desired, notes)
+        name_secret(composite, template.name, desired, notes, observed)
     return Rendered(
         template.name, _reference(desired, template, desired["metadata"]["name"]), desired, notes=tuple(notes)
     )
@@ -336,11 +336,20 @@ def references(rendered: Iterable[Rendered]) -> list[dict[str, str]]:
     return [dict(item.reference) for item in rendered]
 
 
-def name_secret(composite: Object, template: str, desired: Object, notes: list[str]) -> None:
-    """Name the connection Secret of a resource whose composition only says where it goes."""
+def name_secret(
+    composite: Object, template: str, desired: Object, notes: list[str], observed: Object | None = None
+) -> None:
+    """Name the connection Secret of a resource whose composition only says where it goes.
+
+    One that is there keeps the name that it has: after a restore the composite's UID is another one, and the Secret's name is not.
+    """
     spec = desired.get("spec")
     wanted = spec.get("writeConnectionSecretToRef") if isinstance(spec, dict) else None
     if not isinstance(wanted, dict) or not wanted.get("namespace") or wanted.get("name"):
+        return
+    there = (spec_of(observed).get("writeConnectionSecretToRef") or {}) if observed is not None else {}
+    if isinstance(there, dict) and there.get("name") and there.get("namespace") == wanted["namespace"]:
+        wanted["name"] = there["name"]
         return
     wanted["name"] = naming.secret_name(meta(composite).get("uid", ""), template)  # "resource 1" is an anonymous one
     notes.append(f"{template}: spec.writeConnectionSecretToRef has no name: assuming {shown(wanted['name'])}")

@@ -30,7 +30,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import connection, leaving
+from groundplane.reconcile import connection, leaving, restored
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
@@ -63,6 +63,9 @@ async def reconcile(key: Key, context: Context) -> Result:
         return await _delete(claim, None, definition, context)
 
     with stage("BindCompositeResource", "cannot bind and sync claim with composite resource"):
+        if composite is None:
+            name = spec_of(claim).get("resourceRef", {}).get("name") or ""
+            await restored.await_composite(claim, name, Key(definition.api_version, definition.kind, "", name), context)
         was_bound = composite is not None and bool(spec_of(composite).get("claimRef"))
         claim, composite = await _sync(claim, composite, definition, context)
     if not was_bound:

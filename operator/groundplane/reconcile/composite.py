@@ -36,7 +36,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, composing, connection, leaving, pipelines, silence, templates
+from groundplane.reconcile import compiling, composing, connection, leaving, pipelines, restored, silence, templates
 from groundplane.reconcile.composing import CompositeRun, Made
 
 SOURCE = composing.SOURCE
@@ -66,6 +66,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
     with stage("ComposeResources", "cannot compose resources"):
+        await restored.await_composed(run)
         await _prepare(run, compiled)
         before = _read(run, compiled)
         made = await _compose(run, compiled)

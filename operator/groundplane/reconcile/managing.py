@@ -76,7 +76,7 @@ async def begin(run: ManagedRun) -> None:
     metadata = {
         "resourceVersion": meta(run.managed)["resourceVersion"],
         "annotations": {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: timestamp(run)}
-        | {core.REGION: _region(run) or None},  # no old end hides it
+        | {core.REGION: _region(run) or None, core.CREATE_UID: meta(run.managed)["uid"]},  # no old end hides it
         "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
     }
     run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
@@ -154,14 +154,23 @@ def too_early(run: ManagedRun, what: str, annotation: str, patience: float, then
     return error
 
 
+async def _found(run: ManagedRun, begun_by: str) -> str | None:
+    """What the create has made, which carries the UID that it was begun with, whatever the object's is by now."""
+    assert run.account is not None
+    sought = {**run.managed, "metadata": {**meta(run.managed), "uid": begun_by or meta(run.managed)["uid"]}}
+    return await run.context.cloud.find(sought, run.account)
+
+
 async def recover(run: ManagedRun) -> None:
     """Find out what became of a create whose outcome was never saved."""
     assert run.account is not None
     context, patience = run.context, run.context.options.create_wait
     waited, _ = context.creates.waited(run.managed, context.uptime(), context.now())
     lag = core.GRACE.total_seconds() if core.is_ahead(run.managed, core.CREATE_PENDING, context.now()) else 0.0
+    begun_by = core.begun_by(run.managed)
+    is_of_predecessor = begun_by != meta(run.managed)["uid"] and run.kind.external_name == "assigned"
     with stage("CannotInitializeManagedResource", "cannot determine creation result"):
-        found = await context.cloud.find(run.managed, run.account)
+        found = await _found(run, begun_by)
         verdict = core.verdict(
             Pending(
                 found=found,
@@ -169,6 +178,7 @@ async def recover(run: ManagedRun) -> None:
                 repeatable=run.kind.repeatable,
                 deleting=is_deleting(run.managed),
                 is_over=waited >= patience,
+                is_of_predecessor=is_of_predecessor,
             )
         )
         if verdict is Verdict.WAIT:
@@ -177,8 +187,9 @@ async def recover(run: ManagedRun) -> None:
         if found == "" and waited < lag:
             raise too_early(run, "AWS shows nothing yet", core.CREATE_PENDING, lag, "it counts as not made")
         if verdict is Verdict.REFUSE:
+            by = " by the object that this one was restored from" if is_of_predecessor else ""
             error = InvalidInput(
-                "a create was begun and its outcome is unknown",
+                f"a create was begun{by} and its outcome is unknown",
                 mend=f"look in AWS whether it exists; if it does, set annotation {core.EXTERNAL_NAME} to its name; "
                 f"then remove annotation {core.CREATE_PENDING}",
             )

@@ -18,7 +18,7 @@ from groundplane.core.pipeline import Outcome, Resource, Selector
 from groundplane.core.render import Rendered
 from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
 from groundplane.ports import MANAGER
-from groundplane.reconcile import composing, silence
+from groundplane.reconcile import composing, restored, silence
 from groundplane.reconcile import connection as secrets
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 
@@ -53,6 +53,7 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
     await run.context.watches.ensure(sorted(kinds))
     observed, held = await _observed(run)
     outcome = await _outcome(run, compiled, observed)
+    held |= await _lost(run, outcome)
     rendered = pipeline.compose(run.composite, outcome.desired, {**held, **observed}, scope=run.definition.scope)
     notes = _forced(run, outcome.desired.resources)
     for item in rendered:
@@ -99,6 +100,13 @@ async def _observed(run: CompositeRun) -> tuple[dict[str, Resource], dict[str, R
             )
         observed[name] = Resource(fieldpath.normalised(obj), await composing.details(run, obj))
     return observed, held
+
+
+async def _lost(run: CompositeRun, outcome: Outcome) -> dict[str, Resource]:
+    """What keeps its name as it was made by a predecessor of the composite: functions observe it from the next run on."""
+    desired = {name: resource.object for name, resource in outcome.desired.resources.items()}
+    wanted = [(name, str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")) for name, obj in desired.items()]
+    return {name: Resource(obj) for name, obj in (await restored.lost(run, wanted)).items()}
 
 
 async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
@@ -217,13 +225,13 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
     desired = item.object or {}
     ready = outcome.desired.resources[item.template].ready is True
     notes = list(item.notes)
-    if helpful:
-        render.name_secret(run.composite, item.template, desired, notes)
     manager = composed_manager(run.composite)
     cluster = run.context.cluster
     try:
         with at(f'cannot apply composed resource "{item.template}"'):
             live = await cluster.get(key_of(desired))
+            if helpful:
+                render.name_secret(run.composite, item.template, desired, notes, live)
             if live is not None:
                 composing.check_control(run, live)
                 live = await _hand_over(run, live, COMPOSED_MANAGER)

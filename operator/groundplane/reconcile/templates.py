@@ -10,7 +10,7 @@ from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, render
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Rejected, at
-from groundplane.reconcile import composing, silence
+from groundplane.reconcile import composing, restored, silence
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 from groundplane.reconcile.difference import merge_patch
 
@@ -21,7 +21,11 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
     references = composing.references(run)
     kinds = {(r["apiVersion"], r["kind"]) for r in references} | set(compiled.kinds)
     await run.context.watches.ensure(sorted(kinds))
-    association = render.associate(composite, compiled, references, await _observe(run, compiled))
+    observed = await _observe(run, compiled)
+    if not compiled.is_anonymous:
+        wanted = [(template.name, template.api_version, template.kind) for template in compiled.templates]
+        observed += (await restored.lost(run, wanted)).values()
+    association = render.associate(composite, compiled, references, observed)
     for garbage in association.garbage:
         if not await composing.collect_garbage(run, garbage):
             silence.of_orphan(run, garbage)
