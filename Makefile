@@ -8,15 +8,17 @@ BIN := .venv/bin
 JOBS ?= 2
 # Which of the long tests `make soak` runs: 2/6 is every sixth of them from the second on.
 PART ?= 1/1
+# What `make image` calls it.
+IMAGE ?= groundplane:dev
 READY := .venv/.ready
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test soak e2e up demo cluster crds chart bench fuzz clean
+.PHONY: help setup lock check test soak e2e up demo cluster crds chart image image-check bench fuzz clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## install everything into .venv: pinned, with hashes
 
@@ -64,6 +66,17 @@ crds: $(READY)  ## write crds/ from core/ and aws/kinds/
 
 chart: $(READY)  ## write what of charts/groundplane is made from the code: rights, the schema's settings, the README's table
 	$(BIN)/python -m tests.chart.generate
+
+image:  ## build the image with docker, podman or buildah, whichever works here (IMAGE=registry/groundplane:tag)
+	@for each in docker podman buildah; do \
+		$$each info >/dev/null 2>&1 || continue; \
+		exec $$each build -f Containerfile -t "$(IMAGE)" --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+			--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/groundplane/__init__.py)" \
+			--build-arg REVISION="$$(git rev-parse HEAD)" .; \
+	done; echo "make image needs docker (with its daemon running), podman or buildah; make image-check tries what is in it without any" >&2; exit 1
+
+image-check: $(READY)  ## what the image consists of, without a container runtime: size, the same bytes twice, and a database
+	$(BIN)/python -m pytest tests/e2e/check_image.py $(ARGS)
 
 fuzz: $(READY)  ## hostile input for the pure core, for minutes (ARGS="--seconds 120"); without ARGS, then random properties
 	$(BIN)/python -m tests.fuzz $(ARGS)
