@@ -82,6 +82,18 @@ async def test_what_was_there_before_is_told_as_found_and_what_changes_then_as_c
         await rig.remove(kind)
 
 
+async def test_a_user_without_a_name_as_in_an_image_of_ones_own_follows_as_any_other(control_plane, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError, as for a uid that /etc/passwd does not know
+    kind = Kind("nameless.test")
+    async with Rig(control_plane) as rig:
+        await rig.bring(kind)
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await rig.sees(kind.key("a"))
+        await rig.remove(kind)
+
+
 async def test_at_rest_there_are_no_requests_but_watches(control_plane):
     kind = Kind("rest.test")
     async with Rig(control_plane) as rig:

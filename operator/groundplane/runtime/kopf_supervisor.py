@@ -254,7 +254,13 @@ class KopfSupervisor:
         settings.persistence.diffbase_storage = _NoDiffs()
         settings.persistence.progress_storage = _NoProgress()
         await kopf.operator(
-            registry=self._registry, settings=settings, clusterwide=True, standalone=True, stop_flag=asked
+            registry=self._registry,
+            settings=settings,
+            clusterwide=True,
+            standalone=True,
+            stop_flag=asked,
+            # Of no use without peering; else it asks for the user's name, and dies where the uid has none.
+            identity="groundplane",  # type: ignore[arg-type] # a NewType of str that kopf does not export
         )
 
     # --- kopf's thread: what kopf calls -------------------------------------------------------------------
