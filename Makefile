@@ -10,12 +10,14 @@ JOBS ?= 2
 PART ?= 1/1
 # What `make image` calls it.
 IMAGE ?= groundplane:dev
+# Which of the Containerfile's it builds: operator or standin.
+TARGET ?= operator
 READY := .venv/.ready
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test soak e2e up demo cluster crds chart image image-check bench fuzz clean
+.PHONY: help setup lock check test soak e2e up demo cluster crds chart image image-check kind-up kind-down bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,13 +72,19 @@ chart: $(READY)  ## write what of charts/groundplane is made from the code: righ
 image:  ## build the image with docker, podman or buildah, whichever works here (IMAGE=registry/groundplane:tag)
 	@for each in docker podman buildah; do \
 		$$each info >/dev/null 2>&1 || continue; \
-		exec $$each build -f Containerfile -t "$(IMAGE)" --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
-			--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/groundplane/__init__.py)" \
-			--build-arg REVISION="$$(git rev-parse HEAD)" .; \
+		BUILDX_NO_DEFAULT_ATTESTATIONS=1 exec $$each build -f Containerfile --target "$(TARGET)" -t "$(IMAGE)" \
+			--build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" --build-arg REVISION="$$(git rev-parse HEAD)" \
+			--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/groundplane/__init__.py)" .; \
 	done; echo "make image needs docker (with its daemon running), podman or buildah; make image-check tries what is in it without any" >&2; exit 1
 
 image-check: $(READY)  ## what the image consists of, without a container runtime: size, the same bytes twice, and a database
-	$(BIN)/python -m pytest tests/e2e/check_image.py $(ARGS)
+	$(BIN)/python -m pytest tests/e2e/test_image.py --soak 1/1 $(ARGS)
+
+kind-up:  ## a cluster in Docker with the image, the chart and AWS's stand-in; again: with what you have changed
+	@sh image/kind.sh up
+
+kind-down:  ## delete that cluster
+	@sh image/kind.sh down
 
 fuzz: $(READY)  ## hostile input for the pure core, for minutes (ARGS="--seconds 120"); without ARGS, then random properties
 	$(BIN)/python -m tests.fuzz $(ARGS)

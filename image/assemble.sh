@@ -1,22 +1,37 @@
 #!/bin/sh
-# Makes the folder that the image consists of, beside its base: the locked dependencies, our code, their bytecode, an SBOM.
+# Makes the folder that an image consists of, beside its base: the locked dependencies, our code, their bytecode, an SBOM.
 # The Containerfile runs it, and `make image-check` does the same without a container runtime.
 #
-#     image/assemble.sh PYTHON FOLDER
+#     image/assemble.sh PYTHON FOLDER operator|standin
 #
 # Two runs with one SOURCE_DATE_EPOCH give the same bytes.
 set -eu
 python=$1 folder=$2
+case $3 in
+operator) lock=requirements.lock ;;
+standin) lock=requirements-demo.lock ;;
+*) echo "image/assemble.sh: $3 is neither operator nor standin" >&2; exit 2 ;;
+esac
 here=$(cd "$(dirname "$0")/.." && pwd)
 epoch=${SOURCE_DATE_EPOCH:-0}
 site=$folder/site
 
 mkdir -p "$site"
 "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-	--require-hashes --no-deps --no-compile --only-binary :all: --target "$site" -r "$here/requirements.lock"
+	--require-hashes --no-deps --no-compile --only-binary :all: --target "$site" -r "$here/$lock"
 # For login programs in kubeconfigs only, of which there are none in a Pod: half of the whole size.
 rm -rf "$site/kubernetes" "$site"/kubernetes-*.dist-info "$site/bin"
 cp -RL "$here/operator/groundplane" "$site/groundplane"
+if [ "$3" = operator ]; then
+	# botocore's models: those of our kinds and of logging in.  Of the others the names stay, for endpoints may list them.
+	needed=" sts sso sso-oidc signin $(sed -n 's/^service: *//p' "$site"/groundplane/aws/kinds/*.yaml | tr '\n' ' ') "
+	for service in "$site"/botocore/data/*/; do
+		case $needed in *" $(basename "$service") "*) continue ;; esac
+		for model in "$service"*/*; do
+			case $model in */service-2.json.gz) : >"$model" ;; *) rm "$model" ;; esac
+		done
+	done
+fi
 find "$site" -name __pycache__ -prune -exec rm -rf {} +
 # What pip notes about this one installation: the same everywhere but for the path or the time.
 find "$site" \( -name direct_url.json -o -name REQUESTED -o -name INSTALLER \) -exec rm {} +

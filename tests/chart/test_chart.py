@@ -78,7 +78,8 @@ ALONE = {
     "rbacManager": {"skipAggregatedClusterRoles": True},
     "provider": {"defaultActivations": []},
 }
-MATRIX = {"defaults": {}, "everything": EVERYTHING, "upstream": UPSTREAM, "alone": ALONE}
+KIND = yaml.safe_load((generate.CHART / "ci" / "kind-values.yaml").read_text())
+MATRIX = {"defaults": {}, "everything": EVERYTHING, "upstream": UPSTREAM, "alone": ALONE, "kind": KIND}
 
 
 def template(values):

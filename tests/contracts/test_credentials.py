@@ -7,6 +7,7 @@ import dataclasses
 import json
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,28 @@ def test_a_login_program_that_fails_is_a_lack_of_credentials(tmp_path):
     path = kubeconfig(tmp_path, plugin(tmp_path, {}))
     with pytest.raises(Denied, match="no credentials"):
         credentials.load(path)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_where_the_package_for_login_programs_is_not_installed_as_in_the_image_that_is_said(tmp_path, several):
+    first = kubeconfig(tmp_path, plugin(tmp_path, {"token": "fresh"}))
+    named = f"{first}:{kubeconfig(tmp_path, {}, name='second')}" if several else first
+    program = """
+import sys
+sys.modules["kubernetes"] = None
+from groundplane.cluster import credentials
+from groundplane.errors import InvalidInput
+try:
+    credentials.load(sys.argv[1])
+except InvalidInput as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program, named], capture_output=True, text=True)
+    assert (
+        "needs a login program or a merge of files, and so the Python package kubernetes, which is not here"
+        in done.stdout
+    )
+    assert "Mend: give one file with a token" in done.stdout
 
 
 def test_several_kubeconfigs_are_merged(tmp_path, monkeypatch):

@@ -2,13 +2,14 @@
 
 Tokens, token files, client certificates and passwords are read here.  What needs a program or a login provider
 (`exec`, `auth-provider`) or a merge of several files is left to the `kubernetes` package, in a short-lived process
-of its own: imported here it would cost 20 MiB and half a second for good (measured, version 37).
+of its own: imported here it would cost 20 MiB and half a second for good (measured, version 37).  The image does without it.
 Source: client-go tools/clientcmd, `ClientConfig` (precedence) and `api/v1.AuthInfo` (fields).
 """
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 import re
 import ssl
@@ -175,6 +176,11 @@ def _pem(section: Mapping[str, Any], name: str, path: Path) -> bytes:
 
 
 def _by_package(paths: str, context: str | None) -> Access:
+    if importlib.util.find_spec("kubernetes") is None:
+        raise InvalidInput(
+            f"{paths} needs a login program or a merge of files, and so the Python package kubernetes, which is not here",
+            mend="give one file with a token or a client certificate, install the package, or, in a Pod, leave it to its ServiceAccount",
+        )
     command = [sys.executable, "-m", __name__, paths, context or ""]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, timeout=PLUGIN_PATIENCE, check=True)
