@@ -62,6 +62,7 @@ def test_a_secret_is_ini_text_in_many_spellings(text):
         (account(**source("Magic")), r'source: unknown: "Magic". Mend: use one of: IRSA, InjectedIdentity'),
         (account(**source("Environment", env={"name": "NOPE"})), r'env.name: no such variable: "NOPE"'),
         (account(**source("Filesystem", fs={"path": "/no/such"})), r"fs.path: can't read /no/such"),
+        (account(**source("Filesystem", fs={"path": "/dev/null"})), r"fs.path: /dev/null is no regular file"),
         (account(**source("WebIdentity")), r"webIdentity.roleARN: is missing"),
         (account(endpoint={"url": {"type": "Static"}}), r"spec.endpoint.url.static: is missing"),
         (account(endpoint={"url": {"type": "Dynamic"}}), r"spec.endpoint.url.dynamic.host: is missing"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -376,6 +377,8 @@ class AccountClients:
 
         def read() -> str:
             try:
+                if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would hang, and a device may never end
+                    raise self._bad(field, f"{path} is no regular file", "name one that is mounted into the pod")
                 return Path(path).read_text(encoding="utf-8")
             except OSError as error:
                 raise self._bad(field, f"can't read {path}: {error.strerror}", "mount it into the pod") from error
