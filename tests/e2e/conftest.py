@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,20 @@ class Operator:
     options: tuple[str, ...] = QUICK
     process: subprocess.Popen[bytes] | None = None
     begun: int = 0  # where its log begins that it writes now
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
-        environment = os.environ | {
-            "KUBECONFIG": str(self.kubeconfig),
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        environment = (
+            os.environ
+            | self.environment
+            | {
+                "KUBECONFIG": str(self.kubeconfig),
+                "AWS_ENDPOINT_URL": self.endpoint,
+                "AWS_ACCESS_KEY_ID": "testing",
+                "AWS_SECRET_ACCESS_KEY": "testing",
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }
+        )
         command = [sys.executable, "-m", "groundplane.cli.main", "run", "--log-level", "debug", "--health-port", "0"]
         with self.log.open("ab") as out:
             self.begun = out.tell()
@@ -64,7 +70,8 @@ class Operator:
         return self.process.returncode
 
     def leads(self) -> bool:
-        return b" leading" in self.log.read_bytes()[self.begun :]
+        """Whether its log says so, as text or as JSON."""
+        return re.search(rb'[ "]leading\b', self.log.read_bytes()[self.begun :]) is not None
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")

@@ -76,21 +76,21 @@ def left(plane: ControlPlane) -> list[str]:
     return "".join(found).split()
 
 
-def at_rest(plane: ControlPlane, seconds: float = 2.0) -> None:
+def at_rest(plane: ControlPlane, seconds: float = 2.0, user: str = "operator") -> None:
     """Return when the operator has written nothing for so long."""
     before = None
-    while before != (before := len(writes(plane))):
+    while before != (before := len(writes(plane, user=user))):
         time.sleep(seconds)
 
 
 NOT_KEPT = ("leases", "selfsubjectaccessreviews")  # written all the time; a question that changes nothing
 
 
-def writes(plane: ControlPlane, since: int = 0) -> list[str]:
+def writes(plane: ControlPlane, since: int = 0, user: str = "operator") -> list[str]:
     """The operator's writing requests but for its Lease's renewals and questions for its rights, from the audit log's entry `since` on."""
     verbs = ("create", "update", "patch", "delete", "deletecollection")
     return [
         f"{e['verb']} {e['objectRef'].get('resource')}/{e['objectRef'].get('subresource', '')} {e['objectRef'].get('name')}"
         for e in plane.requests()[since:]
-        if e["verb"] in verbs and e["user"]["username"] == "operator" and e["objectRef"].get("resource") not in NOT_KEPT
+        if e["verb"] in verbs and e["user"].get("username") == user and e["objectRef"].get("resource") not in NOT_KEPT
     ]
