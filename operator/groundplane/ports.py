@@ -40,6 +40,7 @@ class Result:
 
     requeue_after: float | None = None  # seconds; the engine adds jitter
     again: bool = False  # what the run itself changed calls for another one: soon, and less soon each time
+    on: tuple[Awaited, ...] = ()  # what calls for another one by changing
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,32 @@ import pytest
 import yaml
 
 from groundplane.core import crds, schema
+from groundplane.core.crds.upstream import as_upstream
 from groundplane.core.rules import RULES
 from groundplane.errors import Rejected
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "crds"
 ANSWERS = yaml.safe_load((VECTORS / "answers.yaml").read_text(encoding="utf-8"))
 ALL = crds.crds()
-VERSIONS = {
-    (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): version["schema"]["openAPIV3Schema"]
-    for crd in ALL
-    for version in crd["spec"]["versions"]
-}
 
 
-def admit(obj, old=None):
-    return schema.admit(VERSIONS[obj["apiVersion"], obj["kind"]], obj, old=old)
+def served(found):
+    return {
+        (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): version["schema"][
+            "openAPIV3Schema"
+        ]
+        for crd in found
+        for version in crd["spec"]["versions"]
+        if version["served"]
+    }
+
+
+VERSIONS = served(ALL)
+UPSTREAM = served(map(as_upstream, ALL))  # as v1.20, of which the answers are
+
+
+def admit(obj, old=None, versions=VERSIONS):
+    return schema.admit(versions[obj["apiVersion"], obj["kind"]], obj, old=old)
 
 
 def walk(openapi, path=""):
@@ -41,7 +52,7 @@ def walk(openapi, path=""):
 
 @pytest.mark.parametrize("row", ANSWERS["admitted"], ids=lambda row: row["case"])
 def test_a_manifest_is_stored_with_the_defaults_that_upstream_fills_in(row):
-    assert admit(row["object"])["spec"] == row["spec"]
+    assert admit(row["object"], versions=UPSTREAM)["spec"] == row["spec"]
 
 
 @pytest.mark.parametrize("row", ANSWERS["refused"], ids=lambda row: row["case"])
@@ -67,6 +78,39 @@ def definition(api, **spec):
 def test_a_definition_keeps_the_scope_that_its_version_implies():
     assert "scope" not in admit(definition("v1"))["spec"]
     assert admit(definition("v2"))["spec"]["scope"] == "Namespaced"
+
+
+def test_nobody_speaks_v2_to_a_definition_where_all_is_as_v1_20_has_it():
+    assert ("apiextensions.crossplane.io/v2", "CompositeResourceDefinition") not in UPSTREAM
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"mode": "Pipeline"}, "an array of pipeline steps is required in Pipeline mode"),
+        ({"mode": "Pipeline", "pipeline": []}, "an array of pipeline steps is required in Pipeline mode"),
+        (
+            {
+                "mode": "Pipeline",
+                "pipeline": [
+                    {"step": "a", "functionRef": {"name": "f"}, "credentials": [{"name": "c", "source": "Secret"}]}
+                ],
+            },
+            "the Secret source requires a secretRef",
+        ),
+    ],
+)
+def test_a_composition_is_refused_by_the_rules_of_v2_and_only_where_there_are_such(spec, message):
+    reference = {"apiVersion": "example.org/v1", "kind": "XThing"}
+    found = {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": "thing"},
+        "spec": {"compositeTypeRef": reference, **spec},
+    }
+    with pytest.raises(Rejected, match=message):
+        admit(found)
+    assert admit(found, versions=UPSTREAM)
 
 
 def test_an_edit_through_v2_does_not_make_a_legacy_definition_namespaced():
@@ -223,7 +267,7 @@ def test_a_usage_says_what_it_is_of(of, mistake):
 
 
 def test_all_crds_are_established_on_a_real_api_server_and_it_answers_as_we_do(control_plane):
-    control_plane.apply(*ALL)
+    control_plane.apply(*map(as_upstream, ALL))
     names = [f"crd/{crd['metadata']['name']}" for crd in ALL]
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=180s", *names)
     for row in ANSWERS["refused"]:

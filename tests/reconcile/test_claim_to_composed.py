@@ -537,3 +537,65 @@ async def test_a_claim_whose_composite_says_nothing_says_so_itself_after_a_while
     assert conditions.find(await claim_of(world), "Ready") is None
     await world.settle(seconds=6)
     assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"
+
+
+# --- what goes wrong after something was chosen ----------------------------------------------------------
+
+
+async def test_a_composite_without_a_composition_is_marked_and_is_deleted_in_order():
+    world = await a_world()
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(things.THING)
+    await world.settle()
+    composite = await world.one(things.VERSION, "XThing")
+    assert composite["metadata"]["finalizers"] == ["composite.apiextensions.crossplane.io"]
+    assert composite["metadata"]["labels"]["crossplane.io/composite"] == composite["metadata"]["name"]
+    await world.cluster.delete(things.CLAIM)
+    await world.settle()
+    assert not await world.cluster.list(things.VERSION, "XThing")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"resources": [{"name": "alpha", "base": {"apiVersion": things.COMPOSED, "kind": "Alpha"}, "patches": [{"fromFieldPath": "spec[", "toFieldPath": "spec.x"}]}]},
+        {"mode": "Pipeline", "pipeline": [{"step": "one", "functionRef": {"name": "function-nobody-has"}}]},
+    ],
+)  # fmt: skip
+async def test_what_was_chosen_stands_on_composite_and_claim_although_it_is_refused(wrong):
+    world = await running(await a_world(), composition=things.changed(things.COMPOSITION, **wrong))
+    for obj in (await world.one(things.VERSION, "XThing"), await claim_of(world)):
+        assert obj["spec"]["compositionRef"] == {"name": "thing"}
+        assert obj["spec"]["compositionRevisionRef"]["name"].startswith("thing-")
+        assert conditions.find(obj, "Synced")["status"] == "False" or obj["kind"] == "Thing"
+
+
+async def test_a_composition_that_is_not_there_stays_chosen_and_is_told_of_as_composing():
+    world = await running(await a_world(), claim=things.changed(things.THING, compositionRef={"name": "another"}))
+    composite = await world.one(things.VERSION, "XThing")
+    assert composite["spec"]["compositionRef"] == {"name": "another"}
+    warnings = {
+        reason for key, type_, reason, _ in world.told.events if type_ == "Warning" and key.startswith("XThing ")
+    }
+    assert warnings == {"ComposeResources"}
+
+
+@pytest.mark.parametrize("is_pipeline", [False, True])
+async def test_what_could_not_be_made_since_its_name_was_anothers_is_made_once_that_is_gone(is_pipeline):
+    base = {"apiVersion": things.COMPOSED, "kind": "Alpha", "spec": {}}
+    patch = {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.size", "toFieldPath": "metadata.name"}
+    alpha = {"name": "alpha", "base": base, "patches": [patch]}
+    composition = things.changed(things.COMPOSITION, resources=[alpha])
+    if is_pipeline:
+        composition = things.changed(things.PIPELINE, pipeline=[things.patch_step(alpha)])
+    world = await a_world()
+    await world.apply({"apiVersion": things.COMPOSED, "kind": "Beta", "metadata": {"name": "other"}, "spec": {}})
+    other = owner_reference(await world.cluster.get(Key(things.COMPOSED, "Beta", "", "other")))
+    await world.apply({**base, "metadata": {"name": "small", "ownerReferences": [other]}})
+    await running(world, composition=composition)
+    taken = Key(things.COMPOSED, "Alpha", "", "small")
+    assert "belongs to Beta other" in conditions.find(await world.one(things.VERSION, "XThing"), "Synced")["message"]
+    await world.cluster.delete(taken)
+    await world.settle()
+    assert (await world.cluster.get(taken))["metadata"]["ownerReferences"][0]["kind"] == "XThing"

@@ -9,8 +9,8 @@ import click
 
 from groundplane import __version__
 from groundplane.core import goyaml
-from groundplane.core.crds.build import as_upstream
 from groundplane.core.crds.marks import marked
+from groundplane.core.crds.upstream import as_upstream
 from groundplane.core.objects import Object
 from groundplane.errors import InvalidInput
 

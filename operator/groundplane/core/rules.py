@@ -40,6 +40,12 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "!has(self.connectionSecretKeys) || !has(self.scope) || self.scope == 'LegacyCluster'": lambda new, old: (
         "connectionSecretKeys" not in new or new.get("scope", "LegacyCluster") == "LegacyCluster"
     ),
+    "!has(self.mode) || self.mode != 'Pipeline' || (has(self.pipeline) && size(self.pipeline) > 0)": lambda new, old: (
+        new.get("mode") != "Pipeline" or bool(new.get("pipeline"))
+    ),
+    "!has(self.source) || self.source != 'Secret' || has(self.secretRef)": lambda new, old: (
+        new.get("source") != "Secret" or "secretRef" in new
+    ),
     "has(self.by) || has(self.reason)": lambda new, old: "by" in new or "reason" in new,
     "has(self.resourceRef) || has(self.resourceSelector)": lambda new, old: (
         "resourceRef" in new or "resourceSelector" in new

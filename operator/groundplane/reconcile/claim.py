@@ -67,9 +67,10 @@ async def reconcile(key: Key, context: Context) -> Result:
             name = spec_of(claim).get("resourceRef", {}).get("name") or ""
             await restored.await_composite(claim, name, Key(definition.api_version, definition.kind, "", name), context)
         was_bound = composite is not None and bool(spec_of(composite).get("claimRef"))
+        before = claim
         claim, composite = await _sync(claim, composite, definition, context)
     if not was_bound:
-        _event(context, claim, definition, "BindCompositeResource", "Successfully bound composite resource")
+        _event(context, before, definition, "BindCompositeResource", "Successfully bound composite resource")
     if _asks_in_vain(claim, composite, context):
         context.watches.enqueue(key_of(composite))  # nothing of it changes when a claim asks later
     if _is_too_early(claim, composite, context):
@@ -252,14 +253,8 @@ async def _propagate(claim: Object, composite: Object, definition: Definition, c
         details = connection.own_data(secret)
         if not await connection.publish(context, claim, meta(claim)["namespace"], target["name"], details, exact=True):
             return False
-    _event(
-        context,
-        claim,
-        definition,
-        "PropagateConnectionSecret",
-        "Successfully propagated connection details from composite resource",
-        composite=meta(composite)["name"],
-    )
+    message = "Successfully propagated connection details from composite resource"
+    _event(context, claim, definition, "PropagateConnectionSecret", message)
     return True
 
 
@@ -283,14 +278,7 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
         if foreground:
             await _write_status(wanted, [conditions.deleting(), conditions.reconcile_success()], context)
             return Result(requeue_after=FOREGROUND_POLL)
-    _event(
-        context,
-        claim,
-        definition,
-        "DeleteCompositeResource",
-        "Successfully deleted composite resource",
-        composite=meta(composite)["name"] if composite else "",
-    )
+    _event(context, claim, definition, "DeleteCompositeResource", "Successfully deleted composite resource")
     claim = await leaving.release(wanted, flow.FINALIZER, context)
     if meta(claim).get("finalizers"):
         await _write_status(claim, [conditions.deleting(), conditions.reconcile_success()], context)
@@ -320,7 +308,7 @@ async def _refuse(
         "BindCompositeResource",
         message,
         source=SOURCE,
-        annotations=_annotations(claim, definition),
+        annotations=event_annotations(claim, definition),
     )
     told = [conditions.reconcile_error(message)]
     if conditions.find(claim, "Ready") is None and not context.options.strict_upstream:
@@ -340,24 +328,17 @@ async def _write_status(
     await context.cluster.update(wanted, subresource="status")
 
 
-def _annotations(claim: Object, definition: Definition) -> dict[str, str]:
-    return _controller(definition) | {"external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, "")}
-
-
-def error_annotations(claim: Object, definition: Definition) -> dict[str, str]:
-    """Of an event about an error, which upstream tells with the composite that it concerns, once that is known."""
+def event_annotations(claim: Object, definition: Definition) -> dict[str, str]:
+    """Of an event about a claim, which upstream tells with the composite that it concerns, once the claim names that."""
     composite = spec_of(claim).get("resourceRef", {}).get("name")
-    return _annotations(claim, definition) | ({"composite-name": composite} if composite else {})
+    told = _controller(definition) | {"external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, "")}
+    return told | ({"composite-name": composite} if composite else {})
 
 
 def _controller(definition: Definition) -> dict[str, str]:
     return {"controller": f"claim/{definition.name}"}
 
 
-def _event(
-    context: Context, claim: Object, definition: Definition, reason: str, message: str, *, composite: str = ""
-) -> None:
-    annotations = _annotations(claim, definition)
-    if composite:
-        annotations["composite-name"] = composite
-    context.events.event(claim, "Normal", reason, message, source=SOURCE, annotations=annotations)
+def _event(context: Context, claim: Object, definition: Definition, reason: str, message: str) -> None:
+    told = event_annotations(claim, definition)
+    context.events.event(claim, "Normal", reason, message, source=SOURCE, annotations=told)

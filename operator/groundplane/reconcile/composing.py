@@ -11,7 +11,7 @@ from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
 from groundplane.core.render import COMPOSITE_LABEL, Rendered
-from groundplane.errors import InvalidInput, NoSuchKind
+from groundplane.errors import Awaited, InvalidInput, NoSuchKind
 from groundplane.ports import Context
 from groundplane.reconcile import connection
 
@@ -40,20 +40,22 @@ class CompositeRun:
     unserved: list[dict[str, str]] = field(default_factory=list)  # references to kinds that nobody serves now
     composed: list[Composed] = field(default_factory=list)
     told: list[Condition] = field(default_factory=list)  # by functions, for the composite's status
+    awaited: list[Awaited] = field(default_factory=list)  # what calls for another run by changing
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
     again: bool = False  # something changed that the next run will see, and no event will tell
     created: bool = False  # a composed resource is new; of it there is no more to tell yet than that
     withheld: str = ""  # what is missing, where functions hold something back
 
-    def event(self, type_: str, reason: str, message: str) -> None:
+    def event(self, type_: str, reason: str, message: str, *, plain: bool = False) -> None:
+        """`plain`: without annotations, as upstream tells of the definition's defaults."""
         self.context.events.event(
             self.composite,
             "Warning" if type_ == "Warning" else "Normal",
             reason,
             message,
             source=SOURCE,
-            annotations={"controller": f"composite/{self.definition.name}"},
+            annotations={} if plain else {"controller": f"composite/{self.definition.name}"},
         )
 
 
@@ -173,18 +175,27 @@ def check_control(run: CompositeRun, live: Object) -> None:
     if controller is not None and is_of_others(run, live):
         refers = any(reference.get("name") == meta(live)["name"] for reference in references(run))
         adopt = f"to adopt it, as after a restore, take that owner reference (UID {controller.get('uid')}) off it"
-        raise InvalidInput(
+        raise _taken(
+            live,
             f"existing object is not controlled by this composite: {key_of(live)} belongs to "
             f"{controller.get('kind')} {controller.get('name')}",
             mend=adopt if refers else "give the template another name, or delete that object",
         )
     key, claim = key_of(live), spec_of(live).get("claimRef")
     if controller is None and claim and run.context.definitions.composite(key.group, key.kind):
-        raise InvalidInput(
+        raise _taken(
+            live,
             f"existing object is bound to a claim: {key} belongs to {claim.get('kind')} {claim.get('name')} "
             f"in namespace {claim.get('namespace')}",
             mend="give the template another name",
         )
+
+
+def _taken(live: Object, what: str, *, mend: str) -> InvalidInput:
+    """An object has the name that a template needs: it is tried again when that object changes, or goes."""
+    error, key = InvalidInput(what, mend=mend), key_of(live)
+    error.on = (Awaited(key.group, key.kind, key.namespace, key.name),)
+    return error
 
 
 async def collect_garbage(run: CompositeRun, garbage: Object) -> bool:

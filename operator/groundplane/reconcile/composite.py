@@ -29,12 +29,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.render import COMPOSITE_LABEL
-from groundplane.errors import (
-    Awaited,
-    InvalidInput,
-    Waiting,
-    stage,
-)
+from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, Waiting, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling, composing, connection, leaving, pipelines, restored, silence, templates
 from groundplane.reconcile.composing import CompositeRun, Made
@@ -43,6 +38,7 @@ SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
+CHOSEN = ("compositionRef", "compositionRevisionRef")  # of a composite's machinery
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -62,12 +58,25 @@ async def reconcile(key: Key, context: Context) -> Result:
         await _release(run)
         return Result()
 
+    _mark(run.composite)
+    try:
+        return await _advance(run)
+    except Conflict:
+        raise
+    except GroundplaneError:
+        await _keep_choice(run)
+        raise
+
+
+async def _advance(run: CompositeRun) -> Result:
+    """Choose, compose, publish, report."""
+    context, key = run.context, key_of(run.composite)
     revision = await _select(run)
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
     with stage("ComposeResources", "cannot compose resources"):
         await restored.await_composed(run)
-        await _prepare(run, compiled)
+        await _ask_for_secret(run, compiled, helpful=not context.options.strict_upstream)
         before = _read(run, compiled)
         made = await _compose(run, compiled)
         await silence.of_readiness(run, revision)
@@ -80,16 +89,27 @@ async def reconcile(key: Key, context: Context) -> Result:
         await _report(run, published)
     # What one resource gave may be what another waits for, and our own writes call for no reconcile.
     again = run.again or not fieldpath.same(before, _read(run, compiled))
-    return Result(made.ttl or None, again=again)
+    return Result(made.ttl or None, again=again, on=tuple(run.awaited))
 
 
-async def _prepare(run: CompositeRun, compiled: composition.Compiled) -> None:
-    """Set in memory what a composite has before anything is composed."""
-    composite = run.composite
+def _mark(composite: Object) -> None:
+    """Set in place what a composite has before anything is chosen: it is saved with the next write."""
     if not has_finalizer(composite, FINALIZER):
         composite["metadata"].setdefault("finalizers", []).append(FINALIZER)
     composite["metadata"].setdefault("labels", {}).setdefault(COMPOSITE_LABEL, meta(composite)["name"])
-    await _ask_for_secret(run, compiled, helpful=not run.context.options.strict_upstream)
+
+
+async def _keep_choice(run: CompositeRun) -> None:
+    """Save what was chosen before it went wrong: a composite shows which Composition fails it, and is deleted in order."""
+    stored = await run.context.cluster.get(key_of(run.composite))
+    if stored is None or meta(stored)["resourceVersion"] != meta(run.composite)["resourceVersion"]:
+        return  # it was saved on the way, or somebody has changed it: the next run chooses again
+    _mark(stored)
+    chosen, kept = run.definition.machinery(run.composite), run.definition.machinery(stored)
+    kept |= {name: chosen[name] for name in CHOSEN if name in chosen}
+    if secret := spec_of(run.composite).get("writeConnectionSecretToRef"):
+        stored["spec"]["writeConnectionSecretToRef"] = secret
+    await run.context.cluster.update(stored)
 
 
 async def _compose(run: CompositeRun, compiled: composition.Compiled) -> Made:
@@ -123,18 +143,23 @@ async def _select(run: CompositeRun) -> Object:
     with stage("SelectComposition", "cannot select Composition"):
         await _select_composition(run)
     _follow(run)
-    with stage("SelectComposition", "cannot select CompositionRevision"):
-        revision = await _select_revision(run)
-    machinery = run.definition.machinery(run.composite)
-    old = run.definition.machinery({"spec": before})
-    chosen = []
-    if old.get("compositionRef") != machinery["compositionRef"]:
-        chosen.append(f"Successfully selected composition: {machinery['compositionRef']['name']}")
-    if old.get("compositionRevisionRef") != machinery["compositionRevisionRef"]:
-        chosen.append(f"Selected composition revision: {meta(revision)['name']}")
-    if chosen:
-        run.event("Normal", "SelectComposition", "; ".join(chosen))
-    return revision
+    try:
+        with stage("ComposeResources", "cannot fetch Composition"):
+            return await _select_revision(run)
+    finally:
+        _tell_choice(run, run.definition.machinery({"spec": before}))
+
+
+def _tell_choice(run: CompositeRun, before: Object) -> None:
+    chosen = {name: (run.definition.machinery(run.composite).get(name) or {}).get("name") for name in CHOSEN}
+    words = ("Successfully selected composition", "Selected composition revision")
+    told = [
+        f"{text}: {name}"
+        for text, (field, name) in zip(words, chosen.items(), strict=True)
+        if name and (before.get(field) or {}).get("name") != name
+    ]
+    if told:
+        run.event("Normal", "SelectComposition", "; ".join(told))
 
 
 def _follow(run: CompositeRun) -> None:
@@ -154,7 +179,7 @@ async def _select_composition(run: CompositeRun) -> None:
     enforced = run.definition.enforced_composition
     if enforced and reference.get("name") != enforced:
         machinery["compositionRef"] = {"name": enforced}
-        run.event("Normal", "CompositionSelection", "Enforced composition has been selected")
+        run.event("Normal", "CompositionSelection", "Enforced composition has been selected", plain=True)
         return
     if reference.get("name"):
         return
@@ -162,7 +187,7 @@ async def _select_composition(run: CompositeRun) -> None:
     selector = (machinery.get("compositionSelector") or {}).get("matchLabels") or {}
     if default and not machinery.get("compositionSelector"):
         machinery["compositionRef"] = {"name": default}
-        run.event("Normal", "CompositionSelection", "Default composition has been selected")
+        run.event("Normal", "CompositionSelection", "Default composition has been selected", plain=True)
         return
     key = key_of(run.composite)
     candidates = await run.context.cluster.heads(CORE_VERSION, "Composition", composition.head, labels=selector)

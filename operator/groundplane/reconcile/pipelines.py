@@ -239,6 +239,7 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
             made = await _let_go(run, made)
     except InvalidInput as error:
         run.event("Warning", "ComposeResources", str(error))
+        run.awaited += error.on
         return Composed(item.template, synced=False, ready=ready, trouble=str(error), is_refused=True)
     if live is None or meta(live).get("resourceVersion") != meta(made).get("resourceVersion"):
         run.again = True  # functions have not observed it yet

@@ -87,7 +87,9 @@ async def await_composed(run: CompositeRun) -> None:
 
 
 def _left(obj: Object, context: Context) -> float:
-    """Seconds until an object counts as complete."""
+    """Seconds until an object counts as complete; upstream waits for nothing."""
+    if context.options.strict_upstream:
+        return 0.0
     born = conditions.moment(str(meta(obj).get("creationTimestamp") or ""))
     if born is None or is_deleting(obj):
         return 0.0

@@ -131,7 +131,7 @@ def _says(source: str) -> Callable[[Key, Context], str]:
 def _claim_annotations(obj: Object, context: Context) -> Mapping[str, str]:
     key = key_of(obj)
     known = context.definitions.claim(key.group, key.kind)
-    return claim.error_annotations(obj, known) if known else {}
+    return claim.event_annotations(obj, known) if known else {}
 
 
 def _composite_annotations(obj: Object, context: Context) -> Mapping[str, str]:

@@ -20,8 +20,8 @@ import yaml
 
 from groundplane.cluster.client import APPLY_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.informer import PARTIAL
-from groundplane.core.crds.build import as_upstream
 from groundplane.core.crds.marks import MARK, Step, step
+from groundplane.core.crds.upstream import as_upstream
 from groundplane.core.objects import Object, annotations_of, meta
 from groundplane.errors import Conflict, Denied, InvalidInput
 from groundplane.runtime import logs

@@ -111,6 +111,11 @@ class Engine:
                 else:
                     self._conflicts.pop((name, key), None)
                     self._failures.pop((name, key), None)
+                    if result.on and self.waiting.came(result.on, since) == "no":
+                        self.waiting.wait((name, key), result.on)
+                        self.context.watches.expect(result.on)
+                    elif result.on:
+                        result = replace(result, again=True)
                     if result.again:
                         fate = "requeue"
                         return Again()

@@ -21,7 +21,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
-from groundplane.core.crds.build import as_upstream
+from groundplane.core.crds.upstream import as_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited

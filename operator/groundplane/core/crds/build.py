@@ -40,14 +40,6 @@ def crd(
     return copied
 
 
-def as_upstream(crd: Object) -> Object:
-    """The CRD with statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), as a copy."""
-    made: Object = fresh(crd)
-    for each in made["spec"]["versions"]:
-        each["schema"]["openAPIV3Schema"]["properties"].get("status", {}).pop("default", None)
-    return made
-
-
 def version(
     name: str,
     schema: Schema,

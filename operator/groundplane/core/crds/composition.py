@@ -32,6 +32,17 @@ from groundplane.core.transforms.base import CONVERSIONS
 GROUP = "apiextensions.crossplane.io"
 IMMUTABLE = ("self == oldSelf", "Value is immutable")
 
+HAS_STEPS = (
+    "!has(self.mode) || self.mode != 'Pipeline' || (has(self.pipeline) && size(self.pipeline) > 0)",
+    "an array of pipeline steps is required in Pipeline mode",
+)
+HAS_SECRET = (
+    "!has(self.source) || self.source != 'Secret' || has(self.secretRef)",
+    "the Secret source requires a secretRef",
+)
+OF_V2 = {rule for rule, _ in (HAS_STEPS, HAS_SECRET)}
+"""Rules that v1.20 does not have."""
+
 PATCH_TYPES = (
     "FromCompositeFieldPath",
     "PatchSet",
@@ -66,7 +77,9 @@ _TYPE = (
 
 
 def _composition() -> Schema:
-    spec = obj(_spec(), "What the composition is for and what it makes.", required=["compositeTypeRef"])
+    spec = obj(
+        _spec(), "What the composition is for and what it makes.", required=["compositeTypeRef"], rules=[HAS_STEPS]
+    )
     status = unseen(obj({"conditions": conditions()}, "Whether it can be rendered. Not of upstream."))
     return root(
         "A Composition says how a composite is made: from which resources, and how values flow.",
@@ -340,6 +353,7 @@ def _step() -> Schema:
             "secretRef": secret,
         },
         required=["name", "source"],
+        rules=[HAS_SECRET],
     )
     return obj(
         {

@@ -1,0 +1,44 @@
+"""Our CRDs as v1.20 has them, for an operator that is to be like upstream to the byte."""
+
+from __future__ import annotations
+
+from groundplane.core.crds.composition import OF_V2
+from groundplane.core.objects import Json, Object
+from groundplane.core.openapi import fresh
+
+DEFINITION = "CompositeResourceDefinition"
+
+
+def as_upstream(crd: Object) -> Object:
+    """The CRD, as a copy, without what v1.20 does not have.
+
+    That is statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), v2's rules, and v2 of definitions: nobody
+    speaks it to them then, the garbage collector neither, which would make those namespaced that have no scope.
+    """
+    made: Object = fresh(crd)
+    is_definition = made["spec"]["names"]["kind"] == DEFINITION
+    for version in made["spec"]["versions"]:
+        schema = version["schema"]["openAPIV3Schema"]
+        schema["properties"].get("status", {}).pop("default", None)
+        _drop_rules(schema)
+        if is_definition:
+            version["served"] = version["name"] == "v1"
+    return made
+
+
+def _drop_rules(schema: Json) -> None:
+    """Take the rules of v2 off, in place, at every level."""
+    if isinstance(schema, list):
+        for each in schema:
+            _drop_rules(each)
+        return
+    if not isinstance(schema, dict):
+        return
+    rules = schema.get("x-kubernetes-validations")
+    if isinstance(rules, list):
+        kept = [rule for rule in rules if rule["rule"] not in OF_V2]
+        schema["x-kubernetes-validations"] = kept
+        if not kept:
+            del schema["x-kubernetes-validations"]
+    for each in schema.values():
+        _drop_rules(each)
