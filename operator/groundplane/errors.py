@@ -127,7 +127,7 @@ class Throttled(Unavailable):
 
 
 class Busy(Throttled):
-    """Held back by ourselves, for the sake of others: nothing is wrong, and nothing is told."""
+    """Held back by ourselves, for the sake of others: nothing is wrong, and nothing is told unless it lasts."""
 
 
 @contextmanager

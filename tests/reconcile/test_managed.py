@@ -1,11 +1,14 @@
 """A managed resource's life: what is in AWS, in its Secret and in its status, from creation to the end."""
 
 import asyncio
+import datetime
 
 import pytest
 
 from groundplane.aws.session import Sessions
+from groundplane.core import health
 from groundplane.errors import Rejected
+from groundplane.runtime.engine import IN_LINE
 from groundplane.runtime.queue import After, Held
 from tests.reconcile import managed
 from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message, secret_of
@@ -63,6 +66,32 @@ async def test_where_a_call_has_just_failed_a_poll_is_sent_away_and_a_change_is_
     budgets._let_in()
     assert isinstance(await changed, After)
     assert isinstance(await world.engine.process(*target, "poll"), After)
+
+
+async def test_what_is_held_back_for_long_says_that_it_waits_for_its_turn_and_nothing_else(aws):
+    now = [0.0]
+    world = await aws.world(clock=lambda: now[0])
+    found = await applied(world, managed.vpc(), seconds=70)
+    target, ready = ("managed", managed.key(managed.vpc())), condition(found, "Ready")
+    budgets = world.cloud._budgets
+    (budget,) = [budget for place, budget in budgets._budgets.items() if place.service == "ec2"]
+    budgets.done(await budgets.begin(budget.place), "silent", "no answer")
+    for seconds in (5.0, 6.0):
+        assert isinstance(await world.engine.process(*target, "poll"), Held)
+        found = await get(world, managed.vpc())
+        world.clock.moment += datetime.timedelta(seconds=seconds)
+    assert health.outlook(found) is None
+    events = len(world.told.events)
+    assert isinstance(await world.engine.process(*target, "poll"), Held)
+    found = await get(world, managed.vpc())
+    assert condition(found, "Reconciling") == ("True", "Waiting")
+    assert IN_LINE in message(found, "Reconciling")
+    assert condition(found, "Ready") == ready
+    assert condition(found, "Synced")[0] == "True"
+    assert len(world.told.events) == events
+    now[0] = budget.until
+    assert isinstance(await world.engine.process(*target, "poll"), After)
+    assert health.outlook(await get(world, managed.vpc())) is None
 
 
 async def test_what_somebody_changed_in_aws_is_changed_back(aws):

@@ -44,6 +44,8 @@ TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller
 AGAIN = 0.1  # seconds until a reconcile is repeated that was only overtaken by somebody's change, doubled each time in a row
 LONGEST_AGAIN = 30.0  # seconds
 STUBBORN = 10  # conflicts in a row that are told: no race lasts so long
+HELD_LONG = 10.0  # seconds of being held back until that is told
+IN_LINE = "its turn to call AWS has not come: others of the account are before it, or AWS asks for fewer calls"
 RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at again, unedited
 RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
 NO_ERRORS = (AlreadyExists, Busy, Conflict, NoSuchKind, NotLeader, errors.Waiting)  # early or overtaken, not wrong
@@ -91,6 +93,7 @@ class Engine:
         self.waiting = Waiting()
         self._conflicts: dict[Target, _Conflicts] = {}
         self._failures: dict[Target, tuple[str, float, int]] = {}  # of what kind, since when, how many in a row
+        self._held: dict[Target, float] = {}  # since when it has been held back, again and again
 
     async def process(self, name: str, key: Key, lane: Lane = "change") -> Outcome:
         """Reconcile one object once, and say when to come back.  `lane` tells why."""
@@ -111,6 +114,7 @@ class Engine:
                 else:
                     self._conflicts.pop((name, key), None)
                     self._failures.pop((name, key), None)
+                    self._held.pop((name, key), None)
                     if result.on and self.waiting.came(result.on, since) == "no":
                         self.waiting.wait((name, key), result.on)
                         self.context.watches.expect(result.on)
@@ -137,6 +141,7 @@ class Engine:
             self.waiting.forget((name, key))
             self._conflicts.pop((name, key), None)
             self._failures.pop((name, key), None)
+            self._held.pop((name, key), None)
         self.context.interests.set(key, ())
         self.context.accounts.forget(key)
         self.context.followers.set(key, "")
@@ -157,7 +162,9 @@ class Engine:
         target, is_stubborn = (controller.name, key), False
         if isinstance(error, Busy):
             log.debug("held back", error=str(error))
+            await self._tell_of_hold(controller, key, error)
             return Held(error.after or AGAIN)
+        self._held.pop(target, None)
         if isinstance(error, NotLeader):
             return Done()  # whoever leads looks at everything
         if isinstance(error, Conflict | AlreadyExists):
@@ -202,6 +209,17 @@ class Engine:
             log.warning("status could not be written", error=str(trouble))
         return fate
 
+    async def _tell_of_hold(self, controller: Controller, key: Key, error: Busy) -> None:
+        """Say what it waits for, once it has waited for long: nothing is wrong with it, but nothing happens either."""
+        now = self.context.uptime()
+        held = now - self._held.setdefault((controller.name, key), now)
+        if held < HELD_LONG or self.context.options.strict_upstream:
+            return
+        try:
+            await self._report(controller, key, error, health.reconciling("Waiting", IN_LINE), False)
+        except (NotLeader, Conflict, NotFound, NoSuchKind, Rejected, Denied, Unavailable) as trouble:
+            log.debug("status was not written", error=str(trouble))
+
     def _failed(self, target: Target, error: Exception) -> health.Failures:
         """Count a failure; one of another kind begins anew."""
         kind, now = type(error).__name__, self.context.uptime()
@@ -221,14 +239,15 @@ class Engine:
             obj = unreadable.object
         if obj is None:
             return
-        self.context.events.event(
-            obj,
-            "Warning",
-            error.reason or controller.reason,
-            str(error),
-            source=controller.source(key, self.context),
-            annotations=controller.annotations(obj, self.context),
-        )
+        if not isinstance(error, Busy):
+            self.context.events.event(
+                obj,
+                "Warning",
+                error.reason or controller.reason,
+                str(error),
+                source=controller.source(key, self.context),
+                annotations=controller.annotations(obj, self.context),
+            )
         strict = self.context.options.strict_upstream
         if not controller.tells or (strict and not controller.has_synced):
             return
