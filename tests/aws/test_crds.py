@@ -117,7 +117,7 @@ INSTANCE = {"region": "eu-west-1", "engine": "postgres", "instanceClass": "db.t3
 @pytest.fixture(scope="module")
 def served(control_plane):
     """The CRDs on a real API server."""
-    control_plane.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(crds()))
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump_all(crds()))
     control_plane.wait_for_kinds()
     return control_plane
 

@@ -156,7 +156,9 @@ def test_the_embedded_store_keeps_either_shape(kind, version, shape):
 
 @pytest.fixture(scope="module")
 def served(control_plane):
-    control_plane.kubectl("apply", "--server-side", "-f", "-", input=yaml.safe_dump_all(list(CRDS.values())))
+    control_plane.kubectl(
+        "apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump_all(list(CRDS.values()))
+    )
     control_plane.wait_for_kinds()
     return control_plane
 

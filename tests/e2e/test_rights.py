@@ -12,56 +12,31 @@ import re
 import pytest
 import yaml
 
-from tests.chart.generate import CHART
-from tests.chart.helm import helm
 from tests.e2e import guide
-from tests.e2e.conftest import Operator
+from tests.e2e.release import NAMESPACE, USER, Release, may
 
-NAMESPACE, RELEASE = "crossplane-system", "groundplane"
-USER = f"system:serviceaccount:{NAMESPACE}:groundplane"
 VALUES = {"args": ["--poll-interval", "300"]}
 GROUP = "web.example.org"
 
 pytestmark = pytest.mark.skipif(not guide.SEED.is_dir(), reason=f"the guide's manifests are not at {guide.SEED}")
 
 
-def is_gathered(plane):
-    """Whether the operator's role has all rules of the roles that it collects."""
-    whole = plane.get("clusterrole", "crossplane").get("rules") or ()
-    parts = plane.get("clusterroles", "-l", "rbac.crossplane.io/aggregate-to-crossplane=true")["items"]
-    return all(rule in whole for part in parts for rule in part["rules"])
-
-
 @pytest.fixture(scope="module")
-def installed(plane):
+def installed(plane, tmp_path_factory):
     """The release, of which the operator has the rights."""
-    where = ("-n", NAMESPACE, "--kubeconfig", plane.kubeconfig)
-    done = helm("install", RELEASE, CHART, *where, "--create-namespace", values=VALUES)
-    assert done.returncode == 0, done.stderr
-    plane.wait("the roles are gathered", lambda: is_gathered(plane))
-    plane.wait("they are in force", lambda: may(plane, "list", "secrets"))
-    yield
-    done = helm("uninstall", RELEASE, *where)
-    assert done.returncode == 0, done.stderr
+    release = Release(plane, tmp_path_factory.mktemp("release"), VALUES)
+    release.install()
+    yield release
+    release.uninstall()
     assert not may(plane, "list", "secrets")
     assert plane.get("crd", guide.DECLARED[0])
 
 
 @pytest.fixture
-def operator(plane, aws, installed, tmp_path, monkeypatch):
-    pod = plane.get("deployment", "groundplane", "-n", NAMESPACE)["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    for each in container["env"]:
-        monkeypatch.setenv(each["name"], each.get("value", NAMESPACE))  # what is a reference is one to the namespace
-    kubeconfig = plane.kubeconfig_of_account(NAMESPACE, pod["serviceAccountName"])
-    running = Operator(kubeconfig, aws.url, tmp_path / "operator.log", options=tuple(container["args"][1:]))
-    running.start()
+def operator(installed, aws):
+    running = installed.pod(aws)
     yield running
     running.stop()
-
-
-def may(plane, *request, who=USER):
-    return plane.kubectl("auth", "can-i", *request, "--as", who, check=False).returncode == 0
 
 
 def refused(plane, since=0):

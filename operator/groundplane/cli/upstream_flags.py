@@ -2,7 +2,7 @@
 
 Each flag of theirs has one row: what it sets here, or what to know since it sets nothing.  Whatever sets nothing is told by one line of the
 log when it is given; a flag of our own goes before one of theirs.  An unknown one stays an error.
-Source: Crossplane v1.20.11, cmd/crossplane/core/core.go (`startCommand`); for v2, spec/control-plane.md §10.1.
+Source: Crossplane v1.20.11, cmd/crossplane/core/core.go (`startCommand`), and v2.3.4, the same file.
 """
 
 from __future__ import annotations
