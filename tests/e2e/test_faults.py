@@ -84,6 +84,7 @@ def test_killed_again_and_again_it_makes_one_database_with_one_password(
     )
 
 
+@pytest.mark.soak
 def test_it_recovers_by_itself_from_an_api_server_and_an_aws_that_were_away(plane, aws, operator):
     apply(plane, NETWORK, *GUIDE)
     wait_ready(plane)

@@ -134,6 +134,7 @@ class World:
         return self.aws.request("GET", "/standin/calls")
 
 
+@pytest.mark.soak
 def test_no_command_of_helm_changes_what_users_have(plane, aws, release, tmp_path):
     """Install, upgrade, rollback, uninstall, install again: the next operator takes up what is there, and deletes it when asked."""
     world = World(plane, aws)
@@ -254,6 +255,7 @@ def claim(name):
     return found
 
 
+@pytest.mark.soak
 def test_the_other_replica_composes_the_next_claim_when_the_leader_is_killed_or_told_to_end(plane, aws, release):
     """On the chart's own settings: 15 seconds of Lease after a kill, none after SIGTERM.  `-s` shows how long it took."""
     replicas = Replicas(plane, release, aws)

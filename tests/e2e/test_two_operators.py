@@ -331,6 +331,7 @@ def crossplane(pair):
     found.end()
 
 
+@pytest.mark.soak
 def test_beside_a_crossplane_that_leads_it_is_not_ready_and_ends_after_a_while(pair, crossplane):
     operator = pair.start(*QUICK)
     pair.plane.wait("it says so", lambda: "[-]rivals crossplane-0" in pair.ask(operator, "/readyz")[1])

@@ -121,7 +121,7 @@ def test_it_starts_becomes_ready_and_ends_in_order_when_asked_to(control_plane, 
     assert f"workqueue_depth{{{labels}}} 0.0" in told
     assert 'controller_runtime_max_concurrent_reconciles{controller="managed"} ' in told
     assert re.search(r'rest_client_requests_total\{code="200",host="[^"]+:\d+",method="GET"\} \d', told)
-    assert "groundplane_lease_transitions_total 1.0" in told
+    control_plane.wait("it leads", lambda: "groundplane_lease_transitions_total 1.0" in ask(log, "/metrics")[1])
     assert re.search(
         r'groundplane_cached_objects\{kind="apiextensions.crossplane.io/v1, Kind=Composition"\} \d',
         told,

@@ -28,7 +28,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, Waiting, stage
-from groundplane.ports import Context, Result
+from groundplane.ports import Context, Resource, Result
 from groundplane.reconcile import roles
 
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -233,9 +233,12 @@ def _is_just_coming_up(crd: Object, version: str, context: Context) -> bool:
 
 
 async def _follow(known: Definition, context: Context, side: Side) -> None:
-    """Make the kind known and watched.  A version that is not served can't be watched."""
+    """Make the kind known and watched.  A version that is not served can't be watched.
+
+    Composites are watched before their claims, for these read them: what is not known yet would be written once more at each start.
+    """
     if side is CLAIM:
-        await context.cluster.resource(known.api_version, known.kind)
+        await _watch(await context.cluster.resource(known.api_version, known.kind), context, COMPOSITE)
     await _declare(known, context, side)
 
 
@@ -244,6 +247,13 @@ async def _declare(known: Definition, context: Context, side: Side) -> None:
     kind = known.kind if side is COMPOSITE else known.claim_kind or ""
     resource = await context.cluster.resource(known.api_version, kind)
     changed = context.definitions.add(known, side.role, strict_upstream=context.options.strict_upstream)
+    await _watch(resource, context, side)
+    if changed:
+        for obj in await context.cluster.list(resource.api_version, resource.kind):
+            context.watches.enqueue(key_of(obj))
+
+
+async def _watch(resource: Resource, context: Context, side: Side) -> None:
     await context.watches.follow(
         resource.api_version,
         resource.kind,
@@ -251,9 +261,6 @@ async def _declare(known: Definition, context: Context, side: Side) -> None:
         namespaced=resource.namespaced,
         role=side.role,
     )
-    if changed:
-        for obj in await context.cluster.list(resource.api_version, resource.kind):
-            context.watches.enqueue(key_of(obj))
 
 
 async def _report(xrd: Object, known: Definition, context: Context, side: Side) -> None:
