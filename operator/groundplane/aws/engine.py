@@ -179,9 +179,8 @@ class Engine(Resource):
             return []
         current, taken = digest(self.uid, rule.secret, value), self.taken(rule.secret)
         if not taken and self.is_inherited:
-            self.memory.digests[rule.secret] = taken = (
-                current  # the create took it: nothing says that it is another one now
-            )
+            # The create took it, and nothing says that it is another one now.
+            self.memory.digests[rule.secret] = taken = current
         return [] if current == taken else [Difference(name, HIDDEN, None)]
 
     def _immutable(self, item: Item) -> list[Difference]:

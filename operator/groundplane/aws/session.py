@@ -143,9 +143,8 @@ class AccountClients:
         self._sessions: dict[str, Any] = {}  # by region: STS is asked in the region that is asked for
         self._clients: dict[tuple[str, str, bool], Client] = {}
         self._account_id = ""
-        self._is_sound = (
-            False  # a session, which tells, takes 12 ms of a core: too much for each of its users that comes or goes
-        )
+        # Looked at once: the session that it takes costs 12 ms of a core, too much for each user that comes or goes.
+        self._is_sound = False
 
     def check(self) -> None:
         """Raise InvalidInput for what can't work, as far as that shows without a call to AWS; what once could is not looked at again."""

@@ -137,7 +137,7 @@ FLAGS = (
     _switch("enable-usages", _USAGES),
     _switch("enable-operations", "there are no Operations"),
     _switch("enable-external-secret-stores", "connection details go to Secrets only"),
-    _switch("enable-environment-configs", "they are read by function-environment-configs, as upstream's no longer are"),
+    _switch("enable-environment-configs", "always so: function-environment-configs reads them, built in"),
     _switch("enable-ssa-claims", _ALWAYS),
     _switch("enable-realtime-compositions", _ALWAYS),
     _switch("enable-composition-revisions", _ALWAYS),

@@ -19,9 +19,7 @@ EXTERNAL_NAME = "crossplane.io/external-name"
 REGION = "groundplane.io/region"  # annotation: where a create was begun
 RECONCILE_REQUESTED = "crossplane.io/reconcile-requested-at"  # annotation; another value asks for another look
 CREATE_PENDING = "crossplane.io/external-create-pending"
-CREATE_UID = (
-    "groundplane.io/external-create-uid"  # annotation: the UID with which a create was begun, by which AWS knows it
-)
+CREATE_UID = "groundplane.io/external-create-uid"  # annotation: the UID of the object that began it; AWS's tag has it
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"
 CREATE_FAILED = "crossplane.io/external-create-failed"
 CREATE_ENDS = (CREATE_SUCCEEDED, CREATE_FAILED)
@@ -110,9 +108,7 @@ class Pending:
     repeatable: bool  # a second call makes no second thing
     deleting: bool  # metadata.deletionTimestamp is set
     is_over: bool  # whoever else began it has certainly ended: it is known for long enough
-    is_of_predecessor: bool = (
-        False  # an object that this one was restored from began it, perhaps in a cluster that lives
-    )
+    is_of_predecessor: bool = False  # begun by the object that this one was restored from, whose cluster may live
 
 
 def verdict(pending: Pending) -> Verdict:
