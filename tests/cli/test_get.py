@@ -208,13 +208,18 @@ async def test_what_is_waited_for_goes_from_the_claim_down_to_the_secrets_and_en
     assert await belonging.left() == sorted([claim, composite, key_of(alpha), beta, gamma, secret, key_of(source)])
     await world.cluster.delete(claim)
     await world.settle()
-    assert await belonging.left() == sorted([key_of(alpha), secret, key_of(source)]), "held, each by its finalizer"
+    waits = sorted([composite, key_of(alpha), secret, key_of(source)])
+    assert await belonging.left() == waits, (
+        "held, each by its finalizer; the composite waits for what it is composed of"
+    )
+    await world.patch(key_of(alpha), {"metadata": {"finalizers": None}})
+    await world.settle()
+    assert await belonging.left() == sorted([secret, key_of(source)])
     for held in (secret, key_of(source)):
         await world.patch(held, {"metadata": {"finalizers": None}})
     await world.apply(
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "conn", "namespace": claim.namespace}}
     )
-    await world.patch(key_of(alpha), {"metadata": {"finalizers": None}})
     assert await belonging.left() == [], "a Secret that somebody made anew is waited for"
 
 

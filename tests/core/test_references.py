@@ -136,7 +136,7 @@ def test_what_is_being_deleted_is_not_taken():
 )
 def test_a_value_comes_from_the_external_name_or_from_a_path(extract, found):
     obj = target("main", "vpc-1", status={"atProvider": {"arn": "arn:1", "port": 5432, "empty": None}})
-    assert references.extracted(wish(extract=extract), obj) == found
+    assert references.value_of(obj, extract) == found
 
 
 def test_a_named_target_gives_the_value_and_leaves_the_reference_as_its_author_wrote_it():

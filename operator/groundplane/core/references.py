@@ -93,12 +93,12 @@ def matching(wish: Wish, managed: Object, candidates: Sequence[Object]) -> list[
     return fitting if wish.many else fitting[:1]
 
 
-def extracted(wish: Wish, target: Object) -> str:
-    """The value that the target gives; "" if it has none yet."""
-    if wish.extract == "external-name":
+def value_of(target: Object, extract: str) -> str:
+    """The value that an object gives to who refers to it; "" if it has none yet."""
+    if extract == "external-name":
         return annotations_of(target).get(EXTERNAL_NAME) or ""
     try:
-        value = fieldpath.get(target, fieldpath.parse(wish.extract))
+        value = fieldpath.get(target, fieldpath.parse(extract))
     except fieldpath.FieldNotFound:
         return ""
     return str(value) if value is not None else ""
@@ -118,7 +118,7 @@ def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
         raise Waiting(f"{wish.where}: {_nothing(wish)}", mend=_mend(wish), on=on)
     pairs = []
     for target in targets:
-        value = extracted(wish, target)
+        value = value_of(target, wish.extract)
         if not value:
             raise Waiting(
                 f"{wish.where}: referenced field was empty (referenced resource may not yet be ready): "

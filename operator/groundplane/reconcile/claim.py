@@ -259,7 +259,10 @@ async def _propagate(claim: Object, composite: Object, definition: Definition, c
 
 
 async def _delete(claim: Object, composite: Object | None, definition: Definition, context: Context) -> Result:
-    """Delete the composite, then release the claim; with Foreground not before the composite is gone."""
+    """Delete the composite, then release the claim; with Foreground not before the composite is gone.
+
+    That deletes what it is composed of first, in order; the API server's foreground deletion would do so all at once.
+    """
     if not has_finalizer(claim, flow.FINALIZER):
         return Result()
     wanted = copy.deepcopy(claim)
@@ -273,16 +276,25 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
                 await context.cluster.delete(
                     key_of(composite),
                     uid=meta(composite)["uid"],
-                    propagation="Foreground" if foreground else None,
+                    propagation="Foreground" if foreground and context.options.strict_upstream else None,
                 )
         if foreground:
-            await _write_status(wanted, [conditions.deleting(), conditions.reconcile_success()], context)
+            await _tell_deletion(wanted, composite, context)
             return Result(requeue_after=FOREGROUND_POLL)
     _event(context, claim, definition, "DeleteCompositeResource", "Successfully deleted composite resource")
     claim = await leaving.release(wanted, flow.FINALIZER, context)
     if meta(claim).get("finalizers"):
         await _write_status(claim, [conditions.deleting(), conditions.reconcile_success()], context)
     return Result()
+
+
+async def _tell_deletion(claim: Object, composite: Object, context: Context) -> None:
+    """Say what the composite waits for."""
+    ready, text = conditions.find(composite, "Ready") or {}, ""
+    if ready.get("reason") == "Deleting" and not context.options.strict_upstream:
+        text = str(ready.get("message") or "")
+    outlook = health.reconciling("Deleting", text) if text else None
+    await _write_status(claim, [conditions.deleting(text), conditions.reconcile_success()], context, outlook=outlook)
 
 
 async def _pause(claim: Object, definition: Definition, context: Context) -> None:

@@ -169,6 +169,12 @@ def is_of_others(run: CompositeRun, obj: Object) -> bool:
     return controller is not None and controller.get("uid") != meta(run.composite)["uid"]
 
 
+def is_controlled(run: CompositeRun, obj: Object) -> bool:
+    """Whether this composite controls the object."""
+    controller = controller_of(obj)
+    return controller is not None and controller.get("uid") == meta(run.composite)["uid"]
+
+
 def check_control(run: CompositeRun, live: Object) -> None:
     """Raise InvalidInput if the object is another one's: controlled by it, or bound to a claim."""
     controller = controller_of(live)

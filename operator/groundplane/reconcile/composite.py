@@ -11,7 +11,7 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath
+from groundplane.core import composition, conditions, fieldpath, health
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -31,13 +31,25 @@ from groundplane.core.objects import (
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, Waiting, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, composing, connection, leaving, pipelines, restored, silence, templates
+from groundplane.reconcile import (
+    compiling,
+    composing,
+    connection,
+    deleting,
+    leaving,
+    pipelines,
+    restored,
+    silence,
+    templates,
+)
 from groundplane.reconcile.composing import CompositeRun, Made
 
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
+EARLY = 2.0  # seconds of a deletion until it is told what it waits for
+LOOK = 300.0  # seconds between two looks at what is left, beside those that its changes call for
 CHOSEN = ("compositionRef", "compositionRevisionRef")  # of a composite's machinery
 
 
@@ -55,8 +67,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         await _pause(run)
         return Result()
     if is_deleting(composite):
-        await _release(run)
-        return Result()
+        return await _delete(run)
 
     _mark(run.composite)
     try:
@@ -407,8 +418,28 @@ async def _pause(run: CompositeRun) -> None:
     await _write_status(run, *told)
 
 
+async def _delete(run: CompositeRun) -> Result:
+    """Delete what it is composed of, then let it go."""
+    is_ours = has_finalizer(run.composite, FINALIZER) and not deleting.is_left_alone(run)
+    if is_ours and (text := await deleting.advance(run)):
+        return await _tell_deletion(run, text)
+    await _release(run)
+    return Result()
+
+
+async def _tell_deletion(run: CompositeRun, text: str) -> Result:
+    """Say what is waited for; not in the first seconds, in which most of what stands for nothing in a cloud is gone."""
+    since = conditions.moment(str(meta(run.composite)["deletionTimestamp"]))
+    early = EARLY - (run.context.now() - since).total_seconds() if since else 0.0
+    if early > 0:
+        return Result(requeue_after=early)
+    outlook = health.reconciling("Deleting", text)
+    await _write_status(run, conditions.deleting(text), conditions.reconcile_success(), outlook=outlook)
+    return Result(requeue_after=LOOK)
+
+
 async def _release(run: CompositeRun) -> None:
-    """Drop our finalizer, and nothing else: garbage collection follows the owner references."""
+    """Drop our finalizer: what is left, garbage collection finds by its owner references."""
     silence.forget(run)
     key = key_of(run.composite)
     run.composite = await leaving.release(run.composite, FINALIZER, run.context)

@@ -1,0 +1,258 @@
+"""A composite that is deleted stays until the last of what it is composed of is gone, in order, and says what it waits for."""
+
+import copy
+
+import pytest
+
+from groundplane.core import conditions
+from groundplane.core.objects import Key, meta
+from groundplane.errors import Denied
+from groundplane.ports import Options
+from tests.reconcile import managed, things
+from tests.reconcile.interrupt import deaths
+from tests.reconcile.things import a_world, changed
+
+HELD = "example.org/held"
+
+
+def composition(*, refers=(("alpha", "beta"), ("beta", "gamma")), pipeline=False):
+    """Composes alpha, beta and gamma under names of their own; the first of each pair refers to the second."""
+    wanted = copy.deepcopy(things.COMPOSITION)
+    for resource in wanted["spec"]["resources"]:
+        name = resource["name"]
+        resource["base"]["metadata"] = {"finalizers": [HELD]}
+        named = {"type": "string", "string": {"type": "Format", "fmt": f"%s-{name}"}}
+        resource["patches"] = [
+            {"fromFieldPath": "spec.claimRef.name", "toFieldPath": "metadata.name", "transforms": [named]}
+        ]
+        resource.pop("connectionDetails", None)
+        refs = [{"kind": used.title(), "name": f"db-{used}"} for user, used in refers if user == name]
+        resource["base"]["spec"] = {"forProvider": {}, "usedRefs": refs}
+    if pipeline:
+        steps = [things.patch_step(*wanted["spec"].pop("resources")), things.READY_STEP]
+        wanted["spec"] |= {"mode": "Pipeline", "pipeline": steps}
+    return wanted
+
+
+def foreground():
+    return changed(things.THING, compositeDeletePolicy="Foreground")
+
+
+async def left(world):
+    """The composed objects that are there, and those that are being deleted."""
+    found = [obj for kind in things.KINDS for obj in await world.cluster.list(things.COMPOSED, kind)]
+    going = [meta(obj)["name"] for obj in found if meta(obj).get("deletionTimestamp")]
+    return [meta(obj)["name"] for obj in found], going
+
+
+async def let_go(world, kind):
+    key = Key(things.COMPOSED, kind, "", f"db-{kind.lower()}")
+    await world.patch(key, {"metadata": {"finalizers": None}})
+    await world.settle(seconds=3)
+
+
+async def composites(world):
+    return await world.cluster.list(things.VERSION, "XThing")
+
+
+async def ready_of(world, key=None):
+    obj = await world.cluster.get(key) if key else (await composites(world))[0]
+    return conditions.find(obj, "Ready")
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+async def test_composed_resources_go_in_the_order_of_their_references_and_then_the_composite(pipeline):
+    world = await things.running(await a_world(), composition=composition(pipeline=pipeline), claim=foreground())
+    await world.cluster.delete(things.CLAIM)
+    for kind, others in (("Alpha", 2), ("Beta", 1), ("Gamma", 0)):
+        await world.settle(seconds=3)
+        _, going = await left(world)
+        assert going == [f"db-{kind.lower()}"]
+        more = f"; {others} more after or beside it" if others else ""
+        for key in (None, things.CLAIM):
+            ready = await ready_of(world, key)
+            assert (ready["status"], ready["reason"]) == ("False", "Deleting")
+            assert ready["message"].startswith(f"waiting for {kind} db-{kind.lower()} to be gone (being deleted since ")
+            assert ready["message"].endswith(f": finalizers {HELD}{more}")
+        await let_go(world, kind)
+    assert await left(world) == ([], [])
+    assert await composites(world) == []
+    assert await world.cluster.get(things.CLAIM) is None
+
+
+async def test_the_cause_of_a_resource_that_does_not_go_stands_on_the_claim():
+    world = await things.running(await a_world(), composition=composition(), claim=foreground())
+    status = {
+        "conditions": [{"type": "Synced", "status": "False", "reason": "ReconcileError", "message": "AWS says no"}]
+    }
+    await world.patch(Key(things.COMPOSED, "Alpha", "", "db-alpha"), {"status": status}, subresource="status")
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=10)
+    assert ": AWS says no; 2 more" in (await ready_of(world, things.CLAIM))["message"]
+
+
+async def test_a_claim_that_is_deleted_in_the_background_does_not_wait():
+    world = await things.running(await a_world(), composition=composition())
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=3)
+    assert await world.cluster.get(things.CLAIM) is None
+    assert await left(world) == (["db-alpha", "db-beta", "db-gamma"], ["db-alpha"])
+
+
+async def test_what_goes_at_once_needs_no_word_and_no_wait():
+    wanted = composition()
+    for resource in wanted["spec"]["resources"]:
+        del resource["base"]["metadata"]["finalizers"]
+    world = await things.running(await a_world(), composition=wanted, claim=foreground())
+    told = []
+    world.cluster.wrote = lambda since, changes: told.extend(
+        change.object for change in changes if change.object["kind"] == "XThing"
+    )
+    await world.cluster.delete(things.CLAIM)
+    await world.settle()
+    assert await composites(world) == []
+    assert await world.cluster.get(things.CLAIM) is None
+    assert [obj for obj in told if (conditions.find(obj, "Ready") or {}).get("reason") == "Deleting"] == []
+
+
+async def test_an_edit_of_the_composition_in_between_changes_nothing():
+    world = await things.running(await a_world(), composition=composition(), claim=foreground())
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=3)
+    await world.apply(composition(refers=(("gamma", "alpha"), ("beta", "alpha"))))
+    await world.settle(seconds=30)
+    assert (await left(world))[1] == ["db-alpha"]
+    await world.cluster.delete(Key(things.COMPOSITION["apiVersion"], "Composition", "", "thing"))
+    await world.settle(seconds=30)
+    for kind in things.KINDS:
+        await let_go(world, kind)
+    assert await composites(world) == []
+
+
+async def test_with_strict_upstream_all_go_at_once_and_nobody_waits():
+    world = await things.running(await a_world(options=Options(strict_upstream=True)), composition=composition())
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=3)
+    assert await composites(world) == []
+    assert (await left(world))[1] == ["db-alpha", "db-beta", "db-gamma"]
+
+
+async def test_a_composite_that_is_deleted_as_an_orphaning_one_leaves_what_it_made():
+    world = await things.running(await a_world(), composition=composition())
+    name = meta((await composites(world))[0])["name"]
+    await world.cluster.delete(things.CLAIM)
+    await world.cluster.delete(Key(things.VERSION, "XThing", "", name), propagation="Orphan")
+    await world.settle(seconds=3)
+    assert await composites(world) == []
+    assert await left(world) == (["db-alpha", "db-beta", "db-gamma"], [])
+
+
+async def test_what_somebody_has_taken_from_the_composite_stays():
+    world = await things.running(await a_world(), composition=composition(refers=()))
+    await world.patch(Key(things.COMPOSED, "Beta", "", "db-beta"), {"metadata": {"ownerReferences": None}})
+    composite = (await composites(world))[0]
+    # not reconciled in between: else it would be taken back
+    await world.cluster.delete(Key(things.VERSION, "XThing", "", meta(composite)["name"]))
+    await world.settle(seconds=3)
+    assert (await left(world))[1] == ["db-alpha", "db-gamma"]
+
+
+async def test_a_refused_deletion_is_told_and_holds_only_what_it_must():
+    world = await things.running(
+        await a_world(), composition=composition(refers=(("alpha", "beta"),)), claim=foreground()
+    )
+    delete = world.cluster.delete
+
+    async def refusing(key, **how):
+        if key.kind == "Alpha":
+            raise Denied('alphas "db-alpha" is forbidden', mend="allow it")
+        return await delete(key, **how)
+
+    world.cluster.delete = refusing
+    await delete(things.CLAIM)
+    await world.settle(seconds=10)
+    assert (await left(world))[1] == ["db-gamma"]
+    composite = (await composites(world))[0]
+    synced = conditions.find(composite, "Synced")
+    assert synced["status"] == "False"
+    assert 'cannot delete composed Alpha db-alpha: alphas "db-alpha" is forbidden' in synced["message"]
+    assert "is forbidden" in (await ready_of(world, things.CLAIM))["message"]
+    world.cluster.delete = delete
+    await world.settle(seconds=70)
+    for kind in things.KINDS:
+        await let_go(world, kind)
+    assert await composites(world) == []
+
+
+async def test_a_kind_that_is_no_longer_served_holds_nothing():
+    world = await things.running(await a_world(), composition=composition(refers=()), claim=foreground())
+    await world.patch(Key(things.COMPOSED, "Alpha", "", "db-alpha"), {"metadata": {"finalizers": None}})
+    await world.cluster.delete(Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "alphas.nop.example.org"))
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=10)
+    for kind in ("Beta", "Gamma"):
+        await let_go(world, kind)
+    assert await composites(world) == []
+
+
+async def test_it_goes_on_wherever_the_process_dies():
+    start = await things.running(await a_world(), composition=composition(), claim=foreground())
+    await start.cluster.delete(things.CLAIM)
+
+    async def life(world):
+        await world.settle(seconds=3)
+        for kind in things.KINDS:
+            assert (await left(world))[1] == [f"db-{kind.lower()}"]
+            await let_go(world, kind)
+        assert await composites(world) == []
+
+    found = await deaths(start, life)
+    assert len(found) > 6
+    for world in found:
+        for kind in things.KINDS:
+            await world.settle(seconds=10)
+            names, going = await left(world)
+            assert len(going) <= 1  # never two of a chain
+            if f"db-{kind.lower()}" in names:
+                await let_go(world, kind)
+        await world.settle(seconds=310)
+        assert await left(world) == ([], [])
+        assert await composites(world) == []
+        assert await world.cluster.get(things.CLAIM) is None
+
+
+def network():
+    """A VPC and a Subnet in it."""
+
+    def resource(name, kind, **for_provider):
+        base = {
+            "apiVersion": managed.EC2,
+            "kind": kind,
+            "spec": {"forProvider": {"region": "eu-west-1", **for_provider}},
+        }
+        return {"name": name, "base": base}
+
+    wanted = copy.deepcopy(things.COMPOSITION)
+    wanted["spec"]["resources"] = [
+        resource("vpc", "VPC", cidrBlock="10.0.0.0/16"),
+        resource("subnet", "Subnet", cidrBlock="10.0.0.0/24", vpcIdSelector={"matchControllerRef": True}),
+    ]
+    return wanted
+
+
+async def test_a_subnet_goes_before_its_vpc_and_aws_words_reach_the_claim(aws):
+    world = await aws.world()
+    await things.running(world, composition=network(), claim=foreground())
+    await world.settle(seconds=30)
+    assert [each["VpcId"] for each in aws.vpcs()]
+    aws.standin.fail("ec2", "DeleteSubnet", "DependencyViolation", message="The subnet has dependencies", times=20)
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=20)
+    assert "DependencyViolation" in (await ready_of(world, things.CLAIM))["message"]
+    assert "waiting for Subnet " in (await ready_of(world, things.CLAIM))["message"]
+    aws.standin.mend()
+    await world.settle(seconds=300)
+    assert await world.cluster.get(things.CLAIM) is None
+    deletes = [call for call in aws.standin.operations() if call in ("DeleteSubnet", "DeleteVpc")]
+    assert deletes[-1] == "DeleteVpc"
+    assert deletes.count("DeleteVpc") == 1
