@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core import conditions, health
 from groundplane.core.accounts import Accounts
+from groundplane.core.circuit import Circuits
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
 from groundplane.core.declared_kinds import Definitions
@@ -329,6 +330,7 @@ class Context:
     interests: Interests = field(default_factory=Interests)
     followers: Followers = field(default_factory=Followers)
     accounts: Accounts = field(default_factory=Accounts)
+    circuits: Circuits = field(default_factory=Circuits)
     compiled_revisions: CompiledRevisions = field(default_factory=CompiledRevisions)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords

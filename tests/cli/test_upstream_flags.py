@@ -67,8 +67,7 @@ def test_each_flag_of_theirs_is_taken_and_means_something_or_is_told_once_not_to
     given = f"--{name}" if SWITCHES.match(name) else f"--{name}={value(name)}"
     settings, said = started(given)
     told = [line for line in said.splitlines() if "sets nothing here" in line]
-    own = {f"--{name}" for name in ("namespace", "poll-interval")}
-    if given.partition("=")[0] in own:
+    if name in {"namespace", "poll-interval"} or name.startswith("circuit-breaker-"):  # our own have these names
         assert not told
     else:
         (flag,) = [flag for flag in upstream_flags.FLAGS if name in flag.names]

@@ -194,3 +194,24 @@ def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app
     plane.wait("it leads", operator.leads)
     time.sleep(3)
     assert [each for each in writes(plane, mark) if "events" not in each] == []
+
+
+def test_a_storm_of_changes_opens_the_circuit_of_its_composite_which_says_so_and_still_mends_drift(
+    plane, operator, app
+):
+    plane.apply(pipeline(template("settings", *BACK, old="x") | DETAILS), CLAIM)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+    [composite] = plane.get("xapps")["items"]
+    key = composite["metadata"]["name"]
+
+    def responsive():
+        found = plane.get("xapp", key)["status"]["conditions"]
+        return next((c["status"], c["reason"]) for c in found if c["type"] == "Responsive")
+
+    assert responsive() == ("True", "WatchCircuitClosed")
+    name = settings(plane)["settings"]["metadata"]["name"]
+    for number in range(70):
+        plane.kubectl("annotate", "configmap", name, "-n", "team-p", f"example.org/n={number}", "--overwrite")
+    plane.wait("it says so", lambda: responsive() == ("False", "WatchCircuitOpen"))
+    plane.kubectl("patch", "configmap", name, "-n", "team-p", "-p", '{"data": {"old": "y"}}')
+    plane.wait("drift is mended", lambda: settings(plane)["settings"]["data"]["old"] == "x")

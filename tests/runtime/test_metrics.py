@@ -27,6 +27,7 @@ PREFIXES = (
     "upjet_resource_",
     "rest_client_",
     "function_run_function_",
+    "circuit_breaker_",
 )
 # Labels whose values grow with kinds, functions, AWS's operations or our own words, never with objects, tenants or requests.
 BOUNDED = {

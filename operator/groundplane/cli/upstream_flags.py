@@ -79,7 +79,6 @@ _NO_CERTIFICATES = "no certificates are needed: there are no webhooks, and funct
 _FUNCTIONS_HERE = "functions run in this process, and what they answer is not kept"
 _ALWAYS = "always so"
 _USAGES = "Usages are kept, and protect nothing from being deleted yet"
-_NO_BREAKER = "queues give each object its turn; there is no such limit"
 
 FLAGS = (
     Flag(("debug", "d"), bool, "`--log-level debug`", lambda on: {"log_level": "debug"} if on else {}),
@@ -143,9 +142,6 @@ FLAGS = (
     _switch("enable-composition-revisions", _ALWAYS),
     _switch("enable-composition-functions", _ALWAYS),
     _switch("enable-composition-functions-extra-resources", _ALWAYS),
-    _value("circuit-breaker-burst", _NO_BREAKER, type=float),
-    _value("circuit-breaker-refill-rate", _NO_BREAKER, type=float),
-    _value("circuit-breaker-cooldown", _NO_BREAKER, type=SECONDS),
     _switch("restrict-namespaced-events", "events are written beside what they are about"),
     _switch("watch-cache-namespaced", "the whole cluster is followed"),
 )

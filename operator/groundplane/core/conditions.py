@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from groundplane.core.circuit import PACE
 from groundplane.core.objects import status_of
 from groundplane.errors import InvalidInput, shown
 
@@ -43,6 +44,14 @@ def creating(message: str = "") -> Condition:
 
 def deleting(message: str = "") -> Condition:
     return Condition("Ready", "False", "Deleting", message)
+
+
+def responsive(source: str = "") -> Condition:
+    """Whether a composite follows each change; `source` is what changes so often that it does not."""
+    if not source:
+        return Condition("Responsive", "True", "WatchCircuitClosed")
+    message = f"Too many changes of {source}: reconciled only every {PACE:.0f} seconds"
+    return Condition("Responsive", "False", "WatchCircuitOpen", message)
 
 
 def reconcile_success() -> Condition:

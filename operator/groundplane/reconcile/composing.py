@@ -40,6 +40,7 @@ class CompositeRun:
     unserved: list[dict[str, str]] = field(default_factory=list)  # references to kinds that nobody serves now
     composed: list[Composed] = field(default_factory=list)
     told: list[Condition] = field(default_factory=list)  # by functions, for the composite's status
+    responsive: tuple[Condition, ...] = ()  # whether it follows each change; upstream's v1 says nothing of it
     awaited: list[Awaited] = field(default_factory=list)  # what calls for another run by changing
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
@@ -70,7 +71,7 @@ class Made:
 
 def tell(run: CompositeRun, wanted: Object, *more: Condition, outlook: Condition | None) -> None:
     """Set on a composite's status, in place, what functions told in this run, more, and what is still to come."""
-    run.context.tell(wanted, *run.told, *more, outlook=outlook)
+    run.context.tell(wanted, *run.told, *more, *run.responsive, outlook=outlook)
     if run.claim_types and run.definition.is_legacy:
         known = wanted["status"].get("claimConditionTypes") or []
         fresh = [type_ for type_ in dict.fromkeys(run.claim_types) if type_ not in known]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from groundplane.core import claim as flow
 from groundplane.core import composition, conditions, fieldpath, health
@@ -62,11 +63,23 @@ async def reconcile(key: Key, context: Context) -> Result:
     if composite is None:
         _forget(key, context)
         return Result()
+    source, seconds = context.circuits.told(key, context.uptime())
     run = CompositeRun(context, definition, composite)
-    if is_paused(composite):
+    if not context.options.strict_upstream:
+        run.responsive = (conditions.responsive(source),)
+    try:
+        result = await _reconcile(run)
+    except GroundplaneError as error:
+        error.conditions += run.responsive
+        raise
+    return replace(result, requeue_after=min(seconds, result.requeue_after or seconds)) if source else result
+
+
+async def _reconcile(run: CompositeRun) -> Result:
+    if is_paused(run.composite):
         await _pause(run)
         return Result()
-    if is_deleting(composite):
+    if is_deleting(run.composite):
         return await _delete(run)
 
     _mark(run.composite)

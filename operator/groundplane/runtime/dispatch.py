@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from groundplane.cluster import own_writes
-from groundplane.core.objects import Key, Object, key_of
+from groundplane.core.objects import Key, Object, is_deleting, key_of
 from groundplane.core.turns import Lane
+from groundplane.runtime import metrics
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.queue import Handler, Queue
 from groundplane.runtime.routes import Routes
@@ -61,6 +62,8 @@ class Dispatcher:
         running = own_writes.writer()
         if running is not None:
             targets.discard(running)
+        if running is None and not idle and not self._engine.context.options.strict_upstream:
+            targets = self._admit(targets, before, after)
         self._add(targets, "poll" if idle else "change")
         woken = self._engine.waiting.woken_by(before, after, but=running)
         lane: Lane = "change" if len(woken.by_key) <= HERD else "retry"
@@ -118,11 +121,39 @@ class Dispatcher:
         """Take nothing more, let what runs finish, then cancel the rest: how many that were."""
         return sum(await asyncio.gather(*(queue.drain(seconds) for queue in self._queues.values())))
 
+    def _admit(self, targets: Iterable[Target], before: Object | None, after: Object | None) -> set[Target]:
+        """Whom somebody else's change concerns now; a composite that is changed too often comes later.
+
+        What is being deleted always counts: it must not wait for others.
+        """
+        context, found = self._engine.context, set[Target]()
+        obj = after if after is not None else before or {}
+        is_going, cost = is_deleting(obj), 2.0 if before and after else 1.0  # upstream looks at both sides of an update
+        for name, key in targets:
+            if name != "composite" or is_going or not self._may_work():
+                if is_going and key == key_of(obj):
+                    context.circuits.forget(key)
+                found.add((name, key))
+                continue
+            admission = context.circuits.admit(key, _source(obj), cost, context.uptime())
+            metrics.circuit_told(self._engine.upstream_name(name, key), admission)
+            if admission.after:
+                self._queues[name].add(key, lane="retry", after=admission.after)
+            else:
+                found.add((name, key))
+        return found
+
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         if not self._may_work():
             return
         for name, key in targets:
             self._queues[name].add(key, lane=lane)
+
+
+def _source(obj: Object) -> str:
+    """As upstream names what changes."""
+    key = key_of(obj)
+    return f"{key.kind}/{key.name}" + (f" ({key.namespace})" if key.namespace else "")
 
 
 def _said_of(say: Callable[[Object], str], peek: Callable[[Key], Object | None]) -> Callable[[Key], str]:

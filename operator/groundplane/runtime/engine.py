@@ -133,7 +133,7 @@ class Engine:
             metrics.reconciles.labels(controller=name, outcome=outcome).inc()
             seconds = time.perf_counter() - started
             metrics.reconcile_seconds.labels(controller=name).observe(seconds)
-            metrics.reconciled(self._upstream_name(name, key), fate, seconds)
+            metrics.reconciled(self.upstream_name(name, key), fate, seconds)
 
     def forget(self, key: Key) -> None:
         """The object is gone: so is what is remembered of its failures and wishes."""
@@ -144,9 +144,10 @@ class Engine:
             self._held.pop((name, key), None)
         self.context.interests.set(key, ())
         self.context.accounts.forget(key)
+        self.context.circuits.forget(key)
         self.context.followers.set(key, "")
 
-    def _upstream_name(self, name: str, key: Key) -> str:
+    def upstream_name(self, name: str, key: Key) -> str:
         """What upstream calls the controller that there would be for this kind; our own name where it has none."""
         definitions = self.context.definitions
         match name:
@@ -260,7 +261,7 @@ class Engine:
         if not strict:
             is_first = conditions.find(obj, "Ready") is None
             if not is_told:
-                told = [condition for condition in error.conditions if condition.type == "Ready"]
+                told = [condition for condition in error.conditions if condition.type in ("Ready", "Responsive")]
             if controller.ours_ready and (is_told or is_first):
                 told.append(conditions.unavailable())
             elif controller.has_ready and is_first:

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 
 from groundplane import __version__
+from groundplane.core.circuit import Admission
 from groundplane.core.objects import Key
 from groundplane.core.pipeline import Request, Response, Step
 
@@ -260,6 +261,19 @@ kopf_touches = _counter(
     "CustomResourceDefinitions that were annotated because kopf had overlooked their kind.",
 )
 
+circuit_opens = _counter(
+    "circuit_breaker_opens_total", "Composites that changed too often to be reconciled at each change.", "controller"
+)
+circuit_closes = _counter(
+    "circuit_breaker_closes_total", "Those that are reconciled at each change again.", "controller"
+)
+circuit_events = _counter(
+    "circuit_breaker_events_total",
+    "Changes of what composites are made of, by somebody else: Allowed, or of an open circuit HalfOpenAllowed (reconciled now) or Dropped (with the next one).",
+    "controller",
+    "result",
+)
+
 # --- leadership, as controller-runtime calls it
 
 leader = _gauge(
@@ -309,6 +323,15 @@ def reconciled(controller: str, result: Result, seconds: float) -> None:
     controller_seconds.labels(controller=controller).observe(seconds)
     if result == "error":
         controller_errors.labels(controller=controller).inc()
+
+
+def circuit_told(controller: str, admission: Admission) -> None:
+    """Count a change that called for a composite's reconcile."""
+    circuit_events.labels(controller=controller, result=admission.result).inc()
+    if admission.turned == "opened":
+        circuit_opens.labels(controller=controller).inc()
+    elif admission.turned == "closed":
+        circuit_closes.labels(controller=controller).inc()
 
 
 def request_made(host: str, verb: str, resource: str, status: int, seconds: float) -> None:

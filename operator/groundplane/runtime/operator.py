@@ -27,6 +27,7 @@ from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import conditions
+from groundplane.core.circuit import Circuits
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import Key, Object, is_deleting, key_of
@@ -125,6 +126,9 @@ class Operator:
             compiled=compiled,
             definitions=definitions,
             options=settings.options,
+            circuits=Circuits(
+                settings.circuit_breaker_burst, settings.circuit_breaker_refill_rate, settings.circuit_breaker_cooldown
+            ),
         )
         routes = Routes(
             definitions,

@@ -19,6 +19,15 @@ FORMATS = ("text", "json")
 BINDINGS = get_args(StaticBinding)
 CRDS = ("install", "adopt", "leave")
 RBAC = ("static", "aggregated")
+POSITIVE = (
+    "poll_interval",
+    "aws_threads",
+    "qps",
+    "burst",
+    "circuit_breaker_burst",
+    "circuit_breaker_refill_rate",
+    "circuit_breaker_cooldown",
+)
 
 
 def setting(default: Any, help: str) -> Any:
@@ -99,6 +108,14 @@ class Settings:
         500.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
     )
     burst: int = setting(1000, "Requests to the API server at once, before that average counts.")
+    circuit_breaker_burst: float = setting(
+        100.0,
+        "Changes by others of what a composite is made of, or of itself, that it is reconciled for at once: an update counts twice, as upstream.",
+    )
+    circuit_breaker_refill_rate: float = setting(
+        1.0, "How many more each second; a composite that has none left is reconciled only every ten seconds."
+    )
+    circuit_breaker_cooldown: float = setting(300.0, "Seconds until it is reconciled at each change again.")
     health_port: int = setting(
         8080, "Port of /livez, /readyz and /metrics, upstream's for metrics; 0 takes any that is free."
     )
@@ -115,7 +132,7 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least that is logged.")
 
     def __post_init__(self) -> None:
-        for name in ("poll_interval", "aws_threads", "qps", "burst"):
+        for name in POSITIVE:
             if getattr(self, name) <= 0:
                 raise _wrong(name, getattr(self, name), "give a number above 0")
         if not self.lease_duration > self.renew_deadline > JITTER * self.retry_period > 0:
