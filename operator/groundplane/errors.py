@@ -129,6 +129,8 @@ class Throttled(Unavailable):
 class Busy(Throttled):
     """Held back by ourselves, for the sake of others: nothing is wrong, and nothing is told unless it lasts."""
 
+    line = "its turn to call AWS has not come: others of the account are before it, or AWS asks for fewer calls"  # is told then
+
 
 @contextmanager
 def at(*where: str) -> Iterator[None]:

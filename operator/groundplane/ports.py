@@ -21,15 +21,17 @@ from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.followers import Followers
+from groundplane.core.function_sources import Rules, Source
 from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
 from groundplane.core.objects import Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.core.turns import Lane
-from groundplane.errors import Awaited
+from groundplane.errors import Awaited, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled
+    from groundplane.core.pipeline import Endpoint, Remote, Request, Response
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
@@ -298,6 +300,42 @@ class Cloud(Protocol):
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None: ...
 
 
+# --- functions that run elsewhere ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM: whom to trust, and who we are.  Never printed: it holds a private key."""
+
+    ca: bytes = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)
+    key: bytes = field(default=b"", repr=False)
+
+
+class Functions(Protocol):
+    """Composition functions that do not run in this process."""
+
+    async def run(self, remote: Remote, request: Request, certificates: Certificates | None) -> Response:
+        """Ask a function; without certificates, in plaintext.
+
+        Raises Unavailable (it does not answer; it may later), Busy (its turn has not come), InvalidInput (it refuses the
+        request, or its answer can't be used).
+        """
+
+    async def problem(self, name: str, endpoint: Endpoint, certificates: Certificates | None) -> str:
+        """Why there is no connection to a function, in words; "": there is one."""
+
+
+class NoFunctions:
+    """Functions where there is nothing to call them with."""
+
+    async def run(self, remote: Remote, request: Request, certificates: Certificates | None) -> Response:
+        raise InvalidInput(f"Function {remote.name} does not run in this process, and nothing here can call it")
+
+    async def problem(self, name: str, endpoint: Endpoint, certificates: Certificates | None) -> str:
+        return "nothing here can call functions that run elsewhere"
+
+
 # --- what a reconciler is handed ----------------------------------------------------------------------
 
 StaticBinding = Literal["free", "marked", "never"]
@@ -313,6 +351,8 @@ class Options:
     makes_roles: bool = False  # definitions get their ClusterRoles from us
     poll_interval: float = 600.0  # seconds between two looks at a settled external resource
     create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
+    functions: Rules = field(default_factory=Rules)  # where functions of pipelines may run
+    has_certificates: bool = False  # the process has certificates for functions; no Secret needs to
 
 
 @dataclass(frozen=True)
@@ -325,7 +365,8 @@ class Context:
     watches: Watches
     now: Callable[[], datetime]
     choose: Callable[[int], int]  # a random index below n, for names and for selection
-    compiled: Callable[[Object, Mapping[str, str]], Compiled]  # compiles a revision; its Functions' images by name
+    compiled: Callable[[Object, Mapping[str, Source]], Compiled]  # compiles a revision; its functions' sources by name
+    functions: Functions = field(default_factory=NoFunctions)
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)
     followers: Followers = field(default_factory=Followers)

@@ -50,7 +50,7 @@ def outcome(configs, made, context=None):
     try:
         wanted = next(running)
         while True:
-            wanted = running.send({name: fetch(selector) for name, selector in wanted.items()})
+            wanted = running.send(pipeline.Found({name: fetch(each) for name, each in wanted.resources.items()}))
     except StopIteration as end:
         return end.value, asked
 

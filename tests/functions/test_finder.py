@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from groundplane.core.function_sources import Source
 from groundplane.errors import InvalidInput
 from groundplane.functions import BUILT_IN, auto_ready, environment_configs, finder, patch_and_transform
 
@@ -33,7 +34,7 @@ def test_a_function_is_known_by_its_name_alone_or_behind_an_organisation(name, f
     ],
 )
 def test_a_declared_function_is_known_by_its_image_whatever_its_name(image, function):
-    assert finder({"ours": image})("ours") is function
+    assert finder({"ours": Source(image)})("ours") is function
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ def test_a_declared_function_is_known_by_its_image_whatever_its_name(image, func
 )
 def test_any_other_is_an_error_that_says_what_is_built_in(name, images, text):
     with pytest.raises(InvalidInput) as caught:
-        finder(images)(name)
+        finder({each: Source(image) for each, image in images.items()})(name)
     assert text in caught.value.what
-    assert caught.value.mend == f"use one of: {', '.join(sorted(BUILT_IN))}"
+    assert caught.value.mend.endswith(f"use one of: {', '.join(sorted(BUILT_IN))}")
+    assert "groundplane.io/endpoint" in caught.value.mend

@@ -7,8 +7,7 @@ import pytest
 
 from groundplane.aws.session import Sessions
 from groundplane.core import health
-from groundplane.errors import Rejected
-from groundplane.runtime.engine import IN_LINE
+from groundplane.errors import Busy, Rejected
 from groundplane.runtime.queue import After, Held
 from tests.reconcile import managed
 from tests.reconcile.managed import applied, condition, deleted, edited, get, is_ready, message, secret_of
@@ -85,7 +84,7 @@ async def test_what_is_held_back_for_long_says_that_it_waits_for_its_turn_and_no
     assert isinstance(await world.engine.process(*target, "poll"), Held)
     found = await get(world, managed.vpc())
     assert condition(found, "Reconciling") == ("True", "Waiting")
-    assert IN_LINE in message(found, "Reconciling")
+    assert Busy.line in message(found, "Reconciling")
     assert condition(found, "Ready") == ready
     assert condition(found, "Synced")[0] == "True"
     assert len(world.told.events) == events

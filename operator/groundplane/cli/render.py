@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from groundplane.cli import function_flag
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
@@ -68,8 +69,11 @@ class Mistakes(click.ClickException):
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--explain", is_flag=True, help="Print what each patch read, did and wrote, or why it did nothing.")
 @click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
+@function_flag.option
 @click.option("-a", "--function-annotations", multiple=True, metavar="KEY=VALUE", help="Accepted; there is no runtime.")
-@click.option("--timeout", hidden=True)
+@click.option(
+    "--timeout", default="1m", show_default=True, help="For functions that do not run in this process, all in all."
+)
 @click.option("--max-concurrency", hidden=True)
 @click.option("--cache-dir", hidden=True)
 @click.option("--crossplane-version", hidden=True)
@@ -94,17 +98,21 @@ def render(
     output: str,
     explain: bool,
     strict_upstream: bool,
+    function: tuple[str, ...],
+    timeout: str,
     **_accepted: object,
 ) -> None:
     """Show what a composite becomes: itself with its status, and its composed resources.
 
     XR is a file with a composite, or with a claim.  COMPOSITION has its Composition, of mode Resources or Pipeline.
     Each path may be a folder, or - for standard input; definitions and CustomResourceDefinitions that are
-    found there are used.  FUNCTIONS may be left out: functions are built in.
+    found there are used.  FUNCTIONS may be left out for functions that are built in.  Where others run, --function says, or an
+    annotation of FUNCTIONS: render.crossplane.io/runtime: Development.
 
-    Nothing is contacted.  Mistakes are told a line each, with where they are and what to write instead; then
+    Nothing else is contacted.  Mistakes are told a line each, with where they are and what to write instead; then
     the exit code is 1.
     """
+    from groundplane.cli.remote_calls import RemoteCalls
     from groundplane.core import choice, mistakes, preview
 
     files = Files()
@@ -112,13 +120,15 @@ def render(
     declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
     others = files.read([functions] if functions else [])
     chosen = _choose(subjects, sources, declared)
-    find = finder([*subjects, *sources, *others]) if chosen.is_pipeline else None
+    addresses = function_flag.addresses(function)
+    find = finder([*subjects, *sources, *others], addresses) if chosen.is_pipeline else None
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
         raise Mistakes(wrong)
+    schemas = choice.schemas_in([*declared, *kinds, *subjects, *sources])
     fit = choice.fit(
         chosen.source,
-        choice.schemas_in([*declared, *kinds, *subjects, *sources]),
+        schemas,
         lambda spec: parts_of(spec, find),
         BuiltIn(),
         tell_missing=bool(kinds),
@@ -126,15 +136,19 @@ def render(
     )
     if fit.mistakes:
         raise Mistakes(fit.mistakes)
-    observed = files.read(observed_resources)
+    observed, credentials = files.read(observed_resources), files.read(function_credentials)
+    calls = RemoteCalls(credentials, seconds_of(timeout))
     around = preview.Around(
         extra=[*files.read(extra_resources), *sources, *subjects],
         context=context_of(context_files, context_values),
-        credentials=files.read(function_credentials),
+        credentials=credentials,
         scope=chosen.scope,
         secrets=SECRETS if chosen.asks_for_secret and not strict_upstream else "",
+        call=calls,
+        schema=lambda kind: schemas.get((kind.api_version, kind.kind)),
     )
-    found = _preview(chosen, find, observed, around, helpful=not strict_upstream, explain=explain, output=output)
+    with calls:
+        found = _preview(chosen, find, observed, around, helpful=not strict_upstream, explain=explain, output=output)
     documents = list(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
@@ -245,13 +259,27 @@ class Files:
         return found
 
 
-def finder(objects: Iterable[Object]) -> Find:
-    """Find built-in functions; Function objects say which package a name means."""
-    from groundplane.core.objects import meta, spec_of
-    from groundplane.functions import finder as built_in
+def finder(objects: Iterable[Object], addresses: Mapping[str, str] | None = None) -> Find:
+    """Find functions; Function objects say which package a name means, and where it is served, if `addresses` does not."""
+    from groundplane.core.function_sources import Rules, source
+    from groundplane.core.objects import meta
+    from groundplane.functions import HOW_HERE
+    from groundplane.functions import finder as known
 
-    found = [obj for obj in objects if obj.get("kind") == "Function" and obj["apiVersion"].startswith("pkg.")]
-    return built_in({meta(obj)["name"]: str(spec_of(obj).get("package") or "") for obj in found})
+    declared: dict[str, Object | None] = dict.fromkeys(addresses or {})
+    for obj in objects:
+        if obj.get("kind") == "Function" and obj["apiVersion"].startswith("pkg."):
+            declared[meta(obj)["name"]] = obj
+    rules = Rules(given=addresses or {}, develops=True)
+    found = {name: source(name, obj, (), rules) for name, obj in declared.items()}
+    return known({name: each for name, each in found.items() if each is not None}, how=HOW_HERE)
+
+
+def seconds_of(text: str) -> float:
+    """A duration as Go writes it, or seconds."""
+    from groundplane.cli.upstream_flags import SECONDS
+
+    return SECONDS.convert(text, None, click.get_current_context(silent=True))
 
 
 def parts_of(spec: CompositionSpec, find: Find | None) -> list[Part]:

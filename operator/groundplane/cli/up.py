@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from groundplane.cli import health, manifests, store, tree
+from groundplane.cli import function_flag, health, manifests, store, tree
 from groundplane.cli.follow import Applier, Source
 from groundplane.cli.health import Verdict
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.function_sources import Rules
 from groundplane.core.objects import Key, key_of
 from groundplane.ports import StaticBinding
 
@@ -44,6 +45,7 @@ class Wishes:
     timeout: float  # seconds
     strict_upstream: bool
     static_binding: StaticBinding
+    functions: Mapping[str, str]  # where those are that the command line names
 
 
 @click.command(epilog="Example: groundplane up platform/ claims/")
@@ -71,7 +73,8 @@ class Wishes:
     show_default=True,
     help="Which composites that no claim has yet a claim may take: all; those annotated groundplane.io/bindable-to; none.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do.")
+@function_flag.option
+@click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do, and what functions write.")
 def up(
     paths: tuple[str, ...],
     db: str,
@@ -83,6 +86,7 @@ def up(
     timeout: float,
     strict_upstream: bool,
     static_binding: StaticBinding,
+    function: tuple[str, ...],
     verbose: bool,
 ) -> None:
     """Run a control plane on this machine, on one file, and apply the manifests in PATHs.
@@ -103,6 +107,7 @@ def up(
         timeout,
         strict_upstream,
         static_binding,
+        function_flag.addresses(function),
     )
     with store.locked(db):
         is_fine = asyncio.run(_run(db, wishes))
@@ -113,7 +118,11 @@ async def _run(db: str, wishes: Wishes) -> bool:
     from groundplane.ports import Options
     from groundplane.runtime.local import LocalControlPlane
 
-    options = Options(strict_upstream=wishes.strict_upstream, static_binding=wishes.static_binding)
+    options = Options(
+        strict_upstream=wishes.strict_upstream,
+        static_binding=wishes.static_binding,
+        functions=Rules(given=wishes.functions, develops=True),
+    )
     with interruptible() as stop:
         async with LocalControlPlane(db, options=options) as plane:
             applier = Applier(

@@ -75,8 +75,8 @@ def _value(name: str, means: str, *more: str, type: Any = str) -> Flag:
 
 _NO_PACKAGES = "no package is fetched: providers and functions are built in"
 _NO_WEBHOOKS = "there are no webhooks; what they would refuse is told in conditions"
-_NO_CERTIFICATES = "no certificates are needed: there are no webhooks, and functions run in this process"
-_FUNCTIONS_HERE = "functions run in this process, and what they answer is not kept"
+_NO_CERTIFICATES = "no certificates are needed: there are no webhooks"
+_FUNCTION_CACHE = "`--function-cache` says for how long answers are kept, in memory"
 _ALWAYS = "always so"
 _USAGES = "Usages are kept, and protect nothing from being deleted yet"
 
@@ -127,11 +127,17 @@ FLAGS = (
     _switch("enable-composition-webhook-schema-validation", "Compositions are checked, and tell it in `FitsSchemas`"),
     _value("tls-server-secret-name", _NO_CERTIFICATES),
     _value("tls-server-certs-dir", _NO_CERTIFICATES),
-    _value("tls-client-secret-name", _NO_CERTIFICATES),
-    _value("tls-client-certs-dir", _NO_CERTIFICATES),
-    _switch("enable-function-response-cache", _FUNCTIONS_HERE),
-    _value("xfn-cache-dir", _FUNCTIONS_HERE),
-    _value("xfn-cache-max-ttl", _FUNCTIONS_HERE, type=SECONDS),
+    _value(
+        "tls-client-secret-name", "the Secret for calls of functions is crossplane-tls-client, or what a Function names"
+    ),
+    Flag(
+        ("enable-function-response-cache",),
+        bool,
+        "`--function-cache 24h`, in memory",
+        lambda on: {"function_cache": 86_400.0} if on else {},
+    ),
+    _value("xfn-cache-dir", _FUNCTION_CACHE),
+    _value("xfn-cache-max-ttl", _FUNCTION_CACHE, type=SECONDS),
     _switch("enable-pipeline-inspector", "`groundplane render --explain` shows what each step does"),
     _switch("enable-usages", _USAGES),
     _switch("enable-operations", "there are no Operations"),

@@ -93,11 +93,19 @@ class RequiredResource(Spec):
     namespace: str | None = None
 
 
+class RequiredSchema(Spec):
+    """A kind whose schema a function sees from its first call on."""
+
+    requirementName: str
+    apiVersion: str
+    kind: str
+
+
 class Requirements(Spec):
-    """What a step needs to see; schemas are read and not used, since no built-in function asks for any."""
+    """What a step needs to see."""
 
     requiredResources: list[RequiredResource] = Field(default_factory=list)
-    requiredSchemas: list[dict[str, Json]] = Field(default_factory=list)
+    requiredSchemas: list[RequiredSchema] = Field(default_factory=list)
 
 
 class Step(Spec):
@@ -212,7 +220,7 @@ def step_problems(steps: Sequence[Step], find: pipeline.Find) -> list[Problem]:
 def _compiled_step(step: Step, function: pipeline.Function) -> pipeline.Step:
     with at(f"step {step.step}"):
         run = function.compile(step.input or {})
-    needs = step.requirements.requiredResources if step.requirements else []
+    needs = step.requirements or Requirements()
     return pipeline.Step(
         name=step.step,
         function=step.functionRef.name,
@@ -226,8 +234,9 @@ def _compiled_step(step: Step, function: pipeline.Function) -> pipeline.Step:
             need.requirementName: pipeline.Selector(
                 need.apiVersion, need.kind, need.name or "", need.matchLabels, need.namespace or ""
             )
-            for need in needs
+            for need in needs.requiredResources
         },
+        schemas={need.requirementName: pipeline.Kind(need.apiVersion, need.kind) for need in needs.requiredSchemas},
     )
 
 

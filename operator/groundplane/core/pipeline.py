@@ -1,8 +1,9 @@
 """Pipelines: what a function is asked and answers, and one run of a revision's steps.
 
 Everything is synchronous and pure.  `calls` is a generator: it yields what a function wants to see of the cluster and is sent
-what was found, so that a reconciler can await it and a command look into a file; `run` does all at once.  Source: Crossplane
-v1.20 `internal/controller/apiextensions/composite/composition_functions.go` and `internal/xfn` (requirements).
+what was found, and yields each call of a function that runs elsewhere and is sent the answer; so a reconciler can await both,
+and a command look into a file; `run` does all at once.  Source: Crossplane v1.20
+`internal/controller/apiextensions/composite/composition_functions.go` and `internal/xfn` (requirements).
 
 A function is a module with `check` and `compile` (see `Function`).  What it is handed belongs to others: it copies what it changes.
 """
@@ -19,11 +20,14 @@ from groundplane.core.explain import Trace
 from groundplane.core.objects import Json, Object, key_of, labels_of, matches, meta
 from groundplane.core.render import Rendered
 from groundplane.core.spec import Problem
-from groundplane.errors import GroundplaneError, InvalidInput, at
+from groundplane.errors import Awaited, Busy, GroundplaneError, InvalidInput, Unavailable, at
 
 MAX_ITERATIONS = 5  # of one step: how often its requirements may change before they must be the same twice
+CALL_TIMEOUT = 20.0  # seconds for one call of a function that runs elsewhere
+AFTER_FATAL = 30.0  # seconds until a function that runs elsewhere, and may look at more than we know, is asked again
+FUNCTION = ("pkg.crossplane.io", "Function")
 
-Severity = Literal["Fatal", "Warning", "Normal"]
+Severity = Literal["Fatal", "Warning", "Normal", "Unknown"]  # Unknown: none of the others; counts as a warning
 Scope = Literal["LegacyCluster", "Namespaced", "Cluster"]  # of the composite, as its definition says
 
 
@@ -68,17 +72,60 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind whose schema a function wants to see."""
+
+    api_version: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a step wants to see, by the names of its requirements."""
+
+    resources: Mapping[str, Selector] = field(default_factory=dict)
+    extra: Mapping[str, Selector] = field(default_factory=dict)  # v1's field for the same: it has names of its own
+    schemas: Mapping[str, Kind] = field(default_factory=dict)
+
+    def beside(self, more: Wanted) -> Wanted:
+        """This and more; of one name, the latter."""
+        return Wanted(
+            {**self.resources, **more.resources}, {**self.extra, **more.extra}, {**self.schemas, **more.schemas}
+        )
+
+    @property
+    def selectors(self) -> tuple[Selector, ...]:
+        """Of objects, without the names."""
+        return (*self.resources.values(), *self.extra.values())
+
+
+NOTHING = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found, under the same names: each has an entry, an empty one if there is nothing, None for an unknown kind."""
+
+    resources: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    extra: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    schemas: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What a function is asked.
 
-    `required` has an entry for each requirement that was looked for, an empty one if nothing was found.
+    `required`, `extra` and `schemas` have an entry for each requirement that was looked for, an empty one if nothing was found.
     """
 
     observed: State
     desired: State
     context: Mapping[str, Json] = field(default_factory=dict)
     required: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    extra: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    schemas: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     credentials: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    tag: str = ""  # the same for all calls of one step; "": it is the first
     trace: Trace | None = None  # where a function may tell what it does, for people
 
 
@@ -109,12 +156,41 @@ class Response:
     results: Sequence[Result] = ()
     conditions: Sequence[Told] = ()
     requirements: Mapping[str, Selector] = field(default_factory=dict)
+    extra_requirements: Mapping[str, Selector] = field(default_factory=dict)
+    schema_requirements: Mapping[str, Kind] = field(default_factory=dict)
     ttl: float = 0.0  # seconds until the answer should be asked for again; 0: no need to
+    tag: str = ""  # of the request, where it had none
+
+    @property
+    def wanted(self) -> Wanted:
+        """All its requirements."""
+        return Wanted(self.requirements, self.extra_requirements, self.schema_requirements)
 
 
 def passed_on(request: Request, *results: Result) -> Response:
     """The answer that changes nothing."""
     return Response(request.desired, request.context, results)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a function that runs elsewhere is reached, and how; or the command that serves it."""
+
+    target: str = ""  # as gRPC takes it: "dns:///name.namespace:9443", "unix:///run/function.sock"
+    tls_secret: str = ""  # in the operator's namespace; "": plaintext
+    server_name: str = ""  # that its certificate must have, if not the host's
+    timeout: float = CALL_TIMEOUT  # seconds for a call
+    command: str = ""  # of a process that is started at the first call; then there is no target
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A function that runs elsewhere, with an input."""
+
+    name: str  # of the Function
+    endpoint: Endpoint
+    package: str = ""
+    input: Mapping[str, Json] | None = None
 
 
 RunFunction = Callable[[Request], Response]  # upstream's RPC of that name, as a call
@@ -126,7 +202,7 @@ class Function(Protocol):
     def check(self, given: Mapping[str, Json]) -> list[Problem]:
         """Everything that is wrong with an input, before there is any composite."""
 
-    def compile(self, given: Mapping[str, Json]) -> RunFunction:
+    def compile(self, given: Mapping[str, Json]) -> RunFunction | Remote:
         """The function with this input, ready to run any number of times.  The input has passed `check`."""
 
 
@@ -148,9 +224,10 @@ class Step:
 
     name: str
     function: str  # as the composition calls it
-    run: RunFunction
+    run: RunFunction | Remote
     credentials: tuple[Credentials, ...] = ()
     requirements: Mapping[str, Selector] = field(default_factory=dict)  # what the composition itself has it see
+    schemas: Mapping[str, Kind] = field(default_factory=dict)
 
 
 # --- one run ------------------------------------------------------------------------------------------------
@@ -168,7 +245,7 @@ class Outcome:
     ttl: float = 0.0  # seconds: the shortest that a function asks for; 0: none does
 
 
-class Fatal(InvalidInput):
+class Stopped(GroundplaneError):
     """A step stopped the pipeline: nothing may be applied.  `outcome` has what was told until then."""
 
     def __init__(self, what: str, outcome: Outcome, *, mend: str = "") -> None:
@@ -176,8 +253,25 @@ class Fatal(InvalidInput):
         self.outcome = outcome
 
 
-Found = Mapping[str, Sequence[Object]]  # by the requirement's name; nothing found is an empty entry
-Calls = Generator[Mapping[str, Selector], Found, Outcome]
+class Fatal(Stopped, InvalidInput):
+    """A function gave a fatal result, or can't work with what it was asked."""
+
+
+class Unanswered(Stopped, Unavailable):
+    """A function that runs elsewhere did not answer; it may the next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a function that runs elsewhere: whoever runs the pipeline makes it, and sends the response or throws the error."""
+
+    step: str
+    remote: Remote
+    request: Request
+
+
+# Yields what it wants to know, and is sent `Found` for `Wanted` and `Response` for `Call`.
+Calls = Generator[Wanted | Call, Any, Outcome]
 
 
 def calls(
@@ -189,13 +283,14 @@ def calls(
     credentials: Mapping[str, Mapping[str, Mapping[str, bytes]]] | None = None,
     trace: Trace | None = None,
 ) -> Calls:
-    """Run the steps in order; yields requirements, wants what was found for them, returns the outcome.
+    """Run the steps in order; yields requirements and calls, wants what was found and answered, returns the outcome.
 
     `credentials` are the data of Secrets, by the names of step and credentials.  `trace`, if there is one, is told
     what functions do.
 
     Raises:
-        Fatal: a function gave a fatal result, or failed.
+        Fatal: a function gave a fatal result, or can't work.
+        Unanswered: one that runs elsewhere did not answer.
     """
     seen = State(composite, observed)
     identity: Object = {name: composite.object[name] for name in ("apiVersion", "kind") if name in composite.object}
@@ -214,18 +309,20 @@ def calls(
 
 def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
     """One step, called again until its requirements are the same twice."""
-    asked: Mapping[str, Selector] = {}
-    if step.requirements:
-        request = replace(request, required=(yield step.requirements))
+    own, asked = Wanted(step.requirements, schemas=step.schemas), NOTHING
+    found = Found()
+    if own != NOTHING:
+        found = yield own
     for _ in range(MAX_ITERATIONS + 1):
-        response = _called(step, request, outcome)
-        fatal = [result for result in response.results if result.severity == "Fatal"]
-        if not fatal and response.requirements != asked:
-            wanted = {**step.requirements, **response.requirements}
-            found = yield wanted
-            if asked or found != request.required:
-                asked = response.requirements
-                request = replace(request, required=found, context=response.context)
+        request = replace(request, required=found.resources, extra=found.extra, schemas=found.schemas)
+        response = yield from _called(step, request, outcome)
+        is_fatal = any(result.severity == "Fatal" for result in response.results)
+        if not is_fatal and response.wanted != asked:
+            wanted = own.beside(response.wanted)
+            before, found = found, (yield wanted)
+            if asked != NOTHING or found != before:
+                asked = response.wanted
+                request = replace(request, context=response.context, tag=request.tag or response.tag)
                 outcome = replace(outcome, required=_known(outcome.required, wanted))
                 continue
         outcome = replace(
@@ -233,12 +330,16 @@ def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
             desired=response.desired,
             context=response.context,
             conditions=(*outcome.conditions, *response.conditions),
-            required=_known(outcome.required, step.requirements),
+            required=_known(outcome.required, own),
             ttl=min(filter(None, (outcome.ttl, response.ttl)), default=0.0),
         )
         for result in response.results:
             if result.severity == "Fatal":
-                raise Fatal(f'pipeline step "{step.name}" returned a fatal result: {result.message}', outcome)
+                what = f'pipeline step "{step.name}" returned a fatal result: {result.message}'
+                fatal = Fatal(what, outcome)
+                if isinstance(step.run, Remote):
+                    fatal.on, fatal.after = (Awaited(*FUNCTION, name=step.function),), AFTER_FATAL
+                raise fatal
             outcome = replace(outcome, results=(*outcome.results, (step.name, result)))
         return outcome
     raise Fatal(
@@ -249,21 +350,30 @@ def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
     )
 
 
-def _called(step: Step, request: Request, outcome: Outcome) -> Response:
+def _called(step: Step, request: Request, outcome: Outcome) -> Generator[Call, Any, Response]:
     try:
+        if isinstance(step.run, Remote):
+            response: Response = yield Call(step.name, step.run, request)
+            return response
         return step.run(request)
+    except Busy:
+        raise
     except GroundplaneError as error:
         place = " › ".join(error.where)
-        raise Fatal(
+        what = (
             f'cannot run Composition pipeline step "{step.name}": cannot run Function "{step.function}": '
-            + ": ".join(part for part in (place, error.what) if part),
-            outcome,
-            mend=error.mend,
-        ) from error
+            + ": ".join(part for part in (place, error.what) if part)
+        )
+        kind = Unanswered if isinstance(error, Unavailable) else Fatal
+        stopped = kind(what, outcome, mend=error.mend)
+        stopped.on, stopped.after = error.on, error.after
+        if isinstance(step.run, Remote):
+            stopped.on = (*error.on, Awaited(*FUNCTION, name=step.function))
+        raise stopped from error
 
 
-def _known(known: tuple[Selector, ...], more: Mapping[str, Selector]) -> tuple[Selector, ...]:
-    return (*known, *(selector for selector in more.values() if selector not in known))
+def _known(known: tuple[Selector, ...], more: Wanted) -> tuple[Selector, ...]:
+    return (*known, *(selector for selector in more.selectors if selector not in known))
 
 
 # --- what is desired → what is applied ------------------------------------------------------------------------
@@ -311,22 +421,47 @@ def run(
     observed: Mapping[str, Resource],
     *,
     fetch: Callable[[Selector], Sequence[Object]],
+    call: Callable[[Call], Response] | None = None,
+    schema: Callable[[Kind], Mapping[str, Any] | None] = lambda kind: None,
     context: Mapping[str, Json] | None = None,
     credentials: Mapping[str, Mapping[str, Mapping[str, bytes]]] | None = None,
     scope: Scope = "LegacyCluster",
     trace: Trace | None = None,
 ) -> tuple[Outcome, list[Rendered]]:
-    """`calls` and `compose` at once, where what functions want to see is at hand.
+    """`calls` and `compose` at once, where what functions want to see is at hand; `call` calls those that run elsewhere.
 
     Raises:
-        Fatal: a function gave a fatal result, or failed.
+        Fatal: a function gave a fatal result, or can't work.
+        Unanswered: one that runs elsewhere did not answer.
         InvalidInput: a desired object can't be marked as this composite's.
     """
     running = calls(composite, steps, observed, context=context, credentials=credentials, trace=trace)
     try:
-        wanted = next(running)
+        asked = next(running)
         while True:
-            wanted = running.send({name: list(fetch(selector)) for name, selector in wanted.items()})
+            if isinstance(asked, Wanted):
+                asked = running.send(_found(asked, fetch, schema))
+                continue
+            try:
+                response = (call or _nobody)(asked)
+            except GroundplaneError as error:
+                asked = running.throw(error)
+            else:
+                asked = running.send(response)
     except StopIteration as end:
         outcome: Outcome = end.value
     return outcome, compose(composite.object, outcome.desired, observed, scope=scope)
+
+
+def _found(
+    wanted: Wanted, fetch: Callable[[Selector], Sequence[Object]], schema: Callable[[Kind], Mapping[str, Any] | None]
+) -> Found:
+    return Found(
+        {name: list(fetch(selector)) for name, selector in wanted.resources.items()},
+        {name: list(fetch(selector)) for name, selector in wanted.extra.items()},
+        {name: schema(kind) for name, kind in wanted.schemas.items()},
+    )
+
+
+def _nobody(call: Call) -> Response:
+    raise InvalidInput(f"Function {call.remote.name} does not run in this process, and nothing here can call it")

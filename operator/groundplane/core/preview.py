@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -41,7 +41,7 @@ NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
 EMPTY_IS_NONE = (render.CLAIM_NAME_LABEL, render.CLAIM_NAMESPACE_LABEL)
 
-Severity = Literal["FATAL", "WARNING", "NORMAL"]
+Severity = Literal["FATAL", "WARNING", "NORMAL", "UNSPECIFIED"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +183,7 @@ def observe(composite: Object, objects: Iterable[Object], *, places: Sequence[st
         obj = fieldpath.normalised(given)
         name = annotations_of(obj).get(render.TEMPLATE_ANNOTATION)
         if not name and is_secret(obj):
-            secrets[meta(obj).get("namespace") or "", meta(obj).get("name", "")] = _data(obj)
+            secrets[meta(obj).get("namespace") or "", meta(obj).get("name", "")] = data_of(obj)
             continue
         name = name or next(free, "")
         if not name:
@@ -203,7 +203,8 @@ def observe(composite: Object, objects: Iterable[Object], *, places: Sequence[st
     return Observed(found, secrets)
 
 
-def _data(secret: Object) -> dict[str, bytes]:
+def data_of(secret: Object) -> dict[str, bytes]:
+    """The data of a Secret as a person writes it.  Raises InvalidInput if it is no base64."""
     import base64
     import binascii
 
@@ -289,6 +290,8 @@ class Around:
     credentials: Sequence[Object] = field(default=(), repr=False)  # Secrets
     scope: pipeline.Scope | None = None  # of the composite, if its definition is known
     secrets: str = ""  # the namespace of its connection Secret where neither it nor the composition says one
+    call: Callable[[pipeline.Call], pipeline.Response] | None = None  # calls functions that run elsewhere
+    schema: Callable[[pipeline.Kind], Mapping[str, Any] | None] = lambda kind: None  # that functions may ask for
 
 
 def piped(
@@ -313,6 +316,8 @@ def piped(
             compiled.steps,
             there,
             fetch=lambda selector: fetched(selector, around.extra),
+            call=around.call,
+            schema=around.schema,
             context=around.context,
             credentials=_credentials(compiled.steps, around.credentials),
             scope=around.scope or _scope(composite),
@@ -341,7 +346,12 @@ def piped(
     )
 
 
-_SEVERITIES: Mapping[str, Severity] = {"Fatal": "FATAL", "Warning": "WARNING", "Normal": "NORMAL"}
+_SEVERITIES: Mapping[str, Severity] = {
+    "Fatal": "FATAL",
+    "Warning": "WARNING",
+    "Normal": "NORMAL",
+    "Unknown": "UNSPECIFIED",
+}
 
 
 def _scope(composite: Object) -> pipeline.Scope:
@@ -378,7 +388,7 @@ def _credentials(
                     f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret',
                     mend=f"pass Secret {wanted.secret} of namespace {wanted.namespace} with --function-credentials",
                 )
-            found.setdefault(step.name, {})[wanted.name] = _data(secret)
+            found.setdefault(step.name, {})[wanted.name] = data_of(secret)
     return found
 
 

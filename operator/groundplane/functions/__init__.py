@@ -1,12 +1,16 @@
-"""The composition functions that are built in, and which one a pipeline's step means."""
+"""The composition functions that are built in, and which one a pipeline's step means: one of them, or one that runs elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from groundplane.core import packages
 from groundplane.core.composition import CompositionSpec
-from groundplane.core.pipeline import Find, Function
+from groundplane.core.function_sources import ENDPOINT, Source
+from groundplane.core.objects import Json
+from groundplane.core.pipeline import Endpoint, Find, Function, Remote
+from groundplane.core.spec import Problem
 from groundplane.core.typecheck import Part
 from groundplane.errors import InvalidInput, shown
 from groundplane.functions import auto_ready, environment_configs, patch_and_transform
@@ -18,23 +22,47 @@ BUILT_IN: Mapping[str, Function] = {
 }
 
 
-def finder(images: Mapping[str, str] | None = None) -> Find:
-    """Find built-in functions by the name that a step gives.
+HOW = f"run it, and say where in an annotation of the Function of that name, {ENDPOINT}: HOST:PORT"
+HOW_HERE = "run it, and say where: --function NAME=localhost:9443, or NAME=exec:COMMAND"  # on a laptop
 
-    `images` holds `spec.package` of the Function objects that are declared, by name: it says what a name means.
-    Where none is declared the name itself does, alone or behind an organisation.
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A function that does not run in this process: what is wrong with an input, only it knows."""
+
+    name: str
+    package: str
+    endpoint: Endpoint
+
+    def check(self, given: Mapping[str, Json]) -> list[Problem]:
+        return []
+
+    def compile(self, given: Mapping[str, Json]) -> Remote:
+        return Remote(self.name, self.endpoint, self.package, given or None)
+
+
+def finder(sources: Mapping[str, Source] | None = None, *, how: str = HOW) -> Find:
+    """Find functions by the name that a step gives.
+
+    `sources` holds what the Function objects that are declared, and settings, say of names.  Where nothing does, the name itself
+    says which of those that are built in is meant, alone or behind an organisation.  `how` one can be had that is not built in, an
+    error says.
     """
 
     def find(name: str) -> Function:
-        image = (images or {}).get(name)
-        words = name if image is None else packages.path_of(image).rpartition("/")[2]
+        source = (sources or {}).get(name)
+        if source is not None and source.problem:
+            raise InvalidInput(source.problem, mend=source.mend)
+        if source is not None and source.endpoint is not None:
+            return Elsewhere(name, source.package, source.endpoint)
+        words = name if source is None else packages.path_of(source.package).rpartition("/")[2]
         for known, function in BUILT_IN.items():
-            if words == known or (image is None and words.endswith(f"-{known}")):
+            if words == known or (source is None and words.endswith(f"-{known}")):
                 return function
         what = f"no function {shown(name)} is built in"
-        if image is not None:
-            what = f"Function {shown(name)} is package {shown(image)}, which is not built in"
-        raise InvalidInput(what, mend=f"use one of: {', '.join(sorted(BUILT_IN))}")
+        if source is not None:
+            what = f"Function {shown(name)} is package {shown(source.package)}, which is not built in"
+        raise InvalidInput(what, mend=f"{how}; or use one of: {', '.join(sorted(BUILT_IN))}")
 
     return find
 

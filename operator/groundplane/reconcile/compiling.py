@@ -1,14 +1,19 @@
-"""A revision, compiled; what its steps' functions are is said by the Function objects of their names, where there are any."""
+"""A revision, compiled; what its steps' functions are is said by the Function objects of their names, where there are any.
+
+A Function whose package is not built in may be served by another package manager: its revisions say where.
+"""
 
 from __future__ import annotations
 
-from groundplane.core import composition
-from groundplane.core.objects import Key, Object, key_of, meta, spec_of
+from groundplane.core import composition, function_sources
+from groundplane.core.function_sources import Source
+from groundplane.core.objects import Key, Object, key_of, meta
 from groundplane.errors import Awaited, Conflict, InvalidInput, NoSuchKind
 from groundplane.ports import Context
 
 PACKAGES = "pkg.crossplane.io"
 FUNCTIONS = f"{PACKAGES}/v1"
+REVISION = "FunctionRevision"
 
 
 async def compiled(context: Context, revision: Object) -> composition.Compiled:
@@ -18,29 +23,53 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
         InvalidInput: with every problem in it; a Function that changes may end it.
         Conflict: it was replaced, or went, since its head was read.
     """
-    images = await images_of(context, revision)
-    if known := context.compiled_revisions.get(revision, images):
+    sources = await sources_of(context, revision)
+    if known := context.compiled_revisions.get(revision, sources):
         return known
     whole = await context.cluster.get(key_of(revision))
     if whole is None or meta(whole).get("uid") != meta(revision).get("uid"):
         raise Conflict(f"{key_of(revision)} has changed meanwhile")
     try:
-        form = context.compiled(whole, images)
+        form = context.compiled(whole, sources)
     except InvalidInput as error:
-        error.on = tuple(Awaited(PACKAGES, "Function", name=name) for name in composition.function_names(revision))
+        error.on = tuple(
+            awaited for name in composition.function_names(revision) for awaited in _awaited(name, sources.get(name))
+        )
         raise
-    context.compiled_revisions.put(whole, images, form)
+    context.compiled_revisions.put(whole, sources, form)
     return form
 
 
-async def images_of(context: Context, revision: Object) -> dict[str, str]:
-    """The packages of the Functions that a revision's steps name, as far as they are declared."""
-    images: dict[str, str] = {}
+def _awaited(name: str, source: Source | None) -> list[Awaited]:
+    """What may say where a function is, once it is there or changes."""
+    found = [Awaited(PACKAGES, "Function", name=name)]
+    if source is not None and source.endpoint is None:
+        found.append(Awaited(PACKAGES, REVISION, labels=((function_sources.PACKAGE_LABEL, name),)))
+    return found
+
+
+async def sources_of(context: Context, revision: Object) -> dict[str, Source]:
+    """What is known of the functions that a revision's steps name."""
+    sources: dict[str, Source] = {}
     for name in composition.function_names(revision):
         try:
             function = await context.cluster.get(Key(FUNCTIONS, "Function", "", name))
         except NoSuchKind:
-            break
-        if function is not None:
-            images[name] = str(spec_of(function).get("package") or "")
-    return images
+            function = None
+        if found := await source_of(context, name, function):
+            sources[name] = found
+    return sources
+
+
+async def source_of(context: Context, name: str, function: Object | None) -> Source | None:
+    """What is known of one function; None if nothing is."""
+    rules, revisions = context.options.functions, []
+    if function is not None and function_sources.needs_revisions(name, function, rules):
+        await context.watches.ensure([(FUNCTIONS, REVISION)], whole=True)
+        try:
+            revisions = await context.cluster.list(
+                FUNCTIONS, REVISION, labels={function_sources.PACKAGE_LABEL: meta(function)["name"]}
+            )
+        except NoSuchKind:
+            revisions = []
+    return function_sources.source(name, function, revisions, rules)

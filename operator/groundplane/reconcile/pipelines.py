@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 
 from groundplane.core import composition, connection, fieldpath, health, pipeline, render
 from groundplane.core.conditions import SYSTEM_TYPES, Condition
-from groundplane.core.objects import Json, Key, Object, annotations_of, key_of, meta, spec_of, status_of
-from groundplane.core.pipeline import Outcome, Resource, Selector
+from groundplane.core.objects import Json, Key, Object, annotations_of, group_of, key_of, meta, spec_of, status_of
+from groundplane.core.pipeline import Found, Outcome, Resource, Selector, Wanted
 from groundplane.core.render import Rendered
-from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
+from groundplane.errors import Awaited, Busy, Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
 from groundplane.ports import MANAGER
-from groundplane.reconcile import composing, restored, silence
+from groundplane.reconcile import composing, functions, restored, silence
 from groundplane.reconcile import connection as secrets
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 
@@ -38,10 +38,10 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
     """Bring the composed resources in line with what the functions desire."""
     try:
         return await _compose(run, compiled, helpful=helpful)
-    except Conflict:
+    except (Conflict, Busy):
         raise
     except GroundplaneError as error:
-        if isinstance(error, pipeline.Fatal):
+        if isinstance(error, pipeline.Stopped):
             await _hear(run, error.outcome)
         await _leave_word(run)
         raise
@@ -110,25 +110,46 @@ async def _lost(run: CompositeRun, outcome: Outcome) -> dict[str, Resource]:
 
 
 async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: Mapping[str, Resource]) -> Outcome:
-    asked: tuple[Selector, ...] = ()
-    run.context.interests.set(key_of(run.composite), asked)
+    seen: tuple[Selector, ...] = ()
+    run.context.interests.set(key_of(run.composite), seen)
     composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
     running = pipeline.calls(composite, compiled.steps, observed, credentials=await _credentials(run, compiled.steps))
     try:
-        wanted = next(running)
+        asked = next(running)
         while True:
-            asked += tuple(selector for selector in wanted.values() if selector not in asked)
-            run.context.interests.set(key_of(run.composite), asked)  # before looking: what changes meanwhile counts
-            await run.context.watches.ensure(
-                sorted({(what.api_version, what.kind) for what in wanted.values()}), whole=True
-            )
-            found = {name: await _fetched(run, name, what) for name, what in wanted.items()}
-            for objects in found.values():
-                run.context.interests.saw(key_of(run.composite), objects)
-            wanted = running.send(found)
+            if isinstance(asked, Wanted):
+                seen += tuple(selector for selector in asked.selectors if selector not in seen)
+                run.context.interests.set(key_of(run.composite), seen)  # before looking: what changes meanwhile counts
+                asked = running.send(await _found(run, asked))
+                continue
+            try:
+                response = await functions.call(run.context, asked)
+            except GroundplaneError as error:
+                asked = running.throw(error)
+            else:
+                asked = running.send(response)
     except StopIteration as end:
         outcome: Outcome = end.value
         return outcome
+
+
+async def _found(run: CompositeRun, wanted: Wanted) -> Found:
+    """What a function wants to see; a change of it calls for another run."""
+    await run.context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.selectors}), whole=True)
+    found = Found(
+        {name: await _fetched(run, name, what) for name, what in wanted.resources.items()},
+        {name: await _fetched(run, name, what) for name, what in wanted.extra.items()},
+        {
+            name: await functions.schema(run.context, what.api_version, what.kind)
+            for name, what in wanted.schemas.items()
+        },
+    )
+    for objects in (*found.resources.values(), *found.extra.values()):
+        run.context.interests.saw(key_of(run.composite), objects)
+    for name, what in wanted.schemas.items():
+        if found.schemas[name] is None:
+            run.awaited.append(Awaited(group_of(what.api_version), what.kind, served=True))
+    return found
 
 
 async def _own_details(run: CompositeRun) -> dict[str, bytes]:
@@ -324,6 +345,10 @@ async def _hear(run: CompositeRun, outcome: Outcome) -> None:
     claim = await _claim(run) if any(result.to_claim for _, result in outcome.results) else None
     for step, result in outcome.results:
         reason = result.reason or "ComposeResources"
+        if result.severity == "Unknown":
+            words = "returned a result of unknown severity (assuming warning)"
+            run.event("Warning", reason, f'Pipeline step "{step}" {words}: {result.message}')
+            continue
         run.event(result.severity, reason, f'Pipeline step "{step}": {result.message}')
         if result.to_claim and claim is not None:
             run.context.events.event(

@@ -11,14 +11,19 @@ import copy
 
 from groundplane.core import conditions, health, packages
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, owner_reference, spec_of
+from groundplane.core.function_sources import MADE, Source, is_ours
+from groundplane.core.objects import Key, Object, is_deleting, meta, owner_reference, spec_of
 from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context, Result
+from groundplane.reconcile import compiling, functions
 
 SOURCE = "packages/provider.pkg.crossplane.io"
 INSTALLED = Condition("Installed", "True", "ActivePackageRevision")
 HEALTHY = Condition("Healthy", "True", "HealthyPackageRevision")
-MADE = "groundplane.io/made"  # annotation, "true" on the revisions that are ours
+RECHECK, RETRY = (
+    300.0,
+    30.0,
+)  # seconds until a function that runs elsewhere is looked at again, and one that can't be reached
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -27,6 +32,10 @@ async def reconcile(key: Key, context: Context) -> Result:
     if package is None or is_deleting(package):
         return Result()
     image = str(spec_of(package).get("package") or "")
+    if key.kind == "Function":
+        source = await compiling.source_of(context, key.name, package)
+        if source is not None and (source.endpoint is not None or source.problem):
+            return await _report(package, source, context)
     wanted = copy.deepcopy(package)
     if packages.is_built_in(key.kind, image):
         revision = packages.revision_name(key.name, image)
@@ -54,6 +63,44 @@ async def reconcile(key: Key, context: Context) -> Result:
     return Result()
 
 
+async def _report(package: Object, source: Source, context: Context) -> Result:
+    """Say of a Function that runs elsewhere whether it can be reached."""
+    name, image, wanted = meta(package)["name"], source.package, copy.deepcopy(package)
+    problem = source.problem
+    if source.endpoint is not None:
+        problem = await functions.problem(context, name, source.endpoint)
+    told = [INSTALLED, HEALTHY]
+    outlook = None
+    if problem:
+        told[1] = Condition("Healthy", "False", "UnhealthyPackageRevision", problem)
+        outlook = health.reconciling("Waiting", problem)
+        context.events.event(package, "Warning", "InstallPackageRevision", problem, source=SOURCE)
+    if source.problem:
+        told[0] = Condition("Installed", "False", "InactivePackageRevision", f"{problem}. Mend: {source.mend}.")
+        outlook = health.stalled("InvalidInput", told[0].message)
+        await _remove_revisions(package, context)
+    else:
+        theirs = await _active_of_others(package, context)
+        revision = theirs or packages.revision_name(name, image)
+        if not theirs:
+            await _reveal(package, revision, image, context, problem)
+        status = wanted.setdefault("status", {})
+        status["currentRevision"], status["currentIdentifier"] = revision, image
+    if conditions.find(package, "Synced") is not None:
+        told.append(conditions.reconcile_success())
+    context.tell(wanted, *told, outlook=outlook, generation=meta(package).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+    return Result(requeue_after=RETRY if problem else RECHECK)
+
+
+async def _active_of_others(package: Object, context: Context) -> str:
+    """The package's active revision that another package manager made; "" if there is none."""
+    kind = f"{package['kind']}Revision"
+    found = await context.cluster.list(package["apiVersion"], kind, labels=_label(package))
+    theirs = [each for each in found if not is_ours(each) and spec_of(each).get("desiredState") == "Active"]
+    return str(meta(theirs[0])["name"]) if theirs else ""
+
+
 def _unknown(kind: str, image: str) -> str:
     known = packages.NAMES.get(kind)
     built_in = f"built in are: {known}" if known else f"no {kind} is built in"
@@ -69,20 +116,16 @@ async def _remove_revisions(package: Object, context: Context, *, keep: str = ""
     kind = f"{package['kind']}Revision"
     for revision in await context.cluster.list(package["apiVersion"], kind, labels=_label(package)):
         name = meta(revision)["name"]
-        if name != keep and _is_ours(revision):
+        if name != keep and is_ours(revision):
             await context.cluster.delete(Key(revision["apiVersion"], kind, "", name), uid=meta(revision)["uid"])
 
 
-def _is_ours(revision: Object) -> bool:
-    return annotations_of(revision).get(MADE) == "true"
-
-
-async def _reveal(package: Object, name: str, image: str, context: Context) -> None:
+async def _reveal(package: Object, name: str, image: str, context: Context, problem: str = "") -> None:
     """Make the revision that tools expect beside an installed package, and take its predecessors away."""
     kind = f"{package['kind']}Revision"
     await _remove_revisions(package, context, keep=name)
     found = await context.cluster.get(Key(package["apiVersion"], kind, "", name))
-    if found is not None and not _is_ours(found):
+    if found is not None and not is_ours(found):
         return
     if found is None:
         body = {
@@ -102,7 +145,10 @@ async def _reveal(package: Object, name: str, image: str, context: Context) -> N
             raise Conflict(f"{kind} {name} appeared meanwhile") from error
     wanted = copy.deepcopy(found)
     told = [
-        Condition(type_, "True", "HealthyPackageRevision") for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
+        Condition(type_, "False", "UnhealthyPackageRevision", problem)
+        if problem and type_ != "RevisionHealthy"
+        else Condition(type_, "True", "HealthyPackageRevision")
+        for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
     ]
     conditions.set_on(wanted, *told, now=context.now(), generation=meta(found).get("generation"))
     await context.cluster.update(wanted, subresource="status")

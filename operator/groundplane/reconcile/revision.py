@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 
 from groundplane import functions
-from groundplane.core import choice, composition, conditions, typecheck
+from groundplane.core import composition, conditions, typecheck
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -23,15 +23,15 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.structural import OpenAPI
-from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, NoSuchKind, Waiting, at, stage
+from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, Waiting, at, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling
+from groundplane.reconcile import functions as schemas
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
 NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
-CRD_VERSION = "apiextensions.k8s.io/v1"
 FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends
 RECHECK = 300.0  # seconds until a kind that was not there is looked for again
 
@@ -114,7 +114,7 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
     review = composition.review(spec_of(found))
     if review.spec is None or review.shape or review.sense:
         return None  # told when it is compiled
-    find = functions.finder(await compiling.images_of(context, found))
+    find = functions.finder(await compiling.sources_of(context, found))
     if review.spec.is_pipeline and composition.step_problems(review.spec.pipeline, find):
         return None
     strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)
@@ -141,14 +141,7 @@ async def _schemas(kinds: list[tuple[str, str]], context: Context) -> dict[tuple
     """The schemas of the kinds, as far as they are served."""
     found: dict[tuple[str, str], OpenAPI] = {}
     for api_version, kind in kinds:
-        try:
-            plural = (await context.cluster.resource(api_version, kind)).plural
-        except NoSuchKind:
-            continue
-        crd = await context.cluster.get(
-            Key(CRD_VERSION, "CustomResourceDefinition", "", f"{plural}.{group_of(api_version)}")
-        )
-        schema = choice.version_schema(crd, api_version) if crd else None
+        schema = await schemas.schema(context, api_version, kind)
         if schema is not None:
             found[api_version, kind] = schema
     return found

@@ -45,7 +45,6 @@ AGAIN = 0.1  # seconds until a reconcile is repeated that was only overtaken by 
 LONGEST_AGAIN = 30.0  # seconds
 STUBBORN = 10  # conflicts in a row that are told: no race lasts so long
 HELD_LONG = 10.0  # seconds of being held back until that is told
-IN_LINE = "its turn to call AWS has not come: others of the account are before it, or AWS asks for fewer calls"
 RECHECK_INVALID = 300.0  # seconds until input that was refused is looked at again, unedited
 RECHECK_DENIED = 60.0  # seconds until refused credentials are tried again
 NO_ERRORS = (AlreadyExists, Busy, Conflict, NoSuchKind, NotLeader, errors.Waiting)  # early or overtaken, not wrong
@@ -217,7 +216,7 @@ class Engine:
         if held < HELD_LONG or self.context.options.strict_upstream:
             return
         try:
-            await self._report(controller, key, error, health.reconciling("Waiting", IN_LINE), False)
+            await self._report(controller, key, error, health.reconciling("Waiting", error.line), False)
         except (NotLeader, Conflict, NotFound, NoSuchKind, Rejected, Denied, Unavailable) as trouble:
             log.debug("status was not written", error=str(trouble))
 

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -23,11 +24,13 @@ from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.crds.upstream import as_upstream
 from groundplane.core.declared_kinds import Definitions
+from groundplane.core.function_sources import Source
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited
-from groundplane.functions import finder
+from groundplane.functions import HOW, HOW_HERE, finder
 from groundplane.ports import Cloud, Context, Options
-from groundplane.runtime import metrics
+from groundplane.remote.runner import Runner
+from groundplane.runtime import logs, metrics
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine
@@ -36,11 +39,13 @@ from groundplane.runtime.routes import Routes
 
 INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 
+log = logs.get_logger(__name__)
 
-def compiled(revision: Object, images: Mapping[str, str]) -> composition.Compiled:
-    """A revision, compiled for the functions that are built in."""
-    made = composition.compile(revision, finder(images))
-    steps = tuple(metrics.measured(step, images.get(step.function, "")) for step in made.steps)
+
+def compiled(revision: Object, sources: Mapping[str, Source], *, how: str = HOW) -> composition.Compiled:
+    """A revision, compiled for the functions that there are; `how` to have another, errors say."""
+    made = composition.compile(revision, finder(sources, how=how))
+    steps = tuple(metrics.measured(step, sources.get(step.function, Source()).package) for step in made.steps)
     return replace(made, steps=steps)
 
 
@@ -88,6 +93,11 @@ class LocalControlPlane:
         options = replace(options or Options(), create_wait=0.0)
         self.cloud = cloud or AwsCloud(strict_upstream=options.strict_upstream, namespace=options.namespace)
         self.definitions = Definitions()
+        self.functions = Runner(
+            strict_upstream=options.strict_upstream,
+            on_call=metrics.function_called,
+            on_output=lambda name, line: log.info("a function writes", function=name, line=line),
+        )
         self.events = EventRecorder(self.cluster, _now)
         self.context = Context(
             cluster=self.cluster,
@@ -96,7 +106,8 @@ class LocalControlPlane:
             watches=LocalWatches(self),
             now=_now,
             choose=secrets.randbelow,
-            compiled=compiled,
+            compiled=partial(compiled, how=HOW_HERE),
+            functions=self.functions,
             definitions=self.definitions,
             options=options,
         )
@@ -132,6 +143,7 @@ class LocalControlPlane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.functions.close()
         self.cluster.close()
 
     async def idle(self, seconds: float = 30.0) -> bool:

@@ -23,7 +23,7 @@ from prometheus_client import (
 from groundplane import __version__
 from groundplane.core.circuit import Admission
 from groundplane.core.objects import Key
-from groundplane.core.pipeline import Request, Response, Step
+from groundplane.core.pipeline import Remote, Request, Response, Step
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # seconds
 SPARSE = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)  # seconds, where there are many series
@@ -36,8 +36,8 @@ METHODS = {
     "apply": "PATCH",
     "delete": "DELETE",
 }  # of a verb; else GET
-FUNCTIONS = 64  # names of functions that are told; built-in functions have one each, as a rule
-_functions: set[str] = set()
+FUNCTIONS = 64  # functions that are told, each by name, package and place; most have one
+_functions: set[tuple[str, str, str, str]] = set()
 
 CGROUPS = Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60  # bytes: what the older control groups say where there is no limit is more
@@ -370,13 +370,11 @@ def gvk(api_version: str, kind: str) -> tuple[str, str, str]:
 
 
 def measured(step: Step, image: str) -> Step:
-    """The same step, whose runs are counted; its function is told by name, the one past `FUNCTIONS` as "other"."""
-    name, package = step.function, image
-    if name not in _functions and len(_functions) >= FUNCTIONS:
-        name = package = "other"
-    _functions.add(name)
-    about = (name, package if name != "other" else "other", "in-process", "RunFunction")
-    began, run = function_requests.labels(*about), step.run
+    """The same step, whose runs in this process are counted."""
+    if isinstance(step.run, Remote):
+        return step  # counted where it is called
+    about, run = _function(step.function, image, "in-process", "RunFunction"), step.run
+    began = function_requests.labels(*about)
 
     def measuring(request: Request) -> Response:
         began.inc()
@@ -391,3 +389,20 @@ def measured(step: Step, image: str) -> Step:
             function_seconds.labels(*about, code, severity).observe(time.perf_counter() - begun)
 
     return replace(step, run=measuring)
+
+
+def function_called(remote: Remote, target: str, method: str, code: str, severity: str, seconds: float) -> None:
+    """Count a call of a function that runs elsewhere; fits `remote.runner.Runner(on_call=…)`."""
+    about = _function(remote.name, remote.package, "process" if remote.endpoint.command else target, method)
+    function_requests.labels(*about).inc()
+    function_responses.labels(*about, code, severity).inc()
+    function_seconds.labels(*about, code, severity).observe(seconds)
+
+
+def _function(name: str, package: str, target: str, method: str) -> tuple[str, str, str, str]:
+    """The labels of a function; those past `FUNCTIONS` are told as "other"."""
+    about = (name, package, target, method)
+    if about not in _functions and len(_functions) >= FUNCTIONS:
+        return "other", "other", "other", method
+    _functions.add(about)
+    return about

@@ -34,6 +34,7 @@ from groundplane.core.objects import Key, Object, is_deleting, key_of
 from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavailable
 from groundplane.ports import Context
 from groundplane.reconcile import definition
+from groundplane.remote.runner import Runner
 from groundplane.runtime import crds, logs, metrics, preflight
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
@@ -105,6 +106,13 @@ class Operator:
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
             is_active=lambda definition: crds.is_active(definition, settings.active),
         )
+        self._functions = Runner(
+            calls=settings.function_calls,
+            keep=settings.function_cache,
+            certificates=settings.tls_client_certs_dir,
+            strict_upstream=settings.strict_upstream,
+            on_call=metrics.function_called,
+        )
         self._events = EventRecorder(self._cluster, _now)
         self._watches = KubernetesWatches(
             api,
@@ -124,6 +132,7 @@ class Operator:
             now=_now,
             choose=secrets.randbelow,
             compiled=compiled,
+            functions=self._functions,
             definitions=definitions,
             options=settings.options,
             circuits=Circuits(
@@ -378,6 +387,7 @@ class Operator:
             log.warning("reconciles were cancelled", count=late)
         await self._events.flush(FLUSH * grace)
         await self._watches.stop()
+        await self._functions.close()
         working.cancel()
         await asyncio.wait({working})
         await self._elector.stop(release=not self._cloud.in_flight)

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from groundplane.core.function_sources import Rules
 from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.ports import Options, StaticBinding
 from groundplane.runtime.election import JITTER, Terms
@@ -104,6 +105,24 @@ class Settings:
         "AWS calls at the same time, besides those that hang, and three quarters of them for one account at most:"
         " 16 make about 240 a second at 60 ms; more delay everything else.",
     )
+    function_calls: int = setting(16, "Calls at the same time of one function that does not run in this process.")
+    function_cache: float = setting(
+        0.0,
+        "Seconds for which a function's answer to the same request is kept in memory at most, if it allows as much itself by its ttl;"
+        " 0: none is, as upstream's default.",
+    )
+    function_hosts: str = setting(
+        "",
+        "Hosts outside the cluster at which functions may be called, as globs with commas: Functions hand them the Secrets of composites.",
+    )
+    function_plaintext: str = setting(
+        "",
+        "Functions, by name with commas, that may be called without TLS beyond this machine: where a service mesh encrypts.",
+    )
+    tls_client_certs_dir: str = setting(
+        "",
+        "Folder with ca.crt, tls.crt and tls.key for calls of functions, as upstream's. Default: their Secret, crossplane-tls-client.",
+    )
     qps: float = setting(
         500.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
     )
@@ -141,8 +160,9 @@ class Settings:
                 f" {self.retry_period:g} can't work together",
                 mend=f"the first above the second, the second above {JITTER} times the third",
             )
-        if self.create_wait < 0:
-            raise _wrong("create_wait", self.create_wait, "give 0 or more seconds")
+        for name in ("create_wait", "function_cache"):
+            if getattr(self, name) < 0:
+                raise _wrong(name, getattr(self, name), "give 0 or more seconds")
         if self.shutdown_grace < 0:
             raise _wrong("shutdown_grace", self.shutdown_grace, "give 0 or more seconds")
         if not 0 <= self.health_port <= 65535:
@@ -169,17 +189,24 @@ class Settings:
             makes_roles=self.rbac == "aggregated",
             poll_interval=self.poll_interval,
             create_wait=self.create_wait,
+            functions=Rules(plaintext=_words(self.function_plaintext), hosts=_words(self.function_hosts)),
+            has_certificates=bool(self.tls_client_certs_dir),
         )
 
     @property
     def active(self) -> tuple[str, ...]:
         """The globs of `activations`."""
-        return tuple(glob for each in self.activations.split(",") if (glob := each.strip()))
+        return _words(self.activations)
 
     @property
     def terms(self) -> Terms:
         """Of the Lease."""
         return Terms(self.lease_duration, self.renew_deadline, self.retry_period)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """What commas separate."""
+    return tuple(word for each in text.split(",") if (word := each.strip()))
 
 
 def _wrong(name: str, value: object, mend: str) -> InvalidInput:

@@ -1,0 +1,1 @@
+"""Composition functions that run elsewhere, called over gRPC: the Functions port."""
