@@ -23,6 +23,7 @@ RBAC = ("static", "aggregated")
 POSITIVE = (
     "poll_interval",
     "aws_threads",
+    "function_calls",
     "qps",
     "burst",
     "circuit_breaker_burst",
