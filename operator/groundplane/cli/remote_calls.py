@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
@@ -18,6 +17,8 @@ from groundplane.errors import InvalidInput, Unavailable
 from groundplane.ports import Certificates
 
 if TYPE_CHECKING:
+    import asyncio
+
     from groundplane.remote.runner import Runner
 
 PATIENCE = 60.0  # seconds for all, as upstream's
@@ -46,6 +47,8 @@ class RemoteCalls:
     def __call__(self, call: Call) -> Response:
         """What a function answers.  Raises Unavailable, InvalidInput."""
         if self._loop is None or self._runner is None:
+            import asyncio
+
             from groundplane.remote.runner import Runner
 
             self._loop, self._until = asyncio.Runner(), time.monotonic() + self._seconds
@@ -55,6 +58,8 @@ class RemoteCalls:
         return response
 
     async def _within(self, work: Coroutine[Any, Any, Response]) -> Response:
+        import asyncio
+
         try:
             async with asyncio.timeout(self._until - time.monotonic()):
                 return await work
