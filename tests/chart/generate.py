@@ -20,7 +20,7 @@ from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
-# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider` and `rbac`.
+# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `rbac` and `webhooks`.
 SET = {
     "kubeconfig",
     "context",
@@ -31,6 +31,11 @@ SET = {
     "crds",
     "activations",
     "rbac",
+    "webhooks",
+    "webhook_port",
+    "webhook_host",
+    "webhook_url",
+    "webhook_owner",
 }
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 METRICS = CHART.parents[1] / "docs" / "metrics.md"
@@ -57,6 +62,7 @@ def rights_file() -> str:
         {"name": each.name, "why": each.why, "rules": policies(each.rules)}
         | ({"inNamespace": True} if each.in_namespace else {})
         | ({"mode": each.mode} if each.mode else {})
+        | ({"part": each.part} if each.part else {})
         for each in rights.CONCERNS
     ]
     managed = {

@@ -161,7 +161,8 @@ def test_without_values_there_are_two_replicas_that_pass_the_profile_restricted(
     assert "cpu" not in container["resources"]["limits"]
     for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz"), ("startupProbe", "/livez")):
         assert container[probe]["httpGet"] == {"path": path, "port": "metrics"}
-    assert not names(objects, "NetworkPolicy") | names(objects, "Service")
+    assert not names(objects, "NetworkPolicy")
+    assert names(objects, "Service") == {"crossplane-webhooks"}
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
@@ -249,6 +250,30 @@ def test_each_value_arrives_where_it_belongs():
     assert names(alone, "PodMonitor")
 
 
+def test_webhooks_bring_a_service_a_port_and_a_role_and_all_go_together():
+    objects = render(
+        {"networkPolicy": {"enabled": True}, "webhooks": {"port": 10250}, "service": {"customAnnotations": {"a": "b"}}}
+    )
+    service = one(objects, "Service", "crossplane-webhooks")
+    assert service["metadata"]["annotations"] == {"a": "b"}
+    (port,) = service["spec"]["ports"]
+    assert port["port"] == 10250
+    container = pod(objects)["containers"][0]
+    assert {"name": port["targetPort"], "containerPort": 10250} in container["ports"]
+    assert environment(objects)["GROUNDPLANE_WEBHOOKS"] == "on"
+    assert environment(objects)["GROUNDPLANE_WEBHOOK_PORT"] == "10250"
+    owner = environment(objects)["GROUNDPLANE_WEBHOOK_OWNER"]
+    assert one(objects, "ClusterRole", owner)["rules"][-1]["resourceNames"] == [owner]
+    (ingress,) = one(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert {each["port"] for each in ingress["ports"]} == {"metrics", "webhooks"}
+    off = render({"networkPolicy": {"enabled": True}, "webhooks": {"enabled": False}})
+    assert "crossplane-webhooks" not in names(off, "Service")
+    assert owner not in names(off, "ClusterRole")
+    assert not [name for name in environment(off) if "WEBHOOK" in name]
+    assert "webhooks" not in json.dumps(off)
+    assert "10250" not in json.dumps(off)
+
+
 def test_the_guard_goes_with_the_right_to_escalate():
     assert "groundplane-guard" in names(render({}), "ValidatingAdmissionPolicyBinding")
     for values in ({"rbac": {"guard": False}}, {"rbac": {"mode": "static"}}, ALONE):
@@ -288,6 +313,8 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     some = {"provider": {"defaultActivations": ["*.rds.*"]}, "rbac": groups}
     assert granted(some) == table(*always, *rights.managed(["rds.aws.upbound.io"]), *rights.declared(["a.example.com"]))
     assert granted(ALONE) == table(*always)
+    without = [rule for concern in rights.CONCERNS for rule in concern.rules if not concern.mode and not concern.part]
+    assert granted(ALONE | {"webhooks": {"enabled": False}}) == table(*without)
     assert not any("*" in group or resource == "*" for group, resource, _, _ in granted({}))
 
 
@@ -340,7 +367,8 @@ def test_the_notes_say_what_is_still_to_do_and_which_values_have_no_meaning(cont
     assert "NO GUARD" not in told
     assert "rbac.guard is false" in notes({"rbac": {"guard": False}})
     assert "NO RIGHT" not in notes({"rbac": EVERYTHING["rbac"] | {"mode": "static"}})
-    assert "webhooks, readiness, rbacManager.args, rbacManager.replicas" in notes(UPSTREAM)
+    assert "readiness, rbacManager.args, rbacManager.replicas" in notes(UPSTREAM)
+    assert "webhooks" not in notes(UPSTREAM).partition("without a meaning")[2]
 
 
 def stub(kind, plural):

@@ -67,9 +67,8 @@ def test_each_flag_of_theirs_is_taken_and_means_something_or_is_told_once_not_to
     given = f"--{name}" if SWITCHES.match(name) else f"--{name}={value(name)}"
     settings, said = started(given)
     told = [line for line in said.splitlines() if "sets nothing here" in line]
-    if name in {"namespace", "poll-interval", "tls-client-certs-dir"} or name.startswith(
-        "circuit-breaker-"
-    ):  # our own have these names
+    own = {"namespace", "poll-interval", "tls-client-certs-dir", "webhook-port"}
+    if name in own or name.startswith("circuit-breaker-"):  # our own have these names
         assert not told
     else:
         (flag,) = [flag for flag in upstream_flags.FLAGS if name in flag.names]
@@ -98,6 +97,8 @@ def test_what_means_something_means_the_same(started):
     assert "sets nothing" not in said
     settings, _ = started("--leader-election=false", "--debug=false")
     assert settings == Settings(no_leader_election=True)
+    assert started("--enable-webhooks", "--webhook-port", "9444")[0] == Settings(webhooks="on", webhook_port=9444)
+    assert started("--webhook-enabled=false")[0] == Settings()
 
 
 def test_a_flag_of_ours_goes_before_one_of_theirs_whatever_their_order(started):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import ExitStack
+from typing import Literal
 
 import click
 
 from groundplane.cli import store
 from groundplane.errors import InvalidInput, did_you_mean
-from groundplane.runtime.settings import RBAC
+from groundplane.runtime.settings import RBAC, WEBHOOKS
 
 SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
 
@@ -44,6 +45,14 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     help="As of `groundplane run`.",
 )
 @click.option(
+    "--webhooks",
+    type=click.Choice(WEBHOOKS),
+    default="off",
+    envvar="GROUNDPLANE_WEBHOOKS",
+    show_default=True,
+    help="As of `groundplane run`.",
+)
+@click.option(
     "--account",
     default="",
     metavar="[NAMESPACE/]NAME",
@@ -63,6 +72,7 @@ def doctor(
     namespace: str,
     activations: str,
     rbac: str,
+    webhooks: Literal["off", "on"],
     account: str,
     db: str,
 ) -> None:
@@ -82,7 +92,9 @@ def doctor(
             cluster = stack.enter_context(store.opened(db))
             findings = asyncio.run(checking.examine_store(cluster, only))
         else:
-            settings = Settings(kubeconfig=kubeconfig, context=context, namespace=namespace, activations=activations)
+            settings = Settings(
+                kubeconfig=kubeconfig, context=context, namespace=namespace, activations=activations, webhooks=webhooks
+            )
             findings = asyncio.run(checking.examine_cluster(settings, only, mode=rbac, account=account))
     if output == "json":
         click.echo(json.dumps(checking.as_json(findings), indent=2, ensure_ascii=False))

@@ -74,8 +74,7 @@ def _value(name: str, means: str, *more: str, type: Any = str) -> Flag:
 
 
 _NO_PACKAGES = "no package is fetched: providers and functions are built in"
-_NO_WEBHOOKS = "there are no webhooks; what they would refuse is told in conditions"
-_NO_CERTIFICATES = "no certificates are needed: there are no webhooks"
+_CERTIFICATES = "the webhooks' certificate is in Secret `crossplane-tls-server`, and made if it is not there"
 _FUNCTION_CACHE = "`--function-cache` says for how long answers are kept, in memory"
 _ALWAYS = "always so"
 _USAGES = "Usages are kept, and protect nothing from being deleted yet"
@@ -122,11 +121,18 @@ FLAGS = (
     _switch("enable-deployment-runtime-configs", "nothing runs in Deployments of its own"),
     _switch("enable-provider-deletion-protection", "a Provider that is deleted takes no kind and no object with it"),
     _switch("enable-custom-to-managed-resource-conversion", "managed kinds are chosen by `--activations`"),
-    _switch("enable-webhooks", _NO_WEBHOOKS, "webhook-enabled"),
-    _value("webhook-port", _NO_WEBHOOKS, type=int),
-    _switch("enable-composition-webhook-schema-validation", "Compositions are checked, and tell it in `FitsSchemas`"),
-    _value("tls-server-secret-name", _NO_CERTIFICATES),
-    _value("tls-server-certs-dir", _NO_CERTIFICATES),
+    Flag(
+        ("enable-webhooks", "webhook-enabled"),
+        bool,
+        "`--webhooks on`, or `off`; of the chart, set `webhooks.enabled` instead",
+        lambda on: {"webhooks": "on" if on else "off"},
+    ),
+    _switch(
+        "enable-composition-webhook-schema-validation",
+        "always so: patches are checked against schemas, by webhook and in `FitsSchemas`",
+    ),
+    _value("tls-server-secret-name", _CERTIFICATES),
+    _value("tls-server-certs-dir", _CERTIFICATES),
     _value(
         "tls-client-secret-name", "the Secret for calls of functions is crossplane-tls-client, or what a Function names"
     ),

@@ -43,6 +43,10 @@ class Definitions:
         """What is known under a definition's name: one entry, or one for each side."""
         return [each for known in self._known.values() for each in known.values() if each.name == name]
 
+    def every(self) -> list[tuple[Role, Definition]]:
+        """All that is known, and as which side of its definition."""
+        return [(role, each) for role, known in self._known.items() for each in known.values()]
+
     def composite(self, group: str, kind: str) -> Definition | None:
         return self._known["composite"].get(GroupKind(group, kind))
 

@@ -12,7 +12,7 @@ Source: Crossplane v1.20 and v2.0, internal/xcrd, and CRDs recorded from v1.20.1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -43,6 +43,9 @@ MAX_NAME = 63  # characters: names of composites and claims become label values
 
 Scope = Literal["LegacyCluster", "Namespaced", "Cluster"]
 _COPIED = ("description", "required", "oneOf", "x-kubernetes-validations", "properties")  # of a user's spec and status
+_OF_SPEC = (*_COPIED, "x-kubernetes-preserve-unknown-fields")
+_LOST = schemas.KEYS - {"type", "title", "example", "externalDocs"}  # what is missed if it is not copied
+_ROOT = ("apiVersion", "kind", "metadata", "spec", "status")  # the fields that every object has
 
 
 @dataclass(frozen=True)
@@ -251,52 +254,88 @@ def _with(words: Iterable[str] | None, word: str) -> list[str]:
 # --- what a definition may not say -------------------------------------------------------------------------
 
 
+def mistakes(xrd: Object) -> list[InvalidInput]:
+    """All that the API server would refuse the CRDs for, said in terms of the definition."""
+    return list(_mistakes(xrd, read(xrd)))
+
+
 def _check_definition(xrd: Object, known: Definition) -> None:
-    """What the API server would refuse the CRDs for, said in terms of the definition."""
+    for mistake in _mistakes(xrd, known):
+        raise mistake
+
+
+def _mistakes(xrd: Object, known: Definition) -> Iterator[InvalidInput]:
     expected = f"{known.plural}.{known.group}"
     if known.name != expected:
-        raise InvalidInput(
+        yield InvalidInput(
             f'metadata.name "{known.name}" is not <spec.names.plural>.<spec.group>',
             mend=f"name it {expected}",
         )
     versions = [_mapping(version) for version in spec_of(xrd).get("versions") or ()]
     if not versions:
-        raise InvalidInput("spec.versions is empty", mend="declare a version, with a schema")
+        yield InvalidInput("spec.versions is empty", mend="declare a version, with a schema")
+        return
     referenceable = [str(version.get("name")) for version in versions if version.get("referenceable")]
     if len(referenceable) != 1:
         told = f"{len(referenceable)} are: {', '.join(referenceable)}" if referenceable else "none is"
-        raise InvalidInput(
+        yield InvalidInput(
             f"exactly one of spec.versions must be referenceable; {told}",
             mend="set referenceable: true on the version that Compositions are written for, and false on the others",
         )
-    if not any(version.get("served") for version in versions if version.get("referenceable")):
-        raise InvalidInput(
+    elif not any(version.get("served") for version in versions if version.get("referenceable")):
+        yield InvalidInput(
             f"version {known.version} is referenceable, but not served",
             mend="set served: true on it: composites are read and written at this version",
         )
     for version in versions:
         user = _mapping(version.get("schema")).get("openAPIV3Schema")
-        if not isinstance(user, Mapping):
-            continue  # told by `_versions`, in upstream's words
-        _check_mapping(user.get("properties"), "schema.openAPIV3Schema.properties", version)
-        for part in ("spec", "status"):
-            place = f"schema.openAPIV3Schema.properties[{part}]"
-            declared = _mapping(user.get("properties")).get(part)
-            _check_mapping(declared, place, version)
-            own = _merged(declared, {}, _COPIED)
-            found = schemas.defects(own, place, with_rules=False)  # which may ask about fields that are put in later
-            if found:
-                raise InvalidInput("; ".join(found), where=[f"version {version.get('name')}"])
+        if isinstance(user, Mapping):  # else told by `_versions`, in upstream's words
+            yield from _schema_mistakes(user, version)
 
 
-def _check_mapping(value: Json, place: str, version: Mapping[str, Any]) -> None:
+def _schema_mistakes(user: Mapping[str, Any], version: Mapping[str, Any]) -> Iterator[InvalidInput]:
+    if not _is_mapping(properties := user.get("properties")):
+        yield _no_mapping(properties, "schema.openAPIV3Schema.properties", version)
+        return
+    for part in ("spec", "status"):
+        place = f"schema.openAPIV3Schema.properties[{part}]"
+        declared = _mapping(properties).get(part)
+        if not _is_mapping(declared):
+            yield _no_mapping(declared, place, version)
+            continue
+        own = _merged(declared, {}, _COPIED)
+        found = schemas.defects(own, place, with_rules=False)  # which may ask about fields that are put in later
+        if found:
+            yield InvalidInput("; ".join(found), where=[f"version {version.get('name')}"])
+
+
+def _is_mapping(value: Json) -> bool:
     """Else it would be taken for one that says nothing, and all that claims ask for would be dropped without a word."""
-    if value is not None and not isinstance(value, Mapping):
-        raise InvalidInput(
-            f"{place} wants a map, got {shown(value)}",
-            mend="write a schema there: type: object, and its properties",
-            where=[f"version {version.get('name')}"],
-        )
+    return value is None or isinstance(value, Mapping)
+
+
+def _no_mapping(value: Json, place: str, version: Mapping[str, Any]) -> InvalidInput:
+    return InvalidInput(
+        f"{place} wants a map, got {shown(value)}",
+        mend="write a schema there: type: object, and its properties",
+        where=[f"version {version.get('name')}"],
+    )
+
+
+def dropped(xrd: Object) -> list[str]:
+    """The paths of what a definition's schemas say that its CRDs do not: nothing but what is copied counts."""
+    found: dict[str, None] = {}
+    for version in spec_of(xrd).get("versions") or ():
+        user = _mapping(_mapping(_mapping(version).get("schema")).get("openAPIV3Schema"))
+        properties = _mapping(user.get("properties"))
+        place = "openAPIV3Schema"
+        found |= dict.fromkeys(f"{place}.properties.{name}" for name in properties if name not in _ROOT)
+        for part, copied in (("spec", _OF_SPEC), ("status", _COPIED)):
+            own = _mapping(properties.get(part))
+            found |= dict.fromkeys(
+                f"{place}.properties.{part}.{name}" for name in own if name in _LOST and name not in copied
+            )
+    return list(found)
 
 
 def _check_claim_names(claim: Mapping[str, Any], composite: Mapping[str, Any]) -> None:
@@ -320,7 +359,7 @@ def _schema(user: Mapping[str, Any], spec: Schema, status: Schema, *, keep_rules
             "apiVersion": string(),
             "kind": string(),
             "metadata": obj({"name": string(maxLength=_longest_name(properties))}),
-            "spec": _merged(properties.get("spec"), spec, (*_COPIED, "x-kubernetes-preserve-unknown-fields")),
+            "spec": _merged(properties.get("spec"), spec, _OF_SPEC),
             "status": _merged(properties.get("status"), status, _COPIED),
         },
         user.get("description") or "",

@@ -119,7 +119,7 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
         return None
     strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)
     wanted = typecheck.kinds_in(review.spec, *parts)
-    schemas = await _schemas(wanted, context)
+    schemas = await schemas_of(wanted, context)
     outcome = typecheck.check(review.spec, schemas, *parts, strict_upstream=strict_upstream)
     if not outcome.refuses(mode):
         return None if strict_upstream else outcome
@@ -137,7 +137,7 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
         )
 
 
-async def _schemas(kinds: list[tuple[str, str]], context: Context) -> dict[tuple[str, str], OpenAPI]:
+async def schemas_of(kinds: list[tuple[str, str]], context: Context) -> dict[tuple[str, str], OpenAPI]:
     """The schemas of the kinds, as far as they are served."""
     found: dict[tuple[str, str], OpenAPI] = {}
     for api_version, kind in kinds:

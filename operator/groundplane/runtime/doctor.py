@@ -6,10 +6,15 @@ The kinds, the rights, who leads, who else does, what definitions say of themsel
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
+import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from groundplane.aws import catalogue
 from groundplane.aws.cloud import AwsCloud
@@ -21,10 +26,10 @@ from groundplane.core import conditions
 from groundplane.core.crds.marks import Step, step
 from groundplane.core.objects import Key, Object, meta, spec_of
 from groundplane.core.roles import HOLD, grant
-from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader
+from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader, Rejected, Unavailable
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
-from groundplane.runtime import crds, preflight, rights
+from groundplane.runtime import crds, preflight, rights, webhook_configurations
 from groundplane.runtime.election import PREFIX
 from groundplane.runtime.local import compiled
 from groundplane.runtime.settings import Settings
@@ -32,6 +37,8 @@ from groundplane.runtime.settings import Settings
 State = Literal["ok", "warning", "failed", "not allowed"]
 AT_ONCE = 16  # questions
 LOOK = 0.5  # seconds between two looks at the Lease
+CONNECT = 5.0  # seconds for a connection to a webhook
+CORE = "apiextensions.crossplane.io"
 SHOWN = 5  # names in a message; `objects` has them all
 
 
@@ -54,6 +61,7 @@ class Installation:
     namespace: str = "crossplane-system"  # the operator's
     activations: tuple[str, ...] = ("*",)
     mode: str = "aggregated"  # of RBAC
+    webhooks: bool = False  # whether the operator is to serve them
     account: str = ""  # whose rights are looked at, as "namespace/name" of a ServiceAccount; "": one's own
 
     @property
@@ -173,7 +181,7 @@ async def check_rights(installation: Installation) -> list[Finding]:
 def _of_the_table(installation: Installation) -> list[_Question]:
     found = []
     for concern in rights.CONCERNS:
-        if concern.mode in ("", installation.mode):
+        if concern.mode in ("", installation.mode) and (not concern.part or installation.webhooks):
             place = installation.namespace if concern.in_namespace else ""
             found += [question for rule in concern.rules for question in _questions(rule, place)]
     active = {
@@ -322,8 +330,92 @@ def _named(finding: Finding, config: str) -> Finding:
 
 
 async def check_webhooks(installation: Installation) -> list[Finding]:
-    """There are none to be reached."""
+    """Whether somebody answers where the API server asks: one that nobody answers refuses, or delays, what it is asked about.
+
+    The API server itself is asked, by a dry run of a Composition that every webhook refuses; who may not do that connects to the server.
+    """
+    found: list[Finding] = []
+    for name in webhook_configurations.NAMES:
+        status, live = await installation.api.request("GET", f"{webhook_configurations.PATH}/{name}")
+        webhooks = ((live or {}).get("webhooks") or []) if status != 404 else []
+        if webhooks:
+            found += await guarded("webhooks", _check_configuration(installation, name, webhooks))
+    if found:
+        return found
+    if installation.webhooks:
+        mend = "look at the operator's log: the replica that leads applies them"
+        return [Finding("webhooks", "failed", "the API server is not told of the webhooks", mend)]
     return [Finding("webhooks", "ok", "none are installed")]
+
+
+async def _check_configuration(installation: Installation, name: str, webhooks: list[Object]) -> list[Finding]:
+    """Whether the webhooks of one configuration are answered."""
+    if name == webhook_configurations.CROSSPLANE and (asked := await _asked(installation)) is not None:
+        text = f"the API server gets answers from those of {name}"
+        mend = (
+            "is the operator running, with --webhooks on? Its log says what is wrong; a firewall may keep the API server from the"
+            f" Pods' port. Without an operator: kubectl delete validatingwebhookconfigurations {name}"
+        )
+        return [
+            Finding("webhooks", "ok", text)
+            if asked
+            else Finding("webhooks", "failed", f"the API server gets no answer from those of {name}", mend, (name,))
+        ]
+    client = webhooks[0].get("clientConfig") or {}
+    try:
+        problem = await _unreachable(client)
+    except socket.gaierror:
+        text = f"those of {name} are reached by a name that is not known here"
+        return [Finding("webhooks", "warning", text, "look from within the cluster: helm test", (name,))]
+    if problem:
+        mend = f"without an operator: kubectl delete validatingwebhookconfigurations {name}"
+        return [Finding("webhooks", "failed", f"nobody answers those of {name}: {problem}", mend, (name,))]
+    return [Finding("webhooks", "ok", f"those of {name} are answered")]
+
+
+async def _asked(installation: Installation) -> bool | None:
+    """Whether the API server asks, and is answered; None if we may not have it try."""
+    reference = {"apiVersion": "example.org/v1", "kind": "Nothing"}
+    spec = {"compositeTypeRef": reference, "mode": "Resources", "resources": []}
+    metadata = {"name": "groundplane-doctor"}
+    body = {"apiVersion": f"{CORE}/v1", "kind": "Composition", "metadata": metadata, "spec": spec}
+    try:
+        query = {"dryRun": "All"}
+        await installation.api.request("POST", f"/apis/{CORE}/v1/compositions", query=query, body=body)
+    except Denied:
+        return None
+    except Unavailable as error:  # of a webhook that must be answered
+        if "webhook" not in error.what:
+            raise
+        return False
+    except Rejected as error:
+        return "webhook" in error.what
+    return False
+
+
+async def _unreachable(client: Mapping[str, Any]) -> str:
+    """Why nobody can be reached where a webhook's `clientConfig` says; "" if somebody is, and is who he should be.
+
+    Raises:
+        socket.gaierror: the name is not known here.
+    """
+    service = client.get("service") or {}
+    host = f"{service.get('name')}.{service.get('namespace')}.svc"
+    address = urlsplit(client.get("url") or f"https://{host}:{service.get('port') or 443}")
+    trusted = base64.b64decode(client.get("caBundle") or "")
+    try:
+        context = ssl.create_default_context(cadata=trusted.decode() or None)
+        async with asyncio.timeout(CONNECT):
+            _, writer = await asyncio.open_connection(address.hostname, address.port or 443, ssl=context)
+        writer.transport.abort()
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate is not trusted: {error.verify_message}"
+    except TimeoutError:
+        return "no answer in time"
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None) or 0
+        return os.strerror(number) if number > 0 else type(error).__name__
+    return ""
 
 
 CHECKS: Mapping[str, Check] = {
@@ -374,7 +466,10 @@ async def examine_cluster(settings: Settings, only: Iterable[str], *, mode: str,
         await api.request("GET", "/version")
         cluster = KubernetesCluster(api, Cache())
         context = _context(cluster, settings.namespace)
-        installation = Installation(api, cluster, context, settings.namespace, settings.active, mode, account)
+        has_webhooks = settings.webhooks == "on"
+        installation = Installation(
+            api, cluster, context, settings.namespace, settings.active, mode, has_webhooks, account
+        )
         return await examine(installation, only)
     finally:
         await api.close()

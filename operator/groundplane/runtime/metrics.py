@@ -307,6 +307,22 @@ events = _counter(
     "result",
 )
 
+# --- admission webhooks
+
+admissions = _counter(
+    "groundplane_admissions_total",
+    "Admission requests, by webhook and outcome: allowed, warned (let in with warnings), refused, malformed, or failed (the failure policy decides).",
+    "webhook",
+    "outcome",
+)
+admission_seconds = _histogram(
+    "groundplane_admission_seconds", "How long an answer to an admission request took.", FAST, "webhook"
+)
+certificate_expiry = _gauge(
+    "groundplane_webhook_certificate_expiry_seconds",
+    "When the webhooks' certificate ends, in seconds since 1970; 0: there are no webhooks.",
+)
+
 # --- the process
 
 loop_lag = _histogram(
@@ -339,6 +355,12 @@ def request_made(host: str, verb: str, resource: str, status: int, seconds: floa
     requests.labels(verb=verb, resource=resource, code=str(status)).inc()
     request_seconds.labels(verb=verb).observe(seconds)
     rest_requests.labels(code=str(status or "<error>"), host=host, method=METHODS.get(verb, "GET")).inc()
+
+
+def admission_answered(webhook: str, outcome: str, seconds: float) -> None:
+    """Count one admission request."""
+    admissions.labels(webhook=webhook, outcome=outcome).inc()
+    admission_seconds.labels(webhook=webhook).observe(seconds)
 
 
 def aws_call_made(service: str, operation: str, outcome: str, seconds: float) -> None:

@@ -19,7 +19,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from groundplane import __version__
 from groundplane.aws.cloud import AwsCloud
@@ -35,7 +37,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavai
 from groundplane.ports import Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
-from groundplane.runtime import crds, logs, metrics, preflight
+from groundplane.runtime import crds, logs, metrics, preflight, webhook_configurations
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -50,6 +52,9 @@ from groundplane.runtime.routes import Routes
 from groundplane.runtime.served import CRDS
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.watches import KubernetesWatches
+
+if TYPE_CHECKING:
+    from groundplane.runtime.webhooks import Webhooks
 
 DRAIN, FLUSH = 0.6, 0.15  # shares of the grace period; the rest is for watches and sessions
 START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at the start, before ending
@@ -93,7 +98,7 @@ class Operator:
 
     def __init__(self, api: Api, settings: Settings, gate: Gate, identity: str) -> None:
         """`api` must ask `gate` before it writes."""
-        self._api, self._settings, self._gate = api, settings, gate
+        self._api, self._settings, self._gate, self._identity = api, settings, gate, identity
         self._cache = Cache()
         self._cluster = KubernetesCluster(api, self._cache)
         self._cloud = AwsCloud(
@@ -168,6 +173,10 @@ class Operator:
         self._news = asyncio.Event()
         self._leading: asyncio.Task[None] | None = None
         self._migrating: asyncio.Task[None] | None = None
+        self._open_api: Api | None = None
+        self._webhooks: Webhooks | None = None
+        if settings.webhooks == "on":
+            self._open_api, self._webhooks = self._with_webhooks()
         self._elector = Elector(
             lambda: Api.connect(settings.kubeconfig or None, settings.context or None, identity=identity),
             gate,
@@ -175,6 +184,36 @@ class Operator:
             settings.terms,
             self._on_standing,
             identity=identity,
+        )
+
+    def _with_webhooks(self) -> tuple[Api, Webhooks]:
+        """What serves the webhooks, also while this process stands by; and a way to the API server that no gate shuts, for that."""
+        from groundplane.runtime import webhooks  # and with it cryptography, only for who has any
+
+        settings = self._settings
+        api = Api.connect(
+            settings.kubeconfig or None,
+            settings.context or None,
+            on_request=lambda *told: metrics.request_made(self._api.host, *told),
+            write_timeout=webhooks.PATIENCE,
+            identity=self._identity,
+        )
+        context = replace(self._context, cluster=KubernetesCluster(api, self._cache))
+        asked = webhooks.all_webhooks()
+        server = webhooks.Server(
+            asked, context, webhooks.trying_out(api), host=settings.webhook_host, port=settings.webhook_port
+        )
+        configurations = webhook_configurations.Configurations(self._api, settings.webhook_owner)
+        return api, webhooks.Webhooks(
+            server,
+            asked,
+            api,
+            configurations,
+            context,
+            leads=self._gate.is_open,
+            namespace=settings.namespace,
+            port=settings.webhook_port,
+            url=settings.webhook_url,
         )
 
     async def run(self) -> int:
@@ -185,6 +224,7 @@ class Operator:
                 "kinds": lambda: ", ".join(self._watches.unready()) or self._lacks(),
                 "engine": self._check_working,
                 "rivals": lambda: self._rival or self._elector.rival(),
+                **({"webhooks": self._webhooks.problem} if self._webhooks else {}),
             },
             host=self._settings.health_host,
             port=self._settings.health_port,
@@ -238,6 +278,8 @@ class Operator:
             group.create_task(self._events.run())
             group.create_task(self._stand_by())
             group.create_task(self._mind_rivals())
+            if self._webhooks:
+                group.create_task(self._webhooks.run())
             self._leading = group.create_task(self._lead())
             self._is_working = True
 
@@ -324,6 +366,8 @@ class Operator:
                 if self._gate.is_open():
                     self._led.set()
                 continue
+            if self._webhooks is None:
+                await webhook_configurations.withdraw(self._api)
             if self._migrating is None or self._migrating.done():
                 self._migrating = asyncio.create_task(self._migrate())
 
@@ -391,6 +435,8 @@ class Operator:
         working.cancel()
         await asyncio.wait({working})
         await self._elector.stop(release=not self._cloud.in_flight)
+        if self._open_api:
+            await self._open_api.close()
 
     def _tell(self, change: Change, idle: bool) -> None:
         self._census.changed(change.old, change.new, leads=self._gate.is_open())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from groundplane.aws import catalogue
 from groundplane.core.objects import Object
 from groundplane.core.roles import HOLD
+from groundplane.runtime import webhook_configurations
 from groundplane.runtime.preflight import LEASE
 
 READ = ("get", "list", "watch")
@@ -54,6 +55,8 @@ class Concern:
     """A Role in the operator's own namespace is enough."""
     mode: str = ""
     """Only with this `rbac.mode`; "": always."""
+    part: str = ""
+    """Only with this part of the chart enabled, `webhooks`; "": always."""
 
 
 def _owners(group: str, *plurals: str) -> Rule:
@@ -136,6 +139,20 @@ CONCERNS = (
         "Definitions get their ClusterRoles, the operator's and people's.  To escalate is everything: rbac.guard narrows it.",
         (Rule(_RBAC, ("clusterroles",), ("get", "list", "create", "update", "escalate")),),
         mode="aggregated",
+    ),
+    Concern(
+        "webhooks",
+        "The API server is told where our webhooks are.  This role owns what tells it, and takes it along when it goes.",
+        (
+            Rule(
+                "admissionregistration.k8s.io",
+                ("validatingwebhookconfigurations",),
+                ("get", "create", "patch", "delete"),
+                webhook_configurations.NAMES,
+            ),
+            Rule(_RBAC, ("clusterroles",), ("get",), ("crossplane:system:webhooks",)),
+        ),
+        part="webhooks",
     ),
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from groundplane.core.function_sources import Rules
 from groundplane.errors import InvalidInput, did_you_mean, shown
@@ -30,6 +31,7 @@ POSITIVE = (
     "circuit_breaker_refill_rate",
     "circuit_breaker_cooldown",
 )
+WEBHOOKS = ("off", "on")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -145,6 +147,23 @@ class Settings:
         "Serve /debug on that port: queues, who waits for what, budgets of AWS. It names objects and ProviderConfigs, to"
         " whoever can reach the port; never what is in them.",
     )
+    webhooks: Literal["off", "on"] = setting(
+        "off",
+        "Admission webhooks: on: the API server asks before it stores a definition or a Composition, so that kubectl refuses what is wrong;"
+        " needs the chart's Service, or --webhook-url. off: what is wrong is told in conditions.",
+    )
+    webhook_port: int = setting(9443, "Port of the webhooks, upstream's, also in the Service.")
+    webhook_host: str = setting("0.0.0.0", "Address of that port: the API server asks from outside the Pod.")
+    webhook_url: str = setting(
+        "",
+        "Where the API server reaches that port, as https://HOST:PORT, if the operator runs outside of the cluster. Default: by the Service"
+        " crossplane-webhooks in the namespace.",
+    )
+    webhook_owner: str = setting(
+        "",
+        "ClusterRole that owns the webhooks' configurations, so that they go when it is deleted: the chart's. Default: they stay until an"
+        " operator with --webhooks off leads.",
+    )
     shutdown_grace: float = setting(
         20.0, "Seconds that running reconciles get to finish; below the 30 that Kubernetes waits before it kills."
     )
@@ -166,8 +185,15 @@ class Settings:
                 raise _wrong(name, getattr(self, name), "give 0 or more seconds")
         if self.shutdown_grace < 0:
             raise _wrong("shutdown_grace", self.shutdown_grace, "give 0 or more seconds")
-        if not 0 <= self.health_port <= 65535:
-            raise _wrong("health_port", self.health_port, "give a port from 0 to 65535")
+        for name in ("health_port", "webhook_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise _wrong(name, getattr(self, name), "give a port from 0 to 65535")
+        if self.webhook_url and not _is_address(self.webhook_url):
+            raise _wrong(
+                "webhook_url",
+                self.webhook_url,
+                "give https://HOST:PORT; the API server takes no path, query or user here",
+            )
         if not self.namespace:
             raise _wrong("namespace", self.namespace, "name one")
         for name, known in (
@@ -176,6 +202,7 @@ class Settings:
             ("static_binding", BINDINGS),
             ("crds", CRDS),
             ("rbac", RBAC),
+            ("webhooks", WEBHOOKS),
         ):
             if getattr(self, name) not in known:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
@@ -208,6 +235,16 @@ class Settings:
 def _words(text: str) -> tuple[str, ...]:
     """What commas separate."""
     return tuple(word for each in text.split(",") if (word := each.strip()))
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is https with a host, perhaps a port, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
+        return parts.scheme == "https" and bool(parts.hostname) and is_plain and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _wrong(name: str, value: object, mend: str) -> InvalidInput:

@@ -1,0 +1,391 @@
+"""The admission webhooks: what the API server asks before it stores an object, over TLS, answered in this process by every replica.
+
+`all_webhooks` is the registry: what each is asked about, what happens when nobody answers, and who answers (`reconcile/`).  The leader keeps the
+configurations that point here (`webhook_configurations.py`), every replica its certificate (`certificates.py`).
+
+Whoever reaches the port may ask; the API server shows no certificate of its own.  So no answer says more than the asker has sent, but for
+names of Compositions; bodies are bounded one by one and together; nothing of a body is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import web
+
+from groundplane.cluster import depth
+from groundplane.cluster.client import APPLY_PATCH, Api
+from groundplane.core.admission import Malformed, Verdict, request_in
+from groundplane.core.objects import Object, meta
+from groundplane.errors import GroundplaneError, InvalidInput, NotLeader
+from groundplane.ports import Context
+from groundplane.reconcile import admission, definition
+from groundplane.reconcile.admission import Request, TryOut
+from groundplane.runtime import certificates, logs, metrics
+from groundplane.runtime.crds import PATH as CRDS_PATH
+from groundplane.runtime.webhook_configurations import CROSSPLANE, SERVICE, Configurations, Target, entry, rule
+
+CHECK, SOON = (
+    10.0,
+    1.0,
+)  # seconds between two looks at certificate and configurations; while something is still to be done
+LONGEST_BODY = (
+    8 << 20
+)  # bytes: an object as it would be and as it is, of 3 MiB each, which the API server takes at most
+MOST_BYTES = 64 << 20  # of all bodies in hand
+BODY_PATIENCE = 10.0  # seconds for a body to come
+PATIENCE = 4.0  # seconds for a request to the API server of which an answer to it depends
+FAREWELL = 2.0  # seconds for answers that are under way when it ends
+CORE = "apiextensions.crossplane.io"
+ASKS = "admission.k8s.io/v1"
+
+log = logs.get_logger(__name__)
+
+Handler = Callable[[Request, Context, TryOut], Awaitable[Verdict]]
+Rules = Callable[[Context], Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """One thing that the API server asks."""
+
+    name: str  # in metrics and logs
+    full_name: str  # in the configuration, and in what kubectl shows
+    path: str
+    answer: Handler
+    rules: Rules
+    configuration: str = CROSSPLANE
+    failure_policy: Literal["Ignore", "Fail"] = "Ignore"
+    timeout: int = 10  # seconds
+    object_selector: Mapping[str, Any] = field(default_factory=dict)
+    match_conditions: tuple[Mapping[str, str], ...] = ()
+
+
+_NAMES_ANOTHER = """has(object.spec) && (
+(has(object.spec.compositionRef) && (oldObject == null || !has(oldObject.spec) || !has(oldObject.spec.compositionRef)
+|| oldObject.spec.compositionRef != object.spec.compositionRef))
+|| (has(object.spec.crossplane) && has(object.spec.crossplane.compositionRef) && (oldObject == null || !has(oldObject.spec)
+|| !has(oldObject.spec.crossplane) || !has(oldObject.spec.crossplane.compositionRef)
+|| oldObject.spec.crossplane.compositionRef != object.spec.crossplane.compositionRef)))"""
+_HAS_NO_CLAIM = '!has(object.metadata.labels) || !("crossplane.io/claim-name" in object.metadata.labels)'
+
+
+def _static(plural: str) -> Rules:
+    found = (
+        rule(CORE, ["v1", "v2"] if plural.startswith("compositeresource") else ["v1"], [plural], ["CREATE", "UPDATE"]),
+    )
+    return lambda context: found
+
+
+def _declared(context: Context) -> list[Mapping[str, Any]]:
+    """Composites and claims, by group."""
+    plurals: dict[str, set[str]] = {}
+    for role, known in context.definitions.every():
+        plurals.setdefault(known.group, set()).add(known.plural if role == "composite" else known.claim_plural or "")
+    return [rule(group, ["*"], sorted(names), ["CREATE", "UPDATE"]) for group, names in sorted(plurals.items())]
+
+
+def all_webhooks() -> tuple[Webhook, ...]:
+    """What is asked, whose answer counts, and what happens when nobody answers.
+
+    What is wrong with a definition or a Composition is told on its condition, too: so nothing is refused just because no replica answers.
+    """
+    return (
+        Webhook(
+            "definitions",
+            f"compositeresourcedefinitions.{CORE}",
+            "/validate-apiextensions-crossplane-io-v1-compositeresourcedefinition",
+            admission.definitions,
+            _static("compositeresourcedefinitions"),
+        ),
+        Webhook(
+            "compositions",
+            f"compositions.{CORE}",
+            "/validate-apiextensions-crossplane-io-v1-composition",
+            admission.compositions,
+            _static("compositions"),
+        ),
+        Webhook(
+            "composites",
+            "composites.groundplane.io",
+            "/validate-composites",
+            admission.composites,
+            _declared,
+            timeout=2,  # for a warning
+            match_conditions=(
+                {"name": "names-another-composition", "expression": " ".join(_NAMES_ANOTHER.split())},
+                {"name": "is-no-claims", "expression": _HAS_NO_CLAIM},
+            ),
+        ),
+    )
+
+
+# --- the server ---------------------------------------------------------------------------------------------
+
+
+class Server:
+    """Answers over TLS.  `serve` it with a certificate, and again with the next one; connections that are open stay."""
+
+    def __init__(self, webhooks: Sequence[Webhook], context: Context, try_out: TryOut, *, host: str, port: int) -> None:
+        self._webhooks = {each.path: each for each in webhooks}
+        self._context, self._try_out = context, try_out
+        self._host, self._wanted_port = host, port
+        self._ssl = certificates.server_context()
+        self._bytes = 0  # of bodies in hand
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=FAREWELL)
+        self._site: web.TCPSite | None = None
+
+    @property
+    def is_serving(self) -> bool:
+        return self._site is not None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def serve(self, pair: certificates.Pair) -> None:
+        """Raises InvalidInput if the certificate can't be used, or the port not listened on."""
+        try:
+            await asyncio.to_thread(certificates.load, self._ssl, pair)
+        except (ssl.SSLError, OSError) as error:
+            raise InvalidInput(
+                f"the webhooks' certificate can't be loaded: {type(error).__name__}",
+                mend=f"delete the Secret {certificates.SERVER}, and see that the folder for temporary files can be written to",
+            ) from None
+        if self._site is not None:
+            return
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._wanted_port, ssl_context=self._ssl)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise InvalidInput(
+                f"can't listen on {self._host}:{self._wanted_port} for webhooks: {os.strerror(error.errno or 0)}",
+                mend="name a free port with --webhook-port, and an address of this machine with --webhook-host",
+            ) from error
+        self._site = site
+
+    async def stop(self) -> None:
+        self._site = None
+        await self._runner.cleanup()
+
+    # --- one request
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        webhook = self._webhooks.get(request.path)
+        if webhook is None:
+            return _error(404, "there is no such webhook")
+        if request.method != "POST":
+            return _error(405, "webhooks are asked by POST", Allow="POST")
+        begun, outcome = time.perf_counter(), "malformed"
+        body = bytearray()
+        try:
+            if (problem := await self._read(request, body)) is not None:
+                return problem
+            try:
+                asked = request_in(depth.read(bytes(body)))
+            except orjson.JSONDecodeError:
+                return _error(400, "the body is no JSON")
+            except Malformed as error:
+                return _error(400, error.what)
+            outcome = "failed"
+            try:
+                verdict = await webhook.answer(asked, self._context, self._try_out)
+            except GroundplaneError as error:
+                log.warning(
+                    "an admission request could not be answered", webhook=webhook.name, error=type(error).__name__
+                )
+                return _error(500, f"Groundplane could not judge this object: {error.what}", asked["uid"])
+            except Exception as error:
+                log.exception("an admission request could not be answered", error=error, webhook=webhook.name)
+                return _error(500, "Groundplane could not judge this object: a fault of its own", asked["uid"])
+            outcome = "refused" if not verdict.allowed else "warned" if verdict.warnings else "allowed"
+            if not verdict.allowed:
+                log.info("write refused", webhook=webhook.name, about=_about(asked))
+            return _answer(verdict, asked["uid"])
+        finally:
+            self._bytes -= len(body)
+            metrics.admission_answered(webhook.name, outcome, time.perf_counter() - begun)
+
+    async def _read(self, request: web.Request, body: bytearray) -> web.Response | None:
+        """Take the body in, as far as there is room; what to answer if there is none."""
+        if (request.content_length or 0) > LONGEST_BODY:
+            return _error(413, f"the body is longer than {LONGEST_BODY} bytes")
+        try:
+            async with asyncio.timeout(BODY_PATIENCE):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    self._bytes += len(chunk)
+                    if len(body) > LONGEST_BODY:
+                        return _error(413, f"the body is longer than {LONGEST_BODY} bytes")
+                    if self._bytes > MOST_BYTES:
+                        return _error(503, "too many requests at once")
+        except TimeoutError:
+            return _error(408, "the body did not come in time")
+        except (web.HTTPException, ValueError):
+            return _error(400, "the body can't be read")
+        return None
+
+
+def _about(asked: Request) -> str:
+    """Kind and place of what is asked about, shortened: whoever asks has chosen them."""
+    kind = (asked.get("kind") or {}).get("kind")
+    place = "/".join(
+        str(asked[name]) for name in ("namespace", "name") if isinstance(asked.get(name), str) and asked[name]
+    )
+    return f"{kind} {place}"[:300]
+
+
+def _answer(verdict: Verdict, uid: str, status: int = 200, **headers: str) -> web.Response:
+    body = {"apiVersion": ASKS, "kind": "AdmissionReview", "response": verdict.response(uid)}
+    return web.Response(
+        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers or None
+    )
+
+
+def _error(status: int, text: str, uid: str = "", **headers: str) -> web.Response:
+    """The API server takes any status but 200 for no answer, and does what the failure policy says."""
+    return _answer(
+        Verdict(False, text, code=status, reason="BadRequest" if status < 500 else "InternalError"),
+        uid,
+        status,
+        **headers,
+    )
+
+
+# --- all of it -----------------------------------------------------------------------------------------------
+
+
+class Webhooks:
+    """Server, certificate and configurations, looked after until it is cancelled."""
+
+    def __init__(
+        self,
+        server: Server,
+        webhooks: Sequence[Webhook],
+        api: Api,
+        configurations: Configurations,
+        context: Context,
+        *,
+        leads: Callable[[], bool],
+        namespace: str,
+        port: int,
+        url: str = "",
+    ) -> None:
+        """`api` may write the Secrets whoever leads; `configurations` are applied only while this process `leads`."""
+        self._server, self._webhooks, self._api, self._configurations = server, webhooks, api, configurations
+        self._context, self._leads = context, leads
+        self._namespace, self._port, self._url = namespace, port, url
+        self._hosts = hosts(namespace, url)
+        self._loaded: certificates.Pair | None = None
+        self._problem = "no certificate yet"
+        self._is_configured = False  # by us, since we lead
+        self._said = ""
+
+    def problem(self) -> str:
+        """Why no API server can be answered; "" if all is well."""
+        return self._problem
+
+    async def run(self) -> None:
+        """Serve, renew, repair."""
+        try:
+            while True:
+                await self._look()
+                is_done = self._loaded is not None and (self._is_configured or not self._leads())
+                await asyncio.sleep(CHECK if is_done else SOON)
+        finally:
+            await self._server.stop()
+
+    async def _look(self) -> None:
+        try:
+            pair = await certificates.ensure(self._api, self._namespace, self._hosts, certificates.now())
+            if pair != self._loaded:
+                await self._server.serve(pair)
+                self._loaded = pair
+                metrics.certificate_expiry.set(pair.until.timestamp())
+                log.info("webhooks are served", port=self._server.port, until=f"{pair.until:%Y-%m-%dT%H:%M:%SZ}")
+            self._problem = ""
+        except GroundplaneError as error:
+            if self._loaded is None:
+                self._problem = str(error)
+            elif self._loaded.until <= certificates.now():
+                self._problem = "the certificate has expired"
+            self._say(str(error))
+            return
+        await self._configure(pair)
+
+    async def _configure(self, pair: certificates.Pair) -> None:
+        if not self._leads():
+            self._is_configured = False
+            return
+        target = Target(self._namespace, self._port, pair.bundle, self._url)
+        try:
+            await self._configurations.ensure(configured(self._webhooks, target, self._context))
+            self._is_configured, self._said = True, ""
+        except NotLeader:
+            return
+        except GroundplaneError as error:
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        """Once, until it is another problem."""
+        if text != self._said:
+            log.error("webhooks can't be set up", error=text)
+        self._said = text
+
+
+def configured(webhooks: Sequence[Webhook], target: Target, context: Context) -> dict[str, list[dict[str, Any]]]:
+    """The webhooks of each configuration, as they must be now."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in webhooks:
+        found.setdefault(each.configuration, []).append(
+            entry(
+                each.full_name,
+                target.client(each.path),
+                each.rules(context),
+                failure_policy=each.failure_policy,
+                timeout=each.timeout,
+                object_selector=each.object_selector,
+                match_conditions=each.match_conditions,
+            )
+        )
+    return found
+
+
+def hosts(namespace: str, url: str = "") -> list[str]:
+    """The names and addresses that the certificate is for."""
+    service = f"{SERVICE}.{namespace}"
+    found = [f"{service}.svc", service, SERVICE, f"{service}.svc.cluster.local"]
+    if url:
+        host = urlsplit(url).hostname or ""
+        try:
+            host = str(ip_address(host))
+        except ValueError:
+            host = host.lower()
+        found.append(host)
+    return found
+
+
+def trying_out(api: Api) -> TryOut:
+    """Have the API server judge an object that is applied, as the definition's reconciler applies it, without keeping it."""
+
+    async def try_out(crd: Object) -> None:
+        path = f"{CRDS_PATH}/{meta(crd)['name']}"
+        query = {"fieldManager": definition.MANAGER, "force": "true", "dryRun": "All"}
+        await api.request("PATCH", path, query=query, body=crd, content_type=APPLY_PATCH)
+
+    return try_out

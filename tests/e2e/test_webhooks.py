@@ -1,0 +1,287 @@
+"""The API server asks the operator, which runs beside the cluster: what is wrong is refused at once, with its mend, and nobody is in its way for good."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import socket
+import ssl
+
+import pytest
+
+from groundplane.runtime import certificates
+from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
+from tests.e2e.conftest import QUICK, Operator
+
+NAMESPACE = "crossplane-system"
+GROUP = "webhooks.example.org"
+XRD = {
+    "apiVersion": "apiextensions.crossplane.io/v1",
+    "kind": "CompositeResourceDefinition",
+    "metadata": {"name": f"xthings.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "names": {"kind": "XThing", "plural": "xthings"},
+        "claimNames": {"kind": "Thing", "plural": "things"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "referenceable": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "properties": {"size": {"type": "integer"}, "colour": {"type": "string"}},
+                            }
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+COMPOSITION = {
+    "apiVersion": "apiextensions.crossplane.io/v1",
+    "kind": "Composition",
+    "metadata": {"name": "things"},
+    "spec": {
+        "compositeTypeRef": {"apiVersion": f"{GROUP}/v1", "kind": "XThing"},
+        "resources": [
+            {
+                "name": "inner",
+                "base": {"apiVersion": f"{GROUP}/v1", "kind": "XThing"},
+                "patches": [{"fromFieldPath": "spec.size", "toFieldPath": "spec.size"}],
+            }
+        ],
+    },
+}
+MODE = "crossplane.io/composition-schema-aware-validation-mode"
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def asked_at(port):
+    """The options of an operator that is asked at this port of the loopback interface."""
+    address = ("--webhook-host", "127.0.0.1", "--webhook-port", str(port), "--webhook-url", f"https://127.0.0.1:{port}")
+    return (*QUICK, "--webhooks", "on", *address)
+
+
+def configuration(plane, name=CROSSPLANE):
+    return plane.get("validatingwebhookconfigurations", name)
+
+
+def entries(plane):
+    return {each["name"]: each for each in (configuration(plane) or {}).get("webhooks") or ()}
+
+
+def apply(plane, *objects):
+    """What kubectl says: its exit code, and all that it prints."""
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    done = plane.kubectl("apply", "-f", "-", input=manifest, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def is_asked(plane):
+    """Whether the API server gets answers."""
+    wrong = copy.deepcopy(COMPOSITION) | {"metadata": {"name": "wrong"}}
+    wrong["spec"]["resources"] = []
+    done = plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(wrong), check=False)
+    return "denied the request" in done.stderr
+
+
+def with_(obj, change):
+    found = copy.deepcopy(obj)
+    change(found)
+    return found
+
+
+@pytest.fixture
+def asked(plane, aws, tmp_path):
+    """An operator that the API server asks."""
+    port = free_port()
+    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=asked_at(port))
+    running.port = port
+    running.start()
+    plane.wait("the API server asks", lambda: is_asked(plane) or running.process.poll() is not None)
+    assert running.process.poll() is None, running.text()[-3000:]
+    yield running
+    running.stop()
+    for name in (CROSSPLANE, NO_USAGES):
+        plane.kubectl("delete", "validatingwebhookconfigurations", name, "--ignore-not-found")
+    plane.kubectl(
+        "delete", "secret", "-n", NAMESPACE, certificates.AUTHORITY, certificates.SERVER, "--ignore-not-found"
+    )
+
+
+@pytest.fixture
+def declared(plane, asked):
+    """A definition that the operator serves."""
+    code, said = apply(plane, XRD)
+    assert code == 0, said
+    plane.kubectl("wait", "xrd", XRD["metadata"]["name"], "--for=condition=Offered", "--timeout=60s")
+    yield
+    plane.kubectl("delete", "compositions", "--all")
+    plane.kubectl("delete", "things,xthings", "--all", "-A", "--wait=false", check=False)
+    plane.kubectl("delete", "xrd", XRD["metadata"]["name"], "--timeout=120s")
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_is_wrong_with_a_definition_is_refused_with_all_that_is(plane):
+    def spoil(xrd):
+        xrd["spec"]["versions"][0]["referenceable"] = False
+        xrd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"] = {
+            "type": "text"
+        }
+
+    code, said = apply(plane, with_(XRD, spoil))
+    assert code == 1
+    assert 'admission webhook "compositeresourcedefinitions.apiextensions.crossplane.io" denied the request' in said
+    assert "exactly one of spec.versions must be referenceable" in said
+    assert "type" in said
+    assert not plane.get("xrd", XRD["metadata"]["name"])
+
+    def rule(xrd):
+        schema = xrd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        schema["x-kubernetes-validations"] = [{"rule": "self.siz > 1"}]
+
+    code, said = apply(plane, with_(XRD, rule))
+    assert code == 1, "only the API server can compile it"
+    assert "invalid CRD generated for CompositeResourceDefinition: " in said
+    assert "undefined field 'siz'" in said
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_composition_is_judged_as_its_annotation_asks(plane):
+    def empty(composition):
+        composition["spec"]["resources"][0]["patches"] = [{"type": "PatchSet", "patchSetName": "none"}]
+
+    code, said = apply(plane, with_(COMPOSITION, empty))
+    assert code == 1
+    assert 'Composition.apiextensions.crossplane.io "things" is invalid' in said
+    assert "spec.resources[0].patches[0].patchSetName: Invalid value" in said
+
+    def misfit(composition, mode=None):
+        composition["spec"]["resources"][0]["patches"] = [{"fromFieldPath": "spec.colour", "toFieldPath": "spec.size"}]
+        if mode:
+            composition["metadata"]["annotations"] = {MODE: mode}
+
+    code, said = apply(plane, with_(COMPOSITION, misfit))
+    assert code == 0
+    assert (
+        "Warning: spec.resources[0].patches[0].transforms: spec.size is an integer, and a string would be written"
+        in said
+    )
+    code, said = apply(plane, with_(COMPOSITION, lambda composition: misfit(composition, "strict")))
+    assert code == 1
+    assert "spec.resources[0].patches[0].transforms: Required value" in said
+    code, said = apply(plane, with_(COMPOSITION, lambda composition: misfit(composition, "loud")))
+    assert code == 1
+    assert 'there is no mode "loud"' in said
+    code, said = apply(plane, COMPOSITION)
+    assert (code, "arning" in said) == (0, False), said
+
+
+@pytest.mark.usefixtures("declared")
+def test_a_claim_that_names_no_composition_is_warned_of_and_taken(plane):
+    apply(plane, COMPOSITION)
+    name = "composites.groundplane.io"
+    plane.wait(
+        "its kinds are asked about", lambda: any(rule["apiGroups"] == [GROUP] for rule in entries(plane)[name]["rules"])
+    )
+    claim = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "Thing",
+        "metadata": {"name": "one", "namespace": "default"},
+        "spec": {"compositionRef": {"name": "thing"}},
+    }
+
+    def warned():
+        done = plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(claim))
+        return 'Warning: compositionRef: there is no Composition "thing" (did you mean things?)' in done.stderr
+
+    plane.wait("the API server has taken the configuration in", warned)
+    claim["spec"]["compositionRef"]["name"] = "things"
+    assert not warned()
+
+
+def test_what_somebody_edits_is_put_back(plane, asked):
+    first = configuration(plane)["webhooks"]
+    other = base64.b64encode(certificates.new_authority(certificates.now()).certificate).decode()
+    patch = [
+        {"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": other},
+        {"op": "add", "path": "/webhooks/-", "value": first[0] | {"name": "one.example.org"}},
+    ]
+    plane.kubectl("patch", "validatingwebhookconfigurations", CROSSPLANE, "--type=json", "-p", json.dumps(patch))
+    plane.wait("it is put back", lambda: configuration(plane)["webhooks"] == first)
+    plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE)
+    plane.wait("it is there again", lambda: (configuration(plane) or {}).get("webhooks") == first)
+    plane.wait("the API server asks", lambda: is_asked(plane))
+
+
+def serial(port):
+    """Of the certificate that is served there."""
+    context = ssl._create_unverified_context()
+    with socket.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain) as secure:
+        return secure.getpeercert(binary_form=True)
+
+
+def secret_pair(plane, name=certificates.SERVER):
+    return certificates.pair_in(plane.get("secret", name, "-n", NAMESPACE))
+
+
+def test_a_certificate_that_is_gone_or_about_to_expire_is_made_anew(plane, asked):
+    before = serial(asked.port)
+    plane.kubectl("delete", "secret", "-n", NAMESPACE, certificates.SERVER)
+    plane.wait("another is served", lambda: serial(asked.port) != before)
+    plane.wait("the API server asks", lambda: is_asked(plane))
+    hosts = [
+        "127.0.0.1",
+        *secret_pair(plane)
+        .parsed.extensions.get_extension_for_class(certificates.x509.SubjectAlternativeName)
+        .value.get_values_for_type(certificates.x509.DNSName),
+    ]
+    past = certificates.now() - 0.9 * certificates.SERVER_LIFE
+    old = certificates.signed(secret_pair(plane, certificates.AUTHORITY), hosts, past)
+    data = {
+        name: base64.b64encode(value).decode() for name, value in (("tls.crt", old.certificate), ("tls.key", old.key))
+    }
+    plane.kubectl("patch", "secret", "-n", NAMESPACE, certificates.SERVER, "-p", json.dumps({"data": data}))
+    plane.wait("it is renewed", lambda: secret_pair(plane).certificate != old.certificate)
+    plane.wait("the API server asks", lambda: is_asked(plane))
+
+
+def test_two_replicas_share_what_they_serve_with_and_both_answer(plane, asked, aws, tmp_path):
+    other = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "other.log", options=asked_at(free_port()))
+    port = int(other.options[other.options.index("--webhook-port") + 1])
+    other.start()
+    try:
+        plane.wait("the standby serves", lambda: "webhooks are served" in other.text())
+        assert serial(port) == serial(asked.port)
+        asked.kill()
+        plane.wait("the API server asks the other", lambda: is_asked(plane))
+        assert entries(plane)["compositions.apiextensions.crossplane.io"]["clientConfig"]["url"].startswith(
+            f"https://127.0.0.1:{port}/"
+        )
+    finally:
+        other.stop()
+
+
+def test_without_an_operator_nothing_is_refused_and_one_without_webhooks_clears_up(plane, asked, aws, tmp_path):
+    asked.kill()
+    code, said = apply(plane, with_(COMPOSITION, lambda composition: composition["spec"].pop("resources")))
+    assert code == 0, said
+    plane.kubectl("delete", "composition", "things")
+    plain = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "plain.log")
+    plain.start()
+    try:
+        plane.wait("they are taken away", lambda: not configuration(plane) and not configuration(plane, NO_USAGES))
+    finally:
+        plain.stop()
