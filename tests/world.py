@@ -27,7 +27,7 @@ from groundplane.core.crds.upstream import as_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, key_of, meta
-from groundplane.ports import Context, Options
+from groundplane.ports import Context, NoFunctions, Options
 from groundplane.runtime import local
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
@@ -125,7 +125,7 @@ class NoWatches:
 class World:
     """`cloud` may be None where no managed resource is reconciled; `compiled` has other functions than those built in."""
 
-    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1, compiled=None):
+    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1, compiled=None, functions=None):
         self.clock = clock or Clock()
         self.cluster = cluster or SqliteCluster(":memory:", now=self.clock)
         self.told = Told()
@@ -150,6 +150,7 @@ class World:
             choose=self.random.randrange,
             uptime=lambda: self.clock().timestamp(),
             compiled=compiled or local.compiled,
+            functions=functions or NoFunctions(),
             definitions=self.definitions,
             interests=self.interests,
             accounts=self.accounts,
@@ -171,6 +172,7 @@ class World:
             options=self.context.options,
             clock=changes.get("clock", self.clock),
             seed=self.random.random(),
+            functions=changes.get("functions", self.context.functions),
         )
         fresh.told = self.told
         fresh.installed = fresh.seen = self.installed

@@ -41,7 +41,9 @@ def request(*, tenant="team-a", observed=(), desired=(), **more):
 def at(function, name="function-x", **given):
     """The function of a server, with an input."""
     how = {each: given.pop(each) for each in ("timeout", "tls_secret", "server_name") if each in given}
-    return Remote(name, Endpoint(f"dns:///localhost:{function.port}", **how), "example.org/fn:v1", given or None)
+    if "tls_secret" in how:
+        how = {"server_name": "localhost"} | how
+    return Remote(name, Endpoint(f"dns:///127.0.0.1:{function.port}", **how), "example.org/fn:v1", given or None)
 
 
 @pytest.fixture
@@ -226,6 +228,7 @@ async def test_a_slow_function_is_given_up_after_its_time_and_connected_to_anew(
     [
         ("INVALID_ARGUMENT", InvalidInput),
         ("UNKNOWN", Unavailable),
+        ("CANCELLED", Unavailable),
         ("INTERNAL", Unavailable),
         ("RESOURCE_EXHAUSTED", Unavailable),
         ("PERMISSION_DENIED", Unavailable),
@@ -346,15 +349,17 @@ async def test_a_wrong_name_no_certificate_a_strange_authority_and_plaintext_are
     stranger = certificates(Authority(tmp_path / "other").sign("crossplane"))
     async with serving(certificates=server_folder) as function:
         wrong = {
-            "name": (at(function, "a", tls_secret="s", server_name="another"), ours),
-            "none": (at(function, "b", tls_secret="s"), Certificates(ours.ca)),
-            "stranger": (at(function, "c", tls_secret="s"), stranger),
-            "plaintext": (at(function, "d"), None),
+            "is for another name": (at(function, "a", tls_secret="s", server_name="another"), ours),
+            "see that it runs and serves at": (at(function, "b", tls_secret="s"), Certificates(ours.ca)),
+            "is not signed by ca.crt": (at(function, "c", tls_secret="s"), stranger),
+            ", without TLS": (at(function, "d"), None),
+            "are none": (at(function, "f", tls_secret="s"), Certificates(b"junk")),
         }
-        for case, (where, who) in wrong.items():
-            with pytest.raises(Unavailable, match="code = Unavailable"):
+        for says, (where, who) in wrong.items():
+            with pytest.raises(Unavailable, match="code = Unavailable") as caught:
                 await runner.run(where, request(), who)
-            assert await runner.problem(where.name, where.endpoint, who), case
+            assert says in caught.value.mend
+            assert says in await runner.problem(where.name, where.endpoint, who)
         assert function.asked == []
         await runner.run(at(function, "e", tls_secret="s", server_name="function-x"), request(), ours)
 

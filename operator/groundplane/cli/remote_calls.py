@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
@@ -43,6 +45,7 @@ class RemoteCalls:
         if self._loop is not None and self._runner is not None:
             self._loop.run(self._runner.close())
             self._loop.close()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def __call__(self, call: Call) -> Response:
         """What a function answers.  Raises Unavailable, InvalidInput."""
@@ -52,6 +55,9 @@ class RemoteCalls:
             from groundplane.remote.runner import Runner
 
             self._loop, self._until = asyncio.Runner(), time.monotonic() + self._seconds
+            signal.signal(
+                signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
+            )  # what was started is ended first
             self._runner = Runner(on_output=lambda name, line: click.echo(f"{name}: {line}", err=True))
         certificates = self._certificates(call.remote.name, call.remote.endpoint)
         response: Response = self._loop.run(self._within(self._runner.run(call.remote, call.request, certificates)))

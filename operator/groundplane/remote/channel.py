@@ -38,6 +38,14 @@ _OPTIONS = (
 )
 
 
+_MENDS = {  # by words of gRPC's
+    "Hostname Verification": "its certificate is for another name: say which in groundplane.io/endpoint-server-name",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by ca.crt of the Secret that it is called with",
+    "WRONG_VERSION_NUMBER": "it serves without TLS: have it serve with TLS, or take the Secret's name off the Function",
+    "security handshaker": "the certificates that it is called with are none: look at ca.crt, tls.crt and tls.key of their Secret",
+}
+
+
 class Channel:
     """One function at one address."""
 
@@ -65,6 +73,10 @@ class Channel:
             except grpc.aio.AioRpcError as error:
                 if attempt or error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise self._failed(error) from None
+            except grpc.aio.UsageError:  # closed between two attempts
+                raise Failed(
+                    Unavailable("its connection was replaced"), "Unavailable", is_of_connection=False
+                ) from None
         raise AssertionError("unreachable")
 
     async def _call(self, request: bytes, timeout: float) -> bytes:
@@ -87,7 +99,8 @@ class Channel:
             await self._channel.unary_unary(HEALTH)(b"", timeout=PROBE)
         except grpc.aio.AioRpcError as error:
             if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                return _cause(error)
+                cause = _cause(error)
+                return f"{cause.rstrip('.')}. Mend: {self._mend(cause)}."
         return ""
 
     async def close(self, grace: float | None = None) -> None:
@@ -106,8 +119,7 @@ class Channel:
         told: GroundplaneError
         match code:
             case grpc.StatusCode.UNAVAILABLE:
-                how = "with TLS" if self._is_secure else "without TLS"
-                told = Unavailable(what, mend=f"see that it runs and serves at {self.target}, {how}")
+                told = Unavailable(what, mend=self._mend(cause))
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 told = Unavailable(
                     what, mend="see why it is slow, or give it more time: annotation groundplane.io/timeout"
@@ -122,6 +134,14 @@ class Channel:
             case _:
                 told = Unavailable(what, mend="look into the function's log")
         return Failed(told, name, is_of_connection=code is grpc.StatusCode.UNAVAILABLE)
+
+    def _mend(self, cause: str) -> str:
+        """What to do about a connection that can't be made."""
+        for words, mend in _MENDS.items():
+            if words in cause:
+                return mend
+        how = "with TLS" if self._is_secure else "without TLS"
+        return f"see that it runs and serves at {self.target}, {how}"
 
 
 def _cause(error: grpc.aio.AioRpcError) -> str:

@@ -49,6 +49,7 @@ class _Served:
     key: tuple[Endpoint, str, bytes] | None = None  # what the channel was made for
     channel: Channel | None = None
     process: Process | None = None
+    reader: ThreadPoolExecutor | None = None  # of large answers, so that they hold up nobody
     used: float = 0.0
 
 
@@ -109,7 +110,6 @@ class Runner:
         self._served: dict[str, _Served] = {}
         self._kept = _Kept(keep)
         self._closing: set[asyncio.Task[None]] = set()
-        self._codec = ThreadPoolExecutor(1, "functions")
 
     async def run(self, remote: Remote, request: Request, certificates: Certificates | None) -> Response:
         """Ask a function; see `ports.Functions`."""
@@ -119,7 +119,7 @@ class Runner:
             body, own = messages.asked(request, remote.input)
             key = hashlib.sha256(f"{remote.name}\0{remote.endpoint}\0{own}".encode()).digest()
             if (kept := self._kept.get(key, self._now())) is not None:
-                return replace(await self._understood(kept, request), tag=own)
+                return replace(await self._understood(served, kept, request), tag=own)
             response, answer = await self._asked(
                 served, remote, request, messages.with_tag(body, request.tag or own), certificates
             )
@@ -145,7 +145,6 @@ class Runner:
         await asyncio.gather(
             *self._closing, *(each.process.end() for each in served if each.process is not None), return_exceptions=True
         )
-        self._codec.shutdown(wait=False)
 
     # --- calling --------------------------------------------------------------------------------------------------
 
@@ -159,7 +158,7 @@ class Runner:
             answer = await channel.call(data, remote.endpoint.timeout)
             served.breaker.answered()
             code = "OK"
-            response = await self._understood(answer, request)
+            response = await self._understood(served, answer, request)
             severity = _worst(response)
             return response, answer
         except Failed as failed:
@@ -172,12 +171,13 @@ class Runner:
         finally:
             self._on_call(remote, channel.target, channel.method, code, severity, self._now() - begun)
 
-    async def _understood(self, answer: bytes, request: Request) -> Response:
+    async def _understood(self, served: _Served, answer: bytes, request: Request) -> Response:
         if len(answer) <= LARGE:
             return messages.answered(answer, request, strict_upstream=self._strict)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._codec, lambda: messages.answered(answer, request, strict_upstream=self._strict)
+        if served.reader is None:
+            served.reader = ThreadPoolExecutor(1, "function")
+        return await asyncio.get_running_loop().run_in_executor(
+            served.reader, lambda: messages.answered(answer, request, strict_upstream=self._strict)
         )
 
     # --- connections ----------------------------------------------------------------------------------------------
@@ -206,22 +206,18 @@ class Runner:
         if endpoint.tls_secret and certificates is None:
             certificates = self._from_folder()
         key = (endpoint, target, _digest(certificates))
-        if served.channel is not None and served.key == key:
-            return served.channel
-        try:
-            from groundplane.remote.channel import Channel
-        except ImportError as error:
-            raise InvalidInput(
-                f"Function {name} does not run in this process, and grpcio is not installed",
-                mend="pip install 'groundplane[functions]'",
-            ) from error
-        self._retire(served, GRACE)
-        served.breaker.answered()  # what it knew was of another address
-        served.key, served.channel = key, Channel(target, certificates, endpoint.server_name)
+        if served.channel is None or served.key != key:
+            made = await asyncio.to_thread(_made, name)
+            if served.channel is None or served.key != key:  # nobody has made it meanwhile
+                self._retire(served, GRACE)
+                served.breaker.answered()  # what it knew was of another address
+                served.key, served.channel = key, made(target, certificates, endpoint.server_name)
         return served.channel
 
     def _retire(self, served: _Served, grace: float) -> None:
         channel, served.channel = served.channel, None
+        if grace == 0.0 and served.reader is not None:
+            served.reader.shutdown(wait=False)
         if channel is not None:
             task = asyncio.get_running_loop().create_task(channel.close(grace))
             self._closing.add(task)
@@ -242,6 +238,18 @@ class Runner:
                 mend=f"put {', '.join(FILES)} there",
             ) from error
         return self._read[1]
+
+
+def _made(name: str) -> type[Channel]:
+    """What makes a channel; its library is loaded when the first is needed, which takes tenths of a second."""
+    try:
+        from groundplane.remote.channel import Channel
+    except ImportError as error:
+        raise InvalidInput(
+            f"Function {name} does not run in this process, and grpcio is not installed",
+            mend="pip install 'groundplane[functions]'",
+        ) from error
+    return Channel
 
 
 def _worst(response: Response) -> str:

@@ -1,0 +1,182 @@
+"""Functions that run in processes of their own, on a real API server: as people declare them, and as a Crossplane has left them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.remote.certificates import Authority, data_of
+
+GROUP, PACKAGES = "functions.example.org", "pkg.crossplane.io/v1"
+PACKAGE = "example.org/acme/function-acme:v1"
+PASSWORD = "correct-horse-battery-staple"
+
+
+def text():
+    return {"type": "string"}
+
+
+XRD = {
+    "apiVersion": "apiextensions.crossplane.io/v1",
+    "kind": "CompositeResourceDefinition",
+    "metadata": {"name": f"xshops.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "names": {"kind": "XShop", "plural": "xshops"},
+        "claimNames": {"kind": "Shop", "plural": "shops"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "referenceable": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {"type": "object", "properties": {"size": text()}},
+                            "status": {"type": "object", "properties": {"seen": text()}},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+CLAIM = {
+    "apiVersion": f"{GROUP}/v1",
+    "kind": "Shop",
+    "metadata": {"name": "shop", "namespace": "team-f"},
+    "spec": {"size": "small", "writeConnectionSecretToRef": {"name": "conn"}},
+}
+
+
+def settings(value):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "team-f"}, "data": {"value": value}}
+
+
+def composition(value):
+    given = {"resources": {"settings": settings(value)}, "ready": True, "status": {"seen": value}, "ttl": 60}
+    given |= {"apiVersion": "acme.fn.example.org/v1", "kind": "Input", "details": {"password": PASSWORD}}
+    return {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "compositeTypeRef": {"apiVersion": f"{GROUP}/v1", "kind": "XShop"},
+            "mode": "Pipeline",
+            "writeConnectionSecretsToNamespace": "crossplane-system",
+            "pipeline": [{"step": "acme", "functionRef": {"name": "acme"}, "input": given}],
+        },
+    }
+
+
+def declared(**annotations):
+    notes = {f"groundplane.io/{name}": value for name, value in annotations.items()}
+    metadata = {"name": "acme", "annotations": notes}
+    return {"apiVersion": PACKAGES, "kind": "Function", "metadata": metadata, "spec": {"package": PACKAGE}}
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextlib.contextmanager
+def served(port, *how):
+    command = [sys.executable, "-m", "tests.remote.server", "--address", f"127.0.0.1:{port}", *how]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert "listening" in process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def shop(plane, operator):
+    plane.kubectl("create", "namespace", "team-f", check=False)
+    plane.apply(XRD)
+    plane.wait("the claim's kind", lambda: plane.kubectl("get", "shops", "-n", "team-f", check=False).returncode == 0)
+    yield
+    plane.kubectl("delete", "shops", "--all", "-n", "team-f", "--wait=false", check=False)
+    plane.wait("the shop is gone", lambda: not plane.kubectl("get", "xshops", "-o", "name", check=False).stdout)
+    plane.kubectl("delete", f"xrd/xshops.{GROUP}", "composition/shop", f"function.{PACKAGES.split('/')[0]}/acme")
+    plane.kubectl("delete", "secret", "conn", "-n", "team-f", "--ignore-not-found")
+
+
+def conditions(obj):
+    return {each["type"]: each for each in obj.get("status", {}).get("conditions", ())}
+
+
+def claim(plane):
+    return plane.get("shop", "shop", "-n", "team-f")
+
+
+def seen(plane):
+    found = claim(plane)
+    told = conditions(found)
+    return found.get("status", {}).get("seen") if told.get("Ready", {}).get("status") == "True" else None
+
+
+def composed(plane):
+    found = plane.get("configmaps", "-n", "team-f", "-l", "crossplane.io/claim-name=shop")["items"]
+    return {item["metadata"]["uid"]: item["data"]["value"] for item in found}
+
+
+def events(plane):
+    return [each["message"] for each in plane.get("events", "-n", "default")["items"]]
+
+
+def is_healthy(plane):
+    return conditions(plane.get("function.pkg.crossplane.io", "acme")).get("Healthy", {}).get("status")
+
+
+def test_a_function_at_an_address_works_dies_and_comes_back(plane, operator, shop):
+    port = free_port()
+    with served(port, "--insecure"):
+        plane.apply(declared(endpoint=f"localhost:{port}"), composition("one"), CLAIM)
+        plane.wait("it is composed", lambda: seen(plane) == "one")
+        plane.wait("the function is healthy", lambda: is_healthy(plane) == "True")
+        secret = plane.wait("the Secret", lambda: plane.get("secret", "conn", "-n", "team-f"))
+        assert base64.b64decode(secret["data"]["password"]).decode() == PASSWORD
+        [(uid, value)] = composed(plane).items()
+        assert value == "one"
+    plane.apply(composition("two"))
+    told = plane.wait("the cause", lambda: "\n".join(each for each in events(plane) if "cannot run Function" in each))
+    assert "code = Unavailable" in told
+    assert f"see that it runs and serves at dns:///localhost:{port}" in told
+    assert composed(plane) == {uid: "one"}
+    with served(port, "--insecure"):
+        plane.wait("it goes on", lambda: seen(plane) == "two")
+        assert composed(plane) == {uid: "two"}
+    assert PASSWORD not in operator.text()
+    assert base64.b64encode(PASSWORD.encode()).decode() not in operator.text()
+
+
+def test_what_a_crossplane_has_left_running_is_called_with_its_certificates(plane, operator, shop, tmp_path):
+    authority, port = Authority(tmp_path / "ca"), free_port()
+    data = {name: base64.b64encode(value).decode() for name, value in data_of(authority.sign("crossplane")).items()}
+    metadata = {"name": "crossplane-tls-client", "namespace": "crossplane-system"}
+    with served(port, "--tls-certs-dir", str(authority.sign("acme", "localhost"))):
+        plane.apply(declared(), {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
+        uid = plane.get("function.pkg.crossplane.io", "acme")["metadata"]["uid"]
+        owner = {"apiVersion": PACKAGES, "kind": "Function", "name": "acme", "uid": uid, "controller": True}
+        metadata = {"name": "acme-1", "labels": {"pkg.crossplane.io/package": "acme"}, "ownerReferences": [owner]}
+        spec = {"image": PACKAGE, "revision": 1, "desiredState": "Active"}
+        plane.apply({"apiVersion": PACKAGES, "kind": "FunctionRevision", "metadata": metadata, "spec": spec})
+        status = json.dumps({"status": {"endpoint": f"dns:///localhost:{port}"}})
+        plane.kubectl("patch", "functionrevision/acme-1", "--subresource=status", "--type=merge", "-p", status)
+        plane.apply(composition("one"), CLAIM)
+        plane.wait("it is composed", lambda: seen(plane) == "one")
+        plane.wait("the function is healthy", lambda: is_healthy(plane) == "True")
+        names = [each["metadata"]["name"] for each in plane.get("functionrevisions")["items"]]
+        assert "acme-1" in names
+    plane.kubectl("delete", "secret", "crossplane-tls-client", "-n", "crossplane-system")
