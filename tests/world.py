@@ -140,6 +140,7 @@ class World:
             self.cluster.peek,
             self.interests,
             self.accounts,
+            self.cluster.speaking_of,
         )
         self.context = Context(
             cluster=self.cluster,

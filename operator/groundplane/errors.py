@@ -84,6 +84,10 @@ class Waiting(GroundplaneError):
         self.after = after
 
 
+class InUse(Waiting):
+    """A usage keeps the object from being deleted; tried again when the object changes, and after a backoff."""
+
+
 class Conflict(GroundplaneError):
     """Somebody wrote the object in between (409); retried silently with a fresh read."""
 

@@ -27,6 +27,7 @@ from groundplane.core.managed import Creates
 from groundplane.core.objects import Json, Key, Object, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.core.turns import Lane
+from groundplane.core.usages import Referent
 from groundplane.errors import Awaited, InvalidInput
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ class Cluster(Protocol):
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of all followed kinds, whose controller is of that kind, be it there or not."""
 
+    async def usages_of(self, used: Referent) -> Sequence[Object]:
+        """The usages, of all three kinds, that keep this object from being deleted, sorted by kind, namespace and name."""
+
     async def create(self, obj: Object) -> Object:
         """POST.  Raises AlreadyExists, Rejected, NoSuchKind, Denied; NotFound: no such namespace."""
 
@@ -133,7 +137,10 @@ class Cluster(Protocol):
         """
 
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
-        """Ask for deletion; False if it was gone already.  With `uid`, only that incarnation (else Conflict)."""
+        """Ask for deletion; False if it was gone already.  With `uid`, only that incarnation (else Conflict).
+
+        Raises InUse: a usage protects it.
+        """
 
 
 class Recorder(Protocol):

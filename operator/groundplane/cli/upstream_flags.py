@@ -77,7 +77,6 @@ _NO_PACKAGES = "no package is fetched: providers and functions are built in"
 _CERTIFICATES = "the webhooks' certificate is in Secret `crossplane-tls-server`, and made if it is not there"
 _FUNCTION_CACHE = "`--function-cache` says for how long answers are kept, in memory"
 _ALWAYS = "always so"
-_USAGES = "Usages are kept, and protect nothing from being deleted yet"
 
 FLAGS = (
     Flag(("debug", "d"), bool, "`--log-level debug`", lambda on: {"log_level": "debug"} if on else {}),
@@ -145,7 +144,7 @@ FLAGS = (
     _value("xfn-cache-dir", _FUNCTION_CACHE),
     _value("xfn-cache-max-ttl", _FUNCTION_CACHE, type=SECONDS),
     _switch("enable-pipeline-inspector", "`groundplane render --explain` shows what each step does"),
-    _switch("enable-usages", _USAGES),
+    _switch("enable-usages", _ALWAYS),
     _switch("enable-operations", "there are no Operations"),
     _switch("enable-external-secret-stores", "connection details go to Secrets only"),
     _switch("enable-environment-configs", "always so: function-environment-configs reads them, built in"),

@@ -21,6 +21,7 @@ from groundplane.cluster import depth
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.own_writes import Versions
 from groundplane.cluster.tally import Tally
+from groundplane.core import usages
 from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
 
 OUR_MANAGERS = (
@@ -56,13 +57,14 @@ class _Entry(NamedTuple):
 
 
 class _Store:
-    """The objects of one kind, by place, by label and by controller."""
+    """The objects of one kind, by place, by label and by controller; usages by what they speak of, too."""
 
     def __init__(self) -> None:
         self.objects: dict[Place, _Entry] = {}
         self.labels: dict[tuple[str, str], set[Place]] = {}
         self.controllers: dict[str, set[Place]] = {}  # by UID
         self.controlling: dict[tuple[str, str], set[Place]] = {}  # by the controller's group and kind
+        self.spoken_of: dict[tuple[usages.Role, usages.Referent], set[Place]] = {}
         self.tally = Tally()
         self.listener: Listener | None = None
         self.partial = False
@@ -81,6 +83,8 @@ class _Store:
         if controller := controller_of(obj):
             self.controllers.setdefault(controller["uid"], set()).add(place)
             self.controlling.setdefault(_kind_of(controller), set()).add(place)
+        for spoken_of in usages.spoken_of(obj):
+            self.spoken_of.setdefault(spoken_of, set()).add(place)
 
     def unindex(self, place: Place, obj: Object) -> None:
         for label in labels_of(obj).items():
@@ -88,6 +92,8 @@ class _Store:
         if controller := controller_of(obj):
             _discard(self.controllers, controller["uid"], place)
             _discard(self.controlling, _kind_of(controller), place)
+        for spoken_of in usages.spoken_of(obj):
+            _discard(self.spoken_of, spoken_of, place)
 
     def chosen(self, labels: Mapping[str, str], namespace: str = "", controller: str = "") -> list[Place]:
         """Where those are that may be meant, sorted.  They have one of the labels; whether all is still to be seen."""
@@ -278,6 +284,15 @@ class Cache:
             for place in sorted(store.controlling.get((group, kind), ()))
         ]
 
+    def speaking_of(self, role: usages.Role, referent: usages.Referent) -> list[Key]:
+        """The usages of which that is what is used (`of`), or what uses it (`by`), sorted by kind, namespace and name."""
+        return [
+            Key(*kind, *place)
+            for kind in usages.KINDS
+            if (store := self._stores.get(kind))
+            for place in sorted(store.spoken_of.get((role, referent), ()))
+        ]
+
     def keys(self) -> Sequence[Key]:
         """The objects of all followed kinds, as they are now."""
         return [Key(*kind, *place) for kind, store in self._stores.items() for place in store.objects]
@@ -438,7 +453,7 @@ def _popped(store: _Store, kind: Kind, place: Place) -> Change:
 
 
 def _indexed_by(obj: Object) -> Sequence[object]:
-    return labels_of(obj), controller_of(obj)
+    return labels_of(obj), controller_of(obj), list(usages.spoken_of(obj))
 
 
 def _kind_of(reference: Mapping[str, Any]) -> tuple[str, str]:

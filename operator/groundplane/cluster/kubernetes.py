@@ -18,8 +18,9 @@ from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.referenced import Referenced
+from groundplane.core import usages
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
-from groundplane.errors import Awaited, Conflict, NoSuchKind, NotFound, Rejected, Unavailable, shown
+from groundplane.errors import Awaited, Conflict, Denied, InUse, NoSuchKind, NotFound, Rejected, Unavailable, shown
 from groundplane.ports import MANAGER, Propagation, Resource
 
 PAGE = "500"  # objects of one answer to a list
@@ -150,6 +151,19 @@ class KubernetesCluster:
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         return self._cache.dependents(group, kind)
 
+    async def usages_of(self, used: usages.Referent) -> Sequence[Object]:
+        found: list[Object] = []
+        for api_version, kind in usages.KINDS:
+            if self._cache.synced(api_version, kind):
+                keys = [key for key in self._cache.speaking_of("of", used) if key[:2] == (api_version, kind)]
+                found += [usage for key in keys if (usage := self._cache.get(key))]
+                continue
+            try:
+                found += [usage for usage in await self.list(api_version, kind) if usages.is_of(usage, used)]
+            except NoSuchKind:
+                continue
+        return found
+
     # --- writes ----------------------------------------------------------------------------------------
 
     async def create(self, obj: Object) -> Object:
@@ -235,7 +249,13 @@ class KubernetesCluster:
             options["preconditions"] = {"uid": uid}
         if propagation:
             options["propagationPolicy"] = propagation
-        status, said = await self._api.request("DELETE", _path(resource, key), body=options)
+        try:
+            status, said = await self._api.request("DELETE", _path(resource, key), body=options)
+        except (Conflict, Denied) as refused:
+            if usages.DENIED not in refused.what:
+                raise
+            on = [Awaited(key.group, key.kind, key.namespace, key.name)]
+            raise InUse(refused.what, mend=usages.MEND, on=on) from refused
         if status == 404:
             self._check_served(resource, said)
             return False

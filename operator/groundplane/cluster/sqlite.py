@@ -35,12 +35,13 @@ from groundplane.cluster import apply as rules
 from groundplane.cluster import depth, kinds
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.store import Change, Store
-from groundplane.core import schema
+from groundplane.core import schema, usages
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import (
     Json,
     Key,
     Object,
+    annotations_of,
     controller_of,
     group_of,
     is_deleting,
@@ -51,7 +52,7 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.errors import AlreadyExists, Conflict, NotFound, Rejected
+from groundplane.errors import AlreadyExists, Awaited, Conflict, InUse, NotFound, Rejected
 from groundplane.ports import MANAGER, Propagation, Resource
 
 POLL = 0.1  # seconds between two looks for changes that another process made
@@ -156,6 +157,25 @@ class SqliteCluster:
         controllers = ((controller_of(obj), obj) for obj in self._store.owned_by_kind(kind))
         return [obj for ref, obj in controllers if ref and (group_of(ref["apiVersion"]), ref["kind"]) == (group, kind)]
 
+    async def usages_of(self, used: usages.Referent) -> Sequence[Object]:
+        self.requests["list"] += 1
+        return self._usages("of", used)
+
+    def speaking_of(self, role: usages.Role, referent: usages.Referent) -> Sequence[Key]:
+        """The usages of which that is what is used (`of`), or what uses it (`by`)."""
+        return [key_of(usage) for usage in self._usages(role, referent)]
+
+    def _usages(self, role: usages.Role, referent: usages.Referent) -> Objects:
+        found = self._store.usages(role, referent.kind, referent.name)
+        spoken_of = (role, referent)
+        return [
+            usage | {"apiVersion": api_version}
+            for api_version, kind in usages.KINDS
+            for usage in found
+            if (group_of(usage["apiVersion"]), usage["kind"]) == (group_of(api_version), kind)
+            and spoken_of in usages.spoken_of(usage)
+        ]
+
     def version(self) -> int:
         """The resource version of the latest change."""
         return self._store.version()
@@ -245,8 +265,23 @@ class SqliteCluster:
             if live is None:
                 return False
             self._check_preconditions(live, {"uid": uid})
-            self._delete(live, propagation)
-            return True
+            denial = self._denial(live, propagation)
+            if not denial:
+                self._delete(live, propagation)
+                return True
+        raise InUse(denial, mend=usages.MEND, on=[Awaited(key.group, key.kind, key.namespace, key.name)])
+
+    def _denial(self, live: Object, propagation: Propagation | None) -> str:
+        """Why it can't be deleted, since a usage protects it: that it was tried is noted on it; "" if it can be."""
+        if not usages.is_protected(live):
+            return ""
+        denial = usages.denial(self._usages("of", usages.referent_of(live)))
+        tried = propagation or "Background"
+        if denial and annotations_of(live).get(usages.ATTEMPT) != tried:
+            metadata = {**meta(live), "annotations": {**annotations_of(live), usages.ATTEMPT: tried}}
+            new = {**live, "metadata": metadata}
+            self._put(live, rules.record_update(live, new, MANAGER, "", self._time(), self._openapi(live)))
+        return denial
 
     # --- kinds
 
@@ -470,7 +505,7 @@ class SqliteCluster:
         )
         if verdict.action == "release":
             self._set_owners(obj, [dict(reference) for reference in verdict.references])
-        elif verdict.action == "delete":
+        elif verdict.action == "delete" and not self._denial(obj, verdict.propagation):
             self._delete(obj, verdict.propagation)
 
     def _advance(self, obj: Object) -> None:
@@ -501,8 +536,11 @@ class SqliteCluster:
         """Delete what is there; True if nothing is left."""
         for found in self._store.within(**where):
             current = self._store.by_uid(meta(found)["uid"])  # an earlier one may have taken it along
-            if current is not None and not is_deleting(current):
-                self._delete(current, None)
+            if current is None or is_deleting(current):
+                continue
+            if "namespace" in where and self._denial(current, None):
+                continue
+            self._delete(current, None)
         return not self._store.within(**where)
 
     def _owner_state(self, dependent: Object, reference: Mapping[str, Any]) -> rules.Owner:
@@ -570,6 +608,8 @@ class SqliteCluster:
             self._due |= dict.fromkeys([uid, *before])
         if is_deleting(obj):
             self._due[uid] = None
+        if old is not None and usages.is_protected(old) and not usages.is_protected(obj):
+            self._due |= dict.fromkeys([uid, *self._store.containers_going()])  # what was to be deleted can be
         if _is_definition(obj) and kinds.is_established(obj):
             self._store.serve(obj["spec"]["group"], obj["spec"]["names"]["kind"], uid)
         return obj

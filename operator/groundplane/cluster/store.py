@@ -36,6 +36,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS by_place ON objects (grp, kind, namespace, nam
 CREATE INDEX IF NOT EXISTS by_version ON objects (version);
 CREATE INDEX IF NOT EXISTS by_namespace ON objects (namespace) WHERE namespace != '';
 CREATE INDEX IF NOT EXISTS containers_going ON objects (kind, name) WHERE going;
+CREATE INDEX IF NOT EXISTS spoken_of ON objects (
+  json_extract(body, '$.spec.of.kind'), json_extract(body, '$.spec.of.resourceRef.name')) WHERE kind IN ('Usage', 'ClusterUsage');
+CREATE INDEX IF NOT EXISTS spoken_of_by ON objects (
+  json_extract(body, '$.spec.by.kind'), json_extract(body, '$.spec.by.resourceRef.name')) WHERE kind IN ('Usage', 'ClusterUsage');
 CREATE TABLE IF NOT EXISTS owners (owner TEXT, uid TEXT, PRIMARY KEY (owner, uid)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS owned ON owners (uid);
 CREATE TABLE IF NOT EXISTS kinds (grp TEXT, kind TEXT, uid TEXT NOT NULL, PRIMARY KEY (grp, kind)) WITHOUT ROWID;
@@ -215,6 +219,13 @@ class Store:
         says = "SELECT 1 FROM json_each(body, '$.metadata.ownerReferences') WHERE json_extract(value, '$.kind')=?"
         having = f"uid IN (SELECT uid FROM owners) AND EXISTS ({says})"
         rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {having} ORDER BY born", kind)
+        return [orjson.loads(body) for (body,) in rows]
+
+    def usages(self, role: Literal["of", "by"], kind: str, name: str) -> Objects:
+        """Usages, and whatever else is called so, that name an object of that kind and name as used (`of`), or as its user (`by`)."""
+        named = f"json_extract(body, '$.spec.{role}.kind')=? AND json_extract(body, '$.spec.{role}.resourceRef.name')=?"
+        where = f"kind IN ('Usage', 'ClusterUsage') AND {named}"
+        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY namespace, name", kind, name)
         return [orjson.loads(body) for (body,) in rows]
 
     def has_dependents(self, uid: str) -> bool:

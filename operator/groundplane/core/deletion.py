@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from groundplane.core import usages
 from groundplane.core.objects import Key, Object, group_of, key_of, meta, spec_of
 from groundplane.core.references import BLOCKS, Reference, value_of
 
-USAGE_GROUPS = ("apiextensions.crossplane.io", "protection.crossplane.io")
-USAGE_KINDS = ("Usage", "ClusterUsage")
 OUTPUTS = ("writeConnectionSecretToRef", "publishConnectionDetailsTo", "resourceRef", "resourceRefs", "claimRef")
 
 References = Callable[
@@ -31,7 +30,7 @@ def users(objects: Sequence[Object], references: References) -> dict[Key, list[K
     index = _Index(objects)
     needs: dict[Key, set[Key]] = {key: set() for key in known}
     for key, obj in known.items():
-        if _is_usage(key):
+        if usages.is_usage(key):
             of, by = (index.party(obj, side) for side in ("of", "by"))
             needs[key] |= {each for each in of if each != key}
             for user in by:
@@ -90,10 +89,6 @@ class _Index:
         reference = told.get("resourceRef")
         name = reference.get("name") if isinstance(reference, Mapping) else None
         return self.named(name, group=group_of(str(told.get("apiVersion") or "")), kind=str(told.get("kind") or ""))
-
-
-def _is_usage(key: Key) -> bool:
-    return key.group in USAGE_GROUPS and key.kind in USAGE_KINDS
 
 
 def _used(obj: Object, index: _Index, references: Sequence[Reference]) -> Iterator[Key]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from groundplane.core import connection, fieldpath, naming, patches, readiness
+from groundplane.core.naming import COMPOSITE_LABEL as COMPOSITE_LABEL
 from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.template import CompiledTemplate, Templates
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from groundplane.core.explain import Trace
     from groundplane.core.patches import Compiled as Patch
 
-COMPOSITE_LABEL = "crossplane.io/composite"
 CLAIM_NAME_LABEL = "crossplane.io/claim-name"
 CLAIM_NAMESPACE_LABEL = "crossplane.io/claim-namespace"
 TEMPLATE_ANNOTATION = "crossplane.io/composition-resource-name"

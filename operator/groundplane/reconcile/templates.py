@@ -7,7 +7,7 @@ before anything is created, and what left the composition is deleted before its 
 from __future__ import annotations
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, fieldpath, render
+from groundplane.core import composition, fieldpath, render, usages
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Rejected, at
 from groundplane.reconcile import composing, restored, silence
@@ -109,6 +109,8 @@ async def _apply(run: CompositeRun, item: render.Rendered) -> Composed:
             live = await cluster.get(key)
             if live is not None:
                 composing.check_control(run, live)
+                if usages.is_usage(key):
+                    desired = usages.with_owners_of(live, desired)
                 patch = merge_patch(live, desired)
                 if not patch:
                     return Composed(item.template, live)

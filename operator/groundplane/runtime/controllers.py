@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from groundplane.core import claim as flow
 from groundplane.core.objects import Key, Object, key_of, spec_of
 from groundplane.ports import Context
-from groundplane.reconcile import claim, composite, definition, managed, managing, provider, provider_config, revision
+from groundplane.reconcile import (
+    claim,
+    composite,
+    definition,
+    managed,
+    managing,
+    provider,
+    provider_config,
+    revision,
+    usage,
+)
 from groundplane.runtime.engine import Controller
 
 COMPOSITE_POLL_RATE = (
@@ -97,6 +107,15 @@ def _of_what_is_claimed() -> list[Controller]:
             workers=64,
             share=lambda managed: str((spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"),
             tenant=flow.tenant,
+        ),
+        Controller(
+            name="usage",
+            reconcile=usage.reconcile,
+            source=usage.source,
+            reason="UsageConfigured",
+            has_synced=False,
+            ours_ready=True,
+            share=lambda usage: key_of(usage).namespace,
         ),
     ]
 

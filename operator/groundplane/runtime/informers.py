@@ -18,6 +18,7 @@ from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.core import usages
 from groundplane.core.objects import group_of
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
@@ -28,7 +29,7 @@ from groundplane.runtime.tasks import detached, within
 
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
 CONNECTION_TYPE = "connection.crossplane.io/v1alpha1"
-USAGES = ("aws.upbound.io/v1beta1", "ProviderConfigUsage")
+USERS = ("aws.upbound.io/v1beta1", "ProviderConfigUsage")
 
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
 RESTART = 30.0  # seconds until an informer that broke is started again
@@ -87,9 +88,9 @@ class Informers:
             log.warning("still waiting for the list of kinds", problem=self._crds.informer.problem)
 
     def start(self) -> None:
-        """Follow what is followed from the start: connection Secrets, usages, and what the cloud has."""
+        """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, and what the cloud has."""
         self._start(self._secrets)
-        self._wanted.add(USAGES)
+        self._wanted.update((USERS, *usages.KINDS))
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
         )
@@ -273,6 +274,9 @@ class Informers:
             versions = [each for each in managed.api_versions if group_of(each) == group]
             served = [each for each in versions if crd and crd.serves(version_of(each))]
             return (served or versions)[0], kind
+        for usage in usages.KINDS:
+            if (group, kind) == (group_of(usage[0]), usage[1]):
+                return usage
         return api_version, kind
 
     def _inform_if_served(self, api_version: str, kind: str) -> None:

@@ -118,6 +118,7 @@ class LocalControlPlane:
             self.cluster.peek,
             self.context.interests,
             self.context.accounts,
+            self.cluster.speaking_of,
         )
         self._seen = 0
         self._tasks: list[asyncio.Task[None]] = []

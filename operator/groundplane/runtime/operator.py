@@ -37,7 +37,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavai
 from groundplane.ports import Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
-from groundplane.runtime import crds, logs, metrics, preflight, webhook_configurations
+from groundplane.runtime import crds, guard, logs, metrics, preflight, webhook_configurations
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -150,6 +150,7 @@ class Operator:
             self._cache.get,
             context.interests,
             context.accounts,
+            self._cache.speaking_of,
         )
         self._census = Census(routes.own, _now)
         self._dispatcher = Dispatcher(
@@ -357,6 +358,8 @@ class Operator:
             try:
                 if not self._has_kinds:
                     await self._bring_kinds()
+                if self._webhooks is None:
+                    await guard.bring(self._cluster)
                 await self._watches.listed()
                 self._has_listed = True
                 await self._enqueue_all()

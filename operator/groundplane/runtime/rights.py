@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from groundplane.aws import catalogue
+from groundplane.core import usages
 from groundplane.core.objects import Object
 from groundplane.core.roles import HOLD
-from groundplane.runtime import webhook_configurations
+from groundplane.runtime import guard, webhook_configurations
 from groundplane.runtime.preflight import LEASE
 
+_ADMISSION = "admissionregistration.k8s.io"
 READ = ("get", "list", "watch")
 
 _CORE, _PACKAGES, _AWS, _RBAC = (
@@ -126,6 +128,20 @@ CONCERNS = (
         ),
     ),
     Concern(
+        "usages",
+        "Usages protect objects, and may be composed; where no webhook runs, a policy of the API server refuses to delete what they protect.",
+        (
+            Rule(usages.LEGACY, ("usages",), HOLD),
+            Rule(usages.PROTECTION, ("usages", "clusterusages"), HOLD),
+            _status(usages.LEGACY, "usages"),
+            _status(usages.PROTECTION, "usages", "clusterusages"),
+            _owners(usages.LEGACY, "usages"),
+            _owners(usages.PROTECTION, "usages", "clusterusages"),
+            Rule(_ADMISSION, (guard.POLICIES, guard.BINDINGS), ("create",)),
+            Rule(_ADMISSION, (guard.POLICIES, guard.BINDINGS), ("get", "patch", "delete"), (guard.NAME,)),
+        ),
+    ),
+    Concern(
         "lease",
         "The replicas agree on which of them writes.",
         (
@@ -145,7 +161,7 @@ CONCERNS = (
         "The API server is told where our webhooks are.  This role owns what tells it, and takes it along when it goes.",
         (
             Rule(
-                "admissionregistration.k8s.io",
+                _ADMISSION,
                 ("validatingwebhookconfigurations",),
                 ("get", "create", "patch", "delete"),
                 webhook_configurations.NAMES,
@@ -178,7 +194,7 @@ def declared(groups: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(Rule(group, ("*",), HOLD) for group in sorted(set(groups)))
 
 
-_TYPES = tuple(Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, "protection.crossplane.io", _AWS))
+_TYPES = tuple(Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, usages.PROTECTION, _AWS))
 _SEEN_TYPES = tuple(Rule(rule.group, ("*",), READ) for rule in _TYPES)
 _EVENTS = Rule("", ("events",), READ)
 

@@ -1,17 +1,19 @@
 """Which reconciles a change of an object calls for: rules over the object alone, no I/O.
 
 A change enqueues the object itself, its controller (composed resource → composite, Secret → its owner and who uses it), whoever it is
-bound to (composite ↔ claim), the composites whose functions wanted to see it, and everything that waited for a change of its kind.
+bound to (composite ↔ claim), the composites whose functions wanted to see it, the usages that speak of it (if it comes, goes or lacks
+their label), and everything that waited for a change of its kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from groundplane.core import usages
 from groundplane.core.accounts import Accounts
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
-from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, spec_of
+from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, meta, spec_of
 from groundplane.runtime.waiting import Target
 
 CORE = "apiextensions.crossplane.io"
@@ -25,7 +27,7 @@ _OWN = {
     (PACKAGES, "Function"): ("packages",),
     (PACKAGES, "Configuration"): ("packages",),
     ("aws.upbound.io", "ProviderConfig"): ("providerconfig",),
-}
+} | {(group_of(api_version), kind): ("usage",) for api_version, kind in usages.KINDS}
 
 
 class Routes:
@@ -38,17 +40,20 @@ class Routes:
         peek: Callable[[Key], Object | None],
         interests: Interests | None = None,
         accounts: Accounts | None = None,
+        speaking_of: Callable[[usages.Role, usages.Referent], Sequence[Key]] = lambda role, referent: (),
     ) -> None:
-        """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost."""
+        """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost, and so does `speaking_of`."""
         self._definitions = definitions
         self._interests = Interests() if interests is None else interests
         self._accounts = Accounts() if accounts is None else accounts
         self._is_managed = is_managed
         self._peek = peek
+        self._speaking_of = speaking_of
 
     def targets(self, before: Object | None, after: Object | None) -> set[Target]:
         """Everything that must be looked at because of this change."""
-        return {target for obj in (before, after) if obj is not None for target in self._of(obj)}
+        found = {target for obj in (before, after) if obj is not None for target in self._of(obj)}
+        return found | {("usage", key) for key in self._usages(before, after)}
 
     def own(self, key: Key) -> tuple[str, ...]:
         """The controllers that reconcile this object itself."""
@@ -81,6 +86,17 @@ class Routes:
             yield "providerconfig", Key(key.api_version, "ProviderConfig", "", used)
             if controller_of(obj) is None:
                 yield "providerconfig", key  # nobody's
+
+    def _usages(self, before: Object | None, after: Object | None) -> Iterator[Key]:
+        """The usages that have to look at what they speak of: it came, it went, or it lacks their label."""
+        obj = after or before
+        if obj is None:
+            return
+        is_news = before is None or after is None or meta(before).get("uid") != meta(after).get("uid")
+        if is_news:
+            yield from self._speaking_of("by", usages.referent_of(obj))
+        if is_news or not usages.is_protected(obj):
+            yield from self._speaking_of("of", usages.referent_of(obj))
 
     def _owner(self, obj: Object) -> Key | None:
         """The key of an object's controller.  References name no namespace: the owner's kind tells its scope."""

@@ -24,15 +24,24 @@ from aiohttp import web
 
 from groundplane.cluster import depth
 from groundplane.cluster.client import APPLY_PATCH, Api
+from groundplane.core import usages
 from groundplane.core.admission import Malformed, Verdict, request_in
 from groundplane.core.objects import Object, meta
 from groundplane.errors import GroundplaneError, InvalidInput, NotLeader
 from groundplane.ports import Context
-from groundplane.reconcile import admission, definition
+from groundplane.reconcile import admission, definition, protection
 from groundplane.reconcile.admission import Request, TryOut
-from groundplane.runtime import certificates, logs, metrics
+from groundplane.runtime import certificates, guard, logs, metrics
 from groundplane.runtime.crds import PATH as CRDS_PATH
-from groundplane.runtime.webhook_configurations import CROSSPLANE, SERVICE, Configurations, Target, entry, rule
+from groundplane.runtime.webhook_configurations import (
+    CROSSPLANE,
+    NO_USAGES,
+    SERVICE,
+    Configurations,
+    Target,
+    entry,
+    rule,
+)
 
 CHECK, SOON = (
     10.0,
@@ -97,7 +106,8 @@ def _declared(context: Context) -> list[Mapping[str, Any]]:
 def all_webhooks() -> tuple[Webhook, ...]:
     """What is asked, whose answer counts, and what happens when nobody answers.
 
-    What is wrong with a definition or a Composition is told on its condition, too: so nothing is refused just because no replica answers.
+    What is wrong with a definition or a Composition is told on its condition, too: so nothing is refused just because no replica answers, but for the
+    deletion of what is in use.
     """
     return (
         Webhook(
@@ -125,6 +135,16 @@ def all_webhooks() -> tuple[Webhook, ...]:
                 {"name": "names-another-composition", "expression": " ".join(_NAMES_ANOTHER.split())},
                 {"name": "is-no-claims", "expression": _HAS_NO_CLAIM},
             ),
+        ),
+        Webhook(
+            "usages",
+            f"nousages.{usages.PROTECTION}",
+            "/validate-no-usages",
+            protection.deletion,
+            lambda context: (rule("*", ["*"], ["*"], ["DELETE"]),),
+            configuration=NO_USAGES,
+            failure_policy="Fail",  # of what is labelled alone: while nobody answers, nothing that is in use is deleted
+            object_selector={"matchLabels": {usages.IN_USE: "true"}},
         ),
     )
 
@@ -335,6 +355,8 @@ class Webhooks:
         target = Target(self._namespace, self._port, pair.bundle, self._url)
         try:
             await self._configurations.ensure(configured(self._webhooks, target, self._context))
+            if not self._is_configured:
+                await guard.take_away(self._context.cluster)  # not before: something refuses all the time
             self._is_configured, self._said = True, ""
         except NotLeader:
             return

@@ -21,6 +21,7 @@ from groundplane.core.openapi import (
     root,
     string,
     strings,
+    unseen,
 )
 
 GROUP = "protection.crossplane.io"
@@ -63,7 +64,7 @@ def _usage(*, namespaces: bool) -> Schema:
     return root(
         "A usage keeps an object from being deleted while another one needs it, or until it is removed.",
         spec=spec,
-        status=obj({"conditions": conditions()}, "Whether the protection is in place."),
+        status=unseen(obj({"conditions": conditions()}, "Whether the protection is in place.")),
     )
 
 
