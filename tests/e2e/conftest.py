@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +22,18 @@ from tests.standin import serving
 
 # A Lease that lasts for three seconds: who was killed is succeeded soon.
 QUICK = ("--lease-duration", "3", "--renew-deadline", "2", "--retry-period", "0.5", "--create-wait", "15")
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def asked_at(port: int) -> dict[str, str]:
+    """The settings of an operator that the API server asks at this port of the loopback interface."""
+    return {"webhook_host": "127.0.0.1", "webhook_port": str(port), "webhook_url": f"https://127.0.0.1:{port}"}
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.chart.generate import CHART
 from tests.chart.helm import helm
 from tests.cluster.rig import ControlPlane
-from tests.e2e.conftest import Aws, Operator
+from tests.e2e.conftest import Aws, Operator, asked_at, free_port
 
 NAMESPACE, NAME = "crossplane-system", "groundplane"
 USER = f"system:serviceaccount:{NAMESPACE}:groundplane"
@@ -62,6 +62,8 @@ class Release:
         told = {
             each["name"]: each.get("value", NAMESPACE) for each in container["env"]
         }  # a reference is to the namespace
+        if "GROUNDPLANE_WEBHOOKS" in told:  # no Service leads out of the cluster
+            told |= {f"GROUNDPLANE_{name.upper()}": value for name, value in asked_at(free_port()).items()}
         kubeconfig = self.plane.kubeconfig_of_account(NAMESPACE, spec["serviceAccountName"])
         log = self.folder / f"pod-{len(self.pods)}.log"
         running = Operator(kubeconfig, aws.url, log, tuple(container["args"][1:]), environment=told | environment)

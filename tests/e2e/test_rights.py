@@ -29,6 +29,8 @@ def installed(plane, tmp_path_factory):
     yield release
     release.uninstall()
     assert not may(plane, "list", "secrets")
+    told = ("validatingwebhookconfigurations", "crossplane")
+    plane.wait("the webhooks' configuration goes with the role that owns it", lambda: not plane.get(*told))
     assert plane.get("crd", guide.DECLARED[0])
 
 
@@ -58,6 +60,13 @@ def test_with_the_rights_that_the_chart_gives_the_guide_goes_there_and_back_and_
     plane.wait("the Secret", lambda: guide.secret(plane))
     roles = plane.get("clusterroles", "-l", "rbac.crossplane.io/xrd=xdatabases.platform.example.com")["items"]
     assert len(roles) == 4
+    told = plane.get("validatingwebhookconfigurations", "crossplane")
+    assert told["metadata"]["ownerReferences"][0]["name"] == "crossplane:system:webhooks"
+    wrong = {"compositeTypeRef": {"apiVersion": "a.example.org/v1", "kind": "A"}, "resources": []}
+    metadata = {"name": "wrong"}
+    body = {"apiVersion": "apiextensions.crossplane.io/v1", "kind": "Composition", "metadata": metadata, "spec": wrong}
+    done = plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(body), check=False)
+    assert "spec.resources: Required value" in done.stderr
     tenant = "system:serviceaccount:my-team:tenant"
     plane.kubectl(
         "create", "rolebinding", "tenant", "-n", guide.TEAM, "--clusterrole=crossplane-edit", f"--user={tenant}"

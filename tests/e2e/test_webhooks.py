@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import json
@@ -10,9 +11,10 @@ import ssl
 
 import pytest
 
-from groundplane.runtime import certificates
+from groundplane.runtime import certificates, doctor
+from groundplane.runtime.settings import Settings
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
-from tests.e2e.conftest import QUICK, Operator
+from tests.e2e.conftest import QUICK, Operator, asked_at, free_port
 
 NAMESPACE = "crossplane-system"
 GROUP = "webhooks.example.org"
@@ -62,16 +64,10 @@ COMPOSITION = {
 MODE = "crossplane.io/composition-schema-aware-validation-mode"
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def asked_at(port):
-    """The options of an operator that is asked at this port of the loopback interface."""
-    address = ("--webhook-host", "127.0.0.1", "--webhook-port", str(port), "--webhook-url", f"https://127.0.0.1:{port}")
-    return (*QUICK, "--webhooks", "on", *address)
+def options(port):
+    """Of an operator that is asked at this port."""
+    settings = {"webhooks": "on"} | asked_at(port)
+    return (*QUICK, *(word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)))
 
 
 def configuration(plane, name=CROSSPLANE):
@@ -107,7 +103,7 @@ def with_(obj, change):
 def asked(plane, aws, tmp_path):
     """An operator that the API server asks."""
     port = free_port()
-    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=asked_at(port))
+    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=options(port))
     running.port = port
     running.start()
     plane.wait("the API server asks", lambda: is_asked(plane) or running.process.poll() is not None)
@@ -193,9 +189,7 @@ def test_a_composition_is_judged_as_its_annotation_asks(plane):
 def test_a_claim_that_names_no_composition_is_warned_of_and_taken(plane):
     apply(plane, COMPOSITION)
     name = "composites.groundplane.io"
-    plane.wait(
-        "its kinds are asked about", lambda: any(rule["apiGroups"] == [GROUP] for rule in entries(plane)[name]["rules"])
-    )
+    plane.wait("its kinds are asked about", lambda: GROUP in json.dumps(entries(plane).get(name)))
     claim = {
         "apiVersion": f"{GROUP}/v1",
         "kind": "Thing",
@@ -259,8 +253,8 @@ def test_a_certificate_that_is_gone_or_about_to_expire_is_made_anew(plane, asked
 
 
 def test_two_replicas_share_what_they_serve_with_and_both_answer(plane, asked, aws, tmp_path):
-    other = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "other.log", options=asked_at(free_port()))
-    port = int(other.options[other.options.index("--webhook-port") + 1])
+    port = free_port()
+    other = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "other.log", options=options(port))
     other.start()
     try:
         plane.wait("the standby serves", lambda: "webhooks are served" in other.text())
@@ -272,6 +266,29 @@ def test_two_replicas_share_what_they_serve_with_and_both_answer(plane, asked, a
         )
     finally:
         other.stop()
+
+
+def findings(plane, *, user="admin", webhooks="on"):
+    """What doctor finds."""
+    settings = Settings(kubeconfig=str(plane.kubeconfig_of(user)), webhooks=webhooks)
+    found = asyncio.run(doctor.examine_cluster(settings, ["webhooks"], mode="static", account=""))
+    return [(each.state, each.message) for each in found]
+
+
+def test_doctor_has_the_api_server_try_them(plane, asked):
+    works = ("ok", "the API server gets answers from those of crossplane")
+    assert findings(plane) == [works]
+    first = configuration(plane)["webhooks"][0]["clientConfig"]
+    assert asyncio.run(doctor._unreachable(first)) == "", "as who may not have it try connects itself"
+    other = first | {"caBundle": base64.b64encode(certificates.new_authority(certificates.now()).certificate).decode()}
+    assert "its certificate is not trusted" in asyncio.run(doctor._unreachable(other))
+    asked.kill()
+    assert findings(plane) == [("failed", "the API server gets no answer from those of crossplane")]
+    assert asyncio.run(doctor._unreachable(first)) == "Connection refused"
+    assert findings(plane, user="nobody")[0][0] == "not allowed"
+    plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE)
+    assert findings(plane, webhooks="off") == [("ok", "none are installed")]
+    assert findings(plane) == [("failed", "the API server is not told of the webhooks")]
 
 
 def test_without_an_operator_nothing_is_refused_and_one_without_webhooks_clears_up(plane, asked, aws, tmp_path):

@@ -266,8 +266,8 @@ def _check_object(obj: Mapping[str, Json], name: str) -> None:
     metadata = obj.get("metadata")
     if not all(isinstance(text, str) and text for text in texts):
         raise Malformed(f"request.{name} has no apiVersion or no kind")
-    if not isinstance(metadata, dict) or not isinstance(obj.get("spec"), dict | None):
-        raise Malformed(f"request.{name} has no metadata, or a spec that is no object")
+    if not isinstance(metadata, dict):
+        raise Malformed(f"request.{name} has no metadata")
     for part in ("labels", "annotations"):
         if not isinstance(metadata.get(part), dict | None):
             raise Malformed(f"request.{name}.metadata.{part} is no object")

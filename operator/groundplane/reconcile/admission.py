@@ -5,6 +5,7 @@ Every replica answers, also one that stands by, so nothing here writes.  No requ
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -37,8 +38,8 @@ async def definitions(request: Request, context: Context, try_out: TryOut) -> Ve
             definition.composite_crd(xrd, strict_upstream=strict),
             definition.claim_crd(xrd, strict_upstream=strict),
         )
-        for crd in filter(None, crds):
-            refusal, warning = await _tried(xrd, crd, context, try_out)
+        tried = await asyncio.gather(*(_tried(xrd, crd, context, try_out) for crd in crds if crd))
+        for refusal, warning in tried:
             problems += refusal
             warnings += warning
     return admission.refused(xrd, problems, warnings) if problems else admission.allowed(warnings)

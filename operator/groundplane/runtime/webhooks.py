@@ -52,7 +52,7 @@ LONGEST_BODY = (
 )  # bytes: an object as it would be and as it is, of 3 MiB each, which the API server takes at most
 MOST_BYTES = 64 << 20  # of all bodies in hand
 BODY_PATIENCE = 10.0  # seconds for a body to come
-PATIENCE = 4.0  # seconds for a request to the API server of which an answer to it depends
+PATIENCE = 2.0  # seconds for a request to the API server on which an answer to it depends
 FAREWELL = 2.0  # seconds for answers that are under way when it ends
 CORE = "apiextensions.crossplane.io"
 ASKS = "admission.k8s.io/v1"
@@ -74,7 +74,9 @@ class Webhook:
     rules: Rules
     configuration: str = CROSSPLANE
     failure_policy: Literal["Ignore", "Fail"] = "Ignore"
-    timeout: int = 10  # seconds
+    timeout: int = (
+        3  # seconds; well below the five that a write of our own may take, or it would fail where nobody answers
+    )
     object_selector: Mapping[str, Any] = field(default_factory=dict)
     match_conditions: tuple[Mapping[str, str], ...] = ()
 
@@ -85,6 +87,9 @@ _NAMES_ANOTHER = """has(object.spec) && (
 || (has(object.spec.crossplane) && has(object.spec.crossplane.compositionRef) && (oldObject == null || !has(oldObject.spec)
 || !has(oldObject.spec.crossplane) || !has(oldObject.spec.crossplane.compositionRef)
 || oldObject.spec.crossplane.compositionRef != object.spec.crossplane.compositionRef)))"""
+_IS_ANOTHER = (
+    "oldObject == null || oldObject.metadata.generation != object.metadata.generation"  # not only its metadata
+)
 _HAS_NO_CLAIM = '!has(object.metadata.labels) || !("crossplane.io/claim-name" in object.metadata.labels)'
 
 
@@ -116,6 +121,7 @@ def all_webhooks() -> tuple[Webhook, ...]:
             "/validate-apiextensions-crossplane-io-v1-compositeresourcedefinition",
             admission.definitions,
             _static("compositeresourcedefinitions"),
+            match_conditions=({"name": "is-another", "expression": _IS_ANOTHER},),
         ),
         Webhook(
             "compositions",
@@ -130,7 +136,7 @@ def all_webhooks() -> tuple[Webhook, ...]:
             "/validate-composites",
             admission.composites,
             _declared,
-            timeout=2,  # for a warning
+            timeout=1,  # for a warning
             match_conditions=(
                 {"name": "names-another-composition", "expression": " ".join(_NAMES_ANOTHER.split())},
                 {"name": "is-no-claims", "expression": _HAS_NO_CLAIM},
@@ -371,20 +377,22 @@ class Webhooks:
 
 
 def configured(webhooks: Sequence[Webhook], target: Target, context: Context) -> dict[str, list[dict[str, Any]]]:
-    """The webhooks of each configuration, as they must be now."""
+    """The webhooks of each configuration, as they must be now: those that have something to be asked about."""
     found: dict[str, list[dict[str, Any]]] = {}
     for each in webhooks:
-        found.setdefault(each.configuration, []).append(
-            entry(
-                each.full_name,
-                target.client(each.path),
-                each.rules(context),
-                failure_policy=each.failure_policy,
-                timeout=each.timeout,
-                object_selector=each.object_selector,
-                match_conditions=each.match_conditions,
+        configuration = found.setdefault(each.configuration, [])
+        if rules := each.rules(context):
+            configuration.append(
+                entry(
+                    each.full_name,
+                    target.client(each.path),
+                    rules,
+                    failure_policy=each.failure_policy,
+                    timeout=each.timeout,
+                    object_selector=each.object_selector,
+                    match_conditions=each.match_conditions,
+                )
             )
-        )
     return found
 
 
