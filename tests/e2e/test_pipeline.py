@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 
 import pytest
@@ -194,6 +195,42 @@ def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app
     plane.wait("it leads", operator.leads)
     time.sleep(3)
     assert [each for each in writes(plane, mark) if "events" not in each] == []
+
+
+def test_a_field_that_leaves_in_the_same_moment_as_mode_resources_leaves_the_object(plane, operator, app):
+    ready = {"readinessChecks": [{"type": "None"}]}
+    plane.apply(composition(mode="Resources", resources=[template("settings", *BACK, old="x") | ready]), CLAIM)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+    plane.wait("the status", lambda: plane.get("app", "shop", "-n", "team-p")["status"].get("more") == "x")
+    before = settings(plane)["settings"]
+    plane.kubectl("annotate", "configmap", before["metadata"]["name"], "-n", "team-p", "example.org/theirs=kept")
+    plane.apply(pipeline(template("settings", *BACK)), {**CLAIM, "spec": {**CLAIM["spec"], "size": "large"}})
+    plane.wait("the field is gone", lambda: settings(plane)["settings"]["data"] == {"size": "large"})
+    plane.wait("the status is gone", lambda: "more" not in plane.get("app", "shop", "-n", "team-p")["status"])
+    after = settings(plane)["settings"]["metadata"]
+    assert after["uid"] == before["metadata"]["uid"]
+    assert after["annotations"]["example.org/theirs"] == "kept"
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+
+
+def test_what_leaves_a_claim_leaves_a_composite_that_plain_updates_wrote(plane, operator, app):
+    plane.apply(pipeline(template("settings", *BACK)))
+    reference = {"apiVersion": f"{GROUP}/v1", "kind": "App", "namespace": "team-p", "name": "shop"}
+    written = {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "XApp",
+        "metadata": {"name": "older", "labels": {"team": "a", "tier": "gold"}},
+        "spec": {"size": "small", "claimRef": reference},
+    }
+    plane.kubectl("create", "--field-manager=crossplane", "-f", "-", input=json.dumps(written))
+    claim = {**CLAIM, "metadata": {**CLAIM["metadata"], "labels": {"team": "a", "tier": "gold"}}}
+    claim["spec"] = {**CLAIM["spec"], "resourceRef": {"apiVersion": f"{GROUP}/v1", "kind": "XApp", "name": "older"}}
+    plane.apply(claim)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+    del claim["metadata"]["labels"]["tier"]
+    plane.apply(claim)
+    plane.wait("the label is gone", lambda: "tier" not in plane.get("xapp", "older")["metadata"]["labels"])
+    assert plane.get("xapp", "older")["metadata"]["labels"]["team"] == "a"
 
 
 def test_a_storm_of_changes_opens_the_circuit_of_its_composite_which_says_so_and_still_mends_drift(

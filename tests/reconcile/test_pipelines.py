@@ -237,6 +237,55 @@ async def test_a_field_that_left_its_base_leaves_the_object_also_after_a_change_
     assert conditions.is_true(await claim_of(world), "Ready")
 
 
+async def test_a_field_that_leaves_in_the_very_change_from_mode_resources_leaves_and_what_others_wrote_stays():
+    world = await ready(await a_world(), composition=things.COMPOSITION)
+    before = await world.one(things.COMPOSED, "Alpha")
+    mark = {"metadata": {"annotations": {"crossplane.io/external-name": "a-1"}, "finalizers": ["example.org/mine"]}}
+    key = Key(things.COMPOSED, "Alpha", "", before["metadata"]["name"])
+    await world.patch(key, mark)  # as whoever manages it writes, under the same manager
+    alpha = resource("Alpha", patch("spec.size", "spec.forProvider.class"))
+    await world.cluster.update(
+        {**await world.cluster.get(COMPOSITION), "spec": pipeline(things.patch_step(alpha, resource("Beta")))["spec"]}
+    )
+    await world.apply(things.changed(things.THING, size="large"))
+    await world.settle()
+    after = await world.one(things.COMPOSED, "Alpha")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"]["forProvider"] == {"class": "large"}
+    assert after["metadata"]["annotations"]["crossplane.io/external-name"] == "a-1"
+    assert after["metadata"]["finalizers"] == ["example.org/mine"]
+    assert not [entry for entry in after["metadata"]["managedFields"] if "handover" in entry["manager"]]
+    status = (await composite_of(world))["status"]
+    assert "address" not in status
+    assert {c["type"] for c in status["conditions"]} >= {"Ready", "Synced"}
+
+
+async def test_what_leaves_a_claim_leaves_a_composite_that_an_older_crossplane_wrote():
+    world = await a_world()
+    await world.apply(things.XRD)
+    await world.settle()
+    claim = things.changed(things.THING, resourceRef={"apiVersion": things.VERSION, "kind": "XThing", "name": "old"})
+    claim["metadata"]["labels"] = {"team": "a", "tier": "gold"}
+    reference = {"apiVersion": things.VERSION, "kind": "Thing", "namespace": "team-a", "name": "db"}
+    written = {
+        "apiVersion": things.VERSION,
+        "kind": "XThing",
+        "metadata": {"name": "old", "labels": {"team": "a", "tier": "gold", "theirs": "x"}},
+        "spec": {"size": "small", "region": "eu", "claimRef": reference},
+    }
+    await world.cluster.create(written)  # a plain write of the manager "crossplane"
+    await world.apply(claim | {"spec": claim["spec"] | {"region": "eu"}}, things.COMPOSITION)
+    await world.settle()
+    assert (await composite_of(world))["metadata"]["name"] == "old"
+    del claim["metadata"]["labels"]["tier"]
+    await world.apply(claim)
+    await world.settle()
+    composite = await composite_of(world)
+    assert "tier" not in composite["metadata"]["labels"]
+    assert composite["metadata"]["labels"]["theirs"] == "x"
+    assert "region" not in composite["spec"]
+
+
 async def test_killed_at_any_write_of_that_change_the_fields_can_still_leave():
     changed = await ready(await a_world(), composition=things.COMPOSITION)
     await changed.apply(things.changed(things.PIPELINE, resources=None))

@@ -30,7 +30,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import connection, leaving, restored
+from groundplane.reconcile import connection, handover, leaving, restored
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
@@ -146,8 +146,10 @@ async def _sync(
         enforced=enforced,
         strict_upstream=context.options.strict_upstream,
     )
+    if composite is not None:  # an older Crossplane may have written it by plain updates
+        composite = await handover.begin(context, composite, flow.MANAGER)
     patch["metadata"] |= flow.precondition(composite)
-    applied = await context.cluster.apply(patch, manager=flow.MANAGER)
+    applied = await handover.end(context, await context.cluster.apply(patch, manager=flow.MANAGER))
     wanted = flow.claim_from(claim, applied, enforced=enforced)
     return await context.cluster.update(wanted), applied
 

@@ -11,20 +11,36 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from groundplane.core import claim as flow
 from groundplane.core import composition, connection, fieldpath, health, pipeline, render
 from groundplane.core.conditions import SYSTEM_TYPES, Condition
-from groundplane.core.objects import Json, Key, Object, annotations_of, group_of, key_of, meta, spec_of, status_of
+from groundplane.core.objects import Key, Object, annotations_of, group_of, key_of, meta, spec_of, status_of
 from groundplane.core.pipeline import Found, Outcome, Resource, Selector, Wanted
 from groundplane.core.render import Rendered
-from groundplane.errors import Awaited, Busy, Conflict, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
+from groundplane.errors import (
+    Awaited,
+    Busy,
+    Conflict,
+    GroundplaneError,
+    InvalidInput,
+    NoSuchKind,
+    Rejected,
+    Waiting,
+    at,
+)
 from groundplane.ports import MANAGER
-from groundplane.reconcile import composing, functions, restored, silence
+from groundplane.reconcile import composing, functions, handover, restored, silence
 from groundplane.reconcile import connection as secrets
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 
 COMPOSITE_MANAGER = "apiextensions.crossplane.io/composite"
 COMPOSED_MANAGER = "apiextensions.crossplane.io/composed"
-HANDOVER = "groundplane.io/handover"  # holds, for a moment, what we wrote by plain updates before we applied
+KEPT = (
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+)  # of the metadata: who manages an object writes there, too
 
 
 def composed_manager(composite: Object) -> str:
@@ -255,7 +271,7 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
                 render.name_secret(run.composite, item.template, desired, notes, live)
             if live is not None:
                 composing.check_control(run, live)
-                live = await _hand_over(run, live, COMPOSED_MANAGER)
+                live = await handover.begin(run.context, live, COMPOSED_MANAGER)
             made = await cluster.apply(desired, manager=manager)
             made = await _let_go(run, made)
     except InvalidInput as error:
@@ -272,60 +288,51 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
 async def _apply_status(run: CompositeRun, desired: Object) -> None:
     """The composite's status is what the last function desires; what functions stop to desire goes."""
     status = desired.get("status") or {}
-    if not status and not _applied(run.composite, COMPOSITE_MANAGER, "status"):
+    is_new = not handover.has_applied(run.composite, COMPOSITE_MANAGER, "status")
+    if not status and is_new and not await _has_patched_status(run):
         return
-    run.composite = await _hand_over(run, run.composite, COMPOSITE_MANAGER, "status")
-    wanted = _named_as(run.composite) | {"status": status}
-    run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
+    run.composite = await handover.begin(run.context, run.composite, COMPOSITE_MANAGER, "status")
+    if status or not is_new:
+        wanted = _named_as(run.composite) | {"status": status}
+        run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
     run.composite = await _let_go(run, run.composite, "status")
 
 
-def _applied(obj: Object, manager: str, subresource: str = "") -> bool:
-    """Whether a manager (or one whose name starts so) has applied this object."""
+async def _let_go(run: CompositeRun, obj: Object, subresource: handover.Subresource = "") -> Object:
+    """After an apply: what was handed over and is not applied goes, but for what others of us keep there by plain updates.
+
+    What the API server does not let go stays, and nobody owns it.
+    """
+    if not handover.is_under_way(obj, subresource):
+        return obj
+    kept: Object = _named_as(obj)
+    if subresource:
+        kept["status"] = {name: value for name, value in status_of(obj).items() if name in _own_status(run)}
+    else:
+        kept["metadata"] |= {name: meta(obj)[name] for name in KEPT if name in meta(obj)}
+    try:
+        obj = await run.context.cluster.apply(kept, manager=handover.MANAGER, subresource=subresource)
+    except Rejected as error:
+        run.event("Normal", "ComposeResources", f"{key_of(obj)} keeps what its composition no longer has: {error}")
+    return await handover.end(run.context, obj, subresource)
+
+
+async def _has_patched_status(run: CompositeRun) -> bool:
+    """Whether patches of mode Resources wrote to the definition's own status."""
+    if not status_of(run.composite).keys() - _own_status(run):
+        return False
+    live = await run.context.cluster.get(key_of(run.composite), live=True)
+    own = {f"f:{name}" for name in _own_status(run)} | {"."}
     return any(
-        entry.get("operation") == "Apply"
-        and entry.get("manager", "").startswith(manager)
-        and entry.get("subresource", "") == subresource
-        for entry in meta(obj).get("managedFields") or ()
+        entry.get("manager") == MANAGER and ((entry.get("fieldsV1") or {}).get("f:status") or {}).keys() - own
+        for entry in meta(live or {}).get("managedFields") or ()
+        if entry.get("subresource") == "status"
     )
 
 
-async def _hand_over(run: CompositeRun, obj: Object, manager: str, subresource: str = "") -> Object:
-    """Before the first apply: have what we wrote by plain updates owned by HANDOVER instead, so that it can be let go.
-
-    So it is where a composition of mode Resources, or of an older Crossplane, becomes a pipeline: what is applied from
-    then on must be able to go.  Each step can be repeated after a crash: what is kept of managedFields tells where we are.
-    """
-    if _applied(obj, manager, subresource) or _applied(obj, HANDOVER, subresource):
-        return obj
-    ours = {"manager": MANAGER, "operation": "Update"}
-    return await _edited(run, obj, ours, subresource, {"manager": HANDOVER, "operation": "Apply"})
-
-
-async def _let_go(run: CompositeRun, obj: Object, subresource: str = "") -> Object:
-    """After an apply: nobody owns any more what was handed over and is not applied."""
-    if not _applied(obj, HANDOVER, subresource):
-        return obj
-    return await _edited(run, obj, {"manager": HANDOVER, "operation": "Apply"}, subresource, None)
-
-
-async def _edited(
-    run: CompositeRun, obj: Object, wanted: Mapping[str, str], subresource: str, changes: Mapping[str, str] | None
-) -> Object:
-    """The object with one entry of its managedFields changed, or taken out; as it is if there is no such entry."""
-    key = key_of(obj)
-    live = await run.context.cluster.get(key, live=True)
-    for index, entry in enumerate(meta(live or {}).get("managedFields") or ()):
-        if entry.get("subresource", "") == subresource and wanted.items() <= entry.items():
-            place = f"/metadata/managedFields/{index}"
-            version = meta(live or {}).get("resourceVersion")
-            patch: list[dict[str, Json]] = [{"op": "test", "path": "/metadata/resourceVersion", "value": version}]
-            if changes is None:
-                patch.append({"op": "remove", "path": place})
-            for name, value in (changes or {}).items():
-                patch.append({"op": "replace", "path": f"{place}/{name}", "value": value})
-            return await run.context.cluster.patch(key, patch)
-    return obj
+def _own_status(run: CompositeRun) -> frozenset[str]:
+    """The fields of a composite's status that are not its definition's."""
+    return frozenset(flow.own_status(counted=not run.definition.has_own_generation))
 
 
 # --- what the functions told --------------------------------------------------------------------------------------
