@@ -174,7 +174,20 @@ def test_a_patched_name_does_not_orphan_an_object_that_exists():
     )
 
 
-@pytest.mark.parametrize("value", [5, True, None, {"a": "b"}])
+@pytest.mark.parametrize("member", ["labels", "annotations"])
+def test_a_label_or_annotation_that_is_null_is_a_place_for_a_patch(member):
+    metadata = {member: {"team": None, "other": "x"}}
+    base = {"apiVersion": "s3.example.org/v1", "kind": "Bucket", "metadata": metadata}
+    filling = template("bucket", patch("spec.v", f"metadata.{member}[team]")) | {"base": base}
+    [item] = rendered(filling, xr=composite(v="a"))
+    assert item.object["metadata"][member].items() >= {"team": "a", "other": "x"}.items()
+    [item] = rendered(template("bucket") | {"base": base})
+    assert not {"team", "other"} & item.object["metadata"][member].keys()
+    told = f"bucket: metadata.{member}[team] is null and no patch fills it: none of its {member} is taken"
+    assert item.notes == (told,)
+
+
+@pytest.mark.parametrize("value", [5, True, {"a": "b"}])
 @pytest.mark.parametrize("member", ["labels", "annotations"])
 def test_a_label_or_annotation_that_is_no_string_is_named(member, value):
     [item] = rendered(template("bucket", patch("spec.v", f"metadata.{member}[team]")), xr=composite(v=value))

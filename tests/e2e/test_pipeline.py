@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import time
 
@@ -231,6 +232,18 @@ def test_what_leaves_a_claim_leaves_a_composite_that_plain_updates_wrote(plane, 
     plane.apply(claim)
     plane.wait("the label is gone", lambda: "tier" not in plane.get("xapp", "older")["metadata"]["labels"])
     assert plane.get("xapp", "older")["metadata"]["labels"]["team"] == "a"
+
+
+def test_a_field_with_a_default_that_a_definition_gains_reaches_all_that_is_there(plane, operator, app):
+    tier = patch("spec.tier", "data.tier")
+    plane.apply(pipeline(template("settings", *BACK, tier)), CLAIM)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+    changed = copy.deepcopy(XRD)
+    schema = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"]["properties"]["tier"] = text() | {"default": "gold"}
+    plane.apply(changed)
+    plane.wait("it is composed", lambda: settings(plane)["settings"]["data"].get("tier") == "gold")
+    plane.wait("the claim is ready", lambda: is_ready(plane))
 
 
 def test_a_storm_of_changes_opens_the_circuit_of_its_composite_which_says_so_and_still_mends_drift(

@@ -332,6 +332,26 @@ async def test_an_object_that_the_api_server_refuses_is_told_and_the_others_go_o
     assert 'cannot apply composed resource "alpha"' in world.told.text()
 
 
+@pytest.mark.parametrize("composition", [things.COMPOSITION, things.PIPELINE], ids=["resources", "pipeline"])
+async def test_one_unknown_kind_holds_no_other_back_and_is_made_as_soon_as_it_is_served(composition):
+    world = await World().install()
+    alpha, *others = things.composed_crds()
+    await world.apply(*others)
+    await running(world, composition, things.THING)
+    assert await world.one(things.COMPOSED, "Beta")
+    assert await world.one(things.COMPOSED, "Gamma")
+    composite = await composite_of(world)
+    synced, ready = conditions.find(composite, "Synced"), conditions.find(composite, "Ready")
+    assert synced["message"].startswith("Unsynced resources: alpha")
+    assert 'no matches for kind "Alpha" in version "nop.example.org/v1alpha1"' in synced["message"]
+    assert ready["status"] == "False"
+    assert [entry["kind"] for entry in composite["spec"]["resourceRefs"]] == ["Alpha", "Beta", "Gamma"]
+    await world.apply(alpha)
+    await world.settle()
+    assert await kinds_of(world) == {"Alpha", "Beta", "Gamma"}
+    assert conditions.is_true(await composite_of(world), "Synced")
+
+
 async def test_a_kind_that_is_not_served_for_a_while_is_not_forgotten():
     needy = resource("Alpha", patch("spec.region", "spec.forProvider.region", **REQUIRED))
     steps = (things.patch_step(needy, resource("Beta")), things.READY_STEP)

@@ -71,6 +71,7 @@ class _Store:
         self.label = ""  # that all have which come, if it is partial by a label
         self.synced = False
         self.seen = 0  # the latest version up to which the API server has told all
+        self.outdated = False  # since the schema changed: the next list may differ in objects of the same version
 
     def tell(self, change: Change | None) -> Change | None:
         if change and self.listener:
@@ -201,6 +202,11 @@ class Cache:
         for change in changes:
             store.tell(change)
         return changes
+
+    def outdate(self, api_version: str, kind: str) -> None:
+        """The kind's schema has changed: what is listed next may differ, by defaults, from what is here of the same version."""
+        if store := self._stores.get((api_version, kind)):
+            store.outdated = True
 
     def drop(self, api_version: str, kind: str) -> None:
         """Nobody follows the kind any more: forget its objects without a word."""
@@ -349,13 +355,18 @@ class Cache:
 
     # --- inside ---------------------------------------------------------------------------------------------
 
-    def _put(self, store: _Store, kind: Kind, obj: Object, *, force: bool = False, ours: bool = False) -> Change | None:
-        """`force`: the API server has just listed it, so it is right even if it looks older."""
+    def _put(
+        self, store: _Store, kind: Kind, obj: Object, *, force: bool = False, ours: bool = False, anew: bool = False
+    ) -> Change | None:
+        """`force`: the API server has just listed it, so it is right even if it looks older; `anew`: even if it looks the same."""
         place, metadata = _place(obj), meta(obj)
         key = Key(*kind, *place)
         version, uid = _number(metadata.get("resourceVersion")), metadata.get("uid") or ""
         known = store.objects.get(place)
-        if known and uid == known.uid and (version == known.version or (version < known.version and not force)):
+        if anew and known and (uid, version) == (known.uid, known.version):
+            if depth.packed(self._trimmed(obj))[1] == known.data:
+                return None
+        elif known and uid == known.uid and (version == known.version or (version < known.version and not force)):
             return None if ours else _late(store, key, known, version)
         if not force:
             if known and version < known.version:
@@ -408,6 +419,7 @@ class Listing:
         self._made_at = made_at
         # A list older than what the server told before: it was restored from a backup, and the list is right.
         self._rewound = 0 < made_at < store.seen
+        self._anew = store.outdated
         self._listed: set[Place] = set()
 
     def add(self, obj: Object) -> Change | None:
@@ -415,7 +427,7 @@ class Listing:
         self._listed.add(place)
         known = self._store.objects.get(place)
         certain = self._rewound or (known is not None and known.version <= self._made_at)
-        return self._store.tell(self._cache._put(self._store, self._kind, obj, force=certain))
+        return self._store.tell(self._cache._put(self._store, self._kind, obj, force=certain, anew=self._anew))
 
     def finish(self) -> list[Change]:
         """What was not listed is gone, unless it was written after the list was made.  The kind is synced."""
@@ -424,6 +436,7 @@ class Listing:
             if place not in self._listed and (self._rewound or not self._made_at or entry.version <= self._made_at):
                 changes.append(self._cache._remove(store, self._kind, place))
         store.synced = True
+        store.outdated = store.outdated and not self._anew  # by now, unless it was outdated meanwhile
         store.seen = self._made_at or store.seen
         for change in changes:
             store.tell(change)

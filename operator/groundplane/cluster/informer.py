@@ -66,6 +66,7 @@ class Informer:
         self._version = ""  # to watch from; "": list first
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._relisting: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def run(self) -> None:
@@ -101,9 +102,20 @@ class Informer:
         if self._task:
             self._task.cancel()
 
+    def relist(self) -> None:
+        """List once more, beside the watch."""
+        if self._task and not self._stopping:
+            self._relisting = asyncio.create_task(self._list_again())
+
     def wake(self) -> None:
         """Don't wait any longer before the next attempt: there is news, say a CustomResourceDefinition."""
         self._wake.set()
+
+    async def _list_again(self) -> None:
+        try:
+            await self._list()
+        except (Expired, NotFound, Denied, Unavailable):
+            self._version = ""  # the watch's next turn begins with a list
 
     async def _list(self) -> None:
         path, query = f"/{_root(self.resource.api_version)}/{self.resource.plural}", {**self._query, "limit": str(PAGE)}

@@ -37,6 +37,11 @@ API_VERSION = "apiextensions.crossplane.io/v1"
 NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
 HASH_LENGTH = 63  # of the 64 hex digits: what fits into a label
+OPTIONAL_LISTS = (
+    "patchSets",
+    "resources",
+    "pipeline",
+)  # of a spec: empty ones are as if they were not there, as upstream writes them
 OURS = "groundplane.io/"  # annotations that a revision keeps: they change how it renders
 KEEP_HOST_PORT = "groundplane.io/keep-host-port"
 
@@ -314,7 +319,9 @@ def _base_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             if entries is not None and not isinstance(entries, dict):
                 yield Problem("Invalid", f"{place}.metadata", f"{name} must be an object")
                 break
-            odd = [key for key, value in (entries or {}).items() if not isinstance(value, str)]
+            odd = [
+                key for key, value in (entries or {}).items() if not isinstance(value, str | None)
+            ]  # null: a patch fills it
             if odd:
                 yield Problem("Invalid", f"{place}.metadata", f"{name}[{odd[0]}] must be a string", "put it in quotes")
                 break
@@ -483,7 +490,7 @@ def content_hash(composition: Object) -> str:
 
 def _canonical(spec: Mapping[str, Json]) -> Json:
     """The spec as upstream's Go structs write it: empty lists left out, and a match's fallback always there."""
-    result = _without_empty(fieldpath.copied(dict(spec)), "patchSets", "resources", "pipeline")
+    result = _without_empty(fieldpath.copied(dict(spec)), *OPTIONAL_LISTS)
     for holder in (*result.get("patchSets", ()), *result.get("resources", ())):
         _without_empty(holder, "connectionDetails", "readinessChecks")
         if "base" in holder:
@@ -524,5 +531,5 @@ def revision_for(composition: Object, number: int, *, strict_upstream: bool = Fa
         "apiVersion": API_VERSION,
         "kind": "CompositionRevision",
         "metadata": metadata,
-        "spec": fieldpath.copied(spec_of(composition)) | {"revision": number},
+        "spec": _without_empty(fieldpath.copied(spec_of(composition)), *OPTIONAL_LISTS) | {"revision": number},
     }

@@ -168,6 +168,7 @@ def _render(
     notes: list[str] = []
     try:
         _run(template, template.from_composite, composite, desired, trace)
+        _lose_nulls(template.name, desired, notes)
         identify(composite, template.name, desired, name, notes, named=template.is_named)
     except GroundplaneError as error:
         error.where = (template.place, *error.where)
@@ -262,6 +263,19 @@ def identify(
     metadata["name"] = observed_name or name or _new_name(composite, template, metadata["generateName"])
 
 
+def _lose_nulls(template: str, desired: Object, notes: list[str]) -> None:
+    """In place: a null that no patch has filled takes all labels, or annotations, along, as upstream."""
+    metadata = desired.get("metadata")
+    for member in ("labels", "annotations"):
+        entries = metadata.get(member) if isinstance(metadata, dict) else None
+        empty = [name for name, value in entries.items() if value is None] if isinstance(entries, dict) else []
+        if empty and isinstance(metadata, dict):
+            notes.append(
+                f"{template}: metadata.{member}[{empty[0]}] is null and no patch fills it: none of its {member} is taken"
+            )
+            metadata[member] = {}
+
+
 def _texts(metadata: dict[str, Any], member: str) -> dict[str, Any]:
     """The labels or annotations, which must all be strings."""
     entries = metadata.get(member)
@@ -269,6 +283,8 @@ def _texts(metadata: dict[str, Any], member: str) -> dict[str, Any]:
         entries = metadata[member] = {}
     if not isinstance(entries, dict):
         raise InvalidInput(f"metadata.{member} is {fieldpath.kind_of(entries)}, not an object")
+    for key in [key for key, value in entries.items() if value is None]:
+        del entries[key]  # a place for a patch that none has filled
     for key, value in entries.items():
         if not isinstance(value, str):
             raise InvalidInput(

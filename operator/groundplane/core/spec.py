@@ -78,9 +78,16 @@ def required(field: str, detail: str = "must be set", mend: str = "") -> Problem
     return Problem("Required", field, detail, mend)
 
 
+ENVIRONMENT = re.compile("(From|To)EnvironmentFieldPath|Combine(From|To)Environment")
+NO_ENVIRONMENT = (
+    "mode Resources has no environment since Crossplane v1.18: set mode: Pipeline, with a step of function-environment-configs for what was "
+    "in spec.environment, then one of function-patch-and-transform with these resources and patches as its input"
+)
+
+
 def not_supported(field: str, value: object, known: Iterable[str]) -> Problem:
     """A word that is none of the known ones."""
-    mend = did_you_mean(str(value), known)
+    mend = NO_ENVIRONMENT if ENVIRONMENT.fullmatch(str(value)) else did_you_mean(str(value), known)
     return Problem("NotSupported", field, f"unsupported value {shown(value)}", mend)
 
 

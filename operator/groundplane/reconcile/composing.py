@@ -42,6 +42,9 @@ class CompositeRun:
     told: list[Condition] = field(default_factory=list)  # by functions, for the composite's status
     responsive: tuple[Condition, ...] = ()  # whether it follows each change; upstream's v1 says nothing of it
     awaited: list[Awaited] = field(default_factory=list)  # what calls for another run by changing
+    unknown: NoSuchKind | None = (
+        None  # the first composed kind that nobody serves, where that fails the whole run, as upstream
+    )
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
     again: bool = False  # something changed that the next run will see, and no event will tell
@@ -203,6 +206,13 @@ def _taken(live: Object, what: str, *, mend: str) -> InvalidInput:
     error, key = InvalidInput(what, mend=mend), key_of(live)
     error.on = (Awaited(key.group, key.kind, key.namespace, key.name),)
     return error
+
+
+def not_served(run: CompositeRun, template: str, error: NoSuchKind) -> Composed:
+    """A composed resource whose kind nobody serves; the others go on, and this one is tried again as soon as it is served."""
+    run.event("Warning", "ComposeResources", str(error))
+    run.awaited += error.on
+    return Composed(template, synced=False, trouble=str(error))
 
 
 async def collect_garbage(run: CompositeRun, garbage: Object) -> bool:

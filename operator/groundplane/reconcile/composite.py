@@ -104,6 +104,9 @@ async def _advance(run: CompositeRun) -> Result:
         before = _read(run, compiled)
         made = await _compose(run, compiled)
         await silence.of_readiness(run, revision)
+    if run.unknown:
+        with stage("WatchComposedResources", "cannot watch resource for changes"):
+            raise run.unknown
     published = await _publish(run, made.connection)
     for note in made.notes if published else ():
         run.event("Normal", "PublishConnectionSecret", note)

@@ -278,6 +278,10 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
         run.event("Warning", "ComposeResources", str(error))
         run.awaited += error.on
         return Composed(item.template, synced=False, ready=ready, trouble=str(error), is_refused=True)
+    except NoSuchKind as error:
+        if not helpful:
+            raise
+        return composing.not_served(run, item.template, error)
     if live is None or meta(live).get("resourceVersion") != meta(made).get("resourceVersion"):
         run.again = True  # functions have not observed it yet
         for note in notes:

@@ -6,10 +6,13 @@ before anything is created, and what left the composition is deleted before its 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, render, usages
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Rejected, at
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Rejected, at
 from groundplane.reconcile import composing, restored, silence
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 from groundplane.reconcile.difference import merge_patch
@@ -31,6 +34,8 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
             silence.of_orphan(run, garbage)
 
     rendered = render.render(composite, compiled, association.observed, helpful=helpful)
+    if not helpful:
+        await _leave_unnamed(run, rendered, association.observed)
     found = render.references(rendered)
     if not compiled.is_anonymous:  # else the place in the list tells the template
         found += composing.unseen(run, rendered)
@@ -38,7 +43,7 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
     run.composite = await cluster.update(composite)
 
     for item in rendered:
-        run.composed.append(await _apply(run, item))
+        run.composed.append(await _apply(run, item, helpful=helpful))
     applied = {
         composed.template: render.Composed(composed.object, await composing.details(run, composed.object))
         for composed in run.composed
@@ -95,8 +100,23 @@ def _restore(patched: Json, set_: dict[str, Json], place: str) -> list[str]:
     return found
 
 
-async def _apply(run: CompositeRun, item: render.Rendered) -> Composed:
+async def _leave_unnamed(run: CompositeRun, rendered: list[render.Rendered], observed: Mapping[str, Object]) -> None:
+    """In place: upstream can't name what nobody serves, and refers to it without a name."""
+    for index, item in enumerate(rendered):
+        if item.template in observed or item.object is None:
+            continue
+        try:
+            await run.context.cluster.resource(item.reference["apiVersion"], item.reference["kind"])
+        except NoSuchKind as error:
+            unnamed = {name: value for name, value in item.reference.items() if name != "name"}
+            rendered[index] = replace(item, object=None, error=error, reference=unnamed)
+
+
+async def _apply(run: CompositeRun, item: render.Rendered, *, helpful: bool) -> Composed:
     """Create one composed resource, or bring it to what was rendered."""
+    if isinstance(item.error, NoSuchKind):
+        run.unknown = run.unknown or item.error
+        return Composed(item.template, synced=False, trouble=str(item.error))
     if item.object is None:
         run.event("Warning", "ComposeResources", str(item.error))
         early = isinstance(item.error, fieldpath.FieldNotFound)  # or misspelt; nobody can tell
@@ -124,6 +144,10 @@ async def _apply(run: CompositeRun, item: render.Rendered) -> Composed:
     except Rejected as error:
         run.event("Warning", "ComposeResources", str(error))
         return Composed(item.template, synced=False, trouble=str(error), is_refused=True)
+    except NoSuchKind as error:
+        if not helpful:
+            raise
+        return composing.not_served(run, item.template, error)
     for note in item.notes:
         run.event("Normal", "ComposeResources", note)
     return Composed(item.template, made)

@@ -174,6 +174,12 @@ class Informers:
                 elif wanted := self._canonical(api_version, kind):
                     self._inform_if_served(*wanted)
 
+    def relist(self, crd: Crd) -> None:
+        """Its objects may read differently now."""
+        for place, informed in self._informed.items():
+            if crd.is_of(*place):
+                informed.informer.relist()
+
     def vanish(self, crd: Crd) -> None:
         """Its objects are gone with it."""
         for api_version, kind in [place for place in self._glanced if crd.is_of(*place)]:

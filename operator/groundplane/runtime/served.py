@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ class Crd:
     established: bool
     versions: tuple[tuple[str, bool], ...]  # those that are served, and whether they have the status subresource
     alike: tuple[tuple[str, ...], ...] = ()  # sets of served versions in which an object differs by its apiVersion only
+    schema: str = field(default="", compare=False)  # a digest of what its versions hold
     mark: str = field(default="", compare=False)  # of who brought it, if it was a Groundplane
     storage: str = field(default="", compare=False)  # the version in which objects are stored from now on
     stored: tuple[str, ...] = field(default=(), compare=False)  # those in which some may be
@@ -54,13 +56,13 @@ class ServedKinds:
         self._by_plural: dict[tuple[str, str], Crd] = {}
         self._by_kind: dict[tuple[str, str], Crd] = {}
 
-    def take(self, crd: Crd) -> bool:
-        """It is there now; whether that is news."""
+    def take(self, crd: Crd) -> Crd | None:
+        """It is there now; what it was before, None if it is new."""
         before = self._by_plural.get((crd.group, crd.plural))
         if before:
             self.drop(before)
         self._by_plural[crd.group, crd.plural] = self._by_kind[crd.group, crd.kind] = crd
-        return before != crd
+        return before
 
     def drop(self, crd: Crd) -> None:
         """It is gone."""
@@ -87,6 +89,11 @@ def read(crd: Object) -> Crd | None:
     names = spec.get("names") or {}
     if not (spec.get("group") and names.get("kind") and names.get("plural")):
         return None
+    schemas = {
+        each["name"]: orjson.dumps(_without_prose(each.get("schema")), option=orjson.OPT_SORT_KEYS)
+        for each in spec.get("versions") or ()
+        if each.get("served")
+    }
     return Crd(
         group=spec["group"],
         kind=names["kind"],
@@ -98,22 +105,21 @@ def read(crd: Object) -> Crd | None:
             for version in spec.get("versions") or ()
             if version.get("served")
         ),
-        alike=_alike(spec),
+        alike=_alike(spec, schemas),
+        schema=hashlib.sha256(b"".join(schemas.values())).hexdigest(),
         mark=annotations_of(crd).get(MARK, ""),
         storage=next((each["name"] for each in spec.get("versions") or () if each.get("storage")), ""),
         stored=tuple(status_of(crd).get("storedVersions") or ()),
     )
 
 
-def _alike(spec: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+def _alike(spec: Mapping[str, Any], schemas: Mapping[str, bytes]) -> tuple[tuple[str, ...], ...]:
     """The versions that have the same schema, if nobody converts: then the API server changes nothing but the apiVersion."""
     if (spec.get("conversion") or {}).get("strategy", "None") != "None":
         return ()
     by_schema: dict[bytes, list[str]] = {}
-    for version in spec.get("versions") or ():
-        if version.get("served"):
-            schema = _without_prose(version.get("schema"))
-            by_schema.setdefault(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS), []).append(version["name"])
+    for version, schema in schemas.items():
+        by_schema.setdefault(schema, []).append(version)
     return tuple(tuple(names) for names in by_schema.values() if len(names) > 1)
 
 

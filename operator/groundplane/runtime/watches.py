@@ -21,11 +21,16 @@ from groundplane.runtime.informers import Informers
 from groundplane.runtime.kopf_kinds import KopfKinds
 from groundplane.runtime.kopf_supervisor import KopfSupervisor
 from groundplane.runtime.served import CRDS, ApiKind, Crd, ServedKinds, api_kind
+from groundplane.runtime.tasks import detached
 
 TOUCHED = "groundplane.io/touched"  # annotation on a CustomResourceDefinition that kopf has overlooked
 PATIENCE = 10.0  # seconds to wait until a kind that a definition brought into being is followed
 LISTS = 30.0  # seconds at most until the kinds that are followed from the start have been listed
 SETTLE = 0.7  # seconds in which others, too, learn of a new kind: clients, replicas of the API server
+ANEW = (
+    SETTLE,
+    5.0,
+)  # seconds until objects are listed with a schema that has changed; twice, since a server may be late to take it
 GLANCE = 0.05  # seconds between two looks whether a watch is open
 
 Tell = Callable[[Change, bool], None]  # a change; whether it is only what was found at the start
@@ -52,6 +57,7 @@ class KubernetesWatches:
         self._served = ServedKinds()
         self._kopf = KopfKinds(api, cache, self._served, tell, self._touch)
         self._informers = Informers(api, cluster, cache, cloud, self._served, tell, self._on_crd, self._kopf.declares)
+        self._readings: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     @property
@@ -67,6 +73,8 @@ class KubernetesWatches:
     async def stop(self) -> None:
         """Follow nothing any more."""
         self._stopping = True
+        for reading in self._readings:
+            reading.cancel()
         await self._informers.stop()
         await self._kopf.stop()
 
@@ -139,12 +147,31 @@ class KubernetesWatches:
             self._cluster.forget(crd.group)
             self._informers.vanish(crd)
             self._kopf.vanish(crd)
-        elif self._served.take(crd):
+        else:
+            self._take(crd)
+        self._tell(change, not self._informers.knows_kinds)
+
+    def _take(self, crd: Crd) -> None:
+        before = self._served.take(crd)
+        if before != crd:
             self._cache.alike(crd.group, crd.kind, crd.alike)
             self._cluster.forget(crd.group)
             self._informers.appear(crd)
             self._kopf.appear(crd)
-        self._tell(change, not self._informers.knows_kinds)
+        if before is not None and before.schema != crd.schema:
+            task = detached(self._read_anew(crd))
+            self._readings.add(task)
+            task.add_done_callback(self._readings.discard)
+
+    async def _read_anew(self, crd: Crd) -> None:
+        """The schema has changed, so objects may have other defaults: no watch tells of that."""
+        for pause in ANEW:
+            await asyncio.sleep(pause)
+            for api_version, kind in self._cache.count():
+                if crd.is_of(api_version, kind):
+                    self._cache.outdate(api_version, kind)
+            self._informers.relist(crd)
+            self._kopf.appear(crd)
 
     async def _touch(self, kind: ApiKind) -> None:
         """Change the CustomResourceDefinition a little: kopf looks at a group when one of its definitions changes."""
