@@ -369,3 +369,20 @@ def test_however_many_kinds_are_listed_at_once_other_work_waits_for_one_batch_of
     asyncio.run(listed())
     assert len(put) == 20 * 10 * BATCH
     assert max(put_since) <= BATCH
+
+
+def test_after_a_change_of_the_schema_a_list_tells_what_differs_though_nobody_has_written_it(cache, told):
+    cache.replace(*BOX, [box("a"), box("b")], resource_version="5")
+    told.clear()
+    cache.replace(*BOX, [box("a", tier="gold"), box("b")], resource_version="6")
+    assert told == [], "the same version holds the same, as a rule"
+    listing = cache.listing(*BOX, "7")
+    cache.outdate(*BOX)
+    listing.add(box("a", tier="gold"))
+    listing.finish()
+    assert told == [], "this list was begun before the change"
+    cache.replace(*BOX, [box("a", tier="gold"), box("b")], resource_version="8")
+    assert told == [("a", True, True)]
+    assert cache.get(key("a"))["spec"] == {"tier": "gold"}
+    cache.replace(*BOX, [box("a", tier="lead"), box("b")], resource_version="9")
+    assert told == [("a", True, True)]
