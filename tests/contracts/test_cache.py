@@ -378,7 +378,8 @@ def test_after_a_change_of_the_schema_a_list_tells_what_differs_though_nobody_ha
     assert told == [], "the same version holds the same, as a rule"
     listing = cache.listing(*BOX, "7")
     cache.outdate(*BOX)
-    listing.add(box("a", tier="gold"))
+    for each in (box("a", tier="gold"), box("b")):
+        listing.add(each)
     listing.finish()
     assert told == [], "this list was begun before the change"
     cache.replace(*BOX, [box("a", tier="gold"), box("b")], resource_version="8")
