@@ -426,6 +426,33 @@ async def test_one_tenant_never_has_all_the_turns():
     assert turns.running == 0
 
 
+async def test_a_tenant_that_waits_does_not_keep_another_from_a_free_place():
+    turns = Turns("f", 4, lambda: 0.0)
+    async with turns.turn("a"), turns.turn("a"), turns.turn("a"):
+        entered = asyncio.Event()
+
+        async def waits():
+            async with turns.turn("a"):
+                entered.set()
+
+        waiting = asyncio.create_task(waits())
+        await asyncio.sleep(0)
+        async with turns.turn("b"):
+            assert not entered.is_set()
+    await waiting
+    assert turns.running == 0
+
+
+async def test_calls_that_have_not_ended_yet_count_as_long_as_they_have_taken():
+    seconds = [0.0]
+    turns = Turns("f", 2, lambda: seconds[0])
+    async with turns.turn("a"), turns.turn("b"):
+        seconds[0] = 4.0
+        with pytest.raises(Busy):
+            async with turns.turn("c"):
+                pass
+
+
 async def test_those_that_wait_get_their_turns_in_order_and_who_goes_away_gives_it_back():
     turns, told = Turns("f", 1, lambda: 0.0), []
 
@@ -445,9 +472,9 @@ async def test_those_that_wait_get_their_turns_in_order_and_who_goes_away_gives_
 
 async def test_who_is_held_back_comes_later_the_more_there_are():
     turns = Turns("f", 2, lambda: 100.0)
-    turns._average = 10.0
     held = []
     async with turns.turn("a"), turns.turn("b"):
+        turns._average = 10.0
         for _ in range(10):
             with pytest.raises(Busy) as caught:
                 async with turns.turn("c"):

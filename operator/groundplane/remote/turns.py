@@ -17,6 +17,7 @@ PATIENCE = 0.25  # seconds that a call is likely to wait before it is held back 
 LONGEST_WAIT = 1.0  # seconds that it really waits
 SHORTEST_HOLD, LONGEST_HOLD = 1.0, 30.0  # seconds
 WEIGHT = 0.2  # of the latest call in the average
+WAITING = 16  # calls of one function that wait at most
 IN_ROW = 5  # failures until calls are no longer tried
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds until one is tried again
 
@@ -36,7 +37,8 @@ class Turns:
         self._name, self._limit, self._now = name, limit, now
         self._running: Counter[str] = Counter()  # by tenant
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
-        self._average = 0.0  # seconds of a call
+        self._average = 0.0  # seconds of a call that has ended
+        self._began = 0.0  # the sum of the moments when those that run began
         self._promised = 0.0  # until when turns are given away to those that were held back
 
     @asynccontextmanager
@@ -44,9 +46,11 @@ class Turns:
         """One call of a tenant's.  Raises Busy."""
         await self._take(tenant)
         began = self._now()
+        self._began += began
         try:
             yield
         finally:
+            self._began -= began
             self._average += WEIGHT * (self._now() - began - self._average)
             self._give(tenant)
 
@@ -58,11 +62,16 @@ class Turns:
     def _is_free(self, tenant: str) -> bool:
         return self.running < self._limit and self._running[tenant] < max(1, int(SHARE * self._limit))
 
+    def _seconds(self) -> float:
+        """What a call takes: as those that have ended, or longer, if those that run already have."""
+        running = self.running
+        return max(self._average, self._now() - self._began / running if running else 0.0)
+
     async def _take(self, tenant: str) -> None:
-        if not self._waiting and self._is_free(tenant):
+        if self._is_free(tenant):  # who waits has no free place: his tenant has all of its
             self._running[tenant] += 1
             return
-        if (len(self._waiting) + 1) * self._average / self._limit > PATIENCE:
+        if len(self._waiting) >= WAITING or (len(self._waiting) + 1) * self._seconds() / self._limit > PATIENCE:
             raise self._hold()
         place = tenant, asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -94,7 +103,7 @@ class Turns:
 
     def _hold(self) -> Busy:
         now = self._now()
-        self._promised = max(self._promised, now) + max(self._average, PATIENCE / self._limit) / self._limit
+        self._promised = max(self._promised, now) + max(self._seconds(), PATIENCE / self._limit) / self._limit
         after = min(LONGEST_HOLD, max(SHORTEST_HOLD, self._promised - now))
         error = Busy(f"Function {self._name} is called as often as it may be", after=after)
         error.line = f"its turn to call Function {self._name} has not come: it is slow, or others are before it"
