@@ -242,7 +242,11 @@ def test_each_value_arrives_where_it_belongs():
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
     egress = one(objects, "NetworkPolicy")["spec"]["egress"]
-    assert egress[1]["to"][0]["ipBlock"]["cidr"] == "169.254.170.23/32"
+    assert egress[1] == {
+        "to": [{"namespaceSelector": {}}],
+        "ports": [{"port": 9443, "protocol": "TCP"}],
+    }  # of functions
+    assert egress[2]["to"][0]["ipBlock"]["cidr"] == "169.254.170.23/32"
     assert egress[-1]["ports"][0]["port"] == 5000
     assert one(objects, "ConfigMap", "groundplane-extra")
     alone = render(ALONE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 
 import pytest
 from google.protobuf import json_format
@@ -285,6 +286,17 @@ async def test_secrets_that_a_function_puts_into_its_error_are_in_no_error_log_o
         assert "hunter2" not in text
     assert "bad: ……" in str(caught.value)
     await runner.close()
+
+
+async def test_a_function_that_ends_between_request_and_answer_is_unavailable(runner):
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tests.remote.server", "--insecure", "--address", address]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert b"listening" in await process.stdout.readline()
+    where = Remote("function-x", Endpoint(f"dns:///{address}"), "", {"do": "exit"})
+    with pytest.raises(Unavailable, match="code = Unavailable"):
+        await runner.run(where, request(), None)
+    assert await process.wait() == 3
 
 
 async def test_a_cancelled_call_is_cancelled_over_there_and_gives_its_turn_back(runner, function):

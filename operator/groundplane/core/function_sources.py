@@ -31,6 +31,7 @@ LONGEST = 100.0  # seconds that a call may be given: a reconcile has 120
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 _SERVICE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.svc(\.cluster\.local)?)?)?")
+_SOCKET = re.compile(r"unix:(//)?/[^\s/][^\s]*")
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
 _LOOPBACK = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\]")
 
@@ -153,7 +154,7 @@ def _is_listed(host: str, rules: Rules) -> bool:
 def _target(address: str) -> str:
     """An address as gRPC takes it."""
     if address.startswith("unix:"):
-        if len(address) > len("unix:/") and address.startswith(("unix:/", "unix:///")):
+        if _SOCKET.fullmatch(address):
             return address
     else:
         host, colon, port = address.removeprefix("dns:///").rpartition(":")
