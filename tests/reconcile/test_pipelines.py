@@ -352,6 +352,26 @@ async def test_one_unknown_kind_holds_no_other_back_and_is_made_as_soon_as_it_is
     assert conditions.is_true(await composite_of(world), "Synced")
 
 
+async def test_with_strict_upstream_an_unknown_kind_has_no_name_fails_the_run_and_says_nothing_of_readiness():
+    world = await World(options=Options(strict_upstream=True)).install()
+    alpha, *others = things.composed_crds()
+    await world.apply(*others)
+    await running(world, things.COMPOSITION, things.THING)
+    assert await world.one(things.COMPOSED, "Gamma")
+    composite = await composite_of(world)
+    references = composite["spec"]["resourceRefs"]
+    assert [("name" in entry, entry["kind"]) for entry in references] == [
+        (False, "Alpha"),
+        (True, "Beta"),
+        (True, "Gamma"),
+    ]
+    assert {each["type"]: each["status"] for each in composite["status"]["conditions"]} == {"Synced": "False"}
+    assert ("Warning", "WatchComposedResources") in world.told.reasons("XThing")
+    await world.apply(alpha)
+    await world.settle()
+    assert await kinds_of(world) == {"Alpha", "Beta", "Gamma"}
+
+
 async def test_a_kind_that_is_not_served_for_a_while_is_not_forgotten():
     needy = resource("Alpha", patch("spec.region", "spec.forProvider.region", **REQUIRED))
     steps = (things.patch_step(needy, resource("Beta")), things.READY_STEP)

@@ -163,7 +163,7 @@ def unseen(run: CompositeRun, rendered: Sequence[Rendered]) -> list[dict[str, st
     root, uid = labels_of(run.composite).get(COMPOSITE_LABEL, ""), meta(run.composite).get("uid", "")
     made = {naming.composed_name(root, uid, item.template) for item in rendered}
     known = [dict(item.reference) for item in rendered]
-    left = made & {reference["name"] for reference in known}
+    left = made & {reference.get("name", "") for reference in known}
     return [reference for reference in run.unserved if reference not in known and reference["name"] not in left]
 
 
