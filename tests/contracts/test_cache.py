@@ -9,7 +9,7 @@ import tracemalloc
 import orjson
 import pytest
 
-from groundplane.cluster.cache import BATCH, Cache
+from groundplane.cluster.cache import BATCH, Cache, Reading
 from groundplane.cluster.heads import Heads
 from groundplane.core.objects import Key
 
@@ -387,3 +387,29 @@ def test_after_a_change_of_the_schema_a_list_tells_what_differs_though_nobody_ha
     assert cache.get(key("a"))["spec"] == {"tier": "gold"}
     cache.replace(*BOX, [box("a", tier="lead"), box("b")], resource_version="9")
     assert told == [("a", True, True)]
+
+
+def test_another_thread_reads_what_there_is_and_puts_nothing_in(cache, told):
+    reading = Reading(cache)
+    cache.put(box("one"))
+    assert reading.get(key("one")) == box("one")
+    assert reading.list(*BOX) == [box("one")]
+    before = list(told)
+    assert reading.put(box("two")) is None
+    assert reading.remove(key("one")) is None
+    assert cache.list(*BOX) == [box("one")]
+    assert told == before
+
+
+def test_what_changes_while_another_thread_goes_through_it_is_gone_through_again(monkeypatch):
+    reading, tries = Reading(Cache()), []
+
+    def changing(self, *about, **more):
+        tries.append(about)
+        if len(tries) < 3:
+            raise RuntimeError("Set changed size during iteration")
+        return ["all"]
+
+    monkeypatch.setattr(Cache, "list", changing)
+    assert reading.list("v1", "ConfigMap") == ["all"]
+    assert len(tries) == 3

@@ -8,7 +8,8 @@ import pytest
 
 from groundplane.runtime import certificates, guard
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
-from tests.e2e.test_webhooks import NAMESPACE, asked_at, free_port
+from tests.e2e.conftest import free_port
+from tests.e2e.test_webhooks import NAMESPACE, options
 
 GROUP = "nop.usages.example.org"
 VERSION = f"{GROUP}/v1"
@@ -207,7 +208,7 @@ def test_a_composed_usage_orders_the_deletion_of_a_composite(plane, operator, co
 def asked(plane, operator, kinds):
     """The API server asks the operator; its own policy is gone."""
     operator.stop()
-    operator.options = asked_at(free_port())
+    operator.options = options(free_port())
     operator.start()
     plane.wait("the webhook", lambda: plane.get("validatingwebhookconfigurations", NO_USAGES))
     plane.wait("the policy is gone", lambda: not plane.get("validatingadmissionpolicy", guard.NAME))

@@ -276,17 +276,23 @@ def findings(plane, *, user="admin", webhooks="on"):
 
 
 def test_doctor_has_the_api_server_try_them(plane, asked):
-    works = ("ok", "the API server gets answers from those of crossplane")
-    assert findings(plane) == [works]
+    works = [
+        ("ok", "the API server gets answers from those of crossplane"),
+        ("ok", "those of crossplane-no-usages are answered"),
+    ]
+    assert findings(plane) == works
     first = configuration(plane)["webhooks"][0]["clientConfig"]
     assert asyncio.run(doctor._unreachable(first)) == "", "as who may not have it try connects itself"
     other = first | {"caBundle": base64.b64encode(certificates.new_authority(certificates.now()).certificate).decode()}
     assert "its certificate is not trusted" in asyncio.run(doctor._unreachable(other))
     asked.kill()
-    assert findings(plane) == [("failed", "the API server gets no answer from those of crossplane")]
+    assert findings(plane) == [
+        ("failed", "the API server gets no answer from those of crossplane"),
+        ("failed", "nobody answers those of crossplane-no-usages: Connection refused"),
+    ]
     assert asyncio.run(doctor._unreachable(first)) == "Connection refused"
     assert findings(plane, user="nobody")[0][0] == "not allowed"
-    plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE)
+    plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES)
     assert findings(plane, webhooks="off") == [("ok", "none are installed")]
     assert findings(plane) == [("failed", "the API server is not told of the webhooks")]
 

@@ -7,6 +7,8 @@ import io
 import json
 import random
 import ssl
+import threading
+import urllib.request
 
 import aiohttp
 import pytest
@@ -300,6 +302,58 @@ async def test_a_port_in_use_is_told_with_its_mend(begin, pair):
     other = Server((), World().context, taken, host="127.0.0.1", port=asker.server.port)
     with pytest.raises(webhooks.InvalidInput, match="can't listen on .* for webhooks: .*--webhook-port"):
         await other.serve(pair)
+
+
+# --- on a thread of its own
+
+
+class Closing:
+    """Stands for the connection of the thread."""
+
+    closed = False
+
+    async def close(self):
+        self.closed = True
+
+
+async def test_the_server_answers_while_the_event_loop_of_the_operator_is_busy(pair):
+    api, context = Closing(), World().context
+    apart = webhooks.Apart(lambda: (Server(all_webhooks(), context, taken, host="127.0.0.1", port=0), api))
+    assert apart.problem() == ""
+    await apart.serve(pair)
+    await apart.serve(pair)
+    asked = ASKED | {"request": ASKED["request"] | {"object": XRD}}
+    trusting = ssl.create_default_context(cadata=pair.bundle.decode())
+    request = urllib.request.Request(f"https://127.0.0.1:{apart.port}{DEFINITIONS}", json.dumps(asked).encode())
+    with urllib.request.urlopen(request, context=trusting, timeout=30) as answer:  # noqa: ASYNC210 - as a busy loop would
+        assert json.loads(answer.read())["response"] == {"uid": "7", "allowed": True}
+    await apart.stop()
+    assert api.closed
+    assert "has ended" in apart.problem()
+    with pytest.raises(Unavailable):
+        await apart.serve(pair)
+
+
+async def test_what_another_thread_asks_of_the_watches_is_done_on_their_event_loop():
+    told, done = [], asyncio.Event()
+
+    class Watches:
+        async def ensure(self, kinds, *, whole):
+            told.append(("ensure", kinds, whole, threading.current_thread() is threading.main_thread()))
+
+        def enqueue(self, key):
+            told.append(("enqueue", key, threading.current_thread() is threading.main_thread()))
+            done.set()
+
+    hopping = webhooks.Hopping(Watches(), asyncio.get_running_loop())
+
+    async def there():
+        await hopping.ensure([("v1", "Secret")], whole=True)
+        hopping.enqueue("key")
+
+    await asyncio.to_thread(lambda: asyncio.run(there()))
+    await done.wait()
+    assert told == [("ensure", [("v1", "Secret")], True, True), ("enqueue", "key", True)]
 
 
 # --- what the API server is told

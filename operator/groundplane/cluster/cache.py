@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -31,8 +31,10 @@ OUR_MANAGERS = (
     "groundplane",
 )  # prefixes
 BATCH = 25  # objects of a list after which the event loop gets to its other work
+GLANCES = 5  # tries of another thread to go through what changes
 TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
 
+T = TypeVar("T")
 Kind = tuple[str, str]  # api version, kind
 Place = tuple[str, str]  # namespace, name
 
@@ -488,3 +490,42 @@ def _discard(index: dict[Any, set[Place]], value: Any, place: Place) -> None:
         members.discard(place)
         if not members:
             del index[value]
+
+
+class Reading(Cache):
+    """The same objects for another thread: it reads them as they are, and puts nothing in.
+
+    An answer to what it writes comes to the cache by the watch alone.
+    """
+
+    def __init__(self, cache: Cache) -> None:
+        self.__dict__ |= cache.__dict__  # one and the same stores
+        self._heads, self._tombstones = Heads(), {}
+
+    def put(self, obj: Object, *, ours: bool = False) -> Change | None:
+        return None
+
+    def remove(self, key: Key, resource_version: str | None = None, *, uid: str = "") -> Change | None:
+        return None
+
+    def speaking_of(self, *about: Any) -> list[Key]:
+        return _steadily(partial(super().speaking_of, *about))
+
+    def list(self, *about: Any, **more: Any) -> list[Object]:
+        return _steadily(partial(super().list, *about, **more))
+
+    def heads(self, *about: Any, **more: Any) -> Sequence[Object]:
+        return _steadily(partial(super().heads, *about, **more))
+
+    def dependents(self, *about: Any) -> Sequence[Object]:
+        return _steadily(partial(super().dependents, *about))
+
+
+def _steadily(read: Callable[[], T]) -> T:
+    """What is gone through while another thread changes it is gone through again."""
+    for _ in range(GLANCES):
+        try:
+            return read()
+        except (RuntimeError, KeyError):
+            continue
+    return read()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from groundplane import __version__
 from groundplane.aws.cloud import AwsCloud
-from groundplane.cluster.cache import Cache, Change
+from groundplane.cluster.cache import Cache, Change, Reading
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import conditions
@@ -191,26 +191,31 @@ class Operator:
         """What serves the webhooks, also while this process stands by; and a way to the API server that no gate shuts, for that."""
         from groundplane.runtime import webhooks  # and with it cryptography, only for who has any
 
-        settings = self._settings
-        api = Api.connect(
-            settings.kubeconfig or None,
-            settings.context or None,
-            on_request=lambda *told: metrics.request_made(self._api.host, *told),
-            write_timeout=webhooks.PATIENCE,
-            identity=self._identity,
-        )
-        context = replace(self._context, cluster=KubernetesCluster(api, self._cache))
-        asked = webhooks.all_webhooks()
-        server = webhooks.Server(
-            asked, context, webhooks.trying_out(api), host=settings.webhook_host, port=settings.webhook_port
-        )
-        configurations = webhook_configurations.Configurations(self._api, settings.webhook_owner)
+        settings, loop, asked = self._settings, asyncio.get_running_loop(), webhooks.all_webhooks()
+
+        def connected() -> Api:
+            return Api.connect(
+                settings.kubeconfig or None,
+                settings.context or None,
+                on_request=lambda *told: metrics.request_made(self._api.host, *told),
+                write_timeout=webhooks.PATIENCE,
+                identity=self._identity,
+            )
+
+        def begin() -> tuple[webhooks.Server, Api]:
+            api = connected()
+            cluster, watches = KubernetesCluster(api, Reading(self._cache)), webhooks.Hopping(self._watches, loop)
+            context = replace(self._context, cluster=cluster, watches=watches)
+            host, port = settings.webhook_host, settings.webhook_port
+            return webhooks.Server(asked, context, webhooks.trying_out(api), host=host, port=port), api
+
+        api = connected()
         return api, webhooks.Webhooks(
-            server,
+            webhooks.Apart(begin),
             asked,
             api,
-            configurations,
-            context,
+            webhook_configurations.Configurations(self._api, settings.webhook_owner),
+            self._context,
             leads=self._gate.is_open,
             namespace=settings.namespace,
             port=settings.webhook_port,
@@ -220,7 +225,11 @@ class Operator:
     async def run(self) -> int:
         """Until a signal comes, or something breaks that must not: the exit code."""
         health = Health(
-            live={"watches": self._watches.problem, "elector": self._elector.problem},
+            live={
+                "watches": self._watches.problem,
+                "elector": self._elector.problem,
+                **({"webhooks": self._webhooks.dead} if self._webhooks else {}),
+            },
             ready={
                 "kinds": lambda: ", ".join(self._watches.unready()) or self._lacks(),
                 "engine": self._check_working,

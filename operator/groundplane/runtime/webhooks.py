@@ -3,6 +3,8 @@
 `all_webhooks` is the registry: what each is asked about, what happens when nobody answers, and who answers (`reconcile/`).  The leader keeps the
 configurations that point here (`webhook_configurations.py`), every replica its certificate (`certificates.py`).
 
+The server has a thread, an event loop and a connection of its own: a storm of reconciles delays no answer.  It reads the cache, and puts nothing into it.
+
 Whoever reaches the port may ask; the API server shows no certificate of its own.  So no answer says more than the asker has sent, but for
 names of Compositions; bodies are bounded one by one and together; nothing of a body is logged.
 """
@@ -12,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -26,9 +29,9 @@ from groundplane.cluster import depth
 from groundplane.cluster.client import APPLY_PATCH, Api
 from groundplane.core import usages
 from groundplane.core.admission import Malformed, Verdict, request_in
-from groundplane.core.objects import Object, meta
-from groundplane.errors import GroundplaneError, InvalidInput, NotLeader
-from groundplane.ports import Context
+from groundplane.core.objects import Key, Object, meta
+from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NotLeader, Unavailable
+from groundplane.ports import Context, Watches
 from groundplane.reconcile import admission, definition, protection
 from groundplane.reconcile.admission import Request, TryOut
 from groundplane.runtime import certificates, guard, logs, metrics
@@ -53,6 +56,7 @@ LONGEST_BODY = (
 MOST_BYTES = 64 << 20  # of all bodies in hand
 BODY_PATIENCE = 10.0  # seconds for a body to come
 PATIENCE = 2.0  # seconds for a request to the API server on which an answer to it depends
+BEGINNING = 10.0  # seconds for the thread to begin
 FAREWELL = 2.0  # seconds for answers that are under way when it ends
 CORE = "apiextensions.crossplane.io"
 ASKS = "admission.k8s.io/v1"
@@ -173,10 +177,6 @@ class Server:
         self._site: web.TCPSite | None = None
 
     @property
-    def is_serving(self) -> bool:
-        return self._site is not None
-
-    @property
     def port(self) -> int:
         """The port that is listened on."""
         port: int = self._runner.addresses[0][1]
@@ -293,6 +293,82 @@ def _error(status: int, text: str, uid: str = "", **headers: str) -> web.Respons
     )
 
 
+class Apart:
+    """The server on a thread of its own, from the first certificate on."""
+
+    def __init__(self, begin: Callable[[], tuple[Server, Api]]) -> None:
+        """`begin` is called in the thread; the Api is closed when it ends."""
+        self._begin = begin
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event | None = None
+        self._server: Server | None = None
+        self._is_ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        assert self._server is not None
+        return self._server.port
+
+    def problem(self) -> str:
+        """Why it must be considered dead; "" if it is not."""
+        return "the thread of the webhooks has ended" if self._thread.ident and not self._thread.is_alive() else ""
+
+    async def serve(self, pair: certificates.Pair) -> None:
+        """As `Server.serve`."""
+        if self._thread.ident is None:
+            self._thread.start()
+            await asyncio.to_thread(self._is_ready.wait, BEGINNING)
+        if self._server is None or self._loop is None or self.problem():
+            raise Unavailable(self.problem() or "the thread of the webhooks does not begin")
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._server.serve(pair), self._loop))
+
+    async def stop(self) -> None:
+        if self._loop and self._ended and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ended.set)
+            await asyncio.to_thread(self._thread.join, 2 * FAREWELL)
+
+    async def _run(self) -> None:
+        server, api = self._begin()
+        self._ended = asyncio.Event()
+        self._loop, self._server = asyncio.get_running_loop(), server
+        self._is_ready.set()
+        try:
+            await self._ended.wait()
+        finally:
+            await server.stop()
+            await api.close()
+
+
+class Hopping:
+    """`ports.Watches` for another thread: each call is made on the event loop that they belong to."""
+
+    def __init__(self, watches: Watches, loop: asyncio.AbstractEventLoop) -> None:
+        self._watches, self._loop = watches, loop
+
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
+        await self._there(self._watches.ensure(list(kinds), whole=whole))
+
+    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+        await self._there(self._watches.follow(api_version, kind, plural, namespaced=namespaced, role=role))
+
+    def expect(self, awaited: Sequence[Awaited]) -> None:
+        self._loop.call_soon_threadsafe(self._watches.expect, awaited)
+
+    def unfollow(self, api_version: str, kind: str) -> None:
+        self._loop.call_soon_threadsafe(self._watches.unfollow, api_version, kind)
+
+    def enqueue(self, key: Key) -> None:
+        self._loop.call_soon_threadsafe(self._watches.enqueue, key)
+
+    def wake(self, keys: Sequence[Key]) -> None:
+        self._loop.call_soon_threadsafe(self._watches.wake, keys)
+
+    async def _there(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
 # --- all of it -----------------------------------------------------------------------------------------------
 
 
@@ -301,7 +377,7 @@ class Webhooks:
 
     def __init__(
         self,
-        server: Server,
+        server: Apart,
         webhooks: Sequence[Webhook],
         api: Api,
         configurations: Configurations,
@@ -325,6 +401,10 @@ class Webhooks:
     def problem(self) -> str:
         """Why no API server can be answered; "" if all is well."""
         return self._problem
+
+    def dead(self) -> str:
+        """Why nothing but a new process helps; "" if nothing is wrong."""
+        return self._server.problem()
 
     async def run(self) -> None:
         """Serve, renew, repair."""
