@@ -22,12 +22,13 @@ import yaml
 from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.accounts import Accounts
+from groundplane.core.activation import Policies
 from groundplane.core.crds import crds as core_crds
-from groundplane.core.crds.upstream import as_upstream
+from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, key_of, meta
-from groundplane.ports import Context, NoFunctions, Options
+from groundplane.ports import Context, NoFunctions, NothingBuiltIn, Options
 from groundplane.runtime import local
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
@@ -50,7 +51,7 @@ _installed: dict[bool, SqliteCluster] = {}  # stores with the CRDs, once somebod
 async def installed(*, strict_upstream: bool) -> SqliteCluster:
     if strict_upstream not in _installed:
         made = SqliteCluster(":memory:", now=Clock())
-        for crd in map(as_upstream, definitions()) if strict_upstream else definitions():
+        for crd in of_upstream(definitions()) if strict_upstream else definitions():
             await made.apply(crd, manager="test")
             names, group = crd["spec"]["names"], crd["spec"]["group"]
             for version in crd["spec"]["versions"]:
@@ -125,7 +126,18 @@ class NoWatches:
 class World:
     """`cloud` may be None where no managed resource is reconciled; `compiled` has other functions than those built in."""
 
-    def __init__(self, cloud=None, *, cluster=None, options=None, clock=None, seed=1, compiled=None, functions=None):
+    def __init__(
+        self,
+        cloud=None,
+        *,
+        cluster=None,
+        options=None,
+        clock=None,
+        seed=1,
+        compiled=None,
+        functions=None,
+        built_in=None,
+    ):
         self.clock = clock or Clock()
         self.cluster = cluster or SqliteCluster(":memory:", now=self.clock)
         self.told = Told()
@@ -134,6 +146,7 @@ class World:
         self.random = random.Random(seed)
         self.interests = Interests()
         self.accounts = Accounts()
+        self.policies = Policies()
         self.routes = Routes(
             self.definitions,
             lambda v, k: self.cloud.kind(v, k) is not None,
@@ -141,6 +154,7 @@ class World:
             self.interests,
             self.accounts,
             self.cluster.speaking_of,
+            self.policies,
         )
         self.context = Context(
             cluster=self.cluster,
@@ -155,6 +169,8 @@ class World:
             definitions=self.definitions,
             interests=self.interests,
             accounts=self.accounts,
+            policies=self.policies,
+            built_in=built_in or NothingBuiltIn(),
             options=options or Options(poll_interval=60.0),
         )
         self.engine = Engine(all_controllers(), self.context)

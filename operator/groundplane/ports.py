@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from groundplane.core import conditions, health
 from groundplane.core.accounts import Accounts
+from groundplane.core.activation import Policies
 from groundplane.core.circuit import Circuits
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
@@ -343,6 +344,35 @@ class NoFunctions:
         return "nothing here can call functions that run elsewhere"
 
 
+# --- the definitions that are built in ----------------------------------------------------------------
+
+
+class BuiltIn(Protocol):
+    """The managed kinds that are built in, by the names of their definitions (`vpcs.ec2.aws.upbound.io`): how they come to the cluster."""
+
+    def has(self, name: str) -> bool:
+        """Whether it is one of them, and ours to bring."""
+
+    async def bring(self, name: str) -> None:
+        """Have its CustomResourceDefinition applied, unless one is there.  Raises Denied, Rejected, Conflict, Unavailable."""
+
+    async def declare(self, name: str) -> None:
+        """Have its ManagedResourceDefinition made, if it is one of them and has none.  Raises as `bring`."""
+
+
+class NothingBuiltIn:
+    """Where all definitions are there from the start, or are somebody else's business."""
+
+    def has(self, name: str) -> bool:
+        return False
+
+    async def bring(self, name: str) -> None:
+        return None
+
+    async def declare(self, name: str) -> None:
+        return None
+
+
 # --- what a reconciler is handed ----------------------------------------------------------------------
 
 StaticBinding = Literal["free", "marked", "never"]
@@ -379,6 +409,8 @@ class Context:
     followers: Followers = field(default_factory=Followers)
     accounts: Accounts = field(default_factory=Accounts)
     circuits: Circuits = field(default_factory=Circuits)
+    policies: Policies = field(default_factory=Policies)
+    built_in: BuiltIn = field(default_factory=NothingBuiltIn)
     compiled_revisions: CompiledRevisions = field(default_factory=CompiledRevisions)
     options: Options = field(default_factory=Options)
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from groundplane.core import crds, schema
-from groundplane.core.crds.upstream import as_upstream
+from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.rules import RULES
 from groundplane.errors import Rejected
 
@@ -31,7 +31,7 @@ def served(found):
 
 
 VERSIONS = served(ALL)
-UPSTREAM = served(map(as_upstream, ALL))  # as v1.20, of which the answers are
+UPSTREAM = served(of_upstream(ALL))  # as v1.20, of which the answers are
 
 
 def admit(obj, old=None, versions=VERSIONS):
@@ -163,6 +163,8 @@ SERVED = {
         "Composition": ("v1", "comp", "XR-KIND XR-APIVERSION AGE"),
         "CompositionRevision": ("v1 v1beta1", "comprev", "REVISION XR-KIND XR-APIVERSION AGE"),
         "EnvironmentConfig": ("v1beta1 v1alpha1", "envcfg", "AGE"),
+        "ManagedResourceActivationPolicy": ("v1alpha1", "mrap", "AGE"),
+        "ManagedResourceDefinition": ("v1alpha1", "mrd mrds", "STATE ESTABLISHED AGE"),
         "Usage": ("v1alpha1 v1beta1", "", "DETAILS READY AGE"),
     },
     "protection.crossplane.io": {
@@ -267,8 +269,9 @@ def test_a_usage_says_what_it_is_of(of, mistake):
 
 
 def test_all_crds_are_established_on_a_real_api_server_and_it_answers_as_we_do(control_plane):
-    control_plane.apply(*map(as_upstream, ALL))
-    names = [f"crd/{crd['metadata']['name']}" for crd in ALL]
+    found = of_upstream(ALL)
+    control_plane.apply(*found)
+    names = [f"crd/{crd['metadata']['name']}" for crd in found]
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=180s", *names)
     for row in ANSWERS["refused"]:
         if "old" in row:

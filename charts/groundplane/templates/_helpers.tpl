@@ -63,11 +63,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* "yes" if one of the globs of provider.defaultActivations matches: list of root, name of a definition. */}}
-{{- define "groundplane.active" -}}
+{{/* "yes" if one of the globs of provider.defaultActivations or rbac.activatable matches: list of root, name of a definition. */}}
+{{- define "groundplane.activatable" -}}
 {{- $root := index . 0 }}{{- $name := index . 1 }}
 {{- $found := dict }}
-{{- range $root.Values.provider.defaultActivations }}
+{{- range concat $root.Values.provider.defaultActivations $root.Values.rbac.activatable }}
 {{- if regexMatch (printf "^%s$" (. | replace "." "\\." | replace "*" ".*")) $name }}{{ $_ := set $found "yes" true }}{{ end }}
 {{- end }}
 {{- if $found }}yes{{ end }}

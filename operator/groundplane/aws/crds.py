@@ -22,6 +22,18 @@ Shape = Literal["list", "object", "either"]  # of a field that may occur once
 LONGEST = 200  # characters of a description
 POLICIES = ["Observe", "Create", "Update", "Delete", "LateInitialize", "*"]
 ACTS = " || ".join(f"'{policy}' in self.managementPolicies" for policy in ("*", "Create", "Update"))
+DETAILS = {
+    "address": "The host name to connect to.",
+    "arn": "The Amazon Resource Name.",
+    "attribute.password": "The password, as upstream's provider calls it.",
+    "endpoint": "Where to connect to: host name, and port where there is one.",
+    "host": "The host name to connect to.",
+    "id": "The identifier in AWS.",
+    "password": "The password of the user.",
+    "port": "The port to connect to.",
+    "region": "The AWS region.",
+    "username": "The user to log in as.",
+}
 KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
 
 
@@ -29,6 +41,12 @@ def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
     """All CRDs of the AWS side, sorted by name."""
     made = [_of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
     return sorted([*made, _provider_config(), _usage()], key=lambda crd: str(crd["metadata"]["name"]))
+
+
+def connection_details(found: Kind) -> list[dict[str, str]]:
+    """The keys of a kind's connection Secrets, sorted, and what they hold."""
+    keys = sorted({*found.connection, *found.create.connection})
+    return [{"name": key, "description": DETAILS.get(key) or f"{key} of the {found.kind}."} for key in keys]
 
 
 def schema_of(api_version: str, kind: str) -> Schema | None:

@@ -10,7 +10,7 @@ import click
 from groundplane import __version__
 from groundplane.core import goyaml
 from groundplane.core.crds.marks import marked
-from groundplane.core.crds.upstream import as_upstream
+from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.objects import Object
 from groundplane.errors import InvalidInput
 
@@ -100,7 +100,7 @@ def definitions(*, strict_upstream: bool = False) -> list[Object]:
     from groundplane.core.crds import crds as core_crds
 
     every = [*core_crds(), *aws_crds()]
-    found = [marked(as_upstream(crd) if strict_upstream else crd, __version__) for crd in every]
+    found = [marked(crd, __version__) for crd in (of_upstream(every) if strict_upstream else every)]
     return sorted(found, key=lambda crd: (crd["spec"]["group"], crd["spec"]["names"]["plural"]))
 
 

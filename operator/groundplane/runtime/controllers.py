@@ -8,10 +8,12 @@ from groundplane.core import claim as flow
 from groundplane.core.objects import Key, Object, key_of, spec_of
 from groundplane.ports import Context
 from groundplane.reconcile import (
+    activation_policy,
     claim,
     composite,
     definition,
     managed,
+    managed_definition,
     managing,
     provider,
     provider_config,
@@ -72,6 +74,26 @@ def _of_definitions() -> list[Controller]:
             tells=False,
             has_synced=False,
             has_ready=False,
+        ),
+        Controller(
+            name="managed-definition",
+            reconcile=managed_definition.reconcile,
+            source=_says(managed_definition.SOURCE),
+            reason="Reconcile",
+            failure=managed_definition.failure,
+            has_synced=False,
+            has_ready=False,
+            ours_ready=True,
+        ),
+        Controller(
+            name="activation-policy",
+            reconcile=activation_policy.reconcile,
+            source=_says(activation_policy.SOURCE),
+            reason=activation_policy.ACTIVATE,
+            failure=activation_policy.failure,
+            has_synced=False,
+            has_ready=False,
+            ours_ready=True,
         ),
     ]
 

@@ -11,7 +11,6 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -20,8 +19,9 @@ import yaml
 
 from groundplane.cluster.client import APPLY_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.informer import PARTIAL
+from groundplane.core.activation import is_matched
 from groundplane.core.crds.marks import MARK, Step, step
-from groundplane.core.crds.upstream import as_upstream
+from groundplane.core.crds.upstream import OF_V2_ONLY, as_upstream
 from groundplane.core.objects import Object, annotations_of, meta
 from groundplane.errors import Conflict, Denied, InvalidInput
 from groundplane.runtime import logs
@@ -72,7 +72,7 @@ def is_active(name: str, activations: Iterable[str]) -> bool:
     >>> [is_active(name, ["*.rds.*"]) for name in ("vpcs.ec2.aws.upbound.io", "instances.rds.aws.upbound.io")]
     [False, True]
     """
-    return not name.endswith(MANAGED) or any(fnmatchcase(name, glob) for glob in activations)
+    return not name.endswith(MANAGED) or is_matched(name, activations)
 
 
 def brought(activations: Iterable[str] = ("*",), *, strict_upstream: bool = False) -> list[Brought]:
@@ -80,10 +80,11 @@ def brought(activations: Iterable[str] = ("*",), *, strict_upstream: bool = Fals
     folder, globs, found = resources.files("groundplane") / "crds", tuple(activations), []
     for file in folder.iterdir() if folder.is_dir() else ():
         group, _, plural = file.name.removesuffix(".yaml").rpartition("_")
-        if group and is_active(f"{plural}.{group}", globs):
+        name = f"{plural}.{group}"
+        if group and is_active(name, globs) and not (strict_upstream and name in OF_V2_ONLY):
             mark = re.search(rf"^ *{re.escape(MARK)}: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             if mark:
-                name, own = f"{plural}.{group}", f"{mark[1]}{STRICT}" if strict_upstream else mark[1]
+                own = f"{mark[1]}{STRICT}" if strict_upstream else mark[1]
                 found.append(Brought(name, own, file, strict_upstream))
     if not found:
         raise InvalidInput(f"there are no definitions in {folder}", mend="install the package anew, or run make crds")

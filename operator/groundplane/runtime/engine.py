@@ -145,6 +145,7 @@ class Engine:
         self.context.accounts.forget(key)
         self.context.circuits.forget(key)
         self.context.followers.set(key, "")
+        self.context.policies.set(key, ())
 
     def upstream_name(self, name: str, key: Key) -> str:
         """What upstream calls the controller that there would be for this kind; our own name where it has none."""

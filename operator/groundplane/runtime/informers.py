@@ -18,7 +18,7 @@ from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core import usages
+from groundplane.core import activation, usages
 from groundplane.core.objects import group_of
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
@@ -30,6 +30,7 @@ from groundplane.runtime.tasks import detached, within
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
 CONNECTION_TYPE = "connection.crossplane.io/v1alpha1"
 USERS = ("aws.upbound.io/v1beta1", "ProviderConfigUsage")
+MANAGED_DEFINITIONS = (activation.VERSION, activation.DEFINITION)
 
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
 RESTART = 30.0  # seconds until an informer that broke is started again
@@ -88,9 +89,10 @@ class Informers:
             log.warning("still waiting for the list of kinds", problem=self._crds.informer.problem)
 
     def start(self) -> None:
-        """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, and what the cloud has."""
+        """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, managed
+        definitions, and what the cloud has."""
         self._start(self._secrets)
-        self._wanted.update((USERS, *usages.KINDS))
+        self._wanted.update((USERS, *usages.KINDS, MANAGED_DEFINITIONS))
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
         )
@@ -160,6 +162,18 @@ class Informers:
         """The kinds of which only metadata is followed."""
         return sorted(self._glanced)
 
+    def activate(self, api_version: str, kind: str) -> None:
+        """The cloud has this kind from now on: follow it as the cloud's, at one version, whoever wanted it before."""
+        wanted = self._canonical(api_version, kind)
+        if wanted is None:
+            return
+        group = group_of(api_version)
+        for place in [each for each in self._informed if (group_of(each[0]), each[1]) == (group, kind)]:
+            if place != wanted:
+                self._forget(*place)
+        self._wanted.add(wanted)
+        self._inform_if_served(*wanted)
+
     def hand_over(self, api_version: str, kind: str) -> None:
         """Somebody else follows the kind from now on, into the same cache."""
         if informed := self._informed.pop((api_version, kind), None):
@@ -184,13 +198,16 @@ class Informers:
         """Its objects are gone with it."""
         for api_version, kind in [place for place in self._glanced if crd.is_of(*place)]:
             self._dismiss(api_version, kind)
-        for api_version, kind in [place for place in self._informed if crd.is_of(*place)]:
-            self._informed.pop((api_version, kind)).informer.stop()
-            self._cache.empty(api_version, kind)
-            self._cache.drop(api_version, kind)
-            metrics.watches_stopped.labels(controller="shared", type="ComposedResource").inc()
+        for place in [place for place in self._informed if crd.is_of(*place)]:
+            self._forget(*place)
 
     # --- inside ---------------------------------------------------------------------------------------------
+
+    def _forget(self, api_version: str, kind: str) -> None:
+        self._informed.pop((api_version, kind)).informer.stop()
+        self._cache.empty(api_version, kind)
+        self._cache.drop(api_version, kind)
+        metrics.watches_stopped.labels(controller="shared", type="ComposedResource").inc()
 
     def _unfollowed(self, group: str, kind: str) -> tuple[str, str] | None:
         """The version and kind at which its metadata can be followed; None: it is followed as a whole, or is not served."""

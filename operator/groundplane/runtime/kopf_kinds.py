@@ -12,7 +12,7 @@ from functools import partial
 
 from groundplane.cluster.cache import Cache, Change, Listing
 from groundplane.cluster.client import Api
-from groundplane.core import definition
+from groundplane.core import activation, definition
 from groundplane.core.objects import GroupKind, Key, Object, group_of, meta
 from groundplane.errors import GroundplaneError, Unavailable
 from groundplane.ports import Resource
@@ -31,6 +31,7 @@ REQUIRED = (
 STATIC = (
     *REQUIRED,
     Resource(f"{_CORE}/v1beta1", "EnvironmentConfig", "environmentconfigs", namespaced=False, has_status=False),
+    Resource(activation.VERSION, activation.POLICY, "managedresourceactivationpolicies", namespaced=False),
     Resource(f"{_AWS}/v1beta1", "ProviderConfig", "providerconfigs", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Provider", "providers", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Configuration", "configurations", namespaced=False),

@@ -22,7 +22,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
 from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
-from groundplane.core.crds.upstream import as_upstream
+from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.function_sources import Source
 from groundplane.core.objects import Key, Object, key_of
@@ -119,14 +119,15 @@ class LocalControlPlane:
             self.context.interests,
             self.context.accounts,
             self.cluster.speaking_of,
+            self.context.policies,
         )
         self._seen = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> LocalControlPlane:
-        for crd in [*core_crds(), *aws_crds()]:
-            wanted = as_upstream(crd) if self.context.options.strict_upstream else crd
-            await self.cluster.apply(wanted, manager=INSTALLER)
+        every = [*core_crds(), *aws_crds()]
+        for crd in of_upstream(every) if self.context.options.strict_upstream else every:
+            await self.cluster.apply(crd, manager=INSTALLER)
         self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)
         self.cluster.wrote = self._wrote
         self._tasks = [

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 
 from groundplane import __version__
 from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.grammar import Kind
 from groundplane.cluster.cache import Cache, Change, Reading
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core import conditions
+from groundplane.core import activation, conditions
 from groundplane.core.circuit import Circuits
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
@@ -48,6 +49,7 @@ from groundplane.runtime.health import Health
 from groundplane.runtime.kopf_kinds import REQUIRED
 from groundplane.runtime.leader import Elector, Gate, new_identity
 from groundplane.runtime.local import compiled
+from groundplane.runtime.managed_kinds import ManagedKinds
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.served import CRDS
 from groundplane.runtime.settings import Settings
@@ -109,7 +111,16 @@ class Operator:
             on_call=metrics.aws_call_made,
             on_wait=metrics.aws_call_waited,
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
-            is_active=lambda definition: crds.is_active(definition, settings.active),
+            is_active=lambda definition: self._kinds.is_active(definition),
+        )
+        self._kinds = ManagedKinds(
+            api,
+            self._cluster,
+            settings.active,
+            lambda name: self._watches.definition(name),
+            self._serve,
+            brings=settings.crds != "leave" and not settings.strict_upstream,
+            adopt=settings.crds == "adopt",
         )
         self._functions = Runner(
             calls=settings.function_calls,
@@ -139,6 +150,7 @@ class Operator:
             compiled=compiled,
             functions=self._functions,
             definitions=definitions,
+            built_in=self._kinds,
             options=settings.options,
             circuits=Circuits(
                 settings.circuit_breaker_burst, settings.circuit_breaker_refill_rate, settings.circuit_breaker_cooldown
@@ -151,6 +163,7 @@ class Operator:
             context.interests,
             context.accounts,
             self._cache.speaking_of,
+            context.policies,
         )
         self._census = Census(routes.own, _now)
         self._dispatcher = Dispatcher(
@@ -178,6 +191,7 @@ class Operator:
         self._webhooks: Webhooks | None = None
         if settings.webhooks == "on":
             self._open_api, self._webhooks = self._with_webhooks()
+        self._declaring: asyncio.Task[None] | None = None
         self._elector = Elector(
             lambda: Api.connect(settings.kubeconfig or None, settings.context or None, identity=identity),
             gate,
@@ -370,6 +384,7 @@ class Operator:
                 if self._webhooks is None:
                     await guard.bring(self._cluster)
                 await self._watches.listed()
+                await self._bring_added()
                 self._has_listed = True
                 await self._enqueue_all()
             except (NotLeader, Unavailable) as error:
@@ -382,6 +397,8 @@ class Operator:
                 await webhook_configurations.withdraw(self._api)
             if self._migrating is None or self._migrating.done():
                 self._migrating = asyncio.create_task(self._migrate())
+            if self._declaring is None or self._declaring.done():
+                self._declaring = asyncio.create_task(self._declare())
 
     async def _bring_kinds(self) -> None:
         """Apply what of our definitions is missing or old; returns when all are served, or that takes too long."""
@@ -391,9 +408,31 @@ class Operator:
             log.error("not all of our kinds are served", definitions=", ".join(lacking))
         self._has_kinds = True
 
+    async def _bring_added(self) -> None:
+        """Bring in line what was activated while an earlier process led; no request if that is nothing."""
+        if added := self._kinds.added:
+            adopt, known = self._settings.crds == "adopt", self._watches.definition
+            self._problems |= await crds.bring(self._api, added, known, adopt=adopt)
+
+    async def _declare(self) -> None:
+        """Make what managed definitions are missing or old: nobody waits for them, and little changes."""
+        try:
+            await self._kinds.declare_all()
+        except NotLeader:
+            return  # whoever leads then begins anew
+        except GroundplaneError as error:
+            log.warning("not all managed kinds are declared", error=str(error))
+
+    def _serve(self, kind: Kind) -> None:
+        """A managed kind has become active: follow it, and look at what there is of it."""
+        self._watches.activate(kind.port.api_versions[0], kind.kind)
+        for api_version in kind.port.api_versions:
+            for obj in self._cache.list(api_version, kind.kind):
+                self._dispatcher.enqueue(key_of(obj))
+
     async def _migrate(self) -> None:
         try:
-            await crds.migrate(self._api, self._wanted, self._watches.definition)
+            await crds.migrate(self._api, [*self._wanted, *self._kinds.added], self._watches.definition)
         except NotLeader:
             return  # whoever leads then begins anew
         except GroundplaneError as error:
@@ -436,7 +475,7 @@ class Operator:
     async def _shut_down(self, working: asyncio.Task[None]) -> None:
         grace = 0.0 if self._ended.is_set() else self._settings.shutdown_grace
         self._is_working = False
-        for task in (self._leading, self._migrating):
+        for task in (self._leading, self._migrating, self._declaring):
             if task:
                 task.cancel()
         if late := await self._dispatcher.drain(DRAIN * grace):
@@ -451,6 +490,8 @@ class Operator:
             await self._open_api.close()
 
     def _tell(self, change: Change, idle: bool) -> None:
+        if change.new is not None and change.new.get("kind") == activation.DEFINITION:
+            self._kinds.see(change.new)
         self._census.changed(change.old, change.new, leads=self._gate.is_open())
         self._dispatcher.dispatch(change.old, change.new, idle=idle)
         if not self._gate.is_open() and (obj := change.new or change.old) and obj.get("kind") == definition.KIND:
@@ -477,9 +518,9 @@ class Operator:
         for (api_version, kind), count in self._cache.count().items():
             metrics.objects.labels(kind=f"{api_version}, Kind={kind}").set(count)
         self._census.tell(self._cache.tallies(), leads=self._gate.is_open())
-        known = self._watches.definition
-        missing, outdated = len(crds.missing(self._wanted, known)), len(crds.outdated(self._wanted, known))
-        counts = {"missing": missing, "outdated": outdated, "served": len(self._wanted) - missing - outdated}
+        known, wanted = self._watches.definition, [*self._wanted, *self._kinds.added]
+        missing, outdated = len(crds.missing(wanted, known)), len(crds.outdated(wanted, known))
+        counts = {"missing": missing, "outdated": outdated, "served": len(wanted) - missing - outdated}
         for state, count in counts.items():
             metrics.crds.labels(state=state).set(count)
 

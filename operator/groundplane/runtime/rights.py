@@ -94,6 +94,16 @@ CONCERNS = (
         ),
     ),
     Concern(
+        "activation",
+        "Managed kinds become active by name: each is declared, and what a policy names is activated.",
+        (
+            Rule(_CORE, ("managedresourcedefinitions",), (*READ, "create", "patch")),
+            Rule(_CORE, ("managedresourceactivationpolicies",), (*READ, "create")),
+            _status(_CORE, "managedresourcedefinitions", "managedresourceactivationpolicies"),
+            _owners(_CORE, "managedresourcedefinitions"),
+        ),
+    ),
+    Concern(
         "packages",
         "Providers and Functions that are built in are reported as installed; revisions of our own are made and taken away.",
         (

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from groundplane.core import usages
+from groundplane.core import activation, usages
 from groundplane.core.accounts import Accounts
+from groundplane.core.activation import Policies
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, meta, spec_of
@@ -23,6 +24,8 @@ _OWN = {
     (CORE, "CompositeResourceDefinition"): ("defined", "offered"),
     (CORE, "Composition"): ("revisions",),
     (CORE, "CompositionRevision"): ("announce",),
+    (CORE, activation.DEFINITION): ("managed-definition",),
+    (CORE, activation.POLICY): ("activation-policy",),
     (PACKAGES, "Provider"): ("packages",),
     (PACKAGES, "Function"): ("packages",),
     (PACKAGES, "Configuration"): ("packages",),
@@ -41,11 +44,13 @@ class Routes:
         interests: Interests | None = None,
         accounts: Accounts | None = None,
         speaking_of: Callable[[usages.Role, usages.Referent], Sequence[Key]] = lambda role, referent: (),
+        policies: Policies | None = None,
     ) -> None:
         """`is_managed(api_version, kind)`: does the cloud serve it?  `peek` reads what is known locally, at no cost, and so does `speaking_of`."""
         self._definitions = definitions
         self._interests = Interests() if interests is None else interests
         self._accounts = Accounts() if accounts is None else accounts
+        self._policies = Policies() if policies is None else policies
         self._is_managed = is_managed
         self._peek = peek
         self._speaking_of = speaking_of
@@ -53,6 +58,7 @@ class Routes:
     def targets(self, before: Object | None, after: Object | None) -> set[Target]:
         """Everything that must be looked at because of this change."""
         found = {target for obj in (before, after) if obj is not None for target in self._of(obj)}
+        found.update(("activation-policy", policy) for policy in self._policies_of(before, after))
         return found | {("usage", key) for key in self._usages(before, after)}
 
     def own(self, key: Key) -> tuple[str, ...]:
@@ -75,6 +81,8 @@ class Routes:
                 yield name, owner
             if key.kind == "Secret":
                 yield from self._user_of(owner, key.namespace)
+        if key.kind == "CustomResourceDefinition" and self._peek(defining := _defining(key.name)):
+            yield "managed-definition", defining
         for config in self._accounts.readers(key):
             yield "providerconfig", config
         if self._definitions.composite(key.group, key.kind):
@@ -97,6 +105,15 @@ class Routes:
             yield from self._speaking_of("by", usages.referent_of(obj))
         if is_news or not usages.is_protected(obj):
             yield from self._speaking_of("of", usages.referent_of(obj))
+
+    def _policies_of(self, before: Object | None, after: Object | None) -> list[Key]:
+        """The policies that activate a managed definition which has come, gone, or changed its state."""
+        obj = after or before or {}
+        if obj.get("kind") != activation.DEFINITION or group_of(obj["apiVersion"]) != CORE:
+            return []
+        if before and after and activation.is_active(before) == activation.is_active(after):
+            return []
+        return self._policies.of(meta(obj)["name"])
 
     def _owner(self, obj: Object) -> Key | None:
         """The key of an object's controller.  References name no namespace: the owner's kind tells its scope."""
@@ -136,3 +153,8 @@ class Routes:
                 "claim",
                 Key(definition.api_version, reference["kind"], reference["namespace"], reference["name"]),
             )
+
+
+def _defining(name: str) -> Key:
+    """The managed definition of a CustomResourceDefinition, which has the same name; those that are built in control none."""
+    return Key(activation.VERSION, activation.DEFINITION, "", name)

@@ -223,8 +223,8 @@ class Settings:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The globs of `activations`."""
-        return _words(self.activations)
+        """The globs of `activations`; "-", which is no name, for none."""
+        return tuple(glob for glob in _words(self.activations) if glob != "-")
 
     @property
     def terms(self) -> Terms:

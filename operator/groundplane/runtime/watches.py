@@ -99,6 +99,10 @@ class KubernetesWatches:
         plural, _, group = name.partition(".")
         return self._served.named(group, plural)
 
+    def activate(self, api_version: str, kind: str) -> None:
+        """The cloud has this kind from now on."""
+        self._informers.activate(api_version, kind)
+
     def glanced(self) -> list[tuple[str, str]]:
         """The kinds, as (api version, kind), of which only metadata is followed."""
         return self._informers.glanced()

@@ -5,11 +5,11 @@ Source: the CRDs of Crossplane v1.20 and v2.0 (names, types, defaults, enums, ru
 
 from __future__ import annotations
 
-from groundplane.core.crds import apiextensions, composition, packages, protection
+from groundplane.core.crds import apiextensions, composition, managed, packages, protection
 from groundplane.core.objects import Object
 
 
 def crds() -> list[Object]:
     """All of core's CustomResourceDefinitions, ready to be applied; fresh copies, the caller's to change."""
-    found = [*apiextensions.crds(), *composition.crds(), *protection.crds(), *packages.crds()]
+    found = [*apiextensions.crds(), *composition.crds(), *managed.crds(), *protection.crds(), *packages.crds()]
     return sorted(found, key=lambda crd: str(crd["metadata"]["name"]))

@@ -116,7 +116,7 @@ def _spec(name: str) -> Schema:
                 rules=[IMMUTABLE],
             ),
             "versions": array(_version(), "The versions of the API. Exactly one is referenceable."),
-            "conversion": _conversion(),
+            "conversion": conversion(),
             "metadata": obj(
                 {
                     "labels": strings("Labels of the CRDs."),
@@ -165,8 +165,9 @@ def _selector() -> Schema:
     )
 
 
-def _version() -> Schema:
-    printed = obj(
+def printed() -> Schema:
+    """A printer column, as in a CustomResourceDefinition."""
+    return obj(
         {
             "name": string("The column's heading."),
             "type": string("string, integer, number, boolean or date."),
@@ -177,7 +178,11 @@ def _version() -> Schema:
         },
         required=["jsonPath", "name", "type"],
     )
-    scale = obj(
+
+
+def scale() -> Schema:
+    """The subresource scale, as in a CustomResourceDefinition."""
+    return obj(
         {
             "specReplicasPath": string("The field with the wanted number."),
             "statusReplicasPath": string("The field with the actual number."),
@@ -186,6 +191,9 @@ def _version() -> Schema:
         "Makes kubectl scale work.",
         required=["specReplicasPath", "statusReplicasPath"],
     )
+
+
+def _version() -> Schema:
     return obj(
         {
             "name": string("The version, such as v1alpha1."),
@@ -197,14 +205,15 @@ def _version() -> Schema:
                 {"openAPIV3Schema": free("OpenAPI v3: spec.properties are what users write, status what they see.")},
                 "The shape of composites and claims. What Crossplane itself needs is added to it.",
             ),
-            "additionalPrinterColumns": array(printed, "Columns of kubectl get, before the standard ones."),
-            "subresources": obj({"scale": scale}, "Subresources beside status, which is always there."),
+            "additionalPrinterColumns": array(printed(), "Columns of kubectl get, before the standard ones."),
+            "subresources": obj({"scale": scale()}, "Subresources beside status, which is always there."),
         },
         required=["name", "referenceable", "served"],
     )
 
 
-def _conversion() -> Schema:
+def conversion() -> Schema:
+    """How objects are converted, as in a CustomResourceDefinition."""
     service = obj(
         {
             "namespace": string("The service's namespace."),

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from groundplane.core.objects import Object
 
 MARK = "groundplane.io/crd"  # "<version>-<12 hex digits>"
-_DIGITS = 12
+DIGITS = 12
 
 
 class Step(Enum):
@@ -27,7 +27,7 @@ class Step(Enum):
 def marked(crd: Object, version: str) -> Object:
     """The definition with its mark, as this version of Groundplane brings it."""
     text = json.dumps(crd["spec"], sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
     metadata = crd["metadata"]
     annotations = {**(metadata.get("annotations") or {}), MARK: f"{version}-{digest}"}
     return {**crd, "metadata": {**metadata, "annotations": annotations}}

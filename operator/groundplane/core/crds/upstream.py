@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from groundplane.core.crds.composition import OF_V2
+from collections.abc import Iterable
+
+from groundplane.core.crds.composition import GROUP, OF_V2
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import fresh
 
 DEFINITION = "CompositeResourceDefinition"
+OF_V2_ONLY = tuple(
+    f"{plural}.{GROUP}" for plural in ("managedresourcedefinitions", "managedresourceactivationpolicies")
+)
+"""The CRDs, by name, that v1.20 does not have, and whose kinds mean something here."""
+
+
+def of_upstream(crds: Iterable[Object]) -> list[Object]:
+    """Those of the CRDs that v1.20 has, too, as it has them."""
+    return [as_upstream(crd) for crd in crds if crd["metadata"]["name"] not in OF_V2_ONLY]
 
 
 def as_upstream(crd: Object) -> Object:
