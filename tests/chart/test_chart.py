@@ -199,7 +199,7 @@ def test_what_the_pod_is_told_is_what_the_operator_reads(name):
     settings = Settings(**kept)
     assert settings.log_format == "json"
     assert settings.crds == {"upstream": "adopt", "alone": "leave"}.get(name, "install")
-    active = {"everything": ("*.rds.*",), "alone": ("-",)}  # an empty variable would be none
+    active = {"everything": ("*.rds.*",), "alone": ()}
     assert settings.rbac == {"alone": "static"}.get(name, "aggregated")
     assert settings.active == active.get(name, ("*",))
     assert settings.no_leader_election is (values is ALONE)
