@@ -105,7 +105,7 @@ class Cluster(Protocol):
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of all followed kinds, whose controller is of that kind, be it there or not."""
 
-    async def usages_of(self, used: Referent) -> Sequence[Object]:
+    async def usages_of(self, used: Referent) -> Sequence[Key]:
         """The usages, of all three kinds, that keep this object from being deleted, sorted by kind, namespace and name."""
 
     async def create(self, obj: Object) -> Object:

@@ -12,7 +12,7 @@ import pytest
 
 from groundplane.cli import store
 from groundplane.core.crds.marks import MARK
-from groundplane.runtime import crds
+from groundplane.runtime import crds, guard
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -153,7 +153,14 @@ def test_credentials_that_aws_takes_are_told_by_their_arn_and_those_that_are_not
     assert told["doctor-lacks-a-secret"]["state"] == "failed"
     assert "Secret doctor-home/gone not found" in told["doctor-lacks-a-secret"]["message"]
     assert told["doctor-lacks-a-secret"]["mend"].startswith("create it")
-    assert states(found, "webhooks") == ["ok"]
+    assert states(found, "webhooks") == ["warning"]
+    assert "usages protect nothing" in found["webhooks"][0]["message"]
+    control_plane.apply(*guard.objects())
+    try:
+        assert states(examined("--checks", "webhooks")[1], "webhooks") == ["ok"]
+    finally:
+        for plural in (guard.POLICIES, guard.BINDINGS):
+            control_plane.kubectl("delete", plural, guard.NAME)
 
 
 def test_a_check_that_there_is_not_is_refused_with_those_that_there_are():

@@ -12,6 +12,8 @@ from groundplane.cli import store
 from groundplane.cli.follow import INVENTORY, WRITING, Applier, Source
 from groundplane.cli.prune import SETTLED
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import usages
+from groundplane.core.crds import protection
 from groundplane.core.objects import Key, meta
 from groundplane.errors import InvalidInput
 from tests.cli.platform import BROKEN, CLAIM, COMPOSITION, DEFINITION, groundplane, write
@@ -292,6 +294,33 @@ async def test_folders_are_pruned_only_as_it_starts(followed):
     world.remove("team/b")
     await world.settle()
     assert await world.texts("a", "b") == ["a", "a"]
+
+
+async def test_what_left_while_a_usage_protects_it_stays_until_the_usage_is_gone(followed):
+    world = followed(prune=True)
+    for crd in protection.crds():
+        await world.cluster.apply(crd, manager="test")
+    world.write("a", config("a"))
+    world.write("b", config("b"))
+    await world.round()
+    place = Key("v1", "ConfigMap", "default", "a")
+    await world.cluster.patch(place, {"metadata": {"labels": {usages.IN_USE: "true"}}})
+    usage = Key(usages.PROTECTION_VERSION, "Usage", "default", "u")
+    used = {"apiVersion": "v1", "kind": "ConfigMap", "resourceRef": {"name": "a"}}
+    metadata = {"name": usage.name, "namespace": usage.namespace}
+    spec = {"of": used, "reason": "needed"}
+    await world.cluster.create(
+        {"apiVersion": usage.api_version, "kind": usage.kind, "metadata": metadata, "spec": spec}
+    )
+    world.remove("a")
+    await world.settle()
+    assert await world.text("a") == "a"
+    [told] = world.applier.unpruned
+    assert "in-use by 1 usage(s)" in told
+    await world.cluster.delete(usage)
+    await world.settle()
+    assert await world.texts("a", "b") == [None, "a"]
+    assert not world.applier.unpruned
 
 
 async def test_without_prune_nothing_is_deleted(followed):

@@ -11,6 +11,7 @@ import pytest
 
 from groundplane.cluster.cache import BATCH, Cache, Reading
 from groundplane.cluster.heads import Heads
+from groundplane.core import usages
 from groundplane.core.objects import Key
 
 BOX = ("example.org/v1", "Box")
@@ -413,3 +414,37 @@ def test_what_changes_while_another_thread_goes_through_it_is_gone_through_again
     monkeypatch.setattr(Cache, "list", changing)
     assert reading.list("v1", "ConfigMap") == ["all"]
     assert len(tries) == 3
+
+
+def a_usage(number, *, of=None, version="1"):
+    named = {"apiVersion": "example.org/v1", "kind": "Thing"}
+    parties = {
+        "of": of or {**named, "resourceRef": {"name": f"thing-{number}"}},
+        "by": {**named, "resourceRef": {"name": "user"}},
+    }
+    metadata = {"name": f"usage-{number}", "uid": f"uid-{number}", "resourceVersion": version}
+    return {
+        "apiVersion": "protection.crossplane.io/v1beta1",
+        "kind": "ClusterUsage",
+        "metadata": metadata,
+        "spec": parties,
+    }
+
+
+def test_usages_are_found_by_what_they_speak_of_and_leave_nothing_behind():
+    cache = Cache()
+    kind = ("protection.crossplane.io/v1beta1", "ClusterUsage")
+    cache.follow(*kind)
+    for number in range(1000):
+        cache.put(a_usage(number))
+    thing = usages.Referent("example.org", "Thing", "", "thing-7")
+    assert cache.speaking_of("of", thing) == [Key(*kind, "", "usage-7")]
+    assert len(cache.speaking_of("by", thing._replace(name="user"))) == 1000
+    unresolved = {"apiVersion": "example.org/v1", "kind": "Thing", "resourceSelector": {}}
+    cache.put(a_usage(7, of=unresolved, version="2"))
+    assert cache.speaking_of("of", thing) == []
+    cache.put(a_usage(7, version="3"))
+    assert cache.speaking_of("of", thing) == [Key(*kind, "", "usage-7")]
+    for number in range(1000):
+        cache.remove(Key(*kind, "", f"usage-{number}"), "9")
+    assert cache._stores[kind].spoken_of == {}

@@ -95,6 +95,17 @@ def test_what_a_usage_does_not_say_is_told(spec, told):
         assert list(usages.spoken_of(found)) == []
 
 
+def test_a_usage_that_is_being_deleted_protects_only_while_it_waits_for_the_user():
+    found = legacy(of=named(ALPHA, "a1"), by=named(BETA, "b1"))
+    found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert not usages.is_of(found, A1)
+    found["metadata"]["labels"] = {"crossplane.io/composite": "x"}
+    assert usages.is_of(found, A1)
+    del found["spec"]["by"]
+    found["spec"]["reason"] = "r"
+    assert not usages.is_of(found, A1)
+
+
 def test_nothing_else_is_a_usage():
     other = {**legacy(of=named(ALPHA, "a1"), reason="r"), "apiVersion": "example.org/v1"}
     assert list(usages.spoken_of(other)) == []
@@ -113,7 +124,6 @@ def test_the_sentence_for_people_is_upstreams():
 @pytest.mark.parametrize(
     ("found", "strict", "text"),
     [
-        ([], False, ""),
         (
             [legacy(of=named(ALPHA, "a1"), by=named(BETA, "b1"))],
             False,
@@ -142,7 +152,7 @@ def test_the_sentence_for_people_is_upstreams():
     ],
 )
 def test_a_denial_names_the_first_usage(found, strict, text):
-    assert usages.denial(found, strict_upstream=strict) == text
+    assert usages.denial(found[0], len(found), strict_upstream=strict) == text
 
 
 def test_the_first_with_the_same_controller_is_selected_if_that_is_wanted():

@@ -9,6 +9,7 @@ import pytest
 from groundplane.runtime import certificates, guard
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
 from tests.e2e.conftest import free_port
+from tests.e2e.release import Release
 from tests.e2e.test_webhooks import NAMESPACE, options
 
 GROUP = "nop.usages.example.org"
@@ -251,3 +252,38 @@ def test_while_no_operator_answers_what_is_in_use_stays(plane, asked):
     plane.wait("it answers again", lambda: "denied the request" in refused(plane, kind, "a3"))
     plane.kubectl("delete", LEGACY, "v")
     plane.wait("it can be deleted", lambda: not refused(plane, kind, "a3"))
+
+
+@pytest.fixture
+def installed(plane, aws, tmp_path):
+    """The operator with the chart's rights and no other, without webhooks."""
+    plane.kubectl("delete", guard.POLICIES, guard.NAME, "--ignore-not-found")
+    release = Release(plane, tmp_path, {"webhooks": {"enabled": False}})
+    release.install()
+    running = release.pod(aws)
+    yield running
+    running.stop()
+    release.uninstall()
+
+
+def test_with_the_charts_rights_usages_work_and_a_right_that_is_missing_is_told(plane, installed):
+    plane.wait("the policy", lambda: plane.get(guard.POLICIES, guard.NAME))
+    bucket = {"apiVersion": "s3.aws.upbound.io/v1beta1", "kind": "Bucket"}
+    held = {**bucket, "metadata": {"name": "held", "annotations": {"crossplane.io/paused": "true"}}}
+    held["spec"] = {"forProvider": {"region": "eu-west-1"}}
+    of = party("Bucket", "held", bucket["apiVersion"])
+    plane.apply(held, usage("bucket", "ClusterUsage", "protection.crossplane.io/v1beta1", of=of, reason="r"))
+    plane.wait("Ready", lambda: is_ready(plane, "clusterusage", "bucket"))
+    plane.wait("the API server refuses", lambda: refused(plane, "buckets.s3.aws.upbound.io", "held"))
+    role = party("ClusterRole", "view", "rbac.authorization.k8s.io/v1")
+    plane.apply(usage("right", "ClusterUsage", "protection.crossplane.io/v1beta1", of=role, reason="r"))
+    limits = party("PriorityClass", "system-node-critical", "scheduling.k8s.io/v1")
+    plane.apply(usage("limits", "ClusterUsage", "protection.crossplane.io/v1beta1", of=limits, reason="r"))
+    for name, plural in (("right", "clusterroles"), ("limits", "priorityclasses")):
+        plane.wait("the mend", lambda name=name: "apply a ClusterRole" in json.dumps(plane.get("clusterusage", name)))
+        assert f"resources: [{plural}]" in json.dumps(plane.get("clusterusage", name))
+        plane.kubectl("delete", "clusterusage", name, "--wait=false")
+    plane.kubectl("delete", "clusterusage", "bucket")
+    plane.kubectl("annotate", "buckets.s3.aws.upbound.io", "held", "crossplane.io/paused-")
+    plane.kubectl("delete", "buckets.s3.aws.upbound.io", "held")
+    plane.wait("all usages are gone", lambda: not plane.get("clusterusages")["items"])

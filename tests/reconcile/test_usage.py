@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from groundplane.ports import Options
 from groundplane.reconcile import protection
 from tests.reconcile import things
 from tests.reconcile.interrupt import deaths
+from tests.world import World
 
 ALPHA, BETA = ({"apiVersion": things.COMPOSED, "kind": kind} for kind in ("Alpha", "Beta"))
 A1, B1 = Key(things.COMPOSED, "Alpha", "", "a1"), Key(things.COMPOSED, "Beta", "", "b1")
@@ -524,30 +526,98 @@ async def test_a_process_that_dies_while_it_lets_go_leaves_nothing_protected_and
         assert await left.cluster.get(A1) is None
 
 
+class Yielding:
+    """A cluster where others get their turn before each call, as on a network."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+    def __getattr__(self, name):
+        found = getattr(self._inner, name)
+        if not asyncio.iscoroutinefunction(found):
+            return found
+
+        async def call(*args, **kwargs):
+            await asyncio.sleep(0)
+            return await found(*args, **kwargs)
+
+        return call
+
+
+async def test_two_operators_side_by_side_end_where_one_does():
+    other = cluster_usage("other")
+    world = await a_world(obj(ALPHA, "a1"), obj(BETA, "b1"))
+    pair = [world, World(cluster=world.cluster, clock=world.clock)]
+    for each in pair:
+        each.seen = world.cluster.version()
+        each.engine.context = replace(each.context, cluster=Yielding(world.cluster))
+
+    async def settle():
+        for _ in range(3):
+            await asyncio.gather(*(each.settle(seconds=1) for each in pair))
+
+    await world.apply(
+        usage(of=of(ALPHA, "a1"), by=of(BETA, "b1"), replayDeletion=True), usage(other, of=of(ALPHA, "a1"), reason="r")
+    )
+    await settle()
+    assert await is_labelled(world)
+    assert len(meta(await world.cluster.get(U))["ownerReferences"]) == 1
+    with pytest.raises(InUse):
+        await world.cluster.delete(A1)
+    for key in (U, other):
+        await world.cluster.delete(key)
+    await settle()
+    assert await world.cluster.get(U) is None
+    assert await world.cluster.get(other) is None
+    left = await world.cluster.get(A1)
+    assert left is None or not usages.is_protected(left)
+
+
 # --- what else may go wrong ------------------------------------------------------------------------------
 
 
-async def test_a_right_that_is_missing_is_told_with_its_mend():
-    world = await a_world(obj(ALPHA, "a1"))
+class Denying:
+    """A cluster that refuses a verb on Alphas."""
 
-    class Denying:
-        def __getattr__(self, name):
-            return getattr(world.cluster, name)
+    def __init__(self, inner, verb):
+        self._inner, self._verb = inner, verb
 
-        async def patch(self, key, patch, **how):
+    def __getattr__(self, name):
+        found = getattr(self._inner, name)
+        if name != self._verb:
+            return found
+
+        async def refuse(key, *args, **how):
             if key.kind == "Alpha":
-                raise Denied("alphas.nop.example.org is forbidden", mend="grant patch on alphas")
-            return await world.cluster.patch(key, patch, **how)
+                raise Denied("alphas.nop.example.org is forbidden", mend=f"grant {name} on alphas")
+            return await found(key, *args, **how)
 
-    world.engine.context = replace(world.context, cluster=Denying())
+        return refuse
+
+
+@pytest.mark.parametrize(("verb", "stage"), [("get", "cannot get used"), ("patch", "cannot add in-use label")])
+async def test_a_right_that_is_missing_is_told_with_its_mend_and_holds_no_usage(verb, stage):
+    world = await a_world(obj(ALPHA, "a1"))
+    world.engine.context = replace(world.context, cluster=Denying(world.cluster, verb))
     await world.apply(usage(of=of(ALPHA, "a1"), reason="r"))
     await world.settle()
     synced = conditions.find(await world.cluster.get(U), "Synced")
-    assert (
-        synced["message"]
-        == "cannot add in-use label: alphas.nop.example.org is forbidden. Mend: grant patch on alphas."
-    )
+    assert synced["message"] == f"{stage}: alphas.nop.example.org is forbidden. Mend: grant {verb} on alphas."
     assert (await ready(world))["status"] == "False"
+    assert await delete(world, U) == ""
+    assert await world.cluster.get(U) is None
+
+
+async def test_a_right_that_is_lost_holds_the_usage_until_its_label_can_be_taken_off():
+    world = await a_world(obj(ALPHA, "a1"), usage(of=of(ALPHA, "a1"), reason="r"))
+    world.engine.context = replace(world.context, cluster=Denying(world.cluster, "get"))
+    await delete(world, U)
+    await world.settle(seconds=300)
+    assert "Mend: grant get on alphas" in (conditions.find(await world.cluster.get(U), "Synced") or {})["message"]
+    world.engine.context = world.context
+    await world.settle(seconds=120)
+    assert await world.cluster.get(U) is None
+    assert not await is_labelled(world)
 
 
 async def test_with_strict_upstream_behaviour_nothing_is_told_that_it_does_not_tell():
@@ -590,6 +660,16 @@ async def test_the_webhook_answers_as_upstream_and_notes_the_attempt():
     assert old.reason.startswith("This resource is in-use by 1 Usage(s)")
     await delete(world, U)
     assert (await asked(world, used)).allowed
+
+
+@pytest.mark.parametrize("uid", [None, "", "another"])
+async def test_who_does_not_know_the_object_learns_nothing_and_leaves_no_trace(uid):
+    """A Pod may ask as the API server does; what it could plant would be replayed with the operator's rights."""
+    world = await a_world(obj(ALPHA, "a1"), usage(of=of(ALPHA, "a1"), reason="a secret reason"))
+    forged = {**ALPHA, "metadata": {"name": "a1"} | ({"uid": uid} if uid is not None else {})}
+    verdict = await asked(world, forged)
+    assert (verdict.allowed, verdict.reason, verdict.message) == (False, "This resource is in-use.", "")
+    assert usages.ATTEMPT not in annotations_of(await world.cluster.get(A1))
 
 
 async def test_it_refuses_even_if_the_attempt_can_not_be_noted():

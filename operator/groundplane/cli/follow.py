@@ -18,7 +18,7 @@ from groundplane.cli.prune import Placed
 from groundplane.cluster.kinds import CRD_KIND
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Json, Key, group_of, meta
-from groundplane.errors import Conflict, GroundplaneError, InvalidInput, NoSuchKind, Unavailable
+from groundplane.errors import Conflict, GroundplaneError, InUse, InvalidInput, NoSuchKind, Unavailable
 
 MANAGER = "groundplane-up"  # field manager of what is applied
 INVENTORY = Key("v1", "ConfigMap", "default", "groundplane-up-inventory")
@@ -265,6 +265,9 @@ class Applier:
                 if await self._cluster.delete(key, uid=inventory[who]["uid"]):
                     self._tell(f"{key} deleted: it has left {inventory[who]['from']}")
                     self.leaving.append(key)
+            except InUse as error:
+                self.unpruned.append(f"{key} has left {inventory[who]['from']}, and stays: {error}")
+                continue
             except (NoSuchKind, Conflict):
                 pass  # it went with its kind, or somebody else made it anew: not ours any more
             del inventory[who], self._gone_since[who]

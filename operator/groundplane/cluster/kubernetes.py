@@ -151,17 +151,17 @@ class KubernetesCluster:
     async def dependents(self, group: str, kind: str) -> Sequence[Object]:
         return self._cache.dependents(group, kind)
 
-    async def usages_of(self, used: usages.Referent) -> Sequence[Object]:
-        found: list[Object] = []
+    async def usages_of(self, used: usages.Referent) -> Sequence[Key]:
+        found = list(self._cache.speaking_of("of", used))
         for api_version, kind in usages.KINDS:
             if self._cache.synced(api_version, kind):
-                keys = [key for key in self._cache.speaking_of("of", used) if key[:2] == (api_version, kind)]
-                found += [usage for key in keys if (usage := self._cache.get(key))]
                 continue
             try:
-                found += [usage for usage in await self.list(api_version, kind) if usages.is_of(usage, used)]
+                listed = await self.list(api_version, kind)
             except NoSuchKind:
                 continue
+            found = [key for key in found if key[:2] != (api_version, kind)]
+            found += [key_of(usage) for usage in listed if usages.is_of(usage, used)]
         return found
 
     # --- writes ----------------------------------------------------------------------------------------

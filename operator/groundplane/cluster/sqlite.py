@@ -157,9 +157,9 @@ class SqliteCluster:
         controllers = ((controller_of(obj), obj) for obj in self._store.owned_by_kind(kind))
         return [obj for ref, obj in controllers if ref and (group_of(ref["apiVersion"]), ref["kind"]) == (group, kind)]
 
-    async def usages_of(self, used: usages.Referent) -> Sequence[Object]:
+    async def usages_of(self, used: usages.Referent) -> Sequence[Key]:
         self.requests["list"] += 1
-        return self._usages("of", used)
+        return self.speaking_of("of", used)
 
     def speaking_of(self, role: usages.Role, referent: usages.Referent) -> Sequence[Key]:
         """The usages of which that is what is used (`of`), or what uses it (`by`)."""
@@ -275,7 +275,8 @@ class SqliteCluster:
         """Why it can't be deleted, since a usage protects it: that it was tried is noted on it; "" if it can be."""
         if not usages.is_protected(live):
             return ""
-        denial = usages.denial(self._usages("of", usages.referent_of(live)))
+        found = self._usages("of", usages.referent_of(live))
+        denial = usages.denial(found[0], len(found)) if found else ""
         tried = propagation or "Background"
         if denial and annotations_of(live).get(usages.ATTEMPT) != tried:
             metadata = {**meta(live), "annotations": {**annotations_of(live), usages.ATTEMPT: tried}}

@@ -39,7 +39,7 @@ ATTEMPT = (
 POLICIES = ("Background", "Foreground", "Orphan")
 DENIED = "This resource is in-use"  # how each refusal begins
 WHERE = f"usages.{PROTECTION},clusterusages.{PROTECTION},usages.{LEGACY}"  # for kubectl get
-MEND = f"delete the usage first, or what uses it; kubectl get {WHERE} -A shows them"
+MEND = "delete the usage first, or what uses it"
 
 Role = Literal["of", "by"]
 _KINDS = frozenset((group_of(api_version), kind) for api_version, kind in KINDS)
@@ -152,14 +152,17 @@ def _party(spec: Mapping[str, Any], role: Role, namespace: str) -> Party:
 
 
 def spoken_of(obj: Object) -> Iterator[tuple[Role, Referent]]:
-    """What a usage speaks of, for an index; nothing if the object is no usage, or one that counts for nothing."""
+    """What a usage speaks of, for an index; nothing if the object is no usage, or one that counts for nothing.
+
+    One that is being deleted is of nothing any more, unless it waits for what uses the object: the label is about to go.
+    """
     if (group_of(obj.get("apiVersion") or ""), obj.get("kind") or "") not in _KINDS:
         return
     try:
         usage = read(obj)
     except InvalidInput:
         return
-    if usage.of.name:
+    if usage.of.name and (not is_deleting(obj) or outlasts_its_end(obj)):
         yield "of", usage.of.referent
     if usage.by and usage.by.name:
         yield "by", usage.by.referent
@@ -235,22 +238,20 @@ def policy_tried(used: Object) -> str:
     return tried if tried in POLICIES else ""
 
 
-def denial(found: Sequence[Object], *, strict_upstream: bool = False) -> str:
-    """Why what these usages protect can't be deleted; "" if there are none.
+def denial(first: Object, count: int, *, strict_upstream: bool = False) -> str:
+    """Why what `count` usages protect can't be deleted, the first of which is named.
 
     Upstream's words: those of v2, which tell the kind of usage; of v1.20 with strict upstream behaviour.
     """
-    if not found:
-        return ""
-    first, key = read(found[0]), key_of(found[0])
+    usage, key = read(first), key_of(first)
     name = _quoted(key.name) + (f" (in namespace {_quoted(key.namespace)})" if key.namespace else "")
     if strict_upstream:
-        told = f"{DENIED} by {len(found)} Usage(s), including the {key.kind} {name}"
+        told = f"{DENIED} by {count} Usage(s), including the {key.kind} {name}"
     else:
-        told = f"{DENIED} by {len(found)} usage(s), including the *v1beta1.{key.kind} {name}"
-    if first.by is not None:
-        return f"{told} by resource {first.by.kind}/{first.by.name}."
-    return f"{told} with reason: {_quoted(first.reason)}." if first.reason else f"{told}."
+        told = f"{DENIED} by {count} usage(s), including the *v1beta1.{key.kind} {name}"
+    if usage.by is not None:
+        return f"{told} by resource {usage.by.kind}/{usage.by.name}."
+    return f"{told} with reason: {_quoted(usage.reason)}." if usage.reason else f"{told}."
 
 
 def _quoted(value: str) -> str:

@@ -43,7 +43,11 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
     if is_deleting(found):
         return await _release(found, context)
-    return await _protect(found, context)
+    try:
+        return await _protect(found, context)
+    except (Waiting, InvalidInput, NoSuchKind, Denied) as error:
+        error.conditions = (conditions.unavailable(),)
+        raise
 
 
 # --- protecting ----------------------------------------------------------------------------------------
@@ -186,7 +190,7 @@ async def _release(found: Object, context: Context) -> Result:
         _follow(usage, context)
         if await _outlasts(found, context):
             return await _wait(found, usage, context)
-        await _unprotect(usage, context)
+        await _unprotect(found, usage, context)
     with stage("RemoveFinalizer", "cannot remove finalizer"):
         await leaving.release(found, usages.FINALIZER, context)
     return Result()
@@ -220,10 +224,17 @@ async def _seen(party: Party, context: Context) -> Object | None:
         return None
 
 
-async def _unprotect(usage: Usage, context: Context) -> None:
+async def _unprotect(found: Object, usage: Usage, context: Context) -> None:
     """Take the label off, unless another usage protects the object, too; and delete it, if that was tried and shall be replayed."""
-    with stage("GetUsedResource", "cannot get used"):
-        used = await _seen(usage.of, context)
+    try:
+        with stage("GetUsedResource", "cannot get used"):
+            used = await _seen(usage.of, context)
+    except Denied as error:
+        if _has_protected(found):
+            raise
+        text = f"{error} If {usage.of.kind} {usage.of.name} has the label {usages.IN_USE} all the same, take it off."
+        context.events.event(found, "Warning", "RemoveInUseLabel", text, source=source(usage.key, context))
+        return
     if used is None or usages.referent_of(used) != usage.of.referent:
         return  # it is gone, or of a kind that this usage never reached
     if await _is_protected_by_others(usage, context):
@@ -248,6 +259,12 @@ async def _unprotect(usage: Usage, context: Context) -> None:
             await context.cluster.delete(key_of(used), uid=meta(used)["uid"], propagation=policy)
 
 
+def _has_protected(found: Object) -> bool:
+    """Whether it has labelled what it protects, as far as it says so."""
+    ready = conditions.find(found, "Ready") or {}
+    return ready.get("status") == "True" or ready.get("reason") == "Deleting"
+
+
 async def _is_protected_by_others(usage: Usage, context: Context) -> bool:
     """Whether another usage protects the same object.
 
@@ -255,14 +272,19 @@ async def _is_protected_by_others(usage: Usage, context: Context) -> bool:
     API server: it may be gone since we began to lead.
     """
     with stage("FindUsages", "cannot find usages"):
-        for other in await context.cluster.usages_of(usage.of.referent):
-            key = key_of(other)
-            if key == usage.key or (is_deleting(other) and not await _outlasts(other, context)):
+        for key in await context.cluster.usages_of(usage.of.referent):
+            if key == usage.key:
                 continue
-            live = await context.cluster.get(key, live=True)
-            if live is not None and (not is_deleting(live) or await _outlasts(live, context)):
-                return True
+            known = await context.cluster.get(key)
+            if known and await _protects(known, context):
+                live = await context.cluster.get(key, live=True)
+                if live and await _protects(live, context):
+                    return True
     return False
+
+
+async def _protects(usage: Object, context: Context) -> bool:
+    return not is_deleting(usage) or await _outlasts(usage, context)
 
 
 async def _replayed(used: Object, context: Context) -> Propagation | None:

@@ -136,7 +136,6 @@ def _of_what_is_claimed() -> list[Controller]:
             source=usage.source,
             reason="UsageConfigured",
             has_synced=False,
-            ours_ready=True,
             share=lambda usage: key_of(usage).namespace,
         ),
     ]

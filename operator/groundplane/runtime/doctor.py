@@ -29,7 +29,7 @@ from groundplane.core.roles import HOLD, grant
 from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader, Rejected, Unavailable
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
-from groundplane.runtime import crds, preflight, rights, webhook_configurations
+from groundplane.runtime import crds, guard, preflight, rights, webhook_configurations
 from groundplane.runtime.election import PREFIX
 from groundplane.runtime.local import compiled
 from groundplane.runtime.settings import Settings
@@ -345,7 +345,18 @@ async def check_webhooks(installation: Installation) -> list[Finding]:
     if installation.webhooks:
         mend = "look at the operator's log: the replica that leads applies them"
         return [Finding("webhooks", "failed", "the API server is not told of the webhooks", mend)]
-    return [Finding("webhooks", "ok", "none are installed")]
+    return [await _without(installation)]
+
+
+async def _without(installation: Installation) -> Finding:
+    """Where no webhooks are installed, a policy keeps what is in use."""
+    for plural in (guard.POLICIES, guard.BINDINGS):
+        status, _ = await installation.api.request("GET", f"/apis/{guard.API_VERSION}/{plural}/{guard.NAME}")
+        if status == 404:
+            mend = "start the operator, whose log says what is in the way; it takes Kubernetes 1.30. Or switch --webhooks on"
+            text = f"none are installed, and usages protect nothing: there is no {plural}/{guard.NAME}"
+            return Finding("webhooks", "warning", text, mend)
+    return Finding("webhooks", "ok", f"none are installed; the policy {guard.NAME} keeps what is in use")
 
 
 async def _check_configuration(installation: Installation, name: str, webhooks: list[Object]) -> list[Finding]:
