@@ -183,6 +183,11 @@ SERVED = {
         "ImageConfig": ("v1beta1", "", "AGE"),
         "ControllerConfig": ("v1alpha1", "", "AGE"),
     },
+    "ops.crossplane.io": {
+        "Operation": ("v1alpha1", "ops", "SYNCED SUCCEEDED AGE"),
+        "CronOperation": ("v1alpha1", "cronops", "SCHEDULE SYNCED SCHEDULING LAST SCHEDULE LAST SUCCESS AGE"),
+        "WatchOperation": ("v1alpha1", "watchops", "KIND COUNT SYNCED WATCHING LAST SCHEDULE LAST SUCCESS AGE"),
+    },
     "secrets.crossplane.io": {"StoreConfig": ("v1alpha1", "", "AGE")},
 }
 

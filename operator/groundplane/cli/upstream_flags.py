@@ -145,7 +145,7 @@ FLAGS = (
     _value("xfn-cache-max-ttl", _FUNCTION_CACHE, type=SECONDS),
     _switch("enable-pipeline-inspector", "`groundplane render --explain` shows what each step does"),
     _switch("enable-usages", _ALWAYS),
-    _switch("enable-operations", "there are no Operations"),
+    _switch("enable-operations", _ALWAYS),
     _switch("enable-external-secret-stores", "connection details go to Secrets only"),
     _switch("enable-environment-configs", "always so: function-environment-configs reads them, built in"),
     _switch("enable-ssa-claims", _ALWAYS),

@@ -181,7 +181,7 @@ def compile(source: Object, find: pipeline.Find | None = None) -> Compiled:
         if spec is None or shape or sense:
             raise refusal(shape + sense)
         if spec.is_pipeline:
-            steps = _compiled_steps(spec.pipeline, find or _no_functions)
+            steps = compiled_steps(spec.pipeline, find or _no_functions)
         else:
             sets = {patch_set.name: patch_set.patches for patch_set in spec.patchSets}
             templates = tuple(_compiled(index, template, sets) for index, template in enumerate(spec.resources))
@@ -200,7 +200,7 @@ def _no_functions(name: str) -> pipeline.Function:
     raise InvalidInput(f"there is no function {shown(name)}", mend="use mode Resources")
 
 
-def _compiled_steps(steps: Sequence[Step], find: pipeline.Find) -> tuple[pipeline.Step, ...]:
+def compiled_steps(steps: Sequence[Step], find: pipeline.Find) -> tuple[pipeline.Step, ...]:
     """The steps of a pipeline; all that is wrong with any is told at once."""
     problems = step_problems(steps, find)
     if problems:

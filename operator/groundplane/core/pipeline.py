@@ -160,6 +160,7 @@ class Response:
     schema_requirements: Mapping[str, Kind] = field(default_factory=dict)
     ttl: float = 0.0  # seconds until the answer should be asked for again; 0: no need to
     tag: str = ""  # of the request, where it had none
+    output: Mapping[str, Json] | None = None  # of an operation's step
 
     @property
     def wanted(self) -> Wanted:
@@ -243,6 +244,7 @@ class Outcome:
     conditions: tuple[Told, ...] = ()
     required: tuple[Selector, ...] = ()  # what functions wanted to see: a change of it calls for another run
     ttl: float = 0.0  # seconds: the shortest that a function asks for; 0: none does
+    outputs: tuple[tuple[str, Mapping[str, Json]], ...] = ()  # of an operation, each with the name of its step
 
 
 class Stopped(GroundplaneError):
@@ -332,6 +334,7 @@ def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
             conditions=(*outcome.conditions, *response.conditions),
             required=_known(outcome.required, own),
             ttl=min(filter(None, (outcome.ttl, response.ttl)), default=0.0),
+            outputs=(*outcome.outputs, *([(step.name, response.output)] if response.output is not None else [])),
         )
         for result in response.results:
             if result.severity == "Fatal":

@@ -1,16 +1,74 @@
-"""Functions that run elsewhere: calling them with the certificates that belong to them, and whether they can be reached."""
+"""Running a pipeline's functions: what they are handed and want to see, and calls of those that run elsewhere, with their certificates."""
 
 from __future__ import annotations
 
-from groundplane.core import choice, function_sources
-from groundplane.core.objects import Key, group_of
-from groundplane.core.pipeline import Call, Endpoint, Response
+from collections.abc import Awaitable, Callable, Sequence
+
+from groundplane.core import choice, fieldpath, function_sources
+from groundplane.core.objects import Key, Object, group_of
+from groundplane.core.pipeline import Call, Calls, Endpoint, Found, Outcome, Response, Selector, Step, Wanted
 from groundplane.core.structural import OpenAPI
-from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NoSuchKind, Waiting
+from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NoSuchKind, Waiting, at
 from groundplane.ports import Certificates, Context
 from groundplane.reconcile import connection as secrets
 
 CRD_VERSION = "apiextensions.k8s.io/v1"
+
+
+async def run(context: Context, running: Calls, see: Callable[[Wanted], Awaitable[Found]]) -> Outcome:
+    """Run a pipeline to its end; `see` finds what functions want to see.  Raises what `pipeline.calls` does."""
+    try:
+        asked = next(running)
+        while True:
+            if isinstance(asked, Wanted):
+                asked = running.send(await see(asked))
+                continue
+            try:
+                response = await call(context, asked)
+            except GroundplaneError as error:
+                asked = running.throw(error)
+            else:
+                asked = running.send(response)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+
+
+async def found(context: Context, wanted: Wanted) -> Found:
+    """What functions want to see of the cluster; its kinds are followed from now on."""
+    await context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.selectors}), whole=True)
+    return Found(
+        {name: await _fetched(context, name, what) for name, what in wanted.resources.items()},
+        {name: await _fetched(context, name, what) for name, what in wanted.extra.items()},
+        {name: await schema(context, what.api_version, what.kind) for name, what in wanted.schemas.items()},
+    )
+
+
+async def _fetched(context: Context, name: str, wanted: Selector) -> list[Object]:
+    cluster = context.cluster
+    with at(f"fetching resources for {name}"):
+        if wanted.name:
+            obj = await cluster.get(Key(wanted.api_version, wanted.kind, wanted.namespace, wanted.name))
+            return [] if obj is None else [fieldpath.normalised(obj)]
+        objects = await cluster.list(wanted.api_version, wanted.kind, namespace=wanted.namespace, labels=wanted.labels)
+        return [fieldpath.normalised(obj) for obj in objects]
+
+
+async def credentials(context: Context, steps: Sequence[Step]) -> dict[str, dict[str, dict[str, bytes]]]:
+    """The data of the Secrets that steps are handed, by the names of step and credentials.  Raises Waiting for one that is not there."""
+    found: dict[str, dict[str, dict[str, bytes]]] = {}
+    for step in steps:
+        for wanted in step.credentials:
+            secret = await context.cluster.get(Key("v1", "Secret", wanted.namespace, wanted.secret))
+            if secret is None:
+                raise Waiting(
+                    f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret: '
+                    f"there is no Secret {wanted.namespace}/{wanted.secret}",
+                    mend="create it",
+                    on=[Awaited("", "Secret", wanted.namespace, wanted.secret)],
+                )
+            found.setdefault(step.name, {})[wanted.name] = secrets.data_of(secret)
+    return found
 
 
 async def call(context: Context, call: Call) -> Response:

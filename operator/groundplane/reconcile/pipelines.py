@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from groundplane.core import claim as flow
 from groundplane.core import composition, connection, fieldpath, health, pipeline, render
 from groundplane.core.conditions import SYSTEM_TYPES, Condition
-from groundplane.core.objects import Key, Object, annotations_of, group_of, key_of, meta, spec_of, status_of
+from groundplane.core.objects import Object, annotations_of, group_of, key_of, meta, spec_of, status_of
 from groundplane.core.pipeline import Found, Outcome, Resource, Selector, Wanted
 from groundplane.core.render import Rendered
 from groundplane.errors import (
@@ -25,7 +25,6 @@ from groundplane.errors import (
     InvalidInput,
     NoSuchKind,
     Rejected,
-    Waiting,
     at,
 )
 from groundplane.ports import MANAGER
@@ -129,37 +128,22 @@ async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: 
     seen: tuple[Selector, ...] = ()
     run.context.interests.set(key_of(run.composite), seen)
     composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
-    running = pipeline.calls(composite, compiled.steps, observed, credentials=await _credentials(run, compiled.steps))
-    try:
-        asked = next(running)
-        while True:
-            if isinstance(asked, Wanted):
-                seen += tuple(selector for selector in asked.selectors if selector not in seen)
-                run.context.interests.set(key_of(run.composite), seen)  # before looking: what changes meanwhile counts
-                asked = running.send(await _found(run, asked))
-                continue
-            try:
-                response = await functions.call(run.context, asked)
-            except GroundplaneError as error:
-                asked = running.throw(error)
-            else:
-                asked = running.send(response)
-    except StopIteration as end:
-        outcome: Outcome = end.value
-        return outcome
+    running = pipeline.calls(
+        composite, compiled.steps, observed, credentials=await functions.credentials(run.context, compiled.steps)
+    )
+
+    async def see(wanted: Wanted) -> Found:
+        nonlocal seen
+        seen += tuple(selector for selector in wanted.selectors if selector not in seen)
+        run.context.interests.set(key_of(run.composite), seen)  # before looking: what changes meanwhile counts
+        return await _found(run, wanted)
+
+    return await functions.run(run.context, running, see)
 
 
 async def _found(run: CompositeRun, wanted: Wanted) -> Found:
     """What a function wants to see; a change of it calls for another run."""
-    await run.context.watches.ensure(sorted({(what.api_version, what.kind) for what in wanted.selectors}), whole=True)
-    found = Found(
-        {name: await _fetched(run, name, what) for name, what in wanted.resources.items()},
-        {name: await _fetched(run, name, what) for name, what in wanted.extra.items()},
-        {
-            name: await functions.schema(run.context, what.api_version, what.kind)
-            for name, what in wanted.schemas.items()
-        },
-    )
+    found = await functions.found(run.context, wanted)
     for objects in (*found.resources.values(), *found.extra.values()):
         run.context.interests.saw(key_of(run.composite), objects)
     for name, what in wanted.schemas.items():
@@ -173,32 +157,6 @@ async def _own_details(run: CompositeRun) -> dict[str, bytes]:
     if not run.definition.is_legacy or not reference:
         return {}
     return await secrets.read_own(run.context, run.composite, reference["namespace"], reference["name"])
-
-
-async def _credentials(run: CompositeRun, steps: Sequence[pipeline.Step]) -> dict[str, dict[str, dict[str, bytes]]]:
-    found: dict[str, dict[str, dict[str, bytes]]] = {}
-    for step in steps:
-        for wanted in step.credentials:
-            secret = await run.context.cluster.get(Key("v1", "Secret", wanted.namespace, wanted.secret))
-            if secret is None:
-                raise Waiting(
-                    f'cannot get Composition pipeline step "{step.name}" credential "{wanted.name}" from Secret: '
-                    f"there is no Secret {wanted.namespace}/{wanted.secret}",
-                    mend="create it",
-                    on=[Awaited("", "Secret", wanted.namespace, wanted.secret)],
-                )
-            found.setdefault(step.name, {})[wanted.name] = secrets.data_of(secret)
-    return found
-
-
-async def _fetched(run: CompositeRun, name: str, wanted: Selector) -> list[Object]:
-    cluster = run.context.cluster
-    with at(f"fetching resources for {name}"):
-        if wanted.name:
-            obj = await cluster.get(Key(wanted.api_version, wanted.kind, wanted.namespace, wanted.name))
-            return [] if obj is None else [fieldpath.normalised(obj)]
-        found = await cluster.list(wanted.api_version, wanted.kind, namespace=wanted.namespace, labels=wanted.labels)
-        return [fieldpath.normalised(obj) for obj in found]
 
 
 # --- what becomes of the answer ---------------------------------------------------------------------------------

@@ -194,6 +194,7 @@ def answered(data: bytes, request: Request, *, strict_upstream: bool = False) ->
             for name, each in requirements.get("schemas", {}).items()
         },
         ttl=_seconds(values.get("meta", {}).get("ttl", {})),
+        output=values.get("output"),
     )
 
 

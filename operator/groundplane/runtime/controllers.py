@@ -12,9 +12,11 @@ from groundplane.reconcile import (
     claim,
     composite,
     definition,
+    making_operations,
     managed,
     managed_definition,
     managing,
+    operation,
     provider,
     provider_config,
     revision,
@@ -30,7 +32,7 @@ COMPOSITE_MAX_BACKOFF = 30.0  # seconds: upstream's composite controllers come b
 
 def all_controllers() -> list[Controller]:
     """The controllers of the operator, by the names that `routes.Routes` enqueues for."""
-    return [*_of_definitions(), *_of_what_is_claimed(), *_of_packages()]
+    return [*_of_definitions(), *_of_what_is_claimed(), *_of_operations(), *_of_packages()]
 
 
 def _of_definitions() -> list[Controller]:
@@ -137,6 +139,33 @@ def _of_what_is_claimed() -> list[Controller]:
             reason="UsageConfigured",
             has_synced=False,
             share=lambda usage: key_of(usage).namespace,
+        ),
+    ]
+
+
+def _of_operations() -> list[Controller]:
+    """Of what is run once, and of what makes that."""
+    return [
+        Controller(
+            name="operation",
+            reconcile=operation.reconcile,
+            source=_says(operation.SOURCE),
+            reason="RunPipelineStep",
+            has_ready=False,
+        ),
+        Controller(
+            name="cronoperation",
+            reconcile=making_operations.at_times,
+            source=_says(making_operations.CRON_SOURCE),
+            reason="CreateOperation",
+            has_ready=False,
+        ),
+        Controller(
+            name="watchoperation",
+            reconcile=making_operations.at_changes,
+            source=_says(making_operations.WATCH_SOURCE),
+            reason="CreateOperation",
+            has_ready=False,
         ),
     ]
 

@@ -18,7 +18,7 @@ from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core import activation, usages
+from groundplane.core import activation, operations, usages
 from groundplane.core.objects import group_of
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
@@ -92,7 +92,7 @@ class Informers:
         """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, managed
         definitions, and what the cloud has."""
         self._start(self._secrets)
-        self._wanted.update((USERS, *usages.KINDS, MANAGED_DEFINITIONS))
+        self._wanted.update((USERS, *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from groundplane.aws import catalogue
-from groundplane.core import usages
+from groundplane.core import operations, usages
 from groundplane.core.objects import Object
 from groundplane.core.roles import HOLD
 from groundplane.runtime import guard, webhook_configurations
@@ -152,6 +152,16 @@ CONCERNS = (
         ),
     ),
     Concern(
+        "operations",
+        "Operations are run, and made on a schedule or at changes.  What they apply, and what is watched, needs rights of its own.",
+        (
+            Rule(operations.GROUP, ("operations",), (*READ, "create", "delete")),
+            Rule(operations.GROUP, ("cronoperations", "watchoperations"), READ),
+            _status(operations.GROUP, "operations", "cronoperations", "watchoperations"),
+            _owners(operations.GROUP, "cronoperations", "watchoperations"),
+        ),
+    ),
+    Concern(
         "lease",
         "The replicas agree on which of them writes.",
         (
@@ -204,7 +214,7 @@ def declared(groups: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(Rule(group, ("*",), HOLD) for group in sorted(set(groups)))
 
 
-_TYPES = tuple(Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, usages.PROTECTION, _AWS))
+_TYPES = tuple(Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, usages.PROTECTION, operations.GROUP, _AWS))
 _SEEN_TYPES = tuple(Rule(rule.group, ("*",), READ) for rule in _TYPES)
 _EVENTS = Rule("", ("events",), READ)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from groundplane.core import activation, usages
+from groundplane.core import activation, operations, usages
 from groundplane.core.accounts import Accounts
 from groundplane.core.activation import Policies
 from groundplane.core.declared_kinds import Definitions
@@ -30,6 +30,9 @@ _OWN = {
     (PACKAGES, "Function"): ("packages",),
     (PACKAGES, "Configuration"): ("packages",),
     ("aws.upbound.io", "ProviderConfig"): ("providerconfig",),
+    (operations.GROUP, operations.OPERATION): ("operation",),
+    (operations.GROUP, operations.CRON): ("cronoperation",),
+    (operations.GROUP, operations.WATCH): ("watchoperation",),
 } | {(group_of(api_version), kind): ("usage",) for api_version, kind in usages.KINDS}
 
 
@@ -87,8 +90,8 @@ class Routes:
             yield "providerconfig", config
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
-        for composite in self._interests.of(obj):
-            yield "composite", composite
+        for interested in self._interests.of(obj):
+            yield "watchoperation" if interested.group == operations.GROUP else "composite", interested
         used = (obj.get("providerConfigRef") or {}).get("name") if key.kind == "ProviderConfigUsage" else None
         if used:
             yield "providerconfig", Key(key.api_version, "ProviderConfig", "", used)

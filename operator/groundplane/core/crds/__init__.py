@@ -5,11 +5,12 @@ Source: the CRDs of Crossplane v1.20 and v2.0 (names, types, defaults, enums, ru
 
 from __future__ import annotations
 
-from groundplane.core.crds import apiextensions, composition, managed, packages, protection
+from groundplane.core.crds import apiextensions, composition, managed, operations, packages, protection
 from groundplane.core.objects import Object
 
 
 def crds() -> list[Object]:
     """All of core's CustomResourceDefinitions, ready to be applied; fresh copies, the caller's to change."""
-    found = [*apiextensions.crds(), *composition.crds(), *managed.crds(), *protection.crds(), *packages.crds()]
+    groups = (apiextensions, composition, managed, operations, packages, protection)
+    found = [crd for group in groups for crd in group.crds()]
     return sorted(found, key=lambda crd: str(crd["metadata"]["name"]))

@@ -8,7 +8,7 @@ whether there is a pipeline.
 from __future__ import annotations
 
 from groundplane.core.crds.build import crd, version
-from groundplane.core.objects import Object
+from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import (
     AGE,
     Schema,
@@ -121,7 +121,7 @@ def _spec() -> Schema:
         ),
         "patchSets": array(_patch_set(), "Patches that several resources share. With mode Resources."),
         "resources": array(_template(), "One template for each composed resource. With mode Resources."),
-        "pipeline": array(_step(), "The functions to call, in this order. With mode Pipeline.", keys=["step"]),
+        "pipeline": pipeline(),
         "writeConnectionSecretsToNamespace": string(
             "The namespace for connection Secrets of composites that name none themselves."
         ),
@@ -365,6 +365,11 @@ def _step() -> Schema:
         },
         required=["functionRef", "step"],
     )
+
+
+def pipeline(**rules: Json) -> Schema:
+    """The steps of a pipeline."""
+    return array(_step(), "The functions to call, in this order. With mode Pipeline.", keys=["step"], **rules)
 
 
 def _requirements() -> Schema:

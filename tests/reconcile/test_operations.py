@@ -1,0 +1,259 @@
+"""Operations run once; CronOperations make them when it is time, WatchOperations when something changes."""
+
+import copy
+import datetime
+
+import pytest
+
+from groundplane.core import conditions, operations
+from groundplane.core.objects import Key, meta
+from groundplane.errors import Unavailable
+from tests.reconcile.interrupt import deaths
+from tests.reconcile.things import patch_step
+from tests.world import EPOCH, World
+
+OPS = operations.API_VERSION
+
+
+def config(name, *, key="a", **data):
+    base = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "team"}, "data": data}
+    return {"name": key, "base": base}
+
+
+def spec(*resources, **more):
+    return {"mode": "Pipeline", "pipeline": [patch_step(*(resources or [config("made", x="1")]))]} | more
+
+
+def operation(name="once", **given):
+    return {"apiVersion": OPS, "kind": "Operation", "metadata": {"name": name}, "spec": spec(**given)}
+
+
+def cron(schedule="*/5 * * * *", **more):
+    made = {"schedule": schedule, "operationTemplate": {"spec": spec()}} | more
+    return {"apiVersion": OPS, "kind": "CronOperation", "metadata": {"name": "often"}, "spec": made}
+
+
+def watch(**more):
+    what = {"apiVersion": "v1", "kind": "ConfigMap", "matchLabels": {"watch": "me"}}
+    made = {"watch": what, "operationTemplate": {"metadata": {"labels": {"x": "y"}}, "spec": spec()}} | more
+    return {"apiVersion": OPS, "kind": "WatchOperation", "metadata": {"name": "eyes"}, "spec": made}
+
+
+def watched(name="seen", **data):
+    metadata = {"name": name, "namespace": "team", "labels": {"watch": "me"}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+async def a_world(*manifests):
+    world = await World().install()
+    await world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}, *manifests)
+    return await world.settle()
+
+
+async def get(world, kind, name):
+    return await world.cluster.get(Key(OPS, kind, "", name))
+
+
+def told(obj):
+    return {c["type"]: (c["status"], c["reason"]) for c in obj["status"]["conditions"]}
+
+
+async def names(world):
+    return [meta(each)["name"] for each in await world.cluster.list(OPS, "Operation")]
+
+
+# --- Operation
+
+
+async def test_an_operation_applies_what_functions_desire_once_and_owns_nothing():
+    world = await a_world(operation())
+    found = await get(world, "Operation", "once")
+    assert told(found) == {
+        "ValidPipeline": ("True", "ValidPipeline"),
+        "Synced": ("True", "ReconcileSuccess"),
+        "Succeeded": ("True", "PipelineSuccess"),
+    }
+    made = Key("v1", "ConfigMap", "team", "made")
+    assert found["status"]["appliedResourceRefs"] == [
+        {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "team", "name": "made"}
+    ]
+    applied = await world.cluster.get(made, live=True)
+    assert "ownerReferences" not in applied["metadata"]
+    [entry] = applied["metadata"]["managedFields"]
+    assert entry["manager"] == f"ops.crossplane.io/operation/{meta(found)['uid']}"
+    await world.cluster.delete(made)
+    await world.settle(seconds=3600)
+    assert await world.cluster.get(made) is None, "it is not run again"
+    await world.cluster.delete(Key(OPS, "Operation", "", "once"))
+    assert await get(world, "Operation", "once") is None
+
+
+async def test_an_operation_that_fails_is_tried_again_until_its_limit():
+    nameless = {"name": "a", "base": {"apiVersion": "v1", "kind": "ConfigMap"}}
+    world = await a_world({**operation(), "spec": spec(nameless, retryLimit=3)})
+    found = await get(world, "Operation", "once")
+    assert found["status"]["failures"] == 1
+    assert told(found)["Succeeded"] == ("Unknown", "PipelineRunning")
+    assert told(found)["Synced"] == ("False", "ReconcileError")
+    await world.settle(seconds=600)
+    found = await get(world, "Operation", "once")
+    assert found["status"]["failures"] == 3
+    assert told(found)["Succeeded"] == ("False", "PipelineError")
+    message = conditions.find(found, "Succeeded")["message"]
+    assert message.startswith("failure limit of 3 reached: ")
+    assert 'desired resource "a" lacks apiVersion, kind or metadata.name' in message
+
+
+async def test_what_passes_by_itself_does_not_end_it():
+    world = await World().install()
+    await world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
+    apply, failing = world.cluster.apply, [2]
+
+    async def flaky(obj, **how):
+        if obj["kind"] == "ConfigMap" and failing[0]:
+            failing[0] -= 1
+            raise Unavailable("the API server is away")
+        return await apply(obj, **how)
+
+    world.cluster.apply = flaky
+    await world.apply(operation())
+    await world.settle(seconds=60)
+    found = await get(world, "Operation", "once")
+    assert told(found)["Succeeded"] == ("True", "PipelineSuccess")
+    assert found["status"]["failures"] == 2
+
+
+async def test_an_unknown_function_says_what_to_do():
+    steps = [{"step": "x", "functionRef": {"name": "function-nobody-has"}}]
+    world = await a_world({**operation(), "spec": {"mode": "Pipeline", "pipeline": steps}})
+    message = conditions.find(await get(world, "Operation", "once"), "Synced")["message"]
+    assert "function-nobody-has" in message
+    assert "Mend: " in message
+
+
+async def test_it_comes_to_its_end_wherever_the_process_dies():
+    start = await World().install()
+    await start.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}, operation())
+    found = await deaths(start, World.settle)
+    assert len(found) >= 3
+    for world in found:
+        await world.settle(seconds=60)
+        assert told(await get(world, "Operation", "once"))["Succeeded"] == ("True", "PipelineSuccess")
+
+
+# --- CronOperation
+
+
+async def test_a_schedule_makes_one_each_time_and_keeps_as_many_as_it_is_told():
+    world = await a_world(cron(successfulHistoryLimit=2))
+    assert await names(world) == []
+    await world.settle(seconds=301)
+    due = EPOCH + datetime.timedelta(minutes=5)
+    assert await names(world) == [f"often-{int(due.timestamp())}"]
+    made = (await world.cluster.list(OPS, "Operation"))[0]
+    assert made["metadata"]["labels"] == {"ops.crossplane.io/cronoperation": "often"}
+    assert made["metadata"]["ownerReferences"][0]["kind"] == "CronOperation"
+    await world.settle(seconds=1200)
+    found = await get(world, "CronOperation", "often")
+    assert told(found) == {"Synced": ("True", "ReconcileSuccess"), "Scheduling": ("True", "ScheduleActive")}
+    assert found["status"]["lastScheduleTime"] == "2026-01-01T00:25:00Z"
+    assert found["status"]["lastSuccessfulTime"].startswith("2026-01-01T00:2")
+    assert len(await names(world)) == 2
+    await world.cluster.delete(Key(OPS, "CronOperation", "", "often"))
+    await world.settle(seconds=600)
+    assert await names(world) == []
+
+
+async def test_what_was_missed_is_made_up_for_by_one_unless_it_is_too_late():
+    for deadline, count in ((None, 1), (60, 0)):
+        more = {} if deadline is None else {"startingDeadlineSeconds": deadline}
+        world = await a_world(cron("0 * * * *", **more))
+        world.clock.advance(3 * 3600 + 300)
+        restarted = world.restarted()
+        restarted.enqueue({("cronoperation", Key(OPS, "CronOperation", "", "often"))})
+        await restarted.settle()
+        assert len(await names(restarted)) == count
+
+
+@pytest.mark.parametrize("policy, expected", [("Allow", 2), ("Forbid", 1), ("Replace", 1)])
+async def test_what_becomes_of_one_that_is_due_while_another_runs(policy, expected):
+    endless = spec({"name": "a", "base": {"apiVersion": "v1", "kind": "ConfigMap"}}, retryLimit=99)
+    world = await a_world(cron(concurrencyPolicy=policy, operationTemplate={"spec": endless}))
+    await world.settle(seconds=301)
+    [first] = await names(world)
+    await world.settle(seconds=301)
+    found = await names(world)
+    assert len(found) == expected
+    assert (first in found) is (policy != "Replace")
+    running = (await get(world, "CronOperation", "often"))["status"]["runningOperationRefs"]
+    assert [each["name"] for each in running] == found
+
+
+async def test_a_schedule_that_is_none_says_so_and_a_paused_one_makes_nothing():
+    world = await a_world(cron("every now and then"))
+    found = await get(world, "CronOperation", "often")
+    assert told(found)["Scheduling"] == ("False", "ScheduleInvalid")
+    assert "give five fields" in conditions.find(found, "Synced")["message"]
+    paused = cron()
+    paused["metadata"]["annotations"] = {"crossplane.io/paused": "true"}
+    await world.apply(paused)
+    await world.settle(seconds=600)
+    assert told(await get(world, "CronOperation", "often"))["Scheduling"] == ("False", "SchedulePaused")
+    assert await names(world) == []
+
+
+# --- WatchOperation
+
+
+async def test_each_version_of_what_is_watched_makes_one_which_sees_it():
+    world = await a_world(watch(), watched(), {**watched("other"), "metadata": {"name": "other", "namespace": "team"}})
+    [first] = await names(world)
+    made = await get(world, "Operation", first)
+    assert made["metadata"]["labels"] == {"ops.crossplane.io/watchoperation": "eyes", "x": "y"}
+    [need] = made["spec"]["pipeline"][0]["requirements"]["requiredResources"]
+    assert need == {
+        "requirementName": "ops.crossplane.io/watched-resource",
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "namespace": "team",
+        "name": "seen",
+    }
+    found = await get(world, "WatchOperation", "eyes")
+    assert told(found) == {"Synced": ("True", "ReconcileSuccess"), "Watching": ("True", "WatchActive")}
+    assert found["status"]["watchingResources"] == 1
+    await world.apply(watched(x="2"))
+    await world.settle()
+    assert len(await names(world)) == 2
+
+
+async def test_a_process_that_starts_makes_none_for_what_has_not_changed_and_one_for_what_has():
+    world = await a_world(watch(successfulHistoryLimit=0), watched("a"), watched("b"))
+    await world.settle(seconds=10)
+    assert await names(world) == []
+    await world.apply(watched("b", x="2"))
+    restarted = world.restarted()
+    restarted.seen = world.cluster.version()
+    restarted.enqueue({("watchoperation", Key(OPS, "WatchOperation", "", "eyes"))})
+    await restarted.settle()
+    events = [text for key, _, reason, text in world.told.events if reason == "CreateOperation"]
+    assert len(events) == 3
+
+
+async def test_one_at_a_time_with_forbid_and_none_is_lost():
+    world = await a_world(watch(concurrencyPolicy="Forbid", successfulHistoryLimit=9))
+    await world.apply(*(watched(name) for name in "abc"))
+    await world.settle()
+    assert len(await names(world)) == 3
+
+
+async def test_an_unknown_kind_is_waited_for_and_a_paused_one_watches_nothing():
+    other = watch()
+    other["spec"]["watch"] = {"apiVersion": "example.org/v1", "kind": "Nobody"}
+    world = await a_world(other)
+    assert told(await get(world, "WatchOperation", "eyes"))["Watching"] == ("False", "WatchFailed")
+    paused = copy.deepcopy(other)
+    paused["metadata"]["annotations"] = {"crossplane.io/paused": "true"}
+    await world.apply(paused)
+    await world.settle()
+    assert told(await get(world, "WatchOperation", "eyes"))["Watching"] == ("False", "WatchPaused")
+    assert len(world.interests) == 0
