@@ -145,8 +145,8 @@ DOES = {
 }
 
 
-def build(function, *, services=(V1, V1BETA1)):
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.so_reuseport", 0)])
+def build(function, *, services=(V1, V1BETA1), limit=64 * 1024 * 1024):
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)])
     for service in services:
         handler = grpc.unary_unary_rpc_method_handler(function.run)
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {METHOD: handler})])
@@ -162,10 +162,10 @@ def secured(folder: Path):
 
 
 @asynccontextmanager
-async def serving(*, services=(V1, V1BETA1), certificates: Path | None = None, address="127.0.0.1:0"):
+async def serving(*, services=(V1, V1BETA1), certificates: Path | None = None, address="127.0.0.1:0", **how):
     """A function in this process, and where it listens."""
     function = Function()
-    server = build(function, services=services)
+    server = build(function, services=services, **how)
     if certificates is None:
         port = server.add_insecure_port(address)
     else:

@@ -255,6 +255,18 @@ async def test_an_answer_that_is_too_large_is_refused_and_says_so(runner, functi
     assert len(answer.desired.resources["huge"].object["data"]["x"]) == 5 * 1024 * 1024
 
 
+async def test_a_request_that_is_too_large_says_what_is_large_in_it(runner):
+    async with serving(limit=4 * 1024 * 1024) as small:
+        observed = {
+            name: Resource({**BUCKET, "data": "x" * size})
+            for name, size in (("small", 10), ("vast", 5_000_000), ("big", 1_000))
+        }
+        with pytest.raises(InvalidInput, match="code = ResourceExhausted .*larger than max") as caught:
+            await runner.run(at(small), request(observed=observed), None)
+    assert "bytes, most of them in observed vast (50000" in caught.value.mend
+    assert "observed big (1" in caught.value.mend
+
+
 @pytest.mark.parametrize("wrong", ["ffff", "12ff", "2208011a", "0a"])
 async def test_an_answer_that_is_no_message_is_told_as_such(runner, function, wrong):
     with pytest.raises(InvalidInput, match="its answer is no RunFunctionResponse"):

@@ -251,3 +251,15 @@ def secret_texts(request: Request) -> set[str]:
     resources = [each for state in states for each in (state.composite, *state.resources.values())]
     details = [*(each.connection for each in resources), *request.credentials.values()]
     return {fieldpath.unicode_only(value.decode("utf-8", "replace")) for each in details for value in each.values()}
+
+
+def largest(request: Request, most: int = 3) -> str:
+    """What takes the most bytes of a request, for people."""
+    sizes = {"the composite": len(wire.struct(request.observed.composite.object))}
+    for word, state in (("observed", request.observed), ("desired", request.desired)):
+        for name, resource in state.resources.items():
+            sizes[f"{word} {name}"] = len(wire.struct(resource.object))
+    for name, objects in (*request.required.items(), *request.extra.items()):
+        sizes[f"required {name}"] = sum(len(wire.struct(obj)) for obj in objects)
+    first = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:most]
+    return ", ".join(f"{name} ({size})" for name, size in first)

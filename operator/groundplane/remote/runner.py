@@ -163,6 +163,8 @@ class Runner:
             return response, answer
         except Failed as failed:
             code, error = failed.code, _without(failed.error, messages.secret_texts(request))
+            if code == "ResourceExhausted" and isinstance(error, InvalidInput):
+                error.mend += f"; the request has {len(data)} bytes, most of them in {messages.largest(request)}"
             if failed.is_of_connection:
                 served.breaker.failed(error.what, error.mend)
             elif code == "DeadlineExceeded" and channel.answered < begun and served.channel is channel:
