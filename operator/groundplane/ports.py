@@ -320,6 +320,16 @@ class Certificates:
     key: bytes = field(default=b"", repr=False)
 
 
+class Certifier(Protocol):
+    """Makes certificates that the operator's own authority signs."""
+
+    async def ensure(self, secret: str, hosts: Sequence[str], owner: Object | None) -> str:
+        """Have a Secret in our namespace with a certificate for these names, renewed in time; what changes when it does.
+
+        `owner` is an owner reference.  One that somebody else has put there is used.  Raises InvalidInput if that can't be.
+        """
+
+
 class Functions(Protocol):
     """Composition functions that do not run in this process."""
 
@@ -404,6 +414,7 @@ class Context:
     choose: Callable[[int], int]  # a random index below n, for names and for selection
     compiled: Callable[[Object, Mapping[str, Source]], Compiled]  # compiles a revision; its functions' sources by name
     functions: Functions = field(default_factory=NoFunctions)
+    certifier: Certifier | None = None  # None: nothing is run for packages of functions
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)
     followers: Followers = field(default_factory=Followers)

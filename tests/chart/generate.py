@@ -20,7 +20,7 @@ from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
-# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `rbac` and `webhooks`.
+# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `function`, `rbac` and `webhooks`.
 SET = {
     "kubeconfig",
     "context",
@@ -36,6 +36,7 @@ SET = {
     "webhook_host",
     "webhook_url",
     "webhook_owner",
+    "function_runtime",
 }
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 METRICS = CHART.parents[1] / "docs" / "metrics.md"

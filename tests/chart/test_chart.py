@@ -308,7 +308,8 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
         return flat([rule.policy for rule in rules])
 
     def concerns(*modes):
-        return [rule for concern in rights.CONCERNS for rule in concern.rules if concern.mode in modes]
+        there = [concern for concern in rights.CONCERNS if concern.mode in modes and concern.part != "functions"]
+        return [rule for concern in there for rule in concern.rules]
 
     assert granted({}) == table(*concerns("", "aggregated"), *rights.managed())
     always = concerns("")
@@ -319,6 +320,10 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     assert granted(ALONE) == table(*always)
     without = [rule for concern in rights.CONCERNS for rule in concern.rules if not concern.mode and not concern.part]
     assert granted(ALONE | {"webhooks": {"enabled": False}}) == table(*without)
+    runs = [rule for concern in rights.CONCERNS for rule in concern.rules if concern.part == "functions"]
+    assert granted(ALONE | {"function": {"runtime": "Deployment"}}) == table(*always, *runs)
+    told = environment(render({"function": {"runtime": "Deployment"}}))
+    assert told["GROUNDPLANE_FUNCTION_RUNTIME"] == "Deployment"
     assert not any("*" in group or resource == "*" for group, resource, _, _ in granted({}))
 
 

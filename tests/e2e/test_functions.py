@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from tests.e2e.conftest import Operator
 from tests.remote.certificates import Authority, data_of
 
 GROUP, PACKAGES = "functions.example.org", "pkg.crossplane.io/v1"
@@ -180,3 +181,96 @@ def test_what_a_crossplane_has_left_running_is_called_with_its_certificates(plan
         names = [each["metadata"]["name"] for each in plane.get("functionrevisions")["items"]]
         assert "acme-1" in names
     plane.kubectl("delete", "secret", "crossplane-tls-client", "-n", "crossplane-system")
+
+
+# --- packages that are run -------------------------------------------------------------------------------------------
+
+NAMESPACE = "crossplane-system"
+
+
+@pytest.fixture
+def running(plane, aws, tmp_path):
+    made = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log")
+    made.options = (*made.options, "--function-runtime", "Deployment")
+    made.start()
+    yield made
+    made.stop()
+
+
+def become_available(plane, name):
+    """Be the Deployment's controller."""
+    generation = plane.get("deployment", name, "-n", NAMESPACE)["metadata"]["generation"]
+    available = {"type": "Available", "status": "True", "reason": "Said", "message": "there"}
+    status = {"observedGeneration": generation, "replicas": 1, "updatedReplicas": 1, "conditions": [available]}
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    plane.kubectl("patch", "deployment", name, "-n", NAMESPACE, *patch)
+
+
+def function(plane):
+    return plane.get("function.pkg.crossplane.io", "acme")
+
+
+def healthy(plane):
+    return conditions(function(plane)).get("Healthy", {})
+
+
+def written(plane, secret, folder):
+    """A Secret's data as the files of a folder, as a Pod has them mounted."""
+    folder.mkdir()
+    for name, value in plane.get("secret", secret, "-n", NAMESPACE)["data"].items():
+        (folder / name).write_bytes(base64.b64decode(value))
+    return folder
+
+
+def test_a_package_is_run_with_certificates_and_another_one_takes_over_without_a_gap(plane, running, tmp_path):
+    plane.apply(declared())
+    first = plane.wait("its revision", lambda: function(plane).get("status", {}).get("currentRevision"))
+    plane.wait("it says what is missing", lambda: f"Deployment {first}" in healthy(plane).get("message", ""))
+    assert conditions(function(plane))["Installed"]["status"] == "True"
+    made = plane.get("deployment", first, "-n", NAMESPACE)
+    [container] = made["spec"]["template"]["spec"]["containers"]
+    assert (container["name"], container["image"]) == ("package-runtime", PACKAGE)
+    assert made["metadata"]["ownerReferences"][0]["kind"] == "FunctionRevision"
+    assert plane.get("serviceaccount", first, "-n", NAMESPACE)
+    become_available(plane, first)
+    endpoint = plane.wait(
+        "it is served", lambda: plane.get("functionrevision", first).get("status", {}).get("endpoint")
+    )
+    assert endpoint == f"dns:///acme.{NAMESPACE}:9443"
+    service = plane.get("service", "acme", "-n", NAMESPACE)
+    assert service["spec"]["selector"]["pkg.crossplane.io/revision"] == first
+    assert service["spec"]["clusterIP"] == "None"
+
+    other = declared()
+    other["spec"]["package"] = PACKAGE.replace(":v1", ":v2")
+    plane.apply(other)
+    second = plane.wait(
+        "another revision",
+        lambda: (name := function(plane).get("status", {}).get("currentRevision")) != first and name,
+    )
+    plane.wait("its Deployment", lambda: plane.get("deployment", second, "-n", NAMESPACE))
+    plane.wait("it is waited for", lambda: f"Deployment {second}" in healthy(plane).get("message", ""))
+    service = plane.get("service", "acme", "-n", NAMESPACE)
+    assert service["spec"]["selector"]["pkg.crossplane.io/revision"] == first
+    assert plane.get("functionrevision", first)
+    become_available(plane, second)
+    plane.wait("the first goes", lambda: not plane.get("functionrevision", first))
+    service = plane.get("service", "acme", "-n", NAMESPACE)
+    assert service["spec"]["selector"]["pkg.crossplane.io/revision"] == second
+
+    port = free_port()
+    with served(port, "--tls-certs-dir", str(written(plane, "acme-tls-server", tmp_path / "server"))):
+        placed = declared(
+            **{
+                "endpoint": f"localhost:{port}",
+                "endpoint-server-name": f"acme.{NAMESPACE}.svc",
+                "endpoint-tls-secret": "crossplane-tls-client",
+            }
+        )
+        placed["spec"]["package"] = other["spec"]["package"]
+        plane.apply(placed)
+        plane.wait("its certificates are good for a call", lambda: healthy(plane).get("status") == "True")
+    plane.kubectl("delete", "function.pkg.crossplane.io/acme")
+    gone = ("service", "acme", "-n", NAMESPACE)
+    plane.wait("what was made for it goes with it", lambda: not plane.get(*gone))
+    plane.wait("its Secret, too", lambda: not plane.get("secret", "acme-tls-server", "-n", NAMESPACE))

@@ -15,7 +15,7 @@ import yaml
 from tests.e2e import guide
 from tests.e2e.release import NAMESPACE, USER, Release, may
 
-VALUES = {"args": ["--poll-interval", "300"]}
+VALUES = {"args": ["--poll-interval", "300"], "function": {"runtime": "Deployment"}}
 GROUP = "web.example.org"
 
 pytestmark = pytest.mark.skipif(not guide.SEED.is_dir(), reason=f"the guide's manifests are not at {guide.SEED}")
@@ -82,6 +82,23 @@ def test_with_the_rights_that_the_chart_gives_the_guide_goes_there_and_back_and_
     assert aws.databases() == []
     # kopf may look at a kind in the moment before its role is gathered, and looks again.
     assert {each for each in refused(plane) if "platform.example.com" not in each} == set()
+
+
+def test_with_the_charts_rights_a_package_of_a_function_is_run(plane, operator):
+    began = len(plane.requests())
+    spec = {"package": "example.org/acme/function-acme:v1"}
+    plane.apply({"apiVersion": "pkg.crossplane.io/v1", "kind": "Function", "metadata": {"name": "acme"}, "spec": spec})
+
+    def images():
+        found = plane.get("deployments", "-n", NAMESPACE)["items"]
+        return [each["spec"]["template"]["spec"]["containers"][0]["image"] for each in found]
+
+    plane.wait("its Deployment", lambda: spec["package"] in images())
+    plane.wait("its Service", lambda: plane.get("service", "acme", "-n", NAMESPACE))
+    plane.wait("its revision's endpoint", lambda: plane.get("functionrevisions")["items"][0]["status"].get("endpoint"))
+    plane.kubectl("delete", "function.pkg.crossplane.io/acme")
+    plane.wait("it is gone", lambda: spec["package"] not in images())
+    assert refused(plane, began) == set()
 
 
 XRD = {

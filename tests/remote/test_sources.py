@@ -8,6 +8,7 @@ from groundplane.core import function_sources
 from groundplane.core.function_sources import Rules, source
 from groundplane.core.pipeline import Endpoint
 from groundplane.errors import InvalidInput
+from groundplane.functions import finder
 
 PACKAGE = "example.org/acme/function-acme:v1"
 AUTO_READY = "xpkg.upbound.io/crossplane-contrib/function-auto-ready:v0.5.0"
@@ -113,6 +114,19 @@ def test_the_order_in_which_places_count():
     assert not function_sources.needs_revisions("acme", function(AUTO_READY), Rules())
     assert function_sources.needs_revisions("acme", function(), Rules())
     assert source("acme", None, (), Rules()) is None
+
+
+def test_where_packages_are_run_a_revision_of_ours_counts_as_well_and_one_that_does_not_serve_yet_says_so():
+    runs = Rules(runs=True)
+    ours = revision("b", "dns:///acme.ns:9443", made="true")
+    assert source("acme", function(), [ours], runs).endpoint == Endpoint("dns:///acme.ns:9443", "crossplane-tls-client")
+    for nothing in ([], [revision("b", "", made="true")]):
+        starting = source("acme", function(), nothing, runs)
+        assert (starting.endpoint, starting.is_starting) == (None, True)
+        with pytest.raises(InvalidInput, match="does not serve yet"):
+            finder({"acme": starting})("acme")
+    assert not source("acme", function(), [], Rules()).is_starting
+    assert not source("acme", function(AUTO_READY), [], runs).is_starting
 
 
 def test_of_revisions_the_active_one_counts_that_is_not_ours_and_is_served():

@@ -44,6 +44,7 @@ class Source:
     endpoint: Endpoint | None = None
     problem: str = ""
     mend: str = ""
+    is_starting: bool = False  # we run it, and it has not served yet
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Rules:
     develops: bool = False  # annotations of Crossplane's `render` count: on a laptop
     plaintext: tuple[str, ...] = ()  # Functions that may be called without TLS beyond this machine
     hosts: tuple[str, ...] = ()  # globs: hosts outside the cluster that functions may be called at
+    runs: bool = False  # packages of functions are run by us: revisions of ours are served, too
 
 
 def source(name: str, function: Object | None, revisions: Sequence[Object], rules: Rules) -> Source | None:
@@ -63,7 +65,10 @@ def source(name: str, function: Object | None, revisions: Sequence[Object], rule
         endpoint = _endpoint(name, function, package, revisions, rules)
     except InvalidInput as error:
         return Source(package, problem=f"Function {shown(name)}: {error.what}", mend=error.mend)
-    return None if function is None and endpoint is None else Source(package, endpoint)
+    if function is None:
+        return None if endpoint is None else Source(package, endpoint)
+    is_starting = rules.runs and endpoint is None and not packages.is_built_in("Function", package)
+    return Source(package, endpoint, is_starting=is_starting)
 
 
 def needs_revisions(name: str, function: Object, rules: Rules) -> bool:
@@ -89,7 +94,7 @@ def _endpoint(
         return None
     for revision in sorted(revisions, key=lambda each: str(meta(each).get("name"))):
         target = str(status_of(revision).get("endpoint") or "")
-        if spec_of(revision).get("desiredState") == "Active" and target and not is_ours(revision):
+        if spec_of(revision).get("desiredState") == "Active" and target and (rules.runs or not is_ours(revision)):
             secret = notes.get(TLS_SECRET) or CLIENT_SECRET
             return Endpoint(_allowed(target, rules), secret, notes.get(SERVER_NAME, ""), _timeout(notes))
     return None

@@ -59,6 +59,9 @@ def finder(sources: Mapping[str, Source] | None = None, *, how: str = HOW) -> Fi
         for known, function in BUILT_IN.items():
             if words == known or (source is None and words.endswith(f"-{known}")):
                 return function
+        if source is not None and source.is_starting:
+            what = f"Function {shown(name)}, package {shown(source.package)}, does not serve yet"
+            raise InvalidInput(what, mend=f"its conditions say why: kubectl describe function.pkg.crossplane.io {name}")
         what = f"no function {shown(name)} is built in"
         if source is not None:
             what = f"Function {shown(name)} is package {shown(source.package)}, which is not built in"

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import copy
 
-from groundplane.core import conditions, health, packages
+from groundplane.core import conditions, function_sources, health, packages
 from groundplane.core.conditions import Condition
 from groundplane.core.function_sources import MADE, Source, is_ours
 from groundplane.core.objects import Key, Object, is_deleting, meta, owner_reference, spec_of
 from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, functions
+from groundplane.reconcile import compiling, function_runtime, functions
 
 SOURCE = "packages/provider.pkg.crossplane.io"
 INSTALLED = Condition("Installed", "True", "ActivePackageRevision")
 HEALTHY = Condition("Healthy", "True", "HealthyPackageRevision")
-RECHECK, RETRY = (
-    300.0,
-    30.0,
-)  # seconds until a function that runs elsewhere is looked at again, and one that can't be reached
+RECHECK = 300.0  # seconds until a function that runs elsewhere is looked at again,
+RETRY = 30.0  # one that can't be reached,
+PROGRESS = 5.0  # and one that is being started
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -34,6 +33,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     image = str(spec_of(package).get("package") or "")
     if key.kind == "Function":
         source = await compiling.source_of(context, key.name, package)
+        if await _is_to_run(package, context):
+            return await _run(package, context)
         if source is not None and (source.endpoint is not None or source.problem):
             return await _report(package, source, context)
     wanted = copy.deepcopy(package)
@@ -63,11 +64,34 @@ async def reconcile(key: Key, context: Context) -> Result:
     return Result()
 
 
-async def _report(package: Object, source: Source, context: Context) -> Result:
-    """Say of a Function that runs elsewhere whether it can be reached."""
+async def _is_to_run(package: Object, context: Context) -> bool:
+    """Whether the package of a Function is run by us: its content is not built in, and nobody else serves it."""
+    if context.certifier is None or not context.options.functions.runs:
+        return False
+    is_open = function_sources.needs_revisions(meta(package)["name"], package, context.options.functions)
+    return is_open and not await _active_of_others(package, context)
+
+
+async def _run(package: Object, context: Context) -> Result:
+    """Have a Function's package run, and say how that goes."""
+    assert context.certifier is not None
+    name, image = meta(package)["name"], str(spec_of(package).get("package") or "")
+    revision = await _made(package, packages.revision_name(name, image), image, context)
+    running = await function_runtime.run(package, revision, context.certifier, context)
+    source = await compiling.source_of(context, name, package) or Source(image)
+    if not running.problem:
+        return await _report(package, source, context)
+    await _report(package, source, context, running.problem, alone=running.is_served)
+    return Result(requeue_after=PROGRESS)
+
+
+async def _report(
+    package: Object, source: Source, context: Context, problem: str = "", *, alone: bool = True
+) -> Result:
+    """Say of a Function that runs elsewhere whether it can be reached; `alone`: its other revisions of ours go."""
     name, image, wanted = meta(package)["name"], source.package, copy.deepcopy(package)
-    problem = source.problem
-    if source.endpoint is not None:
+    problem = problem or source.problem
+    if source.endpoint is not None and not problem:
         problem = await functions.problem(context, name, source.endpoint)
     told = [INSTALLED, HEALTHY]
     outlook = None
@@ -83,7 +107,7 @@ async def _report(package: Object, source: Source, context: Context) -> Result:
         theirs = await _active_of_others(package, context)
         revision = theirs or packages.revision_name(name, image)
         if not theirs:
-            await _reveal(package, revision, image, context, problem)
+            await _reveal(package, revision, image, context, problem, alone=alone)
         status = wanted.setdefault("status", {})
         status["currentRevision"], status["currentIdentifier"] = revision, image
     if conditions.find(package, "Synced") is not None:
@@ -120,29 +144,37 @@ async def _remove_revisions(package: Object, context: Context, *, keep: str = ""
             await context.cluster.delete(Key(revision["apiVersion"], kind, "", name), uid=meta(revision)["uid"])
 
 
-async def _reveal(package: Object, name: str, image: str, context: Context, problem: str = "") -> None:
-    """Make the revision that tools expect beside an installed package, and take its predecessors away."""
+async def _made(package: Object, name: str, image: str, context: Context) -> Object:
+    """The revision of that name: the one that is there, or a new one."""
     kind = f"{package['kind']}Revision"
-    await _remove_revisions(package, context, keep=name)
-    found = await context.cluster.get(Key(package["apiVersion"], kind, "", name))
-    if found is not None and not is_ours(found):
+    if found := await context.cluster.get(Key(package["apiVersion"], kind, "", name)):
+        return found
+    body = {
+        "apiVersion": package["apiVersion"],
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "labels": _label(package),
+            "annotations": {MADE: "true"},
+            "ownerReferences": [owner_reference(package)],
+        },
+        "spec": {"image": image, "revision": 1, "desiredState": "Active"},
+    }
+    try:
+        return await context.cluster.create(body)
+    except AlreadyExists as error:
+        raise Conflict(f"{kind} {name} appeared meanwhile") from error
+
+
+async def _reveal(
+    package: Object, name: str, image: str, context: Context, problem: str = "", *, alone: bool = True
+) -> None:
+    """Make the revision that tools expect beside an installed package, and take its predecessors away."""
+    if alone:
+        await _remove_revisions(package, context, keep=name)
+    found = await _made(package, name, image, context)
+    if not is_ours(found):
         return
-    if found is None:
-        body = {
-            "apiVersion": package["apiVersion"],
-            "kind": kind,
-            "metadata": {
-                "name": name,
-                "labels": _label(package),
-                "annotations": {MADE: "true"},
-                "ownerReferences": [owner_reference(package)],
-            },
-            "spec": {"image": image, "revision": 1, "desiredState": "Active"},
-        }
-        try:
-            found = await context.cluster.create(body)
-        except AlreadyExists as error:
-            raise Conflict(f"{kind} {name} appeared meanwhile") from error
     wanted = copy.deepcopy(found)
     told = [
         Condition(type_, "False", "UnhealthyPackageRevision", problem)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import ipaddress
 import ssl
 import tempfile
@@ -62,8 +63,16 @@ class Pair:
         return self.parsed.not_valid_after_utc
 
 
-async def ensure(api: Api, namespace: str, hosts: Sequence[str], now: datetime) -> Pair:
-    """The certificate for these names and addresses: the one that is there, or a new one.
+async def ensure(
+    api: Api,
+    namespace: str,
+    hosts: Sequence[str],
+    now: datetime,
+    *,
+    secret: str = SERVER,
+    owner: Object | None = None,
+) -> Pair:
+    """The certificate for these names and addresses: the one that is there, or a new one, in a Secret that `owner` owns.
 
     `api` must let a standby write.
 
@@ -73,19 +82,19 @@ async def ensure(api: Api, namespace: str, hosts: Sequence[str], now: datetime) 
     """
     for _ in range(TRIES):
         try:
-            return await _ensure(_Secrets(api, namespace), hosts, now)
+            return await _ensure(_Secrets(api, namespace, owner), secret, hosts, now)
         except (AlreadyExists, Conflict):  # another replica was first: what it has made is used
             continue
-    raise Conflict(f"the Secrets {AUTHORITY} and {SERVER} in {namespace} are written by somebody else again and again")
+    raise Conflict(f"the Secrets {AUTHORITY} and {secret} in {namespace} are written by somebody else again and again")
 
 
-async def _ensure(secrets: _Secrets, hosts: Sequence[str], now: datetime) -> Pair:
-    found = await secrets.get(SERVER)
+async def _ensure(secrets: _Secrets, name: str, hosts: Sequence[str], now: datetime) -> Pair:
+    found = await secrets.get(name)
     there = pair_in(found)
     if found is not None and not _is_ours(found) and there is not None:
         if why := unusable(there, hosts, now):
             raise InvalidInput(
-                f"Secret {secrets.namespace}/{SERVER} can't be used: {why}",
+                f"Secret {secrets.namespace}/{name} can't be used: {why}",
                 mend="delete it, so that a new one is made, or correct it",
             )
         return there
@@ -95,8 +104,8 @@ async def _ensure(secrets: _Secrets, hosts: Sequence[str], now: datetime) -> Pai
     made = signed(authority, hosts, now)
     bundle = bundled([authority.certificate, authority.bundle, there.bundle if there else b""], now)
     made = Pair(made.certificate, made.key, bundle)
-    await secrets.put(SERVER, found, made)
-    log.info("certificate made", secret=f"{secrets.namespace}/{SERVER}", until=f"{made.until:%Y-%m-%dT%H:%M:%SZ}")
+    await secrets.put(name, found, made)
+    log.info("certificate made", secret=f"{secrets.namespace}/{name}", until=f"{made.until:%Y-%m-%dT%H:%M:%SZ}")
     return made
 
 
@@ -133,14 +142,25 @@ def _is_due(certificate: x509.Certificate, now: datetime) -> bool:
     return end - now < (end - begin) / LEFT
 
 
+class Certifier:
+    """Certificates of functions that are run here; fits `ports.Certifier`."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api, self._namespace = api, namespace
+
+    async def ensure(self, secret: str, hosts: Sequence[str], owner: Object | None) -> str:
+        made = await ensure(self._api, self._namespace, hosts, now(), secret=secret, owner=owner)
+        return hashlib.sha256(made.certificate + made.bundle).hexdigest()[:16]
+
+
 # --- Secrets ---------------------------------------------------------------------------------------------
 
 
 class _Secrets:
     """The Secrets of one namespace, read and written past every cache."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
-        self._api, self.namespace = api, namespace
+    def __init__(self, api: Api, namespace: str, owner: Object | None = None) -> None:
+        self._api, self.namespace, self._owner = api, namespace, owner
         self._path = f"/api/v1/namespaces/{namespace}/secrets"
 
     async def get(self, name: str) -> Object | None:
@@ -161,6 +181,8 @@ class _Secrets:
             "type": "Opaque",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
+        if self._owner and name != AUTHORITY:
+            obj["metadata"]["ownerReferences"] = [self._owner]
         if before is not None:
             labels, annotations = meta(before).get("labels") or {}, annotations_of(before)
             obj["metadata"] |= {"labels": labels, "annotations": {**annotations, MADE: "true"}}
@@ -217,14 +239,14 @@ def new_authority(now: datetime, life: timedelta = AUTHORITY_LIFE) -> Pair:
 
 
 def signed(authority: Pair, hosts: Sequence[str], now: datetime, life: timedelta = SERVER_LIFE) -> Pair:
-    """A server's certificate for these names and addresses; it ends no later than its authority."""
+    """A certificate for these names and addresses; it ends no later than its authority."""
     key, signer, issuer = ec.generate_private_key(ec.SECP256R1()), _key(authority.key), authority.parsed
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     life = min(life, issuer.not_valid_after_utc - now)
     builder = _builder(name, issuer.subject, key.public_key(), now, life)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(_PURPOSES), critical=False)
     builder = builder.add_extension(
         x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
     )
@@ -232,6 +254,9 @@ def signed(authority: Pair, hosts: Sequence[str], now: datetime, life: timedelta
     builder = builder.add_extension(signer_id, critical=False)
     algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
     return _pair(builder.sign(signer, algorithm), key)
+
+
+_PURPOSES = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]  # we are a function's client
 
 
 def bundled(bundles: Iterable[bytes], now: datetime) -> bytes:

@@ -35,7 +35,7 @@ from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import Key, Object, is_deleting, key_of
 from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavailable
-from groundplane.ports import Context
+from groundplane.ports import Certifier, Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
 from groundplane.runtime import crds, guard, logs, metrics, preflight, webhook_configurations
@@ -149,6 +149,7 @@ class Operator:
             choose=secrets.randbelow,
             compiled=compiled,
             functions=self._functions,
+            certifier=_certifier(api, settings),
             definitions=definitions,
             built_in=self._kinds,
             options=settings.options,
@@ -554,6 +555,15 @@ def _at_work(found: str) -> InvalidInput:
         f"a Crossplane is at work in this cluster: {found}",
         mend="scale its Deployment to zero first (its objects stay), or start with --takeover-wait or --force",
     )
+
+
+def _certifier(api: Api, settings: Settings) -> Certifier | None:
+    """What makes certificates for functions that are run here; imported with its library only if any is."""
+    if settings.function_runtime != "Deployment":
+        return None
+    from groundplane.runtime import certificates
+
+    return certificates.Certifier(api, settings.namespace)
 
 
 def _now() -> datetime:

@@ -58,7 +58,7 @@ class Concern:
     mode: str = ""
     """Only with this `rbac.mode`; "": always."""
     part: str = ""
-    """Only with this part of the chart enabled, `webhooks`; "": always."""
+    """Only with this part of the chart enabled, `webhooks` or `functions`; "": always."""
 
 
 def _owners(group: str, *plurals: str) -> Rule:
@@ -109,8 +109,9 @@ CONCERNS = (
         (
             Rule(_PACKAGES, _PACKAGE_KINDS, READ),
             Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "delete")),
+            Rule(_PACKAGES, ("deploymentruntimeconfigs",), ("get",)),
             _status(_PACKAGES, *_PACKAGE_KINDS, *_REVISION_KINDS),
-            _owners(_PACKAGES, *_PACKAGE_KINDS),
+            _owners(_PACKAGES, *_PACKAGE_KINDS, "functionrevisions"),
         ),
     ),
     Concern(
@@ -189,6 +190,16 @@ CONCERNS = (
             Rule(_RBAC, ("clusterroles",), ("get",), ("crossplane:system:webhooks",)),
         ),
         part="webhooks",
+    ),
+    Concern(
+        "functions",
+        "Packages of Functions that are not built in are run: each gets a Deployment, a Service and a ServiceAccount beside the operator.",
+        (
+            Rule("apps", ("deployments",), ("get", "create", "patch")),
+            Rule("", ("services", "serviceaccounts"), ("get", "create", "patch")),
+        ),
+        in_namespace=True,
+        part="functions",
     ),
 )
 

@@ -19,6 +19,7 @@ from groundplane.runtime.election import JITTER, Terms
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 BINDINGS = get_args(StaticBinding)
+FUNCTION_RUNTIMES = ("none", "Deployment")
 CRDS = ("install", "adopt", "leave")
 RBAC = ("static", "aggregated")
 POSITIVE = (
@@ -122,6 +123,11 @@ class Settings:
         "",
         "Functions, by name with commas, that may be called without TLS beyond this machine: where a service mesh encrypts.",
     )
+    function_runtime: Literal["none", "Deployment"] = setting(
+        "none",
+        "Functions whose package is not built in, and that nobody serves: none: they are refused; Deployment: each is run as a Deployment in"
+        " our namespace, with a Service and certificates, as Crossplane does.",
+    )
     tls_client_certs_dir: str = setting(
         "",
         "Folder with ca.crt, tls.crt and tls.key for calls of functions, as upstream's. Default: their Secret, crossplane-tls-client.",
@@ -203,6 +209,7 @@ class Settings:
             ("crds", CRDS),
             ("rbac", RBAC),
             ("webhooks", WEBHOOKS),
+            ("function_runtime", FUNCTION_RUNTIMES),
         ):
             if getattr(self, name) not in known:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
@@ -217,7 +224,11 @@ class Settings:
             makes_roles=self.rbac == "aggregated",
             poll_interval=self.poll_interval,
             create_wait=self.create_wait,
-            functions=Rules(plaintext=_words(self.function_plaintext), hosts=_words(self.function_hosts)),
+            functions=Rules(
+                plaintext=_words(self.function_plaintext),
+                hosts=_words(self.function_hosts),
+                runs=self.function_runtime == "Deployment",
+            ),
             has_certificates=bool(self.tls_client_certs_dir),
         )
 
