@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from groundplane.core import (
+    admission,
     composition,
     fieldpath,
     goformat,
@@ -405,6 +406,38 @@ def checks_judge_or_say_why_not(rng: random.Random) -> None:
     unchanged(before, given, "an object that was judged")
 
 
+def definitions_are_judged(rng: random.Random) -> None:
+    """Whatever an author's schema says, which the API server keeps as it is: nobody may be kept from an answer."""
+    schema_of_kind: Any = {
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "required": ["size"],
+                "oneOf": [{"required": ["size"]}],
+                "properties": {"size": {"type": "string", "enum": ["small"], "default": "small", "pattern": "a+"}},
+                "x-kubernetes-validations": [{"rule": "self.size == 'small'"}],
+            },
+            "status": {"type": "object", "properties": {"observedGeneration": {"type": "integer"}}},
+            "metadata": {"properties": {"name": {"maxLength": 10}}},
+        },
+    }
+    for _ in range(rng.randint(1, 3)):
+        schema_of_kind = mutated(rng, schema_of_kind)
+    version = {"name": "v1", "served": True, "referenceable": True, "schema": {"openAPIV3Schema": schema_of_kind}}
+    xrd = {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "CompositeResourceDefinition",
+        "metadata": {"name": "xthings.example.org"},
+        "spec": {"group": "example.org", "names": {"kind": "XThing", "plural": "xthings"}, "versions": [version]},
+    }
+    before = frozen(xrd)
+    for strict in (False, True):
+        problems = admission.definition_problems(xrd, None, strict_upstream=strict)
+        admission.refused(xrd, problems) if problems else admission.allowed(admission.definition_warnings(xrd, None))
+    unchanged(before, xrd, "a definition that was judged")
+
+
 def texts_are_made_of_anything(rng: random.Random) -> None:
     fmt = "".join(
         rng.choice(("%", "s", "d", "v", "T", "[1]", "[9]", "*", "5", "99", ".", "-", "+", "#", "x", "é"))
@@ -494,6 +527,7 @@ CHECKS: tuple[Callable[[random.Random], None], ...] = (
     transforms_answer_or_say_why_not,
     patches_copy_or_say_why_not,
     checks_judge_or_say_why_not,
+    definitions_are_judged,
     texts_are_made_of_anything,
     compositions_render_or_say_why_not,
 )

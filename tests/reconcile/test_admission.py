@@ -115,6 +115,20 @@ async def test_steps_of_a_pipeline_are_warned_of_or_refused_as_the_mode_asks(wor
     assert await ask(admission.compositions, strict, source) == ALLOWED
 
 
+async def test_strictly_it_is_judged_as_upstream_does_and_only_that():
+    strict = await World(options=Options(strict_upstream=True)).install()
+    await strict.apply(DEFINITION)
+    await strict.settle()
+    verdict = await ask(admission.compositions, strict, composition(MISFIT, "strict"))
+    assert not verdict.allowed
+    assert "spec.resources[0].patches[0].transforms: Required value" in verdict.message
+    assert (await ask(admission.compositions, strict, composition(FITS, "strict"))) == ALLOWED
+    missing = await ask(admission.compositions, strict, composition(MISFIT, "loose", kind="XOther"))
+    assert missing.allowed, "a kind that is missing keeps upstream from looking at all"
+    assert len(missing.warnings) == 1
+    assert (await ask(admission.compositions, strict, composition(FITS, "", kind="Database"))).warnings == ()
+
+
 async def test_newcomers_are_warned_of_claims_and_of_native_compositions_for_composites_of_v2(world):
     for_claim = await ask(admission.compositions, world, composition(FITS, kind="Database"))
     assert any("Database is a claim" in each for each in for_claim.warnings)
