@@ -16,7 +16,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -32,7 +31,7 @@ from groundplane.aws import catalogue
 from tests.cluster import build
 from tests.cluster.rig import ControlPlane
 from tests.e2e import guide
-from tests.e2e.conftest import Operator
+from tests.e2e.conftest import Operator, asked_at, free_port
 from tests.image import recipe
 
 NAMESPACE = "crossplane-system"
@@ -201,9 +200,7 @@ class Pod(Operator):
 
     def prepare(self):
         """What of the Pod cannot be had here: the address of the stand-in, a free port, the token's mount, and /tmp."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         (volume,) = self.spec["volumes"]
         assert "emptyDir" in volume
         (container,) = self.spec["containers"]
@@ -215,6 +212,7 @@ class Pod(Operator):
         given |= {"AWS_ENDPOINT_URL": self.endpoint, "GROUNDPLANE_HEALTH_PORT": str(self.port)}
         given |= {"PYTHONPATH": f"{self.root}{recipe.packages('operator')}", "HOME": "/", "TMPDIR": str(self.place)}
         given |= {"LD_LIBRARY_PATH": str(self.root / "base" / "lib")}
+        given |= {f"GROUNDPLANE_{name.upper()}": value for name, value in asked_at(free_port()).items()}
         self.environment = given | {"KUBECONFIG": str(self.kubeconfig)}
         self.options = tuple(container["args"])
 

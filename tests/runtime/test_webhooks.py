@@ -14,11 +14,12 @@ import aiohttp
 import pytest
 
 from groundplane.core.admission import Verdict
-from groundplane.errors import Unavailable
+from groundplane.errors import Denied, InvalidInput, Unavailable
 from groundplane.runtime import certificates, logs, metrics, webhooks
 from groundplane.runtime.webhook_configurations import Configurations, Target
 from groundplane.runtime.webhooks import Server, Webhook, all_webhooks, configured, hosts
 from tests.core.test_admission import ASKED, COMPOSITION, XRD
+from tests.runtime.test_certificates import Secrets
 from tests.world import World
 
 NOW = certificates.now()
@@ -329,9 +330,19 @@ async def test_the_server_answers_while_the_event_loop_of_the_operator_is_busy(p
         assert json.loads(answer.read())["response"] == {"uid": "7", "allowed": True}
     await apart.stop()
     assert api.closed
-    assert "has ended" in apart.problem()
-    with pytest.raises(Unavailable):
-        await apart.serve(pair)
+    assert apart.problem() == "", "it was told to"
+
+
+async def test_a_thread_that_can_not_begin_is_dead_and_says_why(pair):
+    def begin():
+        raise InvalidInput("no kubeconfig")
+
+    apart = webhooks.Apart(begin)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await apart.serve(pair)
+    apart._thread.join()
+    assert apart.problem() == "no kubeconfig"
 
 
 async def test_what_another_thread_asks_of_the_watches_is_done_on_their_event_loop():
@@ -438,3 +449,85 @@ async def test_they_belong_to_their_owner_and_are_not_made_without_it():
     api.roles["crossplane:system:webhooks"]["metadata"]["uid"] = "6"
     await configurations.ensure(wanted())
     assert api.there["crossplane"]["metadata"]["ownerReferences"][0]["uid"] == "6"
+
+
+# --- all of it
+
+
+class Told:
+    """What serves, and what is configured, as far as it is remembered."""
+
+    def __init__(self):
+        self.served, self.configured, self.error = [], 0, None
+
+    port = 1
+
+    def problem(self):
+        return ""
+
+    async def serve(self, pair):
+        if self.error:
+            raise self.error
+        self.served.append(pair)
+
+    async def stop(self):
+        self.served.append("stopped")
+
+    async def ensure(self, wanted):
+        self.configured += 1
+        if self.error:
+            raise self.error
+
+
+def looked_after(server, configurations, *, leads=lambda: True):
+    world = World()
+    return webhooks.Webhooks(
+        server, all_webhooks(), Secrets(), configurations, world.context, leads=leads, namespace="home", port=1
+    )
+
+
+async def test_a_standby_serves_and_tells_the_api_server_nothing(log):
+    server, configurations, leads = Told(), Told(), []
+    found = looked_after(server, configurations, leads=lambda: bool(leads))
+    assert found.problem() == "no certificate yet"
+    await found._look()
+    await found._look()
+    assert found.problem() == ""
+    assert (len(server.served), configurations.configured) == (1, 0)
+    leads.append(True)
+    await found._look()
+    assert configurations.configured == 1
+    assert "PRIVATE" not in log.getvalue()
+
+
+async def test_what_keeps_it_from_serving_is_in_readyz_and_once_in_the_log(log):
+    server = Told()
+    server.error = InvalidInput("can't listen", mend="name another port")
+    found = looked_after(server, Told())
+    for _ in range(3):
+        await found._look()
+    assert found.problem() == "can't listen. Mend: name another port."
+    assert log.getvalue().count("webhooks can't be set up") == 1
+    server.error = None
+    await found._look()
+    assert found.problem() == ""
+
+
+async def test_who_may_not_tell_the_api_server_serves_all_the_same_and_says_so_once(log):
+    configurations = Told()
+    configurations.error = Denied("no right", mend="grant it")
+    found = looked_after(Told(), configurations)
+    for _ in range(3):
+        await found._look()
+    assert found.problem() == ""
+    assert log.getvalue().count("no right") == 1
+
+
+async def test_the_server_ends_with_it():
+    server = Told()
+    running = asyncio.create_task(looked_after(server, Told()).run())
+    while not server.served:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running})
+    assert server.served[-1] == "stopped"

@@ -299,44 +299,52 @@ class Apart:
     def __init__(self, begin: Callable[[], tuple[Server, Api]]) -> None:
         """`begin` is called in the thread; the Api is closed when it ends."""
         self._begin = begin
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Event | None = None
-        self._server: Server | None = None
-        self._is_ready = threading.Event()
+        self._running: tuple[Server, asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._has_begun = threading.Event()
+        self._failure = "the thread of the webhooks has ended"
+        self._is_stopping = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        assert self._server is not None
-        return self._server.port
+        assert self._running is not None
+        return self._running[0].port
 
     def problem(self) -> str:
-        """Why it must be considered dead; "" if it is not."""
-        return "the thread of the webhooks has ended" if self._thread.ident and not self._thread.is_alive() else ""
+        """Why it must be considered dead; "" if it is not, or was told to end."""
+        has_ended = self._thread.ident is not None and not self._thread.is_alive()
+        return self._failure if has_ended and not self._is_stopping else ""
 
     async def serve(self, pair: certificates.Pair) -> None:
-        """As `Server.serve`."""
+        """As `Server.serve`.  Raises Unavailable if the thread has ended, or does not begin."""
         if self._thread.ident is None:
             self._thread.start()
-            await asyncio.to_thread(self._is_ready.wait, BEGINNING)
-        if self._server is None or self._loop is None or self.problem():
+        if not await asyncio.to_thread(self._has_begun.wait, BEGINNING) or self._running is None:
             raise Unavailable(self.problem() or "the thread of the webhooks does not begin")
-        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._server.serve(pair), self._loop))
+        server, loop, _ = self._running
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(server.serve(pair), loop))
 
     async def stop(self) -> None:
-        if self._loop and self._ended and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._ended.set)
+        self._is_stopping = True
+        if self._running is not None and self._thread.is_alive():
+            _, loop, ended = self._running
+            loop.call_soon_threadsafe(ended.set)
             await asyncio.to_thread(self._thread.join, 2 * FAREWELL)
 
     async def _run(self) -> None:
-        server, api = self._begin()
-        self._ended = asyncio.Event()
-        self._loop, self._server = asyncio.get_running_loop(), server
-        self._is_ready.set()
         try:
-            await self._ended.wait()
+            server, api = self._begin()
+            self._running = server, asyncio.get_running_loop(), (ended := asyncio.Event())
+        except GroundplaneError as error:
+            self._failure = str(error)
+            return
         finally:
+            self._has_begun.set()
+        try:
+            await ended.wait()
+        finally:
+            self._running = None
             await server.stop()
             await api.close()
 
@@ -412,7 +420,7 @@ class Webhooks:
             while True:
                 await self._look()
                 is_done = self._loaded is not None and (self._is_configured or not self._leads())
-                await asyncio.sleep(CHECK if is_done else SOON)
+                await asyncio.sleep(CHECK if is_done or self._said else SOON)
         finally:
             await self._server.stop()
 
@@ -436,7 +444,7 @@ class Webhooks:
 
     async def _configure(self, pair: certificates.Pair) -> None:
         if not self._leads():
-            self._is_configured = False
+            self._is_configured, self._said = False, ""
             return
         target = Target(self._namespace, self._port, pair.bundle, self._url)
         try:
