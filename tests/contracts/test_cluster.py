@@ -287,6 +287,19 @@ async def test_a_name_that_no_object_can_have_names_no_other_object(place: Place
     assert "count" not in spec_of(await current(place))
 
 
+@pytest.mark.parametrize("rest", ["/namespaces/kube-system/secrets", "?x=y", "/../v1", "%2fwidgets", "/", "#"])
+async def test_a_version_that_no_kind_can_have_names_no_other_path(place: Place, rest):
+    """A Usage of a tenant's names a kind: it must not be a request of another one."""
+    key = place.key()
+    for api_version in (f"{key.api_version}{rest}", f"v1{rest}"):
+        wrong = key._replace(api_version=api_version)
+        with pytest.raises(NoSuchKind):
+            await place.cluster.resource(api_version, key.kind)
+        for ask in (place.cluster.get(wrong, live=True), place.cluster.patch(wrong, {}), place.cluster.delete(wrong)):
+            with pytest.raises(NoSuchKind):
+                await ask
+
+
 async def test_what_is_nested_too_deep_is_refused(place: Place):
     note: object = "x"
     for _ in range(300):

@@ -106,6 +106,14 @@ def test_a_usage_that_is_being_deleted_protects_only_while_it_waits_for_the_user
     assert not usages.is_of(found, A1)
 
 
+def test_a_usage_does_not_protect_itself():
+    for found in (usage(), cluster_usage(), legacy()):
+        found["spec"] = {"of": named({"apiVersion": found["apiVersion"], "kind": found["kind"]}, "u"), "reason": "r"}
+        with pytest.raises(InvalidInput, match="spec.of is the usage itself"):
+            usages.read(found)
+        assert list(usages.spoken_of(found)) == []
+
+
 def test_nothing_else_is_a_usage():
     other = {**legacy(of=named(ALPHA, "a1"), reason="r"), "apiVersion": "example.org/v1"}
     assert list(usages.spoken_of(other)) == []

@@ -16,6 +16,7 @@ from groundplane.ports import Options
 from groundplane.reconcile import protection
 from tests.reconcile import things
 from tests.reconcile.interrupt import deaths
+from tests.reconcile.test_pipelines import XAPP, v2_world
 from tests.world import World
 
 ALPHA, BETA = ({"apiVersion": things.COMPOSED, "kind": kind} for kind in ("Alpha", "Beta"))
@@ -447,6 +448,49 @@ async def test_a_composed_usage_that_is_deleted_waits_for_what_uses_the_other():
     await world.settle()
     assert await world.cluster.get(key_of(found)) is None
     assert not usages.is_protected(await world.one(things.COMPOSED, "Alpha"))
+
+
+async def test_a_usage_that_a_composite_in_a_namespace_composes_orders_its_deletion():
+    party = {**CONFIG, "resourceSelector": {"matchControllerRef": True}}
+    base = {
+        "apiVersion": PROTECTION_VERSION,
+        "kind": "Usage",
+        "spec": {
+            "of": {**party, "resourceSelector": {"matchControllerRef": True, "matchLabels": {"role": "used"}}},
+            "by": {**party, "resourceSelector": {"matchControllerRef": True, "matchLabels": {"role": "user"}}},
+        },
+    }
+    made = [
+        {
+            "name": role,
+            "base": {**CONFIG, "metadata": {"labels": {"role": role}}},
+            "readinessChecks": [{"type": "None"}],
+        }
+        for role in ("used", "user")
+    ]
+    world = await v2_world(*made, {"name": "order", "base": base})
+    [found] = await world.cluster.list(PROTECTION_VERSION, "Usage", namespace="team-a")
+    assert conditions.is_true(found, "Ready")
+    assert conditions.is_true(await world.cluster.get(XAPP), "Ready")
+    owners = {owner["kind"] for owner in meta(found)["ownerReferences"]}
+    assert owners == {"App", "ConfigMap"}
+    used, user = [
+        (await world.cluster.list("v1", "ConfigMap", namespace="team-a", labels={"role": role}))[0]
+        for role in ("used", "user")
+    ]
+    writes = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == writes
+    assert "in-use by 1 usage(s)" in await delete(world, key_of(used))
+    await world.patch(key_of(user), {"metadata": {"finalizers": ["example.org/slow"]}})
+    await world.settle()
+    await world.cluster.delete(XAPP)
+    await world.settle(seconds=60)
+    assert not is_deleting(await world.cluster.get(key_of(used)))
+    await world.patch(key_of(user), {"metadata": {"finalizers": None}})
+    await world.settle(seconds=60)
+    for left in (XAPP, key_of(found), key_of(used), key_of(user)):
+        assert await world.cluster.get(left) is None, left
 
 
 async def test_a_composite_whose_composed_resource_may_not_go_says_so_and_goes_on_when_it_may():

@@ -7,6 +7,7 @@ earlier one wrote.  What a status code means on its own is `client`'s business; 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
@@ -26,6 +27,8 @@ from groundplane.ports import MANAGER, Propagation, Resource
 PAGE = "500"  # objects of one answer to a list
 REWRITTEN = 20_000  # applies remembered whose outcome the server changed
 SERVERS_OWN = ("resourceVersion", "generation", "managedFields")  # metadata that says nothing of what is wanted
+
+_is_api_version = re.compile(r"(?:[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?/)?[a-z0-9](?:[-a-z0-9]*[a-z0-9])?").fullmatch
 
 Subresource = Literal["", "status"]
 
@@ -48,6 +51,8 @@ class KubernetesCluster:
         """How the kind is served, as discovery last said.  Raises NoSuchKind."""
         if found := self._served.get(api_version, {}).get(kind):
             return found
+        if not _is_api_version(api_version):  # it may be a tenant's, and becomes part of a path
+            raise _no_such_kind(api_version, kind)
         async with self._discovering:
             if kind not in self._served.get(api_version, {}):
                 self._served[api_version] = await self._discover(api_version)

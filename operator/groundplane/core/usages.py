@@ -133,6 +133,10 @@ def read(obj: Object) -> Usage:
             f'spec.of is in namespace "{used.namespace}", and nothing in this one uses it',
             mend="say in spec.by what uses it, or put the usage into that namespace",
         )
+    if used.referent == referent_of(obj):
+        raise InvalidInput(
+            "spec.of is the usage itself, which could never be deleted", mend="name what is to be protected"
+        )
     return Usage(key, used, using, reason, spec.get("replayDeletion") is True)
 
 
