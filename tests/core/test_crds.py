@@ -157,6 +157,7 @@ def test_a_modern_definition_offers_no_claims_and_no_connection_secrets(name):
 # --- how they are served
 
 REVISION_COLUMNS = "HEALTHY REVISION IMAGE STATE DEP-FOUND DEP-INSTALLED AGE"
+RUNTIME_COLUMNS = REVISION_COLUMNS.replace("HEALTHY", "HEALTHY RUNTIME-HEALTHY RUNTIME-ACTIVE", 1)
 SERVED = {
     "apiextensions.crossplane.io": {
         "CompositeResourceDefinition": ("v1 v2", "xrd xrds", "ESTABLISHED OFFERED AGE"),
@@ -173,11 +174,11 @@ SERVED = {
     },
     "pkg.crossplane.io": {
         "Provider": ("v1", "", "INSTALLED HEALTHY PACKAGE AGE"),
-        "ProviderRevision": ("v1", "", REVISION_COLUMNS),
+        "ProviderRevision": ("v1", "", RUNTIME_COLUMNS),
         "Configuration": ("v1", "", "INSTALLED HEALTHY PACKAGE AGE"),
         "ConfigurationRevision": ("v1", "", REVISION_COLUMNS),
         "Function": ("v1 v1beta1", "", "INSTALLED HEALTHY PACKAGE AGE"),
-        "FunctionRevision": ("v1 v1beta1", "", REVISION_COLUMNS),
+        "FunctionRevision": ("v1 v1beta1", "", RUNTIME_COLUMNS),
         "Lock": ("v1beta1", "", "AGE"),
         "DeploymentRuntimeConfig": ("v1beta1", "", "AGE"),
         "ImageConfig": ("v1beta1", "", "AGE"),
@@ -188,7 +189,7 @@ SERVED = {
         "CronOperation": ("v1alpha1", "cronops", "SCHEDULE SYNCED SCHEDULING LAST SCHEDULE LAST SUCCESS AGE"),
         "WatchOperation": ("v1alpha1", "watchops", "KIND COUNT SYNCED WATCHING LAST SCHEDULE LAST SUCCESS AGE"),
     },
-    "secrets.crossplane.io": {"StoreConfig": ("v1alpha1", "", "AGE")},
+    "secrets.crossplane.io": {"StoreConfig": ("v1alpha1", "", "AGE TYPE DEFAULT-SCOPE")},
 }
 
 

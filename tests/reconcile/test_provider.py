@@ -91,6 +91,29 @@ async def test_gitops_tools_see_that_an_unknown_package_failed_and_that_it_is_me
     assert condition(found, "Synced") == ((None, None) if strict else ("True", "ReconcileSuccess"))
 
 
+async def test_a_paused_package_is_left_alone_and_says_so_until_it_is_not():
+    world = await World().install()
+    await declared(world, *BUILT_IN[0])
+    key, paused = Key(API, "Provider", "", "mine"), "crossplane.io/paused"
+    await world.patch(key, {"metadata": {"annotations": {paused: "true"}}, "spec": {"package": "other/provider:v1"}})
+    await world.settle()
+    found = await world.cluster.get(key)
+    assert condition(found, "Synced") == ("False", "ReconcilePaused")
+    assert condition(found, "Installed") == ("True", "ActivePackageRevision")
+    await world.patch(key, {"metadata": {"annotations": {paused: None}}})
+    await world.settle()
+    assert condition(await world.cluster.get(key), "Installed") == ("False", "InactivePackageRevision")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_revision_says_that_what_it_brings_runs_in_the_columns_of_v2(strict):
+    world = await World(options=Options(strict_upstream=strict)).install()
+    await declared(world, *BUILT_IN[0])
+    revision = await world.one(API, "ProviderRevision")
+    assert condition(revision, "RuntimeHealthy") == ("True", "HealthyPackageRevision")
+    assert condition(revision, "RuntimeActive") == ((None, None) if strict else ("True", "ActiveRuntime"))
+
+
 # --- what Crossplane made before us
 
 UPSTREAM = {"pkg.crossplane.io/package": "mine"}

@@ -12,7 +12,7 @@ import copy
 from groundplane.core import conditions, function_sources, health, packages
 from groundplane.core.conditions import Condition
 from groundplane.core.function_sources import MADE, Source, is_ours
-from groundplane.core.objects import Key, Object, is_deleting, meta, owner_reference, spec_of
+from groundplane.core.objects import Key, Object, is_deleting, is_paused, meta, owner_reference, spec_of
 from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling, function_runtime, functions
@@ -30,6 +30,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     package = await context.cluster.get(key)
     if package is None or is_deleting(package):
         return Result()
+    if is_paused(package):
+        return await _pause(package, context)
     image = str(spec_of(package).get("package") or "")
     if key.kind == "Function":
         source = await compiling.source_of(context, key.name, package)
@@ -60,6 +62,16 @@ async def reconcile(key: Key, context: Context) -> Result:
             told.append(conditions.reconcile_error(message))  # else GitOps tools wait for Healthy for ever
         outlook = health.stalled("UnknownPackage", message)
     context.tell(wanted, *told, outlook=outlook, generation=meta(package).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+    return Result()
+
+
+async def _pause(package: Object, context: Context) -> Result:
+    message = "Reconciliation (including deletion) is paused via the pause annotation"
+    context.events.event(package, "Normal", "ReconciliationPaused", message, source=SOURCE)
+    wanted = copy.deepcopy(package)
+    told = conditions.reconcile_paused(message)
+    context.tell(wanted, told, outlook=None, generation=meta(package).get("generation"))
     await context.cluster.update(wanted, subresource="status")
     return Result()
 
@@ -182,5 +194,7 @@ async def _reveal(
         else Condition(type_, "True", "HealthyPackageRevision")
         for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
     ]
+    if not context.options.strict_upstream:
+        told.append(Condition("RuntimeActive", "True", "ActiveRuntime"))
     conditions.set_on(wanted, *told, now=context.now(), generation=meta(found).get("generation"))
     await context.cluster.update(wanted, subresource="status")

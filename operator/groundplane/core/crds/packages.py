@@ -6,6 +6,8 @@ it may have any shape: a manifest that upstream takes is never refused here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from groundplane.core.crds.build import crd, version
 from groundplane.core.objects import Object
 from groundplane.core.openapi import (
@@ -38,15 +40,12 @@ _PACKAGE_COLUMNS = (
     column("PACKAGE", ".spec.package"),
     AGE,
 )
-_REVISION_COLUMNS = (
-    condition_column("HEALTHY", "Healthy"),
-    column("REVISION", ".spec.revision", wide=True),
-    column("IMAGE", ".spec.image"),
-    column("STATE", ".spec.desiredState"),
-    column("DEP-FOUND", ".status.foundDependencies", wide=True),
-    column("DEP-INSTALLED", ".status.installedDependencies", wide=True),
-    AGE,
+_RUNTIME_COLUMNS = (
+    condition_column("RUNTIME-HEALTHY", "RuntimeHealthy"),
+    condition_column("RUNTIME-ACTIVE", "RuntimeActive"),
 )
+COLUMNS_OF_V2 = tuple(str(each["name"]) for each in _RUNTIME_COLUMNS)
+"""Printer columns that v1.20 does not have."""
 
 
 def crds() -> list[Object]:
@@ -55,7 +54,7 @@ def crds() -> list[Object]:
     for kind in PACKAGES:
         versions = ("v1", "v1beta1") if kind == "Function" else ("v1",)  # Functions became v1 with Crossplane v1.17
         package = [version(name, _package(kind), _PACKAGE_COLUMNS) for name in versions]
-        revision = [version(name, _revision(kind), _REVISION_COLUMNS) for name in versions]
+        revision = [version(name, _revision(kind), _revision_columns(kind)) for name in versions]
         found.append(crd(GROUP, kind, package, categories=["crossplane", "pkg"]))
         found.append(crd(GROUP, f"{kind}Revision", revision, categories=["crossplane", "pkgrev"]))
     found += [
@@ -63,7 +62,7 @@ def crds() -> list[Object]:
         _setting("ImageConfig", "v1beta1", _image_config()),
         crd(GROUP, "Lock", [version("v1beta1", _lock())]),
         crd(GROUP, "ControllerConfig", [_ignored("v1alpha1", "ControllerConfig")]),
-        crd("secrets.crossplane.io", "StoreConfig", [_ignored("v1alpha1", "StoreConfig")]),
+        _store_config(),
     ]
     return found
 
@@ -72,14 +71,35 @@ def _setting(kind: str, name: str, schema: Schema) -> Object:
     return crd(GROUP, kind, [version(name, schema, has_status=False)])
 
 
-def _ignored(name: str, kind: str) -> Schema:
+def _revision_columns(kind: str) -> list[Schema]:
+    return [
+        condition_column("HEALTHY", "Healthy"),
+        *(_RUNTIME_COLUMNS if kind in RUNTIME_KINDS else ()),
+        column("REVISION", ".spec.revision", wide=True),
+        column("IMAGE", ".spec.image"),
+        column("STATE", ".spec.desiredState"),
+        column("DEP-FOUND", ".status.foundDependencies", wide=True),
+        column("DEP-INSTALLED", ".status.installedDependencies", wide=True),
+        AGE,
+    ]
+
+
+def _store_config() -> Object:
+    columns = [AGE, column("TYPE", ".spec.type"), column("DEFAULT-SCOPE", ".spec.defaultScope")]
+    ignored = _ignored("v1alpha1", "StoreConfig", columns)
+    return crd("secrets.crossplane.io", "StoreConfig", [ignored], categories=["crossplane", "store"])
+
+
+def _ignored(name: str, kind: str, columns: Iterable[Schema] = (AGE,)) -> Schema:
     """A kind that v2 removed: its manifests are taken, with a warning."""
     schema = root(
         f"A {kind} is accepted and ignored: upstream removed the kind.",
         spec=free(ACCEPTED),
         status=_status(),
     )
-    return version(name, schema, deprecated=f"{kind} was removed from Crossplane v2; it is accepted and ignored")
+    return version(
+        name, schema, columns, deprecated=f"{kind} was removed from Crossplane v2; it is accepted and ignored"
+    )
 
 
 def _status(description: str = "What was found out about it.") -> Schema:
@@ -121,10 +141,8 @@ def _package(kind: str) -> Schema:
     spec = obj(
         {
             "package": string("The package's image, such as xpkg.upbound.io/upbound/provider-aws-rds:v1.21.0."),
-            "revisionActivationPolicy": enum(
-                ["Automatic", "Manual"],
-                f"Whether a new revision becomes active by itself. {ACCEPTED}",
-                default="Automatic",
+            "revisionActivationPolicy": string(
+                f"Automatic or Manual: whether a new revision becomes active by itself. {ACCEPTED}", default="Automatic"
             ),
             "revisionHistoryLimit": integer(f"How many old revisions are kept. {ACCEPTED}", default=1),
             **_pulling(),

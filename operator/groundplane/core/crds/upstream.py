@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from groundplane.core.crds.composition import GROUP, OF_V2
+from groundplane.core.crds.packages import COLUMNS_OF_V2
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import fresh
 
@@ -23,12 +24,14 @@ def of_upstream(crds: Iterable[Object]) -> list[Object]:
 def as_upstream(crd: Object) -> Object:
     """The CRD, as a copy, without what v1.20 does not have.
 
-    That is statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), v2's rules, and v2 of definitions: nobody
+    That is columns of v2's, and statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), v2's rules, and v2 of definitions: nobody
     speaks it to them then, the garbage collector neither, which would make those namespaced that have no scope.
     """
     made: Object = fresh(crd)
     is_definition = made["spec"]["names"]["kind"] == DEFINITION
     for version in made["spec"]["versions"]:
+        columns = version["additionalPrinterColumns"]
+        version["additionalPrinterColumns"] = [each for each in columns if each["name"] not in COLUMNS_OF_V2]
         schema = version["schema"]["openAPIV3Schema"]
         schema["properties"].get("status", {}).pop("default", None)
         _drop_rules(schema)
