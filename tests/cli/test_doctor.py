@@ -12,6 +12,7 @@ import pytest
 
 from groundplane.cli import store
 from groundplane.core.crds.marks import MARK
+from groundplane.core.managed_definition import definition_of
 from groundplane.runtime import crds, guard
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
@@ -90,6 +91,21 @@ def test_kinds_that_are_missing_or_older_are_named(control_plane, examined):
     assert (code, found["kinds"][0]["state"], found["kinds"][0]["objects"]) == (1, "failed", [name])
     assert groundplane("crds", "--apply", "--kubeconfig", control_plane.kubeconfig).exit_code == 0
     assert examined("--checks", "kinds")[0] == 0
+
+
+def test_a_kind_that_was_activated_in_the_cluster_is_looked_at_as_those_of_the_setting(control_plane, examined):
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "crds")
+    control_plane.wait_for_kinds()
+    name, some = "vpcs.ec2.aws.upbound.io", ("--checks", "kinds", "--activations", "*.rds.*")
+    control_plane.kubectl("delete", "crd", name)
+    assert examined(*some)[0] == 0
+    (ours,) = [each for each in crds.brought() if each.name == name]
+    definition = definition_of(ours.read(), [], mark="1.0.0-a", state="Active")
+    control_plane.apply(definition)
+    code, found = examined(*some)
+    assert (code, found["kinds"][0]["state"], found["kinds"][0]["objects"]) == (1, "failed", [name])
+    control_plane.kubectl("delete", "mrd", name)
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", REPOSITORY / "crds")
 
 
 def test_each_right_that_is_missing_is_named_with_the_rule_to_add(control_plane, examined):

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -77,18 +78,25 @@ def is_active(name: str, activations: Iterable[str]) -> bool:
 
 def brought(activations: Iterable[str] = ("*",), *, strict_upstream: bool = False) -> list[Brought]:
     """What we bring of what is active, by name.  Raises InvalidInput if the package has lost its files."""
-    folder, globs, found = resources.files("groundplane") / "crds", tuple(activations), []
+    globs = tuple(activations)
+    return [each for each in _every(strict_upstream=strict_upstream) if is_active(each.name, globs)]
+
+
+@cache
+def _every(*, strict_upstream: bool) -> tuple[Brought, ...]:
+    """All that there is to bring, by name; each file is read once, for its mark."""
+    folder, found = resources.files("groundplane") / "crds", []
     for file in folder.iterdir() if folder.is_dir() else ():
         group, _, plural = file.name.removesuffix(".yaml").rpartition("_")
         name = f"{plural}.{group}"
-        if group and is_active(name, globs) and not (strict_upstream and name in OF_V2_ONLY):
+        if group and not (strict_upstream and name in OF_V2_ONLY):
             mark = re.search(rf"^ *{re.escape(MARK)}: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             if mark:
                 own = f"{mark[1]}{STRICT}" if strict_upstream else mark[1]
                 found.append(Brought(name, own, file, strict_upstream))
     if not found:
         raise InvalidInput(f"there are no definitions in {folder}", mend="install the package anew, or run make crds")
-    return sorted(found, key=lambda each: each.name)
+    return tuple(sorted(found, key=lambda each: each.name))
 
 
 async def bring(api: Api, wanted: Sequence[Brought], known: Known, *, adopt: bool = False) -> dict[str, str]:

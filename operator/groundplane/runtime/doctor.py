@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import conditions
+from groundplane.core import activation, conditions, managed_definition
 from groundplane.core.crds.marks import Step, step
 from groundplane.core.objects import Key, Object, meta, spec_of
 from groundplane.core.roles import HOLD, grant
@@ -77,10 +77,20 @@ async def examine(installation: Installation, only: Iterable[str] = ()) -> list[
     """What the checks find, in their order; all of them, or those that are named."""
     chosen = set(only) or set(CHECKS)
     found = []
+    installation = replace(installation, activations=(*installation.activations, *await _activated(installation)))
     for name, check in CHECKS.items():
         if name in chosen:
             found += await guarded(name, check(installation))
     return found
+
+
+async def _activated(installation: Installation) -> list[str]:
+    """The managed kinds that were activated in the cluster, as far as that can be seen; what is wrong there, the checks tell."""
+    try:
+        heads = await installation.cluster.heads(activation.VERSION, activation.DEFINITION, activation.head)
+    except GroundplaneError:
+        return []
+    return [meta(head)["name"] for head in heads if managed_definition.is_built_in(head) and activation.is_active(head)]
 
 
 async def guarded(name: str, checking: Awaitable[list[Finding]]) -> list[Finding]:
