@@ -192,6 +192,7 @@ async def test_what_groundplane_brought_is_used_as_it_is_and_stays_when_the_mana
     brought = marked(crd_of(mrds.definition()), "1.0.0")
     world = await begun(brought, mrds.definition(state="Active", fields=("other",)))
     assert condition(await found(world), "Established") == ESTABLISHED
+    assert "Groundplane's own" in message(await found(world), "Established")
     crd = await world.cluster.get(mrds.crd_key())
     assert crd["metadata"].get("ownerReferences") is None
     assert crd["metadata"]["annotations"][MARK]

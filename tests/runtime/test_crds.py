@@ -9,6 +9,7 @@ import pytest
 
 from groundplane.cluster.client import Api
 from groundplane.core.crds.marks import MARK, marked
+from groundplane.core.crds.upstream import OF_V2_ONLY
 from groundplane.errors import Denied
 from groundplane.runtime import crds
 from groundplane.runtime.crds import Brought
@@ -199,6 +200,8 @@ def test_what_the_package_brings_is_what_the_repository_generates():
     } <= set(everything)
     for each in everything.values():
         assert each.read()["metadata"] == {"name": each.name, "annotations": {MARK: each.mark}}
+    strict = {each.name for each in crds.brought(strict_upstream=True)}
+    assert everything.keys() - strict == set(OF_V2_ONLY)
     some = {each.name for each in crds.brought(["*.rds.*"])}
     assert {name for name in everything if not name.endswith(crds.MANAGED)} < some
     assert {name for name in some if name.endswith(crds.MANAGED)} == {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import replace
 
 from groundplane.core import activation, conditions, health, managed_definition
 from groundplane.core.conditions import Condition
@@ -74,7 +75,10 @@ async def reconcile(key: Key, context: Context) -> Result:
         return await _tell(definition, context, PENDING, conditions.creating())
     with stage("Reconcile"):
         await _check_rights(definition, context)
-    return await _tell(definition, context, ESTABLISHED, conditions.available())
+    told = ESTABLISHED
+    if MARK in annotations_of(crd) and not managed_definition.is_built_in(definition):
+        told = replace(told, message="the CustomResourceDefinition is Groundplane's own: it stays as it is")
+    return await _tell(definition, context, told, conditions.available())
 
 
 async def _crd(definition: Object, context: Context) -> Object:

@@ -17,7 +17,7 @@ from groundplane.core import activation, managed_definition
 from groundplane.core.activation import ACTIVE, INACTIVE
 from groundplane.core.crds.marks import MARK, Step, step
 from groundplane.core.objects import Key, Object, annotations_of, meta, spec_of
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Rejected
 from groundplane.ports import Cluster
 from groundplane.runtime import crds, logs
 from groundplane.runtime.crds import Brought, Known
@@ -99,7 +99,8 @@ class ManagedKinds:
     async def declare_all(self) -> None:
         """Make the managed definitions that are missing or older, and the default policy; what is current costs no request.
 
-        Raises NoSuchKind, Denied, Rejected, Conflict, Unavailable, NotLeader; what is left is found again by whoever leads next.
+        One that can't be brought in line stays as it is, for its CustomResourceDefinition comes by itself.
+        Raises NoSuchKind, Denied, Unavailable, NotLeader; what is left is found again by whoever leads next.
         """
         if not self._brought:
             return
@@ -107,7 +108,10 @@ class ManagedKinds:
         there = {meta(head)["name"]: head for head in heads}
         await self._make_policy()
         for name in sorted(self._brought):
-            await self._declare(name, there.get(name))
+            try:
+                await self._declare(name, there.get(name))
+            except (Rejected, Conflict) as error:
+                log.warning("managed definition stays as it is", definition=name, error=str(error))
 
     async def _make_policy(self) -> None:
         """The setting as a policy, made once: whoever edits it has the last word."""
