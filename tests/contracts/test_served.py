@@ -13,7 +13,7 @@ import pytest
 from groundplane.core import crds
 from tests.reconcile import mrds
 
-CORE, PACKAGES = "apiextensions.crossplane.io", "pkg.crossplane.io"
+CORE, PACKAGES, OPS = "apiextensions.crossplane.io", "pkg.crossplane.io", "ops.crossplane.io"
 PULLED = {
     "packagePullPolicy": "Always",
     "packagePullSecrets": [{"name": "registry"}],
@@ -60,6 +60,13 @@ DEFINITION = {
     ],
 }
 OF = {"apiVersion": "v1", "kind": "ConfigMap", "resourceRef": {"name": "a"}}
+RUN_ONCE = {name: value for name, value in STEPS.items() if name != "compositeTypeRef"}
+MANY = {
+    "concurrencyPolicy": "Forbid",
+    "successfulHistoryLimit": 2,
+    "failedHistoryLimit": 2,
+    "operationTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": RUN_ONCE},
+}
 USED, PROTECTED = {"of": OF, "reason": "needed", "replayDeletion": True}, "NAME DETAILS READY AGE"
 
 
@@ -146,6 +153,25 @@ ROWS = [
         {"activate": ["*.served.example.org"]},
         "NAME AGE",
         "mrap",
+    ),
+    Row(OPS, "Operation", "operations", "v1alpha1", RUN_ONCE | {"retryLimit": 2}, "NAME SYNCED SUCCEEDED AGE", "ops"),
+    Row(
+        OPS,
+        "CronOperation",
+        "cronoperations",
+        "v1alpha1",
+        MANY | {"schedule": "0 3 * * *", "startingDeadlineSeconds": 60},
+        "NAME SCHEDULE SYNCED SCHEDULING LAST SCHEDULE LAST SUCCESS AGE",
+        "cronops",
+    ),
+    Row(
+        OPS,
+        "WatchOperation",
+        "watchoperations",
+        "v1alpha1",
+        MANY | {"watch": {"apiVersion": "v1", "kind": "ConfigMap", "matchLabels": {"a": "b"}, "namespace": "default"}},
+        "NAME KIND COUNT SYNCED WATCHING LAST SCHEDULE LAST SUCCESS AGE",
+        "watchops",
     ),
     Row("protection.crossplane.io", "Usage", "usages", "v1beta1", USED, PROTECTED, namespaced=True),
     Row("protection.crossplane.io", "ClusterUsage", "clusterusages", "v1beta1", USED, PROTECTED),
