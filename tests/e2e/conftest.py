@@ -22,6 +22,7 @@ from tests.standin import serving
 
 # A Lease that lasts for three seconds: who was killed is succeeded soon.
 QUICK = ("--lease-duration", "3", "--renew-deadline", "2", "--retry-period", "0.5", "--create-wait", "15")
+QUICK += ("--webhooks", "off")  # they have tests of their own
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ import ssl
 
 import pytest
 
-from groundplane.runtime import certificates, doctor
+from groundplane.runtime import certificates, doctor, guard
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
 from tests.e2e.conftest import QUICK, Operator, asked_at, free_port
@@ -293,7 +293,8 @@ def test_doctor_has_the_api_server_try_them(plane, asked):
     assert asyncio.run(doctor._unreachable(first)) == "Connection refused"
     assert findings(plane, user="nobody")[0][0] == "not allowed"
     plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES)
-    assert findings(plane, webhooks="off") == [("ok", "none are installed")]
+    [(state, said)] = findings(plane, webhooks="off")
+    assert (state, said.partition(",")[0]) == ("warning", "none are installed"), "and no policy protects what is in use"
     assert findings(plane) == [("failed", "the API server is not told of the webhooks")]
 
 
@@ -308,3 +309,34 @@ def test_without_an_operator_nothing_is_refused_and_one_without_webhooks_clears_
         plane.wait("they are taken away", lambda: not configuration(plane) and not configuration(plane, NO_USAGES))
     finally:
         plain.stop()
+
+
+@pytest.mark.parametrize("more", [(), ("--strict-upstream",)], ids=["default", "strict"])
+def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_withdraws_them(plane, aws, tmp_path, more):
+    auto = (*QUICK, "--webhooks", "auto", *more)
+    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=auto)
+    running.start()
+    try:
+        plane.wait("the API server asks", lambda: is_asked(plane))
+        plane.wait("they alone protect", lambda: not plane.get("validatingadmissionpolicies", guard.NAME))
+        address = configuration(plane, NO_USAGES)["webhooks"][0]["clientConfig"]["url"]
+        assert address.startswith("https://127.0.0.1:")
+    finally:
+        running.stop()
+    assert configuration(plane) is None
+    assert configuration(plane, NO_USAGES) is None
+    assert plane.get("validatingadmissionpolicies", guard.NAME)
+
+
+def test_where_the_api_server_does_not_reach_them_they_end_and_a_policy_protects(plane, aws, tmp_path):
+    unreachable = (*QUICK, "--webhooks", "auto", "--webhook-url", f"https://127.0.0.1:{free_port()}")
+    options = (*unreachable, "--webhook-port", str(free_port()))
+    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=options)
+    running.start()
+    try:
+        plane.wait("they end", lambda: "webhooks are off" in running.text())
+        plane.wait("the policy", lambda: plane.get("validatingadmissionpolicies", guard.NAME))
+        plane.wait("nothing is left", lambda: configuration(plane) is None and configuration(plane, NO_USAGES) is None)
+        assert "the API server does not reach them" in running.text()
+    finally:
+        assert running.stop() == 0

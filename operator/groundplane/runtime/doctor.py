@@ -26,7 +26,7 @@ from groundplane.core import activation, conditions, managed_definition
 from groundplane.core.crds.marks import Step, step
 from groundplane.core.objects import Key, Object, meta, spec_of
 from groundplane.core.roles import HOLD, grant
-from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader, Rejected, Unavailable
+from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
 from groundplane.runtime import crds, guard, preflight, rights, webhook_configurations
@@ -371,7 +371,10 @@ async def _without(installation: Installation) -> Finding:
 
 async def _check_configuration(installation: Installation, name: str, webhooks: list[Object]) -> list[Finding]:
     """Whether the webhooks of one configuration are answered."""
-    if name == webhook_configurations.CROSSPLANE and (asked := await _asked(installation)) is not None:
+    if (
+        name == webhook_configurations.CROSSPLANE
+        and (asked := await webhook_configurations.answered(installation.api)) is not None
+    ):
         text = f"the API server gets answers from those of {name}"
         mend = (
             "is the operator running, with --webhooks on? Its log says what is wrong; a firewall may keep the API server from the"
@@ -392,26 +395,6 @@ async def _check_configuration(installation: Installation, name: str, webhooks: 
         mend = f"without an operator: kubectl delete validatingwebhookconfigurations {name}"
         return [Finding("webhooks", "failed", f"nobody answers those of {name}: {problem}", mend, (name,))]
     return [Finding("webhooks", "ok", f"those of {name} are answered")]
-
-
-async def _asked(installation: Installation) -> bool | None:
-    """Whether the API server asks, and is answered; None if we may not have it try."""
-    reference = {"apiVersion": "example.org/v1", "kind": "Nothing"}
-    spec = {"compositeTypeRef": reference, "mode": "Resources", "resources": []}
-    metadata = {"name": "groundplane-doctor"}
-    body = {"apiVersion": f"{CORE}/v1", "kind": "Composition", "metadata": metadata, "spec": spec}
-    try:
-        query = {"dryRun": "All"}
-        await installation.api.request("POST", f"/apis/{CORE}/v1/compositions", query=query, body=body)
-    except Denied:
-        return None
-    except Unavailable as error:  # of a webhook that must be answered
-        if "webhook" not in error.what:
-            raise
-        return False
-    except Rejected as error:
-        return "webhook" in error.what
-    return False
 
 
 async def _unreachable(client: Mapping[str, Any]) -> str:

@@ -190,8 +190,8 @@ class Operator:
         self._migrating: asyncio.Task[None] | None = None
         self._open_api: Api | None = None
         self._webhooks: Webhooks | None = None
-        if settings.webhooks == "on":
-            self._open_api, self._webhooks = self._with_webhooks()
+        if place := webhook_configurations.place(settings, api.server):
+            self._open_api, self._webhooks = self._with_webhooks(place)
         self._declaring: asyncio.Task[None] | None = None
         self._elector = Elector(
             lambda: Api.connect(settings.kubeconfig or None, settings.context or None, identity=identity),
@@ -202,7 +202,7 @@ class Operator:
             identity=identity,
         )
 
-    def _with_webhooks(self) -> tuple[Api, Webhooks]:
+    def _with_webhooks(self, place: webhook_configurations.Place) -> tuple[Api, Webhooks]:
         """What serves the webhooks, also while this process stands by; and a way to the API server that no gate shuts, for that."""
         from groundplane.runtime import webhooks  # and with it cryptography, only for who has any
 
@@ -221,8 +221,7 @@ class Operator:
             api = connected()
             cluster, watches = KubernetesCluster(api, Reading(self._cache)), webhooks.Hopping(self._watches, loop)
             context = replace(self._context, cluster=cluster, watches=watches)
-            host, port = settings.webhook_host, settings.webhook_port
-            return webhooks.Server(asked, context, webhooks.trying_out(api), host=host, port=port), api
+            return webhooks.Server(asked, context, webhooks.trying_out(api), host=place.host, port=place.port), api
 
         api = connected()
         return api, webhooks.Webhooks(
@@ -233,8 +232,9 @@ class Operator:
             self._context,
             leads=self._gate.is_open,
             namespace=settings.namespace,
-            port=settings.webhook_port,
-            url=settings.webhook_url,
+            port=place.port,
+            url=place.url,
+            is_tentative=place.is_tentative,
         )
 
     async def run(self) -> int:
@@ -243,13 +243,13 @@ class Operator:
             live={
                 "watches": self._watches.problem,
                 "elector": self._elector.problem,
-                **({"webhooks": self._webhooks.dead} if self._webhooks else {}),
+                **({"webhooks": self._webhooks.dead} if self._webhooks and not self._webhooks.is_tentative else {}),
             },
             ready={
                 "kinds": lambda: ", ".join(self._watches.unready()) or self._lacks(),
                 "engine": self._check_working,
                 "rivals": lambda: self._rival or self._elector.rival(),
-                **({"webhooks": self._webhooks.problem} if self._webhooks else {}),
+                **({"webhooks": self._webhooks.problem} if self._webhooks and not self._webhooks.is_tentative else {}),
             },
             host=self._settings.health_host,
             port=self._settings.health_port,
@@ -364,6 +364,8 @@ class Operator:
             case Standing.LEADS:
                 log.info("leading", identity=self._elector.identity)
                 self._led.set()
+                if self._webhooks:
+                    self._webhooks.look()
             case Standing.SUSPENDED:
                 log.error("the Lease could not be renewed in time: nothing is written until it is")
             case Standing.LOST:
@@ -382,7 +384,7 @@ class Operator:
             try:
                 if not self._has_kinds:
                     await self._bring_kinds()
-                if self._webhooks is None:
+                if self._webhooks is None or self._webhooks.have_ended:
                     await guard.bring(self._cluster)
                 await self._watches.listed()
                 await self._bring_added()
@@ -394,7 +396,7 @@ class Operator:
                 if self._gate.is_open():
                     self._led.set()
                 continue
-            if self._webhooks is None:
+            if self._webhooks is None or self._webhooks.have_ended:
                 await webhook_configurations.withdraw(self._api)
             if self._migrating is None or self._migrating.done():
                 self._migrating = asyncio.create_task(self._migrate())
@@ -484,6 +486,8 @@ class Operator:
         await self._events.flush(FLUSH * grace)
         await self._watches.stop()
         await self._functions.close()
+        if self._webhooks:
+            await self._webhooks.withdraw()
         working.cancel()
         await asyncio.wait({working})
         await self._elector.stop(release=not self._cloud.in_flight)
@@ -495,6 +499,8 @@ class Operator:
             self._kinds.see(change.new)
         self._census.changed(change.old, change.new, leads=self._gate.is_open())
         self._dispatcher.dispatch(change.old, change.new, idle=idle)
+        if self._webhooks and change.key.kind == definition.KIND:
+            self._webhooks.look()
         if not self._gate.is_open() and (obj := change.new or change.old) and obj.get("kind") == definition.KIND:
             self._declared[key_of(obj)] = None
             self._news.set()

@@ -184,7 +184,7 @@ CONCERNS = (
             Rule(
                 _ADMISSION,
                 ("validatingwebhookconfigurations",),
-                ("get", "create", "patch", "delete"),
+                (*READ, "create", "patch", "delete"),
                 webhook_configurations.NAMES,
             ),
             Rule(_RBAC, ("clusterroles",), ("get",), ("crossplane:system:webhooks",)),

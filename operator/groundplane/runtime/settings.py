@@ -32,7 +32,7 @@ POSITIVE = (
     "circuit_breaker_refill_rate",
     "circuit_breaker_cooldown",
 )
-WEBHOOKS = ("off", "on")
+WEBHOOKS = ("auto", "on", "off")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -153,10 +153,11 @@ class Settings:
         "Serve /debug on that port: queues, who waits for what, budgets of AWS. It names objects and ProviderConfigs, to"
         " whoever can reach the port; never what is in them.",
     )
-    webhooks: Literal["off", "on"] = setting(
-        "off",
+    webhooks: Literal["auto", "on", "off"] = setting(
+        "auto",
         "Admission webhooks: on: the API server asks before it stores a definition or a Composition, so that kubectl refuses what is wrong;"
-        " needs the chart's Service, or --webhook-url. off: what is wrong is told in conditions.",
+        " needs the chart's Service, or --webhook-url. off: what is wrong is told in conditions. auto: on if there is a --webhook-url, or the API"
+        " server is on this machine, and reaches them; at an orderly end they are withdrawn.",
     )
     webhook_port: int = setting(9443, "Port of the webhooks, upstream's, also in the Service.")
     webhook_host: str = setting("0.0.0.0", "Address of that port: the API server asks from outside the Pod.")

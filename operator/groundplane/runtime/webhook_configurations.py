@@ -9,24 +9,62 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from groundplane.cluster.client import APPLY_PATCH, MERGE_PATCH, Api
 from groundplane.core.function_sources import MADE
 from groundplane.core.objects import Json, Object, annotations_of, meta
-from groundplane.errors import Denied, GroundplaneError
+from groundplane.errors import Denied, GroundplaneError, Rejected, Unavailable
+from groundplane.ports import Resource
 from groundplane.runtime import logs
+from groundplane.runtime.settings import Settings
 
 MANAGER = "groundplane.io/webhooks"
 SERVICE = "crossplane-webhooks"  # the chart's
 API_VERSION = "admissionregistration.k8s.io/v1"
-PATH = f"/apis/{API_VERSION}/validatingwebhookconfigurations"
+CONFIGURATIONS = Resource(
+    API_VERSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", namespaced=False, has_status=False
+)
+PATH = f"/apis/{API_VERSION}/{CONFIGURATIONS.plural}"
+CORE = "apiextensions.crossplane.io"
 CROSSPLANE, NO_USAGES = "crossplane", "crossplane-no-usages"  # Crossplane's
 NAMES = (CROSSPLANE, NO_USAGES)
 ROLES = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
 
 log = logs.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where webhooks are served, and under which address, if that is not the Service's."""
+
+    host: str
+    port: int  # 0: any that is free
+    url: str = ""
+    is_tentative: bool = False  # nobody has asked for them: it is tried
+
+
+def place(settings: Settings, server: str) -> Place | None:
+    """Where to serve webhooks with these settings beside the API server at that URL; None: nowhere."""
+    asked = Place(settings.webhook_host, settings.webhook_port, settings.webhook_url)
+    if settings.webhooks == "on":
+        return asked
+    if settings.webhooks == "off":
+        return None
+    if settings.webhook_url:
+        return replace(asked, is_tentative=True)
+    host = urlsplit(server).hostname or ""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    if not is_here:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return Place(host, 0, f"https://{shown}", is_tentative=True)
 
 
 @dataclass(frozen=True)
@@ -102,6 +140,15 @@ class Configurations:
         for name, webhooks in wanted.items():
             await self._ensure(name, list(webhooks), owners)
 
+    async def answered(self) -> bool:
+        """Whether the API server asks, and is answered."""
+        return await answered(self._api) is not False
+
+    async def withdraw(self) -> None:
+        """As `withdraw`."""
+        self._settled.clear()
+        await withdraw(self._api)
+
     async def _owners(self) -> list[dict[str, str]] | None:
         """The owner references that they have; None if their owner is gone."""
         if not self._owner:
@@ -135,6 +182,24 @@ class Configurations:
             )
         self._settled[name] = (content, _content(live))
         log.info("webhook configuration applied", configuration=name, count=len(webhooks))
+
+
+async def answered(api: Api) -> bool | None:
+    """Whether the API server asks, and is answered, by a dry run of a Composition that the webhooks refuse; None if we may not try."""
+    reference = {"apiVersion": "example.org/v1", "kind": "Nothing"}
+    spec = {"compositeTypeRef": reference, "mode": "Resources", "resources": []}
+    body = {"apiVersion": f"{CORE}/v1", "kind": "Composition", "metadata": {"name": "groundplane-doctor"}, "spec": spec}
+    try:
+        await api.request("POST", f"/apis/{CORE}/v1/compositions", query={"dryRun": "All"}, body=body)
+    except Denied:
+        return None
+    except Unavailable as error:  # of a webhook that must be answered
+        if "webhook" not in error.what:
+            raise
+        return False
+    except Rejected as error:
+        return "webhook" in error.what
+    return False
 
 
 async def withdraw(api: Api) -> None:

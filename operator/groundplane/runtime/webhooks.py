@@ -26,18 +26,23 @@ import orjson
 from aiohttp import web
 
 from groundplane.cluster import depth
+from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, Api
+from groundplane.cluster.informer import Informer
 from groundplane.core import usages
 from groundplane.core.admission import Malformed, Verdict, request_in
 from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NotLeader, Unavailable
-from groundplane.ports import Context, Watches
+from groundplane.ports import Context, Resource, Watches
 from groundplane.reconcile import admission, definition, protection
 from groundplane.reconcile.admission import Request, TryOut
 from groundplane.runtime import certificates, guard, logs, metrics
 from groundplane.runtime.crds import PATH as CRDS_PATH
+from groundplane.runtime.tasks import within
 from groundplane.runtime.webhook_configurations import (
+    CONFIGURATIONS,
     CROSSPLANE,
+    NAMES,
     NO_USAGES,
     SERVICE,
     Configurations,
@@ -47,9 +52,13 @@ from groundplane.runtime.webhook_configurations import (
 )
 
 CHECK, SOON = (
-    10.0,
+    600.0,
     1.0,
 )  # seconds between two looks at certificate and configurations; while something is still to be done
+LATER = 10.0  # seconds until what did not work is tried again
+TRIES = 5  # looks, a second apart, whether the API server reaches them: it takes a moment to take up a configuration
+CALM = 0.3  # seconds between two looks at changes that follow each other
+GOODBYE = 1.5  # seconds that a process takes to withdraw what only it can answer
 LONGEST_BODY = (
     8 << 20
 )  # bytes: an object as it would be and as it is, of 3 MiB each, which the API server takes at most
@@ -60,6 +69,7 @@ BEGINNING = 10.0  # seconds for the thread to begin
 FAREWELL = 2.0  # seconds for answers that are under way when it ends
 CORE = "apiextensions.crossplane.io"
 ASKS = "admission.k8s.io/v1"
+SECRETS = Resource("v1", "Secret", "secrets", namespaced=True)
 
 log = logs.get_logger(__name__)
 
@@ -395,8 +405,15 @@ class Webhooks:
         namespace: str,
         port: int,
         url: str = "",
+        is_tentative: bool = False,
     ) -> None:
-        """`api` may write the Secrets whoever leads; `configurations` are applied only while this process `leads`."""
+        """`api` may write the Secrets whoever leads; `configurations` are applied only while this process `leads`.
+
+        `is_tentative`: nobody has asked for webhooks, so whatever is in their way ends them, and their end withdraws them; a `url` without a
+        port gets the one that is listened on.
+        """
+        self.is_tentative = is_tentative
+        self.have_ended = False  # given up, or withdrawn
         self._server, self._webhooks, self._api, self._configurations = server, webhooks, api, configurations
         self._context, self._leads = context, leads
         self._namespace, self._port, self._url = namespace, port, url
@@ -404,6 +421,7 @@ class Webhooks:
         self._loaded: certificates.Pair | None = None
         self._problem = "no certificate yet"
         self._is_configured = False  # by us, since we lead
+        self._news = asyncio.Event()  # there is something to look at
         self._said = ""
 
     def problem(self) -> str:
@@ -414,15 +432,57 @@ class Webhooks:
         """Why nothing but a new process helps; "" if nothing is wrong."""
         return self._server.problem()
 
+    def look(self) -> None:
+        """We have begun to lead, or a definition has changed: configurations may have to say something else."""
+        self._news.set()
+
     async def run(self) -> None:
-        """Serve, renew, repair."""
+        """Serve, renew, repair; until they have ended."""
+        informers = [self._followed(CONFIGURATIONS, name) for name in NAMES]
+        informers.append(self._followed(SECRETS, certificates.SERVER))
+        following = [asyncio.create_task(informer.run()) for informer in informers]
         try:
-            while True:
+            while not self.have_ended:
+                self._news.clear()
                 await self._look()
                 is_done = self._loaded is not None and (self._is_configured or not self._leads())
-                await asyncio.sleep(CHECK if is_done or self._said else SOON)
+                if await within(CHECK if is_done else LATER if self._said else SOON, self._news):
+                    await asyncio.sleep(CALM)  # much else may change in the same moment
         finally:
+            for informer in informers:
+                informer.stop()
+            await asyncio.gather(*following, return_exceptions=True)
             await self._server.stop()
+
+    def _followed(self, resource: Resource, name: str) -> Informer:
+        """Whoever changes a configuration, or the certificate, it is put right at once."""
+        return Informer(
+            self._api,
+            resource,
+            Cache(),
+            lambda change: self._news.set(),
+            field_selector=f"metadata.name={name}",
+            metadata_only=True,
+        )
+
+    async def withdraw(self) -> None:
+        """At an orderly end, of what nobody has asked for: nothing is left that only this process can answer."""
+        if not (self.is_tentative and self._is_configured and self._leads()):
+            return
+        self.have_ended = True
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await guard.bring(self._context.cluster)
+                await self._configurations.withdraw()
+        except (TimeoutError, GroundplaneError) as error:
+            log.warning("the webhooks could not be withdrawn", error=str(error))
+
+    async def _give_up(self, why: str) -> None:
+        self.have_ended = True
+        log.info("webhooks are off", why=why, mend="--webhooks on, with a --webhook-url that the API server reaches")
+        if self._leads():
+            await guard.bring(self._context.cluster)
+            await self._configurations.withdraw()
 
     async def _look(self) -> None:
         try:
@@ -439,6 +499,8 @@ class Webhooks:
             elif self._loaded.until <= certificates.now():
                 self._problem = "the certificate has expired"
             self._say(str(error))
+            if self.is_tentative and not isinstance(error, Unavailable):
+                await self._give_up(str(error))
             return
         await self._configure(pair)
 
@@ -446,20 +508,36 @@ class Webhooks:
         if not self._leads():
             self._is_configured, self._said = False, ""
             return
-        target = Target(self._namespace, self._port, pair.bundle, self._url)
+        url = self._url
+        if url and urlsplit(url).port is None:
+            url = f"{url.rstrip('/')}:{self._server.port}"
+        target = Target(self._namespace, self._port, pair.bundle, url)
         try:
             await self._configurations.ensure(configured(self._webhooks, target, self._context))
             if not self._is_configured:
+                if self.is_tentative and not await self._are_reached():
+                    await self._give_up("the API server does not reach them")
+                    return
                 await guard.take_away(self._context.cluster)  # not before: something refuses all the time
             self._is_configured, self._said = True, ""
         except NotLeader:
             return
         except GroundplaneError as error:
-            self._say(str(error))
+            if self.is_tentative and not isinstance(error, Unavailable):
+                await self._give_up(str(error))
+            else:
+                self._say(str(error))
+
+    async def _are_reached(self) -> bool:
+        for _ in range(TRIES):
+            if await self._configurations.answered():
+                return True
+            await asyncio.sleep(SOON)
+        return False
 
     def _say(self, text: str) -> None:
         """Once, until it is another problem."""
-        if text != self._said:
+        if text != self._said and not self.is_tentative:
             log.error("webhooks can't be set up", error=text)
         self._said = text
 
