@@ -154,7 +154,11 @@ def test_a_modern_composite_has_no_claim_and_no_connection_secret(scope):
     for path in (["claimRef"], ["writeConnectionSecretToRef"]):
         with pytest.raises(InvalidInput, match="has no field"):
             schema.lookup(made, ["spec", "crossplane", *path])
-    assert set(made["properties"]["status"]["properties"]) == {"conditions", "observedGeneration"}
+    assert set(made["properties"]["status"]["properties"]) == {
+        "conditions",
+        "lastHandledReconcileAt",
+        "observedGeneration",
+    }
     assert definition.claim_crd(declared) is None
     assert definition.read(declared).connection_secret_keys == ()
 
@@ -241,6 +245,7 @@ def test_everything_that_reconcilers_ask_for_is_read():
         default_composition="thing",
         default_update_policy="Manual",
         default_delete_policy="Foreground",
+        status_fields=frozenset({"address", "conditions", "more", "phase"}),
     )
     assert known.api_version == "example.org/v1"
     assert not known.enforces_composition

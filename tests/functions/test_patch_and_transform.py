@@ -89,7 +89,9 @@ def test_neither_a_base_nor_an_earlier_resource_is_fatal():
 
 
 def test_what_exists_keeps_its_name_and_place():
-    there = Resource({"kind": "CD", "metadata": {"namespace": "default", "name": "cool-42"}})
+    there = Resource(
+        {"apiVersion": "example.org/v1beta1", "kind": "CD", "metadata": {"namespace": "default", "name": "cool-42"}}
+    )
     response = answer(cool(), observed={"cool": there})
     assert response.desired.resources["cool"].object["metadata"] == {"namespace": "default", "name": "cool-42"}
 

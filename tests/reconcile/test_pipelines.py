@@ -644,31 +644,16 @@ async def test_credentials_are_handed_to_their_step():
 
 # --- composites of v2 -----------------------------------------------------------------------------------------
 
-XAPP = Key(things.VERSION, "App", "team-a", "app")
-
-
-def v2_definition(scope):
-    return {
-        "apiVersion": "apiextensions.crossplane.io/v2",
-        "kind": "CompositeResourceDefinition",
-        "metadata": {"name": "apps.example.org"},
-        "spec": {
-            "scope": scope,
-            "group": things.GROUP,
-            "names": {"kind": "App", "plural": "apps"},
-            "versions": things.XRD["spec"]["versions"],
-        },
-    }
+XAPP = things.APP
 
 
 async def v2_world(*resources):
     world = await a_world()
-    await world.apply(v2_definition("Namespaced"))
+    await world.apply(things.v2_definition("Namespaced"))
     await world.settle()
     composition = pipeline(things.patch_step(*resources), things.READY_STEP)
     composition["spec"]["compositeTypeRef"] = {"apiVersion": things.VERSION, "kind": "App"}
-    app = {"apiVersion": things.VERSION, "kind": "App", "metadata": {"name": "app", "namespace": "team-a"}}
-    await world.apply(composition, {**app, "spec": {"size": "small"}})
+    await world.apply(composition, things.v2_composite())
     return await world.settle()
 
 

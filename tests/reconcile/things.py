@@ -12,6 +12,7 @@ VERSION = f"{GROUP}/v1alpha1"
 COMPOSED = "nop.example.org/v1alpha1"
 KINDS = ("Alpha", "Beta", "Gamma")
 CLAIM = Key(VERSION, "Thing", "team-a", "db")
+APP = Key(VERSION, "App", "team-a", "app")
 
 
 def text():
@@ -145,6 +146,30 @@ def composed_crds():
         }
         for kind in KINDS
     ]
+
+
+def v2_definition(scope="Namespaced"):
+    """The kind App, of Crossplane v2: no claim, and machinery in a place of its own."""
+    return {
+        "apiVersion": "apiextensions.crossplane.io/v2",
+        "kind": "CompositeResourceDefinition",
+        "metadata": {"name": "apps.example.org"},
+        "spec": {
+            "scope": scope,
+            "group": GROUP,
+            "names": {"kind": "App", "plural": "apps"},
+            "versions": XRD["spec"]["versions"],
+        },
+    }
+
+
+def v2_composite(**annotations):
+    return {
+        "apiVersion": VERSION,
+        "kind": "App",
+        "metadata": {"name": APP.name, "namespace": APP.namespace, "annotations": annotations},
+        "spec": {"size": "small"},
+    }
 
 
 async def a_world(**how):

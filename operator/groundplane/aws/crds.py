@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from groundplane.aws import catalogue
 from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField, digest_field
+from groundplane.core import requests
 from groundplane.core.objects import Json, Object
-from groundplane.core.openapi import unseen
+from groundplane.core.openapi import handled_request, unseen
 
 Schema = dict[str, Any]
 Shape = Literal["list", "object", "either"]  # of a field that may occur once
@@ -217,10 +218,7 @@ def _status(found: Kind) -> Schema:
         {
             "atProvider": _object(dict(sorted(values.items()))),
             "conditions": _conditions(),
-            "lastHandledReconcileAt": {
-                "type": "string",
-                "description": "The crossplane.io/reconcile-requested-at that was answered last.",
-            },
+            requests.HANDLED: handled_request(),
         }
     )
     return unseen(status)

@@ -24,8 +24,8 @@ from botocore.exceptions import ClientError
 from groundplane.aws import convert, faults, tags
 from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField, digest_field
 from groundplane.aws.session import AccountClients
-from groundplane.core import conditions
-from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, RECONCILE_REQUESTED, REGION
+from groundplane.core import conditions, requests
+from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, REGION
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
 from groundplane.ports import Default, Difference
@@ -357,9 +357,7 @@ class Resource:
         now, memory = self._now.timestamp(), self.memory
         if not memory.informed and any(also.seldom and name in known for name, also in self.kind.also.items()):
             memory.informed = now - zlib.crc32(self.uid.encode()) % SELDOM
-        asked = annotations_of(self.managed).get(RECONCILE_REQUESTED)
-        is_asked = bool(asked) and asked != status_of(self.managed).get("lastHandledReconcileAt")
-        return is_asked or now - memory.informed >= SELDOM
+        return bool(requests.asked(self.managed)) or now - memory.informed >= SELDOM
 
     def _search(self, rule: Observe) -> Any:
         arguments = self.arguments(rule.with_)

@@ -197,7 +197,13 @@ def _preview(
         if compiled.is_pipeline:
             return preview.piped(chosen.composite, compiled, observed, around, trace=trace)
         return preview.native(
-            chosen.composite, compiled, observed, helpful=helpful, secrets=around.secrets, trace=trace
+            chosen.composite,
+            compiled,
+            observed,
+            helpful=helpful,
+            secrets=around.secrets,
+            scope=chosen.scope,
+            trace=trace,
         )
     finally:
         if trace is not None:

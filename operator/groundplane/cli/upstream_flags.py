@@ -107,7 +107,7 @@ FLAGS = (
         "s",
         type=SECONDS,
     ),
-    _value("min-poll-interval", "`--poll-interval` holds for all: no function shortens it", type=SECONDS),
+    _value("min-poll-interval", "an annotation `crossplane.io/poll-interval` goes down to a second", type=SECONDS),
     _value("registry", _NO_PACKAGES, "r"),
     _value("ca-bundle-path", _NO_PACKAGES),
     _value("user-agent", _NO_PACKAGES),

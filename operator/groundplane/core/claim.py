@@ -7,10 +7,10 @@ stripping of all composite machinery, so that a claim with a permissive schema c
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from groundplane.core import gitops, health
+from groundplane.core import gitops, health, requests
 from groundplane.core.objects import (
     Json,
     Object,
@@ -59,9 +59,9 @@ _FLOWING_MACHINERY = ("compositionSelector", "compositionUpdatePolicy", "composi
 _OWN_STATUS = ("conditions", "connectionDetails", "claimConditionTypes")
 
 
-def own_status(*, counted: bool) -> tuple[str, ...]:
-    """The status that a claim and a composite do not share; `counted`: observedGeneration is ours, not the user's field."""
-    return (*_OWN_STATUS, health.GENERATION) if counted else _OWN_STATUS
+def own_status(theirs: Collection[str] = ()) -> tuple[str, ...]:
+    """The status that a claim and a composite do not share; `theirs`: the fields that the user's schema gives it."""
+    return (*_OWN_STATUS, *(name for name in (health.GENERATION, requests.HANDLED) if name not in theirs))
 
 
 def reference_to(claim: Object) -> dict[str, str]:
@@ -188,12 +188,12 @@ def claim_from(claim: Object, composite: Object, *, enforced: bool) -> Object:
     return result
 
 
-def status_from(claim: Object, composite: Object, *, counted: bool = True) -> dict[str, Any]:
+def status_from(claim: Object, composite: Object, fields: Collection[str] = ()) -> dict[str, Any]:
     """The claim's status: the composite's, but for what is each one's own.
 
-    A composite without any status yet leaves the claim's as it is.
+    A composite without any status yet leaves the claim's as it is.  `fields`: those that the user's schema gives it.
     """
-    own = own_status(counted=counted)
+    own, counted = own_status(fields), health.GENERATION not in fields
     mine = status_of(claim)
     theirs = status_of(composite)
     if not theirs or (counted and theirs == {health.GENERATION: health.UNSEEN}):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from groundplane.core import gitops, health
+from groundplane.core import gitops, health, requests
 from groundplane.core import schema as schemas
 from groundplane.core.objects import Json, Object, annotations_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.openapi import (
@@ -28,6 +28,7 @@ from groundplane.core.openapi import (
     conditions,
     enum,
     fresh,
+    handled_request,
     named,
     obj,
     seen_generation,
@@ -67,7 +68,7 @@ class Definition:
     default_update_policy: str | None = None  # Automatic or Manual
     default_delete_policy: str | None = None  # Background or Foreground, of claims
     default_revision_labels: Mapping[str, str] = field(default_factory=dict)
-    has_own_generation: bool = False  # a user's schema has a field status.observedGeneration, which is not ours then
+    status_fields: frozenset[str] = frozenset()  # what the user's schemas have in status
 
     @property
     def api_version(self) -> str:
@@ -81,6 +82,16 @@ class Definition:
     @property
     def is_namespaced(self) -> bool:
         return self.scope == "Namespaced"
+
+    @property
+    def has_own_generation(self) -> bool:
+        """Whether status.observedGeneration is a field of the user's schema, and not ours then."""
+        return health.GENERATION in self.status_fields
+
+    @property
+    def has_own_request(self) -> bool:
+        """Whether status.lastHandledReconcileAt is a field of the user's schema, and not ours then."""
+        return requests.HANDLED in self.status_fields
 
     @property
     def enforces_composition(self) -> bool:
@@ -119,7 +130,7 @@ def read(xrd: Object) -> Definition:
         default_update_policy=spec.get("defaultCompositionUpdatePolicy"),
         default_delete_policy=spec.get("defaultCompositeDeletePolicy"),
         default_revision_labels=dict(_mapping(selector.get("matchLabels"))),
-        has_own_generation=any(health.GENERATION in _own_status(version) for version in versions),
+        status_fields=frozenset(name for version in versions for name in _own_status(version)),
     )
 
 
@@ -159,7 +170,7 @@ def composite_crd(xrd: Object, *, strict_upstream: bool = False) -> Object:
     names = dict(_mapping(spec_of(xrd).get("names")))
     names["categories"] = _with(names.get("categories"), "composite")
     columns = _composite_columns(known)
-    spec, status = _composite_spec(known, strict_upstream), _status(known, strict_upstream)
+    spec, status = _composite_spec(known, strict_upstream), _status(known, strict_upstream, is_composite=True)
     with stage("RenderCRD", f'cannot generate CRD for "Composite Resource" "{known.name}"'):
         versions = _versions(xrd, known, spec, status, columns, strict_upstream)
     return _crd(xrd, known.name, names, "Namespaced" if known.is_namespaced else "Cluster", versions, strict_upstream)
@@ -181,7 +192,7 @@ def claim_crd(xrd: Object, *, strict_upstream: bool = False) -> Object | None:
         if not strict_upstream:
             _check_definition(xrd, known)
     names["categories"] = _with(names.get("categories"), "claim")
-    spec, status = _claim_spec(known), _status(known, strict_upstream)
+    spec, status = _claim_spec(known), _status(known, strict_upstream, is_composite=False)
     with stage("RenderCRD", f'cannot generate CRD for "Composite Resource Claim" "{known.name}"'):
         versions = _versions(xrd, known, spec, status, _claim_columns(), strict_upstream)
     return _crd(xrd, f"{known.claim_plural}.{known.group}", names, "Namespaced", versions, strict_upstream)
@@ -471,11 +482,13 @@ def _claim_spec(known: Definition) -> Schema:
     }
 
 
-def _status(known: Definition, strict: bool) -> Schema:
+def _status(known: Definition, strict: bool, *, is_composite: bool) -> Schema:
     legacy = known.is_legacy
     found = {"conditions": conditions(observed_generation=not (legacy and strict))}
     if not strict and not known.has_own_generation:
         found[health.GENERATION] = seen_generation()
+    if not strict and is_composite and not known.has_own_request:
+        found[requests.HANDLED] = handled_request()
     if legacy:
         published = time("When the connection Secret last changed.")
         found["connectionDetails"] = obj({"lastPublishedTime": published})

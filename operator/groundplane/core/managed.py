@@ -17,7 +17,6 @@ from groundplane.errors import InvalidInput
 FINALIZER = "finalizer.managedresource.crossplane.io"
 EXTERNAL_NAME = "crossplane.io/external-name"
 REGION = "groundplane.io/region"  # annotation: where a create was begun
-RECONCILE_REQUESTED = "crossplane.io/reconcile-requested-at"  # annotation; another value asks for another look
 CREATE_PENDING = "crossplane.io/external-create-pending"
 CREATE_UID = "groundplane.io/external-create-uid"  # annotation: the UID of the object that began it; AWS's tag has it
 CREATE_SUCCEEDED = "crossplane.io/external-create-succeeded"

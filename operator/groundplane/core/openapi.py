@@ -115,6 +115,11 @@ def seen_generation() -> Schema:
     return integer("The newest metadata.generation that a reconcile has seen, went it well or not; -1: none yet.")
 
 
+def handled_request() -> Schema:
+    """`lastHandledReconcileAt` of a status."""
+    return string("The crossplane.io/reconcile-requested-at that was answered last.")
+
+
 def unseen(status: Schema) -> Schema:
     """The schema of a status that says from the beginning that nobody has looked yet: as ours are, and Flux's own.
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 from groundplane.core import fieldpath, render
 from groundplane.core.conditions import Condition
 from groundplane.core.explain import Trace
-from groundplane.core.objects import Json, Object, key_of, labels_of, matches, meta
+from groundplane.core.objects import Json, Object, group_of, key_of, labels_of, matches, meta
 from groundplane.core.render import Rendered
 from groundplane.core.spec import Problem
 from groundplane.errors import Awaited, Busy, GroundplaneError, InvalidInput, Unavailable, at
@@ -408,14 +408,20 @@ def _composed(composite: Object, name: str, desired: Object, there: Object | Non
     notes: list[str] = []
     observed_name = meta(there)["name"] if there is not None else ""
     render.identify(composite, name, wanted, observed_name, notes, legacy=scope == "LegacyCluster")
-    namespace = meta(there).get("namespace") if there is not None else None
+    elsewhere = ""
     if scope == "Namespaced":
-        namespace = meta(composite).get("namespace")
-    if namespace:
-        wanted["metadata"]["namespace"] = namespace
-    elif there is not None:
+        elsewhere = render.place(composite, wanted)
+    elif there is not None and is_of_kind(there, wanted):
         wanted["metadata"].pop("namespace", None)
-    return Rendered(name, render.reference(wanted), wanted, notes=tuple(notes))
+        if namespace := meta(there).get("namespace"):
+            wanted["metadata"]["namespace"] = namespace
+    return Rendered(name, render.reference(wanted), wanted, notes=tuple(notes), elsewhere=elsewhere)
+
+
+def is_of_kind(there: Mapping[str, Any], desired: Mapping[str, Any]) -> bool:
+    """Whether what is there, in whatever version, is what is desired now: a template may come to make another kind."""
+    kinds = [(group_of(str(obj.get("apiVersion") or "")), obj.get("kind")) for obj in (there, desired)]
+    return kinds[0] == kinds[1]
 
 
 def run(

@@ -230,11 +230,13 @@ def native(
     *,
     helpful: bool = True,
     secrets: str = "",
+    scope: pipeline.Scope | None = None,
     trace: Trace | None = None,
 ) -> Preview:
     """One reconcile of a composite with a composition of mode Resources.
 
-    `secrets` is the namespace of its connection Secret where neither it nor the composition says one.
+    `secrets` is the namespace of its connection Secret where neither it nor the composition says one, `scope` the composite's,
+    if its definition is known.
 
     Raises:
         InvalidInput: nothing could be composed.
@@ -243,7 +245,8 @@ def native(
     names = [template.name for template in compiled.templates]
     found = observe(composite, observed, places=names if compiled.is_anonymous else ())
     there = {name: obj for name, obj in found.resources.items() if name in names}
-    rendered = render.render(ours, compiled, there, helpful=helpful, trace=trace)
+    legacy = (scope or _scope(composite)) == "LegacyCluster"
+    rendered = render.render(ours, compiled, there, helpful=helpful, legacy=legacy, trace=trace)
     results: list[Told] = []
     mistakes: list[GroundplaneError] = []
     for name in sorted(found.resources.keys() - there.keys()):

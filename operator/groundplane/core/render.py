@@ -52,6 +52,7 @@ class Rendered:
     object: Object | None = None
     error: GroundplaneError | None = None
     notes: tuple[str, ...] = ()  # what was assumed: tell the user
+    elsewhere: str = ""  # the namespace that was asked for, where it is in its composite's all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,24 +139,32 @@ def render(
     observed: Mapping[str, Object],
     *,
     helpful: bool,
+    legacy: bool = True,
     trace: Trace | None = None,
 ) -> list[Rendered]:
     """The desired composed resources, in the order of the templates.
 
     A template that fails is withheld, with its error; the others go on.  With `helpful`, a connection
-    Secret that is asked for without a name gets one.  What the patches do is told to `trace`, if there is one.
+    Secret that is asked for without a name gets one.  Without `legacy`, what a composite in a namespace is composed of is
+    there, too.  What the patches do is told to `trace`, if there is one.
 
     Raises:
         InvalidInput: nothing can be composed: a template changed its kind, or what exists has another
             shape than a merge policy expects.
     """
     return [
-        _render(composite, template, observed.get(template.name), helpful, trace) for template in compiled.templates
+        _render(composite, template, observed.get(template.name), helpful, legacy, trace)
+        for template in compiled.templates
     ]
 
 
 def _render(
-    composite: Object, template: CompiledTemplate, observed: Object | None, helpful: bool, trace: Trace | None
+    composite: Object,
+    template: CompiledTemplate,
+    observed: Object | None,
+    helpful: bool,
+    legacy: bool,
+    trace: Trace | None,
 ) -> Rendered:
     name = ""
     desired: Object = fieldpath.copied(template.base)
@@ -169,11 +178,12 @@ def _render(
     try:
         _run(template, template.from_composite, composite, desired, trace)
         _lose_nulls(template.name, desired, notes)
-        identify(composite, template.name, desired, name, notes, named=template.is_named)
+        identify(composite, template.name, desired, name, notes, named=template.is_named, legacy=legacy)
     except GroundplaneError as error:
         error.where = (template.place, *error.where)
         name = name or _asked_name(desired) or _new_name(composite, template.name)
         return Rendered(template.name, _reference(desired, template, name), error=error)
+    elsewhere = "" if legacy else place(composite, desired)
     if observed is not None:
         for where, patch in template.from_composite:
             with stage("ComposeResources", f'cannot apply composed resource "{template.name}"'), at(where):
@@ -181,7 +191,11 @@ def _render(
     if helpful:
         name_secret(composite, template.name, desired, notes, observed)
     return Rendered(
-        template.name, _reference(desired, template, desired["metadata"]["name"]), desired, notes=tuple(notes)
+        template.name,
+        _reference(desired, template, desired["metadata"]["name"]),
+        desired,
+        notes=tuple(notes),
+        elsewhere=elsewhere,
     )
 
 
@@ -261,6 +275,16 @@ def identify(
             f"as {shown(observed_name)} and keeps its name"
         )
     metadata["name"] = observed_name or name or _new_name(composite, template, metadata["generateName"])
+
+
+def place(composite: Object, desired: Object) -> str:
+    """Put what a composite in a namespace is composed of there, in place; the namespace it asks for, if that is another one."""
+    own = meta(composite).get("namespace")
+    if not own:
+        return ""
+    asked = desired["metadata"].get("namespace")
+    desired["metadata"]["namespace"] = own
+    return str(asked) if asked and asked != own else ""
 
 
 def _lose_nulls(template: str, desired: Object, notes: list[str]) -> None:

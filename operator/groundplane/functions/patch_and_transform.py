@@ -19,7 +19,7 @@ from groundplane.core.connection import ConnectionDetail, Detail
 from groundplane.core.fieldpath import FieldNotFound
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.core.patches import AnyPatch, FunctionPatch, PatchSetReference
-from groundplane.core.pipeline import Request, Resource, Response, Result, RunFunction, State, passed_on
+from groundplane.core.pipeline import Request, Resource, Response, Result, RunFunction, State, is_of_kind, passed_on
 from groundplane.core.readiness import Check, FunctionCheck
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.core.typecheck import Part
@@ -434,11 +434,11 @@ def _is_dropped(path: str) -> bool:
 
 
 def _keep_name(there: Object, desired: Object) -> None:
-    """What exists keeps its name and its place, if its metadata can hold them."""
+    """What exists keeps its name and its place, if its metadata can hold them; of another kind that was made before, only the name."""
     metadata = desired.setdefault("metadata", {})
     if not isinstance(metadata, dict):
         return
-    for name in ("name", "namespace"):
+    for name in ("name", "namespace") if is_of_kind(there, desired) else ("name",):
         if meta(there).get(name):
             metadata[name] = meta(there)[name]
         else:

@@ -189,8 +189,7 @@ def _is_too_early(claim: Object, composite: Object, context: Context) -> bool:
 async def _report(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
     """Propagate the Secret if the composite is ready; write the claim's status once."""
     wanted = copy.deepcopy(claim)
-    counted = not definition.has_own_generation
-    wanted["status"] = flow.status_from(claim, composite, counted=counted)
+    wanted["status"] = flow.status_from(claim, composite, definition.status_fields)
     told = [conditions.reconcile_success()]
     for type_ in status_of(composite).get("claimConditionTypes") or ():
         found = conditions.find(composite, type_) or {}
@@ -206,6 +205,7 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         told.append(
             Condition("Ready", "False", "Waiting", ": ".join(t for t in (WAITING, _cause(composite, context)) if t))
         )
+    counted = not definition.has_own_generation
     await _write_status(wanted, told, context, outlook=_outlook(composite, told[-1], counted=counted))
 
 

@@ -215,6 +215,36 @@ def not_served(run: CompositeRun, template: str, error: NoSuchKind) -> Composed:
     return Composed(template, synced=False, trouble=str(error))
 
 
+def forced(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
+    """Tell of what asks for another namespace than its composite's."""
+    own = key_of(run.composite).namespace
+    for item in sorted(rendered, key=lambda item: item.template):
+        if item.elsewhere:
+            run.event(
+                "Warning",
+                "NamespaceOverridden",
+                f'Composed resource "{item.template}" asks for namespace "{item.elsewhere}": it goes to that of its composite, "{own}"',
+            )
+
+
+async def check_scope(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
+    """Raise InvalidInput if a composite in a namespace would own what is in none: garbage collection would take it at once."""
+    if not run.definition.is_namespaced:
+        return
+    for item in rendered:
+        kind = item.reference["kind"]
+        try:
+            served = await run.context.cluster.resource(item.reference["apiVersion"], kind)
+        except NoSuchKind:
+            continue  # applying it says so
+        if not served.namespaced:
+            raise InvalidInput(
+                f'cannot apply cluster scoped composed resource "{item.template}" (a {kind} named '
+                f"{item.reference['name']}) for a namespaced composite resource",
+                mend="compose a namespaced kind, or declare the composite with scope: Cluster",
+            )
+
+
 async def collect_garbage(run: CompositeRun, garbage: Object) -> bool:
     """Delete what left the composition; never what we do not control.  False if it stays, and nobody else controls it either."""
     controller = controller_of(garbage)

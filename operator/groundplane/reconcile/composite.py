@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath, health
+from groundplane.core import composition, conditions, fieldpath, health, requests
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -30,7 +30,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.render import COMPOSITE_LABEL
-from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, Waiting, stage
+from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, Waiting, shown, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import (
     compiling,
@@ -116,7 +116,13 @@ async def _advance(run: CompositeRun) -> Result:
         await _report(run, published)
     # What one resource gave may be what another waits for, and our own writes call for no reconcile.
     again = run.again or not fieldpath.same(before, _read(run, compiled))
-    return Result(made.ttl or None, again=again, on=tuple(run.awaited))
+    looks = [made.ttl, _interval(run)]
+    return Result(min(filter(None, looks), default=None), again=again, on=tuple(run.awaited))
+
+
+def _interval(run: CompositeRun) -> float | None:
+    """Seconds until the composite asks to be looked at again, changes or not; v1.20 knows no such wish."""
+    return None if run.context.options.strict_upstream else requests.interval(run.composite)
 
 
 def _mark(composite: Object) -> None:
@@ -151,7 +157,7 @@ def _read(run: CompositeRun, compiled: composition.Compiled) -> list[object]:
         return [patch.reads(run.composite) for template in compiled.templates for _, patch in template.from_composite]
     composite: Object = copy.deepcopy({name: run.composite.get(name) or {} for name in ("metadata", "spec", "status")})
     run.definition.machinery(composite).pop("resourceRefs", None)
-    for name in flow.own_status(counted=not run.definition.has_own_generation):
+    for name in flow.own_status(run.definition.status_fields):
         composite["status"].pop(name, None)
     return [labels_of(composite), annotations_of(composite), composite["spec"], composite["status"]]
 
@@ -390,6 +396,7 @@ async def _report(run: CompositeRun, published: bool | None) -> None:
     known = wanted.setdefault("status", {}).get("connectionDetails") or {}
     if published or (published is not None and not known.get("lastPublishedTime")):  # or the time was not saved then
         wanted["status"]["connectionDetails"] = {**known, "lastPublishedTime": conditions.timestamp(run.context.now())}
+    _answer(run, wanted)
     unsynced = [c.template for c in run.composed if not c.synced]
     unready = [c.template for c in run.composed if not c.ready]
     cause = _cause(run)
@@ -410,6 +417,15 @@ async def _report(run: CompositeRun, published: bool | None) -> None:
         run.event("Normal", "ComposeResources", f"Composed resources are not yet ready: {joined(unready)}")
     outlook = composing.outlook(run, is_ready=ready.status == "True", cause=cause)
     await _write_status(run, synced, ready, outlook=outlook)
+
+
+def _answer(run: CompositeRun, wanted: Object) -> None:
+    """In place: who asked for a look finds that it was taken.  Upstream tells it once, and does not keep it."""
+    if run.context.options.strict_upstream or run.definition.has_own_request:
+        return
+    if requested := requests.asked(wanted):
+        wanted["status"][requests.HANDLED] = requested
+        run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(requested)}")
 
 
 def _cause(run: CompositeRun) -> str:

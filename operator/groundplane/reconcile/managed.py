@@ -7,14 +7,13 @@ the cloud for what carries our ownership tags, and stops only if that can't be t
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core import conditions, health, references
+from groundplane.core import conditions, health, references, requests
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
-from groundplane.core.managed import RECONCILE_REQUESTED, Action, External, Facts
+from groundplane.core.managed import Action, External, Facts
 from groundplane.core.objects import (
     Json,
     Key,
@@ -64,8 +63,6 @@ DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpfu
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 YOUNG = 60.0  # seconds after its creation in which a resource is looked at often
 SOON = 2.0  # seconds between two looks at a young resource in transition
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -528,9 +525,8 @@ async def _write_status(
         status["atProvider"] = dict(observation.at_provider)
     if generation is not None:
         status["observedGeneration"] = generation
-    requested = annotations_of(run.managed).get(RECONCILE_REQUESTED)
-    if requested and requested != status.get("lastHandledReconcileAt"):
-        status["lastHandledReconcileAt"] = requested
+    if requested := requests.asked(wanted):
+        status[requests.HANDLED] = requested
         run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(requested)}")
     run.context.tell(wanted, *told, outlook=outlook, generation=generation)
     run.managed = await run.context.cluster.update(wanted, subresource="status")
@@ -549,11 +545,7 @@ def _pause_until_next(run: ManagedRun, *, settled: bool) -> float:
     if not settled:
         born = _age(run)
         return SOON if born < YOUNG else LATER
-    if text := annotations_of(run.managed).get("crossplane.io/poll-interval"):
-        parts = _DURATION.findall(text)
-        if parts and "".join(n + u for n, u in parts) == text:
-            return max(1.0, sum(float(n) * _SECONDS[u] for n, u in parts))
-    return run.context.options.poll_interval
+    return requests.interval(run.managed) or run.context.options.poll_interval
 
 
 def _age(run: ManagedRun) -> float:

@@ -70,18 +70,18 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
     outcome = await _outcome(run, compiled, observed)
     held |= await _lost(run, outcome)
     rendered = pipeline.compose(run.composite, outcome.desired, {**held, **observed}, scope=run.definition.scope)
-    notes = _forced(run, outcome.desired.resources)
-    for item in rendered:
-        await _check_scope(run, item)
+    await composing.check_scope(run, rendered)
     for name in observed.keys() - outcome.desired.resources.keys():
         if not await composing.collect_garbage(run, observed[name].object):
             silence.of_orphan(run, observed[name].object)
+    for item in rendered:
+        if item.template in observed and not pipeline.is_of_kind(observed[item.template].object, item.reference):
+            silence.of_former(run, observed[item.template].object, item.template, item.reference["kind"])
     await _refer(run, rendered)
     await run.context.watches.ensure(
         sorted({(item.reference["apiVersion"], item.reference["kind"]) for item in rendered})
     )
-    for note in notes:
-        run.event("Warning", "NamespaceOverridden", note)
+    composing.forced(run, rendered)
     for item in rendered:
         run.composed.append(await _apply(run, item, outcome, helpful=helpful))
     await _apply_status(run, outcome.desired.composite.object)
@@ -160,36 +160,6 @@ async def _own_details(run: CompositeRun) -> dict[str, bytes]:
 
 
 # --- what becomes of the answer ---------------------------------------------------------------------------------
-
-
-def _forced(run: CompositeRun, desired: Mapping[str, Resource]) -> list[str]:
-    """What a function wanted in another namespace than the composite's."""
-    if not run.definition.is_namespaced:
-        return []
-    own = key_of(run.composite).namespace
-    asked = {name: meta(resource.object).get("namespace") for name, resource in desired.items()}
-    return [
-        f'Composed resource "{name}" asks for namespace "{other}": it goes to that of its composite, "{own}"'
-        for name, other in sorted(asked.items())
-        if other and other != own
-    ]
-
-
-async def _check_scope(run: CompositeRun, item: Rendered) -> None:
-    """A composite in a namespace can't own what is in none."""
-    if not run.definition.is_namespaced:
-        return
-    kind = item.reference["kind"]
-    try:
-        served = await run.context.cluster.resource(item.reference["apiVersion"], kind)
-    except NoSuchKind:
-        return  # applying it says so
-    if not served.namespaced:
-        raise InvalidInput(
-            f'cannot apply cluster scoped composed resource "{item.template}" (a {kind} named '
-            f"{item.reference['name']}) for a namespaced composite resource",
-            mend="compose a namespaced kind, or declare the composite with scope: Cluster",
-        )
 
 
 async def _refer(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
@@ -294,7 +264,7 @@ async def _has_patched_status(run: CompositeRun) -> bool:
 
 def _own_status(run: CompositeRun) -> frozenset[str]:
     """The fields of a composite's status that are not its definition's."""
-    return frozenset(flow.own_status(counted=not run.definition.has_own_generation))
+    return frozenset(flow.own_status(run.definition.status_fields))
 
 
 # --- what the functions told --------------------------------------------------------------------------------------

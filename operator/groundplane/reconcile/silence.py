@@ -82,6 +82,17 @@ def of_orphan(run: CompositeRun, orphan: Object) -> None:
     )
 
 
+def of_former(run: CompositeRun, former: Object, template: str, kind: str) -> None:
+    """What a template made before it made another kind: upstream forgets it, and it stands for something, perhaps with data."""
+    once(
+        run,
+        run.composite,
+        "ComposeResources",
+        f'{key_of(former)} is not composed any more, for template "{template}" makes a {kind} now; it stays until its composite goes. '
+        "Mend: delete it by hand if nobody needs it; under another name of the template it would have been deleted.",
+    )
+
+
 async def of_readiness(run: CompositeRun, revision: Object) -> None:
     """Composed resources that wait for a condition Ready that their kind can't have."""
     for composed in run.composed:

@@ -22,6 +22,8 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
     """Bring the composed resources in line; the composite's own changes are saved on the way."""
     composite, cluster = run.composite, run.context.cluster
     references = composing.references(run)
+    if run.definition.is_namespaced:
+        references = [{**reference, "namespace": key_of(composite).namespace} for reference in references]
     kinds = {(r["apiVersion"], r["kind"]) for r in references} | set(compiled.kinds)
     await run.context.watches.ensure(sorted(kinds))
     observed = await _observe(run, compiled)
@@ -33,15 +35,21 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
         if not await composing.collect_garbage(run, garbage):
             silence.of_orphan(run, garbage)
 
-    rendered = render.render(composite, compiled, association.observed, helpful=helpful)
+    legacy = run.definition.is_legacy
+    rendered = render.render(composite, compiled, association.observed, helpful=helpful, legacy=legacy)
+    await composing.check_scope(run, rendered)
     if not helpful:
         await _leave_unnamed(run, rendered, association.observed)
     found = render.references(rendered)
+    if run.definition.is_namespaced:
+        for reference in found:
+            reference.pop("namespace", None)  # the composite's own says it
     if not compiled.is_anonymous:  # else the place in the list tells the template
         found += composing.unseen(run, rendered)
     run.definition.machinery(composite)["resourceRefs"] = found
     run.composite = await cluster.update(composite)
 
+    composing.forced(run, rendered)
     for item in rendered:
         run.composed.append(await _apply(run, item, helpful=helpful))
     applied = {

@@ -1,0 +1,231 @@
+"""Composites of Crossplane v2, in a namespace: what they may be composed of, and what their annotations ask for."""
+
+import pytest
+
+from groundplane.core import conditions
+from groundplane.core.objects import Key, key_of
+from groundplane.ports import Options
+from groundplane.runtime.queue import After, Done
+from tests.reconcile import things
+from tests.reconcile.things import a_world
+
+STRICT = Options(poll_interval=60.0, strict_upstream=True)
+
+
+def native(*resources):
+    found = things.changed(things.COMPOSITION, resources=list(resources), writeConnectionSecretsToNamespace=None)
+    found["spec"]["compositeTypeRef"] = {"apiVersion": things.VERSION, "kind": "App"}
+    return found
+
+
+def piped(*resources):
+    found = native()
+    del found["spec"]["resources"]
+    found["spec"] |= {"mode": "Pipeline", "pipeline": [things.patch_step(*resources), things.READY_STEP]}
+    return found
+
+
+def template(kind="ConfigMap", name="settings", **metadata):
+    base = {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+    return {"name": name, "base": base, "readinessChecks": [{"type": "None"}]}
+
+
+async def running(composition, *, world=None, definition=None, **annotations):
+    world = world or await a_world()
+    await world.apply(definition or things.v2_definition())
+    await world.settle()
+    await world.apply(composition, things.v2_composite(**annotations))
+    return await world.settle()
+
+
+async def synced(world):
+    return conditions.find(await world.cluster.get(things.APP), "Synced")
+
+
+# --- what they are composed of --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("composition", [native, piped])
+async def test_what_it_is_composed_of_is_in_its_namespace_and_marked_without_a_claim(composition):
+    astray = {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.size", "toFieldPath": "metadata.namespace"}
+    world = await running(composition(template(), template(name="other") | {"patches": [astray]}))
+    found = await world.cluster.list("v1", "ConfigMap")
+    assert [obj["metadata"]["namespace"] for obj in found] == ["team-a", "team-a"]
+    assert all(obj["metadata"]["labels"] == {"crossplane.io/composite": "app"} for obj in found)
+    app = await world.cluster.get(things.APP)
+    assert conditions.is_true(app, "Ready")
+    assert {tuple(reference) for reference in app["spec"]["crossplane"]["resourceRefs"]} == {
+        ("apiVersion", "kind", "name")
+    }
+    text = 'Composed resource "other" asks for namespace "small": it goes to that of its composite, "team-a"'
+    assert text in world.told.text()
+    assert 'resource "settings" asks' not in world.told.text()
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+@pytest.mark.parametrize("composition", [native, piped])
+async def test_what_is_in_no_namespace_is_refused_for_it_would_be_collected_at_once(composition):
+    alpha = {"name": "alpha", "base": {"apiVersion": things.COMPOSED, "kind": "Alpha", "spec": {}}}
+    world = await running(composition(template(), alpha))
+    assert 'cannot apply cluster scoped composed resource "alpha"' in (await synced(world))["message"]
+    assert await world.cluster.list(things.COMPOSED, "Alpha") == []
+
+
+async def test_anonymous_templates_find_what_they_made_in_the_namespace():
+    anonymous = [{"base": template()["base"], "readinessChecks": [{"type": "None"}]} for _ in range(2)]
+    world = await running(native(*anonymous))
+    names = {obj["metadata"]["name"] for obj in await world.cluster.list("v1", "ConfigMap")}
+    assert len(names) == 2
+    await world.patch(things.APP, {"spec": {"size": "large"}})
+    await world.settle(seconds=1000)
+    assert {obj["metadata"]["name"] for obj in await world.cluster.list("v1", "ConfigMap")} == names
+
+
+@pytest.mark.parametrize("options", [None, STRICT])
+async def test_what_a_template_made_before_it_made_another_kind_stays_and_is_told(options):
+    def made(kind):
+        base = {"apiVersion": things.COMPOSED, "kind": kind}
+        return things.changed(things.PIPELINE, pipeline=[things.patch_step({"name": "one", "base": base})])
+
+    world = await a_world(options=options)
+    await things.running(world, composition=made("Alpha"))
+    before = await world.one(things.COMPOSED, "Alpha")
+    await world.apply(made("Beta"))
+    await world.settle()
+    after = await world.one(things.COMPOSED, "Beta")
+    assert after["metadata"]["name"] == before["metadata"]["name"]
+    [reference] = (await world.one(things.VERSION, "XThing"))["spec"]["resourceRefs"]
+    assert reference["kind"] == "Beta"
+    assert await world.one(things.COMPOSED, "Alpha") == before
+    assert ('template "one" makes a Beta now' in world.told.text()) is (options is None)
+
+
+async def test_a_template_may_come_to_make_what_is_in_a_namespace_where_it_made_what_is_in_none():
+    world = await a_world()
+    cluster = things.v2_definition("Cluster")
+    await world.apply(cluster)
+    await world.settle()
+    made = piped({"name": "settings", "base": {"apiVersion": things.COMPOSED, "kind": "Alpha"}})
+    app = things.v2_composite()
+    del app["metadata"]["namespace"]
+    await world.apply(made, app)
+    await world.settle()
+    await world.one(things.COMPOSED, "Alpha")
+    await world.apply(piped(template(namespace="team-b")))
+    await world.settle()
+    assert (await world.one("v1", "ConfigMap"))["metadata"]["namespace"] == "team-b"
+
+
+# --- what its annotations ask for -----------------------------------------------------------------------------
+
+
+async def test_a_look_that_somebody_asks_for_is_taken_and_answered_once():
+    world = await running(piped(template()))
+    for token in ("2026-01-01T00:00:00Z", "again"):
+        asked = {"metadata": {"annotations": {"crossplane.io/reconcile-requested-at": token}}}
+        await world.patch(things.APP, asked)
+        await world.settle()
+        assert (await world.cluster.get(things.APP))["status"]["lastHandledReconcileAt"] == token
+    await world.settle(seconds=3600)
+    assert world.told.text().count("ReconcileRequestHandled") == 2
+
+
+async def test_a_paused_composite_answers_no_request():
+    asked = {"crossplane.io/paused": "true", "crossplane.io/reconcile-requested-at": "now"}
+    world = await running(piped(template()), **asked)
+    assert "lastHandledReconcileAt" not in (await world.cluster.get(things.APP))["status"]
+    await world.patch(things.APP, {"metadata": {"annotations": {"crossplane.io/paused": None}}})
+    await world.settle()
+    assert (await world.cluster.get(things.APP))["status"]["lastHandledReconcileAt"] == "now"
+
+
+async def test_a_field_of_the_users_that_has_the_answers_name_is_the_users():
+    declared = things.v2_definition()
+    [version] = things.changed(declared)["spec"]["versions"]
+    version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["lastHandledReconcileAt"] = {
+        "type": "integer"
+    }
+    declared = things.changed(declared, versions=[version])
+    world = await running(piped(template()), definition=declared, **{"crossplane.io/reconcile-requested-at": "now"})
+    app = await world.cluster.get(things.APP)
+    assert conditions.is_true(app, "Ready")
+    assert "lastHandledReconcileAt" not in app["status"]
+    assert "ReconcileRequestHandled" not in world.told.text()
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("1m30s", 90), ("10ms", 1), ("often", 0), ("", 0), ("-1m", 0), ("0s", 0)]
+)
+async def test_the_interval_of_an_annotation_is_kept(interval, seconds):
+    world = await running(piped(template()), **{"crossplane.io/poll-interval": interval})
+    await world.settle(seconds=10)
+    outcome = await world.engine.process("composite", things.APP)
+    assert outcome == (After(seconds) if seconds else Done())
+
+
+async def asking_of_a_composite(world):
+    """A composite of a claim that is asked to be looked at."""
+    await things.running(world, composition=things.PIPELINE)
+    await things.all_ready(world)
+    key = key_of(await world.one(things.VERSION, "XThing"))
+    asked = {"crossplane.io/reconcile-requested-at": "now", "crossplane.io/poll-interval": "1s"}
+    await world.patch(key, {"metadata": {"annotations": asked}})
+    await world.settle()
+    return key
+
+
+async def test_v1_knows_neither_request_nor_interval():
+    world = await a_world(options=STRICT)
+    key = await asking_of_a_composite(world)
+    assert await world.engine.process("composite", key) == Done()
+    assert "ReconcileRequestHandled" not in world.told.text()
+
+
+async def test_a_claim_does_not_take_its_composites_answer_for_its_own():
+    world = await a_world()
+    key = await asking_of_a_composite(world)
+    assert await world.engine.process("composite", key) == After(1.0)
+    assert (await world.cluster.get(key))["status"]["lastHandledReconcileAt"] == "now"
+    claim = await world.cluster.get(things.CLAIM)
+    assert conditions.is_true(claim, "Ready")
+    assert "lastHandledReconcileAt" not in claim["status"]
+
+
+async def test_a_condition_that_is_patched_into_the_status_stays_beside_ours():
+    made = template()
+    made["base"]["data"] = {"type": "Custom", "status": "True", "reason": "Said", "time": "2026-01-01T00:00:00Z"}
+    fields = {"type": "type", "status": "status", "reason": "reason", "time": "lastTransitionTime"}
+    made["patches"] = [
+        {
+            "type": "ToCompositeFieldPath",
+            "fromFieldPath": f"data.{source}",
+            "toFieldPath": f"status.conditions[0].{target}",
+        }
+        for source, target in fields.items()
+    ]
+    world = await running(piped(made))
+    await world.settle(seconds=1000)
+    app = await world.cluster.get(things.APP)
+    found = {entry["type"]: entry["status"] for entry in app["status"]["conditions"]}
+    assert found == {"Synced": "True", "Ready": "True", "Responsive": "True", "Custom": "True"}
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_without_a_name_a_connection_detail_is_upstreams_mistake_and_nothing_is_made():
+    made = template() | {"connectionDetails": [{"type": "FromValue", "value": "x"}]}
+    world = await running(piped(made))
+    assert "connectionDetails[0].name: must be set" in (await synced(world))["message"]
+    assert await world.cluster.list("v1", "ConfigMap") == []
+
+
+async def test_a_composite_that_asks_for_a_secret_as_a_legacy_one_gets_none():
+    made = native(template() | {"connectionDetails": [{"name": "url", "type": "FromValue", "value": "x"}]})
+    made["spec"]["writeConnectionSecretsToNamespace"] = "crossplane-system"
+    world = await running(made)
+    assert conditions.is_true(await world.cluster.get(things.APP), "Ready")
+    assert await world.cluster.list("v1", "Secret") == []
+    assert await world.cluster.get(Key("v1", "Secret", "team-a", "app-connection")) is None
