@@ -229,3 +229,48 @@ async def test_a_composite_that_asks_for_a_secret_as_a_legacy_one_gets_none():
     assert conditions.is_true(await world.cluster.get(things.APP), "Ready")
     assert await world.cluster.list("v1", "Secret") == []
     assert await world.cluster.get(Key("v1", "Secret", "team-a", "app-connection")) is None
+
+
+# --- which revision they use ----------------------------------------------------------------------------------
+
+
+def selecting(**selector):
+    return things.changed(things.v2_definition(), defaultCompositionRevisionSelector=selector)
+
+
+def channelled(channel, *resources):
+    made = piped(*resources)
+    made["metadata"] = made["metadata"] | {"labels": {"channel": channel}}
+    return made
+
+
+async def test_a_definitions_selector_of_revisions_holds_for_who_has_neither_selector_nor_revision():
+    world = await running(channelled("stable", template()), definition=selecting(matchLabels={"channel": "stable"}))
+    machinery = (await world.cluster.get(things.APP))["spec"]["crossplane"]
+    first = machinery["compositionRevisionRef"]
+    assert machinery["compositionRevisionSelector"] == {"matchLabels": {"channel": "stable"}}
+    assert "Default revision selector has been selected" in world.told.text()
+    await world.apply(channelled("beta", template(), template(name="more")))
+    await world.settle(seconds=10)
+    assert (await world.cluster.get(things.APP))["spec"]["crossplane"]["compositionRevisionRef"] == first
+    await world.one("v1", "ConfigMap")
+
+
+async def test_a_definitions_selector_of_revisions_that_fits_none_is_kept_and_waited_for():
+    world = await running(channelled("beta", template()), definition=selecting(matchLabels={"channel": "stable"}))
+    assert "no compatible CompositionRevisions found" in (await synced(world))["message"]
+    await world.apply(channelled("stable", template()))
+    await world.settle(seconds=10)
+    app = await world.cluster.get(things.APP)
+    assert conditions.is_true(app, "Ready")
+    assert app["spec"]["crossplane"]["compositionRevisionSelector"] == {"matchLabels": {"channel": "stable"}}
+
+
+async def test_a_definitions_selector_of_revisions_changes_nothing_for_who_has_a_revision():
+    world = await running(channelled("beta", template()))
+    before = (await world.cluster.get(things.APP))["spec"]["crossplane"]
+    await world.apply(selecting(matchLabels={"channel": "stable"}))
+    await world.settle()
+    await world.patch(things.APP, {"spec": {"size": "large"}})
+    await world.settle(seconds=10)
+    assert (await world.cluster.get(things.APP))["spec"]["crossplane"] == before

@@ -139,7 +139,7 @@ async def _keep_choice(run: CompositeRun) -> None:
         return  # it was saved on the way, or somebody has changed it: the next run chooses again
     _mark(stored)
     chosen, kept = run.definition.machinery(run.composite), run.definition.machinery(stored)
-    kept |= {name: chosen[name] for name in CHOSEN if name in chosen}
+    kept |= {name: chosen[name] for name in (*CHOSEN, "compositionRevisionSelector") if name in chosen}
     if secret := spec_of(run.composite).get("writeConnectionSecretToRef"):
         stored["spec"]["writeConnectionSecretToRef"] = secret
     await run.context.cluster.update(stored)
@@ -175,6 +175,7 @@ async def _select(run: CompositeRun) -> Object:
     before = copy.deepcopy(spec_of(run.composite))
     with stage("SelectComposition", "cannot select Composition"):
         await _select_composition(run)
+    _select_revisions(run)
     _follow(run)
     try:
         with stage("ComposeResources", "cannot fetch Composition"):
@@ -204,6 +205,17 @@ def _follow(run: CompositeRun) -> None:
         machinery["compositionRef"]["name"] if follows else "",
         selects=bool(machinery.get("compositionRevisionSelector")),
     )
+
+
+def _select_revisions(run: CompositeRun) -> None:
+    """Begin with the definition's selector of revisions where the composite has none, and no revision yet; v1.20 knows none."""
+    machinery, labels = run.definition.machinery(run.composite), run.definition.default_revision_labels
+    if not labels or run.context.options.strict_upstream:
+        return
+    if machinery.get("compositionRevisionSelector") or machinery.get("compositionRevisionRef"):
+        return
+    machinery["compositionRevisionSelector"] = {"matchLabels": dict(labels)}
+    run.event("Normal", "CompositionSelection", "Default revision selector has been selected", plain=True)
 
 
 async def _select_composition(run: CompositeRun) -> None:
