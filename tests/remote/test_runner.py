@@ -142,6 +142,33 @@ async def test_results_of_unknown_severity_and_conditions_without_a_status_come_
     assert answer.conditions[0].condition.status == "Unknown"
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"results": [{"message": "x"}] * 1001}, "its answer has 1001 results"),
+        ({"conditions": [{"type": f"T{number}"} for number in range(1001)]}, "its answer has 1001 conditions"),
+        ({"conditions": [{"status": "STATUS_CONDITION_TRUE"}]}, "a condition in its answer has no type"),
+    ],
+)
+async def test_a_function_that_tells_more_than_anybody_reads_is_told_so(runner, function, more, says):
+    with pytest.raises(InvalidInput, match=says):
+        await runner.run(at(function, more=more), request(), None)
+
+
+async def test_what_it_tells_is_cut_to_what_a_status_holds(runner, function):
+    more = {"results": [{"message": "x" * 100_000}], "conditions": [{"type": "T", "message": "y" * 100_000}]}
+    answer = await runner.run(at(function, more=more), request(), None)
+    assert [len(answer.results[0].message), len(answer.conditions[0].condition.message)] == [8192, 8192]
+
+
+async def test_an_operation_is_told_of_no_composite(runner, function):
+    nothing = Request(observed=State(Resource({})), desired=State(Resource({})))
+    answer = await runner.run(at(function, resources={"a": BUCKET}, more={"output": {"n": 3}}), nothing, None)
+    assert not function.asked[0].HasField("observed")
+    assert answer.desired.composite.object == {}
+    assert answer.output == {"n": 3}
+
+
 # --- versions ---------------------------------------------------------------------------------------------------
 
 

@@ -94,6 +94,8 @@ _READY = {True: 1, False: 2}
 _SEVERITIES: Mapping[int, Severity] = {1: "Fatal", 2: "Warning", 3: "Normal"}
 _STATUSES = {2: "True", 3: "False"}
 COMPOSITE_AND_CLAIM = 2
+MOST_TOLD = 1_000  # results, and conditions, of one answer
+LONGEST_TOLD = 8_192  # characters of what one of them says: a status has to hold it
 
 # --- what a function is asked -----------------------------------------------------------------------------------
 
@@ -105,7 +107,6 @@ def asked(request: Request, given: Mapping[str, Json] | None) -> tuple[bytes, st
         InvalidInput: something in it is no JSON.
     """
     values: dict[str, Any] = {
-        "observed": _state(request.observed),
         "desired": _desired(request.desired),
         "context": dict(request.context),
         "extra_resources": _found(request.extra),
@@ -115,6 +116,8 @@ def asked(request: Request, given: Mapping[str, Json] | None) -> tuple[bytes, st
             name: {} if schema is None else {"openapi_v3": schema} for name, schema in request.schemas.items()
         },
     }
+    if request.observed.composite.object or request.observed.resources:  # of an operation there is nothing
+        values["observed"] = _state(request.observed)
     if given is not None:
         values["input"] = given
     body = wire.encode(REQUEST, values)
@@ -177,9 +180,13 @@ def answered(data: bytes, request: Request, *, strict_upstream: bool = False) ->
             "its answer is empty: everything that is composed would be deleted",
             mend="let the function answer with what is desired, if it is nothing with meta at least",
         )
+    for what in ("results", "conditions"):
+        if (count := len(values.get(what, ()))) > MOST_TOLD:
+            raise InvalidInput(f"its answer has {count} {what}", mend=f"let it tell {MOST_TOLD} at most")
     desired = values.get("desired", {})
     composite = _answered(desired.get("composite", {}))
-    identity = {name: request.observed.composite.object.get(name) for name in ("apiVersion", "kind")}
+    observed = request.observed.composite.object
+    identity = {name: observed[name] for name in ("apiVersion", "kind") if name in observed}
     composite = Resource({**identity, **composite.object}, composite.connection, composite.ready)
     requirements = values.get("requirements", {})
     return Response(
@@ -206,7 +213,7 @@ def _answered(values: Mapping[str, Any]) -> Resource:
 def _result(values: Mapping[str, Any]) -> Result:
     return Result(
         _SEVERITIES.get(values.get("severity", 0), "Unknown"),
-        values.get("message", ""),
+        _text(values.get("message", "")),
         values.get("reason", ""),
         to_claim=values.get("target") == COMPOSITE_AND_CLAIM,
     )
@@ -214,8 +221,14 @@ def _result(values: Mapping[str, Any]) -> Result:
 
 def _condition(values: Mapping[str, Any]) -> Told:
     status = _STATUSES.get(values.get("status", 0), "Unknown")
-    condition = Condition(values.get("type", ""), status, values.get("reason", ""), values.get("message", ""))
+    if not values.get("type"):
+        raise InvalidInput("a condition in its answer has no type", mend="look at the function")
+    condition = Condition(values["type"], status, values.get("reason", ""), _text(values.get("message", "")))
     return Told(condition, to_claim=values.get("target") == COMPOSITE_AND_CLAIM)
+
+
+def _text(text: str) -> str:
+    return text if len(text) <= LONGEST_TOLD else f"{text[: LONGEST_TOLD - 1]}…"
 
 
 def _selectors(values: Mapping[str, Any]) -> dict[str, Selector]:
