@@ -1,4 +1,4 @@
-"""What real functions were asked and answered, as recorded from the Go engines (`tests/vectors/functions/`): read as they mean it."""
+"""What real functions were asked and answered, as recorded from the Go engines (`vectors/`): read as they mean it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from groundplane.functions import auto_ready
 from groundplane.remote import messages, wire
 from tests.remote import upstream
 
-FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "functions"
+FOLDER = Path(__file__).resolve().parent / "vectors"
 CASES = [
     (path.stem.removeprefix("function-"), json.loads(line))
     for path in sorted(FOLDER.glob("*.jsonl"))

@@ -186,7 +186,7 @@ def answered(data: bytes, request: Request, *, strict_upstream: bool = False) ->
     desired = values.get("desired", {})
     composite = _answered(desired.get("composite", {}))
     observed = request.observed.composite.object
-    identity = {name: observed[name] for name in ("apiVersion", "kind") if name in observed}
+    identity: dict[str, Json] = {name: observed[name] for name in ("apiVersion", "kind") if name in observed}
     composite = Resource({**identity, **composite.object}, composite.connection, composite.ready)
     requirements = values.get("requirements", {})
     return Response(
