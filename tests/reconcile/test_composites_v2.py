@@ -274,3 +274,12 @@ async def test_a_definitions_selector_of_revisions_changes_nothing_for_who_has_a
     await world.patch(things.APP, {"spec": {"size": "large"}})
     await world.settle(seconds=10)
     assert (await world.cluster.get(things.APP))["spec"]["crossplane"] == before
+
+
+async def test_what_auto_ready_knows_more_of_than_a_condition_is_not_told_to_never_be_ready():
+    settings = template()
+    del settings["readinessChecks"]
+    world = await running(piped(settings))
+    await world.settle(seconds=600)
+    assert conditions.is_true(await world.cluster.get(things.APP), "Ready")
+    assert "will never be ready" not in world.told.text()

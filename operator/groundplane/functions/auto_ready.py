@@ -68,6 +68,15 @@ def is_ready(obj: Object) -> bool:
     return known(obj) if known else conditions.is_true(obj, "Ready")
 
 
+def knows(api_version: str, kind: str) -> bool:
+    """Whether it is more than a condition Ready that tells of objects of this kind.
+
+    >>> knows("apps/v1", "Deployment"), knows("v1", "ResourceQuota")
+    (True, False)
+    """
+    return (api_version, kind) in _HEALTH
+
+
 # --- Kubernetes' own kinds --------------------------------------------------------------------------------------
 
 

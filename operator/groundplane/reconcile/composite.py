@@ -103,7 +103,7 @@ async def _advance(run: CompositeRun) -> Result:
         await _ask_for_secret(run, compiled, helpful=not context.options.strict_upstream)
         before = _read(run, compiled)
         made = await _compose(run, compiled)
-        await silence.of_readiness(run, revision)
+        await silence.of_readiness(run, revision, compiled.steps)
     if run.unknown:
         with stage("WatchComposedResources", "cannot watch resource for changes"):
             raise run.unknown

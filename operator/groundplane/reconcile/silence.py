@@ -5,12 +5,14 @@ Upstream is silent in all of these, so with strict upstream behaviour we are, to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from groundplane.core import choice
 from groundplane.core.objects import Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
+from groundplane.core.pipeline import Remote, Step
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import NoSuchKind
+from groundplane.functions import auto_ready
 from groundplane.reconcile.composing import SOURCE, Composed, CompositeRun
 
 REMEMBERED = 10_000  # objects about which something was said
@@ -93,10 +95,15 @@ def of_former(run: CompositeRun, former: Object, template: str, kind: str) -> No
     )
 
 
-async def of_readiness(run: CompositeRun, revision: Object) -> None:
-    """Composed resources that wait for a condition Ready that their kind can't have."""
+async def of_readiness(run: CompositeRun, revision: Object, steps: Sequence[Step]) -> None:
+    """Composed resources that wait for a condition Ready that their kind can't have; what functions elsewhere go by, only they know."""
+    if any(isinstance(step.run, Remote) for step in steps):
+        return
+    knowing = any("auto-ready" in step.function for step in steps)
     for composed in run.composed:
         if composed.ready or not composed.synced or composed.object is None or await _may_be_ready(run, composed):
+            continue
+        if knowing and auto_ready.knows(composed.object["apiVersion"], composed.object["kind"]):
             continue
         if _has_checks(await _full(run, revision), composed.template):
             continue
