@@ -34,6 +34,7 @@ from groundplane.core import (
     readiness,
     schema,
     typecheck,
+    usages,
 )
 from groundplane.core.explain import Trace
 from groundplane.core.fieldpath import MergeOptions, PathSyntax
@@ -438,6 +439,36 @@ def definitions_are_judged(rng: random.Random) -> None:
     unchanged(before, xrd, "a definition that was judged")
 
 
+def usages_are_read_or_say_why_not(rng: random.Random) -> None:
+    """The cache reads each as it comes, whoever brought the definition of the kind."""
+    api_version, kind = rng.choice(usages.KINDS)
+    party = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "resourceRef": {"name": "a", "namespace": "b"},
+        "resourceSelector": {"matchLabels": {"a": "b"}, "matchControllerRef": True, "namespace": "b"},
+    }
+    spec: Any = {"of": party, "by": party, "reason": "r", "replayDeletion": True}
+    for _ in range(rng.randint(1, 4)):
+        spec = mutated(rng, spec)
+    found = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "u", "namespace": rng.choice(("", "b"))}}
+    found["spec"] = spec
+    before = frozen(found)
+    if not all(isinstance(hash(each), int) for each in usages.spoken_of(found)):
+        raise Broken("an index can't have it")
+    try:
+        read = usages.read(found)
+    except GroundplaneError as error:
+        str(error)
+    else:
+        usages.denial(found, 1)
+        for side in filter(None, (read.of, read.by)):
+            usages.nothing_selected(side)
+            usages.selected(side, found, [found])
+        str(read.details)
+    unchanged(before, found, "a usage that was read")
+
+
 def texts_are_made_of_anything(rng: random.Random) -> None:
     fmt = "".join(
         rng.choice(("%", "s", "d", "v", "T", "[1]", "[9]", "*", "5", "99", ".", "-", "+", "#", "x", "é"))
@@ -528,6 +559,7 @@ CHECKS: tuple[Callable[[random.Random], None], ...] = (
     patches_copy_or_say_why_not,
     checks_judge_or_say_why_not,
     definitions_are_judged,
+    usages_are_read_or_say_why_not,
     texts_are_made_of_anything,
     compositions_render_or_say_why_not,
 )

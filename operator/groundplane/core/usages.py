@@ -68,7 +68,7 @@ class Party:
     @property
     def labels(self) -> dict[str, str]:
         """What the selector wants."""
-        return dict(self.selector.get("matchLabels") or {})
+        return {name: value for name, value in _part(self.selector, "matchLabels").items() if isinstance(value, str)}
 
     @property
     def same_controller(self) -> bool:
@@ -126,7 +126,7 @@ def read(obj: Object) -> Usage:
     spec, key = spec_of(obj), key_of(obj)
     if not spec.get("by") and spec.get("reason") is None:
         raise InvalidInput("neither spec.by nor spec.reason is set", mend="say what uses it, or why it must stay")
-    used, reason = _party(spec, "of", key.namespace), spec.get("reason")
+    used, reason = _party(spec, "of", key.namespace), _text(spec, "reason") if "reason" in spec else None
     using = _party(spec, "by", key.namespace) if spec.get("by") else None
     if used.namespace != key.namespace and using is None:
         raise InvalidInput(
@@ -144,15 +144,26 @@ def _party(spec: Mapping[str, Any], role: Role, namespace: str) -> Party:
     said = spec.get(role)
     if not isinstance(said, dict):
         raise InvalidInput(f"spec.{role} is not set", mend=_MEND)
-    reference, selector = (said.get(name) or {} for name in ("resourceRef", "resourceSelector"))
-    if not said.get("apiVersion") or not said.get("kind"):
-        raise InvalidInput(f"spec.{role} names no {'kind' if said.get('apiVersion') else 'apiVersion'}", mend=_MEND)
-    if not reference.get("name") and "resourceSelector" not in said:
+    api_version, kind = _text(said, "apiVersion"), _text(said, "kind")
+    reference, selector = _part(said, "resourceRef"), _part(said, "resourceSelector")
+    name = _text(reference, "name")
+    if not api_version or not kind:
+        raise InvalidInput(f"spec.{role} names no {'kind' if api_version else 'apiVersion'}", mend=_MEND)
+    if not name and "resourceSelector" not in said:
         raise InvalidInput(f"spec.{role} has neither a resourceRef with a name nor a resourceSelector", mend=_MEND)
     # only the used object may be elsewhere, and only that of a usage that is in a namespace itself
-    elsewhere = (reference if reference.get("name") else selector).get("namespace") if role == "of" else ""
-    place = (elsewhere or namespace) if namespace else ""
-    return Party(said["apiVersion"], said["kind"], place, reference.get("name") or "", selector)
+    elsewhere = _text(reference if name else selector, "namespace") if role == "of" else ""
+    return Party(api_version, kind, (elsewhere or namespace) if namespace else "", name, selector)
+
+
+def _part(said: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = said.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(said: Mapping[str, Any], name: str) -> str:
+    found = said.get(name)
+    return found if isinstance(found, str) else ""
 
 
 def spoken_of(obj: Object) -> Iterator[tuple[Role, Referent]]:
