@@ -299,6 +299,18 @@ async def test_a_kind_of_somebody_else_is_used_as_it_is_by_one_that_is_built_in(
     assert "theirs" in str((await world.cluster.get(mrds.crd_key()))["spec"])
 
 
+async def test_where_the_kinds_are_left_to_others_none_is_brought_nor_taken_and_it_is_told_how_to():
+    world = await begun(of_ours(state="Active"))
+    now = await found(world)
+    assert condition(now, "Established") == PENDING
+    assert f"groundplane crds --only {mrds.key().name}" in message(now, "Established")
+    assert await world.cluster.get(mrds.crd_key()) is None
+    await world.apply(crd_of(mrds.definition()))
+    await world.settle(seconds=60)
+    assert condition(await found(world), "Established") == ESTABLISHED
+    assert (await world.cluster.get(mrds.crd_key()))["metadata"].get("ownerReferences") is None
+
+
 async def test_a_right_that_is_missing_to_a_kind_that_is_to_be_served_is_told_with_its_mend():
     class Cloud:
         def kind(self, api_version, kind):

@@ -90,7 +90,13 @@ async def _crd(definition: Object, context: Context) -> Object:
         raise Waiting(f"CustomResourceDefinition {name} is being deleted", on=[_awaited(name)])
     if live is not None and _is_as_it_is(live, definition, context):
         return live
-    if live is None and managed_definition.is_built_in(definition) and context.built_in.has(name):
+    if live is None and managed_definition.is_built_in(definition):
+        if not context.built_in.has(name):
+            raise Waiting(
+                f"CustomResourceDefinition {name} is not there, and this operator does not bring it",
+                mend=f"groundplane crds --only {name} | kubectl apply --server-side -f -",
+                on=[_awaited(name)],
+            )
         await context.built_in.bring(name)
         crd = await context.cluster.get(key, live=True)
         if crd is None:
@@ -105,11 +111,9 @@ async def _crd(definition: Object, context: Context) -> Object:
 
 
 def _is_as_it_is(live: Object, definition: Object, context: Context) -> bool:
-    """Whether it is left alone: one that Groundplane brought, or that is of a kind that it serves and nobody's."""
-    if MARK in annotations_of(live):
+    """Whether it is left alone: one that Groundplane brought, or would have, or that is of a kind that it serves and nobody's."""
+    if MARK in annotations_of(live) or managed_definition.is_built_in(definition):
         return True
-    if managed_definition.is_built_in(definition):
-        return context.built_in.has(meta(definition)["name"])
     return controller_of(live) is None and _is_served(definition, context)
 
 
