@@ -10,7 +10,8 @@ from tests import conformance
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 AWS = VECTORS / "aws"  # tables of fields, which tests/aws plays
-FILES = sorted(path for path in VECTORS.rglob("*.jsonl") if AWS not in path.parents)
+FUNCTIONS = VECTORS / "functions"  # of whole calls: remote/test_vectors.py plays them
+FILES = sorted(path for path in VECTORS.rglob("*.jsonl") if not {AWS, FUNCTIONS} & set(path.parents))
 PUBLIC = (
     Path(__file__).parents[3] / "shared" / "vectors" / "render" / "public"
 )  # other people's compositions: not ours to copy
