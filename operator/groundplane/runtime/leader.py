@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from groundplane.runtime.tasks import within
 LEASE = preflight.LEASE
 SILENCE = 30.0  # seconds without a try after which the elector counts as dead
 GONE = 5.0  # seconds for its thread to end
+WATCH_SECONDS = 300  # until a watch of the Lease is begun anew
 
 log = logs.get_logger(__name__)
 
@@ -123,8 +125,10 @@ class Elector:
     async def _elect(self) -> None:
         api, loop, asked = self._connect(), asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(asked.set)
+        watching = asyncio.create_task(self._watch(api, asked))
         try:
             while not self._stopping.is_set():
+                asked.clear()
                 self._beat = boottime()
                 await self._try(api)
                 self._report()
@@ -133,7 +137,22 @@ class Elector:
                 await within(pause, asked)
             await self._end(api)
         finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
             await api.close()
+
+    async def _watch(self, api: Api, asked: asyncio.Event) -> None:
+        """Look at once when the Lease is free, not at the next try; without a watch, or the right to one, the tries do."""
+        query = {"fieldSelector": f"metadata.name={LEASE}", "timeoutSeconds": str(WATCH_SECONDS)}
+        while True:
+            try:
+                async with aclosing(api.stream_watch(self._path, query)) as events:
+                    async for type_, lease in events:
+                        if type_ == "DELETED" or not (lease.get("spec") or {}).get("holderIdentity"):
+                            asked.set()
+            except GroundplaneError as error:
+                log.debug("the Lease can't be watched", lease=LEASE, error=str(error))
+            await asyncio.sleep(self._terms.retry)
 
     async def _try(self, api: Api) -> None:
         """Look, and claim the Lease if it may be claimed."""
