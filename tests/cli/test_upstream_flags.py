@@ -98,7 +98,7 @@ def test_what_means_something_means_the_same(started):
     settings, _ = started("--leader-election=false", "--debug=false")
     assert settings == Settings(no_leader_election=True)
     assert started("--enable-webhooks", "--webhook-port", "9444")[0] == Settings(webhooks="on", webhook_port=9444)
-    assert started("--webhook-enabled=false")[0] == Settings()
+    assert started("--webhook-enabled=false")[0] == Settings(webhooks="off")
 
 
 def test_a_flag_of_ours_goes_before_one_of_theirs_whatever_their_order(started):

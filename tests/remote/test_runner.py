@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -348,6 +349,41 @@ async def test_a_cancelled_call_is_cancelled_over_there_and_gives_its_turn_back(
     while function.calling:
         await asyncio.sleep(0.01)
     assert runner._served["function-x"].turns.running == 0
+
+
+IMPORTS = """
+import sys
+from groundplane.runtime import operator, local
+from groundplane.remote.runner import Runner
+Runner()
+print(sorted({"grpc", "google"} & {name.partition(".")[0] for name in sys.modules}))
+"""
+MISSING = """
+import asyncio, sys
+sys.modules["grpc"] = None
+from groundplane.core.pipeline import Endpoint, Remote, Request, Resource, State
+from groundplane.remote.runner import Runner
+nothing = State(Resource({}))
+try:
+    asyncio.run(Runner().run(Remote("f", Endpoint("dns:///localhost:1")), Request(nothing, nothing), None))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def said(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_without_a_function_elsewhere_nothing_of_grpc_is_loaded():
+    assert said(IMPORTS) == "[]"
+
+
+def test_without_grpc_the_error_names_the_extra():
+    assert said(MISSING) == (
+        "InvalidInput Function f does not run in this process, and grpcio is not installed. "
+        "Mend: pip install 'groundplane[functions]'."
+    )
 
 
 # --- TLS ----------------------------------------------------------------------------------------------------------

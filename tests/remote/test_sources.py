@@ -129,6 +129,22 @@ def test_where_packages_are_run_a_revision_of_ours_counts_as_well_and_one_that_d
     assert not source("acme", function(AUTO_READY), [], runs).is_starting
 
 
+def test_a_manifest_starts_no_program():
+    develops = Rules(develops=True)
+    for address in ("exec:touch /tmp/x", "exec:python main.py:9443"):
+        notes = {
+            "render.crossplane.io/runtime": "Development",
+            "render.crossplane.io/runtime-development-target": address,
+        }
+        made = function()
+        made["metadata"]["annotations"] = notes
+        found = source("acme", made, (), develops)
+        assert found.endpoint is None
+        assert "is no address of a function" in found.problem
+        assert "is no address of a function" in problem(address)
+    assert function_sources.given_endpoint("exec:python main.py:9443").command == "python main.py:9443"
+
+
 def test_of_revisions_the_active_one_counts_that_is_not_ours_and_is_served():
     crowd = [
         revision("a", state="Inactive"),

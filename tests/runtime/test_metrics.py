@@ -55,6 +55,7 @@ BOUNDED = {
     "grpc_method",
     "grpc_code",
     "result_severity",
+    "webhook",
 }
 DECLARED = [metric for metric in vars(metrics).values() if type(metric).__module__ == "prometheus_client.metrics"]
 
@@ -181,6 +182,17 @@ def test_the_limit_of_memory_is_the_control_groups(tmp_path, file, text, limit):
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(text)
     assert metrics.limit_of_memory(tmp_path) == limit
+
+
+def test_calls_of_functions_elsewhere_are_told_by_place_and_have_the_same_bound():
+    def told():
+        return len(metrics.function_responses.collect()[0].samples)
+
+    before = told()
+    for number in range(10 * metrics.FUNCTIONS):
+        where = pipeline.Remote(f"remote-{number}", pipeline.Endpoint(f"dns:///f{number}.ns:9443"), "example.org/f:v1")
+        metrics.function_called(where, where.endpoint.target, "v1/RunFunction", "OK", "Normal", 0.1)
+    assert told() - before <= 2 * (metrics.FUNCTIONS + 1)  # a counter has a second sample, when it began
 
 
 def test_polls_that_begin_late_are_measured_by_controller_and_those_of_managed_resources_by_kind():

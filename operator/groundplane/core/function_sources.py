@@ -89,7 +89,7 @@ def _endpoint(
     if target := notes.get(ENDPOINT):
         return _annotated(name, target, notes, rules)
     if rules.develops and notes.get(RUNTIME) == "Development":
-        return given_endpoint(notes.get(DEVELOPMENT_TARGET) or DEVELOPMENT)
+        return _local(notes.get(DEVELOPMENT_TARGET) or DEVELOPMENT)  # no command: manifests run nothing here
     if packages.is_built_in("Function", package):
         return None
     for revision in sorted(revisions, key=lambda each: str(meta(each).get("name"))):
@@ -119,6 +119,10 @@ def given_endpoint(address: str) -> Endpoint:
         if not command:
             raise InvalidInput("exec: has no command", mend="write exec:COMMAND, such as exec:python main.py")
         return Endpoint(command=command)
+    return _local(address)
+
+
+def _local(address: str) -> Endpoint:
     target = _target(address)
     if not is_local(target):
         raise InvalidInput(
