@@ -136,6 +136,7 @@ async def test_a_paused_composite_answers_no_request():
     asked = {"crossplane.io/paused": "true", "crossplane.io/reconcile-requested-at": "now"}
     world = await running(piped(template()), **asked)
     assert "lastHandledReconcileAt" not in (await world.cluster.get(things.APP))["status"]
+    assert "(including deletion) is paused" in (await synced(world))["message"]
     await world.patch(things.APP, {"metadata": {"annotations": {"crossplane.io/paused": None}}})
     await world.settle()
     assert (await world.cluster.get(things.APP))["status"]["lastHandledReconcileAt"] == "now"

@@ -51,6 +51,7 @@ CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
 EARLY = 2.0  # seconds of a deletion until it is told what it waits for
 LOOK = 300.0  # seconds between two looks at what is left, beside those that its changes call for
+PAUSED = 'Reconciliation (including deletion) is paused via the annotation "crossplane.io/paused"'
 CHOSEN = ("compositionRef", "compositionRevisionRef")  # of a composite's machinery
 
 
@@ -453,10 +454,9 @@ def _cause(run: CompositeRun) -> str:
 
 
 async def _pause(run: CompositeRun) -> None:
-    message = "Reconciliation is paused via the pause annotation"
     if (conditions.find(run.composite, "Synced") or {}).get("reason") != "ReconcilePaused":
-        run.event("Normal", "ReconciliationPaused", message)
-    told = [conditions.reconcile_paused(message)]
+        run.event("Normal", "ReconciliationPaused", "Reconciliation is paused via the pause annotation")
+    told = [conditions.reconcile_paused(PAUSED)]
     if conditions.find(run.composite, "Ready") is None and not run.context.options.strict_upstream:
         told.append(conditions.creating())
     await _write_status(run, *told)

@@ -1,0 +1,114 @@
+"""Composites of Crossplane v2 on a real API server: both ways of composing, revisions, requests, and the end of their definition."""
+
+from __future__ import annotations
+
+import pytest
+
+GROUP = "modern.example.org"
+NAMESPACE = "team-v2"
+MODES = ("pipeline", "resources")
+XRD = {
+    "apiVersion": "apiextensions.crossplane.io/v2",
+    "kind": "CompositeResourceDefinition",
+    "metadata": {"name": f"shops.{GROUP}"},
+    "spec": {
+        "scope": "Namespaced",
+        "group": GROUP,
+        "names": {"kind": "Shop", "plural": "shops"},
+        "defaultCompositionRevisionSelector": {"matchLabels": {"channel": "stable"}},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "referenceable": True,
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {"type": "object", "properties": {"size": {"type": "string"}}},
+                            "status": {"type": "object", "properties": {"seen": {"type": "string"}}},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+def template(kind, size):
+    base = {"apiVersion": "v1", "kind": kind}
+    base["data" if kind == "ConfigMap" else "stringData"] = {"made": size}
+    patches = [
+        {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.size", "toFieldPath": "metadata.labels[size]"},
+        {"type": "ToCompositeFieldPath", "fromFieldPath": "metadata.labels[size]", "toFieldPath": "status.seen"},
+    ]
+    return {"name": "settings", "base": base, "patches": patches, "readinessChecks": [{"type": "None"}]}
+
+
+def composition(name, channel, *, kind="ConfigMap", size="one"):
+    templates = [template(kind, size)]
+    given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": templates}
+    step = {"step": "patch", "functionRef": {"name": "function-patch-and-transform"}, "input": given}
+    return {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": f"shop-{name}", "labels": {"channel": channel}},
+        "spec": {"compositeTypeRef": {"apiVersion": f"{GROUP}/v1", "kind": "Shop"}}
+        | ({"mode": "Pipeline", "pipeline": [step]} if name == "pipeline" else {"resources": templates}),
+    }
+
+
+def composite(name):
+    machinery = {"compositionUpdatePolicy": "Automatic", "compositionRef": {"name": f"shop-{name}"}}
+    return {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "Shop",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"size": "small", "crossplane": machinery},
+    }
+
+
+@pytest.fixture
+def shops(plane, operator):
+    plane.kubectl("create", "namespace", NAMESPACE, check=False)
+    plane.apply(XRD)
+    plane.wait("the kind", lambda: plane.kubectl("get", "shops", "-n", NAMESPACE, check=False).returncode == 0)
+    yield
+    plane.kubectl("delete", f"xrd/shops.{GROUP}", *(f"composition/shop-{name}" for name in MODES), "--wait=false")
+    plane.wait("the definition goes, with its composites", lambda: plane.get("xrd", f"shops.{GROUP}") is None)
+    assert plane.get("configmaps,secrets", "-n", NAMESPACE, "-l", "crossplane.io/composite")["items"] == []
+
+
+def test_composites_in_a_namespace_from_their_compositions_to_the_end_of_their_definition(plane, operator, shops):
+    def shop(name):
+        return plane.get("shop", name, "-n", NAMESPACE)
+
+    def composed(name, kind="configmaps"):
+        return plane.get(kind, "-n", NAMESPACE, "-l", f"crossplane.io/composite={name}")["items"]
+
+    def is_ready(name):
+        found = (shop(name).get("status") or {}).get("conditions") or ()
+        told = {entry["type"]: entry["status"] for entry in found}
+        return told == {"Ready": "True", "Synced": "True", "Responsive": "True"}
+
+    plane.apply(*(composition(name, "stable") for name in MODES), *(composite(name) for name in MODES))
+    for name in MODES:
+        plane.wait("it is ready", lambda name=name: is_ready(name))
+        plane.wait("its status", lambda name=name: shop(name)["status"].get("seen") == "small")
+        [settings] = composed(name)
+        assert settings["metadata"]["labels"] == {"crossplane.io/composite": name, "size": "small"}
+        selector = shop(name)["spec"]["crossplane"]["compositionRevisionSelector"]
+        assert selector == {"matchLabels": {"channel": "stable"}}
+
+    plane.apply(composition("pipeline", "beta", size="two"))
+    plane.wait("its revision", lambda: len(plane.get("compositionrevisions", "-l", "channel=beta")["items"]) == 1)
+    plane.kubectl("annotate", "shop", "pipeline", "-n", NAMESPACE, "crossplane.io/reconcile-requested-at=now")
+    plane.wait("the answer", lambda: shop("pipeline")["status"].get("lastHandledReconcileAt") == "now")
+    [settings] = composed("pipeline")
+    assert settings["data"] == {"made": "one"}, "the definition's selector keeps it at its channel"
+
+    plane.apply(composition("pipeline", "stable", kind="Secret"))
+    plane.wait("the other kind", lambda: composed("pipeline", "secrets"))
+    plane.wait("it is ready", lambda: is_ready("pipeline"))
+    assert composed("pipeline") == [settings], "what the template made before stays"
