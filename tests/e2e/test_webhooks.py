@@ -85,9 +85,9 @@ def apply(plane, *objects):
     return done.returncode, done.stdout + done.stderr
 
 
-def is_asked(plane):
+def is_asked(plane, annotations=None):
     """Whether the API server gets answers."""
-    wrong = copy.deepcopy(COMPOSITION) | {"metadata": {"name": "wrong"}}
+    wrong = copy.deepcopy(COMPOSITION) | {"metadata": {"name": "wrong", "annotations": annotations or {}}}
     wrong["spec"]["resources"] = []
     done = plane.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(wrong), check=False)
     return "denied the request" in done.stderr
@@ -316,8 +316,10 @@ def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_wit
     auto = (*QUICK, "--webhooks", "auto", *more)
     running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=auto)
     running.start()
+    judged = {MODE: "strict"}  # by itself; with strict upstream behaviour nothing else is
     try:
-        plane.wait("the API server asks", lambda: is_asked(plane))
+        plane.wait("the API server asks", lambda: is_asked(plane, judged))
+        assert is_asked(plane) is not bool(more)
         plane.wait("they alone protect", lambda: not plane.get("validatingadmissionpolicies", guard.NAME))
         address = configuration(plane, NO_USAGES)["webhooks"][0]["clientConfig"]["url"]
         assert address.startswith("https://127.0.0.1:")
@@ -326,6 +328,7 @@ def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_wit
     assert configuration(plane) is None
     assert configuration(plane, NO_USAGES) is None
     assert plane.get("validatingadmissionpolicies", guard.NAME)
+    assert not plane.get("secret", "-n", NAMESPACE, certificates.SERVER), "the certificate was of that process alone"
 
 
 def test_where_the_api_server_does_not_reach_them_they_end_and_a_policy_protects(plane, aws, tmp_path):

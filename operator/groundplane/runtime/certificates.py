@@ -88,6 +88,13 @@ async def ensure(
     raise Conflict(f"the Secrets {AUTHORITY} and {secret} in {namespace} are written by somebody else again and again")
 
 
+def transient(hosts: Sequence[str], now: datetime) -> Pair:
+    """A certificate of this process alone, whose authority is forgotten at once."""
+    authority = new_authority(now)
+    made = signed(authority, hosts, now)
+    return Pair(made.certificate, made.key, authority.certificate)
+
+
 async def _ensure(secrets: _Secrets, name: str, hosts: Sequence[str], now: datetime) -> Pair:
     found = await secrets.get(name)
     there = pair_in(found)
@@ -98,7 +105,7 @@ async def _ensure(secrets: _Secrets, name: str, hosts: Sequence[str], now: datet
                 mend="delete it, so that a new one is made, or correct it",
             )
         return there
-    if there is not None and not unusable(there, hosts, now) and not _is_due(there.parsed, now):
+    if there is not None and not unusable(there, hosts, now) and not is_due(there.parsed, now):
         return there
     authority = await _authority(secrets, now)
     made = signed(authority, hosts, now)
@@ -123,7 +130,7 @@ async def _authority(secrets: _Secrets, now: datetime) -> Pair:
                 mend="delete it, so that a new one is made, or renew it",
             )
         return there
-    if there is not None and not _is_due(there.parsed, now):
+    if there is not None and not is_due(there.parsed, now):
         return there
     made = new_authority(now)
     await secrets.put(AUTHORITY, found, made)
@@ -137,7 +144,8 @@ def _is_ours(secret: Object) -> bool:
     return annotations_of(secret).get(MADE) == "true"
 
 
-def _is_due(certificate: x509.Certificate, now: datetime) -> bool:
+def is_due(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether it is time to make another one."""
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return end - now < (end - begin) / LEFT
 

@@ -207,6 +207,8 @@ class Operator:
         from groundplane.runtime import webhooks  # and with it cryptography, only for who has any
 
         settings, loop, asked = self._settings, asyncio.get_running_loop(), webhooks.all_webhooks()
+        if place.is_tentative:
+            asked = webhooks.tentative_webhooks(strict_upstream=settings.strict_upstream)
 
         def connected() -> Api:
             return Api.connect(
@@ -235,6 +237,7 @@ class Operator:
             port=place.port,
             url=place.url,
             is_tentative=place.is_tentative,
+            is_alone=place.is_alone,
         )
 
     async def run(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from groundplane.cluster.client import APPLY_PATCH, MERGE_PATCH, Api
+from groundplane.core import typecheck
 from groundplane.core.function_sources import MADE
 from groundplane.core.objects import Json, Object, annotations_of, meta
 from groundplane.errors import Denied, GroundplaneError, Rejected, Unavailable
@@ -45,6 +46,7 @@ class Place:
     port: int  # 0: any that is free
     url: str = ""
     is_tentative: bool = False  # nobody has asked for them: it is tried
+    is_alone: bool = False  # the address is this process's, without the port
 
 
 def place(settings: Settings, server: str) -> Place | None:
@@ -64,7 +66,7 @@ def place(settings: Settings, server: str) -> Place | None:
     if not is_here:
         return None
     shown = f"[{host}]" if ":" in host else host
-    return Place(host, 0, f"https://{shown}", is_tentative=True)
+    return Place(host, 0, f"https://{shown}", is_tentative=True, is_alone=True)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ async def answered(api: Api) -> bool | None:
     """Whether the API server asks, and is answered, by a dry run of a Composition that the webhooks refuse; None if we may not try."""
     reference = {"apiVersion": "example.org/v1", "kind": "Nothing"}
     spec = {"compositeTypeRef": reference, "mode": "Resources", "resources": []}
-    body = {"apiVersion": f"{CORE}/v1", "kind": "Composition", "metadata": {"name": "groundplane-doctor"}, "spec": spec}
+    metadata = {"name": "groundplane-doctor", "annotations": {typecheck.MODE_ANNOTATION: "strict"}}
+    body = {"apiVersion": f"{CORE}/v1", "kind": "Composition", "metadata": metadata, "spec": spec}
     try:
         await api.request("POST", f"/apis/{CORE}/v1/compositions", query={"dryRun": "All"}, body=body)
     except Denied:

@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, Api
 from groundplane.cluster.informer import Informer
-from groundplane.core import usages
+from groundplane.core import typecheck, usages
 from groundplane.core.admission import Malformed, Verdict, request_in
 from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NotLeader, Unavailable
@@ -104,6 +104,10 @@ _NAMES_ANOTHER = """has(object.spec) && (
 _IS_ANOTHER = (
     "oldObject == null || oldObject.metadata.generation != object.metadata.generation"  # not only its metadata
 )
+_ASKS_FOR_IT = (
+    f'has(object.metadata.annotations) && "{typecheck.MODE_ANNOTATION}" in object.metadata.annotations'
+    f' && object.metadata.annotations["{typecheck.MODE_ANNOTATION}"] in ["strict", "loose"]'
+)
 _HAS_NO_CLAIM = '!has(object.metadata.labels) || !("crossplane.io/claim-name" in object.metadata.labels)'
 
 
@@ -120,6 +124,19 @@ def _declared(context: Context) -> list[Mapping[str, Any]]:
     for role, known in context.definitions.every():
         plurals.setdefault(known.group, set()).add(known.plural if role == "composite" else known.claim_plural or "")
     return [rule(group, ["*"], sorted(names), ["CREATE", "UPDATE"]) for group, names in sorted(plurals.items())]
+
+
+def tentative_webhooks(*, strict_upstream: bool) -> tuple[Webhook, ...]:
+    """Those that are tried where nobody has asked for webhooks.
+
+    With strict upstream behaviour nothing is refused that a Crossplane without webhooks takes, unless it says itself that it wants to be judged.
+    """
+    webhooks = all_webhooks()
+    if not strict_upstream:
+        return webhooks
+    by_name = {each.name: each for each in webhooks}
+    wanted = {"name": "asks-for-it", "expression": _ASKS_FOR_IT}
+    return replace(by_name["compositions"], match_conditions=(wanted,)), by_name["usages"]
 
 
 def all_webhooks() -> tuple[Webhook, ...]:
@@ -406,14 +423,16 @@ class Webhooks:
         port: int,
         url: str = "",
         is_tentative: bool = False,
+        is_alone: bool = False,
     ) -> None:
         """`api` may write the Secrets whoever leads; `configurations` are applied only while this process `leads`.
 
-        `is_tentative`: nobody has asked for webhooks, so whatever is in their way ends them, and their end withdraws them; a `url` without a
-        port gets the one that is listened on.
+        `is_tentative`: nobody has asked for webhooks, so whatever is in their way ends them, and their end withdraws them.  `is_alone`: the `url`
+        means this process and no other replica, at the port that is listened on.
         """
         self.is_tentative = is_tentative
         self.have_ended = False  # given up, or withdrawn
+        self._is_alone = is_alone
         self._server, self._webhooks, self._api, self._configurations = server, webhooks, api, configurations
         self._context, self._leads = context, leads
         self._namespace, self._port, self._url = namespace, port, url
@@ -439,7 +458,8 @@ class Webhooks:
     async def run(self) -> None:
         """Serve, renew, repair; until they have ended."""
         informers = [self._followed(CONFIGURATIONS, name) for name in NAMES]
-        informers.append(self._followed(SECRETS, certificates.SERVER))
+        if not self._is_alone:
+            informers.append(self._followed(SECRETS, certificates.SERVER))
         following = [asyncio.create_task(informer.run()) for informer in informers]
         try:
             while not self.have_ended:
@@ -486,7 +506,7 @@ class Webhooks:
 
     async def _look(self) -> None:
         try:
-            pair = await certificates.ensure(self._api, self._namespace, self._hosts, certificates.now())
+            pair = await self._certificate()
             if pair != self._loaded:
                 await self._server.serve(pair)
                 self._loaded = pair
@@ -504,13 +524,20 @@ class Webhooks:
             return
         await self._configure(pair)
 
+    async def _certificate(self) -> certificates.Pair:
+        """From the Secret that all replicas share, or, where none but this process is to be asked, its own."""
+        now = certificates.now()
+        if not self._is_alone:
+            return await certificates.ensure(self._api, self._namespace, self._hosts, now)
+        if self._loaded is None or certificates.is_due(self._loaded.parsed, now):
+            return certificates.transient(self._hosts, now)
+        return self._loaded
+
     async def _configure(self, pair: certificates.Pair) -> None:
         if not self._leads():
             self._is_configured, self._said = False, ""
             return
-        url = self._url
-        if url and urlsplit(url).port is None:
-            url = f"{url.rstrip('/')}:{self._server.port}"
+        url = f"{self._url}:{self._server.port}" if self._is_alone else self._url
         target = Target(self._namespace, self._port, pair.bundle, url)
         try:
             await self._configurations.ensure(configured(self._webhooks, target, self._context))
