@@ -206,6 +206,51 @@ def test_a_claim_that_names_no_composition_is_warned_of_and_taken(plane):
     assert not warned()
 
 
+MODERN = {
+    "apiVersion": "apiextensions.crossplane.io/v2",
+    "kind": "CompositeResourceDefinition",
+    "metadata": {"name": f"stores.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "names": {"kind": "Store", "plural": "stores"},
+        "versions": XRD["spec"]["versions"],
+    },
+}
+
+
+@pytest.mark.usefixtures("declared")
+def test_mistakes_of_newcomers_to_v2_are_told_by_the_api_server_or_by_us(plane):
+    code, said = apply(plane, with_(MODERN, lambda xrd: xrd["spec"].update(claimNames=XRD["spec"]["claimNames"])))
+    assert code == 1
+    assert "claimNames is only for scope LegacyCluster" in said
+    code, said = apply(plane, MODERN)
+    assert (code, "arning" in said) == (0, False), said
+    plane.kubectl("wait", "xrd", MODERN["metadata"]["name"], "--for=condition=Established", "--timeout=60s")
+    try:
+        native = with_(COMPOSITION, lambda composition: composition["spec"]["compositeTypeRef"].update(kind="Store"))
+        plane.wait("its kind is known", lambda: "mode Resources: this works here only" in apply(plane, native)[1])
+        store = {
+            "apiVersion": f"{GROUP}/v1",
+            "kind": "Store",
+            "metadata": {"name": "one", "namespace": "default"},
+            "spec": {"compositionRef": {"name": "things"}},
+        }
+        code, said = apply(plane, store)
+        assert code == 1
+        assert "unknown field" in said
+        assert "compositionRef" in said
+    finally:
+        plane.kubectl("delete", "xrd", MODERN["metadata"]["name"], "--timeout=120s")
+    edited = with_(
+        XRD, lambda xrd: (xrd.update(apiVersion=MODERN["apiVersion"]), xrd["metadata"].update(labels={"a": "b"}))
+    )
+    code, said = apply(plane, with_(edited, lambda xrd: xrd["spec"].update(scope="LegacyCluster")))
+    assert code == 0, said
+    code, said = apply(plane, with_(edited, lambda xrd: xrd["spec"].update(scope="Cluster")))
+    assert code == 1
+    assert "scope is immutable" in said
+
+
 def test_what_somebody_edits_is_put_back(plane, asked):
     first = configuration(plane)["webhooks"]
     other = base64.b64encode(certificates.new_authority(certificates.now()).certificate).decode()
