@@ -445,11 +445,11 @@ def test_a_patch_that_does_not_fit_its_definition_is_warned_of(folder):
     assert len(documents(result)) == 3
     assert result.stderr == (
         "Warning: Composition notes › resource b › patches[1] › toFieldPath: "
-        'status.text: status has no field "text". Mend: use one of: claimConditionTypes, conditions, connectionDetails, observedGeneration.\n'
+        'status.text: status has no field "text". Mend: use one of: claimConditionTypes, conditions, connectionDetails, lastHandledReconcileAt, observedGeneration.\n'
         "Warning: Composition notes › resource a › patches[0] › fromFieldPath: "
         'spec.lenght: spec has no field "lenght". Mend: did you mean length?\n'
         "Warning: Composition notes › resource a › patches[1] › toFieldPath: "
-        'status.arn: status has no field "arn". Mend: use one of: claimConditionTypes, conditions, connectionDetails, observedGeneration.\n'
+        'status.arn: status has no field "arn". Mend: use one of: claimConditionTypes, conditions, connectionDetails, lastHandledReconcileAt, observedGeneration.\n'
     )
 
 

@@ -210,10 +210,10 @@ def test_a_fatal_result_is_told_before_anything_is_fetched():
 # --- what becomes of the answer -----------------------------------------------------------------------------
 
 
-def composed(obj, *, observed=None, scope="LegacyCluster", composite=COMPOSITE):
+def composed(obj, *, observed=None, scope="LegacyCluster", composite=COMPOSITE, v1=False):
     state = State(Resource({}), {"bucket": Resource(obj)})
     there = {"bucket": Resource(observed)} if observed else {}
-    [item] = pipeline.compose(composite, state, there, scope=scope)
+    [item] = pipeline.compose(composite, state, there, scope=scope, v1=v1)
     return item
 
 
@@ -227,11 +227,7 @@ def test_a_new_object_gets_a_name_and_the_metadata_of_its_composite():
     assert metadata == {
         "name": "db-11c616f11e4a",
         "generateName": "db-",
-        "labels": {
-            "crossplane.io/composite": "db",
-            "crossplane.io/claim-name": "",
-            "crossplane.io/claim-namespace": "",
-        },
+        "labels": {"crossplane.io/composite": "db"},
         "annotations": {"crossplane.io/composition-resource-name": "bucket"},
         "ownerReferences": [
             {
@@ -254,6 +250,24 @@ def test_a_name_that_a_function_gave_counts_for_what_is_new_alone():
     item = composed(asked, observed=bucket(metadata={"name": "db-1"}))
     assert (item.object["metadata"]["name"], item.object["metadata"].get("namespace")) == ("db-1", None)
     assert 'asks for the name "mine"' in item.notes[0]
+
+
+def test_v1_tells_of_a_claim_that_is_not_there_and_always_has_a_generate_name():
+    made = composed(bucket(metadata={"name": "mine"}), v1=True).object["metadata"]
+    assert made["labels"] == {
+        "crossplane.io/composite": "db",
+        "crossplane.io/claim-name": "",
+        "crossplane.io/claim-namespace": "",
+    }
+    assert (made["name"], made["generateName"]) == ("mine", "db-")
+    assert "generateName" not in composed(bucket(metadata={"name": "mine"})).object["metadata"]
+
+
+@pytest.mark.parametrize("there", [{"generateName": "my-"}, {}])
+def test_an_observed_object_keeps_what_its_name_was_made_from(there):
+    asked = bucket(metadata={"name": "my-1", "generateName": "other-"})
+    made = composed(asked, observed=bucket(metadata={"name": "my-1"} | there)).object["metadata"]
+    assert {name: made[name] for name in made if name == "generateName"} == there
 
 
 def test_composites_of_v2_pass_on_only_what_they_have():

@@ -57,6 +57,7 @@ async def test_what_it_is_composed_of_is_in_its_namespace_and_marked_without_a_c
     assert {tuple(reference) for reference in app["spec"]["crossplane"]["resourceRefs"]} == {
         ("apiVersion", "kind", "name")
     }
+    assert [obj["metadata"]["generateName"] for obj in found] == ["app-", "app-"]
     text = 'Composed resource "other" asks for namespace "small": it goes to that of its composite, "team-a"'
     assert text in world.told.text()
     assert 'resource "settings" asks' not in world.told.text()

@@ -383,11 +383,17 @@ def _known(known: tuple[Selector, ...], more: Wanted) -> tuple[Selector, ...]:
 
 
 def compose(
-    composite: Object, desired: State, observed: Mapping[str, Resource], *, scope: Scope = "LegacyCluster"
+    composite: Object,
+    desired: State,
+    observed: Mapping[str, Resource],
+    *,
+    scope: Scope = "LegacyCluster",
+    v1: bool = False,
 ) -> list[Rendered]:
     """The composed resources that functions desire, with the metadata that makes them this composite's.
 
     An observed one keeps name and namespace.  Where the composite is in a namespace, what it is composed of is there too.
+    `v1`: labels tell the claim also where there is none, and each has a generateName.
 
     Raises:
         InvalidInput: one can't be marked as this composite's; nothing may be applied.
@@ -396,18 +402,22 @@ def compose(
     for name, resource in desired.resources.items():
         with at(f"resource {name}"):
             there = observed[name].object if name in observed else None
-            rendered.append(_composed(composite, name, resource.object, there, scope))
+            rendered.append(_composed(composite, name, resource.object, there, scope, v1))
     return rendered
 
 
-def _composed(composite: Object, name: str, desired: Object, there: Object | None, scope: Scope) -> Rendered:
+def _composed(composite: Object, name: str, desired: Object, there: Object | None, scope: Scope, v1: bool) -> Rendered:
     if not desired.get("kind") or not isinstance(desired["kind"], str):
         raise InvalidInput("the desired object has no kind", mend="give it one in its base")
     wanted: dict[str, Any] = fieldpath.copied(desired)
     wanted["metadata"] = {} if wanted.get("metadata") is None else wanted["metadata"]
     notes: list[str] = []
     observed_name = meta(there)["name"] if there is not None else ""
-    render.identify(composite, name, wanted, observed_name, notes, legacy=scope == "LegacyCluster")
+    render.identify(composite, name, wanted, observed_name, notes, legacy=v1)
+    if there is not None and not v1 and is_of_kind(there, wanted):
+        wanted["metadata"].pop("generateName", None)
+        if prefix := meta(there).get("generateName"):
+            wanted["metadata"]["generateName"] = prefix
     elsewhere = ""
     if scope == "Namespaced":
         elsewhere = render.place(composite, wanted)

@@ -69,7 +69,8 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
     observed, held = await _observed(run)
     outcome = await _outcome(run, compiled, observed)
     held |= await _lost(run, outcome)
-    rendered = pipeline.compose(run.composite, outcome.desired, {**held, **observed}, scope=run.definition.scope)
+    scope = run.definition.scope
+    rendered = pipeline.compose(run.composite, outcome.desired, {**held, **observed}, scope=scope, v1=not helpful)
     await composing.check_scope(run, rendered)
     for name in observed.keys() - outcome.desired.resources.keys():
         if not await composing.collect_garbage(run, observed[name].object):
