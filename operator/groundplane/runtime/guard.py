@@ -7,9 +7,10 @@ the webhook server is on, which does both.
 from __future__ import annotations
 
 from groundplane.core import usages
-from groundplane.core.objects import Key, Object
+from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Denied, NoSuchKind
 from groundplane.ports import Cluster
+from groundplane.reconcile.difference import merge_patch
 from groundplane.runtime import logs
 
 API_VERSION = "admissionregistration.k8s.io/v1"
@@ -36,7 +37,12 @@ def objects() -> list[Object]:
                 "matchPolicy": "Equivalent",
                 "objectSelector": {"matchLabels": {usages.IN_USE: "true"}},
                 "resourceRules": [
-                    {"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["DELETE"], "resources": ["*"]}
+                    {
+                        "apiGroups": ["*"],
+                        "apiVersions": ["*"],
+                        "operations": ["DELETE"],
+                        "resources": ["*"],
+                    }
                 ],
             },
             "validations": [{"expression": "false", "message": MESSAGE, "reason": "Forbidden"}],
@@ -59,7 +65,9 @@ async def bring(cluster: Cluster) -> None:
     """
     try:
         for obj in objects():
-            await cluster.apply(obj, manager=MANAGER)
+            live = await cluster.get(key_of(obj), live=True)
+            if live is None or merge_patch(live, obj):
+                await cluster.apply(obj, manager=MANAGER)
     except (NoSuchKind, Denied) as error:
         log.warning("usages protect nothing: their policy could not be brought", error=str(error))
 
