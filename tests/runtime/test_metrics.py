@@ -184,7 +184,9 @@ def test_the_limit_of_memory_is_the_control_groups(tmp_path, file, text, limit):
     assert metrics.limit_of_memory(tmp_path) == limit
 
 
-def test_calls_of_functions_elsewhere_are_told_by_place_and_have_the_same_bound():
+def test_calls_of_functions_elsewhere_are_told_by_place_and_have_the_same_bound(monkeypatch):
+    monkeypatch.setattr(metrics, "_functions", set())
+
     def told():
         return len(metrics.function_responses.collect()[0].samples)
 
