@@ -273,6 +273,12 @@ async def test_a_function_that_dies_leaves_all_as_it_is_and_goes_on_when_it_is_b
         ({"resources": {"alpha": {"apiVersion": "v1"}}}, "has no kind"),
         ({"resources": {"alpha": {**ALPHA, "metadata": {"labels": {"a": 1}}}}}, "not a string"),
         ({"resources": {"alpha": {**ALPHA, "metadata": "x"}}}, "metadata is no object"),
+        ({"resources": {"alpha": {**ALPHA, "metadata": {"namespace": ["x"]}}}}, "metadata.namespace is an array"),
+        (
+            {"resources": {"alpha": {**ALPHA, "metadata": {"generateName": {}, "namespace": 3}}}},
+            "metadata.namespace is",
+        ),
+        ({"resources": {"beta": {**ALPHA, "metadata": {"generateName": [1]}}}}, "metadata.generateName is an array"),
         ({"status": "text"}, "status"),
     ],
 )

@@ -254,6 +254,12 @@ def identify(
         metadata = desired["metadata"] = {}
     if not isinstance(metadata, dict):
         raise InvalidInput("metadata is no object", mend="let no patch replace metadata")
+    for member in ("generateName", "namespace"):
+        if not isinstance(metadata.get(member) or "", str):
+            raise InvalidInput(
+                f"metadata.{member} is {fieldpath.kind_of(metadata[member])}, not a string: {shown(metadata[member])}",
+                mend="write a name there",
+            )
     theirs = labels_of(composite)
     root = theirs.get(COMPOSITE_LABEL)
     if not root:

@@ -22,6 +22,7 @@ CAPABILITIES = bytes(
     (1, 2, 3, 4, 5)
 )  # all there are: capabilities, required resources, credentials, conditions, schemas
 SHORTEST_TTL = 1.0  # seconds: whoever asks to be called again sooner gets no more than that
+LONGEST_TTL = 30 * 86_400.0  # and later than that is nobody's plan
 
 # --- the messages ---------------------------------------------------------------------------------------------
 
@@ -251,11 +252,11 @@ def _selector(name: str, values: Mapping[str, Any]) -> Selector:
 
 def _seconds(ttl: Mapping[str, int]) -> float:
     """
-    >>> _seconds({"seconds": 1, "nanos": 500_000_000}), _seconds({"nanos": 1}), _seconds({"seconds": -1})
-    (1.5, 1.0, 0.0)
+    >>> [_seconds({"seconds": seconds, "nanos": 500_000_000}) for seconds in (1, 0, -1, 10**12)]
+    [1.5, 1.0, 0.0, 2592000.0]
     """
     seconds = ttl.get("seconds", 0) + ttl.get("nanos", 0) / 1e9
-    return max(SHORTEST_TTL, seconds) if seconds > 0 else 0.0
+    return min(LONGEST_TTL, max(SHORTEST_TTL, seconds)) if seconds > 0 else 0.0
 
 
 def secret_texts(request: Request) -> set[str]:
