@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field
@@ -43,6 +43,7 @@ LONGEST = timedelta(
     days=1
 )  # how far back one looks for times that were missed: of the others only the last would count anyway
 
+S = TypeVar("S", bound=Spec)
 Policy = Literal["Allow", "Forbid", "Replace"]
 
 
@@ -94,7 +95,7 @@ class WatchSpec(Making):
 # --- reading -------------------------------------------------------------------------------------------------
 
 
-def read(obj: Object, model: type[Any]) -> Any:
+def read(obj: Object, model: type[S]) -> S:
     """The spec as a model.  Raises InvalidInput with every problem in it."""
     with at(str(key_of(obj))):
         spec, problems, _ = load(model, spec_of(obj), "spec", FUNCTION)

@@ -27,7 +27,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     operation = await leaving.seen(key, context)
     if operation is None or is_deleting(operation) or operations.state(operation) != "runs":
         return Result()
-    spec: operations.OperationSpec = operations.read(operation, operations.OperationSpec)
+    spec = operations.read(operation, operations.OperationSpec)
     if conditions.find(operation, operations.SUCCEEDED) is None:
         operation = await _tell(operation, context, operations.running())
     try:

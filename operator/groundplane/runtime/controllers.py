@@ -11,8 +11,8 @@ from groundplane.reconcile import (
     activation_policy,
     claim,
     composite,
+    cron_operation,
     definition,
-    making_operations,
     managed,
     managed_definition,
     managing,
@@ -21,6 +21,7 @@ from groundplane.reconcile import (
     provider_config,
     revision,
     usage,
+    watch_operation,
 )
 from groundplane.runtime.engine import Controller
 
@@ -155,15 +156,15 @@ def _of_operations() -> list[Controller]:
         ),
         Controller(
             name="cronoperation",
-            reconcile=making_operations.at_times,
-            source=_says(making_operations.CRON_SOURCE),
+            reconcile=cron_operation.reconcile,
+            source=_says(cron_operation.SOURCE),
             reason="CreateOperation",
             has_ready=False,
         ),
         Controller(
             name="watchoperation",
-            reconcile=making_operations.at_changes,
-            source=_says(making_operations.WATCH_SOURCE),
+            reconcile=watch_operation.reconcile,
+            source=_says(watch_operation.SOURCE),
             reason="CreateOperation",
             has_ready=False,
         ),

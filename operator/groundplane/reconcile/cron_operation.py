@@ -1,0 +1,50 @@
+"""CronOperation → an Operation whenever it is time.
+
+Source: Crossplane v2.3, internal/controller/ops/cronoperation.
+"""
+
+from __future__ import annotations
+
+from groundplane.core import conditions, operations
+from groundplane.core.conditions import Condition
+from groundplane.core.objects import Json, Key, is_deleting, is_paused, meta, status_of
+from groundplane.errors import InvalidInput
+from groundplane.ports import Context, Result
+from groundplane.reconcile import leaving
+from groundplane.reconcile import made_operations as making
+
+SOURCE = "ops/cronoperation.ops.crossplane.io"
+
+
+async def reconcile(key: Key, context: Context) -> Result:
+    """Make the operation of a CronOperation that is due, if one is."""
+    cron = await leaving.seen(key, context)
+    if cron is None or is_deleting(cron):
+        return Result()
+    if is_paused(cron):
+        await making.tell(
+            cron, context, conditions.reconcile_paused(making.PAUSED), _scheduling("False", "SchedulePaused")
+        )
+        return Result()
+    spec = operations.read(cron, operations.CronSpec)
+    known = await making.history(cron, spec, context)
+    now, before = context.now(), status_of(cron)
+    since = conditions.moment(str(before.get("lastScheduleTime") or meta(cron)["creationTimestamp"])) or now
+    try:
+        due = operations.due(spec, since, now)
+    except InvalidInput as error:
+        error.conditions = (_scheduling("False", "ScheduleInvalid", error.what),)
+        raise
+    status: dict[str, Json] = {}
+    if due.now is not None and await making.may_begin(spec, known, context):
+        name = operations.cron_name(cron, due.now)
+        made = await making.make(operations.made(cron, spec.operationTemplate, name), cron, SOURCE, context)
+        status["lastScheduleTime"] = conditions.timestamp(due.now)
+        known = making.with_another(made, spec, known)
+    told = (conditions.reconcile_success(), _scheduling("True", "ScheduleActive"))
+    await making.tell(cron, context, *told, status=status | making.what_runs(cron, known))
+    return Result((due.next - now).total_seconds() if due.next else None)
+
+
+def _scheduling(status: str, reason: str, message: str = "") -> Condition:
+    return Condition("Scheduling", status, reason, message)
