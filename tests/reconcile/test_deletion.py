@@ -1,6 +1,8 @@
 """A composite that is deleted stays until the last of what it is composed of is gone, in order, and says what it waits for."""
 
 import copy
+import datetime
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +115,19 @@ async def test_what_goes_at_once_needs_no_word_and_no_wait():
     assert await composites(world) == []
     assert await world.cluster.get(things.CLAIM) is None
     assert [obj for obj in told if (conditions.find(obj, "Ready") or {}).get("reason") == "Deleting"] == []
+
+
+async def test_a_clock_that_is_behind_the_api_servers_delays_no_word():
+    world = await things.running(await a_world(), composition=composition(), claim=foreground())
+    await world.cluster.delete(things.CLAIM)
+    await world.settle()
+    restarted = world.restarted()
+    restarted.context = restarted.engine.context = replace(
+        restarted.context, now=lambda: world.clock() - datetime.timedelta(hours=1)
+    )
+    restarted.enqueue({("composite", Key(things.VERSION, "XThing", "", meta((await composites(world))[0])["name"]))})
+    await restarted.settle()
+    assert "waiting for Alpha" in (await ready_of(restarted))["message"]
 
 
 async def test_an_edit_of_the_composition_in_between_changes_nothing():

@@ -475,7 +475,7 @@ async def _tell_deletion(run: CompositeRun, text: str) -> Result:
     """Say what is waited for; not in the first seconds, in which most of what stands for nothing in a cloud is gone."""
     since = conditions.moment(str(meta(run.composite)["deletionTimestamp"]))
     early = EARLY - (run.context.now() - since).total_seconds() if since else 0.0
-    if early > 0:
+    if 0 < early <= EARLY:  # more: the clocks differ
         return Result(requeue_after=early)
     outlook = health.reconciling("Deleting", text)
     await _write_status(run, conditions.deleting(text), conditions.reconcile_success(), outlook=outlook)
