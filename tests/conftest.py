@@ -25,6 +25,7 @@ settings.load_profile("fixed")
 
 # Tests whose paths begin like these take long, the longest first: what is begun last must be short, or it runs alone.
 E2E = "tests/e2e/"
+SECOND_HALF = "test_n"  # of it, by name
 LONG = (
     E2E,
     "tests/reconcile/test_managed_interrupted.py",
@@ -60,10 +61,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _ByFile(LoadFileScheduling):
-    """Hands out a file at a time, and tests/e2e as one: it has a control plane of its own, dear to start twice."""
+    """Hands out a file at a time, and tests/e2e in two halves: each has a control plane of its own, dear to start more often."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return E2E if nodeid.startswith(E2E) else super()._split_scope(nodeid)
+        if nodeid.startswith(E2E):
+            return E2E + ("1" if nodeid.removeprefix(E2E) < SECOND_HALF else "2")
+        return super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:

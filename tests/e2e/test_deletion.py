@@ -93,7 +93,8 @@ def shops(plane, operator):
     kinds = [definition("XShop", "LegacyCluster", **names), definition("Stall", "Namespaced")]
     plane.apply(THINGS, *kinds, composition("XShop"), composition("Stall", namespace=False))
     for plural in ("shops", "stalls", "things"):
-        plane.wait(plural, lambda plural=plural: plane.kubectl("get", plural, "-A", check=False).returncode == 0)
+        kind = f"{plural}.{GROUP}"  # others have kinds of these names, too
+        plane.wait(kind, lambda kind=kind: plane.kubectl("get", kind, "-A", check=False).returncode == 0)
     yield
     for name in things(plane):
         let_go(plane, name)
@@ -104,21 +105,21 @@ def shops(plane, operator):
 
 def things(plane):
     """The Things that there are, by name: whether each is being deleted."""
-    found = plane.get("things", "-n", NAMESPACE)["items"]
+    found = plane.get(f"things.{GROUP}", "-n", NAMESPACE)["items"]
     return {each["metadata"]["name"]: "deletionTimestamp" in each["metadata"] for each in found}
 
 
 def let_go(plane, name):
     patch = '{"metadata": {"finalizers": null}}'
-    plane.kubectl("patch", "thing", name, "-n", NAMESPACE, "--type=merge", "-p", patch, check=False)
+    plane.kubectl("patch", f"things.{GROUP}", name, "-n", NAMESPACE, "--type=merge", "-p", patch, check=False)
 
 
 def gone(plane, kind, name):
-    return plane.kubectl("get", kind, name, "-n", NAMESPACE, check=False).returncode != 0
+    return plane.kubectl("get", f"{kind}s.{GROUP}", name, "-n", NAMESPACE, check=False).returncode != 0
 
 
 def message(plane, kind, name):
-    found = plane.get(kind, name, "-n", NAMESPACE).get("status", {}).get("conditions", ())
+    found = plane.get(f"{kind}s.{GROUP}", name, "-n", NAMESPACE).get("status", {}).get("conditions", ())
     return next((c.get("message", "") for c in found if c["type"] == "Ready" and c["reason"] == "Deleting"), "")
 
 
@@ -141,7 +142,7 @@ def suffixes(plane):
 @pytest.mark.parametrize("kind", ["Shop", "Stall"])
 def test_deletion_goes_in_order_says_what_it_waits_for_and_survives_the_operator(plane, operator, shops, kind):
     create(plane, kind, **({"compositeDeletePolicy": "Foreground"} if kind == "Shop" else {}))
-    plane.kubectl("delete", kind, "one", "-n", NAMESPACE, "--wait=false")
+    plane.kubectl("delete", f"{kind}s.{GROUP}", "one", "-n", NAMESPACE, "--wait=false")
     for index, suffix in enumerate(ORDER):
         expected = {each: each == suffix for each in ORDER[index:]}
         plane.wait(f"{suffix} is being deleted", lambda e=expected: suffixes(plane) == e)
@@ -177,4 +178,4 @@ def test_a_namespace_with_claims_and_composites_in_it_ends(plane, operator, shop
         lambda: plane.kubectl("get", "namespace", NAMESPACE, check=False).returncode != 0,
         seconds=90,
     )
-    assert plane.get("xshops")["items"] == []
+    assert plane.get(f"xshops.{GROUP}")["items"] == []

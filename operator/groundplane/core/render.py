@@ -177,7 +177,7 @@ def _render(
     notes: list[str] = []
     try:
         _run(template, template.from_composite, composite, desired, trace)
-        _lose_nulls(template.name, desired, notes)
+        _lose_nulls(template, desired, notes)
         identify(composite, template.name, desired, name, notes, named=template.is_named, legacy=legacy)
     except GroundplaneError as error:
         error.where = (template.place, *error.where)
@@ -293,15 +293,15 @@ def place(composite: Object, desired: Object) -> str:
     return str(asked) if asked and asked != own else ""
 
 
-def _lose_nulls(template: str, desired: Object, notes: list[str]) -> None:
-    """In place: a null that no patch has filled takes all labels, or annotations, along, as upstream."""
+def _lose_nulls(template: CompiledTemplate, desired: Object, notes: list[str]) -> None:
+    """In place: a null that no patch has filled takes all labels, or annotations, along where we write some, as upstream."""
     metadata = desired.get("metadata")
-    for member in ("labels", "annotations"):
+    for member in ("labels", "annotations") if template.is_named else ("labels",):
         entries = metadata.get(member) if isinstance(metadata, dict) else None
         empty = [name for name, value in entries.items() if value is None] if isinstance(entries, dict) else []
         if empty and isinstance(metadata, dict):
             notes.append(
-                f"{template}: metadata.{member}[{empty[0]}] is null and no patch fills it: none of its {member} is taken"
+                f"{template.name}: metadata.{member}[{empty[0]}] is null and no patch fills it: none of its {member} is taken"
             )
             metadata[member] = {}
 
