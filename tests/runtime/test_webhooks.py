@@ -9,6 +9,7 @@ import random
 import ssl
 import threading
 import urllib.request
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -531,3 +532,33 @@ async def test_the_server_ends_with_it():
     running.cancel()
     await asyncio.wait({running})
     assert server.served[-1] == "stopped"
+
+
+async def test_what_is_given_up_while_the_api_server_is_away_is_given_up_later_and_breaks_nothing(monkeypatch):
+    world, brought = World(), []
+
+    async def bring(cluster):
+        brought.append(len(brought))
+        if len(brought) == 1:
+            raise Unavailable("the API server is away")
+
+    async def withdraw():
+        return None
+
+    monkeypatch.setattr(webhooks.guard, "bring", bring)
+    looked_after = webhooks.Webhooks(
+        SimpleNamespace(problem=lambda: ""),
+        all_webhooks(),
+        None,
+        SimpleNamespace(withdraw=withdraw),
+        world.context,
+        leads=lambda: True,
+        namespace="home",
+        port=0,
+        is_tentative=True,
+    )
+    await looked_after._give_up("nobody reaches them")
+    assert not looked_after.have_ended, "nothing protects what is in use yet"
+    await looked_after._give_up("nobody reaches them")
+    assert looked_after.have_ended
+    assert len(brought) == 2

@@ -37,11 +37,8 @@ API_VERSION = "apiextensions.crossplane.io/v1"
 NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
 HASH_LENGTH = 63  # of the 64 hex digits: what fits into a label
-OPTIONAL_LISTS = (
-    "patchSets",
-    "resources",
-    "pipeline",
-)  # of a spec: empty ones are as if they were not there, as upstream writes them
+# Of a spec: empty ones are as if they were not there, as upstream writes them.
+OPTIONAL_LISTS = ("patchSets", "resources", "pipeline")
 OURS = "groundplane.io/"  # annotations that a revision keeps: they change how it renders
 KEEP_HOST_PORT = "groundplane.io/keep-host-port"
 

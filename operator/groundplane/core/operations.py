@@ -39,9 +39,8 @@ DESCRIPTORS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-LONGEST = timedelta(
-    days=1
-)  # how far back one looks for times that were missed: of the others only the last would count anyway
+# How far back one looks for times that were missed: of the others only the last would count anyway.
+LONGEST = timedelta(days=1)
 
 S = TypeVar("S", bound=Spec)
 Policy = Literal["Allow", "Forbid", "Replace"]

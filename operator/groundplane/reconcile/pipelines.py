@@ -34,12 +34,8 @@ from groundplane.reconcile.composing import Composed, CompositeRun, Made
 
 COMPOSITE_MANAGER = "apiextensions.crossplane.io/composite"
 COMPOSED_MANAGER = "apiextensions.crossplane.io/composed"
-KEPT = (
-    "labels",
-    "annotations",
-    "finalizers",
-    "ownerReferences",
-)  # of the metadata: who manages an object writes there, too
+# Of the metadata: who manages an object writes there, too.
+KEPT = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
 def composed_manager(composite: Object) -> str:

@@ -18,9 +18,8 @@ from groundplane.remote import wire
 from groundplane.remote.wire import Field, Message
 
 METHODS = tuple(f"/apiextensions.fn.proto.{version}.FunctionRunnerService/RunFunction" for version in ("v1", "v1beta1"))
-CAPABILITIES = bytes(
-    (1, 2, 3, 4, 5)
-)  # all there are: capabilities, required resources, credentials, conditions, schemas
+# All there are: capabilities, required resources, credentials, conditions, schemas.
+CAPABILITIES = bytes((1, 2, 3, 4, 5))
 SHORTEST_TTL = 1.0  # seconds: whoever asks to be called again sooner gets no more than that
 LONGEST_TTL = 30 * 86_400.0  # and later than that is nobody's plan
 

@@ -27,10 +27,8 @@ TOUCHED = "groundplane.io/touched"  # annotation on a CustomResourceDefinition t
 PATIENCE = 10.0  # seconds to wait until a kind that a definition brought into being is followed
 LISTS = 30.0  # seconds at most until the kinds that are followed from the start have been listed
 SETTLE = 0.7  # seconds in which others, too, learn of a new kind: clients, replicas of the API server
-ANEW = (
-    SETTLE,
-    5.0,
-)  # seconds until objects are listed with a schema that has changed; twice, since a server may be late to take it
+# Seconds until objects are listed with a schema that has changed; twice, since a server may be late to take it.
+ANEW = (SETTLE, 5.0)
 GLANCE = 0.05  # seconds between two looks whether a watch is open
 
 Tell = Callable[[Change, bool], None]  # a change; whether it is only what was found at the start

@@ -51,17 +51,14 @@ from groundplane.runtime.webhook_configurations import (
     rule,
 )
 
-CHECK, SOON = (
-    600.0,
-    1.0,
-)  # seconds between two looks at certificate and configurations; while something is still to be done
+# Seconds between two looks at certificate and configurations, and while something is still to be done.
+CHECK, SOON = 600.0, 1.0
 LATER = 10.0  # seconds until what did not work is tried again
 TRIES = 5  # looks, a second apart, whether the API server reaches them: it takes a moment to take up a configuration
 CALM = 0.3  # seconds between two looks at changes that follow each other
 GOODBYE = 1.5  # seconds that a process takes to withdraw what only it can answer
-LONGEST_BODY = (
-    8 << 20
-)  # bytes: an object as it would be and as it is, of 3 MiB each, which the API server takes at most
+# Bytes: an object as it would be and as it is, of 3 MiB each, which the API server takes at most.
+LONGEST_BODY = 8 << 20
 MOST_BYTES = 64 << 20  # of all bodies in hand
 BODY_PATIENCE = 10.0  # seconds for a body to come
 PATIENCE = 2.0  # seconds for a request to the API server on which an answer to it depends
@@ -498,11 +495,18 @@ class Webhooks:
             log.warning("the webhooks could not be withdrawn", error=str(error))
 
     async def _give_up(self, why: str) -> None:
+        """End what nobody has asked for; if the policy can't be brought in its place now, at the next look."""
+        try:
+            if self._leads():
+                await guard.bring(self._context.cluster)
+                await self._configurations.withdraw()
+        except NotLeader:
+            log.debug("whoever leads brings the policy of usages")
+        except GroundplaneError as error:
+            self._say(str(error))
+            return
         self.have_ended = True
         log.info("webhooks are off", why=why, mend="--webhooks on, with a --webhook-url that the API server reaches")
-        if self._leads():
-            await guard.bring(self._context.cluster)
-            await self._configurations.withdraw()
 
     async def _look(self) -> None:
         try:
