@@ -1,6 +1,7 @@
 """What upstream's Go code answered, asked of ours: `python -m tests.conformance FILE…`.
 
-The format is that of the vectors' README: one JSON object per line, single operations (`op`) or whole renders.
+The format is that of the vectors' README: one JSON object per line, single operations (`op`), whole renders, or calls of composition
+functions (`request`).
 Prints a line for each case that fails and in the end `N passed, M failed`; exits 1 if any failed.
 """
 
@@ -31,6 +32,7 @@ from groundplane.core.fieldpath import MergeOptions
 from groundplane.core.objects import joined, key_of, merge_patched
 from groundplane.errors import GroundplaneError, InvalidInput
 from groundplane.functions import patch_and_transform
+from tests import function_vectors
 
 Case = dict[str, Any]
 
@@ -571,6 +573,8 @@ def problems_of(case: Case) -> list[str]:
     """What is wrong with our answer to one case, as texts."""
     if "op" in case:
         return _operation(case)
+    if "request" in case:
+        return function_vectors.problems_of(case)
     return _native(case) if case["mode"] == "Resources" else _function(case)
 
 

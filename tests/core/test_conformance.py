@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from groundplane.functions import BUILT_IN
 from tests import conformance
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 AWS = VECTORS / "aws"  # tables of fields, which tests/aws plays
-FUNCTIONS = VECTORS / "functions"  # of whole calls: remote/test_vectors.py plays them
-FILES = sorted(path for path in VECTORS.rglob("*.jsonl") if not {AWS, FUNCTIONS} & set(path.parents))
+FUNCTIONS = VECTORS / "functions"
+
+
+def is_played(path):
+    """Whether the core or a built-in function answers it: calls of functions that run elsewhere, remote/test_vectors.py reads."""
+    return AWS not in path.parents and (FUNCTIONS not in path.parents or path.stem in BUILT_IN)
+
+
+FILES = sorted(filter(is_played, VECTORS.rglob("*.jsonl")))
 PUBLIC = (
     Path(__file__).parents[3] / "shared" / "vectors" / "render" / "public"
 )  # other people's compositions: not ours to copy
@@ -58,6 +66,26 @@ def test_a_wrong_render_is_noticed():
     case = found["syn-paths-basic-native"]
     case["expect"]["resources"]["a"]["object"]["spec"]["item"] = "two"
     assert conformance.problems_of(case) == ['.resources.a.object.spec.item: wanted "two", got "one"']
+
+
+@pytest.mark.parametrize(
+    ("field", "instead"),
+    [
+        ("desired", {"resources": {"x": {"resource": {}, "ready": "READY_FALSE"}}}),
+        ("results", [{"severity": "SEVERITY_WARNING", "message": "not so"}]),
+        ("conditions", [{"type": "T", "status": "STATUS_CONDITION_TRUE", "reason": "R"}]),
+        ("context", {"a": 1}),
+        ("requirements", {"resources": {"x": {"apiVersion": "v1", "kind": "Pod", "matchName": "x"}}}),
+        ("meta", {"ttl": "7s"}),
+    ],
+)
+def test_everything_that_a_function_answers_counts(field, instead):
+    [case] = [
+        case for name, case in conformance.cases(FUNCTIONS / "function-auto-ready.jsonl") if name == "auto-ready-01"
+    ]
+    assert conformance.problems_of(case) == []
+    case["response"][field] = instead
+    assert conformance.problems_of(case)
 
 
 def case_named(name):
