@@ -155,6 +155,7 @@ def test_a_modern_composite_has_no_claim_and_no_connection_secret(scope):
         with pytest.raises(InvalidInput, match="has no field"):
             schema.lookup(made, ["spec", "crossplane", *path])
     assert set(made["properties"]["status"]["properties"]) == {
+        "composed",
         "conditions",
         "lastHandledReconcileAt",
         "observedGeneration",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import signal
+from dataclasses import replace
+
 import pytest
 
 GROUP = "deletions.example.org"
@@ -179,3 +183,49 @@ def test_a_namespace_with_claims_and_composites_in_it_ends(plane, operator, shop
         seconds=90,
     )
     assert plane.get(f"xshops.{GROUP}")["items"] == []
+
+
+def deletions(plane):
+    """How often each Thing's deletion was taken: the API server's audit log."""
+    found = collections.Counter()
+    for entry in plane.requests():
+        about = entry.get("objectRef", {})
+        is_taken = entry.get("responseStatus", {}).get("code") == 200
+        if (
+            entry["verb"] == "delete"
+            and about.get("apiGroup") == GROUP
+            and about.get("resource") == "things"
+            and is_taken
+        ):
+            found[about["name"].rpartition("-")[2]] += 1
+    return found
+
+
+def test_the_order_is_kept_though_the_lease_is_handed_over_in_the_middle(plane, operator, shops, tmp_path):
+    create(plane, "Shop", compositeDeletePolicy="Foreground")
+    before = deletions(plane)
+    other = replace(operator, log=tmp_path / "other.log", process=None, begun=0)
+    other.start()
+    try:
+        plane.wait("the standby waits", lambda: "standing by" in other.text())
+        plane.kubectl("delete", f"shops.{GROUP}", "one", "-n", NAMESPACE, "--wait=false")
+        plane.wait("app is being deleted", lambda: suffixes(plane) == {"app": True, "settings": False, "base": False})
+        operator.process.send_signal(signal.SIGSTOP)  # a Node that hangs, and comes back
+        plane.wait("the standby leads", other.leads)
+        let_go(plane, next(name for name in things(plane) if name.endswith("app")))
+        plane.wait("settings is being deleted", lambda: suffixes(plane) == {"settings": True, "base": False})
+        operator.process.send_signal(signal.SIGCONT)
+        assert operator.process.wait(60) == 1
+        operator.start()
+        plane.wait("the standby's standby waits", lambda: b"standing by" in operator.log.read_bytes()[operator.begun :])
+        other.kill()
+        let_go(plane, next(name for name in things(plane) if name.endswith("settings")))
+        plane.wait("base is being deleted", lambda: suffixes(plane) == {"base": True})
+        let_go(plane, next(iter(things(plane))))
+        plane.wait("it is gone", lambda: gone(plane, "Shop", "one"))
+    finally:
+        operator.process.send_signal(signal.SIGCONT)
+        if other.process.poll() is None:
+            other.kill()
+    assert things(plane) == {}
+    assert deletions(plane) - before == {"app": 1, "settings": 1, "base": 1}

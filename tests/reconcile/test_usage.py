@@ -136,6 +136,44 @@ async def test_selectors_are_resolved_once():
     assert not await is_labelled(world, A1._replace(name="a2"))
 
 
+async def edited(world, name="a2"):
+    await world.patch(U, {"spec": {"of": {"resourceRef": {"name": name}}}})
+    return await world.settle()
+
+
+async def test_a_usage_that_is_edited_protects_what_it_names_now_and_nothing_else():
+    a2, other = A1._replace(name="a2"), U._replace(name="other")
+    world = await a_world(obj(ALPHA, "a1"), obj(ALPHA, "a2"), usage(of=of(ALPHA, "a1"), reason="r"))
+    heirs = await deaths(world.copied(), edited)
+    for heir in [await edited(world), *heirs]:
+        await heir.settle()
+        assert (await is_labelled(heir), await is_labelled(heir, a2)) == (False, True)
+        assert await delete(heir, U) == ""
+        assert not await is_labelled(heir, a2)
+    await world.apply(usage(of=of(ALPHA, "a1"), reason="r"), usage(other, of=of(ALPHA, "a1"), reason="r"))
+    await world.settle()
+    await edited(world)
+    assert await is_labelled(world)  # the other one protects it
+
+
+async def test_a_usage_that_is_edited_to_mean_nothing_goes_on_protecting_until_it_is_deleted():
+    world = await a_world(obj(ALPHA, "a1"), usage(of=of(ALPHA, "a1"), reason="r"))
+    await world.patch(U, {"spec": {"of": {"apiVersion": "", "resourceRef": {"name": "a1"}}}})
+    await world.settle()
+    assert await is_labelled(world)
+    assert await delete(world, U) == ""
+    assert not await is_labelled(world)
+
+
+@pytest.mark.parametrize("forged", ["nonsense", "[]", '{"apiVersion": "v1", "kind": "Secret"}', '{"name": {}}'])
+async def test_an_annotation_that_somebody_has_forged_means_nothing(forged):
+    world = await a_world(obj(ALPHA, "a1"), usage(of=of(ALPHA, "a1"), reason="r"))
+    await world.patch(U, {"metadata": {"annotations": {usages.PROTECTED: forged}}})
+    await world.settle()
+    assert await is_labelled(world)
+    assert (await ready(world))["status"] == "True"
+
+
 async def test_what_a_selector_does_not_find_is_waited_for():
     world = await a_world(usage(of=of(ALPHA, pick="me"), reason="r"))
     text = 'cannot resolve selectors: cannot resolve selector at "spec.of.resourceSelector": no "Alpha" found matching labels: map["pick":"me"]'

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from groundplane.core import gitops, health, requests
+from groundplane.core import gitops, health, requests, summary
 from groundplane.core.objects import (
     Json,
     Object,
@@ -61,7 +61,8 @@ _OWN_STATUS = ("conditions", "connectionDetails", "claimConditionTypes")
 
 def own_status(theirs: Collection[str] = ()) -> tuple[str, ...]:
     """The status that a claim and a composite do not share; `theirs`: the fields that the user's schema gives it."""
-    return (*_OWN_STATUS, *(name for name in (health.GENERATION, requests.HANDLED) if name not in theirs))
+    ours = (health.GENERATION, requests.HANDLED, summary.FIELD)
+    return (*_OWN_STATUS, *(name for name in ours if name not in theirs))
 
 
 def reference_to(claim: Object) -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from groundplane.core import gitops, health, requests
+from groundplane.core import gitops, health, requests, summary
 from groundplane.core import schema as schemas
 from groundplane.core.objects import Json, Object, annotations_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.openapi import (
@@ -92,6 +92,11 @@ class Definition:
     def has_own_request(self) -> bool:
         """Whether status.lastHandledReconcileAt is a field of the user's schema, and not ours then."""
         return requests.HANDLED in self.status_fields
+
+    @property
+    def has_own_summary(self) -> bool:
+        """Whether status.composed is a field of the user's schema, and not ours then."""
+        return summary.FIELD in self.status_fields
 
     @property
     def enforces_composition(self) -> bool:
@@ -489,6 +494,8 @@ def _status(known: Definition, strict: bool, *, is_composite: bool) -> Schema:
         found[health.GENERATION] = seen_generation()
     if not strict and is_composite and not known.has_own_request:
         found[requests.HANDLED] = handled_request()
+    if not strict and not known.has_own_summary:
+        found[summary.FIELD] = summary.schema()
     if legacy:
         published = time("When the connection Secret last changed.")
         found["connectionDetails"] = obj({"lastPublishedTime": published})

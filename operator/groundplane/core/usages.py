@@ -5,6 +5,7 @@ Source: Crossplane v1.20, internal/controller/apiextensions/usage and internal/w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -32,6 +33,7 @@ KINDS = ((PROTECTION_VERSION, "Usage"), (PROTECTION_VERSION, "ClusterUsage"), (L
 
 FINALIZER = "usage.apiextensions.crossplane.io"
 DETAILS = "crossplane.io/usage-details"  # annotation of a usage: a sentence for people
+PROTECTED = "groundplane.io/protected"  # annotation of a usage: what it labels, so that an edit leaves no label behind
 IN_USE = "crossplane.io/in-use"  # label of what is protected, "true"
 ATTEMPT = (
     "usage.crossplane.io/deletion-attempt-with-policy"  # annotation of what is protected: how it was to be deleted
@@ -78,6 +80,12 @@ class Party:
     @property
     def referent(self) -> Referent:
         return Referent(group_of(self.api_version), self.kind, self.namespace, self.name)
+
+    @property
+    def record(self) -> str:
+        """The party for the annotation `PROTECTED`."""
+        told = {"apiVersion": self.api_version, "kind": self.kind, "namespace": self.namespace, "name": self.name}
+        return json.dumps({name: value for name, value in told.items() if value})
 
     def key(self, *, namespaced: bool) -> Key:
         """`namespaced`: whether its kind is."""
@@ -154,6 +162,27 @@ def _party(spec: Mapping[str, Any], role: Role, namespace: str) -> Party:
     # only the used object may be elsewhere, and only that of a usage that is in a namespace itself
     elsewhere = _text(reference if name else selector, "namespace") if role == "of" else ""
     return Party(api_version, kind, (elsewhere or namespace) if namespace else "", name, selector)
+
+
+def left_behind(obj: Object) -> Party | None:
+    """What a usage has labelled before its `spec.of` was edited; None if it has not been.
+
+    Who may write the usage may write the annotation, too: nothing that others protect loses its label by it.
+    """
+    try:
+        told = json.loads(annotations_of(obj).get(PROTECTED) or "null")
+    except ValueError:
+        return None
+    if not isinstance(told, dict):
+        return None
+    api_version, kind, namespace, name = (_text(told, each) for each in ("apiVersion", "kind", "namespace", "name"))
+    if not (api_version and kind and name) or bool(namespace) != bool(key_of(obj).namespace):
+        return None
+    party = Party(api_version, kind, namespace, name, {})
+    try:
+        return None if read(obj).of.referent == party.referent else party
+    except InvalidInput:
+        return party
 
 
 def _part(said: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime, timedelta
+from typing import Any
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, health, naming
+from groundplane.core import composition, conditions, health, naming, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import (
@@ -190,6 +191,8 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
     """Propagate the Secret if the composite is ready; write the claim's status once."""
     wanted = copy.deepcopy(claim)
     wanted["status"] = flow.status_from(claim, composite, definition.status_fields)
+    if not (context.options.strict_upstream or definition.has_own_summary):
+        _sum_up(wanted["status"], composite)
     told = [conditions.reconcile_success()]
     for type_ in status_of(composite).get("claimConditionTypes") or ():
         found = conditions.find(composite, type_) or {}
@@ -207,6 +210,14 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         )
     counted = not definition.has_own_generation
     await _write_status(wanted, told, context, outlook=_outlook(composite, told[-1], counted=counted))
+
+
+def _sum_up(status: dict[str, Any], composite: Object) -> None:
+    """In place: how the composed resources do, by what the composite says of them."""
+    found = summary.of_claim(status_of(composite).get(summary.FIELD), is_ready=conditions.is_true(composite, "Ready"))
+    status.pop(summary.FIELD, None)
+    if found:
+        status[summary.FIELD] = copy.deepcopy(found)
 
 
 def _outlook(composite: Object, ready: Condition, *, counted: bool) -> Condition | None:
@@ -281,7 +292,7 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
                     propagation="Foreground" if foreground and context.options.strict_upstream else None,
                 )
         if foreground:
-            await _tell_deletion(wanted, composite, context)
+            await _tell_deletion(wanted, composite, definition, context)
             return Result(requeue_after=FOREGROUND_POLL)
     _event(context, claim, definition, "DeleteCompositeResource", "Successfully deleted composite resource")
     claim = await leaving.release(wanted, flow.FINALIZER, context)
@@ -290,12 +301,14 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
     return Result()
 
 
-async def _tell_deletion(claim: Object, composite: Object, context: Context) -> None:
+async def _tell_deletion(claim: Object, composite: Object, definition: Definition, context: Context) -> None:
     """Say what the composite waits for."""
     ready, text = conditions.find(composite, "Ready") or {}, ""
     if ready.get("reason") == "Deleting" and not context.options.strict_upstream:
         text = str(ready.get("message") or "")
     outlook = health.reconciling("Deleting", text) if text else None
+    if not definition.has_own_summary:
+        claim.get("status", {}).pop(summary.FIELD, None)
     await _write_status(claim, [conditions.deleting(text), conditions.reconcile_success()], context, outlook=outlook)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from groundplane.core import claim as flow
-from groundplane.core import health, naming
+from groundplane.core import health, naming, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
@@ -79,6 +80,21 @@ def tell(run: CompositeRun, wanted: Object, *more: Condition, outlook: Condition
         known = wanted["status"].get("claimConditionTypes") or []
         fresh = [type_ for type_ in dict.fromkeys(run.claim_types) if type_ not in known]
         wanted["status"]["claimConditionTypes"] = [*known, *fresh]
+
+
+def summed_up(run: CompositeRun) -> dict[str, Any]:
+    """How each composed resource does, for the composite's status."""
+    return summary.of([_part(run, each) for each in run.composed])
+
+
+def _part(run: CompositeRun, each: Composed) -> summary.Part:
+    known = None
+    if each.object is not None:
+        key = key_of(each.object)
+        definitions = run.context.definitions
+        known = definitions.composite(key.group, key.kind) or definitions.claim(key.group, key.kind)
+    nested = known is not None and not known.has_own_summary
+    return summary.Part(each.template, each.object, each.ready, each.synced, each.trouble, nested)
 
 
 def outlook(run: CompositeRun, *, is_ready: bool, cause: str) -> Condition | None:

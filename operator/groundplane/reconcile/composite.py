@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath, health, requests
+from groundplane.core import composition, conditions, fieldpath, health, requests, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -410,6 +410,8 @@ async def _report(run: CompositeRun, published: bool | None) -> None:
     if published or (published is not None and not known.get("lastPublishedTime")):  # or the time was not saved then
         wanted["status"]["connectionDetails"] = {**known, "lastPublishedTime": conditions.timestamp(run.context.now())}
     _answer(run, wanted)
+    if not (run.context.options.strict_upstream or run.definition.has_own_summary):
+        wanted["status"][summary.FIELD] = composing.summed_up(run)
     unsynced = [c.template for c in run.composed if not c.synced]
     unready = [c.template for c in run.composed if not c.ready]
     cause = _cause(run)
@@ -478,6 +480,8 @@ async def _tell_deletion(run: CompositeRun, text: str) -> Result:
     if 0 < early <= EARLY:  # more: the clocks differ
         return Result(requeue_after=early)
     outlook = health.reconciling("Deleting", text)
+    if not run.definition.has_own_summary:
+        run.composite.get("status", {}).pop(summary.FIELD, None)  # of what is on its way out, the condition tells
     await _write_status(run, conditions.deleting(text), conditions.reconcile_success(), outlook=outlook)
     return Result(requeue_after=LOOK)
 

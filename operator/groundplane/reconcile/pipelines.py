@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, connection, fieldpath, health, pipeline, render
+from groundplane.core import composition, connection, fieldpath, health, pipeline, render, summary
 from groundplane.core.conditions import SYSTEM_TYPES, Condition
 from groundplane.core.objects import Object, annotations_of, group_of, key_of, meta, spec_of, status_of
 from groundplane.core.pipeline import Found, Outcome, Resource, Selector, Wanted
@@ -217,6 +217,8 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
 async def _apply_status(run: CompositeRun, desired: Object) -> None:
     """The composite's status is what the last function desires; what functions stop to desire goes."""
     status = desired.get("status") or {}
+    if not run.definition.has_own_summary:
+        status = {name: value for name, value in status.items() if name != summary.FIELD}
     is_new = not handover.has_applied(run.composite, COMPOSITE_MANAGER, "status")
     if not status and is_new and not await _has_patched_status(run):
         return

@@ -8,6 +8,7 @@ the usage goes, so that a process that ends in between leaves nothing undone.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 from groundplane.core import conditions, health, usages
 from groundplane.core.conditions import Condition
@@ -59,6 +60,8 @@ async def _protect(found: Object, context: Context) -> Result:
         with stage("ResolveSelectors", "cannot resolve selectors"):
             found = await _resolved(found, role, context)
     usage = usages.read(found)
+    if before := usages.left_behind(found):
+        await _unprotect(found, replace(usage, of=before, replays=False), context)
     with stage("AddFinalizer", "cannot add finalizer"):
         found = await _marked(found, usage, context)
     _follow(usage, context)
@@ -116,13 +119,16 @@ def _awaited(party: Party, namespace: str) -> Awaited:
 
 
 async def _marked(found: Object, usage: Usage, context: Context) -> Object:
-    """The usage with the finalizer, and the sentence for people."""
-    if has_finalizer(found, usages.FINALIZER) and annotations_of(found).get(usages.DETAILS) == usage.details:
+    """The usage with the finalizer, the sentence for people, and what it is about to label."""
+    told = {usages.DETAILS: usage.details}
+    if not context.options.strict_upstream:
+        told[usages.PROTECTED] = usage.of.record
+    if has_finalizer(found, usages.FINALIZER) and told.items() <= annotations_of(found).items():
         return found
     metadata = found["metadata"]
     if not has_finalizer(found, usages.FINALIZER):
         metadata.setdefault("finalizers", []).append(usages.FINALIZER)
-    metadata.setdefault("annotations", {})[usages.DETAILS] = usage.details
+    metadata.setdefault("annotations", {}).update(told)
     return await context.cluster.update(found)
 
 
@@ -185,7 +191,9 @@ async def _release(found: Object, context: Context) -> Result:
     try:
         usage = usages.read(found)
     except InvalidInput:
-        usage = None  # it never protected anything
+        usage = None  # as it is now it never protected anything
+    if before := usages.left_behind(found):
+        await _unprotect(found, Usage(key_of(found), before, None, None, replays=False), context)
     if usage and usage.of.name:
         _follow(usage, context)
         if await _outlasts(found, context):
