@@ -75,3 +75,46 @@ async def test_subnets_of_one_zone_are_refused_as_by_aws(cloud, account, network
     group = managed(RDS, "SubnetGroup", "orders", subnetIds=network["subnets"][:1])
     with pytest.raises(errors.InvalidInput, match="at least two availability zones"):
         await cloud.create(group, account, {})
+
+
+def test_a_new_bucket_is_private_and_shows_its_settings_as_they_were_put(standin):
+    s3, name = standin.client("s3"), {"Bucket": "orders-shown"}
+    s3.create_bucket(**name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    assert set(s3.get_public_access_block(**name)["PublicAccessBlockConfiguration"].values()) == {True}
+    assert s3.get_bucket_ownership_controls(**name)["OwnershipControls"]["Rules"] == [
+        {"ObjectOwnership": "BucketOwnerEnforced"}
+    ]
+    rule = {
+        "ID": "old",
+        "Status": "Enabled",
+        "Filter": {"And": {"Prefix": "a/", "ObjectSizeGreaterThan": 5}},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 3, "NewerNoncurrentVersions": 2},
+    }
+    s3.put_bucket_lifecycle_configuration(**name, LifecycleConfiguration={"Rules": [rule]})
+    assert s3.get_bucket_lifecycle_configuration(**name)["Rules"] == [rule]
+    events = {"QueueArn": "arn:aws:sqs:eu-west-1:123456789012:q", "Events": ["s3:ObjectCreated:*"]}
+    told = {"EventBridgeConfiguration": {}, "QueueConfigurations": [events]}
+    s3.put_bucket_notification_configuration(**name, NotificationConfiguration=told)
+    found = s3.get_bucket_notification_configuration(**name)
+    assert found["EventBridgeConfiguration"] == {}
+    assert found["QueueConfigurations"][0].pop("Id")
+    assert found["QueueConfigurations"] == [events]
+    s3.delete_bucket_encryption(**name)
+    [rule] = s3.get_bucket_encryption(**name)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    with pytest.raises(Exception, match="AccessDenied"):
+        s3.get_bucket_cors(**name, ExpectedBucketOwner="999999999999")
+
+
+def test_queues_and_topics_forget_no_setting(standin):
+    sqs, sns = standin.client("sqs"), standin.client("sns")
+    allowed, policy = '{"redrivePermission":"denyAll"}', '{"Statement": [{"Effect": "Allow"}]}'
+    url = sqs.create_queue(QueueName="orders", Attributes={"RedriveAllowPolicy": allowed, "Policy": policy})["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": "alias/orders"})
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert (found["RedriveAllowPolicy"], found["Policy"]) == (allowed, policy)
+    assert (found["SqsManagedSseEnabled"], found["KmsMasterKeyId"]) == ("false", "alias/orders")
+    arn = sns.create_topic(Name="orders", Attributes={"SignatureVersion": "2"})["TopicArn"]
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="HTTPSuccessFeedbackSampleRate", AttributeValue="5")
+    found = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    assert (found["SignatureVersion"], found["HTTPSuccessFeedbackSampleRate"]) == ("2", "5")

@@ -6,7 +6,8 @@ It prints its URL when it listens, and ends on SIGTERM or with its parent.  The 
 HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
-an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.
+an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS and SNS
+see `standin_storage.py` and `standin_messaging.py`.
 
 Controls, JSON over HTTP:
 
@@ -44,6 +45,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
+
+from groundplane.aws import standin_messaging, standin_storage
 
 CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9.-]+")
 PENDING = "PendingModifiedValues"
@@ -520,6 +523,8 @@ def main(argv: list[str] | None = None) -> None:
     mend_rds()
     mend_subnet_groups()
     mend_ec2()
+    standin_storage.mend()
+    standin_messaging.mend()
     server = make_server(
         options.host,
         options.port,
