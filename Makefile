@@ -32,7 +32,7 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $@
 
 lock: $(READY)  ## pin the dependencies anew: requirements*.lock from pyproject.toml (UPGRADE=1: to the newest)
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra functions -o requirements.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra cel --extra functions -o requirements.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions -o requirements-demo.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --group dev -o requirements-dev.lock
 

@@ -261,9 +261,42 @@ def _panics(case: Case, wanted: Case, got: Case) -> None:
         wanted.update(got)
 
 
+def _reset_readiness(case: Case, wanted: Case, got: Case) -> None:
+    if "error" in wanted and (case["request"].get("input") or {}).get("resetCompositeReadiness"):
+        assert got["desired"]["composite"]["ready"] is False
+        wanted.clear()
+        wanted.update(got)
+
+
+def _no_usage_of_itself(case: Case, wanted: Case, got: Case) -> None:
+    resources = wanted.get("desired", {}).get("resources", {})
+    for name in case["request"].get("observed", {}).get("resources", {}):
+        if name_of(case) == "function-sequencer" and f"{name}-{name}-usage" in resources:
+            del resources[f"{name}-{name}-usage"]
+
+
+def _no_null_tags(case: Case, wanted: Case, got: Case) -> None:
+    if name_of(case) != "function-tag-manager":
+        return
+    for name, each in wanted.get("desired", {}).get("resources", {}).items():
+        given = case["request"]["desired"]["resources"][name]["resource"]
+        if (each["resource"].get("spec") or {}).get("forProvider") == {**_provider(given), "tags": None}:
+            each["resource"] = _floats(given)
+
+
+def _provider(obj: Case) -> Case:
+    found: Case = obj.get("spec", {}).get("forProvider") or {}
+    return found
+
+
 DEPARTURES = (
     Departure(
         "an answer asks for another run only where the input does; watches tell when there is need", _no_default_ttl
     ),
     Departure("where upstream's function panics ours gives a fatal result", _panics),
+    Departure(
+        "the sequencer can call a composite unready of which nothing is desired; upstream's panics", _reset_readiness
+    ),
+    Departure("the sequencer composes no usage of a resource by itself", _no_usage_of_itself),
+    Departure("tags that nobody adds stay away; upstream's tag-manager writes null", _no_null_tags),
 )

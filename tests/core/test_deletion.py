@@ -1,5 +1,7 @@
 """The order in which composed resources are deleted, from the objects alone."""
 
+import re
+
 import pytest
 
 from groundplane.core import deletion
@@ -35,11 +37,11 @@ def references(api_version, kind):
     return [VPC_REFERENCE] if kind == "Subnet" else []
 
 
-def order(*objects):
+def order(*objects, sequences=()):
     """Which are deleted together, wave by wave, by name."""
     left, waves = list(objects), []
     while left:
-        users = deletion.users(left, references)
+        users = deletion.users(left, references, sequences)
         free = [each for each in left if not users[key_of(each)]]
         assert free, "nothing may ever be deleted"
         waves.append(sorted(each["metadata"]["name"] for each in free))
@@ -104,6 +106,42 @@ def test_a_usage_goes_after_who_uses_and_before_what_is_used(group, kind):
 def test_a_usage_of_what_is_composed_elsewhere_holds_nothing():
     here, elsewhere = obj("VPC", "here"), obj("VPC", "elsewhere")
     assert order(here, usage(elsewhere)) == [["here", "usage"]]
+
+
+def named(name):
+    made = obj("Thing", name)
+    made["metadata"]["annotations"]["crossplane.io/composition-resource-name"] = name
+    return made
+
+
+def sequence(*patterns):
+    return [re.compile(pattern).fullmatch for pattern in patterns]
+
+
+def test_what_a_sequence_makes_later_goes_first():
+    a, b1, b2, c = (named(name) for name in ("a", "b1", "b2", "c"))
+    assert order(a, b1, b2, c, sequences=[sequence("a", "b.", "c")]) == [["c"], ["b1", "b2"], ["a"]]
+    assert order(a, c, named("x"), sequences=[sequence("a", "b.", "c")]) == [["c", "x"], ["a"]]
+    assert order(a, b1, c, sequences=[sequence("a", "b."), sequence("c", "a")]) == [["b1"], ["a"], ["c"]]
+
+
+def test_of_two_places_that_mean_an_object_the_first_counts():
+    a, b = named("a"), named("b")
+    assert order(a, b, sequences=[sequence("a", ".*")]) == [["b"], ["a"]]
+    assert order(a, b, sequences=[sequence(".*", ".*")]) == [["a", "b"]]
+    assert order(a, b, sequences=[[], sequence("a")]) == [["a", "b"]]
+
+
+def test_sequences_that_contradict_each_other_hold_up_nothing_for_ever():
+    a, b = named("a"), named("b")
+    assert order(a, b, sequences=[sequence("a", "b"), sequence("b", "a")]) == [["a"], ["b"]]
+
+
+def test_a_usage_is_in_no_sequence():
+    a = named("a")
+    held = usage(a)
+    held["metadata"]["annotations"]["crossplane.io/composition-resource-name"] = "b"
+    assert order(a, held, sequences=[sequence("b", "a")]) == [["usage"], ["a"]]
 
 
 def test_a_circle_is_broken_in_the_circle_and_always_at_the_same_place():

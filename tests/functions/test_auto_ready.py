@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from groundplane.core import cel
 from groundplane.core.pipeline import Request, Resource, State
 from groundplane.functions import auto_ready
+from tests.functions.pipelines import asked
 
 
 def condition(type_, status="True"):
@@ -113,8 +115,56 @@ def test_kinds_of_kubernetes_itself_are_judged_by_their_own_state(found, ready):
     assert auto_ready.is_ready(found) is ready
 
 
-def test_checks_in_cel_are_refused_with_another_way():
-    [problem] = auto_ready.check({"kind": "Input", "celHealthCheckCustomization": {"Bucket": "true"}})
-    assert problem.field == "celHealthCheckCustomization"
-    assert "readinessChecks" in problem.mend
+CONFIGURATION = {
+    "apiVersion": "pkg.crossplane.io/v1",
+    "kind": "Configuration",
+    "status": {"conditions": [{"type": "Installed", "status": "True"}]},
+}
+INSTALLED = "object.status.conditions.exists(c, c.type == 'Installed' && c.status == 'True')"
+KEY = "pkg.crossplane.io_v1_Configuration"
+
+
+def judged(given, found=CONFIGURATION, context=None):
+    answer = asked("auto-ready", given, {"x": found}, {"x": found}, context=context)
+    return answer.desired.resources["x"].ready, answer.results
+
+
+def test_a_check_in_cel_decides_either_way():
+    assert judged({"celHealthCheckCustomization": {KEY: INSTALLED}}) == (True, [])
+    assert judged({"celHealthCheckCustomization": {KEY: "false"}}) == (False, [])
+    assert judged({"celHealthCheckCustomization": {"pkg_crossplane_io_v1_Configuration": "false"}}) == (None, [])
+
+
+def test_checks_of_the_context_count_less_than_those_of_the_input():
+    context = {"example.org/checks": {"mine": {KEY: INSTALLED, "other": 3}}}
+    source = {"celHealthCheckCustomizationFrom": "[example.org/checks].mine"}
+    assert judged(source, context=context) == (True, [])
+    assert judged(source | {"celHealthCheckCustomization": {KEY: "false"}}, context=context) == (False, [])
+    for elsewhere in ("nowhere", "[example.org/checks].mine.other", "."):
+        assert judged({"celHealthCheckCustomizationFrom": elsewhere}, context=context) == (None, [])
+
+
+@pytest.mark.parametrize("check", ["1 +", "object.nope.nope", "object.kind", "'x'", "observed == 1"])
+def test_a_check_that_cannot_be_asked_is_a_warning_and_the_usual_one_decides(check):
+    ready = {**CONFIGURATION, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    found, [result] = judged({"celHealthCheckCustomization": {KEY: check}}, ready)
+    assert (found, result.severity) == (True, "Warning")
+    assert result.message.startswith('health check of "x": ')
+
+
+def test_numbers_in_checks_are_doubles():
+    found = {"apiVersion": "v1", "kind": "X", "spec": {"n": 3}}
+    assert judged({"celHealthCheckCustomization": {"_v1_X": "object.spec.n + 1.0 == 4.0"}}, found) == (True, [])
+
+
+def test_a_time_to_live_is_asked_for_only_by_the_input():
+    assert asked("auto-ready", {}).ttl == 0
+    assert asked("auto-ready", {"ttl": "90s"}).ttl == 90
+
+
+def test_a_mistake_is_told_with_its_place(monkeypatch):
     assert [problem.field for problem in auto_ready.check({"ttl": "1m", "tll": "1m"})] == ["tll"]
+    assert [problem.field for problem in auto_ready.check({"ttl": "soon"})] == ["ttl"]
+    monkeypatch.setattr(cel, "_library", lambda: None)
+    [problem] = auto_ready.check({"celHealthCheckCustomization": {KEY: "true"}})
+    assert (problem.field, "groundplane[cel]" in problem.mend) == ("celHealthCheckCustomization", True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key, meta
+from groundplane.core.objects import Key, key_of, meta
 from groundplane.errors import Denied
 from groundplane.ports import Options
 from tests.reconcile import managed, things
@@ -128,6 +128,58 @@ async def test_a_clock_that_is_behind_the_api_servers_delays_no_word():
     restarted.enqueue({("composite", Key(things.VERSION, "XThing", "", meta((await composites(world))[0])["name"]))})
     await restarted.settle()
     assert "waiting for Alpha" in (await ready_of(restarted))["message"]
+
+
+def sequence(*names, **more):
+    given = {"apiVersion": "sequencer.fn.crossplane.io/v1beta1", "kind": "Input"}
+    rules = [{"sequence": list(names)} | more]
+    return {
+        "step": "order",
+        "functionRef": {"name": "function-sequencer"},
+        "input": given | {"rules": rules, "resetCompositeReadiness": True},
+    }
+
+
+async def test_a_sequence_is_undone_backwards_also_when_the_composition_is_edited_meanwhile():
+    wanted = composition(refers=(), pipeline=True)
+    wanted["spec"]["pipeline"].append(sequence("gamma", "be.*", "alpha"))
+    world = await things.running(await a_world(), composition=wanted, claim=foreground())
+    made = []
+    for kind in ("Gamma", "Beta", "Alpha"):
+        made.append(kind.lower())
+        assert sorted((await left(world))[0]) == sorted(f"db-{name}" for name in made)
+        await things.report(world, kind)
+        await world.settle(seconds=3)
+    assert conditions.is_true((await composites(world))[0], "Ready")
+    await world.cluster.delete(things.CLAIM)
+    for kind in ("Alpha", "Beta", "Gamma"):
+        await world.settle(seconds=3)
+        assert (await left(world))[1] == [f"db-{kind.lower()}"]
+        if kind == "Alpha":
+            await world.apply(composition(refers=(), pipeline=True))
+        await let_go(world, kind)
+    assert await composites(world) == []
+
+
+async def test_a_sequence_for_creation_only_orders_no_deletion_and_neither_does_one_whose_revision_is_gone():
+    wanted = composition(refers=(), pipeline=True)
+    wanted["spec"]["pipeline"].append(sequence("gamma", "alpha", deleteOnly=True))
+    world = await things.running(await a_world(), composition=wanted, claim=foreground())
+    for revision in await world.cluster.list(wanted["apiVersion"], "CompositionRevision"):
+        await world.cluster.delete(key_of(revision))
+    await world.cluster.delete(Key(wanted["apiVersion"], "Composition", "", "thing"))
+    await world.settle(seconds=3)
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=3)
+    assert sorted((await left(world))[1]) == ["db-alpha", "db-beta", "db-gamma"]
+    wanted["spec"]["pipeline"][-1] = sequence("gamma", "alpha", createOnly=True)
+    world = await things.running(await a_world(), composition=wanted, claim=foreground())
+    for kind in ("Gamma", "Beta", "Alpha"):
+        await things.report(world, kind)
+        await world.settle(seconds=3)
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=3)
+    assert sorted((await left(world))[1]) == ["db-alpha", "db-beta", "db-gamma"]
 
 
 async def test_an_edit_of_the_composition_in_between_changes_nothing():

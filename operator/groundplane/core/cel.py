@@ -1,9 +1,9 @@
-"""CEL as Kubernetes' API server speaks it: one expression compiled and evaluated.
+"""CEL as Kubernetes' API server speaks it, and CEL's standard library alone: one expression compiled and evaluated.
 
 The only module that knows the library, cel-expr-python (extra `groundplane[cel]`), and it imports it at the first
 expression.  An expression has one of three ends: a value; a `Failure` in the API server's words; or `Unchecked`, if it
 can't be said here what the API server would say: the library is not there, or lacks a function, or a limit is reached.
-Which rules there are, and on what they are asked, is `rules.py`'s.
+Which rules there are, and on what they are asked, is `rules.py`'s; what composition functions ask, `cel_requests.py`'s.
 
 Every evaluation ends: the library stops after 10,000 steps and refuses expressions nested deeper than 32; what texts and
 lists could grow to is bounded here (`_growth`), before they do.
@@ -23,7 +23,7 @@ LONGEST: Final = 20_000  # characters of an expression
 MOST: Final = 100_000_000  # characters, roughly, that an evaluation may take in memory
 KEPT: Final = 1024  # compiled expressions
 
-Type = Any  # "dyn", "int" …; ("list", of) and ("map", of)
+Type = Any  # "dyn", "int" …; ("list", of) and ("map", of); the full name of a message
 Types = tuple[tuple[str, Type], ...]  # of variables, sorted by name: hashable
 
 
@@ -134,7 +134,18 @@ def _type(type_: Type) -> Any:
     if isinstance(type_, tuple):
         of = _type(type_[1])
         return cel.Type.List(of) if type_[0] == "list" else cel.Type.Map(cel.Type.STRING, of)
-    return getattr(cel.Type, type_.upper())
+    return cel.Type(type_) if "." in type_ else getattr(cel.Type, type_.upper())
+
+
+class Prepared:
+    """Variables that several expressions are evaluated with: converted once."""
+
+    def __init__(self, activation: Any, size: int) -> None:
+        self.activation, self.size = activation, size
+
+
+def _size(data: Mapping[str, Any] | Prepared) -> int:
+    return data.size if isinstance(data, Prepared) else len(repr(data))
 
 
 class Expression:
@@ -143,17 +154,26 @@ class Expression:
     def __init__(self, text: str, program: Any, growth: float) -> None:
         self._text, self._program, self._growth = text, program, growth
 
-    def evaluate(self, data: Mapping[str, Any]) -> Any:
+    @property
+    def gives(self) -> str:
+        """The type that it evaluates to, as far as it is known before: "bool", "dyn" …"""
+        return str(self._program.return_type().name()).lower()
+
+    def evaluate(self, data: Mapping[str, Any] | Prepared) -> Any:
         """The value for these variables, as a plain Python value.
 
         Raises:
             Failure: it fails, as it would in the API server.
             Unchecked: it can't be evaluated here.
         """
-        if self._growth > 16 and self._growth * (len(self._text) + len(repr(data))) > MOST:
+        prepared = data if isinstance(data, Prepared) else None
+        if self._growth > 16 and self._growth * (len(self._text) + _size(data)) > MOST:
             raise Unchecked("it could take too much memory")
         try:
-            found = self._program.eval(data=data)
+            if prepared is not None:
+                found = self._program.eval(activation=prepared.activation)
+            else:
+                found = self._program.eval(data=data)
             value = found.plain_value()
             is_error = found.type().name().upper().lstrip("*").startswith("ERROR")
         except (RuntimeError, OverflowError, RecursionError) as error:
@@ -193,6 +213,37 @@ def compile(text: str, types: Types) -> Expression:
     if isinstance(found, Unchecked):
         raise found.with_traceback(None)
     return found
+
+
+# --- the standard library alone
+
+
+@lru_cache(maxsize=8)
+def _standard(types: Types, pool: Any) -> Any:
+    cel, _ = _library()
+    return cel.NewEnv(descriptor_pool=pool, variables={name: _type(type_) for name, type_ in types})
+
+
+def standard(text: str, types: Types, pool: Any = None) -> Expression:
+    """Compile an expression that has CEL's standard library and no function more; `pool` describes the messages among the types.
+
+    Raises:
+        Unchecked: it is none, or nothing can compile it here.
+    """
+    if not is_available():
+        raise Unchecked("no CEL library is installed", missing=True)
+    growth = _growth(masked(text))
+    if len(text) > LONGEST or growth > MOST:
+        raise Unchecked("it could take too much memory")
+    try:
+        return Expression(text, _standard(types, pool).compile(text), growth)
+    except (RuntimeError, TypeError) as error:
+        raise Unchecked(_first_line(str(error))) from None
+
+
+def prepared(variables: Mapping[str, Any], types: Types, pool: Any, size: int) -> Prepared:
+    """Variables for several expressions that `standard` has compiled; `size` is about how many bytes they have."""
+    return Prepared(_standard(types, pool).Activation(variables), size)
 
 
 # --- what is wrong with an expression by itself

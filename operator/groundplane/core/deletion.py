@@ -2,17 +2,20 @@
 
 Who uses what is read from the objects themselves, as they are now: it needs no Composition, survives a restart, and holds
 for what an older revision composed.  An object uses another one where it names it in a reference, where a field that a
-reference fills has the other one's value, and where a Usage says so.
+reference fills has the other one's value, and where a Usage says so.  Sequences, in which things were made, are handed in: what
+was made later goes first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from groundplane.core import usages
-from groundplane.core.objects import Key, Object, group_of, key_of, meta, spec_of
+from groundplane.core.objects import Key, Object, annotations_of, group_of, key_of, meta, spec_of
 from groundplane.core.references import BLOCKS, Reference, value_of
+from groundplane.core.render import TEMPLATE_ANNOTATION
 
 OUTPUTS = ("writeConnectionSecretToRef", "publishConnectionDetailsTo", "resourceRef", "resourceRefs", "claimRef")
 
@@ -21,7 +24,10 @@ References = Callable[
 ]  # of a kind, by api version and kind; () of one that is not managed
 
 
-def users(objects: Sequence[Object], references: References) -> dict[Key, list[Key]]:
+Sequences = Sequence[Sequence[Callable[[str], bool]]]  # each element says whether it means a template, by its name
+
+
+def users(objects: Sequence[Object], references: References, sequences: Sequences = ()) -> dict[Key, list[Key]]:
     """Who of these objects still needs each of them; [] of what may be deleted now.
 
     Where nothing is free since they need each other in a circle, one of it is.
@@ -37,6 +43,8 @@ def users(objects: Sequence[Object], references: References) -> dict[Key, list[K
                 needs[user] |= {key} - {user}
         else:
             needs[key] |= {each for each in _used(obj, index, references(key.api_version, key.kind)) if each != key}
+    for sequence in sequences:
+        _follow(sequence, objects, needs)
     found: dict[Key, list[Key]] = {key: [] for key in known}
     for key in sorted(needs):
         for used in needs[key]:
@@ -44,6 +52,19 @@ def users(objects: Sequence[Object], references: References) -> dict[Key, list[K
     if found and all(found.values()):
         found[_in_circle(found)] = []
     return found
+
+
+def _follow(sequence: Sequence[Callable[[str], bool]], objects: Sequence[Object], needs: dict[Key, set[Key]]) -> None:
+    """Each needs those at the nearest place before its own at which there are any; its place is the first that means it."""
+    groups: list[list[Key]] = [[] for _ in sequence]
+    for obj in objects:
+        name = annotations_of(obj).get(TEMPLATE_ANNOTATION)
+        place = next((index for index, means in enumerate(sequence) if name and means(name)), None)
+        if place is not None and not usages.is_usage(key_of(obj)):
+            groups[place].append(key_of(obj))
+    for earlier, later in pairwise(filter(None, groups)):
+        for key in later:
+            needs[key].update(earlier)
 
 
 def _in_circle(found: Mapping[Key, Sequence[Key]]) -> Key:

@@ -8,16 +8,27 @@ from __future__ import annotations
 import hashlib
 import re
 
+FUNCTIONS = (
+    "function-auto-ready",
+    "function-cel-filter",
+    "function-environment-configs",
+    "function-extra-resources",
+    "function-patch-and-transform",
+    "function-sequencer",
+    "function-tag-manager",
+)
+"""The functions that are built in; `functions/__init__.py` has a module for each."""
+
 _BUILT_IN = {
     "Provider": re.compile(
         r"(^|/)(upbound/provider-(aws|family-aws)|(upbound|crossplane-contrib)/provider-aws-[a-z0-9]+"
         r"|crossplane-contrib/provider-(upjet-aws|family-aws))$"
     ),
-    "Function": re.compile(r"(^|/)function-(patch-and-transform|auto-ready|environment-configs)$"),
+    "Function": re.compile(rf"(^|/)({'|'.join(FUNCTIONS)})$"),
 }
 NAMES = {
     "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>",
-    "Function": "function-patch-and-transform, function-auto-ready, function-environment-configs",
+    "Function": ", ".join(FUNCTIONS),
 }
 
 

@@ -24,6 +24,8 @@ from groundplane.errors import Awaited, Busy, GroundplaneError, InvalidInput, Un
 
 MAX_ITERATIONS = 5  # of one step: how often its requirements may change before they must be the same twice
 CALL_TIMEOUT = 20.0  # seconds for one call of a function that runs elsewhere
+SHORTEST_TTL = 1.0  # seconds: whoever asks to be called again sooner gets no more than that
+LONGEST_TTL = 30 * 86_400.0  # and later than that is nobody's plan
 AFTER_FATAL = 30.0  # seconds until a function that runs elsewhere, and may look at more than we know, is asked again
 FUNCTION = ("pkg.crossplane.io", "Function")
 
@@ -166,6 +168,11 @@ class Response:
     def wanted(self) -> Wanted:
         """All its requirements."""
         return Wanted(self.requirements, self.extra_requirements, self.schema_requirements)
+
+
+def bounded_ttl(seconds: float) -> float:
+    """A time to live as it is honoured: 0 is none."""
+    return min(LONGEST_TTL, max(SHORTEST_TTL, seconds)) if seconds > 0 else 0.0
 
 
 def passed_on(request: Request, *results: Result) -> Response:

@@ -13,13 +13,26 @@ from groundplane.core.pipeline import Endpoint, Find, Function, Remote
 from groundplane.core.spec import Problem
 from groundplane.core.typecheck import Part
 from groundplane.errors import InvalidInput, shown
-from groundplane.functions import auto_ready, environment_configs, patch_and_transform
+from groundplane.functions import (
+    auto_ready,
+    cel_filter,
+    environment_configs,
+    extra_resources,
+    patch_and_transform,
+    sequencer,
+    tag_manager,
+)
 
 BUILT_IN: Mapping[str, Function] = {
-    "function-patch-and-transform": patch_and_transform,
     "function-auto-ready": auto_ready,
+    "function-cel-filter": cel_filter,
     "function-environment-configs": environment_configs,
+    "function-extra-resources": extra_resources,
+    "function-patch-and-transform": patch_and_transform,
+    "function-sequencer": sequencer,
+    "function-tag-manager": tag_manager,
 }
+assert set(BUILT_IN) == set(packages.FUNCTIONS)
 
 
 HOW = f"run it, and say where in an annotation of the Function of that name, {ENDPOINT}: HOST:PORT"

@@ -1,21 +1,24 @@
 """function-auto-ready: a composed resource about which no earlier step says anything is ready when its own state says so.
 
-Source: function-auto-ready (its README and tests): condition Ready, or for Kubernetes' own kinds what Argo CD looks at.
-Health checks of one's own in CEL are refused: no CEL is evaluated here.
+Source: function-auto-ready v0.7 (`fn.go`, `cel/resolver.go`): health checks of one's own, in CEL; else condition Ready, or for
+Kubernetes' own kinds what Argo CD looks at.  Its CEL is behind a feature gate; here what the input says is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
 
-from groundplane.core import conditions
+from groundplane.core import cel_requests, conditions, durations
 from groundplane.core.objects import Json, Object, meta, spec_of, status_of
-from groundplane.core.pipeline import Request, Response, RunFunction, State
+from groundplane.core.pipeline import Request, Response, Result, RunFunction, State, bounded_ttl
 from groundplane.core.spec import FUNCTION, Problem, Spec, load
+from groundplane.errors import InvalidInput, shown
 
 
 class Input(Spec):
@@ -24,36 +27,98 @@ class Input(Spec):
     apiVersion: str | None = None
     kind: str | None = None
     metadata: dict[str, Json] | None = None
-    ttl: str | None = None  # how long an answer may be kept: nothing is kept here
-    celHealthCheckCustomization: dict[str, Json] = Field(default_factory=dict)
-    celHealthCheckCustomizationFrom: str | None = None
+    ttl: str = ""
+    celHealthCheckCustomization: dict[str, str] = Field(default_factory=dict)
+    celHealthCheckCustomizationFrom: str = ""
 
 
 def check(given: Mapping[str, Json]) -> list[Problem]:
-    """Everything that is wrong with an input."""
+    """Everything that is wrong with an input.  What can't be evaluated is a warning of each run, as upstream's."""
     found, problems, _ = load(Input, given, "", FUNCTION)
-    if found is None:
-        return problems
-    return [
-        Problem("Forbidden", name, "CEL is not evaluated here", "give the resource's template readinessChecks instead")
-        for name in ("celHealthCheckCustomization", "celHealthCheckCustomizationFrom")
-        if getattr(found, name)
-    ]
+    return problems if found is None else list(_problems(found))
+
+
+def _problems(found: Input) -> Iterator[Problem]:
+    try:
+        durations.seconds(found.ttl or "0")
+    except InvalidInput as error:
+        yield Problem("Invalid", "ttl", error.what, error.mend)
+    fields = ("celHealthCheckCustomization", "celHealthCheckCustomizationFrom")
+    if given := [field for field in fields if getattr(found, field)]:
+        try:
+            cel_requests.Check("true")
+        except InvalidInput as error:
+            yield Problem("Invalid", given[0], error.what, error.mend)
 
 
 def compile(given: Mapping[str, Json]) -> RunFunction:
-    """The function, ready to run: the input changes nothing."""
+    """The function with this input, ready to run.  The input has passed `check`."""
+    found, problems, _ = load(Input, given, "", FUNCTION)
+    assert found is not None, problems
+    path = _path(found.celHealthCheckCustomizationFrom)
+    ttl = bounded_ttl(durations.seconds(found.ttl or "0"))
+
+    def run(request: Request) -> Response:
+        checks = {**_in_context(request.context, path), **found.celHealthCheckCustomization}
+        return _run(request, checks, ttl)
+
     return run
 
 
-def run(request: Request) -> Response:
+def _run(request: Request, checks: Mapping[str, str], ttl: float) -> Response:
     """Call ready what exists and is; what an earlier step said stays."""
-    resources = dict(request.desired.resources)
+    resources, results = dict(request.desired.resources), list[Result]()
     for name, resource in resources.items():
         there = request.observed.resources.get(name)
-        if there is not None and resource.ready is None and is_ready(there.object):
-            resources[name] = replace(resource, ready=True)
-    return Response(State(request.desired.composite, resources), request.context)
+        if there is None or resource.ready is not None:
+            continue
+        ready = None
+        if (text := checks.get(_key(there.object))) is not None:
+            try:
+                ready = _compiled(text).holds(there.object)
+            except InvalidInput as error:
+                results.append(Result("Warning", f"health check of {shown(name)}: {error}"))
+        if ready is None and is_ready(there.object):
+            ready = True
+        if ready is not None:
+            resources[name] = replace(resource, ready=ready)
+    return Response(State(request.desired.composite, resources), request.context, results, ttl=ttl)
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> cel_requests.Check:
+    return cel_requests.Check(text)
+
+
+def _key(obj: Object) -> str:
+    """By what a check is found.
+
+    >>> _key({"apiVersion": "pkg.crossplane.io/v1", "kind": "Configuration"}), _key({"apiVersion": "v1", "kind": "Pod"})
+    ('pkg.crossplane.io_v1_Configuration', '_v1_Pod')
+    """
+    group, _, version = str(obj.get("apiVersion") or "").rpartition("/")
+    return f"{group}_{version}_{obj.get('kind')}"
+
+
+_PART = re.compile(r"\[([^\[\]]+)\]|([^.\[\]]+)")
+
+
+def _path(text: str) -> tuple[str, ...]:
+    """The keys of a path in the context.
+
+    >>> _path("[example.org/checks].mine")
+    ('example.org/checks', 'mine')
+    """
+    return tuple(bracketed or plain for bracketed, plain in _PART.findall(text))
+
+
+def _in_context(context: Mapping[str, Json], path: tuple[str, ...]) -> dict[str, str]:
+    """The texts of the object at a path of the context; none if it is not there."""
+    value: Any = context if path else {}
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    checks = value if isinstance(value, Mapping) else {}
+    return {key: text for key, text in checks.items() if isinstance(text, str)}
 
 
 def is_ready(obj: Object) -> bool:

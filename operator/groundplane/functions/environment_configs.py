@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from groundplane.core import environment, fieldpath
-from groundplane.core.fieldpath import MISSING
-from groundplane.core.objects import Json, Object, meta
+from groundplane.core.objects import Json, Object
 from groundplane.core.pipeline import Request, Response, Result, RunFunction, Selector, passed_on
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown
+from groundplane.functions.selecting import Label, label_value, ordered, path_problems
 
 API_VERSION = "apiextensions.crossplane.io/v1beta1"
 KIND = "EnvironmentConfig"
@@ -30,16 +30,6 @@ class Reference(Spec):
     """One EnvironmentConfig, by name."""
 
     name: str = ""
-
-
-class Label(Spec):
-    """A label that the configs must have, and where its value comes from."""
-
-    type: Literal["FromCompositeFieldPath", "FromEnvironmentFieldPath", "Value"] = "FromCompositeFieldPath"
-    key: str
-    valueFromFieldPath: str | None = None
-    value: str | None = None
-    fromFieldPathPolicy: Literal["Optional", "Required"] = "Required"
 
 
 class Labels(Spec):
@@ -101,7 +91,7 @@ def check(given: Mapping[str, Json]) -> list[Problem]:
 
 def _problems(source: Source) -> Iterator[Problem]:
     if source.toFieldPath is not None:
-        yield from _path_problems("toFieldPath", source.toFieldPath)
+        yield from path_problems("toFieldPath", source.toFieldPath)
     if source.type == "Reference":
         if source.ref is None or not source.ref.name:
             yield required("ref.name", "must be set for type Reference")
@@ -110,7 +100,7 @@ def _problems(source: Source) -> Iterator[Problem]:
     if selector is None or not selector.matchLabels:
         yield required("selector.matchLabels", "must be set for type Selector")
         return
-    yield from _path_problems("selector.sortByFieldPath", selector.sortByFieldPath)
+    yield from path_problems("selector.sortByFieldPath", selector.sortByFieldPath)
     for name in ("minMatch", "maxMatch"):
         if selector.mode == "Single" and getattr(selector, name) is not None:
             yield Problem(
@@ -118,20 +108,7 @@ def _problems(source: Source) -> Iterator[Problem]:
             )
     for index, label in enumerate(selector.matchLabels):
         place = f"selector.matchLabels[{index}]"
-        if label.type == "Value":
-            if not label.value:
-                yield required(f"{place}.value", "must be set for type Value")
-        elif not label.valueFromFieldPath:
-            yield required(f"{place}.valueFromFieldPath", f"must be set for type {label.type}")
-        else:
-            yield from _path_problems(f"{place}.valueFromFieldPath", label.valueFromFieldPath)
-
-
-def _path_problems(field: str, text: str) -> Iterator[Problem]:
-    try:
-        fieldpath.parse(text)
-    except InvalidInput as error:
-        yield Problem("Invalid", field, error.what, error.mend)
+        yield from (problem.under(place) for problem in label.problems())
 
 
 # --- running ----------------------------------------------------------------------------------------------------
@@ -206,7 +183,7 @@ class _Run:
             source = self.request.observed.composite.object if label.type == "FromCompositeFieldPath" else seen
             try:
                 with at(f"selector.matchLabels[{index}]"):
-                    labels[label.key] = _text(source, label.valueFromFieldPath or "")
+                    labels[label.key] = label_value(source, label.valueFromFieldPath or "")
             except InvalidInput:
                 if label.fromFieldPathPolicy == "Required":
                     raise
@@ -218,13 +195,6 @@ class _Run:
             if name in requirements:
                 with at(place):
                     _check_count(source, len(self.request.required[name]), self.settings.policy.resolution)
-
-
-def _text(source: Mapping[str, Json], path: str) -> str:
-    value = fieldpath.get(source, fieldpath.parse(path))
-    if not isinstance(value, str):
-        raise InvalidInput(f"{path}: not a string, but {fieldpath.kind_of(value)}", mend="labels are strings")
-    return value
 
 
 def _check_count(source: Source, count: int, resolution: str) -> None:
@@ -254,34 +224,7 @@ def _chosen(source: Source, found: Sequence[Object]) -> Sequence[Object]:
     selector = source.selector
     if source.type == "Reference" or selector is None or selector.mode == "Single":
         return found
-    return _sorted(found, selector.sortByFieldPath)[: selector.maxMatch]
-
-
-def _sorted(found: Sequence[Object], path: str) -> Sequence[Object]:
-    """Ascending by the value at a path: what lacks it counts as "" or 0; nothing moves where all lack it."""
-    values = [fieldpath.find(config, fieldpath.parse(path)) for config in found]
-    kinds = {_sort_kind(config, path, value) for config, value in zip(found, values, strict=True)} - {None}
-    if not kinds:
-        return found
-    if len(kinds) > 1:
-        raise InvalidInput(f"{path} is a string here and a number there", mend="sort by a field of one kind")
-    zero: Any = kinds.pop()
-    keys = [zero if value in (None, MISSING) else value for value in values]
-    return [found[index] for index in sorted(range(len(found)), key=lambda index: keys[index])]
-
-
-def _sort_kind(config: Object, path: str, value: Json) -> str | float | None:
-    """The zero of the value's kind; None where there is no value."""
-    if value is None or value is MISSING:
-        return None
-    if isinstance(value, str):
-        return ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return 0.0
-    raise InvalidInput(
-        f"EnvironmentConfig {meta(config).get('name')} › {path}: {fieldpath.kind_of(value)} can't be sorted by",
-        mend="sort by a string or a number",
-    )
+    return ordered(found, selector.sortByFieldPath)[: selector.maxMatch]
 
 
 def _nested(data: Json, path: str | None) -> dict[str, Json]:

@@ -27,6 +27,7 @@ class Composed:
     object: Object | None = None
     synced: bool = True
     ready: bool = False
+    is_judged: bool = False  # a function says that it is not ready, by rules of its own
     trouble: str = ""  # why it is not synced
     is_refused: bool = False  # it can't be synced as it is wanted: only a person can help
 

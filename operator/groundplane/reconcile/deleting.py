@@ -1,18 +1,20 @@
 """A composite that is being deleted: what it is composed of goes first, in order, and it stays until the last of that is gone.
 
 Nothing of where it stands is stored: each run looks at what is left (`core/deletion.py`), so it goes on after a crash, in
-another process, and whatever becomes of the Composition.  With strict upstream behaviour composed resources are left to
+another process, and whatever becomes of the Composition: the sequences of its function-sequencer are those of the revision that the
+composite is at, which nobody edits; where it is gone, too, what the objects say is left.  With strict upstream behaviour composed resources are left to
 garbage collection, all at once, as upstream does; so they are where somebody asked for that (`--cascade=orphan`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from groundplane.core import conditions, deletion
-from groundplane.core.objects import Key, Object, is_deleting, is_paused, joined, key_of, meta
+from groundplane.core.objects import Key, Object, is_deleting, is_paused, joined, key_of, meta, spec_of
 from groundplane.core.references import Reference
 from groundplane.errors import Conflict, GroundplaneError, NoSuchKind, stage
+from groundplane.functions import sequencer
 from groundplane.ports import Context
 from groundplane.reconcile import composing
 from groundplane.reconcile.composing import CompositeRun
@@ -33,8 +35,9 @@ async def advance(run: CompositeRun) -> str:
     kinds = {(reference["apiVersion"], reference["kind"]) for reference in composing.references(run)}
     await run.context.watches.ensure(sorted(kinds))
     refused: dict[Key, GroundplaneError] = {}
+    sequences = await _sequences(run)
     while left := [obj for obj in await composing.observe(run) if composing.is_controlled(run, obj)]:
-        users = deletion.users(left, lambda api_version, kind: _references(run.context, api_version, kind))
+        users = deletion.users(left, lambda api_version, kind: _references(run.context, api_version, kind), sequences)
         freed = [key for key in map(key_of, left) if not users[key]]
         for obj in left:
             key = key_of(obj)
@@ -64,6 +67,14 @@ async def _delete(run: CompositeRun, obj: Object) -> GroundplaneError | None:
     except GroundplaneError as error:
         return error
     return None
+
+
+async def _sequences(run: CompositeRun) -> list[list[Callable[[str], bool]]]:
+    """In which order what the composite is composed of was made, as the steps of its revision say."""
+    name = (run.definition.machinery(run.composite).get("compositionRevisionRef") or {}).get("name")
+    key = Key("apiextensions.crossplane.io/v1", "CompositionRevision", "", str(name or ""))
+    revision = await run.context.cluster.get(key) if name else None
+    return sequencer.sequences(spec_of(revision).get("pipeline")) if revision is not None else []
 
 
 def _references(context: Context, api_version: str, kind: str) -> Sequence[Reference]:

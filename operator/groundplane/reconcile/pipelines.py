@@ -211,7 +211,8 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
         run.again = True  # functions have not observed it yet
         for note in notes:
             run.event("Normal", "ComposeResources", note)
-    return Composed(item.template, made, ready=ready)
+    is_judged = outcome.desired.resources[item.template].ready is False
+    return Composed(item.template, made, ready=ready, is_judged=is_judged)
 
 
 async def _apply_status(run: CompositeRun, desired: Object) -> None:

@@ -101,7 +101,9 @@ async def of_readiness(run: CompositeRun, revision: Object, steps: Sequence[Step
         return
     knowing = any("auto-ready" in step.function for step in steps)
     for composed in run.composed:
-        if composed.ready or not composed.synced or composed.object is None or await _may_be_ready(run, composed):
+        if composed.ready or composed.is_judged or not composed.synced or composed.object is None:
+            continue
+        if await _may_be_ready(run, composed):
             continue
         if knowing and auto_ready.knows(composed.object["apiVersion"], composed.object["kind"]):
             continue

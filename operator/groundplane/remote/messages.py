@@ -12,7 +12,18 @@ from typing import Any
 from groundplane.core import fieldpath
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Object
-from groundplane.core.pipeline import Kind, Request, Resource, Response, Result, Selector, Severity, State, Told
+from groundplane.core.pipeline import (
+    Kind,
+    Request,
+    Resource,
+    Response,
+    Result,
+    Selector,
+    Severity,
+    State,
+    Told,
+    bounded_ttl,
+)
 from groundplane.errors import InvalidInput
 from groundplane.remote import wire
 from groundplane.remote.wire import Field, Message
@@ -20,8 +31,6 @@ from groundplane.remote.wire import Field, Message
 METHODS = tuple(f"/apiextensions.fn.proto.{version}.FunctionRunnerService/RunFunction" for version in ("v1", "v1beta1"))
 # All there are: capabilities, required resources, credentials, conditions, schemas.
 CAPABILITIES = bytes((1, 2, 3, 4, 5))
-SHORTEST_TTL = 1.0  # seconds: whoever asks to be called again sooner gets no more than that
-LONGEST_TTL = 30 * 86_400.0  # and later than that is nobody's plan
 
 # --- the messages ---------------------------------------------------------------------------------------------
 
@@ -255,7 +264,7 @@ def _seconds(ttl: Mapping[str, int]) -> float:
     [1.5, 1.0, 0.0, 2592000.0]
     """
     seconds = ttl.get("seconds", 0) + ttl.get("nanos", 0) / 1e9
-    return min(LONGEST_TTL, max(SHORTEST_TTL, seconds)) if seconds > 0 else 0.0
+    return bounded_ttl(seconds)
 
 
 def secret_texts(request: Request) -> set[str]:

@@ -16,25 +16,55 @@ MAX_PATTERN = 10_000  # characters of a regular expression
 PATTERN_MEMORY = 8 << 20  # bytes that a compiled one may take: what RE2 itself allows by default
 
 
+class BadPattern(InvalidInput):
+    """Go would not compile a regular expression; `go` is what it would say."""
+
+    def __init__(self, what: str, go: str, *, mend: str = "") -> None:
+        super().__init__(what, mend=mend)
+        self.go = go
+
+
+_GO = {
+    "missing ]": "missing closing ]",
+    "missing )": "missing closing )",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "invalid named capture group": "invalid named capture",
+}
+
+
+def _go(reason: str, pattern: str) -> str:
+    """RE2's words as Go's."""
+    if reason.startswith("trailing \\"):
+        return "error parsing regexp: trailing backslash at end of expression: ``"
+    said, _, about = reason.partition(": ")
+    return f"error parsing regexp: {_GO.get(said, said)}: `{about or pattern}`"
+
+
 def compiled(pattern: str) -> Any:
     """A compiled regular expression in Go's language, over bytes; matching takes linear time.
 
     Raises:
-        InvalidInput: Go would not compile it.
+        BadPattern: Go would not compile it.
     """
     options = re2.Options()
     options.log_errors = False
     options.max_mem = PATTERN_MEMORY
     if len(pattern) > MAX_PATTERN:
-        raise InvalidInput(f"a regular expression of more than {MAX_PATTERN} characters", mend="shorten it")
+        what = f"a regular expression of more than {MAX_PATTERN} characters"
+        raise BadPattern(what, f"error parsing regexp: expression too large: `{shown(pattern)}`", mend="shorten it")
     try:
         if _has_raw_byte(pattern):
-            raise InvalidInput(f"cannot compile regular expression {shown(pattern)}: \\C is not supported")
+            what = f"cannot compile regular expression {shown(pattern)}: \\C is not supported"
+            raise BadPattern(what, "error parsing regexp: invalid escape sequence: `\\C`")
         return re2.compile(utf8(pattern), options)
     except re2.error as error:
         reason = error.args[0].decode("utf-8", "replace") if error.args else "bad syntax"
-        raise InvalidInput(
+        raise BadPattern(
             f"cannot compile regular expression {shown(pattern)}: {reason}",
+            _go(reason, pattern),
             mend="write it in RE2 syntax: no look-around, no back-references",
         ) from None
 
