@@ -1,8 +1,10 @@
 """Managed objects to try on the stand-in for AWS."""
 
 import itertools
+from importlib import resources
 
 import pytest
+import yaml
 
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
@@ -11,6 +13,17 @@ from tests.standin import REGION
 
 EC2, RDS, IAM, S3 = (f"{service}.aws.upbound.io/v1beta1" for service in ("ec2", "rds", "iam", "s3"))
 _uids = itertools.count(1)
+
+
+@pytest.fixture
+def kind_source():
+    """A kind file as YAML has it, by the file's name."""
+
+    def read(file):
+        source = resources.files("groundplane.aws.kinds") / f"{file}.yaml"
+        return yaml.safe_load(source.read_text(encoding="utf-8"))
+
+    return read
 
 
 @pytest.fixture

@@ -43,8 +43,11 @@ def operation(found, call):
 def calls(found):
     """Every (place, call) that a kind file names."""
     yield "create", found.create
+    for name, instead in found.create.instead.items():
+        yield f"create.instead.{name}", instead
     yield "observe", found.observe
-    yield "delete", found.delete
+    if found.delete.call:
+        yield "delete", found.delete
     for name, also in found.also.items():
         yield f"also.{name}", also
     if found.find is not None:
@@ -54,6 +57,8 @@ def calls(found):
             yield f"update.{name}", update
         if update.unset is not None:
             yield f"update.{name}.unset", update.unset
+        if update.remove is not None:
+            yield f"update.{name}.remove", update.remove
 
 
 def walk(shape, path):
@@ -65,6 +70,8 @@ def walk(shape, path):
 
 
 def fits(shape, field):
+    if field.type == "map[string]" and shape.type_name == "list":
+        return convert._pair(shape.member) is not None
     if field.type.startswith("[]"):
         inner = shape.member if shape.type_name == "list" else shape
         return inner.type_name in SCALARS[field.type[2:]]
@@ -115,6 +122,25 @@ def test_every_parameter_exists_with_a_type_that_fits(found):
             shape = walk(operation(found, call).input_shape, path)
             assert shape is not None, f"{name}: {call} has no {path}"
             assert fits(shape, field), f"{name}: {path} is a {shape.type_name}, not a {field.type}"
+            if "def outgoing" not in catalogue.source_of_hooks(found.file):
+                assert not list(misfits(shape, field, name)), list(misfits(shape, field, name))
+
+
+def misfits(shape, field, where):
+    """What of a field's members AWS does not have, or has otherwise."""
+    while shape.type_name == "list":
+        shape = shape.member
+    members = {convert.normalised(name): name for name in shape.members} if shape.type_name == "structure" else {}
+    for name, inside in field.fields.items():
+        if inside.unsupported or inside.idle:
+            continue
+        below = walk(shape, inside.aws or members.get(convert.normalised(name), "?"))
+        if below is None:
+            yield f"{where}.{name}: no such member of {shape.name}, say which with `aws`"
+        elif not fits(below, inside):
+            yield f"{where}.{name}: is a {below.type_name}, not a {inside.type}"
+        else:
+            yield from misfits(below, inside, f"{where}.{name}")
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
@@ -124,7 +150,7 @@ def test_every_observed_member_exists(found):
     for step in re.findall(r"[A-Za-z]+", found.observe.item.text):
         shape = convert.member(shape, step) if shape.type_name != "list" else convert.member(shape.member, step)
     item = shape.member if shape.type_name == "list" else shape
-    added = set(found.also) | {"ipv6", "generatedIpv6", "egress", "ingress", "inline"}
+    added = set(found.also) | set(re.findall(r'item\["(\w+)"\] =', catalogue.source_of_hooks(found.file)))
     paths = {name: field.observe for name, field in found.fields.items() if field.observe}
     paths |= {name: output.path for name, output in found.at_provider.items() if output.path}
     paths |= {key: Path(text) for key, text in found.connection.items() if "$" not in text}
@@ -132,7 +158,8 @@ def test_every_observed_member_exists(found):
         members = first_members(path.text)
         assert members, f"{name}: {path.text} names no member"
         for member in members:
-            assert member in added or member in item.members, f"{name}: {path.text}: no {member} in {item.name}"
+            known = item.members if item.type_name == "structure" else {member}  # of a map
+            assert member in added or member in known, f"{name}: {path.text}: no {member} in {item.name}"
 
 
 def first_members(text):
@@ -156,7 +183,7 @@ def first_members(text):
 def test_every_variable_of_a_template_is_known(found):
     simple = {"external_name", "uid", "name", "region", "partition", "suffix", "account"}
     for variable in re.findall(r"\$\{?([a-z_]+)", repr(found)):
-        assert variable in simple | {"spec", "secret", "item"}
+        assert variable in simple | {"spec", "secret", "item", "entry"}
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
@@ -184,8 +211,11 @@ def test_a_kind_is_found_by_each_of_its_versions(found):
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_tags_name_a_style_and_calls_that_exist(found):
+    if found.tags is None:
+        return
     style = tags.STYLES[found.tags.style]
-    for call, parameters in tags.changes({"a": "1"}, {"b": "2"}, style, "x", resource=found.tags.resource):
+    target = {"resource": found.tags.resource, "target": found.tags.parameter}
+    for call, parameters in tags.changes({"a": "1"}, {"b": "2"}, style, "x", **target):
         members = operation(found, call).input_shape.members
         assert set(parameters) <= set(members), call
     if found.tags.inline is None:

@@ -179,3 +179,46 @@ def test_a_target_without_a_value_is_named_and_waited_for():
     with pytest.raises(Waiting, match="referenced field was empty .* VPC main has no external-name yet") as caught:
         references.resolved(wish(names=("main",)), [target("main")])
     assert caught.value.on == (Awaited("ec2.aws.upbound.io", "VPC", name="main"),)
+
+
+# --- inside of fields -----------------------------------------------------------------------------------------
+
+NESTED = Reference(
+    "replica[].kmsKeyArn",
+    "replica[].kmsKeyArnRef",
+    "replica[].kmsKeyArnSelector",
+    "kms.aws.upbound.io",
+    "Key",
+    "external-name",
+)
+
+
+def test_members_of_the_entries_of_a_list_are_wanted_each_at_its_place():
+    replicas = [
+        {"kmsKeyArn": "a", "kmsKeyArnRef": {"name": "x"}},
+        {"kmsKeyArnRef": {"name": "y"}},
+        {"kmsKeyArnSelector": {"matchLabels": {"a": "b"}}},
+    ]
+    thing = managed(replica=replicas)
+    first, second = references.wishes(thing, [NESTED])
+    assert (first.names, first.inside, first.where) == (("y",), ("replica", 1), "spec.forProvider.replica[1].kmsKeyArn")
+    assert (second.labels, second.inside) == ({"a": "b"}, ("replica", 2))
+    found = [(wish, references.resolved(wish, [target("y", "key-1")])) for wish in (first, second)]
+    placed = references.placed(thing, found)
+    assert [entry.get("kmsKeyArn") for entry in placed["spec"]["forProvider"]["replica"]] == ["a", "key-1", "key-1"]
+    assert "kmsKeyArn" not in thing["spec"]["forProvider"]["replica"][1]
+
+
+def test_an_object_may_stand_for_the_list_that_a_member_is_in():
+    thing = managed(replica={"kmsKeyArnRef": {"name": "y"}})
+    [wish] = references.wishes(thing, [NESTED])
+    assert wish.inside == ("replica",)
+    placed = references.placed(thing, [(wish, {"kmsKeyArn": "key-1"})])
+    assert placed["spec"]["forProvider"]["replica"]["kmsKeyArn"] == "key-1"
+
+
+@pytest.mark.parametrize("replica", [None, "x", [], [None], ["x"], [[{"kmsKeyArnRef": {"name": "y"}}]]])
+def test_what_has_another_type_wants_nothing_or_its_own(replica):
+    for wish in references.wishes(managed(replica=replica), [NESTED]):
+        references.placed(managed(replica=replica), [(wish, {"kmsKeyArn": "a"})])
+        references.placed(managed(), [(wish, {"kmsKeyArn": "a"})])

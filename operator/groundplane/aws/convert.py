@@ -12,12 +12,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.validate import ParamValidator
 
-from groundplane.aws.grammar import KindField, SchemaField
+from groundplane.aws.grammar import KindField, Path, SchemaField, siblings
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, at, did_you_mean, shown
 
@@ -97,9 +97,11 @@ def _one(value: Json, kind: str, field: SchemaField) -> Json:
         }
     if kind == "object" and isinstance(value, Mapping):
         members = field.fields
+        beside = {name for key, member in members.items() if member.reference for name in siblings(key, member)}
         return {
             key: _at(key, entry, members[key]) if key in members and entry is not None else entry
             for key, entry in value.items()
+            if key not in beside
         }
     what, mend = WANTED[kind]
     is_secret = isinstance(field, KindField) and bool(field.secret)  # somebody may have put the password itself there
@@ -118,18 +120,24 @@ def _is_finite(value: str | float) -> bool:
 # --- to AWS ---------------------------------------------------------------------------------------
 
 
-def to_aws(value: Json, shape: Shape) -> Any:
-    """The value as the shape wants it.
+ANY = SchemaField(type="object")
+PAIRS = (("Key", "Value"), ("TagKey", "TagValue"), ("Name", "Value"))  # members of an entry of a map that is a list
+
+
+def to_aws(value: Json, shape: Shape, field: SchemaField = ANY) -> Any:
+    """The value as the shape wants it; the field tells the members that AWS calls otherwise.
 
     Raises:
         InvalidInput: a fraction where AWS wants an integer, an unknown member, a wrong type.
     """
     kind = shape.type_name
     if kind == "structure":
-        return _structure(value, shape)
+        return _structure(value, shape, field)
     if kind == "list":
+        if isinstance(value, Mapping) and field.type == "map[string]" and (pair := _pair(shape.member)):
+            return [{pair[0]: name, pair[1]: text(entry)} for name, entry in sorted(value.items())]
         items = value if isinstance(value, list) else [value]
-        return [to_aws(item, shape.member) for item in items]
+        return [to_aws(item, shape.member, field) for item in items]
     if kind == "map":
         if not isinstance(value, Mapping):
             raise InvalidInput(f"wants an object, got {shown(value)}", mend=WANTED["object"][1])
@@ -139,7 +147,12 @@ def to_aws(value: Json, shape: Shape) -> Any:
     return _scalar(value, kind)
 
 
-def _structure(value: Json, shape: Shape) -> dict[str, Any]:
+def _pair(shape: Shape) -> tuple[str, str] | None:
+    members = shape.members if shape.type_name == "structure" else {}
+    return next((pair for pair in PAIRS if set(pair) <= set(members)), None)
+
+
+def _structure(value: Json, shape: Shape, field: SchemaField) -> dict[str, Any]:
     if isinstance(value, list):
         if len(value) > 1:
             raise InvalidInput(f"takes at most one element, got {len(value)}", mend="remove all but one")
@@ -147,16 +160,37 @@ def _structure(value: Json, shape: Shape) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"wants an object, got {shown(value)}", mend=WANTED["object"][1])
     members = {normalised(name): name for name in shape.members}
-    result = {}
+    result: dict[str, Any] = {}
     for key, entry in value.items():
         if entry is None:
             continue
-        name = members.get(normalised(key))
+        rule = field.fields.get(key, ANY)
+        name = rule.aws or members.get(normalised(key))
         if name is None:
             raise InvalidInput(f"unknown field {key}", mend=did_you_mean(key, map(camel, shape.members)))
         with at(key):
-            result[name] = to_aws(entry, shape.members[name])
+            _put(result, name, entry, shape, rule)
     return result
+
+
+def _put(parameters: dict[str, Any], path: str, value: Json, shape: Shape, field: SchemaField) -> Shape:
+    """Put a converted value at a dotted path; its shape, None if there is none."""
+    *parents, last = path.split(".")
+    target = parameters
+    for name in parents:
+        shape = member(shape, name)
+        if shape is not None and shape.type_name == "list":
+            entries = target.setdefault(name, [{}])
+            target = entries[0]
+        else:
+            target = target.setdefault(name, {})
+    leaf = member(shape, last)
+    if leaf is None:
+        raise InvalidInput(f"AWS has no parameter {path}")
+    target[last] = to_aws(value, leaf, field)
+    if refused := ParamValidator().validate(target[last], leaf).generate_report():
+        raise InvalidInput(" ".join(refused.replace("for parameter , ", "").split()), mend="write what AWS takes")
+    return leaf
 
 
 def _scalar(value: Json, kind: str) -> Any:
@@ -208,23 +242,9 @@ def member(shape: Shape, name: str) -> Shape | None:
     return shape.value if shape.type_name == "map" else None
 
 
-def place(parameters: dict[str, Any], path: str, value: Json, shape: Shape) -> None:
+def place(parameters: dict[str, Any], path: str, value: Json, shape: Shape, field: SchemaField = ANY) -> None:
     """Put a converted value at a dotted path of a call's parameters, in place."""
-    *parents, last = path.split(".")
-    target = parameters
-    for name in parents:
-        shape = member(shape, name)
-        if shape is not None and shape.type_name == "list":
-            entries = target.setdefault(name, [{}])
-            target = entries[0]
-        else:
-            target = target.setdefault(name, {})
-    leaf = member(shape, last)
-    if leaf is None:
-        raise InvalidInput(f"AWS has no parameter {path}")
-    target[last] = to_aws(value, leaf)
-    if refused := ParamValidator().validate(target[last], leaf).generate_report():
-        raise InvalidInput(" ".join(refused.replace("for parameter , ", "").split()), mend="write what AWS takes")
+    _put(parameters, path, value, shape, field)
 
 
 # --- from AWS -------------------------------------------------------------------------------------
@@ -235,10 +255,23 @@ def from_aws(value: Any, field: SchemaField) -> Json:
     if value is None:
         return None
     kind = field.type
+    if kind == "map[string]" and isinstance(value, list | tuple):
+        return _map_of(value)
     if kind.startswith("[]"):
         items = list(value) if isinstance(value, list | tuple) else [value]
         return [_element(item, kind[2:], field) for item in items if item is not None]
+    if kind == "object" and isinstance(value, list | tuple):
+        value = value[0] if value else {}
     return _element(value, kind, field)
+
+
+def _map_of(values: Any) -> dict[str, str]:
+    """A map that AWS writes as a list of pairs."""
+    found = {}
+    for entry in values:
+        name, value = next((pair for pair in PAIRS if pair[0] in entry), PAIRS[0])
+        found[str(entry.get(name))] = text(entry.get(value) or "")
+    return found
 
 
 def _element(value: Any, kind: str, field: SchemaField) -> Json:
@@ -260,12 +293,12 @@ def _object(value: Any, field: SchemaField) -> Json:
         return plain(value)
     if not field.fields:
         return plain(value)
-    names = {normalised(name): name for name in field.fields}
-    return {
-        names[normalised(key)]: from_aws(entry, field.fields[names[normalised(key)]])
-        for key, entry in value.items()
-        if normalised(key) in names and entry is not None
+    by_name = {normalised(key): entry for key, entry in value.items()}
+    found = {
+        name: Path(member_.aws).search(value) if member_.aws else by_name.get(normalised(name))
+        for name, member_ in field.fields.items()
     }
+    return {name: from_aws(entry, field.fields[name]) for name, entry in found.items() if entry is not None}
 
 
 def plain(value: Any) -> Json:
@@ -297,6 +330,69 @@ def equal(comparison: str, desired: Json, observed: Json) -> bool:
     if desired is None or observed is None:
         return False
     return _COMPARISONS[comparison](desired, observed)
+
+
+def covers(desired: Json, observed: Json, field: SchemaField) -> bool:
+    """Whether what is observed is what is desired, where the desired says anything: what it leaves out is no difference, at any depth.
+
+    >>> tag = SchemaField(type="object", fields={"key": SchemaField(type="string"), "value": SchemaField(type="string")})
+    >>> covers({"key": "a"}, {"key": "a", "value": "b"}, tag)
+    True
+    """
+    if is_empty(desired) and is_empty(observed):
+        return True
+    if field.compare not in (None, "set", "list") or field.type.removeprefix("[]") != "object":
+        return equal(field.comparison, desired, observed)
+    wanted, found = _listed(desired), _listed(observed)
+    if not field.is_many:
+        return len(wanted) <= 1 and _has(wanted[0] if wanted else {}, found[0] if found else {}, field)
+    if len(wanted) != len(found):
+        return False
+    if field.compare == "list":
+        return all(_has(one, other, field) for one, other in zip(wanted, found, strict=True))
+    gone, new = entries(wanted, found, field)
+    return not gone and not new
+
+
+def entries(wanted: Json, found: Json, field: SchemaField) -> tuple[list[Json], list[Json]]:
+    """What is too much in a list that was found, and what is missing or other: by the entries' keys, else by what they say.
+
+    >>> entries(["a", "b"], ["b", "c"], SchemaField(type="[]string"))
+    (['c'], ['a'])
+    """
+    left = list(found)
+    new = []
+    for one in sorted(wanted, key=lambda one: -len(one) if isinstance(one, Mapping) else 0):
+        match = next((other for other in left if _has(one, other, field)), None)
+        if match is None:
+            new.append(one)
+        else:
+            left.remove(match)
+    if field.key:
+        keys = [_key(one, field) for one in new]
+        left = [other for other in left if _key(other, field) not in keys]
+    return left, new
+
+
+def _key(entry: Json, field: SchemaField) -> list[str]:
+    return [text(entry.get(name) or "").lower() for name in field.key]
+
+
+def _has(desired: Json, observed: Json, field: SchemaField) -> bool:
+    """Whether an entry of a list, or an object, has what is desired of it."""
+    if not isinstance(desired, Mapping) or not isinstance(observed, Mapping):
+        return equal("exact", desired, observed)
+    if not field.fields:
+        return _exact(desired, observed)
+    return all(
+        covers(value, observed.get(name), field.fields[name])
+        for name, value in desired.items()
+        if value is not None and name in field.fields
+    )
+
+
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _exact(desired: Json, observed: Json) -> bool:
@@ -439,6 +535,19 @@ def _kms(desired: Json, observed: Json) -> bool:
     return text(desired).rpartition("/")[2] == text(observed).rpartition("/")[2]
 
 
+def _time(desired: Json, observed: Json) -> bool:
+    """A moment in two spellings: `2030-01-01` is midnight in UTC."""
+    try:
+        return _moment(text(desired)) == _moment(text(observed))
+    except ValueError:
+        return bool(desired == observed)
+
+
+def _moment(value: str) -> datetime:
+    found = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 def canonical(value: Json) -> Json:
     """Without nulls, whole floats as ints, a list of one object as that object.
 
@@ -472,4 +581,6 @@ _COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
     "window": _window,
     "cidr": _cidr,
     "kms": _kms,
+    "time": _time,
+    "any": lambda desired, observed: True,
 }

@@ -10,16 +10,15 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from groundplane.aws import catalogue
-from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField, digest_field
+from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField, Shape, digest_field, siblings
 from groundplane.core import requests
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import handled_request, unseen
 
 Schema = dict[str, Any]
-Shape = Literal["list", "object", "either"]  # of a field that may occur once
 LONGEST = 200  # characters of a description
 POLICIES = ["Observe", "Create", "Update", "Delete", "LateInitialize", "*"]
 ACTS = " || ".join(f"'{policy}' in self.managementPolicies" for policy in ("*", "Create", "Update"))
@@ -40,7 +39,7 @@ KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
 
 def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
     """All CRDs of the AWS side, sorted by name."""
-    made = [_of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
+    made = [of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
     return sorted([*made, _provider_config(), _usage()], key=lambda crd: str(crd["metadata"]["name"]))
 
 
@@ -59,13 +58,18 @@ def schema_of(api_version: str, kind: str) -> Schema | None:
 # --- managed kinds --------------------------------------------------------------------------------
 
 
-def _of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
+def of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
+    """The CustomResourceDefinition of one kind, in the generation that it is given in."""
     prose = _Prose(found) if docs else None
     versions = []
     for index, version in enumerate(found.versions):
         schema = _managed_schema(found, prose, strict_upstream=strict_upstream)
-        versions.append(_version(version, schema, MANAGED_COLUMNS, storage=index == 0))
-    return _crd(found.group, found.kind, found.plural, versions, categories=["crossplane", "managed", "aws"])
+        synced, ready, *others = MANAGED_COLUMNS
+        columns = [ready, synced, *others] if version in found.ready_first else MANAGED_COLUMNS
+        versions.append(_version(version, schema, columns, storage=index == 0))
+    scope = "Namespaced" if found.is_namespaced else "Cluster"
+    categories = ["crossplane", "managed", "aws"]
+    return _crd(found.group, found.kind, found.plural, versions, categories=categories, scope=scope)
 
 
 MANAGED_COLUMNS = [
@@ -84,15 +88,10 @@ def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool)
     inputs = _inputs(found, prose)
     for_provider = _object(inputs, required=[] if found.is_global else ["region"])
     initial = {name: schema for name, schema in _inputs(found, None).items() if name != "region"}
-    required = ["name", "namespace"] if strict_upstream else ["namespace"]
+    generation = _namespaced_fields() if found.is_namespaced else _cluster_fields(strict_upstream=strict_upstream)
     spec = _object(
         {
-            "deletionPolicy": {
-                "type": "string",
-                "enum": ["Orphan", "Delete"],
-                "default": "Delete",
-                "description": "What happens to the external resource when this object is deleted.",
-            },
+            **generation,
             "forProvider": for_provider,
             "initProvider": {
                 **_object(initial),
@@ -103,12 +102,6 @@ def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool)
                 "items": {"type": "string", "enum": POLICIES},
                 "default": ["*"],
                 "description": "What may be done to the external resource.",
-            },
-            "providerConfigRef": {**_reference(), "default": {"name": "default"}},
-            "publishConnectionDetailsTo": _publish(),
-            "writeConnectionSecretToRef": {
-                **_object({"name": STRING, "namespace": STRING}, required=required),
-                "description": "The Secret that gets the connection details.",
             },
         },
         required=["forProvider"],
@@ -128,6 +121,42 @@ def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool)
     return {**_root(spec, _status(found)), **({"description": description} if description else {})}
 
 
+def _cluster_fields(*, strict_upstream: bool) -> dict[str, Schema]:
+    """What only kinds of the first generation have in their spec, or have otherwise."""
+    return {
+        "deletionPolicy": {
+            "type": "string",
+            "enum": ["Orphan", "Delete"],
+            "default": "Delete",
+            "description": "What happens to the external resource when this object is deleted.",
+        },
+        "providerConfigRef": {**_reference(), "default": {"name": "default"}},
+        "publishConnectionDetailsTo": _publish(),
+        "writeConnectionSecretToRef": {
+            **_object(
+                {"name": STRING, "namespace": STRING},
+                required=["name", "namespace"] if strict_upstream else ["namespace"],
+            ),
+            "description": CONNECTION_SECRET,
+        },
+    }
+
+
+def _namespaced_fields() -> dict[str, Schema]:
+    """Likewise of the namespaced generation: Secrets are in the object's own namespace."""
+    config = _object({"kind": STRING, "name": STRING}, required=["kind", "name"])
+    return {
+        "providerConfigRef": {**config, "default": {"kind": "ClusterProviderConfig", "name": "default"}},
+        "writeConnectionSecretToRef": {
+            **_object({"name": STRING}, required=["name"]),
+            "description": CONNECTION_SECRET,
+        },
+    }
+
+
+CONNECTION_SECRET = "The Secret that gets the connection details."
+
+
 def _inputs(found: Kind, prose: _Prose | None) -> dict[str, Schema]:
     """The properties of forProvider."""
     result: dict[str, Schema] = {}
@@ -138,43 +167,50 @@ def _inputs(found: Kind, prose: _Prose | None) -> dict[str, Schema]:
     for name, field in found.fields.items():
         if name == "region":
             continue
-        result[name] = _field(field, _shape(found))
+        result[name] = _field(field, found)
         words = prose.field(field) if prose else ""
         if words:
             result[name]["description"] = words
-    for reference in found.port.references:
-        target = f"a {reference.kind} in {reference.group.partition('.')[0]} to fill {reference.field}"
-        one = {**_reference(), "description": f"Reference to {target}."}
-        selector = {
-            **_object({"matchControllerRef": {"type": "boolean"}, "matchLabels": _map(), "policy": _policy()}),
-            "description": f"Selector for {target}.",
-        }
-        many = {"type": "array", "items": _reference(), "description": f"References to {target}."}
-        result[reference.ref] = many if reference.many else one
-        result[reference.selector] = selector
+        result |= _siblings(name, field, found)
     return dict(sorted(result.items()))
 
 
-def _field(field: KindField, shape: Shape) -> Schema:
-    if field.secret:
-        return _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
-    return _typed(field, shape)
+def _siblings(name: str, field: SchemaField, found: Kind) -> dict[str, Schema]:
+    """The fields beside one that say what it is taken from."""
+    if field.reference is None:
+        return {}
+    service, _, kind = field.reference.to.partition("/")
+    target = f"a {kind} in {service} to fill {name}"
+    ref, selector = siblings(name, field)
+    one = {**_reference(), "description": f"Reference to {target}."}
+    own: dict[str, Schema] = {"matchControllerRef": {"type": "boolean"}, "matchLabels": _map(), "policy": _policy()}
+    if found.is_namespaced:
+        one["properties"] = {**one["properties"], "namespace": STRING}
+        own["namespace"] = STRING
+    item = {key: value for key, value in one.items() if key != "description"}
+    many = {"type": "array", "items": item, "description": f"References to {target}."}
+    chosen = {**_object(dict(sorted(own.items()))), "description": f"Selector for {target}."}
+    return {ref: many if field.type.startswith(LIST) else one, selector: chosen}
 
 
-def _shape(found: Kind) -> Shape:
-    """What a field of the kind that may occur once is: upstream's API versions take turns."""
-    return "list" if len(found.versions) == 1 else "either"
+def _field(field: KindField, found: Kind) -> Schema:
+    if not field.secret:
+        return _typed(field, found, found.shape)
+    names = ["key", "name"] if found.is_namespaced else ["key", "name", "namespace"]
+    return _object(dict.fromkeys(names, STRING), required=names)
 
 
-def _typed(field: SchemaField, shape: Shape) -> Schema:
+def _typed(field: SchemaField, found: Kind, shape: Shape) -> Schema:
     if field.single and shape == "either":
-        return _either(field)
+        return _either(field, found)
     inner = field.type.removeprefix(LIST)
     match inner:
         case "object" if field.fields:
             required = sorted(name for name, entry in field.fields.items() if entry.required)
-            properties = {name: _typed(entry, shape) for name, entry in sorted(field.fields.items())}
-            schema = _object(properties, required=required)
+            properties = {name: _typed(entry, found, shape) for name, entry in field.fields.items()}
+            for name, entry in field.fields.items():
+                properties |= _siblings(name, entry, found)
+            schema = _object(dict(sorted(properties.items())), required=required)
         case "object":
             schema = {"type": "object", KEEP_ALL: True}
         case "map[string]":
@@ -185,7 +221,7 @@ def _typed(field: SchemaField, shape: Shape) -> Schema:
     return {"type": "array", "items": schema} if is_list else schema
 
 
-def _either(field: SchemaField) -> Schema:
+def _either(field: SchemaField, found: Kind) -> Schema:
     """An object, or a list of one; what is inside of it is of the same generation.
 
     Nothing converts between API versions, and the API server prunes by the schema of the version that is written, then by
@@ -195,8 +231,8 @@ def _either(field: SchemaField) -> Schema:
     return {
         KEEP_ALL: True,
         "maxItems": 1,
-        "items": _typed(field, "list")["items"],
-        "properties": _typed(field, "object").get("properties", {}),
+        "items": _typed(field, found, "list")["items"],
+        "properties": _typed(field, found, "object").get("properties", {}),
     }
 
 
@@ -204,7 +240,7 @@ def _status(found: Kind) -> Schema:
     values: dict[str, Schema] = {}
     shown: dict[str, SchemaField] = {name: field for name, field in found.fields.items() if not field.secret}
     for name, field in {**shown, **found.at_provider}.items():
-        values[name] = _typed(_without_required(field), _shape(found))
+        values[name] = _typed(_read(field), found, found.shape)
     if not found.is_global:
         values["region"] = dict(STRING)
     if found.tags is not None:
@@ -219,14 +255,15 @@ def _status(found: Kind) -> Schema:
             "atProvider": _object(dict(sorted(values.items()))),
             "conditions": _conditions(),
             requests.HANDLED: handled_request(),
+            "observedGeneration": {"type": "integer", "format": "int64"},
         }
     )
     return unseen(status)
 
 
-def _without_required(field: SchemaField) -> SchemaField:
-    """What is read may lack what must be written."""
-    fields = {name: _without_required(entry) for name, entry in field.fields.items()}
+def _read(field: SchemaField) -> SchemaField:
+    """What is read may lack what must be written, and is taken from nowhere."""
+    fields = {name: _read(entry) for name, entry in field.fields.items()}
     return SchemaField(type=field.type, fields=fields, single=field.single)
 
 
@@ -387,7 +424,9 @@ BOOLEAN: Schema = {"type": "boolean"}
 META: dict[str, Schema] = {"apiVersion": STRING, "kind": STRING, "metadata": {"type": "object"}}
 
 
-def _crd(group: str, kind_: str, plural: str, versions: list[Schema], *, categories: list[str]) -> Object:
+def _crd(
+    group: str, kind_: str, plural: str, versions: list[Schema], *, categories: list[str], scope: str = "Cluster"
+) -> Object:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -401,7 +440,7 @@ def _crd(group: str, kind_: str, plural: str, versions: list[Schema], *, categor
                 "plural": plural,
                 "singular": kind_.lower(),
             },
-            "scope": "Cluster",
+            "scope": scope,
             "versions": versions,
         },
     }

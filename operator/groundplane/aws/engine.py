@@ -18,12 +18,12 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import KindField, Output, Path, digest_field
+from groundplane.aws.grammar import Call, KindField, Output, Path, digest_field
 from groundplane.aws.resource import Item, Parameters, Resource, digest
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import CREATE_PENDING, EXTERNAL_NAME
-from groundplane.core.objects import Json, annotations_of, spec_of, status_of
+from groundplane.core.objects import Json, annotations_of, is_deleting, spec_of, status_of
 from groundplane.errors import InvalidInput, Waiting, shown
 from groundplane.ports import Creation, Difference, Observation
 
@@ -90,7 +90,7 @@ class Engine(Resource):
 
     def observe(self) -> Observation:
         item = self.read(informed=True)
-        if item is None:
+        if item is None or (is_deleting(self.managed) and self._is_done(item)):
             self.memory.sent.clear()
             return Observation(exists=False)
         self._confirm_digests()
@@ -120,6 +120,11 @@ class Engine(Resource):
             deleting=state.deleting,
             item={"item": item, "tags": all_tags},
         )
+
+    def _is_done(self, item: Item) -> bool:
+        """Whether it counts as gone, though AWS always shows something."""
+        done = self.kind.delete.done
+        return done is not None and bool(done.search(item))
 
     def _tag_notes(self) -> list[str]:
         given = self.spec.get(TAGS)
@@ -169,7 +174,7 @@ class Engine(Resource):
             if not rule.group or rule.observe is None:
                 continue
             desired, observed = self.desired(name, item), self.observed(name, item)
-            if desired is not None and not convert.equal(rule.comparison, desired, observed):
+            if desired is not None and not convert.covers(desired, observed, rule):
                 found.append(Difference(name, desired, observed))
         return self.hooks.drift(self, item, found)
 
@@ -191,7 +196,7 @@ class Engine(Resource):
             if not rule.immutable or rule.observe is None or desired is None or name in known:
                 continue
             observed = self.observed(name, item)
-            if observed is not None and not convert.equal(rule.comparison, desired, observed):
+            if observed is not None and not convert.covers(desired, observed, rule):
                 found.append(Difference(name, desired, observed))
         return found
 
@@ -302,8 +307,10 @@ class Engine(Resource):
         self.region, self.external_name = self.wanted_region, self._name_to_give()
         self.hooks.check_create(self)
         other, extra = self.hooks.create_call(self)
-        call = other or self.kind.create.call
-        parameters = self._create_parameters(call, extra)
+        variants = self.kind.create.instead.items()
+        chosen: Call = next((call for name, call in variants if self.spec.get(name)), self.kind.create)
+        call = other or chosen.call
+        parameters = self._create_parameters(call, {} if other else self.arguments(chosen.with_), extra)
         # where AWS chooses the name, a call that is sent again because its answer was lost makes a second thing
         once = self.kind.external_name.mode == "assigned" and not self.kind.create.token
         try:
@@ -337,9 +344,8 @@ class Engine(Resource):
             return self.default_name()
         return self.hooks.name(self)
 
-    def _create_parameters(self, call: str, extra: Parameters) -> Parameters:
+    def _create_parameters(self, call: str, parameters: Parameters, extra: Parameters) -> Parameters:
         rule, shape = self.kind.create, self.shape(call)
-        parameters: Parameters = self.arguments(rule.with_) if call == rule.call else {}
         for name, field_ in self.kind.fields.items():
             if not field_.create or field_.create.partition(".")[0] not in shape.members:
                 continue
@@ -423,6 +429,10 @@ class Engine(Resource):
         if not rule.call:
             self.hooks.update(self, group, item, names)
             return
+        if rule.mode == "entries":
+            for name in names:
+                self._send_entries(group, name, item)
+            return
         if rule.unset is not None:
             empty = [name for name in names if convert.is_empty(self._value(name, item))]
             if empty:
@@ -442,6 +452,27 @@ class Engine(Resource):
             if rule.mode in ("full", "recreate"):
                 names = [name for name, field_ in self.kind.fields.items() if self._belongs(field_, group, rule.mode)]
             self._send_fields(group, names, item)
+
+    def _send_entries(self, group: str, name: str, item: Item) -> None:
+        """Bring a list in line: what is too much goes, what is missing or other comes."""
+        rule, field_ = self.kind.update[group], self.kind.fields[name]
+        assert rule.remove is not None
+        wanted, found = self._value(name, item) or [], self.observed(name, item) or []
+        gone, new = convert.entries(wanted, found, field_)
+        self._send_each(rule.remove, rule.list_, rule.most, name, gone, item)
+        self._send_each(rule, field_.parameter, rule.most, name, new, item)
+
+    def _send_each(self, call: Call, parameter: str, most: int, name: str, entries: list[Json], item: Item) -> None:
+        shape = self.shape(call.call)
+        size = (most or len(entries)) if parameter else 1
+        for start in range(0, len(entries), size or 1):
+            part = entries[start : start + size]
+            self.entry = part[0]
+            parameters = self.arguments(call.with_, item)
+            if parameter:
+                self.place(parameters, name, parameter, part, shape)
+            self.write(call.call, **parameters)
+        self.entry = None
 
     @staticmethod
     def _belongs(field_: KindField, group: str, mode: str) -> bool:
@@ -484,11 +515,10 @@ class Engine(Resource):
         self.external_name = observation.external_name or self.external_name
         item = (observation.item or {}).get("item") or {}
         parameters: Parameters = self.arguments(rule.with_, item)
-        shape = self.shape(rule.call)
         for name, field_ in self.kind.fields.items():
             value = self.desired(name)
             if field_.delete and value is not None:
-                self.place(parameters, name, field_.delete, value, shape)
+                self.place(parameters, name, field_.delete, value, self.shape(rule.call))
         try:
             self.hooks.before_delete(self, item, parameters)
             self._delete(parameters)
@@ -497,6 +527,8 @@ class Engine(Resource):
                 raise
 
     def _delete(self, parameters: Parameters) -> None:
+        if not self.kind.delete.call:
+            return
         try:
             self.write(self.kind.delete.call, **parameters)
         except ClientError as error:

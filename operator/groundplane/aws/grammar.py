@@ -8,14 +8,16 @@ Two little languages are used inside:
 
 * a *path* is JMESPath over the thing as AWS describes it: `Endpoint.Address`;
 * a *template* is any text with a `$`: `$external_name`, `$spec.role`, `arn:${partition}:s3:::${external_name}`.
-  The first of several names that has a value: `${spec.name|name}`; a pipe of JMESPath has blanks around it.  Known names: external_name, uid, name, region, partition, suffix, account, `spec.<path>`, `secret.<name>`,
-  `item.<path>`.
+  The first of several names that has a value: `${spec.name|name}`; a pipe of JMESPath has blanks around it.  A text one of whose
+  names has no value has none itself, unless the last alternative is empty: `/${spec.path|}`.  Known names: external_name, uid, name,
+  region, partition, suffix, account, `spec.<path>`, `secret.<name>`, `item.<path>`, and `entry.<path>` or `entry` in the calls of an
+  update of mode entries.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -26,6 +28,7 @@ from groundplane import ports
 from groundplane.core.objects import Json
 
 DOMAIN = "aws.upbound.io"
+NAMESPACED_DOMAIN = "aws.m.upbound.io"
 LIST = "[]"
 
 
@@ -58,7 +61,8 @@ def _listed(value: object) -> object:
 
 PathText = Annotated[Path, PlainValidator(_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Compare = Literal["exact", "ci", "list", "set", "version", "policy", "json", "window", "cidr", "kms"]
+Compare = Literal["exact", "ci", "list", "set", "version", "policy", "json", "window", "cidr", "kms", "time", "any"]
+Shape = Literal["list", "object", "either"]  # of a field that may occur once
 Type = Literal[
     "string", "number", "boolean", "object", "[]string", "[]number", "[]object", "map[string]", "[]map[string]"
 ]
@@ -84,13 +88,17 @@ class Call(Strict):
 
 
 class Create(Call):
+    instead: dict[str, Call] = Field(default_factory=dict)
+    """The call to make instead if a spec field is set; the first counts: `{snapshotIdentifier: {call: restore_db_cluster_from_snapshot}}`."""
     token: str = ""
     """The parameter that takes an idempotency token, for which metadata.uid is sent: `ClientToken`."""
     connection: dict[str, PathText] = Field(default_factory=dict)
     """Connection details that only the create's answer has, key: path: `{password: AccessKey.SecretAccessKey}`."""
 
 
-class Observe(Call):
+class Read(Call):
+    """A call that reads, and what is taken from its answer."""
+
     item: PathText
     """From the answer to the thing, or to a list to choose from by `where`: `Vpcs[0]`."""
     where: dict[str, Json] = Field(default_factory=dict)
@@ -101,13 +109,13 @@ class Observe(Call):
     """Whether the answer comes in pages, which are joined before `item` is looked up: `true`."""
 
 
-class Also(Call):
-    """A further read; its result joins the item under the entry's name."""
+class Observe(Read):
+    """The read that tells whether the thing is there: it is if `item` gives anything."""
 
-    item: PathText
-    """From the answer to what is joined: `AttachedPolicies[].PolicyArn`."""
-    absent: Names = ()
-    """The error codes that mean "nothing", no error: `[ObjectLockConfigurationNotFoundError]`."""
+
+class Also(Read):
+    """A further read; its result joins the item under the entry's name.  What is absent is null."""
+
     when: Names = ()
     """The read is made only if one of these spec fields is set: `[managedPolicyArns]`."""
     once: str = ""
@@ -129,9 +137,18 @@ class Find(Call):
 class Update(Call):
     """How changed fields of a group become calls.  Without `call` the kind's hooks send them."""
 
-    mode: Literal["patch", "full", "each", "attribute", "recreate"] = "patch"
+    mode: Literal["patch", "full", "each", "attribute", "recreate", "entries"] = "patch"
     """What a call carries.  `patch`: the changed fields; `full`: all of the group; `recreate`: all that a create
-    takes; `each`: one field a call, what is switched off first; `attribute`: one field a call, as name and value."""
+    takes; `each`: one field a call, what is switched off first; `attribute`: one field a call, as name and value;
+    `entries`: the entries of a list that are new or changed, all in the field's parameter (at most `most` a call), or one a call as
+    `$entry` if the field has none; those that are too many go by `remove`, first."""
+    remove: Call | None = None
+    """Mode entries: the call that takes an entry away, with its parameter as `list` or with `$entry`:
+    `{call: detach_role_policy, with: {RoleName: $external_name, PolicyArn: $entry}}`."""
+    list_: str = Field(default="", alias="list")
+    """Mode entries: the remove call's parameter for many entries; without it, one is removed a call: `Parameters`."""
+    most: int = 0
+    """Mode entries: how many entries a call takes: `20`."""
     name: str = "AttributeName"
     """Mode attribute: the parameter that takes the field's name: `AttributeName`."""
     value: str = "AttributeValue"
@@ -143,6 +160,10 @@ class Update(Call):
 
 
 class Delete(Call):
+    """The call that removes the thing.  Without `call` nothing is sent: it has no end of its own (`done`)."""
+
+    done: PathText | None = None
+    """In the item: whether it counts as gone, for what AWS always shows: `Status != 'Enabled'`; without a call: "`true`"."""
     absent: Names = ()
     """The error codes that say that it is gone already: `[InvalidVpcID.NotFound]`."""
     busy: Names = ()
@@ -271,6 +292,27 @@ class SchemaField(Strict):
     """A create can't do without it: `true`."""
     single: bool = False
     """Type []object: at most one element; an object in upstream's later API versions.  Either is read: `true`."""
+    aws: str = ""
+    """Of a member: its path in AWS, where that isn't nearly its name: `NoncurrentVersionTransitions`."""
+    compare: Compare | None = None
+    """How it is compared, one of `convert`'s ways; unset: lists as sets, objects by the members that the spec sets, all else exactly: `policy`."""
+    key: Names = ()
+    """Type []object: the members that say which entry of AWS's an entry is; without it, any that has what the spec says: `name`."""
+    reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None
+    """The managed resource that it may be taken from, also of a member: `ec2/VPC`."""
+    unsupported: str = ""
+    """Why it can't be set: whoever sets it is told this: `EC2-Classic is gone`."""
+    idle: str = ""
+    """Why it may be set and nothing is done about it: `a change of the Secret is noticed without it`."""
+
+    @property
+    def comparison(self) -> str:
+        is_set = self.type.startswith(LIST) and not self.single
+        return self.compare or ("set" if is_set else "exact")
+
+    @property
+    def is_many(self) -> bool:
+        return self.type.startswith(LIST) and not self.single
 
 
 class KindField(SchemaField):
@@ -286,8 +328,6 @@ class KindField(SchemaField):
     """The delete call's parameter: `SkipFinalSnapshot`."""
     with_: Names = Field(default=(), alias="with")
     """In an update it is sent only beside these fields, never for its own sake; `"*"`: any: `engineVersion`."""
-    compare: Compare | None = None
-    """How it is compared, one of `convert`'s ways; unset: lists as sets, all else exactly: `policy`."""
     immutable: bool = False
     """AWS can't change it: `true`."""
     late: bool = False
@@ -297,12 +337,10 @@ class KindField(SchemaField):
     initial: Json = None
     """What a create sends when unset, a template; not enforced later: `Managed by Crossplane`."""
     unset: Json = None
-    """What AWS is reset to when the spec has it no more, where nothing is late-initialised (then what the spec leaves out may
+    """What AWS is reset to when the spec has it no more, where nothing is late-initialised (else what the spec leaves out may
     be meant); null: it stays as it is.  A field that is updated says this, or has a `default`, or is `late` or `required`: `""`."""
     conflicts: Names = ()
     """The fields beside which it can't be set: `[replicateSourceDb]`."""
-    reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None
-    """The managed resource that it may be taken from: `ec2/VPC`."""
     secret: str = ""
     """Its name among the secrets; the field refers to a Secret's key: `password`."""
     generate: str = ""
@@ -315,10 +353,6 @@ class KindField(SchemaField):
     @property
     def parameter(self) -> str:
         return self.update.partition(".")[2] or self.create
-
-    @property
-    def comparison(self) -> str:
-        return self.compare or ("set" if self.type.startswith(LIST) and not self.single else "exact")
 
 
 def _output(value: object) -> object:
@@ -348,6 +382,11 @@ class Kind(Strict):
     """Its plural: `subnetgroups`."""
     versions: Names = ("v1beta1",)
     """The served versions; the first is stored and preferred: `[v1beta1, v1beta2]`."""
+    objects_since: str = Field(default="", alias="objectsSince")
+    """The first version in which `single` fields are objects, as they are in the namespaced generation, too; without it they are
+    lists everywhere: `v1beta2`."""
+    ready_first: Names = Field(default=(), alias="readyFirst")
+    """The versions whose printer column READY stands before SYNCED, as upstream's deprecated ones: `[v1beta1]`."""
     service: str
     """The name of boto3's client: `rds`."""
     is_global: bool = Field(default=False, alias="global")
@@ -383,28 +422,113 @@ class Kind(Strict):
     """Connection details, key: path or template: `{host: Endpoint.Address, password: $secret.password}`."""
     example: dict[str, Json]
     """A forProvider that works; tests and docs use it: `{region: eu-west-1, cidrBlock: 10.0.0.0/16}`."""
+    changes: dict[str, Json] = Field(default_factory=dict)
+    """Fields of the example and other values for them, tried one by one by the test of its life: `{description: other words}`."""
+    untried: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Reason: fields that are updated and whose change the stand-in can't play: `{moto does not keep it: [networkType]}`."""
     doc: str = ""
     """A line for people; empty: the create operation's documentation: `A network of its own.`"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Kind:
         for name, field in self.fields.items():
-            if field.group and field.group not in self.update:
-                raise ValueError(f"fields.{name}.update: no update group {field.group}")
-            if field.update and self.update[field.group].call and not field.parameter:
-                raise ValueError(f"fields.{name}.update: names no parameter")
-            for other in (*field.conflicts, *(x for x in field.with_ if x != "*")):
-                if other not in self.fields:
-                    raise ValueError(f"fields.{name}: no field {other}")
-            ways = [way for way in ("unset", "default", "late", "required") if way in field.model_fields_set]
-            if len(ways) != 1 and field.group and field.observe and not field.secret and not field.with_:
-                raise ValueError(f"fields.{name}: says {' and '.join(ways) or 'nothing'} of what its absence means")
+            self._check_field(name, field)
+        for path, shape in _every_field(self.fields):
+            self._check_shape(f"fields.{path}", shape)
+        for name, output in self.at_provider.items():
+            if output.reference or output.unsupported or output.required:
+                raise ValueError(f"atProvider.{name}: is read, and can't be a reference, required or unsupported")
         for name, also in self.also.items():
             if also.once and also.once not in self.at_provider:
-                raise ValueError(f"also.once: no atProvider field {also.once}")
+                raise ValueError(f"also.{name}.once: no atProvider field {also.once}")
             if also.seldom and not (name in self.at_provider and self.at_provider[name].from_ == name):
                 raise ValueError(f"also.{name}.seldom: no atProvider field {name} that is taken from it")
+            self._check_names(f"also.{name}.when", also.when)
+        self._check_names("create.instead", tuple(self.create.instead))
+        self._check_names("changes", tuple(self.changes))
+        self._check_names("untried", tuple(name for names in self.untried.values() for name in names))
+        self._check_names("externalName.field", (self.external_name.field,) if self.external_name.field else ())
+        self._check_names("delete.skip", (self.delete.skip,) if self.delete.skip else ())
+        if not self.delete.call and self.delete.done is None:
+            raise ValueError("delete.done: without a call, it must say when the thing counts as gone")
+        for name, update in self.update.items():
+            self._check_update(name, update)
+        self._check_identity()
+        self._check_versions()
         return self
+
+    def _check_names(self, where: str, names: tuple[str, ...], *known: str) -> None:
+        for name in names:
+            if name not in self.fields and name not in known:
+                raise ValueError(f"{where}: no field {name}")
+
+    def _check_field(self, name: str, field: KindField) -> None:
+        if field.group and field.group not in self.update:
+            raise ValueError(f"fields.{name}.update: no update group {field.group}")
+        if field.update:
+            update = self.update[field.group]
+            if update.call and not field.parameter and update.mode != "entries":
+                raise ValueError(f"fields.{name}.update: names no parameter")
+        for other in (*field.conflicts, *(x for x in field.with_ if x != "*")):
+            if other not in self.fields:
+                raise ValueError(f"fields.{name}: no field {other}")
+        for key in ("default", "initial", "unset", "late"):
+            if field.unsupported and key in field.model_fields_set:
+                raise ValueError(f"fields.{name}.{key}: the field is unsupported")
+        ways = [way for way in ("unset", "default", "late", "required") if way in field.model_fields_set]
+        if len(ways) != 1 and field.group and field.observe and not field.secret and not field.with_:
+            raise ValueError(f"fields.{name}: says {' and '.join(ways) or 'nothing'} of what its absence means")
+        if field.late and field.observe is None:
+            raise ValueError(f"fields.{name}.late: nothing is observed")
+        if field.immutable and field.update:
+            raise ValueError(f"fields.{name}.immutable: it is updated")
+        if field.generate and (not field.secret or field.generate not in self.fields):
+            raise ValueError(f"fields.{name}.generate: no secret, or no field {field.generate}")
+        if field.aws:
+            raise ValueError(f"fields.{name}.aws: is of members; a field says `create` and `observe`")
+
+    def _check_shape(self, where: str, field: SchemaField) -> None:
+        is_object = field.type.removeprefix(LIST) == "object"
+        if field.fields and not is_object:
+            raise ValueError(f"{where}.fields: {field.type} has no members")
+        if field.single and not field.type.startswith(LIST):
+            raise ValueError(f"{where}.single: {field.type} is no list")
+        for key in field.key:
+            if key not in field.fields:
+                raise ValueError(f"{where}.key: no member {key}")
+
+    def _check_update(self, name: str, update: Update) -> None:
+        fields = [field for field in self.fields.values() if field.group == name]
+        if update.call and not fields:
+            raise ValueError(f"update.{name}: no field is updated by it")
+        if update.mode == "entries" and (not update.call or update.remove is None):
+            raise ValueError(f"update.{name}.mode: entries need a call, and one to remove them")
+        if update.mode != "entries":
+            for key in ("remove", "list_", "most"):
+                if key in update.model_fields_set:
+                    raise ValueError(f"update.{name}.{key.rstrip('_')}: is of mode entries")
+        if update.mode != "attribute":
+            for key in ("name", "value"):
+                if key in update.model_fields_set:
+                    raise ValueError(f"update.{name}.{key}: is of mode attribute")
+
+    def _check_versions(self) -> None:
+        for key, versions in (("objectsSince", (self.objects_since,)), ("readyFirst", self.ready_first)):
+            for version in filter(None, versions):
+                if version not in self.versions:
+                    raise ValueError(f"{key}: {version} is not served")
+
+    def _check_identity(self) -> None:
+        rule = self.external_name
+        allowed = {
+            "name": {"parameter", "field", "canonical", "pattern", "rule", "reserved", "from_"},
+            "assigned": {"from_", "canonical"},
+            "composite": {"format", "canonical"},
+        }[rule.mode]
+        for key in rule.model_fields_set - {"mode"} - allowed:
+            raise ValueError(f"externalName.{key.rstrip('_')}: is not of mode {rule.mode}")
+        if rule.mode == "composite" and not rule.format:
+            raise ValueError("externalName.format: mode composite needs it")
 
     @property
     def file(self) -> str:
@@ -432,21 +556,65 @@ class Kind(Strict):
         )
 
     def _references(self) -> Iterator[ports.Reference]:
-        for name, field in self.fields.items():
+        for path, field in _every_field(self.fields):
             if field.reference is None:
                 continue
             service, _, kind = field.reference.to.partition("/")
-            many = field.type.startswith(LIST)
-            stem = name.removesuffix("s") if many else name
+            parent, _, name = path.rpartition(".")
+            ref, selector = siblings(name, field)
+            parent = parent and f"{parent}."
             yield ports.Reference(
-                field=name,
-                ref=field.reference.ref or stem + ("Refs" if many else "Ref"),
-                selector=field.reference.selector or f"{stem}Selector",
-                group=f"{service}.{DOMAIN}",
+                field=path,
+                ref=parent + ref,
+                selector=parent + selector,
+                group=f"{service}.{self.domain}",
                 kind=kind,
                 extract=field.reference.extract,
-                many=many,
+                many=field.type.startswith(LIST),
             )
+
+    @property
+    def is_namespaced(self) -> bool:
+        """Whether it is of the later generation, whose objects live in namespaces."""
+        return self.group.endswith(f".{NAMESPACED_DOMAIN}")
+
+    @property
+    def domain(self) -> str:
+        return NAMESPACED_DOMAIN if self.is_namespaced else DOMAIN
+
+    @cached_property
+    def namespaced(self) -> Kind:
+        """The same kind in the later generation: namespaced, of one version, shaped like the last of this one."""
+        service = self.group.removesuffix(f".{DOMAIN}")
+        changes = {"group": f"{service}.{NAMESPACED_DOMAIN}", "versions": ("v1beta1",), "ready_first": ()}
+        return self.model_copy(update=changes | {"objects_since": "v1beta1" if self.objects_since else ""})
+
+    @property
+    def shape(self) -> Shape:
+        """What its `single` fields are: where API versions differ, either is taken."""
+        if not self.objects_since:
+            return "list"
+        return "object" if self.objects_since == self.versions[0] else "either"
+
+
+def siblings(name: str, field: SchemaField) -> tuple[str, str]:
+    """The fields beside one that say what it is taken from: the reference's and the selector's.
+
+    >>> siblings("subnetIds", SchemaField(type="[]string", reference="ec2/Subnet"))
+    ('subnetIdRefs', 'subnetIdSelector')
+    """
+    assert field.reference is not None
+    many = field.type.startswith(LIST)
+    stem = name.removesuffix("s") if many else name
+    return field.reference.ref or stem + ("Refs" if many else "Ref"), field.reference.selector or f"{stem}Selector"
+
+
+def _every_field(fields: Mapping[str, SchemaField], parent: str = "") -> Iterator[tuple[str, SchemaField]]:
+    """Every field, also of members, with its path: `replica[].kmsKeyArn`."""
+    for name, field in fields.items():
+        yield parent + name, field
+        marks = LIST if field.type.startswith(LIST) else ""
+        yield from _every_field(field.fields, f"{parent}{name}{marks}.")
 
 
 def digest_field(secret: str) -> str:
@@ -460,4 +628,5 @@ def file_of(group: str, kind: str) -> str:
     'ec2_nat_gateway'
     """
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind)
-    return f"{group.removesuffix(f'.{DOMAIN}')}_{words.lower()}"
+    service = group.removesuffix(f".{NAMESPACED_DOMAIN}").removesuffix(f".{DOMAIN}")
+    return f"{service}_{words.lower()}"

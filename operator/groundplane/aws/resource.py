@@ -22,7 +22,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Also, Kind, Observe, Path, SchemaField, digest_field
+from groundplane.aws.grammar import Also, Kind, KindField, Path, Read, SchemaField, digest_field
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions, requests
 from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, REGION
@@ -119,6 +119,7 @@ class Resource:
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now
+        self.entry: Json = None  # of a list that is brought in line, while it is sent
         self.faulty: list[InvalidInput] = []
         self._held, initial = self._block("forProvider"), self._block("initProvider")
         self.spec: dict[str, Json] = _merged(initial, self._held)
@@ -138,6 +139,8 @@ class Resource:
                 if value is not None:
                     with at(f"spec.{block}.{name}"):
                         found[name] = convert.fitted(value, rule) if rule else value
+                    if isinstance(rule, KindField):
+                        self.faulty += _unsupported(f"spec.{block}.{name}", found[name], rule)
             except InvalidInput as error:
                 self.faulty.append(error)
         return found
@@ -252,7 +255,10 @@ class Resource:
         return self.template(value, item) if isinstance(value, str) and "$" in value else value
 
     def template(self, text: str, item: Item | None = None) -> Json:
-        """The text with its variables; the value itself if the text is one variable; None if one has none."""
+        """The text with its variables; the value itself if the text is one variable; None if one has none.
+
+        What one has nothing for but an empty alternative is empty: `/${spec.path|}`.
+        """
         whole = VARIABLE.fullmatch(text)
         if whole:
             return self._variable(whole.group(1) or whole.group(2), item)
@@ -269,8 +275,11 @@ class Resource:
 
     def _variable(self, names: str, item: Item | None) -> Json:
         """The first of the names that has a value."""
-        values = (self._value_of(name, item) for name in ALTERNATIVE.split(names))
-        return next((value for value in values if value is not None), None)
+        for name in ALTERNATIVE.split(names):
+            value = self._value_of(name, item) if name else ""
+            if value is not None:
+                return value
+        return None
 
     def _value_of(self, name: str, item: Item | None) -> Json:
         scope, _, rest = name.partition(".")
@@ -278,6 +287,8 @@ class Resource:
             return convert.whole(Path(rest).search(self.spec))
         if scope == "item":
             return Path(rest).search(item or {})
+        if scope == "entry":
+            return Path(rest).search(self.entry) if rest else self.entry
         if scope == "secret":
             return self.secrets.get(rest)
         if scope == "region":
@@ -359,22 +370,23 @@ class Resource:
             memory.informed = now - zlib.crc32(self.uid.encode()) % SELDOM
         return bool(requests.asked(self.managed)) or now - memory.informed >= SELDOM
 
-    def _search(self, rule: Observe) -> Any:
+    def _search(self, rule: Read) -> Any:
         arguments = self.arguments(rule.with_)
         if rule.paginate:
-            found = self._client().get_paginator(_reading(rule.call)).paginate(**arguments).build_full_result()
+            service, _, method = _reading(rule.call).rpartition(":")
+            found = self._client(service).get_paginator(method).paginate(**arguments).build_full_result()
         else:
             found = self.ask(rule.call, **arguments)
         found = rule.item.search(found)
         if not rule.where:
             return found
-        where = {name: self.template(value) if "$" in value else value for name, value in rule.where.items()}
+        where = {name: self.arguments(value) for name, value in rule.where.items()}
         fits = (entry for entry in found or () if all(entry.get(name) == value for name, value in where.items()))
         return next(fits, None)
 
     def _read_also(self, also: Also) -> Any:
         try:
-            return also.item.search(self.ask(also.call, **self.arguments(also.with_)))
+            return self._search(also)
         except ClientError as error:
             if faults.code_of(error) in also.absent or (also.seldom and faults.is_refused(error)):
                 return None
@@ -385,7 +397,7 @@ class Resource:
         rule = self.kind.fields[name]
         if rule.observe is None:
             return None
-        return convert.from_aws(rule.observe.search(item), rule)
+        return convert.from_aws(self.hooks.incoming(self, name, rule.observe.search(item)), rule)
 
     def taken(self, secret: str) -> str:
         """The digest of the secret value that AWS took last."""
@@ -415,8 +427,9 @@ class Resource:
         return str(self.template(self.kind.tags.of or "$external_name", item))
 
     def place(self, parameters: Parameters, name: str, path: str, value: Json, shape: Any) -> None:
+        """Put a field's value where a call takes it, in AWS's shape."""
         with at(f"spec.forProvider.{name}"):
-            convert.place(parameters, path, value, shape)
+            convert.place(parameters, path, self.hooks.outgoing(self, name, value), shape, self.kind.fields[name])
 
     @cached_property
     def is_young(self) -> bool:
@@ -448,6 +461,19 @@ def _reading(call: str) -> str:
     if not call.rpartition(":")[2].startswith(READING):
         raise ValueError(f"{call} may change AWS: it must go through `write`")
     return call
+
+
+def _unsupported(where: str, value: Json, rule: SchemaField) -> list[InvalidInput]:
+    """An error for each field that is set and can't be."""
+    if rule.unsupported:
+        return [InvalidInput(f"is not supported: {rule.unsupported}", mend="remove it", where=(where,))]
+    found = []
+    for place, entry in enumerate(value) if isinstance(value, list) else [(None, value)]:
+        for name, member in rule.fields.items() if isinstance(entry, Mapping) else ():
+            if entry.get(name) is not None:
+                inside = where if place is None or rule.single else f"{where}[{place}]"
+                found += _unsupported(f"{inside}.{name}", entry[name], member)
+    return found
 
 
 def _is_state(kind: Kind, name: str) -> bool:
@@ -504,6 +530,14 @@ class Hooks:
     def observed(self, resource: Resource, item: Item) -> Item:
         """Complete what was read, before anything is compared."""
         return item
+
+    def outgoing(self, resource: Resource, name: str, value: Json) -> Json:
+        """A field's value as it is put into a call, before it takes AWS's shape."""
+        return value
+
+    def incoming(self, resource: Resource, name: str, value: Any) -> Any:
+        """A field's value as it was found where the kind file says, before it takes the field's type."""
+        return value
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
         """Add differences that the fields can't tell, drop those that are none."""

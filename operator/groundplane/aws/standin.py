@@ -249,6 +249,28 @@ def mend_subnet_groups() -> None:
     RDSBackend.delete_subnet_group = delete_subnet_group
 
 
+def mend_parameter_groups() -> None:
+    """Let parameters be reset, which moto doesn't know."""
+    responses: Any = importlib.import_module("moto.rds.responses")
+
+    def reset(member: str, groups: str) -> Callable[[Any], Any]:
+        def answer(self: Any) -> Any:
+            name = self.params.get(member)
+            found = getattr(self.backend, groups).get(name)
+            if found is None:
+                raise responses.DBParameterGroupNotFoundError(name)
+            given = [parameter.original_dict()["ParameterName"] for parameter in self.params.get("Parameters", [])]
+            for parameter in list(found.parameters) if self.params.get("ResetAllParameters") else given:
+                found.parameters.pop(parameter, None)
+            return responses.ActionResult({member: name})
+
+        return answer
+
+    rds: Any = responses.RDSResponse
+    rds.reset_db_parameter_group = reset("DBParameterGroupName", "db_parameter_groups")
+    rds.reset_db_cluster_parameter_group = reset("DBClusterParameterGroupName", "db_cluster_parameter_groups")
+
+
 def _echo(database: Any, arguments: dict[str, Any], membership: Any) -> None:
     """Keep what moto takes and forgets."""
     for parameter, attribute in ECHOED.items():
@@ -522,6 +544,7 @@ def main(argv: list[str] | None = None) -> None:
 
     mend_rds()
     mend_subnet_groups()
+    mend_parameter_groups()
     mend_ec2()
     standin_storage.mend()
     standin_messaging.mend()

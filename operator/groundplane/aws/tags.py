@@ -28,6 +28,7 @@ class Style:
     read: str = ""  # "": the observed item has them
     result: str = ""  # where the read's answer has them
     create: str = "Tags"  # the create call's parameter
+    parameter: str = ""  # the add call's, where it is another
     names: tuple[str, str] | Literal["map"] = ("Key", "Value")
     keys: str = "TagKeys"  # the remove call's parameter
     absent: tuple[str, ...] = ()  # codes of the read that mean "none"
@@ -62,6 +63,7 @@ STYLES: dict[str, Style] = {
         read="list_queue_tags",
         result="Tags",
         create="tags",
+        parameter="Tags",
         names="map",
     ),
     "sns": Style(
@@ -170,7 +172,7 @@ def changes(
     added = {key: value for key, value in wanted.items() if found.get(key) != value}
     removed = sorted(set(found) - set(wanted))
     if added:
-        parameter = style.create or "Tags"
+        parameter = style.parameter or style.create or "Tags"
         result.append((style.add.format(**names), {**at, parameter: dumped(added, style)}))
     if removed:
         keys: Any = [{"Key": key} for key in removed] if style.keys == "Tags" else removed

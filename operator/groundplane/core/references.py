@@ -5,8 +5,10 @@ Source: crossplane-runtime v1.20, pkg/reference.  The reading of other objects i
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from groundplane.core import fieldpath
 from groundplane.core.managed import EXTERNAL_NAME
@@ -19,7 +21,10 @@ MANAGER = "managed.crossplane.io/api-simple-reference-resolver"
 
 @dataclass(frozen=True)
 class Reference:
-    """A field of forProvider and of initProvider that can be filled from another managed resource."""
+    """A field of forProvider and of initProvider that can be filled from another managed resource.
+
+    The names may be paths of members, with `[]` for each entry of a list: "replica[].kmsKeyArn".
+    """
 
     field: str  # "vpcSecurityGroupIds"
     ref: str  # "vpcSecurityGroupIdRefs"
@@ -45,10 +50,17 @@ class Wish:
     labels: Mapping[str, str] | None = None  # by selector
     same_controller: bool = False
     optional: bool = False
+    inside: tuple[str | int, ...] = ()  # where in the block the object is that has the field; (): it is the block
 
     @property
     def where(self) -> str:
-        return f"spec.{self.block}.{self.field}"
+        return f"spec.{self.block}.{self.parent}{self.field}"
+
+    @property
+    def parent(self) -> str:
+        """The path of the object that has the field, with its dot: `replica[0].`."""
+        steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.inside)
+        return f"{steps[1:]}." if steps else ""
 
 
 def wishes(managed: Object, references: Sequence[Reference]) -> list[Wish]:
@@ -56,28 +68,69 @@ def wishes(managed: Object, references: Sequence[Reference]) -> list[Wish]:
     return [wish for block in BLOCKS for wish in _wishes(spec_of(managed).get(block) or {}, block, references)]
 
 
-def _wishes(spec: Mapping[str, Json], block: str, references: Sequence[Reference]) -> Iterator[Wish]:
+def _wishes(block: Mapping[str, Json], name: str, references: Sequence[Reference]) -> Iterator[Wish]:
     for reference in references:
-        given = spec.get(reference.ref)
-        selector = spec.get(reference.selector)
-        chosen = [given] if isinstance(given, dict) else list(given or ())
-        policy = (selector or (chosen[0] if chosen else {}) or {}).get("policy") or {}
-        again = policy.get("resolve") == "Always"
-        if (spec.get(reference.field) and not again) or not (chosen or selector):
-            continue
-        yield Wish(
-            field=reference.field,
-            ref=reference.ref,
-            block=block,
-            group=reference.group,
-            kind=reference.kind,
-            extract=reference.extract,
-            many=reference.many,
-            optional=policy.get("resolution") == "Optional",
-            names=() if selector and (again or not chosen) else tuple(str(c.get("name")) for c in chosen),
-            labels=dict(selector.get("matchLabels") or {}) if selector and (again or not chosen) else None,
-            same_controller=bool((selector or {}).get("matchControllerRef")),
-        )
+        parent, _, field = reference.field.rpartition(".")
+        short = replace(reference, field=field, ref=_last(reference.ref), selector=_last(reference.selector))
+        for inside, spec in _objects(block, parent.split(".") if parent else []):
+            if wish := _wish(spec, name, short):
+                yield replace(wish, inside=inside)
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _objects(value: Json, path: Sequence[str]) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Json]]]:
+    """The objects at a path of members, and where they are; a list is looked into, an object may stand for a list of one."""
+    if isinstance(value, list):
+        for place, entry in enumerate(value):
+            yield from (((place, *inside), found) for inside, found in _objects(entry, path))
+    elif isinstance(value, dict) and not path:
+        yield (), value
+    elif isinstance(value, dict):
+        name = path[0].removesuffix("[]")
+        yield from (((name, *inside), found) for inside, found in _objects(value.get(name), path[1:]))
+
+
+def _wish(spec: Mapping[str, Json], block: str, reference: Reference) -> Wish | None:
+    given = spec.get(reference.ref)
+    selector = spec.get(reference.selector)
+    chosen = [given] if isinstance(given, dict) else list(given or ())
+    policy = (selector or (chosen[0] if chosen else {}) or {}).get("policy") or {}
+    again = policy.get("resolve") == "Always"
+    if (spec.get(reference.field) and not again) or not (chosen or selector):
+        return None
+    return Wish(
+        field=reference.field,
+        ref=reference.ref,
+        block=block,
+        group=reference.group,
+        kind=reference.kind,
+        extract=reference.extract,
+        many=reference.many,
+        optional=policy.get("resolution") == "Optional",
+        names=() if selector and (again or not chosen) else tuple(str(c.get("name")) for c in chosen),
+        labels=dict(selector.get("matchLabels") or {}) if selector and (again or not chosen) else None,
+        same_controller=bool((selector or {}).get("matchControllerRef")),
+    )
+
+
+def placed(managed: Object, found: Sequence[tuple[Wish, Mapping[str, Json]]]) -> Object:
+    """The object with values in it that references inside of its fields gave; it itself if there are none."""
+    if not found:
+        return managed
+    changed = copy.deepcopy(managed)
+    for wish, values in found:
+        target: Any = spec_of(changed).get(wish.block)
+        try:
+            for step in wish.inside:
+                target = target[step]
+        except (LookupError, TypeError):
+            continue  # somebody has edited it meanwhile
+        if isinstance(target, dict):
+            target.update(values)
+    return changed
 
 
 def matching(wish: Wish, managed: Object, candidates: Sequence[Object]) -> list[Object]:
@@ -146,5 +199,5 @@ def _nothing(wish: Wish) -> str:
 
 def _mend(wish: Wish) -> str:
     if wish.labels is None:
-        return f"create {wish.kind} {', '.join(wish.names)}, or correct spec.{wish.block}.{wish.ref}"
+        return f"create {wish.kind} {', '.join(wish.names)}, or correct spec.{wish.block}.{wish.parent}{wish.ref}"
     return f"create a {wish.kind} with these labels, or set {wish.where}"

@@ -85,7 +85,7 @@ async def reconcile(key: Key, context: Context) -> Result:
 
     if not is_deleting(run.managed):
         with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
-            context.cloud.check(run.managed)  # before the name is saved: a wrong one would stay
+            context.cloud.check(run.given)  # before the name is saved: a wrong one would stay
             await _name(run)
         await _resolve(run)
     with stage("CannotConnectToProvider", "connect failed"):
@@ -94,7 +94,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         await recover(run)
     secrets = {} if is_deleting(run.managed) else await _secrets(run, generate=False)
     with stage("CannotObserveExternalResource", "observe failed"):
-        observation = await context.cloud.observe(run.managed, run.account, secrets)
+        observation = await context.cloud.observe(run.given, run.account, secrets)
     return await _act(run, observation, secrets)
 
 
@@ -143,7 +143,7 @@ async def _name(run: ManagedRun) -> None:
     """Save the external name that we choose, before anything else can use it."""
     if run.external_name:
         return
-    if name := run.context.cloud.default_external_name(run.managed):
+    if name := run.context.cloud.default_external_name(run.given):
         run.managed["metadata"].setdefault("annotations", {})[core.EXTERNAL_NAME] = name
         run.managed = await run.context.cluster.update(run.managed)
 
@@ -167,7 +167,11 @@ async def _fill_references(run: ManagedRun) -> None:
     found: dict[str, dict[str, Json]] = {}
     for wish in references.wishes(run.managed, run.kind.references):
         try:
-            found.setdefault(wish.block, {}).update(references.resolved(wish, await _targets(run, wish)))
+            values = references.resolved(wish, await _targets(run, wish))
+            if wish.inside:
+                run.nested.append((wish, values))
+            else:
+                found.setdefault(wish.block, {}).update(values)
         except (Waiting, InvalidInput):
             if not wish.optional:
                 raise
@@ -302,14 +306,14 @@ async def _create(run: ManagedRun) -> Result:
     assert run.account is not None
     if timestamp(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
         return Result(requeue_after=1.0)  # times are whole seconds: this begin could not be told from the end before it
-    if defaults := run.context.cloud.defaults(run.managed):
+    if defaults := run.context.cloud.defaults(run.given):
         # one apply: half of them would keep the cloud from proposing the other half
         await _fill(run, DEFAULTS, {"forProvider": {default.field: default.value for default in defaults}})
         for note in dict.fromkeys(default.note for default in defaults):
             run.event("Normal", "AssumedDefault", note)
     with stage("CannotCreateExternalResource", "create failed"):
         try:
-            run.context.cloud.check(run.managed)
+            run.context.cloud.check(run.given)
             secrets = await _secrets(run, generate=True)
         except GroundplaneError as error:
             error.conditions = (conditions.creating(),)
@@ -319,7 +323,7 @@ async def _create(run: ManagedRun) -> Result:
     await begin(run)
     try:
         with stage("CannotCreateExternalResource", "create failed"):
-            made = await run.context.cloud.create(run.managed, run.account, secrets)
+            made = await run.context.cloud.create(run.given, run.account, secrets)
     except GroundplaneError as error:
         error.conditions = (*_failed(run, "Create", error), conditions.creating())
         if not _is_outcome_unknown(error):
@@ -380,7 +384,7 @@ async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[st
     assert run.account is not None
     with stage("CannotUpdateExternalResource", "update failed"):
         try:
-            details = await run.context.cloud.update(run.managed, run.account, secrets, observation)
+            details = await run.context.cloud.update(run.given, run.account, secrets, observation)
         except GroundplaneError as error:
             error.conditions = (*_failed(run, "Update", error), *([observation.ready] if observation.ready else []))
             raise

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from groundplane.core import conditions
+from groundplane.core import conditions, references
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import Action, Pending, Verdict
@@ -34,6 +34,17 @@ class ManagedRun:
     may: frozenset[Action]
     told: list[Condition] = field(default_factory=list)
     account: Account | None = None
+    nested: list[tuple[references.Wish, dict[str, Json]]] = field(
+        default_factory=list
+    )  # what references in fields gave
+
+    @property
+    def given(self) -> Object:
+        """The object as AWS is to see it: with what references inside of its fields gave.
+
+        That is not written into its spec: there a list is written whole, and whoever composes it would take it out again and again.
+        """
+        return references.placed(self.managed, self.nested)
 
     def event(self, type_: str, reason: str, message: str) -> None:
         key = key_of(self.managed)
