@@ -116,10 +116,14 @@ NOT_SERVED = {("Instance", name) for name in ("replicateSourceDb", "replicaMode"
 NOT_SERVED.add(("VPC", "ipv6CidrBlock"))
 
 
+# what the others have is tried by the test of their lives
+TRIED = ("ec2_vpc", "ec2_subnet", "rds_subnet_group", "iam_role", "rds_instance")
+
+
 def test_every_field_that_is_updated_is_among_them():
     updated = {
         (kind.kind, name)
-        for kind in catalogue.every()
+        for kind in map(catalogue.load, TRIED)
         for name, field in kind.fields.items()
         if field.group and field.observe and not field.secret and not field.with_ and not field.required
     }

@@ -40,6 +40,7 @@ VALUES = {
 def item(file):
     kind = KINDS[file]
     found = kind.observe.item.search(answer(operation(kind, kind.observe.call).output_shape))
+    found = found[0] if isinstance(found, list) else found
     also = {name: read.item.search(answer(operation(kind, read.call).output_shape)) for name, read in kind.also.items()}
     return {**found, **also, "inline": [], "pending": [], "ipv6": None}
 
@@ -77,8 +78,7 @@ def refused(engine):
         engine.check()
         engine.hooks.defaults(engine)
         engine.hooks.check_create(engine)
-        call, extra = engine.hooks.create_call(engine)
-        assert engine._create_parameters(call or engine.kind.create.call, extra)
+        assert engine.create_call()
     except errors.InvalidInput as error:
         return error
     return None

@@ -306,11 +306,7 @@ class Engine(Resource):
     def create(self) -> Creation:
         self.region, self.external_name = self.wanted_region, self._name_to_give()
         self.hooks.check_create(self)
-        other, extra = self.hooks.create_call(self)
-        variants = self.kind.create.instead.items()
-        chosen: Call = next((call for name, call in variants if self.spec.get(name)), self.kind.create)
-        call = other or chosen.call
-        parameters = self._create_parameters(call, {} if other else self.arguments(chosen.with_), extra)
+        call, parameters = self.create_call()
         # where AWS chooses the name, a call that is sent again because its answer was lost makes a second thing
         once = self.kind.external_name.mode == "assigned" and not self.kind.create.token
         try:
@@ -336,6 +332,14 @@ class Engine(Resource):
             if (value := path.search(answer)) is not None
         }
         return Creation(self.external_name, connection)
+
+    def create_call(self) -> tuple[str, Parameters]:
+        """The call that makes the thing, and what it takes."""
+        other, extra = self.hooks.create_call(self)
+        variants = self.kind.create.instead.items()
+        chosen: Call = next((call for name, call in variants if self.spec.get(name)), self.kind.create)
+        call = other or chosen.call
+        return call, self._create_parameters(call, {} if other else self.arguments(chosen.with_), extra)
 
     def _name_to_give(self) -> str:
         """What the spec says comes first: the annotation may name an earlier thing, which is gone."""

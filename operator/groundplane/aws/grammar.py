@@ -587,7 +587,10 @@ class Kind(Strict):
         """The same kind in the later generation: namespaced, of one version, shaped like the last of this one."""
         service = self.group.removesuffix(f".{DOMAIN}")
         changes = {"group": f"{service}.{NAMESPACED_DOMAIN}", "versions": ("v1beta1",), "ready_first": ()}
-        return self.model_copy(update=changes | {"objects_since": "v1beta1" if self.objects_since else ""})
+        twin = self.model_copy(update=changes | {"objects_since": "v1beta1" if self.objects_since else ""})
+        for name in ("port", "namespaced"):  # a copy has what was computed, too
+            twin.__dict__.pop(name, None)
+        return twin
 
     @property
     def shape(self) -> Shape:
