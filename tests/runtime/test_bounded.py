@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import itertools
+import tracemalloc
 
 from groundplane.cluster.cache import TOMBSTONES, Cache
 from groundplane.core.compiled_revisions import CompiledRevisions
@@ -12,7 +13,7 @@ from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key
 from groundplane.core.pipeline import Selector
-from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, Unavailable
+from groundplane.errors import AlreadyExists, Awaited, Busy, Conflict, InvalidInput, Unavailable
 from groundplane.errors import Waiting as NotYet
 from groundplane.ports import Context, Options, Result
 from groundplane.runtime import events
@@ -102,11 +103,29 @@ def test_repeats_of_thousands_of_events_are_few_writes():
     assert writes.patched / (4 * HOUR) < 2000 / 1200
 
 
+def test_an_event_that_waits_for_its_turn_takes_no_more_memory_than_its_text():
+    count = 500
+
+    async def main():
+        recorder = EventRecorder(Writes(), lambda: EPOCH)
+        recorder.event(thing("first"), "Normal", "Made", "it works")  # what is made once
+        tracemalloc.start()
+        try:
+            for number in range(count):
+                recorder.event(thing(number), "Normal", "Made", "it works")
+            return tracemalloc.get_traced_memory()[0] / count
+        finally:
+            tracemalloc.stop()
+
+    assert virtual.run(main()) < 5000  # bytes; a buffer of orjson's alone has eight thousand
+
+
 ERRORS = itertools.cycle(
     (
         Unavailable("down"),
         InvalidInput("wrong"),
         Conflict("again"),
+        Busy("not its turn yet", after=60.0),
         NotYet("not yet", on=[Awaited("", "Secret", "team", "a"), Awaited("", "Secret", labels=(("x", "1"),))]),
         NotYet("not yet", on=[Awaited("example.org", "Other")]),
     )
@@ -160,11 +179,11 @@ def test_queue_waiting_set_and_interests_of_a_day_of_objects_that_fail_and_go():
                 queue.memory()
                 + len(waiting)
                 + len(waiting._slots)
-                + len(engine._conflicts)
                 + len(interests)
                 + len(interests._composites)
                 + len(context.followers)
             )
+            assert all(len(known) <= len(alive) for known in (engine._conflicts, engine._failures, engine._held))
         await dispatcher.drain(10)
         await running
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from groundplane.cluster import compact
 from groundplane.core.objects import Object, key_of, meta
 from groundplane.errors import Rejected, TooDeep
 
@@ -69,17 +70,14 @@ def written(value: Any) -> bytes:
 
 
 def packed(obj: Object) -> tuple[Object, bytes]:
-    """The object as it can be kept, and its JSON: without its contents, if they are nested too deep.
-
-    The JSON is a copy, since what orjson hands out keeps its whole buffer: 8 KiB for 3 KB of text.
-    """
+    """The object as it can be kept, and its JSON: without its contents, if they are nested too deep."""
     try:
-        return obj, bytes(memoryview(orjson.dumps(obj)))
+        return obj, compact.dumps(obj)
     except orjson.JSONEncodeError:  # of what came as JSON nothing else can be wrong
         metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
         parts = {part: obj[part] for part in ("spec", "status") if isinstance(obj.get(part), dict)}
         stub = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, _STUB: _shallow(parts)}
-        return stub, orjson.dumps(stub)
+        return stub, compact.dumps(stub)
 
 
 def _shallow(fields: Mapping[str, Any], level: int = 0) -> dict[str, Any]:

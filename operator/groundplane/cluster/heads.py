@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import orjson
 
+from groundplane.cluster import compact
 from groundplane.core.objects import Object
 
 HEADS = 20_000  # that are remembered
@@ -30,7 +31,7 @@ class Heads:
             self._known.pop((cut, uid), None)
             if (whole := read()) is None:
                 return None
-            known = self._known[cut, uid] = version, orjson.dumps(cut(whole))
+            known = self._known[cut, uid] = version, compact.dumps(cut(whole))
             if len(self._known) > self._limit:
                 del self._known[next(iter(self._known))]
         found: Object = orjson.loads(known[1])

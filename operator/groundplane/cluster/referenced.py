@@ -10,6 +10,7 @@ from contextvars import Context
 
 import orjson
 
+from groundplane.cluster import compact
 from groundplane.core.objects import Key, Object, key_of, meta
 
 UNUSED = 900.0  # seconds after which an object is forgotten that nobody has read: polls are ten minutes apart
@@ -41,7 +42,7 @@ class Referenced:
         """Keep it until it changes, or nobody reads it any more."""
         loop, key, version = asyncio.get_running_loop(), key_of(obj), int(meta(obj).get("resourceVersion") or 0)
         self._kept.pop(key, None)
-        self._kept[key] = version, orjson.dumps(obj), loop.time(), loop.time()
+        self._kept[key] = version, compact.dumps(obj), loop.time(), loop.time()
         if len(self._kept) > LIMIT:
             del self._kept[next(iter(self._kept))]
         self._timer = self._timer or loop.call_later(UNUSED, self._sweep, context=Context())

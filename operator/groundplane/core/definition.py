@@ -139,6 +139,15 @@ def read(xrd: Object) -> Definition:
     )
 
 
+def with_versions_of(crd: Object, xrd: Object) -> Object:
+    """A definition whose own versions can't be read, with those of the composite's CRD that was made of it before.
+
+    Their schemas have our fields as well, which `read` takes for the user's, so that nothing is written to them.
+    """
+    versions = [{**version, "referenceable": version.get("storage")} for version in spec_of(crd).get("versions") or ()]
+    return {**xrd, "spec": {**spec_of(xrd), "versions": versions}}
+
+
 def _own_status(version: Mapping[str, Any]) -> Mapping[str, Any]:
     """The properties that the user's schema gives the status."""
     user = _mapping(_mapping(version.get("schema")).get("openAPIV3Schema"))

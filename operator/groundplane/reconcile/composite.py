@@ -270,7 +270,7 @@ async def _select_revision(run: CompositeRun) -> Object:
     name = machinery["compositionRef"]["name"]
     policy = machinery.get("compositionUpdatePolicy")
     cluster = run.context.cluster
-    origin = await cluster.get(Key(CORE_VERSION, "Composition", "", name))
+    origin = await leaving.seen(Key(CORE_VERSION, "Composition", "", name), run.context, anyhow=True)
     if origin is None:
         raise Waiting(
             f'Composition "{name}" not found',

@@ -20,16 +20,15 @@ from groundplane.core.objects import (
     Object,
     annotations_of,
     controller_of,
-    drop_finalizer,
     has_finalizer,
     is_deleting,
     key_of,
     meta,
     spec_of,
 )
-from groundplane.errors import Awaited, InvalidInput, NoSuchKind, Waiting, stage
+from groundplane.errors import Awaited, InvalidInput, NoSuchKind, TooDeep, Waiting, stage
 from groundplane.ports import Context, Resource, Result
-from groundplane.reconcile import roles
+from groundplane.reconcile import leaving, roles
 
 API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
@@ -118,7 +117,7 @@ async def offer(key: Key, context: Context) -> Result:
 
 async def take_up(key: Key, context: Context) -> None:
     """What a standby makes of a definition: its kinds are known and followed, and nothing is written."""
-    xrd = await context.cluster.get(key)
+    xrd = await leaving.seen(key, context, anyhow=True)
     if xrd is None:
         for gone in context.definitions.named(key.name):
             context.watches.unfollow(gone.api_version, gone.kind)
@@ -127,12 +126,29 @@ async def take_up(key: Key, context: Context) -> None:
         context.definitions.remove(key.name)
         return
     for side in (COMPOSITE, CLAIM):
-        if conditions.is_true(xrd, side.established.type):
-            await _follow(definition.read(xrd), context, side)
+        await _go_on(xrd, context, side)
+
+
+async def _go_on(xrd: Object, context: Context, side: Side) -> None:
+    """Follow what was established before, as it was then."""
+    if conditions.is_true(xrd, side.established.type):
+        await _follow(await _known(xrd, context), context, side)
+
+
+async def _known(xrd: Object, context: Context) -> Definition:
+    """What it declares; where it is nested too deep, with the versions of the CustomResourceDefinition that it once made."""
+    if spec_of(xrd).get("versions"):
+        return definition.read(xrd)
+    crd = await context.cluster.get(Key(CRD_VERSION, CRD_KIND, "", meta(xrd)["name"]))
+    return definition.read(definition.with_versions_of(crd, xrd) if crd else xrd)
 
 
 async def _reconcile(key: Key, context: Context, side: Side) -> Result:
-    xrd = await context.cluster.get(key)
+    try:
+        xrd = await leaving.seen(key, context)
+    except TooDeep as unreadable:
+        await _go_on(unreadable.object, context, side)
+        raise
     if xrd is None:
         context.definitions.remove(key.name)
         return Result()
@@ -298,16 +314,15 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
         return Result()
     wanted = copy.deepcopy(xrd)
     conditions.set_on(wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd))
-    xrd = await context.cluster.update(wanted, subresource="status")
-    known = definition.read(xrd)
+    xrd = {**xrd, "metadata": meta(await context.cluster.update(wanted, subresource="status"))}
+    known = await _known(xrd, context)
     plural = known.plural if side is COMPOSITE else known.claim_plural
     crd = await context.cluster.get(Key(CRD_VERSION, CRD_KIND, "", f"{plural}.{known.group}"))
     if crd is None or (controller_of(crd) or {}).get("uid") != meta(xrd)["uid"]:
         kind = known.kind if side is COMPOSITE else known.claim_kind or ""
         context.watches.unfollow(known.api_version, kind)
         context.definitions.remove(known.name, side.role)
-        drop_finalizer(xrd, side.finalizer)
-        await context.cluster.update(xrd)
+        await leaving.release(xrd, side.finalizer, context)
         return Result()
     await _stay_with_it(known, context, side)
     if await _delete_objects(known, context, side):

@@ -16,6 +16,7 @@ from groundplane.functions import auto_ready
 from groundplane.reconcile.composing import SOURCE, Composed, CompositeRun
 
 REMEMBERED = 10_000  # objects about which something was said
+SENTENCES = 20  # that are remembered of each
 DEFAULT_CHECKS = [
     {"type": "MatchCondition", "matchCondition": {"type": "Ready", "status": "True"}}
 ]  # as the schema has it
@@ -28,7 +29,7 @@ def once(run: CompositeRun, about: Object, reason: str, message: str) -> None:
     told = noted.get(uid, ())
     if run.context.options.strict_upstream or message in told:
         return
-    noted[uid] = (*told, message)
+    noted[uid] = (*told[1 - SENTENCES :], message)
     if len(noted) > REMEMBERED:
         del noted[next(iter(noted))]
     if uid == meta(run.composite).get("uid"):

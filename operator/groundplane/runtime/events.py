@@ -19,6 +19,7 @@ from typing import Literal
 
 import orjson
 
+from groundplane.cluster import compact
 from groundplane.core.bucket import Bucket
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import Key, Object, key_of, meta
@@ -98,7 +99,7 @@ class EventRecorder:
         series.last = moment
         if key in self._backlog:
             return
-        series.body = orjson.dumps(body)
+        series.body = compact.dumps(body)
         if series.next_write:
             self._backlog.add_later(key, max(now, series.next_write))
         else:
