@@ -23,6 +23,7 @@ from yarl import URL
 from groundplane import __version__
 from groundplane.cluster import credentials, depth
 from groundplane.cluster.credentials import Access
+from groundplane.cluster.slots import Slots
 from groundplane.core import roles
 from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Object
@@ -50,7 +51,6 @@ FIRST_PAUSE = 0.1  # seconds before the second attempt, doubled each time
 REQUEST_TIMEOUT = 35.0  # seconds for one attempt
 CONNECT_TIMEOUT = 5.0  # seconds
 SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after which a watch counts as dead
-CONNECTIONS = 64  # requests at the same time, watches not counted
 TLS_BUFFER = 32 * 1024  # bytes that asyncio keeps for each connection, instead of 256 KiB; a record has at most 16
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
 
@@ -97,7 +97,7 @@ class Api:
         self._on_request = on_request
         self._may_write, self._write_timeout = may_write, write_timeout
         self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
-        self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._slots = Slots()
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -284,6 +284,8 @@ class Api:
                     return status, _parsed(raw), _retry_after(response)
             finally:
                 self._tell(method, url, content_type, status, begun)
+                if method != "GET":  # a long list is no sign of a slow server
+                    self._slots.answered(begun, time.monotonic(), self._write_timeout)
 
     async def _wait_in_line(self) -> None:
         if pause := self._bucket.reserve(time.monotonic()):

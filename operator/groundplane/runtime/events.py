@@ -19,7 +19,7 @@ from typing import Literal
 
 import orjson
 
-from groundplane.cluster import compact
+from groundplane.cluster import compact, slots
 from groundplane.core.bucket import Bucket
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import Key, Object, key_of, meta
@@ -174,7 +174,8 @@ class EventRecorder:
             now = asyncio.get_running_loop().time()
             series.next_write = now + series.quiet
             try:
-                await self._write(key, series)
+                with slots.turn("retry", "events"):  # what is told waits for what is done
+                    await self._write(key, series)
             except (Unavailable, Conflict, NotLeader) as error:
                 self._failures += 1
                 log.debug("event is not written yet", about=str(key), error=str(error))

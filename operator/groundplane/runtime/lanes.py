@@ -26,6 +26,7 @@ class Turn(NamedTuple):
     key: Key
     lane: Lane
     share: str
+    tenant: str
     since: float  # waiting, in seconds of the event loop
 
 
@@ -85,12 +86,12 @@ class Lanes:
 
         if (found := self._turns.take(may, lanes)) is None:
             return None
-        key, (lane, share, _) = found
+        key, (lane, share, tenant) = found
         self._held[share] += 1
         if lane != "change":
             self._paces[lane].wait(now)
             self._background[share] += 1
-        return Turn(key, lane, share, self._since.pop(key))
+        return Turn(key, lane, share, tenant, self._since.pop(key))
 
     def pause(self, now: float) -> float | None:
         """Seconds until another of the retries or polls that wait may begin, as far as their rates go; None: rates hold up none."""

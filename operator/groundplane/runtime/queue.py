@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from groundplane.cluster import slots
 from groundplane.core.objects import Key
 from groundplane.core.turns import Lane, best
 from groundplane.runtime import logs, metrics
@@ -255,7 +256,7 @@ class Queue:
             if turn.lane == "poll":
                 metrics.polled(self.name, key, now - turn.since)
             # An empty context: who happened to add the key must not show in its logs.
-            task = self._loop.create_task(self._work(key, turn.lane), context=Context())
+            task = self._loop.create_task(self._work(turn), context=Context())
             self._running[key] = _Job(
                 task, now, turn, self._loop.call_later(PATIENCE, self._park, key, context=Context())
             )
@@ -267,11 +268,12 @@ class Queue:
         self._pace_timer = None
         self._dispatch()
 
-    async def _work(self, key: Key, lane: Lane) -> Outcome:
-        self._again.pop(key, None)  # what was added before we began is dealt with by this run
-        if (delay := self._later.get(key)) and delay.own:
-            del self._later[key]
-        return await self._handler(key, lane)
+    async def _work(self, turn: Turn) -> Outcome:
+        self._again.pop(turn.key, None)  # what was added before we began is dealt with by this run
+        if (delay := self._later.get(turn.key)) and delay.own:
+            del self._later[turn.key]
+        with slots.turn(turn.lane, turn.tenant or turn.share):
+            return await self._handler(turn.key, turn.lane)
 
     def _park(self, key: Key) -> None:
         """It waits for something outside, by now: its worker goes on with another key, as far as its share has not too many such."""

@@ -1,0 +1,138 @@
+"""Requests at the same time: as many as the API server answers in time, tenants in turn, and no place is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+from groundplane.cluster.client import Api
+from groundplane.cluster.credentials import Access
+from groundplane.cluster.slots import FEWEST, LATE, MOST, Slots, turn
+from groundplane.runtime.queue import Done, Queue
+from tests.contracts.scripted import serving
+
+
+async def rounds():
+    """Until all have done what they can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_a_late_server_is_asked_less_at_once_and_more_again_when_it_answers():
+    slots, clock = Slots(), itertools.count()
+    for _ in range(10):
+        begun = float(next(clock)) * 100
+        slots.answered(begun, begun + LATE, 35.0)
+    assert slots.limit == FEWEST
+    for _ in range(MOST * MOST):
+        slots.answered(2000.0, 2000.1, 35.0)
+    assert slots.limit == MOST
+
+
+def test_all_that_were_under_way_when_it_was_late_are_one_sign_of_it():
+    slots = Slots()
+    for begun in range(MOST):
+        slots.answered(begun / 100, 5.0, 5.0)
+    assert slots.limit == MOST // 2
+
+
+def test_half_of_a_short_time_is_late_too():
+    slots = Slots()
+    slots.answered(0.0, 0.6, 1.0)
+    assert slots.limit == MOST // 2
+
+
+class Crowd:
+    """Requests that keep their place until they are told to end."""
+
+    def __init__(self, most):
+        self.slots, self.order, self._go = Slots(most), [], {}
+
+    async def ask(self, name, lane="change", tenant=""):
+        with turn(lane, tenant):
+            async with self.slots:
+                self.order.append(name)
+                self._go[name] = asyncio.Event()
+                await self._go[name].wait()
+
+    async def end(self, name):
+        self._go[name].set()
+        await rounds()
+
+
+async def test_one_tenants_hundred_requests_delay_anothers_by_one_of_them():
+    crowd = Crowd(1)
+    tasks = [asyncio.create_task(crowd.ask(f"many-{number}", tenant="many")) for number in range(100)]
+    await rounds()
+    tasks.append(asyncio.create_task(crowd.ask("other", tenant="other")))
+    await rounds()
+    await crowd.end("many-0")
+    await crowd.end(crowd.order[1])
+    assert "other" in crowd.order[:3]
+    for task in tasks:
+        task.cancel()
+
+
+async def test_polls_wait_for_what_somebody_changed():
+    crowd = Crowd(1)
+    tasks = [asyncio.create_task(crowd.ask("first"))]
+    await rounds()
+    tasks += [asyncio.create_task(crowd.ask(f"poll-{number}", "poll")) for number in range(5)]
+    tasks += [asyncio.create_task(crowd.ask(f"change-{number}")) for number in range(3)]
+    await rounds()
+    for name in ("first", "change-0", "change-1", "change-2"):
+        await crowd.end(name)
+    assert crowd.order[:4] == ["first", "change-0", "change-1", "change-2"]
+    for task in tasks:
+        task.cancel()
+
+
+async def test_who_gives_up_waiting_takes_no_place_along():
+    crowd = Crowd(1)
+    tasks = [asyncio.create_task(crowd.ask(name)) for name in ("first", "second", "third", "fourth")]
+    await rounds()
+    tasks[1].cancel()  # while it waits
+    crowd._go["first"].set()
+    await asyncio.sleep(0)
+    tasks[2].cancel()  # when it may just have been given its place
+    await rounds()
+    assert crowd.order[-1] == "fourth"
+    await crowd.end("fourth")
+    async with asyncio.timeout(5):
+        async with crowd.slots:
+            pass
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_reconcile_asks_with_the_turns_of_its_tenant():
+    seen = []
+
+    async def handle(key, lane):
+        slots = Slots(0)  # nobody gets a place
+        waiting = asyncio.ensure_future(slots.__aenter__())
+        await asyncio.sleep(0)
+        seen.extend(place for _, place in slots._turns.items())
+        waiting.cancel()
+        return Done()
+
+    queue = Queue("claim", handle, share=lambda key: "team-a")
+    running = asyncio.create_task(queue.run(1))
+    queue.add("a key")
+    async with asyncio.timeout(5):
+        while not seen:
+            await asyncio.sleep(0)
+    assert [(place.lane, place.tenant) for place in seen] == [("change", "team-a")]
+    await queue.drain(1)
+    await running
+
+
+async def test_writes_tell_how_fast_the_server_is_and_long_lists_do_not(monkeypatch):
+    told = []
+    monkeypatch.setattr(Slots, "answered", lambda self, begun, ended, patience: told.append((begun <= ended, patience)))
+    async with serving() as server:
+        api = Api(Access(server.url), write_timeout=7.0)
+        await api.request("GET", "/apis/example.org/v1/boxes")
+        assert told == []
+        await api.request("PUT", "/apis/example.org/v1/boxes/a", body={})
+        assert told == [(True, 7.0)]
+        await api.close()
