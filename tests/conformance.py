@@ -1,7 +1,7 @@
 """What upstream's Go code answered, asked of ours: `python -m tests.conformance FILE…`.
 
-The format is that of the vectors' README: one JSON object per line, single operations (`op`), whole renders, or calls of composition
-functions (`request`).
+The format is that of the vectors' README: one JSON object per line, single operations (`op`), whole renders, calls of composition
+functions (`request`), or Go templates (`template`).
 Prints a line for each case that fails and in the end `N passed, M failed`; exits 1 if any failed.
 """
 
@@ -32,7 +32,7 @@ from groundplane.core.fieldpath import MergeOptions
 from groundplane.core.objects import joined, key_of, merge_patched
 from groundplane.errors import GroundplaneError, InvalidInput
 from groundplane.functions import patch_and_transform
-from tests import function_vectors
+from tests import function_vectors, template_vectors
 
 Case = dict[str, Any]
 
@@ -575,6 +575,8 @@ def problems_of(case: Case) -> list[str]:
         return _operation(case)
     if "request" in case:
         return function_vectors.problems_of(case)
+    if "template" in case:
+        return template_vectors.problems_of(case)
     return _native(case) if case["mode"] == "Resources" else _function(case)
 
 

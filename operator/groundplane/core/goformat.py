@@ -9,14 +9,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from json.encoder import encode_basestring
+from typing import Any
 
 from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, as_float, too_deep, utf8
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
 MAX_LENGTH = 1_000_000  # characters of one formatted text: no object of that size can be stored anyway
+
+
+class Special:
+    """A Go value that is no JSON: it says its type, and what `%v` prints of it."""
+
+    __slots__ = ()
+
+    go_type: str
+
+    def text(self) -> str:
+        raise NotImplementedError
+
 
 _HUGE = 1_000_000  # where Go itself gives up reading a width
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
@@ -29,6 +42,9 @@ def type_name(value: Json) -> str:
     >>> type_name(1), type_name([1]), type_name(None)
     ('int64', '[]interface {}', '<nil>')
     """
+    named: str | None = getattr(value, "go_type", None)
+    if named is not None:
+        return named
     match value:
         case None:
             return "<nil>"
@@ -42,6 +58,10 @@ def type_name(value: Json) -> str:
             return "string"
         case list():
             return "[]interface {}"
+        case bytes():
+            return "[]uint8"
+        case complex():
+            return "complex128"
     return "map[string]interface {}"
 
 
@@ -212,7 +232,7 @@ class _Printer:
         if argument >= len(self.values):
             return None, argument
         value = self.values[argument]
-        if type(value) is int and abs(value) <= _HUGE:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _HUGE:
             return value, argument + 1
         return None, argument + 1
 
@@ -223,6 +243,8 @@ class _Printer:
             self.null(verb, depth)
         elif verb == "T" and not depth:
             self.padded(self.cut(type_name(value)))
+        elif isinstance(value, Special):
+            self.string(value.text(), "s" if verb == "v" else verb, depth)
         elif isinstance(value, bool):
             if verb in "tv":
                 self.padded("true" if value else "false")
@@ -234,6 +256,10 @@ class _Printer:
             self.integer(value, verb, depth)
         elif isinstance(value, float):
             self.float(value, verb, depth)
+        elif isinstance(value, complex):
+            self.pair(value, verb, depth)
+        elif isinstance(value, bytes):
+            self.byte_text(value, verb, depth)
         elif verb in "pw" and not depth:
             self.mismatch(value, verb, depth)  # for "p" Go prints an address, which nobody can want
         else:
@@ -266,7 +292,7 @@ class _Printer:
                 self.write(separator if index else "")
                 self.argument(item, verb, depth + 1)
         else:
-            for index, name in enumerate(sorted(value)):
+            for index, name in enumerate(sorted_keys(value)):
                 self.write(separator if index else "")
                 self.argument(name, verb, depth + 1)
                 self.write(":")
@@ -286,6 +312,24 @@ class _Printer:
             self.hexadecimal(utf8(value), verb)
         else:
             self.mismatch(value, verb, depth)
+
+    def byte_text(self, value: bytes, verb: str, depth: int) -> None:
+        if verb in "sqxX":
+            self.string(value.decode("utf-8", "surrogateescape"), verb, depth)
+        else:
+            self.container(list(value), verb, depth)
+
+    def pair(self, value: complex, verb: str, depth: int) -> None:
+        if verb not in "vbgGxXfFeE":
+            self.mismatch(value, verb, depth)
+            return
+        plus = self.plus
+        self.write("(")
+        self.float(value.real, verb, depth)
+        self.plus = True
+        self.float(value.imag, verb, depth)
+        self.write("i)")
+        self.plus = plus
 
     def hexadecimal(self, data: bytes, verb: str) -> None:
         data = data[: self.precision] if self.precision is not None else data
@@ -391,6 +435,13 @@ def _with_point(shown: str, form: str, precision: int) -> str:
             digits -= 1
         body += "."
     return body + "0" * max(0, digits) + tail
+
+
+def sorted_keys(mapping: Mapping[Any, Json]) -> list[Any]:
+    """The keys of a map in the order in which Go prints and ranges over them."""
+    if type(mapping) is dict:
+        return sorted(mapping)
+    return sorted(mapping, key=lambda name: (type_name(name), name if name is not None else 0))
 
 
 # --- floats ------------------------------------------------------------------------------------------------

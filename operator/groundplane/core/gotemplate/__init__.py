@@ -1,0 +1,96 @@
+"""Go's text/template: text with actions, rendered from data.
+
+Source: Go 1.26 `text/template`, sprig v3.3, function-go-templating v0.12.  A template is compiled once and rendered any number of times; it sees
+what it is given, and nothing of the machine.  What it may do is bounded: see `run`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from groundplane.core.gotemplate.builtins import BUILTINS
+from groundplane.core.gotemplate.evaluate import MissingKey, Program
+from groundplane.core.gotemplate.mistakes import ParseError, Source
+from groundplane.core.gotemplate.parser import parse
+from groundplane.core.gotemplate.run import Run
+from groundplane.core.gotemplate.values import Function
+from groundplane.errors import InvalidInput, did_you_mean
+
+MAX_SOURCE = 1 << 20  # characters of a template
+
+_OPTIONS: Mapping[str, MissingKey] = {
+    "missingkey=default": "default",
+    "missingkey=invalid": "default",
+    "missingkey=zero": "zero",
+    "missingkey=error": "error",
+}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Template:
+    """A compiled template."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+
+    def render(
+        self,
+        data: Any,
+        *,
+        now: Callable[[], datetime] = _now,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> str:
+        """The output.  `data` is changed where the template changes it.
+
+        Raises:
+            ExecutionError: it can't be rendered from this; with line, column and mend.
+        """
+        return self._program.render(Run(now, random), data)
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The names of the functions that occur in it."""
+        return frozenset(self._program.used)
+
+
+def options_problem(options: Sequence[str]) -> tuple[str, str]:
+    """What is wrong with options, and the mend; "" if nothing is."""
+    for option in options:
+        if option not in _OPTIONS:
+            return f"unrecognized option: {option}", did_you_mean(option, _OPTIONS)
+    return "", ""
+
+
+def compile(
+    text: str,
+    *,
+    name: str = "template",
+    functions: Mapping[str, Function] | None = None,
+    delims: tuple[str, str] = ("", ""),
+    options: Sequence[str] = (),
+) -> Template:
+    """Compile a template; without `functions` it has the language's own.
+
+    >>> compile("{{ range .names }}{{ . | printf "%q " }}{{ end }}").render({"names": ["a", "b"]})
+    '"a" "b" '
+
+    Raises:
+        ParseError: with line and column.
+    """
+    problem, mend = options_problem(options)
+    if problem:
+        raise InvalidInput(problem, mend=mend)
+    source = Source(name, text)
+    if len(text) > MAX_SOURCE:
+        raise ParseError(f"template: {name}: it has more than {MAX_SOURCE} characters", mend="split it into several")
+    known = {**BUILTINS, **(functions or {})}
+    missing: MissingKey = "default"
+    for option in options:
+        missing = _OPTIONS[option]
+    return Template(Program(source, parse(source, known, *delims), known, missing))

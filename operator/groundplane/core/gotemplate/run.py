@@ -1,0 +1,101 @@
+"""One rendering: what it has written, and how much it may still do.
+
+Everything that a template can make large is bounded: steps, output, nesting of calls, the size of a value.  Work on large values counts as
+many steps, so that a bound of steps is one of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from groundplane.core.gotemplate.mistakes import Exhausted
+
+MAX_STEPS = 1_000_000
+MAX_OUTPUT = 4 << 20  # characters of the output, and of any text on the way
+MAX_CALLS = 1_000  # templates in one another
+MAX_ITEMS = 250_000  # of one list
+MAX_DEPTH = 200  # of a value that is looked through
+
+_SMALL = 1_000  # what costs no more than a step
+_PER_STEP = 128  # characters or items that are as much work as a step
+
+
+class Run:
+    """The state of one rendering; the first thing in every frame."""
+
+    __slots__ = ("depth", "include", "left", "now", "out", "random", "room")
+
+    def __init__(self, now: Callable[[], datetime], random: Callable[[int], bytes]) -> None:
+        self.now = now
+        self.random = random
+        self.left = MAX_STEPS
+        self.room = MAX_OUTPUT
+        self.depth = 0
+        self.out: list[str] = []
+        self.include: Callable[[Run, str, Any], str] | None = None
+
+    def write(self, text: str) -> None:
+        self.room -= len(text)
+        if self.room < 0:
+            raise Exhausted(
+                f"the output would have more than {MAX_OUTPUT >> 20} MiB",
+                "let it make less: no API server takes that much",
+            )
+        self.out.append(text)
+
+    def charge(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise Exhausted(
+                f"it takes more than {MAX_STEPS} steps",
+                "look for a loop in a loop, or for large values that are worked on again and again",
+            )
+
+    def weigh(self, value: Any) -> None:
+        """Count the work on something that has a length."""
+        size = len(value)
+        if size > _SMALL:
+            if size > MAX_ITEMS and not isinstance(value, str | bytes):
+                raise Exhausted(f"a list or map of more than {MAX_ITEMS} entries", "let it make less")
+            if size > MAX_OUTPUT:
+                raise too_long()
+            self.charge(size // _PER_STEP)
+
+    def weigh_all(self, value: Any, per_step: int = 2) -> None:
+        """Count all that is in a value, the same thing twice if it is there twice."""
+        count = 0
+        waiting = [(value, 0)]
+        while waiting:
+            item, depth = waiting.pop()
+            count += 1
+            if isinstance(item, str):
+                count += len(item) >> 6
+            elif isinstance(item, dict | list):
+                if depth > MAX_DEPTH:
+                    raise Exhausted(
+                        f"a value is nested more than {MAX_DEPTH} levels deep",
+                        "make it flatter; mind what contains itself",
+                    )
+                waiting.extend([(each, depth + 1) for each in (item.values() if isinstance(item, dict) else item)])
+            if count >= 4096:
+                self.charge(count // per_step)
+                count = 0
+        self.charge(count // per_step)
+
+
+def too_long() -> Exhausted:
+    return Exhausted(f"a text of more than {MAX_OUTPUT >> 20} MiB", "let it make less")
+
+
+def check_length(characters: int) -> None:
+    """Before a text of that length is made."""
+    if characters > MAX_OUTPUT:
+        raise too_long()
+
+
+def check_items(count: int) -> None:
+    """Before a list of that length is made."""
+    if count > MAX_ITEMS:
+        raise Exhausted(f"a list of more than {MAX_ITEMS} entries", "let it make less")
