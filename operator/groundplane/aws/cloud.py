@@ -102,7 +102,7 @@ class AwsCloud:
         return tuple(found.port for found in catalogue.every() if self._is_ours(found))
 
     def default_external_name(self, managed: Object) -> str:
-        return self._offline(managed).default_name()
+        return self._offline(managed).name_in_advance()
 
     def check(self, managed: Object) -> None:
         self._offline(managed).check()

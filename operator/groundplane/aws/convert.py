@@ -449,6 +449,20 @@ def _json(desired: Json, observed: Json) -> bool:
         return bool(desired == observed)
 
 
+def _json_text(desired: Json, observed: Json) -> bool:
+    """JSON in which a number, or a boolean, may be a text."""
+    try:
+        return bool(_texts(_parsed(desired)) == _texts(_parsed(observed)))
+    except NO_JSON:
+        return bool(desired == observed)
+
+
+def _texts(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _texts(entry) for key, entry in value.items() if entry is not None}
+    return [_texts(entry) for entry in value] if isinstance(value, list) else text(value)
+
+
 def _parsed(value: Json) -> Json:
     return json.loads(value) if isinstance(value, str) else value
 
@@ -577,6 +591,7 @@ _COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
     "set": _set,
     "version": _version,
     "json": _json,
+    "json-text": _json_text,
     "policy": _policy,
     "window": _window,
     "cidr": _cidr,

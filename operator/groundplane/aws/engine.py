@@ -18,7 +18,7 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Call, KindField, Output, Path, digest_field
+from groundplane.aws.grammar import Call, Find, KindField, Output, Path, digest_field
 from groundplane.aws.resource import Item, Parameters, Resource, digest
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
@@ -123,8 +123,10 @@ class Engine(Resource):
 
     def _is_done(self, item: Item) -> bool:
         """Whether it counts as gone, though AWS always shows something."""
-        done = self.kind.delete.done
-        return done is not None and bool(done.search(item))
+        rule = self.kind.delete
+        if rule.skip and self.spec.get(rule.skip):
+            return True
+        return rule.done is not None and bool(rule.done.search(item))
 
     def _tag_notes(self) -> list[str]:
         given = self.spec.get(TAGS)
@@ -285,13 +287,12 @@ class Engine(Resource):
         if rule is None:
             if self.kind.external_name.mode == "assigned":
                 return None
+            if self.kind.external_name.preset:
+                self.external_name = self.external_name or self.default_name()
             return self.external_name if self.read() is not None else ""
-        try:
-            found = rule.items.search(self.ask(rule.call, **self.arguments(rule.with_))) or []
-        except ClientError as error:
-            if faults.code_of(error) not in rule.absent:
-                raise
-            found = []
+        found = self._candidates(rule)
+        if rule.named:
+            found = [name for name in found if self._carries_our_tag(name)]
         if len(found) > 1:
             names = ", ".join(sorted(found))
             mend = f"delete all but one, or set annotation {EXTERNAL_NAME} to the one that counts"
@@ -301,14 +302,54 @@ class Engine(Resource):
             raise Waiting("an interrupted create may have made something that AWS doesn't show yet")
         return str(found[0]) if found else ""
 
+    def _candidates(self, rule: Find) -> list[str]:
+        try:
+            return list(rule.items.search(self.ask(rule.call, **self.arguments(rule.with_))) or ())
+        except ClientError as error:
+            if faults.code_of(error) not in rule.absent:
+                raise
+            return []
+
+    def _carries_our_tag(self, name: str) -> bool:
+        self.external_name = name
+        return self._is_ours()
+
+    def _taken(self) -> str:
+        """The name of what is there already under the name that a create would give: ours, "" if there is none.
+
+        Raises InvalidInput: it is not ours.
+        """
+        rule = self.kind.find
+        for name in self._candidates(rule) if rule is not None and rule.named else ():
+            if self._carries_our_tag(name):
+                return name
+            mend = f"choose another name, or take it over by annotation {EXTERNAL_NAME}: {name}"
+            raise InvalidInput(f"{name} exists, and is not of this {self.kind.kind}", mend=mend)
+        return ""
+
+    def _is_right(self) -> bool:
+        """Whether what AWS made by itself is as a create would make it."""
+        item = self.read() if self.kind.external_name.preset else None
+        if item is None:
+            return False
+        for name, rule in self.kind.fields.items():
+            wanted = self._create_value(name, rule) if rule.group and rule.observe else None
+            if wanted is not None and not convert.covers(wanted, self.observed(name, item), rule):
+                return False
+        return True
+
     # --- create -----------------------------------------------------------------------------------------
 
     def create(self) -> Creation:
         self.region, self.external_name = self.wanted_region, self._name_to_give()
         self.hooks.check_create(self)
+        if taken := self._taken():
+            return Creation(taken)  # an earlier create of ours
+        if self._is_right():
+            return Creation(self.external_name)
         call, parameters = self.create_call()
         # where AWS chooses the name, a call that is sent again because its answer was lost makes a second thing
-        once = self.kind.external_name.mode == "assigned" and not self.kind.create.token
+        once = not self.kind.port.repeatable
         try:
             answer = self.write(call, once=once, **parameters)
         except ClientError as error:
@@ -357,7 +398,7 @@ class Engine(Resource):
             if field_.required and value in (None, "", []):
                 mend = "set it" + (f", or {name}Ref or a selector" if field_.reference else "")
                 raise InvalidInput("is required", mend=mend, where=(f"spec.forProvider.{name}",))
-            if value is not None and value != []:
+            if _is_sent(field_, value):
                 self.place(parameters, name, field_.create, value, shape)
         identity = self.kind.external_name
         if identity.parameter in shape.members:
@@ -384,9 +425,10 @@ class Engine(Resource):
         return bool(self.uid) and found.get(tags.OWNER) == self.uid
 
     def _remember_secrets(self, parameters: Parameters) -> None:
-        for field_ in self.kind.fields.values():
+        for name, field_ in self.kind.fields.items():
             value = self.secrets.get(field_.secret) if field_.secret else None
-            if value and value in (parameters.get(field_.create), parameters.get(field_.parameter)):
+            sent = value and self.hooks.outgoing(self, name, value)
+            if value and sent in (parameters.get(field_.create), parameters.get(field_.parameter)):
                 self.memory.digests[field_.secret] = digest(self.uid, field_.secret, value)
 
     # --- update -----------------------------------------------------------------------------------------
@@ -494,8 +536,9 @@ class Engine(Resource):
         parameters = self.arguments(rule.with_, item)
         for name in dict.fromkeys([*names, *companions]):
             value = self._value(name, item)
-            if value is not None:
-                self.place(parameters, name, self.kind.fields[name].parameter, value, shape)
+            field_ = self.kind.fields[name]
+            if value is not None and (rule.mode != "recreate" or _is_sent(field_, value)):
+                self.place(parameters, name, field_.parameter, value, shape)
         parameters = self.hooks.parameters(self, group, item, parameters)
         answer = self.write(rule.call, **parameters)
         self._remember_secrets(parameters)
@@ -540,6 +583,11 @@ class Engine(Resource):
             if not self.hooks.delete_refused(self, faults.code_of(error), words):
                 raise
             self.write(self.kind.delete.call, **parameters)
+
+
+def _is_sent(field_: KindField, value: Json) -> bool:
+    """Whether a call that makes the thing, or remakes it, has this value: nothing is said by silence."""
+    return value is not None and value != [] and (field_.omit is None or value != field_.omit)
 
 
 def _key(difference: Difference) -> str:

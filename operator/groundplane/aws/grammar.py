@@ -9,8 +9,9 @@ Two little languages are used inside:
 * a *path* is JMESPath over the thing as AWS describes it: `Endpoint.Address`;
 * a *template* is any text with a `$`: `$external_name`, `$spec.role`, `arn:${partition}:s3:::${external_name}`.
   The first of several names that has a value: `${spec.name|name}`; a pipe of JMESPath has blanks around it.  A text one of whose
-  names has no value has none itself, unless the last alternative is empty: `/${spec.path|}`.  Known names: external_name, uid, name,
-  region, partition, suffix, account, `spec.<path>`, `secret.<name>`, `item.<path>`, and `entry.<path>` or `entry` in the calls of an
+  names has no value has none itself, unless the last alternative is empty: `/${spec.path|}`; behind a comma, a variable and its
+  comma are left out together: `${spec.bucket}${,spec.owner}`.  Known names: external_name, uid, name, region, partition, suffix, account,
+  `spec.<path>`, `secret.<name>`, `item.<path>`, `part.<number>` of the external name, and `entry.<path>` or `entry` in the calls of an
   update of mode entries.
 """
 
@@ -61,7 +62,7 @@ def _listed(value: object) -> object:
 
 PathText = Annotated[Path, PlainValidator(_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Compare = Literal["exact", "ci", "list", "set", "version", "policy", "json", "window", "cidr", "kms", "time", "any"]
+Compare = Literal["exact", "ci", "list", "set", "version", "policy", "json", "json-text", "window", "cidr", "kms", "time", "any"]
 Shape = Literal["list", "object", "either"]  # of a field that may occur once
 Type = Literal[
     "string", "number", "boolean", "object", "[]string", "[]number", "[]object", "map[string]", "[]map[string]"
@@ -90,6 +91,8 @@ class Call(Strict):
 class Create(Call):
     instead: dict[str, Call] = Field(default_factory=dict)
     """The call to make instead if a spec field is set; the first counts: `{snapshotIdentifier: {call: restore_db_cluster_from_snapshot}}`."""
+    repeatable: bool = False
+    """Whether the same call once more makes no second thing, but answers with the first, as by its name: `true`."""
     token: str = ""
     """The parameter that takes an idempotency token, for which metadata.uid is sent: `ClientToken`."""
     connection: dict[str, PathText] = Field(default_factory=dict)
@@ -130,6 +133,8 @@ class Find(Call):
 
     items: PathText
     """From the answer to the list of external names: `Vpcs[].VpcId`."""
+    named: bool = False
+    """It finds by a name that somebody else's may have, too: a thing is ours if it carries our tag; another one's is refused before a create: `true`."""
     absent: Names = ()
     """The error codes that mean "nothing": `[ResourceNotFoundException]`."""
 
@@ -210,6 +215,10 @@ class ExternalName(Strict):
     """Mode name: the forProvider field that comes before metadata.name: `identifier`."""
     format: str = ""
     """Mode composite: a template of spec fields: `$spec.role/$spec.policyArn`."""
+    preset: bool = False
+    """Mode composite: AWS makes such a thing by itself.  It is ours once our create has put it and the annotation says so: `true`."""
+    separator: str = ""
+    """Mode assigned: what stands between the parts of a name, `${part.0}` and so on: `|`."""
     canonical: PathText | None = None
     """In the item: how AWS spells it: `DBInstanceIdentifier`, which AWS keeps in lower case."""
     pattern: str = ""
@@ -334,6 +343,8 @@ class KindField(SchemaField):
     """Taken from AWS into the spec when unset: `true`."""
     default: Json = None
     """What unset means, enforced: `true`."""
+    omit: Json = None
+    """The value that AWS takes by silence only, and calls that make or remake the thing leave out: `false`."""
     initial: Json = None
     """What a create sends when unset, a template; not enforced later: `Managed by Crossplane`."""
     unset: Json = None
@@ -453,6 +464,8 @@ class Kind(Strict):
             raise ValueError("delete.done: without a call, it must say when the thing counts as gone")
         for name, update in self.update.items():
             self._check_update(name, update)
+        if self.find is not None and self.find.named and self.tags is None:
+            raise ValueError("find.named: only tags tell whose it is")
         self._check_identity()
         self._check_versions()
         return self
@@ -522,8 +535,8 @@ class Kind(Strict):
         rule = self.external_name
         allowed = {
             "name": {"parameter", "field", "canonical", "pattern", "rule", "reserved", "from_"},
-            "assigned": {"from_", "canonical"},
-            "composite": {"format", "canonical"},
+            "assigned": {"from_", "canonical", "separator"},
+            "composite": {"format", "canonical", "preset"},
         }[rule.mode]
         for key in rule.model_fields_set - {"mode"} - allowed:
             raise ValueError(f"externalName.{key.rstrip('_')}: is not of mode {rule.mode}")
@@ -552,7 +565,7 @@ class Kind(Strict):
             required=tuple(name for name, field in self.fields.items() if field.required),
             regional=not self.is_global,
             asynchronous=self.asynchronous,
-            repeatable=self.external_name.mode != "assigned" or bool(self.create.token),
+            repeatable=self.external_name.mode != "assigned" or bool(self.create.token) or self.create.repeatable,
         )
 
     def _references(self) -> Iterator[ports.Reference]:

@@ -41,6 +41,7 @@ DIGESTS = 32_768  # remembered, of 150 bytes each
 COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
 READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
+OPTIONAL = ","  # before a variable's name: it and the comma are left out together
 ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blanks around it, its `||` is two
 
 
@@ -129,6 +130,8 @@ class Resource:
         if annotations_of(managed).get(EXTERNAL_NAME) == self.memory.external_name:
             self.memory.external_name = ""
         self.external_name: str = self.memory.external_name or self._given_name()
+        if self.kind.external_name.mode == "composite":  # what is imported by its name needs no fields beside it
+            self.spec = self._parts() | self.spec
 
     def _block(self, block: str) -> dict[str, Json]:
         """Its fields in their types.  What has another type counts as left out, and `check` names it."""
@@ -186,9 +189,23 @@ class Resource:
     def _given_name(self) -> str:
         given = annotations_of(self.managed).get(EXTERNAL_NAME) or ""
         if self.kind.external_name.mode == "composite":
-            is_ours = given and composed_of(self.kind.external_name.format, given) is not None
-            return given if is_ours else str(self.template(self.kind.external_name.format) or given)
+            if given and composed_of(self.kind.external_name.format, given) is not None:
+                return given
+            policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
+            if self.kind.external_name.preset and policies & {"*", "Create"}:
+                return ""  # what is there is not ours yet
+            return str(self.template(self.kind.external_name.format) or given)
         return given or (self.default_name() if self.kind.external_name.mode == "name" else "")
+
+    def _parts(self) -> dict[str, str]:
+        """The fields of the spec that a composite name is made of, as the name has them."""
+        rule = self.kind.external_name
+        found = (composed_of(rule.format, self.external_name) if rule.mode == "composite" else None) or {}
+        return {name.removeprefix("spec."): value for name, value in found.items() if name.startswith("spec.")}
+
+    def name_in_advance(self) -> str:
+        """The name to save before anything else, "" if only a create gives it."""
+        return "" if self.kind.external_name.preset else self.default_name()
 
     def default_name(self) -> str:
         """The name that we choose, "" where AWS assigns it."""
@@ -274,7 +291,10 @@ class Resource:
         return None if missing else filled
 
     def _variable(self, names: str, item: Item | None) -> Json:
-        """The first of the names that has a value."""
+        """The first of the names that has a value; behind a comma, with it or empty."""
+        if names.startswith(OPTIONAL):
+            value = self._variable(names.removeprefix(OPTIONAL), item)
+            return "" if value is None else OPTIONAL + convert.text(value)
         for name in ALTERNATIVE.split(names):
             value = self._value_of(name, item) if name else ""
             if value is not None:
@@ -287,6 +307,9 @@ class Resource:
             return convert.whole(Path(rest).search(self.spec))
         if scope == "item":
             return Path(rest).search(item or {})
+        if scope == "part":
+            parts = self.external_name.split(self.kind.external_name.separator)
+            return parts[int(rest)] if int(rest) < len(parts) else None
         if scope == "entry":
             return Path(rest).search(self.entry) if rest else self.entry
         if scope == "secret":
@@ -447,11 +470,17 @@ def composed_of(format_: str, name: str) -> dict[str, str] | None:
 
     >>> composed_of("${spec.role}/${spec.policyArn}", "orders/arn:aws:iam::aws:policy/Admin")
     {'spec.role': 'orders', 'spec.policyArn': 'arn:aws:iam::aws:policy/Admin'}
+    >>> composed_of("${spec.bucket}${,spec.expectedBucketOwner}", "orders,123456789012")
+    {'spec.bucket': 'orders'}
     """
     names, pattern, end = [], "", 0
     for variable in VARIABLE.finditer(format_):
-        pattern += re.escape(format_[end : variable.start()]) + "(.+?)"
-        names.append(variable.group(1) or variable.group(2))
+        name_ = variable.group(1) or variable.group(2)
+        if name_.startswith(OPTIONAL):  # which of several it is can't be told
+            pattern += f"(?:{OPTIONAL}[^{OPTIONAL}]*)?"
+        else:
+            pattern += re.escape(format_[end : variable.start()]) + "(.+?)"
+            names.append(name_)
         end = variable.end()
     found = re.fullmatch(pattern + re.escape(format_[end:]), name, re.DOTALL)
     return dict(zip(names, found.groups(), strict=True)) if found else None

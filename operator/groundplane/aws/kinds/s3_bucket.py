@@ -86,7 +86,7 @@ class Hooks(Base):
         if zone := WEBSITE_ZONES.get(resource.region):
             at_provider["hostedZoneId"] = zone
         if at_provider.get("website"):
-            domain = resource.template(f"s3-website{'-' if resource.region in DASHED else '.'}${{region}}.${{suffix}}")
+            domain = website_domain(resource)
             at_provider |= {"websiteDomain": domain, "websiteEndpoint": f"{resource.external_name}.{domain}"}
 
     def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
@@ -104,6 +104,11 @@ class Hooks(Base):
                         f"object {error.get('Key')} can't be deleted: {error.get('Code')}: {error.get('Message')}",
                         mend="delete it by hand, or wait until its lock ends",
                     )
+
+
+def website_domain(resource: Resource) -> str:
+    """The host name below which a region's buckets are websites."""
+    return str(resource.template(f"s3-website{'-' if resource.region in DASHED else '.'}${{region}}.${{suffix}}"))
 
 
 def _tags(found: list[Item] | None) -> Json:
