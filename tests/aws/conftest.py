@@ -81,7 +81,7 @@ def managed(api_version, kind, name, /, external_name="", **for_provider):
     return {
         "apiVersion": api_version,
         "kind": kind,
-        "metadata": {"name": name, "uid": f"uid-{next(_uids)}", "generation": 1, "annotations": annotations},
+        "metadata": {"name": name, "uid": f"uid-{next(_uids):032}", "generation": 1, "annotations": annotations},
         "spec": {"forProvider": for_provider},
     }
 

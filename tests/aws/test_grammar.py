@@ -5,6 +5,7 @@ import inspect
 import re
 from datetime import UTC, datetime
 from importlib import resources
+from types import SimpleNamespace
 
 import botocore.session
 import jmespath
@@ -75,7 +76,9 @@ def fits(shape, field):
     if field.type.startswith("[]"):
         inner = shape.member if shape.type_name == "list" else shape
         return inner.type_name in SCALARS[field.type[2:]]
-    return shape.type_name in SCALARS[field.type] or (field.secret and shape.type_name == "string")
+    if field.type == "boolean" and shape.type_name == "structure":
+        return not shape.members  # it is said by being there
+    return shape.type_name in SCALARS[field.type] or (field.secret and shape.type_name in ("string", "blob"))
 
 
 def keys_of_the_grammar():
@@ -113,14 +116,20 @@ def test_every_call_exists_and_takes_its_arguments(found):
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_every_parameter_exists_with_a_type_that_fits(found):
     for name, field in found.fields.items():
-        places = [(found.create.call, field.create), (found.delete.call, field.delete)]
+        places, is_named = [(found.create.call, field.create), (found.delete.call, field.delete)], False
         if field.group and found.update[field.group].call:
-            places.append((found.update[field.group].call, field.parameter))
+            update = found.update[field.group]
+            is_named = update.mode == "attribute"  # the field's name is a value of the call's
+            places += [
+                (update.call, path) for path in ((update.name, update.value) if is_named else (field.parameter,))
+            ]
         for call, path in places:
             if not path:
                 continue
             shape = walk(operation(found, call).input_shape, path)
             assert shape is not None, f"{name}: {call} has no {path}"
+            if f'"{name}"' in catalogue.source_of_hooks(found.file) or (is_named and shape.type_name == "string"):
+                continue
             assert fits(shape, field), f"{name}: {path} is a {shape.type_name}, not a {field.type}"
             if "def outgoing" not in catalogue.source_of_hooks(found.file):
                 assert not list(misfits(shape, field, name)), list(misfits(shape, field, name))
@@ -146,20 +155,38 @@ def misfits(shape, field, where):
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_every_observed_member_exists(found):
     """Plain member paths are walked through the answer's shape; what `also` and hooks add is known by name."""
-    shape = operation(found, found.observe.call).output_shape
-    for step in re.findall(r"[A-Za-z]+", found.observe.item.text):
-        shape = convert.member(shape, step) if shape.type_name != "list" else convert.member(shape.member, step)
-    item = shape.member if shape.type_name == "list" else shape
+    item = item_of(jmespath.compile(found.observe.item.text).parsed, operation(found, found.observe.call).output_shape)
+    item = item.member if item.type_name == "list" else item
     added = set(found.also) | set(re.findall(r'item\["(\w+)"\] =', catalogue.source_of_hooks(found.file)))
     paths = {name: field.observe for name, field in found.fields.items() if field.observe}
     paths |= {name: output.path for name, output in found.at_provider.items() if output.path}
     paths |= {key: Path(text) for key, text in found.connection.items() if "$" not in text}
     for name, path in paths.items():
         members = first_members(path.text)
-        assert members, f"{name}: {path.text} names no member"
+        assert members or path.text == "@", f"{name}: {path.text} names no member"
         for member in members:
             known = item.members if item.type_name == "structure" else {member}  # of a map
             assert member in added or member in known, f"{name}: {path.text}: no {member} in {item.name}"
+
+
+def item_of(node, shape):
+    """The shape of what a JMESPath leads to."""
+    children = node["children"]
+    match node["type"]:
+        case "field":
+            return convert.member(shape, node["value"])
+        case "and_expression":
+            return item_of(children[1], shape)
+        case "multi_select_dict":
+            return SimpleNamespace(type_name="structure", name="the item", members={pair["value"] for pair in children})
+        case "index":
+            return shape.member
+        case "current" | "identity":
+            return shape
+        case _:
+            for child in children:
+                shape = item_of(child, shape)
+            return shape
 
 
 def first_members(text):
@@ -183,7 +210,7 @@ def first_members(text):
 def test_every_variable_of_a_template_is_known(found):
     simple = {"external_name", "uid", "name", "region", "partition", "suffix", "account"}
     for variable in re.findall(r"\$\{?([a-z_]+)", repr(found)):
-        assert variable in simple | {"spec", "secret", "item", "entry"}
+        assert variable in simple | {"spec", "secret", "item", "entry", "part"}
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)

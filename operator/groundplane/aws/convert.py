@@ -153,6 +153,8 @@ def _pair(shape: Shape) -> tuple[str, str] | None:
 
 
 def _structure(value: Json, shape: Shape, field: SchemaField) -> dict[str, Any]:
+    if value is True and not shape.members:  # it is said by being there
+        return {}
     if isinstance(value, list):
         if len(value) > 1:
             raise InvalidInput(f"takes at most one element, got {len(value)}", mend="remove all but one")

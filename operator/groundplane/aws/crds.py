@@ -113,7 +113,12 @@ def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool)
             "message": f"spec.forProvider.{name} is a required parameter",
         }
         for name, field in sorted(found.fields.items())
-        if field.required and field.reference is None and name != "region"
+        if field.required
+        and field.reference is None
+        and name != "region"
+        and not (
+            field.single and found.shape == "either"
+        )  # rules see no field without a type: the reconciler refuses it
     ]
     if rules:
         spec["x-kubernetes-validations"] = rules

@@ -137,10 +137,12 @@ class Engine(Resource):
 
     def _renamed(self, item: Item) -> str:
         """How AWS spells the name, if the annotation says otherwise."""
+        if self.kind.external_name.mode == "composite":
+            return self.memory.external_name  # an update gave it another one
         canonical = self.kind.external_name.canonical
         name = str((canonical.search(item) if canonical else None) or self.external_name)
         given = annotations_of(self.managed).get(EXTERNAL_NAME) or self.default_name()
-        return name if name != given and self.kind.external_name.mode != "composite" else ""
+        return name if name != given else ""
 
     def _state(self, item: Item) -> State:
         rule = self.kind.ready
@@ -413,7 +415,7 @@ class Engine(Resource):
 
     def _create_value(self, name: str, field_: KindField) -> Json:
         if field_.secret:
-            return self.secrets.get(field_.secret)
+            return self.secrets.get(field_.secret) if name in self.spec else None
         value = self.spec.get(name)
         if value is None:
             return self.arguments(field_.initial) if field_.default is None else field_.default
@@ -426,7 +428,7 @@ class Engine(Resource):
 
     def _remember_secrets(self, parameters: Parameters) -> None:
         for name, field_ in self.kind.fields.items():
-            value = self.secrets.get(field_.secret) if field_.secret else None
+            value = self.secrets.get(field_.secret) if field_.secret and name in self.spec else None
             sent = value and self.hooks.outgoing(self, name, value)
             if value and sent in (parameters.get(field_.create), parameters.get(field_.parameter)):
                 self.memory.digests[field_.secret] = digest(self.uid, field_.secret, value)

@@ -62,7 +62,9 @@ def _listed(value: object) -> object:
 
 PathText = Annotated[Path, PlainValidator(_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Compare = Literal["exact", "ci", "list", "set", "version", "policy", "json", "json-text", "window", "cidr", "kms", "time", "any"]
+Compare = Literal[
+    "exact", "ci", "list", "set", "version", "policy", "json", "json-text", "window", "cidr", "kms", "time", "any"
+]
 Shape = Literal["list", "object", "either"]  # of a field that may occur once
 Type = Literal[
     "string", "number", "boolean", "object", "[]string", "[]number", "[]object", "map[string]", "[]map[string]"

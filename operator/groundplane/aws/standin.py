@@ -6,8 +6,8 @@ It prints its URL when it listens, and ends on SIGTERM or with its parent.  The 
 HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
-an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS and SNS
-see `standin_storage.py` and `standin_messaging.py`.
+an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
+Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`.
 
 Controls, JSON over HTTP:
 
@@ -46,7 +46,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from groundplane.aws import standin_messaging, standin_storage
+from groundplane.aws import standin_messaging, standin_secrets, standin_storage
 
 CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9.-]+")
 PENDING = "PendingModifiedValues"
@@ -548,6 +548,7 @@ def main(argv: list[str] | None = None) -> None:
     mend_ec2()
     standin_storage.mend()
     standin_messaging.mend()
+    standin_secrets.mend()
     server = make_server(
         options.host,
         options.port,

@@ -2,7 +2,7 @@
 
 What this adds to moto 5.2: a queue's RedriveAllowPolicy, and a policy that outlives a change of something else; one kind of
 encryption at a time; a topic's settings for delivery feedback, signatures, tracing, archive and throughput; a subscription's
-replay policy.
+replay policy, and that it waits for its confirmation.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+CONFIRMED = ("email", "email-json", "http", "https")  # whoever is behind the endpoint must say that they want it
 FEEDBACK = ("Application", "Firehose", "HTTP", "Lambda", "SQS")
 REMEMBERED = (
     "ArchivePolicy",
@@ -55,6 +56,7 @@ def _mend_topics() -> None:
     models: Any = importlib.import_module("moto.sns.models")
     responses: Any = importlib.import_module("moto.sns.responses").SNSResponse
     shown, change = responses.get_topic_attributes, models.SNSBackend.set_subscription_attributes
+    subscribe_, leave = models.SNSBackend.subscribe, models.SNSBackend.unsubscribe
 
     def get_topic_attributes(self: Any) -> Any:
         answer = shown(self)
@@ -69,5 +71,21 @@ def _mend_topics() -> None:
         else:
             change(self, arn, name, value)
 
+    def subscribe(self: Any, topic_arn: str, endpoint: str, protocol: str) -> Any:
+        found = subscribe_(self, topic_arn, endpoint, protocol)
+        if protocol in CONFIRMED:
+            found.attributes["PendingConfirmation"] = True
+        return found
+
+    def unsubscribe(self: Any, subscription_arn: str) -> None:
+        found = self.subscriptions.get(subscription_arn)
+        if found is not None and found.attributes["PendingConfirmation"] is True:
+            raise models.SNSInvalidParameter(
+                "Invalid parameter: Cannot unsubscribe a subscription that is pending confirmation"
+            )
+        leave(self, subscription_arn)
+
+    models.SNSBackend.subscribe = subscribe
+    models.SNSBackend.unsubscribe = unsubscribe
     responses.get_topic_attributes = get_topic_attributes
     models.SNSBackend.set_subscription_attributes = set_subscription_attributes

@@ -1,7 +1,8 @@
 """The stand-in's S3: what moto takes and shows otherwise than AWS, mended.
 
 What this adds to moto 5.2: a new bucket is private, owns all that is in it and encrypts it; a bucket's settings come back as they
-were put; a request that expects another owner is refused; encryption falls back to S3's own when it is deleted.
+were put; a request that expects another owner is refused; encryption falls back to S3's own when it is deleted;
+who may write logs into a bucket is not checked, for moto looks at the first of a grantee's permissions alone.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def mend() -> None:
         headers = {MINIMUM: minimum or "all_storage_classes_128K"} if name == "lifecycle" else {}
         return 200, headers, document
 
+    models.FakeBucket._log_permissions_enabled_acl = staticmethod(lambda target_bucket: True)
     backend.create_bucket = create_bucket
     backend.delete_bucket_encryption = delete_bucket_encryption
     responses._bucket_response = _bucket_response

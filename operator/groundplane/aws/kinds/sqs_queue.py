@@ -1,0 +1,47 @@
+"""SQS Queue: the name of a FIFO queue.
+
+Source: SQS API 2012-11-05, CreateQueue: a FIFO queue's name ends in `.fifo`, which counts towards its 80 characters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Parameters, Resource
+from groundplane.errors import InvalidInput, shown
+
+FIFO = ".fifo"
+NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+RULE = "a queue's name has 1 to 80 letters, digits, hyphens and underscores, and ends in .fifo if fifoQueue is true"
+
+
+class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        name = _name(resource)
+        if len(name) > 80 or not NAME.fullmatch(name.removesuffix(FIFO) if resource.spec.get("fifoQueue") else name):
+            where = "spec.forProvider.name" if resource.spec.get("name") else "metadata.name"
+            raise InvalidInput(
+                f"{shown(name)} is no name for a queue", mend=f"set forProvider.name: {RULE}", where=(where,)
+            )
+        if resource.spec.get("fifoQueue") and not name.endswith(FIFO):
+            raise InvalidInput(
+                f"{shown(name)} is no name for a FIFO queue",
+                mend=f"let it end in {FIFO}",
+                where=("spec.forProvider.name",),
+            )
+
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        return "", {"QueueName": _name(resource)}
+
+    def incoming(self, resource: Resource, name: str, value: Any) -> Any:
+        return str(value).rpartition(":")[2] if name == "name" and value else value
+
+
+def _name(resource: Resource) -> str:
+    """The spec's, or the object's: that is completed, as upstream completes the one that it draws."""
+    if given := resource.spec.get("name"):
+        return str(given)
+    is_fifo = resource.spec.get("fifoQueue") and not resource.name.endswith(FIFO)
+    return resource.name + (FIFO if is_fifo else "")
