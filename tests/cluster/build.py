@@ -70,6 +70,19 @@ def helm() -> Path:
     return folder / "helm"
 
 
+def environment(requirements: Path) -> Path:
+    """The Python of a virtual environment that has what a file of requirements names, and nothing of ours."""
+    digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    folder = _cache() / f"{requirements.parent.name}-{digest}"
+    if not folder.is_dir():
+        with _building(folder) as target:
+            if target:
+                uv, python = [sys.executable, "-m", "uv", "--quiet"], target / "bin" / "python"
+                subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, target], check=True)
+                subprocess.run([*uv, "pip", "install", "--python", python, "-r", requirements], check=True)
+    return folder / "bin" / "python"
+
+
 def kubernetes_version() -> str:
     """As go.mod pins it: `v1.34.4`."""
     return _pinned(r"k8s\.io/kubernetes (v\S+)")
