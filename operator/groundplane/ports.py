@@ -22,6 +22,7 @@ from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.conditions import Condition
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.followers import Followers
+from groundplane.core.function_runtime import Bounds
 from groundplane.core.function_sources import Rules, Source
 from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
@@ -400,6 +401,7 @@ class Options:
     create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
     functions: Rules = field(default_factory=Rules)  # where functions of pipelines may run
     has_certificates: bool = False  # the process has certificates for functions; no Secret needs to
+    function_bounds: Bounds = field(default_factory=Bounds)  # of the Pods of functions' packages that are run
 
 
 @dataclass(frozen=True)

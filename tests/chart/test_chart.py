@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from groundplane.cli import doctor as commands
+from groundplane.core import function_runtime
 from groundplane.runtime import rights
 from groundplane.runtime.settings import Settings
 from tests.chart import generate
@@ -276,6 +277,24 @@ def test_webhooks_bring_a_service_a_port_and_a_role_and_all_go_together():
     assert not [name for name in environment(off) if "WEBHOOK" in name]
     assert "webhooks" not in json.dumps(off)
     assert "10250" not in json.dumps(off)
+
+
+def test_nobody_but_the_operator_reaches_the_pods_of_functions_that_it_runs():
+    runs = {"networkPolicy": {"enabled": True}, "function": {"runtime": "Deployment"}}
+    objects = render(runs)
+    found = one(objects, "NetworkPolicy", "groundplane-functions")
+    (rule,) = found["spec"]["ingress"]
+    (label,) = found["spec"]["podSelector"]["matchExpressions"]
+    assert (label["key"], label["operator"]) == (function_runtime.FUNCTION_LABEL, "Exists")
+    assert rule["ports"] == [{"port": function_runtime.PORT, "protocol": "TCP"}]
+    (source,) = rule["from"]
+    labels = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert source["podSelector"]["matchLabels"].items() <= labels.items()
+    more = [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
+    runs["networkPolicy"]["extraFunctionIngress"] = more
+    assert one(render(runs), "NetworkPolicy", "groundplane-functions")["spec"]["ingress"] == [rule, *more]
+    assert names(render({"networkPolicy": {"enabled": True}}), "NetworkPolicy") == {"groundplane"}
+    assert not names(render({"function": {"runtime": "Deployment"}}), "NetworkPolicy")
 
 
 def test_the_guard_goes_with_the_right_to_escalate():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from groundplane.core import function_runtime as runtime
+from groundplane.errors import InvalidInput
 
 IMAGE = "xpkg.example.org/acme/function-acme:v1"
 FUNCTION = {
@@ -151,3 +152,69 @@ def test_what_a_deployment_says_of_itself(found, says):
     problem = runtime.problem(found)
     assert says in problem
     assert bool(problem) == bool(says)
+
+
+def config(name, *prefixes, **spec):
+    images = [{"type": "Prefix", "prefix": prefix} for prefix in prefixes]
+    return {"metadata": {"name": name}, "spec": {"matchImages": images, **spec}}
+
+
+def rewrite(prefix):
+    return {"rewriteImage": {"prefix": prefix}}
+
+
+def login(secret):
+    return {"registry": {"authentication": {"pullSecretRef": {"name": secret}}}}
+
+
+def test_an_image_is_pulled_as_configs_say_that_fit_best():
+    mirror = config("a", "xpkg.example.org/", **rewrite("mirror.example.org/x/"))
+    closer = config("b", "other.example.org/", "xpkg.example.org/acme/", **rewrite("near.example.org/"))
+    assert runtime.image(IMAGE, []) == runtime.Image(IMAGE)
+    assert runtime.image(IMAGE, [mirror]).reference == "mirror.example.org/x/acme/function-acme:v1"
+    assert runtime.image(IMAGE, [closer, mirror]).reference == "near.example.org/function-acme:v1"
+
+
+def test_the_secret_is_that_of_where_the_image_is_pulled_from():
+    mirror = config("a", "xpkg.example.org/", **rewrite("mirror.example.org/"), **login("there"))
+    here = config("b", "mirror.example.org/", **login("here"))
+    assert runtime.image(IMAGE, [mirror, here]).pull_secrets == ("here",)
+    assert runtime.image(IMAGE, [mirror]).pull_secrets == ()
+    pulled = runtime.image(IMAGE, [mirror, here])
+    spec = pod(runtime.deployment(FUNCTION, REVISION, "ns", {}, "digest", pulled))
+    assert spec["imagePullSecrets"] == [{"name": "pull"}, {"name": "here"}]
+    assert spec["containers"][0]["image"] == "mirror.example.org/acme/function-acme:v1"
+    assert FUNCTION["spec"]["packagePullSecrets"] == [{"name": "pull"}]
+
+
+def test_what_is_to_be_verified_is_not_run():
+    wanted = config("signed", "xpkg.example.org/", verification={"provider": "Cosign"})
+    with pytest.raises(InvalidInput, match='ImageConfig signed wants the signature of "xpkg.example.org/acme'):
+        runtime.image(IMAGE, [wanted])
+    assert runtime.image("elsewhere.example.org/f:v1", [wanted]).reference == "elsewhere.example.org/f:v1"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"metadata": {"name": "x"}},
+        {"metadata": {"name": "x"}, "spec": {"matchImages": [None, {"prefix": 3}], **rewrite("y/")}},
+        config("x", "", rewriteImage="text", registry={"authentication": []}),
+    ],
+)
+def test_a_config_that_says_nothing_of_an_image_leaves_it_as_it_is(odd):
+    assert runtime.image(IMAGE, [odd]) == runtime.Image(IMAGE)
+
+
+def test_bounds_hold_unless_a_config_says_otherwise():
+    bounds = runtime.Bounds({"memory": "512Mi"}, {"cpu": "100m"}, {"pool": "functions"})
+    made = pod(runtime.deployment(FUNCTION, REVISION, "ns", {}, "digest", bounds=bounds))
+    assert made["containers"][0]["resources"] == {"limits": {"memory": "512Mi"}, "requests": {"cpu": "100m"}}
+    assert made["nodeSelector"] == {"pool": "functions"}
+    container = {"name": "package-runtime", "resources": {"limits": {"memory": "1Gi"}}}
+    given = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    over = {"spec": {"deploymentTemplate": given}}
+    made = pod(runtime.deployment(FUNCTION, REVISION, "ns", over, "digest", bounds=bounds))
+    assert made["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    assert "resources" not in pod(deployment())["containers"][0]

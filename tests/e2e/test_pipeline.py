@@ -168,6 +168,43 @@ def test_a_pipeline_from_claim_to_secret_and_what_leaves_it_leaves_the_cluster(p
     plane.wait("the claim is ready", lambda: is_ready(plane))
 
 
+def test_functions_that_are_built_in_select_filter_and_sequence_and_deletion_goes_backwards(plane, operator, app):
+    held = template("held", size="x")
+    held["base"]["metadata"] = {"finalizers": ["example.org/held"]}
+    wanted = pipeline(template("settings"), held, template("never"))
+    steps = wanted["spec"]["pipeline"]
+    site = {"into": "site", "apiVersion": SITE["apiVersion"], "kind": SITE["kind"], "ref": {"name": "site"}}
+    inputs = {
+        "extra-resources": {"spec": {"extraResources": [site]}},
+        "cel-filter": {
+            "filters": [
+                {
+                    "name": "never",
+                    "expression": "context['apiextensions.crossplane.io/extra-resources'].site[0].data.zone != 'b'",
+                }
+            ]
+        },
+        "sequencer": {"rules": [{"sequence": ["settings", "held"]}], "resetCompositeReadiness": True},
+    }
+    for name, given in inputs.items():
+        given |= {"apiVersion": f"{name}.fn.crossplane.io/v1beta1", "kind": "Input"}
+        steps.append({"step": name, "functionRef": {"name": f"function-{name}"}, "input": given})
+    plane.apply(wanted, CLAIM)
+    plane.wait("the claim is ready", lambda: is_ready(plane))
+    assert settings(plane).keys() == {"settings", "held"}
+    assert (
+        settings(plane)["settings"]["metadata"]["creationTimestamp"]
+        <= settings(plane)["held"]["metadata"]["creationTimestamp"]
+    )
+    plane.kubectl("delete", "app", "shop", "-n", "team-p", "--wait=false")
+    plane.wait("what was made last goes first", lambda: settings(plane)["held"]["metadata"].get("deletionTimestamp"))
+    assert not settings(plane)["settings"]["metadata"].get("deletionTimestamp")
+    free = json.dumps({"metadata": {"finalizers": None}})
+    name = settings(plane)["held"]["metadata"]["name"]
+    plane.kubectl("patch", "configmap", name, "-n", "team-p", "--type=merge", "-p", free)
+    plane.wait("the rest goes", lambda: not settings(plane))
+
+
 def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app):
     ready = {"readinessChecks": [{"type": "None"}]}
     plane.apply(composition(mode="Resources", resources=[template("settings", *BACK, old="x") | ready]), CLAIM)

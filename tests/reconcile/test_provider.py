@@ -1,7 +1,11 @@
 """Declared packages: what is built in is reported as installed, anything else is told what is."""
 
+from dataclasses import replace
+
 import pytest
 
+from groundplane.core import conditions
+from groundplane.core.function_sources import Rules
 from groundplane.core.objects import Key, owner_reference
 from groundplane.ports import Options
 from tests.reconcile import things
@@ -154,3 +158,64 @@ async def test_revisions_that_crossplane_made_stay_as_they_are_with_all_that_the
     assert await world.cluster.get(Key(API, f"{kind}Revision", "", before["metadata"]["name"])) == before
     definition = await world.one("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
     assert condition(definition, "Established") == ("True", "WatchingCompositeResource")
+
+
+class Signs:
+    """Certificates that nobody looks at."""
+
+    async def ensure(self, secret, hosts, owner):
+        return "digest"
+
+
+async def running_packages():
+    """A world that runs the packages of Functions; it has no Deployments."""
+    world = await World().install()
+    options = replace(world.context.options, functions=Rules(runs=True))
+    world.context = world.engine.context = replace(world.context, certifier=Signs(), options=options)
+    return world
+
+
+ACME = {
+    "apiVersion": "pkg.crossplane.io/v1",
+    "kind": "Function",
+    "metadata": {"name": "acme"},
+    "spec": {"package": "example.org/acme/function-acme:v1"},
+}
+
+
+async def told(world):
+    found = await world.cluster.get(Key("pkg.crossplane.io/v1", "Function", "", "acme"))
+    return conditions.find(found, "Installed"), conditions.find(found, "Healthy")
+
+
+async def test_a_revision_that_somebody_must_activate_is_inactive_and_runs_nothing():
+    world = await running_packages()
+    await world.apply({**ACME, "spec": {**ACME["spec"], "revisionActivationPolicy": "Manual"}})
+    await world.settle(seconds=60)
+    [revision] = await world.cluster.list("pkg.crossplane.io/v1", "FunctionRevision")
+    assert revision["spec"]["desiredState"] == "Inactive"
+    assert "endpoint" not in revision.get("status", {})
+    installed, healthy = await told(world)
+    assert (installed["status"], installed["reason"]) == ("False", "InactivePackageRevision")
+    assert f"FunctionRevision {revision['metadata']['name']} is inactive" in installed["message"]
+    assert "set its spec.desiredState to Active" in installed["message"]
+    assert (healthy["status"], healthy["message"]) == ("False", "it serves nothing yet")
+
+
+async def test_what_an_image_config_wants_verified_is_not_run_and_says_so():
+    world = await running_packages()
+    image_config = {
+        "apiVersion": "pkg.crossplane.io/v1beta1",
+        "kind": "ImageConfig",
+        "metadata": {"name": "signed"},
+        "spec": {
+            "matchImages": [{"type": "Prefix", "prefix": "example.org/"}],
+            "verification": {"provider": "Cosign"},
+        },
+    }
+    await world.apply(image_config, ACME)
+    await world.settle(seconds=10)
+    _, healthy = await told(world)
+    assert healthy["status"] == "False"
+    assert "ImageConfig signed wants the signature" in healthy["message"]
+    assert "Mend:" in healthy["message"]

@@ -1,16 +1,21 @@
 """What a function's package becomes in a cluster: ServiceAccount, Deployment and Service, as Crossplane's package runtime makes them.
 
 The package's image is the program.  A DeploymentRuntimeConfig changes what it likes of that; selectors and the labels behind them stay.
-Source: Crossplane v1.20, internal/controller/pkg/runtime (`runtime.go`, `runtime_function.go`, `runtime_override_options.go`).
+ImageConfigs say where images are pulled from instead, and with which Secret; signatures are not looked at here, so what is to be verified
+is not run.
+Source: Crossplane v1.20, internal/controller/pkg/runtime (`runtime.go`, `runtime_function.go`, `runtime_override_options.go`) and
+internal/xpkg (`config.go`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from groundplane.core.objects import Object, meta, owner_reference, spec_of, status_of
+from groundplane.errors import InvalidInput
 
 PORT, METRICS = 9443, 8080
 USER = 2000
@@ -19,6 +24,61 @@ CERTIFICATES = "/tls/server"
 VOLUME = "tls-server-certs"
 CERTIFICATE = "groundplane.io/certificate"  # annotation of the Pods: another certificate, other Pods, since functions read it once
 REVISION_LABEL, FUNCTION_LABEL = "pkg.crossplane.io/revision", "pkg.crossplane.io/function"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What every function's Pods may take, and on which nodes they run, unless a DeploymentRuntimeConfig says otherwise."""
+
+    limits: Mapping[str, str] = field(default_factory=dict)
+    requests: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is pulled for a package."""
+
+    reference: str
+    pull_secrets: tuple[str, ...] = ()
+
+
+def image(package: str, configs: Sequence[Object]) -> Image:
+    """What is pulled for a package, as ImageConfigs say; of several the one counts whose prefix is the longest.
+
+    Raises:
+        InvalidInput: its signature is to be verified.
+    """
+    if (rewrite := _chosen(package, configs, "rewriteImage")) is not None:
+        prefix, config = rewrite
+        package = f"{_member(config, 'rewriteImage', 'prefix')}{package[len(prefix) :]}"
+    if (verified := _chosen(package, configs, "verification")) is not None:
+        raise InvalidInput(
+            f'ImageConfig {meta(verified[1])["name"]} wants the signature of "{package}" verified, which is not done here: it is not run',
+            mend="verify it otherwise, as by an admission policy for images, and leave verification out for this image",
+        )
+    login = _chosen(package, configs, "registry")
+    secret = _member(login[1], "registry", "authentication", "pullSecretRef", "name") if login is not None else ""
+    return Image(package, (secret,) if secret else ())
+
+
+def _chosen(package: str, configs: Sequence[Object], part: str) -> tuple[str, Object] | None:
+    """The config that says something of a kind about an image, with the prefix by which it does."""
+    found = [
+        (prefix, config)
+        for config in configs
+        if isinstance(spec_of(config).get(part), dict)
+        for each in spec_of(config).get("matchImages") or ()
+        if isinstance(each, dict) and isinstance(prefix := each.get("prefix"), str) and package.startswith(prefix)
+    ]
+    return max(found, key=lambda pair: (len(pair[0]), str(meta(pair[1])["name"])), default=None)
+
+
+def _member(config: Object, *names: str) -> str:
+    value: Any = spec_of(config)
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def service_name(function: Object, config: Object) -> str:
@@ -59,13 +119,33 @@ def service(function: Object, revision: Object, namespace: str, config: Object) 
     }
 
 
-def deployment(function: Object, revision: Object, namespace: str, config: Object, certificate: str) -> Object:
-    """Its Pods; `certificate` changes with what they serve with."""
+def deployment(
+    function: Object,
+    revision: Object,
+    namespace: str,
+    config: Object,
+    certificate: str,
+    pulled: Image | None = None,
+    bounds: Bounds | None = None,
+) -> Object:
+    """Its Pods; `certificate` changes with what they serve with, `pulled` is their image if that is not the package's own."""
     wanted = spec_of(function)
+    pulled = pulled or Image(wanted["package"])
     pod = _pod(function, revision, config)
-    pod["containers"][0] |= {"imagePullPolicy": wanted.get("packagePullPolicy") or "IfNotPresent"}
-    if secrets := wanted.get("packagePullSecrets"):
-        pod["imagePullSecrets"] = copy.deepcopy(secrets)
+    container = pod["containers"][0]
+    container |= {"image": pulled.reference, "imagePullPolicy": wanted.get("packagePullPolicy") or "IfNotPresent"}
+    if bounds is not None:
+        resources = {"limits": dict(bounds.limits), "requests": dict(bounds.requests)}
+        if given := {name: value for name, value in resources.items() if value}:
+            container["resources"] = given
+        if bounds.node_selector:
+            pod["nodeSelector"] = dict(bounds.node_selector)
+    secrets = [
+        *copy.deepcopy(wanted.get("packagePullSecrets") or []),
+        *({"name": name} for name in pulled.pull_secrets),
+    ]
+    if secrets:
+        pod["imagePullSecrets"] = secrets
     selector = _selector(function, revision)
     base = {"replicas": 1, "template": {"metadata": {"annotations": {CERTIFICATE: certificate}}, "spec": pod}}
     spec = _merged(base, _template(config, "deployment", "spec"))
@@ -101,7 +181,6 @@ def _pod(function: Object, revision: Object, config: Object) -> dict[str, Any]:
     }
     container = {
         "name": CONTAINER,
-        "image": spec_of(function)["package"],
         "ports": [{"name": "grpc", "containerPort": PORT}, {"name": "metrics", "containerPort": METRICS}],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "volumeMounts": [{"name": VOLUME, "mountPath": CERTIFICATES, "readOnly": True}],

@@ -32,6 +32,7 @@ async def run(package: Object, revision: Object, certifier: Certifier, context: 
     namespace = context.options.namespace
     try:
         config = await _config(package, context)
+        pulled = runtime.image(str(spec_of(package)["package"]), await _image_configs(context))
         service = runtime.service_name(package, config)
         owner = owner_reference(package)
         await certifier.ensure(CLIENT_SECRET, ["crossplane"], None)
@@ -39,7 +40,8 @@ async def run(package: Object, revision: Object, certifier: Certifier, context: 
     except (InvalidInput, Waiting) as error:
         return Running(str(error))
     await context.cluster.apply(runtime.service_account(revision, namespace, config), manager=MANAGER)
-    wanted = runtime.deployment(package, revision, namespace, config, certificate)
+    bounds = context.options.function_bounds
+    wanted = runtime.deployment(package, revision, namespace, config, certificate, pulled, bounds)
     made = await context.cluster.apply(wanted, manager=MANAGER)
     problem = runtime.problem(made)
     if problem and not status_of(revision).get("endpoint") and await _has_predecessor(package, revision, context):
@@ -57,6 +59,13 @@ async def _has_predecessor(package: Object, revision: Object, context: Context) 
     label = {"pkg.crossplane.io/package": meta(package)["name"]}
     found = await context.cluster.list(package["apiVersion"], kind, labels=label)
     return any(meta(each)["uid"] != meta(revision)["uid"] and status_of(each).get("endpoint") for each in found)
+
+
+async def _image_configs(context: Context) -> list[Object]:
+    try:
+        return await context.cluster.list(CONFIG_VERSION, "ImageConfig")
+    except NoSuchKind:
+        return []
 
 
 async def _config(package: Object, context: Context) -> Object:

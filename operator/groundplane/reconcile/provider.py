@@ -88,13 +88,37 @@ async def _run(package: Object, context: Context) -> Result:
     """Have a Function's package run, and say how that goes."""
     assert context.certifier is not None
     name, image = meta(package)["name"], str(spec_of(package).get("package") or "")
-    revision = await _made(package, packages.revision_name(name, image), image, context)
+    is_manual = spec_of(package).get("revisionActivationPolicy") == "Manual"
+    revision = await _made(package, packages.revision_name(name, image), image, context, is_active=not is_manual)
+    if spec_of(revision).get("desiredState") != "Active":
+        return await _wait(package, revision, context)
     running = await function_runtime.run(package, revision, context.certifier, context)
     source = await compiling.source_of(context, name, package) or Source(image)
     if not running.problem:
         return await _report(package, source, context)
     await _report(package, source, context, running.problem, alone=running.is_served)
     return Result(requeue_after=PROGRESS)
+
+
+async def _wait(package: Object, revision: Object, context: Context) -> Result:
+    """Say of a Function whose new revision somebody must activate that nothing has changed yet."""
+    name, wanted = meta(revision)["name"], copy.deepcopy(package)
+    source = await compiling.source_of(context, meta(package)["name"], package)
+    problem = "it serves nothing yet"
+    if source is not None and source.endpoint is not None:
+        problem = await functions.problem(context, meta(package)["name"], source.endpoint)
+    message = (
+        f"FunctionRevision {name} is inactive, as revisionActivationPolicy Manual has it"
+        f"{'' if problem else '; the one before it serves'}. Mend: set its spec.desiredState to Active."
+    )
+    healthy = Condition("Healthy", "False", "UnhealthyPackageRevision", problem) if problem else HEALTHY
+    told = Condition("Installed", "False", "InactivePackageRevision", message)
+    status = wanted.setdefault("status", {})
+    status["currentRevision"], status["currentIdentifier"] = name, str(spec_of(package).get("package") or "")
+    outlook = health.reconciling("Waiting", message)
+    context.tell(wanted, told, healthy, outlook=outlook, generation=meta(package).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+    return Result(requeue_after=RETRY)
 
 
 async def _report(
@@ -156,7 +180,7 @@ async def _remove_revisions(package: Object, context: Context, *, keep: str = ""
             await context.cluster.delete(Key(revision["apiVersion"], kind, "", name), uid=meta(revision)["uid"])
 
 
-async def _made(package: Object, name: str, image: str, context: Context) -> Object:
+async def _made(package: Object, name: str, image: str, context: Context, *, is_active: bool = True) -> Object:
     """The revision of that name: the one that is there, or a new one."""
     kind = f"{package['kind']}Revision"
     if found := await context.cluster.get(Key(package["apiVersion"], kind, "", name)):
@@ -170,7 +194,7 @@ async def _made(package: Object, name: str, image: str, context: Context) -> Obj
             "annotations": {MADE: "true"},
             "ownerReferences": [owner_reference(package)],
         },
-        "spec": {"image": image, "revision": 1, "desiredState": "Active"},
+        "spec": {"image": image, "revision": 1, "desiredState": "Active" if is_active else "Inactive"},
     }
     try:
         return await context.cluster.create(body)

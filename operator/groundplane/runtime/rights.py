@@ -110,6 +110,7 @@ CONCERNS = (
             Rule(_PACKAGES, _PACKAGE_KINDS, READ),
             Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "delete")),
             Rule(_PACKAGES, ("deploymentruntimeconfigs",), ("get",)),
+            Rule(_PACKAGES, ("imageconfigs",), ("list",)),
             _status(_PACKAGES, *_PACKAGE_KINDS, *_REVISION_KINDS),
             _owners(_PACKAGES, *_PACKAGE_KINDS, "functionrevisions"),
         ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+from groundplane.core.function_runtime import Bounds
 from groundplane.core.function_sources import Rules
 from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.ports import Options, StaticBinding
@@ -128,6 +129,15 @@ class Settings:
         "Functions whose package is not built in, and that nobody serves: none: they are refused; Deployment: each is run as a Deployment in"
         " our namespace, with a Service and certificates, as Crossplane does.",
     )
+    function_limits: str = setting(
+        "",
+        "What the container of a function that is run may take at most, cpu=1,memory=512Mi, unless its DeploymentRuntimeConfig says otherwise.",
+    )
+    function_requests: str = setting("", "What is kept free for it: cpu=100m,memory=64Mi.")
+    function_node_selector: str = setting(
+        "",
+        "Labels of the nodes that functions run on, as name=value with commas, unless a DeploymentRuntimeConfig says otherwise.",
+    )
     tls_client_certs_dir: str = setting(
         "",
         "Folder with ca.crt, tls.crt and tls.key for calls of functions, as upstream's. Default: their Secret, crossplane-tls-client.",
@@ -214,6 +224,8 @@ class Settings:
         ):
             if getattr(self, name) not in known:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
+        for name in ("function_limits", "function_requests", "function_node_selector"):
+            _pairs(self, name)
 
     @property
     def options(self) -> Options:
@@ -231,6 +243,11 @@ class Settings:
                 runs=self.function_runtime == "Deployment",
             ),
             has_certificates=bool(self.tls_client_certs_dir),
+            function_bounds=Bounds(
+                _pairs(self, "function_limits"),
+                _pairs(self, "function_requests"),
+                _pairs(self, "function_node_selector"),
+            ),
         )
 
     @property
@@ -247,6 +264,17 @@ class Settings:
 def _words(text: str) -> tuple[str, ...]:
     """What commas separate."""
     return tuple(word for each in text.split(",") if (word := each.strip()))
+
+
+def _pairs(settings: Settings, name: str) -> dict[str, str]:
+    """What commas separate, each a name and a value."""
+    found = {}
+    for word in _words(getattr(settings, name)):
+        key, equals, value = word.partition("=")
+        if not (equals and key and value):
+            raise _wrong(name, word, "write NAME=VALUE, with commas between several")
+        found[key] = value
+    return found
 
 
 def _is_address(url: str) -> bool:

@@ -181,9 +181,9 @@ def _runtime_config() -> Schema:
             "serviceTemplate": free("The Service of the package."),
             "serviceAccountTemplate": free("The ServiceAccount of the package."),
         },
-        ACCEPTED,
+        "What is laid over what a function's package runs as.",
     )
-    return root("A DeploymentRuntimeConfig says how a package would run, if it ran as a program.", spec=spec)
+    return root("A DeploymentRuntimeConfig says how packages of functions run.", spec=spec)
 
 
 def _image_config() -> Schema:
@@ -198,11 +198,11 @@ def _image_config() -> Schema:
         {
             "matchImages": array(match, "The images it is for.", minItems=1),
             "registry": free("How to log in to the registry."),
-            "verification": free("How to verify signatures."),
+            "verification": free("How to verify signatures. It is not done: such a function is not run."),
             "rewriteImage": free("Where to pull from instead."),
-            "runtime": free("Which runtime settings to use."),
+            "runtime": free("Which runtime settings to use. Accepted for compatibility; has no effect."),
         },
-        ACCEPTED,
+        "How the images of functions that are run are pulled.",
         required=["matchImages"],
     )
     return root("An ImageConfig says how images of packages are pulled.", spec=spec)
