@@ -398,6 +398,7 @@ class Options:
     static_binding: StaticBinding = "free"  # which composites that no claim has yet a claim may name
     makes_roles: bool = False  # definitions get their ClusterRoles from us
     poll_interval: float = 600.0  # seconds between two looks at a settled external resource
+    observe_only: bool = False  # nothing in AWS is created, changed or deleted: what would be is told
     create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
     functions: Rules = field(default_factory=Rules)  # where functions of pipelines may run
     has_certificates: bool = False  # the process has certificates for functions; no Secret needs to

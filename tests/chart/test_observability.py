@@ -1,4 +1,4 @@
-"""Alerts, runbooks and dashboard: of metrics that there are, with their labels, and each with its counterpart."""
+"""Alerts, runbooks and dashboards: of metrics that there are, with their labels, and each with its counterpart."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ RULES = [
     for rule in group["rules"]
 ]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
-DASHBOARD = json.loads((generate.CHART / "files" / "dashboard.json").read_text())
+DASHBOARDS = {
+    path.stem: json.loads(path.read_text()) for path in sorted((generate.CHART / "files" / "dashboards").iterdir())
+}
 RUNBOOKS = dict(
     part.partition("\n")[::2]
     for part in re.split(r"^## ", (generate.CHART.parents[1] / "docs" / "runbooks.md").read_text(), flags=re.M)[1:]
 )
 EXPRESSIONS = [rule["expr"] for rule in RULES] + [
-    target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]
+    target["expr"] for each in DASHBOARDS.values() for panel in each["panels"] for target in panel["targets"]
 ]
 GIVEN = {"job", "instance", "le"}  # labels that Prometheus adds, and that of a bucket
 SAMPLE = r"\b([a-z]+_[a-z_]+)(?:\{([^}]*)\})?(?![a-z_]*\()"  # a metric and what it is selected by; no function
@@ -81,14 +83,22 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert():
         assert re.findall(r"^\*\*(\w+)\.\*\*", text, flags=re.M) == ["Meaning", "Impact", "Diagnosis", "Mend"]
 
 
-def test_each_panel_is_explained_has_a_unit_and_asks_the_chosen_source():
-    panels = DASHBOARD["panels"]
+def test_the_dashboards_are_those_of_platform_operator_and_aws_each_with_an_address_that_stays():
+    assert {name: each["uid"] for name, each in DASHBOARDS.items()} == {
+        name: f"groundplane-{name}" for name in ("aws", "operator", "platform")
+    }
+    assert not any("__inputs" in each for each in DASHBOARDS.values())
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_each_panel_is_explained_has_a_unit_and_asks_the_chosen_source(name):
+    panels = DASHBOARDS[name]["panels"]
     assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
     for panel in panels:
         assert panel["description"].endswith(".")
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert panel["datasource"]["uid"] == "${datasource}"
-    assert [each["name"] for each in DASHBOARD["templating"]["list"]] == ["datasource"]
+    assert [each["name"] for each in DASHBOARDS[name]["templating"]["list"]] == ["datasource"]
 
 
 def rendered(values):
@@ -98,8 +108,8 @@ def rendered(values):
     return {(obj["kind"], obj["metadata"]["name"]): obj for obj in yaml.safe_load_all(done.stdout) if obj}
 
 
-def test_rules_and_dashboard_come_only_if_they_are_asked_for_and_the_rules_only_where_the_kind_is_known():
-    rule, dashboard = ("PrometheusRule", "groundplane"), ("ConfigMap", "groundplane-dashboard")
+def test_rules_and_dashboards_come_only_if_they_are_asked_for_and_the_rules_only_where_the_kind_is_known():
+    rule, dashboard = ("PrometheusRule", "groundplane"), ("ConfigMap", "groundplane-dashboards")
     assert not {rule, dashboard} & set(rendered({}))
     assert rule not in rendered({"prometheusRule": {"enabled": True}})
     values = {
@@ -114,5 +124,6 @@ def test_rules_and_dashboard_come_only_if_they_are_asked_for_and_the_rules_only_
     ]
     for each in alerts:
         assert each["annotations"]["runbook_url"].endswith(f"runbooks.md#{each['alert'].lower()}")
-    assert json.loads(objects[dashboard]["data"]["groundplane.json"]) == DASHBOARD
+    found = {name: json.loads(text) for name, text in objects[dashboard]["data"].items()}
+    assert found == {f"groundplane-{name}.json": each for name, each in DASHBOARDS.items()}
     assert objects[dashboard]["metadata"]["labels"]["grafana_dashboard"] == "1"

@@ -127,3 +127,11 @@ def owned_by(owner):
         "controller": True,
     }
     return {"metadata": {"name": "owned", "namespace": "n", "ownerReferences": [reference]}}
+
+
+def test_a_usage_that_came_from_a_backup_before_we_worked_is_looked_at_when_we_begin_to():
+    """It has no controller, so nobody's change tells of it: and as long as it is there its ProviderConfig can't go."""
+    routes = Routes(Definitions(), lambda version, kind: False, lambda key: None)
+    usage = {"apiVersion": "aws.upbound.io/v1beta1", "kind": "ProviderConfigUsage"}
+    assert routes.at_first({**usage, "metadata": {"name": "u"}}) == ("providerconfig",)
+    assert routes.at_first({**usage, **owned_by(DB)}) == ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -45,7 +46,7 @@ class AwsCloud:
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
         may_write: Callable[[], None] = lambda: None,
-        on_call: Callable[[str, str, faults.Outcome, float], None] = lambda service, operation, outcome, seconds: None,
+        on_call: Callable[[str, str, faults.Outcome, float, str], None] = lambda *told: None,
         on_wait: Callable[[str, float], None] = lambda service, seconds: None,
         on_look: Callable[[Object, Observation], None] = lambda managed, observation: None,
         is_active: Callable[[str], bool] = lambda definition: True,
@@ -56,7 +57,8 @@ class AwsCloud:
     ) -> None:
         """`threads` calls are made at a time, besides those that hang.  `clock` measures pauses, in seconds.
 
-        `on_call` is told of each call to AWS when it has ended, on the thread that made it: service, operation, outcome, seconds.
+        `on_call` is told of each call to AWS when it has ended, on the thread that made it: service, operation, outcome, seconds,
+        and AWS's id of the request, if there is one; in the context of who wanted it.
         `on_wait` is told how long each piece of work waited for its budget (service, seconds), `on_look` what an existing resource was
         found to be; both on the event loop.
         Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
@@ -67,7 +69,7 @@ class AwsCloud:
         self._sessions = sessions or Sessions(
             may_write=may_write,
             on_call=lambda service, operation, answer, error, seconds: on_call(
-                service, operation, faults.outcome(answer, error), seconds
+                service, operation, faults.outcome(answer, error), seconds, faults.request_id(answer)
             ),
         )
         self._strict_upstream = strict_upstream
@@ -279,7 +281,7 @@ class AwsCloud:
         self._calls.add(future)
         try:
             # Not threading.Thread: its start holds up the event loop until the thread runs, behind all that read answers.
-            _thread.start_new_thread(run, ())
+            _thread.start_new_thread(contextvars.copy_context().run, (run,))
         except RuntimeError:  # the system gives no more threads
             self._running.discard(uid)
             self._calls.discard(future)

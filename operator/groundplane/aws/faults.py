@@ -77,6 +77,12 @@ def is_silence(error: BaseException | None) -> bool:
     return isinstance(error, boto.HTTPClientError | boto.ConnectionError)
 
 
+def request_id(parsed: Mapping[str, Any] | None) -> str:
+    """AWS's id of a request, by which its support finds it; "" if there was no answer."""
+    metadata = (parsed or {}).get("ResponseMetadata") or {}
+    return str(metadata.get("RequestId") or metadata.get("HostId") or "")
+
+
 def outcome(parsed: Mapping[str, Any] | None, error: Exception | None) -> Outcome:
     """How a call ended, for who counts calls, from the answer as botocore has parsed it or from what was raised instead."""
     if error is not None:

@@ -66,6 +66,12 @@ def reconcile_paused(message: str = "") -> Condition:
     return Condition("Synced", "False", "ReconcilePaused", message)
 
 
+def observed_only(would: str) -> Condition:
+    """An operator that only observes has left undone what it `would` do."""
+    message = f"{would}. Mend: nothing, as long as --observe-only is meant; without it the operator does so."
+    return Condition("Synced", "False", "ObserveOnly", message)
+
+
 def last_async(operation: str = "", error: str = "") -> Condition:
     """How the last operation in the background ended; with an `error`, of which operation (Create, Update, Delete).
 

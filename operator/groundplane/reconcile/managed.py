@@ -46,7 +46,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, ManagedKind, Observation, Result, SecretField
-from groundplane.reconcile import connection, leaving, provider_config
+from groundplane.reconcile import connection, leaving, observing, provider_config
 from groundplane.reconcile.managing import (
     LATER,
     ManagedRun,
@@ -125,6 +125,10 @@ async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, 
     action = _next(run, _seen(observation))
     if action is Action.RELEASE:
         return await _release(run)
+    if action in (Action.UPDATE, Action.DELETE) and (other := await observing.owner(run, observation)):
+        return await _leave_to(run, other)
+    if run.context.options.observe_only and action in (Action.CREATE, Action.DELETE):
+        return await _leave(run, observation, action)
     if action is Action.DELETE:
         return await _delete(run, observation)
     if action is Action.WAIT:
@@ -359,7 +363,8 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
             "annotations": {core.EXTERNAL_NAME: observation.external_name},
         }
         run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
-    if observation.late and Action.LATE_INITIALIZE in run.may:
+    only_looks = run.context.options.observe_only
+    if observation.late and Action.LATE_INITIALIZE in run.may and not only_looks:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
             await _fill(run, DEFAULTS, {"forProvider": observation.late})
     ready = [observation.ready] if observation.ready else []
@@ -368,10 +373,12 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
         await _write_status(run, ready, observation, outlook=health.stalled(type(error).__name__, str(error)))
         raise error
     settled = observation.settled
-    if update:
+    withheld = observing.differences(observation) if update and only_looks else ""
+    if update and not only_looks:
         await _update(run, observation, secrets)
         settled = False
-    told = [conditions.reconcile_success(), *_background(run, observation, updated=update), *ready]
+    synced = conditions.observed_only(withheld) if withheld else conditions.reconcile_success()
+    told = [synced, *_background(run, observation, updated=update), *ready]
     before = meta(run.managed)["resourceVersion"]
     await _write_status(run, told, observation, outlook=_outlook(run, observation, settled=settled))
     if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
@@ -404,6 +411,27 @@ def _unchangeable(observation: Observation) -> InvalidInput:
     )
     error.reason, error.prefix = "CannotUpdateExternalResource", "update failed"
     return error
+
+
+async def _leave_to(run: ManagedRun, other: Key) -> Result:
+    """Touch nothing in AWS that is another object's; whoever names it and is deleted just goes."""
+    if is_deleting(run.managed):
+        run.event("Normal", "LeftExternalResource", f"{run.external_name} is left in AWS: it is that of {other}")
+        return await _release(run)
+    raise observing.is_of_another(run, other)
+
+
+async def _leave(run: ManagedRun, observation: Observation, action: Action) -> Result:
+    """Tell what would be created or deleted, in an operator that only observes."""
+    if action is Action.CREATE:
+        run.context.cloud.check(run.managed)
+        text, ready = "AWS has no such thing: it would be created", conditions.creating()
+    else:
+        text, ready = "it would be deleted in AWS", conditions.deleting()
+    told = conditions.observed_only(text)
+    outlook = health.reconciling("Waiting", told.message)
+    await _write_status(run, [told, ready], observation, outlook=outlook)
+    return Result(requeue_after=_pause_until_next(run, settled=True))
 
 
 async def _delete(run: ManagedRun, observation: Observation) -> Result:

@@ -80,6 +80,11 @@ class Dispatcher:
         """Have an object reconciled by the controllers of its kind."""
         self._add(((name, key) for name in self._routes.own(key)), "poll" if idle else "change")
 
+    def begin(self, obj: Object, *, idle: bool) -> None:
+        """Have an object looked at that was there before we began to work."""
+        key = key_of(obj)
+        self._add(((name, key) for name in self._routes.at_first(obj)), "poll" if idle else "change")
+
     def wake(self, keys: Sequence[Key]) -> None:
         """What these work with has changed: those that have failed are run at once, the others spread over some time."""
         if not self._may_work():

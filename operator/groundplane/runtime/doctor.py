@@ -73,14 +73,12 @@ class Installation:
 Check = Callable[[Installation], Awaitable[list[Finding]]]
 
 
-async def examine(installation: Installation, only: Iterable[str] = ()) -> list[Finding]:
-    """What the checks find, in their order; all of them, or those that are named."""
-    chosen = set(only) or set(CHECKS)
+async def examine(installation: Installation, checks: Mapping[str, Check]) -> list[Finding]:
+    """What these checks find, in their order."""
     found = []
     installation = replace(installation, activations=(*installation.activations, *await _activated(installation)))
-    for name, check in CHECKS.items():
-        if name in chosen:
-            found += await guarded(name, check(installation))
+    for name, check in checks.items():
+        found += await guarded(name, check(installation))
     return found
 
 
@@ -114,15 +112,15 @@ async def check_kinds(installation: Installation) -> list[Finding]:
     found = []
     if lacking:
         mend = "start the operator, which brings them, or run `groundplane crds --apply`"
-        found.append(_about("kinds", "failed", "not served", lacking, mend))
+        found.append(about("kinds", "failed", "not served", lacking, mend))
     if older := [name for name, todo in steps.items() if todo is Step.APPLY]:
         mend = "the next replica that leads upgrades them; `groundplane crds --apply` does it now"
-        found.append(_about("kinds", "warning", "not those of this version", older, mend))
+        found.append(about("kinds", "warning", "not those of this version", older, mend))
     if newer := [name for name, todo in steps.items() if todo is Step.NEWER]:
-        found.append(_about("kinds", "warning", "of a later version", newer, "upgrade the operator again"))
+        found.append(about("kinds", "warning", "of a later version", newer, "upgrade the operator again"))
     if foreign := [name for name, todo in steps.items() if todo is Step.FOREIGN]:
         mend = "nothing, or take them over with `--crds adopt`"
-        found.append(_about("kinds", "warning", "somebody else's, and used as they are", foreign, mend))
+        found.append(about("kinds", "warning", "somebody else's, and used as they are", foreign, mend))
     return found or [Finding("kinds", "ok", f"{len(wanted)} definitions are served and current")]
 
 
@@ -185,7 +183,7 @@ async def check_rights(installation: Installation) -> list[Finding]:
     )
     first = next(iter(missing))
     mend = f"helm upgrade, or {grant(*first)}"
-    return [_about("rights", "failed", f"{who} lacks rights", objects, mend)]
+    return [about("rights", "failed", f"{who} lacks rights", objects, mend)]
 
 
 def _of_the_table(installation: Installation) -> list[_Question]:
@@ -222,7 +220,7 @@ def _questions(rule: rights.Rule, namespace: str) -> list[_Question]:
 
 async def _of_definitions(installation: Installation) -> list[_Question]:
     try:
-        definitions = await _definitions(installation.cluster)
+        definitions = await definitions_of(installation.cluster)
     except Denied:
         definitions = []  # that right is in the table, and told as missing
     found = []
@@ -285,7 +283,7 @@ async def check_rivals(installation: Installation) -> list[Finding]:
 # --- what is declared --------------------------------------------------------------------------------------
 
 
-async def _definitions(cluster: Cluster) -> list[Object]:
+async def definitions_of(cluster: Cluster) -> list[Object]:
     try:
         return list(await cluster.list(definition.API_VERSION, definition.KIND))
     except NoSuchKind:
@@ -294,7 +292,7 @@ async def _definitions(cluster: Cluster) -> list[Object]:
 
 async def check_definitions(installation: Installation) -> list[Finding]:
     """Whether what definitions declare is served and followed."""
-    found, all_of_them = [], await _definitions(installation.cluster)
+    found, all_of_them = [], await definitions_of(installation.cluster)
     for xrd in all_of_them:
         sides = [definition.COMPOSITE, *([definition.CLAIM] if spec_of(xrd).get("claimNames") else [])]
         for side in sides:
@@ -434,7 +432,7 @@ CHECKS: Mapping[str, Check] = {
 IN_A_STORE = ("definitions", "credentials")  # what a store has, too
 
 
-def _about(id: str, state: State, what: str, objects: Iterable[str], mend: str) -> Finding:
+def about(id: str, state: State, what: str, objects: Iterable[str], mend: str) -> Finding:
     names = tuple(sorted(objects))
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
     return Finding(id, state, f"{len(names)} {what}: {shown}", mend, names)
@@ -463,7 +461,7 @@ def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
 # --- on what -------------------------------------------------------------------------------------------------
 
 
-async def examine_cluster(settings: Settings, only: Iterable[str], *, mode: str, account: str) -> list[Finding]:
+async def examine_cluster(settings: Settings, checks: Mapping[str, Check], *, mode: str, account: str) -> list[Finding]:
     """What the checks find in a cluster.  Raises Unavailable if there is no way to it; Denied: its credentials are not accepted."""
     api = Api.connect(settings.kubeconfig or None, settings.context or None)
     try:
@@ -474,15 +472,15 @@ async def examine_cluster(settings: Settings, only: Iterable[str], *, mode: str,
         installation = Installation(
             api, cluster, context, settings.namespace, settings.active, mode, has_webhooks, account
         )
-        return await examine(installation, only)
+        return await examine(installation, checks)
     finally:
         await api.close()
 
 
-async def examine_store(cluster: SqliteCluster, only: Iterable[str]) -> list[Finding]:
+async def examine_store(cluster: SqliteCluster, checks: Mapping[str, Check]) -> list[Finding]:
     """What those of the checks find that make sense in the store of `groundplane up`: there are no rights and no others."""
     installation = Installation(None, cluster, _context(cluster, Options().namespace))
-    return await examine(installation, [name for name in only if name in IN_A_STORE])
+    return await examine(installation, {name: checks[name] for name in IN_A_STORE if name in checks})
 
 
 def _context(cluster: Cluster, namespace: str) -> Context:

@@ -38,6 +38,7 @@ from groundplane.errors import (
 from groundplane.ports import Context, Result
 from groundplane.runtime import lanes, logs, metrics
 from groundplane.runtime.queue import After, Again, Done, Held, Outcome, Retry
+from groundplane.runtime.tracing import NoTraces
 from groundplane.runtime.waiting import Target, Waiting
 
 TIMEOUT = 120.0  # seconds for one reconcile, as upstream's composite controller has it
@@ -86,8 +87,9 @@ class _Conflicts:
 class Engine:
     """Runs one reconcile at a time per key (the queue sees to that) and reports how it went."""
 
-    def __init__(self, controllers: Sequence[Controller], context: Context) -> None:
+    def __init__(self, controllers: Sequence[Controller], context: Context, traces: NoTraces | None = None) -> None:
         self.context = context
+        self._traces = traces or NoTraces()
         self.controllers = {controller.name: controller for controller in controllers}
         self.waiting = Waiting()
         self._conflicts: dict[Target, _Conflicts] = {}
@@ -102,7 +104,11 @@ class Engine:
         outcome: str = "success"
         fate: metrics.Result = "success"
         try:
-            with logs.bound(controller=name, key=str(key)), own_writes.running((name, key)):
+            with (
+                logs.bound(controller=name, key=str(key)),
+                own_writes.running((name, key)),
+                self._traces.reconcile(name, key, lane) as span,
+            ):
                 try:
                     async with asyncio.timeout(TIMEOUT):
                         result = await controller.reconcile(key, replace(self.context, lane=lane))
@@ -127,6 +133,7 @@ class Engine:
                     fate = "requeue_after"
                     return After(result.requeue_after)
                 outcome, fate = type(error).__name__, "requeue" if isinstance(error, NO_ERRORS) else "error"
+                span |= {"outcome": outcome, "result": fate}
                 return await self._handle(controller, key, error, since)
         finally:
             metrics.reconciles.labels(controller=name, outcome=outcome).inc()

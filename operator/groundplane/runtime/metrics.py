@@ -282,6 +282,9 @@ leader = _gauge(
 lease_transitions = _counter(
     "groundplane_lease_transitions_total", "Times that this process took the Lease from another or from nobody."
 )
+spans = _counter(
+    "groundplane_spans_total", "Spans of traces by what became of them: sent, dropped (the collector failed).", "result"
+)
 gate_refusals = _counter(
     "groundplane_gate_refusals_total", "Writes that were not made because another replica may be leading."
 )
@@ -363,7 +366,7 @@ def admission_answered(webhook: str, outcome: str, seconds: float) -> None:
     admission_seconds.labels(webhook=webhook).observe(seconds)
 
 
-def aws_call_made(service: str, operation: str, outcome: str, seconds: float) -> None:
+def aws_call_made(service: str, operation: str, outcome: str, seconds: float, _request: str = "") -> None:
     """Count one call, on whichever thread; fits `aws.cloud.AwsCloud(on_call=…)`."""
     aws_calls.labels(service=service, operation=operation, outcome=outcome).inc()
     aws_seconds.labels(service=service).observe(seconds)

@@ -38,7 +38,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavai
 from groundplane.ports import Certifier, Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
-from groundplane.runtime import crds, guard, logs, metrics, preflight, webhook_configurations
+from groundplane.runtime import crds, guard, logs, metrics, preflight, tracing, webhook_configurations
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -53,12 +53,13 @@ from groundplane.runtime.managed_kinds import ManagedKinds
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.served import CRDS
 from groundplane.runtime.settings import Settings
+from groundplane.runtime.tracing import NoTraces
 from groundplane.runtime.watches import KubernetesWatches
 
 if TYPE_CHECKING:
     from groundplane.runtime.webhooks import Webhooks
 
-DRAIN, FLUSH = 0.6, 0.15  # shares of the grace period; the rest is for watches and sessions
+DRAIN, FLUSH, TRACES = 0.6, 0.15, 0.1  # shares of the grace period; the rest is for watches and sessions
 START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at the start, before ending
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
 RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
@@ -78,19 +79,26 @@ async def run(settings: Settings) -> int:
     """
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH)
+
+    traces = tracing.connected(settings.trace_endpoint, settings.trace_ratio, os.environ)
+
+    def told(verb: str, resource: str, status: int, seconds: float) -> None:
+        metrics.request_made(api.host, verb, resource, status, seconds)
+        traces.api_request(verb, resource, status, seconds)
+
     gate, identity, terms = Gate(is_open=settings.no_leader_election), new_identity(), settings.terms
     api = Api.connect(
         settings.kubeconfig or None,
         settings.context or None,
         qps=settings.qps,
         burst=settings.burst,
-        on_request=lambda *told: metrics.request_made(api.host, *told),
+        on_request=told,
         may_write=gate.check,
         write_timeout=REQUEST_TIMEOUT if settings.no_leader_election else terms.duration - terms.deadline,
         identity=identity,
     )
     try:
-        return await Operator(api, settings, gate, identity).run()
+        return await Operator(api, settings, gate, identity, traces).run()
     finally:
         await api.close()
 
@@ -98,17 +106,19 @@ async def run(settings: Settings) -> int:
 class Operator:
     """One operator on one API server."""
 
-    def __init__(self, api: Api, settings: Settings, gate: Gate, identity: str) -> None:
+    def __init__(self, api: Api, settings: Settings, gate: Gate, identity: str, traces: NoTraces) -> None:
         """`api` must ask `gate` before it writes."""
         self._api, self._settings, self._gate, self._identity = api, settings, gate, identity
         self._cache = Cache()
         self._cluster = KubernetesCluster(api, self._cache)
+        self._traces = traces
+        traces.peek = self._cache.get
         self._cloud = AwsCloud(
             settings.aws_threads,
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
-            may_write=gate.check,
-            on_call=metrics.aws_call_made,
+            may_write=_refuse_change if settings.observe_only else gate.check,
+            on_call=self._aws_called,
             on_wait=metrics.aws_call_waited,
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
             is_active=lambda definition: self._kinds.is_active(definition),
@@ -168,7 +178,7 @@ class Operator:
         )
         self._census = Census(routes.own, _now)
         self._dispatcher = Dispatcher(
-            Engine(all_controllers(), context),
+            Engine(all_controllers(), context, self._traces),
             routes,
             peek=self._cache.get,
             exists=self._exists,
@@ -297,6 +307,8 @@ class Operator:
                 kinds=", ".join(missing),
                 mend="groundplane crds | kubectl apply --server-side -f -",
             )
+        if self._settings.observe_only:
+            log.warning("observing only: nothing in AWS is created, changed or deleted")
         gc.collect()
         gc.freeze()  # what is here now stays: no need to look through it again and again
         gc.set_threshold(2_000, 20, 1_000)  # small collections, for the event loop waits for each
@@ -308,6 +320,7 @@ class Operator:
             group.create_task(self._mind_rivals())
             if self._webhooks:
                 group.create_task(self._webhooks.run())
+            group.create_task(self._traces.run())
             self._leading = group.create_task(self._lead())
             self._is_working = True
 
@@ -460,7 +473,7 @@ class Operator:
         for count, key in enumerate(self._cache.keys()):
             obj = self._cache.get(key)
             if obj is not None:
-                self._dispatcher.enqueue(key, idle=not _is_urgent(obj))
+                self._dispatcher.begin(obj, idle=not _is_urgent(obj))
             if count % BATCH == BATCH - 1:
                 await asyncio.sleep(0)
 
@@ -481,21 +494,28 @@ class Operator:
     async def _shut_down(self, working: asyncio.Task[None]) -> None:
         grace = 0.0 if self._ended.is_set() else self._settings.shutdown_grace
         self._is_working = False
-        for task in (self._leading, self._migrating, self._declaring):
-            if task:
-                task.cancel()
+        begun = [task for task in (self._leading, self._migrating, self._declaring) if task]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
         if late := await self._dispatcher.drain(DRAIN * grace):
             log.warning("reconciles were cancelled", count=late)
         await self._events.flush(FLUSH * grace)
-        await self._watches.stop()
-        await self._functions.close()
         if self._webhooks:
             await self._webhooks.withdraw()
+        # Nothing is written from here on, and another replica waits for the Lease: what takes its time to end has it after that.
+        await self._elector.stop(release=not self._cloud.in_flight)
+        await self._watches.stop()
+        await self._functions.close()
         working.cancel()
         await asyncio.wait({working})
-        await self._elector.stop(release=not self._cloud.in_flight)
+        await self._traces.flush(TRACES * grace)
         if self._open_api:
             await self._open_api.close()
+
+    def _aws_called(self, service: str, operation: str, outcome: str, seconds: float, request: str) -> None:
+        metrics.aws_call_made(service, operation, outcome, seconds)
+        self._traces.aws_call(service, operation, outcome, seconds, request)
 
     def _tell(self, change: Change, idle: bool) -> None:
         if change.new is not None and change.new.get("kind") == activation.DEFINITION:
@@ -564,6 +584,10 @@ def _at_work(found: str) -> InvalidInput:
         f"a Crossplane is at work in this cluster: {found}",
         mend="scale its Deployment to zero first (its objects stay), or start with --takeover-wait or --force",
     )
+
+
+def _refuse_change() -> None:
+    raise InvalidInput("this operator changes nothing in AWS", mend="start it without --observe-only")
 
 
 def _certifier(api: Api, settings: Settings) -> Certifier | None:

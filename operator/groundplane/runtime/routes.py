@@ -75,6 +75,13 @@ class Routes:
             return ("composite",)
         return ("managed",) if self._is_managed(key.api_version, key.kind) else ()
 
+    def at_first(self, obj: Object) -> tuple[str, ...]:
+        """The controllers that look at an object when we begin to work, whoever changed it before."""
+        key = key_of(obj)
+        if key.kind == "ProviderConfigUsage" and controller_of(obj) is None:
+            return ("providerconfig",)  # nobody's: it came from a backup
+        return self.own(key)
+
     def _of(self, obj: Object) -> Iterator[Target]:
         key = key_of(obj)
         for name in self.own(key):

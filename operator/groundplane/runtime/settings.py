@@ -142,6 +142,11 @@ class Settings:
         "",
         "Folder with ca.crt, tls.crt and tls.key for calls of functions, as upstream's. Default: their Secret, crossplane-tls-client.",
     )
+    observe_only: bool = setting(
+        False,
+        "Change nothing in AWS: what would be created, changed or deleted there is told in Synced=False of the object, with the fields that differ."
+        " For a look before a restored or migrated control plane goes to work.",
+    )
     qps: float = setting(
         500.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
     )
@@ -184,6 +189,12 @@ class Settings:
     shutdown_grace: float = setting(
         20.0, "Seconds that running reconciles get to finish; below the 30 that Kubernetes waits before it kills."
     )
+    trace_endpoint: str = setting(
+        "",
+        "Where traces go, as http://HOST:4318: a collector that takes OTLP over HTTP as JSON. Default: what $OTEL_EXPORTER_OTLP_ENDPOINT says; without"
+        " either there are none. $OTEL_EXPORTER_OTLP_HEADERS, $OTEL_RESOURCE_ATTRIBUTES and $OTEL_SERVICE_NAME count as well.",
+    )
+    trace_ratio: float = setting(1.0, "Which part of the traces is kept, from 0 to 1.")
     log_format: Literal["text", "json"] = setting("text", "text for people, json for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = setting("info", "The least that is logged.")
 
@@ -200,6 +211,10 @@ class Settings:
         for name in ("create_wait", "function_cache"):
             if getattr(self, name) < 0:
                 raise _wrong(name, getattr(self, name), "give 0 or more seconds")
+        if not 0 <= self.trace_ratio <= 1:
+            raise _wrong("trace_ratio", self.trace_ratio, "give a number from 0 to 1")
+        if self.trace_endpoint and urlsplit(self.trace_endpoint).scheme not in ("http", "https"):
+            raise _wrong("trace_endpoint", self.trace_endpoint, "give http://HOST:PORT or https://HOST:PORT")
         if self.shutdown_grace < 0:
             raise _wrong("shutdown_grace", self.shutdown_grace, "give 0 or more seconds")
         for name in ("health_port", "webhook_port"):
@@ -236,6 +251,7 @@ class Settings:
             static_binding=self.static_binding,
             makes_roles=self.rbac == "aggregated",
             poll_interval=self.poll_interval,
+            observe_only=self.observe_only,
             create_wait=self.create_wait,
             functions=Rules(
                 plaintext=_words(self.function_plaintext),
