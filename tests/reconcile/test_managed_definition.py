@@ -202,6 +202,16 @@ async def test_what_groundplane_brought_is_used_as_it_is_and_stays_when_the_mana
     assert await world.cluster.get(mrds.crd_key()) is not None
 
 
+async def test_a_kind_whose_definition_was_restored_with_another_uid_gets_the_new_one_as_its_owner():
+    world = await begun(mrds.definition(state="Active"))
+    (old,) = (await world.cluster.get(mrds.crd_key()))["metadata"]["ownerReferences"]
+    gone = {**old, "uid": "00000000-0000-4000-8000-000000000000"}
+    await world.patch(mrds.crd_key(), {"metadata": {"ownerReferences": [gone]}})
+    await world.settle()
+    assert (await world.cluster.get(mrds.crd_key()))["metadata"]["ownerReferences"] == [old]
+    assert condition(await found(world), "Established") == ESTABLISHED
+
+
 async def test_what_a_definition_controls_is_refused():
     world = await begun(things.XRD)
     plural, _, group = things.XRD["metadata"]["name"].partition(".")

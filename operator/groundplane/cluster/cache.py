@@ -3,17 +3,18 @@
 Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict.  Of managedFields
 only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
 Versions that our own writes made are told apart from others' by `own_writes.Versions`.
-One event loop; no locks but the turn of those who list.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
+One event loop puts; no locks but the turn of those who list.  Another thread may read (`Reading`): what it goes through it copies in one step of the
+interpreter first, entries are replaced whole, and what stays indexed by something is so at every moment.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from sys import intern
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,10 +32,8 @@ OUR_MANAGERS = (
     "groundplane",
 )  # prefixes
 BATCH = 25  # objects of a list after which the event loop gets to its other work
-GLANCES = 5  # tries of another thread to go through what changes
 TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
 
-T = TypeVar("T")
 Kind = tuple[str, str]  # api version, kind
 Place = tuple[str, str]  # namespace, name
 
@@ -80,23 +79,23 @@ class _Store:
             self.listener(change)
         return change
 
-    def index(self, place: Place, obj: Object) -> None:
-        for label in labels_of(obj).items():
-            self.labels.setdefault(label, set()).add(place)
-        if controller := controller_of(obj):
-            self.controllers.setdefault(controller["uid"], set()).add(place)
-            self.controlling.setdefault(_kind_of(controller), set()).add(place)
-        for spoken_of in usages.spoken_of(obj):
-            self.spoken_of.setdefault(spoken_of, set()).add(place)
+    def index(self, place: Place, old: Object | None, new: Object | None) -> None:
+        """Have a place found by what its object is now.  What the object was as well is never taken away in between."""
+        for found, before, now in zip(self._indexes, _indexed_by(old), _indexed_by(new), strict=True):
+            if now == before:  # an object may have thirty thousand labels
+                continue
+            for value in now - before:
+                found.setdefault(value, set()).add(place)
+            for value in before - now:
+                _discard(found, value, place)
 
-    def unindex(self, place: Place, obj: Object) -> None:
-        for label in labels_of(obj).items():
-            _discard(self.labels, label, place)
-        if controller := controller_of(obj):
-            _discard(self.controllers, controller["uid"], place)
-            _discard(self.controlling, _kind_of(controller), place)
-        for spoken_of in usages.spoken_of(obj):
-            _discard(self.spoken_of, spoken_of, place)
+    @property
+    def _indexes(self) -> Sequence[dict[Any, set[Place]]]:
+        return self.labels, self.controllers, self.controlling, self.spoken_of
+
+    def entries(self, places: Iterable[Place]) -> Iterator[_Entry]:
+        """What is there at those places; one that another thread has just removed is not."""
+        return (entry for place in places if (entry := self.objects.get(place)))
 
     def chosen(self, labels: Mapping[str, str], namespace: str = "", controller: str = "") -> list[Place]:
         """Where those are that may be meant, sorted.  They have one of the labels; whether all is still to be seen."""
@@ -104,7 +103,7 @@ class _Store:
         if controller:
             among.append(self.controllers.get(controller) or ())
         fewest = min(among, key=len, default=self.objects)
-        return sorted(place for place in fewest if not namespace or place[0] == namespace)
+        return sorted(place for place in list(fewest) if not namespace or place[0] == namespace)
 
 
 class Cache:
@@ -287,9 +286,9 @@ class Cache:
     def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of any followed kind, whose controller is of that kind."""
         return [
-            orjson.loads(store.objects[place].data)
-            for store in self._stores.values()
-            for place in sorted(store.controlling.get((group, kind), ()))
+            orjson.loads(entry.data)
+            for store in list(self._stores.values())
+            for entry in store.entries(sorted(store.controlling.get((group, kind), ())))
         ]
 
     def speaking_of(self, role: usages.Role, referent: usages.Referent) -> list[Key]:
@@ -334,7 +333,7 @@ class Cache:
         store, labels = self._stores.get(self._kept_as(api_version, kind)), labels or {}
         if store is None:
             return []
-        found = (orjson.loads(store.objects[place].data) for place in store.chosen(labels, namespace, controller))
+        found = (orjson.loads(entry.data) for entry in store.entries(store.chosen(labels, namespace, controller)))
         return [
             _labelled(obj, api_version)
             for obj in found
@@ -350,8 +349,7 @@ class Cache:
         if store is None:
             return []
         found = []
-        for place in store.chosen(labels):
-            entry = store.objects[place]
+        for entry in store.entries(store.chosen(labels)):
             found.append(self._heads.get(cut, entry.uid, entry.version, partial(orjson.loads, entry.data)))
         return [_labelled(head, api_version) for head in found if head is not None and matches(labels_of(head), labels)]
 
@@ -380,10 +378,7 @@ class Cache:
         self._tombstones.pop(key, None)
         trimmed, data = depth.packed(self._trimmed(obj))
         old = orjson.loads(known.data) if known else None
-        if old is None or _indexed_by(old) != _indexed_by(trimmed):  # an object may have thirty thousand labels
-            if old is not None:
-                store.unindex(place, old)
-            store.index(place, trimmed)
+        store.index(place, old, trimmed)
         store.tally.changed(place, old, trimmed)
         versions = known.versions.wrote(version) if ours and known and known.uid == uid else Versions(version)
         store.objects[place] = _Entry(version, uid, data, versions)
@@ -462,13 +457,22 @@ def _labelled(obj: Object, api_version: str) -> Object:
 def _popped(store: _Store, kind: Kind, place: Place) -> Change:
     """Take an object out of its store."""
     old: Object = orjson.loads(store.objects.pop(place).data)
-    store.unindex(place, old)
+    store.index(place, old, None)
     store.tally.changed(place, old, None)
     return Change(Key(*kind, *place), old, None)
 
 
-def _indexed_by(obj: Object) -> Sequence[object]:
-    return labels_of(obj), controller_of(obj), list(usages.spoken_of(obj))
+def _indexed_by(obj: Object | None) -> Sequence[Set[Any]]:
+    """The values of `_Store._indexes` for an object."""
+    if obj is None:
+        return (frozenset(),) * 4
+    controller = controller_of(obj)
+    return (
+        labels_of(obj).items(),
+        {controller["uid"]} if controller else frozenset(),
+        {_kind_of(controller)} if controller else frozenset(),
+        set(usages.spoken_of(obj)),
+    )
 
 
 def _kind_of(reference: Mapping[str, Any]) -> tuple[str, str]:
@@ -507,25 +511,3 @@ class Reading(Cache):
 
     def remove(self, key: Key, resource_version: str | None = None, *, uid: str = "") -> Change | None:
         return None
-
-    def speaking_of(self, *about: Any) -> list[Key]:
-        return _steadily(partial(super().speaking_of, *about))
-
-    def list(self, *about: Any, **more: Any) -> list[Object]:
-        return _steadily(partial(super().list, *about, **more))
-
-    def heads(self, *about: Any, **more: Any) -> Sequence[Object]:
-        return _steadily(partial(super().heads, *about, **more))
-
-    def dependents(self, *about: Any) -> Sequence[Object]:
-        return _steadily(partial(super().dependents, *about))
-
-
-def _steadily(read: Callable[[], T]) -> T:
-    """What is gone through while another thread changes it is gone through again."""
-    for _ in range(GLANCES):
-        try:
-            return read()
-        except (RuntimeError, KeyError):
-            continue
-    return read()

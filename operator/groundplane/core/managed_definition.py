@@ -58,7 +58,11 @@ def _version(found: Mapping[str, Json]) -> dict[str, Json]:
 
 def _owners(definition: Object, live: Object | None) -> list[dict[str, Any]]:
     controller = controller_of(live) if live else None
-    if controller is None or controller.get("uid") == meta(definition)["uid"]:
+    if (
+        controller is None
+        or is_of_predecessor(live or {}, definition)
+        or controller.get("uid") == meta(definition)["uid"]
+    ):
         return [owner_reference(definition)]
     if controller.get("uid") != (controller_of(definition) or {}).get("uid"):
         raise InvalidInput(
@@ -66,6 +70,15 @@ def _owners(definition: Object, live: Object | None) -> list[dict[str, Any]]:
             mend="delete this definition, or the other one",
         )
     return [owner_reference(definition, controller=False), controller]
+
+
+def is_of_predecessor(crd: Object, definition: Object) -> bool:
+    """Whether a definition of this name that is gone controls it: garbage collection would take it along, with all its objects."""
+    controller, own = controller_of(crd) or {}, owner_reference(definition)
+    return (
+        all(controller.get(name) == own[name] for name in ("apiVersion", "kind", "name"))
+        and controller["uid"] != own["uid"]
+    )
 
 
 def definition_of(crd: Object, details: Sequence[Mapping[str, str]], *, mark: str, state: str) -> Object:
