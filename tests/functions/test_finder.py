@@ -53,3 +53,9 @@ def test_any_other_is_an_error_that_says_what_is_built_in(name, images, text):
     assert text in caught.value.what
     assert caught.value.mend.endswith(f"use one of: {', '.join(sorted(BUILT_IN))}")
     assert "groundplane.io/endpoint" in caught.value.mend
+
+
+def test_a_misspelt_name_is_told_the_one_that_is_meant():
+    with pytest.raises(InvalidInput) as caught:
+        finder()("function-patch-and-transfrom")
+    assert caught.value.mend.startswith("did you mean function-patch-and-transform? Else ")

@@ -102,6 +102,11 @@ class Definition:
     def enforces_composition(self) -> bool:
         return self.enforced_composition is not None
 
+    @property
+    def place(self) -> str:
+        """Where people find the machinery of a composite."""
+        return "spec" if self.is_legacy else "spec.crossplane"
+
     def machinery(self, composite: Object) -> dict[str, Any]:
         """The part of a composite's spec that is ours; attached to the composite, so that it can be written to."""
         spec: dict[str, Any] = composite.setdefault("spec", {})
@@ -515,7 +520,7 @@ def _status(known: Definition, strict: bool, *, is_composite: bool) -> Schema:
 
 
 def _composite_columns(known: Definition) -> list[Schema]:
-    place = ".spec" if known.is_legacy else ".spec.crossplane"
+    place = f".{known.place}"
     return [
         condition_column("SYNCED", "Synced"),
         condition_column("READY", "Ready"),

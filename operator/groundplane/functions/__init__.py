@@ -12,7 +12,7 @@ from groundplane.core.objects import Json
 from groundplane.core.pipeline import Endpoint, Find, Function, Remote
 from groundplane.core.spec import Problem
 from groundplane.core.typecheck import Part
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, nearest, shown
 from groundplane.functions import (
     auto_ready,
     cel_filter,
@@ -78,7 +78,10 @@ def finder(sources: Mapping[str, Source] | None = None, *, how: str = HOW) -> Fi
         what = f"no function {shown(name)} is built in"
         if source is not None:
             what = f"Function {shown(name)} is package {shown(source.package)}, which is not built in"
-        raise InvalidInput(what, mend=f"{how}; or use one of: {', '.join(sorted(BUILT_IN))}")
+        bare = {known.removeprefix("function-"): known for known in BUILT_IN}
+        near = nearest(words.removeprefix("function-"), bare) if source is None else ""
+        meant = f"did you mean {bare[near]}? Else " if near else ""
+        raise InvalidInput(what, mend=f"{meant}{how}; or use one of: {', '.join(sorted(BUILT_IN))}")
 
     return find
 

@@ -5,7 +5,8 @@ A Function whose package is not built in may be served by another package manage
 
 from __future__ import annotations
 
-from groundplane.core import composition, function_sources
+from groundplane.core import capabilities, composition, function_sources
+from groundplane.core.conditions import Condition
 from groundplane.core.function_sources import Source
 from groundplane.core.objects import Key, Object, key_of, meta
 from groundplane.errors import Awaited, Conflict, InvalidInput, NoSuchKind
@@ -46,6 +47,32 @@ def _awaited(name: str, source: Source | None) -> list[Awaited]:
     if source is not None and source.endpoint is None:
         found.append(Awaited(PACKAGES, REVISION, labels=((function_sources.PACKAGE_LABEL, name),)))
     return found
+
+
+async def valid(context: Context, revision: Object) -> Condition | None:
+    """Whether the functions of a pipeline may compose; None where that is not asked: of mode Resources, and by v1.20."""
+    names = composition.function_names(revision)
+    if not names or context.options.strict_upstream:
+        return None
+    try:
+        await context.watches.ensure([(FUNCTIONS, REVISION)], whole=True)
+        found = {
+            name: await context.cluster.heads(
+                FUNCTIONS, REVISION, capabilities.head, labels={function_sources.PACKAGE_LABEL: name}
+            )
+            for name in names
+        }
+    except NoSuchKind:
+        found = {}
+    return capabilities.verdict(found)
+
+
+def awaited_capabilities(revision: Object) -> tuple[Awaited, ...]:
+    """What may change that."""
+    return tuple(
+        Awaited(PACKAGES, REVISION, labels=((function_sources.PACKAGE_LABEL, name),))
+        for name in composition.function_names(revision)
+    )
 
 
 async def sources_of(context: Context, revision: Object) -> dict[str, Source]:

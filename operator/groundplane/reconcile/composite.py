@@ -97,6 +97,7 @@ async def _advance(run: CompositeRun) -> Result:
     """Choose, compose, publish, report."""
     context, key = run.context, key_of(run.composite)
     revision = await _select(run)
+    await _check_pipeline(run, revision)
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
     with stage("ComposeResources", "cannot compose resources"):
@@ -274,7 +275,7 @@ async def _select_revision(run: CompositeRun) -> Object:
     if origin is None:
         raise Waiting(
             f'Composition "{name}" not found',
-            mend="apply it, or correct spec.compositionRef.name",
+            mend=f"apply it, or correct {run.definition.place}.compositionRef.name",
             on=[Awaited(CORE, "Composition", name=name)],
         )
     silence.of_selector(run, origin)
@@ -290,7 +291,7 @@ async def _select_revision(run: CompositeRun) -> Object:
         raise Waiting(
             f'no compatible CompositionRevisions found for Composition "{name}"'
             + (f" with labels {_labels_text(selector)}" if selector and policy == "Automatic" else ""),
-            mend="correct spec.compositionRevisionSelector, or wait a moment if the Composition is new",
+            mend=f"correct {run.definition.place}.compositionRevisionSelector, or wait a moment if the Composition is new",
             on=[Awaited(CORE, "CompositionRevision", labels=(("crossplane.io/composition-name", name),))],
         )
     machinery["compositionRevisionRef"] = {"name": meta(revision)["name"]}
@@ -343,8 +344,21 @@ async def _checked(run: CompositeRun, revision: Object) -> Object:
     raise InvalidInput(
         "referenced composition is not compatible with this composite resource: "
         f"it is for {reference.get('kind')} of {reference.get('apiVersion')}, this is {key.kind} of {key.api_version}",
-        mend="name a Composition for this kind in spec.compositionRef",
+        mend=f"name a Composition for this kind in {run.definition.place}.compositionRef",
     )
+
+
+async def _check_pipeline(run: CompositeRun, revision: Object) -> None:
+    """Raise InvalidInput if a function of the pipeline says that it can't compose."""
+    told = await compiling.valid(run.context, revision)
+    if told is None or told.status == "True":
+        return
+    error = InvalidInput(
+        f'refusing to use invalid CompositionRevision "{meta(revision)["name"]}": {told.message}',
+        mend="use a function that composes, or another version of it",
+    )
+    error.reason, error.on = "ComposeResources", compiling.awaited_capabilities(revision)
+    raise error
 
 
 # --- the composite's own Secret ---------------------------------------------------------------------------

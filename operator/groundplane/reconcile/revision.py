@@ -203,4 +203,17 @@ async def announce(key: Key, context: Context) -> Result:
     is_latest = latest is None or meta(latest)["name"] == key.name
     for composite in context.followers.of(name, latest=is_latest):
         context.watches.enqueue(composite)
-    return Result()
+    return await _judge(found, context)
+
+
+async def _judge(found: Object, context: Context) -> Result:
+    """Say on a revision whether the functions of its pipeline may compose."""
+    told = await compiling.valid(context, found)
+    if told is None or is_deleting(found):
+        return Result()
+    if told.status == "False" and (conditions.find(found, told.type) or {}).get("message") != told.message:
+        context.events.event(found, "Warning", "CheckCapabilities", told.message, source=SOURCE)
+    wanted = copy.deepcopy(found)
+    conditions.set_on(wanted, told, now=context.now(), generation=meta(found).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+    return Result(on=compiling.awaited_capabilities(found))

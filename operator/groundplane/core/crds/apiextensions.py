@@ -43,9 +43,15 @@ SAME_SCOPE = (
 LEGACY_ONLY = tuple(
     (
         f"!has(self.{name}) || !has(self.scope) || self.scope == 'LegacyCluster'",
-        f"{name} is only for scope LegacyCluster",
+        f"{name} is only for scope LegacyCluster: {mend}",
     )
-    for name in ("claimNames", "connectionSecretKeys")
+    for name, mend in (
+        (
+            "claimNames",
+            "leave it out, people write the composite itself; or write apiVersion apiextensions.crossplane.io/v1 without a scope",
+        ),
+        ("connectionSecretKeys", "leave it out, and compose a Secret"),
+    )
 )
 
 
