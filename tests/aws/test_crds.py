@@ -23,7 +23,9 @@ def for_provider(name, version=0):
 
 
 def test_there_is_one_for_each_kind_and_for_provider_config():
-    assert set(ALL) == {*MANAGED, "providerconfigs.aws.upbound.io", "providerconfigusages.aws.upbound.io"}
+    names = ("providerconfigs.{}", "providerconfigusages.{}")
+    configs = {name.format(group) for name in names for group in ("aws.upbound.io", "aws.m.upbound.io")}
+    assert set(ALL) == {*MANAGED, *configs, "clusterproviderconfigs.aws.m.upbound.io"}
 
 
 def test_they_are_the_same_each_time():
@@ -34,7 +36,7 @@ def test_they_are_the_same_each_time():
 @pytest.mark.parametrize("name", MANAGED)
 def test_people_see_a_managed_resource_as_upstream_shows_it(name):
     spec = ALL[name]["spec"]
-    assert spec["scope"] == "Cluster"
+    assert spec["scope"] == ("Namespaced" if ".aws.m." in name else "Cluster")
     assert spec["names"]["categories"] == ["crossplane", "managed", "aws"]
     assert [version["name"] for version in spec["versions"]] == list(MANAGED[name].versions)
     assert [version["storage"] for version in spec["versions"]].count(True) == 1

@@ -20,7 +20,7 @@ from groundplane.errors import InvalidInput
 from groundplane.ports import Account
 from tests.aws.conftest import INI, provider_config
 
-KINDS = {found.file: found for found in catalogue.every()}
+KINDS = {found.file: found for found in catalogue.first_generation()}
 SESSION = botocore.session.Session()
 SCALARS = {
     "string": {"string", "timestamp", "integer", "long", "character"},

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from groundplane.aws.grammar import DOMAIN, Kind, file_of
+from groundplane.aws.grammar import DOMAIN, NAMESPACED_DOMAIN, Kind, file_of
 from groundplane.core.objects import group_of
 from groundplane.errors import InvalidInput, nearest
 
 if TYPE_CHECKING:
     from groundplane.aws.resource import Hooks
+
+
+DOMAINS = (f".{DOMAIN}", f".{NAMESPACED_DOMAIN}")  # how the groups of both generations end
 
 
 def _read(file: str) -> Kind | None:
@@ -96,9 +99,11 @@ def load(file: str) -> Kind | None:
 def lookup(api_version: str, kind: str) -> Kind | None:
     """The kind that is served under that API version and kind, if any."""
     group, _, version = api_version.partition("/")
-    if group_of(api_version) != group or not group.endswith(f".{DOMAIN}"):
+    if group_of(api_version) != group or not group.endswith(DOMAINS):
         return None
     found = load(file_of(group, kind))
+    if found and group.endswith(f".{NAMESPACED_DOMAIN}"):
+        found = found.namespaced
     return found if found and found.kind == kind and version in found.versions else None
 
 
@@ -109,7 +114,7 @@ def meant(api_version: str, kind: str) -> str:
     ('Instance', '')
     """
     group = group_of(api_version)
-    if not group.endswith(f".{DOMAIN}"):
+    if not group.endswith(DOMAINS):
         return ""
     inside = [name for name in _names() if name.startswith(file_of(group, ""))]
     found = load(nearest(file_of(group, kind), inside))
@@ -128,6 +133,7 @@ def first_generation() -> tuple[Kind, ...]:
     return tuple(kind for name in _names() if (kind := load(name)) is not None)
 
 
+@cache
 def every() -> tuple[Kind, ...]:
-    """All kinds that are served."""
-    return first_generation()
+    """All kinds that are served, in both generations, sorted by file name."""
+    return tuple(each for kind in first_generation() for each in (kind, kind.namespaced))

@@ -113,7 +113,8 @@ class AwsCloud:
         if self._strict_upstream:
             return ()
         engine = self._offline(managed)
-        return tuple(engine.hooks.defaults(engine))
+        found = tuple(engine.hooks.defaults(engine))
+        return tuple(map(_local, found)) if engine.kind.is_namespaced else found
 
     def digest(self, managed: Object, secrets: Mapping[str, str]) -> Mapping[str, str]:
         """Salted digests of write-only values, as they are kept in status.atProvider under `<name>Digest`."""
@@ -302,8 +303,18 @@ def _fate(error: BaseException | None) -> tuple[Fate, str]:
     return "answered" if error is None or isinstance(error, GroundplaneError) else "unknown", ""
 
 
+def _local(default: Default) -> Default:
+    """A default of an object that lives in a namespace: its Secrets are there, and it names no other."""
+    value = default.value
+    if isinstance(value, dict):
+        value = {name: entry for name, entry in value.items() if name != "namespace"}
+    return Default(default.field, value, default.note)
+
+
 def _place(account: Account, region: str, service: str) -> Place:
-    return Place(str(meta(account.provider_config).get("name") or ""), region, service, account.version)
+    key = meta(account.provider_config)
+    name = f"{key['namespace']}/{key.get('name')}" if key.get("namespace") else str(key.get("name") or "")
+    return Place(name, region, service, account.version)
 
 
 def _missing(kind_: Kind, managed: Object, error: GroundplaneError) -> tuple[Awaited, ...]:

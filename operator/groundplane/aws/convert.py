@@ -297,10 +297,29 @@ def _object(value: Any, field: SchemaField) -> Json:
         return plain(value)
     by_name = {normalised(key): entry for key, entry in value.items()}
     found = {
-        name: Path(member_.aws).search(value) if member_.aws else by_name.get(normalised(name))
-        for name, member_ in field.fields.items()
+        name: _member(value, member_.aws) or by_name.get(normalised(name)) for name, member_ in field.fields.items()
     }
     return {name: from_aws(entry, field.fields[name]) for name, entry in found.items() if entry is not None}
+
+
+def shaped(value: Json, field: SchemaField) -> Json:
+    """A value with each field that may occur once as an object, as later API versions have it.
+
+    >>> block = SchemaField(type="[]object", single=True, fields={"days": SchemaField(type="number")})
+    >>> shaped([{"rule": [{"days": 1}]}], SchemaField(type="[]object", single=True, fields={"rule": block}))
+    {'rule': {'days': 1}}
+    """
+    if isinstance(value, list):
+        entries = [shaped(entry, field) for entry in value]
+        return (entries[0] if entries else None) if field.single else entries
+    if isinstance(value, Mapping) and field.fields:
+        members = field.fields
+        return {name: shaped(entry, members[name]) if name in members else entry for name, entry in value.items()}
+    return value
+
+
+def _member(value: Any, path: str) -> Any:
+    return Path(path).search(value) if path else None
 
 
 def plain(value: Any) -> Json:

@@ -13,7 +13,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from groundplane.aws import catalogue
-from groundplane.aws.grammar import DOMAIN, LIST, Kind, KindField, SchemaField, Shape, digest_field, siblings
+from groundplane.aws.grammar import (
+    DOMAIN,
+    LIST,
+    NAMESPACED_DOMAIN,
+    Kind,
+    KindField,
+    SchemaField,
+    Shape,
+    digest_field,
+    siblings,
+)
 from groundplane.core import requests
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import handled_request, unseen
@@ -40,7 +50,12 @@ KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
 def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
     """All CRDs of the AWS side, sorted by name."""
     made = [of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
-    return sorted([*made, _provider_config(), _usage()], key=lambda crd: str(crd["metadata"]["name"]))
+    configs = [_provider_config(DOMAIN), *(_provider_config(NAMESPACED_DOMAIN, kind) for kind in (PLAIN, CLUSTER))]
+    return sorted([*made, *configs, _usage(DOMAIN), _usage(NAMESPACED_DOMAIN)], key=_name)
+
+
+def _name(crd: Object) -> str:
+    return str(crd["metadata"]["name"])
 
 
 def connection_details(found: Kind) -> list[dict[str, str]]:
@@ -324,7 +339,10 @@ class _Prose:
 # --- ProviderConfig -------------------------------------------------------------------------------
 
 
-def _provider_config() -> Object:
+PLAIN, CLUSTER = "ProviderConfig", "ClusterProviderConfig"
+
+
+def _provider_config(group: str, kind: str = PLAIN) -> Object:
     from groundplane.aws.session import SOURCES
 
     secret = _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
@@ -397,19 +415,23 @@ def _provider_config() -> Object:
         {"name": "SOURCE", "type": "string", "jsonPath": ".spec.credentials.source", "priority": 1},
     ]
     version = _version("v1beta1", _root(spec, status), columns)
-    return _crd(DOMAIN, "ProviderConfig", "providerconfigs", [version], categories=["crossplane", "provider", "aws"])
+    scope = "Namespaced" if group == NAMESPACED_DOMAIN and kind == PLAIN else "Cluster"
+    categories = ["crossplane", "providerconfig", "aws"]
+    return _crd(group, kind, f"{kind.lower()}s", [version], categories=categories, scope=scope)
 
 
-def _usage() -> Object:
+def _usage(group: str) -> Object:
     resource = _object(
         {"apiVersion": STRING, "kind": STRING, "name": STRING, "uid": STRING}, required=["apiVersion", "kind", "name"]
     )
+    is_namespaced = group == NAMESPACED_DOMAIN
+    reference = _object({"kind": STRING, "name": STRING}, required=["kind", "name"]) if is_namespaced else _reference()
     schema = {
         "type": "object",
-        "properties": {**META, "providerConfigRef": _reference(), "resourceRef": resource},
+        "properties": {**META, "providerConfigRef": reference, "resourceRef": resource},
         "required": ["providerConfigRef", "resourceRef"],
     }
-    columns = [
+    columns: list[Schema] = [
         {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         {"name": "CONFIG-NAME", "type": "string", "jsonPath": ".providerConfigRef.name"},
         {"name": "RESOURCE-KIND", "type": "string", "jsonPath": ".resourceRef.kind"},
@@ -417,9 +439,9 @@ def _usage() -> Object:
     ]
     version = _version("v1beta1", schema, columns)
     del version["subresources"]
-    return _crd(
-        DOMAIN, "ProviderConfigUsage", "providerconfigusages", [version], categories=["crossplane", "provider", "aws"]
-    )
+    scope = "Namespaced" if is_namespaced else "Cluster"
+    categories = ["crossplane", "providerconfig", "aws"]
+    return _crd(group, "ProviderConfigUsage", "providerconfigusages", [version], categories=categories, scope=scope)
 
 
 # --- bricks ---------------------------------------------------------------------------------------

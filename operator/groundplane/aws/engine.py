@@ -18,7 +18,7 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Call, Find, KindField, Output, Path, digest_field
+from groundplane.aws.grammar import Call, Find, KindField, Output, Path, SchemaField, digest_field
 from groundplane.aws.resource import Item, Parameters, Resource, digest
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
@@ -245,7 +245,7 @@ class Engine(Resource):
             value = self.observed(name, item)
             if not convert.is_empty(value):
                 found[name] = value
-        return found
+        return self._shaped(found)
 
     def _at_provider(self, item: Item, found_tags: Mapping[str, str] | None) -> dict[str, Json]:
         values: dict[str, Json] = {}
@@ -262,7 +262,14 @@ class Engine(Resource):
         for secret in self.kind.port.secrets:
             values[digest_field(secret.field)] = self.taken(secret.field) or None
         self.hooks.published(self, item, values)
-        return {name: value for name, value in sorted(values.items()) if value not in (None, [], {})}
+        return {name: value for name, value in self._shaped(values).items() if value not in (None, [], {})}
+
+    def _shaped(self, values: Mapping[str, Json]) -> dict[str, Json]:
+        """Fields by name, in the shape that the kind's API has, sorted."""
+        if self.kind.shape != "object":
+            return dict(sorted(values.items()))
+        fields: dict[str, SchemaField] = {**self.kind.fields, **self.kind.at_provider}
+        return {name: convert.shaped(value, fields.get(name, convert.ANY)) for name, value in sorted(values.items())}
 
     def _output(self, output: Output, item: Item) -> Json:
         if output.path is None:

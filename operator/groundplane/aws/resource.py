@@ -116,7 +116,7 @@ class Resource:
         self.managed = managed
         self.secrets: Mapping[str, str] = secrets or {}
         self.strict_upstream = strict_upstream
-        self.namespace = namespace  # the operator's own
+        self.namespace = str(meta(managed).get("namespace") or namespace)  # its own, or the operator's
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now

@@ -105,6 +105,8 @@ def ownership(managed: Object) -> dict[str, str]:
     }
     if namespace := meta(managed).get("namespace"):
         found["crossplane-namespace"] = namespace
+        kind = (spec_of(managed).get("providerConfigRef") or {}).get("kind") or "ClusterProviderConfig"
+        found["crossplane-providerconfig-kind"] = kind
     if uid := meta(managed).get("uid"):
         found[OWNER] = uid
     return found

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from groundplane.core.typecheck import Part
 
 
-AWS = ".aws.upbound.io"  # how the API groups of AWS's kinds end
+AWS = (".aws.upbound.io", ".aws.m.upbound.io")  # how the API groups of AWS's kinds end
 SECRETS = "crossplane-system"  # the operator's own namespace, unless it is told another: Secrets without a better place
 
 

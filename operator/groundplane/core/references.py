@@ -50,6 +50,8 @@ class Wish:
     labels: Mapping[str, str] | None = None  # by selector
     same_controller: bool = False
     optional: bool = False
+    namespaces: tuple[str, ...] = ()  # of the names; of objects that live in none: ""
+    namespace: str = ""  # that a selector looks at
     inside: tuple[str | int, ...] = ()  # where in the block the object is that has the field; (): it is the block
 
     @property
@@ -65,15 +67,16 @@ class Wish:
 
 def wishes(managed: Object, references: Sequence[Reference]) -> list[Wish]:
     """What is to be resolved now, of all that the kind can resolve."""
-    return [wish for block in BLOCKS for wish in _wishes(spec_of(managed).get(block) or {}, block, references)]
+    home = str(meta(managed).get("namespace") or "")
+    return [wish for block in BLOCKS for wish in _wishes(spec_of(managed).get(block) or {}, block, references, home)]
 
 
-def _wishes(block: Mapping[str, Json], name: str, references: Sequence[Reference]) -> Iterator[Wish]:
+def _wishes(block: Mapping[str, Json], name: str, references: Sequence[Reference], home: str) -> Iterator[Wish]:
     for reference in references:
         parent, _, field = reference.field.rpartition(".")
         short = replace(reference, field=field, ref=_last(reference.ref), selector=_last(reference.selector))
         for inside, spec in _objects(block, parent.split(".") if parent else []):
-            if wish := _wish(spec, name, short):
+            if wish := _wish(spec, name, short, home):
                 yield replace(wish, inside=inside)
 
 
@@ -93,7 +96,8 @@ def _objects(value: Json, path: Sequence[str]) -> Iterator[tuple[tuple[str | int
         yield from (((name, *inside), found) for inside, found in _objects(value.get(name), path[1:]))
 
 
-def _wish(spec: Mapping[str, Json], block: str, reference: Reference) -> Wish | None:
+def _wish(spec: Mapping[str, Json], block: str, reference: Reference, home: str) -> Wish | None:
+    """`home` is the namespace of who refers, "" if it lives in none: then so does what it refers to."""
     given = spec.get(reference.ref)
     selector = spec.get(reference.selector)
     chosen = [given] if isinstance(given, dict) else list(given or ())
@@ -101,6 +105,7 @@ def _wish(spec: Mapping[str, Json], block: str, reference: Reference) -> Wish | 
     again = policy.get("resolve") == "Always"
     if (spec.get(reference.field) and not again) or not (chosen or selector):
         return None
+    names = [] if selector and (again or not chosen) else chosen
     return Wish(
         field=reference.field,
         ref=reference.ref,
@@ -110,7 +115,9 @@ def _wish(spec: Mapping[str, Json], block: str, reference: Reference) -> Wish | 
         extract=reference.extract,
         many=reference.many,
         optional=policy.get("resolution") == "Optional",
-        names=() if selector and (again or not chosen) else tuple(str(c.get("name")) for c in chosen),
+        names=tuple(str(each.get("name")) for each in names),
+        namespaces=tuple(str(each.get("namespace") or home) if home else "" for each in names),
+        namespace=str((selector or {}).get("namespace") or home) if home else "",
         labels=dict(selector.get("matchLabels") or {}) if selector and (again or not chosen) else None,
         same_controller=bool((selector or {}).get("matchControllerRef")),
     )
@@ -165,8 +172,10 @@ def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
     Raises:
         Waiting: nothing matches yet, or what matches has no value yet.
     """
-    on = [Awaited(wish.group, wish.kind, name=name) for name in wish.names]
-    on = on or [Awaited(wish.group, wish.kind, labels=tuple(sorted((wish.labels or {}).items())))]
+    places = zip(wish.names, wish.namespaces or [""] * len(wish.names), strict=True)
+    on = [Awaited(wish.group, wish.kind, namespace, name) for name, namespace in places]
+    labels = tuple(sorted((wish.labels or {}).items()))
+    on = on or [Awaited(wish.group, wish.kind, wish.namespace, labels=labels)]
     if not targets:
         raise Waiting(f"{wish.where}: {_nothing(wish)}", mend=_mend(wish), on=on)
     pairs = []
@@ -179,12 +188,13 @@ def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
                 mend=f"look at {wish.kind} {meta(target)['name']}, or wait for it",
                 on=on,
             )
-        pairs.append((value, meta(target)["name"]))
-    by_value = dict(sorted(pairs))
+        named = {"name": meta(target)["name"]}
+        pairs.append((value, named | ({"namespace": wish.namespace} if wish.namespace else {})))
+    by_value = dict(sorted(pairs, key=lambda pair: (pair[0], pair[1]["name"])))
     values: dict[str, Json] = {wish.field: list(by_value) if wish.many else pairs[0][0]}
     if wish.labels is None:
         return values
-    chosen = [{"name": name} for name in by_value.values()]
+    chosen = list(by_value.values())
     return values | {wish.ref: chosen if wish.many else chosen[0]}
 
 

@@ -21,7 +21,13 @@ AGGREGATE = "rbac.crossplane.io/aggregate-to-"
 OPERATORS = f"{AGGREGATE}crossplane"  # label: the operator's own rights are all roles with it
 HOLD = ("get", "list", "watch", "create", "update", "patch", "delete")  # an apply creates and patches
 _READ = ("get", "list", "watch")
-_OTHERS = ("k8s.io", "kubernetes.io", "crossplane.io", "aws.upbound.io")  # whose groups end so are no user's own
+_OTHERS = (
+    "k8s.io",
+    "kubernetes.io",
+    "crossplane.io",
+    "aws.upbound.io",
+    "aws.m.upbound.io",
+)  # whose groups end so are no user's own
 
 
 LONGEST = 63  # characters of a label's value; a definition's name may have 253

@@ -192,11 +192,14 @@ async def _targets(run: ManagedRun, wish: references.Wish) -> list[Object]:
     if not versions:
         raise InvalidInput(f"{wish.where}: {wish.kind}.{wish.group} is not built in", mend=f"set {wish.where}")
     if wish.labels is None:
-        keys = [Key(versions[0], wish.kind, "", name) for name in wish.names]
+        places = zip(wish.names, wish.namespaces, strict=True)
+        keys = [Key(versions[0], wish.kind, namespace, name) for name, namespace in places]
         found = [await run.context.cluster.get(key) for key in keys]
         return [] if None in found else [obj for obj in found if obj is not None]
     uid = (controller_of(run.managed) or {}).get("uid", "") if wish.same_controller else ""
-    candidates = await run.context.cluster.list(versions[0], wish.kind, labels=wish.labels, controller=uid)
+    candidates = await run.context.cluster.list(
+        versions[0], wish.kind, namespace=wish.namespace, labels=wish.labels, controller=uid
+    )
     return references.matching(wish, run.managed, candidates)
 
 
@@ -282,7 +285,8 @@ async def _generated(run: ManagedRun, secret: SecretField, reference: Mapping[st
 
 
 def _namespace(run: ManagedRun, reference: Mapping[str, Any]) -> str:
-    return reference.get("namespace") or meta(run.managed).get("namespace") or run.context.options.namespace
+    """Of a Secret: that of who refers to it, if it lives in one, for it may read no other's."""
+    return meta(run.managed).get("namespace") or reference.get("namespace") or run.context.options.namespace
 
 
 async def _publish(run: ManagedRun, details: Mapping[str, bytes]) -> None:

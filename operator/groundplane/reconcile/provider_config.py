@@ -26,17 +26,27 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, Awaited, GroundplaneError, NoSuchKind, Waiting, stage
+from groundplane.errors import AlreadyExists, Awaited, GroundplaneError, InvalidInput, NoSuchKind, Waiting, shown, stage
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection
 
 API_VERSION = "aws.upbound.io/v1beta1"
+NAMESPACED = "aws.m.upbound.io/v1beta1"  # of the generation whose managed resources live in namespaces
+KIND, CLUSTER = "ProviderConfig", "ClusterProviderConfig"
+KINDS = ((API_VERSION, KIND), (NAMESPACED, KIND), (NAMESPACED, CLUSTER))
 USAGE = "ProviderConfigUsage"
 FINALIZER = "in-use.crossplane.io"
 LABEL = "crossplane.io/provider-config"
-SOURCE = "providerconfig/providerconfig.aws.upbound.io"
+OF_KIND = "crossplane.io/provider-config-kind"
+OF_UID = "groundplane.io/provider-config-uid"  # in namespaces, where a name alone says too little
+OF_OPERATOR = ("Environment", "Filesystem")  # sources of credentials that only who runs the operator may name
 _SALT = secrets.token_bytes(32)
 RECOUNT = 30.0  # seconds until usages that block a deletion are counted again
+
+
+def source(key: Key, context: Context) -> str:
+    """The component that events on these kinds come from."""
+    return f"providerconfig/{key.kind.lower()}.{key.group}"
 
 
 async def connect(managed: Object, context: Context) -> Account:
@@ -54,16 +64,37 @@ async def connect(managed: Object, context: Context) -> Account:
 
 async def find(managed: Object, context: Context) -> Object:
     """The ProviderConfig of a managed resource.  Raises Waiting if it is not there."""
-    name = (spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"
-    key = Key(API_VERSION, "ProviderConfig", "", name)
+    key = referenced(managed)
     config = await context.cluster.get(key)
     if config is None:
+        where = f" in namespace {key.namespace}" if key.namespace else ""
         raise Waiting(
-            f'cannot get referenced ProviderConfig: "{name}" not found',
-            mend=f'apply a ProviderConfig.aws.upbound.io named "{name}", or correct spec.providerConfigRef',
-            on=[Awaited(key.group, key.kind, name=name)],
+            f'cannot get referenced {key.kind}: "{key.name}" not found{where}',
+            mend=f'apply a {key.kind}.{key.group} named "{key.name}"{where}, or correct spec.providerConfigRef',
+            on=[Awaited(key.group, key.kind, key.namespace, key.name)],
         )
     return config
+
+
+def referenced(managed: Object) -> Key:
+    """Which ProviderConfig a managed resource names.
+
+    >>> managed = {"apiVersion": "s3.aws.m.upbound.io/v1beta1", "kind": "Bucket", "metadata": {"name": "a", "namespace": "shop"}}
+    >>> referenced(managed).kind, referenced(managed | {"spec": {"providerConfigRef": {"kind": "ProviderConfig"}}}).namespace
+    ('ClusterProviderConfig', 'shop')
+    """
+    reference = spec_of(managed).get("providerConfigRef") or {}
+    name = reference.get("name") or "default"
+    if not key_of(managed).group.endswith(".aws.m.upbound.io"):
+        return Key(API_VERSION, KIND, "", name)
+    kind = reference.get("kind") or CLUSTER
+    if kind not in (KIND, CLUSTER):
+        raise InvalidInput(
+            f"{shown(kind)} is no kind of ProviderConfig",
+            mend=f"use {CLUSTER}, or {KIND} for one in the same namespace",
+            where=("spec.providerConfigRef.kind",),
+        )
+    return Key(NAMESPACED, kind, meta(managed)["namespace"] if kind == KIND else "", name)
 
 
 async def account_of(config: Object, context: Context) -> Account:
@@ -71,32 +102,41 @@ async def account_of(config: Object, context: Context) -> Account:
     key, name = key_of(config), meta(config)["name"]
     credentials = spec_of(config).get("credentials") or {}
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
+    awaited = Awaited(key.group, key.kind, key.namespace, name)
+    if key.namespace and (origin := credentials.get("source")) in OF_OPERATOR:
+        error = InvalidInput(
+            f'{key.kind} "{name}": source {origin} reads what the operator has, which is not for a namespace to say',
+            mend="use source Secret, or a ClusterProviderConfig",
+        )
+        error.on = (awaited,)
+        raise error
     reference = _secret_reference(credentials)
     if reference is None:
         context.accounts.reads(key, None)
         return Account(config, version=version, lane=context.lane)
     if not reference.get("name"):
         raise Waiting(
-            f'ProviderConfig "{name}": spec.credentials.secretRef is not set',
+            f'{key.kind} "{name}": spec.credentials.secretRef is not set',
             mend="set its namespace, name and key",
-            on=[Awaited(key.group, key.kind, name=name)],
+            on=[awaited],
         )
-    place = Key("v1", "Secret", reference.get("namespace") or context.options.namespace, reference["name"])
+    namespace = key.namespace or reference.get("namespace") or context.options.namespace
+    place = Key("v1", "Secret", namespace, reference["name"])
     context.accounts.reads(key, place)
     await context.watches.ensure([(place.api_version, place.kind)])
     secret = await context.cluster.referenced(place)
     if secret is None:
         raise Waiting(
-            f'ProviderConfig "{name}": cannot get credentials: {place} not found',
+            f'{key.kind} "{name}": cannot get credentials: {place} not found',
             mend="create it, or correct spec.credentials.secretRef",
-            on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
+            on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
     value = connection.data_of(secret).get(reference.get("key") or "")
     if value is None:
         raise Waiting(
-            f'ProviderConfig "{name}": {place} has no key "{reference.get("key")}"',
+            f'{key.kind} "{name}": {place} has no key "{reference.get("key")}"',
             mend="store the credentials under it, or correct spec.credentials.secretRef.key",
-            on=[Awaited(key.group, key.kind, name=name), Awaited("", "Secret", place.namespace, place.name)],
+            on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
     digest = hashlib.blake2b(value, key=_SALT, digest_size=16).hexdigest()  # a change of labels is no rotation
     return Account(config, {reference["key"]: value}, f"{version}/{digest}", context.lane)
@@ -111,16 +151,21 @@ def _secret_reference(credentials: Mapping[str, Any]) -> Mapping[str, Any] | Non
 
 async def _track(managed: Object, config: Object, context: Context) -> None:
     """Record that the managed resource uses the ProviderConfig; once, unless it changes."""
-    key = key_of(managed)
+    key, used = key_of(managed), key_of(config)
+    name, value = _counted_by(config)
+    labels, reference = {LABEL: used.name, name: value}, {"name": used.name}
+    if key.namespace:
+        labels[OF_KIND] = reference["kind"] = used.kind
     usage = {
-        "apiVersion": API_VERSION,
+        "apiVersion": used.api_version,
         "kind": USAGE,
         "metadata": {
             "name": meta(managed)["uid"],
-            "labels": {LABEL: meta(config)["name"]},
+            "labels": labels,
             "ownerReferences": [owner_reference(managed)],
-        },
-        "providerConfigRef": {"name": meta(config)["name"]},
+        }
+        | ({"namespace": key.namespace} if key.namespace else {}),
+        "providerConfigRef": reference,
         "resourceRef": {"apiVersion": key.api_version, "kind": key.kind, "name": key.name},
     }
     found = await context.cluster.get(key_of(usage))
@@ -129,12 +174,29 @@ async def _track(managed: Object, config: Object, context: Context) -> None:
             await context.cluster.create(usage)
         except AlreadyExists:
             return  # our own, not yet seen
-    elif (before := labels_of(found).get(LABEL)) != meta(config)["name"]:
-        found["metadata"]["labels"] = {**labels_of(found), LABEL: meta(config)["name"]}
-        found["providerConfigRef"] = usage["providerConfigRef"]
+    elif labels_of(found).get(name) != value:
+        before = used_by(found)
+        found["metadata"]["labels"] = {**labels_of(found), **labels}
+        found["providerConfigRef"] = reference
         await context.cluster.update(found)
-        if before:
-            context.watches.enqueue(Key(API_VERSION, "ProviderConfig", "", before))  # it has one user less
+        if before and before != used:
+            context.watches.enqueue(before)  # it has one user less
+
+
+def used_by(usage: Object) -> Key | None:
+    """The ProviderConfig that a ProviderConfigUsage speaks of; None if it says none."""
+    reference, key = usage.get("providerConfigRef") or {}, key_of(usage)
+    if not reference.get("name"):
+        return None
+    kind = str(reference.get("kind") or KIND)
+    return Key(key.api_version, kind, key.namespace if kind == KIND else "", reference["name"])
+
+
+def _counted_by(config: Object) -> tuple[str, str]:
+    """The label that the usages of a ProviderConfig have, and no others'."""
+    if key_of(config).api_version == API_VERSION:
+        return LABEL, meta(config)["name"]
+    return OF_UID, meta(config)["uid"]
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -150,7 +212,7 @@ async def reconcile(key: Key, context: Context) -> Result:
             await context.cluster.delete(key, uid=meta(config)["uid"])
         return Result()
     try:
-        users = await context.cluster.count(key.api_version, USAGE, (LABEL, key.name))
+        users = await context.cluster.count(key.api_version, USAGE, _counted_by(config))
     except NoSuchKind:
         users = 0
     if is_deleting(config):
@@ -207,7 +269,7 @@ async def _terminate(config: Object, users: int, context: Context) -> Result:
     message = (
         f"cannot delete while {users} managed resources use it; delete them first, or give them another ProviderConfig"
     )
-    context.events.event(config, "Warning", "UsageAccounting", message, source=SOURCE)
+    context.events.event(config, "Warning", "UsageAccounting", message, source=source(key_of(config), context))
     wanted = copy.deepcopy(config)
     wanted.setdefault("status", {})["users"] = users
     told = Condition("Terminating", "True", "InUse", message)

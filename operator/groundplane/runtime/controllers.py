@@ -177,7 +177,7 @@ def _of_packages() -> list[Controller]:
         Controller(
             name="providerconfig",
             reconcile=provider_config.reconcile,
-            source=_says(provider_config.SOURCE),
+            source=provider_config.source,
             reason="UsageAccounting",
             has_synced=False,
             has_ready=False,

@@ -31,7 +31,7 @@ from groundplane.runtime.served import CRDS, Crd, read
 MANAGER = "groundplane.io/crds"
 STRICT = "s"  # at the end of the mark of a definition as upstream has it
 PATH = f"/apis/{CRDS.api_version}/{CRDS.plural}"
-MANAGED = ".aws.upbound.io"  # how the groups of managed kinds end
+MANAGED = (".aws.upbound.io", ".aws.m.upbound.io")  # how the groups of managed kinds end
 AT_ONCE = 4  # applies: each costs the API server some 50 ms
 TRIES = 5  # of one that somebody writes at the same time
 PATIENCE = (

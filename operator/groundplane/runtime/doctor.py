@@ -11,6 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -313,27 +314,34 @@ async def check_credentials(installation: Installation) -> list[Finding]:
     assert isinstance(cloud, AwsCloud)
 
     async def one(config: Object) -> list[Finding]:
-        name = meta(config)["name"]
+        name = _config_name(config)
         async with slots:
             arn = await cloud.identify(await provider_config.account_of(config, context))
-        return [Finding("credentials", "ok", f"ProviderConfig {name}: {arn}", objects=(name,))]
+        return [Finding("credentials", "ok", f"{config['kind']} {name}: {arn}", objects=(name,))]
 
-    try:
-        configs = list(await installation.cluster.list(provider_config.API_VERSION, "ProviderConfig"))
-    except NoSuchKind:
-        configs = []
+    configs: list[Object] = []
+    for api_version, kind in provider_config.KINDS:
+        with suppress(NoSuchKind):
+            configs += await installation.cluster.list(api_version, kind)
     if not configs:
         return [Finding("credentials", "warning", "there is no ProviderConfig", "make one, called default")]
     found = await asyncio.gather(*(guarded("credentials", one(config)) for config in configs))
     return [
-        _named(each, meta(config)["name"]) for config, several in zip(configs, found, strict=True) for each in several
+        _named(each, config["kind"], _config_name(config))
+        for config, several in zip(configs, found, strict=True)
+        for each in several
     ]
 
 
-def _named(finding: Finding, config: str) -> Finding:
+def _config_name(config: Object) -> str:
+    namespace = meta(config).get("namespace")
+    return f"{namespace}/{meta(config)['name']}" if namespace else str(meta(config)["name"])
+
+
+def _named(finding: Finding, kind: str, config: str) -> Finding:
     if finding.objects:
         return finding
-    text = finding.message if config in finding.message else f"ProviderConfig {config}: {finding.message}"
+    text = finding.message if config in finding.message else f"{kind} {config}: {finding.message}"
     return Finding(finding.id, "failed", text, finding.mend, (config,))
 
 

@@ -29,7 +29,7 @@ from groundplane.runtime.tasks import detached, within
 
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
 CONNECTION_TYPE = "connection.crossplane.io/v1alpha1"
-USERS = ("aws.upbound.io/v1beta1", "ProviderConfigUsage")
+USERS = (("aws.upbound.io/v1beta1", "ProviderConfigUsage"), ("aws.m.upbound.io/v1beta1", "ProviderConfigUsage"))
 MANAGED_DEFINITIONS = (activation.VERSION, activation.DEFINITION)
 
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
@@ -92,7 +92,7 @@ class Informers:
         """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, managed
         definitions, and what the cloud has."""
         self._start(self._secrets)
-        self._wanted.update((USERS, *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
+        self._wanted.update((*USERS, *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
         )

@@ -21,7 +21,8 @@ from groundplane.runtime.kopf_supervisor import Event, KopfSupervisor
 from groundplane.runtime.served import ApiKind, Crd, ServedKinds, api_kind
 from groundplane.runtime.tasks import detached, within
 
-_CORE, _PACKAGES, _AWS = "apiextensions.crossplane.io", "pkg.crossplane.io", "aws.upbound.io"
+_CORE, _PACKAGES = "apiextensions.crossplane.io", "pkg.crossplane.io"
+_AWS, _AWS_M = "aws.upbound.io", "aws.m.upbound.io"
 DEFINITIONS = Resource(f"{_CORE}/v1", "CompositeResourceDefinition", "compositeresourcedefinitions", namespaced=False)
 REQUIRED = (
     DEFINITIONS,
@@ -33,6 +34,8 @@ STATIC = (
     Resource(f"{_CORE}/v1beta1", "EnvironmentConfig", "environmentconfigs", namespaced=False, has_status=False),
     Resource(activation.VERSION, activation.POLICY, "managedresourceactivationpolicies", namespaced=False),
     Resource(f"{_AWS}/v1beta1", "ProviderConfig", "providerconfigs", namespaced=False),
+    Resource(f"{_AWS_M}/v1beta1", "ProviderConfig", "providerconfigs", namespaced=True),
+    Resource(f"{_AWS_M}/v1beta1", "ClusterProviderConfig", "clusterproviderconfigs", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Provider", "providers", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Configuration", "configurations", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Function", "functions", namespaced=False),

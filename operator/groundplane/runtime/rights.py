@@ -20,10 +20,11 @@ from groundplane.runtime.preflight import LEASE
 _ADMISSION = "admissionregistration.k8s.io"
 READ = ("get", "list", "watch")
 
-_CORE, _PACKAGES, _AWS, _RBAC = (
+_CORE, _PACKAGES, _AWS, _AWS_M, _RBAC = (
     "apiextensions.crossplane.io",
     "pkg.crossplane.io",
     "aws.upbound.io",
+    "aws.m.upbound.io",
     "rbac.authorization.k8s.io",
 )
 
@@ -137,6 +138,9 @@ CONCERNS = (
             Rule(_AWS, ("providerconfigs",), (*READ, "update")),
             Rule(_AWS, ("providerconfigusages",), (*READ, "create", "update", "delete")),
             _status(_AWS, "providerconfigs"),
+            Rule(_AWS_M, ("providerconfigs", "clusterproviderconfigs"), (*READ, "update")),
+            Rule(_AWS_M, ("providerconfigusages",), (*READ, "create", "update", "delete")),
+            _status(_AWS_M, "providerconfigs", "clusterproviderconfigs"),
         ),
     ),
     Concern(
@@ -226,7 +230,9 @@ def declared(groups: Iterable[str]) -> tuple[Rule, ...]:
     return tuple(Rule(group, ("*",), HOLD) for group in sorted(set(groups)))
 
 
-_TYPES = tuple(Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, usages.PROTECTION, operations.GROUP, _AWS))
+_TYPES = tuple(
+    Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, usages.PROTECTION, operations.GROUP, _AWS, _AWS_M)
+)
 _SEEN_TYPES = tuple(Rule(rule.group, ("*",), READ) for rule in _TYPES)
 _EVENTS = Rule("", ("events",), READ)
 

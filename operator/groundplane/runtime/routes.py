@@ -15,6 +15,7 @@ from groundplane.core.activation import Policies
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, meta, spec_of
+from groundplane.reconcile import provider_config
 from groundplane.runtime.waiting import Target
 
 CORE = "apiextensions.crossplane.io"
@@ -30,6 +31,8 @@ _OWN = {
     (PACKAGES, "Function"): ("packages",),
     (PACKAGES, "Configuration"): ("packages",),
     ("aws.upbound.io", "ProviderConfig"): ("providerconfig",),
+    ("aws.m.upbound.io", "ProviderConfig"): ("providerconfig",),
+    ("aws.m.upbound.io", "ClusterProviderConfig"): ("providerconfig",),
     (operations.GROUP, operations.OPERATION): ("operation",),
     (operations.GROUP, operations.CRON): ("cronoperation",),
     (operations.GROUP, operations.WATCH): ("watchoperation",),
@@ -99,9 +102,8 @@ class Routes:
             yield from self._claim_of(obj)
         for interested in self._interests.of(obj):
             yield "watchoperation" if interested.group == operations.GROUP else "composite", interested
-        used = (obj.get("providerConfigRef") or {}).get("name") if key.kind == "ProviderConfigUsage" else None
-        if used:
-            yield "providerconfig", Key(key.api_version, "ProviderConfig", "", used)
+        if key.kind == "ProviderConfigUsage" and (used := provider_config.used_by(obj)):
+            yield "providerconfig", used
             if controller_of(obj) is None:
                 yield "providerconfig", key  # nobody's
 
