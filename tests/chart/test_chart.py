@@ -335,7 +335,8 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     assert granted({"rbacManager": {"deploy": False}}) == table(*always, *rights.managed())
     groups = {"mode": "static", "compositeGroups": ["a.example.com"]}
     some = {"provider": {"defaultActivations": ["*.rds.*"]}, "rbac": groups}
-    assert granted(some) == table(*always, *rights.managed(["rds.aws.upbound.io"]), *rights.declared(["a.example.com"]))
+    databases = rights.managed(["rds.aws.upbound.io", "rds.aws.m.upbound.io"])
+    assert granted(some) == table(*always, *databases, *rights.declared(["a.example.com"]))
     assert granted(ALONE) == table(*always)
     without = [rule for concern in rights.CONCERNS for rule in concern.rules if not concern.mode and not concern.part]
     assert granted(ALONE | {"webhooks": {"enabled": False}}) == table(*without)

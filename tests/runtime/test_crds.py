@@ -203,7 +203,5 @@ def test_what_the_package_brings_is_what_the_repository_generates():
     strict = {each.name for each in crds.brought(strict_upstream=True)}
     assert everything.keys() - strict == set(OF_V2_ONLY)
     some = {each.name for each in crds.brought(["*.rds.*"])}
-    assert {name for name in everything if not name.endswith(crds.MANAGED)} < some
-    assert {name for name in some if name.endswith(crds.MANAGED)} == {
-        name for name in everything if name.endswith(".rds.aws.upbound.io")
-    }
+    assert {name for name in everything if not crds.is_managed(name)} < some
+    assert {name for name in some if crds.is_managed(name)} == {name for name in everything if ".rds.aws." in name}

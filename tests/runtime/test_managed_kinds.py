@@ -63,7 +63,9 @@ async def test_each_kind_is_declared_once_with_the_state_that_the_setting_gives_
     await kinds(world).declare_all()
     found = await states(world)
     assert found[VPCS] == "Inactive"
-    assert {name for name, state in found.items() if state == "Active"} == {name for name in found if ".rds." in name}
+    assert {name for name, state in found.items() if state == "Active"} == {
+        name for name in found if ".rds.aws.upbound.io" in name
+    }
     assert (await world.cluster.get(mrds.policy_key("default")))["spec"]["activate"] == list(RDS)
     database = await world.cluster.get(mrds.key(INSTANCES))
     details = {each["name"]: each["description"] for each in database["spec"]["connectionDetails"]}

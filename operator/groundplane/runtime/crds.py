@@ -70,10 +70,15 @@ class Brought:
 def is_active(name: str, activations: Iterable[str]) -> bool:
     """Whether a definition of that name is wanted: all but managed kinds are, and those that a glob matches.
 
-    >>> [is_active(name, ["*.rds.*"]) for name in ("vpcs.ec2.aws.upbound.io", "instances.rds.aws.upbound.io")]
-    [False, True]
+    >>> [is_active(f"{name}.aws.upbound.io", ["*.rds.*"]) for name in ("vpcs.ec2", "instances.rds", "providerconfigs")]
+    [False, True, True]
     """
-    return not name.endswith(MANAGED) or is_matched(name, activations)
+    return not is_managed(name) or is_matched(name, activations)
+
+
+def is_managed(name: str) -> bool:
+    """Whether a definition of that name is of managed resources."""
+    return name.partition(".")[2].endswith(MANAGED)
 
 
 def brought(activations: Iterable[str] = ("*",), *, strict_upstream: bool = False) -> list[Brought]:
