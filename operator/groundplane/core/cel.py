@@ -22,6 +22,7 @@ INSTALL: Final = "pip install 'groundplane[cel]'"
 LONGEST: Final = 20_000  # characters of an expression
 MOST: Final = 100_000_000  # characters, roughly, that an evaluation may take in memory
 KEPT: Final = 1024  # compiled expressions
+MOST_PAIRS: Final = 32  # comprehensions with two variables in one
 
 Type = Any  # "dyn", "int" …; ("list", of) and ("map", of); the full name of a message
 Types = tuple[tuple[str, Type], ...]  # of variables, sorted by name: hashable
@@ -64,7 +65,7 @@ _LITERAL = re.compile(
 )
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter|optMap|optFlatMap)\s*\(")
 _TWO_VARIABLES = re.compile(
-    r"\.\s*(?:all|exists|exists_one|existsOne|transformList|transformMap|transformMapEntry)\s*\(\s*\w+\s*,\s*\w+\s*,"
+    r"\.\s*(all|exists|exists_one|existsOne|transformList|transformMap|transformMapEntry)\s*\(\s*([A-Za-z_]\w*)\s*,\s*([A-Za-z_]\w*)\s*,"
 )
 _OPTIONAL = re.compile(r"(?:\.\s*validate|\bformat\s*\.\s*named)\s*\(")
 
@@ -95,6 +96,74 @@ def _with_optionals(text: str) -> str:
         text, code = f"{text[:end]}.?v{text[end:]}", f"{code[:end]}.?v{code[end:]}"
         at = found.end()
     return text
+
+
+def _with_pairs(text: str) -> str:
+    """Comprehensions with two variables, which the library lacks, as those with one, over the pairs of key (or index) and value.
+
+    >>> _with_pairs("self.all(i, x, i < x)")
+    'self.groundplane_pairs().all(pair_0, [pair_0.k].all(i, [pair_0.v].all(x, i < x)))'
+
+    Raises:
+        Unchecked: there are too many.
+    """
+    from groundplane.core.cel_functions import PAIRS
+
+    if len(_TWO_VARIABLES.findall(masked(text))) > MOST_PAIRS:
+        raise Unchecked(f"it has more than {MOST_PAIRS} comprehensions with two variables")
+    at, number = 0, 0
+    while found := _TWO_VARIABLES.search(code := masked(text), at):
+        at = found.start() + 1
+        rest = _arguments(code, found.end())
+        if rest is None:
+            continue
+        begins, end = [found.end(), *(comma + 1 for comma in rest[:-1])], rest[-1]
+        args = [text[begin:stop].strip() for begin, stop in zip(begins, rest, strict=True)]
+        if written := _over_pairs(found[1], f"pair_{number}", (found[2], found[3]), args):
+            text, number = f"{text[: found.start()]}.{PAIRS}(){written}{text[end + 1 :]}", number + 1
+    return text
+
+
+def _arguments(code: str, begin: int) -> list[int] | None:
+    """Where the commas of a call's remaining arguments are, and its closing parenthesis; None if there is none."""
+    commas: list[int] = []
+    depth = 0
+    for at in range(begin, len(code)):
+        if code[at] in "([{":
+            depth += 1
+        elif code[at] in ")]}":
+            if not depth:
+                return [*commas, at]
+            depth -= 1
+        elif code[at] == "," and not depth:
+            commas.append(at)
+    return None
+
+
+def _over_pairs(macro: str, pair: str, names: tuple[str, str], args: list[str]) -> str:
+    """What a macro with two variables is over pairs; "" if it does not take so many arguments."""
+    from groundplane.core.cel_functions import MAPPED, MERGED
+
+    key, value = names
+    *condition, result = args
+
+    def among(call: str, what: str) -> str:
+        return f"[{pair}.k].{call}({key}, [{pair}.v].{call}({value}, {what}))"
+
+    made = f"[{pair}.k].map({key}, [{pair}.v].map({value}, {result})[0])[0]"
+    chosen = f".filter({pair}, {among('exists', condition[0])})" if condition else ""
+    match macro, len(condition):
+        case ("all", 0) | ("exists", 0):
+            return f".{macro}({pair}, {among(macro, result)})"
+        case ("exists_one", 0) | ("existsOne", 0):
+            return f".exists_one({pair}, {among('exists', result)})"
+        case "transformList", 0 | 1:
+            return f"{chosen}.map({pair}, {made})"
+        case "transformMap", 0 | 1:
+            return f"{chosen}.map({pair}, {{'k': {pair}.k, 'v': {made}}}).{MAPPED}()"
+        case "transformMapEntry", 0 | 1:
+            return f"{chosen}.map({pair}, {made}).{MERGED}()"
+    return ""
 
 
 # --- compiling
@@ -190,7 +259,10 @@ def _compiled(text: str, types: Types) -> Expression | Unchecked:
     growth = _growth(masked(text))
     if len(text) > LONGEST or growth > MOST:
         return Unchecked("it could take too much memory")
-    source = _with_optionals(text)
+    try:
+        source = _with_pairs(_with_optionals(text))
+    except Unchecked as error:
+        return error
     try:
         program = _environment(types).compile(source)
     except (RuntimeError, TypeError) as error:
@@ -283,11 +355,12 @@ def mistake(text: str, types: Types, gives: str) -> str:
     if not is_available() or len(text) > LONGEST:
         return ""
     try:
-        program = _environment(types).compile(_with_optionals(text))
+        program = _environment(types).compile(_with_pairs(_with_optionals(text)))
+    except Unchecked:
+        return ""
     except (RuntimeError, TypeError) as error:
         lines = [line for line in str(error).splitlines() if "ERROR: <input>:" in line]
-        code = masked(text)
-        certain = [_without_place(line) for line in lines if _is_certain(line, code)]
+        certain = [_without_place(line) for line in lines if _is_certain(line)]
         return f"compilation failed: {'; '.join(dict.fromkeys(certain))}" if certain else ""
     found = str(program.return_type().name()).lower()
     if found in ("int", "string", "double", "bool", "bytes", "timestamp", "duration", "uint") and found != gives:
@@ -297,14 +370,14 @@ def mistake(text: str, types: Types, gives: str) -> str:
     return ""
 
 
-def _is_certain(line: str, code: str) -> bool:
+def _is_certain(line: str) -> bool:
     from groundplane.core.cel_functions import ELSEWHERE
 
     if "Syntax error" in line:
         return True
     if found := _UNDECLARED.search(line):
         name = found[1]
-        return name.rpartition(".")[2] not in ELSEWHERE and name not in ELSEWHERE and not _TWO_VARIABLES.search(code)
+        return name.rpartition(".")[2] not in ELSEWHERE and name not in ELSEWHERE
     if found := _NO_OVERLOAD.search(line):
         return found[1] in _STANDARD and bool(_DEFINITE.fullmatch(found[2])) and not _crosses_numbers(line)
     return False

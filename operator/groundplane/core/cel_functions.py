@@ -1,11 +1,11 @@
 """The functions of Kubernetes' CEL environment that the CEL library does not bring, in Python.
 
 `FUNCTIONS` says what there is; `cel.py` hands it to the library.  Values of types of Kubernetes' own (URL, IP, CIDR,
-Quantity, Format) are maps with one key, in a canonical form, so that equality is theirs.  Whatever makes text of text is
+Quantity, Semver, Format) are maps with one key, in a canonical form, so that equality is theirs.  Whatever makes text of text is
 bounded by `LONGEST`, since the library bounds steps, not sizes.
 
 Source: Kubernetes 1.34, apiserver pkg/cel/environment/base.go and pkg/cel/library; cel-go v0.26, ext/strings.go, lists.go,
-sets.go.  Left out: the lists' functions of 1.34 (which its API server takes no new rule with), semver, authorizer, two-variable comprehensions.
+sets.go, comprehensions.go.  Left out: the lists' functions of 1.34 (which its API server takes no new rule with) and authorizer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import re2
 
-from groundplane.core import quantity
+from groundplane.core import quantity, semver
 from groundplane.core.structural import FORMATS, expression, identity
 from groundplane.errors import InvalidInput
 
@@ -345,8 +345,67 @@ def _is_integer(given: Any) -> bool:
 
 
 def _compared(one: Any, other: Any) -> int:
-    first, second = _quantity(one), _quantity(other)
-    return (first > second) - (first < second)
+    """Of two quantities, or of two versions."""
+    first: Any
+    second: Any
+    if isinstance(one, Mapping) and "semver" in one:
+        first, second = _version(one), _version(other)
+    else:
+        first, second = _quantity(one), _quantity(other)
+    return int(first > second) - int(first < second)
+
+
+# --- versions
+
+
+def _parsed_version(text: str, normalize: bool = False) -> semver.Version:
+    try:
+        return semver.parse(text, normalize=normalize)
+    except InvalidInput as error:
+        raise Failed(error.what) from error
+
+
+def _semver(text: str, normalize: bool = False) -> dict[str, str]:
+    """What its build is called does not count, so it is left out: versions are equal that differ by it alone."""
+    found = _parsed_version(text, normalize)
+    before = ".".join(word if is_word else str(number) for is_word, number, word in found.before)
+    return {"semver": f"{found.major}.{found.minor}.{found.patch}{'' if found.is_release else f'-{before}'}"}
+
+
+def _signed(value: int) -> int:
+    """As Go converts to an int64."""
+    return value - 2**64 if value > _LARGEST else value
+
+
+def _version(given: Any) -> semver.Version:
+    return semver.parse(given["semver"])
+
+
+def _is_semver(text: str, normalize: bool = False) -> bool:
+    return _is(lambda given: _parsed_version(given, normalize))(text)
+
+
+# --- two variables: `cel.py` writes them as comprehensions of one over these
+
+
+def _pairs(values: Any) -> list[dict[str, Any]]:
+    """The entries of a list, by index, or of a map."""
+    entries = values.items() if isinstance(values, Mapping) else enumerate(values)
+    return [{"k": key, "v": value} for key, value in entries]
+
+
+def _mapped(pairs: list[Any]) -> dict[Any, Any]:
+    return {pair["k"]: pair["v"] for pair in pairs}
+
+
+def _merged(maps: list[Any]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for each in maps:
+        for key, value in each.items():
+            if key in found:
+                raise Failed(f"insert failed: key {key} already exists")
+            found[key] = value
+    return found
 
 
 # --- formats
@@ -400,6 +459,10 @@ def _validated(given: Mapping[str, str], text: str) -> dict[str, Any]:
 
 
 # --- the table
+
+PAIRS: Final = "groundplane_pairs"
+MAPPED: Final = "groundplane_mapped"
+MERGED: Final = "groundplane_merged"
 
 _ANY = ("bool", "int", "double", "string", "bytes", "list", "map", "null")
 _IP, _CIDR, _QUANTITY = ("string", "map"), ("string", "map"), ("map", "int")
@@ -491,6 +554,17 @@ FUNCTIONS: Final[tuple[Function, ...]] = (
     Function("compareTo", ("map", "map"), "int", _compared),
     Function("isGreaterThan", ("map", "map"), "bool", lambda a, b: _compared(a, b) > 0),
     Function("isLessThan", ("map", "map"), "bool", lambda a, b: _compared(a, b) < 0),
+    Function("semver", ("string",), "dyn", _semver, is_member=False),
+    Function("semver", ("string", "bool"), "dyn", _semver, is_member=False),
+    Function("isSemver", ("string",), "bool", _is_semver, is_member=False),
+    Function("isSemver", ("string", "bool"), "bool", _is_semver, is_member=False),
+    *(
+        Function(part, ("map",), "int", lambda given, part=part: _signed(getattr(_version(given), part)))
+        for part in ("major", "minor", "patch")
+    ),
+    *(Function(PAIRS, (each,), "list", _pairs) for each in ("list", "map")),
+    Function(MAPPED, ("list",), "map", _mapped),
+    Function(MERGED, ("list",), "map", _merged),
     *(Function(f"format.{name}", (), "dyn", lambda name=name: {"format": name}, is_member=False) for name in _FORMATS),
     Function("format.named", ("string",), "dyn", _named, is_member=False),
     Function("validate", ("map", "string"), "dyn", _validated),
@@ -504,14 +578,10 @@ ELSEWHERE: Final = frozenset(
         "reverse",
         "sort",
         "sortBy",
-        "lists.range",
+        "lists",
+        "range",
         "first",
         "last",
-        "semver",
-        "isSemver",
-        "major",
-        "minor",
-        "patch",
         "authorizer",
         "group",
     ]
@@ -527,6 +597,6 @@ ELSEWHERE: Final = frozenset(
         "reason",
         "errored",
     ]
-    + ["error", "fieldSelector", "labelSelector", "transformList", "transformMap", "transformMapEntry", "existsOne"]
+    + ["error", "fieldSelector", "labelSelector"]
 )
 """Functions and macros of Kubernetes' environment that are neither here nor in the library: a rule with one is not checked."""
