@@ -673,11 +673,11 @@ def test_a_context_that_can_not_be_read_is_an_error(piped, more, text):
 
 
 def test_a_function_that_is_not_built_in_is_told_with_those_that_are(piped):
-    write(piped, functions=FUNCTIONS.replace("function-patch-and-transform", "function-go-templating"))
+    write(piped, functions=FUNCTIONS.replace("function-patch-and-transform", "function-kcl"))
     (line,) = errors(groundplane(*arguments(piped)))
     assert line.startswith(
         'Error: Composition piped › step resources › functionRef.name: Function "patches" is package '
-        '"xpkg.crossplane.io/crossplane-contrib/function-go-templating:v0.9.0", which is not built in. Mend: run it, and say where: '
+        '"xpkg.crossplane.io/crossplane-contrib/function-kcl:v0.9.0", which is not built in. Mend: run it, and say where: '
         "--function NAME=localhost:9443, or NAME=exec:COMMAND; or use one of: function-auto-ready"
     )
 

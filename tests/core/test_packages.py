@@ -45,7 +45,7 @@ def test_other_providers_are_not(package):
 
 def test_patch_and_transform_is_the_function_that_is_built_in():
     assert packages.is_built_in("Function", "xpkg.upbound.io/crossplane-contrib/function-patch-and-transform:v0.8.2")
-    assert not packages.is_built_in("Function", "xpkg.upbound.io/crossplane-contrib/function-go-templating:v1")
+    assert not packages.is_built_in("Function", "xpkg.upbound.io/crossplane-contrib/function-kcl:v1")
 
 
 def test_a_revision_is_named_by_its_package_and_twelve_digits_of_the_text():

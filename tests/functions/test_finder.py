@@ -40,7 +40,7 @@ def test_a_declared_function_is_known_by_its_image_whatever_its_name(image, func
 @pytest.mark.parametrize(
     ("name", "images", "text"),
     [
-        ("function-go-templating", {}, 'no function "function-go-templating" is built in'),
+        ("function-kcl", {}, 'no function "function-kcl" is built in'),
         ("function-auto-ready-all", {}, "is built in"),
         ("patch-and-transform", {}, "is built in"),
         ("function-auto-ready", {"function-auto-ready": "acme/fork:v1"}, 'is package "acme/fork:v1"'),

@@ -1,4 +1,4 @@
-"""docs/reference/functions.md: every example does what it says, and every function that is built in has one."""
+"""docs/reference: every example of functions does what it says, and every function that is built in has one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from groundplane.errors import InvalidInput
 from groundplane.functions import BUILT_IN
 from tests.functions.pipelines import COMPOSITE, asked
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "functions.md").read_text(encoding="utf-8")
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+TEXT = (FOLDER / "functions.md").read_text(encoding="utf-8")
 EXAMPLES = [
-    (TEXT[: m.start()].count("\n") + 1, yaml.safe_load(m[1])) for m in re.finditer(r"```yaml\n(.*?)```", TEXT, re.S)
+    (f"{name} line {text[: found.start()].count(chr(10)) + 1}", yaml.safe_load(found[1]))
+    for name, text in (
+        ("functions", TEXT),
+        ("go-templating", (FOLDER / "go-templating.md").read_text(encoding="utf-8")),
+    )
+    for found in re.finditer(r"```yaml\n(.*?)```", text, re.S)
 ]
 OBJECT = {"apiVersion": "example.org/v1", "kind": "Thing"}
 PARTS = {"function", "input", "composite", "observed", "desired", "required", "context", "gives", "error"}
@@ -56,8 +62,8 @@ def answered(example):
     )
 
 
-@pytest.mark.parametrize(("line", "example"), EXAMPLES, ids=[f"line {line}" for line, _ in EXAMPLES])
-def test_an_example_does_what_it_says(line, example):
+@pytest.mark.parametrize("example", [example for _, example in EXAMPLES], ids=[place for place, _ in EXAMPLES])
+def test_an_example_does_what_it_says(example):
     try:
         answer = answered(example)
         fatal = [result.message for result in answer.results if result.severity == "Fatal"]

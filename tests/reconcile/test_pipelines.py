@@ -461,8 +461,8 @@ async def test_an_environment_config_that_loses_its_label_is_no_longer_in_the_en
     ("step", "texts"),
     [
         (
-            {"step": "x", "functionRef": {"name": "function-go-templating"}},
-            ["spec.pipeline[0].functionRef.name", "function-go-templating", "function-patch-and-transform"],
+            {"step": "x", "functionRef": {"name": "function-kcl"}},
+            ["spec.pipeline[0].functionRef.name", "function-kcl", "function-patch-and-transform"],
         ),
         (
             things.patch_step(resource("Alpha", {"type": "PatchSet", "patchSetName": "comon"}), resource("Beta", {})),

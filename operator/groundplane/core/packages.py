@@ -13,6 +13,7 @@ FUNCTIONS = (
     "function-cel-filter",
     "function-environment-configs",
     "function-extra-resources",
+    "function-go-templating",
     "function-patch-and-transform",
     "function-sequencer",
     "function-tag-manager",

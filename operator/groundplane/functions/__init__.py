@@ -18,6 +18,7 @@ from groundplane.functions import (
     cel_filter,
     environment_configs,
     extra_resources,
+    go_templating,
     patch_and_transform,
     sequencer,
     tag_manager,
@@ -28,6 +29,7 @@ BUILT_IN: Mapping[str, Function] = {
     "function-cel-filter": cel_filter,
     "function-environment-configs": environment_configs,
     "function-extra-resources": extra_resources,
+    "function-go-templating": go_templating,
     "function-patch-and-transform": patch_and_transform,
     "function-sequencer": sequencer,
     "function-tag-manager": tag_manager,
@@ -54,12 +56,14 @@ class Elsewhere:
         return Remote(self.name, self.endpoint, self.package, given or None)
 
 
-def finder(sources: Mapping[str, Source] | None = None, *, how: str = HOW) -> Find:
+def finder(
+    sources: Mapping[str, Source] | None = None, *, how: str = HOW, templates: go_templating.Files | None = None
+) -> Find:
     """Find functions by the name that a step gives.
 
     `sources` holds what the Function objects that are declared, and settings, say of names.  Where nothing does, the name itself
     says which of those that are built in is meant, alone or behind an organisation.  `how` one can be had that is not built in, an
-    error says.
+    error says.  `templates` are what lies in the folder that templates of go-templating may come from, if there is one.
     """
 
     def find(name: str) -> Function:
@@ -71,7 +75,11 @@ def finder(sources: Mapping[str, Source] | None = None, *, how: str = HOW) -> Fi
         words = name if source is None else packages.path_of(source.package).rpartition("/")[2]
         for known, function in BUILT_IN.items():
             if words == known or (source is None and words.endswith(f"-{known}")):
-                return function
+                return (
+                    go_templating.GoTemplating(templates)
+                    if function is go_templating and templates is not None
+                    else function
+                )
         if source is not None and source.is_starting:
             what = f"Function {shown(name)}, package {shown(source.package)}, does not serve yet"
             raise InvalidInput(what, mend=f"its conditions say why: kubectl describe function.pkg.crossplane.io {name}")

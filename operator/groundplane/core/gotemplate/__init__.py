@@ -54,6 +54,11 @@ class Template:
         return self._program.render(Run(now, random), data)
 
     @property
+    def source(self) -> str:
+        """The text that it was compiled from."""
+        return self._program.source.text
+
+    @property
     def used(self) -> frozenset[str]:
         """The names of the functions that occur in it."""
         return frozenset(self._program.used)
