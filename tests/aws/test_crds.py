@@ -51,7 +51,13 @@ def test_every_field_and_its_siblings_are_there(name):
     found, properties = MANAGED[name], for_provider(name)["properties"]
     assert set(found.fields) <= set(properties)
     for reference in found.port.references:
-        assert {reference.ref, reference.selector} <= set(properties)
+        for path in (reference.ref, reference.selector):
+            *parents, last = path.split("[].")
+            inside = properties
+            for parent in parents:
+                schema_ = inside[parent]
+                inside = schema_.get("items", schema_)["properties"]
+            assert last in inside
     assert for_provider(name).get("required", []) == ([] if found.is_global else ["region"])
 
 

@@ -16,7 +16,7 @@ from groundplane.core.objects import Json
 
 class Hooks(Base):
     def outgoing(self, resource: Resource, name: str, value: Json) -> Json:
-        return json.loads(value) if name == "routingRules" and isinstance(value, str) else value
+        return json.loads(value) if name == "routingRules" and isinstance(value, str) and value else value
 
     def incoming(self, resource: Resource, name: str, value: Any) -> Any:
         return json.dumps(value) if name == "routingRules" and value else value
