@@ -58,7 +58,7 @@ def test_no_value_of_any_field_is_an_internal_error(clients, file):
     needed = {name: given(field) for name, field in kind.fields.items() if field.required} | {"region": "eu-west-1"}
     needed |= {"assumeRolePolicy": '{"Statement": []}'} if kind.kind == "Role" else {}
     some = Engine(kind, hooks, managed(f"{kind.group}/v1beta1", kind.kind, "orders"), now=datetime.now(UTC))
-    thing = item(file) if kind.kind == "Role" else hooks.observed(some, copy.deepcopy(item(file)))
+    thing = item(file) if kind.kind in ("Role", "Resource") else hooks.observed(some, copy.deepcopy(item(file)))
     for name in [*kind.fields, "tags", "region"]:
         for what, value in VALUES.items():
             wrong = managed(f"{kind.group}/v1beta1", kind.kind, "orders", **needed | {name: value})

@@ -295,7 +295,7 @@ class Engine(Resource):
         rule = self.kind.find
         if rule is None:
             if self.kind.external_name.mode == "assigned":
-                return None
+                return self.hooks.find(self)
             if self.kind.external_name.preset:
                 self.external_name = self.external_name or self.default_name()
             return self.external_name if self.read() is not None else ""

@@ -52,10 +52,11 @@ class Memory:
     sent: dict[str, tuple[str, int]] = field(default_factory=dict)  # field: (desired and observed, successful updates)
     digests: dict[str, str] = field(default_factory=dict)  # secret: of the value that AWS took, not yet in status
     external_name: str = ""  # an update gave it a new one
+    own: dict[str, str] = field(default_factory=dict)  # what the kind's hooks remember
     informed: float = 0.0  # when what is read seldom was read, in Unix seconds
 
     def __bool__(self) -> bool:
-        return bool(self.sent or self.digests or self.external_name or self.informed)
+        return bool(self.sent or self.digests or self.external_name or self.own or self.informed)
 
 
 class Digests:
@@ -365,7 +366,7 @@ class Resource:
             found = self._search(rule)
         except ClientError as error:
             if faults.code_of(error) in rule.absent:
-                return None
+                return self.hooks.missing(self)
             raise
         if not found:
             return None
@@ -555,6 +556,14 @@ class Hooks:
 
     def created(self, resource: Resource, answer: Item) -> None:
         """Right after a create.  May fail or be lost to a crash: what matters must also be found by `drift`."""
+
+    def find(self, resource: Resource) -> str | None:
+        """What an interrupted create made, where the kind file doesn't say how to look: its name, "" if nothing, None if nobody can tell."""
+        return None
+
+    def missing(self, resource: Resource) -> Item | None:
+        """What stands for a thing that is not there, if it is on its way."""
+        return None
 
     def observed(self, resource: Resource, item: Item) -> Item:
         """Complete what was read, before anything is compared."""

@@ -7,7 +7,7 @@ HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
 an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
-Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`.
+Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for Cloud Control `standin_cloudcontrol.py`.
 
 Controls, JSON over HTTP:
 
@@ -46,7 +46,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from groundplane.aws import standin_messaging, standin_secrets, standin_storage
+from groundplane.aws import standin_cloudcontrol, standin_messaging, standin_secrets, standin_storage
 
 CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9.-]+")
 PENDING = "PendingModifiedValues"
@@ -406,6 +406,8 @@ class Application:
         if path.startswith("/standin/"):
             return self._control(environ["REQUEST_METHOD"], path.removeprefix("/standin/"), body, start_response)
         if path.startswith("/moto-api"):
+            if path.endswith("/reset"):
+                standin_cloudcontrol.STORE.clear()
             return self._inner(environ, start_response)
         service, operation = _called(environ, body)
         with WORLD.lock:
@@ -423,6 +425,15 @@ class Application:
             if fault.lost:
                 list(self._inner(environ, lambda *_: None))
             return _failed(fault, environ, answer)
+        if service == "cloudcontrolapi":
+            with WORLD.lock:
+                code, found = standin_cloudcontrol.answer(operation, body, WORLD.now(), WORLD.slow)
+            answer(f"{code} {'OK' if code == 200 else 'Bad Request'}", [("Content-Type", "application/x-amz-json-1.0")])
+            return [json.dumps(found).encode()]
+        if service == "cloudformation" and operation == "DescribeType":
+            code, text = standin_cloudcontrol.describe_type((parse_qs(body.decode()).get("TypeName") or [""])[0])
+            answer(f"{code} {'OK' if code == 200 else 'Not Found'}", [("Content-Type", "text/xml")])
+            return [text.encode()]
         return self._inner(environ, answer)
 
     def _control(self, method: str, name: str, body: bytes, start_response: Any) -> Iterable[bytes]:
