@@ -26,6 +26,7 @@ from groundplane.core.pipeline import (
 )
 from groundplane.errors import InvalidInput
 from groundplane.remote import wire
+from groundplane.remote.encoded import Encoded
 from groundplane.remote.wire import Field, Message
 
 METHODS = tuple(f"/apiextensions.fn.proto.{version}.FunctionRunnerService/RunFunction" for version in ("v1", "v1beta1"))
@@ -109,8 +110,8 @@ LONGEST_TOLD = 8_192  # characters of what one of them says: a status has to hol
 # --- what a function is asked -----------------------------------------------------------------------------------
 
 
-def asked(request: Request, given: Mapping[str, Json] | None) -> tuple[bytes, str]:
-    """The bytes of a request, without its meta, and the tag that belongs to them.
+def asked(request: Request, given: Mapping[str, Json] | None, encoded: Encoded) -> tuple[bytes, str]:
+    """The bytes of a request, without its meta, and the tag that belongs to them; what is `encoded` already is taken from there.
 
     Raises:
         InvalidInput: something in it is no JSON.
@@ -118,17 +119,17 @@ def asked(request: Request, given: Mapping[str, Json] | None) -> tuple[bytes, st
     values: dict[str, Any] = {
         "desired": _desired(request.desired),
         "context": dict(request.context),
-        "extra_resources": _found(request.extra),
+        "extra_resources": _found(request.extra, encoded),
         "credentials": {name: {"credential_data": {"data": dict(data)}} for name, data in request.credentials.items()},
-        "required_resources": _found(request.required),
+        "required_resources": _found(request.required, encoded),
         "required_schemas": {
             name: {} if schema is None else {"openapi_v3": schema} for name, schema in request.schemas.items()
         },
     }
     if request.observed.composite.object or request.observed.resources:  # of an operation there is nothing
-        values["observed"] = _state(request.observed)
+        values["observed"] = _observed(request.observed, encoded)
     if given is not None:
-        values["input"] = given
+        values["input"] = encoded.input(given)
     body = wire.encode(REQUEST, values)
     return body, hashlib.sha256(body).hexdigest()
 
@@ -145,6 +146,16 @@ def _state(state: State) -> dict[str, Any]:
     }
 
 
+def _observed(state: State, encoded: Encoded) -> dict[str, Any]:
+    """As `_state`, of what the API server has stored: each version of it is encoded once."""
+    return {
+        "composite": _resource(state.composite, encoded.object(state.composite.object)),
+        "resources": {
+            name: _resource(resource, encoded.object(resource.object)) for name, resource in state.resources.items()
+        },
+    }
+
+
 def _desired(state: State) -> dict[str, Any]:
     """As `_state`; a composite of which nothing is desired yet is not there."""
     values = _state(state)
@@ -154,8 +165,8 @@ def _desired(state: State) -> dict[str, Any]:
     return values
 
 
-def _resource(resource: Resource) -> dict[str, Any]:
-    values: dict[str, Any] = {"resource": resource.object}
+def _resource(resource: Resource, data: bytes | None = None) -> dict[str, Any]:
+    values: dict[str, Any] = {"resource": resource.object if data is None else data}
     if resource.connection:
         values["connection_details"] = dict(resource.connection)
     if resource.ready is not None:
@@ -163,8 +174,8 @@ def _resource(resource: Resource) -> dict[str, Any]:
     return values
 
 
-def _found(found: Mapping[str, Sequence[Object]]) -> dict[str, Any]:
-    return {name: {"items": [{"resource": obj} for obj in objects]} for name, objects in found.items()}
+def _found(found: Mapping[str, Sequence[Object]], encoded: Encoded) -> dict[str, Any]:
+    return {name: {"items": [{"resource": encoded.object(obj)} for obj in objects]} for name, objects in found.items()}
 
 
 # --- what it answers ------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from groundplane.core.pipeline import Endpoint, Remote, Request, Response
 from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
 from groundplane.ports import Certificates
 from groundplane.remote import messages
+from groundplane.remote.encoded import Encoded
 from groundplane.remote.process import Process
 from groundplane.remote.turns import Breaker, Failed, Turns
 
@@ -109,6 +110,7 @@ class Runner:
         self._now = now
         self._served: dict[str, _Served] = {}
         self._kept = _Kept(keep)
+        self._encoded = Encoded()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self, remote: Remote, request: Request, certificates: Certificates | None) -> Response:
@@ -116,7 +118,7 @@ class Runner:
         served = self._of(remote.name)
         served.breaker.check()
         async with served.turns.turn(claim.tenant(request.observed.composite.object)):
-            body, own = messages.asked(request, remote.input)
+            body, own = messages.asked(request, remote.input, self._encoded)
             key = hashlib.sha256(f"{remote.name}\0{remote.endpoint}\0{own}".encode()).digest()
             if (kept := self._kept.get(key, self._now())) is not None:
                 return replace(await self._understood(served, kept, request), tag=own)
