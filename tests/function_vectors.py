@@ -289,6 +289,12 @@ def _provider(obj: Case) -> Case:
     return found
 
 
+def _own_words_of_input(case: Case, wanted: Case, got: Case) -> None:
+    for theirs, ours in zip(wanted.get("conditions", ()), got.get("conditions", ()), strict=False):
+        if theirs["reason"] == ours["reason"] == "InputFailure":
+            theirs["message"] = ours["message"]
+
+
 DEPARTURES = (
     Departure(
         "an answer asks for another run only where the input does; watches tell when there is need", _no_default_ttl
@@ -297,6 +303,7 @@ DEPARTURES = (
     Departure(
         "the sequencer can call a composite unready of which nothing is desired; upstream's panics", _reset_readiness
     ),
+    Departure("what is wrong in an input is told in our words, with its place", _own_words_of_input),
     Departure("the sequencer composes no usage of a resource by itself", _no_usage_of_itself),
     Departure("tags that nobody adds stay away; upstream's tag-manager writes null", _no_null_tags),
 )

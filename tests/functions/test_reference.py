@@ -74,7 +74,7 @@ def test_an_example_does_what_it_says(example):
         return
     assert fatal == []
     gives, desired = example["gives"], answer.desired.resources
-    assert gives.keys() <= {"desired", "ready", "events", "context"}
+    assert gives.keys() <= {"desired", "ready", "events", "context", "conditions"}
     wanted = gives.get("desired", {})
     if isinstance(wanted, list):
         assert sorted(desired) == sorted(wanted)
@@ -83,6 +83,7 @@ def test_an_example_does_what_it_says(example):
     if "ready" in gives:
         assert sorted(name for name, each in desired.items() if each.ready) == sorted(gives["ready"])
     assert [result.message for result in answer.results] == gives.get("events", [])
+    assert {each.condition.type: each.condition.message for each in answer.conditions} == gives.get("conditions", {})
     assert contains(answer.context, gives.get("context", {})), answer.context
 
 

@@ -16,6 +16,7 @@ FUNCTIONS = (
     "function-go-templating",
     "function-patch-and-transform",
     "function-sequencer",
+    "function-status-transformer",
     "function-tag-manager",
 )
 """The functions that are built in; `functions/__init__.py` has a module for each."""

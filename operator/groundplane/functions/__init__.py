@@ -21,6 +21,7 @@ from groundplane.functions import (
     go_templating,
     patch_and_transform,
     sequencer,
+    status_transformer,
     tag_manager,
 )
 
@@ -32,6 +33,7 @@ BUILT_IN: Mapping[str, Function] = {
     "function-go-templating": go_templating,
     "function-patch-and-transform": patch_and_transform,
     "function-sequencer": sequencer,
+    "function-status-transformer": status_transformer,
     "function-tag-manager": tag_manager,
 }
 assert set(BUILT_IN) == set(packages.FUNCTIONS)

@@ -218,7 +218,9 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
 async def _apply_status(run: CompositeRun, desired: Object) -> None:
     """The composite's status is what the last function desires; what functions stop to desire goes."""
     status = desired.get("status") or {}
-    if not run.definition.has_own_summary:
+    if (
+        isinstance(status, dict) and not run.definition.has_own_summary
+    ):  # a function's mistake is for the API server to tell
         status = {name: value for name, value in status.items() if name != summary.FIELD}
     is_new = not handover.has_applied(run.composite, COMPOSITE_MANAGER, "status")
     if not status and is_new and not await _has_patched_status(run):
