@@ -32,9 +32,9 @@ $(READY): requirements-dev.lock pyproject.toml
 	@touch $@
 
 lock: $(READY)  ## pin the dependencies anew: requirements*.lock from pyproject.toml (UPGRADE=1: to the newest)
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra cel --extra functions --extra templates -o requirements.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --extra templates -o requirements-demo.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --extra templates --group dev -o requirements-dev.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra cel --extra functions --extra templates --extra traces -o requirements.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --extra templates --extra traces -o requirements-demo.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --extra templates --extra traces --group dev -o requirements-dev.lock
 
 check: $(READY)  ## lint, formatting, types, imports, and that crds/ and the chart are fresh
 	$(BIN)/ruff check .

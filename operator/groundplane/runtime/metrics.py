@@ -282,9 +282,6 @@ leader = _gauge(
 lease_transitions = _counter(
     "groundplane_lease_transitions_total", "Times that this process took the Lease from another or from nobody."
 )
-spans = _counter(
-    "groundplane_spans_total", "Spans of traces by what became of them: sent, dropped (the collector failed).", "result"
-)
 gate_refusals = _counter(
     "groundplane_gate_refusals_total", "Writes that were not made because another replica may be leading."
 )

@@ -320,7 +320,6 @@ class Operator:
             group.create_task(self._mind_rivals())
             if self._webhooks:
                 group.create_task(self._webhooks.run())
-            group.create_task(self._traces.run())
             self._leading = group.create_task(self._lead())
             self._is_working = True
 
@@ -509,7 +508,7 @@ class Operator:
         await self._functions.close()
         working.cancel()
         await asyncio.wait({working})
-        await self._traces.flush(TRACES * grace)
+        await self._traces.stop(TRACES * grace)
         if self._open_api:
             await self._open_api.close()
 

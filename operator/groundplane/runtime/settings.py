@@ -191,7 +191,7 @@ class Settings:
     )
     trace_endpoint: str = setting(
         "",
-        "Where traces go, as http://HOST:4318: a collector that takes OTLP over HTTP as JSON. Default: what $OTEL_EXPORTER_OTLP_ENDPOINT says; without"
+        "Where traces go, as http://HOST:4318: a collector that takes OTLP over HTTP. Default: what $OTEL_EXPORTER_OTLP_ENDPOINT says; without"
         " either there are none. $OTEL_EXPORTER_OTLP_HEADERS, $OTEL_RESOURCE_ATTRIBUTES and $OTEL_SERVICE_NAME count as well.",
     )
     trace_ratio: float = setting(1.0, "Which part of the traces is kept, from 0 to 1.")
