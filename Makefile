@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test soak e2e up demo cluster crds chart image image-check kind-up kind-down bench fuzz clean
+.PHONY: help setup lock check test soak scenarios e2e up demo cluster crds chart image image-check kind-up kind-down bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words
 
 soak: $(READY)  ## the tests that take long and break rarely, twenty minutes of them (PART=2/6: every sixth from the second on)
 	$(BIN)/python -m pytest -n $(JOBS) --dist load --soak $(PART) $(ARGS)
+
+scenarios: $(READY)  ## what people do with v2 manifests, by the specification; and what was recorded from Crossplane, if it lies beside (ARGS=--fast: a third)
+	$(BIN)/python -m tests.scenarios $(ARGS)
 
 e2e: $(READY)  ## only the whole product on a real API server
 	$(BIN)/python -m pytest tests/e2e $(ARGS)

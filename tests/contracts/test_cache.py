@@ -148,6 +148,8 @@ def test_of_a_kind_that_comes_by_a_label_what_has_it_not_is_not_kept_however_muc
     cache.replace(*BOX, [ours], resource_version="2")
     assert cache.certain(key("ours"))["metadata"]["name"] == "ours"
     assert not cache.synced(*BOX)  # what is not in here may be there all the same
+    assert cache.knows_all(*BOX, {"ours": "y", "more": "z"})
+    assert not cache.knows_all(*BOX, {"more": "z"})
     assert cache.count() == {BOX: 1}
 
 

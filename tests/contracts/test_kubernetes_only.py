@@ -333,6 +333,9 @@ async def test_a_label_makes_a_part_of_a_kind_which_an_object_enters_and_leaves_
     await asyncio.wait_for(informer.synced.wait(), 180)
     assert world.told == [("new", "in")]
     assert await world.cluster.get(world.key("out")) is not None
+    for labels, names in (({"app": "x"}, ["in"]), ({"app": "y"}, []), (None, ["in", "out"])):
+        found = await world.cluster.list(*world.kind, labels=labels)
+        assert [each["metadata"]["name"] for each in found] == names, "of all that have the label, all is known"
     for change, wanted in (("app-", ("gone", "in")), ("app=y", ("new", "in"))):
         world.elsewhere("label", "--overwrite", "boxes." + world.group, "in", change)
         await until(lambda wanted=wanted: world.told[-1] == wanted, f"{wanted}")

@@ -1,5 +1,8 @@
 """Composites of Crossplane v2, in a namespace: what they may be composed of, and what their annotations ask for."""
 
+import collections
+import copy
+
 import pytest
 
 from groundplane.core import conditions
@@ -120,6 +123,54 @@ async def test_a_template_may_come_to_make_what_is_in_a_namespace_where_it_made_
 
 
 # --- what its annotations ask for -----------------------------------------------------------------------------
+
+
+def counted(cluster):
+    """What is asked of an API server from now on, which answers reads from the cache, and writes that change nothing not at all."""
+    asked = collections.Counter()
+
+    def counting(verb, inner):
+        async def call(*args, **how):
+            before = cluster.writes
+            result = await inner(*args, **how)
+            kind = args[0]["kind"] if isinstance(args[0], dict) else args[0].kind
+            if cluster.writes > before or how.get("live"):
+                asked[verb, kind, how.get("subresource", "")] += 1
+            return result
+
+        return call
+
+    for verb in ("get", "create", "update", "apply", "patch", "delete"):
+        setattr(cluster, verb, counting(verb, getattr(cluster, verb)))
+    return asked
+
+
+async def test_a_new_composite_through_a_pipeline_takes_no_request_too_many():
+    """Of three resources; with two more and two events it is twelve, and the budget of the spike fourteen."""
+    world = await a_world()
+    await world.apply(things.v2_definition("Cluster"))
+    await world.settle()
+    alpha, *others = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    del alpha["connectionDetails"]
+    await world.apply(piped(alpha, *others))
+    await world.settle()
+    app = things.v2_composite()
+    del app["metadata"]["namespace"]
+    await world.apply(app)
+    asked = counted(world.cluster)
+    await world.settle()
+    await things.all_ready(world)
+    found = await world.cluster.get(things.APP._replace(namespace=""))
+    assert conditions.is_true(found, "Ready")
+    assert asked == {
+        ("update", "App", ""): 1,
+        ("apply", "App", ""): 1,
+        ("apply", "Alpha", ""): 1,
+        ("apply", "Beta", ""): 1,
+        ("apply", "Gamma", ""): 1,
+        ("update", "App", "status"): 2,
+        ("apply", "App", "status"): 1,
+    } | {("patch", kind, "status"): 1 for kind in things.KINDS}  # the provider's
 
 
 async def test_a_look_that_somebody_asks_for_is_taken_and_answered_once():

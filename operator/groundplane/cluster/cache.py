@@ -192,6 +192,11 @@ class Cache:
         store = self._stores.get(self._kept_as(api_version, kind))
         return store is not None and store.synced and not store.partial
 
+    def knows_all(self, api_version: str, kind: str, labels: Mapping[str, str]) -> bool:
+        """Whether all objects of the kind that have these labels are here."""
+        store = self._stores.get(self._kept_as(api_version, kind))
+        return store is not None and store.synced and (not store.partial or bool(store.label and store.label in labels))
+
     def empty(self, api_version: str, kind: str) -> list[Change]:
         """The kind is not served: its objects are gone, and nothing is certain until it is listed again."""
         store = self._stores.get((api_version, kind))

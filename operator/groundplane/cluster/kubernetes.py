@@ -125,7 +125,7 @@ class KubernetesCluster:
         labels: Mapping[str, str] | None = None,
         controller: str = "",
     ) -> list[Object]:
-        if self._cache.synced(api_version, kind):
+        if self._cache.knows_all(api_version, kind, labels or {}):
             return self._cache.list(api_version, kind, namespace=namespace, labels=labels, controller=controller)
         resource = await self.resource(api_version, kind)
         query = {"limit": PAGE}

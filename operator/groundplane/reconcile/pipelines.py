@@ -225,7 +225,8 @@ async def _apply_status(run: CompositeRun, desired: Object) -> None:
     is_new = not handover.has_applied(run.composite, COMPOSITE_MANAGER, "status")
     if not status and is_new and not await _has_patched_status(run):
         return
-    run.composite = await handover.begin(run.context, run.composite, COMPOSITE_MANAGER, "status")
+    if _has_their_status(run):  # else there is nothing to hand over: four requests of each new composite
+        run.composite = await handover.begin(run.context, run.composite, COMPOSITE_MANAGER, "status")
     if status or not is_new:
         wanted = _named_as(run.composite) | {"status": status}
         run.composite = await run.context.cluster.apply(wanted, manager=COMPOSITE_MANAGER, subresource="status")
@@ -253,7 +254,7 @@ async def _let_go(run: CompositeRun, obj: Object, subresource: handover.Subresou
 
 async def _has_patched_status(run: CompositeRun) -> bool:
     """Whether patches of mode Resources wrote to the definition's own status."""
-    if not status_of(run.composite).keys() - _own_status(run):
+    if not _has_their_status(run):
         return False
     live = await run.context.cluster.get(key_of(run.composite), live=True)
     own = {f"f:{name}" for name in _own_status(run)} | {"."}
@@ -262,6 +263,11 @@ async def _has_patched_status(run: CompositeRun) -> bool:
         for entry in meta(live or {}).get("managedFields") or ()
         if entry.get("subresource") == "status"
     )
+
+
+def _has_their_status(run: CompositeRun) -> bool:
+    """Whether anything is in the status beside what is ours."""
+    return bool(status_of(run.composite).keys() - _own_status(run))
 
 
 def _own_status(run: CompositeRun) -> frozenset[str]:

@@ -147,6 +147,7 @@ async def _left_behind(run: CompositeRun, api_version: str, kind: str) -> list[O
     }
     namespace = key_of(run.composite).namespace
     try:
+        await run.context.watches.ensure([(api_version, kind)])  # or each of a thousand new composites lists it
         found = await run.context.cluster.list(api_version, kind, namespace=namespace, labels=labels)
     except NoSuchKind:
         return []
