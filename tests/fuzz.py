@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,17 @@ from groundplane.core import (
 from groundplane.core.explain import Trace
 from groundplane.core.fieldpath import MergeOptions, PathSyntax
 from groundplane.core.patches import FunctionPatch, Patch
+from groundplane.core.pipeline import State
 from groundplane.core.readiness import ReadinessCheck
 from groundplane.core.spec import FUNCTION, NATIVE, Spec, load
 from groundplane.core.transforms import Transform
 from groundplane.errors import GroundplaneError
 from groundplane.functions import BUILT_IN, finder
+from tests import function_vectors
 
 SLOW = 2.0  # seconds of one check that are worth a look
 VECTORS = Path(__file__).parent / "vectors" / "render" / "synthetic.jsonl"
+CALLS = Path(__file__).parent / "vectors" / "functions"
 
 WORDS = (
     *(
@@ -516,6 +520,48 @@ def compositions_render_or_say_why_not(rng: random.Random) -> None:
     unchanged(before, (source, composite, observed), "the input of a render")
 
 
+@cache
+def calls() -> list[dict[str, Any]]:
+    """What functions were asked."""
+    return [
+        json.loads(line)
+        for file in sorted(CALLS.glob("function-*.jsonl"))
+        for line in file.read_text().split("\n")
+        if line
+    ]
+
+
+def functions_answer_or_say_why_not(rng: random.Random) -> None:
+    """Whatever an input, the composite, what is desired by others and the context say; a bad answer would stop composing."""
+    case = rng.choice(calls())
+    function, given = BUILT_IN[function_vectors.name_of(case)], case["request"].get("input") or {}
+    asked = function_vectors.request_of(case["request"])
+    for _ in range(rng.randrange(3)):
+        given = mutated(rng, given)
+
+    def others(state: State) -> State:
+        made = {
+            name: replace(each, object=_object(mutated(rng, each.object))) for name, each in state.resources.items()
+        }
+        return State(replace(state.composite, object=_object(mutated(rng, state.composite.object))), made)
+
+    asked = replace(asked, desired=others(asked.desired), context=_object(mutated(rng, dict(asked.context))))
+    if not isinstance(given, dict):
+        return
+    before = frozen([given, asked.context, [each.object for each in asked.desired.resources.values()]])
+    try:
+        if not function.check(given):
+            function.compile(given)(asked)
+    except GroundplaneError as error:
+        str(error)
+    after = [given, asked.context, [each.object for each in asked.desired.resources.values()]]
+    unchanged(before, after, "what a function was asked")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _is_from_a_cluster(*objects: Any) -> bool:
     """What every API server sees to: an object has its kind, and metadata of the right shape."""
     known = schema.compiled(schema.OBJECT_META)
@@ -562,6 +608,7 @@ CHECKS: tuple[Callable[[random.Random], None], ...] = (
     usages_are_read_or_say_why_not,
     texts_are_made_of_anything,
     compositions_render_or_say_why_not,
+    functions_answer_or_say_why_not,
 )
 
 

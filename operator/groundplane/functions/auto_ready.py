@@ -129,7 +129,7 @@ def is_ready(obj: Object) -> bool:
     >>> is_ready({"apiVersion": "s3.aws.upbound.io/v1beta1", "kind": "Bucket"})
     False
     """
-    known = _HEALTH.get((obj.get("apiVersion", ""), obj.get("kind", "")))
+    known = _HEALTH.get((str(obj.get("apiVersion")), str(obj.get("kind"))))
     return known(obj) if known else conditions.is_true(obj, "Ready")
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from groundplane.core import fieldpath
 from groundplane.core.fieldpath import MISSING
-from groundplane.core.objects import Json, Object, meta
+from groundplane.core.objects import Json, Object
 from groundplane.core.spec import Problem, Spec, required
 from groundplane.errors import InvalidInput
 
@@ -67,6 +67,12 @@ def ordered(found: Sequence[Object], path: str) -> Sequence[Object]:
     return [found[index] for index in sorted(range(len(found)), key=lambda index: keys[index])]
 
 
+def metadata(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metadata of what a function may have made: {} if that is no object."""
+    found = obj.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
 def _kind(obj: Object, path: str, value: Json) -> str | float | None:
     """The zero of the value's kind; None where there is no value."""
     if value is None or value is MISSING:
@@ -76,6 +82,6 @@ def _kind(obj: Object, path: str, value: Json) -> str | float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return 0.0
     raise InvalidInput(
-        f"{obj.get('kind')} {meta(obj).get('name')} › {path}: {fieldpath.kind_of(value)} can't be sorted by",
+        f"{obj.get('kind')} {metadata(obj).get('name')} › {path}: {fieldpath.kind_of(value)} can't be sorted by",
         mend="sort by a string or a number",
     )

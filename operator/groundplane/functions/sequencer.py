@@ -18,7 +18,7 @@ from pydantic import Field
 
 from groundplane.core import cel_requests, durations, goformat, usages
 from groundplane.core.fieldpath import utf8
-from groundplane.core.objects import Json, Object, group_of, meta
+from groundplane.core.objects import Json, Object, group_of
 from groundplane.core.pipeline import (
     Request,
     Resource,
@@ -31,6 +31,7 @@ from groundplane.core.pipeline import (
 from groundplane.core.spec import FUNCTION, Problem, Spec, load
 from groundplane.core.transforms import regexp
 from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.functions.selecting import metadata
 
 MAX_NAME = 63  # characters of a usage's name
 GROUP = "sequencer.fn.crossplane.io"  # of the input
@@ -225,15 +226,15 @@ class _Run:
         return version == usages.PROTECTION_VERSION and kind in ("Usage", "ClusterUsage")
 
     def _usage(self, of: Object, by: Object) -> Object:
-        words = [by.get("kind"), meta(by).get("name"), of.get("kind"), meta(of).get("name")]
-        metadata: dict[str, Any] = {"name": usage_name("-".join(str(word or "") for word in words).lower())}
+        words = [by.get("kind"), metadata(by).get("name"), of.get("kind"), metadata(of).get("name")]
+        made: dict[str, Any] = {"name": usage_name("-".join(str(word or "") for word in words).lower())}
         version, kind = usages.LEGACY_VERSION, "Usage"
         if self.given.usageVersion != "v1":
             version, kind = usages.PROTECTION_VERSION, "ClusterUsage"
-            if namespace := meta(of).get("namespace"):
-                kind, metadata["namespace"] = "Usage", namespace
+            if namespace := metadata(of).get("namespace"):
+                kind, made["namespace"] = "Usage", namespace
         spec = {"of": _party(of), "by": _party(by), "reason": REASON, "replayDeletion": self.given.replayDeletion}
-        return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+        return {"apiVersion": version, "kind": kind, "metadata": made, "spec": spec}
 
 
 def _matcher(pattern: str) -> Matches:
@@ -244,7 +245,7 @@ def _matcher(pattern: str) -> Matches:
 
 
 def _party(obj: Object) -> Object:
-    name = str(meta(obj).get("name") or "")
+    name = str(metadata(obj).get("name") or "")
     return {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "resourceRef": {"name": name}}
 
 
@@ -254,7 +255,7 @@ def usage_name(words: str) -> str:
     >>> usage_name("bucket-b-bucket-a")
     'bucket-b-bucket-a-29bf4a-dependency'
     """
-    suffix = f"{hashlib.sha256(words.encode()).hexdigest()[:6]}-{REASON}"
+    suffix = f"{hashlib.sha256(utf8(words)).hexdigest()[:6]}-{REASON}"
     whole = f"{words}-{suffix}"
     if len(whole) <= MAX_NAME:
         return whole

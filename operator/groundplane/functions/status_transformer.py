@@ -18,12 +18,13 @@ from groundplane.core import conditions, goformat, gotemplate
 from groundplane.core.conditions import Condition
 from groundplane.core.fieldpath import utf8
 from groundplane.core.gotemplate.mistakes import ParseError
-from groundplane.core.objects import Json, Object, group_of, meta
+from groundplane.core.objects import Json, Object, group_of
 from groundplane.core.pipeline import Request, Response, Result, RunFunction, Severity, Told
 from groundplane.core.spec import FUNCTION, Problem, Spec, load
 from groundplane.core.transforms import regexp
 from groundplane.errors import InvalidInput
 from groundplane.functions import extra_resources
+from groundplane.functions.selecting import metadata
 
 SUCCESS = "StatusTransformationSuccess"
 _PLACE, _LINE = re.compile(r"^template: :(\d+):\d+: "), r"template: :\1: "  # Go tells no column of what it can't parse
@@ -248,7 +249,7 @@ def _extra(context: Mapping[str, Json]) -> Iterator[tuple[str, Object]]:
             if not isinstance(obj, dict):
                 raise _Unloadable(f"unexpected extra-resources value type for {into} [{index}]: {_type(obj)}")
             group = group_of(str(obj.get("apiVersion") or ""))
-            place = (group, obj.get("kind"), meta(obj).get("namespace"), meta(obj).get("name"))
+            place = (group, obj.get("kind"), metadata(obj).get("namespace"), metadata(obj).get("name"))
             yield ".".join(("extra-resource", into, *(str(part or "") for part in place))), obj
 
 

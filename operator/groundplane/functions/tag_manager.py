@@ -14,10 +14,11 @@ from pydantic import Field
 
 from groundplane.core import environment, fieldpath
 from groundplane.core.fieldpath import MISSING, WrongType
-from groundplane.core.objects import Json, Object, annotations_of, group_of, labels_of
+from groundplane.core.objects import Json, Object, group_of
 from groundplane.core.pipeline import Request, Resource, Response, Result, RunFunction, State
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.errors import InvalidInput
+from groundplane.functions.selecting import metadata
 from groundplane.functions.taggable import TAGGABLE
 
 IGNORE = "tag-manager.fn.crossplane.io/ignore-resource"  # annotation or label on what is to be left alone
@@ -148,12 +149,15 @@ def has_tags(obj: Object) -> bool:
     (True, False)
     """
     group = group_of(str(obj.get("apiVersion") or "")).replace(".m.upbound.io", ".upbound.io")
-    return obj.get("kind") in TAGGABLE.get(group, ())
+    return str(obj.get("kind")) in TAGGABLE.get(group, ())
 
 
 def _is_ignored(obj: Object) -> bool:
-    notes = annotations_of(obj)
-    return str((notes if IGNORE in notes else labels_of(obj)).get(IGNORE, "")).lower() == "true"
+    notes, labels = (metadata(obj).get(name) for name in ("annotations", "labels"))
+    for found in (notes, labels):
+        if isinstance(found, dict) and IGNORE in found:
+            return str(found[IGNORE]).lower() == "true"
+    return False
 
 
 def _found(obj: Object, path: fieldpath.Path) -> Json:
