@@ -165,7 +165,10 @@ def test_a_restored_control_plane_takes_back_what_it_had_in_aws(plane, aws, rele
 def delete_all(plane, aws):
     files = [word for path in (*guide.GUIDE, guide.NETWORK) for word in ("-f", path)]
     plane.kubectl("delete", *files, "--wait=false", check=False)
-    plane.wait("all is gone", lambda: not guide.left(plane))
+    try:
+        plane.wait("all is gone", lambda: not guide.left(plane))
+    except AssertionError as error:
+        raise AssertionError(f"left: {guide.left(plane)}") from error
     assert aws.databases() == []
 
 
@@ -215,7 +218,9 @@ def ready_replicas(plane, deployment, count):
 
 def of_crossplane(plane, aws):
     """What a Crossplane and its provider have left: definitions that a revision controls, and resources that are in AWS."""
-    plane.kubectl("apply", "--server-side", "--field-manager", "crossplane", "-f", guide.REPOSITORY / "crds")
+    plane.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--field-manager", "crossplane", "-f", guide.REPOSITORY / "crds"
+    )
     plane.wait_for_kinds()
     plane.kubectl("annotate", "crds", "--all", "groundplane.io/crd-")
     plane.kubectl("create", "namespace", NAMESPACE, check=False)

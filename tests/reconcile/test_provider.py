@@ -77,6 +77,17 @@ async def test_a_deleted_package_takes_its_revision_along():
     assert await world.cluster.list(API, "ProviderRevision") == []
 
 
+async def test_a_revision_that_came_from_a_backup_is_its_packages_again_and_goes_with_it():
+    world = await World().install()
+    found = await declared(world, *BUILT_IN[0])
+    revision = await world.one(API, "ProviderRevision")
+    bare = await world.cluster.update({**revision, "metadata": {**revision["metadata"], "ownerReferences": []}})
+    assert not bare["metadata"].get("ownerReferences")
+    await declared(world.restarted(), *BUILT_IN[0])
+    revision = await world.one(API, "ProviderRevision")
+    assert [each["uid"] for each in revision["metadata"]["ownerReferences"]] == [found["metadata"]["uid"]]
+
+
 async def test_an_unchanged_package_is_not_written():
     world = await World().install()
     await declared(world, *BUILT_IN[0])

@@ -64,5 +64,8 @@ def what_runs(maker: Object, known: History) -> dict[str, Json]:
 async def tell(maker: Object, context: Context, *told: Condition, status: dict[str, Json] | None = None) -> None:
     wanted = copy.deepcopy(maker)
     wanted["status"] = {**(wanted.get("status") or {}), **(status or {})}
-    conditions.set_on(wanted, *told, now=context.now(), generation=meta(maker).get("generation"))
+    is_at_work = told[0].status == "True"  # it is Synced's; a paused one is as it was
+    if is_at_work and not context.options.strict_upstream:
+        told = (*told, conditions.available())
+    context.tell(wanted, *told, outlook=None, generation=meta(maker).get("generation"))
     await context.cluster.update(wanted, subresource="status")

@@ -7,9 +7,10 @@ and before it has said so, leaves it to the next one, which applies the same.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 from groundplane import functions as catalogue
-from groundplane.core import conditions, operations, pipeline
+from groundplane.core import conditions, health, operations, pipeline
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Key, Object, is_deleting, key_of, meta
 from groundplane.core.pipeline import Outcome, Resource
@@ -29,7 +30,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         return Result()
     spec = operations.read(operation, operations.OperationSpec)
     if conditions.find(operation, operations.SUCCEEDED) is None:
-        operation = await _tell(operation, context, operations.running())
+        outlook = health.reconciling("Creating", "the pipeline runs")
+        operation = await _tell(operation, context, operations.running(), outlook=outlook)
     try:
         refs, outcome = await _run(operation, spec, context)
     except (Busy, Conflict, NotLeader):
@@ -37,14 +39,15 @@ async def reconcile(key: Key, context: Context) -> Result:
     except GroundplaneError as error:
         if isinstance(error, pipeline.Stopped):
             _hear(operation, error.outcome, context)
-        await _fail(operation, spec, error, context)
+        if await _fail(operation, spec, error, context):
+            return Result()
         raise
     status: dict[str, Json] = {"appliedResourceRefs": refs}
     if outcome.outputs:
         status["pipeline"] = [{"step": step, "output": dict(output)} for step, output in outcome.outputs]
     _hear(operation, outcome, context)
     told = (VALID, conditions.reconcile_success(), operations.succeeded())
-    await _tell(operation, context, *told, status=status)
+    await _tell(operation, context, *told, outlook=None, status=status)
     return Result()
 
 
@@ -69,14 +72,18 @@ def _reference(obj: Object) -> dict[str, str]:
     return found | ({"namespace": key.namespace} if key.namespace else {})
 
 
-async def _fail(operation: Object, spec: operations.OperationSpec, error: GroundplaneError, context: Context) -> None:
-    """Count it; once it has failed too often, that is its end."""
+async def _fail(operation: Object, spec: operations.OperationSpec, error: GroundplaneError, context: Context) -> bool:
+    """Count it; once it has failed too often, that is its end: whether it is."""
     failures = operations.failures(operation) + 1
-    told = [operations.running()]
-    if failures >= spec.retryLimit:
-        told = [operations.failed(f"failure limit of {spec.retryLimit} reached: {error}")]
+    told, outlook = operations.running(), health.reconciling("Retrying", str(error))
+    if is_over := failures >= spec.retryLimit:
+        told = operations.failed(f"failure limit of {spec.retryLimit} reached: {error}")
+        outlook = health.stalled(told.reason, told.message)
+        context.events.event(operation, "Warning", error.reason or "RunPipelineStep", str(error), source=SOURCE)
     error.after = min(LONGEST_PAUSE, 2.0 ** (failures - 1))
-    await _tell(operation, context, *told, conditions.reconcile_error(str(error)), status={"failures": failures})
+    synced, status = conditions.reconcile_error(str(error)), {"failures": failures}
+    await _tell(operation, context, told, synced, outlook=outlook, status=status)
+    return is_over
 
 
 def _hear(operation: Object, outcome: Outcome, context: Context) -> None:
@@ -91,8 +98,17 @@ def _hear(operation: Object, outcome: Outcome, context: Context) -> None:
         )
 
 
-async def _tell(operation: Object, context: Context, *told: Condition, status: dict[str, Json] | None = None) -> Object:
+async def _tell(
+    operation: Object,
+    context: Context,
+    *told: Condition,
+    outlook: Condition | None,
+    status: Mapping[str, Json] | None = None,
+) -> Object:
     wanted = copy.deepcopy(operation)
     wanted["status"] = {**(wanted.get("status") or {}), **(status or {})}
-    conditions.set_on(wanted, *told, now=context.now(), generation=meta(operation).get("generation"))
+    if not context.options.strict_upstream:
+        ready = conditions.creating() if outlook else conditions.available()
+        told = (*told, conditions.unavailable() if outlook and outlook.type == health.STALLED else ready)
+    context.tell(wanted, *told, outlook=outlook, generation=meta(operation).get("generation"))
     return await context.cluster.update(wanted, subresource="status")

@@ -12,7 +12,16 @@ import copy
 from groundplane.core import conditions, function_sources, health, packages
 from groundplane.core.conditions import Condition
 from groundplane.core.function_sources import MADE, Source, is_ours
-from groundplane.core.objects import Key, Object, is_deleting, is_paused, meta, owner_reference, spec_of
+from groundplane.core.objects import (
+    Key,
+    Object,
+    controller_of,
+    is_deleting,
+    is_paused,
+    meta,
+    owner_reference,
+    spec_of,
+)
 from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling, function_runtime, functions
@@ -184,6 +193,9 @@ async def _made(package: Object, name: str, image: str, context: Context, *, is_
     """The revision of that name: the one that is there, or a new one."""
     kind = f"{package['kind']}Revision"
     if found := await context.cluster.get(Key(package["apiVersion"], kind, "", name)):
+        if is_ours(found) and controller_of(found) is None and not is_deleting(found):  # restored from a backup
+            found["metadata"]["ownerReferences"] = [owner_reference(package)]
+            return await context.cluster.update(found)
         return found
     body = {
         "apiVersion": package["apiVersion"],

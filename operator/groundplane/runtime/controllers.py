@@ -153,6 +153,7 @@ def _of_operations() -> list[Controller]:
             source=_says(operation.SOURCE),
             reason="RunPipelineStep",
             has_ready=False,
+            ours_ready=True,
         ),
         Controller(
             name="cronoperation",
@@ -160,6 +161,7 @@ def _of_operations() -> list[Controller]:
             source=_says(cron_operation.SOURCE),
             reason="CreateOperation",
             has_ready=False,
+            ours_ready=True,
         ),
         Controller(
             name="watchoperation",
@@ -167,6 +169,7 @@ def _of_operations() -> list[Controller]:
             source=_says(watch_operation.SOURCE),
             reason="CreateOperation",
             has_ready=False,
+            ours_ready=True,
         ),
     ]
 

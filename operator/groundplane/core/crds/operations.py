@@ -24,6 +24,7 @@ from groundplane.core.openapi import (
     string,
     strings,
     time,
+    unseen,
 )
 
 GROUP = "ops.crossplane.io"
@@ -81,7 +82,7 @@ def _operation() -> Schema:
         },
         "How it went.",
     )
-    return root("An Operation runs a pipeline of functions, once, to its end.", spec=_spec(), status=status)
+    return root("An Operation runs a pipeline of functions, once, to its end.", spec=_spec(), status=unseen(status))
 
 
 def _made(description: str, **own: Schema) -> Schema:
@@ -108,7 +109,7 @@ def _made(description: str, **own: Schema) -> Schema:
 
 def _status(**own: Schema) -> Schema:
     reference = named("An operation that runs.", of="The Operation")
-    return obj(
+    status = obj(
         {
             "conditions": conditions(),
             "runningOperationRefs": array(reference, "The operations that run."),
@@ -118,6 +119,7 @@ def _status(**own: Schema) -> Schema:
         },
         "How it stands.",
     )
+    return unseen(status)
 
 
 def _cron() -> Schema:
