@@ -79,7 +79,7 @@ CONCERNS = (
         "definitions",
         "Definitions and Compositions are read, revisions of Compositions made.",
         (
-            Rule(_CORE, ("compositeresourcedefinitions",), (*READ, "update")),
+            Rule(_CORE, ("compositeresourcedefinitions",), (*READ, "update", "patch")),
             Rule(_CORE, ("compositions", "environmentconfigs"), READ),
             Rule(_CORE, ("compositionrevisions",), (*READ, "create", "update")),
             _status(_CORE, "compositeresourcedefinitions", "compositions", "compositionrevisions"),
@@ -109,7 +109,7 @@ CONCERNS = (
         "Providers and Functions that are built in are reported as installed; revisions of our own are made and taken away.",
         (
             Rule(_PACKAGES, _PACKAGE_KINDS, READ),
-            Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "delete")),
+            Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "update", "delete")),
             Rule(_PACKAGES, ("deploymentruntimeconfigs",), ("get",)),
             Rule(_PACKAGES, ("imageconfigs",), ("list",)),
             _status(_PACKAGES, *_PACKAGE_KINDS, *_REVISION_KINDS),
