@@ -22,6 +22,7 @@ from tests.standin import REGION
 USAGES = "providerconfigusages.aws.upbound.io"
 VPCS = "vpcs.ec2.aws.upbound.io"
 MANY = 1000
+LONG = 900.0  # seconds for all of them: some twenty on an idle machine
 TAGS = {"AddTagsToResource", "CreateTags"}
 READS = ("Describe", "Get", "List")
 PACKAGES = "pkg.crossplane.io/v1"
@@ -328,7 +329,7 @@ def test_a_thousand_resources_move_from_crossplane_and_back_without_one_change_i
     release.values = {"settings": {"observeOnly": True}}
     release.install()
     pod = release.pod(aws)
-    plane.wait("all was looked at", lambda: None not in synced(plane).values())
+    plane.wait("all was looked at", lambda: None not in synced(plane).values(), seconds=LONG)
     guide.at_rest(plane, user=USER)
     assert {name for name, status in synced(plane).items() if status != "True"} == {"vpc-0"}
     message = guide.condition(plane.get(VPCS, "vpc-0"), "Synced")["message"]
@@ -338,7 +339,7 @@ def test_a_thousand_resources_move_from_crossplane_and_back_without_one_change_i
     release.helm("upgrade", CHART, "--reset-then-reuse-values", "--set", "settings.observeOnly=false")
     assert pod.stop() == 0
     pod = release.pod(aws)
-    plane.wait("all are tagged", lambda: len(changes(aws)) >= MANY + 1)
+    plane.wait("all are tagged", lambda: len(changes(aws)) >= MANY + 1, seconds=LONG)
     guide.at_rest(plane, user=USER)
     assert set(synced(plane).values()) == {"True"}
     done = changes(aws)
