@@ -254,6 +254,7 @@ class Observation:
     settled: bool = True  # False: in transition, observe again soon
     deleting: bool = False  # AWS is at it: no further delete call
     item: Any = field(default=None, repr=False)  # the adapter's own
+    to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
 
 
 @dataclass(frozen=True)

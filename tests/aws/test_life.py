@@ -88,7 +88,9 @@ def world(patient_cloud, account):
 async def test_a_kind_lives_as_its_file_says(world, patient_cloud, strict_cloud, account, standin, found):
     cloud, hidden = patient_cloud, secrets(found)
     thing = await world.thing(found, "orders-one")
-    assert not (await cloud.observe(thing, account, hidden)).exists
+    before = await cloud.observe(thing, account, hidden)
+    assert not before.exists
+    thing["metadata"]["annotations"] |= before.to_note
     first = await made(cloud, thing, account, hidden)
     assert first.ready
     assert first.ready.status == "True"

@@ -9,11 +9,10 @@ import pytest
 
 from groundplane import errors
 from groundplane.aws import catalogue, convert
-from groundplane.aws.engine import Engine
 from groundplane.aws.session import Sessions
 from groundplane.ports import Account
 from tests.aws.conftest import EC2, INI, RDS, S3, made, managed, provider_config
-from tests.aws.test_at_provider import answer, given
+from tests.aws.test_at_provider import Answered, answer, given
 from tests.aws.test_grammar import KINDS, operation
 
 DEEP = "[" * 20_000
@@ -48,8 +47,10 @@ def item(file):
 
 @pytest.fixture(scope="module")
 def clients():
-    """Of no account: nothing is called."""
-    return Sessions(attempts=1).clients(Account(provider_config("http://127.0.0.1:1"), {"creds": INI}, "1"))
+    """Of an account that is known without a call: nothing is called."""
+    found = Sessions(attempts=1).clients(Account(provider_config("http://127.0.0.1:1"), {"creds": INI}, "1"))
+    found.account_id = lambda region: "123456789012"
+    return found
 
 
 @pytest.mark.parametrize("file", KINDS)
@@ -57,12 +58,12 @@ def test_no_value_of_any_field_is_an_internal_error(clients, file):
     kind, hooks = KINDS[file], catalogue.hooks(file)
     needed = {name: given(field) for name, field in kind.fields.items() if field.required} | {"region": "eu-west-1"}
     needed |= {"assumeRolePolicy": '{"Statement": []}'} if kind.kind == "Role" else {}
-    some = Engine(kind, hooks, managed(f"{kind.group}/v1beta1", kind.kind, "orders"), now=datetime.now(UTC))
-    thing = item(file) if kind.kind in ("Role", "Resource") else hooks.observed(some, copy.deepcopy(item(file)))
     for name in [*kind.fields, "tags", "region"]:
         for what, value in VALUES.items():
             wrong = managed(f"{kind.group}/v1beta1", kind.kind, "orders", **needed | {name: value})
-            engine = Engine(kind, hooks, wrong, clients, {"password": "correct-horse"}, now=datetime.now(UTC))
+            engine = Answered(kind, hooks, wrong, clients, {"password": "correct-horse"}, now=datetime.now(UTC))
+            thing = copy.deepcopy(item(file))
+            thing = thing if kind.kind == "Resource" else hooks.observed(engine, thing)
             drift = engine._drift(thing, {})  # also of what is faulty: it may be on its way out
             assert engine._thawed(drift) is not None
             assert isinstance(engine._immutable(thing), list)

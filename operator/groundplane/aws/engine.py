@@ -92,11 +92,11 @@ class Engine(Resource):
         item = self.read(informed=True)
         if item is None or (is_deleting(self.managed) and self._is_done(item)):
             self.memory.sent.clear()
-            return Observation(exists=False)
+            return self._absent()
         self._confirm_digests()
         state = self._state(item)
         if state.gone:
-            return Observation(exists=False)
+            return self._absent()
         all_tags = self.tags_of(item)
         found_tags = None if all_tags is None else tags.ours(all_tags)
         drift = self._drift(item, found_tags)
@@ -120,6 +120,9 @@ class Engine(Resource):
             deleting=state.deleting,
             item={"item": item, "tags": all_tags},
         )
+
+    def _absent(self) -> Observation:
+        return Observation(exists=False, to_note={} if is_deleting(self.managed) else self.hooks.prepared(self))
 
     def _is_done(self, item: Item) -> bool:
         """Whether it counts as gone, though AWS always shows something."""
@@ -252,7 +255,7 @@ class Engine(Resource):
         for name, rule in self.kind.fields.items():
             if rule.secret or name == TAGS:
                 continue
-            values[name] = self.observed(name, item) if rule.observe else self.spec.get(name)
+            values[name] = self.observed(name, item) if rule.observe else self.addressed.get(name)
         for name, output in self.kind.at_provider.items():
             values[name] = self._output(output, item)
         if not self.kind.is_global:
@@ -294,14 +297,18 @@ class Engine(Resource):
         """
         rule = self.kind.find
         if rule is None:
-            if self.kind.external_name.mode == "assigned":
-                return self.hooks.find(self)
-            if self.kind.external_name.preset:
-                self.external_name = self.external_name or self.default_name()
-            return self.external_name if self.read() is not None else ""
-        found = self._candidates(rule)
-        if rule.named:
-            found = [name for name in found if self._carries_our_tag(name)]
+            if self.kind.external_name.mode != "assigned":
+                if self.kind.external_name.preset:
+                    self.external_name = self.external_name or self.default_name()
+                return self.external_name if self.read() is not None else ""
+            name = self.hooks.find(self)
+            if name is None:
+                return None
+            found = [name] if name else []
+        else:
+            found = self._candidates(rule)
+            if rule.named:
+                found = [name for name in found if self._carries_our_tag(name)]
         if len(found) > 1:
             names = ", ".join(sorted(found))
             mend = f"delete all but one, or set annotation {EXTERNAL_NAME} to the one that counts"
@@ -350,7 +357,7 @@ class Engine(Resource):
     # --- create -----------------------------------------------------------------------------------------
 
     def create(self) -> Creation:
-        self.region, self.external_name = self.wanted_region, self._name_to_give()
+        self.region, self.external_name, self.addressed = self.wanted_region, self._name_to_give(), self.spec
         self.hooks.check_create(self)
         if taken := self._taken():
             return Creation(taken)  # an earlier create of ours

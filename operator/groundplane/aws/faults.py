@@ -169,9 +169,11 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
         return denied
     if NOT_FOUND.fullmatch(code):  # what it refers to, since its own absence is no error: it may come yet
         return _mended(Waiting(what), mend)
+    if code in busy:
+        return _mended(Waiting(what), mend)
     if mend is not None:
         return _mended(InvalidInput(what), mend)
-    if code in busy or BUSY.fullmatch(code):
+    if BUSY.fullmatch(code):
         return Waiting(what)
     if status >= 500 or SERVER.fullmatch(code):
         return Unavailable(what)

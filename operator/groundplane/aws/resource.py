@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -182,7 +183,7 @@ class Resource:
         if self.kind.external_name.mode == "composite":
             parts = composed_of(self.kind.external_name.format, self.external_name) or {}
             for name, observed in parts.items():
-                desired = self._variable(name, None)
+                desired = self._variable(name, None, self.spec)
                 if desired is not None and convert.text(desired) != observed:
                     found.append(Difference(name.removeprefix("spec."), desired, observed))
         return found
@@ -195,7 +196,7 @@ class Resource:
             policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
             if self.kind.external_name.preset and policies & {"*", "Create"}:
                 return ""  # what is there is not ours yet
-            return str(self.template(self.kind.external_name.format) or given)
+            return str(self.template(self.kind.external_name.format, spec=self.spec) or given)
         return given or (self.default_name() if self.kind.external_name.mode == "name" else "")
 
     def _parts(self) -> dict[str, str]:
@@ -212,7 +213,7 @@ class Resource:
         """The name that we choose, "" where AWS assigns it."""
         rule = self.kind.external_name
         if rule.mode == "composite":
-            return str(self.template(rule.format) or "")
+            return str(self.template(rule.format, spec=self.spec) or "")
         if rule.mode == "assigned":
             return ""
         return str((self.spec.get(rule.field) if rule.field else "") or self.name)
@@ -228,6 +229,32 @@ class Resource:
         """Made by a predecessor: by Crossplane, or by the object that this one was restored from."""
         notes = annotations_of(self.managed)
         return CREATE_SUCCEEDED in notes and notes.get(CREATE_UID) != self.uid
+
+    @cached_property
+    def addressed(self) -> dict[str, Json]:
+        """The spec, but what can't be changed as the thing has it that is there: by that it is found, changed and deleted.
+
+        By what the spec says meanwhile another one would be looked for, and this one left behind.
+        """
+        found = dict(self.spec)
+        for name, value in self._fixed().items():
+            if value is None:
+                found.pop(name, None)
+            else:
+                with suppress(InvalidInput):  # the name was made otherwise, and only looks like ours
+                    found[name] = convert.fitted(value, self.kind.fields[name])
+        return found
+
+    def _fixed(self) -> dict[str, Json]:
+        """The immutable fields of a thing that was made or seen, as its composite name and the status tell them; None: it has none."""
+        rule, known = self.kind.external_name, status_of(self.managed).get("atProvider") or {}
+        if rule.mode == "assigned" and known.get("id") != self.external_name:
+            known = {}  # of another thing
+        fields = {name for name, field_ in self.kind.fields.items() if field_.immutable}
+        found = {
+            name: known.get(name) for name in fields if name in known or (known and self.kind.fields[name].observe)
+        }
+        return found | {name: value for name, value in self._parts().items() if name in self.kind.fields}
 
     # --- calls ------------------------------------------------------------------------------------------
 
@@ -272,40 +299,40 @@ class Resource:
             return [self.arguments(entry, item) for entry in value]
         return self.template(value, item) if isinstance(value, str) and "$" in value else value
 
-    def template(self, text: str, item: Item | None = None) -> Json:
+    def template(self, text: str, item: Item | None = None, *, spec: Item | None = None) -> Json:
         """The text with its variables; the value itself if the text is one variable; None if one has none.
 
         What one has nothing for but an empty alternative is empty: `/${spec.path|}`.
         """
         whole = VARIABLE.fullmatch(text)
         if whole:
-            return self._variable(whole.group(1) or whole.group(2), item)
+            return self._variable(whole.group(1) or whole.group(2), item, spec)
         missing = False
 
         def fill(match: re.Match[str]) -> str:
             nonlocal missing
-            value = self._variable(match.group(1) or match.group(2), item)
+            value = self._variable(match.group(1) or match.group(2), item, spec)
             missing = missing or value is None
             return convert.text(value)
 
         filled = VARIABLE.sub(fill, text)
         return None if missing else filled
 
-    def _variable(self, names: str, item: Item | None) -> Json:
+    def _variable(self, names: str, item: Item | None, spec: Item | None = None) -> Json:
         """The first of the names that has a value; behind a comma, with it or empty."""
         if names.startswith(OPTIONAL):
-            value = self._variable(names.removeprefix(OPTIONAL), item)
+            value = self._variable(names.removeprefix(OPTIONAL), item, spec)
             return "" if value is None else OPTIONAL + convert.text(value)
         for name in ALTERNATIVE.split(names):
-            value = self._value_of(name, item) if name else ""
+            value = self._value_of(name, item, spec) if name else ""
             if value is not None:
                 return value
         return None
 
-    def _value_of(self, name: str, item: Item | None) -> Json:
+    def _value_of(self, name: str, item: Item | None, spec: Item | None) -> Json:
         scope, _, rest = name.partition(".")
         if scope == "spec":
-            return convert.whole(Path(rest).search(self.spec))
+            return convert.whole(Path(rest).search(self.addressed if spec is None else spec))
         if scope == "item":
             return Path(rest).search(item or {})
         if scope == "part":
@@ -553,6 +580,10 @@ class Hooks:
     def name(self, resource: Resource) -> str:
         """The name to create it under, where the annotation may hold something else of an earlier thing's."""
         return resource.external_name
+
+    def prepared(self, resource: Resource) -> Mapping[str, str]:
+        """Annotations to save before a create: what it will change, and nobody will know afterwards.  Asked while nothing is there."""
+        return {}
 
     def created(self, resource: Resource, answer: Item) -> None:
         """Right after a create.  May fail or be lost to a crash: what matters must also be found by `drift`."""

@@ -7,7 +7,8 @@ HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
 an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
-Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for Cloud Control `standin_cloudcontrol.py`.
+Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for Cloud Control `standin_cloudcontrol.py`; for
+NAT gateways, IAM and KMS `standin_network.py` and `standin_identity.py`.
 
 Controls, JSON over HTTP:
 
@@ -46,7 +47,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from groundplane.aws import standin_cloudcontrol, standin_messaging, standin_secrets, standin_storage
+from groundplane.aws import (
+    standin_cloudcontrol,
+    standin_identity,
+    standin_messaging,
+    standin_network,
+    standin_secrets,
+    standin_storage,
+)
 
 CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9.-]+")
 PENDING = "PendingModifiedValues"
@@ -560,6 +568,8 @@ def main(argv: list[str] | None = None) -> None:
     standin_storage.mend()
     standin_messaging.mend()
     standin_secrets.mend()
+    standin_network.mend()
+    standin_identity.mend()
     server = make_server(
         options.host,
         options.port,

@@ -45,7 +45,7 @@ from groundplane.errors import (
     shown,
     stage,
 )
-from groundplane.ports import Context, ManagedKind, Observation, Result, SecretField
+from groundplane.ports import Context, Creation, ManagedKind, Observation, Result, SecretField
 from groundplane.reconcile import connection, leaving, observing, provider_config
 from groundplane.reconcile.managing import (
     LATER,
@@ -134,7 +134,7 @@ async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, 
     if action is Action.WAIT:
         return await _wait(run, observation)
     if action is Action.CREATE:
-        return await _create(run)
+        return await _create(run, observation)
     if not observation.exists:
         raise _stays_absent(run)
     return await _keep(run, observation, secrets, update=action is Action.UPDATE)
@@ -309,7 +309,7 @@ async def _publish(run: ManagedRun, details: Mapping[str, bytes]) -> None:
 # --- create, update, delete ------------------------------------------------------------------------------------
 
 
-async def _create(run: ManagedRun) -> Result:
+async def _create(run: ManagedRun, observation: Observation) -> Result:
     """Create, in the order in which a crash at any point can be told apart afterwards."""
     assert run.account is not None
     if timestamp(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
@@ -328,7 +328,7 @@ async def _create(run: ManagedRun) -> Result:
             raise
     if status_of(run.managed).get("atProvider"):
         await _forget(run)
-    await begin(run)
+    await begin(run, observation.to_note)
     try:
         with stage("CannotCreateExternalResource", "create failed"):
             made = await run.context.cloud.create(run.given, run.account, secrets)
@@ -340,12 +340,25 @@ async def _create(run: ManagedRun) -> Result:
     notes = {core.CREATE_SUCCEEDED: timestamp(run)}
     if made.external_name:
         notes[core.EXTERNAL_NAME] = made.external_name
+    if made.connection:
+        await _publish_once(run, made)
     await save_outcome(run, notes)
-    await _publish(run, made.connection)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
     told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
     await _write_status(run, told, outlook=health.reconciling("Creating", "AWS has been asked to create it"))
     return Result(requeue_after=SOON)
+
+
+async def _publish_once(run: ManagedRun, made: Creation) -> None:
+    """Store what only the create tells, before anything else.  Where that fails, what was made is of no use: it goes."""
+    assert run.account is not None
+    try:
+        await _publish(run, made.connection)
+    except GroundplaneError:
+        taken_back = Observation(exists=True, external_name=made.external_name)
+        await run.context.cloud.delete(run.given, run.account, taken_back)
+        await save_outcome(run, {core.CREATE_FAILED: timestamp(run)})
+        raise
 
 
 def _is_outcome_unknown(error: GroundplaneError) -> bool:

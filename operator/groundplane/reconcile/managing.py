@@ -78,15 +78,15 @@ def timestamp(run: ManagedRun) -> str:
     return conditions.timestamp(run.context.now())
 
 
-async def begin(run: ManagedRun) -> None:
-    """Save that a create begins.  A stale read conflicts: nothing is created.
+async def begin(run: ManagedRun, to_note: Mapping[str, str]) -> None:
+    """Save that a create begins, and what is to be noted before it.  A stale read conflicts: nothing is created.
 
     A patch, for an update that changes nothing is not sent: another process may have begun in this very second, with this very text.
     """
     finalizers = list(meta(run.managed).get("finalizers") or ())
     metadata = {
         "resourceVersion": meta(run.managed)["resourceVersion"],
-        "annotations": {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: timestamp(run)}
+        "annotations": {**to_note, **dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: timestamp(run)}
         | {core.REGION: _region(run) or None, core.CREATE_UID: meta(run.managed)["uid"]},  # no old end hides it
         "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
     }

@@ -1,0 +1,63 @@
+"""KMS Key: what needs it enabled comes before it is disabled; and an interrupted create is found without a filter by tag.
+
+Source: KMS API 2014-11-01; Terraform AWS provider 5.31, internal/service/kms/key.go, for the order of updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from botocore.exceptions import ClientError
+
+from groundplane.aws import faults, tags
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Resource
+from groundplane.ports import Difference
+
+
+class Hooks(Base):
+    def find(self, resource: Resource) -> str | None:
+        """By the tagging API, which may not know it yet or not be allowed; then key by key, as only KMS itself is sure of it."""
+        wanted = {"Key": tags.OWNER, "Values": [resource.uid]}
+        try:
+            answer = resource.ask(
+                "resourcegroupstaggingapi:get_resources", TagFilters=[wanted], ResourceTypeFilters=["kms:key"]
+            )
+            found = [str(each["ResourceARN"]).rpartition("/")[2] for each in answer["ResourceTagMappingList"]]
+        except ClientError as error:
+            if not faults.is_refused(error):
+                raise
+            found = []
+        if not found:
+            listed = (key["KeyId"] for page in resource.pages("list_keys") for key in page["Keys"])
+            found = [key for key in listed if self._is_ours(resource, key)]
+        return next((key for key in found if self._is_there(resource, key)), "")
+
+    def _is_ours(self, resource: Resource, key: str) -> bool:
+        try:
+            answer = resource.ask("list_resource_tags", KeyId=key)
+        except ClientError as error:
+            if not faults.is_refused(error):  # AWS's own keys, and those of others
+                raise
+            return False
+        return {"TagKey": tags.OWNER, "TagValue": resource.uid} in answer["Tags"]
+
+    def _is_there(self, resource: Resource, key: str) -> bool:
+        return "Pending" not in resource.ask("describe_key", KeyId=key)["KeyMetadata"]["KeyState"]
+
+    def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        """A key is disabled when all else is done; a period without rotation is none."""
+        rotates = bool(resource.desired("enableKeyRotation", item))
+        found = [each for each in found if each.field != "rotationPeriodInDays" or rotates]
+        is_last = len(found) == 1
+        return [each for each in found if each.field != "isEnabled" or each.desired or is_last]
+
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        key = resource.external_name
+        if group == "state":
+            resource.write("enable_key" if resource.desired("isEnabled", item) else "disable_key", KeyId=key)
+        elif not resource.desired("enableKeyRotation", item):
+            resource.write("disable_key_rotation", KeyId=key)
+        else:
+            days = resource.desired("rotationPeriodInDays", item)
+            resource.write("enable_key_rotation", KeyId=key, **({"RotationPeriodInDays": days} if days else {}))

@@ -1,0 +1,82 @@
+"""EC2's NAT gateways as AWS has them, in the stand-in.
+
+What moto 5.2 lacks and this adds: a gateway is made once for a token, is found by its tags, has the private address that it is told to
+have, and addresses beside the first.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def mend() -> None:
+    """Replace the methods of moto's NAT gateways that behave otherwise than AWS."""
+    gateways: Any = importlib.import_module("moto.ec2.responses.nat_gateways").NatGateways
+    backend: Any = importlib.import_module("moto.ec2.models.nat_gateways").NatGatewayBackend
+    responses: Any = importlib.import_module("moto.core.responses")
+    utils: Any = importlib.import_module("moto.ec2.utils")
+    describe = backend.describe_nat_gateways
+
+    def create_nat_gateway(self: Any) -> Any:
+        token = self._get_param("ClientToken")
+        for known in self.ec2_backend.nat_gateways.values():
+            if token and getattr(known, "token", "") == token:
+                return responses.ActionResult({"NatGateway": known})
+        made = self.ec2_backend.create_nat_gateway(
+            subnet_id=self._get_param("SubnetId"),
+            allocation_id=self._get_param("AllocationId"),
+            tags=utils.add_tag_specification(self._get_param("TagSpecifications", [])),
+            connectivity_type=self._get_param("ConnectivityType") or "public",
+        )
+        made.token = token
+        first = made.address_set[0]
+        first |= {"isPrimary": True, "privateIp": self._get_param("PrivateIpAddress") or first["privateIp"]}
+        for allocation in self._get_param("SecondaryAllocationIds", []):
+            _add_address(self.ec2_backend, made, {"allocationId": allocation})
+        for address in (
+            self._get_param("SecondaryPrivateIpAddresses", []) if made.connectivity_type == "private" else []
+        ):
+            _add_address(self.ec2_backend, made, {"privateIp": address})
+        for _ in range(int(self._get_param("SecondaryPrivateIpAddressCount") or 0)):
+            _add_address(self.ec2_backend, made, {})
+        return responses.ActionResult({"NatGateway": made})
+
+    def describe_nat_gateways(self: Any, filters: Any, nat_gateway_ids: Any) -> Any:
+        found = describe(self, filters, nat_gateway_ids)
+        wanted = {name: values for name, values in (filters or {}).items() if name.startswith("tag:")}
+        return [each for each in found if all(each.get_filter_value(name) in wanted[name] for name in wanted)]
+
+    def addresses(name: str, member: str, *, gone: bool) -> Any:
+        def change(self: Any) -> Any:
+            gateway = self.ec2_backend.nat_gateways[self._get_param("NatGatewayId")]
+            for value in self._get_param(name, []):
+                if gone:
+                    gateway.address_set = [each for each in gateway.address_set if each.get(member) != value]
+                else:
+                    _add_address(self.ec2_backend, gateway, {member: value})
+            return responses.ActionResult({"NatGatewayId": gateway.id, "NatGatewayAddresses": gateway.address_set})
+
+        return change
+
+    gateways.create_nat_gateway = create_nat_gateway
+    gateways.associate_nat_gateway_address = addresses("AllocationIds", "allocationId", gone=False)
+    gateways.disassociate_nat_gateway_address = addresses("AssociationIds", "associationId", gone=True)
+    gateways.assign_private_nat_gateway_address = addresses("PrivateIpAddresses", "privateIp", gone=False)
+    gateways.unassign_private_nat_gateway_address = addresses("PrivateIpAddresses", "privateIp", gone=True)
+    backend.describe_nat_gateways = describe_nat_gateways
+
+
+def _add_address(backend: Any, gateway: Any, given: dict[str, str]) -> None:
+    """One beside the first."""
+    utils: Any = importlib.import_module("moto.ec2.utils")
+    made = {
+        "isPrimary": False,
+        "status": "succeeded",
+        "networkInterfaceId": gateway._eni.id,
+        "privateIp": utils.random_private_ip(),
+    }
+    if allocation := given.get("allocationId"):
+        address = backend.address_by_allocation([allocation])[0]
+        made |= {"publicIp": address.public_ip, "associationId": utils.random_eip_association_id()}
+    gateway.address_set.append(made | given)
