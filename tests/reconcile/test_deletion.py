@@ -323,3 +323,30 @@ async def test_a_subnet_goes_before_its_vpc_and_aws_words_reach_the_claim(aws):
     deletes = [call for call in aws.standin.operations() if call in ("DeleteSubnet", "DeleteVpc")]
     assert deletes[-1] == "DeleteVpc"
     assert deletes.count("DeleteVpc") == 1
+
+
+async def test_a_definition_that_may_not_be_let_go_says_so_and_its_two_sides_do_not_wake_each_other_for_ever():
+    world = await things.running(await things.a_world())
+    await things.all_ready(world)
+    patch, update, written = world.cluster.patch, world.cluster.update, []
+
+    async def denied(key, body, **how):
+        if key.kind == "CompositeResourceDefinition":
+            raise Denied("may not patch", mend="grant it")
+        return await patch(key, body, **how)
+
+    async def counted(obj, **how):
+        if obj["kind"] == "CompositeResourceDefinition":
+            written.append(obj)
+        return await update(obj, **how)
+
+    world.cluster.patch, world.cluster.update = denied, counted
+    await world.cluster.delete(key_of(things.THING))
+    await world.cluster.delete(key_of(things.XRD))
+    await world.settle(seconds=60)
+    found = await world.cluster.get(key_of(things.XRD))
+    assert [conditions.find(found, type_)["reason"] for type_ in ("Established", "Offered")] == ["ReconcileError"] * 2
+    assert len(written) < 30
+    world.cluster.patch = patch
+    await world.settle(seconds=300)
+    assert await world.cluster.get(key_of(things.XRD)) is None

@@ -312,9 +312,12 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
     """Delete the objects of the kind, then its CRD, then let the definition go."""
     if not has_finalizer(xrd, side.finalizer):
         return Result()
-    wanted = copy.deepcopy(xrd)
-    conditions.set_on(wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd))
-    xrd = {**xrd, "metadata": meta(await context.cluster.update(wanted, subresource="status"))}
+    told = conditions.find(xrd, side.terminating.type) or {}
+    generation = meta(xrd).get("generation")
+    if told.get("status") != "False" or told.get("observedGeneration", generation) != generation:
+        xrd = await _say_terminating(
+            xrd, context, side
+        )  # once: an error of the deletion stands until a step goes through
     known = await _known(xrd, context)
     plural = known.plural if side is COMPOSITE else known.claim_plural
     crd = await context.cluster.get(Key(CRD_VERSION, CRD_KIND, "", f"{plural}.{known.group}"))
@@ -326,12 +329,20 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
         return Result()
     await _stay_with_it(known, context, side)
     if await _delete_objects(known, context, side):
+        await _say_terminating(xrd, context, side)
         _event(context, xrd, side, f"waiting for defined {side.words}s to be deleted", ended=True)
         return Result(requeue_after=SETTLE)
     await _delete_dependents(known, context, side)
     await context.cluster.delete(key_of(crd), uid=meta(crd)["uid"])
+    await _say_terminating(xrd, context, side)
     _event(context, xrd, side, f"Deleted {side.words} CustomResourceDefinition: {meta(crd)['name']}", ended=True)
     return Result(requeue_after=SETTLE)
+
+
+async def _say_terminating(xrd: Object, context: Context, side: Side) -> Object:
+    wanted = copy.deepcopy(xrd)
+    conditions.set_on(wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd))
+    return {**xrd, "metadata": meta(await context.cluster.update(wanted, subresource="status"))}
 
 
 async def _stay_with_it(known: Definition, context: Context, side: Side) -> None:
