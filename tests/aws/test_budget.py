@@ -23,7 +23,7 @@ from groundplane.aws.budget import (
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.pace import RATE, Pace
 from groundplane.aws.session import Sessions
-from groundplane.errors import Busy, Throttled
+from groundplane.errors import Busy, Denied, Throttled
 from groundplane.ports import Account
 from tests.aws.conftest import EC2, INI, managed, provider_config
 from tests.runtime import virtual
@@ -458,12 +458,48 @@ async def test_what_stays_where_it_was_made_counts_there_whatever_the_spec_says(
 async def test_refused_credentials_drop_only_the_clients_that_used_them(standin):
     sessions = Sessions({})
     first, other = sessions.clients(account("a", standin.url)), sessions.clients(account("b", standin.url))
-    first.refused = True
+    first.refuse(Denied("no"))
     second = sessions.clients(account("a", standin.url))
     assert second is not first
-    first.refused = True  # a late refusal of what is not used any more
+    first.refuse(Denied("no"))  # a late refusal of what is not used any more
     assert sessions.clients(account("a", standin.url)) is second
     assert sessions.clients(account("b", standin.url)) is other
+
+
+def test_credentials_that_are_refused_again_are_looked_for_after_pauses_and_by_none_of_their_users_before():
+    now = 1000.0
+    sessions, theirs = Sessions({}, clock=lambda: now), account("a", "http://127.0.0.1:1")
+    refused = Denied("they are none", mend="give others")
+    made, pauses = [sessions.clients(theirs)], []
+    for _ in range(6):
+        made[-1].refuse(refused)
+        refused.prefix = "observe failed"  # as who tells of it does
+        begun = now
+        while now < made[-1].again:
+            with pytest.raises(Denied) as caught:
+                sessions.clients(theirs)
+            assert str(caught.value) == "they are none. Mend: give others."
+            assert sessions.clients(theirs, for_calls=False) is made[-1]
+            now += 1
+        made.append(sessions.clients(theirs))
+        refused.prefix = ""
+        pauses.append(now - begun)
+    assert len({id(each) for each in made}) == 7
+    assert pauses == [0, 5, 10, 20, 40, 60]
+    other = replace(theirs, version="another secret")
+    assert sessions.clients(other) is not made[-1]
+    made[-1].refuse(refused)
+    assert sessions.clients(other).refused is None
+
+
+def test_credentials_that_were_good_for_long_are_looked_for_at_once():
+    now = 1000.0
+    sessions, theirs = Sessions({}, clock=lambda: now), account("a", "http://127.0.0.1:1")
+    for _ in range(3):
+        last = sessions.clients(theirs)
+        now += 3600.0
+        last.refuse(Denied("they have ended"))
+        assert sessions.clients(theirs) is not last
 
 
 def test_clients_that_nobody_uses_any_more_are_dropped_without_a_newcomer(monkeypatch):

@@ -90,7 +90,7 @@ def test_credentials_come_from_a_variable_or_a_file(tmp_path):
     by_variable = account(**source("Environment", env={"name": "CREDS"}))
     sessions = Sessions({"CREDS": INI.decode()})
     assert credentials_of(sessions.clients(by_file))[0] == "test"
-    sessions.clients(by_file).refused = True
+    sessions.clients(by_file).refuse(Denied("no"))
     assert credentials_of(sessions.clients(by_variable))[0] == "test"
 
 

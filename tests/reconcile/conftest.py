@@ -56,7 +56,8 @@ class Aws:
         stands_still = "now" in how and "clock" not in how
         if stands_still:  # pauses pass on the world's clock, and it moves between reconciles
             how["clock"] = lambda: how["now"]().timestamp()
-        cloud = AwsCloud(sessions=sessions or Sessions(attempts=1), strict_upstream=strict, **how)
+        timed = {"clock": how["clock"]} if "clock" in how else {}
+        cloud = AwsCloud(sessions=sessions or Sessions(attempts=1, **timed), strict_upstream=strict, **how)
         if stands_still:
             cloud._budgets.patience = dict.fromkeys(WEIGHTS, 0.05)  # seconds
         self._clouds.append(cloud)

@@ -68,6 +68,7 @@ class AwsCloud:
         self._calls: set[Future[Any]] = set()  # those that a thread works on
         self._sessions = sessions or Sessions(
             may_write=may_write,
+            clock=clock,
             on_call=lambda service, operation, answer, error, seconds: on_call(
                 service, operation, faults.outcome(answer, error), seconds, faults.request_id(answer)
             ),
@@ -123,7 +124,7 @@ class AwsCloud:
 
     async def check_account(self, account: Account) -> None:
         def check() -> None:
-            self._sessions.clients(account).check()
+            self._sessions.clients(account, for_calls=False).check()
 
         call = await self._budgets.begin(_place(account, "", "ProviderConfig"), account.lane)
         await self._start(check, call)
@@ -216,16 +217,16 @@ class AwsCloud:
                     namespace=self._namespace,
                 )
                 return operation(engine)
-            except Denied:
+            except Denied as error:
                 if clients is not None:
-                    clients.refused = True
+                    clients.refuse(error)
                 raise
             except faults.BOTO as error:
                 busy = kind_.delete.busy if deleting else ()
                 young = engine is not None and engine.is_young
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
                 if faults.are_stale(error) and clients is not None:
-                    clients.refused = True
+                    clients.refuse(found)
                 if faults.is_silence(error) and (asked := deadline.doing()):
                     found.what = f"{asked}: {found.what}"
                 if faults.is_of_another(error):

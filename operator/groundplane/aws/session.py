@@ -9,6 +9,7 @@ lock, when first used: credentials that are looked for and never found hold up n
 from __future__ import annotations
 
 import configparser
+import copy
 import os
 import re
 import stat
@@ -39,7 +40,7 @@ from groundplane.aws import answers, deadline, endpoints
 from groundplane.aws.answers import READING
 from groundplane.core.conditions import moment
 from groundplane.core.objects import Json, meta, spec_of
-from groundplane.errors import Awaited, Denied, InvalidInput, shown
+from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, shown
 from groundplane.ports import Account
 
 Client = Any  # botocore's clients are made at run time
@@ -63,6 +64,11 @@ GLOBAL_REGIONS = {
 }
 REGION = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")  # us-gov-west-1, but not us-east-1a, which is a zone
 UNUSED = 3600.0  # seconds after which an account's clients are dropped, those of deleted ProviderConfigs among them
+FIRST_PAUSE, LONGEST_PAUSE = (
+    5.0,
+    60.0,
+)  # seconds until credentials that were refused are looked for again, doubled each time
+LASTING = 600.0  # seconds after which clients that are refused had been good ones
 SWEEP = 60.0  # seconds at least between two looks for them
 UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
 
@@ -84,21 +90,26 @@ class Sessions:
         attempts: int = ATTEMPTS,
         may_write: Callable[[], None] = lambda: None,
         on_call: OnCall = lambda service, operation, answer, error, seconds: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`may_write` is asked right before each request of a call that changes AWS, repeats included, and raises NotLeader.
 
         `on_call` is told of each call when it has ended, on whichever thread made it: service, operation, the answer as botocore
         has parsed it, what was raised instead, seconds.
         """
-        self._may_write, self._on_call = may_write, on_call
+        self._may_write, self._on_call, self._clock = may_write, on_call, clock
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
         self._accounts: dict[tuple[str, str], AccountClients] = {}
         self._swept = time.monotonic()
 
-    def clients(self, account: Account) -> AccountClients:
-        """The account's clients; made anew when its version changed or they were refused, the earlier ones forgotten."""
+    def clients(self, account: Account, *, for_calls: bool = True) -> AccountClients:
+        """The account's clients; made anew when its version changed or they were refused, the earlier ones forgotten.
+
+        Raises:
+            Denied: they are `for_calls`, and the account's credentials were refused again a moment ago; in the same words.
+        """
         config = account.provider_config
         key = (meta(config).get("namespace") or "", meta(config).get("name") or "")
         with self._lock:
@@ -108,9 +119,16 @@ class Sessions:
                 for other in [other for other, known in self._accounts.items() if now - known.used > UNUSED]:
                     if other != key:
                         del self._accounts[other]
-            if clients is None or clients.version != account.version or clients.refused:
+            pause = 0.0
+            if clients is not None and clients.version != account.version:
+                clients = None
+            if clients is not None and clients.refused is not None and for_calls:
+                if self._clock() < clients.again:
+                    raise copy.copy(clients.refused)
+                pause, clients = clients.next_pause, None
+            if clients is None:
                 clients = self._accounts[key] = AccountClients(
-                    account, self._environ, self._attempts, self._may_write, self._on_call
+                    account, self._environ, self._attempts, self._may_write, self._on_call, self._clock, pause
                 )
             clients.used = now
             return clients
@@ -129,10 +147,17 @@ class AccountClients:
         attempts: int,
         may_write: Callable[[], None],
         on_call: OnCall,
+        clock: Callable[[], float],
+        pause: float,
     ) -> None:
+        """`pause`: seconds until others take their place, should they be refused soon."""
+        self._clock, self._pause, self._made = clock, pause, clock()
         self._may_write, self._on_call = may_write, on_call
         self.version = account.version
-        self.refused = False  # AWS did not accept the credentials: these clients are not to be used again
+        self.refused: GroundplaneError | None = (
+            None  # why these clients are not to be used again: AWS did not accept the credentials, or there are none
+        )
+        self.again = 0.0  # when others take their place then, by the clock that was given
         self.used = 0.0  # when last, by the monotonic clock
         self._spec = spec_of(account.provider_config)
         self._name = meta(account.provider_config).get("name") or ""
@@ -145,6 +170,19 @@ class AccountClients:
         self._account_id = ""
         # Looked at once: the session that it takes costs 12 ms of a core, too much for each user that comes or goes.
         self._is_sound = False
+
+    def refuse(self, error: GroundplaneError) -> None:
+        """Their credentials were refused.  Others are looked for at once, since these may just have ended; what is refused again only after
+        pauses: to look costs a tenth of a second of a core, and each object of the account would do it anew."""
+        if self.refused is None:
+            now = self._clock()
+            self.again = now + (self._pause if now - self._made < LASTING else 0.0)
+            self.refused = copy.copy(error)  # who tells of that one adds to its words
+
+    @property
+    def next_pause(self) -> float:
+        """The pause of those that take their place."""
+        return min(LONGEST_PAUSE, 2 * self._pause) if self._pause else FIRST_PAUSE
 
     def check(self) -> None:
         """Raise InvalidInput for what can't work, as far as that shows without a call to AWS; what once could is not looked at again."""
