@@ -104,7 +104,8 @@ def _troubled(found: object) -> list[dict[str, Any]]:
 
 
 def _rank(entry: dict[str, Any]) -> tuple[bool, bool, bool, str]:
-    return (entry["synced"] is True, "message" not in entry, entry["ready"] is True, entry["resource"])
+    synced, ready = (entry.get(name) is True for name in ("synced", "ready"))
+    return synced, "message" not in entry, ready, str(entry.get("resource"))
 
 
 def _shortened(text: str) -> str:
