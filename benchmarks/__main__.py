@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("cold_start", "render", "functions", "scale", "memory", "requests", "events")
+NAMES = ("cold_start", "render", "template", "functions", "scale", "memory", "requests", "events")
 LONG = ("ten_thousand", "noisy", "v2_spike", "deletion", "definitions")  # take many minutes: only by their names
 
 

@@ -26,6 +26,7 @@ from groundplane.core import (
     composition,
     fieldpath,
     goformat,
+    gotemplate,
     goyaml,
     mistakes,
     patches,
@@ -39,13 +40,14 @@ from groundplane.core import (
 )
 from groundplane.core.explain import Trace
 from groundplane.core.fieldpath import MergeOptions, PathSyntax
+from groundplane.core.gotemplate.requests import FUNCTIONS as TEMPLATE_FUNCTIONS
 from groundplane.core.patches import FunctionPatch, Patch
 from groundplane.core.pipeline import State
 from groundplane.core.readiness import ReadinessCheck
 from groundplane.core.spec import FUNCTION, NATIVE, Spec, load
 from groundplane.core.transforms import Transform
 from groundplane.errors import GroundplaneError
-from groundplane.functions import BUILT_IN, finder
+from groundplane.functions import BUILT_IN, finder, go_templating
 from tests import function_vectors
 
 SLOW = 2.0  # seconds of one check that are worth a look
@@ -596,6 +598,47 @@ def _rendered(composite: Any, compiled: composition.Compiled, observed: Any, tra
     return "---\n".join(map(goyaml.dumps, documents))
 
 
+# Pieces of templates: what authors write, what loops, what grows.
+PIECES = (
+    "{{ .a }}", "{{ .observed.b.c }}", "{{ $x := .l }}", "{{ $x }}", "{{ $x = list $x $x }}", '{{ $s = printf "%s%s" $s $s }}', '{{ $s := "x" }}',
+    "{{ if .a }}", "{{ else }}", "{{ else if .l }}", "{{ end }}", "{{ range .l }}", "{{ range $k, $v := .m }}", "{{ range until 100 }}",
+    "{{ range 5 }}", "{{ with .m }}", "{{ break }}", "{{ continue }}", '{{ define "t" }}', '{{ template "t" . }}', '{{ include "t" . | indent 2 }}',
+    '{{ set .m "k" .m }}', '{{ merge .m (dict "a" .m) }}', "{{ toYaml . }}", "{{ toJson .m | fromJson }}", "{{ .s | fromYaml | toYaml }}",
+    '{{ regexReplaceAll "(a*)*b" .s "${1}" }}', '{{ repeat 1000 .s }}', "{{ .s | trunc 3 | upper }}", '{{ dig "m" "k" 1 . }}',
+    '{{ date .s (toDate .s .s) }}', "{{ semverCompare .s .s }}", "{{ urlParse .s }}", "{{ deepCopy . | deepEqual . }}", "text\n", "---\nkind: X\n",
+    "{{", "}}", "{{-", "-}}", "{{/*", "*/}}", '"', "`", "|", "(", ")", "$", ":=", " ", ".", "{{ 1e1000 }}", "{{ 'a }}", "\udcff", "é", "\n\t- a: b",
+)  # fmt: skip
+
+
+def templates_render_or_say_why_not(rng: random.Random) -> None:
+    names = list(TEMPLATE_FUNCTIONS)
+    pieces = [rng.choice(PIECES) for _ in range(rng.randrange(1, 12))]
+    if rng.random() < 0.7:
+        arguments = [
+            rng.choice((".a", ".l", ".m", ".s", ".", "1", '"x"', "2.5", "nil", "(list 1 2)", "-1", ".n"))
+            for _ in range(rng.randrange(4))
+        ]
+        pieces.append(f"{{{{ {' '.join([rng.choice(names), *arguments])} | {rng.choice(names)} }}}}")
+    text = "".join(pieces)
+    if rng.random() < 0.5:
+        text += "{{ end }}" * (
+            text.count("{{ if") + text.count("{{ range") + text.count("{{ with") + text.count("{{ define")
+        )
+    data = {
+        "a": value(rng),
+        "l": [value(rng) for _ in range(3)],
+        "m": obj(rng),
+        "s": word(rng),
+        "n": rng.randrange(-5, 5),
+    }
+    try:
+        template = gotemplate.compile(text, functions=TEMPLATE_FUNCTIONS)
+        for document in go_templating.documents(template.render(data)):
+            str(document)
+    except GroundplaneError as error:
+        str(error)
+
+
 CHECKS: tuple[Callable[[random.Random], None], ...] = (
     paths_parse_or_say_why_not,
     what_is_set_can_be_got,
@@ -609,6 +652,7 @@ CHECKS: tuple[Callable[[random.Random], None], ...] = (
     texts_are_made_of_anything,
     compositions_render_or_say_why_not,
     functions_answer_or_say_why_not,
+    templates_render_or_say_why_not,
 )
 
 

@@ -402,6 +402,7 @@ class Options:
     observe_only: bool = False  # nothing in AWS is created, changed or deleted: what would be is told
     create_wait: float = 75.0  # seconds until a create that another process began and that left no trace is repeated
     functions: Rules = field(default_factory=Rules)  # where functions of pipelines may run
+    templates: Mapping[str, str] | None = None  # of function-go-templating's folder, by path; None: there is none
     has_certificates: bool = False  # the process has certificates for functions; no Secret needs to
     function_bounds: Bounds = field(default_factory=Bounds)  # of the Pods of functions' packages that are run
 

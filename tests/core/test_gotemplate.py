@@ -52,6 +52,7 @@ def test_without_functions_a_template_has_the_languages_own():
         ("{{ .nul.x }}", "nil pointer evaluating interface {}.x. Mend: it is null"),
         ("{{ index .x 0 }}", "index of untyped nil. Mend: what is indexed is not there"),
         ('{{ fromYaml "a: \'x" }}', "yaml: line 1: "),
+        ('{{ now.Add "x" }}', "error calling Add: wrong type for value; expected time.Duration"),
         ('{{ template "nope" }}', 'template "nope" not defined'),
         ('{{ getHostByName "x" }}', "names are not looked up here"),
     ],
@@ -59,6 +60,11 @@ def test_without_functions_a_template_has_the_languages_own():
 def test_an_error_says_what_is_wrong_where_and_the_mend(text, told):
     data = {"a": {"b": None}, "n": 3, "nul": None}
     assert told in refused(text, data)
+
+
+def test_an_error_is_no_longer_than_people_read():
+    text = "{{ define `r` }}{{ include `r` (list " + "1 " * 5_000 + ") }}{{ end }}{{ include `r` . }}"
+    assert len(refused(text)) < 5_000
 
 
 def test_what_a_template_is_given_is_in_no_error():
@@ -172,6 +178,10 @@ def test_it_is_known_which_functions_a_template_calls():
         ("{{ div -7 2 }} {{ mod -7 2 }} {{ div 7 -2 }} {{ mod 7 -2 }}", "-3 -1 -3 1"),
         ("{{ divf 10 4 2 }} {{ round 2.675 2 }} {{ addf 0.1 0.2 }}", "1.25 2.68 0.3"),
         ("{{ keys (dict `b` 1 `a` 2) }} {{ values (dict `b` 1 `a` 2) }}", "[a b] [2 1]"),
+        ('{{ urlJoin (dict "scheme" "file" "path" "/a b") }} {{ urlJoin (dict "path" "a:b") }}', "file:///a%20b ./a:b"),
+        ('{{ semverCompare ">1 <3" "2.0.0" }} {{ semverCompare "!=1.2.3" "1.2.4-a" }} {{ semverCompare "~0.0.0" "5.0.0" }}', "true true true"),
+        ('{{ toDate "2006-01-02T15:04:05Z07:00" "2024-03-05T14:07:09+02:00" | date "Mon 3PM 002" }}', "Tue 12PM 065"),
+        ("{{ toJson (semver `1.2`) }} {{ toYaml (dict `v` (semver `1.2.3`) `t` (toDate `2006` `2024`)) }}", '"1.2.0" t: 2024-01-01T00:00:00Z\nv: 1.2.3\n'),
         ("{{ chunk 2 (list 1 2 3) }} {{ list 1 2 | has 2 }}", "[[1 2] [3]] true"),
     ],
 )  # fmt: skip

@@ -59,6 +59,48 @@ def composition(name, channel, *, kind="ConfigMap", size="one"):
     }
 
 
+TEMPLATE = """
+{{ $shop := getCompositeResource . }}
+apiVersion: meta.gotemplating.fn.crossplane.io/v1alpha1
+kind: ExtraResources
+requirements:
+  site: {apiVersion: v1, kind: ConfigMap, matchName: site, namespace: {{ $shop.metadata.namespace }}}
+---
+{{ range $index, $resource := getExtraResources . "site" }}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  annotations:
+    {{ setResourceNameAnnotation (printf "settings-%d" $index) }}
+data:
+  made: {{ $shop.spec.size | upper | quote }}
+  region: {{ .resource.data.region }}
+{{ end }}
+---
+apiVersion: {{ $shop.apiVersion }}
+kind: {{ $shop.kind }}
+status:
+  seen: {{ dig "data" "region" "nowhere" (getComposedResource . "settings-0") }}
+"""
+
+
+def templated():
+    """A composition that is a template, and asks for another object."""
+    made = composition("pipeline", "stable")
+    given = {
+        "apiVersion": "gotemplating.fn.crossplane.io/v1beta1",
+        "kind": "GoTemplate",
+        "source": "Inline",
+        "inline": {"template": TEMPLATE},
+    }
+    made["metadata"]["name"] = "shop-templated"
+    made["spec"]["pipeline"] = [
+        {"step": "render", "functionRef": {"name": "function-go-templating"}, "input": given},
+        {"step": "ready", "functionRef": {"name": "function-auto-ready"}},
+    ]
+    return made
+
+
 def composite(name):
     machinery = {"compositionUpdatePolicy": "Automatic", "compositionRef": {"name": f"shop-{name}"}}
     return {
@@ -75,7 +117,8 @@ def shops(plane, operator):
     plane.apply(XRD)
     plane.wait("the kind", lambda: plane.kubectl("get", "shops", "-n", NAMESPACE, check=False).returncode == 0)
     yield
-    plane.kubectl("delete", f"xrd/shops.{GROUP}", *(f"composition/shop-{name}" for name in MODES), "--wait=false")
+    names = [f"composition/shop-{name}" for name in (*MODES, "templated")]
+    plane.kubectl("delete", f"xrd/shops.{GROUP}", *names, "--wait=false", "--ignore-not-found")
     plane.wait("the definition goes, with its composites", lambda: plane.get("xrd", f"shops.{GROUP}") is None)
     assert plane.get("configmaps,secrets", "-n", NAMESPACE, "-l", "crossplane.io/composite")["items"] == []
 
@@ -100,6 +143,20 @@ def test_composites_in_a_namespace_from_their_compositions_to_the_end_of_their_d
         assert settings["metadata"]["labels"] == {"crossplane.io/composite": name, "size": "small"}
         selector = shop(name)["spec"]["crossplane"]["compositionRevisionSelector"]
         assert selector == {"matchLabels": {"channel": "stable"}}
+
+    site = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "site", "namespace": NAMESPACE},
+        "data": {"region": "eu"},
+    }
+    plane.apply(templated(), composite("templated"), site)
+    plane.wait("what it asked for", lambda: (shop("templated").get("status") or {}).get("seen") == "eu")
+    plane.wait("it is ready", lambda: is_ready("templated"))
+    [settings] = composed("templated")
+    assert settings["data"] == {"made": "SMALL", "region": "eu"}
+    plane.apply(site | {"data": {"region": "us"}})
+    plane.wait("a change of what it asked for", lambda: shop("templated")["status"].get("seen") == "us")
 
     plane.apply(composition("pipeline", "beta", size="two"))
     plane.wait("its revision", lambda: len(plane.get("compositionrevisions", "-l", "channel=beta")["items"]) == 1)

@@ -77,7 +77,7 @@ async def compositions(request: Request, context: Context, try_out: TryOut) -> V
     except InvalidInput as error:
         return admission.refused(obj, [f"{error.what} ({error.mend})" if error.mend else error.what])
     strict, warnings, steps = context.options.strict_upstream, list[str](), list[Problem]()
-    find = functions.finder(await compiling.sources_of(context, obj))
+    find = functions.finder(await compiling.sources_of(context, obj), templates=context.options.templates)
     if not strict:
         warnings = _newcomers(review.spec, context)
         steps = composition.step_problems(review.spec.pipeline, find) if review.spec.is_pipeline else []

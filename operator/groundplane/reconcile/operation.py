@@ -55,7 +55,7 @@ async def _run(
     operation: Object, spec: operations.OperationSpec, context: Context
 ) -> tuple[list[dict[str, str]], Outcome]:
     """Call the functions, then apply what they desire: references to that, and what they said."""
-    find = catalogue.finder(await compiling.sources_of(context, operation))
+    find = catalogue.finder(await compiling.sources_of(context, operation), templates=context.options.templates)
     steps = operations.compiled(operation, spec, find)
     running = pipeline.calls(Resource({}), steps, {}, credentials=await functions.credentials(context, steps))
     outcome = await functions.run(context, running, lambda wanted: functions.found(context, wanted))

@@ -114,7 +114,7 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
     review = composition.review(spec_of(found))
     if review.spec is None or review.shape or review.sense:
         return None  # told when it is compiled
-    find = functions.finder(await compiling.sources_of(context, found))
+    find = functions.finder(await compiling.sources_of(context, found), templates=context.options.templates)
     if review.spec.is_pipeline and composition.step_problems(review.spec.pipeline, find):
         return None
     strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)

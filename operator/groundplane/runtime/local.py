@@ -42,9 +42,11 @@ INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 log = logs.get_logger(__name__)
 
 
-def compiled(revision: Object, sources: Mapping[str, Source], *, how: str = HOW) -> composition.Compiled:
+def compiled(
+    revision: Object, sources: Mapping[str, Source], *, how: str = HOW, templates: Mapping[str, str] | None = None
+) -> composition.Compiled:
     """A revision, compiled for the functions that there are; `how` to have another, errors say."""
-    made = composition.compile(revision, finder(sources, how=how))
+    made = composition.compile(revision, finder(sources, how=how, templates=templates))
     steps = tuple(metrics.measured(step, sources.get(step.function, Source()).package) for step in made.steps)
     return replace(made, steps=steps)
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from groundplane import __version__
@@ -38,7 +39,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavai
 from groundplane.ports import Certifier, Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
-from groundplane.runtime import crds, guard, logs, metrics, preflight, tracing, webhook_configurations
+from groundplane.runtime import crds, guard, logs, metrics, preflight, template_files, tracing, webhook_configurations
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -150,6 +151,7 @@ class Operator:
             wake=lambda keys: self._dispatcher.wake(keys),
         )
         definitions = Definitions()
+        options = replace(settings.options, templates=template_files.read(settings.function_templates_dir))
         context = self._context = Context(
             cluster=self._cluster,
             cloud=self._cloud,
@@ -157,12 +159,12 @@ class Operator:
             watches=self._watches,
             now=_now,
             choose=secrets.randbelow,
-            compiled=compiled,
+            compiled=partial(compiled, templates=options.templates),
             functions=self._functions,
             certifier=_certifier(api, settings),
             definitions=definitions,
             built_in=self._kinds,
-            options=settings.options,
+            options=options,
             circuits=Circuits(
                 settings.circuit_breaker_burst, settings.circuit_breaker_refill_rate, settings.circuit_breaker_cooldown
             ),

@@ -124,6 +124,11 @@ class Settings:
         "",
         "Functions, by name with commas, that may be called without TLS beyond this machine: where a service mesh encrypts.",
     )
+    function_templates_dir: str = setting(
+        "",
+        "Folder with templates for function-go-templating's source FileSystem, read when the operator starts: a ConfigMap that is mounted."
+        " Default: none, and that source is refused.",
+    )
     function_runtime: Literal["none", "Deployment"] = setting(
         "none",
         "Functions whose package is not built in, and that nobody serves: none: they are refused; Deployment: each is run as a Deployment in"

@@ -46,6 +46,8 @@ class Exhausted(Failure):
 
 def executing(source: Source, position: int, template: str, context: str, what: str, mend: str = "") -> ExecutionError:
     """The error of a node of a template that was being rendered."""
+    if len(context) > LONGEST // 8:
+        context = f"{context[: LONGEST // 8]}…"
     place = f'template: {source.place(position)}: executing "{template}" at <{context}>: '
     if len(place) + len(what) > LONGEST:
         what = what[: LONGEST // 4] + " … " + what[-LONGEST // 2 :]

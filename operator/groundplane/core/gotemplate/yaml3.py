@@ -156,8 +156,8 @@ class _Writer:
 
 
 def _is_block(value: Value) -> bool:
-    if isinstance(value, Struct) and not isinstance(value, dates.Time):
-        return True
+    if isinstance(value, Struct):
+        return bool(value.fields)
     return isinstance(value, dict | list | bytes) and len(value) > 0
 
 

@@ -563,6 +563,12 @@ def _difference(time: Time, other: Value) -> Duration:
     return Duration(max(INT64_MIN, min(INT64_MAX, time.unix_nanoseconds - other.unix_nanoseconds)))
 
 
+def _later(time: Time, duration: Value) -> Time:
+    if not isinstance(duration, Duration | Int):
+        raise Failure("wrong type for value; expected time.Duration")
+    return added(time, int(duration))
+
+
 def _later_date(time: Time, years: Value, months: Value, days: Value) -> Time:
     """Go's AddDate: what overflows a month goes on in the next."""
     if not all(isinstance(each, int) and abs(each) < 100_000 for each in (years, months, days)):
@@ -593,7 +599,7 @@ Time.methods = {
     "UTC": lambda time: _in_zone(time, "UTC"),
     "Local": lambda time: _in_zone(time, "UTC"),
     "IsZero": lambda time: time.unix_nanoseconds == ZERO.unix_nanoseconds,
-    "Add": lambda time, duration: added(time, int(duration)),
+    "Add": _later,
     "AddDate": _later_date,
     "Sub": _difference,
     "After": lambda time, other: _difference(time, other) > 0,

@@ -121,7 +121,7 @@ def _refuse(word: str) -> Any:
 def _number(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"cannot unmarshal number {text[:30]} into Go value of type float64")
+        raise ValueError("cannot unmarshal a number that large into Go value of type float64")
     return value
 
 

@@ -22,7 +22,7 @@ WEB: Library = {}
 # --- URLs ---------------------------------------------------------------------------------------------------------------
 
 _PATH = "-_.~$&+,/:;=@"
-_FRAGMENT = "-_.~!$&'()*+,/:;=?@"
+_FRAGMENT = "-_.~!$&()*+,/:;=?@"
 _USER = "-_.~$&+,;="
 
 
@@ -95,7 +95,7 @@ def url_parse(text: str) -> dict[str, Value]:
     try:
         return dict(_parsed(text))
     except ValueError as error:
-        raise Failure(f"unable to parse url: parse {goformat.sprintf('%q', text)}: {error}") from None
+        raise Failure(f"unable to parse url: {error}") from None  # without the URL, which may have a password in it
 
 
 @function(WEB, "urlJoin", "map")
@@ -119,8 +119,7 @@ def url_join(parts: dict[str, Value]) -> str:
     else:
         escaped = path if path == "*" else urllib.parse.quote(_bytes(path), safe=_PATH)
         if scheme or host or user:
-            if host or path or user:
-                text += "//" if host or user or path.startswith("//") else ""
+            text += "//" if host or path or user else ""
             text += f"{user}@" if user else ""
             text += urllib.parse.quote(_bytes(host), safe="-_.~!$&'()*+,;=:[]<>\"")
         if escaped and not escaped.startswith("/") and host:
@@ -162,6 +161,9 @@ class Version(Struct):
     def text(self) -> str:
         pre = f"-{self.prerelease}" if self.prerelease else ""
         return ".".join(map(str, self.numbers)) + pre + (f"+{self._metadata}" if self._metadata else "")
+
+    def json(self) -> str:
+        return self.text()
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -247,7 +249,8 @@ class _Constraint:
             self.operator = ">=" if self.operator != "=" else "*"
 
     def holds(self, version: Version, *, prereleases: bool) -> bool:
-        if version.prerelease and not self.version.prerelease and not prereleases:
+        is_exact = self.operator == "!=" and not self.is_open
+        if version.prerelease and not self.version.prerelease and not prereleases and not is_exact:
             return False
         order, wanted, numbers = version.order, self.version.order, version.numbers
         same = numbers[: self.given] == self.version.numbers[: self.given]
@@ -276,7 +279,7 @@ class _Constraint:
         """`~`: the same minor version, or major one if no more is said."""
         if version.order < self.version.order:
             return False
-        if self.given == 0:
+        if self.given == 0 or not (self.is_open or any(self.version.numbers)):
             return True
         fixed = 1 if self.given == 1 else 2
         return version.numbers[:fixed] == self.version.numbers[:fixed]
@@ -307,7 +310,7 @@ def _constraints(text: str) -> list[list[_Constraint]]:
         position = 0
         while position < len(rewritten):
             match = _CONSTRAINT.match(rewritten, position)
-            if match is None:
+            if match is None or (found and rewritten[position - 1] not in " \t\n,"):
                 if not rewritten[position:].strip():
                     break
                 raise Failure(f"improper constraint: {text}", 'write it as ">= 1.2, < 2" or "^1.2"')
