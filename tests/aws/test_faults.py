@@ -159,3 +159,14 @@ def test_when_no_tag_is_wanted_any_more_those_of_aws_stay():
     assert (call, parameters["Tagging"]["TagSet"]) == ("put_bucket_tagging", [{"Key": "aws:owner", "Value": "x"}])
     [(call, parameters)] = tags.changes({}, found, tags.STYLES["ec2"], "vpc-1")
     assert (call, parameters["Tags"]) == ("delete_tags", [{"Key": "team"}])
+
+
+def test_a_principal_that_was_just_made_is_waited_for_and_an_old_one_is_wrong():
+    known = catalogue.load("sqs_queue_policy").errors
+    error = client_error(
+        "InvalidAttributeValue", "Invalid value for the parameter Policy.", operation="SetQueueAttributes"
+    )
+    assert isinstance(faults.translate(error, known, young=True), errors.Waiting)
+    old = faults.translate(error, known)
+    assert isinstance(old, errors.InvalidInput)
+    assert old.where == ("spec.forProvider.policy",)

@@ -262,10 +262,14 @@ def test_path_style_is_asked_for():
     assert plain.meta.config.s3 is None
 
 
-def test_an_account_that_must_not_be_asked_for_is_zeroes(standin):
+def test_an_account_that_need_not_be_asked_for_is_zeroes_if_it_can_not(standin):
     flags = {"skip_requesting_account_id": True, "skip_credentials_validation": True}
+    assert Sessions({}).clients(account(standin.url, **flags)).account_id("eu-west-1") == "123456789012"
+    standin.fail("sts", "GetCallerIdentity", "AccessDenied", status=403)
     assert Sessions({}).clients(account(standin.url, **flags)).account_id("eu-west-1") == "000000000000"
-    assert standin.operations() == []
+    standin.fail("sts", "GetCallerIdentity", "AccessDenied", status=403)
+    with pytest.raises(Exception, match="AccessDenied"):
+        Sessions({}).clients(account(standin.url)).account_id("eu-west-1")
 
 
 def test_clients_are_made_once_for_each_region_and_service_and_anew_with_new_credentials():

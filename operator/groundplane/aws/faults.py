@@ -158,7 +158,7 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
     words = stable(str(error.response.get("Error", {}).get("Message") or ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
     what = ": ".join(part for part in (error.operation_name, code, words) if part)
-    if any(said(match, error.operation_name, code, words) for match in known.wait):
+    if any(said(match, error.operation_name, code, words) and (young or not match.young) for match in known.wait):
         return Waiting(what)
     if code in THROTTLED or status == 429:
         return Throttled(what)

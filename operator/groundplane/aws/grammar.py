@@ -240,6 +240,8 @@ class Match(Strict):
     """A part of its message, whatever the case: `IAM role`."""
     operation: str = ""
     """Only as an answer to this operation: `PutRolePolicy`."""
+    young: bool = False
+    """Only in the first minutes of the object, when AWS may not know everywhere what it names: `true`."""
 
 
 class Mend(Match):

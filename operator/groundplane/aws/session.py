@@ -30,8 +30,9 @@ from botocore.credentials import (
     Credentials,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import UnknownRegionError
+from botocore.exceptions import BotoCoreError, ClientError, UnknownRegionError
 from botocore.loaders import Loader
+from botocore.parsers import ResponseParserError
 from botocore.regions import EndpointResolver
 from botocore.utils import is_valid_endpoint_url
 
@@ -70,7 +71,7 @@ FIRST_PAUSE, LONGEST_PAUSE = (
 )  # seconds until credentials that were refused are looked for again, doubled each time
 LASTING = 600.0  # seconds after which clients that are refused had been good ones
 SWEEP = 60.0  # seconds at least between two looks for them
-UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it must not ask
+UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it does not ask
 
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
 
@@ -239,11 +240,17 @@ class AccountClients:
         return str(_resolver().get_partition_dns_suffix(self.partition(region)) or "amazonaws.com")
 
     def account_id(self, region: str) -> str:
-        """Asked of STS once, when first needed."""
+        """Asked of STS once, when first needed: some things are found by an ARN only.
+
+        Where the ProviderConfig says not to ask, nothing else is done for want of an answer: then it is zeroes.
+        """
         if not self._account_id:
-            if self._spec.get("skip_requesting_account_id") and self._spec.get("skip_credentials_validation"):
-                return UNKNOWN_ACCOUNT
-            self._account_id = self.client("sts", region).get_caller_identity()["Account"]
+            try:
+                self._account_id = self.client("sts", region).get_caller_identity()["Account"]
+            except (ClientError, BotoCoreError, ResponseParserError):
+                if not (self._spec.get("skip_requesting_account_id") and self._spec.get("skip_credentials_validation")):
+                    raise
+                self._account_id = UNKNOWN_ACCOUNT
         return self._account_id
 
     def arn(self) -> str:
