@@ -152,6 +152,12 @@ def test_a_check_that_cannot_be_asked_is_a_warning_and_the_usual_one_decides(che
     assert result.message.startswith('health check of "x": ')
 
 
+def test_a_check_of_a_secret_tells_nothing_of_it():
+    found = {"apiVersion": "v1", "kind": "Secret", "data": {"p": "aHVudGVyMg=="}}
+    _, [result] = judged({"celHealthCheckCustomization": {"_v1_Secret": "{'a': true}[string(object.data.p)]"}}, found)
+    assert "no such key: …" in result.message
+
+
 def test_numbers_in_checks_are_doubles():
     found = {"apiVersion": "v1", "kind": "X", "spec": {"n": 3}}
     assert judged({"celHealthCheckCustomization": {"_v1_X": "object.spec.n + 1.0 == 4.0"}}, found) == (True, [])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from groundplane.core import cel
+from groundplane.core.pipeline import Request, Resource, State
 from groundplane.functions import cel_filter
 from tests.functions.pipelines import COMPOSITE, asked, bucket, fatal, state
 
@@ -55,10 +58,6 @@ def test_what_is_not_set_has_its_zero_and_is_not_there():
 def test_a_composite_of_which_something_is_desired_is_there():
     run = cel_filter.compile(only("has(desired.composite) && desired.composite.ready == 2"))
     request = state({"a": bucket()}, {**COMPOSITE, "status": {"x": 1}})
-    from dataclasses import replace
-
-    from groundplane.core.pipeline import Request, State
-
     desired = State(replace(request.composite, ready=False), request.resources)
     assert set(run(Request(state({}), desired)).desired.resources) == {"a"}
 
@@ -73,6 +72,26 @@ def test_what_is_no_plain_json_ends_in_a_fatal_result_or_is_read(value):
     composite = {"apiVersion": "v1", "kind": "X", "spec": {"value": value}}
     answer = asked("cel-filter", only("has(observed.composite.resource.spec)"), {"a": bucket()}, composite=composite)
     assert answer.results == () or fatal(answer)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "{'a': 1}[string(SECRET)] == 1",
+        "'a'.matches('(' + string(SECRET))",
+        "observed.resources[string(SECRET)].ready == 1",
+    ],
+)
+@pytest.mark.parametrize(
+    "secret", ["observed.composite.connection_details['p']", "desired.resources['s'].resource.data.p"]
+)
+def test_no_error_tells_what_is_secret(expression, secret):
+    run = cel_filter.compile(only(expression.replace("SECRET", secret)))
+    held = Resource({"kind": "Secret", "data": {"p": "hunter2secret"}})
+    composite = Resource(COMPOSITE, {"p": b"hunter2secret"})
+    told = fatal(run(Request(State(composite), State(Resource({}), {"s": held}))))
+    assert "hunter2" not in told
+    assert "…" in told
 
 
 def test_an_object_that_is_nested_too_deep_ends_in_a_fatal_result():

@@ -81,3 +81,10 @@ def test_what_is_missing_is_told_with_what_to_do():
     answer = asked("extra-resources", given(entry(ref={"name": "a"})), required={"cm": []})
     assert 'Required extra resource "cm" not found. Mend: apply it' in fatal(answer)
     assert set(answer.requirements) == {"cm"}
+
+
+def test_an_empty_label_is_one_and_an_empty_order_is_by_name():
+    wanted = given(labelled({"key": "a", "type": "Value", "value": ""}, sortByFieldPath=""))
+    answer = asked("extra-resources", wanted, required={"cm": [config("b"), config("a")]})
+    assert answer.requirements["cm"].labels == {"a": ""}
+    assert answer.context[extra_resources.KEY] == {"cm": [config("a"), config("b")]}

@@ -45,7 +45,6 @@ def test_a_time_to_live_is_bounded(text, seconds):
         (rules(["a"], createOnly=True, deleteOnly=True), "rules[0]"),
         (rules(["a"], condition="1 +"), "rules[0].condition"),
         (rules(["a"], condition="'x'"), "rules[0].condition"),
-        ({"usageVersion": "v3"}, "usageVersion"),
         ({"rules": [{"sequences": []}]}, "rules[0].sequences"),
         ({"rules": [{"sequence": [1]}]}, "rules[0].sequence[0]"),
     ],

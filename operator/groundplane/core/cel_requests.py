@@ -8,7 +8,7 @@ Source: function-cel-filter v0.2 (`fn.go`), function-sequencer v0.6, function-au
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ _REQUEST: Final = (
     ("observed", f"{PACKAGE}.State"),
 )
 _OBJECT: Final = (("object", "dyn"),)
+SHORTEST_SECRET = 4  # characters of a value that is looked for in what is told
 _READY = {True: 1, False: 2, None: 0}
 _MISSING = "evaluating CEL needs a library that is not installed"
 _INSTALL = f"install it where Groundplane runs: {cel.INSTALL}"
@@ -47,7 +48,7 @@ class Question:
         Raises:
             InvalidInput: it fails.
         """
-        return _truth(self._expression, about.variables)
+        return _truth(self._expression, about.variables, about.secrets)
 
 
 class Asked:
@@ -69,6 +70,9 @@ class Asked:
             raise InvalidInput(f"CEL can't be asked about what is no plain JSON: {error}") from None
         size = sum(each.ByteSize() for each in found.values())
         self.variables = cel.prepared(found, _REQUEST, messages.pool, size)
+        states = (request.observed, request.desired)
+        resources = [each for state in states for each in (state.composite, *state.resources.values())]
+        self.secrets = {text for each in resources for text in _secrets(each.object, each.connection)}
 
 
 class Check:
@@ -88,7 +92,7 @@ class Check:
         Raises:
             InvalidInput: it fails.
         """
-        return _truth(self._expression, {"object": _floats(obj)})
+        return _truth(self._expression, {"object": _floats(obj)}, set(_secrets(obj)))
 
 
 def _compiled(text: str, types: cel.Types, pool: Any) -> cel.Expression:
@@ -112,12 +116,26 @@ def _check(text: str, gives: str, wanted: tuple[str, ...]) -> None:
         )
 
 
-def _truth(expression: cel.Expression, data: Mapping[str, Any] | cel.Prepared) -> bool:
+def _secrets(obj: Object, connection: Mapping[str, bytes] | None = None) -> Iterator[str]:
+    """What must not be told of an object: its connection details, and what is in a Secret."""
+    for value in (connection or {}).values():
+        yield value.decode("utf-8", "replace")
+    if obj.get("kind") == "Secret":
+        for member in ("data", "stringData"):
+            held = obj.get(member)
+            yield from (value for value in (held if isinstance(held, dict) else {}).values() if isinstance(value, str))
+
+
+def _truth(expression: cel.Expression, data: Mapping[str, Any] | cel.Prepared, secrets: set[str]) -> bool:
     try:
         value = expression.evaluate(data)
     except (cel.Failure, cel.Unchecked) as error:
-        mend = "ask whether it is there first, by has()" if "no such key" in str(error) else ""
-        raise InvalidInput(f"cannot evaluate the expression: {error}", mend=mend) from None
+        told = str(error)  # an engine's words may have a key or a pattern that was made of something secret
+        mend = "ask whether it is there first, by has()" if "no such key" in told else ""
+        for secret in sorted(secrets, key=len, reverse=True):
+            if len(secret) >= SHORTEST_SECRET:
+                told = told.replace(secret, "…")
+        raise InvalidInput(f"cannot evaluate the expression: {told}", mend=mend) from None
     if not isinstance(value, bool):
         raise InvalidInput("the expression is neither true nor false", mend="compare it with something")
     return value

@@ -17,6 +17,7 @@ from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 from groundplane.functions import selecting
 from groundplane.functions.selecting import label_value, ordered, path_problems
 
+BY_NAME = "metadata.name"
 KEY = "apiextensions.crossplane.io/extra-resources"  # in the context, unless the input names another
 
 
@@ -34,12 +35,15 @@ class Label(selecting.Label):
 
     type: Literal["FromCompositeFieldPath", "Value"] = "FromCompositeFieldPath"
 
+    def problems(self) -> Iterator[Problem]:
+        return iter(()) if self.type == "Value" and self.value == "" else super().problems()
+
 
 class Labels(Spec):
     """Objects, by labels."""
 
     matchLabels: list[Label] = Field(default_factory=list)
-    sortByFieldPath: str = "metadata.name"
+    sortByFieldPath: str = BY_NAME
     minMatch: Annotated[int | None, Field(ge=0)] = None
     maxMatch: Annotated[int | None, Field(ge=0)] = None
 
@@ -200,4 +204,4 @@ def _chosen(source: Source, found: Sequence[Object], resolution: str) -> Sequenc
         )
     if len(found) == 1:
         return found[: selector.maxMatch]
-    return ordered(found, selector.sortByFieldPath)[: selector.maxMatch]
+    return ordered(found, selector.sortByFieldPath or BY_NAME)[: selector.maxMatch]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -62,7 +62,7 @@ class Input(Spec):
     cacheTTL: str = ""
     enableDeletionSequencing: bool = False
     replayDeletion: bool = False
-    usageVersion: Literal["v1", "v2", ""] = "v2"
+    usageVersion: str = "v2"  # whatever is not v1 counts as v2
 
 
 def check(given: Mapping[str, Json]) -> list[Problem]:
@@ -246,7 +246,11 @@ def _matcher(pattern: str) -> Matches:
 
 def _party(obj: Object) -> Object:
     name = str(metadata(obj).get("name") or "")
-    return {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "resourceRef": {"name": name}}
+    return {
+        "apiVersion": str(obj.get("apiVersion") or ""),
+        "kind": str(obj.get("kind") or ""),
+        "resourceRef": {"name": name},
+    }
 
 
 def usage_name(words: str) -> str:
