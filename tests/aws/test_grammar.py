@@ -23,7 +23,7 @@ from tests.aws.conftest import INI, provider_config
 KINDS = {found.file: found for found in catalogue.first_generation()}
 SESSION = botocore.session.Session()
 SCALARS = {
-    "string": {"string", "timestamp", "integer", "long", "character"},
+    "string": {"string", "timestamp", "integer", "long", "character", "boolean"},
     "number": {"integer", "long", "float", "double", "string"},
     "boolean": {"boolean", "string"},
     "object": {"structure", "map", "string"},

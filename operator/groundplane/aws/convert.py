@@ -75,6 +75,8 @@ def fitted(value: Json, field: SchemaField) -> Json:
     Raises:
         InvalidInput: it has another type.
     """
+    if isinstance(field, KindField) and field.formerly is not None and isinstance(value, list | Mapping):
+        return fitted(value, field.formerly)
     if not field.type.startswith("[]"):
         return _one(value, field.type, field)
     values = value if isinstance(value, list) else [value]
@@ -618,5 +620,6 @@ _COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
     "cidr": _cidr,
     "kms": _kms,
     "time": _time,
+    "subset": lambda desired, observed: set(_sorted(desired)) <= set(_sorted(observed)),
     "any": lambda desired, observed: True,
 }

@@ -67,7 +67,7 @@ def connection_details(found: Kind) -> list[dict[str, str]]:
 def schema_of(api_version: str, kind: str) -> Schema | None:
     """The schema of one managed kind, without prose; None if that is not built in.  Loads this kind alone."""
     found = catalogue.lookup(api_version, kind)
-    return None if found is None else _managed_schema(found, None, strict_upstream=False)
+    return None if found is None else _managed_schema(found, None, api_version.partition("/")[2], strict_upstream=False)
 
 
 # --- managed kinds --------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
     prose = _Prose(found) if docs else None
     versions = []
     for index, version in enumerate(found.versions):
-        schema = _managed_schema(found, prose, strict_upstream=strict_upstream)
+        schema = _managed_schema(found, prose, version, strict_upstream=strict_upstream)
         synced, ready, *others = MANAGED_COLUMNS
         columns = [ready, synced, *others] if version in found.ready_first else MANAGED_COLUMNS
         versions.append(_version(version, schema, columns, storage=index == 0))
@@ -99,7 +99,7 @@ MANAGED_COLUMNS = [
 ]
 
 
-def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool) -> Schema:
+def _managed_schema(found: Kind, prose: _Prose | None, version: str, *, strict_upstream: bool) -> Schema:
     inputs = _inputs(found, prose)
     for_provider = _object(inputs, required=[] if found.is_global else ["region"])
     initial = {name: schema for name, schema in _inputs(found, None).items() if name != "region"}
@@ -128,8 +128,7 @@ def _managed_schema(found: Kind, prose: _Prose | None, *, strict_upstream: bool)
             "message": f"spec.forProvider.{name} is a required parameter",
         }
         for name, field in sorted(found.fields.items())
-        if field.required
-        and field.reference is None
+        if found.demands(field, version)
         and name != "region"
         and not (
             field.single and found.shape == "either"
@@ -214,6 +213,8 @@ def _siblings(name: str, field: SchemaField, found: Kind) -> dict[str, Schema]:
 
 
 def _field(field: KindField, found: Kind) -> Schema:
+    if field.formerly is not None and not found.is_namespaced:
+        return {KEEP_ALL: True}  # of two types: what has none holds either
     if not field.secret:
         return _typed(field, found, found.shape)
     names = ["key", "name"] if found.is_namespaced else ["key", "name", "namespace"]
@@ -260,7 +261,8 @@ def _status(found: Kind) -> Schema:
     values: dict[str, Schema] = {}
     shown: dict[str, SchemaField] = {name: field for name, field in found.fields.items() if not field.secret}
     for name, field in {**shown, **found.at_provider}.items():
-        values[name] = _typed(_read(field), found, found.shape)
+        of_two = isinstance(field, KindField) and field.formerly is not None and not found.is_namespaced
+        values[name] = {KEEP_ALL: True} if of_two else _typed(_read(field), found, found.shape)
     if not found.is_global:
         values["region"] = dict(STRING)
     if found.tags is not None:

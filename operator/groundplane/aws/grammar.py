@@ -63,7 +63,20 @@ def _listed(value: object) -> object:
 PathText = Annotated[Path, PlainValidator(_path)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Compare = Literal[
-    "exact", "ci", "list", "set", "version", "policy", "json", "json-text", "window", "cidr", "kms", "time", "any"
+    "exact",
+    "ci",
+    "list",
+    "set",
+    "version",
+    "policy",
+    "json",
+    "json-text",
+    "window",
+    "cidr",
+    "kms",
+    "time",
+    "subset",
+    "any",
 ]
 Shape = Literal["list", "object", "either"]  # of a field that may occur once
 Type = Literal[
@@ -354,6 +367,10 @@ class KindField(SchemaField):
     unset: Json = None
     """What AWS is reset to when the spec has it no more, where nothing is late-initialised (else what the spec leaves out may
     be meant); null: it stays as it is.  A field that is updated says this, or has a `default`, or is `late` or `required`: `""`."""
+    required_since: str = Field(default="", alias="requiredSince")
+    """The first API version whose schema demands it; the namespaced generation does, too: `v1beta2`."""
+    formerly: SchemaField | None = None
+    """What a field of that name was in earlier API versions, which share the object; hooks make sense of it: `{type: "[]object", fields: {…}}`."""
     conflicts: Names = ()
     """The fields beside which it can't be set: `[replicateSourceDb]`."""
     secret: str = ""
@@ -530,6 +547,9 @@ class Kind(Strict):
                     raise ValueError(f"update.{name}.{key}: is of mode attribute")
 
     def _check_versions(self) -> None:
+        for name, field in self.fields.items():
+            if field.required_since and field.required_since not in self.versions:
+                raise ValueError(f"fields.{name}.requiredSince: {field.required_since} is not served")
         for key, versions in (("objectsSince", (self.objects_since,)), ("readyFirst", self.ready_first)):
             for version in filter(None, versions):
                 if version not in self.versions:
@@ -608,6 +628,14 @@ class Kind(Strict):
         for name in ("port", "namespaced"):  # a copy has what was computed, too
             twin.__dict__.pop(name, None)
         return twin
+
+    def demands(self, field: KindField, version: str) -> bool:
+        """Whether an API version's schema demands the field; what it may be taken from would do, too."""
+        if field.reference is not None:
+            return False
+        if not field.required_since:
+            return field.required
+        return self.is_namespaced or self.versions.index(version) >= self.versions.index(field.required_since)
 
     @property
     def shape(self) -> Shape:

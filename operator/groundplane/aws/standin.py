@@ -49,6 +49,7 @@ from urllib.parse import parse_qs
 
 from groundplane.aws import (
     standin_cloudcontrol,
+    standin_elasticache,
     standin_identity,
     standin_messaging,
     standin_network,
@@ -565,6 +566,7 @@ def main(argv: list[str] | None = None) -> None:
     mend_subnet_groups()
     mend_parameter_groups()
     mend_ec2()
+    standin_elasticache.mend()
     standin_storage.mend()
     standin_messaging.mend()
     standin_secrets.mend()

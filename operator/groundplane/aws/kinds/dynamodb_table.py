@@ -1,0 +1,247 @@
+"""DynamoDB Table: keys and indexes in AWS's shape, and changes that AWS takes one at a time.
+
+Source: Terraform AWS provider 5.31, internal/service/dynamodb/table.go.  A table takes one change of its indexes, its stream or its replicas
+at a time, and only while it is ACTIVE: each look makes the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from groundplane.aws import convert
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
+from groundplane.core.objects import Json
+from groundplane.errors import InvalidInput
+from groundplane.ports import Difference
+
+CAPACITY = {"readCapacity", "writeCapacity"}
+COPIES = ("restoreBackupArn", "restoreSourceName", "restoreSourceTableArn")
+
+
+class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        spec = resource.spec
+        if any(spec.get(name) for name in COPIES):
+            return
+        if not spec.get("hashKey"):
+            raise _bad("hashKey", "is required", "name the attribute that is the partition key")
+        if not spec.get("attribute"):
+            raise _bad("attribute", "is required", "list the attributes that are keys, with their types")
+        if not _on_demand(resource) and not (spec.get("readCapacity") and spec.get("writeCapacity")):
+            mend = "set readCapacity and writeCapacity, or billingMode: PAY_PER_REQUEST"
+            raise _bad("readCapacity", "is needed by a table of billingMode PROVISIONED", mend)
+
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        spec = resource.spec
+        if any(spec.get(name) for name in COPIES):
+            return "", {}
+        return "", {"KeySchema": _keys(spec)}
+
+    def outgoing(self, resource: Resource, name: str, value: Json) -> Json:
+        if name == "globalSecondaryIndex":
+            return [_index(each, on_demand=_on_demand(resource)) for each in _objects(value)]
+        if name == "localSecondaryIndex":
+            hash_key = resource.spec.get("hashKey")
+            return [_index({**each, "hashKey": hash_key}, on_demand=True) for each in _objects(value)]
+        if name == "serverSideEncryption":
+            given = (_objects(value) or [{}])[0]
+            made: dict[str, Json] = {"Enabled": bool(given.get("enabled"))}
+            if given.get("enabled"):
+                made["SSEType"] = "KMS"
+            if given.get("kmsKeyArn"):
+                made["KMSMasterKeyId"] = given["kmsKeyArn"]
+            return made
+        return value
+
+    def observed(self, resource: Resource, item: Item) -> Item:
+        item["globalIndexes"] = [_seen(index) for index in item.get("GlobalSecondaryIndexes") or ()]
+        item["localIndexes"] = [_seen(index) for index in item.get("LocalSecondaryIndexes") or ()]
+        found = item.get("SSEDescription") or {}
+        on = found.get("Status") in ("ENABLED", "ENABLING", "UPDATING")
+        item["encryption"] = {"enabled": on, "kmsKeyArn": found.get("KMSMasterKeyArn")} if on else None
+        item["replicas"] = [
+            {"regionName": each.get("RegionName"), "kmsKeyArn": each.get("KMSMasterKeyId")}
+            for each in item.get("Replicas") or ()
+            if each.get("ReplicaStatus") != "DELETING"
+        ]
+        if any(index.get("IndexStatus") in ("CREATING", "UPDATING", "DELETING") for index in _indexes(item)):
+            item["TableStatus"] = "UPDATING" if item.get("TableStatus") == "ACTIVE" else item.get("TableStatus")
+        return item
+
+    def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        """What is read and written on demand has no capacity of its own; what a stream that is off shows is nothing's."""
+        if _on_demand(resource, item):
+            found = [each for each in found if each.field not in CAPACITY]
+        if not resource.desired("streamEnabled", item):
+            found = [each for each in found if each.field != "streamViewType"]
+        return found
+
+    def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
+        if group == "capacity":
+            self._capacity(resource, item, parameters)
+        return parameters
+
+    def _capacity(self, resource: Resource, item: Item, parameters: Parameters) -> None:
+        """With the capacity of the indexes, where they get one for the first time."""
+        if parameters.get("BillingMode") == "PAY_PER_REQUEST":
+            parameters.pop("ProvisionedThroughput", None)
+            return
+        was_on_demand = (item.get("BillingModeSummary") or {}).get("BillingMode") == "PAY_PER_REQUEST"
+        if was_on_demand:
+            updates = [
+                {"Update": {"IndexName": index["name"], "ProvisionedThroughput": _throughput(index)}}
+                for index in _objects(resource.desired("globalSecondaryIndex", item))
+            ]
+            if updates:
+                parameters["GlobalSecondaryIndexUpdates"] = updates
+        else:
+            parameters.pop("BillingMode", None)
+
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        if group == "stream":
+            self._stream(resource, item)
+        elif group == "replicas":
+            self._replicas(resource, item)
+        else:
+            self._one_index(resource, item)
+
+    def _stream(self, resource: Resource, item: Item) -> None:
+        """The kind of a stream can't be changed: it is switched off, and at the next look on again."""
+        table = resource.external_name
+        is_on = bool((item.get("StreamSpecification") or {}).get("StreamEnabled"))
+        if is_on:
+            resource.write("update_table", TableName=table, StreamSpecification={"StreamEnabled": False})
+            return
+        kind = resource.desired("streamViewType", item) or "NEW_AND_OLD_IMAGES"
+        resource.write(
+            "update_table", TableName=table, StreamSpecification={"StreamEnabled": True, "StreamViewType": kind}
+        )
+
+    def _one_index(self, resource: Resource, item: Item) -> None:
+        """The first change of indexes that is due: one that goes, one that changes its capacity, one that comes."""
+        wanted = {each["name"]: each for each in _objects(resource.desired("globalSecondaryIndex", item))}
+        there = {each["name"]: each for each in item["globalIndexes"]}
+        rule = resource.kind.fields["globalSecondaryIndex"]
+        change: dict[str, Any] = {}
+        for name, index in there.items():
+            if name not in wanted or _is_other(wanted[name], index):
+                change = {"Delete": {"IndexName": name}}
+                break
+        else:
+            for name, index in wanted.items():
+                if name not in there:
+                    change = {"Create": _index(index, on_demand=_on_demand(resource, item))}
+                    break
+                if convert.entries([index], [there[name]], rule)[1]:
+                    made = _index(index, on_demand=_on_demand(resource, item))
+                    change = {"Update": {key: made[key] for key in made if key in UPDATABLE}}
+                    break
+        if not change:
+            return
+        attributes = [
+            {"AttributeName": each.get("name"), "AttributeType": each.get("type")}
+            for each in _objects(resource.desired("attribute", item) or resource.observed("attribute", item))
+        ]
+        resource.write(
+            "update_table",
+            TableName=resource.external_name,
+            AttributeDefinitions=attributes,
+            GlobalSecondaryIndexUpdates=[change],
+        )
+
+    def _replicas(self, resource: Resource, item: Item) -> None:
+        rule = resource.kind.fields["replica"]
+        wanted = _objects(resource.desired("replica", item))
+        gone, new = convert.entries(wanted, item["replicas"], rule)
+        there = {each["regionName"] for each in item["replicas"]}
+        if gone:
+            change: dict[str, Any] = {"Delete": {"RegionName": gone[0]["regionName"]}}
+        else:
+            what = "Update" if new[0]["regionName"] in there else "Create"
+            facts = {"RegionName": new[0]["regionName"]}
+            if new[0].get("kmsKeyArn"):
+                facts["KMSMasterKeyId"] = new[0]["kmsKeyArn"]
+            change = {what: facts}
+        more = {"MultiRegionConsistency": new[0]["consistencyMode"]} if new and new[0].get("consistencyMode") else {}
+        resource.write("update_table", TableName=resource.external_name, ReplicaUpdates=[change], **more)
+
+
+UPDATABLE = ("IndexName", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
+
+
+def _objects(value: Json) -> list[dict[str, Any]]:
+    values = value if isinstance(value, list) else [value] if value else []
+    return [dict(entry) for entry in values if isinstance(entry, Mapping)]
+
+
+def _indexes(item: Item) -> list[Item]:
+    return [*(item.get("GlobalSecondaryIndexes") or ())]
+
+
+def _on_demand(resource: Resource, item: Item | None = None) -> bool:
+    return bool(resource.desired("billingMode", item) == "PAY_PER_REQUEST")
+
+
+def _keys(spec: Mapping[str, Json]) -> list[dict[str, Json]]:
+    if given := _objects(spec.get("keySchema")):
+        return [{"AttributeName": each.get("attributeName"), "KeyType": each.get("keyType")} for each in given]
+    keys = [{"AttributeName": spec.get("hashKey"), "KeyType": "HASH"}]
+    if spec.get("rangeKey"):
+        keys.append({"AttributeName": spec["rangeKey"], "KeyType": "RANGE"})
+    return keys
+
+
+def _throughput(index: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        "ReadCapacityUnits": index.get("readCapacity") or 1,
+        "WriteCapacityUnits": index.get("writeCapacity") or 1,
+    }
+
+
+def _index(index: Mapping[str, Any], *, on_demand: bool) -> dict[str, Any]:
+    """An index in AWS's shape."""
+    projection: dict[str, Json] = {"ProjectionType": index.get("projectionType")}
+    if index.get("nonKeyAttributes"):
+        projection["NonKeyAttributes"] = index["nonKeyAttributes"]
+    made: dict[str, Any] = {"IndexName": index.get("name"), "KeySchema": _keys(index), "Projection": projection}
+    if not on_demand:
+        made["ProvisionedThroughput"] = _throughput(index)
+    for name, parameter in (("onDemandThroughput", "OnDemandThroughput"), ("warmThroughput", "WarmThroughput")):
+        for given in _objects(index.get(name)):
+            made[parameter] = {key[0].upper() + key[1:]: value for key, value in given.items() if value is not None}
+    return made
+
+
+def _seen(index: Item) -> dict[str, Any]:
+    """An index as the spec has it."""
+    keys = {each["KeyType"]: each["AttributeName"] for each in index.get("KeySchema") or ()}
+    projection, throughput = index.get("Projection") or {}, index.get("ProvisionedThroughput") or {}
+    return {
+        "name": index.get("IndexName"),
+        "hashKey": keys.get("HASH"),
+        "rangeKey": keys.get("RANGE"),
+        "keySchema": index.get("KeySchema"),
+        "projectionType": projection.get("ProjectionType"),
+        "nonKeyAttributes": projection.get("NonKeyAttributes"),
+        "readCapacity": throughput.get("ReadCapacityUnits"),
+        "writeCapacity": throughput.get("WriteCapacityUnits"),
+        "onDemandThroughput": index.get("OnDemandThroughput"),
+        "warmThroughput": index.get("WarmThroughput"),
+    }
+
+
+def _is_other(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether an index is to have other keys or another projection: then it is made anew."""
+    same = [str(wanted.get(name) or "") == str(there.get(name) or "") for name in ("hashKey", "rangeKey")]
+    if wanted.get("keySchema"):
+        same = []
+    attributes = [sorted(each.get("nonKeyAttributes") or ()) for each in (wanted, there)]
+    return (
+        not all(same) or wanted.get("projectionType") != there.get("projectionType") or attributes[0] != attributes[1]
+    )
+
+
+def _bad(field: str, what: str, mend: str) -> InvalidInput:
+    return InvalidInput(what, mend=mend, where=(f"spec.forProvider.{field}",))

@@ -1,0 +1,56 @@
+"""ElastiCache Cluster: which nodes go, and logs, which are told one by one.
+
+Source: Terraform AWS provider 5.31, internal/service/elasticache/cluster.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from groundplane.aws import convert
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
+
+
+class Hooks(Base):
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        resource.write(
+            "modify_cache_cluster",
+            CacheClusterId=resource.external_name,
+            ApplyImmediately=True,
+            LogDeliveryConfigurations=log_changes(resource, item),
+        )
+
+    def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
+        """AWS wants to hear which nodes go: the last ones, as upstream."""
+        wanted, nodes = parameters.get("NumCacheNodes"), item.get("CacheNodes") or []
+        if wanted is not None and wanted < len(nodes):
+            names = sorted(node["CacheNodeId"] for node in nodes)
+            parameters["CacheNodeIdsToRemove"] = names[wanted:]
+        return parameters
+
+
+def log_changes(resource: Resource, item: Item) -> list[dict[str, Any]]:
+    """What to say of logs: each that is wanted, and of each that is there and not wanted, that it ends."""
+    rule = resource.kind.fields["logDeliveryConfiguration"]
+    wanted: Any = resource.desired("logDeliveryConfiguration", item) or []
+    gone, new = convert.entries(wanted, resource.observed("logDeliveryConfiguration", item) or [], rule)
+    changes: list[dict[str, Any]] = [{"LogType": entry["logType"], "Enabled": False} for entry in gone]
+    for entry in new:
+        name, where = entry.get("destination"), entry.get("destinationType")
+        details = (
+            {"CloudWatchLogsDetails": {"LogGroup": name}}
+            if where == "cloudwatch-logs"
+            else {"KinesisFirehoseDetails": {"DeliveryStream": name}}
+        )
+        changes.append(
+            {
+                "LogType": entry.get("logType"),
+                "DestinationType": where,
+                "DestinationDetails": details,
+                "LogFormat": entry.get("logFormat"),
+                "Enabled": True,
+            }
+        )
+    return changes

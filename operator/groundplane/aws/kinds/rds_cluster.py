@@ -1,0 +1,124 @@
+"""RDS Cluster: passwords, versions, log exports, promotion, and the way out.
+
+Source: Terraform AWS provider 5.31, internal/service/rds/cluster.go; the rules that it shares with an instance are in rds_instance.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from groundplane.aws.convert import version_key
+from groundplane.aws.resource import Hooks as Base
+from groundplane.aws.resource import Item, Parameters, Resource
+from groundplane.core.objects import Json
+from groundplane.errors import InvalidInput
+from groundplane.ports import Default, Difference
+
+PASSWORDS = ("masterPasswordSecretRef", "masterPasswordWoSecretRef", "manageMasterUserPassword")
+COPIES = ("snapshotIdentifier", "restoreToPointInTime", "replicationSourceIdentifier", "globalClusterIdentifier")
+
+
+class Hooks(Base):
+    def defaults(self, resource: Resource) -> Sequence[Default]:
+        spec = resource.spec
+        if any(spec.get(name) for name in COPIES):
+            return ()
+        found = []
+        if not spec.get("masterUsername"):
+            username = "postgres" if "postgres" in str(spec.get("engine") or "") else "admin"
+            note = f"spec.forProvider.masterUsername was not set: the engine's usual {username} is used"
+            found.append(Default("masterUsername", username, note))
+        if not any(spec.get(name) for name in PASSWORDS):
+            name = f"{resource.name}-master-password"
+            reference = {"namespace": resource.namespace, "name": name, "key": "password"}
+            note = f"no password was given: one is generated into Secret {resource.namespace}/{name}"
+            found.append(Default("masterPasswordSecretRef", reference, note))
+            if not spec.get("autoGeneratePassword"):
+                found.append(Default("autoGeneratePassword", True, note))
+        return found
+
+    def check_create(self, resource: Resource) -> None:
+        spec = resource.spec
+        if any(spec.get(name) for name in COPIES):
+            return
+        if not spec.get("masterUsername"):
+            raise _bad("masterUsername", "is required", "set it: postgres")
+        if not spec.get("manageMasterUserPassword") and not any(resource.secrets.values()):
+            raise _bad("masterPasswordSecretRef", "has no value", "fill the Secret, or set autoGeneratePassword: true")
+
+    def observed(self, resource: Resource, item: Item) -> Item:
+        """What waits for the maintenance window counts as there: it is not sent again and again."""
+        pending = item.get("PendingModifiedValues") or {}
+        for member in ("EngineVersion", "BackupRetentionPeriod", "StorageType", "AllocatedStorage", "Iops"):
+            if pending.get(member) is not None:
+                item[member] = pending[member]
+        if pending.get("IAMDatabaseAuthenticationEnabled") is not None:
+            item["IAMDatabaseAuthenticationEnabled"] = pending["IAMDatabaseAuthenticationEnabled"]
+        return item
+
+    def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        return [difference for difference in found if not _is_downgrade(difference)]
+
+    def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        cluster = resource.external_name
+        if group == "replica":
+            if resource.desired("replicationSourceIdentifier", item):
+                raise _bad(
+                    "replicationSourceIdentifier", "can't be another one", "put it back, or remove it to promote"
+                )
+            resource.write("promote_read_replica_db_cluster", DBClusterIdentifier=cluster)
+            return
+        wanted = set(_texts(resource.desired("enabledCloudwatchLogsExports", item)))
+        there = set(_texts(resource.observed("enabledCloudwatchLogsExports", item)))
+        change = {"EnableLogTypes": sorted(wanted - there), "DisableLogTypes": sorted(there - wanted)}
+        resource.write(
+            "modify_db_cluster",
+            DBClusterIdentifier=cluster,
+            CloudwatchLogsExportConfiguration={name: logs for name, logs in change.items() if logs},
+        )
+
+    def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
+        if "EngineVersion" not in parameters:
+            parameters.pop("AllowMajorVersionUpgrade", None)
+            parameters.pop("DBInstanceParameterGroupName", None)
+        return parameters
+
+    def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
+        if parameters.get("SkipFinalSnapshot"):
+            parameters.pop("FinalDBSnapshotIdentifier", None)
+        elif not parameters.get("FinalDBSnapshotIdentifier"):
+            raise _bad(
+                "finalSnapshotIdentifier",
+                "is needed for the deletion, which makes a last snapshot",
+                "set it, or skipFinalSnapshot: true",
+            )
+
+    def delete_refused(self, resource: Resource, code: str, text: str) -> bool:
+        """The protection goes where the spec does not want it, and may go at once."""
+        spec = resource.spec
+        if code != "InvalidParameterCombination" or "disable deletion protection" not in text.lower():
+            return False
+        if spec.get("deletionProtection") or not spec.get("applyImmediately"):
+            return False
+        resource.write(
+            "modify_db_cluster",
+            DBClusterIdentifier=resource.external_name,
+            DeletionProtection=False,
+            ApplyImmediately=True,
+        )
+        return True
+
+
+def _is_downgrade(difference: Difference) -> bool:
+    """AWS may have upgraded it by itself, and takes no version back."""
+    if difference.field != "engineVersion" or not difference.observed:
+        return False
+    return version_key(str(difference.desired)) <= version_key(str(difference.observed))
+
+
+def _texts(value: Json) -> list[str]:
+    return [str(entry) for entry in value or ()]
+
+
+def _bad(field: str, what: str, mend: str) -> InvalidInput:
+    return InvalidInput(what, mend=mend, where=(f"spec.forProvider.{field}",))
