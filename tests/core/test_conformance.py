@@ -45,6 +45,15 @@ def test_we_answer_as_upstream_does_to_public_compositions():
         check(path)
 
 
+PUBLIC_TEMPLATES = PUBLIC.parents[1] / "functions" / "public" / "go-templating.jsonl"
+
+
+def test_we_answer_as_upstreams_function_does_to_public_templates():
+    if not PUBLIC_TEMPLATES.is_file():
+        pytest.skip(f"the public templates are not beside the checkout: {PUBLIC_TEMPLATES}")
+    check(PUBLIC_TEMPLATES)
+
+
 def test_the_vectors_are_there():
     assert {path.name for path in FILES} >= {"go-semantics.jsonl", "synthetic.jsonl"}
 

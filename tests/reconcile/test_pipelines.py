@@ -457,9 +457,89 @@ async def test_an_environment_config_that_loses_its_label_is_no_longer_in_the_en
     assert world.interests.of(site) == []
 
 
+def templated(template):
+    given = {"apiVersion": "gotemplating.fn.crossplane.io/v1beta1", "kind": "GoTemplate", "source": "Inline"}
+    step = {"step": "render", "functionRef": {"name": "function-go-templating"}}
+    return step | {"input": given | {"inline": {"template": template}}}
+
+
+TEMPLATE = f"""
+apiVersion: meta.gotemplating.fn.crossplane.io/v1alpha1
+kind: ExtraResources
+requirements:
+  site: {{apiVersion: v1, kind: ConfigMap, matchName: site, namespace: team-a}}
+---
+{{{{ with getExtraResources . "site" }}}}
+apiVersion: {things.COMPOSED}
+kind: Alpha
+metadata:
+  annotations:
+    {{{{ setResourceNameAnnotation "alpha" }}}}
+    gotemplating.fn.crossplane.io/ready: {{{{ eq (getResourceCondition "Ready" (getComposedResource $ "alpha")).Status "True" | ternary "True" "False" | quote }}}}
+spec:
+  forProvider:
+    zone: {{{{ (first .).resource.data.zone }}}}
+{{{{ end }}}}
+---
+apiVersion: {things.VERSION}
+kind: XThing
+status:
+  address: {{{{ dig "status" "atProvider" "address" "pending" (getComposedResource . "alpha") }}}}
+"""
+
+
+async def test_a_template_is_rendered_with_what_it_asks_for_and_again_when_that_changes():
+    world = await a_world()
+    await running(world, pipeline(templated(TEMPLATE)))
+    assert await kinds_of(world) == set()
+    assert (await composite_of(world))["status"]["address"] == "pending"
+    site = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "site", "namespace": "team-a"},
+        "data": {"zone": "b"},
+    }
+    await world.apply(site)
+    await world.settle()
+    assert (await world.one(things.COMPOSED, "Alpha"))["spec"]["forProvider"] == {"zone": "b"}
+    assert not conditions.is_true(await composite_of(world), "Ready")
+    await world.apply(site | {"data": {"zone": "c"}})
+    await things.report(world, "Alpha")
+    await world.settle()
+    assert (await world.one(things.COMPOSED, "Alpha"))["spec"]["forProvider"] == {"zone": "c"}
+    composite = await composite_of(world)
+    assert conditions.is_true(composite, "Ready")
+    assert composite["status"]["address"] == "a.example.org"
+
+
+ALPHA = f"""
+apiVersion: {things.COMPOSED}
+kind: Alpha
+metadata:
+  annotations:
+    {{{{ setResourceNameAnnotation "alpha" }}}}
+"""
+
+
+async def test_a_template_that_fails_leaves_all_as_it_is_and_says_where():
+    world = await a_world()
+    step = templated(
+        f"{ALPHA}---\n{{{{ if eq .observed.composite.resource.spec.region `bad` }}}}{{{{ fail `no such region` }}}}{{{{ end }}}}"
+    )
+    await running(world, pipeline(step))
+    assert await kinds_of(world) == {"Alpha"}
+    await world.apply(things.changed(things.THING, region="bad"))
+    await world.settle()
+    assert await kinds_of(world) == {"Alpha"}
+    told = conditions.find(await composite_of(world), "Synced")
+    assert told["status"] == "False"
+    assert 'executing "manifests" at <fail `no such region`>: error calling fail: no such region' in told["message"]
+
+
 @pytest.mark.parametrize(
     ("step", "texts"),
     [
+        (templated("a\n{{ if }}"), ["spec.pipeline[0].input.inline.template", "manifests:2:6: missing value for if"]),
         (
             {"step": "x", "functionRef": {"name": "function-kcl"}},
             ["spec.pipeline[0].functionRef.name", "function-kcl", "function-patch-and-transform"],
@@ -472,7 +552,7 @@ async def test_an_environment_config_that_loses_its_label_is_no_longer_in_the_en
             ],
         ),
     ],
-    ids=["unknown function", "two mistakes"],
+    ids=["a template", "unknown function", "two mistakes"],
 )
 async def test_mistakes_in_a_step_are_told_on_the_composition_before_there_is_a_claim(step, texts):
     world = await a_world()

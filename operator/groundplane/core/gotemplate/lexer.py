@@ -16,7 +16,7 @@ _SPACES = " \t\r\n"
 _COMMENT = "/*"
 _COMMENT_END = "*/"
 _MARK = 2  # characters of a trim marker: the minus and the space that belongs to it
-_KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"))
+KEYWORDS = frozenset(("block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"))
 _WORD = re.compile(r"\w*")
 _NUMBER = re.compile(
     r"[+-]?(?:0[xX][0-9a-fA-F_]*(?:\.[0-9a-fA-F_]*)?(?:[pP][+-]?[0-9_]*)?"
@@ -252,7 +252,7 @@ def is_word(character: str) -> bool:
 
 
 def _word_kind(word: str) -> Kind:
-    if word in _KEYWORDS:
+    if word in KEYWORDS:
         return Kind.KEYWORD
     return Kind.BOOL if word in ("true", "false") else Kind.IDENTIFIER
 

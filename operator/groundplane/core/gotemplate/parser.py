@@ -381,7 +381,7 @@ class _Parser:
         match token.kind:
             case Kind.IDENTIFIER:
                 if token.text not in self.functions:
-                    mend = ELSEWHERE.get(token.text) or did_you_mean(token.text, self.functions)
+                    mend = ELSEWHERE.get(token.text) or did_you_mean(token.text, [*lexer.KEYWORDS, *self.functions])
                     self.fail(f"function {quoted(token.text)} not defined", position, mend)
                 return nodes.Identifier(position, token.text)
             case Kind.DOT:
