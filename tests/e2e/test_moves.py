@@ -233,7 +233,7 @@ def of_crossplane(plane, aws):
         (
             "ConfigurationRevision",
             "platform-1a2b3c",
-            ("compositeresourcedefinitions", "xdatabases.platform.example.com"),
+            ("compositeresourcedefinitions.v1.apiextensions.crossplane.io", "xdatabases.platform.example.com"),
         ),
     ):
         spec = {"image": f"xpkg.upbound.io/{name}:v1", "revision": 1, "desiredState": "Active"}

@@ -60,7 +60,8 @@ from groundplane.runtime.watches import KubernetesWatches
 if TYPE_CHECKING:
     from groundplane.runtime.webhooks import Webhooks
 
-DRAIN, FLUSH, TRACES = 0.6, 0.15, 0.1  # shares of the grace period; the rest is for watches and sessions
+# Shares of the grace period: another replica waits for the Lease during the first two; the rest is for watches and sessions.
+DRAIN, FLUSH, TRACES = 0.6, 0.025, 0.1
 START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at the start, before ending
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
 RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
