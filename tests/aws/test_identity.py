@@ -224,7 +224,10 @@ async def test_a_list_of_blocks_is_brought_in_line_and_rules_of_others_stay(clou
     observation = await settle(cloud, rule, account)
     assert rules(ec2, net["group"]) == ["10.0.0.0/16", "192.168.0.0/16"]
 
-    rule["spec"]["forProvider"]["toPort"] = 444
+    del rule["spec"]["forProvider"]["cidrBlocks"]
+    with pytest.raises(InvalidInput, match="has no source"):
+        await cloud.update(rule, account, {}, await cloud.observe(rule, account, {}))
+    rule["spec"]["forProvider"] |= {"cidrBlocks": ["10.0.0.0/16"], "toPort": 444}
     observation = await cloud.observe(rule, account, {})
     assert [difference.field for difference in observation.immutable] == ["toPort"]
     await cloud.delete(rule, account, observation)

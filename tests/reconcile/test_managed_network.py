@@ -1,5 +1,6 @@
 """A network and identities, from manifests that refer to each other, to nothing left; and what only a create tells."""
 
+import copy
 import json
 
 import pytest
@@ -72,20 +73,39 @@ SECRET = {"writeConnectionSecretToRef": {"name": "conn", "namespace": "team-a"}}
 ACCESS_KEY = resource(IAM, "AccessKey", "orders", SECRET, userRef=ORDERS)
 
 
-async def test_a_network_and_identities_become_ready_rest_and_leave_nothing(aws):
+def namespaced(manifests):
+    """The same in the generation that lives in namespaces."""
+    found = copy.deepcopy(manifests)
+    for each in found:
+        each["apiVersion"] = each["apiVersion"].replace(".aws.", ".aws.m.")
+        each["metadata"]["namespace"] = "team-a"
+    return found
+
+
+@pytest.mark.parametrize(
+    "manifests",
+    [
+        pytest.param([*NETWORK, *namespaced(IDENTITIES)], id="identities in a namespace"),
+        pytest.param([*namespaced(NETWORK), *IDENTITIES], id="network in a namespace", marks=pytest.mark.soak),
+    ],
+)
+async def test_a_network_and_identities_become_ready_rest_and_leave_nothing(aws, manifests):
     world = await aws.world()
-    await world.apply(*reversed(NETWORK), *reversed(IDENTITIES))
+    cluster_config = managed.provider_config(aws.standin.url)
+    cluster_config |= {"apiVersion": "aws.m.upbound.io/v1beta1", "kind": "ClusterProviderConfig"}
+    await world.apply(cluster_config, *manifests)
     await world.settle(seconds=30)
-    for manifest in (*NETWORK, *IDENTITIES):
+    for manifest in manifests:
         found = await get(world, manifest)
         assert is_ready(found), (manifest["kind"], message(found), message(found, "Ready"))
     aws.standin.forget_calls()
     await world.settle(seconds=70)
     assert aws.writes() == []
-    for manifest in (*NETWORK, *IDENTITIES):
+    for manifest in reversed(manifests):
         await world.cluster.delete(managed.key(manifest))
     await world.settle(seconds=40)
-    assert await managed.kinds_left(world) == []
+    left = [each for each in await managed.kinds_left(world) if each != "ClusterProviderConfig"]
+    assert left == []
     ec2 = aws.client("ec2")
     assert [each["IsDefault"] for each in ec2.describe_vpcs()["Vpcs"]] == [True]
     assert ec2.describe_addresses()["Addresses"] == []

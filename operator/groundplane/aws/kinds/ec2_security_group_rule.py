@@ -41,6 +41,10 @@ class Hooks(Base):
             raise InvalidInput(f"{shown(given)} is no type", mend="write ingress or egress", where=(_at("type"),))
 
     def check_create(self, resource: Resource) -> None:
+        self._check_sources(resource)
+
+    @staticmethod
+    def _check_sources(resource: Resource) -> None:
         if not _wanted(resource):
             names = [*LISTS, "self", "sourceSecurityGroupId"]
             raise InvalidInput("has no source", mend=f"set one of {', '.join(names)}", where=("spec.forProvider",))
@@ -80,6 +84,7 @@ class Hooks(Base):
         return item
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
+        self._check_sources(resource)
         wanted = _wanted(resource)
         if group == "description":
             named = [source for source in item["rules"] if source in wanted]
