@@ -256,3 +256,39 @@ def test_gitops_tools_see_a_claim_that_is_new_made_wrong_and_mended_as_what_it_i
     plane.kubectl(*ready)
     plane.wait("done again", lambda: seen() == ("Current", "Healthy", "met"))
     plane.kubectl("delete", f"apps.{GROUP}", name, "-n", TEAM, "--timeout=180s")
+
+
+def deep(levels=400):
+    schema = {"type": "string"}
+    for _ in range(levels // 2):
+        schema = OBJECT | {"properties": {"a": schema}}
+    return schema
+
+
+def too_deep(plane, *what):
+    """Whether it says so."""
+    conditions = (plane.get(*what) or {}).get("status", {}).get("conditions", ())
+    return any(each["type"] == "Synced" and "nested too deep" in each.get("message", "") for each in conditions)
+
+
+def test_what_is_edited_to_be_nested_too_deep_says_so_stops_nobody_and_can_be_deleted(shop):
+    plane, edited, flawed = shop.plane, definition(), composition("deep")
+    edited["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": SCHEMA | {"properties": {"spec": deep()}}}
+    flawed["spec"]["resources"][0]["base"]["nested"] = deep()
+    plane.apply(edited, flawed)
+    plane.wait("both say so", lambda: too_deep(plane, "xrd", XRD) and too_deep(plane, "composition", "claims"))
+    plane.apply(claim(size="large"))
+    shop.wait_composed(edition="1", size="large")
+    plane.apply(definition(), composition("2"))
+    shop.wait_composed(edition="2", size="large")
+
+    other = definition()
+    other["metadata"]["name"] = f"xdeeps.{GROUP}"
+    other["spec"] |= {"names": {"kind": "XDeep", "plural": "xdeeps"}, "claimNames": {"kind": "Deep", "plural": "deeps"}}
+    plane.apply(other)
+    plane.wait("its kind", lambda: plane.kubectl("get", f"deeps.{GROUP}", check=False).returncode == 0)
+    other["spec"]["versions"] = edited["spec"]["versions"]
+    plane.apply(other)
+    plane.wait("it says so", lambda: too_deep(plane, "xrd", f"xdeeps.{GROUP}"))
+    plane.kubectl("delete", "xrd", f"xdeeps.{GROUP}", "--timeout=120s")
+    assert plane.get("crd", f"deeps.{GROUP}") is None
