@@ -91,7 +91,7 @@ def _problems(found: Input) -> Iterator[Problem]:
 Matches = Callable[[str], bool]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def matcher(pattern: str) -> Matches:
     """Whether a name matches an element of a sequence: all of it, unless the pattern says where it begins or ends.
 
