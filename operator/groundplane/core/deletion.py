@@ -55,7 +55,10 @@ def users(objects: Sequence[Object], references: References, sequences: Sequence
 
 
 def _follow(sequence: Sequence[Callable[[str], bool]], objects: Sequence[Object], needs: dict[Key, set[Key]]) -> None:
-    """Each needs those at the nearest place before its own at which there are any; its place is the first that means it."""
+    """What is at a place is needed as long as there is anything at the next one; an object's place is the first that means it.
+
+    One of those that are there speaks for all: a thousand that wait for a thousand are a thousand needs, not a million.
+    """
     groups: list[list[Key]] = [[] for _ in sequence]
     for obj in objects:
         name = annotations_of(obj).get(TEMPLATE_ANNOTATION)
@@ -63,8 +66,7 @@ def _follow(sequence: Sequence[Callable[[str], bool]], objects: Sequence[Object]
         if place is not None and not usages.is_usage(key_of(obj)):
             groups[place].append(key_of(obj))
     for earlier, later in pairwise(filter(None, groups)):
-        for key in later:
-            needs[key].update(earlier)
+        needs[min(later)].update(earlier)
 
 
 def _in_circle(found: Mapping[Key, Sequence[Key]]) -> Key:
