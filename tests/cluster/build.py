@@ -70,6 +70,21 @@ def helm() -> Path:
     return folder / "helm"
 
 
+def program(sources: Path, package: str) -> Path:
+    """A Go program, as the go.mod of a folder pins it."""
+    pins, name = [(sources / each).read_bytes() for each in ("go.mod", "go.sum")], package.rpartition("/")[2]
+    folder = _cache() / f"{name}-{_platform()}-{hashlib.sha256(b''.join(pins)).hexdigest()[:12]}"
+    if not folder.is_dir():
+        with _building(folder) as target:
+            if target:
+                wanted = re.search(r"^go (\S+)", pins[0].decode(), re.MULTILINE)
+                assert wanted is not None
+                _step(f"building {name} (two minutes on two cores, once)")
+                command = [_go(wanted[1]), *BUILD, "-ldflags", "-s -w", "-o", str(target / name), package]
+                subprocess.run(command, cwd=sources, env=_environment(), check=True)
+    return folder / name
+
+
 def environment(requirements: Path) -> Path:
     """The Python of a virtual environment that has what a file of requirements names, and nothing of ours."""
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:12]
