@@ -393,8 +393,8 @@ async def test_credentials_that_are_looked_for_in_vain_hold_up_only_their_own_ac
     asked, end = threading.Event(), threading.Event()
 
     class Hanging(Sessions):
-        def clients(self, account):
-            found = super().clients(account)
+        def clients(self, account, **how):
+            found = super().clients(account, **how)
             if account.provider_config["metadata"]["name"] == "dead":
                 found._base_credentials = lambda *_: asked.set() or end.wait()
             return found
@@ -423,9 +423,9 @@ async def test_a_change_of_one_tenant_goes_before_the_polls_and_beside_the_chang
     order, all_wait = [], threading.Event()
 
     class Held(Sessions):
-        def clients(self, account):
+        def clients(self, account, **how):
             all_wait.wait()
-            return super().clients(account)
+            return super().clients(account, **how)
 
     cloud = AwsCloud(2, sessions=Held(attempts=1))
     well = account("well", standin.url)

@@ -189,8 +189,8 @@ class Hanging(Sessions):
         super().__init__(attempts=1)
         self.reached, self.released = threading.Event(), threading.Event()
 
-    def clients(self, account):
-        found = super().clients(account)
+    def clients(self, account, **how):
+        found = super().clients(account, **how)
         found.client("ec2", REGION, once=True).meta.events.register("before-call", self._hang, unique_id="hang")
         return found
 

@@ -89,8 +89,8 @@ class FragileSessions(Sessions):
         super().__init__(attempts=1)
         self._counter, self._trouble = counter, trouble
 
-    def clients(self, account):
-        return _FragileClients(super().clients(account), self)
+    def clients(self, account, **how):
+        return _FragileClients(super().clients(account, **how), self)
 
     def before(self, model, **_):
         if self._trouble is Trouble.REFUSED and not model.name.startswith(READS) and self._counter.reached():
