@@ -5,7 +5,8 @@ import json
 import pytest
 
 from groundplane import errors
-from tests.aws.conftest import S3, external_name, made, managed, settle
+from groundplane.ports import Account
+from tests.aws.conftest import INI, S3, external_name, made, managed, provider_config, settle
 
 SQS, SNS, SECRETS = (f"{service}.aws.upbound.io/v1beta1" for service in ("sqs", "sns", "secretsmanager"))
 GROUP = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
@@ -69,6 +70,9 @@ async def test_another_owner_stands_in_the_name_and_is_refused_by_aws(cloud, acc
     assert (await cloud.observe(imported, account, {})).at_provider["bucket"] == bucket
 
     cors["spec"]["forProvider"]["expectedBucketOwner"] = "999999999999"
+    [difference] = (await cloud.observe(cors, account, {})).immutable
+    assert (difference.field, difference.observed) == ("expectedBucketOwner", "123456789012")
+    del cors["status"], cors["metadata"]["annotations"]["crossplane.io/external-name"]
     with pytest.raises(errors.Denied, match="expectedBucketOwner"):
         await cloud.observe(cors, account, {})
 
@@ -162,6 +166,12 @@ async def test_a_fifo_topic_is_made(cloud, account):
     observation = await made(cloud, topic, account)
     assert observation.at_provider["fifoTopic"] is observation.at_provider["contentBasedDeduplication"] is True
     assert observation.connection["arn"].endswith(b":orders.fifo")
+
+
+async def test_a_topic_is_found_though_the_account_need_not_be_asked_for(cloud, standin):
+    flags = {"skip_requesting_account_id": True, "skip_credentials_validation": True}
+    account = Account(provider_config(standin.url, **flags), {"creds": INI}, "1")
+    assert (await made(cloud, managed(SNS, "Topic", "orders"), account)).at_provider["owner"] == "123456789012"
 
 
 async def test_a_subscription_that_waits_for_its_confirmation_is_not_ready_and_can_go(cloud, account):

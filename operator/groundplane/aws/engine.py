@@ -200,9 +200,9 @@ class Engine(Resource):
         known = {difference.field for difference in found}
         for name, rule in self.kind.fields.items():
             desired = None if name in self.once else self.spec.get(name)
-            if not rule.immutable or rule.observe is None or desired is None or name in known:
+            if not rule.immutable or rule.secret or desired is None or name in known:
                 continue
-            observed = self.observed(name, item)
+            observed = self.addressed.get(name) if rule.observe is None else self.observed(name, item)
             if observed is not None and not convert.covers(desired, observed, rule):
                 found.append(Difference(name, desired, observed))
         return found
