@@ -69,7 +69,7 @@ cluster: $(READY)  ## a real API server with the operator and AWS's stand-in, fo
 crds: $(READY)  ## write crds/ from core/ and aws/kinds/
 	$(BIN)/groundplane crds --output crds
 
-chart: $(READY)  ## write what of charts/groundplane is made from the code: rights, the schema's settings, the README's table
+chart: $(READY)  ## write what of charts/groundplane and docs/ is made from the code: rights, settings, tables, the AWS kinds
 	$(BIN)/python -m tests.chart.generate
 
 image:  ## build the image with docker, podman or buildah, whichever works here (IMAGE=registry/groundplane:tag)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from groundplane import errors
+from groundplane.aws import standin as standin_process
 from tests.aws.conftest import EC2, RDS, made, managed
 
 MOTHER = """
@@ -36,6 +37,14 @@ def test_it_ends_with_its_parent():
     deadline = time.monotonic() + 180
     while is_alive(int(pid)):
         assert time.monotonic() < deadline, "it outlived its parent"
+
+
+def test_its_help_says_that_it_ends_with_its_parent(capsys):
+    with pytest.raises(SystemExit):
+        standin_process.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "ends on SIGTERM or with its parent" in told
+    assert "POST /standin/faults" in told
 
 
 async def test_calls_are_told_by_service_and_operation(cloud, account, standin):

@@ -1,4 +1,4 @@
-"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values, metrics and flags.  `make chart` writes it.
+"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values, metrics and flags, the AWS kinds.  `make chart` writes it.
 
 `python -m tests.chart.generate --check` ends with an error if a file is stale.
 """
@@ -18,6 +18,7 @@ from groundplane.cli import upstream_flags
 from groundplane.core import goyaml
 from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import Settings
+from tests.chart import aws_pages
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
 # What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `function`, `rbac` and `webhooks`.
@@ -54,6 +55,7 @@ def files() -> dict[Path, str]:
         METRICS: metrics_page(METRICS.read_text()),
         INSTALL: flags_page(INSTALL.read_text()),
         CHART / "README.md": readme((CHART / "README.md").read_text(), (CHART / "values.yaml").read_text()),
+        **aws_pages.pages(),
     }
 
 
@@ -152,12 +154,17 @@ def documented(values: str) -> list[tuple[str, object, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chart.generate", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only look whether the files are fresh")
-    only_check = parser.parse_args().check
-    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
-    if stale and only_check:
-        raise SystemExit(f"stale: {', '.join(path.name for path in stale)} of the chart; run make chart")
+    only_check, wanted = parser.parse_args().check, files()
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    gone = [path for path in aws_pages.FOLDER.glob("*.md") if path not in wanted]
+    if (stale or gone) and only_check:
+        names = ", ".join(str(path.relative_to(CHART.parents[1])) for path in stale + gone)
+        raise SystemExit(f"stale: {names}; run make chart")
     for path in stale:
-        path.write_text(files()[path])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[path])
+    for path in gone:
+        path.unlink()
 
 
 if __name__ == "__main__":

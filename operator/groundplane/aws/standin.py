@@ -2,7 +2,7 @@
 
     python -m groundplane.aws.standin --port 5000 --slow 5
 
-It prints its URL when it listens, and ends on SIGTERM or with its parent.  The demo and the tests talk to it over
+It prints its URL when it listens, and ends on SIGTERM or with its parent, a shell that is closed, too; all is forgotten then.  The demo and the tests talk to it over
 HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
@@ -547,8 +547,12 @@ def _end_with_parent(parent: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m groundplane.aws.standin", description=__doc__.splitlines()[0])
-    parser.add_argument("--host", default="127.0.0.1")
+    parser = argparse.ArgumentParser(
+        prog="python -m groundplane.aws.standin",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--slow", type=float, default=0.0, help="seconds that creations and the like take")
     options = parser.parse_args(argv)
