@@ -179,7 +179,8 @@ def test_delete_says_what_is_left_to_a_control_plane(tmp_path):
     done = groundplane("delete", "note", "first", "-n", "team", "--db", db)
     assert done.exit_code == 0
     assert 'note.tests.example.com "first" deleted' in done.output
-    assert "groundplane up" in done.output, "its finalizer waits for a control plane, which does not run"
+    assert "c.yaml: groundplane up makes it again when" in done.output
+    assert "marked, and gone once" in done.output, "its finalizer waits for a control plane, which does not run"
     again = groundplane("delete", "note", "second", "-n", "team", "--db", db)
     assert again.exit_code == 1
     assert "not found" in again.output

@@ -131,6 +131,62 @@ async def test_a_file_that_is_mended_back_to_what_was_applied_is_said_to_be_acce
     assert accepted in last
 
 
+def things(field):
+    """A kind whose schema knows the field `known`, and one more."""
+    found = definition("tests.example.com", "Thing", "things")
+    spec = {"type": "object", "properties": {"known": {"type": "string"}, field: {"type": "string"}}}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    found["spec"]["versions"] = [found["spec"]["versions"][0] | {"schema": schema}]
+    return found
+
+
+async def test_a_change_of_kinds_applies_again_what_is_there_and_never_what_was_deleted_by_hand(followed):
+    world = followed()
+    await world.cluster.create(things("old"))
+    fields = {"stays": "known", "refused": "new", "gone": "known", "leaving": "known"}
+    stays, _, gone, leaving = keys = [Key("tests.example.com/v1", "Thing", "default", name) for name in fields]
+    for key, field in zip(keys, fields.values(), strict=True):
+        thing = {"apiVersion": key.api_version, "kind": key.kind, "metadata": {"name": key.name}, "spec": {field: "a"}}
+        world.write(key.name, json.dumps(thing))
+    world.write("a", config("a"))
+    await world.round()
+    await world.cluster.patch(stays, {"spec": {"known": "b"}})
+    await world.cluster.patch(leaving, {"metadata": {"finalizers": ["tests.example.com/held"]}})
+    await world.cluster.delete(Key("v1", "ConfigMap", "default", "a"))
+    await world.cluster.delete(gone)
+    await world.cluster.delete(leaving)
+    await world.cluster.apply(things("new"), manager="tests")
+    await world.round()
+    await world.cluster.patch(leaving, {"metadata": {"finalizers": None}})
+    await world.cluster.create(definition("tests.example.com", "Other", "others"))
+    await world.round()
+    await world.cluster.delete(
+        Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "others.tests.example.com")
+    )
+    await world.round()
+    found = [await world.cluster.get(key) for key in keys]
+    assert [each and each["spec"] for each in found] == [{"known": "a"}, {"new": "a"}, None, None]
+    assert await world.text("a") is None
+    world.write("a", config("a", "edited"))
+    await world.round()
+    assert await world.text("a") == "edited"
+
+
+async def test_what_went_with_its_kind_comes_again_with_it(followed):
+    world = followed()
+    await world.cluster.create(things("new"))
+    thing = Key("tests.example.com/v1", "Thing", "default", "a")
+    world.write("a", "apiVersion: tests.example.com/v1\nkind: Thing\nmetadata: {name: a}\n")
+    await world.round()
+    await world.cluster.delete(
+        Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", "things.tests.example.com")
+    )
+    await world.round()
+    await world.cluster.create(things("new"))
+    await world.round()
+    assert await world.cluster.get(thing)
+
+
 async def test_what_left_the_folder_is_pruned_also_after_a_restart(followed):
     world = followed(prune=True)
     world.write("a", config("a"))

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from groundplane.cli import manifests, store
+from groundplane.cli import follow, manifests, store
 from groundplane.cli.belonging import Belonging
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, Object, meta
@@ -75,6 +75,11 @@ async def _delete(
             asked.append(key)
         elif not ignore_not_found:
             raise NotFound(f'{served.full_name} "{key.name}" not found')
+    if again := await follow.files_with(cluster, asked):
+        click.echo(
+            f"still in {', '.join(again)}: groundplane up makes it again when it is started anew or its entry is edited. Mend: remove it there, too.",
+            err=True,
+        )
     left = await _left(cluster, asked)
     if left and not store.is_running(db):
         click.echo(

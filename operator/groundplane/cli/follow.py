@@ -6,6 +6,7 @@ deleted, only while every file can be read, and only as `prune` allows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from groundplane.cli.manifests import STDIN, Manifest
 from groundplane.cli.prune import Placed
 from groundplane.cluster.kinds import CRD_KIND
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core.objects import Json, Key, group_of, meta
+from groundplane.core.objects import Json, Key, group_of, is_deleting, meta, spec_of
 from groundplane.errors import Conflict, GroundplaneError, InUse, InvalidInput, NoSuchKind, Unavailable
 
 MANAGER = "groundplane-up"  # field manager of what is applied
@@ -162,6 +163,7 @@ class Applier:
         self._wanted: list[Placed] = []
         self._gone_since: dict[Identity, float] = {}  # what has left the files, and when that was seen
         self._done: dict[Identity, Json] = {}  # what was applied, as it was written
+        self._stale: set[Identity] = set()  # of these, what was applied before the last change of kinds
         self._told: set[str] = set()
         self._waits_since: dict[Identity, float] = {}
         self._inventory: dict[Identity, dict[str, str]] | None = None
@@ -182,8 +184,7 @@ class Applier:
             self._wanted, self.problems = self._source.objects()
             for name in self._source.mended:
                 self._tell(f"{name} is accepted again")
-        if self._kinds_changed():
-            self._done.clear()  # a field may be known now that was dropped before
+        self._look_at_kinds()
         self.keys, self.waiting, before = [], {}, self.refused
         self.refused = {}
         for placed in self._wanted:
@@ -207,7 +208,7 @@ class Applier:
                 manifest = manifests.with_namespace(manifest, self._namespace)
                 key = manifest.key
             who = identity(key)
-            if self._done.get(who) == manifest.object:
+            if self._done.get(who) == manifest.object and not await self._is_due_again(key, refused_before):
                 if who in refused_before:
                     self.refused[who] = refused_before[who]
                 else:
@@ -220,10 +221,10 @@ class Applier:
             self.waiting[identity(key)] = f"{manifest.origin}: {key} waits: {error}"
             return
         except GroundplaneError as error:
-            self._done[identity(key)] = manifest.object
+            self._note_done(manifest)
             self.refused[identity(key)] = f"{manifest.origin}: {key} is refused: {error}"
             return
-        self._done[identity(key)] = manifest.object
+        self._note_done(manifest)
         self.keys.append(key)
         await self._remember(key, placed, meta(after)["uid"])
         if before is None or meta(before).get("resourceVersion") != meta(after).get("resourceVersion"):
@@ -231,10 +232,35 @@ class Applier:
         elif who in refused_before:
             self._tell(f"{manifest.origin}: {key} is accepted again, as it was")
 
-    def _kinds_changed(self) -> bool:
+    def _note_done(self, manifest: Manifest) -> None:
+        self._done[identity(manifest.key)] = manifest.object
+        self._stale.discard(identity(manifest.key))
+
+    def _look_at_kinds(self) -> None:
+        """After a change of kinds all is due again: a field may be known now that was dropped before.
+
+        What went with its kind comes again with it.
+        """
         changes = self._cluster.changes(self._seen) if self._seen < self._cluster.version() else []
         self._seen = max((change.rv for change in changes), default=self._seen)
-        return any(change.object["kind"] == CRD_KIND for change in changes)
+        kinds = [change for change in changes if change.object["kind"] == CRD_KIND]
+        if not kinds:
+            return
+        specs = [spec_of(change.object) for change in kinds if change.type == "DELETED"]
+        gone = {(spec["group"], spec["names"]["kind"]) for spec in specs}
+        self._done = {who: done for who, done in self._done.items() if who[:2] not in gone}
+        self._stale = set(self._done)
+
+    async def _is_due_again(self, key: Key, refused: dict[Identity, str]) -> bool:
+        """Whether to apply again what was applied as it is.  What is not there any more was deleted by somebody, and stays so."""
+        who = identity(key)
+        if who not in self._stale or who in refused:
+            return who in self._stale
+        found = await self._cluster.get(key)
+        if found is not None and not is_deleting(found):
+            return True
+        self._stale.discard(who)
+        return False
 
     def _retell(self, texts: Iterable[str]) -> None:
         """Say each text once, until it was gone for a while."""
@@ -297,9 +323,7 @@ class Applier:
 
     async def _read_inventory(self) -> dict[Identity, dict[str, str]]:
         if self._inventory is None:
-            stored = await self._cluster.get(INVENTORY)
-            entries = json.loads(((stored or {}).get("data") or {}).get("objects", "[]"))
-            self._inventory = {identity(_key(entry)): entry for entry in entries}
+            self._inventory = await inventory(self._cluster)
         return self._inventory
 
     async def _write_inventory(self) -> None:
@@ -314,6 +338,28 @@ class Applier:
             },
             manager=MANAGER,
         )
+
+
+async def inventory(cluster: SqliteCluster) -> dict[Identity, dict[str, str]]:
+    """What was applied from files, and which file each object came from."""
+    stored = await cluster.get(INVENTORY)
+    entries = json.loads(((stored or {}).get("data") or {}).get("objects", "[]"))
+    return {identity(_key(entry)): entry for entry in entries}
+
+
+async def files_with(cluster: SqliteCluster, keys: Iterable[Key]) -> list[str]:
+    """The followed files that still have one of these objects, as far as they can be read."""
+    known = await inventory(cluster)
+    found = set()
+    for key in keys:
+        entry = known.get(identity(key))
+        if entry is None or entry["file"] == STDIN:
+            continue
+        with contextlib.suppress(InvalidInput):
+            given = manifests.parse(manifests.text_of(Path(entry["file"])), entry["file"])
+            same = {(each.key.group, each.key.kind, each.key.name) for each in given}
+            found |= {entry["file"]} if (key.group, key.kind, key.name) in same else set()
+    return sorted(found)
 
 
 def identity(key: Key) -> Identity:
