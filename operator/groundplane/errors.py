@@ -185,6 +185,14 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
+def with_article(kind: str) -> str:
+    """
+    >>> with_article("InternetGateway"), with_article("User"), with_article("VPC")
+    ('an InternetGateway', 'a User', 'a VPC')
+    """
+    return f"an {kind}" if kind[:1] in tuple("AEIO") else f"a {kind}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that a misspelt one is most like; empty if it is like none.
 

@@ -27,6 +27,7 @@ from groundplane.aws.grammar import (
 from groundplane.core import requests
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import handled_request, unseen
+from groundplane.errors import with_article
 
 Schema = dict[str, Any]
 LONGEST = 200  # characters of a description
@@ -199,7 +200,7 @@ def _siblings(name: str, field: SchemaField, found: Kind) -> dict[str, Schema]:
     if field.reference is None:
         return {}
     service, _, kind = field.reference.to.partition("/")
-    target = f"a {kind} in {service} to fill {name}"
+    target = f"{with_article(kind)} in {service} to fill {name}"
     ref, selector = siblings(name, field)
     one = {**_reference(), "description": f"Reference to {target}."}
     own: dict[str, Schema] = {"matchControllerRef": {"type": "boolean"}, "matchLabels": _map(), "policy": _policy()}

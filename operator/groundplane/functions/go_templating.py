@@ -462,7 +462,7 @@ class _Answer:
         if not name:
             raise InvalidInput(
                 f'{shown(manifest["kind"])} template is missing required "{NAME_ANNOTATION}" annotation',
-                mend='{{ setResourceNameAnnotation "NAME" }} among its annotations',
+                mend=_NAMED,
             )
         if annotations:
             kept = {key: value for key, value in annotations.items() if key not in (NAME_ANNOTATION, READY_ANNOTATION)}
@@ -588,16 +588,21 @@ def _annotations(manifest: Object) -> dict[str, str]:
         return {}
     annotations = metadata["annotations"]
     if not isinstance(annotations, dict):
-        raise _odd_annotations(manifest, f"they are {fieldpath.kind_of(annotations)}, not a map")
+        mend = _NAMED if annotations is None else _QUOTED
+        raise _odd_annotations(manifest, f"they are {fieldpath.kind_of(annotations)}, not a map", mend)
     for name, value in annotations.items():
         if not isinstance(value, str):
             raise _odd_annotations(manifest, f"{shown(name)} is {fieldpath.kind_of(value)}, not a string")
     return annotations
 
 
-def _odd_annotations(manifest: Object, what: str) -> InvalidInput:
+_NAMED = '{{ setResourceNameAnnotation "NAME" }} among its annotations'
+_QUOTED = "put their values into quotes: X | quote"
+
+
+def _odd_annotations(manifest: Object, what: str, mend: str = _QUOTED) -> InvalidInput:
     kind = f"{manifest.get('apiVersion') or ''} {manifest['kind']}".strip()
-    return InvalidInput(f"invalid annotations of {kind}: {what}", mend="put their values into quotes: X | quote")
+    return InvalidInput(f"invalid annotations of {kind}: {what}", mend=mend)
 
 
 def _readiness(manifest: Object, annotations: Mapping[str, str]) -> bool | None:

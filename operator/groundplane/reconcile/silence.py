@@ -11,7 +11,7 @@ from groundplane.core import choice
 from groundplane.core.objects import Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
 from groundplane.core.pipeline import Remote, Step
 from groundplane.core.structural import OpenAPI
-from groundplane.errors import NoSuchKind
+from groundplane.errors import NoSuchKind, with_article
 from groundplane.functions import auto_ready
 from groundplane.reconcile.composing import SOURCE, Composed, CompositeRun
 
@@ -91,7 +91,7 @@ def of_former(run: CompositeRun, former: Object, template: str, kind: str) -> No
         run,
         run.composite,
         "ComposeResources",
-        f'{key_of(former)} is not composed any more, for template "{template}" makes a {kind} now; it stays until its composite goes. '
+        f'{key_of(former)} is not composed any more, for template "{template}" makes {with_article(kind)} now; it stays until its composite goes. '
         "Mend: delete it by hand if nobody needs it; under another name of the template it would have been deleted.",
     )
 

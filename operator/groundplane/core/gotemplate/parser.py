@@ -64,7 +64,7 @@ def parse(source: Source, functions: Collection[str], left: str = "", right: str
     Raises:
         ParseError: with line and column.
     """
-    return _Parser(source, functions, lexer.tokens(source.text, left, right)).run()
+    return _Parser(source, functions, lexer.tokens(source.text, left, right), right or lexer.RIGHT).run()
 
 
 def _is_empty(body: list[Node]) -> bool:
@@ -72,8 +72,9 @@ def _is_empty(body: list[Node]) -> bool:
 
 
 class _Parser:
-    def __init__(self, source: Source, functions: Collection[str], tokens: list[Token]) -> None:
+    def __init__(self, source: Source, functions: Collection[str], tokens: list[Token], right: str) -> None:
         self.source = source
+        self.right = right
         self.functions = functions
         self.tokens = tokens
         self.index = 0
@@ -114,14 +115,25 @@ class _Parser:
         return token
 
     def unexpected(self, token: Token, context: str) -> NoReturn:
+        mend = self.unclosed(token)
         if token.kind is not Kind.ERROR:
-            self.fail(f"unexpected {token} in {context}", token.position)
+            self.fail(f"unexpected {token} in {context}", token.position, mend)
         extra = ""
         started = self.source.text.count("\n", 0, self.started) if self.started is not None else 0
         if self.started is not None and started != self.source.text.count("\n", 0, token.position):
             extra = f" in action started at {self.source.name}:{started + 1}"
             extra = extra.removeprefix(" in action") if token.text.endswith(" action") else extra
-        self.fail(f"{token}{extra}", token.position)
+        self.fail(f"{token}{extra}", token.position, mend)
+
+    def unclosed(self, token: Token) -> str:
+        """What to do about a token that an action meets most likely because it is not closed: a brace, or one of a later line."""
+        if self.started is None:
+            return ""
+        begun, met = (self.source.text.count("\n", 0, position) + 1 for position in (self.started, token.position))
+        is_brace = token.kind is Kind.OTHER and token.text in ("{", "}")
+        if not is_brace and begun == met and token.text != "unclosed action":
+            return ""
+        return f"close the action of line {begun} with {self.right}"
 
     def fail(self, what: str, position: int | None = None, mend: str = "") -> NoReturn:
         at = self.peek().position if position is None else position
@@ -381,7 +393,13 @@ class _Parser:
         match token.kind:
             case Kind.IDENTIFIER:
                 if token.text not in self.functions:
-                    mend = ELSEWHERE.get(token.text) or did_you_mean(token.text, [*lexer.KEYWORDS, *self.functions])
+                    follows = self.peek()  # `name: …` is YAML that an open action runs into
+                    mend = self.unclosed(follows) if follows.kind is Kind.ERROR else ""
+                    mend = (
+                        mend
+                        or ELSEWHERE.get(token.text)
+                        or did_you_mean(token.text, [*lexer.KEYWORDS, *self.functions])
+                    )
                     self.fail(f"function {quoted(token.text)} not defined", position, mend)
                 return nodes.Identifier(position, token.text)
             case Kind.DOT:
