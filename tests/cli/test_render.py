@@ -504,6 +504,45 @@ def test_the_kinds_that_are_built_in_are_known_without_being_given(tmp_path, wri
     assert said not in strict.stderr
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "field", "said"),
+    [
+        ("s3", "Bucket", "forceDestory: true", 'base.spec.forProvider.forceDestory: spec.forProvider has no field "forceDestory". Mend: did you mean forceDestroy?'),
+        ("sqs", "Queue", 'visibilityTimeoutSeconds: "60"', 'spec.forProvider.visibilityTimeoutSeconds is a number, and not the string "60". Mend: write 60.'),
+        ("ec2", "VPC", "cidrBlok: 10.0.0.0/16", 'spec.forProvider has no field "cidrBlok". Mend: did you mean cidrBlock?'),
+        ("ec2", "InternetGatway", "region: eu", "Mend: did you mean InternetGateway? Else"),
+        ("ec2/v1beta2", "InternetGateway", "region: eu", "Mend: did you mean InternetGateway of ec2.aws.upbound.io/v1beta1? Else"),
+    ],
+)  # fmt: skip
+def test_a_base_that_its_kind_does_not_know_so_is_warned_of(folder, version, kind, field, said):
+    group, _, version = version.partition("/")
+    base = f"{{apiVersion: {group}.aws.upbound.io/{version or 'v1beta1'}, kind: {kind}, spec: {{forProvider: {{{field}}}}}}}"
+    text = TWO.replace("{apiVersion: example.org/v1, kind: Bucket, spec: {region: eu}}", base)
+    text = text[: text.index("    patches:\n    - {fromFieldPath: spec.absent")]
+    write(folder, composition=text)
+    result = groundplane("render", folder / "xr.yaml", folder)
+    assert result.exit_code == 0
+    assert [said in line for line in result.stderr.splitlines() if kind in line or "resource a" in line] == [True]
+    strict = groundplane("render", folder / "xr.yaml", folder, "--strict-upstream")
+    assert "resource a" not in strict.stderr
+    assert said not in strict.stderr
+
+
+def test_what_is_rendered_is_checked_against_the_schema_of_its_kind(folder):
+    base = "{apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue, spec: {forProvider: {delaySeconds: ''}}}"
+    text = TWO.replace("{apiVersion: example.org/v1, kind: Bucket, spec: {region: eu}}", base)
+    text = text[: text.index("    - {fromFieldPath: spec.absent")]
+    text += "    - {fromFieldPath: spec.text, toFieldPath: spec.forProvider.delaySeconds, transforms: [{type: map, map: {hello: '60'}}]}\n"
+    text = text.replace("toFieldPath: spec.forProvider.delaySeconds", "toFieldPath: 'spec.forProvider[delaySeconds]'")
+    write(folder, composition=text)
+    result = groundplane("render", folder / "xr.yaml", folder)
+    assert result.exit_code == 0
+    assert (
+        "Warning: Composition notes › resource a › rendered: spec.forProvider.delaySeconds is a number, and not the "
+        'string "60". Mend: write 60.\n'
+    ) in result.stderr
+
+
 def test_a_format_that_does_not_fit_prints_as_go_does_and_is_warned_of_with_its_patch(folder):
     text = TWO.replace(
         "fromFieldPath: spec.text,", "fromFieldPath: spec.text, transforms: [{type: string, string: {fmt: '%d-x'}}],", 1

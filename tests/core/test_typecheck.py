@@ -303,3 +303,94 @@ def test_each_value_of_a_combination_is_looked_at_by_itself():
         combine = {"strategy": "string", "variables": variables, "string": {"fmt": fmt}}
         spec = composition({"patches": [{"type": "CombineFromComposite", "combine": combine, "toFieldPath": "spec.c"}]})
         assert bool(typecheck.check(spec, known).problems) is is_wrong
+
+
+# --- bases ----------------------------------------------------------------------------------------------------
+
+COMPOSED = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["missing"],
+            "properties": {
+                "count": {"type": "integer"},
+                "share": {"type": "number"},
+                "name": {"type": "string"},
+                "tier": {"type": "string", "enum": ["small", "large"]},
+                "either": {"x-kubernetes-int-or-string": True},
+                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                "untyped": {},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "ports": {"type": "array", "items": {"type": "object", "properties": {"port": {"type": "integer"}}}},
+                "whole": {
+                    "type": "object",
+                    "x-kubernetes-embedded-resource": True,
+                    "properties": {"spec": {"type": "object", "properties": {"a": {"type": "string"}}}},
+                },
+            },
+        }
+    },
+}
+
+
+def of_base(spec, *patches, strict_upstream=False, **more):
+    base = {"apiVersion": "a.example.org/v1", "kind": "Y", "spec": spec, **more}
+    composition = {
+        "compositeTypeRef": {"apiVersion": "a.example.org/v1", "kind": "X"},
+        "resources": [{"name": "y", "base": base, "patches": [*patches]}],
+    }
+    schemas = {
+        ("a.example.org/v1", "X"): {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        ("a.example.org/v1", "Y"): COMPOSED,
+    }
+    return typecheck.check(review(composition).spec, schemas, strict_upstream=strict_upstream)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"nmae": "x"}, 'spec.nmae: spec has no field "nmae" (did you mean name?)'),
+        ({"count": "60"}, 'spec.count: spec.count is an integer, and not the string "60" (write 60)'),
+        ({"count": 1.5}, "spec.count: spec.count is an integer, and not the number 1.5"),
+        ({"name": True}, 'spec.name: spec.name is a string, and not the boolean true (write "true", with the quotes)'),
+        ({"tier": "smal"}, 'spec.tier: spec.tier can\'t be the string "smal" (did you mean small?)'),
+        ({"ports": {"port": 1}}, "spec.ports: spec.ports is an array, and not an object (write a list)"),
+        ({"ports": [{}, {"prot": 1}]}, 'spec.ports[1].prot: spec.ports[1] has no field "prot" (did you mean port?)'),
+        ({"labels": {"a": 1}}, 'spec.labels.a: spec.labels.a is a string, and not the integer 1 (write "1", with the quotes)'),
+        ({"whole": {"kind": "Z", "spec": {"b": ""}}}, 'spec.whole.spec.b: spec.whole.spec has no field "b" (use one of: a)'),
+    ],
+)  # fmt: skip
+def test_what_a_base_has_and_its_schema_has_not_is_told(spec, said):
+    outcome = of_base(spec)
+    assert [str(problem) for problem in outcome.bases] == [f"spec.resources[0].base.{said}"]
+    assert outcome.problems == []
+    assert [outcome.refuses(mode) for mode in typecheck.MODES] == [False, False, True]
+    assert of_base(spec, strict_upstream=True).misfits == []
+
+
+def test_a_base_may_leave_out_what_is_required_and_have_what_fits():
+    spec = {
+        "count": 1.0,
+        "share": 1,
+        "name": None,
+        "tier": "small",
+        "either": "50%",
+        "open": {"any": [1]},
+        "untyped": {"a": 1},
+        "labels": {"a.b/c": "d"},
+        "ports": [{"port": 1}, None],
+        "whole": {"apiVersion": "v1", "kind": "Z", "metadata": {"name": "z"}, "spec": {}},
+    }
+    assert of_base(spec, metadata={"labels": {"a": "b"}}).misfits == []
+    assert [str(found) for found in of_base({}, metadata={"lables": {}}).bases] == [
+        'spec.resources[0].base.metadata.lables: metadata has no field "lables" (did you mean labels?)'
+    ]
+
+
+def test_a_stand_in_for_what_a_patch_writes_is_no_misfit():
+    assert of_base({"count": ""}, {"fromFieldPath": "spec.count"}).bases == []
+    assert of_base({"count": ""}, {"fromFieldPath": "spec.n", "toFieldPath": "spec.count"}).bases == []
+    assert of_base({"count": ""}, {"fromFieldPath": "spec.n", "toFieldPath": "spec.name"}).bases != []
+    assert of_base({"count": ""}, {"type": "ToCompositeFieldPath", "fromFieldPath": "spec.count"}).bases != []

@@ -150,3 +150,33 @@ async def test_the_steps_of_a_pipeline_are_checked_too():
     await world.settle()
     assert await revisions(world) == []
     assert "spec.pipeline[0].input.resources[0].patches[0].fromFieldPath" in (await told(world, "Synced"))["message"]
+
+
+@pytest.mark.parametrize("mode", ["warn", "loose", "strict"])
+async def test_a_base_that_does_not_fit_is_told_and_refused_in_mode_strict_alone(mode):
+    world = await World().install()
+    crds = things.composed_crds()
+    size = {"type": "object", "properties": {"forceDestroy": {"type": "boolean"}, "size": {"type": "string"}}}
+    for crd in crds:
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] |= {
+            "properties": {"options": size}
+        }
+    await world.apply(*crds, things.XRD)
+    await world.settle()
+    wanted = composition(mode=mode)
+    base = wanted["spec"]["resources"][0]["base"]
+    base["spec"] = {"options": {"forceDestory": True}}
+    await world.apply(wanted)
+    await world.settle()
+    said = (
+        'spec.resources[0].base.spec.options.forceDestory: spec.options has no field "forceDestory" '
+        "(did you mean forceDestroy?)"
+    )
+    if mode == "strict":
+        assert await revisions(world) == []
+        assert said in (await told(world, "Synced"))["message"]
+        return
+    condition = await told(world, FITS)
+    assert (condition["status"], condition["reason"], condition["message"]) == ("False", "BasesDoNotFit", said)
+    assert ("Warning", "BasesDoNotFit") in world.told.reasons("Composition")
+    assert len(await revisions(world)) == 1

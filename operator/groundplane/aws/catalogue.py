@@ -108,17 +108,24 @@ def lookup(api_version: str, kind: str) -> Kind | None:
 
 
 def meant(api_version: str, kind: str) -> str:
-    """The kind that is served under that API version, if any, and is nearly spelt so; "" if there is none.
+    """The kind that is served under that API version, and is nearly spelt so, or the same one of another version; "" if there is none.
 
     >>> meant("rds.aws.upbound.io/v1beta1", "Instanc"), meant("rds.aws.upbound.io/v1beta1", "Queue")
     ('Instance', '')
+    >>> meant("ec2.aws.upbound.io/v1beta2", "InternetGateway")
+    'InternetGateway of ec2.aws.upbound.io/v1beta1'
     """
     group = group_of(api_version)
     if not group.endswith(DOMAINS):
         return ""
     inside = [name for name in _names() if name.startswith(file_of(group, ""))]
     found = load(nearest(file_of(group, kind), inside))
-    return found.kind if found and lookup(api_version, found.kind) else ""
+    if found is None or not nearest(kind, [found.kind]):
+        return ""  # like it in its group alone
+    if lookup(api_version, found.kind):
+        return found.kind
+    version = f"{group}/{found.versions[0]}"
+    return f"{kind} of {version}" if lookup(version, kind) else ""
 
 
 def _names() -> list[str]:

@@ -64,7 +64,12 @@ class Mistakes(click.ClickException):
 @click.option("--context-values", multiple=True, metavar="KEY=JSON", help="A context value; wins over a file's.")
 @click.option("--function-credentials", multiple=True, metavar="PATH", help="Secrets for functions.")
 @click.option("--xrd", multiple=True, metavar="PATH", help="The definition: defaults, checks, the claim's kind.")
-@click.option("--crds", multiple=True, metavar="PATH", help="Definitions of composed kinds, to check patches against.")
+@click.option(
+    "--crds",
+    multiple=True,
+    metavar="PATH",
+    help="Definitions of composed kinds, to check bases, patches and what is rendered against.",
+)
 @click.option("-s", "--required-schemas", multiple=True, metavar="PATH", help="As --crds.")
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--explain", is_flag=True, help="Print what each patch read, did and wrote, or why it did nothing.")
@@ -149,11 +154,14 @@ def render(
     )
     with calls:
         found = _preview(chosen, find, observed, around, helpful=not strict_upstream, explain=explain, output=output)
+    misfits: list[GroundplaneError] = []
+    if not strict_upstream:
+        misfits = choice.rendered_fit(chosen.source, found.composed, schemas, BuiltIn(), fit.warnings)
     documents = list(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
     click.echo(written(documents, output), nl=False)
-    for warning in (*chosen.warnings, *mistakes.strays(chosen.source), *fit.warnings):
+    for warning in (*chosen.warnings, *mistakes.strays(chosen.source), *fit.warnings, *misfits):
         click.echo(f"Warning: {warning}", err=True)
     if not include_function_results:
         for told in found.results:
@@ -224,7 +232,7 @@ class BuiltIn:
         return crds.schema_of(api_version, kind)
 
     def meant(self, api_version: str, kind: str) -> str:
-        """The kind that is nearly spelt so."""
+        """The kind that is nearly spelt so, or served in another version."""
         if not _is_aws(api_version):
             return ""
         from groundplane.aws import catalogue

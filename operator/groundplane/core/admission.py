@@ -174,13 +174,14 @@ def composition(
     unknown = [problem for problem in steps if problem.field.endswith(".functionRef.name")]
     wrong = [problem for problem in steps if problem not in unknown]
     problems = [*wrong, *outcome.problems]
+    warned = [*problems, *outcome.bases]
     refusals: list[str] = []
     if outcome.refuses(mode) or (mode == "strict" and unknown) or (mode != "warn" and wrong):
-        refusals = [*map(told, [*unknown, *problems] if mode == "strict" else problems)]
+        refusals = [*map(told, [*unknown, *warned] if mode == "strict" else problems)]
         refusals += outcome.unknown() if mode == "strict" else []
     if refusals:
         return refused(obj, refusals, warnings)
-    return allowed([*warnings, *map(str, [*unknown, *problems]), *outcome.unknown()])
+    return allowed([*warnings, *map(str, [*unknown, *warned]), *outcome.unknown()])
 
 
 def composition_warnings(spec: CompositionSpec, of_kind: Definition | None, of_claim: Definition | None) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Protocol
 from groundplane.core import composition, definition, mistakes, preview, rules, typecheck
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
-from groundplane.core.objects import Object, group_of, key_of, labels_of, matches, meta, spec_of
+from groundplane.core.objects import Object, annotations_of, group_of, key_of, labels_of, matches, meta, spec_of
+from groundplane.core.render import TEMPLATE_ANNOTATION
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import OpenAPI, Structural
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, nearest
@@ -286,7 +287,7 @@ class BuiltIn(Protocol):
 
 @dataclass(frozen=True)
 class Fit:
-    """How the patches of a Composition fit the schemas that are known."""
+    """How the bases and patches of a Composition fit the schemas that are known."""
 
     warnings: list[GroundplaneError]
     mistakes: list[GroundplaneError]  # where its author asks for strictness
@@ -322,13 +323,58 @@ def fit(
     where = f"Composition {meta(source).get('name', '')}"
     found: list[GroundplaneError] = [
         InvalidInput(problem.detail, mend=problem.mend, where=(where, *mistakes.place(problem.field, spec)))
-        for problem in outcome.problems
+        for problem in outcome.misfits
     ]
     for (version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
-        meant = nearest(kind, [name for known, name in schemas if known == version])
-        meant = meant or ("" if strict_upstream else built_in.meant(version, kind))
+        meant = _meant((version, kind), schemas, None if strict_upstream else built_in)
         if meant or tell_missing or mode == "strict":
-            mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
-            mend = f"did you mean {meant}? Else {mend}" if meant else mend
-            found.append(InvalidInput(text, mend=mend, where=(where,)))
+            found.append(InvalidInput(text, mend=_mend(meant), where=(where,)))
     return Fit([], found) if outcome.refuses(mode) else Fit(found, [])
+
+
+def _meant(pair: tuple[str, str], schemas: typecheck.Schemas, built_in: BuiltIn | None) -> str:
+    """The kind that is nearly spelt so, or that is served in another version; "" if none is."""
+    version, kind = pair
+    others = [known for known, name in schemas if name == kind and group_of(known) == group_of(version)]
+    if others:
+        return f"{kind} of {max(others)}"
+    meant = nearest(kind, [name for known, name in schemas if known == version])
+    return meant or (built_in.meant(version, kind) if built_in is not None else "")
+
+
+def _mend(meant: str) -> str:
+    mend = "pass its CustomResourceDefinition with --crds, or its definition with --xrd"
+    return f"did you mean {meant}? Else {mend}" if meant else mend
+
+
+def rendered_fit(
+    source: Object,
+    composed: Sequence[Object],
+    schemas: typecheck.Schemas,
+    built_in: BuiltIn,
+    told: Sequence[GroundplaneError],
+) -> list[GroundplaneError]:
+    """What does not fit in the objects that were rendered, but what is `told` of their templates already."""
+    where = f"Composition {meta(source).get('name', '')}"
+    known = dict(schemas)
+    seen = {(error.what, place) for error in told for place in error.where}
+    found: list[GroundplaneError] = []
+    for obj in composed:
+        pair = (obj["apiVersion"], obj["kind"])
+        if typecheck.is_built_in(pair[0]):
+            continue
+        if pair not in known and (schema := built_in.schema(*pair)) is not None:
+            known[pair] = schema
+        resource = f"resource {annotations_of(obj).get(TEMPLATE_ANNOTATION) or key_of(obj)}"
+        errors: list[GroundplaneError] = []
+        if pair in known:
+            errors = [
+                InvalidInput(misfit.detail, mend=misfit.mend, where=(where, resource, "rendered"))
+                for misfit in typecheck.misfits(known[pair], obj)
+            ]
+        elif meant := _meant(pair, schemas, built_in):
+            [text] = typecheck.Outcome(missing=[pair]).unknown()
+            if (text, where) not in seen:
+                errors = [InvalidInput(text, mend=_mend(meant), where=(where, resource, "rendered"))]
+        found += [error for error in errors if (error.what, resource) not in seen]
+    return found

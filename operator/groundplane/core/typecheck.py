@@ -1,4 +1,4 @@
-"""Does each patch fit the schemas at both its ends?  Found out from a Composition alone, before any claim exists.
+"""Does each patch fit the schemas at both its ends, and each base its own?  Found out from a Composition alone, before any claim exists.
 
 Source: Crossplane v1.20 `internal/validation/apiextensions/v1/composition` and `pkg/validation/internal/schema` (spec §5.4).
 Upstream reports some patches that work; only with `strict_upstream` does this:
@@ -7,14 +7,15 @@ Upstream reports some patches that work; only with `strict_upstream` does this:
 - arrays count as objects, so that `Join` on an array is;
 - `math` gives a float, so that it can't be written to an integer;
 - what `map` and `match` give, a path that `toFieldPath` leaves to `fromFieldPath`, and everything behind one
-  unknown kind is not looked at.
+  unknown kind is not looked at; nor are bases.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from groundplane.core import fieldpath, goformat
 from groundplane.core.composition import CompositionSpec
@@ -24,7 +25,7 @@ from groundplane.core.objects import Json, Object, annotations_of, group_of
 from groundplane.core.patches import AnyPatch, PatchSetReference
 from groundplane.core.readiness import AnyCheck
 from groundplane.core.spec import Problem, required
-from groundplane.core.structural import OBJECT_META, STRING, OpenAPI, type_of
+from groundplane.core.structural import OBJECT_META, STRING, TYPE_META, OpenAPI, quoted, type_of
 from groundplane.core.transforms.base import AnyTransform
 from groundplane.core.transforms.convert import ConvertTransform, convertible
 from groundplane.errors import InvalidInput, did_you_mean, shown
@@ -63,16 +64,22 @@ class Outcome:
 
     problems: list[Problem] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)  # (API version, kind) of which no schema is known
+    bases: list[Problem] = field(default_factory=list)  # upstream does not look at them: refused in mode strict alone
+
+    @property
+    def misfits(self) -> list[Problem]:
+        """All problems."""
+        return [*self.problems, *self.bases]
 
     def refuses(self, mode: Mode) -> bool:
         """Whether the Composition must not be used."""
         if mode == "strict":
-            return bool(self.problems or self.missing)
+            return bool(self.misfits or self.missing)
         return mode == "loose" and bool(self.problems) and not self.missing
 
     def warnings(self) -> list[str]:
         """A line each."""
-        return [*map(str, self.problems), *self.unknown()]
+        return [*map(str, self.misfits), *self.unknown()]
 
     def summary(self) -> str:
         """All warnings in one text, if they are not too many for a condition."""
@@ -168,7 +175,7 @@ def native(spec: CompositionSpec) -> Part:
 
 
 def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream: bool = False) -> Outcome:
-    """Check every patch, readiness check and connection detail of a Composition; `parts` are what its steps are told.
+    """Check every base, patch, readiness check and connection detail of a Composition; `parts` are what its steps are told.
 
     >>> from groundplane.core.composition import review
     >>> spec = review({"compositeTypeRef": {"apiVersion": "a.b/v1", "kind": "X"}, "resources": [{"name": "map",
@@ -185,15 +192,19 @@ def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream
     reference = spec.compositeTypeRef
     composite = schemas.get((reference.apiVersion, reference.kind))
     found: dict[Problem, None] = {}
+    bases: list[Problem] = []
     for part in (native(spec), *parts):
         for index, template in enumerate(part.templates):
-            checker = _Checker(composite, schemas.get(_kind(template)), strict_upstream)
-            found |= dict.fromkeys(checker.template(part, f"{part.place}.resources[{index}]", template))
+            place, composed = f"{part.place}.resources[{index}]", schemas.get(_kind(template))
+            checker = _Checker(composite, composed, strict_upstream)
+            found |= dict.fromkeys(checker.template(part, place, template))
+            if composed is not None and template.base and not strict_upstream:
+                bases += _base(composed, template.base, f"{place}.base", _written(part, template))
         between = _Checker(composite, None, strict_upstream)
         for index, patch in enumerate(part.environment):
             place = f"{part.place}.environment.patches[{index}]"
             found |= dict.fromkeys(between.environment(place, patch))
-    return Outcome(list(found), missing)
+    return Outcome(list(found), missing, bases)
 
 
 @dataclass(frozen=True)
@@ -415,6 +426,115 @@ def _to_type(wanted: Types) -> str:
     names = {"boolean": "bool", "integer": "int64", "number": "float64"}
     first = sorted(wanted & SCALARS)[0]
     return names.get(first, first)
+
+
+# --- an object and its schema ---------------------------------------------------------------------------------
+
+
+class Misfit(NamedTuple):
+    """One thing in an object that its schema does not have so."""
+
+    path: tuple[fieldpath.Segment, ...]
+    detail: str
+    mend: str
+
+
+def misfits(schema: OpenAPI, obj: Mapping[str, Json]) -> Iterator[Misfit]:
+    """The fields of an object that its schema does not know, and values of another type or none of its enum.
+
+    What is missing, and what is null, may be filled in later.
+
+    >>> size = {"type": "object", "properties": {"size": {"type": "integer"}}}
+    >>> for found in misfits({"type": "object", "properties": {"spec": size}}, {"spec": {"sise": 1, "size": "1"}}):
+    ...     print(found.detail, found.mend)
+    spec has no field "sise" did you mean size?
+    spec.size is an integer, and not the string "1" write 1
+    """
+    for name, value in obj.items():
+        if name == "metadata":
+            yield from _misfits(_metadata(schema, False), value, (name,))
+        elif name not in TYPE_META:
+            yield from _misfit_field(schema, name, value, ())
+
+
+def _misfits(schema: OpenAPI, value: Json, path: tuple[fieldpath.Segment, ...]) -> Iterator[Misfit]:
+    if value is None:
+        return
+    types = _types(schema, Path("", path), False)
+    if not _fits(frozenset({type_of(value)}), types):
+        yield Misfit(
+            path, f"{fieldpath.render(path)} is {_words(types)}, and not {_value(value)}", _instead(value, types)
+        )
+        return
+    allowed = schema.get("enum")
+    if allowed and value not in allowed:
+        mend = did_you_mean(str(value), map(str, allowed))
+        yield Misfit(path, f"{fieldpath.render(path)} can't be {_value(value)}", mend)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if not (schema.get("x-kubernetes-embedded-resource") and name in TYPE_META):
+                yield from _misfit_field(schema, name, item, path)
+    elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+        for index, item in enumerate(value):
+            yield from _misfits(items, item, (*path, index))
+
+
+def _misfit_field(schema: OpenAPI, name: str, value: Json, path: tuple[fieldpath.Segment, ...]) -> Iterator[Misfit]:
+    properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
+    child = properties.get(name, schema.get("additionalProperties"))
+    if isinstance(child, Mapping):
+        yield from _misfits(child, value, (*path, name))
+    elif not child and not schema.get("x-kubernetes-preserve-unknown-fields") and schema.get("type") == "object":
+        place = fieldpath.render(path) or "the object"
+        yield Misfit((*path, name), f'{place} has no field "{name}"', did_you_mean(name, properties))
+
+
+def _value(value: Json) -> str:
+    return f"the {type_of(value)} {quoted(value)}" if not isinstance(value, dict | list) else f"an {type_of(value)}"
+
+
+def _instead(value: Json, types: Types) -> str:
+    """How to write the same value in one of these types; "" if there is no telling."""
+    if isinstance(value, str):
+        try:
+            meant = json.loads(value)
+        except ValueError:
+            return ""
+        return f"write {value.strip()}" if _fits(frozenset({type_of(meant)}), types) else ""
+    if types == TEXT and not isinstance(value, dict | list):
+        return f'write "{quoted(value)}", with the quotes'
+    if types == frozenset({"array"}):
+        return "write a list"
+    return ""
+
+
+def _written(part: Part, template: Template) -> set[tuple[fieldpath.Segment, ...]]:
+    """The fields of the composed resource that patches may write: what a base has there may be a stand-in."""
+    sets = {patch_set.name: patch_set.patches for patch_set in part.sets}
+    found = set()
+    for patch in template.patches:
+        inner = sets.get(patch.patchSetName or "", ()) if isinstance(patch, PatchSetReference) else (patch,)
+        for each in inner:
+            if (
+                not isinstance(each, PatchSetReference)
+                and "From" in each.type
+                and (each.toFieldPath or each.fromFieldPath)
+            ):
+                try:
+                    found.add(tuple(fieldpath.parse(each.toFieldPath or each.fromFieldPath or "").segments))
+                except PathSyntax:
+                    continue  # told of the patch
+    return found
+
+
+def _base(
+    schema: OpenAPI, base: Mapping[str, Json], place: str, written: set[tuple[fieldpath.Segment, ...]]
+) -> Iterator[Problem]:
+    """What does not fit in a base, but where a patch writes."""
+    for found in misfits(schema, base):
+        if found.path not in written:
+            where = fieldpath.render(found.path)
+            yield Problem("Invalid", f"{place}.{where}", found.detail, found.mend)
 
 
 # --- a path in a schema -----------------------------------------------------------------------------------------

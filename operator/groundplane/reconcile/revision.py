@@ -32,7 +32,7 @@ SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
 NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
-FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends
+FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends, and the bases their own
 RECHECK = 300.0  # seconds until a kind that was not there is looked for again
 
 
@@ -101,7 +101,7 @@ async def _whole(head: Object, context: Context) -> Object:
 
 
 async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
-    """Check the patches against the schemas at both their ends; None if that can't be done.
+    """Check the bases, and the patches against the schemas at both their ends; None if that can't be done.
 
     Upstream's webhook refuses a Composition that does not fit in mode loose or strict.  It is written when we see
     it, so it gets no revision instead: composites stay with the one that they have.
@@ -124,8 +124,8 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
     if not outcome.refuses(mode):
         return None if strict_upstream else outcome
     with at(f"Composition {meta(found)['name']}"):
-        if outcome.problems:
-            raise InvalidInput(outcome.summary(), mend="correct the paths, or add transforms")
+        if outcome.misfits:
+            raise InvalidInput(outcome.summary(), mend="correct the fields and paths, or add transforms")
         raise Waiting(
             outcome.summary(),
             mend=f"install the kind, or set the annotation {typecheck.MODE_ANNOTATION} to warn",
@@ -169,13 +169,14 @@ async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | N
 
 
 def _fitting(found: Object, outcome: typecheck.Outcome, context: Context) -> list[Condition]:
-    """What to say of how the patches fit: nothing, as long as nothing is wrong; a new misfit in an event as well."""
+    """What to say of how patches and bases fit: nothing, as long as nothing is wrong; a new misfit in an event as well."""
     before = conditions.find(found, FITS) or {}
     text = outcome.summary()
-    if outcome.problems:
+    if outcome.misfits:
+        reason = "PatchesDoNotFit" if outcome.problems else "BasesDoNotFit"
         if before.get("message") != text:
-            context.events.event(found, "Warning", "PatchesDoNotFit", text, source=SOURCE)
-        return [Condition(FITS, "False", "PatchesDoNotFit", text)]
+            context.events.event(found, "Warning", reason, text, source=SOURCE)
+        return [Condition(FITS, "False", reason, text)]
     if not before:
         return []
     if outcome.missing:
