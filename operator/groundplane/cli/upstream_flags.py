@@ -128,7 +128,7 @@ FLAGS = (
     ),
     _switch(
         "enable-composition-webhook-schema-validation",
-        "always so: patches are checked against schemas, by webhook and in `FitsSchemas`",
+        "always so: bases and patches are checked against schemas, by webhook and in `FitsSchemas`",
     ),
     _value("tls-server-secret-name", _CERTIFICATES),
     _value("tls-server-certs-dir", _CERTIFICATES),
