@@ -49,6 +49,11 @@ def test_what_an_error_of_botocore_becomes(error, becomes):
     assert type(faults.translate(error, KNOWN)) is becomes
 
 
+def test_who_can_not_connect_is_told_where_to_look():
+    error = boto.EndpointConnectionError(endpoint_url="http://x", error="y")
+    assert "proxy" in faults.translate(error, KNOWN).mend
+
+
 def test_a_secret_value_is_in_no_text():
     error = boto.ParamValidationError(report="Invalid type for MasterUserPassword, value: hunter2-hunter2")
     found = faults.translate(error, KNOWN, secrets=["hunter2-hunter2", ""])

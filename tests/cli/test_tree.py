@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from groundplane.cli import tree
+from groundplane.cli import health, tree
+from groundplane.core import conditions
 from groundplane.core.objects import Key, key_of
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -66,6 +67,43 @@ def test_the_lowest_object_that_fails_is_the_trouble():
     assert (trouble.key.name, trouble.cause) == ("i", "create failed: no such class")
 
 
+UNKNOWN = ".spec.cidrBlok: field not declared in schema. Mend: did you mean cidrBlock?"
+
+
+def unsynced(cause):
+    objects = family(**FAILS)
+    composite = objects[Key("a/v1", "XR", "", "x")]
+    composite["status"]["conditions"][0] |= {"status": "False", "message": f"Unsynced resources: vpc; because {cause}"}
+    return tree.grow(CLAIM, objects, NOW)
+
+
+def test_a_composites_own_failure_comes_before_what_follows_from_it_and_a_summary_is_left_out():
+    assert [(each.key.name, UNKNOWN in each.cause) for each in tree.troubles(unsynced(UNKNOWN))] == [
+        ("x", True),
+        ("i", False),
+    ]
+    (trouble,) = tree.troubles(unsynced("Instance i: create failed: no such class"))
+    assert trouble.key.name == "i"
+
+
+async def test_a_call_that_fails_is_told_before_what_waits_and_equal_causes_once():
+    call = ("True", "Retrying", "observe failed: Could not connect")
+    objects = family(Synced=("True", "ReconcileSuccess", ""), Ready=("False", "Creating", ""), Reconciling=call)
+    instance = objects[Key("a/v1", "Instance", "", "i")]
+    composite = objects[Key("a/v1", "XR", "", "x")]
+    reference = {"apiVersion": "a/v1", "kind": "Instance"}
+    composite["spec"]["resourceRefs"] = [reference | {"name": name} for name in ("waits", "i", "j")]
+    waits = {"Synced": ("False", "ReconcileError", f"x ({conditions.EARLY}): y"), "Ready": ("False", "Creating", "")}
+    objects[Key("a/v1", "Instance", "", "waits")] = made("Instance", "waits", **waits)
+    objects[Key("a/v1", "Instance", "", "j")] = instance | {"metadata": instance["metadata"] | {"name": "j"}}
+    verdict = health.verdict_of(CLAIM, objects, frozenset({"claim"}), NOW)
+    assert verdict.state == "under way"
+    assert verdict.causes == (
+        "Instance i, Instance j: Synced, not Ready: Creating: observe failed: Could not connect",
+        "Instance waits: waits for what it refers to",
+    )
+
+
 def test_what_is_ready_took_as_long_as_it_took_and_what_is_not_has_its_age():
     nodes = {node.key.name: node for node in tree.every(tree.grow(CLAIM, family(**READY), NOW))}
     assert (nodes["i"].seconds, nodes["c"].seconds) == (7, 60)
@@ -73,7 +111,7 @@ def test_what_is_ready_took_as_long_as_it_took_and_what_is_not_has_its_age():
 
 
 def test_a_reference_that_is_only_waited_for_is_no_failure():
-    waits = {"Synced": ("False", "ReconcileError", f"x ({tree.EARLY}): y"), "Ready": ("False", "Creating", "")}
+    waits = {"Synced": ("False", "ReconcileError", f"x ({conditions.EARLY}): y"), "Ready": ("False", "Creating", "")}
     assert tree.troubles(tree.grow(CLAIM, family(**waits), NOW)) == []
 
 

@@ -7,12 +7,15 @@ The rows are those that GitOps tools meet: just applied, being made, ready, edit
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
 from groundplane.cli import argocd_health
 from groundplane.core import conditions, health
 from groundplane.core.objects import key_of
+from groundplane.reconcile import composite
+from groundplane.reconcile.composing import Composed
 from tests import gitops
 from tests.reconcile import managed, things
 from tests.reconcile.things import a_world, running
@@ -366,3 +369,17 @@ async def test_wrong_credentials_are_told_at_once_for_a_person_must_mend_them(aw
     found = await managed.get(world, vpc)
     assert gitops.verdict(found, CM) == ("InProgress", "Degraded", "waits")
     assert code in conditions.cause_of(found)
+
+
+def test_a_composites_cause_is_a_call_that_failed_before_a_wait_for_a_reference():
+    def synced(template, message):
+        condition = {"type": "Synced", "status": "False", "message": message}
+        obj = {"apiVersion": "a/v1", "kind": "Thing", "metadata": {"name": "x"}, "status": {"conditions": [condition]}}
+        return Composed(template, obj)
+
+    waits, fails = synced("a", f"x ({conditions.EARLY}): y"), synced("b", "observe failed: Could not connect")
+    context = SimpleNamespace(options=SimpleNamespace(strict_upstream=False))
+    run = SimpleNamespace(composed=[waits, fails], withheld="", context=context)
+    assert composite._cause(run) == "Thing b: observe failed: Could not connect"
+    run.composed = [waits]
+    assert conditions.EARLY in composite._cause(run)

@@ -57,6 +57,9 @@ VOLATILE = (
     (re.compile(r"\d{8}T\d{6}Z"), "<time>"),
     (re.compile(r"\s*\(reached max retries: \d+\)"), ""),
 )
+MEND_NETWORK = (
+    "check the network, the proxy (HTTPS_PROXY, NO_PROXY), forProvider.region and the ProviderConfig's endpoint"
+)
 MEND_DENIED = "check the ProviderConfig's credentials and what they may do"
 
 
@@ -150,7 +153,7 @@ def _own_error(error: Exception) -> GroundplaneError:
         return InvalidInput(words, mend="set forProvider.region to a region of AWS")
     if isinstance(error, ResponseParserError):
         return Unavailable("AWS's answer can't be read: the endpoint is faulty, or doesn't know this call")
-    return Unavailable(words)
+    return Unavailable(words, mend=MEND_NETWORK if isinstance(error, boto.ConnectionError) else "")
 
 
 def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], young: bool) -> GroundplaneError:

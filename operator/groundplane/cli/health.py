@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -13,6 +14,7 @@ from groundplane.core.objects import Key, Object, spec_of
 from groundplane.errors import NoSuchKind
 
 CARRIES_READY = frozenset({"claim", "composite", "managed"})  # categories of kinds that always get a Ready condition
+NAMED = 3  # objects with one and the same cause
 PACKAGES = "pkg.crossplane.io"
 
 
@@ -37,6 +39,11 @@ async def judge(cluster: SqliteCluster, key: Key, categories: frozenset[str], no
         objects = await store.family(cluster, key)
     except NoSuchKind as error:
         return Verdict(key, "stuck", (str(error),))
+    return verdict_of(key, objects, categories, now)
+
+
+def verdict_of(key: Key, objects: Mapping[Key, Object], categories: frozenset[str], now: datetime) -> Verdict:
+    """As `judge`, from the object and all that it is made of."""
     root = objects.get(key)
     if root is None:
         return Verdict(key, "under way", ("not there",))
@@ -47,11 +54,13 @@ async def judge(cluster: SqliteCluster, key: Key, categories: frozenset[str], no
     if node.state != "deleting" and not lacking and not any(trouble.key == key for trouble in refused):
         return Verdict(key, "fine", is_telling=bool(wanted))
     if refused:
-        return Verdict(key, "stuck", tuple(f"{_lead(trouble.key, key)}{trouble.cause}" for trouble in refused))
+        return Verdict(key, "stuck", _folded(((trouble.key, trouble.cause) for trouble in refused), key))
     if said := [text for text in (_failure(root, type_) for type_ in lacking) if text]:
         return Verdict(key, "stuck", tuple(said))
     unready = [child for child in tree.every(node) if child.state != "ready" and not child.children] or [node]
-    return Verdict(key, "under way", tuple(f"{_lead(child.key, key)}{child.told}" for child in unready))
+    unready.sort(key=lambda child: not child.cause)  # a call that failed, before what waits for its result
+    told = ((child.key, f"{child.told}: {child.cause}" if child.cause else child.told) for child in unready)
+    return Verdict(key, "under way", _folded(told, key))
 
 
 def _wanted(obj: Object, categories: frozenset[str]) -> tuple[str, ...]:
@@ -74,5 +83,15 @@ def _failure(obj: Object, type_: str) -> str:
     return str(found.get("message") or "") if found.get("status") == "False" and type_ != "Ready" else ""
 
 
-def _lead(key: Key, root: Key) -> str:
-    return "" if key == root else f"{key}: "
+def _folded(told: Iterable[tuple[Key, str]], root: Key) -> tuple[str, ...]:
+    """Each text once, behind the objects that it is of."""
+    found: dict[str, list[str]] = {}
+    for key, text in told:
+        found.setdefault(text, []).append("" if key == root else str(key))
+    return tuple(f"{lead}: {text}" if (lead := _named(names)) else text for text, names in found.items())
+
+
+def _named(names: list[str]) -> str:
+    shown = [name for name in names if name][:NAMED]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(shown) + more

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from groundplane.core import conditions
+from groundplane.core import conditions, health
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, spec_of
 
 if TYPE_CHECKING:  # rich takes 40 ms to import: only what draws pays for it
@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # rich takes 40 ms to import: only what draws pays for it
     from rich.tree import Tree
 
 EXTERNAL_NAME = "crossplane.io/external-name"
-EARLY = "referenced resource may not yet be ready"  # upstream's words for a reference that is only waited for
 SILENT = "no conditions yet"
+UNAVAILABLE = "unavailable"  # the cause of what says none
 
 State = Literal["ready", "working", "failed", "deleting", "absent"]
 _LOOKS: dict[State, tuple[str, str]] = {  # sign, style
@@ -85,15 +85,23 @@ def condition(obj: Object) -> tuple[State, str, str]:
     cause = str((synced or {}).get("message") or "") if is_refused else ""
     if is_deleting(obj):
         return "deleting", told, cause
-    if EARLY in cause:
+    retried = health.outlook(obj)
+    call = retried.message if retried and retried.reason == "Retrying" else ""  # it failed; Synced says so only later
+    if call and (not is_refused or conditions.EARLY in cause) and not _is_ready(ready):
+        return "working", told, call
+    if conditions.EARLY in cause:
         return "working", "waits for what it refers to", ""
     if is_refused and (synced or {}).get("reason") != "ReconcilePaused":
         return "failed", told, cause
-    if ready is not None and ready.get("status") == "True":
+    if _is_ready(ready):
         return "ready", told, ""
     if ready is not None and ready.get("reason") == "Unavailable":
-        return "failed", told, str(ready.get("message") or "unavailable")
+        return "failed", told, str(ready.get("message") or UNAVAILABLE)
     return "working", told, ""
+
+
+def _is_ready(found: Mapping[str, str] | None) -> bool:
+    return found is not None and found.get("status") == "True"
 
 
 def _word(found: Mapping[str, str] | None) -> str:
@@ -128,9 +136,14 @@ def every(node: Node) -> Iterator[Node]:
 
 
 def troubles(node: Node) -> list[Node]:
-    """Where it fails: the lowest nodes that have failed; none while it is ready or under way."""
+    """Where it fails, from the top; none while it is ready or under way.
+
+    What only sums up a failure below it is left out.
+    """
     below = [trouble for child in node.children for trouble in troubles(child)]
-    return below or ([node] if node.state == "failed" else [])
+    is_own = node.state == "failed" and not any(trouble.cause in node.cause for trouble in below)
+    is_own = is_own and (not below or node.cause != UNAVAILABLE)
+    return [node, *below] if is_own else below
 
 
 # --- showing it -----------------------------------------------------------------------------------------

@@ -91,6 +91,7 @@ def async_operation(*, ongoing: bool) -> Condition:
     )
 
 
+EARLY = "referenced resource may not yet be ready"  # upstream's words for a reference that is only waited for
 CAUSE = "; because "  # between a condition's own message and the trouble at its root
 
 

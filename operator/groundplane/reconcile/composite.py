@@ -458,15 +458,19 @@ def _answer(run: CompositeRun, wanted: Object) -> None:
 
 
 def _cause(run: CompositeRun) -> str:
-    """The first composed resource's own trouble, by name of its template."""
+    """The first composed resource's own trouble, by name of its template; a wait for a reference is the last."""
     if run.context.options.strict_upstream:
         return ""
+    waiting = ""
     for composed in sorted(run.composed, key=lambda c: (c.synced, c.template)):
         if composed.trouble:
             return composed.trouble
         if composed.object is not None and (text := conditions.cause_of(composed.object)):
-            return f"{key_of(composed.object).kind} {composed.template}: {text}"
-    return run.withheld
+            found = f"{key_of(composed.object).kind} {composed.template}: {text}"
+            if conditions.EARLY not in text:
+                return found
+            waiting = waiting or found
+    return waiting or run.withheld
 
 
 async def _pause(run: CompositeRun) -> None:
