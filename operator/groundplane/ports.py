@@ -249,6 +249,7 @@ class Observation:
     drift: tuple[Difference, ...] = ()  # may be sent in an update now
     immutable: tuple[Difference, ...] = ()  # differ, and can't be changed: the spec must be reverted
     notes: tuple[str, ...] = ()  # worth an event, once per text
+    contested: tuple[str, ...] = ()  # drift that somebody else makes again and again: a warning with each update
     connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     external_name: str = ""  # canonical, if it differs from the annotation (lower-cased by AWS)
     settled: bool = True  # False: in transition, observe again soon

@@ -6,7 +6,7 @@ import pytest
 
 from groundplane import errors
 from groundplane.ports import Account
-from tests.aws.conftest import INI, S3, external_name, made, managed, provider_config, settle
+from tests.aws.conftest import IAM, INI, S3, external_name, made, managed, provider_config, settle
 
 SQS, SNS, SECRETS = (f"{service}.aws.upbound.io/v1beta1" for service in ("sqs", "sns", "secretsmanager"))
 GROUP = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
@@ -47,6 +47,17 @@ async def test_an_interrupted_put_is_found_when_its_object_is_deleted(cloud, acc
     )
     await cloud.create(controls, account, {})  # and its name is not saved
     assert await cloud.find(controls, account) == bucket
+
+
+async def test_the_stand_in_writes_no_logs_of_access_so_that_their_bucket_can_be_deleted(cloud, account, bucket):
+    target = managed(S3, "Bucket", "orders-logs")
+    await made(cloud, target, account)
+    logging = managed(
+        S3, "BucketLogging", "orders", bucket=bucket, targetBucket=external_name(target), targetPrefix="log/"
+    )
+    await made(cloud, logging, account)
+    await cloud.delete(target, account, await cloud.observe(target, account, {}))
+    assert not (await cloud.observe(target, account, {})).exists
 
 
 async def test_what_is_to_stay_counts_as_gone_when_its_object_is_deleted(cloud, account, bucket):
@@ -218,3 +229,17 @@ async def test_a_name_that_waits_for_its_deletion_says_so(cloud, account, standi
     client.delete_secret(SecretId="orders-old")
     with pytest.raises(errors.InvalidInput, match="scheduled for deletion.*restore-secret"):
         await cloud.create(managed(SECRETS, "Secret", "orders-old"), account, {})
+
+
+async def test_a_table_on_demand_is_made_without_the_capacity_that_its_spec_has(cloud, account):
+    attribute = [{"name": "id", "type": "S"}]
+    facts = {"hashKey": "id", "attribute": attribute, "billingMode": "PAY_PER_REQUEST"}
+    table = managed("dynamodb.aws.upbound.io/v1beta1", "Table", "orders", **facts, readCapacity=5, writeCapacity=5)
+    assert (await made(cloud, table, account)).drift == ()
+
+
+async def test_a_provider_of_identities_without_https_is_refused_before_it_is_made(cloud, account, standin):
+    provider = managed(IAM, "OpenIDConnectProvider", "eks", url="http://oidc.example.com", clientIdList=["a"])
+    with pytest.raises(errors.InvalidInput, match="https://"):
+        await cloud.create(provider, account, {})
+    assert standin.operations() == []

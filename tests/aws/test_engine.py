@@ -236,14 +236,34 @@ async def test_a_freeze_starts_anew_when_what_is_observed_has_moved(cloud, accou
     assert len(frozen.notes) == 1
     assert not (await cloud.observe(subnet, account, {})).drift
     memory = cloud._memories[subnet["metadata"]["uid"]]
-    [(field, (sent, times))] = memory.sent.items()
-    memory.sent[field] = (
-        json.dumps([json.loads(sent)[0], "another"]),
-        times,
-    )  # as if AWS had shown something else then
+    [(field, sent)] = memory.sent.items()
+    moved = json.dumps([json.loads(sent.key)[0], "another"])  # as if AWS had shown something else then
+    memory.sent[field] = sent._replace(key=moved)
     again = await cloud.observe(subnet, account, {})
     assert [difference.field for difference in again.drift] == ["privateDnsHostnameTypeOnLaunch"]
     assert again.notes == ()
+
+
+async def test_what_somebody_else_sets_back_before_the_next_look_is_mended_each_time_and_told(cloud, account, standin):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16", enableDnsHostnames=True)
+    await made(cloud, vpc, account)
+    client = cloud._sessions.clients(account).client("ec2", "eu-west-1")
+    told, looks = [], []
+    for _ in range(5):
+        client.modify_vpc_attribute(VpcId=external_name(vpc), EnableDnsHostnames={"Value": False})
+        found = await cloud.observe(vpc, account, {})
+        assert [difference.field for difference in found.drift] == ["enableDnsHostnames"]
+        told.append((len(found.notes), len(found.contested)))
+        standin.forget_calls()
+        await cloud.update(vpc, account, {}, found)
+        looks.append(standin.operations().count("DescribeVpcs"))
+    assert told == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 1)]
+    assert looks == [0, 1, 1, 1, 1]  # what drifts once costs no look of its own
+    [text] = found.contested
+    assert text.startswith("somebody else changes field enableDnsHostnames")
+    assert (await cloud.observe(vpc, account, {})).contested == ()
+    client.modify_vpc_attribute(VpcId=external_name(vpc), EnableDnsHostnames={"Value": False})
+    assert (await cloud.observe(vpc, account, {})).contested == ()  # it was seen settled: that is forgotten
 
 
 def test_a_digest_is_remembered_without_the_password_and_only_so_many_are():

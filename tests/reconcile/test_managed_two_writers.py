@@ -190,3 +190,39 @@ async def test_what_has_a_time_that_is_ahead_is_deleted_after_the_wait(aws, anno
     assert managed.condition(found, "Ready") == ("False", "Deleting")
     await world.settle(seconds=PATIENCE)
     assert await get(world, vpc) is None
+
+
+class Fought:
+    """A cloud in which somebody else sets a VPC's attribute back before each look."""
+
+    def __init__(self, inner, hand):
+        self._inner, self._hand = inner, hand
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    async def observe(self, *args):
+        self._hand()
+        return await self._inner.observe(*args)
+
+
+async def test_somebody_else_who_sets_a_field_back_again_and_again_is_told_and_not_given_way_to(aws):
+    world = await aws.world()
+    vpc = managed.resource(managed.EC2, "VPC", "main", {}, cidrBlock="10.0.0.0/16", enableDnsHostnames=True)
+    await world.apply(vpc)
+    await world.settle(seconds=60)
+    client = aws.client("ec2")
+    name = external_name(await get(world, vpc))
+    inner = world.context.cloud
+    fought = Fought(inner, lambda: client.modify_vpc_attribute(VpcId=name, EnableDnsHostnames={"Value": False}))
+    world.context = world.engine.context = replace(world.context, cloud=fought)
+    await world.settle(seconds=600)
+    aws.standin.forget_calls()
+    world.told.events.clear()
+    await world.settle(seconds=300)
+    assert [event for event in world.told.events if event[2] == "UpdatedExternalResource"]
+    assert aws.standin.operations().count("DescribeVpcs") <= 20  # at the pace of the looks, not in haste
+    told = [event for event in world.told.events if event[2] == "ContestedExternalResource"]
+    assert told
+    assert {(event[0], event[1]) for event in told} == {("VPC main", "Warning")}
+    assert not [event for event in world.told.events if "does not echo" in event[3]]

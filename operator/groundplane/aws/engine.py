@@ -19,16 +19,16 @@ from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
 from groundplane.aws.grammar import Call, Find, KindField, Output, Path, SchemaField, digest_field
-from groundplane.aws.resource import Item, Parameters, Resource, digest
+from groundplane.aws.resource import Item, Parameters, Resource, Sent, digest
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import CREATE_PENDING, EXTERNAL_NAME
 from groundplane.core.objects import Json, annotations_of, is_deleting, spec_of, status_of
-from groundplane.errors import InvalidInput, Waiting, shown
+from groundplane.errors import GroundplaneError, InvalidInput, Waiting, shown
 from groundplane.ports import Creation, Difference, Observation
 
 TAGS = "tags"  # the update group of the tags
-SENT_IN_VAIN = 2  # successful updates that left a difference standing: it is frozen
+SENT_IN_VAIN = 2  # successful updates after which AWS still showed the old value: the difference is frozen
 HIDDEN = "(secret)"
 UNSENT = "none"  # instead of a digest: a create took no value (a copy keeps its source's password)
 
@@ -100,7 +100,7 @@ class Engine(Resource):
         all_tags = self.tags_of(item)
         found_tags = None if all_tags is None else tags.ours(all_tags)
         drift = self._drift(item, found_tags)
-        drift, notes = self._thawed(drift)
+        drift, notes, contested = self._thawed(drift)
         creating = state.ready is not None and state.ready.reason == "Creating"
         ready = state.ready
         if ready is not None and ready.status == "True" and (left := self._left(drift)):
@@ -114,6 +114,7 @@ class Engine(Resource):
             drift=tuple(drift) if state.updatable and not state.deleting else (),
             immutable=tuple(self._immutable(item)),
             notes=(*notes, *self._tag_notes(), *self.hooks.notes(self, item)),
+            contested=tuple(contested),
             connection=connection,
             external_name=self._renamed(item),
             settled=state.settled,
@@ -212,26 +213,30 @@ class Engine(Resource):
         asked = self.once | ({TAGS} if (spec_of(self.managed).get("initProvider") or {}).get(TAGS) else set())
         return sorted(asked & {difference.field for difference in drift}) if self.is_new else []
 
-    def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str]]:
-        """The drift without what was sent twice in vain, and a note for each of those.
+    def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str], list[str]]:
+        """The drift without what was sent twice in vain, a note for each of those, and who else is at work.
 
         What has moved since is on its way (one index after the other): it is not in vain.
         """
-        left, notes, still = [], [], {}
+        left, notes, contested, still = [], [], [], {}
         for difference in drift:
-            key = _key(difference)
-            sent = self.memory.sent.get(difference.field)
-            if sent is not None and sent[0] == key:
-                still[difference.field] = sent
-                if sent[1] >= SENT_IN_VAIN:
+            name, sent = difference.field, self.memory.sent.get(difference.field)
+            if sent is not None and sent.key == _key(difference):
+                still[name] = sent
+                if sent.in_vain >= SENT_IN_VAIN:
                     notes.append(
-                        f"AWS does not echo field {difference.field}: it was sent {SENT_IN_VAIN} times and accepted, "
+                        f"AWS does not echo field {name}: it was sent {SENT_IN_VAIN} times and accepted, "
                         f"and still reads {shown(difference.observed)}; it is not sent again until it is edited"
                     )
                     continue
+                if sent.overwritten:
+                    contested.append(
+                        f"somebody else changes field {name}: AWS showed the wanted value after it was sent, "
+                        f"and reads {shown(difference.observed)} again. Mend: leave the field to one of the two"
+                    )
             left.append(difference)
         self.memory.sent = still
-        return left, notes
+        return left, notes, contested
 
     def _confirm_digests(self) -> None:
         """Forget what the status has learnt."""
@@ -425,7 +430,7 @@ class Engine(Resource):
             style = tags.STYLES[self.kind.tags.style]
             given = tags.at_create(self.wanted_tags(), style, self.kind.tags.style, self.kind.tags.resource)
             parameters |= given
-        return parameters | extra
+        return {name: value for name, value in (parameters | extra).items() if value is not None}
 
     def _create_value(self, name: str, field_: KindField) -> Json:
         if field_.secret:
@@ -460,21 +465,46 @@ class Engine(Resource):
             rule = self.kind.fields.get(difference.field)
             group = TAGS if difference.field == TAGS else rule.group if rule else difference.field
             groups.setdefault(group, []).append(difference)
+        sent: list[Difference] = []
         if TAGS in groups:
             self._send_tags(item, found_tags or {})
-            self._sent(groups.pop(TAGS))
+            sent += groups.pop(TAGS)
+            self._sent(sent)
         for group in sorted(groups, key=list(self.kind.update).index):
             self._send_group(group, [difference.field for difference in groups[group]], item)
+            sent += groups[group]
             self._sent(groups[group])
             if self.kind.ready is not None and self.kind.ready.slow:
                 break
+        self._look_again([difference for difference in sent if self.memory.sent[difference.field].is_repeated])
 
     def _sent(self, differences: Sequence[Difference]) -> None:
         for difference in differences:
-            key = _key(difference)
-            before = self.memory.sent.get(difference.field)
-            times = before[1] if before is not None and before[0] == key else 0
-            self.memory.sent[difference.field] = (key, times + 1)
+            name, key = difference.field, _key(difference)
+            before = self.memory.sent.get(name)
+            same = before if before is not None and before.key == key else Sent(key)
+            self.memory.sent[name] = same._replace(in_vain=same.in_vain + 1)
+
+    def _look_again(self, repeated: Sequence[Difference]) -> None:
+        """Whether AWS takes what is sent once more: else what somebody else sets back each time would seem sent in vain.
+
+        Only then: after a first time the next look tells.
+        """
+        if not repeated:
+            return
+        try:
+            item = self.read()
+            found = self.tags_of(item) if item is not None else None
+            there = item is not None and self._drift(item, None if found is None else tags.ours(found))
+        except (*faults.BOTO, GroundplaneError):  # it was sent: what can't be seen now counts neither way
+            there = None
+        for difference in repeated:
+            sent = self.memory.sent[difference.field]
+            if not isinstance(there, list):
+                sent = sent._replace(in_vain=sent.in_vain - 1)
+            elif difference.field not in [each.field for each in there]:
+                sent = sent._replace(in_vain=0, overwritten=sent.overwritten + 1)
+            self.memory.sent[difference.field] = sent
 
     def _send_tags(self, item: Item, found: Mapping[str, str]) -> None:
         rule = self.kind.tags

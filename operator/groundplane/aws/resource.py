@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import zip_longest
 from secrets import token_bytes
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -46,11 +46,23 @@ OPTIONAL = ","  # before a variable's name: it and the comma are left out togeth
 ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blanks around it, its `||` is two
 
 
+class Sent(NamedTuple):
+    """A difference that was sent, as often as nobody has seen it settled since."""
+
+    key: str  # what was desired, and what was observed
+    in_vain: int = 0  # successful updates after which AWS still showed the old value, as far as anybody looked
+    overwritten: int = 0  # those after which AWS showed what was desired, and the old value again later
+
+    @property
+    def is_repeated(self) -> bool:
+        return self.in_vain + self.overwritten > 1
+
+
 @dataclass
 class Memory:
     """What this process knows of a managed resource beyond its object.  Losing it costs a call, never a wrong one."""
 
-    sent: dict[str, tuple[str, int]] = field(default_factory=dict)  # field: (desired and observed, successful updates)
+    sent: dict[str, Sent] = field(default_factory=dict)  # by field
     digests: dict[str, str] = field(default_factory=dict)  # secret: of the value that AWS took, not yet in status
     external_name: str = ""  # an update gave it a new one
     own: dict[str, str] = field(default_factory=dict)  # what the kind's hooks remember

@@ -2,7 +2,8 @@
 
 What this adds to moto 5.2: a new bucket is private, owns all that is in it and encrypts it; a bucket's settings come back as they
 were put; a request that expects another owner is refused; encryption falls back to S3's own when it is deleted;
-who may write logs into a bucket is not checked, for moto looks at the first of a grantee's permissions alone.
+who may write logs into a bucket is not checked, for moto looks at the first of a grantee's permissions alone; no log of
+access is written, which AWS does hours later if at all, and moto with each request, so that no target could be deleted.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def mend() -> None:
         return 200, headers, document
 
     models.FakeBucket._log_permissions_enabled_acl = staticmethod(lambda target_bucket: True)
+    backend.log_incoming_request = lambda self, request, bucket_name: None
     backend.create_bucket = create_bucket
     backend.delete_bucket_encryption = delete_bucket_encryption
     responses._bucket_response = _bucket_response

@@ -393,7 +393,9 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     withheld = observing.differences(observation) if update and only_looks else ""
     if update and not only_looks:
         await _update(run, observation, secrets)
-        settled = False
+        for text in observation.contested:
+            run.event("Warning", "ContestedExternalResource", text)
+        settled = bool(observation.contested)  # against somebody else haste does not help
     synced = conditions.observed_only(withheld) if withheld else conditions.reconcile_success()
     told = [synced, *_background(run, observation, updated=update), *ready]
     before = meta(run.managed)["resourceVersion"]

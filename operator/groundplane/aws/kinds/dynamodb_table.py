@@ -37,7 +37,8 @@ class Hooks(Base):
         spec = resource.spec
         if any(spec.get(name) for name in COPIES):
             return "", {}
-        return "", {"KeySchema": _keys(spec)}
+        keys: Parameters = {"KeySchema": _keys(spec)}
+        return "", keys | ({"ProvisionedThroughput": None} if _on_demand(resource) else {})  # as with an update
 
     def outgoing(self, resource: Resource, name: str, value: Json) -> Json:
         if name == "globalSecondaryIndex":

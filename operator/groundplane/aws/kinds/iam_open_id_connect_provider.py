@@ -10,11 +10,20 @@ from botocore.exceptions import ClientError
 from groundplane.aws import faults, tags
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Resource
+from groundplane.errors import InvalidInput, shown
 
 SCHEME = "https://"
 
 
 class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        given = str(resource.spec.get("url") or "")
+        if not given.startswith(SCHEME):
+            mend = f"write it with {SCHEME}"
+            raise InvalidInput(
+                f"{shown(given)} does not begin with {SCHEME}", mend=mend, where=("spec.forProvider.url",)
+            )
+
     def observed(self, resource: Resource, item: Item) -> Item:
         given = str(resource.spec.get("url") or "")
         if _bare(given) == item["Url"]:
