@@ -34,7 +34,7 @@ ACTIVE = (
     "bucketlifecycleconfigurations.s3",
     "queues.sqs",
 )
-QUICK += ("--activations", ",".join(f"{each}.*" for each in ACTIVE))
+KINDS = ("--activations", ",".join(f"{each}.*" for each in ACTIVE))
 
 
 def is_used(crd: Path) -> bool:
@@ -80,7 +80,17 @@ class Operator:
                 "AWS_EC2_METADATA_DISABLED": "true",
             }
         )
-        command = [sys.executable, "-m", "groundplane.cli.main", "run", "--log-level", "debug", "--health-port", "0"]
+        command = [
+            sys.executable,
+            "-m",
+            "groundplane.cli.main",
+            "run",
+            "--log-level",
+            "debug",
+            "--health-port",
+            "0",
+            *KINDS,
+        ]
         with self.log.open("ab") as out:
             self.begun = out.tell()
             self.process = subprocess.Popen([*command, *self.options], env=environment, stdout=out, stderr=out)

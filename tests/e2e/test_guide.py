@@ -95,7 +95,10 @@ def test_the_manifests_may_come_in_any_other_order_and_be_deleted_all_at_once(pl
     apply(plane, NETWORK, COMPOSITION, DEFINITION, CLAIM)
     plane.wait(
         "the network says that there is no ProviderConfig",
-        lambda: 'ProviderConfig: "default" not found' in plane.kubectl("describe", "vpc", "database").stdout,
+        lambda: (
+            'ProviderConfig: "default" not found'
+            in plane.kubectl("describe", "vpcs.ec2.aws.upbound.io", "database").stdout
+        ),
     )
     plane.wait(
         "the claim says what it waits for",

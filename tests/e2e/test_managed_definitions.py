@@ -111,8 +111,8 @@ def narrow(plane, aws, tmp_path):
     yield operator
     if operator.process.poll() is not None:
         operator.start()
-    plane.kubectl("delete", "vpcs", "--all", "--wait=false", check=False)
-    plane.wait("nothing is left", lambda: not (plane.get("vpcs") or {}).get("items"))
+    plane.kubectl("delete", VPCS, "--all", "--wait=false", check=False)
+    plane.wait("nothing is left", lambda: not (plane.get(VPCS) or {}).get("items"))
     plane.kubectl("delete", "providerconfig.aws.upbound.io", "activated", "--ignore-not-found")
     operator.stop()
     plane.kubectl("delete", POLICIES, "--all")
@@ -130,7 +130,7 @@ def vpcs_in_aws(aws):
 
 
 def is_ready(plane):
-    return guide.condition(plane.get("vpcs", "activated") or {}, "Ready").get("status") == "True"
+    return guide.condition(plane.get(VPCS, "activated") or {}, "Ready").get("status") == "True"
 
 
 def test_a_kind_that_is_built_in_is_activated_and_served_without_a_restart_and_stays_so(plane, aws, narrow):
@@ -151,8 +151,8 @@ def test_a_kind_that_is_built_in_is_activated_and_served_without_a_restart_and_s
     narrow.stop()
     narrow.start()
     plane.wait("it leads again", narrow.leads)
-    plane.kubectl("delete", "vpcs", "activated", "--wait=false")
-    plane.wait("it is gone", lambda: not vpcs_in_aws(aws) and plane.get("vpcs", "activated") is None)
+    plane.kubectl("delete", VPCS, "activated", "--wait=false")
+    plane.wait("it is gone", lambda: not vpcs_in_aws(aws) and plane.get(VPCS, "activated") is None)
     assert narrow.stop() == 0
     assert "internal error" not in narrow.text()
 
