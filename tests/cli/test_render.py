@@ -280,11 +280,11 @@ def test_a_rule_that_no_definition_can_have_is_an_error_of_the_definition(folder
 
 
 def test_a_rule_that_can_not_be_checked_here_is_warned_of_and_refuses_nothing(folder):
-    write(folder, definition=ruled("isSemver(self.text)"))
+    write(folder, definition=ruled("[self.text].distinct() == [self.text]"))
     result = groundplane("render", folder / "claim.yaml", folder)
     assert composed(result)
     (line,) = [line for line in result.stderr.splitlines() if "not checked" in line]
-    assert "Note first: spec: rule isSemver(self.text) was not checked" in line
+    assert "Note first: spec: rule [self.text].distinct() == [self.text] was not checked" in line
 
 
 def test_without_the_library_one_warning_names_the_rules_and_what_to_install(folder):
@@ -445,11 +445,11 @@ def test_a_patch_that_does_not_fit_its_definition_is_warned_of(folder):
     assert len(documents(result)) == 3
     assert result.stderr == (
         "Warning: Composition notes › resource b › patches[1] › toFieldPath: "
-        'status.text: status has no field "text". Mend: use one of: claimConditionTypes, conditions, connectionDetails, lastHandledReconcileAt, observedGeneration.\n'
+        'status.text: status has no field "text". Mend: use one of: claimConditionTypes, composed, conditions, connectionDetails, lastHandledReconcileAt, observedGeneration.\n'
         "Warning: Composition notes › resource a › patches[0] › fromFieldPath: "
         'spec.lenght: spec has no field "lenght". Mend: did you mean length?\n'
         "Warning: Composition notes › resource a › patches[1] › toFieldPath: "
-        'status.arn: status has no field "arn". Mend: use one of: claimConditionTypes, conditions, connectionDetails, lastHandledReconcileAt, observedGeneration.\n'
+        'status.arn: status has no field "arn". Mend: use one of: claimConditionTypes, composed, conditions, connectionDetails, lastHandledReconcileAt, observedGeneration.\n'
     )
 
 
