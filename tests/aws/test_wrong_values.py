@@ -125,6 +125,13 @@ async def test_what_aws_would_refuse_by_its_model_is_refused_with_the_field(clou
     assert standin.operations() == []
 
 
+async def test_a_fraction_is_refused_where_aws_takes_whole_numbers_as_texts(cloud, account, standin):
+    queue = managed("sqs.aws.upbound.io/v1beta1", "Queue", "orders", delaySeconds=1.5)
+    with pytest.raises(errors.InvalidInput, match="delaySeconds: wants a whole number, got 1.5. Mend: write one: 20"):
+        await cloud.create(queue, account, {})
+    assert "CreateQueue" not in standin.operations()
+
+
 async def test_a_thing_whose_spec_became_faulty_is_still_seen_and_goes(cloud, account):
     vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16")
     await made(cloud, vpc, account)

@@ -217,6 +217,8 @@ def _scalar(value: Json, kind: str) -> Any:
         return value.encode() if isinstance(value, str) else value
     if isinstance(value, Mapping | list):
         raise InvalidInput(f"wants a single value, got {shown(value)}", mend="write one")
+    if isinstance(value, float) and not value.is_integer():  # attributes that AWS takes as texts
+        raise InvalidInput(f"wants a whole number, got {shown(value)}", mend="write one: 20")
     return text(value)  # string, character; a timestamp is parsed by botocore
 
 
