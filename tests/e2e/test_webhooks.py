@@ -326,7 +326,8 @@ def test_two_replicas_share_what_they_serve_with_and_both_answer(plane, asked, a
 def findings(plane, *, user="admin", webhooks="on"):
     """What doctor finds."""
     settings = Settings(kubeconfig=str(plane.kubeconfig_of(user)), webhooks=webhooks)
-    found = asyncio.run(doctor.examine_cluster(settings, ["webhooks"], mode="static", account=""))
+    checks = {"webhooks": doctor.CHECKS["webhooks"]}
+    found = asyncio.run(doctor.examine_cluster(settings, checks, mode="static", account=""))
     return [(each.state, each.message) for each in found]
 
 

@@ -96,11 +96,11 @@ async def test_an_optional_reference_is_left_empty(aws):
 
 async def test_a_kind_that_is_not_built_in_is_named_unless_the_reference_is_optional(aws):
     world = await aws.world()
-    found = await applied(world, managed.instance(kmsKeyIdRef={"name": "key"}))
-    assert "Key.kms.aws.upbound.io is not built in" in message(found)
-    assert "set spec.forProvider.kmsKeyId" in message(found)
-    optional = {"name": "key", "policy": {"resolution": "Optional"}}
-    found = await applied(world, managed.instance(kmsKeyIdRef=optional), seconds=10)
+    found = await applied(world, managed.vpc(ipv4IpamPoolIdRef={"name": "pool"}))
+    assert "VPCIpamPool.ec2.aws.upbound.io is not built in" in message(found)
+    assert "set spec.forProvider.ipv4IpamPoolId" in message(found)
+    optional = {"name": "pool", "policy": {"resolution": "Optional"}}
+    found = await applied(world, managed.vpc(ipv4IpamPoolIdRef=optional), seconds=10)
     assert is_ready(found)
 
 
