@@ -30,7 +30,9 @@ def namespace(plane, operator):
 
 def is_done(plane, selector):
     found = plane.get("operations", "-l", selector)["items"]
-    true = [{c["type"] for c in each.get("status", {}).get("conditions", ()) if c["status"] == "True"} for each in found]
+    true = [
+        {c["type"] for c in each.get("status", {}).get("conditions", ()) if c["status"] == "True"} for each in found
+    ]
     return found and all(types >= {"Synced", "ValidPipeline", "Succeeded", "Ready"} for types in true)
 
 
