@@ -33,6 +33,7 @@ from groundplane.core.objects import joined, key_of, merge_patched
 from groundplane.errors import GroundplaneError, InvalidInput
 from groundplane.functions import patch_and_transform
 from tests import function_vectors, template_vectors
+from tests.differences import differences
 
 Case = dict[str, Any]
 
@@ -108,38 +109,19 @@ def _native(case: Case) -> list[str]:
     """One reconcile of one composite, as upstream's composer runs it, over what was observed."""
     wanted = case["expect"]
     found = composition.review(case["composition"]["spec"])
-    problems = list(_differences("pruned", sorted(wanted.get("pruned", [])), sorted(found.pruned)))
+    problems = list(differences("pruned", sorted(wanted.get("pruned", [])), sorted(found.pruned)))
     refused = [("schema", problem) for problem in found.shape] + [("validate", problem) for problem in found.sense]
     if refused:
         got = [
             {"class": "fatal", "phase": phase, "type": f"FieldValue{problem.type}", "field": problem.field}
             for phase, problem in refused
         ]
-        return problems + list(_differences("errors", _errors(wanted["errors"]), got))
+        return problems + list(differences("errors", _errors(wanted["errors"]), got))
     return problems + _Run(case).compare()
 
 
 def _errors(errors: Iterable[Case]) -> list[Case]:
     return [{name: error[name] for name in ("class", "phase", "type", "field") if name in error} for error in errors]
-
-
-def _differences(what: str, wanted: Any, got: Any) -> Iterator[str]:
-    """Where two values differ, as texts."""
-    if isinstance(wanted, dict) and isinstance(got, dict):
-        for name in sorted(wanted.keys() | got.keys()):
-            if name not in got or name not in wanted:
-                yield f"{what}.{name}: wanted {_shown(wanted, name)}, got {_shown(got, name)}"
-            else:
-                yield from _differences(f"{what}.{name}", wanted[name], got[name])
-    elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
-        for index, (one, other) in enumerate(zip(wanted, got, strict=True)):
-            yield from _differences(f"{what}[{index}]", one, other)
-    elif wanted != got or isinstance(wanted, bool) is not isinstance(got, bool):
-        yield f"{what}: wanted {json.dumps(wanted)}, got {json.dumps(got)}"
-
-
-def _shown(holder: Case, name: str) -> str:
-    return json.dumps(holder[name]) if name in holder else "nothing"
 
 
 class _Run:
@@ -191,7 +173,7 @@ class _Run:
             got["order"] = [template.name for template in self.compiled.templates]
         if self.deleted:
             got["deleted"] = self.deleted
-        return list(_differences("", wanted, self.placeholders(got)))
+        return list(differences("", wanted, self.placeholders(got)))
 
     def placeholders(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -422,7 +404,7 @@ def _compared(case: Case, asked: Case) -> Places:
     wanted.pop("order", None)
     got = _floats(_answered(asked))
     told = got.pop("errors")
-    places = {text.partition(": ")[0]: text for text in _differences("", wanted, got)}
+    places = {text.partition(": ")[0]: text for text in differences("", wanted, got)}
     if [error["class"] for error in errors] != [error["class"] for error in told]:
         places[".errors"] = f".errors: wanted {json.dumps(errors)}, got {json.dumps(told)}"
     for error, ours in zip(errors, told, strict=False):

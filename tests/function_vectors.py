@@ -7,7 +7,7 @@ count as floats, a fatal answer's results up to the fatal one and its conditions
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from groundplane.core import fieldpath
@@ -16,6 +16,7 @@ from groundplane.core.pipeline import Function, Remote, Request, Resource, Respo
 from groundplane.core.spec import refusal
 from groundplane.errors import GroundplaneError, InvalidInput
 from groundplane.functions import BUILT_IN
+from tests.differences import differences
 
 Case = dict[str, Any]
 
@@ -36,7 +37,7 @@ def problems_of(case: Case) -> list[str]:
     got = _answered(BUILT_IN[name_of(case)], case["request"])
     for departure in DEPARTURES:
         departure.adapt(case, wanted, got)
-    return list(_differences("", wanted, got))
+    return list(differences("", wanted, got))
 
 
 # --- JSON → what a function is asked ---------------------------------------------------------------------------
@@ -221,22 +222,6 @@ def _floats(value: Any) -> Any:
     if isinstance(value, list):
         return [_floats(item) for item in value]
     return float(value) if type(value) is int else value
-
-
-def _differences(what: str, wanted: Any, got: Any) -> Iterable[str]:
-    """Where two values differ, as texts."""
-    if isinstance(wanted, dict) and isinstance(got, dict):
-        for name in sorted(wanted.keys() | got.keys()):
-            if name not in got or name not in wanted:
-                there = "is missing" if name in wanted else f"is too much: {got[name]!r}"
-                yield f"{what}.{name} {there}"
-            else:
-                yield from _differences(f"{what}.{name}", wanted[name], got[name])
-    elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
-        for index, (one, other) in enumerate(zip(wanted, got, strict=True)):
-            yield from _differences(f"{what}[{index}]", one, other)
-    elif wanted != got or isinstance(wanted, bool) is not isinstance(got, bool):
-        yield f"{what}: wanted {wanted!r}, got {got!r}"
 
 
 # --- where we answer differently, on purpose ---------------------------------------------------------------------

@@ -17,7 +17,7 @@ from groundplane.core.objects import Json, Object
 from groundplane.core.pipeline import Request, Response, Result, RunFunction, Selector, passed_on
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown
-from groundplane.functions.selecting import Label, label_value, ordered, path_problems
+from groundplane.functions.selecting import Label, Resolution, label_value, ordered, path_problems
 
 API_VERSION = "apiextensions.crossplane.io/v1beta1"
 KIND = "EnvironmentConfig"
@@ -49,12 +49,6 @@ class Source(Spec):
     ref: Reference | None = None
     selector: Labels | None = None
     toFieldPath: str | None = None
-
-
-class Resolution(Spec):
-    """Whether a config that is referred to must be there."""
-
-    resolution: Literal["Required", "Optional"] = "Required"
 
 
 class Settings(Spec):

@@ -15,7 +15,7 @@ from groundplane.core.pipeline import Request, Response, Result, RunFunction, Se
 from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 from groundplane.functions import selecting
-from groundplane.functions.selecting import label_value, ordered, path_problems
+from groundplane.functions.selecting import Resolution, label_value, ordered, path_problems
 
 BY_NAME = "metadata.name"
 KEY = "apiextensions.crossplane.io/extra-resources"  # in the context, unless the input names another
@@ -58,12 +58,6 @@ class Source(Spec):
     ref: Reference | None = None
     selector: Labels | None = None
     into: str = ""
-
-
-class Resolution(Spec):
-    """Whether an object that is referred to must be there."""
-
-    resolution: Literal["Required", "Optional"] = "Required"
 
 
 class Context(Spec):

@@ -31,6 +31,12 @@ class Label(Spec):
             yield from path_problems("valueFromFieldPath", self.valueFromFieldPath)
 
 
+class Resolution(Spec):
+    """Whether an object that is referred to must be there."""
+
+    resolution: Literal["Required", "Optional"] = "Required"
+
+
 def path_problems(field: str, text: str) -> Iterator[Problem]:
     try:
         fieldpath.parse(text)
