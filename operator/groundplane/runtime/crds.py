@@ -97,8 +97,8 @@ def _every(*, strict_upstream: bool) -> tuple[Brought, ...]:
         if group and not (strict_upstream and name in OF_V2_ONLY):
             mark = re.search(rf"^ *{re.escape(MARK)}: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             if mark:
-                own = f"{mark[1]}{STRICT}" if strict_upstream else mark[1]
-                found.append(Brought(name, own, file, strict_upstream))
+                is_other = strict_upstream and not is_managed(name)  # managed kinds are the same for both: a hundred writes less
+                found.append(Brought(name, f"{mark[1]}{STRICT}" if is_other else mark[1], file, is_other))
     if not found:
         raise InvalidInput(f"there are no definitions in {folder}", mend="install the package anew, or run make crds")
     return tuple(sorted(found, key=lambda each: each.name))
