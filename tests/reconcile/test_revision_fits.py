@@ -9,7 +9,7 @@ import pytest
 from groundplane.core import conditions, typecheck
 from groundplane.core.objects import Key
 from groundplane.ports import Options
-from groundplane.reconcile.revision import FITS
+from groundplane.reconcile.revision import DECLARED, FITS
 from tests.reconcile import things
 from tests.world import World
 
@@ -180,3 +180,63 @@ async def test_a_base_that_does_not_fit_is_told_and_refused_in_mode_strict_alone
     assert (condition["status"], condition["reason"], condition["message"]) == ("False", "BasesDoNotFit", said)
     assert ("Warning", "BasesDoNotFit") in world.told.reasons("Composition")
     assert len(await revisions(world)) == 1
+
+
+# --- and its definition
+
+
+MODERN = things.changed(things.XRD, scope="Namespaced", claimNames=None) | {
+    "apiVersion": "apiextensions.crossplane.io/v2",
+    "metadata": {"name": "xthings.example.org"},
+}
+
+
+async def mismatch(world):
+    return (await told(world, DECLARED) or {}).get("message", "")
+
+
+@pytest.mark.parametrize("first", ["definition", "composition"])
+async def test_mode_resources_for_a_composite_of_v2_is_told_without_webhooks(first):
+    world = await World().install()
+    native = copy.deepcopy(things.COMPOSITION)
+    for each in (MODERN, native) if first == "definition" else (native, MODERN):
+        await world.apply(each)
+        await world.settle(seconds=60)
+    text = await mismatch(world)
+    assert "which has no mode Resources: this works here only; its connectionDetails go nowhere" in text
+    assert "use mode Pipeline with function-patch-and-transform" in text
+    assert "spec.writeConnectionSecretsToNamespace has no effect" in text
+    assert ("Warning", "DefinitionDoesNotFit") in world.told.reasons("Composition")
+    assert (await told(world, "Ready"))["status"] == "True"
+    mended = things.changed(things.PIPELINE, writeConnectionSecretsToNamespace=None)
+    await world.apply(mended)
+    await world.settle(seconds=60)
+    assert (await told(world, DECLARED))["status"] == "True"
+
+
+async def test_a_composition_for_a_claim_or_for_another_version_is_told_and_followed():
+    world = await World().install()
+    await world.apply(things.XRD, things.changed(things.COMPOSITION, compositeTypeRef=reference(kind="Thing")))
+    await world.settle(seconds=60)
+    assert "Thing is a claim; a Composition is for its composite: XThing" in await mismatch(world)
+    await world.cluster.delete(KEY)  # the reference is immutable
+    await world.settle()
+    await world.apply(things.COMPOSITION)
+    await world.settle(seconds=60)
+    assert await told(world, DECLARED) is None
+    [version] = things.XRD["spec"]["versions"]
+    later = version | {"name": "v1"}
+    await world.apply(things.changed(things.XRD, versions=[version | {"referenceable": False}, later]))
+    await world.settle(seconds=60)
+    assert "composed at example.org/v1, its referenceable version" in await mismatch(world)
+
+
+def reference(**how):
+    return {"apiVersion": things.VERSION, "kind": "XThing"} | how
+
+
+async def test_upstream_says_nothing_of_a_composition_that_does_not_suit_its_definition():
+    world = await World(options=Options(strict_upstream=True)).install()
+    await world.apply(things.XRD, things.changed(things.COMPOSITION, compositeTypeRef=reference(kind="Thing")))
+    await world.settle(seconds=60)
+    assert await told(world, DECLARED) is None

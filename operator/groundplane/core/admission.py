@@ -199,10 +199,19 @@ def composition_warnings(spec: CompositionSpec, of_kind: Definition | None, of_c
             f"spec.compositeTypeRef.apiVersion: {reference.kind} is composed at {of_kind.api_version}, its referenceable"
             f" version: nothing uses a Composition for {reference.apiVersion}"
         )
-    if not of_kind.is_legacy and not spec.is_pipeline:
+    if of_kind.is_legacy:
+        return found
+    if not spec.is_pipeline:
+        details = any(template.connectionDetails for template in spec.resources)
+        lost = "; its connectionDetails go nowhere" if details else ""
         found.append(
             f"spec.mode: {reference.kind} is of scope {of_kind.scope}, of Crossplane v2, which has no mode Resources: this works"
-            " here only; for both, use mode Pipeline with function-patch-and-transform"
+            f" here only{lost}; for both, use mode Pipeline with function-patch-and-transform"
+        )
+    if spec.writeConnectionSecretsToNamespace:
+        found.append(
+            f"spec.writeConnectionSecretsToNamespace has no effect: {reference.kind} is of scope {of_kind.scope}, and composites of"
+            " Crossplane v2 have no connection Secret; function-patch-and-transform composes one: writeConnectionSecretToRef in its input"
         )
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 
 from groundplane import functions
-from groundplane.core import composition, conditions, typecheck
+from groundplane.core import admission, composition, conditions, definition, typecheck
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -23,7 +23,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.structural import OpenAPI
-from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, Waiting, at, stage
+from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, NoSuchKind, TooDeep, Waiting, at, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling
 from groundplane.reconcile import functions as schemas
@@ -33,6 +33,8 @@ API_VERSION = "apiextensions.crossplane.io/v1"
 NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
 FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends, and the bases their own
+DECLARED = "FitsDefinition"  # and whether it is what the definition of its composite's kind asks for
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 RECHECK = 300.0  # seconds until a kind that was not there is looked for again
 
 
@@ -46,7 +48,10 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("CreateRevision", "cannot create new CompositionRevision"):
         revision = await _snapshot(found, context)
     await _check(found, revision, outcome, context)
-    return Result(requeue_after=RECHECK if outcome is not None and outcome.missing else None)
+    again = RECHECK if outcome is not None and outcome.missing else None
+    reference = spec_of(found).get("compositeTypeRef") or {}
+    kind = Awaited(group_of(reference.get("apiVersion") or ""), reference.get("kind") or "", served=True)
+    return Result(requeue_after=again, on=() if context.options.strict_upstream else (kind,))
 
 
 async def _snapshot(found: Object, context: Context) -> Object:
@@ -163,6 +168,7 @@ async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | N
         told.append(conditions.reconcile_success())
     if outcome is not None:
         told += _fitting(found, outcome, context)
+    told += await _declared(found, context)
     wanted = copy.deepcopy(found)
     context.tell(wanted, *told, outlook=None)
     await context.cluster.update(wanted, subresource="status")
@@ -182,6 +188,50 @@ def _fitting(found: Object, outcome: typecheck.Outcome, context: Context) -> lis
     if outcome.missing:
         return [Condition(FITS, "Unknown", "SchemasMissing", text)]
     return [Condition(FITS, "True", "PatchesFit")]
+
+
+async def _declared(found: Object, context: Context) -> list[Condition]:
+    """What to say of a Composition that its composites' definition makes useless, or less than it seems: nothing, as long as nothing is wrong."""
+    known = await _definition_of(found, context)
+    spec = composition.review(spec_of(found)).spec
+    if known is None or spec is None:
+        return []
+    kind = spec.compositeTypeRef.kind
+    of_kind, of_claim = (known, None) if kind == known.kind else (None, known)
+    problems = admission.composition_warnings(spec, of_kind, of_claim)
+    before = conditions.find(found, DECLARED) or {}
+    if not problems:
+        return [Condition(DECLARED, "True", "DefinitionFits")] if before else []
+    text = "; ".join(problems)
+    if before.get("message") != text:
+        context.events.event(found, "Warning", "DefinitionDoesNotFit", text, source=SOURCE)
+    return [Condition(DECLARED, "False", "DefinitionDoesNotFit", text)]
+
+
+async def _definition_of(found: Object, context: Context) -> definition.Definition | None:
+    """What declares the kind that a Composition is for, as composites or, mistakenly, as claims; None if nothing does now."""
+    reference = spec_of(found).get("compositeTypeRef") or {}
+    group, kind = group_of(reference["apiVersion"]), reference["kind"]
+    known = context.definitions.composite(group, kind) or context.definitions.claim(group, kind)
+    name = known.name if known else await _declaring(reference["apiVersion"], kind, context)
+    if not name:
+        return None
+    try:
+        xrd = await context.cluster.get(Key(API_VERSION, "CompositeResourceDefinition", "", name))
+    except TooDeep:
+        return known
+    return definition.read(xrd) if xrd else None
+
+
+async def _declaring(api_version: str, kind: str, context: Context) -> str:
+    """The definition whose kind this is, though nobody looks after it yet; "" if there is none."""
+    try:
+        plural = (await context.cluster.resource(api_version, kind)).plural
+    except NoSuchKind:
+        return ""
+    crd = await context.cluster.get(Key(*CRD, "", f"{plural}.{group_of(api_version)}"))
+    owner = (controller_of(crd) if crd else None) or {}
+    return str(owner["name"]) if owner.get("kind") == "CompositeResourceDefinition" else ""
 
 
 async def announce(key: Key, context: Context) -> Result:

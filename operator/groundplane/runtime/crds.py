@@ -97,7 +97,9 @@ def _every(*, strict_upstream: bool) -> tuple[Brought, ...]:
         if group and not (strict_upstream and name in OF_V2_ONLY):
             mark = re.search(rf"^ *{re.escape(MARK)}: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             if mark:
-                is_other = strict_upstream and not is_managed(name)  # managed kinds are the same for both: a hundred writes less
+                is_other = strict_upstream and not is_managed(
+                    name
+                )  # managed kinds are the same for both: a hundred writes less
                 found.append(Brought(name, f"{mark[1]}{STRICT}" if is_other else mark[1], file, is_other))
     if not found:
         raise InvalidInput(f"there are no definitions in {folder}", mend="install the package anew, or run make crds")
