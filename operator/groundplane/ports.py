@@ -34,7 +34,7 @@ from groundplane.errors import Awaited, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled
-    from groundplane.core.pipeline import Endpoint, Remote, Request, Response
+    from groundplane.core.pipeline import Endpoint, Remote, Request, Response, RunFunction
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
@@ -357,6 +357,20 @@ class NoFunctions:
         return "nothing here can call functions that run elsewhere"
 
 
+class Work(Protocol):
+    """Where functions of this process run."""
+
+    async def run(self, function: RunFunction, request: Request) -> Response:
+        """Run one; what takes long holds up nobody.  Raises what it raises, and Busy: its turn has not come."""
+
+
+class AtOnce:
+    """Work that is done where it comes up."""
+
+    async def run(self, function: RunFunction, request: Request) -> Response:
+        return function(request)
+
+
 # --- the definitions that are built in ----------------------------------------------------------------
 
 
@@ -420,6 +434,7 @@ class Context:
     choose: Callable[[int], int]  # a random index below n, for names and for selection
     compiled: Callable[[Object, Mapping[str, Source]], Compiled]  # compiles a revision; its functions' sources by name
     functions: Functions = field(default_factory=NoFunctions)
+    work: Work = field(default_factory=AtOnce)
     certifier: Certifier | None = None  # None: nothing is run for packages of functions
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)

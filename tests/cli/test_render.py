@@ -963,3 +963,45 @@ def test_nothing_heavy_is_imported():
     modules = set(said.splitlines()[-1].split())
     assert "groundplane.core.preview" in modules
     assert not HEAVY & modules
+
+
+# --- templates ----------------------------------------------------------------------------------------------
+
+FROM_FILES = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  mode: Pipeline
+  pipeline:
+  - step: make
+    functionRef: {name: function-go-templating}
+    input:
+      apiVersion: gotemplating.fn.crossplane.io/v1beta1
+      kind: GoTemplate
+      source: FileSystem
+      fileSystem: {dirPath: /notes}
+"""
+NOTE = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {annotations: {gotemplating.fn.crossplane.io/composition-resource-name: a}}
+data: {text: "{{ .observed.composite.resource.spec.text }}", zone: "{{ .context.zone }}"}
+"""
+
+
+def test_templates_may_come_from_a_folder(tmp_path):
+    folder = write(tmp_path / "it", composition=FROM_FILES, xr=COMPOSITE)
+    (tmp_path / "templates" / "notes").mkdir(parents=True)
+    (tmp_path / "templates" / "notes" / "a.yaml").write_text(NOTE)
+    asked = ("render", folder / "xr.yaml", folder / "composition.yaml")
+    assert "have the operator run with --function-templates-dir" in errors(groundplane(*asked))[0]
+    result = groundplane(*asked, "--function-templates-dir", tmp_path / "templates")
+    assert composed(result)["a"]["data"]["text"] == "hello"
+    [warning] = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert 'step "make": "<no value>" stands in data.zone of ConfigMap' in warning
+    strict = groundplane(*asked, "--function-templates-dir", tmp_path / "templates", "--strict-upstream")
+    assert strict.stderr == ""
+    result = groundplane(*asked, "--function-templates-dir", tmp_path / "nope")
+    assert "is no folder" in errors(result)[0]

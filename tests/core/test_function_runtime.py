@@ -218,3 +218,25 @@ def test_bounds_hold_unless_a_config_says_otherwise():
     made = pod(runtime.deployment(FUNCTION, REVISION, "ns", over, "digest", bounds=bounds))
     assert made["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
     assert "resources" not in pod(deployment())["containers"][0]
+
+
+@pytest.mark.parametrize(
+    ("globs", "may_run"),
+    [
+        ((), True),
+        (("example.org/*/function-*",), True),
+        (("other.example.org/*", "example.org/acme/function-a:v1"), True),
+        (("example.org/*",), False),  # a * ends at a slash
+        (("example.org/acme*",), False),
+        (("*/acme/function-a:v2",), False),
+        (("acme/*",), False),
+    ],
+)
+def test_images_that_may_be_run_are_listed_by_globs(globs, may_run):
+    bounds = runtime.Bounds(images=globs)
+    if may_run:
+        runtime.check_image("example.org/acme/function-a:v1", bounds)
+        return
+    with pytest.raises(InvalidInput, match="is not one of those that may be run") as told:
+        runtime.check_image("example.org/acme/function-a:v1", bounds)
+    assert "--function-allowed-images" in told.value.mend

@@ -217,3 +217,25 @@ def test_a_template_of_the_environment_is_not_known_before():
 def test_an_input_that_has_passed_is_compiled_without_another_look():
     with pytest.raises(InvalidInput):
         go_templating.compile(inline("{{ if }}"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("  a: {{ .context.zone }}", "data.a of ConfigMap (line 1 of the output): nothing was there for manifests:8:8 {{.context.zone}}"),
+        ("  a: [x, 'in {{ .nope }}']", "data.a[1] of ConfigMap"),
+        ("  {{ .nope }}: a", "a name in data of ConfigMap"),
+        ("  # {{ .nope }}\n  a: b", ""),
+        ("  a: {{ .nope | default `b` }}", ""),
+        ("  a: '{{ `<no value>` }}'", ""),
+    ],
+)  # fmt: skip
+def test_a_value_that_was_not_there_is_told_with_its_place_in_output_and_template(lines, told):
+    response = run(MAP + lines)
+    assert response.results == []  # upstream's says nothing
+    assert [told in hint and "{{ X | default" in hint for hint in response.hints] == ([True] if told else [])
+
+
+def test_of_many_values_that_were_not_there_some_are_told():
+    [hint] = run(MAP + "".join(f"  a{index}: {{{{ .nope{index} }}}}\n" for index in range(9))).hints
+    assert "{{.nope2}} and 6 more" in hint

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from groundplane.core import conditions
+from groundplane.core.function_runtime import Bounds
 from groundplane.core.function_sources import Rules
 from groundplane.core.objects import Key, owner_reference
 from groundplane.ports import Options
@@ -230,3 +231,17 @@ async def test_what_an_image_config_wants_verified_is_not_run_and_says_so():
     assert healthy["status"] == "False"
     assert "ImageConfig signed wants the signature" in healthy["message"]
     assert "Mend:" in healthy["message"]
+
+
+async def test_an_image_that_is_not_on_the_list_is_not_run_and_what_is_pulled_counts():
+    world = await running_packages()
+    options = replace(world.context.options, function_bounds=Bounds(images=("mirror.example.org/*/*",)))
+    world.context = world.engine.context = replace(world.context, options=options)
+    rewrite = {"matchImages": [{"prefix": "example.org/"}], "rewriteImage": {"prefix": "evil.example.org/"}}
+    config = {"apiVersion": "pkg.crossplane.io/v1beta1", "kind": "ImageConfig", "metadata": {"name": "mirror"}}
+    await world.apply({**config, "spec": rewrite}, ACME)
+    await world.settle(seconds=10)
+    _, healthy = await told(world)
+    assert (healthy["status"], healthy["reason"]) == ("False", "UnhealthyPackageRevision")
+    assert 'image "evil.example.org/acme/function-acme:v1" is not one' in healthy["message"]
+    assert "have the operator's --function-allowed-images list it" in healthy["message"]

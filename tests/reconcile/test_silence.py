@@ -96,3 +96,29 @@ async def test_what_left_the_composition_without_an_owner_reference_stays_and_is
     [entry] = told(world, "no owner reference")
     assert str(key) in entry[3]
     assert await world.cluster.get(key) is not None
+
+
+async def test_a_template_without_a_value_is_told_of_once():
+    text = """
+apiVersion: example.org/v1
+kind: Alpha
+metadata: {annotations: {gotemplating.fn.crossplane.io/composition-resource-name: alpha}}
+spec: {forProvider: {zone: "{{ .context.zone }}"}}
+"""
+    step = {
+        "step": "make",
+        "functionRef": {"name": "function-go-templating"},
+        "input": {
+            "apiVersion": "gotemplating.fn.crossplane.io/v1beta1",
+            "kind": "GoTemplate",
+            "source": "Inline",
+            "inline": {"template": text.replace("example.org/v1", things.COMPOSED).replace("Alpha", "Alpha")},
+        },
+    }
+    world = await things.running(
+        await things.a_world(), composition=changed(things.PIPELINE, pipeline=[step]), claim=things.THING
+    )
+    await world.settle(seconds=3600)
+    [entry] = told(world, "<no value>")
+    assert (entry[1], entry[2]) == ("Warning", "ComposeResources")
+    assert 'Pipeline step "make": "<no value>" stands in spec.forProvider.zone of Alpha' in entry[3]

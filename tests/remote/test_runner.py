@@ -501,7 +501,7 @@ async def test_a_hung_function_holds_up_no_other_and_its_own_are_held_back(funct
 
 
 async def test_one_tenant_never_has_all_the_turns():
-    turns = Turns("f", 4, lambda: 0.0)
+    turns = Turns(4, lambda: 0.0, held="f is called as often as it may be", line="its turn")
     async with turns.turn("a"), turns.turn("a"), turns.turn("a"):
         turns._average = 20.0
         with pytest.raises(Busy):
@@ -514,7 +514,7 @@ async def test_one_tenant_never_has_all_the_turns():
 
 
 async def test_a_tenant_that_waits_does_not_keep_another_from_a_free_place():
-    turns = Turns("f", 4, lambda: 0.0)
+    turns = Turns(4, lambda: 0.0, held="f is called as often as it may be", line="its turn")
     async with turns.turn("a"), turns.turn("a"), turns.turn("a"):
         entered = asyncio.Event()
 
@@ -532,7 +532,7 @@ async def test_a_tenant_that_waits_does_not_keep_another_from_a_free_place():
 
 async def test_calls_that_have_not_ended_yet_count_as_long_as_they_have_taken():
     seconds = [0.0]
-    turns = Turns("f", 2, lambda: seconds[0])
+    turns = Turns(2, lambda: seconds[0], held="f is called as often as it may be", line="its turn")
     async with turns.turn("a"), turns.turn("b"):
         seconds[0] = 4.0
         with pytest.raises(Busy):
@@ -541,7 +541,7 @@ async def test_calls_that_have_not_ended_yet_count_as_long_as_they_have_taken():
 
 
 async def test_those_that_wait_get_their_turns_in_order_and_who_goes_away_gives_it_back():
-    turns, told = Turns("f", 1, lambda: 0.0), []
+    turns, told = Turns(1, lambda: 0.0, held="f is called as often as it may be", line="its turn"), []
 
     async def wants(name):
         async with turns.turn(name):
@@ -558,7 +558,7 @@ async def test_those_that_wait_get_their_turns_in_order_and_who_goes_away_gives_
 
 
 async def test_who_is_held_back_comes_later_the_more_there_are():
-    turns = Turns("f", 2, lambda: 100.0)
+    turns = Turns(2, lambda: 100.0, held="f is called as often as it may be", line="its turn")
     held = []
     async with turns.turn("a"), turns.turn("b"):
         turns._average = 10.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -15,6 +15,27 @@ option = click.option(
     help="Where the function of a pipeline's steps is that is called so: an address on this machine, or exec:COMMAND, which is"
     " started when needed with --insecure --address HOST:PORT, or with the address for {address}.",
 )
+
+
+templates = click.option(
+    "--function-templates-dir",
+    default="",
+    metavar="PATH",
+    help="Folder with templates for function-go-templating's source FileSystem.",
+)
+
+
+def files(folder: str) -> Mapping[str, str] | None:
+    """The templates in that folder, by path; None if there is none.
+
+    Raises:
+        InvalidInput: it can't be read.
+    """
+    if not folder:
+        return None
+    from groundplane.runtime import template_files
+
+    return template_files.read(folder)
 
 
 def addresses(pairs: Iterable[str]) -> dict[str, str]:

@@ -75,6 +75,7 @@ class Mistakes(click.ClickException):
 @click.option("--explain", is_flag=True, help="Print what each patch read, did and wrote, or why it did nothing.")
 @click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")
 @function_flag.option
+@function_flag.templates
 @click.option("-a", "--function-annotations", multiple=True, metavar="KEY=VALUE", help="Accepted; there is no runtime.")
 @click.option(
     "--timeout", default="1m", show_default=True, help="For functions that do not run in this process, all in all."
@@ -104,6 +105,7 @@ def render(
     explain: bool,
     strict_upstream: bool,
     function: tuple[str, ...],
+    function_templates_dir: str,
     timeout: str,
     **_accepted: object,
 ) -> None:
@@ -126,7 +128,8 @@ def render(
     others = files.read([functions] if functions else [])
     chosen = _choose(subjects, sources, declared)
     addresses = function_flag.addresses(function)
-    find = finder([*subjects, *sources, *others], addresses) if chosen.is_pipeline else None
+    templates = function_flag.files(function_templates_dir)
+    find = finder([*subjects, *sources, *others], addresses, templates) if chosen.is_pipeline else None
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
         raise Mistakes(wrong)
@@ -163,6 +166,8 @@ def render(
     click.echo(written(documents, output), nl=False)
     for warning in (*chosen.warnings, *mistakes.strays(chosen.source), *fit.warnings, *misfits):
         click.echo(f"Warning: {warning}", err=True)
+    for hint in found.hints if not strict_upstream else ():
+        click.echo(f"Warning: {hint}", err=True)
     if not include_function_results:
         for told in found.results:
             if told.severity == "WARNING" and not any(told.message == str(error) for error in found.mistakes):
@@ -273,8 +278,15 @@ class Files:
         return found
 
 
-def finder(objects: Iterable[Object], addresses: Mapping[str, str] | None = None) -> Find:
-    """Find functions; Function objects say which package a name means, and where it is served, if `addresses` does not."""
+def finder(
+    objects: Iterable[Object],
+    addresses: Mapping[str, str] | None = None,
+    templates: Mapping[str, str] | None = None,
+) -> Find:
+    """Find functions; Function objects say which package a name means, and where it is served, if `addresses` does not.
+
+    `templates` are those that the source FileSystem reads, by path.
+    """
     from groundplane.core.function_sources import Rules, source
     from groundplane.core.objects import meta
     from groundplane.functions import HOW_HERE
@@ -286,7 +298,7 @@ def finder(objects: Iterable[Object], addresses: Mapping[str, str] | None = None
             declared[meta(obj)["name"]] = obj
     rules = Rules(given=addresses or {}, develops=True)
     found = {name: source(name, obj, (), rules) for name, obj in declared.items()}
-    return known({name: each for name, each in found.items() if each is not None}, how=HOW_HERE)
+    return known({name: each for name, each in found.items() if each is not None}, how=HOW_HERE, templates=templates)
 
 
 def seconds_of(text: str) -> float:

@@ -46,6 +46,7 @@ class Wishes:
     strict_upstream: bool
     static_binding: StaticBinding
     functions: Mapping[str, str]  # where those are that the command line names
+    templates: Mapping[str, str] | None  # that the source FileSystem reads, by path
 
 
 @click.command(epilog="Example: groundplane up platform/ claims/")
@@ -74,6 +75,7 @@ class Wishes:
     help="Which composites that no claim has yet a claim may take: all; those annotated groundplane.io/bindable-to; none.",
 )
 @function_flag.option
+@function_flag.templates
 @click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do, and what functions write.")
 def up(
     paths: tuple[str, ...],
@@ -87,6 +89,7 @@ def up(
     strict_upstream: bool,
     static_binding: StaticBinding,
     function: tuple[str, ...],
+    function_templates_dir: str,
     verbose: bool,
 ) -> None:
     """Run a control plane on this machine, on one file, and apply the manifests in PATHs.
@@ -108,6 +111,7 @@ def up(
         strict_upstream,
         static_binding,
         function_flag.addresses(function),
+        function_flag.files(function_templates_dir),
     )
     with store.locked(db):
         is_fine = asyncio.run(_run(db, wishes))
@@ -122,6 +126,7 @@ async def _run(db: str, wishes: Wishes) -> bool:
         strict_upstream=wishes.strict_upstream,
         static_binding=wishes.static_binding,
         functions=Rules(given=wishes.functions, develops=True),
+        templates=wishes.templates,
     )
     with interruptible() as stop:
         async with LocalControlPlane(db, options=options) as plane:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from groundplane.core.objects import Object, meta, owner_reference, spec_of, status_of
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, shown
 
 PORT, METRICS = 9443, 8080
 USER = 2000
@@ -33,6 +34,7 @@ class Bounds:
     limits: Mapping[str, str] = field(default_factory=dict)
     requests: Mapping[str, str] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()  # globs of those that may be run; none: all
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,26 @@ def image(package: str, configs: Sequence[Object]) -> Image:
     login = _chosen(package, configs, "registry")
     secret = _member(login[1], "registry", "authentication", "pullSecretRef", "name") if login is not None else ""
     return Image(package, (secret,) if secret else ())
+
+
+def check_image(reference: str, bounds: Bounds) -> None:
+    """Whether an image may be run: a `*` of a glob stands for any text between two slashes.
+
+    >>> check_image("xpkg.crossplane.io/acme/function-x:v1", Bounds(images=("xpkg.crossplane.io/acme/*",)))
+
+    Raises:
+        InvalidInput: it may not.
+    """
+    parts = reference.split("/")
+    for glob in bounds.images:
+        globs = glob.split("/")
+        if len(globs) == len(parts) and all(fnmatchcase(*pair) for pair in zip(parts, globs, strict=True)):
+            return
+    if bounds.images:
+        raise InvalidInput(
+            f"image {shown(reference)} is not one of those that may be run: {', '.join(bounds.images)}",
+            mend="use one of these, or have the operator's --function-allowed-images list it",
+        )
 
 
 def _chosen(package: str, configs: Sequence[Object], part: str) -> tuple[str, Object] | None:

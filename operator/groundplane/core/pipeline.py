@@ -2,7 +2,7 @@
 
 Everything is synchronous and pure.  `calls` is a generator: it yields what a function wants to see of the cluster and is sent
 what was found, and yields each call of a function that runs elsewhere and is sent the answer; so a reconciler can await both,
-and a command look into a file; `run` does all at once.  Source: Crossplane v1.20
+and a command look into a file; `run` does all at once.  Whoever has others waiting gets the calls of functions in this process, too.  Source: Crossplane v1.20
 `internal/controller/apiextensions/composite/composition_functions.go` and `internal/xfn` (requirements).
 
 A function is a module with `check` and `compile` (see `Function`).  What it is handed belongs to others: it copies what it changes.
@@ -129,6 +129,13 @@ class Request:
     credentials: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
     tag: str = ""  # the same for all calls of one step; "": it is the first
     trace: Trace | None = None  # where a function may tell what it does, for people
+    is_brief: bool = (
+        False  # others wait for this thread: what takes long raises Long, and is asked again where nobody does
+    )
+
+
+class Long(Exception):
+    """A function would take long, and was asked to be brief: it has done nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,7 @@ class Response:
     ttl: float = 0.0  # seconds until the answer should be asked for again; 0: no need to
     tag: str = ""  # of the request, where it had none
     output: Mapping[str, Json] | None = None  # of an operation's step
+    hints: Sequence[str] = ()  # what upstream's function would not say: told once, and not to who wants exactly that
 
     @property
     def wanted(self) -> Wanted:
@@ -252,6 +260,7 @@ class Outcome:
     required: tuple[Selector, ...] = ()  # what functions wanted to see: a change of it calls for another run
     ttl: float = 0.0  # seconds: the shortest that a function asks for; 0: none does
     outputs: tuple[tuple[str, Mapping[str, Json]], ...] = ()  # of an operation, each with the name of its step
+    hints: tuple[tuple[str, str], ...] = ()  # each with the name of its step
 
 
 class Stopped(GroundplaneError):
@@ -279,8 +288,16 @@ class Call:
     request: Request
 
 
-# Yields what it wants to know, and is sent `Found` for `Wanted` and `Response` for `Call`.
-Calls = Generator[Wanted | Call, Any, Outcome]
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A call of a function in this process, for whoever wants to choose where and when."""
+
+    function: RunFunction
+    request: Request
+
+
+# Yields what it wants to know, and is sent `Found` for `Wanted` and `Response` for `Call` and `Run`.
+Calls = Generator[Wanted | Call | Run, Any, Outcome]
 
 
 def calls(
@@ -291,8 +308,11 @@ def calls(
     context: Mapping[str, Json] | None = None,
     credentials: Mapping[str, Mapping[str, Mapping[str, bytes]]] | None = None,
     trace: Trace | None = None,
+    hands_over: bool = False,
 ) -> Calls:
     """Run the steps in order; yields requirements and calls, wants what was found and answered, returns the outcome.
+
+    Calls of functions in this process are yielded, too, if it `hands_over`.
 
     `credentials` are the data of Secrets, by the names of step and credentials.  `trace`, if there is one, is told
     what functions do.
@@ -312,11 +332,11 @@ def calls(
             credentials=(credentials or {}).get(step.name, {}),
             trace=trace.within(f"step {step.name}") if trace is not None else None,
         )
-        outcome = yield from _step(step, request, outcome)
+        outcome = yield from _step(step, request, outcome, hands_over)
     return outcome
 
 
-def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
+def _step(step: Step, request: Request, outcome: Outcome, hands_over: bool) -> Calls:
     """One step, called again until its requirements are the same twice."""
     own, asked = Wanted(step.requirements, schemas=step.schemas), NOTHING
     found = Found()
@@ -324,7 +344,7 @@ def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
         found = yield own
     for _ in range(MAX_ITERATIONS + 1):
         request = replace(request, required=found.resources, extra=found.extra, schemas=found.schemas)
-        response = yield from _called(step, request, outcome)
+        response = yield from _called(step, request, outcome, hands_over)
         is_fatal = any(result.severity == "Fatal" for result in response.results)
         if not is_fatal and response.wanted != asked:
             wanted = own.beside(response.wanted)
@@ -341,6 +361,7 @@ def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
             conditions=(*outcome.conditions, *response.conditions),
             required=_known(outcome.required, own),
             ttl=min(filter(None, (outcome.ttl, response.ttl)), default=0.0),
+            hints=(*outcome.hints, *((step.name, hint) for hint in response.hints)),
             outputs=(*outcome.outputs, *([(step.name, response.output)] if response.output is not None else [])),
         )
         for result in response.results:
@@ -360,12 +381,13 @@ def _step(step: Step, request: Request, outcome: Outcome) -> Calls:
     )
 
 
-def _called(step: Step, request: Request, outcome: Outcome) -> Generator[Call, Any, Response]:
+def _called(step: Step, request: Request, outcome: Outcome, hands_over: bool) -> Generator[Call | Run, Any, Response]:
     try:
-        if isinstance(step.run, Remote):
-            response: Response = yield Call(step.name, step.run, request)
-            return response
-        return step.run(request)
+        if not isinstance(step.run, Remote) and not hands_over:
+            return step.run(request)
+        given = Call(step.name, step.run, request) if isinstance(step.run, Remote) else Run(step.run, request)
+        response: Response = yield given
+        return response
     except Busy:
         raise
     except GroundplaneError as error:
@@ -468,6 +490,7 @@ def run(
             if isinstance(asked, Wanted):
                 asked = running.send(_found(asked, fetch, schema))
                 continue
+            assert isinstance(asked, Call), "nothing is handed over"
             try:
                 response = (call or _nobody)(asked)
             except GroundplaneError as error:

@@ -63,6 +63,7 @@ class Preview:
     results: list[Told]
     mistakes: list[GroundplaneError] = field(default_factory=list)  # each withholds something
     context: Mapping[str, Any] = field(default_factory=dict)
+    hints: list[str] = field(default_factory=list)  # what upstream would not say
 
 
 # --- the composite ------------------------------------------------------------------------------------------
@@ -346,6 +347,7 @@ def piped(
         composed=[_shown_composed(composite, ours, name, obj, name in there) for name, obj in objects],
         results=results,
         context=outcome.context,
+        hints=[f'step "{step}": {hint}' for step, hint in outcome.hints],
     )
 
 

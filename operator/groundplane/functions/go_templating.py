@@ -23,6 +23,7 @@ from groundplane.core.gotemplate.sprig.containers import MUTATING, merge_overwri
 from groundplane.core.goyaml_read import NotYaml
 from groundplane.core.objects import Json, Object
 from groundplane.core.pipeline import (
+    Long,
     Request,
     Resource,
     Response,
@@ -45,6 +46,8 @@ META = "meta.gotemplating.fn.crossplane.io/v1alpha1"
 META_KINDS = ("ClaimConditions", "CompositeConnectionDetails", "Context", "ExtraResources")
 SETTING = "--function-templates-dir"
 SOURCES = ("Inline", "FileSystem", "Environment")
+NO_VALUE = "<no value>"  # what an action writes that has none
+SHOWN = 3  # places that are named in a warning
 CHANGING = "changes on every run"  # what a warning says of what a template renders
 
 _RESERVED = frozenset(("Ready", "Synced", "Healthy"))
@@ -281,8 +284,12 @@ def _run(
         data = seen(request, raw)
         if MUTATING & template.used:
             data = fieldpath.copied(data)
-        output = _rendered(template, data)
+        valueless: list[str] = []
+        output = _rendered(template, data, request.is_brief, valueless)
+        told = []
         for document in documents(output):
+            if valueless and (path := _valueless(document.manifest)):
+                told.append(f"{path} of {document.manifest['kind']} (line {document.line} of the output)")
             answer.take(document)
     except InvalidInput as error:
         fatal = passed_on(request, Result("Fatal", str(error)))
@@ -294,17 +301,49 @@ def _run(
         results.append(
             Result("Warning", f"{what}. Mend: keep it in a resource, and take it from what is observed: {_KEEPING}")
         )
-    return answer.response(_ttl(given, request), results)
+    hints = [_no_value(told, valueless)] if told else []
+    return replace(answer.response(_ttl(given, request), results), hints=hints)
 
 
 _KEEPING = '{{ with getComposedResource . "NAME" }}…{{ else }}…{{ end }}'
 
 
-def _rendered(template: gotemplate.Template, data: dict[str, Any]) -> str:
+def _rendered(template: gotemplate.Template, data: dict[str, Any], is_brief: bool, valueless: list[str]) -> str:
     try:
-        return template.render(data)
+        return template.render(data, is_brief=is_brief, valueless=valueless)
+    except gotemplate.Unfinished:
+        raise Long from None
     except InvalidInput as error:
         raise InvalidInput(f"cannot execute template: {error.what}", mend=error.mend) from None
+
+
+def _valueless(value: Json, path: str = "") -> str:
+    """Where it is in a manifest that a template had no value; "" if nowhere: it may have been a comment."""
+    if isinstance(value, str):
+        return path if NO_VALUE in value else ""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if (
+                found := f"a name in {path or 'it'}"
+                if NO_VALUE in name
+                else _valueless(each, f"{path}.{name}".lstrip("."))
+            ):
+                return found
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            if found := _valueless(each, f"{path}[{index}]"):
+                return found
+    return ""
+
+
+def _no_value(places: Sequence[str], actions: Sequence[str]) -> str:
+    what = f'"{NO_VALUE}" stands in {_few(places)}: nothing was there for {_few(actions)}'
+    mend = 'guard it: {{ with X }}…{{ end }}, or give another value: {{ X | default "…" }}'
+    return f"{what}. Mend: {mend}"
+
+
+def _few(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
 
 
 def _ttl(given: Input, request: Request) -> float:

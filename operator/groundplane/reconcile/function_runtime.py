@@ -33,6 +33,7 @@ async def run(package: Object, revision: Object, certifier: Certifier, context: 
     try:
         config = await _config(package, context)
         pulled = runtime.image(str(spec_of(package)["package"]), await _image_configs(context))
+        runtime.check_image(pulled.reference, context.options.function_bounds)
         service = runtime.service_name(package, config)
         owner = owner_reference(package)
         await certifier.ensure(CLIENT_SECRET, ["crossplane"], None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from groundplane.core import choice, fieldpath, function_sources
+from groundplane.core import choice, fieldpath, function_sources, pipeline
 from groundplane.core.objects import Key, Object, group_of
 from groundplane.core.pipeline import Call, Calls, Endpoint, Found, Outcome, Response, Selector, Step, Wanted
 from groundplane.core.structural import OpenAPI
@@ -24,7 +24,10 @@ async def run(context: Context, running: Calls, see: Callable[[Wanted], Awaitabl
                 asked = running.send(await see(asked))
                 continue
             try:
-                response = await call(context, asked)
+                if isinstance(asked, pipeline.Run):
+                    response = await context.work.run(asked.function, asked.request)
+                else:
+                    response = await call(context, asked)
             except GroundplaneError as error:
                 asked = running.throw(error)
             else:

@@ -57,7 +57,8 @@ async def _run(
     """Call the functions, then apply what they desire: references to that, and what they said."""
     find = catalogue.finder(await compiling.sources_of(context, operation), templates=context.options.templates)
     steps = operations.compiled(operation, spec, find)
-    running = pipeline.calls(Resource({}), steps, {}, credentials=await functions.credentials(context, steps))
+    handed = await functions.credentials(context, steps)
+    running = pipeline.calls(Resource({}), steps, {}, credentials=handed, hands_over=True)
     outcome = await functions.run(context, running, lambda wanted: functions.found(context, wanted))
     wanted = [operations.applied(each.object, name) for name, each in outcome.desired.resources.items()]
     for obj in wanted:

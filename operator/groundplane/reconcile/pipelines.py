@@ -126,7 +126,11 @@ async def _outcome(run: CompositeRun, compiled: composition.Compiled, observed: 
     run.context.interests.set(key_of(run.composite), seen)
     composite = Resource(fieldpath.normalised(run.composite), await _own_details(run))
     running = pipeline.calls(
-        composite, compiled.steps, observed, credentials=await functions.credentials(run.context, compiled.steps)
+        composite,
+        compiled.steps,
+        observed,
+        credentials=await functions.credentials(run.context, compiled.steps),
+        hands_over=True,
     )
 
     async def see(wanted: Wanted) -> Found:
@@ -289,6 +293,8 @@ async def _hear(run: CompositeRun, outcome: Outcome) -> None:
     run.ready = outcome.desired.composite.ready
     warnings = [result.message for _, result in outcome.results if result.severity == "Warning"]
     run.withheld = warnings[0] if warnings and run.ready is False else ""
+    for step, hint in outcome.hints:
+        silence.once(run, run.composite, "ComposeResources", f'Pipeline step "{step}": {hint}')
     claim = await _claim(run) if any(result.to_claim for _, result in outcome.results) else None
     for step, result in outcome.results:
         reason = result.reason or "ComposeResources"

@@ -24,7 +24,7 @@ from groundplane.ports import Certificates
 from groundplane.remote import messages
 from groundplane.remote.encoded import Encoded
 from groundplane.remote.process import Process
-from groundplane.remote.turns import Breaker, Failed, Turns
+from groundplane.remote.turns import Breaker, Failed, Slices, Turns
 
 if TYPE_CHECKING:
     from groundplane.remote.channel import Channel
@@ -99,6 +99,7 @@ class Runner:
         on_call: OnCall = lambda *told: None,
         on_output: Callable[[str, str], None] = lambda name, line: None,
         now: Callable[[], float] = time.monotonic,
+        slices: Slices | None = None,
     ) -> None:
         """`calls` of one function at once; answers are kept for `keep` seconds at most.
 
@@ -111,6 +112,7 @@ class Runner:
         self._served: dict[str, _Served] = {}
         self._kept = _Kept(keep)
         self._encoded = Encoded()
+        self._slices = slices or Slices()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def run(self, remote: Remote, request: Request, certificates: Certificates | None) -> Response:
@@ -118,7 +120,8 @@ class Runner:
         served = self._of(remote.name)
         served.breaker.check()
         async with served.turns.turn(claim.tenant(request.observed.composite.object)):
-            body, own = messages.asked(request, remote.input, self._encoded)
+            async with self._slices.turn():
+                body, own = messages.asked(request, remote.input, self._encoded)
             key = hashlib.sha256(f"{remote.name}\0{remote.endpoint}\0{own}".encode()).digest()
             if (kept := self._kept.get(key, self._now())) is not None:
                 return replace(await self._understood(served, kept, request), tag=own)
@@ -177,7 +180,8 @@ class Runner:
 
     async def _understood(self, served: _Served, answer: bytes, request: Request) -> Response:
         if len(answer) <= LARGE:
-            return messages.answered(answer, request, strict_upstream=self._strict)
+            async with self._slices.turn():
+                return messages.answered(answer, request, strict_upstream=self._strict)
         if served.reader is None:
             served.reader = ThreadPoolExecutor(1, "function")
         return await asyncio.get_running_loop().run_in_executor(
@@ -192,7 +196,13 @@ class Runner:
             self._retire(self._served.pop(other), 0.0)
         served = self._served.get(name)
         if served is None:
-            served = self._served[name] = _Served(Turns(name, self._calls, self._now), Breaker(self._now))
+            turns = Turns(
+                self._calls,
+                self._now,
+                held=f"Function {name} is called as often as it may be",
+                line=f"its turn to call Function {name} has not come: it is slow, or others are before it",
+            )
+            served = self._served[name] = _Served(turns, Breaker(self._now))
         served.used = now
         return served
 

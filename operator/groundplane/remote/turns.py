@@ -6,12 +6,14 @@ A reconcile that would have to wait long is held back instead (`Busy`): it needs
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from groundplane.errors import Busy, GroundplaneError, Unavailable
 
+SLICE = 0.005  # seconds of work between two looks at what else there is to do
 SHARE = 0.75  # of the calls at once, at most, for one tenant
 PATIENCE = 0.25  # seconds that a call is likely to wait before it is held back instead
 LONGEST_WAIT = 1.0  # seconds that it really waits
@@ -30,11 +32,41 @@ class Failed(Exception):
         self.error, self.code, self.is_of_connection = error, code, is_of_connection
 
 
+class Slices:
+    """Turns of the event loop: what is done in one go is at most a slice, and one piece of work, so that nothing else is late.
+
+    Whoever comes when a slice is used up waits in order, each for the next turn of the loop.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._spent = 0.0  # seconds, in this turn of the loop
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Work without an await."""
+        async with self._lock:
+            if self._spent >= SLICE:
+                await asyncio.sleep(0)
+            if not self._spent:
+                asyncio.get_running_loop().call_soon(self._renew)
+            begun = time.perf_counter()
+            try:
+                yield
+            finally:
+                self._spent += time.perf_counter() - begun
+
+    def _renew(self) -> None:
+        self._spent = 0.0
+
+
 class Turns:
     """Of one function: at most `limit` calls at once, the rest in order."""
 
-    def __init__(self, name: str, limit: int, now: Callable[[], float]) -> None:
-        self._name, self._limit, self._now = name, limit, now
+    def __init__(self, limit: int, now: Callable[[], float], *, held: str, line: str) -> None:
+        """`held` and `line` say what a call that is held back waits for, for the log and for people."""
+        self._limit, self._now = limit, now
+        self._held, self._line = held, line
         self._running: Counter[str] = Counter()  # by tenant
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
         self._average = 0.0  # seconds of a call that has ended
@@ -105,8 +137,8 @@ class Turns:
         now = self._now()
         self._promised = max(self._promised, now) + max(self._seconds(), PATIENCE / self._limit) / self._limit
         after = min(LONGEST_HOLD, max(SHORTEST_HOLD, self._promised - now))
-        error = Busy(f"Function {self._name} is called as often as it may be", after=after)
-        error.line = f"its turn to call Function {self._name} has not come: it is slow, or others are before it"
+        error = Busy(self._held, after=after)
+        error.line = self._line
         return error
 
 

@@ -30,7 +30,9 @@ from groundplane.errors import Awaited
 from groundplane.functions import HOW, HOW_HERE, finder
 from groundplane.ports import Cloud, Context, Options
 from groundplane.remote.runner import Runner
+from groundplane.remote.turns import Slices
 from groundplane.runtime import logs, metrics
+from groundplane.runtime.aside import Aside
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine
@@ -95,7 +97,10 @@ class LocalControlPlane:
         options = replace(options or Options(), create_wait=0.0)
         self.cloud = cloud or AwsCloud(strict_upstream=options.strict_upstream, namespace=options.namespace)
         self.definitions = Definitions()
+        slices = Slices()
+        self.work = Aside(slices)
         self.functions = Runner(
+            slices=slices,
             strict_upstream=options.strict_upstream,
             on_call=metrics.function_called,
             on_output=lambda name, line: log.info("a function writes", function=name, line=line),
@@ -108,8 +113,9 @@ class LocalControlPlane:
             watches=LocalWatches(self),
             now=_now,
             choose=secrets.randbelow,
-            compiled=partial(compiled, how=HOW_HERE),
+            compiled=partial(compiled, how=HOW_HERE, templates=options.templates),
             functions=self.functions,
+            work=self.work,
             definitions=self.definitions,
             options=options,
         )
@@ -148,6 +154,7 @@ class LocalControlPlane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.functions.close()
+        self.work.close()
         self.cluster.close()
 
     async def idle(self, seconds: float = 30.0) -> bool:

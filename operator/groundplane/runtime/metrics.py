@@ -23,7 +23,7 @@ from prometheus_client import (
 from groundplane import __version__
 from groundplane.core.circuit import Admission
 from groundplane.core.objects import Key
-from groundplane.core.pipeline import Remote, Request, Response, Step
+from groundplane.core.pipeline import Long, Remote, Request, Response, Step
 
 FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # seconds
 SPARSE = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)  # seconds, where there are many series
@@ -399,16 +399,20 @@ def measured(step: Step, image: str) -> Step:
     began = function_requests.labels(*about)
 
     def measuring(request: Request) -> Response:
-        began.inc()
         begun, code, severity = time.perf_counter(), "Unknown", "Fatal"
         try:
             response = run(request)
             code, told = "OK", {result.severity for result in response.results}
             severity = next((each for each in ("Fatal", "Warning") if each in told), "Normal")
             return response
+        except Long:
+            code = ""  # it is asked again
+            raise
         finally:
-            function_responses.labels(*about, code, severity).inc()
-            function_seconds.labels(*about, code, severity).observe(time.perf_counter() - begun)
+            if code:
+                began.inc()
+                function_responses.labels(*about, code, severity).inc()
+                function_seconds.labels(*about, code, severity).observe(time.perf_counter() - begun)
 
     return replace(step, run=measuring)
 

@@ -39,7 +39,9 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavai
 from groundplane.ports import Certifier, Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
+from groundplane.remote.turns import Slices
 from groundplane.runtime import crds, guard, logs, metrics, preflight, template_files, tracing, webhook_configurations
+from groundplane.runtime.aside import Aside
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -134,7 +136,10 @@ class Operator:
             brings=settings.crds != "leave" and not settings.strict_upstream,
             adopt=settings.crds == "adopt",
         )
+        slices = Slices()
+        self._aside = Aside(slices)
         self._functions = Runner(
+            slices=slices,
             calls=settings.function_calls,
             keep=settings.function_cache,
             certificates=settings.tls_client_certs_dir,
@@ -162,6 +167,7 @@ class Operator:
             choose=secrets.randbelow,
             compiled=partial(compiled, templates=options.templates),
             functions=self._functions,
+            work=self._aside,
             certifier=_certifier(api, settings),
             definitions=definitions,
             built_in=self._kinds,
@@ -509,6 +515,7 @@ class Operator:
         await self._elector.stop(release=not self._cloud.in_flight)
         await self._watches.stop()
         await self._functions.close()
+        self._aside.close()
         working.cancel()
         await asyncio.wait({working})
         await self._traces.stop(TRACES * grace)

@@ -143,6 +143,11 @@ class Settings:
         "",
         "Labels of the nodes that functions run on, as name=value with commas, unless a DeploymentRuntimeConfig says otherwise.",
     )
+    function_allowed_images: str = setting(
+        "",
+        "Images of functions that may be run, as globs with commas: xpkg.crossplane.io/crossplane-contrib/*, where a * ends at a slash, and tag or"
+        " digest count. What counts is what is pulled. Default: all.",
+    )
     tls_client_certs_dir: str = setting(
         "",
         "Folder with ca.crt, tls.crt and tls.key for calls of functions, as upstream's. Default: their Secret, crossplane-tls-client.",
@@ -268,6 +273,7 @@ class Settings:
                 _pairs(self, "function_limits"),
                 _pairs(self, "function_requests"),
                 _pairs(self, "function_node_selector"),
+                _words(self.function_allowed_images),
             ),
         )
 

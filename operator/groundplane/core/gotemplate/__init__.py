@@ -13,7 +13,7 @@ from typing import Any
 
 from groundplane.core.gotemplate.builtins import BUILTINS
 from groundplane.core.gotemplate.evaluate import MissingKey, Program
-from groundplane.core.gotemplate.mistakes import ParseError, Source
+from groundplane.core.gotemplate.mistakes import ParseError, Source, Unfinished
 from groundplane.core.gotemplate.parser import parse
 from groundplane.core.gotemplate.run import Run
 from groundplane.core.gotemplate.values import Function
@@ -45,13 +45,21 @@ class Template:
         *,
         now: Callable[[], datetime] = _now,
         random: Callable[[int], bytes] = secrets.token_bytes,
+        is_brief: bool = False,
+        valueless: list[str] | None = None,
     ) -> str:
-        """The output.  `data` is changed where the template changes it.
+        """The output.  `data` is changed where the template changes it.  `valueless` is told which actions wrote `<no value>`.
 
         Raises:
             ExecutionError: it can't be rendered from this; with line, column and mend.
+            Unfinished: it was to be brief, and takes longer.
         """
-        return self._program.render(Run(now, random), data)
+        run = Run(now, random, is_brief=is_brief)
+        text = self._program.render(run, data)
+        if valueless is not None:
+            lines = sorted(run.valueless.items())
+            valueless += [f"{self._program.source.place(position)} {shown}" for position, shown in lines]
+        return text
 
     @property
     def source(self) -> str:
@@ -62,6 +70,9 @@ class Template:
     def used(self) -> frozenset[str]:
         """The names of the functions that occur in it."""
         return frozenset(self._program.used)
+
+
+__all__ = ["Template", "Unfinished", "compile", "options_problem"]
 
 
 def options_problem(options: Sequence[str]) -> tuple[str, str]:

@@ -27,6 +27,9 @@ MissingKey = Literal["default", "zero", "error"]
 
 _UNDECLARED = object()
 _FRAMES = 40_000  # of Python, for MAX_CALLS templates in one another
+_BEFORE = sys.getrecursionlimit()
+_SELDOM = 8  # templates in one another, between two looks at that
+_under_way: set[Run] = set()  # renderings, of all threads: the limit is the process's
 _WEIGHTY = frozenset(
     (
         str,
@@ -65,8 +68,8 @@ class Program:
             ExecutionError: with line and column.
         """
         run.include = self.include
-        before = sys.getrecursionlimit()
-        sys.setrecursionlimit(max(before, _FRAMES))
+        _under_way.add(run)
+        sys.setrecursionlimit(_FRAMES)
         try:
             self.execute(self.source.name, run, data)
         except RecursionError:
@@ -75,7 +78,9 @@ class Program:
                 mend="make it flatter",
             ) from None
         finally:
-            sys.setrecursionlimit(before)
+            _under_way.discard(run)
+            if not _under_way:
+                sys.setrecursionlimit(_BEFORE)
         return "".join(run.out)
 
     def execute(self, name: str, run: Run, dot: Value) -> None:
@@ -100,6 +105,8 @@ class Program:
 
     def nest(self, run: Run) -> None:
         run.depth += 1
+        if not run.depth % _SELDOM:
+            sys.setrecursionlimit(_FRAMES)  # a rendering of another thread may have ended
         if run.depth > MAX_CALLS:
             raise Exhausted(f"exceeded maximum template depth ({MAX_CALLS})", "give the recursion an end")
 
@@ -190,9 +197,12 @@ class _Compiler:
                 return ""
 
             return only_evaluate
+        shown = str(node)
 
         def write(frame: Frame, dot: Value) -> str:
             value = evaluate(frame, dot)
+            if value is INVALID:
+                frame[0].valueless[node.position] = shown
             try:
                 frame[0].write(value if type(value) is str else printed(frame[0], value))
             except Failure as failure:

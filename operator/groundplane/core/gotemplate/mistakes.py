@@ -44,6 +44,10 @@ class Exhausted(Failure):
     """A bound was reached."""
 
 
+class Unfinished(Exception):
+    """A rendering that was to be brief takes longer."""
+
+
 def executing(source: Source, position: int, template: str, context: str, what: str, mend: str = "") -> ExecutionError:
     """The error of a node of a template that was being rendered."""
     if len(context) > LONGEST // 8:

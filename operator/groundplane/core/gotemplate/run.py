@@ -10,10 +10,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from groundplane.core.gotemplate.mistakes import Exhausted
+from groundplane.core.gotemplate.mistakes import Exhausted, Unfinished
 
 MAX_STEPS = 1_000_000
 MAX_OUTPUT = 4 << 20  # characters of the output, and of any text on the way
+BRIEF_STEPS = 10_000  # of a rendering that others wait for: about ten milliseconds
+BRIEF_OUTPUT = 64 << 10  # characters
 MAX_CALLS = 1_000  # templates in one another
 MAX_ITEMS = 250_000  # of one list
 MAX_DEPTH = 200  # of a value that is looked through
@@ -25,13 +27,16 @@ _PER_STEP = 128  # characters or items that are as much work as a step
 class Run:
     """The state of one rendering; the first thing in every frame."""
 
-    __slots__ = ("depth", "include", "left", "now", "out", "random", "room")
+    __slots__ = ("depth", "include", "is_brief", "left", "now", "out", "random", "room", "valueless")
 
-    def __init__(self, now: Callable[[], datetime], random: Callable[[int], bytes]) -> None:
+    def __init__(self, now: Callable[[], datetime], random: Callable[[int], bytes], *, is_brief: bool = False) -> None:
+        """`is_brief`: what takes long raises Unfinished."""
         self.now = now
         self.random = random
-        self.left = MAX_STEPS
-        self.room = MAX_OUTPUT
+        self.is_brief = is_brief
+        self.left = BRIEF_STEPS if is_brief else MAX_STEPS
+        self.room = BRIEF_OUTPUT if is_brief else MAX_OUTPUT
+        self.valueless: dict[int, str] = {}  # actions that wrote <no value>, by their positions
         self.depth = 0
         self.out: list[str] = []
         self.include: Callable[[Run, str, Any], str] | None = None
@@ -39,6 +44,8 @@ class Run:
     def write(self, text: str) -> None:
         self.room -= len(text)
         if self.room < 0:
+            if self.is_brief:
+                raise Unfinished
             raise Exhausted(
                 f"the output would have more than {MAX_OUTPUT >> 20} MiB",
                 "let it make less: no API server takes that much",
@@ -48,6 +55,8 @@ class Run:
     def charge(self, steps: int) -> None:
         self.left -= steps
         if self.left < 0:
+            if self.is_brief:
+                raise Unfinished
             raise Exhausted(
                 f"it takes more than {MAX_STEPS} steps",
                 "look for a loop in a loop, or for large values that are worked on again and again",
