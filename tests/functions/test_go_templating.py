@@ -168,7 +168,10 @@ def test_documents_are_taken_apart(output, kinds):
         ("kind: 5", "it has no kind"),
         ("kind: X\nmetadata: 5", "metadata is a number, not a map"),
         ("kind: X\nmetadata: {annotations: []}", "they are an array, not a map"),
-        ("kind: X\nmetadata: {annotations: }", "they are null, not a map. Mend: {{ setResourceNameAnnotation"),
+        (
+            "kind: X\nmetadata: {annotations: }",
+            "they are null, not a map (document 1, line 1 of the output). Mend: {{ setResourceNameAnnotation",
+        ),
         ("kind: X\nmetadata: {annotations: {a: true}}", '"a" is a boolean, not a string'),
         ("kind: X\nmetadata: {name: a}", "is missing required"),
         ("apiVersion: META\nkind: Contxt", "did you mean Context?"),

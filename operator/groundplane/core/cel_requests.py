@@ -8,6 +8,7 @@ Source: function-cel-filter v0.2 (`fn.go`), function-sequencer v0.6, function-au
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -15,7 +16,7 @@ from typing import Any, Final
 from groundplane.core import cel
 from groundplane.core.objects import Json, Object
 from groundplane.core.pipeline import Request, Resource, State
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, did_you_mean, shown
 
 PACKAGE: Final = "apiextensions.fn.proto.v1"
 _REQUEST: Final = (
@@ -27,6 +28,10 @@ _OBJECT: Final = (("object", "dyn"),)
 SHORTEST_SECRET = 4  # characters of a value that is looked for in what is told
 _READY = {True: 1, False: 2, None: 0}
 _MISSING = "evaluating CEL needs a library that is not installed"
+_MENDS = {
+    "no such key": "ask whether it is there first, by has()",
+    "No matching overloads": "numbers of objects are doubles: compare with 1.0, or convert: int(), double(), string()",
+}
 _INSTALL = f"install it where Groundplane runs: {cel.INSTALL}"
 
 
@@ -101,7 +106,9 @@ def _compiled(text: str, types: cel.Types, pool: Any) -> cel.Expression:
     except cel.Unchecked as error:
         if error.missing:
             raise _missing() from None
-        raise InvalidInput(f"cannot compile expression {shown(text)}: {error}", mend="correct the expression") from None
+        undeclared = re.search(r"undeclared reference to '([^'.]*)", str(error))
+        mend = did_you_mean(undeclared[1], [name for name, _ in types]) if undeclared else "correct the expression"
+        raise InvalidInput(f"cannot compile expression {shown(text)}: {error}", mend=mend) from None
 
 
 def _missing() -> InvalidInput:
@@ -131,7 +138,7 @@ def _truth(expression: cel.Expression, data: Mapping[str, Any] | cel.Prepared, s
         value = expression.evaluate(data)
     except (cel.Failure, cel.Unchecked) as error:
         told = str(error)  # an engine's words may have a key or a pattern that was made of something secret
-        mend = "ask whether it is there first, by has()" if "no such key" in told else ""
+        mend = next((mend for words, mend in _MENDS.items() if words in told), "")
         for secret in sorted(secrets, key=len, reverse=True):
             if len(secret) >= SHORTEST_SECRET:
                 told = told.replace(secret, "…")

@@ -207,15 +207,26 @@ def _problem(item: Any, location: Sequence[str | int], model: type[Spec]) -> Pro
             known = [tag.strip("<>") for tag in re.findall("'(.*?)'", context["expected_tags"])]
             return not_supported(f"{field}.type", context["tag"].strip("<>"), known)
         case "literal_error":
-            return not_supported(field, item.get("input"), re.findall("'(.*?)'", context["expected"]))
+            return not_supported(
+                field, item.get("input"), [word for word in re.findall("'(.*?)'", context["expected"]) if word]
+            )
         case "extra_forbidden":
             mend = context.get("mend") or did_you_mean(str(location[-1]), _fields(model, location[:-1]))
             return Problem("Forbidden", field, "unknown field", mend)
         case "too_short":
             return Problem("Invalid", field, "must not be empty")
         case kind if kind.endswith("_type"):
-            return Problem("TypeInvalid", field, item["msg"])
+            return Problem("TypeInvalid", field, item["msg"], _TYPE_MENDS.get(kind, ""))
     return Problem("Invalid", field, item["msg"])
+
+
+_TYPE_MENDS = {
+    "string_type": "put it into quotes",
+    "list_type": "make it a list, even if of one",
+    "dict_type": "give it names and values",
+    "bool_type": "write true or false, without quotes",
+    "int_type": "write a whole number, without quotes",
+}
 
 
 def _fields(model: type[Spec], location: Iterable[str | int]) -> Iterable[str]:

@@ -5,7 +5,7 @@ Source: function-cel-filter v0.2 (`fn.go`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -14,9 +14,9 @@ from groundplane.core import cel_requests
 from groundplane.core.fieldpath import utf8
 from groundplane.core.objects import Json
 from groundplane.core.pipeline import Request, Response, Result, RunFunction, State, passed_on
-from groundplane.core.spec import FUNCTION, Problem, Spec, load
+from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.core.transforms import regexp
-from groundplane.errors import GroundplaneError, InvalidInput, at
+from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
 
 class Filter(Spec):
@@ -44,6 +44,9 @@ def check(given: Mapping[str, Json]) -> list[Problem]:
 def _problems(found: Input) -> Iterator[Problem]:
     looks: Mapping[str, Callable[[str], Any]] = {"name": _compiled, "expression": cel_requests.Question}
     for index, each in enumerate(found.filters):
+        if not each.expression:
+            yield required(f"filters[{index}].expression")
+            continue
         for field, look in looks.items():
             try:
                 look(getattr(each, field))
@@ -53,6 +56,16 @@ def _problems(found: Input) -> Iterator[Problem]:
 
 def _compiled(name: str) -> Any:
     return regexp.compiled(f"^{name}$")
+
+
+def _hints(given: Input, filters: Iterable[tuple[Any, Any]], request: Request) -> list[str]:
+    """Filters of nothing: a name that is misspelt lets everything pass."""
+    names = request.desired.resources
+    return [
+        f"filters[{index}]: no resource is called {shown(each.name)}. Mend: {did_you_mean(each.name, names)}"
+        for index, (each, (pattern, _)) in enumerate(zip(given.filters, filters, strict=True))
+        if names and not any(pattern.search(utf8(name)) for name in names)
+    ]
 
 
 def compile(given: Mapping[str, Json]) -> RunFunction:
@@ -77,6 +90,6 @@ def compile(given: Mapping[str, Json]) -> RunFunction:
             for name, resource in request.desired.resources.items()
             if not any(pattern.search(utf8(name)) for pattern in out)
         }
-        return Response(State(request.desired.composite, left), request.context)
+        return Response(State(request.desired.composite, left), request.context, hints=_hints(found, filters, request))
 
     return run

@@ -131,7 +131,15 @@ def _run(settings: Settings, request: Request) -> Response:
             context = {**context, settings.context.key: _found(settings, request.required)}
     except GroundplaneError as error:
         results.append(Result("Fatal", str(error)))
-    return Response(request.desired, context, results, requirements=requirements)
+    return Response(request.desired, context, results, requirements=requirements, hints=list(_hints(settings)))
+
+
+def _hints(settings: Settings) -> Iterator[str]:
+    last = {source.into: index for index, source in enumerate(settings.extraResources)}
+    for index, source in enumerate(settings.extraResources):
+        if last[source.into] != index:
+            other = f"extraResources[{last[source.into]}]"
+            yield f"extraResources[{index}] has no effect: {other} goes into {shown(source.into)}, too. Mend: call one of them something else"
 
 
 def _requirements(settings: Settings, composite: Object) -> dict[str, Selector]:
@@ -158,8 +166,9 @@ def _labels(selector: Labels, composite: Object) -> dict[str, str]:
         try:
             with at(f"selector.matchLabels[{index}]"):
                 labels[label.key] = label_value(composite, label.valueFromFieldPath or "")
-        except InvalidInput:
+        except InvalidInput as error:
             if label.fromFieldPathPolicy == "Required":
+                error.mend = error.mend or "set it in the composite, or write fromFieldPathPolicy: Optional"
                 raise
     return labels
 

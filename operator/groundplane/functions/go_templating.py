@@ -290,7 +290,11 @@ def _run(
         for document in documents(output):
             if valueless and (path := _valueless(document.manifest)):
                 told.append(f"{path} of {document.manifest['kind']} (line {document.line} of the output)")
-            answer.take(document)
+            try:
+                answer.take(document)
+            except InvalidInput as error:
+                place = f"document {document.number}, line {document.line} of the output"
+                raise InvalidInput(f"{error.what} ({place})", mend=error.mend) from None
     except InvalidInput as error:
         fatal = passed_on(request, Result("Fatal", str(error)))
         return replace(fatal, conditions=tuple(answer.conditions))

@@ -30,12 +30,13 @@ from groundplane.core.pipeline import (
 )
 from groundplane.core.spec import FUNCTION, Problem, Spec, load
 from groundplane.core.transforms import regexp
-from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
 from groundplane.functions.selecting import metadata
 
 MAX_NAME = 63  # characters of a usage's name
 GROUP = "sequencer.fn.crossplane.io"  # of the input
 REASON = "dependency"  # of a usage
+USAGE_VERSIONS = ("v1", "v2")
 MOST_USAGES = 10_000  # that one step may compose
 
 
@@ -132,7 +133,35 @@ def compile(given: Mapping[str, Json]) -> RunFunction:
     conditions = {
         rule.condition: cel_requests.Question(rule.condition, is_dynamic=True) for rule in found.rules if rule.condition
     }
-    return lambda request: _Run(found, conditions, request).answer()
+    hints = list(_hints(found))
+    return lambda request: replace(_Run(found, conditions, request).answer(), hints=hints)
+
+
+def _hints(given: Input) -> Iterator[str]:
+    """What the original takes for something else, or for nothing, without a word; and what waits for itself for ever."""
+    if given.usageVersion not in USAGE_VERSIONS:
+        yield f"usageVersion {shown(given.usageVersion)} counts as v2. Mend: {did_you_mean(given.usageVersion, USAGE_VERSIONS)}"
+    after: dict[str, set[str]] = {}
+    for index, rule in enumerate(given.rules):
+        if len(rule.sequence) < 2:
+            yield f"rules[{index}].sequence orders nothing. Mend: name at least two"
+        if not rule.deleteOnly and not rule.condition:
+            for at, name in enumerate(rule.sequence):
+                after.setdefault(name, set()).update(rule.sequence[:at])
+    for name in after:
+        if name in _before(name, after):
+            yield f"{shown(name)} waits for itself: sequences have it both before and after others. Mend: take it out of one"
+
+
+def _before(name: str, after: Mapping[str, set[str]]) -> set[str]:
+    """All that a name waits for, at any remove."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        more = after.get(waiting.pop(), set()) - found
+        found |= more
+        waiting += more
+    return found
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,13 +22,22 @@ from groundplane.core.objects import Json, Object, group_of
 from groundplane.core.pipeline import Request, Response, Result, RunFunction, Severity, Told
 from groundplane.core.spec import FUNCTION, Problem, Spec, load
 from groundplane.core.transforms import regexp
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, did_you_mean, shown
 from groundplane.functions import extra_resources
 from groundplane.functions.selecting import metadata
 
 SUCCESS = "StatusTransformationSuccess"
 _PLACE, _LINE = re.compile(r"^template: :(\d+):\d+: "), r"template: :\1: "  # Go tells no column of what it can't parse
 COMPOSITE = "function-status-transformer.reserved-keys.composite-resource"  # the composite's name among the resources
+
+TYPES = (
+    "AllResourcesMatchAllConditions",
+    "AllResourcesMatchAnyCondition",
+    "AnyResourceMatchesAllConditions",
+    "AnyResourceMatchesAnyCondition",
+)
+TARGETS = ("Composite", "CompositeAndClaim")
+STATUSES = ("True", "False", "Unknown")
 
 Groups = dict[str, str]  # what the groups of a pattern found, by name; those without one are ""
 
@@ -124,7 +133,39 @@ def compile(given: Mapping[str, Json]) -> RunFunction:
     if found is None:
         wrong = f"cannot get Function input: {'; '.join(map(str, problems))}"
         return lambda request: Response(request.desired, request.context, conditions=[_failure("InputFailure", wrong)])
-    return lambda request: _Run(found.statusConditionHooks, request).answer()
+    hints = list(_hints(found.statusConditionHooks))
+    return lambda request: replace(_Run(found.statusConditionHooks, request).answer(), hints=hints)
+
+
+def _hints(hooks: Sequence[Hook]) -> Iterator[str]:
+    """What the original takes for something else, or for nothing, without a word."""
+    for index, hook in enumerate(hooks):
+        place = f"statusConditionHooks[{index}]"
+        if not hook.matchers:
+            yield f"{place} has no matchers, so it never holds. Mend: give it some"
+        for number, matcher in enumerate(hook.matchers):
+            where = f"{place}.matchers[{number}]"
+            yield from _odd(f"{where}.type", matcher.type, TYPES, TYPES[0])
+            if not matcher.conditions or not (matcher.resources or matcher.includeCompositeAsResource):
+                yield f"{where} names no resources or no conditions, so it never holds. Mend: give it both"
+            for at, wanted in enumerate(matcher.conditions):
+                if wanted.status is not None and wanted.status not in STATUSES:
+                    yield from _odd(
+                        f"{where}.conditions[{at}].status", wanted.status, STATUSES, "one that is never met"
+                    )
+        for number, setter in enumerate(hook.setConditions):
+            where = f"{place}.setConditions[{number}]"
+            yield from _odd(f"{where}.target", setter.target, TARGETS, TARGETS[0])
+            yield from _odd(f"{where}.condition.status", setter.condition.status, STATUSES, "Unknown")
+            if setter.condition.type in conditions.SYSTEM_TYPES:
+                yield f"{where}.condition.type: {setter.condition.type} is Crossplane's own, and dropped. Mend: call it something else"
+        for number, event in enumerate(hook.createEvents):
+            yield from _odd(f"{place}.createEvents[{number}].target", event.target, TARGETS, TARGETS[0])
+
+
+def _odd(place: str, value: str, known: Sequence[str], counts_as: str) -> Iterator[str]:
+    if value not in known:
+        yield f"{place}: {shown(value)} counts as {counts_as}. Mend: {did_you_mean(value, known)}"
 
 
 def _failure(reason: str, message: str) -> Told:

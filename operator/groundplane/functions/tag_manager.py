@@ -42,6 +42,21 @@ class Source(Spec):
         if self.type not in ("", "FromValue") and self.fromFieldPath is None:
             yield required("fromFieldPath", f"must be set for type {self.type}")
 
+    def hint(self, request: Request) -> str:
+        """Why it gives nothing; "" if it does."""
+        if self.type in ("", "FromValue"):
+            return ""
+        whose = "the environment" if self.type == "FromEnvironmentFieldPath" else "the composite"
+        try:
+            fieldpath.parse(self.fromFieldPath or "")
+        except InvalidInput as error:
+            return str(error)
+        value = self.read(request)
+        shape, wanted = (dict, "a map of tags") if isinstance(self, AddTag) else (list, "a list of keys")
+        if value is not None and not isinstance(value, shape):
+            return f"{self.fromFieldPath} of {whose} is {fieldpath.kind_of(value)}. Mend: let it be {wanted}"
+        return ""
+
     def read(self, request: Request) -> Json:
         """What is there; None if it can't be read, whatever the reason."""
         try:
@@ -98,17 +113,18 @@ def check(given: Mapping[str, Json]) -> list[Problem]:
     found, problems, _ = load(Input, given, "", FUNCTION)
     if found is None:
         return problems
+    return [problem.under(place) for place, source in _sources(found) for problem in source.problems()]
+
+
+def _sources(given: Input) -> Iterator[tuple[str, Source]]:
     lists: Mapping[str, Iterable[Source]] = {
-        "addTags": found.addTags,
-        "ignoreTags": found.ignoreTags,
-        "removeTags": found.removeTags,
+        "addTags": given.addTags,
+        "ignoreTags": given.ignoreTags,
+        "removeTags": given.removeTags,
     }
-    return [
-        problem.under(f"{name}[{index}]")
-        for name, sources in lists.items()
-        for index, source in enumerate(sources)
-        for problem in source.problems()
-    ]
+    for name, sources in lists.items():
+        for index, source in enumerate(sources):
+            yield f"{name}[{index}]", source
 
 
 # --- running ----------------------------------------------------------------------------------------------------
@@ -139,7 +155,9 @@ def _run(given: Input, request: Request) -> Response:
             tags.pop(key, None)
         if tags or before is not None:
             resources[name] = replace(resource, object=_tagged(resource.object, tags))
-    return Response(State(request.desired.composite, resources), request.context, [Result("Normal", DONE)])
+    hints = [f"{place}: {hint}" for place, source in _sources(given) if (hint := source.hint(request))]
+    state = State(request.desired.composite, resources)
+    return Response(state, request.context, [Result("Normal", DONE)], hints=hints)
 
 
 def has_tags(obj: Object) -> bool:

@@ -7,7 +7,7 @@ and each place where something can fail knows where it is.  A closure for a valu
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from groundplane.core import goformat
@@ -18,7 +18,7 @@ from groundplane.core.gotemplate.nodes import Node, Operand
 from groundplane.core.gotemplate.parser import Parsed
 from groundplane.core.gotemplate.run import MAX_CALLS, Run
 from groundplane.core.gotemplate.values import INVALID, Function, Int, Struct, Value, kind, type_name
-from groundplane.errors import GroundplaneError, did_you_mean
+from groundplane.errors import GroundplaneError, did_you_mean, nearest
 
 Frame = list[Any]
 Evaluate = Callable[[Frame, Value], Value]
@@ -91,7 +91,7 @@ class Program:
     def include(self, run: Run, name: str, dot: Value) -> str:
         """The output of a template of a name."""
         if name not in self.bodies:
-            mend = did_you_mean(name, self.bodies)
+            mend = _undefined(name, self.bodies)
             raise Failure(f'template: no template {quoted(name)} associated with template "{self.source.name}"', mend)
         out, room = run.out, run.room
         run.out = []
@@ -281,7 +281,7 @@ class _Compiler:
 
         def execute(frame: Frame, dot: Value) -> str:
             if node.name not in program.bodies:
-                mend = did_you_mean(node.name, program.bodies)
+                mend = _undefined(node.name, program.bodies)
                 raise self.wrong(node, f"template {quoted(node.name)} not defined", mend)
             given = evaluate(frame, dot) if evaluate is not None else INVALID
             run = frame[0]
@@ -435,7 +435,10 @@ class _Compiler:
         elif isinstance(node.value, str if parameter == "string" else bool) and parameter in ("string", "bool"):
             value = node.value
         if value is INVALID:
-            return self.failing(node, f"expected {wanted}; found {node}", _mend(parameter))
+            is_quoted = isinstance(node, nodes.String) and wanted in ("integer", "float", "bool")
+            return self.failing(
+                node, f"expected {wanted}; found {node}", "write it without quotes" if is_quoted else _mend(parameter)
+            )
         return lambda frame, dot: value
 
     def fitting(self, evaluate: Evaluate, parameter: str, place: Any) -> Evaluate:
@@ -486,9 +489,10 @@ class _Compiler:
         if function.repeated:
             if count < fixed:
                 what = f"wrong number of args for {function.name}: want at least {fixed} got {len(arguments)}"
-                return self.failing(place, what)
+                return self.failing(place, what, _takes(function))
         elif count != fixed:
-            return self.failing(place, f"wrong number of args for {function.name}: want {fixed} got {count}")
+            what = f"wrong number of args for {function.name}: want {fixed} got {count}"
+            return self.failing(place, what, _takes(function))
         if function.is_builtin and function.name in ("and", "or"):
             return self.short_circuit(function, arguments, final)
         parameters = [*function.types, *[function.repeated] * (count - fixed)]
@@ -631,7 +635,9 @@ class _Compiler:
                 return value.fields[name]
             if name in value.methods:
                 return self.called(value.methods[name], [value], place, name)
-        mend = did_you_mean(name, value.fields) if isinstance(value, Struct) else ""
+        mend = 'only a map has fields: see what is before it, {{ printf "%T" X }}'
+        if isinstance(value, Struct):
+            mend = did_you_mean(name, value.fields)
         raise self.wrong(place, f"can't evaluate field {name} in type {type_name(value)}", mend)
 
     def absent(self, name: str, place: Any) -> Value:
@@ -701,6 +707,18 @@ _MENDS = {
 
 def _mend(parameter: str) -> str:
     return _MENDS.get(parameter, "")
+
+
+def _undefined(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"define it: {{{{ define {quoted(name)} }}}}…{{{{ end }}}}"
+
+
+def _takes(function: Function) -> str:
+    """What a function is given; a pipe gives the last."""
+    names = [values.PARAMETERS[each] for each in (*function.types, *([function.repeated] * bool(function.repeated)))]
+    given = ", ".join(names).replace("interface {}", "any value").replace("map[string]any value", "map")
+    return f"give it {given or 'nothing'}{' …' if function.repeated else ''}; what is piped into it counts as the last"
 
 
 def _article(word: str) -> str:

@@ -16,7 +16,7 @@ from groundplane.core.gotemplate import lexer, nodes
 from groundplane.core.gotemplate.lexer import Kind, Token, quoted
 from groundplane.core.gotemplate.mistakes import ParseError, Source
 from groundplane.core.gotemplate.nodes import Node, Operand
-from groundplane.errors import did_you_mean
+from groundplane.errors import did_you_mean, nearest
 
 MAX_NESTING = 200  # parentheses and blocks in one another
 _UINT64_MAX = 2**64 - 1
@@ -408,7 +408,8 @@ class _Parser:
                 return nodes.Nil(position)
             case Kind.VARIABLE:
                 if token.text not in self.variables:
-                    mend = did_you_mean(token.text, self.variables) if len(self.variables) > 1 else ""
+                    near = nearest(token.text, [each for each in self.variables if each != "$"])
+                    mend = f"did you mean {near}?" if near else ""
                     mend = mend or "declare it outside the block, or in the same template: {{ $x := … }}"
                     self.fail(f"undefined variable {quoted(token.text)}", position, mend)
                 return nodes.Variable(position, token.text, [])
