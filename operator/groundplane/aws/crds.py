@@ -51,8 +51,13 @@ KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
 def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
     """All CRDs of the AWS side, sorted by name."""
     made = [of_kind(found, docs=docs, strict_upstream=strict_upstream) for found in catalogue.every()]
-    configs = [_provider_config(DOMAIN), *(_provider_config(NAMESPACED_DOMAIN, kind) for kind in (PLAIN, CLUSTER))]
-    return sorted([*made, *configs, _usage(DOMAIN), _usage(NAMESPACED_DOMAIN)], key=_name)
+    return sorted([*made, *configs()], key=_name)
+
+
+def configs() -> list[Object]:
+    """The CRDs of ProviderConfigs and their usages."""
+    plain = [_provider_config(DOMAIN), *(_provider_config(NAMESPACED_DOMAIN, kind) for kind in (PLAIN, CLUSTER))]
+    return [*plain, _usage(DOMAIN), _usage(NAMESPACED_DOMAIN)]
 
 
 def _name(crd: Object) -> str:

@@ -17,6 +17,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "run": "Run the operator against a Kubernetes API server.",
     "up": "Run a control plane on this machine, from manifests.",
     "render": "Show what a composite becomes, without any control plane.",
+    "validate": "Look whether manifests are right, before anybody applies them.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",

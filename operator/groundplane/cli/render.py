@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.cli import function_flag
+from groundplane.cli.built_in import BuiltIn
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from groundplane.core.objects import Object
     from groundplane.core.pipeline import Find
     from groundplane.core.preview import Around, Preview
-    from groundplane.core.structural import OpenAPI
     from groundplane.core.typecheck import Part
 
 
-AWS = (".aws.upbound.io", ".aws.m.upbound.io")  # how the API groups of AWS's kinds end
 SECRETS = "crossplane-system"  # the operator's own namespace, unless it is told another: Secrets without a better place
 
 
@@ -120,7 +119,7 @@ def render(
     the exit code is 1.
     """
     from groundplane.cli.remote_calls import RemoteCalls
-    from groundplane.core import choice, mistakes, preview
+    from groundplane.core import choice, known_schemas, mistakes, preview
 
     files = Files()
     subjects, sources = files.read([xr]), files.read([composition])
@@ -133,7 +132,7 @@ def render(
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
         raise Mistakes(wrong)
-    schemas = choice.schemas_in([*declared, *kinds, *subjects, *sources])
+    schemas = known_schemas.schemas_in([*declared, *kinds, *subjects, *sources])
     fit = choice.fit(
         chosen.source,
         schemas,
@@ -223,30 +222,6 @@ def _preview(
             from groundplane.cli import explanation
 
             explanation.write(trace.told, None if output == "yaml" else sys.stderr)
-
-
-class BuiltIn:
-    """The kinds of AWS.  Nothing of them is imported, and no file read, unless a Composition makes one."""
-
-    def schema(self, api_version: str, kind: str) -> OpenAPI | None:
-        """The schema of a kind's version; None if it is not built in."""
-        if not _is_aws(api_version):
-            return None
-        from groundplane.aws import crds
-
-        return crds.schema_of(api_version, kind)
-
-    def meant(self, api_version: str, kind: str) -> str:
-        """The kind that is nearly spelt so, or served in another version."""
-        if not _is_aws(api_version):
-            return ""
-        from groundplane.aws import catalogue
-
-        return catalogue.meant(api_version, kind)
-
-
-def _is_aws(api_version: str) -> bool:
-    return api_version.partition("/")[0].endswith(AWS)
 
 
 # --- files --------------------------------------------------------------------------------------------------

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from groundplane.core import composition, definition, mistakes, preview, rules, typecheck
+from groundplane.core import composition, definition, known_schemas, mistakes, preview, rules, typecheck
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
 from groundplane.core.objects import Object, annotations_of, group_of, key_of, labels_of, matches, meta, spec_of
 from groundplane.core.render import TEMPLATE_ANNOTATION
 from groundplane.core.rules import Unchecked
-from groundplane.core.structural import OpenAPI, Structural
+from groundplane.core.structural import Structural
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, nearest
 
 CORE = "apiextensions.crossplane.io"
@@ -227,7 +226,7 @@ def _checked(
 ) -> tuple[Object, list[GroundplaneError]]:
     """The object as it would be kept, and what is wrong with it; or what is wrong with the rules of its definition."""
     crd, name = crd_of(xrd), meta(xrd).get("name", "")
-    schema = version_schema(crd, obj["apiVersion"]) if crd else None
+    schema = known_schemas.version_schema(crd, obj["apiVersion"]) if crd else None
     if schema is None:
         return obj, []
     compiled = Structural(schema)
@@ -238,51 +237,7 @@ def _checked(
     return preview.admitted(obj, compiled, unchecked)
 
 
-def version_schema(crd: Object, api_version: str) -> OpenAPI | None:
-    """The OpenAPI schema of one version of a CRD, if it has that version and a schema.
-
-    >>> version_schema({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]}}, "a/v1")
-    {'type': 'object'}
-    """
-    name = api_version.rpartition("/")[2]
-    for version in spec_of(crd).get("versions") or ():
-        if version.get("name") == name:
-            schema: OpenAPI | None = (version.get("schema") or {}).get("openAPIV3Schema")
-            return schema
-    return None
-
-
-def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
-    """(API version, kind) → schema, for every CustomResourceDefinition and definition among the objects.
-
-    Raises:
-        InvalidInput: no CustomResourceDefinition can be made of a definition.
-    """
-    found: dict[tuple[str, str], OpenAPI] = {}
-    for obj in objects:
-        made: list[Object | None] = []
-        if obj.get("kind") == "CustomResourceDefinition":
-            made = [obj]
-        elif _is(obj, "CompositeResourceDefinition"):
-            made = [definition.composite_crd(obj), definition.claim_crd(obj)]
-        for crd in made:
-            spec = spec_of(crd) if crd else {}
-            for version in spec.get("versions") or ():
-                schema = (version.get("schema") or {}).get("openAPIV3Schema")
-                if schema:
-                    kind = (spec.get("names") or {}).get("kind", "")
-                    found[f"{spec.get('group')}/{version.get('name')}", kind] = schema
-    return found
-
-
 # --- do the patches fit? ----------------------------------------------------------------------------------------
-
-
-class BuiltIn(Protocol):
-    """The kinds that are known without being given."""
-
-    def schema(self, api_version: str, kind: str) -> OpenAPI | None: ...
-    def meant(self, api_version: str, kind: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -297,7 +252,7 @@ def fit(
     source: Object,
     schemas: typecheck.Schemas,
     parts: Callable[[CompositionSpec], Sequence[typecheck.Part]],
-    built_in: BuiltIn,
+    built_in: known_schemas.BuiltIn,
     *,
     tell_missing: bool,
     strict_upstream: bool,
@@ -326,20 +281,10 @@ def fit(
         for problem in outcome.misfits
     ]
     for (version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
-        meant = _meant((version, kind), schemas, None if strict_upstream else built_in)
+        meant = known_schemas.kind_meant((version, kind), schemas, None if strict_upstream else built_in)
         if meant or tell_missing or mode == "strict":
             found.append(InvalidInput(text, mend=_mend(meant), where=(where,)))
     return Fit([], found) if outcome.refuses(mode) else Fit(found, [])
-
-
-def _meant(pair: tuple[str, str], schemas: typecheck.Schemas, built_in: BuiltIn | None) -> str:
-    """The kind that is nearly spelt so, or that is served in another version; "" if none is."""
-    version, kind = pair
-    others = [known for known, name in schemas if name == kind and group_of(known) == group_of(version)]
-    if others:
-        return f"{kind} of {max(others)}"
-    meant = nearest(kind, [name for known, name in schemas if known == version])
-    return meant or (built_in.meant(version, kind) if built_in is not None else "")
 
 
 def _mend(meant: str) -> str:
@@ -351,7 +296,7 @@ def rendered_fit(
     source: Object,
     composed: Sequence[Object],
     schemas: typecheck.Schemas,
-    built_in: BuiltIn,
+    built_in: known_schemas.BuiltIn,
     told: Sequence[GroundplaneError],
 ) -> list[GroundplaneError]:
     """What does not fit in the objects that were rendered, but what is `told` of their templates already."""
@@ -372,7 +317,7 @@ def rendered_fit(
                 InvalidInput(misfit.detail, mend=misfit.mend, where=(where, resource, "rendered"))
                 for misfit in typecheck.misfits(known[pair], obj)
             ]
-        elif meant := _meant(pair, schemas, built_in):
+        elif meant := known_schemas.kind_meant(pair, schemas, built_in):
             [text] = typecheck.Outcome(missing=[pair]).unknown()
             if (text, where) not in seen:
                 errors = [InvalidInput(text, mend=_mend(meant), where=(where, resource, "rendered"))]

@@ -25,13 +25,18 @@ def every(source: Object, find: pipeline.Find | None = None) -> list[Groundplane
     """
     spec = spec_of(source)
     where = f"Composition {meta(source).get('name', '')}"
-    problems, pruned = _in_spec(spec)
-    if find is not None:
-        problems += _in_steps(spec, find)
-    errors: list[GroundplaneError] = [_mistake(problem, spec, where) for problem in dict.fromkeys(problems)]
-    unknown = [_unknown(path, spec, where) for path in pruned]
-    errors += [error for error in unknown if error.mend != STRAY]
+    errors: list[GroundplaneError] = [error_of(problem, spec, where) for problem in problems(source, find)]
     return sorted(errors, key=lambda error: error.where)
+
+
+def problems(source: Object, find: pipeline.Find | None = None) -> list[Problem]:
+    """The same, each with the path of its field in the manifest; misspelt fields last."""
+    spec = spec_of(source)
+    found, pruned = _in_spec(spec)
+    if find is not None:
+        found += _in_steps(spec, find)
+    unknown = [_unknown(path) for path in pruned]
+    return [*dict.fromkeys(found), *(problem for problem in unknown if problem.mend != STRAY)]
 
 
 def _in_spec(spec: Mapping[str, Any]) -> tuple[list[Problem], list[str]]:
@@ -94,17 +99,24 @@ def strays(source: Object) -> list[GroundplaneError]:
     """The fields of a Composition that do not exist and are like none that does: nothing reads them."""
     spec = spec_of(source)
     where = f"Composition {meta(source).get('name', '')}"
-    unknown = [_unknown(path, spec, where) for path in composition.review(spec).pruned]
-    return [error for error in unknown if error.mend == STRAY]
+    return [error_of(problem, spec, where) for problem in stray_problems(source)]
 
 
-def _mistake(problem: Problem, spec: Mapping[str, Any], where: str) -> InvalidInput:
+def stray_problems(source: Object) -> list[Problem]:
+    """The same, each with the path of its field in the manifest."""
+    unknown = [_unknown(path) for path in composition.review(spec_of(source)).pruned]
+    return [problem for problem in unknown if problem.mend == STRAY]
+
+
+def error_of(problem: Problem, spec: Mapping[str, Any], where: str = "") -> InvalidInput:
+    """A problem as an error, with its place as a person finds it, in the Composition that `where` names."""
     *outer, name = place(problem.field, spec)
+    around = [where] if where else []
     if problem.type == "Forbidden":
         *_, word = _segments(name) or (name,)
         found = f"{problem.detail} {shown(str(word))}"
-        return InvalidInput(found, mend=problem.mend, where=(where, *outer, *_parents(name)))
-    return InvalidInput(problem.detail, mend=problem.mend, where=(where, *outer, name))
+        return InvalidInput(found, mend=problem.mend, where=(*around, *outer, *_parents(name)))
+    return InvalidInput(problem.detail, mend=problem.mend, where=(*around, *outer, name))
 
 
 def place(path: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,23 +153,17 @@ def _named(rest: list[fieldpath.Segment], spec: Mapping[str, Any]) -> tuple[str,
     return tuple(found)
 
 
-def _unknown(path: str, spec: Mapping[str, Any], where: str) -> InvalidInput:
-    """The error for a field that no Composition has, with the one that was probably meant."""
+def _unknown(path: str) -> Problem:
+    """The problem of a field that no Composition has, with the one that was probably meant."""
     from groundplane.core.crds.composition import crds
 
     schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    *outer, name = place(path, spec)
-    *_, word = segments = _segments(path) or (path,)
     mend = ""
     try:
-        schemas.lookup(schema, segments)
+        schemas.lookup(schema, _segments(path) or (path,))
     except InvalidInput as error:
         mend = error.mend
-    return InvalidInput(
-        f"unknown field {shown(str(word))}",
-        mend=mend if mend.startswith("did you mean") else STRAY,
-        where=(where, *outer, *_parents(name)),
-    )
+    return Problem("Forbidden", path, "unknown field", mend if mend.startswith("did you mean") else STRAY)
 
 
 def _parents(path: str) -> tuple[str, ...]:

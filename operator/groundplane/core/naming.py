@@ -14,6 +14,7 @@ MAX_LENGTH = 63  # characters: an RFC 1123 label, the tightest limit among the k
 MAX_NAME = 253  # characters: any object's name, an RFC 1123 subdomain
 DIGEST = 12  # hex digits that tell two composed resources apart
 SUFFIX = 5  # random characters at the end of a composite's name
+TEMPLATE_ANNOTATION = "crossplane.io/composition-resource-name"
 COMPOSITE_LABEL = "crossplane.io/composite"  # on all that is composed, at any depth: the name of the root
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 

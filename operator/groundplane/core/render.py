@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundplane.core import connection, fieldpath, naming, patches, readiness
 from groundplane.core.naming import COMPOSITE_LABEL as COMPOSITE_LABEL
+from groundplane.core.naming import TEMPLATE_ANNOTATION as TEMPLATE_ANNOTATION
 from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.template import CompiledTemplate, Templates
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 CLAIM_NAME_LABEL = "crossplane.io/claim-name"
 CLAIM_NAMESPACE_LABEL = "crossplane.io/claim-namespace"
-TEMPLATE_ANNOTATION = "crossplane.io/composition-resource-name"
 
 
 class Broken(InvalidInput):

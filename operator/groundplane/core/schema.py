@@ -174,8 +174,17 @@ def _type_meta(
 class _Problems(dict[tuple[str, str], str]):
     """(path, problem) → mend, if one is obvious."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_rules: set[tuple[str, str]] = set()
+
     def add(self, path: Path, problem: str, mend: str = "") -> None:
         self[text(path), problem] = mend
+
+    def add_rule(self, path: Path, problem: str, mend: str = "") -> None:
+        """A rule that is broken."""
+        self.add(path, problem, mend)
+        self.of_rules.add((text(path), problem))
 
 
 def validate(
@@ -201,6 +210,19 @@ def faults(
     return _listed(problems)
 
 
+def faults_and_broken_rules(
+    schema: OpenAPI | Structural, value: Json, old: Json | None = None, *, unchecked: Unchecked | None = None
+) -> tuple[list[Fault], list[Fault]]:
+    """As `faults`, those that break a rule apart."""
+    problems = _problems(compiled(schema), value, MISSING if old is None else old, unchecked)
+    found = _listed(problems)
+    by_rule = [(fault.path, fault.problem) in problems.of_rules for fault in found]
+    return (
+        [fault for fault, is_rule in zip(found, by_rule, strict=True) if not is_rule],
+        [fault for fault, is_rule in zip(found, by_rule, strict=True) if is_rule],
+    )
+
+
 def _listed(problems: _Problems) -> list[Fault]:
     return sorted((Fault(path, problem, mend) for (path, problem), mend in problems.items()), key=str)
 
@@ -213,7 +235,7 @@ def _problems(node: Structural, value: Json, old: Json | Missing, unchecked: Unc
     problems = _Problems()
     _check(node, value, old, None, problems)
     if node.ruled and not any(problem.startswith(_BLOCKING) or _IS_OF_TYPE in problem for _, problem in problems):
-        rules.broken(node, value, old, problems.add, Unchecked() if unchecked is None else unchecked)
+        rules.broken(node, value, old, problems.add_rule, Unchecked() if unchecked is None else unchecked)
     return problems
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from groundplane.core import choice, fieldpath, function_sources, pipeline
+from groundplane.core import fieldpath, function_sources, known_schemas, pipeline
 from groundplane.core.objects import Key, Object, group_of
 from groundplane.core.pipeline import Call, Calls, Endpoint, Found, Outcome, Response, Selector, Step, Wanted
 from groundplane.core.structural import OpenAPI
@@ -123,4 +123,4 @@ async def schema(context: Context, api_version: str, kind: str) -> OpenAPI | Non
     crd = await context.cluster.get(
         Key(CRD_VERSION, "CustomResourceDefinition", "", f"{plural}.{group_of(api_version)}")
     )
-    return choice.version_schema(crd, api_version) if crd else None
+    return known_schemas.version_schema(crd, api_version) if crd else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from groundplane.core import choice
+from groundplane.core import known_schemas
 from groundplane.core.objects import Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
 from groundplane.core.pipeline import Remote, Step
 from groundplane.core.structural import OpenAPI
@@ -135,7 +135,7 @@ async def _may_be_ready(run: CompositeRun, composed: Composed) -> bool:
         return True
     place = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"{plural}.{group_of(key.api_version)}")
     crd = await context.cluster.get(place)
-    schema = choice.version_schema(crd, key.api_version) if crd else None
+    schema = known_schemas.version_schema(crd, key.api_version) if crd else None
     return schema is None or _has_conditions(schema)
 
 

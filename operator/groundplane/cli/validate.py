@@ -1,0 +1,132 @@
+"""`groundplane validate`: are manifests right, before anybody applies them?
+
+Arguments, flags, lines and exit codes are those of `crossplane beta validate` (v1.20) and `crossplane resource validate` (v2); nothing is
+downloaded.  Here are files and words: what is wrong is found by `core/validation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from groundplane.cli.documents import Document, Mistake
+    from groundplane.cli.validation_report import Judged
+    from groundplane.core.objects import Object
+    from groundplane.core.pipeline import Find
+
+
+@click.command(epilog="Example: groundplane validate compositions/database-aws")
+@click.argument("extensions", metavar="[EXTENSIONS]")
+@click.argument("resources", metavar="RESOURCES", required=False)
+@click.option(
+    "--old", multiple=True, metavar="PATH", help="What was there before: what can't change, and what an edit breaks."
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json", "yaml", "sarif", "github"]), default="text", show_default=True
+)
+@click.option("--skip-success-results", is_flag=True, help="Print nothing of what is right.")
+@click.option("--error-on-missing-schemas", is_flag=True, help="A kind whose schema is not known is a failure.")
+@click.option("--strict", is_flag=True, help="So are warnings, and rules that could not be checked.")
+@click.option("--no-render", is_flag=True, help="Don't compose claims and composites to look at the result.")
+@click.option("--kubernetes-version", hidden=True)
+@click.option("--cache-dir", hidden=True)
+@click.option("--clean-cache", is_flag=True, hidden=True)
+@click.option("--update-cache", is_flag=True, hidden=True)
+@click.option("--crossplane-image", hidden=True)
+def validate(
+    extensions: str,
+    resources: str | None,
+    old: tuple[str, ...],
+    output: str,
+    skip_success_results: bool,
+    error_on_missing_schemas: bool,
+    strict: bool,
+    no_render: bool,
+    **_accepted: object,
+) -> None:
+    """Look whether RESOURCES are right, by the schemas in EXTENSIONS and those that are built in.
+
+    Both are files, folders with all that is below them, lists with commas, or - for standard input (one of them).  EXTENSIONS
+    are definitions, CustomResourceDefinitions and Compositions; with one argument, what is there is judged by itself.
+
+    Of every object: schema, unknown fields, rules in CEL, names; of definitions, whether CustomResourceDefinitions can be made of them; of
+    Compositions, their functions' inputs and whether each patch fits the schemas at both ends; claims and composites are
+    composed, and the result is judged.  Nothing is contacted, and nothing written.
+
+    Exit code 1 if something is wrong; a missing schema, a warning and a rule that could not be checked are not wrong.
+    """
+    from groundplane.cli import documents, validation_report
+
+    both = [extensions] if resources is None else [extensions, resources]
+    if sum(documents.expanded([argument]).count("-") for argument in both) > 1:
+        raise click.UsageError("standard input (-) can be read only once: write one of them to a file")
+    subjects, wrong = documents.read(documents.expanded(both[-1:]))
+    known = subjects
+    if resources is not None:
+        known, more = documents.read(documents.expanded(both[:1]))
+        wrong = [*more, *wrong]
+    before, _ = documents.read(documents.expanded(old))
+    judged = _judge(subjects, known, before, strict=strict, renders=not no_render)
+    report = validation_report.Report(judged, wrong + _twice(subjects, known), strict=strict)
+    click.echo(report.written(output, skip_success=skip_success_results), nl=False)
+    if report.is_wrong:
+        raise click.ClickException("could not validate all resources")
+    if error_on_missing_schemas and report.missing:
+        raise click.ClickException("could not validate all resources, schema(s) missing")
+
+
+def _judge(
+    subjects: Sequence[Document], known: Sequence[Document], before: Sequence[Document], *, strict: bool, renders: bool
+) -> list[Judged]:
+    from groundplane.cli import built_in, render
+    from groundplane.cli.validation_report import Judged
+    from groundplane.core.objects import key_of
+    from groundplane.core.validation import objects as judging
+
+    extensions, given = [each.object for each in known], [each.object for each in subjects]
+    finds: list[Find] = []
+
+    def find() -> Find:
+        if not finds:
+            finds.append(render.finder([*extensions, *given]))
+        return finds[0]
+
+    around, of_extensions = judging.known_of(
+        extensions, given, built_in.EveryKind(), find, lambda spec, found: render.parts_of(spec, found)
+    )
+    options = judging.Options(strict=strict, renders=renders)
+    earlier: dict[object, Object] = {key_of(each.object): each.object for each in before}
+    judged: list[Judged] = []
+    own = {id(each) for each in given}
+    for document in known:
+        found = [finding for obj, finding in of_extensions if obj is document.object]
+        if found and id(document.object) not in own:
+            judged.append(Judged(document, judging.of_extension(document.object, found), is_extension=True))
+    for document in subjects:
+        for verdict in judging.judge(document.object, around, earlier.get(key_of(document.object)), options):
+            judged.append(Judged(document, verdict))
+    return judged
+
+
+def _twice(subjects: Sequence[Document], known: Sequence[Document]) -> list[Mistake]:
+    """Schemas that are given twice and differ, and objects that one file gives twice."""
+    from groundplane.cli.documents import Mistake
+    from groundplane.core.objects import key_of, meta
+
+    found: list[Mistake] = []
+    first: dict[object, Document] = {}
+    for document in {id(each): each for each in (*known, *subjects)}.values():
+        if not meta(document.object).get("name"):
+            continue
+        key = key_of(document.object)
+        earlier = first.setdefault(key, document)
+        is_schema = key.kind in ("CompositeResourceDefinition", "CustomResourceDefinition")
+        differs = earlier.object != document.object
+        if earlier is not document and differs and (is_schema or earlier.text.file == document.text.file):
+            found.append(
+                Mistake(document.place(), f"{key} is given at {earlier.place()} already", "remove one of them")
+            )
+    return found

@@ -1,0 +1,70 @@
+"""The schemas of kinds, as CustomResourceDefinitions and definitions declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from groundplane.core import definition
+from groundplane.core.objects import Object, group_of, spec_of
+from groundplane.core.structural import OpenAPI
+from groundplane.errors import nearest
+
+
+class BuiltIn(Protocol):
+    """The kinds that are known without being given."""
+
+    def schema(self, api_version: str, kind: str) -> OpenAPI | None: ...
+    def meant(self, api_version: str, kind: str) -> str: ...
+
+
+def is_definition(obj: Object) -> bool:
+    """Whether it is a CompositeResourceDefinition."""
+    return obj.get("kind") == "CompositeResourceDefinition" and group_of(str(obj.get("apiVersion"))) == definition.GROUP
+
+
+def version_schema(crd: Object, api_version: str) -> OpenAPI | None:
+    """The OpenAPI schema of one version of a CRD, if it has that version and a schema.
+
+    >>> version_schema({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}]}}, "a/v1")
+    {'type': 'object'}
+    """
+    name = api_version.rpartition("/")[2]
+    for version in spec_of(crd).get("versions") or ():
+        if version.get("name") == name:
+            schema: OpenAPI | None = (version.get("schema") or {}).get("openAPIV3Schema")
+            return schema
+    return None
+
+
+def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
+    """(API version, kind) → schema, for every CustomResourceDefinition and definition among the objects.
+
+    Raises:
+        InvalidInput: no CustomResourceDefinition can be made of a definition.
+    """
+    found: dict[tuple[str, str], OpenAPI] = {}
+    for obj in objects:
+        made: list[Object | None] = []
+        if obj.get("kind") == "CustomResourceDefinition":
+            made = [obj]
+        elif is_definition(obj):
+            made = [definition.composite_crd(obj), definition.claim_crd(obj)]
+        for crd in made:
+            spec = spec_of(crd) if crd else {}
+            for version in spec.get("versions") or ():
+                schema = (version.get("schema") or {}).get("openAPIV3Schema")
+                if schema:
+                    kind = (spec.get("names") or {}).get("kind", "")
+                    found[f"{spec.get('group')}/{version.get('name')}", kind] = schema
+    return found
+
+
+def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn | None) -> str:
+    """The kind that is nearly spelt so, or that is served in another version; "" if none is."""
+    version, kind = pair
+    others = [known for known, name in schemas if name == kind and group_of(known) == group_of(version)]
+    if others:
+        return f"{kind} of {max(others)}"
+    meant = nearest(kind, [name for known, name in schemas if known == version])
+    return meant or (built_in.meant(version, kind) if built_in is not None else "")

@@ -1,0 +1,144 @@
+"""What can be wrong with a Composition: by itself, against the schemas at both ends of its patches, and in what it renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from groundplane.core import choice, composition, mistakes, pipeline, preview, typecheck
+from groundplane.core.composition import CompositionSpec
+from groundplane.core.objects import Object, meta, spec_of
+from groundplane.core.pipeline import Find
+from groundplane.core.spec import Problem
+from groundplane.core.structural import OpenAPI
+from groundplane.core.validation.findings import Finding
+from groundplane.core.validation.library import Library
+from groundplane.errors import GroundplaneError, InvalidInput
+
+if TYPE_CHECKING:
+    from groundplane.core.validation.library import Parts
+
+
+def by_itself(source: Object, find: Find | None) -> list[Finding]:
+    """What is wrong with it whatever the kinds are like."""
+    spec = spec_of(source)
+    found = [_finding("composition", problem, spec) for problem in mistakes.problems(source, find)]
+    return found + [_finding("composition", problem, spec, "warning") for problem in mistakes.stray_problems(source)]
+
+
+def against_schemas(source: Object, library: Library, find: Find | None, parts: Parts) -> list[Finding]:
+    """Which bases, patches, checks and details do not fit; for one that is right by itself."""
+    spec = spec_of(source)
+    reviewed = composition.review(spec).spec
+    if reviewed is None:
+        return []
+    told = parts(reviewed, _without_errors(find)) if find else []
+    outcome = typecheck.check(reviewed, _schemas_of(reviewed, told, library), *told)
+    found = [_finding("patch", problem, spec) for problem in outcome.misfits]
+    for (api_version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
+        meant = library.meant(api_version, kind)
+        mend = "name its CustomResourceDefinition or definition among EXTENSIONS"
+        found.append(
+            Finding(
+                type="patch",
+                field=_first_use(spec, told, api_version, kind),
+                message=text,
+                mend=f"did you mean {meant}? Else {mend}" if meant else mend,
+                severity="warning",
+            )
+        )
+    return found
+
+
+def _without_errors(find: Find) -> Find:
+    """Functions that nobody knows are as those of which nothing is known."""
+
+    def found(name: str) -> Any:
+        try:
+            return find(name)
+        except InvalidInput:
+            return None
+
+    return found
+
+
+def _schemas_of(
+    spec: CompositionSpec, told: Sequence[typecheck.Part], library: Library
+) -> Mapping[tuple[str, str], OpenAPI]:
+    known = {pair: library.openapi(*pair) for pair in typecheck.kinds_in(spec, *told)}
+    return {pair: schema for pair, schema in known.items() if schema is not None}
+
+
+def _first_use(spec: Mapping[str, object], told: Sequence[typecheck.Part], api_version: str, kind: str) -> str:
+    """Where a kind is named first."""
+    reviewed = composition.review(spec).spec
+    for part in [*([typecheck.native(reviewed)] if reviewed else []), *told]:
+        for index, template in enumerate(part.templates):
+            base = template.base or {}
+            if (base.get("apiVersion"), base.get("kind")) == (api_version, kind):
+                return f"{part.place}.resources[{index}].base.kind"
+    return "spec.compositeTypeRef.kind"
+
+
+def _finding(type_: str, problem: Problem, spec: Mapping[str, object], severity: str = "error") -> Finding:
+    """
+    >>> _finding("patch", Problem("Invalid", "spec.resources[0].patches[1].x", "is odd"), {"resources": [{"name": "vpc"}]}).message
+    'resource vpc › patches[1] › x: is odd'
+    """
+    error = mistakes.error_of(problem, spec)
+    return Finding(
+        type=type_,  # type: ignore[arg-type] # one of the literals, by our callers
+        field=problem.field,
+        message=": ".join(part for part in (" › ".join(error.where), error.what) if part),
+        mend=error.mend,
+        severity=severity,  # type: ignore[arg-type]
+    )
+
+
+# --- rendering -------------------------------------------------------------------------------------------------------
+
+
+def rendered(
+    obj: Object,
+    compositions: Sequence[Object],
+    definitions: Sequence[Object],
+    library: Library,
+    find: Find | None,
+    parts: Parts,
+) -> list[Finding]:
+    """What goes wrong when a claim or composite is composed for the first time, and what does not fit in what is made of it.
+
+    Nothing is said of what has no Composition here, or several.
+    """
+    try:
+        chosen = choice.choose([obj], compositions, definitions)
+    except InvalidInput:
+        return []
+    if chosen.mistakes or mistakes.every(chosen.source, find if chosen.is_pipeline else None):
+        return []  # told of the object, or of the Composition
+    where = f"Composition {meta(chosen.source).get('name', '')}"
+    try:
+        compiled = composition.compile(chosen.source, find)
+        if compiled.is_pipeline:
+            if any(isinstance(step.run, pipeline.Remote) for step in compiled.steps):
+                return []  # a function that runs elsewhere
+            found = preview.piped(
+                chosen.composite, compiled, [], preview.Around(extra=list(compositions), scope=chosen.scope)
+            )
+        else:
+            found = preview.native(chosen.composite, compiled, [], scope=chosen.scope)
+    except InvalidInput as error:
+        return [_of_render(error)]
+    spec = composition.review(spec_of(chosen.source)).spec
+    told: list[GroundplaneError] = []
+    if spec is not None:
+        part = parts(spec, find) if find and chosen.is_pipeline else []
+        misfits = typecheck.check(spec, _schemas_of(spec, part, library), *part).misfits
+        told = [mistakes.error_of(problem, spec_of(chosen.source), where) for problem in misfits]
+    misfit = choice.rendered_fit(chosen.source, found.composed, library.given, library.built_in, told)
+    return [*map(_of_render, found.mistakes), *map(_of_render, misfit)]
+
+
+def _of_render(error: GroundplaneError) -> Finding:
+    message = ": ".join(part for part in (error.prefix, " › ".join(error.where), error.what) if part)
+    return Finding(type="render", message=message, mend=error.mend)

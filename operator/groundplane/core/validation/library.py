@@ -1,0 +1,55 @@
+"""The schemas that are known, by API version and kind: what somebody handed over, before what is built in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from groundplane.core import known_schemas
+from groundplane.core.objects import Object
+from groundplane.core.structural import OpenAPI, Structural
+from groundplane.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from groundplane.core.composition import CompositionSpec
+    from groundplane.core.pipeline import Find
+    from groundplane.core.typecheck import Part
+
+    Parts = Callable[[CompositionSpec, Find], list[Part]]  # what the steps of a pipeline are told of patches
+
+
+class BuiltIn(known_schemas.BuiltIn, Protocol):
+    """What is known without being handed over; asked only for what is used."""
+
+    def immutable(self, api_version: str, kind: str) -> Sequence[str]:
+        """The fields of forProvider that can't be changed in AWS."""
+        ...
+
+    def check(self, obj: Object) -> InvalidInput | None:
+        """What AWS would refuse in a managed resource, whatever is there."""
+        ...
+
+
+class Library:
+    """Schemas by API version and kind, each compiled once, when it is first asked for."""
+
+    def __init__(self, given: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn) -> None:
+        self.given = given
+        self.built_in = built_in
+        self._compiled: dict[tuple[str, str], Structural | None] = {}
+
+    def structural(self, api_version: str, kind: str) -> Structural | None:
+        """The schema of a kind, None if it is not known."""
+        pair = (api_version, kind)
+        if pair not in self._compiled:
+            openapi = self.given.get(pair) or self.built_in.schema(*pair)
+            self._compiled[pair] = Structural(openapi) if openapi else None
+        return self._compiled[pair]
+
+    def openapi(self, api_version: str, kind: str) -> OpenAPI | None:
+        found = self.structural(api_version, kind)
+        return found.openapi if found else None
+
+    def meant(self, api_version: str, kind: str) -> str:
+        """The kind that is nearly spelt so, or served in another version; "" if none is."""
+        return known_schemas.kind_meant((api_version, kind), self.given, self.built_in)

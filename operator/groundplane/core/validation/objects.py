@@ -1,0 +1,321 @@
+"""Judges objects, one after the other, by the schemas that are known.
+
+What the API server does on a write is done here: defaults, then unknown fields, shape, rules.  In what was there before
+(`old`) rules that compare are asked as well, and fields that can't be changed in AWS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from groundplane.core import known_schemas
+from groundplane.core import schema as schemas
+from groundplane.core.objects import Json, Object, annotations_of, group_of, labels_of, meta, spec_of
+from groundplane.core.rules import Unchecked
+from groundplane.core.structural import quoted
+from groundplane.core.validation import definitions
+from groundplane.core.validation.findings import Finding, Verdict
+from groundplane.core.validation.library import Library
+from groundplane.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from groundplane.core.pipeline import Find
+    from groundplane.core.typecheck import Part
+    from groundplane.core.validation.library import Parts
+
+MAX_LABEL = 63  # characters
+MAX_NAME = 253
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_WORD = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is asked."""
+
+    strict: bool = False  # what could not be checked is wrong
+    renders: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What objects are judged with."""
+
+    library: Library
+    find: Callable[[], Find]  # the functions; made when the first pipeline is met
+    parts: Parts
+    compositions: Sequence[Object] = ()
+    definitions: Sequence[Object] = ()
+    of_definition: Mapping[int, Sequence[Finding]] = field(
+        default_factory=dict
+    )  # what is wrong with those, by `id` of the object
+
+
+def judge(obj: Object, known: Known, old: Object | None = None, options: Options | None = None) -> list[Verdict]:
+    """The verdicts of one object: those of the inputs of a Composition's steps come before its own, as upstream has them."""
+    asked = options or Options()
+    if not is_composition(obj):
+        return [_judge_object(obj, known, old, asked)]
+    from groundplane.core.validation import compositions  # takes a tenth of a second: only where there is one
+
+    spec = spec_of(obj)
+    steps = spec.get("pipeline")
+    steps = [step if isinstance(step, dict) else {} for step in steps] if isinstance(steps, list) else []
+    find = known.find() if steps else None
+    wrong = compositions.by_itself(obj, find)
+    if not any(finding.severity == "error" and not finding.field.endswith(".functionRef.name") for finding in wrong):
+        wrong += compositions.against_schemas(obj, known.library, find, known.parts)
+    own = _judge_object(obj, known, old, asked)
+    inputs = []
+    for index, step in enumerate(steps):
+        place = f"spec.pipeline[{index}].input"
+        if not isinstance(step.get("input"), dict):
+            continue
+        inside = [
+            finding
+            for finding in wrong
+            if finding.field == place or finding.field.startswith((f"{place}.", f"{place}["))
+        ]
+        wrong = [finding for finding in wrong if finding not in inside]
+        inputs.append(_of_input(step, place, inside, find, known, asked))
+    told = {finding.field for finding in wrong} | {finding.field for verdict in inputs for finding in verdict.findings}
+    seen = [finding for finding in own.findings if not any(_is_about(finding.field, each) for each in told)]
+    return [*inputs, _decided(replace(own, findings=[*seen, *wrong]), asked)]
+
+
+def is_composition(obj: Object) -> bool:
+    return obj.get("kind") == "Composition" and group_of(str(obj.get("apiVersion"))) == "apiextensions.crossplane.io"
+
+
+def _is_about(field: str, other: str) -> bool:
+    """Whether two findings are about the same field, or one of a part of the other's."""
+    return bool(other) and (
+        field == other or field.startswith((f"{other}.", f"{other}[")) or other.startswith((f"{field}.", f"{field}["))
+    )
+
+
+def _of_input(
+    step: Mapping[str, Json], place: str, found: Sequence[Finding], find: Find | None, known: Known, asked: Options
+) -> Verdict:
+    """How the input of one step does: its function judges it, where that is built in; else a schema, if there is one."""
+    given = step["input"]
+    assert isinstance(given, dict)
+    reference = step.get("functionRef")
+    name = str(reference.get("name") or "") if isinstance(reference, dict) else ""
+    try:
+        is_known = bool(find) and not hasattr(find(name), "endpoint")  # type: ignore[misc]
+    except InvalidInput:
+        is_known = False
+    if is_known:
+        return _decided(Verdict(object=given, status="valid", findings=found, within=place), asked)
+    verdict = _judge_object(given, known, None, asked)
+    return replace(
+        verdict,
+        within=place,
+        findings=[*found, *(replace(each, field=f"{place}.{each.field}") for each in verdict.findings)],
+    )
+
+
+def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options) -> Verdict:
+    api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
+    found = [*_metadata(obj), *known.of_definition.get(id(obj), ())]
+    try:
+        structural = known.library.structural(api_version, kind)
+        if structural is None:
+            status = "invalid" if any(finding.severity == "error" for finding in found) else "missingSchema"
+            meant = known.library.meant(api_version, kind)
+            return Verdict(
+                object=obj,
+                status=status,  # type: ignore[arg-type] # of the literals
+                findings=found,
+                meant=f"did you mean {meant}?" if meant else "",
+            )
+        unchecked = Unchecked()
+        found += _by_schema(structural, obj, old, unchecked)
+    except RecursionError:
+        deep = Finding(type="schema", message="it is nested too deep to be judged", mend="make it flatter")
+        return Verdict(object=obj, status="invalid", findings=[*found, deep])
+    if old is not None:
+        if known_schemas.is_definition(obj) or definitions.is_crd(obj):
+            found += definitions.breaking(old, obj)
+        found += _immutable(obj, old, known.library.built_in.immutable(api_version, kind))
+    if not any(finding.severity == "error" for finding in found):
+        found += _beyond_schema(obj, known, asked)
+    return _decided(Verdict(object=obj, status="valid", findings=found, unchecked=tuple(unchecked.told())), asked)
+
+
+def _beyond_schema(obj: Object, known: Known, asked: Options) -> list[Finding]:
+    refused = known.library.built_in.check(obj)
+    if refused is not None:
+        place = refused.where[-1] if refused.where else ""
+        message = f"{place}: {refused.what}" if place else refused.what
+        return [Finding(type="aws", field=place.removeprefix("annotation "), message=message, mend=refused.mend)]
+    if asked.renders and known.compositions and group_of(str(obj.get("apiVersion"))) not in NOT_RENDERED:
+        from groundplane.core.validation import compositions
+
+        needs = any(spec_of(source).get("pipeline") for source in known.compositions)
+        return compositions.rendered(
+            obj, known.compositions, known.definitions, known.library, known.find() if needs else None, known.parts
+        )
+    return []
+
+
+NO_DETAILS = (
+    "auto-ready",
+    "cel-filter",
+    "environment-configs",
+    "extra-resources",
+    "sequencer",
+    "status-transformer",
+    "tag-manager",
+)
+"""Ends of the names of functions that make no connection details."""
+NOT_RENDERED = frozenset({"", "apiextensions.crossplane.io", "pkg.crossplane.io", "apiextensions.k8s.io"})
+
+
+def _decided(verdict: Verdict, asked: Options) -> Verdict:
+    if verdict.is_wrong or (asked.strict and (verdict.unchecked or verdict.findings)):
+        return replace(verdict, status="invalid")
+    return replace(verdict, status="unchecked") if verdict.unchecked else verdict
+
+
+def _by_schema(
+    structural: schemas.Structural, obj: Object, old: Object | None, unchecked: Unchecked
+) -> Iterable[Finding]:
+    filled = schemas.default(structural, obj)
+    stored = schemas.prune(structural, filled)
+    before = schemas.prune(structural, schemas.default(structural, old)) if old is not None else None
+    shape, rules = schemas.faults_and_broken_rules(structural, stored, before, unchecked=unchecked)
+    for fault in shape:
+        yield Finding(type="schema", field=_of(fault.path), message=str(fault), mend=fault.mend)
+    for fault in schemas.undeclared(structural, filled):
+        field = fault.path.removeprefix(".")
+        name = re.split(r"[.\[]", field.rstrip("]"))[-1]
+        message = f'{field}: Invalid value: "{name}": unknown field: "{name}"'
+        yield Finding(type="unknownField", field=field, message=message, mend=_near(fault.mend))
+    for fault in rules:
+        yield Finding(type="cel", field=_of(fault.path), message=str(fault), mend=fault.mend)
+
+
+def _of(path: str) -> str:
+    return "" if path == "<root>" else path
+
+
+def _near(mend: str) -> str:
+    return mend if mend.startswith("did you mean") else "remove it: the API server drops it"
+
+
+def _immutable(obj: Object, old: Object, names: Sequence[str]) -> Iterable[Finding]:
+    before, now = (spec_of(each).get("forProvider") for each in (old, obj))
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return
+    for name in names:
+        then, is_now = before.get(name), now.get(name)
+        if then is None or is_now is None or then == is_now:
+            continue
+        place = f"spec.forProvider.{name}"
+        message = f"{place}: {quoted(then)} → {quoted(is_now)} can't change in AWS"
+        yield Finding(
+            type="immutable", field=place, message=message, mend=f"make a new {obj.get('kind')} and move the data"
+        )
+
+
+# --- metadata --------------------------------------------------------------------------------------------------------
+
+
+def _metadata(obj: Object) -> Iterable[Finding]:
+    """What the API server refuses of names, labels and annotations, whatever the kind."""
+    found = meta(obj)
+    for word in ("name", "namespace", "generateName"):
+        value = found.get(word)
+        if not isinstance(value, str) or not value:
+            continue
+        longest = MAX_LABEL if word == "namespace" else MAX_NAME
+        if len(value) > longest:
+            yield _wrong(f"metadata.{word}", f"Too long: may not be more than {longest} bytes", "shorten it")
+        elif (
+            word != "generateName"
+            and not _NAME.fullmatch(value)
+            and group_of(str(obj.get("apiVersion"))) != "rbac.authorization.k8s.io"
+        ):
+            what = f'Invalid value: "{value}": must be lowercase letters, digits, "-" and "."'
+            yield _wrong(f"metadata.{word}", what, "rename it")
+    for word, entries in (("labels", labels_of(obj)), ("annotations", annotations_of(obj))):
+        for key, value in entries.items() if isinstance(entries, Mapping) else ():
+            place = f"metadata.{word}[{key}]"
+            if not _KEY.fullmatch(str(key)) or len(str(key).rpartition("/")[2]) > MAX_LABEL:
+                yield _wrong(
+                    place,
+                    f'Invalid value: "{key}": is no name of {word}',
+                    "use letters, digits, -, _ and ., at most 63",
+                )
+            elif word == "labels" and isinstance(value, str) and (len(value) > MAX_LABEL or not _WORD.fullmatch(value)):
+                yield _wrong(
+                    place,
+                    f'Invalid value: "{value[:80]}": is no value of a label',
+                    "use letters, digits, -, _ and ., at most 63",
+                )
+
+
+def _wrong(field: str, what: str, mend: str) -> Finding:
+    return Finding(type="metadata", field=field, message=f"{field}: {what}", mend=mend)
+
+
+def of_extension(obj: Object, found: Sequence[Finding]) -> Verdict:
+    """The verdict of an object that others are judged by: told only of what is wrong with it."""
+    return _decided(Verdict(object=obj, status="valid", findings=found), Options())
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+def known_of(
+    extensions: Iterable[Object], objects: Iterable[Object], built_in: object, find: Callable[[], Find], parts: Parts
+) -> tuple[Known, list[tuple[Object, Finding]]]:
+    """What `objects` are judged with: the schemas, Compositions and definitions among `extensions`; and what is wrong with these."""
+    given: dict[tuple[str, str], schemas.OpenAPI] = {}
+    wrong: dict[int, list[Finding]] = {}
+    told: list[tuple[Object, Finding]] = []
+    every = list(extensions)
+    for obj in every:
+        learnt, found = definitions.learn(obj)
+        given |= learnt
+        if found:
+            wrong[id(obj)] = found
+            told += [(obj, finding) for finding in found]
+    for obj in objects:
+        if (known_schemas.is_definition(obj) or definitions.is_crd(obj)) and id(obj) not in {
+            id(each) for each in every
+        }:
+            found = definitions.learn(obj)[1]
+            if found:
+                wrong[id(obj)] = found
+    sources = [obj for obj in every if is_composition(obj)]
+    xrds = [obj for obj in every if known_schemas.is_definition(obj)]
+
+    def told_of(source: Object) -> list[Part] | None:
+        """What the steps of a pipeline are told; None if one of them may do what nobody here knows."""
+        from groundplane.core import composition
+
+        spec = composition.review(spec_of(source)).spec
+        try:
+            found = parts(spec, find()) if spec else []
+        except InvalidInput:
+            return None
+        names = [step.functionRef.name for step in spec.pipeline] if spec else []
+        silent = sum(name.endswith(NO_DETAILS) for name in names)
+        return found if len(found) + silent == len(names) else None
+
+    for xrd in xrds:
+        for obj, finding in definitions.connection_keys(xrd, sources, told_of):
+            wrong.setdefault(id(obj), []).append(finding)
+    library = Library(given, built_in)  # type: ignore[arg-type] # a BuiltIn
+    return (
+        Known(library=library, find=find, parts=parts, compositions=sources, definitions=xrds, of_definition=wrong),
+        told,
+    )

@@ -1,0 +1,433 @@
+"""`groundplane validate`: what it finds, where, and how it tells it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from groundplane.cli import documents
+from tests.cli import platform
+from tests.cli.platform import groundplane, write
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATABASE = REPOSITORY / "compositions" / "database-aws"
+
+CRD = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: dbs.example.org}
+spec:
+  group: example.org
+  names: {kind: DB, plural: dbs}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations:
+            - {rule: "self.size != 'xl' || has(self.big)", message: xl needs big}
+            properties:
+              size: {type: string, enum: [s, m, xl]}
+              big: {type: boolean}
+              replicas: {type: integer}
+              defaulted: {type: string, default: x}
+"""
+GOOD = "apiVersion: example.org/v1\nkind: DB\nmetadata: {name: good}\nspec: {size: s}\n"
+BAD = """\
+apiVersion: example.org/v1
+kind: DB
+metadata: {name: bad}
+spec:
+  size: huge
+  extra: 1
+"""
+RULE = "apiVersion: example.org/v1\nkind: DB\nmetadata: {name: cel}\nspec:\n  size: xl\n"
+UNKNOWN = "apiVersion: foo.org/v1\nkind: Bar\nmetadata: {name: bar}\n"
+
+
+@pytest.fixture
+def crd(tmp_path):
+    (tmp_path / "crd.yaml").write_text(CRD)
+    return tmp_path / "crd.yaml"
+
+
+def judged(crd: Path, *texts: str, flags: tuple[str, ...] = ()):
+    file = crd.parent / "objects.yaml"
+    file.write_text("---\n".join(texts))
+    return groundplane("validate", crd, file, *flags)
+
+
+def lines(result) -> list[str]:
+    return [line for line in result.stdout.splitlines() if line.startswith("[")]
+
+
+# --- as upstream ------------------------------------------------------------------------------------------
+
+
+def test_the_lines_begin_as_upstreams_and_tell_mend_and_place(crd):
+    result = judged(crd, GOOD, BAD, RULE, UNKNOWN)
+    file = crd.parent / "objects.yaml"
+    assert result.stdout.splitlines() == [
+        "[✓] example.org/v1, Kind=DB, good validated successfully",
+        '[x] schema validation error example.org/v1, Kind=DB, bad : spec.size: Unsupported value: "huge": supported values: '
+        f'"s", "m", "xl" ({file}:10:9)',
+        '[x] schema validation error example.org/v1, Kind=DB, bad : spec.extra: Invalid value: "extra": unknown field: '
+        f'"extra". Mend: remove it: the API server drops it. ({file}:11:3)',
+        f'[x] CEL validation error example.org/v1, Kind=DB, cel : spec: Invalid value: "object": xl needs big ({file}:16:1)',
+        "[!] could not find CRD/XRD for: foo.org/v1, Kind=Bar",
+        "Total 4 resources: 1 missing schemas, 1 success cases, 2 failure cases",
+    ]
+    assert result.exit_code == 1
+    assert result.stderr == "Error: could not validate all resources\n"
+
+
+def test_what_is_right_is_right(crd):
+    result = judged(crd, GOOD)
+    assert result.exit_code == 0
+    assert result.stdout.endswith("Total 1 resources: 0 missing schemas, 1 success cases, 0 failure cases\n")
+
+
+def test_a_missing_schema_fails_only_if_that_is_asked_for(crd):
+    assert judged(crd, UNKNOWN).exit_code == 0
+    result = judged(crd, UNKNOWN, flags=("--error-on-missing-schemas",))
+    assert result.exit_code == 1
+    assert "could not validate all resources, schema(s) missing" in result.stderr
+
+
+def test_successes_are_left_out_of_text_and_count_all_the_same(crd):
+    flags = ("--skip-success-results", "--cache-dir", "/nowhere", "--clean-cache", "--crossplane-image", "x")
+    result = judged(crd, GOOD, flags=flags)
+    assert result.exit_code == 0
+    assert result.stdout == "Total 1 resources: 0 missing schemas, 1 success cases, 0 failure cases\n"
+    as_json = json.loads(judged(crd, GOOD, flags=("--skip-success-results", "-o", "json")).stdout)
+    assert [each["status"] for each in as_json["resources"]] == ["valid"]
+
+
+def test_json_has_upstreams_fields_and_the_place(crd):
+    result = judged(crd, GOOD, BAD, UNKNOWN, flags=("-o", "json"))
+    document = json.loads(result.stdout)
+    assert document["summary"] == {
+        "total": 3,
+        "valid": 1,
+        "invalid": 1,
+        "missingSchemas": 1,
+        "unchecked": 0,
+        "warnings": 0,
+    }
+    assert [(each["name"], each["status"]) for each in document["resources"]] == [
+        ("good", "valid"),
+        ("bad", "invalid"),
+        ("bar", "missingSchema"),
+    ]
+    size, extra = document["resources"][1]["errors"]
+    assert (size["type"], size["field"], size["value"], size["line"], size["column"]) == (
+        "schema",
+        "spec.size",
+        "huge",
+        10,
+        9,
+    )
+    assert (extra["type"], extra["line"], extra["column"]) == ("unknownField", 11, 3)
+    assert yaml.safe_load(judged(crd, GOOD, BAD, UNKNOWN, flags=("-o", "yaml")).stdout) == document
+
+
+def test_sarif_and_github_name_file_line_and_column(crd):
+    file = str(crd.parent / "objects.yaml")
+    sarif = json.loads(judged(crd, BAD, flags=("-o", "sarif")).stdout)
+    results = sarif["runs"][0]["results"]
+    assert [each["ruleId"] for each in results] == ["schema", "unknownField"]
+    place = results[0]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": file}, "region": {"startLine": 5, "startColumn": 9}}
+    told = judged(crd, BAD, flags=("-o", "github")).stdout.splitlines()
+    assert told[0].startswith(f"::error file={file},line=5,col=9,title=DB bad%3A schema validation error::spec.size: ")
+
+
+def test_an_output_that_does_not_exist_is_wrong_usage(crd):
+    assert judged(crd, GOOD, flags=("-o", "xml")).exit_code == 80
+
+
+def test_standard_input_is_read_once(crd):
+    code = subprocess.run(
+        [sys.executable, "-m", "groundplane.cli.main", "validate", str(crd), "-"],
+        input=GOOD,
+        capture_output=True,
+        text=True,
+    )
+    assert code.returncode == 0, code.stderr
+    assert "good validated successfully" in code.stdout
+    assert groundplane("validate", "-", "-").exit_code == 80
+
+
+def test_a_list_with_commas_and_folders_with_folders_in_them(crd, tmp_path):
+    inner = tmp_path / "in" / "ner"
+    inner.mkdir(parents=True)
+    (inner / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD.replace("good", "other"))
+    result = groundplane("validate", crd, f"{tmp_path / 'in'},{tmp_path / 'b.yaml'}")
+    assert [line.split(", ")[-1].split()[0] for line in lines(result)] == ["good", "other"]
+
+
+def test_the_inputs_of_steps_come_before_their_composition_and_count(tmp_path):
+    text = """
+    apiVersion: apiextensions.crossplane.io/v1
+    kind: Composition
+    metadata: {name: c}
+    spec:
+      compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+      mode: Pipeline
+      pipeline:
+      - step: known
+        functionRef: {name: function-patch-and-transform}
+        input:
+          apiVersion: pt.fn.crossplane.io/v1beta1
+          kind: Resources
+          resources:
+          - {name: map, base: {apiVersion: v1, kind: ConfigMap}, patches: [{type: FromCompositeFieldPath, fromFieldPath: spec.test}]}
+      - step: other
+        functionRef: {name: function-of-ours}
+        input: {apiVersion: ours.example.org/v1, kind: Input}
+    """
+    folder = write(tmp_path / "it", composition=text, definition=platform.DEFINITION)
+    found = lines(groundplane("validate", folder / "definition.yaml", folder / "composition.yaml"))
+    assert "pt.fn.crossplane.io/v1beta1, Kind=Resources,  : step known › resource map › patches[0]" in found[0]
+    assert "did you mean text?" in found[0]
+    assert found[1] == "[!] could not find CRD/XRD for: ours.example.org/v1, Kind=Input"
+    assert "Kind=Composition, c : step other › functionRef.name: no function" in found[2]
+
+
+# --- what is built in --------------------------------------------------------------------------------------
+
+
+def test_the_library_of_this_repository_is_right_and_kinds_of_aws_need_no_file():
+    result = groundplane("validate", "--strict", DATABASE)
+    assert result.exit_code == 0, result.output
+    assert "rds.aws.upbound.io/v1beta1, Kind=SubnetGroup, database validated successfully" in result.stdout
+
+
+@pytest.mark.parametrize("folder", ["bucket-v2", "function-python"])
+def test_the_examples_are_right(folder):
+    result = groundplane("validate", REPOSITORY / "examples" / folder)
+    assert [
+        line for line in lines(result) if "[x]" in line and "function-python" not in line and "functionRef" not in line
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "text, tells",
+    [
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: 1}\n",
+            "data.x in body must be of type string",
+        ),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replica: 1}\n", "did you mean replicas?"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80, targetPort: http}]}\n", "[✓]"),
+        (
+            "apiVersion: v1\nkind: ConfigMop\nmetadata: {name: a}\n",
+            "[!] could not find CRD/XRD for: /v1, Kind=ConfigMop",
+        ),
+        (
+            "apiVersion: s3.aws.upbound.io/v1beta1\nkind: Buket\nmetadata: {name: a}\n",
+            "s3.aws.upbound.io/v1beta1, Kind=Buket (did you mean Bucket?)",
+        ),
+        (
+            "apiVersion: pkg.crossplane.io/v1\nkind: Provider\nmetadata: {name: a}\nspec: {packge: x}\n",
+            "did you mean package?",
+        ),
+        (
+            "apiVersion: iam.aws.upbound.io/v1beta1\nkind: Policy\nmetadata: {name: a}\nspec: {forProvider: {policy: '{'}}\n",
+            "[x] AWS error iam.aws.upbound.io/v1beta1, Kind=Policy, a : spec.forProvider.policy: is no JSON",
+        ),
+    ],
+)
+def test_kinds_of_kubernetes_of_core_and_of_aws_are_known(tmp_path, text, tells):
+    (tmp_path / "a.yaml").write_text(text)
+    assert tells in groundplane("validate", tmp_path).stdout
+
+
+# --- places and mends -------------------------------------------------------------------------------------------
+
+
+def edited(tmp_path: Path, file: str, old: str, new: str) -> Path:
+    folder = tmp_path / "database-aws"
+    shutil.copytree(DATABASE, folder, ignore=shutil.ignore_patterns("expected"))
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    return folder
+
+
+def test_a_patch_that_reads_a_misspelt_field_is_told_at_its_line(tmp_path):
+    folder = edited(tmp_path, "composition.yaml", "spec.parameters.version", "spec.parameters.verson")
+    result = groundplane("validate", folder)
+    assert result.exit_code == 1
+    (told,) = [line for line in lines(result) if "[x]" in line]
+    assert (
+        "[x] patch error apiextensions.crossplane.io/v1, Kind=Composition, database-aws : resource instance › patches[2]"
+        in told
+    )
+    text = (folder / "composition.yaml").read_text().splitlines()
+    number = next(n for n, line in enumerate(text, 1) if "verson" in line)
+    assert told.endswith(
+        f"Mend: did you mean version? ({folder / 'composition.yaml'}:{number}:{text[number - 1].index('spec') + 1})"
+    )
+
+
+def test_what_a_claim_becomes_is_judged_unless_told_not_to(tmp_path):
+    folder = edited(tmp_path, "composition.yaml", "                large: 200", "                large: wide")
+    (folder / "examples/claim.yaml").write_text(
+        (folder / "examples/claim.yaml").read_text().replace("size: medium", "size: large")
+    )
+    found = "\n".join(lines(groundplane("validate", folder)))
+    assert "allocatedStorage is a number, and a string" in found or "[x] render error" in found
+    quiet = groundplane("validate", folder, "--no-render")
+    assert "[x] render error" not in quiet.stdout
+
+
+def test_keys_that_are_declared_and_never_made_are_doubted(tmp_path):
+    folder = edited(tmp_path, "definition.yaml", "[host, port, username, password]", "[host, port, username, passwort]")
+    result = groundplane("validate", folder)
+    assert result.exit_code == 0
+    assert 'no template makes the connection detail "passwort"' in result.stdout
+    assert 'makes the connection detail "password", which is not among connectionSecretKeys' in result.stdout
+    assert "Beside that: 2 warnings, 0 rules not checked" in result.stdout
+    assert groundplane("validate", folder, "--strict").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "old, new, tells",
+    [
+        ("text: {type: string", "text: {type: strin", 'Unsupported value: "strin"'),
+        ("referenceable: true", "referenceable: false", "exactly one of spec.versions must be referenceable"),
+        ("maxLength: 20", "maxLenght: 20", "did you mean maxLength?"),
+        ("xnotes.tests.example.com}", "notes.tests.example.com}", "Mend: name it xnotes.tests.example.com"),
+    ],
+)
+def test_a_definition_that_can_not_work_is_told_of_the_definition(tmp_path, old, new, tells):
+    folder = write(tmp_path / "it", definition=platform.DEFINITION.replace(old, new), claim=platform.CLAIM)
+    result = groundplane("validate", folder / "definition.yaml", folder / "claim.yaml")
+    assert result.exit_code == 1, result.output
+    (told,) = [line for line in lines(result) if "definition error" in line]
+    assert tells in told
+    assert "definition.yaml:" in told
+
+
+# --- old against new ---------------------------------------------------------------------------------------------
+
+
+def test_what_can_not_change_and_what_an_edit_breaks(tmp_path):
+    instance = """
+    apiVersion: rds.aws.upbound.io/v1beta1
+    kind: Instance
+    metadata: {name: orders}
+    spec:
+      forProvider:
+        {region: eu-west-1, instanceClass: db.t4g.micro, username: u, autoGeneratePassword: true, allocatedStorage: 20,
+         passwordSecretRef: {namespace: a, name: b, key: c},
+         engine: postgres}
+    """
+    old = write(tmp_path / "old", instance=instance, definition=platform.DEFINITION)
+    new = write(
+        tmp_path / "new",
+        instance=instance.replace("postgres", "mysql"),
+        definition=platform.DEFINITION.replace("maxLength: 20", "maxLength: 10").replace(
+            ", length: {type: integer}", ""
+        ),
+    )
+    assert groundplane("validate", "--old", old, old).exit_code == 0
+    found = "\n".join(lines(groundplane("validate", "--old", old, new)))
+    assert (
+        'immutable field rds.aws.upbound.io/v1beta1, Kind=Instance, orders : spec.forProvider.engine: "postgres" → "mysql"'
+        in found
+    )
+    assert f"({new / 'instance.yaml'}:9:14)" in found
+    assert "breaking change" in found
+    assert "spec.text: maxLength is 10 now, it was 20" in found
+    assert "spec.length is gone" in found
+
+
+# --- broken input -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text, tells",
+    [
+        ("a: [\n", "YAML error"),
+        ("kind: DB\nmetadata: {name: a}\n", "apiVersion missing. Mend: say what kind of object it is."),
+        ("- a\n", "no Kubernetes object"),
+        (GOOD + "spec: {}\n", '"spec" is given twice'),
+        (
+            "apiVersion: v1\nkind: DB\nmetadata: {name: a}\nspec: {n: 1}\n",
+            "the name n is a boolean in YAML: put it in quotes",
+        ),
+        ("apiVersion: v1\nkind: List\nitems: [5]\n", "1 of its items are no objects"),
+        ("apiVersion: v1\nkind: DB\nmetadata: 5\n", "metadata is no mapping"),
+        (f"---\n{GOOD}---\n{GOOD.replace('size: s', 'size: m')}", "is given at"),
+    ],
+)
+def test_broken_input_is_told_with_its_place_and_the_rest_is_judged(crd, text, tells):
+    (crd.parent / "broken.yaml").write_text(text)
+    (crd.parent / "right.yaml").write_text(GOOD.replace("good", "right"))
+    result = groundplane("validate", crd, f"{crd.parent / 'broken.yaml'},{crd.parent / 'right.yaml'}")
+    assert result.exit_code == 1
+    assert tells in result.stdout
+    assert f"{crd.parent / 'broken.yaml'}:" in result.stdout
+    assert "right validated successfully" in result.stdout
+
+
+def test_no_such_path_is_one_line():
+    result = groundplane("validate", "/nowhere")
+    assert result.exit_code == 1
+    assert result.output == 'Error: there is no file or folder "/nowhere". Mend: correct the path.\n'
+
+
+def test_aliases_that_stand_for_too_much_are_refused(monkeypatch):
+    monkeypatch.setattr(documents, "MOST_NODES", 10_000)
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n"
+        for before, after in zip("abcde", "bcdef", strict=True)
+    )
+    found, wrong = documents.parse(bomb, "bomb.yaml")
+    assert not found
+    assert wrong[0].message == "its aliases stand for too much"
+
+
+def test_what_is_nested_too_deep_is_refused(crd):
+    deep = f"apiVersion: example.org/v1\nkind: DB\nmetadata: {{name: deep}}\nspec: {'{a: ' * 900}1{'}' * 900}\n"
+    result = judged(crd, deep)
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+
+
+def test_the_value_of_a_secret_is_never_told(tmp_path):
+    text = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {password: 12345678}\ntype: 5\n"
+    (tmp_path / "a.yaml").write_text(text)
+    for output in ("text", "json", "sarif", "github"):
+        result = groundplane("validate", tmp_path, "-o", output)
+        assert result.exit_code == 1
+        assert "12345678" not in result.output
+
+
+# --- cold start -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_heavy_is_imported_where_nothing_of_aws_is_judged(crd):
+    (crd.parent / "a.yaml").write_text(GOOD)
+    code = (
+        "import sys; from groundplane.cli.main import main; "
+        f"main(['validate', '{crd}', '{crd.parent / 'a.yaml'}'], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"aiohttp", "boto3", "botocore", "kopf", "kubernetes", "moto", "rich", "sqlite3", "grpc"}
+    assert not heavy & set(done.stdout.splitlines()[-1].split())
