@@ -54,6 +54,15 @@ def test_we_answer_as_upstreams_function_does_to_public_templates():
     check(PUBLIC_TEMPLATES)
 
 
+CONVERSIONS = PUBLIC.parents[1] / "convert" / "pipeline-composition.jsonl"
+
+
+def test_we_convert_compositions_to_pipelines_as_upstream_does():
+    if not CONVERSIONS.is_file():
+        pytest.skip(f"the recorded conversions are not beside the checkout: {CONVERSIONS}")
+    check(CONVERSIONS)
+
+
 def test_the_vectors_are_there():
     assert {path.name for path in FILES} >= {"go-semantics.jsonl", "synthetic.jsonl"}
 

@@ -18,6 +18,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "up": "Run a control plane on this machine, from manifests.",
     "render": "Show what a composite becomes, without any control plane.",
     "validate": "Look whether manifests are right, before anybody applies them.",
+    "convert": "Convert manifests to what Crossplane v2 takes.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",
@@ -27,6 +28,11 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
 }
 
 
+UPSTREAM_GROUPS = (
+    "beta",
+    "resource",
+    "composition",
+)  # `crossplane beta validate` of v1.20 is `crossplane resource validate` of v2
 WRONG_USAGE = 80  # exit code, as that of Crossplane's command line; 1 is for what is wrong or failed
 
 _MENDS = {  # of what the machine refuses
@@ -45,8 +51,12 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """`core start`, as in the args of Crossplane's Deployment, is `run`."""
-        return super().resolve_command(ctx, ["run", *args[2:]] if args[:2] == ["core", "start"] else args)
+        """`core start`, as in the args of Crossplane's Deployment, is `run`; the groups that its commands are in may be named."""
+        if args[:2] == ["core", "start"]:
+            args = ["run", *args[2:]]
+        elif args[:1] and args[0] in UPSTREAM_GROUPS and args[1:2] and args[1] in COMMANDS:
+            args = args[1:]
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
