@@ -409,6 +409,27 @@ async def test_the_generation_counts_changes_outside_of_metadata_and_status(plac
     assert meta(obj)["generation"] == 2
 
 
+async def test_what_a_default_of_another_version_fills_in_is_no_new_generation(bare: Place):
+    """As of a definition that is written in v2 and reconciled in v1."""
+    crd = definition(bare.group, "Gear", "gears")
+    crd["spec"]["versions"] = [copy.deepcopy(each) for each in crd["spec"]["versions"]]
+    older = crd["spec"]["versions"][1]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    del older["size"]["default"]
+    await bare.cluster.create(crd)
+    await bare.served("Gear")
+    metadata = {"name": "one", "namespace": bare.namespace}
+    gear = {"apiVersion": f"{bare.group}/v1beta1", "kind": "Gear", "metadata": metadata, "spec": {"count": 1}}
+    made = await bare.cluster.create(gear)
+    assert meta(made)["generation"] == 1
+    key = bare.key(kind="Gear")
+    told = await bare.cluster.patch(key, {"status": {"phase": "seen"}}, subresource="status")
+    assert meta(told)["generation"] == 1
+    marked = await bare.cluster.patch(key, {"metadata": {"labels": {"a": "b"}}})
+    assert (spec_of(marked), meta(marked)["generation"]) == ({"count": 1, "size": "small"}, 1)
+    edited = await bare.cluster.patch(key, {"spec": {"size": "large"}})
+    assert meta(edited)["generation"] == 2
+
+
 async def test_status_is_written_by_its_own_endpoint_only(place: Place):
     obj = await place.cluster.create(place.widget(spec={"count": 1}, status={"phase": "lie"}))
     assert "status" not in obj

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from tests.e2e import guide
+from tests.e2e.test_claims import ARGO, ARGO_LABELS, FLUX, WAYS, marked
 
 GROUP = "modern.example.org"
 NAMESPACE = "team-v2"
@@ -169,3 +174,28 @@ def test_composites_in_a_namespace_from_their_compositions_to_the_end_of_their_d
     plane.wait("the other kind", lambda: composed("pipeline", "secrets"))
     plane.wait("it is ready", lambda: is_ready("pipeline"))
     assert composed("pipeline") == [settings], "what the template made before stays"
+
+
+@pytest.mark.soak
+def test_a_composite_that_is_applied_again_a_thousand_times_in_each_tools_way_takes_no_write(plane, operator, shops):
+    """`shops` is of one test, so each way is tried in turn."""
+
+    def is_made():
+        return plane.get("configmaps", "-n", NAMESPACE, "-l", "crossplane.io/composite=pipeline")["items"]
+
+    for options, labels, notes in WAYS.values():
+        made = (XRD, composition("pipeline", "stable"), composite("pipeline"))
+        objects = [marked(each, {**each["metadata"].get("labels", {}), **labels}, notes) for each in made]
+        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        plane.kubectl("apply", *options, "-f", "-", input=manifest)
+        plane.wait("it is made", is_made)
+        guide.at_rest(plane, seconds=1)
+        before = len(plane.requests())
+        for _ in range(250):
+            plane.kubectl("apply", *options, "-f", "-", input=manifest)
+        guide.at_rest(plane, seconds=1)
+        assert guide.writes(plane, before) == []
+        marks = [
+            mark for each in is_made() for part in ("labels", "annotations") for mark in each["metadata"].get(part, {})
+        ]
+        assert not {*marks} & {*ARGO, *ARGO_LABELS, *FLUX}

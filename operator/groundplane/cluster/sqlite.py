@@ -430,9 +430,16 @@ class SqliteCluster:
         if _same_but_times(admitted, live):
             return live
         before = meta(live).get("generation")
-        if before and not rules.same(_generational(admitted, resource), _generational(live, resource)):
+        if before and not subresource and self._is_another(admitted, live, resource):
             admitted = {**admitted, "metadata": {**meta(admitted), "generation": before + 1}}
         return self._put(live, admitted)
+
+    def _is_another(self, new: Object, live: Object, resource: Resource) -> bool:
+        """Whether somebody wants something else of it; what a default has filled in since is nobody's wish."""
+        wanted = _generational(new, resource)
+        if rules.same(wanted, _generational(live, resource)):
+            return False
+        return not rules.same(wanted, _generational(self._admitted(live, live), resource))
 
     def _check_preconditions(self, live: Object, theirs: Mapping[str, Any]) -> None:
         uid, version = theirs.get("uid"), theirs.get("resourceVersion")
