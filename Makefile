@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test soak scenarios e2e up demo cluster crds chart image image-check kind-up kind-down bench fuzz clean
+.PHONY: help setup lock check test soak scenarios e2e up demo cluster crds chart image pin-bases check-bases image-check kind-up kind-down bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,8 +77,15 @@ image:  ## build the image with docker, podman or buildah, whichever works here 
 		$$each info >/dev/null 2>&1 || continue; \
 		BUILDX_NO_DEFAULT_ATTESTATIONS=1 exec $$each build -f Containerfile --target "$(TARGET)" -t "$(IMAGE)" \
 			--build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" --build-arg REVISION="$$(git rev-parse HEAD)" \
+			$$(sh image/bases.sh print) \
 			--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' operator/groundplane/__init__.py)" .; \
 	done; echo "make image needs docker (with its daemon running), podman or buildah; make image-check tries what is in it without any" >&2; exit 1
+
+pin-bases:  ## write the digests of the image's bases to image/bases.lock, which make image heeds; needs skopeo or docker
+	@sh image/bases.sh pin
+
+check-bases:  ## are the bases pinned, and to what their tags stand for today?
+	@sh image/bases.sh check
 
 image-check: $(READY)  ## what the image consists of, without a container runtime: size, the same bytes twice, and a database
 	$(BIN)/python -m pytest tests/e2e/test_image.py --soak 1/1 $(ARGS)
