@@ -32,6 +32,7 @@ SET = {
     "crds",
     "activations",
     "rbac",
+    "secret_namespaces",
     "webhooks",
     "webhook_port",
     "webhook_host",
@@ -66,6 +67,7 @@ def rights_file() -> str:
         | ({"inNamespace": True} if each.in_namespace else {})
         | ({"mode": each.mode} if each.mode else {})
         | ({"part": each.part} if each.part else {})
+        | ({"confinedBy": each.confined_by} if each.confined_by else {})
         for each in rights.CONCERNS
     ]
     managed = {

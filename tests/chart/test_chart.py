@@ -300,7 +300,7 @@ def test_nobody_but_the_operator_reaches_the_pods_of_functions_that_it_runs():
 def test_the_guard_goes_with_the_right_to_escalate():
     assert "groundplane-guard" in names(render({}), "ValidatingAdmissionPolicyBinding")
     for values in ({"rbac": {"guard": False}}, {"rbac": {"mode": "static"}}, ALONE):
-        assert not names(render(values), "ValidatingAdmissionPolicy"), values
+        assert "groundplane-guard" not in names(render(values), "ValidatingAdmissionPolicy"), values
 
 
 def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
@@ -347,6 +347,45 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     assert not any("*" in group or resource == "*" for group, resource, _, _ in granted({}))
 
 
+def test_rights_to_secrets_are_given_in_the_namespaces_that_are_named_and_in_its_own_alone():
+    (secrets,) = [concern for concern in rights.CONCERNS if concern.confined_by]
+    name = f"crossplane:system:{secrets.name}"
+
+    def places(objects, kind):
+        return {
+            obj["metadata"].get("namespace")
+            for obj in objects
+            if (obj["kind"], obj["metadata"]["name"]) == (kind, name)
+        }
+
+    everywhere = render({})
+    assert places(everywhere, "ClusterRole") == {None}
+    assert not places(everywhere, "Role")
+    assert "GROUNDPLANE_SECRET_NAMESPACES" not in environment(everywhere)
+    confined = render({"rbac": {secrets.confined_by: ["team-a", NAMESPACE, "team-b"]}})
+    assert not places(confined, "ClusterRole")
+    there = {NAMESPACE, "team-a", "team-b"}
+    assert places(confined, "Role") == places(confined, "RoleBinding") == there
+    for obj in confined:
+        if obj["metadata"]["name"] == name and obj["kind"] == "Role":
+            assert obj["rules"] == [rule.policy for rule in secrets.rules]
+        gathered = obj["metadata"].get("labels", {}).get("rbac.crossplane.io/aggregate-to-crossplane")
+        assert not (gathered and "secrets" in json.dumps([rule for rule in obj["rules"] if rule["apiGroups"] == [""]]))
+    told = environment(confined)["GROUNDPLANE_SECRET_NAMESPACES"]
+    assert set(Settings(secret_namespaces=told).secret_places) == there
+
+
+def test_what_gathers_roles_is_not_made_anew_without_its_rule():
+    objects = render({})
+    gathering = {
+        obj["metadata"]["name"] for obj in objects if obj["kind"] == "ClusterRole" and "aggregationRule" in obj
+    }
+    policy = one(objects, "ValidatingAdmissionPolicy", "groundplane-gone-roles")
+    assert set(policy["spec"]["matchConstraints"]["resourceRules"][0]["resourceNames"]) == gathering
+    every = [(obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace")) for obj in objects]
+    assert len(set(every)) == len(every), "Argo CD takes the last of two objects of one name, a hook or not"
+
+
 @pytest.mark.parametrize(
     ("values", "path"),
     [
@@ -359,6 +398,9 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
         ({"rbac": {"compositeGroups": ["*"]}}, "/rbac/compositeGroups"),
         ({"rbac": {"compositeGroups": ["rbac.authorization.k8s.io"]}}, "/rbac/compositeGroups"),
         ({"rbac": {"compositeGroups": ["apps"]}}, "/rbac/compositeGroups"),
+        ({"rbac": {"secretNamespaces": ["*"]}}, "/rbac/secretNamespaces"),
+        ({"rbac": {"secretNamespaces": ["a", "a"]}}, "/rbac/secretNamespaces"),
+        ({"settings": {"secretNamespaces": "a"}}, "secretNamespaces"),
         ({"configuration": {"packages": ["x"]}}, "/configuration/packages"),
         ({"serviceMonitor": {"renderMode": "maybe"}}, "/serviceMonitor/renderMode"),
         ({"image": {"digest": "latest"}}, "/image/digest"),

@@ -119,12 +119,18 @@ def test_each_right_that_is_missing_is_named_with_the_rule_to_add(control_plane,
     code, found = examined("--checks", "rights", "--account", account)
     (told,) = found["rights"]
     assert (code, told["state"]) == (1, "failed")
-    assert "create, update, delete: secrets" in told["objects"]
+    assert "create, update, patch, delete: secrets" in told["objects"]
     assert "list, create, get, watch, update: leases.coordination.k8s.io" in told["objects"]
     assert told["message"].count("system:serviceaccount:doctor-home:doctor-weak lacks rights")
     assert "apply a ClusterRole labelled" in told["mend"]
     own = control_plane.kubeconfig_of_account(NAMESPACE, account)
     assert examined("--checks", "rights", kubeconfig=own)[1]["rights"][0]["objects"] == told["objects"]
+    control_plane.kubectl("create", "role", account, "--verb=*", "--resource=secrets", "-n", NAMESPACE, check=False)
+    control_plane.kubectl("create", "rolebinding", account, f"--role={account}", subject, "-n", NAMESPACE, check=False)
+    own = ("--checks", "rights", "--account", account, "--secret-namespaces")
+    assert not [each for each in examined(*own, NAMESPACE)[1]["rights"][0]["objects"] if each.endswith(": secrets")]
+    elsewhere = examined(*own, f"{NAMESPACE},default")[1]["rights"][0]["objects"]
+    assert "create, update, patch, delete: secrets" in elsewhere
 
 
 def lease(holder, duration=1):

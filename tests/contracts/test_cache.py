@@ -119,6 +119,34 @@ def test_a_list_from_a_restored_backup_is_believed(cache):
     assert cache.put(box("a", 61, size=3)) is not None
 
 
+def listed_in(cache, namespace, version, *objects):
+    listing = cache.listing(*BOX, str(version), namespace=namespace)
+    for obj in objects:
+        listing.add(obj)
+    return [(change.key.namespace, change.key.name) for change in listing.finish()]
+
+
+def test_a_list_of_one_namespace_says_nothing_of_the_others(cache):
+    cache.follow(*BOX, partial=True)
+    listed_in(cache, "one", 10, box("a", 5, namespace="one"), box("b", 6, namespace="one"))
+    listed_in(cache, "two", 11, box("a", 7, namespace="two"))
+    assert listed_in(cache, "one", 12, box("a", 5, namespace="one")) == [("one", "b")]
+    assert cache.get(key("a", "two"))
+    assert not cache.synced(*BOX)
+
+
+def test_how_far_one_namespace_was_told_says_nothing_of_another_ones_list(cache):
+    """What was written after its list was made stays, though the others' watch is further."""
+    cache.follow(*BOX, partial=True)
+    cache.put(box("a", 9, namespace="one", size=9))
+    cache.saw(*BOX, "20", namespace="two")
+    listed_in(cache, "one", 7, box("a", 5, namespace="one", size=5))
+    assert cache.get(key("a", "one"))["spec"] == {"size": 9}
+    cache.saw(*BOX, "20", namespace="one")
+    listed_in(cache, "one", 7, box("a", 5, namespace="one", size=5))  # restored from a backup
+    assert cache.get(key("a", "one"))["spec"] == {"size": 5}
+
+
 def test_a_late_event_does_not_bring_a_deleted_object_back(cache):
     cache.put(box(version=5))
     assert cache.remove(key(), uid="uid-a").new is None

@@ -36,7 +36,7 @@ def error(code: int) -> dict:
 
 
 @asynccontextmanager
-async def informed(*answers: Answer) -> AsyncIterator[tuple[Server, Cache, Informer, list]]:
+async def informed(*answers: Answer, namespace: str = "") -> AsyncIterator[tuple[Server, Cache, Informer, list]]:
     """Play the answers, then empty ones; hand out when all have been asked for."""
     told: list = []
     done = asyncio.Event()
@@ -49,7 +49,11 @@ async def informed(*answers: Answer) -> AsyncIterator[tuple[Server, Cache, Infor
         server.answers = [*answers, last]
         api, cache = Api(Access(server.url)), Cache()
         informer = Informer(
-            api, BOXES, cache, lambda c: told.append((c.key.name, c.old is not None, c.new is not None))
+            api,
+            BOXES,
+            cache,
+            lambda c: told.append((c.key.name, c.old is not None, c.new is not None)),
+            namespace=namespace,
         )
         task = asyncio.create_task(informer.run())
         try:
@@ -125,3 +129,13 @@ async def test_a_watch_that_ends_at_once_each_time_is_not_asked_for_in_a_tight_l
         begun, count = time.monotonic(), len(server.requests)
         await asyncio.sleep(1)
         assert len(server.requests) - count < 10 * (time.monotonic() - begun)
+
+
+async def test_of_one_namespace_alone_only_that_is_asked_for_and_known():
+    answers = [listed(5, box("a", 3)), lines(event("ADDED", box("b", 6)), error(410)), listed(9, box("b", 6))]
+    async with informed(*answers, namespace="ns") as (server, cache, _, told):
+        assert {path.partition("?")[0] for _, path, _ in server.requests} == {
+            "/apis/example.org/v1/namespaces/ns/boxes"
+        }
+        assert told == [("a", False, True), ("b", False, True), ("a", True, False)]
+        assert not cache.synced("example.org/v1", "Box")

@@ -35,8 +35,7 @@ class Release:
         return done.stdout
 
     def install(self, chart: Path = CHART) -> None:
-        """Also after an uninstallation: the controller that gathers roles may have made one of them anew, empty, while helm deleted them."""
-        self.helm("install", chart, "--create-namespace", "--take-ownership", values=self.values)
+        self.helm("install", chart, "--create-namespace", values=self.values)
         self.wait_for_rights()
 
     def upgrade(self, chart: Path = CHART) -> None:

@@ -12,6 +12,7 @@ import re
 import pytest
 import yaml
 
+from tests.chart.generate import CHART
 from tests.e2e import guide
 from tests.e2e.release import NAMESPACE, USER, Release, may
 
@@ -296,3 +297,67 @@ def test_the_right_to_escalate_gives_no_more_than_kinds_of_definitions(plane, in
 def test_the_operator_can_delete_no_definition_that_is_not_a_definitions(plane, installed):
     done = plane.kubectl("delete", "crd", guide.DECLARED[0], "--dry-run=server", "--as", USER, check=False)
     assert "deletes no CustomResourceDefinition but those of its definitions" in done.stderr
+
+
+NOTES = "notes.keep.example.org"
+KEPT, OTHER = guide.TEAM, "other-team"
+
+
+def note(namespace):
+    metadata = {"name": "n", "namespace": namespace}
+    return {"apiVersion": "keep.example.org/v1", "kind": "Note", "metadata": metadata, "spec": {}}
+
+
+def keeping():
+    """A definition of v2, and a Composition that makes a Secret for each of its objects."""
+    names, group = {"kind": "Note", "plural": "notes"}, "keep.example.org"
+    xrd = {**XRD, "metadata": {"name": NOTES}, "spec": {**XRD["spec"], "group": group, "names": names}}
+    (step,) = COMPOSITION["spec"]["pipeline"]
+    secret = {"name": "secret", "base": {"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "b"}}}
+    step = {**step, "input": {**step["input"], "resources": [{**secret, "readinessChecks": [{"type": "None"}]}]}}
+    spec = {"compositeTypeRef": {"apiVersion": f"{group}/v1", "kind": "Note"}, "mode": "Pipeline", "pipeline": [step]}
+    return xrd, {**COMPOSITION, "metadata": {"name": "note"}, "spec": spec}
+
+
+def test_with_rights_to_secrets_in_some_namespaces_one_elsewhere_is_told_which_value_to_add(plane, aws, installed):
+    """Nothing is asked for that is refused, what is followed there is mended, and the mend is enough."""
+
+    def confined(*namespaces):
+        installed.helm("upgrade", CHART, values={**VALUES, "rbac": {"secretNamespaces": namespaces}})
+        plane.wait("the role is gone", lambda: not may(plane, "list", "secrets"))
+        plane.wait(
+            "the others are in force", lambda: all(may(plane, "patch", "secrets", "-n", each) for each in namespaces)
+        )
+        return installed.pod(aws)
+
+    def secrets(namespace):
+        return [each["metadata"] for each in plane.get("secrets", "-n", namespace)["items"]]
+
+    def told():
+        return guide.condition(plane.get("notes", "n", "-n", OTHER) or {}, "Synced")
+
+    for namespace in (KEPT, OTHER):
+        plane.kubectl("create", "namespace", namespace, check=False)
+    began = len(plane.requests())
+    operator = confined(KEPT)
+    plane.apply(*keeping())
+    plane.wait("its kind is served", lambda: plane.get("notes", "-n", KEPT) is not None)
+    plane.apply(note(KEPT), note(OTHER))
+    (first,) = plane.wait("the Secret", lambda: secrets(KEPT))
+    text = plane.wait("the other is told", lambda: told().get("status") == "False" and told()["message"])
+    assert f"may not work with Secrets in namespace {OTHER}. Mend: add {OTHER} to rbac.secretNamespaces" in text
+    assert not secrets(OTHER)
+    assert not may(plane, "get", "secrets", "-n", OTHER)
+    plane.kubectl("delete", "secret", first["name"], "-n", KEPT)
+    plane.wait("it is made again", lambda: secrets(KEPT) and secrets(KEPT)[0]["uid"] != first["uid"])
+    assert operator.stop() == 0
+    confined(KEPT, OTHER)
+    plane.wait("it has its Secret", lambda: secrets(OTHER))
+    plane.wait("and is synced", lambda: told()["status"] == "True")
+    assert {each for each in refused(plane, began) if "keep.example.org" not in each} == set()
+    plane.kubectl("delete", "notes", "--all", "-A", "--wait=false")
+    plane.wait("all is gone", lambda: not plane.get("notes", "-A")["items"])
+    plane.kubectl("delete", "xrd/" + NOTES, "composition/note")
+    installed.close()
+    installed.helm("upgrade", CHART, values=VALUES)
+    installed.wait_for_rights()

@@ -48,6 +48,9 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     help="As of `groundplane run`.",
 )
 @click.option(
+    "--secret-namespaces", default="", envvar="GROUNDPLANE_SECRET_NAMESPACES", help="As of `groundplane run`."
+)
+@click.option(
     "--webhooks",
     type=click.Choice(WEBHOOKS),
     default="off",
@@ -76,6 +79,7 @@ def doctor(
     namespace: str,
     activations: str,
     rbac: str,
+    secret_namespaces: str,
     webhooks: Literal["off", "on"],
     account: str,
     db: str,
@@ -105,7 +109,12 @@ def doctor(
             findings = asyncio.run(checking.examine_store(cluster, chosen))
         else:
             settings = Settings(
-                kubeconfig=kubeconfig, context=context, namespace=namespace, activations=activations, webhooks=webhooks
+                kubeconfig=kubeconfig,
+                context=context,
+                namespace=namespace,
+                activations=activations,
+                secret_namespaces=secret_namespaces,
+                webhooks=webhooks,
             )
             findings = asyncio.run(checking.examine_cluster(settings, chosen, mode=rbac, account=account))
     if output == "json":

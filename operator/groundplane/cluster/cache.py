@@ -71,7 +71,8 @@ class _Store:
         self.partial = False
         self.label = ""  # that all have which come, if it is partial by a label
         self.synced = False
-        self.seen = 0  # the latest version up to which the API server has told all
+        # The latest version up to which the API server has told all, by the namespace that is followed; "": all of them.
+        self.seen: dict[str, int] = {}
         self.outdated = False  # since the schema changed: the next list may differ in objects of the same version
 
     def tell(self, change: Change | None) -> Change | None:
@@ -220,11 +221,11 @@ class Cache:
 
     # --- what comes in -----------------------------------------------------------------------------------
 
-    def listing(self, api_version: str, kind: str, resource_version: str = "") -> Listing:
-        """Take in a list of all objects of a kind, made at `resource_version`, piece by piece."""
+    def listing(self, api_version: str, kind: str, resource_version: str = "", *, namespace: str = "") -> Listing:
+        """Take in a list of all objects of a kind, or of those in a namespace, made at `resource_version`, piece by piece."""
         if (api_version, kind) not in self._stores:
             self.follow(api_version, kind)
-        return Listing(self, self._stores[api_version, kind], (api_version, kind), _number(resource_version))
+        return Listing(self, self._stores[api_version, kind], (api_version, kind), _number(resource_version), namespace)
 
     def replace(
         self, api_version: str, kind: str, objects: Iterable[Object], *, resource_version: str = ""
@@ -266,10 +267,10 @@ class Cache:
             return None
         return store.tell(self._remove(store, kind, place, version))
 
-    def saw(self, api_version: str, kind: str, resource_version: str) -> None:
-        """The API server has told all that happened up to here: an event or a bookmark."""
+    def saw(self, api_version: str, kind: str, resource_version: str, *, namespace: str = "") -> None:
+        """The API server has told all that happened up to here, or all in a namespace: an event or a bookmark."""
         if store := self._stores.get((api_version, kind)):
-            store.seen = max(store.seen, _number(resource_version))
+            store.seen[namespace] = max(store.seen.get(namespace, 0), _number(resource_version))
 
     # --- what goes out --------------------------------------------------------------------------------------
 
@@ -414,13 +415,13 @@ class Cache:
 
 
 class Listing:
-    """One list of a kind on its way into the cache."""
+    """One list of a kind, in all namespaces or in one, on its way into the cache."""
 
-    def __init__(self, cache: Cache, store: _Store, kind: Kind, made_at: int) -> None:
+    def __init__(self, cache: Cache, store: _Store, kind: Kind, made_at: int, namespace: str) -> None:
         self._cache, self._store, self._kind = cache, store, kind
-        self._made_at = made_at
+        self._made_at, self._namespace = made_at, namespace
         # A list older than what the server told before: it was restored from a backup, and the list is right.
-        self._rewound = 0 < made_at < store.seen
+        self._rewound = 0 < made_at < store.seen.get(namespace, 0)
         self._anew = store.outdated
         self._listed: set[Place] = set()
 
@@ -435,11 +436,13 @@ class Listing:
         """What was not listed is gone, unless it was written after the list was made.  The kind is synced."""
         store, changes = self._store, []
         for place, entry in list(store.objects.items()):
+            if self._namespace and place[0] != self._namespace:
+                continue
             if place not in self._listed and (self._rewound or not self._made_at or entry.version <= self._made_at):
                 changes.append(self._cache._remove(store, self._kind, place))
         store.synced = True
         store.outdated = store.outdated and not self._anew  # by now, unless it was outdated meanwhile
-        store.seen = self._made_at or store.seen
+        store.seen[self._namespace] = self._made_at or store.seen.get(self._namespace, 0)
         for change in changes:
             store.tell(change)
         return changes

@@ -42,11 +42,14 @@ class Informer:
         *,
         field_selector: str = "",
         label: str = "",
+        namespace: str = "",
         metadata_only: bool = False,
     ) -> None:
-        """With a field selector the cache holds only a part of the kind: it is told of, but not read from.
+        """With a field selector, or a namespace, the cache holds only a part of the kind: it is told of, but not read from.
 
         `label`: only objects that have it come (or, after "!", those that have it not).
+
+        `namespace`: only those in it come; others of the kind may be followed by other informers.
 
         `metadata_only`: of each object only its names, labels, owners and versions come and are kept.  Give such an informer a
         cache of its own, which nobody reads.
@@ -56,6 +59,9 @@ class Informer:
         self._query = {
             name: value for name, value in (("fieldSelector", field_selector), ("labelSelector", label)) if value
         }
+        self._namespace = namespace
+        place = f"/namespaces/{namespace}" if namespace else ""
+        self._path = f"/{_root(resource.api_version)}{place}/{resource.plural}"
         self._metadata_only = metadata_only
         self._label = label if not label.startswith("!") else ""
         self._accept = {name: PARTIAL.format(name) if metadata_only else "application/json" for name in ("List", "")}
@@ -72,7 +78,8 @@ class Informer:
     async def run(self) -> None:
         """Until `stop`.  Never fails for what the API server does."""
         api_version, kind = self.resource.api_version, self.resource.kind
-        self._cache.follow(api_version, kind, self._on_change, partial=bool(self._query), label=self._label)
+        is_partial = bool(self._query or self._namespace)
+        self._cache.follow(api_version, kind, self._on_change, partial=is_partial, label=self._label)
         self._task = asyncio.current_task()
         try:
             while not self._stopping:
@@ -118,16 +125,17 @@ class Informer:
             self._version = ""  # the watch's next turn begins with a list
 
     async def _list(self) -> None:
-        path, query = f"/{_root(self.resource.api_version)}/{self.resource.plural}", {**self._query, "limit": str(PAGE)}
+        query = {**self._query, "limit": str(PAGE)}
         listing = None
         while True:
-            status, page = await self._api.request("GET", path, query=query, accept=self._accept["List"])
+            status, page = await self._api.request("GET", self._path, query=query, accept=self._accept["List"])
             if status == 404 or page is None:
                 raise NotFound(f"{self.resource.plural} are not served")
             version = page["metadata"]["resourceVersion"]
             self.last_seen = time.monotonic()
             if listing is None:
-                listing = self._cache.listing(self.resource.api_version, self.resource.kind, version)
+                kind = (self.resource.api_version, self.resource.kind)
+                listing = self._cache.listing(*kind, version, namespace=self._namespace)
             await self._cache.in_batches(page.get("items") or (), partial(self._add, listing))
             if not (rest := page["metadata"].get("continue")):
                 break
@@ -148,13 +156,13 @@ class Informer:
         }
         count = 0
         begun = time.monotonic()
-        stream = self._api.stream_watch(f"/{_root(kind[0])}/{self.resource.plural}", query, accept=self._accept[""])
+        stream = self._api.stream_watch(self._path, query, accept=self._accept[""])
         async with aclosing(stream):
             async for type_, obj in stream:
                 self.last_seen = time.monotonic()
                 self._version = meta(obj)["resourceVersion"]
                 if type_ == "BOOKMARK":
-                    cache.saw(*kind, self._version)
+                    cache.saw(*kind, self._version, namespace=self._namespace)
                 elif type_ == "DELETED":
                     metadata = meta(obj)
                     key = Key(*kind, metadata.get("namespace") or "", metadata["name"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.referenced import Referenced
-from groundplane.core import usages
+from groundplane.core import roles, usages
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
 from groundplane.errors import Awaited, Conflict, Denied, InUse, NoSuchKind, NotFound, Rejected, Unavailable, shown
 from groundplane.ports import MANAGER, Propagation, Resource
@@ -27,6 +27,8 @@ from groundplane.ports import MANAGER, Propagation, Resource
 PAGE = "500"  # objects of one answer to a list
 REWRITTEN = 20_000  # applies remembered whose outcome the server changed
 SERVERS_OWN = ("resourceVersion", "generation", "managedFields")  # metadata that says nothing of what is wanted
+
+SECRET = ("v1", "Secret")
 
 _is_api_version = re.compile(r"(?:[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?/)?[a-z0-9](?:[-a-z0-9]*[a-z0-9])?").fullmatch
 
@@ -36,9 +38,11 @@ Subresource = Literal["", "status"]
 class KubernetesCluster:
     """`ports.Cluster` on a real API server.  Belongs to the event loop of its `Api`."""
 
-    def __init__(self, api: Api, cache: Cache) -> None:
+    def __init__(self, api: Api, cache: Cache, secret_namespaces: Collection[str] = ()) -> None:
+        """`secret_namespaces`: the only ones whose Secrets may be looked at; none: all of them may."""
         self._api = api
         self._cache = cache
+        self._secret_namespaces = tuple(secret_namespaces)
         self.metadata = Cache()  # what a watch tells of objects whose contents nobody follows
         self._referenced = Referenced()
         self._served: dict[str, dict[str, Resource]] = {}  # by api version and kind
@@ -88,6 +92,7 @@ class KubernetesCluster:
         resource = await self.resource(key.api_version, key.kind)
         if resource.namespaced != bool(key.namespace) or not _is_nameable(key):
             return None  # nothing can be there
+        self._check_allowed(key)
         status, found = await self._api.request("GET", _path(resource, key))
         if status == 404:
             self._check_served(resource, found)
@@ -131,20 +136,29 @@ class KubernetesCluster:
         query = {"limit": PAGE}
         if labels:
             query["labelSelector"] = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        path = _collection(resource, namespace if resource.namespaced else "")
+        places = [namespace if resource.namespaced else ""]
+        if (api_version, kind) == SECRET and self._secret_namespaces:
+            self._check_allowed(Key(api_version, kind, namespace, ""))
+            places = [namespace] if namespace else [*self._secret_namespaces]
         objects: list[Object] = []
+        for place in places:
+            objects += await self._pages(resource, place, query)
+        if controller:
+            objects = [obj for obj in objects if (controller_of(obj) or {}).get("uid") == controller]
+        return sorted(objects, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj)["name"]))
+
+    async def _pages(self, resource: Resource, namespace: str, query: Mapping[str, str]) -> Sequence[Object]:
+        path, query = _collection(resource, namespace), dict(query)
+        objects = []
         while True:
             status, page = await self._api.request("GET", path, query=query)
             if status == 404:
                 self._check_served(resource, page)
-            for item in _object(page).get("items") or ():
-                objects.append({"apiVersion": api_version, "kind": kind} | item)  # built-in kinds do not say it
+            for item in _object(page).get("items") or ():  # built-in kinds do not say what they are
+                objects.append({"apiVersion": resource.api_version, "kind": resource.kind} | item)
             if not (rest := page["metadata"].get("continue")):
-                break
+                return objects
             query["continue"] = rest
-        if controller:
-            objects = [obj for obj in objects if (controller_of(obj) or {}).get("uid") == controller]
-        return sorted(objects, key=lambda obj: (meta(obj).get("namespace") or "", meta(obj)["name"]))
 
     async def heads(
         self, api_version: str, kind: str, cut: Callable[[Object], Object], *, labels: Mapping[str, str] | None = None
@@ -222,6 +236,7 @@ class KubernetesCluster:
         *,
         subresource: Subresource = "",
     ) -> Object:
+        self._check_allowed(key)
         resource = await self.resource(key.api_version, key.kind)
         path, query = _path(resource, key, subresource), {"fieldManager": MANAGER}
         if isinstance(patch, Mapping):
@@ -246,6 +261,7 @@ class KubernetesCluster:
             raise Rejected(f"the JSON patch does not fit {key}") from error
 
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
+        self._check_allowed(key)
         resource = await self.resource(key.api_version, key.kind)
         if not _is_nameable(key):
             return False
@@ -274,7 +290,17 @@ class KubernetesCluster:
 
     async def _writable(self, obj: Object) -> tuple[Resource, Key]:
         key = key_of(obj)
+        self._check_allowed(key)
         return await self.resource(key.api_version, key.kind), key
+
+    def _check_allowed(self, key: Key) -> None:
+        """Raise Denied for a Secret in a namespace whose Secrets are none of ours: no request is made, and the mend is known."""
+        if key[:2] != SECRET or not self._secret_namespaces or key.namespace in ("", *self._secret_namespaces):
+            return
+        raise Denied(
+            f"the operator may not work with Secrets in namespace {key.namespace}",
+            mend=f"add {key.namespace} to rbac.secretNamespaces of the chart; without the chart, to --secret-namespaces, and {roles.grant_in(key.namespace, '', 'secrets')}",
+        )
 
     async def _unfollowed(self, key: Key) -> Object | None:
         """An object of a kind that is not in the cache (yet): one read more, so that nothing is written for nothing."""

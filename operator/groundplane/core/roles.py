@@ -99,7 +99,19 @@ def grant(group: str, resource: str) -> str:
     >>> grant("apps", "deployments/status")
     'apply a ClusterRole labelled rbac.crossplane.io/aggregate-to-crossplane: "true" with the rule {apiGroups: [apps], resources: [deployments/status], verbs: [update]}'
     """
+    return f'apply a ClusterRole labelled {OPERATORS}: "true" with the rule {_rule_text(group, resource)}'
+
+
+def grant_in(namespace: str, group: str, resource: str) -> str:
+    """The same for one namespace alone.
+
+    >>> grant_in("my-team", "", "secrets")
+    'bind a Role in my-team with the rule {apiGroups: [""], resources: [secrets], verbs: [get, list, watch, create, update, patch, delete]} to the operator'
+    """
+    return f"bind a Role in {namespace} with the rule {_rule_text(group, resource)} to the operator"
+
+
+def _rule_text(group: str, resource: str) -> str:
     verbs = ("update",) if "/" in resource else HOLD
     named = group or '""'
-    rule = f"{{apiGroups: [{named}], resources: [{resource}], verbs: [{', '.join(verbs)}]}}"
-    return f'apply a ClusterRole labelled {OPERATORS}: "true" with the rule {rule}'
+    return f"{{apiGroups: [{named}], resources: [{resource}], verbs: [{', '.join(verbs)}]}}"

@@ -63,6 +63,7 @@ class Installation:
     activations: tuple[str, ...] = ("*",)
     mode: str = "aggregated"  # of RBAC
     webhooks: bool = False  # whether the operator is to serve them
+    secret_places: tuple[str, ...] = ()  # the only namespaces whose Secrets it works with; none: all
     account: str = ""  # whose rights are looked at, as "namespace/name" of a ServiceAccount; "": one's own
 
     @property
@@ -191,8 +192,10 @@ def _of_the_table(installation: Installation) -> list[_Question]:
     found = []
     for concern in rights.CONCERNS:
         if concern.mode in ("", installation.mode) and (not concern.part or installation.webhooks):
-            place = installation.namespace if concern.in_namespace else ""
-            found += [question for rule in concern.rules for question in _questions(rule, place)]
+            places = [installation.namespace] if concern.in_namespace else [""]
+            if concern.confined_by and installation.secret_places:
+                places = [*installation.secret_places]
+            found += [each for place in places for rule in concern.rules for each in _questions(rule, place)]
     active = {
         f"{kind.plural}.{kind.group}"
         for kind in catalogue.every()
@@ -474,11 +477,17 @@ async def examine_cluster(settings: Settings, checks: Mapping[str, Check], *, mo
     api = Api.connect(settings.kubeconfig or None, settings.context or None)
     try:
         await api.request("GET", "/version")
-        cluster = KubernetesCluster(api, Cache())
-        context = _context(cluster, settings.namespace)
-        has_webhooks = settings.webhooks == "on"
+        cluster = KubernetesCluster(api, Cache(), settings.secret_places)
         installation = Installation(
-            api, cluster, context, settings.namespace, settings.active, mode, has_webhooks, account
+            api,
+            cluster,
+            _context(cluster, settings.namespace),
+            settings.namespace,
+            settings.active,
+            mode,
+            webhooks=settings.webhooks == "on",
+            secret_places=settings.secret_places,
+            account=account,
         )
         return await examine(installation, checks)
     finally:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,21 +64,27 @@ class Informers:
         tell: Callable[[Change, bool], None],
         on_crd: Callable[[Change], None],
         is_declared: Callable[[str, str], bool],
+        secret_namespaces: Collection[str] = (),
     ) -> None:
         """`tell` gets each change, and whether it is only what was found at the start; `on_crd` those of the definitions.
 
         `is_declared(group, kind)`: a definition brings that kind into being, so it is not ours to follow.
+
+        `secret_namespaces`: the only ones whose Secrets are followed; none: all are.
         """
         self._api, self._cluster, self._cache, self._cloud, self._served = api, cluster, cache, cloud, served
         self._tell, self._is_declared = tell, is_declared
         self._wanted: set[tuple[str, str]] = set()  # kinds to be followed when they are served
         self._informed: dict[tuple[str, str], _Informed] = {}
-        self._glanced: dict[tuple[str, str], _Informed] = {}  # of which only metadata comes
+        self._glanced: dict[tuple[str, str], list[_Informed]] = {}  # of which only metadata comes
         self._metadata = cluster.metadata
         self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._secrets = _Informed(
-            Informer(api, SECRETS, cache, self._on_secret, field_selector=f"type={CONNECTION_TYPE}")
-        )
+        self._secret_namespaces = tuple(secret_namespaces) or ("",)
+        ours = f"type={CONNECTION_TYPE}"
+        self._secrets = [
+            _Informed(Informer(api, SECRETS, cache, self._on_secret, field_selector=ours, namespace=each))
+            for each in self._secret_namespaces
+        ]
         self._crds = _Informed(Informer(api, CRDS, cache, on_crd))
         self._stopping = False
 
@@ -91,7 +97,8 @@ class Informers:
     def start(self) -> None:
         """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, managed
         definitions, and what the cloud has."""
-        self._start(self._secrets)
+        for informed in self._secrets:
+            self._start(informed)
         self._wanted.update((*USERS, *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
@@ -153,7 +160,8 @@ class Informers:
         for group, kind in {(each.group, each.kind) for each in awaited if not each.served}:
             if place := self._unfollowed(group, kind):
                 if known := self._glanced.get(place):
-                    known.expected = known.expected and time.monotonic()
+                    for informed in known:
+                        informed.expected = informed.expected and time.monotonic()
                 elif place not in self._looking:
                     self._looking[place] = detached(self._glance(place))
                     self._looking[place].add_done_callback(partial(self._looking.pop, place))
@@ -232,39 +240,53 @@ class Informers:
         """`expected` 0 means for good."""
         place = (resource.api_version, resource.kind)
         if known := self._glanced.get(place):
-            known.expected = min(known.expected, expected)
+            for informed in known:
+                informed.expected = min(informed.expected, expected)
             return
-        rest = f"type!={CONNECTION_TYPE}" if place == (SECRETS.api_version, SECRETS.kind) else ""
+        is_secret = place == (SECRETS.api_version, SECRETS.kind)
+        rest = f"type!={CONNECTION_TYPE}" if is_secret else ""
         part = self._informed.get(place)
         others = f"!{COMPOSITE_LABEL}" if part and part.is_part else ""
-        informer = Informer(
-            self._api, resource, self._metadata, self._on_glance, field_selector=rest, label=others, metadata_only=True
-        )
-        self._glanced[place] = _Informed(informer, expected)
-        self._start(self._glanced[place])
+        informers = [
+            Informer(
+                self._api,
+                resource,
+                self._metadata,
+                self._on_glance,
+                field_selector=rest,
+                label=others,
+                namespace=namespace,
+                metadata_only=True,
+            )
+            for namespace in (self._secret_namespaces if is_secret else ("",))
+        ]
+        self._glanced[place] = [_Informed(informer, expected) for informer in informers]
+        for informed in self._glanced[place]:
+            self._start(informed)
         self._retire(place)
         metrics.watches_started.labels(controller="shared", type="Metadata").inc()
 
     def _retire(self, place: tuple[str, str]) -> None:
         """Stop what nobody has waited for for long."""
         informed = self._glanced.get(place)
-        if informed is None or not informed.expected or self._stopping:
+        if not informed or not informed[0].expected or self._stopping:
             return
-        if (left := informed.expected + UNWANTED - time.monotonic()) > 0:
+        if (left := informed[0].expected + UNWANTED - time.monotonic()) > 0:
             asyncio.get_running_loop().call_later(left, self._retire, place)
         else:
             self._dismiss(*place)
 
     def _dismiss(self, api_version: str, kind: str) -> None:
-        if informed := self._glanced.pop((api_version, kind), None):
-            informed.informer.stop()
+        if known := self._glanced.pop((api_version, kind), None):
+            for informed in known:
+                informed.informer.stop()
             self._metadata.drop(api_version, kind)
             metrics.watches_stopped.labels(controller="shared", type="Metadata").inc()
 
     def _on_glance(self, change: Change) -> None:
-        informed = self._glanced.get(change.key[:2])
+        known = self._glanced.get(change.key[:2]) or ()
         self._cluster.changed(change.key)
-        self._tell(change, informed is not None and not informed.informer.synced.is_set())
+        self._tell(change, not all(informed.informer.synced.is_set() for informed in known))
 
     async def _ensure_one(self, api_version: str, kind: str, *, whole: bool) -> _Informed | None:
         if (api_version, kind) == (SECRETS.api_version, SECRETS.kind):
@@ -339,11 +361,12 @@ class Informers:
                 asyncio.get_running_loop().call_later(RESTART, self._start, informed)
 
     def _all_informed(self) -> list[_Informed]:
-        return [self._crds, self._secrets, *self._informed.values(), *self._glanced.values()]
+        glanced = (informed for known in self._glanced.values() for informed in known)
+        return [self._crds, *self._secrets, *self._informed.values(), *glanced]
 
     def _on_composed(self, change: Change) -> None:
         informed = self._informed.get(change.key[:2])
         self._tell(change, informed is not None and not informed.informer.synced.is_set())
 
     def _on_secret(self, change: Change) -> None:
-        self._tell(change, not self._secrets.informer.synced.is_set())
+        self._tell(change, not all(informed.informer.synced.is_set() for informed in self._secrets))

@@ -114,7 +114,7 @@ class Operator:
         """`api` must ask `gate` before it writes."""
         self._api, self._settings, self._gate, self._identity = api, settings, gate, identity
         self._cache = Cache()
-        self._cluster = KubernetesCluster(api, self._cache)
+        self._cluster = KubernetesCluster(api, self._cache, settings.secret_places)
         self._traces = traces
         traces.peek = self._cache.get
         self._cloud = AwsCloud(
@@ -155,6 +155,7 @@ class Operator:
             self._tell,
             enqueue=lambda key: self._dispatcher.enqueue(key),
             wake=lambda keys: self._dispatcher.wake(keys),
+            secret_namespaces=settings.secret_places,
         )
         definitions = Definitions()
         options = replace(settings.options, templates=template_files.read(settings.function_templates_dir))
@@ -240,7 +241,8 @@ class Operator:
 
         def begin() -> tuple[webhooks.Server, Api]:
             api = connected()
-            cluster, watches = KubernetesCluster(api, Reading(self._cache)), webhooks.Hopping(self._watches, loop)
+            cluster = KubernetesCluster(api, Reading(self._cache), settings.secret_places)
+            watches = webhooks.Hopping(self._watches, loop)
             context = replace(self._context, cluster=cluster, watches=watches)
             return webhooks.Server(asked, context, webhooks.trying_out(api), host=place.host, port=place.port), api
 

@@ -60,6 +60,8 @@ class Concern:
     """Only with this `rbac.mode`; "": always."""
     part: str = ""
     """Only with this part of the chart enabled, `webhooks` or `functions`; "": always."""
+    confined_by: str = ""
+    """The value below `rbac` of the chart that names namespaces: if it names any, a Role in each of them and in the operator's is enough."""
 
 
 def _owners(group: str, *plurals: str) -> Rule:
@@ -118,8 +120,9 @@ CONCERNS = (
     ),
     Concern(
         "secrets",
-        "Credentials and passwords are read, connection details written.  RBAC can't tell them from other Secrets.",
-        (Rule("", ("secrets",), (*READ, "create", "update", "delete")),),
+        "Credentials and passwords are read, connection details written, Secrets composed.  RBAC can't tell them from other Secrets.",
+        (Rule("", ("secrets",), HOLD),),
+        confined_by="secretNamespaces",
     ),
     Concern(
         "events",

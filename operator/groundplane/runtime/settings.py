@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -85,6 +86,11 @@ class Settings:
         "static",
         "Rights to the kinds of definitions: static: somebody else gives them; aggregated: each definition gets ClusterRoles, the operator's"
         " and people's, as upstream's RBAC manager makes them, which takes the right to escalate.",
+    )
+    secret_namespaces: str = setting(
+        "",
+        "Namespaces whose Secrets are read and written, with commas, the operator's own always among them: rights to Secrets are needed there"
+        " alone, and who wants one elsewhere is told so in its condition. Default: all.",
     )
     lease_duration: float = setting(
         15.0,
@@ -251,6 +257,9 @@ class Settings:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
         for name in ("function_limits", "function_requests", "function_node_selector"):
             _pairs(self, name)
+        for word in _words(self.secret_namespaces):
+            if not _is_namespace(word):
+                raise _wrong("secret_namespaces", word, "name namespaces, with commas between several")
 
     @property
     def options(self) -> Options:
@@ -283,9 +292,18 @@ class Settings:
         return tuple(glob for glob in _words(self.activations) if glob != "-")
 
     @property
+    def secret_places(self) -> tuple[str, ...]:
+        """The namespaces of `secret_namespaces` and the operator's own; none: all there are."""
+        named = _words(self.secret_namespaces)
+        return tuple(sorted({self.namespace, *named})) if named else ()
+
+    @property
     def terms(self) -> Terms:
         """Of the Lease."""
         return Terms(self.lease_duration, self.renew_deadline, self.retry_period)
+
+
+_is_namespace = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?").fullmatch
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import MERGE_PATCH, Api
@@ -48,13 +48,19 @@ class KubernetesWatches:
         tell: Tell,
         enqueue: Callable[[Key], None],
         wake: Callable[[Sequence[Key]], None],
+        secret_namespaces: Collection[str] = (),
     ) -> None:
-        """`tell` gets every change of every followed kind; `enqueue` has an object reconciled, `wake` many of them."""
+        """`tell` gets every change of every followed kind; `enqueue` has an object reconciled, `wake` many of them.
+
+        `secret_namespaces`: the only ones whose Secrets are followed; none: all are.
+        """
         self._api, self._cluster, self._cache, self._tell = api, cluster, cache, tell
         self._enqueue, self._wake = enqueue, wake
         self._served = ServedKinds()
         self._kopf = KopfKinds(api, cache, self._served, tell, self._touch)
-        self._informers = Informers(api, cluster, cache, cloud, self._served, tell, self._on_crd, self._kopf.declares)
+        self._informers = Informers(
+            api, cluster, cache, cloud, self._served, tell, self._on_crd, self._kopf.declares, secret_namespaces
+        )
         self._readings: set[asyncio.Task[None]] = set()
         self._stopping = False
 

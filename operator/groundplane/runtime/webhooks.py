@@ -479,6 +479,7 @@ class Webhooks:
             Cache(),
             lambda change: self._news.set(),
             field_selector=f"metadata.name={name}",
+            namespace=self._namespace if resource.namespaced else "",
             metadata_only=True,
         )
 
