@@ -19,6 +19,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "render": "Show what a composite becomes, without any control plane.",
     "validate": "Look whether manifests are right, before anybody applies them.",
     "convert": "Convert manifests to what Crossplane v2 takes.",
+    "migrate": "Bring manifests of Crossplane's first generation to the second.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",

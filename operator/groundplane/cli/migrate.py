@@ -1,0 +1,99 @@
+"""`groundplane migrate`: what stands between manifests and Crossplane v2, and the manifests of v2 themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from groundplane.errors import InvalidInput
+
+
+@click.group(epilog="Example: groundplane migrate v2 platform/ -o platform-v2/")
+def migrate() -> None:
+    """Bring manifests of Crossplane's first generation to the second."""
+
+
+@migrate.command(epilog="Example: groundplane migrate check platform/")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+def check(paths: tuple[str, ...]) -> None:
+    """Tell what of the manifests Crossplane v2 has no more.  Exit code 1 if it has something no more."""
+    from groundplane.cli import documents
+    from groundplane.core.conversion import generations
+
+    found, wrong = documents.read(documents.expanded(paths))
+    categories = generations.categories([document.object for document in found])
+    issues = sum(len(each.uses) for each in categories if not each.informational)
+    told = sum(len(each.uses) for each in categories if each.informational)
+    sign = "✗" if issues or wrong else "✓"
+    click.echo(
+        f"[{sign}] {issues} issue{'' if issues == 1 else 's'}, {told} informational, {len(wrong)} incomplete checks."
+    )
+    for each in categories:
+        count = len(each.uses)
+        sign = "✓" if not count else "i" if each.informational else "✗"
+        click.echo(f"[{sign}] {each.title}" + (f" - {count} issue{'' if count == 1 else 's'}" if count else ""))
+        for use in each.uses:
+            click.echo(f"    {use}")
+        if count:
+            click.echo(f"    Fix: {each.fix}")
+    for mistake in wrong:
+        click.echo(f"[!] {mistake.place}: {mistake.message}")
+    if issues or wrong:
+        raise SystemExit(1)
+
+
+@migrate.command(epilog="Example: groundplane migrate v2 platform/ -o platform-v2/ --group platform.example.org")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="DIR",
+    help="The folder to write to, with the names of the files that were read.",
+)
+@click.option("--group", default="", help="The API group of the new composites.  [default: m.<group>]")
+@click.option("--kind", default="", help="Their kind, where there is one definition.  [default: the claim's]")
+def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
+    """Write manifests of v2 for definitions, Compositions and claims of v1.
+
+    A definition with claims becomes one of composites in namespaces, of the claim's kind in a new group: the old one is served until the last
+    claim is gone.  Claims become such composites; Compositions pipelines that compose managed resources in namespaces (*.m.upbound.io).
+    What has no equivalent is told, a line each, and is yours to decide; exit code 0.  Nothing is contacted.  Review what is written, and
+    see it work for a new claim, before anything that exists is moved.
+    """
+    from groundplane.cli import built_in, documents
+    from groundplane.core import goyaml
+    from groundplane.core.conversion import generations
+
+    found, wrong = documents.read(documents.expanded(paths))
+    if wrong:
+        raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
+    migration = generations.Migration(built_in.EveryKind().schema, group, kind)
+    made = migration.run([document.object for document in found])
+    folder = Path(output)
+    if folder.exists() and any(folder.iterdir()):
+        raise InvalidInput(f"{folder} is not empty", mend="name a new folder")
+    texts: dict[str, list[str]] = {}
+    left_out = 0
+    for document, new in zip(found, made, strict=True):
+        left_out += new is None
+        if new is not None:
+            texts.setdefault(_relative(document.text.file, paths), []).append(goyaml.dumps(new))
+    for name, parts in texts.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("---\n".join(parts), encoding="utf-8")
+    count = sum(new is not None for new in made)
+    click.echo(
+        f"{folder}: {count} object{'' if count == 1 else 's'} written, {left_out} left out, {len(migration.notes)} to see to"
+    )
+    for note in migration.notes:
+        click.echo(f"  {note}")
+
+
+def _relative(file: str, paths: tuple[str, ...]) -> str:
+    for path in paths:
+        if Path(path).is_dir() and Path(file).is_relative_to(path):
+            return str(Path(file).relative_to(path))
+    return Path(file).name

@@ -1,0 +1,450 @@
+"""Manifests of Crossplane's first generation as those of the second: definitions without claims, composites in namespaces, managed
+resources of `*.m.upbound.io`.  What has no equivalent is told, not guessed.
+
+A claim's kind gets a new group, since the old one's CustomResourceDefinition is there until the last claim is gone.
+Source: Crossplane v2's upgrade guide and definitions; provider-upjet-aws v2 (names of groups, references, Secrets).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from groundplane.core import definition, fieldpath, known_schemas
+from groundplane.core.conversion import pipelines, runtimes
+from groundplane.core.naming import TEMPLATE_ANNOTATION
+from groundplane.core.objects import Json, Object, annotations_of, group_of, key_of, meta, spec_of
+from groundplane.core.structural import OpenAPI
+
+GROUP = definition.GROUP
+AWS, NAMESPACED_AWS = ".aws.upbound.io", ".aws.m.upbound.io"
+CONFIGS = {"aws.upbound.io": "aws.m.upbound.io"}
+SELECTION = (
+    "compositionRef",
+    "compositionSelector",
+    "compositionRevisionRef",
+    "compositionRevisionSelector",
+    "compositionUpdatePolicy",
+)
+MACHINERY = (
+    "resourceRef",
+    "claimRef",
+    "resourceRefs",
+    "compositeDeletePolicy",
+    "publishConnectionDetailsTo",
+    "writeConnectionSecretToRef",
+)
+SUFFIX = "-v2"  # of new Compositions
+DEFAULT_CONFIG = {"kind": "ClusterProviderConfig", "name": "default"}
+
+_READS = (  # paths of the composite that mean something else, or are elsewhere
+    (re.compile(r"spec\.claimRef\.namespace"), "metadata.namespace"),
+    (re.compile(r"spec\.claimRef\.name"), "metadata.name"),
+    (re.compile(r"metadata\.labels\[['\"]?crossplane\.io/claim-name['\"]?\]"), "metadata.name"),
+    (re.compile(r"metadata\.labels\[['\"]?crossplane\.io/claim-namespace['\"]?\]"), "metadata.namespace"),
+    (re.compile(rf"spec\.({'|'.join((*SELECTION, 'resourceRefs'))})(?=$|[.\[])"), r"spec.crossplane.\1"),
+)
+_NO_SECRET = "composites of v2 have no connection Secret"
+_COMPOSE_ONE = "compose a Secret in a template, and let programs read that"
+
+Schema = Callable[[str, str], OpenAPI | None]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a person must see to."""
+
+    where: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f". Mend: {self.mend}." if self.mend else "")
+
+
+@dataclass
+class Migration:
+    """The kinds of one set of manifests, and where they go."""
+
+    schema: Schema
+    group: str = ""  # of the new kinds; "": m.<group>
+    kind: str = ""  # of the new composite, where there is one definition; "": the claim's
+    notes: list[Note] = field(default_factory=list)
+    kinds: dict[tuple[str, str], tuple[str, str]] = field(
+        default_factory=dict
+    )  # (group, kind) of composites and claims → new ones
+    _names: dict[str, str] = field(default_factory=dict)  # of Compositions: what one is for can't be changed
+    _claims: set[tuple[str, str | None]] = field(default_factory=set)
+
+    def run(self, objects: Sequence[Object]) -> list[Object | None]:
+        """The new object for each; None for what has none."""
+        for obj in objects:
+            if known_schemas.is_definition(obj):
+                known = definition.read(obj)
+                if known.is_legacy:
+                    new = self.group or f"m.{known.group}", self.kind or known.claim_kind or known.kind
+                    self.kinds[known.group, known.kind] = new
+                    if known.claim_kind:
+                        self.kinds[known.group, known.claim_kind] = new
+        for obj in objects:
+            if _is_composition(obj) and self._reference(obj) in self.kinds:
+                name = str(meta(obj).get("name") or "")
+                self._names[name] = f"{name}{SUFFIX}"
+        self._claims = {
+            (definition.read(obj).group, definition.read(obj).claim_kind)
+            for obj in objects
+            if known_schemas.is_definition(obj)
+        }
+        return [self._one(fieldpath.copied(obj)) for obj in objects]
+
+    def _one(self, obj: Object) -> Object | None:
+        group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
+        if known_schemas.is_definition(obj):
+            return self._definition(obj)
+        if _is_composition(obj):
+            return self._composition(obj)
+        if (group, kind) in self.kinds:
+            return self._composite(obj, is_claim=(group, kind) in self._claims)
+        if group == "pkg.crossplane.io" and kind == "ControllerConfig":
+            return runtimes.to_runtime_config(obj)
+        if group in CONFIGS and kind == "ProviderConfig":
+            obj["apiVersion"], obj["kind"] = f"{CONFIGS[group]}/v1beta1", "ClusterProviderConfig"
+            return obj
+        if group.endswith(AWS):
+            if TEMPLATE_ANNOTATION in annotations_of(obj):
+                return None  # it was composed: the new composite makes its own
+            self._tell(
+                obj,
+                "is made by itself, not by a composite: it stays of the first generation",
+                "move it by hand, if it shall be in a namespace",
+            )
+        return obj
+
+    def _reference(self, source: Object) -> tuple[str, str]:
+        reference = spec_of(source).get("compositeTypeRef")
+        named = reference if isinstance(reference, dict) else {}
+        return group_of(str(named.get("apiVersion") or "")), str(named.get("kind") or "")
+
+    def _renamed(self, holder: dict[str, Any], name: str) -> None:
+        """A reference to a Composition, by the new one's name."""
+        reference = holder.get(name)
+        if isinstance(reference, dict) and reference.get("name") in self._names:
+            holder[name] = {**reference, "name": self._names[reference["name"]]}
+
+    def _tell(self, obj: Object, what: str, mend: str = "") -> None:
+        self.notes.append(Note(str(key_of(obj)), what, mend))
+
+    # --- definitions --------------------------------------------------------------------------------------
+
+    def _definition(self, xrd: Object) -> Object:
+        known = definition.read(xrd)
+        if not known.is_legacy:
+            return xrd
+        group, kind = self.kinds[known.group, known.kind]
+        spec = dict(spec_of(xrd))
+        names = spec.pop("claimNames", None) or spec.get("names") or {}
+        if kind != names.get("kind"):
+            names = {"kind": kind, "plural": f"{kind.lower()}s"}
+        for gone, what in (
+            ("connectionSecretKeys", f"connectionSecretKeys: {_NO_SECRET}"),
+            ("defaultCompositeDeletePolicy", "defaultCompositeDeletePolicy: there are no claims"),
+        ):
+            if spec.pop(gone, None):
+                self._tell(xrd, what, _COMPOSE_ONE if gone == "connectionSecretKeys" else "")
+        for reference in ("defaultCompositionRef", "enforcedCompositionRef"):
+            self._renamed(spec, reference)
+        spec |= {"group": group, "names": names, "scope": "Namespaced"}
+        name = f"{names.get('plural')}.{group}"
+        return {"apiVersion": f"{GROUP}/v2", "kind": xrd["kind"], "metadata": {**meta(xrd), "name": name}, "spec": spec}
+
+    # --- composites ---------------------------------------------------------------------------------------
+
+    def _composite(self, obj: Object, *, is_claim: bool) -> Object | None:
+        spec = dict(spec_of(obj))
+        if not is_claim:
+            if spec.get("claimRef"):
+                return None  # its claim becomes the composite
+            self._tell(obj, "a composite without a claim has no namespace yet", "write metadata.namespace")
+        group, kind = self.kinds[group_of(obj["apiVersion"]), obj["kind"]]
+        if spec.get("writeConnectionSecretToRef"):
+            self._tell(obj, f"writeConnectionSecretToRef: {_NO_SECRET}", _COMPOSE_ONE)
+        chosen = {name: spec.pop(name) for name in SELECTION if name in spec}
+        kept = {name: value for name, value in spec.items() if name not in MACHINERY}
+        self._renamed(chosen, "compositionRef")
+        if chosen.pop("compositionRevisionRef", None):
+            self._tell(
+                obj, "compositionRevisionRef: the new Composition has revisions of its own", "choose one of them"
+            )
+        if chosen:
+            kept["crossplane"] = chosen
+        version = obj["apiVersion"].rpartition("/")[2]
+        metadata = {
+            name: value for name, value in meta(obj).items() if name in ("name", "namespace", "labels", "annotations")
+        }
+        return {"apiVersion": f"{group}/{version}", "kind": kind, "metadata": metadata, "spec": kept}
+
+    # --- Compositions -------------------------------------------------------------------------------------
+
+    def _composition(self, source: Object) -> Object:
+        old = self._reference(source)
+        if old not in self.kinds:
+            return source
+        version = spec_of(source)["compositeTypeRef"]["apiVersion"].rpartition("/")[2]
+        made = pipelines.to_pipeline(source) or source
+        made = pipelines.environment_to_step(made) or made
+        if made is not source:
+            self._tell(
+                source,
+                "is a pipeline now",
+                "let the Function function-patch-and-transform be there; in Groundplane it is built in",
+            )
+        group, kind = self.kinds[old]
+        spec = made["spec"]
+        spec["compositeTypeRef"] = {"apiVersion": f"{group}/{version}", "kind": kind}
+        made["metadata"] = {**meta(made), "name": self._names[str(meta(made).get("name") or "")]}
+        for gone in ("writeConnectionSecretsToNamespace", "publishConnectionDetailsWithStoreConfigRef"):
+            if spec.pop(gone, None):
+                self._tell(source, f"{gone}: {_NO_SECRET}")
+        for step in spec.get("pipeline") or ():
+            given = step.get("input") if isinstance(step, dict) else None
+            if isinstance(given, dict) and group_of(str(given.get("apiVersion"))) == group_of(
+                pipelines.RESOURCES["apiVersion"]
+            ):
+                self._templates(source, given)
+            elif isinstance(given, dict) and AWS in str(given):
+                self._tell(
+                    source,
+                    f"step {step.get('step')} names kinds of {AWS.lstrip('.')}",
+                    f"name those of {NAMESPACED_AWS.lstrip('.')}",
+                )
+        return made
+
+    def _templates(self, source: Object, given: dict[str, Any]) -> None:
+        sets = {each.get("name"): each for each in given.get("patchSets") or () if isinstance(each, dict)}
+        unwrapped: dict[str, set[str]] = {}
+        for template in given.get("resources") or ():
+            base = template.get("base") if isinstance(template, dict) else None
+            if not isinstance(base, dict):
+                continue
+            where = f"{key_of(source)} › resource {template.get('name')}"
+            lists = self._base(where, template, base)
+            patches = template.get("patches") or []
+            for patch in patches:
+                if isinstance(patch, dict) and patch.get("type") == "PatchSet":
+                    unwrapped.setdefault(str(patch.get("patchSetName")), set()).update(lists)
+            template["patches"] = list(self._patches(where, patches, lists))
+            if template.pop("connectionDetails", None):
+                self.notes.append(Note(where, f"connectionDetails: {_NO_SECRET}", _COMPOSE_ONE))
+        for name, each in sets.items():
+            where = f"{key_of(source)} › patch set {name}"
+            each["patches"] = list(self._patches(where, each.get("patches") or [], unwrapped.get(str(name), set())))
+
+    def _base(self, where: str, template: Mapping[str, Json], base: dict[str, Any]) -> set[str]:
+        """Bring a base to the second generation; the paths of what was a list of one there and is an object now."""
+        api_version, kind = str(base.get("apiVersion") or ""), str(base.get("kind") or "")
+        group = group_of(api_version)
+        if (group, kind) in self.kinds:
+            new_group, base["kind"] = self.kinds[group, kind]
+            base["apiVersion"] = f"{new_group}/{api_version.rpartition('/')[2]}"
+            return set()
+        if not group.endswith(AWS):
+            if "." in group:
+                self.notes.append(
+                    Note(
+                        where,
+                        f"{kind} of {api_version} may not be in a namespace, where all that is composed must be",
+                        "look for its namespaced kind",
+                    )
+                )
+            return set()
+        new = f"{group.removesuffix(AWS)}{NAMESPACED_AWS}/v1beta1"
+        schema = self.schema(new, kind)
+        if schema is None:
+            self.notes.append(Note(where, f"there is no {kind} of {new}", "look for another kind"))
+            return set()
+        base["apiVersion"] = new
+        spec: Any = base.get("spec")
+        if not isinstance(spec, dict):
+            return set()
+        if spec.pop("deletionPolicy", "Delete") == "Orphan":
+            spec["managementPolicies"] = ["Observe", "Create", "Update", "LateInitialize"]
+        config = spec.get("providerConfigRef")
+        spec["providerConfigRef"] = (
+            {"kind": "ClusterProviderConfig", **config} if isinstance(config, dict) else dict(DEFAULT_CONFIG)
+        )
+        lists: set[str] = set()
+        base["spec"] = _fitted(spec, _at(schema, "spec"), "spec", lists)
+        return lists
+
+    def _patches(self, where: str, patches: Sequence[Json], lists: set[str]) -> Iterator[Json]:
+        for index, patch in enumerate(patches):
+            if not isinstance(patch, dict) or patch.get("type") == "PatchSet":
+                yield patch
+                continue
+            is_forth = "From" in str(patch.get("type") or "From")
+            reads, writes = [patch.get("fromFieldPath")], [patch.get("toFieldPath")]
+            reads += [
+                each.get("fromFieldPath")
+                for each in (patch.get("combine") or {}).get("variables") or ()
+                if isinstance(each, dict)
+            ]
+            of_composite, of_composed = (reads, writes) if is_forth else (writes, reads)
+            if any(isinstance(path, str) and "writeConnectionSecretToRef" in path for path in of_composite):
+                self.notes.append(
+                    Note(
+                        f"{where} › patches[{index}]",
+                        f"left out, as it reads the composite's connection Secret: {_NO_SECRET}",
+                        _COMPOSE_ONE,
+                    )
+                )
+                continue
+            odd = [path for path in of_composed if isinstance(path, str) and _is_gone(path)]
+            if odd and is_forth:
+                self.notes.append(
+                    Note(
+                        f"{where} › patches[{index}]",
+                        f"left out, as there is no {odd[0]}: Secrets are in the resource's own namespace",
+                    )
+                )
+                continue
+            change = _composite_path if is_forth else lambda path: _composed_path(path, lists)
+            other = (lambda path: _composed_path(path, lists)) if is_forth else _composite_path
+            found = dict(patch)
+            if isinstance(found.get("fromFieldPath"), str):
+                to_same = found.get("toFieldPath") is None
+                old = found["fromFieldPath"]
+                found["fromFieldPath"] = change(old)
+                if to_same and found["fromFieldPath"] != old:
+                    found["toFieldPath"] = other(old)
+            if isinstance(found.get("toFieldPath"), str) and patch.get("toFieldPath") is not None:
+                found["toFieldPath"] = other(found["toFieldPath"])
+            if isinstance(found.get("combine"), dict):
+                variables = [
+                    {**each, "fromFieldPath": change(each["fromFieldPath"])}
+                    if isinstance(each, dict) and isinstance(each.get("fromFieldPath"), str)
+                    else each
+                    for each in found["combine"].get("variables") or ()
+                ]
+                found["combine"] = {**found["combine"], "variables": variables}
+            yield found
+
+
+def _is_composition(obj: Object) -> bool:
+    return obj.get("kind") == "Composition" and group_of(str(obj.get("apiVersion") or "")) == GROUP
+
+
+def _is_gone(path: str) -> bool:
+    """Whether a field of a managed resource is in the first generation alone."""
+    return bool(re.search(r"(writeConnectionSecretToRef|SecretRef)\.namespace$", path)) or path == "spec.deletionPolicy"
+
+
+def _composite_path(path: str) -> str:
+    """
+    >>> _composite_path("spec.claimRef.namespace"), _composite_path("spec.compositionRef.name"), _composite_path("spec.size")
+    ('metadata.namespace', 'spec.crossplane.compositionRef.name', 'spec.size')
+    """
+    for pattern, instead in _READS:
+        path = pattern.sub(instead, path)
+    return path
+
+
+def _composed_path(path: str, lists: set[str]) -> str:
+    """
+    >>> _composed_path("spec.forProvider.a[0].b", {"spec.forProvider.a"})
+    'spec.forProvider.a.b'
+    """
+    for name in sorted(lists, key=len, reverse=True):
+        for prefix in (name, name.replace("spec.forProvider.", "status.atProvider.", 1)):
+            if path.startswith(f"{prefix}[0]"):
+                path = prefix + path[len(prefix) + 3 :]
+    return path
+
+
+def _at(schema: OpenAPI, name: str) -> OpenAPI:
+    found: OpenAPI = (schema.get("properties") or {}).get(name) or {}
+    return found
+
+
+def _fitted(value: Json, schema: OpenAPI, path: str, lists: set[str]) -> Json:
+    """A value in the shape of the second generation: lists of one as objects, references to Secrets without a namespace."""
+    if isinstance(value, list) and schema.get("type") == "object" and len(value) <= 1:
+        lists.add(path)
+        return _fitted(value[0], schema, path, lists) if value else {}
+    if isinstance(value, list):
+        items = schema.get("items") or {}
+        return [_fitted(each, items, f"{path}[{index}]", lists) for index, each in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties") or {}
+    is_local = path.endswith("SecretRef") or path.endswith("SecretToRef")
+    return {
+        name: _fitted(each, properties.get(name) or {}, f"{path}.{name}", lists)
+        for name, each in value.items()
+        if not (is_local and name == "namespace" and "namespace" not in properties)
+    }
+
+
+# --- what stands in the way ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Category:
+    """One kind of what Crossplane v2 has no more, and where it is used."""
+
+    id: str
+    title: str
+    fix: str
+    uses: Sequence[str]
+    informational: bool = False
+
+
+def categories(objects: Sequence[Object]) -> list[Category]:
+    """What `crossplane beta upgrade check` looks for, in manifests."""
+    native, configs, stores, unqualified, details = [], [], [], [], []
+    for obj in objects:
+        group, kind, spec = group_of(str(obj.get("apiVersion") or "")), obj.get("kind"), spec_of(obj)
+        name = str(key_of(obj)) if meta(obj).get("name") else str(kind)
+        if group == GROUP and kind == "Composition":
+            if spec.get("mode") != "Pipeline" and not (spec.get("pipeline") and not spec.get("resources")):
+                native.append(name)
+            if spec.get("publishConnectionDetailsWithStoreConfigRef"):
+                stores.append(name)
+        if kind == "ControllerConfig" or (group == "pkg.crossplane.io" and spec.get("controllerConfigRef")):
+            configs.append(name)
+        if kind == "StoreConfig" or spec.get("publishConnectionDetailsTo"):
+            stores.append(name)
+        package = spec.get("package")
+        if group == "pkg.crossplane.io" and isinstance(package, str) and "." not in package.partition("/")[0]:
+            unqualified.append(f"{name} ({package})")
+        if known_schemas.is_definition(obj) and spec.get("connectionSecretKeys"):
+            details.append(name)
+    return [
+        Category(
+            "native-patch-and-transform",
+            "Native patch and transform",
+            "groundplane convert pipeline-composition",
+            native,
+        ),
+        Category(
+            "controller-config",
+            "ControllerConfigs",
+            "groundplane convert deployment-runtime; name the result in runtimeConfigRef",
+            configs,
+        ),
+        Category("external-secret-stores", "External secret stores", "write connection details to Secrets", stores),
+        Category(
+            "unqualified-package-source",
+            "Packages without a registry",
+            "write the registry: xpkg.crossplane.io/…",
+            unqualified,
+        ),
+        Category(
+            "composite-connection-details",
+            "Connection details of composites",
+            _COMPOSE_ONE,
+            details,
+            informational=True,
+        ),
+    ]
