@@ -44,6 +44,22 @@ def test_every_renewal_begins_the_wait_anew_whatever_time_it_names(election):
     assert election.may_claim(125.0)
 
 
+def test_a_holder_that_is_dead_is_given_a_moment_for_what_it_sent_last(election):
+    election.observe(held(), 100.0)
+    election.died(102.0)
+    election.died(104.0)
+    assert not election.may_claim(102.9)
+    assert election.may_claim(103.0)
+    election.observe(held(holder="crossplane-1"), 102.5)
+    assert not election.may_claim(117.4)
+
+
+def test_a_death_seen_late_prolongs_nothing(election):
+    election.observe(held(), 100.0)
+    election.died(114.9)
+    assert election.may_claim(115.0)
+
+
 def test_a_deleted_lease_frees_nobody_from_waiting_for_its_last_holder(election):
     election.observe(held(), 100.0)
     election.observe(None, 101.0)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from groundplane.errors import Denied
+from groundplane.runtime import alive
 from groundplane.runtime.election import Standing, Terms
 from groundplane.runtime.leader import LEASE, Elector, Gate
 
@@ -65,6 +66,17 @@ async def test_a_standby_leads_the_moment_the_lease_is_released():
     finally:
         await one.stop(release=True)
     assert server.holder == ""
+
+
+async def test_a_holder_that_was_killed_on_this_machine_is_succeeded_at_once():
+    server, told = ApiServer(), asyncio.Queue()
+    server.holder = f"groundplane_host_{alive.here()}_0a1b2c3d"  # nobody shows its sign
+    one = elector(server, told)
+    one.start()
+    try:
+        assert await asyncio.wait_for(told.get(), PATIENCE) is Standing.LEADS
+    finally:
+        await one.stop(release=True)
 
 
 async def test_without_the_right_to_watch_it_goes_on_trying():

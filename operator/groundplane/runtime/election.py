@@ -2,6 +2,7 @@
 
 The rules are client-go's (tools/leaderelection): a follower measures since *it* saw the record change last, against the duration
 that the record itself names; no `renewTime` is ever compared with a clock.  A leader counts from *before* its request was sent.
+A holder that is certainly dead is waited for no longer, which client-go can't know.
 So what a leader's gate lets pass within `deadline` has `duration - deadline` seconds to end before anybody else can lead.
 """
 
@@ -14,6 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 PREFIX = "groundplane_"  # of the names of our holders; another one is a Crossplane's
+LAST_WRITES = 1.0  # seconds in which what a process sent before it was killed has come to its end
 JITTER = 1.2  # the longest pause between two tries, in retry periods
 
 
@@ -42,6 +44,7 @@ class Election:
         self.foreign_changes = 0  # renewals by a holder that is no Groundplane, in a row
         self._spec: Mapping[str, Any] | None = None  # as it was last, also when the Lease has gone since
         self._seen = -math.inf  # when it was seen to change
+        self._died = math.inf  # when its holder was known to be dead
         self._has_led = False
 
     @property
@@ -53,21 +56,26 @@ class Election:
         if spec is None or spec == self._spec:
             return
         known = self._spec is not None
-        self._spec, self._seen = dict(spec), now
+        self._spec, self._seen, self._died = dict(spec), now, math.inf
         if self.holder != self.identity:
             self.valid_until = -math.inf
         is_foreign = bool(self.holder) and not self.holder.startswith(PREFIX)
         self.foreign_changes = self.foreign_changes + known if is_foreign else 0
 
+    def died(self, now: float) -> None:
+        """The holder's process is certainly gone: it renews no more, and what it sent last is all that it writes."""
+        self._died = min(self._died, now)
+
     @property
     def free_from(self) -> float:
-        """The moment from which our name may be written into the record: it is ours, nobody's, or was not renewed in time.
+        """The moment from which our name may be written into the record: it is ours, nobody's, a dead process's, or was not renewed in time.
 
         Of a Lease that was deleted the last record counts: its holder may still write.
         """
         if self.holder in ("", self.identity):
             return -math.inf
-        return self._seen + float((self._spec or {}).get("leaseDurationSeconds") or self.terms.duration)
+        duration = float((self._spec or {}).get("leaseDurationSeconds") or self.terms.duration)
+        return min(self._seen + duration, self._died + LAST_WRITES)
 
     def may_claim(self, now: float) -> bool:
         return now >= self.free_from
@@ -87,7 +95,7 @@ class Election:
 
     def granted(self, spec: Mapping[str, Any], began: float) -> None:
         """Our claim was written as `spec`; `began` is a moment before the request was sent."""
-        self._spec, self._seen = dict(spec), began
+        self._spec, self._seen, self._died = dict(spec), began, math.inf
         self.valid_until = began + self.terms.deadline
         self._has_led = True
         self.foreign_changes = 0

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,8 +20,8 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, NotLeader, Unavailable
-from groundplane.runtime import logs, metrics, preflight
-from groundplane.runtime.election import JITTER, PREFIX, Election, Standing, Terms
+from groundplane.runtime import alive, logs, metrics, preflight
+from groundplane.runtime.election import JITTER, Election, Standing, Terms
 from groundplane.runtime.tasks import within
 
 LEASE = preflight.LEASE
@@ -37,10 +35,6 @@ log = logs.get_logger(__name__)
 def boottime() -> float:
     """Seconds of a clock that never goes back and does not stop while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def new_identity() -> str:
-    return f"{PREFIX}{socket.gethostname()}_{secrets.token_hex(4)}"
 
 
 class Gate:
@@ -132,14 +126,19 @@ class Elector:
                 self._beat = boottime()
                 await self._try(api)
                 self._report()
-                leads = self._election.standing(boottime()) is Standing.LEADS
-                pause = self._terms.retry * (random.uniform(1, JITTER) if leads else random.uniform(0.4, 0.6))
-                await within(pause, asked)
+                await within(self._pause(), asked)
             await self._end(api)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             await api.close()
+
+    def _pause(self) -> float:
+        """Seconds until the next try, without a change of the Lease: sooner, if it gets free before."""
+        if self._election.standing(boottime()) is Standing.LEADS:
+            return self._terms.retry * random.uniform(1, JITTER)
+        pause, free = self._terms.retry * random.uniform(0.4, 0.6), self._election.free_from - boottime()
+        return min(pause, free) if free > 0 else pause
 
     async def _watch(self, api: Api, asked: asyncio.Event) -> None:
         """Look at once when the Lease is free, not at the next try; without a watch, or the right to one, the tries do."""
@@ -176,6 +175,8 @@ class Elector:
         self._lease = found if status != 404 else None
         self._election.observe((self._lease or {}).get("spec") if self._lease else None, boottime())
         self._gate.valid_until = self._election.valid_until
+        if self._election.holder != self.identity and alive.is_dead(self._election.holder):
+            self._election.died(boottime())
         self._tell_holder()
         if self._election.foreign_changes and self._foreign_since is None:
             self._foreign_since = boottime()

@@ -40,17 +40,27 @@ from groundplane.ports import Certifier, Context
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
 from groundplane.remote.turns import Slices
-from groundplane.runtime import crds, guard, logs, metrics, preflight, template_files, tracing, webhook_configurations
+from groundplane.runtime import (
+    alive,
+    crds,
+    guard,
+    logs,
+    metrics,
+    preflight,
+    template_files,
+    tracing,
+    webhook_configurations,
+)
 from groundplane.runtime.aside import Aside
 from groundplane.runtime.census import Census
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
-from groundplane.runtime.election import Standing
+from groundplane.runtime.election import PREFIX, Standing
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.health import Health
 from groundplane.runtime.kopf_kinds import REQUIRED
-from groundplane.runtime.leader import Elector, Gate, new_identity
+from groundplane.runtime.leader import Elector, Gate
 from groundplane.runtime.local import compiled
 from groundplane.runtime.managed_kinds import ManagedKinds
 from groundplane.runtime.routes import Routes
@@ -90,7 +100,7 @@ async def run(settings: Settings) -> int:
         metrics.request_made(api.host, verb, resource, status, seconds)
         traces.api_request(verb, resource, status, seconds)
 
-    gate, identity, terms = Gate(is_open=settings.no_leader_election), new_identity(), settings.terms
+    gate, identity, terms = Gate(is_open=settings.no_leader_election), alive.new_identity(PREFIX), settings.terms
     api = Api.connect(
         settings.kubeconfig or None,
         settings.context or None,
