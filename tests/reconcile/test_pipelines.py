@@ -1,6 +1,7 @@
 """Compositions of mode Pipeline, from the claim to composed resources, the Secret and the status."""
 
 import base64
+import copy
 import hashlib
 from dataclasses import replace
 
@@ -260,7 +261,8 @@ async def test_a_field_that_leaves_in_the_very_change_from_mode_resources_leaves
     assert {c["type"] for c in status["conditions"]} >= {"Ready", "Synced"}
 
 
-async def test_what_leaves_a_claim_leaves_a_composite_that_an_older_crossplane_wrote():
+async def of_an_older_crossplane():
+    """A claim whose composite was written by plain updates of the manager "crossplane"; nobody has looked at it yet."""
     world = await a_world()
     await world.apply(things.XRD)
     await world.settle()
@@ -273,10 +275,15 @@ async def test_what_leaves_a_claim_leaves_a_composite_that_an_older_crossplane_w
         "metadata": {"name": "old", "labels": {"team": "a", "tier": "gold", "theirs": "x"}},
         "spec": {"size": "small", "region": "eu", "claimRef": reference},
     }
-    await world.cluster.create(written)  # a plain write of the manager "crossplane"
+    await world.cluster.create(written)
     await world.apply(claim | {"spec": claim["spec"] | {"region": "eu"}}, things.COMPOSITION)
-    await world.settle()
-    assert (await composite_of(world))["metadata"]["name"] == "old"
+    return world, claim
+
+
+async def leaves_what_the_claim_leaves(world, claim):
+    composite = await composite_of(world)
+    assert composite["metadata"]["name"] == "old"
+    claim = copy.deepcopy(claim)
     del claim["metadata"]["labels"]["tier"]
     await world.apply(claim)
     await world.settle()
@@ -284,6 +291,22 @@ async def test_what_leaves_a_claim_leaves_a_composite_that_an_older_crossplane_w
     assert "tier" not in composite["metadata"]["labels"]
     assert composite["metadata"]["labels"]["theirs"] == "x"
     assert "region" not in composite["spec"]
+    assert not [entry for entry in composite["metadata"]["managedFields"] if "handover" in entry["manager"]]
+
+
+async def test_what_leaves_a_claim_leaves_a_composite_that_an_older_crossplane_wrote():
+    world, claim = await of_an_older_crossplane()
+    await world.settle()
+    await leaves_what_the_claim_leaves(world, claim)
+
+
+async def test_killed_at_any_write_of_that_it_leaves_all_the_same():
+    world, claim = await of_an_older_crossplane()
+    heirs = await deaths(world, World.settle)
+    assert len(heirs) > 5
+    for heir in heirs:
+        await heir.settle()
+        await leaves_what_the_claim_leaves(heir, claim)
 
 
 async def test_killed_at_any_write_of_that_change_the_fields_can_still_leave():
