@@ -9,7 +9,14 @@ import importlib
 import sys
 
 NAMES = ("cold_start", "render", "template", "functions", "scale", "memory", "requests", "events")
-LONG = ("ten_thousand", "noisy", "v2_spike", "deletion", "definitions")  # take many minutes: only by their names
+LONG = (
+    "ten_thousand",
+    "noisy",
+    "v2_spike",
+    "deletion",
+    "definitions",
+    "webhooks",
+)  # take many minutes: only by their names
 
 
 def main(names: list[str]) -> None:

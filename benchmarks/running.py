@@ -38,7 +38,8 @@ class Running:
 
 
 @contextmanager
-def running() -> Iterator[Running]:
+def running(*options: str, port: int = 0) -> Iterator[Running]:
+    """`port`: where the operator's metrics are."""
     with ControlPlane(audit=True) as plane, serving(slow=1.0) as endpoint:
         plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
         plane.wait_for_kinds()
@@ -56,9 +57,10 @@ def running() -> Iterator[Running]:
             "run",
             "--no-leader-election",
             "--health-port",
-            "0",
+            str(port),
             "--log-level",
             "error",
+            *options,
         ]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
