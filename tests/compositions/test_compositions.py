@@ -17,6 +17,7 @@ from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import composition, conditions, definition, goyaml, render
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import meta, spec_of
+from tests.cli.platform import groundplane
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path.parent for path in (REPOSITORY / "compositions").glob("*/composition.yaml"))
@@ -125,3 +126,12 @@ if __name__ == "__main__":
         (each / "expected").mkdir(exist_ok=True)
         for file, content in rendered(each).items():
             (each / "expected" / file).write_text(content)
+
+
+TESTS = sorted((REPOSITORY / "compositions").glob("*/tests/*.yaml"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: f"{file.parents[1].name}-{file.stem}")
+def test_the_folders_own_tests_pass(file):
+    ran = groundplane("test", file)
+    assert ran.exit_code == 0, ran.output

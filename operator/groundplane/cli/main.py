@@ -18,6 +18,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "up": "Run a control plane on this machine, from manifests.",
     "render": "Show what a composite becomes, without any control plane.",
     "validate": "Look whether manifests are right, before anybody applies them.",
+    "test": "Run the tests of Compositions, without any control plane.",
     "convert": "Convert manifests to what Crossplane v2 takes.",
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
     "get": "Show what is in that control plane's store.",

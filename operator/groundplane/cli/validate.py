@@ -59,6 +59,7 @@ def validate(
     Exit code 1 if something is wrong; a missing schema, a warning and a rule that could not be checked are not wrong.
     """
     from groundplane.cli import documents, validation_report
+    from groundplane.core.composition_tests import is_test
 
     both = [extensions] if resources is None else [extensions, resources]
     if sum(documents.expanded([argument]).count("-") for argument in both) > 1:
@@ -69,6 +70,7 @@ def validate(
         known, more = documents.read(documents.expanded(both[:1]))
         wrong = [*more, *wrong]
     before, _ = documents.read(documents.expanded(old))
+    subjects = [each for each in subjects if not is_test(each.object)]  # `groundplane test` reads these
     judged = _judge(subjects, known, before, strict=strict, renders=not no_render)
     report = validation_report.Report(judged, wrong + _twice(subjects, known), strict=strict)
     click.echo(report.written(output, skip_success=skip_success_results), nl=False)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from groundplane import __version__
+from groundplane.cli import github
 from groundplane.cli.documents import Document, Mistake, Place
 from groundplane.core.objects import Json, group_of, meta
 from groundplane.core.validation.findings import Finding, Verdict
@@ -134,21 +135,21 @@ class Report:
     def _github(self) -> Iterator[str]:
         """Commands that GitHub shows beside the lines of a pull request."""
         for mistake in self.mistakes:
-            yield _command("error", mistake.place, "YAML error", _with_mend(mistake))
+            yield github.command("error", mistake.place, "YAML error", _with_mend(mistake))
         for each in self._counted:
             name = f"{each.verdict.object.get('kind')} {each.verdict.name}"
             for finding in each.verdict.findings:
                 level = "error" if self.strict else finding.severity
-                yield _command(level, each.place(finding), f"{name}: {WORDS[finding.type]}", finding.text)
+                yield github.command(level, each.place(finding), f"{name}: {WORDS[finding.type]}", finding.text)
             for what, mend in each.verdict.unchecked:
-                yield _command(
+                yield github.command(
                     "error" if self.strict else "warning",
                     each.place(),
                     f"{name}: CEL rule not checked",
                     f"{what}. Mend: {mend}.",
                 )
             if each.verdict.status == "missingSchema":
-                yield _command(
+                yield github.command(
                     "warning",
                     each.place(),
                     name,
@@ -269,18 +270,3 @@ def _result(rule: str, level: str, text: str, place: Place) -> Json:
     region = {"startLine": max(place.line, 1), **({"startColumn": place.column} if place.column else {})}
     location = {"physicalLocation": {"artifactLocation": {"uri": place.file}, "region": region}}
     return {"ruleId": rule, "level": level, "message": {"text": text}, "locations": [location]}
-
-
-def _command(level: str, place: Place, title: str, text: str) -> str:
-    """
-    >>> _command("error", Place("a,b.yaml", 3, 5), "DB good", "one\\ntwo 100 %")
-    '::error file=a%2Cb.yaml,line=3,col=5,title=DB good::one%0Atwo 100 %25'
-    """
-    properties = {"file": place.file, "line": place.line, "col": place.column, "title": title}
-    words = ",".join(f"{name}={_escaped(str(value), of_property=True)}" for name, value in properties.items() if value)
-    return f"::{level} {words}::{_escaped(text)}"
-
-
-def _escaped(text: str, *, of_property: bool = False) -> str:
-    found = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return found.replace(":", "%3A").replace(",", "%2C") if of_property else found

@@ -64,6 +64,8 @@ class Preview:
     mistakes: list[GroundplaneError] = field(default_factory=list)  # each withholds something
     context: Mapping[str, Any] = field(default_factory=dict)
     hints: list[str] = field(default_factory=list)  # what upstream would not say
+    connection: frozenset[str] = frozenset()  # the keys of its connection details
+    ready: Mapping[str, bool] = field(default_factory=dict)  # by the name of the template
 
 
 # --- the composite ------------------------------------------------------------------------------------------
@@ -279,6 +281,8 @@ def native(
         composed=[_shown_composed(composite, ours, name, obj, name in there) for name, obj in objects],
         results=results,
         mistakes=mistakes,
+        connection=frozenset(collected.connection),
+        ready=collected.ready,
     )
 
 
@@ -348,6 +352,8 @@ def piped(
         results=results,
         context=outcome.context,
         hints=[f'step "{step}": {hint}' for step, hint in outcome.hints],
+        connection=frozenset(desired.composite.connection),
+        ready=ready,
     )
 
 

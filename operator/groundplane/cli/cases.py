@@ -1,0 +1,328 @@
+"""Test files: which there are, what their tests are given, and how one is run.
+
+A path in a test file begins at that file's folder.  Each input is read once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundplane.cli import documents
+from groundplane.cli.documents import Document, Mistake, Place
+from groundplane.core import assertions, composition_tests, rehearsal
+from groundplane.core.assertions import Outcome
+from groundplane.core.composition_tests import Case, Given, Inputs
+from groundplane.core.explain import MASK, is_secret
+from groundplane.errors import GroundplaneError, InvalidInput
+
+if TYPE_CHECKING:
+    from groundplane.core.coverage import Point
+    from groundplane.core.objects import Object
+    from groundplane.core.rehearsal import Platform
+
+DIFFERING = 12  # lines of a snapshot's difference that are told
+
+
+@dataclass(frozen=True)
+class Found:
+    """A test, and where it is written."""
+
+    case: Case
+    document: Document
+
+    @property
+    def place(self) -> Place:
+        return self.document.place(f"spec.tests[{self.case.index}]")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.document.text.file).parent
+
+
+@dataclass
+class Result:
+    """How a test went."""
+
+    suite: str
+    name: str
+    place: Place
+    step: str = ""  # in which it failed
+    problems: list[str] = field(default_factory=list)
+    is_misuse: bool = False  # the test itself makes no sense
+    seconds: float = 0.0
+    met: set[Point] = field(default_factory=set)
+    all: set[Point] = field(default_factory=set)  # that there are to meet
+    outcomes: list[Outcome] = field(default_factory=list, repr=False)
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems
+
+    @property
+    def label(self) -> str:
+        return " › ".join(part for part in (self.suite, self.name, self.step) if part)
+
+
+def find(paths: Sequence[str]) -> tuple[list[Found], list[Mistake]]:
+    """The tests in files and folders, in order; and what can't be read as one.
+
+    Raises:
+        InvalidInput: a path does not exist.
+    """
+    read, wrong = documents.read(paths)
+    found: list[Found] = []
+    mistakes = [each for each in wrong if each.message.startswith("it is given") or _may_hold_tests(each.place.file)]
+    for document in read:
+        if not composition_tests.is_test(document.object):
+            continue
+        try:
+            found += [Found(case, document) for case in composition_tests.cases_of(document.object)]
+        except InvalidInput as error:
+            path = error.what.partition(":")[0]
+            mistakes.append(Mistake(document.place(path, of_name=True), error.what, error.mend))
+    return found, mistakes
+
+
+def _may_hold_tests(file: str) -> bool:
+    """Other files that are no YAML (templates of charts) are not our business."""
+    try:
+        return composition_tests.KIND in Path(file).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+class Runner:
+    """Runs tests, and remembers what they have in common."""
+
+    def __init__(self, *, update: bool = False) -> None:
+        """With `update`, snapshots are written and not compared."""
+        self._update = update
+        self._read: dict[Path, list[Document]] = {}
+        self._platforms: dict[Any, Platform] = {}
+        self._resources = ExitStack()
+        self._standin = ""
+
+    def close(self) -> None:
+        self._resources.close()
+
+    def run(self, found: Found, *, replaced: Object | None = None) -> Result:
+        """Run one test; with `replaced`, with that Composition in the place of the one of its name."""
+        begun = time.perf_counter()
+        result = Result(found.case.suite, found.case.name, found.place)
+        try:
+            if found.case.run == "render":
+                self._rehearse(found, result, replaced)
+            else:
+                asyncio.run(self._try(found, result))
+        except InvalidInput as error:
+            result.problems.append(str(error))
+            result.is_misuse = True
+        result.seconds = time.perf_counter() - begun
+        return result
+
+    # --- run: render ---------------------------------------------------------------------------------------------
+
+    def _rehearse(self, found: Found, result: Result, replaced: Object | None) -> None:
+        from groundplane.core import coverage, preview
+
+        inputs, folder = found.case.inputs, found.folder
+        platform = self._platform(inputs, folder, replaced)
+        around = preview.Around(
+            extra=[*self._objects(inputs.extra, folder), *platform.sources],
+            context=inputs.context,
+            credentials=self._objects(inputs.credentials, folder),
+        )
+        play = rehearsal.Rehearsal(
+            platform, self._subjects(inputs, folder), self._objects(inputs.observed, folder), around
+        )
+        for index, step in enumerate(found.case.steps):
+            outcome = play.play(step, found.case.patches)
+            result.outcomes.append(outcome)
+            if outcome.source is not None:
+                result.met |= coverage.met(outcome.source, outcome)
+                result.all |= set(coverage.points(outcome.source))
+            if problems := assertions.problems(step.assertions, outcome, self._snapshot(found)):
+                result.problems = problems
+                result.step = _step_name(found.case, index)
+                return
+
+    def _platform(self, inputs: Inputs, folder: Path, replaced: Object | None) -> Platform:
+        sources = self._objects([inputs.composition] if inputs.composition else [], folder)
+        if replaced is not None:
+            names = replaced["metadata"]["name"]
+            sources = [replaced if each["metadata"].get("name") == names else each for each in sources]
+        declared, kinds = self._objects(inputs.xrd, folder), self._objects(inputs.crds, folder)
+        functions = self._objects(inputs.functions, folder)
+        key = tuple(tuple(map(id, objects)) for objects in (sources, declared, kinds, functions))
+        if replaced is not None or key not in self._platforms:
+            from groundplane.cli.built_in import BuiltIn
+            from groundplane.cli.render import finder
+
+            made = rehearsal.Platform(sources, [*declared, *sources], kinds, finder([*sources, *functions]), BuiltIn())
+            if replaced is not None:
+                return made
+            self._platforms[key] = made
+        return self._platforms[key]
+
+    # --- run: engine, aws ----------------------------------------------------------------------------------------
+
+    async def _try(self, found: Found, result: Result) -> None:
+        from groundplane.runtime import logs
+        from groundplane.runtime.trial import trial
+
+        logs.configure("text", "critical")
+        case, inputs, folder = found.case, found.case.inputs, found.folder
+        if case.run == "aws":
+            self._use_standin(case.aws.fail)
+        given = (inputs.composition, *inputs.xrd, *inputs.crds, *inputs.functions, *inputs.credentials, *inputs.extra)
+        platform = self._objects([each for each in given if each is not None], folder)
+        async with trial(obeys=case.run == "engine", patience=case.timeout) as running:
+            await running.prepare(platform)
+            for index, step in enumerate(case.steps):
+                wanted = step.assertions
+
+                def lacking(outcome: Outcome, wanted: Sequence[composition_tests.Assertion] = wanted) -> list[str]:
+                    return assertions.problems(wanted, outcome, self._snapshot(found))
+
+                outcome = await running.play(self._subjects(inputs, folder), step, case.patches, lacking)
+                if problems := lacking(outcome):
+                    result.problems = problems
+                    result.step = _step_name(case, index)
+                    return
+
+    def _use_standin(self, faults: Any) -> None:
+        """AWS's stand-in as this process's AWS, as new, with these faults."""
+        import importlib.util
+        import json
+        import urllib.request
+
+        from groundplane.cli import demo
+
+        if importlib.util.find_spec("moto") is None:
+            raise InvalidInput("the stand-in for AWS is not installed", mend="pip install 'groundplane[demo]'")
+        if not self._standin:
+            self._standin = self._resources.enter_context(demo.standin(slow=0.0))
+            self._resources.enter_context(demo.aws_environment(self._standin))
+
+        def ask(method: str, path: str, body: Any = None) -> None:
+            data = json.dumps(body).encode() if body is not None else None
+            with urllib.request.urlopen(urllib.request.Request(self._standin + path, data=data, method=method)):
+                pass
+
+        ask("POST", "/moto-api/reset")
+        ask("DELETE", "/standin/faults")
+        for call, code in faults.items():
+            service, dot, operation = call.partition(".")
+            if not dot:
+                raise rehearsal.Misuse(f'aws.fail: "{call}" is no call', mend="write rds.CreateDBInstance: Throttling")
+            ask(
+                "POST",
+                "/standin/faults",
+                {"service": service, "operation": operation, "code": code, "times": 1_000_000},
+            )
+
+    # --- inputs -----------------------------------------------------------------------------------------------------
+
+    def _subjects(self, inputs: Inputs, folder: Path) -> list[Object]:
+        if inputs.claim and inputs.composite:
+            raise rehearsal.Misuse("inputs have a claim and a composite", mend="give one of them")
+        given = inputs.claim or inputs.composite
+        if given is None:
+            raise rehearsal.Misuse("inputs have neither a claim nor a composite", mend="give one of them")
+        return self._objects([given], folder)
+
+    def _objects(self, given: Iterable[Given], folder: Path) -> list[Object]:
+        return [obj for each in given for obj in self._given(each, folder)]
+
+    def _given(self, given: Given, folder: Path) -> Iterator[Object]:
+        if bool(given.path) == (given.raw is not None):
+            raise rehearsal.Misuse("an input needs a path or raw", mend="give one of them")
+        if given.raw is not None:
+            yield from given.raw if isinstance(given.raw, list) else [given.raw]
+            return
+        path = Path(os.path.normpath(folder / given.path))
+        if path not in self._read:
+            read, wrong = documents.read([str(path)])
+            if wrong:
+                raise rehearsal.Misuse(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
+            if not read:
+                raise rehearsal.Misuse(f"there is no object in {path}", mend="correct the path")
+            self._read[path] = read
+        yield from (document.object for document in self._read[path])
+
+    def written(self, composition: str) -> Document | None:
+        """Where a Composition is written that a test was given."""
+        for read in self._read.values():
+            for document in read:
+                is_it = document.object.get("kind") == "Composition"
+                if is_it and document.object["metadata"].get("name") == composition:
+                    return document
+        return None
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def _snapshot(self, found: Found) -> assertions.Snapshot:
+        def compare(name: str, outcome: Outcome) -> list[str]:
+            path, text = found.folder / name, _normal(outcome)
+            if self._update:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+                return []
+            if not path.exists():
+                raise rehearsal.Misuse(f"there is no snapshot {path}", mend="write it with --update")
+            before = path.read_text(encoding="utf-8")
+            if before == text:
+                return []
+            lines = list(
+                difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "now", n=1, lineterm="")
+            )
+            rest = f"\n… {len(lines) - DIFFERING} more lines" if len(lines) > DIFFERING else ""
+            return [f"snapshot {path} differs (--update writes it anew):\n" + "\n".join(lines[:DIFFERING]) + rest]
+
+        return compare
+
+
+def _normal(outcome: Outcome) -> str:
+    """What is there, as text: the composite's identity and status, then what is composed, by its templates' names."""
+    from groundplane.core import goyaml, preview
+
+    shown = [preview.identity(outcome.composite)] if outcome.composite else []
+    for _, obj in sorted(outcome.composed.items()):
+        secret = {name: dict.fromkeys(obj[name], MASK) for name in ("data", "stringData") if obj.get(name)}
+        shown.append({**obj, **secret} if is_secret(obj) else obj)
+    return "".join(f"---\n{goyaml.dumps(each)}" for each in shown)
+
+
+def _step_name(case: Case, index: int) -> str:
+    return "" if len(case.steps) == 1 else case.steps[index].name or f"step {index + 1}"
+
+
+def survivors(runner: Runner, tests: Sequence[Found], results: Sequence[Result]) -> Iterator[tuple[Place, str]]:
+    """Changes of the Compositions that no test notices, each with its place."""
+    from groundplane.core import fieldpath, mutants
+
+    sources = {id(outcome.source): outcome.source for each in results for outcome in each.outcomes if outcome.source}
+    for source in sources.values():
+        users = [
+            test
+            for test, result in zip(tests, results, strict=True)
+            if any(outcome.source is source for outcome in result.outcomes)
+        ]
+        document = runner.written(source["metadata"]["name"])
+        for mutant in mutants.mutants(source):
+            try:
+                noticed = any(not runner.run(test, replaced=mutant.source).passed for test in users)
+            except GroundplaneError:
+                noticed = True
+            if not noticed:
+                path = fieldpath.render(mutant.path)
+                place = document.place(path) if document else Place(source["metadata"]["name"])
+                yield place, f"{path}: {mutant.what}"

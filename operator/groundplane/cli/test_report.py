@@ -1,0 +1,179 @@
+"""How `groundplane test` tells what came of the tests: text, JSON, commands for GitHub's log, JUnit."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from groundplane.cli import github
+from groundplane.core.objects import Json
+
+if TYPE_CHECKING:
+    from groundplane.cli.cases import Result
+    from groundplane.core.coverage import Point
+
+UNMET = 40  # points that are told
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was run."""
+
+    results: Sequence[Result]
+    found: int  # tests that there were to run
+    seconds: float
+    wants_coverage: bool = False
+    survivors: Sequence[tuple[str, str]] | None = None  # (place, change) that no test noticed; None: nobody asked
+
+    @property
+    def failed(self) -> int:
+        return sum(not each.passed for each in self.results)
+
+    @property
+    def _all(self) -> set[Point]:
+        return set().union(*(each.all for each in self.results))
+
+    @property
+    def unmet(self) -> list[Point]:
+        """What no test met, in the order of the manifests."""
+        return sorted(self._all - set().union(*(each.met for each in self.results)), key=str)
+
+    @property
+    def percent(self) -> float:
+        """How much of the Compositions the tests met."""
+        every = len(self._all)
+        return 100.0 * (every - len(self.unmet)) / every if every else 100.0
+
+    def write(self, output: str, coverage: str | None) -> None:
+        if output == "json":
+            click.echo(json.dumps(self._record(), indent=2, ensure_ascii=False))
+            return
+        for line in self._github() if output == "github" else self._lines():
+            click.echo(line)
+        if coverage == "json":
+            click.echo(json.dumps(self._coverage(), indent=2, ensure_ascii=False))
+        elif coverage == "text":
+            for point in self.unmet[:UNMET]:
+                click.echo(f"  not met: {point}")
+            if len(self.unmet) > UNMET:
+                click.echo(f"  … and {len(self.unmet) - UNMET} more")
+
+    def write_junit(self, path: str) -> None:
+        """One suite for each file, one case for each test."""
+        from xml.etree import ElementTree
+
+        root = ElementTree.Element("testsuites", tests=str(len(self.results)), failures=str(self.failed))
+        suites: dict[str, ElementTree.Element] = {}
+        for each in self.results:
+            file = each.place.file
+            if file not in suites:
+                of_file = [other for other in self.results if other.place.file == file]
+                failures = sum(not other.passed for other in of_file)
+                suites[file] = ElementTree.SubElement(
+                    root, "testsuite", name=file, tests=str(len(of_file)), failures=str(failures)
+                )
+            case = ElementTree.SubElement(
+                suites[file],
+                "testcase",
+                classname=each.suite,
+                name=each.name,
+                file=file,
+                line=str(each.place.line),
+                time=f"{each.seconds:.3f}",
+            )
+            if not each.passed:
+                failure = ElementTree.SubElement(case, "failure", message=_xml(each.problems[0].splitlines()[0]))
+                failure.text = _xml("\n".join(each.problems))
+        ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+
+    # --- text --------------------------------------------------------------------------------------------------
+
+    def _lines(self) -> Iterator[str]:
+        for each in self.results:
+            if not each.passed:
+                yield f"{_styled('✘', 'red')} {each.label} ({each.seconds * 1000:.0f} ms)   {_at(each)}"
+                for problem in each.problems:
+                    yield from (f"    {line}" for line in problem.splitlines())
+        for place, what in self.survivors or ():
+            yield f"{_styled('survived', 'yellow')} {place}: {what}"
+        yield self._summary()
+
+    def _summary(self) -> str:
+        passed = len(self.results) - self.failed
+        text = f"{passed} passed, {self.failed} failed in {self.seconds:.1f} s."
+        if not self.results:
+            text = f"{self.found} {'test' if self.found == 1 else 'tests'} can be read."
+        if self.wants_coverage:
+            text += f"   Coverage {self.percent:.0f} %"
+            kinds = Counter(point.kind for point in self.unmet)
+            if kinds:
+                words = (
+                    f"{count} {kind}{'' if count == 1 else _ENDINGS.get(kind, 's')}" for kind, count in kinds.items()
+                )
+                text += f" (untested: {', '.join(words)})"
+        if self.survivors is not None:
+            text += f"   {len(self.survivors)} changes survived" if self.survivors else "   No change survived"
+        return text
+
+    def _github(self) -> Iterator[str]:
+        for each in self.results:
+            if not each.passed:
+                yield github.command("error", each.place, each.label, "\n".join(each.problems))
+        yield self._summary()
+
+    # --- JSON --------------------------------------------------------------------------------------------------
+
+    def _record(self) -> dict[str, Json]:
+        cases: list[Json] = [
+            {
+                "file": each.place.file,
+                "line": each.place.line,
+                "suite": each.suite,
+                "name": each.name,
+                "step": each.step,
+                "outcome": "passed" if each.passed else "invalid" if each.is_misuse else "failed",
+                "ms": round(each.seconds * 1000),
+                "problems": list(each.problems),
+            }
+            for each in self.results
+        ]
+        summary: dict[str, Json] = {
+            "total": len(self.results),
+            "passed": len(self.results) - self.failed,
+            "failed": self.failed,
+            "ms": round(self.seconds * 1000),
+        }
+        found: dict[str, Json] = {"summary": summary, "cases": cases}
+        if self.wants_coverage:
+            found["coverage"] = self._coverage()
+        if self.survivors is not None:
+            found["survivors"] = [{"place": place, "change": what} for place, what in self.survivors]
+        return found
+
+    def _coverage(self) -> dict[str, Json]:
+        unmet: list[Json] = [
+            {"composition": each.composition, "kind": each.kind, "resource": each.resource, "what": each.what}
+            for each in self.unmet
+        ]
+        return {"percent": round(self.percent, 1), "points": len(self._all), "unmet": unmet}
+
+
+_ENDINGS = {"patch": "es", "readiness": ""}
+
+
+def _at(result: Result) -> str:
+    return str(result.place)
+
+
+def _styled(text: str, colour: str) -> str:
+    return click.style(text, fg=colour)
+
+
+def _xml(text: str) -> str:
+    """Without the characters that XML can't have."""
+    return "".join(each for each in text if each in "\t\n\r" or each >= " ")

@@ -1,0 +1,321 @@
+"""`groundplane test`: what test files may say, and how what came of them is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from tests.cli.platform import groundplane
+
+DATABASE = Path(__file__).resolve().parents[2] / "compositions" / "database-aws"
+INPUTS = {
+    "xrd": {"path": f"{DATABASE}/definition.yaml"},
+    "composition": {"path": f"{DATABASE}/composition.yaml"},
+    "claim": {"path": f"{DATABASE}/examples/claim.yaml"},
+}
+OBSERVED = {
+    "status": {
+        "atProvider": {"endpoint": "db.x:5432", "address": "db.x", "port": 5432},
+        "conditions": [{"type": "Ready", "status": "True", "reason": "Available"}],
+    }
+}
+
+
+def document(*tests, name="database", **defaults):
+    return {
+        "apiVersion": "test.crossplane.io/v1alpha1",
+        "kind": "CompositionTest",
+        "metadata": {"name": name},
+        "spec": {"defaults": {"inputs": INPUTS | defaults}, "tests": list(tests)},
+    }
+
+
+@pytest.fixture
+def play(tmp_path, monkeypatch):
+    """Write documents to database.yaml, and run the command there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CI", raising=False)
+
+    def run(*documents, flags=()):
+        (tmp_path / "database.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
+        return groundplane("test", *flags)
+
+    return run
+
+
+def problems(play, *assertions, **test):
+    """What is told of one test with these assertions."""
+    ran = play(document({"name": "one", **test, "assertions": list(assertions)}), flags=("-o", "json"))
+    (case,) = json.loads(ran.stdout)["cases"]
+    assert ran.exit_code == (1 if case["problems"] else 0), ran.output
+    return case["problems"]
+
+
+def small():
+    return {"addFields": {"spec.parameters.size": "small"}}
+
+
+def test_what_is_so(play):
+    told = problems(
+        play,
+        {"resources": {"instance": {"spec": {"forProvider": {"instanceClass": "db.t4g.micro"}}}}},
+        {"resources": {"replica": {"$absent": True}}, "count": 1, "ready": False, "writes": {"$gte": 1}},
+        {"that": ["resources.instance.spec.forProvider.storageEncrypted", "!ready"]},
+        {"composite": {"kind": "XDatabase"}, "type": "chainsaw"},
+        {"chainsaw": {"resources": [{"apiVersion": "rds.aws.upbound.io/v1beta1", "kind": "Instance"}]}},
+        patches=small(),
+    )
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("assertion", "text"),
+    [
+        ({"resources": {"instance": {"kind": "Table"}}}, 'instance kind: want "Table", got "Instance"'),
+        (
+            {"resources": {"instanc": {"kind": "Instance"}}},
+            "instanc: want it composed, got nothing (did you mean instance?)",
+        ),
+        ({"resources": {"instance": {"$absent": True}}}, "instance: want nothing"),
+        ({"count": 2}, "count of composed resources: want 2, got 1"),
+        ({"ready": True}, "ready: want true, got false: Unready resources: instance"),
+        (
+            {"composite": {"status": {"endpoint": "x"}}},
+            'composite status.endpoint: want "x", got nothing; resource instance › patches[6] (ToCompositeFieldPath) skipped',
+        ),
+        ({"secret": {"keys": ["host"]}}, 'connection Secret: want key "host"'),
+        ({"error": {"contains": "oracle"}}, 'want an error with "oracle", got none'),
+        ({"result": {"contains": "nobody says that"}}, 'want a result with "nobody says that", got none'),
+        ({"that": ["ready"]}, "that ready: want true, got false"),
+        ({"that": ["composite.nothing == 1"]}, "that composite.nothing == 1: "),
+        ({"chainsaw": {"resources": [{"apiVersion": "v1", "kind": "Pod"}]}}, "want Pod of v1, got none"),
+    ],
+    ids=str,
+)
+def test_what_is_not_so_is_told_with_what_is_there(play, assertion, text):
+    (told,) = problems(play, assertion)
+    assert text in told
+
+
+def test_an_error_that_nobody_asserts_is_a_failure_and_one_that_is_asserted_is_none(play):
+    oracle = {"addFields": {"spec.parameters.engine": "oracle"}}
+    (told,) = problems(play, {"count": {"$gte": 0}}, patches=oracle)
+    assert 'Unsupported value: "oracle"' in told
+    assert problems(play, {"error": {"contains": "supported values"}}, patches=oracle) == []
+
+
+def test_steps_carry_on_what_there_is_and_variants_do_not(play):
+    ready, settled = {"ready": True, "composite": {"status": {"endpoint": "db.x:5432"}}}, {"writes": 0}
+    steps = [
+        {"observe": {"instance": OBSERVED}, "variant": True, "assertions": [ready]},
+        {"assertions": [{"ready": False}]},
+        {
+            "observe": {"instance": OBSERVED},
+            "connection": {"instance": {"password": "made-up"}},
+            "assertions": [ready, {"secret": {"keys": ["host", "port", "username", "password"]}}],
+        },
+        {"assertions": [settled, ready]},
+    ]
+    ran = play(document({"name": "flows", "steps": steps}))
+    assert ran.exit_code == 0, ran.output
+    steps[3]["assertions"] = [{"ready": False}]
+    ran = play(document({"name": "flows", "steps": steps}))
+    assert "database › flows › step 4" in ran.stdout
+    assert "made-up" not in ran.output
+
+
+def test_coverage_tells_what_no_test_met_and_fails_below_a_limit(play):
+    tests = document({"name": "small", "patches": small(), "assertions": [{"count": 1}]})
+    ran = play(tests, flags=("--coverage=json", "--fail-under", "90"))
+    assert ran.exit_code == 1
+    found = json.loads(ran.stdout.split("\n", 1)[1])
+    unmet = {(each["kind"], each["what"]) for each in found["unmet"]}
+    assert ("readiness", "ready") in unmet
+    assert ("connection detail", "host") in unmet
+    assert ("map entry", "patches[0] › patch set size › patches[0] › transforms[0] › large") in unmet
+    assert not any("› small" in what for _, what in unmet)
+    assert ran.stderr.startswith("Error: the tests meet ")
+    assert play(tests, flags=("--coverage", "--fail-under", "10")).exit_code == 0
+
+
+def test_a_change_that_no_test_notices_survives(play):
+    sizes = [
+        {
+            "name": size,
+            "patches": {"addFields": {"spec.parameters.size": size}},
+            "assertions": [{"resources": {"instance": {"spec": {"forProvider": {"instanceClass": class_}}}}}],
+        }
+        for size, class_ in (("small", "db.t4g.micro"), ("medium", "db.t4g.medium"))
+    ]
+    ran = play(document(*sizes), flags=("--mutate",))
+    assert ran.exit_code == 0, ran.output
+    survived = [line for line in ran.stdout.splitlines() if line.startswith("survived")]
+    assert any("storageType: another value" in line and "composition.yaml:46" in line for line in survived)
+    assert not any("patchSets[0].patches[0].transforms[0].map" in line for line in survived)  # that one is noticed
+    assert any("patchSets[0].patches[1].transforms[0].map" in line for line in survived)
+
+
+def test_snapshots_are_written_on_demand_alone_and_never_hold_secrets(play, tmp_path, monkeypatch):
+    tests = document({"name": "all of it", "assertions": [{"snapshot": "snapshots/all.yaml"}]})
+    assert "there is no snapshot snapshots/all.yaml. Mend: write it with --update" in play(tests).stdout
+    assert play(tests, flags=("--update",)).exit_code == 0
+    assert play(tests).exit_code == 0
+    file = tmp_path / "snapshots" / "all.yaml"
+    file.write_text(file.read_text().replace("db.t4g.medium", "db.t4g.large"))
+    ran = play(tests)
+    assert ran.exit_code == 1
+    assert "-    instanceClass: db.t4g.large" in ran.stdout
+    assert "+    instanceClass: db.t4g.medium" in ran.stdout
+    monkeypatch.setenv("CI", "true")
+    assert groundplane("test", "--update").exit_code == 80
+
+
+def test_formats_for_machines(play, tmp_path):
+    tests = document({"name": "good", "assertions": [{"count": 1}]}, {"name": "bad", "assertions": [{"count": 2}]})
+    ran = play(tests, flags=("-o", "github", "--junit", "junit.xml"))
+    assert ran.exit_code == 1
+    assert ran.stdout.startswith("::error file=database.yaml,line=")
+    assert "database › bad::count of composed resources: want 2, got 1" in ran.stdout
+    root = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert [(case.get("name"), len(case)) for case in root.iter("testcase")] == [("good", 0), ("bad", 1)]
+    assert root.get("failures") == "1"
+    ran = play(tests, flags=("-o", "json", "-k", "good", "-j", "3"))
+    assert json.loads(ran.stdout)["summary"] == {"total": 1, "passed": 1, "failed": 0} | {
+        "ms": json.loads(ran.stdout)["summary"]["ms"]
+    }
+
+
+def test_processes_and_shards_run_each_test_once_in_order(play):
+    tests = document(*({"name": f"n{number}", "assertions": [{"count": 1}]} for number in range(5)))
+    names = [case["name"] for case in json.loads(play(tests, flags=("-o", "json", "-j", "2")).stdout)["cases"]]
+    assert names == ["n0", "n1", "n2", "n3", "n4"]
+    shards = [
+        [case["name"] for case in json.loads(play(tests, flags=("-o", "json", "--shard", part)).stdout)["cases"]]
+        for part in ("1/2", "2/2")
+    ]
+    assert shards == [["n0", "n2", "n4"], ["n1", "n3"]]
+    assert play(tests, flags=("--shard", "3/2")).exit_code == 80
+
+
+def test_the_first_failure_may_end_it(play):
+    tests = document({"name": "a", "assertions": [{"count": 2}]}, {"name": "b", "assertions": [{"count": 2}]})
+    assert "0 passed, 1 failed" in play(tests, flags=("-x",)).stdout
+
+
+WRONG = [
+    (
+        document({"name": "a", "asertions": []}),
+        "spec.tests[0].asertions: unknown field. Mend: did you mean assertions?",
+    ),
+    (document({"name": "a"}), "spec.tests[0]: nothing is asserted"),
+    (document({"name": "a", "assertions": [{}]}), "spec.tests[0]: nothing is asserted"),
+    (document(), "spec.tests: has no test"),
+    (
+        document({"name": "a", "assertions": [{"count": 1}]}, {"name": "a", "assertions": [{"count": 1}]}),
+        'spec.tests[1]: the name "a" is another test\'s',
+    ),
+    (document({"name": "a", "run": "gcp", "assertions": [{"count": 1}]}), 'spec.tests[0].run: unsupported value "gcp"'),
+    (document({"name": "a", "aws": {}, "assertions": [{"count": 1}]}), "spec.tests[0].aws: this test does not run"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "text"), WRONG, ids=[text for _, text in WRONG])
+def test_a_file_that_is_no_test_file_is_wrong_usage_with_its_place(play, wrong, text):
+    ran = play(wrong)
+    assert ran.exit_code == 80
+    assert ran.stderr.startswith("database.yaml:")
+    assert text in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("test", "text"),
+    [
+        (
+            {"steps": [{"observe": {"bucket": {}}, "assertions": [{"count": 1}]}]},
+            "observe: nothing composed is called bucket",
+        ),
+        ({"patches": {"addFields": {"spec[": 1}}, "assertions": [{"count": 1}]}, "patches.addFields spec["),
+        (
+            {"assertions": [{"resources": {"instance": {"kind": {"$like": "x"}}}}]},
+            "assertions[0]: kind: there is no operator $like",
+        ),
+        ({"assertions": [{"that": ["ready &&"]}]}, 'that: "ready &&"'),
+        (
+            {"inputs": {"composition": {"path": "nowhere.yaml"}}, "assertions": [{"count": 1}]},
+            'there is no file or folder "nowhere.yaml"',
+        ),
+        ({"inputs": {"composition": {}}, "assertions": [{"count": 1}]}, "an input needs a path or raw"),
+        (
+            {"assertions": [{"chainsaw": {"resources": [{"(length(x))": 1}]}}]},
+            "chainsaw's expressions are not evaluated",
+        ),
+    ],
+    ids=str,
+)
+def test_a_test_that_makes_no_sense_fails_and_says_why(play, test, text):
+    ran = play(document({"name": "a", **test}), flags=("-o", "json"))
+    (case,) = json.loads(ran.stdout)["cases"]
+    assert ran.exit_code == 1
+    assert case["outcome"] == "invalid"
+    assert text in case["problems"][0]
+
+
+def test_nothing_found_is_an_exit_code_of_its_own(play, tmp_path):
+    assert play({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}).exit_code == 5
+    assert play(document({"name": "a", "assertions": [{"count": 1}]}), flags=("-k", "nobody")).exit_code == 5
+    assert groundplane("test", "nowhere").exit_code == 1
+
+
+def test_documents_of_up_are_read(play):
+    theirs = {
+        "apiVersion": "meta.dev.upbound.io/v1alpha1",
+        "kind": "CompositionTest",
+        "metadata": {"name": "theirs"},
+        "spec": {
+            "xrdPath": INPUTS["xrd"]["path"],
+            "compositionPath": INPUTS["composition"]["path"],
+            "xr": yaml.safe_load((DATABASE / "examples" / "composite.yaml").read_text()),
+            "timeoutSeconds": 60,
+            "validate": False,
+            "assertResources": [
+                {
+                    "apiVersion": "rds.aws.upbound.io/v1beta1",
+                    "kind": "Instance",
+                    "spec": {"forProvider": {"storageType": "gp2"}},
+                }
+            ],
+        },
+    }
+    ran = play(theirs)
+    assert 'Instance of rds.aws.upbound.io/v1beta1 spec.forProvider.storageType: want "gp2", got "gp3"' in ran.stdout
+    theirs["spec"]["assertResource"] = []
+    assert "spec.assertResource: there is no such field. Mend: did you mean assertResources" in play(theirs).stderr
+
+
+def test_against_a_control_plane(play):
+    network = {"path": f"{DATABASE}/network.yaml"}
+    tests = document(
+        {
+            "name": "ready",
+            "assertions": [{"ready": True, "count": 1, "claim": {"spec": {"resourceRef": {"$type": "object"}}}}],
+        },
+        {
+            "name": "not yet",
+            "steps": [
+                {
+                    "observe": {"instance": {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}},
+                    "assertions": [
+                        {"ready": False, "resources": {"instance": {"status": {"atProvider": {"$type": "object"}}}}}
+                    ],
+                }
+            ],
+        },
+        extra=network,
+    )
+    tests["spec"]["defaults"]["run"] = "engine"
+    ran = play(tests)
+    assert ran.exit_code == 0, ran.output
