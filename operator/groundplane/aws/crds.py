@@ -302,14 +302,12 @@ class _Prose:
     """Descriptions for a kind's fields, from the documentation of the parameters that they become."""
 
     def __init__(self, found: Kind) -> None:
-        import botocore.session
+        from botocore.model import ServiceModel
 
         from groundplane.aws import session
 
         self._kind = found
-        made = botocore.session.Session()
-        made.register_component("data_loader", session.LOADER)
-        self._model = made.get_service_model(found.service)
+        self._model = ServiceModel(session.LOADER.load_service_model(found.service, "service-2"), found.service)
         self._calls = {name.lower(): name for name in self._model.operation_names}
 
     def kind(self) -> str:

@@ -133,7 +133,7 @@ class LocalControlPlane:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> LocalControlPlane:
-        every = [*core_crds(), *aws_crds()]
+        every = [*core_crds(), *aws_crds(docs=False)]  # nobody reads prose out of a store
         for crd in of_upstream(every) if self.context.options.strict_upstream else every:
             await self.cluster.apply(crd, manager=INSTALLER)
         self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)
