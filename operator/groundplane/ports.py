@@ -204,6 +204,15 @@ class SecretField:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A forProvider field that is, in AWS, what objects of another kind are: a topic's policy, and a TopicPolicy."""
+
+    field: str
+    group: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class ManagedKind:
     """What the managed reconciler must know of a kind; the rest stays in the adapter."""
 
@@ -217,6 +226,7 @@ class ManagedKind:
     regional: bool = True
     asynchronous: bool = False  # upstream calls in the background: conditions AsyncOperation, LastAsyncOperation
     repeatable: bool = False  # a create that is sent twice makes no second thing: by its name, or by a token
+    shared: tuple[Shared, ...] = ()  # fields that other kinds set, too
 
 
 @dataclass(frozen=True)
@@ -249,7 +259,7 @@ class Observation:
     drift: tuple[Difference, ...] = ()  # may be sent in an update now
     immutable: tuple[Difference, ...] = ()  # differ, and can't be changed: the spec must be reverted
     notes: tuple[str, ...] = ()  # worth an event, once per text
-    contested: tuple[str, ...] = ()  # drift that somebody else makes again and again: a warning with each update
+    contested: tuple[str, ...] = ()  # fields that somebody else sets back after each update
     connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     external_name: str = ""  # canonical, if it differs from the annotation (lower-cased by AWS)
     settled: bool = True  # False: in transition, observe again soon

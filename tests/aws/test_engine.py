@@ -1,7 +1,6 @@
 """What the engine promises of every kind: names, tags, searches, frozen fields, throttling."""
 
 import asyncio
-import json
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -237,8 +236,7 @@ async def test_a_freeze_starts_anew_when_what_is_observed_has_moved(cloud, accou
     assert not (await cloud.observe(subnet, account, {})).drift
     memory = cloud._memories[subnet["metadata"]["uid"]]
     [(field, sent)] = memory.sent.items()
-    moved = json.dumps([json.loads(sent.key)[0], "another"])  # as if AWS had shown something else then
-    memory.sent[field] = sent._replace(key=moved)
+    memory.sent[field] = sent._replace(key="another")  # as if AWS had shown something else then
     again = await cloud.observe(subnet, account, {})
     assert [difference.field for difference in again.drift] == ["privateDnsHostnameTypeOnLaunch"]
     assert again.notes == ()
@@ -259,11 +257,27 @@ async def test_what_somebody_else_sets_back_before_the_next_look_is_mended_each_
         looks.append(standin.operations().count("DescribeVpcs"))
     assert told == [(0, 0), (0, 0), (0, 1), (0, 1), (0, 1)]
     assert looks == [0, 1, 1, 1, 1]  # what drifts once costs no look of its own
-    [text] = found.contested
-    assert text.startswith("somebody else changes field enableDnsHostnames")
+    assert found.contested == ("enableDnsHostnames",)
     assert (await cloud.observe(vpc, account, {})).contested == ()
-    client.modify_vpc_attribute(VpcId=external_name(vpc), EnableDnsHostnames={"Value": False})
-    assert (await cloud.observe(vpc, account, {})).contested == ()  # it was seen settled: that is forgotten
+
+
+async def test_what_comes_back_after_it_was_seen_settled_is_told_from_the_second_time_on(cloud, account, standin):
+    vpc = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16", enableDnsHostnames=True)
+    await made(cloud, vpc, account)
+    client, told = cloud._sessions.clients(account).client("ec2", "eu-west-1"), []
+    for _ in range(3):
+        client.modify_vpc_attribute(VpcId=external_name(vpc), EnableDnsHostnames={"Value": False})
+        found = await cloud.observe(vpc, account, {})
+        told.append(found.contested)
+        await cloud.update(vpc, account, {}, found)
+        assert not (await cloud.observe(vpc, account, {})).drift
+    assert told == [(), ("enableDnsHostnames",), ("enableDnsHostnames",)]
+    vpc["spec"]["forProvider"]["enableDnsHostnames"] = False  # edited to and fro, it is nobody else's doing
+    for wanted in (False, True, False, True):
+        vpc["spec"]["forProvider"]["enableDnsHostnames"] = wanted
+        found = await cloud.observe(vpc, account, {})
+        assert found.contested == ()
+        await cloud.update(vpc, account, {}, found)
 
 
 def test_a_digest_is_remembered_without_the_password_and_only_so_many_are():

@@ -1,6 +1,7 @@
 """Two processes on one managed resource, without any Lease: one begins a create, the other finds it begun.  There is one VPC in the end."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -226,3 +227,49 @@ async def test_somebody_else_who_sets_a_field_back_again_and_again_is_told_and_n
     assert told
     assert {(event[0], event[1]) for event in told} == {("VPC main", "Warning")}
     assert not [event for event in world.told.events if "does not echo" in event[3]]
+
+
+def allowing(service):
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "*", "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+PAIRS = [
+    ("sns", ("Topic", {"policy": allowing("s3.amazonaws.com")}), ("TopicPolicy", {"arnRef": {"name": "one"}, "policy": allowing("ses.amazonaws.com")}), "policy"),
+    ("sqs", ("Queue", {"policy": allowing("s3.amazonaws.com")}), ("QueuePolicy", {"queueUrlRef": {"name": "one"}, "policy": allowing("sns.amazonaws.com")}), "policy"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "one", "two", "field"), PAIRS, ids=[pair[0] for pair in PAIRS])
+async def test_two_objects_that_set_the_same_in_turn_are_told_of_each_other(aws, service, one, two, field):
+    world = await aws.world()
+    group = f"{service}.aws.upbound.io/v1beta1"
+    await world.apply(managed.resource(group, one[0], "one", {}, **one[1]))
+    await world.settle(seconds=30)
+    await world.apply(managed.resource(group, two[0], "two", {}, **two[1]))
+    await world.settle(seconds=900)
+    told = {event[0]: event[3] for event in world.told.events if event[2] == "ContestedExternalResource"}
+    assert set(told) == {f"{one[0]} one", f"{two[0]} two"}
+    assert (
+        f"{two[0]}.{group.partition('/')[0]}/two changes field {field} in turn" in told[f"{one[0]} one"]
+        or "two changes" in told[f"{one[0]} one"]
+    )
+    assert "one changes field policy in turn" in told[f"{two[0]} two"]
+    assert "leave the field to one of the two" in told[f"{two[0]} two"]
+
+
+async def test_two_policies_of_one_bucket_are_told_of_each_other(aws):
+    world = await aws.world()
+    group = "s3.aws.upbound.io/v1beta1"
+    await world.apply(managed.resource(group, "Bucket", "groundplane-one", {}))
+    for name in ("one", "two"):
+        arn, who = "arn:aws:s3:::groundplane-one/*", {"one": "123456789012", "two": "210987654321"}[name]
+        statement = {"Effect": "Allow", "Principal": {"AWS": who}, "Action": "s3:GetObject", "Resource": arn}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        await world.apply(
+            managed.resource(group, "BucketPolicy", name, {}, bucketRef={"name": "groundplane-one"}, policy=policy)
+        )
+    await world.settle(seconds=900)
+    told = {event[0]: event[3] for event in world.told.events if event[2] == "ContestedExternalResource"}
+    assert set(told) == {"BucketPolicy one", "BucketPolicy two"}
+    assert "two changes field policy in turn" in told["BucketPolicy one"]

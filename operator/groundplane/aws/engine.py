@@ -8,6 +8,7 @@ reported, not sent a third time.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -214,7 +215,7 @@ class Engine(Resource):
         return sorted(asked & {difference.field for difference in drift}) if self.is_new else []
 
     def _thawed(self, drift: Iterable[Difference]) -> tuple[list[Difference], list[str], list[str]]:
-        """The drift without what was sent twice in vain, a note for each of those, and who else is at work.
+        """The drift without what was sent twice in vain, a note for each of those, and the fields that somebody else sets back.
 
         What has moved since is on its way (one index after the other): it is not in vain.
         """
@@ -222,6 +223,8 @@ class Engine(Resource):
         for difference in drift:
             name, sent = difference.field, self.memory.sent.get(difference.field)
             if sent is not None and sent.key == _key(difference):
+                if sent.is_settled:  # the very same again: not by chance
+                    sent = Sent(sent.key, overwritten=sent.overwritten + 1)
                 still[name] = sent
                 if sent.in_vain >= SENT_IN_VAIN:
                     notes.append(
@@ -230,12 +233,16 @@ class Engine(Resource):
                     )
                     continue
                 if sent.overwritten:
-                    contested.append(
-                        f"somebody else changes field {name}: AWS showed the wanted value after it was sent, "
-                        f"and reads {shown(difference.observed)} again. Mend: leave the field to one of the two"
-                    )
+                    contested.append(name)
             left.append(difference)
-        self.memory.sent = still
+        differing = {difference.field for difference in left} | still.keys()
+        settled = {
+            name: sent._replace(in_vain=0, is_settled=True)
+            for name, sent in self.memory.sent.items()
+            if name not in differing
+        }
+        self.memory.sent = still if self.memory.is_fresh else settled | still
+        self.memory.is_fresh = self.memory.is_fresh and bool(left)
         return left, notes, contested
 
     def _confirm_digests(self) -> None:
@@ -386,6 +393,7 @@ class Engine(Resource):
             self.external_name = str(source.search(answer) or self.external_name)
         self.memory.external_name = ""
         self.memory.sent.clear()
+        self.memory.is_fresh = True
         with suppress(*faults.BOTO):  # it exists, whatever comes now: what is left to do shows as drift
             self.hooks.created(self, answer)
         connection = {
@@ -637,4 +645,5 @@ def _is_sent(field_: KindField, value: Json) -> bool:
 
 
 def _key(difference: Difference) -> str:
-    return json.dumps([difference.desired, difference.observed], sort_keys=True, default=str)
+    text = json.dumps([difference.desired, difference.observed], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -373,6 +373,8 @@ class KindField(SchemaField):
     """What a field of that name was in earlier API versions, which share the object; hooks make sense of it: `{type: "[]object", fields: {…}}`."""
     conflicts: Names = ()
     """The fields beside which it can't be set: `[replicateSourceDb]`."""
+    shared: Names = ()
+    """The kinds that set the same in AWS; whoever is found to change it in turn is told: `[sns/TopicPolicy]`."""
     secret: str = ""
     """Its name among the secrets; the field refers to a Secret's key: `password`."""
     generate: str = ""
@@ -589,6 +591,11 @@ class Kind(Strict):
             required=tuple(name for name, field in self.fields.items() if field.required),
             regional=not self.is_global,
             asynchronous=self.asynchronous,
+            shared=tuple(
+                ports.Shared(name, f"{service}.{self.domain}", kind)
+                for name, field in self.fields.items()
+                for service, _, kind in (each.partition("/") for each in field.shared)
+            ),
             repeatable=self.external_name.mode != "assigned" or bool(self.create.token) or self.create.repeatable,
         )
 

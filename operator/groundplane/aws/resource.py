@@ -47,11 +47,12 @@ ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blank
 
 
 class Sent(NamedTuple):
-    """A difference that was sent, as often as nobody has seen it settled since."""
+    """The difference of a field that was sent last."""
 
-    key: str  # what was desired, and what was observed
+    key: str  # a digest of what was desired, and what was observed
     in_vain: int = 0  # successful updates after which AWS still showed the old value, as far as anybody looked
     overwritten: int = 0  # those after which AWS showed what was desired, and the old value again later
+    is_settled: bool = False  # a look has shown what is desired since
 
     @property
     def is_repeated(self) -> bool:
@@ -67,9 +68,10 @@ class Memory:
     external_name: str = ""  # an update gave it a new one
     own: dict[str, str] = field(default_factory=dict)  # what the kind's hooks remember
     informed: float = 0.0  # when what is read seldom was read, in Unix seconds
+    is_fresh: bool = False  # made by this process, and never seen as desired: what is sent is the rest of its create
 
     def __bool__(self) -> bool:
-        return bool(self.sent or self.digests or self.external_name or self.own or self.informed)
+        return bool(self.sent or self.digests or self.external_name or self.own or self.informed or self.is_fresh)
 
 
 class Digests:

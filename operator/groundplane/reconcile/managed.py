@@ -393,8 +393,8 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     withheld = observing.differences(observation) if update and only_looks else ""
     if update and not only_looks:
         await _update(run, observation, secrets)
-        for text in observation.contested:
-            run.event("Warning", "ContestedExternalResource", text)
+        for field in observation.contested:
+            run.event("Warning", "ContestedExternalResource", await observing.contest(run, observation, field))
         settled = bool(observation.contested)  # against somebody else haste does not help
     synced = conditions.observed_only(withheld) if withheld else conditions.reconcile_success()
     told = [synced, *_background(run, observation, updated=update), *ready]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from groundplane.core.managed import EXTERNAL_NAME
-from groundplane.core.objects import Key, annotations_of, meta
+from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of, status_of
 from groundplane.errors import Awaited, InvalidInput, shown
-from groundplane.ports import Difference, Observation
+from groundplane.ports import Difference, ManagedKind, Observation
 from groundplane.reconcile.managing import ManagedRun
 
 OWNERSHIP = "crossplane-"  # what the tags begin with by which things in AWS are known; an operator that goes to work writes them
@@ -60,6 +60,63 @@ async def owner(run: ManagedRun, observation: Observation) -> Key | None:
         if found and meta(found).get("uid") == uid and annotations_of(found).get(EXTERNAL_NAME) == run.external_name:
             return key
     return None
+
+
+async def contest(run: ManagedRun, observation: Observation, field: str) -> str:
+    """Who sets a field back, as far as it is an object of ours: one of the same name in AWS, or of a kind that sets the same."""
+    found = [each for each in observation.drift if each.field == field]
+    reads = f", and reads {shown(found[0].observed)} again" if found else ""
+    who = "somebody else"
+    kinds = {(run.managed["apiVersion"].partition("/")[0], run.managed["kind"])}
+    kinds |= {(each.group, each.kind) for each in run.kind.shared if each.field == field}
+    for kind in run.context.cloud.kinds():
+        version = kind.api_versions[0]
+        if (version.partition("/")[0], kind.kind) not in kinds:
+            continue
+        for other in await run.context.cluster.list(version, kind.kind):
+            if meta(other).get("uid") != meta(run.managed).get("uid") and _sets_the_same(run, observation, other, kind):
+                who = str(key_of(other))
+    return (
+        f"{who} changes field {field} in turn: AWS showed the wanted value after it was sent{reads}. "
+        "Mend: leave the field to one of the two"
+    )
+
+
+def _sets_the_same(run: ManagedRun, observation: Observation, other: Object, kind: ManagedKind) -> bool:
+    """Whether another object, which is not only looking, is about the same thing in the same account and region."""
+    ours, theirs = spec_of(run.managed), spec_of(other)
+    places = [
+        (spec.get("providerConfigRef"), (spec.get("forProvider") or {}).get("region"), meta(obj).get("namespace"))
+        for spec, obj in ((ours, run.managed), (theirs, other))
+    ]
+    if places[0] != places[1] or theirs.get("managementPolicies") == ["Observe"]:
+        return False
+    if kind is not run.kind:
+        fields = {each.field for each in kind.shared if (each.kind, each.group) == _kind_of(run.managed)}
+        if fields and not fields & (theirs.get("forProvider") or {}).keys():
+            return False
+    known = observation.at_provider
+    mine = _names(run.managed, known), _referred(run.managed, run.kind)
+    its = _names(other, status_of(other).get("atProvider") or {}), _referred(other, kind)
+    if kind is run.kind:
+        return bool(mine[0] & its[0])
+    return bool(mine[0] & (its[0] | its[1]) or mine[1] & its[0])
+
+
+def _kind_of(obj: Object) -> tuple[str, str]:
+    return str(obj["kind"]), str(obj["apiVersion"]).partition("/")[0]
+
+
+def _names(obj: Object, known: Mapping[str, Any]) -> set[str]:
+    """What its thing is called in AWS."""
+    found = (annotations_of(obj).get(EXTERNAL_NAME), known.get("id"), known.get("arn"))
+    return {name for name in found if isinstance(name, str) and name}
+
+
+def _referred(obj: Object, kind: ManagedKind) -> set[str]:
+    """What the things are called that it belongs to."""
+    spec = spec_of(obj).get("forProvider") or {}
+    return {value for each in kind.references if isinstance(value := spec.get(each.field), str) and value}
 
 
 def is_of_another(run: ManagedRun, other: Key) -> InvalidInput:
