@@ -135,6 +135,33 @@ def test_every_parameter_exists_with_a_type_that_fits(found):
                 assert not list(misfits(shape, field, name)), list(misfits(shape, field, name))
 
 
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_values_are_those_of_the_model(found):
+    """Those of parameters that the model lists; where it lists none, the kind file may know better."""
+    for name, field in found.fields.items():
+        update = found.update[field.group] if field.group else None
+        places = [(found.create.call, field.create)]
+        if update is not None and update.call and update.mode not in ("attribute", "entries"):
+            places.append((update.call, field.parameter))
+        for call, path in places:
+            shape = walk(operation(found, call).input_shape, path) if call and path else None
+            if shape is not None:
+                assert not list(unlisted(shape, field, name))
+
+
+def unlisted(shape, field, where):
+    while shape.type_name == "list":
+        shape = shape.member
+    known = set(getattr(shape, "enum", ()))
+    if known and field.type in ("string", "[]string") and not known <= set(field.values):
+        yield f"{where}: write values: [{', '.join(sorted(known))}]"
+    members = {convert.normalised(name): name for name in shape.members} if shape.type_name == "structure" else {}
+    for name, inside in field.fields.items():
+        below = walk(shape, inside.aws or members.get(convert.normalised(name), "?"))
+        if below is not None:
+            yield from unlisted(below, inside, f"{where}.{name}")
+
+
 def misfits(shape, field, where):
     """What of a field's members AWS does not have, or has otherwise."""
     while shape.type_name == "list":

@@ -31,9 +31,15 @@ async def test_a_password_that_somebody_stored_is_used_and_never_overwritten(aws
 async def test_a_missing_password_is_awaited_if_it_is_not_to_be_generated(aws):
     world = await aws.world()
     found = await applied(world, managed.instance(autoGeneratePassword=None))
-    assert "Secret crossplane-system/orders-password has no key password" in message(found)
+    assert "there is no Secret crossplane-system/orders-password. Mend: create it, with key password, or" in message(
+        found
+    )
     assert "autoGeneratePassword: true" in message(found)
     assert condition(found, "Ready") == ("False", "Creating")
+    await world.apply(managed.secret("orders-password", other="x"))
+    await world.settle(seconds=3)
+    found = await get(world, managed.instance())
+    assert "Secret crossplane-system/orders-password has no key password. Mend: add it, or set" in message(found)
     await world.apply(managed.secret("orders-password", password=managed.PASSWORD))
     await world.settle(seconds=3)
     assert is_ready(await get(world, managed.instance()))

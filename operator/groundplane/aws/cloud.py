@@ -229,6 +229,8 @@ class AwsCloud:
                     clients.refuse(found)
                 if faults.is_silence(error) and (asked := deadline.doing()):
                     found.what = f"{asked}: {found.what}"
+                if type(found) is InvalidInput and engine is not None and (odd := engine.odd_values()):
+                    found.mend = "; ".join(filter(None, (found.mend, odd)))
                 if faults.is_of_another(error):
                     found.on = _missing(kind_, managed, found)
                 raise found from error

@@ -24,7 +24,7 @@ from groundplane.aws.grammar import (
     digest_field,
     siblings,
 )
-from groundplane.core import requests
+from groundplane.core import requests, typecheck
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import handled_request, unseen
 from groundplane.errors import with_article
@@ -73,7 +73,22 @@ def connection_details(found: Kind) -> list[dict[str, str]]:
 def schema_of(api_version: str, kind: str) -> Schema | None:
     """The schema of one managed kind, without prose; None if that is not built in.  Loads this kind alone."""
     found = catalogue.lookup(api_version, kind)
-    return None if found is None else _managed_schema(found, None, api_version.partition("/")[2], strict_upstream=False)
+    if found is None:
+        return None
+    schema = _managed_schema(found, None, api_version.partition("/")[2], strict_upstream=False)
+    for block in ("forProvider", "initProvider"):
+        _tell_values(schema["properties"]["spec"]["properties"].get(block) or {}, found.fields)
+    return schema
+
+
+def _tell_values(schema: Schema, fields: Mapping[str, SchemaField]) -> None:
+    """Add the values that AWS's model knows, which no API server is told: it would refuse new ones."""
+    for name, field in fields.items():
+        there = (schema.get("properties") or {}).get(name) or {}
+        for below in (there, there.get("items") or {}):
+            if field.values and below.get("type") == "string":
+                below[typecheck.KNOWN_VALUES] = list(field.values)
+            _tell_values(below, field.fields)
 
 
 # --- managed kinds --------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults, tags
+from groundplane.aws import convert, faults, judging, tags
 from groundplane.aws.grammar import Call, Find, KindField, Output, Path, SchemaField, digest_field
 from groundplane.aws.resource import Item, Parameters, Resource, Sent, digest
 from groundplane.core import conditions
@@ -53,18 +53,36 @@ class Engine(Resource):
         if self.faulty:
             raise self.faulty[0]
         self.check_name()
+        self._check_together()
         policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
         for name, rule in self.kind.fields.items():
             if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.spec:
                 raise InvalidInput("is required", mend="set it", where=(f"spec.forProvider.{name}",))
-            clash = [other for other in rule.conflicts if self.spec.get(other) and self.spec.get(name)]
+            if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
+                self._check_json(name, text)
+        self.hooks.check(self)
+
+    def _check_together(self) -> None:
+        """What can't be used together, and values that are spelt otherwise than AWS's."""
+        for name, rule in self.kind.fields.items():
+            clash = [other for other in rule.conflicts if self._is_given(name) and self._is_given(other)]
             if clash:
                 raise InvalidInput(
                     f"can't be used with {clash[0]}", mend="remove one of the two", where=(f"spec.forProvider.{name}",)
                 )
-            if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
-                self._check_json(name, text)
-        self.hooks.check(self)
+        if self.kind.is_judged:
+            for names in self.kind.exclusive:
+                judging.check_exclusive("spec.forProvider", [name for name in names if self._is_given(name)])
+            judging.check("spec.forProvider", self.spec, self.kind.fields)
+
+    def odd_values(self) -> str:
+        """What of the spec AWS's model does not know, and what may be meant: a mend for what AWS refuses."""
+        found = judging.unknown(self.spec, self.kind.fields) if self.kind.is_judged else ()
+        return ", ".join(f"for {place}, {meant}" for place, meant in found)
+
+    def _is_given(self, name: str) -> bool:
+        """Whether a field is set, or is to be by a reference."""
+        return bool(self.spec.get(name)) or judging.is_referred(self.spec, name, self.kind.fields[name])
 
     @staticmethod
     def _check_json(name: str, text: str) -> None:

@@ -328,6 +328,11 @@ class SchemaField(Strict):
     """The managed resource that it may be taken from, also of a member: `ec2/VPC`."""
     unsupported: str = ""
     """Why it can't be set: whoever sets it is told this: `EC2-Classic is gone`."""
+    values: Names = ()
+    """The values that AWS's model knows.  One that is merely spelt otherwise is refused, one that is like none may be new, and is sent:
+    `[PROVISIONED, PAY_PER_REQUEST]`."""
+    exclusive: tuple[tuple[str, ...], ...] = ()
+    """Type object or []object: members of which one at most may be set, also by a reference: `[[days, date]]`."""
     idle: str = ""
     """Why it may be set and nothing is done about it: `a change of the Secret is noticed without it`."""
 
@@ -448,6 +453,8 @@ class Kind(Strict):
     """How its tags are kept: `{style: ec2, resource: vpc, inline: Tags}`."""
     errors: Errors = Errors()
     """What its errors mean: `{exists: [EntityAlreadyExists]}`."""
+    exclusive: tuple[tuple[str, ...], ...] = ()
+    """Fields of which one at most may be set, also by a reference: `[[gatewayId, natGatewayId]]`."""
     fields: dict[str, KindField]
     """The fields of forProvider: `{vpcId: {type: string, create: VpcId, observe: VpcId, immutable: true}}`."""
     at_provider: dict[str, Annotated[Output, BeforeValidator(_output)]] = Field(alias="atProvider")
@@ -478,6 +485,8 @@ class Kind(Strict):
             if also.seldom and not (name in self.at_provider and self.at_provider[name].from_ == name):
                 raise ValueError(f"also.{name}.seldom: no atProvider field {name} that is taken from it")
             self._check_names(f"also.{name}.when", also.when)
+        for names in self.exclusive:
+            self._check_names("exclusive", names)
         self._check_names("create.instead", tuple(self.create.instead))
         self._check_names("changes", tuple(self.changes))
         self._check_names("untried", tuple(name for names in self.untried.values() for name in names))
@@ -529,9 +538,12 @@ class Kind(Strict):
             raise ValueError(f"{where}.fields: {field.type} has no members")
         if field.single and not field.type.startswith(LIST):
             raise ValueError(f"{where}.single: {field.type} is no list")
-        for key in field.key:
-            if key not in field.fields:
-                raise ValueError(f"{where}.key: no member {key}")
+        for key, names in (("key", field.key), *(("exclusive", names) for names in field.exclusive)):
+            for name in names:
+                if name not in field.fields:
+                    raise ValueError(f"{where}.{key}: no member {name}")
+        if field.values and field.type not in ("string", "[]string"):
+            raise ValueError(f"{where}.values: {field.type} has none")
 
     def _check_update(self, name: str, update: Update) -> None:
         fields = [field for field in self.fields.values() if field.group == name]
@@ -568,6 +580,11 @@ class Kind(Strict):
             raise ValueError(f"externalName.{key.rstrip('_')}: is not of mode {rule.mode}")
         if rule.mode == "composite" and not rule.format:
             raise ValueError("externalName.format: mode composite needs it")
+
+    @cached_property
+    def is_judged(self) -> bool:
+        """Whether anything is said of values, and of fields that exclude each other."""
+        return bool(self.exclusive) or any(field.values or field.exclusive for _, field in _every_field(self.fields))
 
     @property
     def file(self) -> str:

@@ -28,8 +28,9 @@ from groundplane.core.spec import Problem, required
 from groundplane.core.structural import OBJECT_META, STRING, TYPE_META, OpenAPI, quoted, type_of
 from groundplane.core.transforms.base import AnyTransform
 from groundplane.core.transforms.convert import ConvertTransform, convertible
-from groundplane.errors import InvalidInput, did_you_mean, shown
+from groundplane.errors import InvalidInput, did_you_mean, nearest, shown
 
+KNOWN_VALUES = "x-groundplane-values"  # in schemas of kinds that are built in: values that AWS is known to take; there may be new ones
 MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
 LISTED = 20  # warnings in one text: a condition's message has 32 KiB at most
 MODES = ("warn", "loose", "strict")
@@ -470,6 +471,9 @@ def _misfits(schema: OpenAPI, value: Json, path: tuple[fieldpath.Segment, ...]) 
     if allowed and value not in allowed:
         mend = did_you_mean(str(value), map(str, allowed))
         yield Misfit(path, f"{fieldpath.render(path)} can't be {_value(value)}", mend)
+    elif isinstance(value, str) and value not in (known := schema.get(KNOWN_VALUES) or (value,)):
+        if near := nearest(value, known) or nearest(value.upper(), known) or nearest(value.lower(), known):
+            yield Misfit(path, f"{fieldpath.render(path)} can hardly be {_value(value)}", f"did you mean {near}?")
     elif isinstance(value, dict):
         for name, item in value.items():
             if not (schema.get("x-kubernetes-embedded-resource") and name in TYPE_META):

@@ -257,9 +257,11 @@ async def _generated(run: ManagedRun, secret: SecretField, reference: Mapping[st
     """Generate a value and store it; what somebody stored meanwhile wins.  Never overwrites."""
     namespace, name, key = _namespace(run, reference), reference["name"], reference.get("key") or ""
     if not wanted:
+        there = await run.context.cluster.referenced(Key("v1", "Secret", namespace, name))
+        other = f", or set spec.forProvider.{secret.generate}: true" if secret.generate else ""
         raise Waiting(
-            f"Secret {namespace}/{name} has no key {key}",
-            mend=f"create it, or set spec.forProvider.{secret.generate}: true" if secret.generate else "create it",
+            f"Secret {namespace}/{name} has no key {key}" if there else f"there is no Secret {namespace}/{name}",
+            mend=f"add it{other}" if there else f"create it, with key {key}{other}",
             on=[Awaited("", "Secret", namespace, name)],
         )
     found = await run.context.cluster.get(Key("v1", "Secret", namespace, name), live=True)

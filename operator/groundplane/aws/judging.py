@@ -1,0 +1,79 @@
+"""What can be told of values without asking AWS: fields that exclude each other, and values that are spelt otherwise than AWS's.
+
+A value that AWS's model does not know may be newer than the model: it is sent.  If AWS refuses it, the error says what may be meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from groundplane.aws.grammar import SchemaField, siblings
+from groundplane.core.objects import Json
+from groundplane.errors import InvalidInput, did_you_mean, shown
+
+
+def check(where: str, values: Mapping[str, Json], fields: Mapping[str, SchemaField]) -> None:
+    """Look through an object's fields, at any depth.  Raises InvalidInput."""
+    for name, value in values.items():
+        field = fields.get(name)
+        if field is None or value is None:
+            continue
+        for place, entry in _entries(f"{where}.{name}", value):
+            if field.values and isinstance(entry, str) and (meant := _spelt(entry, field)):
+                what = f"{shown(entry)} is not spelt as AWS does"
+                raise InvalidInput(what, mend=f"did you mean {meant}?", where=(place,))
+            if isinstance(entry, Mapping) and field.fields:
+                for names in field.exclusive:
+                    check_exclusive(place, [each for each in names if _is_set(entry, each, field.fields)])
+                check(place, entry, field.fields)
+
+
+def check_exclusive(where: str, given: Sequence[str]) -> None:
+    """Whether of some fields at most one is `given`.  Raises InvalidInput."""
+    if len(given) > 1:
+        raise InvalidInput(
+            f"can't be used with {given[1]}", mend=f"keep one of {', '.join(given)}", where=(f"{where}.{given[0]}",)
+        )
+
+
+def is_referred(values: Mapping[str, Json], name: str, field: SchemaField) -> bool:
+    """Whether a field is to be filled by a reference."""
+    return field.reference is not None and any(values.get(each) for each in siblings(name, field))
+
+
+def unknown(
+    values: Mapping[str, Json], fields: Mapping[str, SchemaField], where: str = ""
+) -> Iterator[tuple[str, str]]:
+    """The values that AWS's model does not know: their places below forProvider, and what may be meant."""
+    for name, value in values.items():
+        field = fields.get(name)
+        if field is None:
+            continue
+        for place, entry in _entries(f"{where}.{name}".lstrip("."), value):
+            if field.values and isinstance(entry, str) and entry not in field.values:
+                yield place, did_you_mean(entry, field.values)
+            elif isinstance(entry, Mapping):
+                yield from unknown(entry, field.fields, place)
+
+
+def _is_set(values: Mapping[str, Json], name: str, known: Mapping[str, SchemaField]) -> bool:
+    return values.get(name) not in (None, "", [], {}, False) or is_referred(values, name, known[name])
+
+
+def _entries(where: str, value: Json) -> Iterator[tuple[str, Json]]:
+    if isinstance(value, list):
+        yield from ((f"{where}[{index}]", entry) for index, entry in enumerate(value))
+    else:
+        yield where, value
+
+
+def _spelt(value: str, field: SchemaField) -> str:
+    """How AWS spells a value that differs in case and separators alone; "" where it does not, or does not matter."""
+    if value in field.values or field.compare == "ci":
+        return ""
+    plain = _plain(value)
+    return next((each for each in field.values if _plain(each) == plain), "")
+
+
+def _plain(text: str) -> str:
+    return "".join(char for char in text.lower() if char.isalnum())
