@@ -10,7 +10,7 @@ from benchmarks.running import platform, running
 
 def measure() -> Iterator[tuple[str, str]]:
     with running() as operator:
-        yield "idle, seven AWS kinds, before any object", f"{operator.cost()[1]:.0f} MiB"
+        yield "idle, all AWS kinds active, before any object", f"{operator.cost()[1]:.0f} MiB"
         platform(operator.plane)
         time.sleep(3)
         yield "with a network in AWS (ec2 and rds clients loaded)", f"{operator.cost()[1]:.0f} MiB"

@@ -29,7 +29,7 @@ from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, key_of, meta
 from groundplane.ports import Context, NoFunctions, NothingBuiltIn, Options
-from groundplane.runtime import local
+from groundplane.runtime import compiling
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Held, Retry
@@ -164,7 +164,7 @@ class World:
             now=self.clock,
             choose=self.random.randrange,
             uptime=lambda: self.clock().timestamp(),
-            compiled=compiled or local.compiled,
+            compiled=compiled or compiling.compiled,
             functions=functions or NoFunctions(),
             definitions=self.definitions,
             interests=self.interests,

@@ -501,3 +501,32 @@ def test_usages_are_found_by_what_they_speak_of_and_leave_nothing_behind():
     for number in range(1000):
         cache.remove(Key(*kind, "", f"usage-{number}"), "9")
     assert cache._stores[kind].spoken_of == {}
+
+
+def test_of_a_kind_whose_objects_are_large_and_seldom_read_little_is_kept():
+    cache, told = Cache(), []
+    cache.follow(*BOX, lambda change: told.append((change.old, change.new)), compressed=True)
+    schema = {f"field{number}": {"type": "string", "description": "what it is good for"} for number in range(2_000)}
+    large, small = box("large", labels={"of": "mine"}, owner="o", schema=schema), box("small", size=1)
+    listing = cache.listing(*BOX, "1")
+    for obj in (large, small):
+        listing.add(obj)
+    listing.finish()
+    assert cache.get(key("large")) == large
+    assert cache.get(key("small")) == small
+    assert cache.list(*BOX, labels={"of": "mine"}) == cache.list(*BOX, controller="o") == [large]
+    assert cache.heads(*BOX, lambda obj: {"metadata": meta(obj)}, labels={"of": "mine"}) == [{"metadata": meta(large)}]
+    changed = box("large", 2, schema={})
+    cache.put(changed)
+    cache.remove(key("large"))
+    assert told[2:] == [(large, changed), (changed, None)]
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            cache.put(box(f"large{number}", schema=schema))
+        told.clear()
+        assert tracemalloc.get_traced_memory()[0] < 20 * len(orjson.dumps(large)) / 5
+    finally:
+        tracemalloc.stop()
+    cache.outdate(*BOX)
+    assert cache.replace(*BOX, cache.list(*BOX), resource_version="9") == []  # listed anew as it was: nothing is told

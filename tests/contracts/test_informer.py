@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -36,7 +37,7 @@ def error(code: int) -> dict:
 
 
 @asynccontextmanager
-async def informed(*answers: Answer, namespace: str = "") -> AsyncIterator[tuple[Server, Cache, Informer, list]]:
+async def informed(*answers: Answer, **options: Any) -> AsyncIterator[tuple[Server, Cache, Informer, list]]:
     """Play the answers, then empty ones; hand out when all have been asked for."""
     told: list = []
     done = asyncio.Event()
@@ -53,7 +54,7 @@ async def informed(*answers: Answer, namespace: str = "") -> AsyncIterator[tuple
             BOXES,
             cache,
             lambda c: told.append((c.key.name, c.old is not None, c.new is not None)),
-            namespace=namespace,
+            **options,
         )
         task = asyncio.create_task(informer.run())
         try:
@@ -139,3 +140,10 @@ async def test_of_one_namespace_alone_only_that_is_asked_for_and_known():
         }
         assert told == [("a", False, True), ("b", False, True), ("a", True, False)]
         assert not cache.synced("example.org/v1", "Box")
+
+
+async def test_large_objects_come_a_few_at_a_time():
+    first = {"metadata": {"resourceVersion": "5", "continue": "more"}, "items": [box("a", 3)]}
+    async with informed(lambda _: web.json_response(first), listed(5, box("b", 4)), large=True) as (server, cache, *_):
+        assert [path.partition("?")[2].partition("&")[0] for _, path, _ in server.requests[:2]] == ["limit=10"] * 2
+        assert len(cache.list("example.org/v1", "Box")) == 2

@@ -14,7 +14,7 @@ import pytest
 from groundplane.core.objects import Key
 from groundplane.errors import TooDeep
 from groundplane.runtime import kopf_supervisor
-from tests.runtime.watching import Kind, Rig, at_rest, eventually
+from tests.runtime.watching import CRDS, Kind, Rig, at_rest, eventually
 
 
 @asynccontextmanager
@@ -278,14 +278,38 @@ async def test_stopping_is_final(control_plane):
         assert len(rig.asked) == asked
 
 
-def test_kopf_does_not_bring_the_kubernetes_package_with_it():
+def test_what_an_operator_seldom_needs_is_not_imported_with_it():
+    """kopf brings the kubernetes package if it can: 20 MiB.  cryptography is for templates that make certificates, and for webhooks: 8."""
+    seldom = {"kubernetes", "cryptography", "sqlite3", "boto3", "grpc", "moto"}
     said = subprocess.run(
-        [sys.executable, "-c", "import sys, groundplane.runtime.kopf_supervisor; print('kubernetes' in sys.modules)"],
+        [sys.executable, "-c", f"import sys, groundplane.runtime.operator; print({seldom} & set(sys.modules))"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert said.stdout == "False\n"
+    assert said.stdout == "set()\n"
+
+
+async def test_kopf_reads_no_more_of_what_kinds_there_are_than_metadata(control_plane):
+    """A definition may have some hundred KiB; kopf wants to know its group."""
+    kind, accepted = Kind("metadata.test"), set()
+    async with Rig(control_plane) as rig:
+        rig.answered = lambda request: accepted.add(
+            (
+                request.url.path == CRDS,
+                "as=PartialObjectMetadata" in request.headers["Accept"],
+                "watch" in request.url.query,
+            )
+        )
+        rig.supervisor.restart()
+        await eventually("kopf begins anew", lambda: rig.supervisor.restarts)
+        await rig.bring(kind)  # which it notices by the definition's event
+        await rig.person.apply(kind.path, kind.thing("a"))
+        await rig.sees(kind.key("a"))
+        await eventually("it has listed and watched", lambda: len({each[2] for each in accepted if each[0]}) == 2)
+        assert {are_definitions == is_partial for are_definitions, is_partial, _ in accepted} == {True}, accepted
+        assert rig.supervisor.deaths == 0
+        await rig.remove(kind)
 
 
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")

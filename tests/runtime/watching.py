@@ -184,6 +184,7 @@ class Rig:
         self.requests = []  # verb, resource: ours
         self.asked = []  # method, path, whether a watch: kopf's
         self.fault = None  # called with each of kopf's requests
+        self.answered = None  # called with each of them that was, as it was sent
         self.told = []  # key, what it was, what it is, whether only found
         self.api = Api.connect(
             str(plane.kubeconfig_of(user)), on_request=lambda verb, resource, *_: self.requests.append((verb, resource))
@@ -199,7 +200,10 @@ class Rig:
             self.asked.append((request.method, request.url.path, "watch" in request.url.query))
             if self.fault:
                 self.fault(request)
-            return await guard(request, handler)
+            answer = await guard(request, handler)
+            if self.answered:
+                self.answered(request)
+            return answer
 
         self.watches.supervisor.guard = guarded
 

@@ -1,6 +1,7 @@
 """What we know of the cluster: the objects of the kinds that somebody follows, and who wants to hear of changes.
 
-Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict.  Of managedFields
+Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict; those of the kinds that say what kinds there are,
+compressed (a tenth).  Of managedFields
 only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
 Versions that our own writes made are told apart from others' by `own_writes.Versions`.
 One event loop puts; no locks but the turn of those who list.  Another thread may read (`Reading`): what it goes through it copies in one step of the
@@ -10,6 +11,7 @@ interpreter first, entries are replaced whole, and what stays indexed by somethi
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +34,7 @@ OUR_MANAGERS = (
     "groundplane",
 )  # prefixes
 BATCH = 25  # objects of a list after which the event loop gets to its other work
+SMALL = 2048  # bytes of JSON that are not worth compressing
 TOMBSTONES = 4096  # deletions remembered, against answers and events that come late
 
 Kind = tuple[str, str]  # api version, kind
@@ -73,7 +76,13 @@ class _Store:
         self.synced = False
         # The latest version up to which the API server has told all, by the namespace that is followed; "": all of them.
         self.seen: dict[str, int] = {}
+        self.compressed = False  # its objects are large, and seldom read
         self.outdated = False  # since the schema changed: the next list may differ in objects of the same version
+
+    def packed(self, obj: Object) -> tuple[Object, bytes]:
+        """The object as it can be kept, and what is kept of it."""
+        obj, data = depth.packed(obj)
+        return obj, zlib.compress(data, 1) if self.compressed and len(data) > SMALL else data
 
     def tell(self, change: Change | None) -> Change | None:
         if change and self.listener:
@@ -141,11 +150,12 @@ class Cache:
         *,
         partial: bool = False,
         label: str = "",
+        compressed: bool = False,
     ) -> None:
         """Keep what comes of this kind from now on, and tell the listener (the kind's one and only) of each change.
 
         `partial`: only some objects of the kind come, so what is not in here may be there all the same.  `label`: those that
-        have this one, and of them all is known, as of a kind that comes whole.
+        have this one, and of them all is known, as of a kind that comes whole.  `compressed`: its objects are large, and seldom read.
         """
         store = self._stores.setdefault((intern(api_version), intern(kind)), _Store())
         store.listener = listener or store.listener
@@ -155,7 +165,7 @@ class Cache:
             )
             for key in [key for key in self._tombstones if key[:2] == (api_version, kind)]:
                 del self._tombstones[key]
-        store.partial, store.label = partial or bool(label), label
+        store.partial, store.label, store.compressed = partial or bool(label), label, compressed
 
     def alike(self, group: str, kind: str, versions: Iterable[tuple[str, ...]]) -> None:
         """In each of these sets of a kind's versions an object differs by its apiVersion only: who follows one knows all."""
@@ -277,7 +287,7 @@ class Cache:
     def get(self, key: Key) -> Object | None:
         store = self._stores.get(self._kept_as(key.api_version, key.kind))
         entry = store.objects.get((key.namespace, key.name)) if store else None
-        return _labelled(orjson.loads(entry.data), key.api_version) if entry else None
+        return _labelled(_unpacked(entry.data), key.api_version) if entry else None
 
     def version(self, key: Key) -> int:
         """The resource version of an object; 0: it is not in here."""
@@ -292,7 +302,7 @@ class Cache:
     def dependents(self, group: str, kind: str) -> Sequence[Object]:
         """The objects, of any followed kind, whose controller is of that kind."""
         return [
-            orjson.loads(entry.data)
+            _unpacked(entry.data)
             for store in list(self._stores.values())
             for entry in store.entries(sorted(store.controlling.get((group, kind), ())))
         ]
@@ -339,7 +349,7 @@ class Cache:
         store, labels = self._stores.get(self._kept_as(api_version, kind)), labels or {}
         if store is None:
             return []
-        found = (orjson.loads(entry.data) for entry in store.entries(store.chosen(labels, namespace, controller)))
+        found = (_unpacked(entry.data) for entry in store.entries(store.chosen(labels, namespace, controller)))
         return [
             _labelled(obj, api_version)
             for obj in found
@@ -356,7 +366,7 @@ class Cache:
             return []
         found = []
         for entry in store.entries(store.chosen(labels)):
-            found.append(self._heads.get(cut, entry.uid, entry.version, partial(orjson.loads, entry.data)))
+            found.append(self._heads.get(cut, entry.uid, entry.version, partial(_unpacked, entry.data)))
         return [_labelled(head, api_version) for head in found if head is not None and matches(labels_of(head), labels)]
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -370,7 +380,7 @@ class Cache:
         version, uid = _number(metadata.get("resourceVersion")), metadata.get("uid") or ""
         known = store.objects.get(place)
         if anew and known and (uid, version) == (known.uid, known.version):
-            if depth.packed(self._trimmed(obj))[1] == known.data:
+            if store.packed(self._trimmed(obj))[1] == known.data:
                 return None
         elif known and uid == known.uid and (version == known.version or (version < known.version and not force)):
             return None if ours else _late(store, key, known, version)
@@ -382,8 +392,8 @@ class Cache:
             if version <= dead_version or (uid == dead_uid and not store.partial):
                 return None
         self._tombstones.pop(key, None)
-        trimmed, data = depth.packed(self._trimmed(obj))
-        old = orjson.loads(known.data) if known else None
+        trimmed, data = store.packed(self._trimmed(obj))
+        old = _unpacked(known.data) if known else None
         store.index(place, old, trimmed)
         store.tally.changed(place, old, trimmed)
         versions = known.versions.wrote(version) if ours and known and known.uid == uid else Versions(version)
@@ -454,8 +464,14 @@ def _late(store: _Store, key: Key, known: _Entry, version: int) -> Change | None
     store.objects[key.namespace, key.name] = known._replace(versions=versions)
     if not is_theirs:
         return None
-    obj = orjson.loads(known.data)
+    obj = _unpacked(known.data)
     return Change(key, obj, obj)
+
+
+def _unpacked(data: bytes) -> Object:
+    """An object as it is kept, which is JSON, or that compressed."""
+    found: Object = orjson.loads(data if data[:1] == b"{" else zlib.decompress(data))
+    return found
 
 
 def _labelled(obj: Object, api_version: str) -> Object:
@@ -464,7 +480,7 @@ def _labelled(obj: Object, api_version: str) -> Object:
 
 def _popped(store: _Store, kind: Kind, place: Place) -> Change:
     """Take an object out of its store."""
-    old: Object = orjson.loads(store.objects.pop(place).data)
+    old: Object = _unpacked(store.objects.pop(place).data)
     store.index(place, old, None)
     store.tally.changed(place, old, None)
     return Change(Key(*kind, *place), old, None)

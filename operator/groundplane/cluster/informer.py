@@ -20,6 +20,7 @@ from groundplane.errors import Denied, NotFound, Throttled, Unavailable
 from groundplane.ports import Resource
 
 PAGE = 250  # objects of one answer to a list: some ten milliseconds to decode
+LARGE = 10  # where each may be some hundred KiB
 WATCH_SECONDS = (300, 600)  # after which the server ends a watch: drawn anew each time, so that they spread
 BREATH = 25  # events after which others get their turn
 FIRST_PAUSE = 0.2  # seconds before the second attempt, doubled up to
@@ -44,6 +45,7 @@ class Informer:
         label: str = "",
         namespace: str = "",
         metadata_only: bool = False,
+        large: bool = False,
     ) -> None:
         """With a field selector, or a namespace, the cache holds only a part of the kind: it is told of, but not read from.
 
@@ -52,7 +54,7 @@ class Informer:
         `namespace`: only those in it come; others of the kind may be followed by other informers.
 
         `metadata_only`: of each object only its names, labels, owners and versions come and are kept.  Give such an informer a
-        cache of its own, which nobody reads.
+        cache of its own, which nobody reads.  `large`: an object may be some hundred KiB, and is seldom read.
         """
         self._api, self._cache, self._on_change = api, cache, on_change
         self.resource = resource
@@ -62,7 +64,7 @@ class Informer:
         self._namespace = namespace
         place = f"/namespaces/{namespace}" if namespace else ""
         self._path = f"/{_root(resource.api_version)}{place}/{resource.plural}"
-        self._metadata_only = metadata_only
+        self._metadata_only, self._large = metadata_only, large
         self._label = label if not label.startswith("!") else ""
         self._accept = {name: PARTIAL.format(name) if metadata_only else "application/json" for name in ("List", "")}
         self.synced = asyncio.Event()  # set while the kind is served and has been listed
@@ -79,7 +81,9 @@ class Informer:
         """Until `stop`.  Never fails for what the API server does."""
         api_version, kind = self.resource.api_version, self.resource.kind
         is_partial = bool(self._query or self._namespace)
-        self._cache.follow(api_version, kind, self._on_change, partial=is_partial, label=self._label)
+        self._cache.follow(
+            api_version, kind, self._on_change, partial=is_partial, label=self._label, compressed=self._large
+        )
         self._task = asyncio.current_task()
         try:
             while not self._stopping:
@@ -125,7 +129,7 @@ class Informer:
             self._version = ""  # the watch's next turn begins with a list
 
     async def _list(self) -> None:
-        query = {**self._query, "limit": str(PAGE)}
+        query = {**self._query, "limit": str(LARGE if self._large else PAGE)}
         listing = None
         while True:
             status, page = await self._api.request("GET", self._path, query=query, accept=self._accept["List"])

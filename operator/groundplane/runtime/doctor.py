@@ -31,8 +31,8 @@ from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, No
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
 from groundplane.runtime import crds, guard, preflight, rights, webhook_configurations
+from groundplane.runtime.compiling import compiled
 from groundplane.runtime.election import PREFIX
-from groundplane.runtime.local import compiled
 from groundplane.runtime.settings import Settings
 
 State = Literal["ok", "warning", "failed", "not allowed"]

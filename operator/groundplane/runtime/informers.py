@@ -85,7 +85,7 @@ class Informers:
             _Informed(Informer(api, SECRETS, cache, self._on_secret, field_selector=ours, namespace=each))
             for each in self._secret_namespaces
         ]
-        self._crds = _Informed(Informer(api, CRDS, cache, on_crd))
+        self._crds = _Informed(Informer(api, CRDS, cache, on_crd, large=True))
         self._stopping = False
 
     async def find_kinds(self) -> None:
@@ -341,7 +341,9 @@ class Informers:
         label = COMPOSITE_LABEL if is_part else ""
         if not is_part:
             self._dismiss(*kind)
-        self._informed[kind] = _Informed(Informer(self._api, resource, self._cache, self._on_composed, label=label))
+        large = kind == MANAGED_DEFINITIONS  # each has all of a CustomResourceDefinition
+        informer = Informer(self._api, resource, self._cache, self._on_composed, label=label, large=large)
+        self._informed[kind] = _Informed(informer)
         self._informed[kind].is_part = is_part
         self._start(self._informed[kind])
         metrics.watches_started.labels(controller="shared", type="ComposedResource").inc()

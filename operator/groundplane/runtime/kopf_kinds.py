@@ -41,7 +41,7 @@ STATIC = (
     Resource(f"{_PACKAGES}/v1", "Function", "functions", namespaced=False),
 )
 
-PAGE = "500"  # objects of one answer to a list
+PAGE = "100"  # objects of one answer to a list; a revision may have a hundred KiB
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds until a list that failed is tried again
 PERSISTENT = 2.0  # seconds of pause from which on that is worth a line in the log
 

@@ -19,13 +19,15 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import aiohttp
+import orjson
 
 from groundplane.cluster import depth
 from groundplane.cluster.client import Api
+from groundplane.cluster.informer import PARTIAL
 from groundplane.core.objects import Object
 from groundplane.errors import GroundplaneError
 from groundplane.runtime import logs, metrics
-from groundplane.runtime.served import ApiKind
+from groundplane.runtime.served import CRDS, ApiKind
 
 
 @contextmanager
@@ -47,6 +49,7 @@ def _hidden(*names: str) -> Iterator[None]:
 with _hidden("kubernetes", "kubernetes_asyncio", "pykube"):
     import kopf
 
+CHUNK = 100  # objects of one answer to a list
 FRESH = 12.0  # seconds after a request during which a kind counts as being taken care of
 FIRST_TOUCH, TOUCHES = 0.9, 5  # seconds until kopf is told of a kind that it overlooks, then twice as long; how often
 STUCK = 90.0  # seconds after which a kind that is still not followed has kopf restarted
@@ -250,7 +253,7 @@ class KopfSupervisor:
         settings.networking.error_backoffs = _Forever()
         settings.posting.enabled = False
         settings.queueing.idle_timeout = 0.5  # seconds; its workers keep objects in memory for so long
-        settings.watching.chunk_size = 500
+        settings.watching.chunk_size = CHUNK
         settings.persistence.diffbase_storage = _NoDiffs()
         settings.persistence.progress_storage = _NoProgress()
         await kopf.operator(
@@ -298,6 +301,8 @@ class KopfSupervisor:
         except GroundplaneError as error:  # the token file can't be read just now
             raise aiohttp.ClientConnectionError(str(error)) from error
         path, query = request.url.path.split("/"), request.url.query
+        if path == _CRDS:  # it wants to know which groups change, not what kinds look like
+            request.headers["Accept"] = PARTIAL.format("" if "watch" in query else "List")
         if path[1] != "apis" or len(path) != 5 or not ("watch" in query or "limit" in query):
             return await handler(request)
         kind = ApiKind(*path[2:])
@@ -331,12 +336,15 @@ def close(loop: asyncio.AbstractEventLoop) -> None:
     loop.close()
 
 
+_CRDS = f"/apis/{CRDS.api_version}/{CRDS.plural}".split("/")
+
+
 class _Shallow(aiohttp.ClientResponse):
     """An answer without what is nested so deep that kopf's reader of JSON would fail, and end its whole operator."""
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         await super().start(connection)
-        self.content = _Lines(self.content)  # type: ignore[assignment] # all of a stream but what is overridden
+        self.content = _Lines(self.content, self.url.path.split("/") == _CRDS)  # type: ignore[assignment] # all of a stream but what is overridden
         return self
 
     async def json(self, **_: Any) -> Any:
@@ -346,8 +354,8 @@ class _Shallow(aiohttp.ClientResponse):
 class _Lines:
     """A watch's stream as kopf reads it."""
 
-    def __init__(self, content: aiohttp.StreamReader) -> None:
-        self._content = content
+    def __init__(self, content: aiohttp.StreamReader, are_definitions: bool) -> None:
+        self._content, self._read = content, _with_group if are_definitions else depth.cut
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
@@ -357,9 +365,17 @@ class _Lines:
         async for chunk in self._content.iter_chunked(size):
             *lines, rest = (rest + chunk).split(b"\n")
             if lines:
-                yield b"".join(depth.cut(line) + b"\n" for line in lines)
+                yield b"".join(self._read(line) + b"\n" for line in lines)
         if rest:
-            yield depth.cut(rest)
+            yield self._read(rest)
+
+
+def _with_group(line: bytes) -> bytes:
+    """An event of a CustomResourceDefinition's metadata with the one field that kopf reads: its name says it."""
+    event = orjson.loads(line)
+    if event["type"] != "ERROR" and "name" in (found := event["object"]["metadata"]):
+        event["object"]["spec"] = {"group": found["name"].partition(".")[2]}
+    return orjson.dumps(event)
 
 
 class _Forever(Iterable[float]):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,19 +20,18 @@ from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
-from groundplane.core import composition
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.declared_kinds import Definitions
-from groundplane.core.function_sources import Source
-from groundplane.core.objects import Key, Object, key_of
+from groundplane.core.objects import Key, key_of
 from groundplane.errors import Awaited
-from groundplane.functions import HOW, HOW_HERE, finder
+from groundplane.functions import HOW_HERE
 from groundplane.ports import Cloud, Context, Options
 from groundplane.remote.runner import Runner
 from groundplane.remote.turns import Slices
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.aside import Aside
+from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine
@@ -42,15 +41,6 @@ from groundplane.runtime.routes import Routes
 INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 
 log = logs.get_logger(__name__)
-
-
-def compiled(
-    revision: Object, sources: Mapping[str, Source], *, how: str = HOW, templates: Mapping[str, str] | None = None
-) -> composition.Compiled:
-    """A revision, compiled for the functions that there are; `how` to have another, errors say."""
-    made = composition.compile(revision, finder(sources, how=how, templates=templates))
-    steps = tuple(metrics.measured(step, sources.get(step.function, Source()).package) for step in made.steps)
-    return replace(made, steps=steps)
 
 
 class LocalWatches:

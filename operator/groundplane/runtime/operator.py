@@ -45,6 +45,7 @@ from groundplane.runtime import (
     crds,
     guard,
     logs,
+    memory,
     metrics,
     preflight,
     template_files,
@@ -53,6 +54,7 @@ from groundplane.runtime import (
 )
 from groundplane.runtime.aside import Aside
 from groundplane.runtime.census import Census
+from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.election import PREFIX, Standing
@@ -61,7 +63,6 @@ from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.health import Health
 from groundplane.runtime.kopf_kinds import REQUIRED
 from groundplane.runtime.leader import Elector, Gate
-from groundplane.runtime.local import compiled
 from groundplane.runtime.managed_kinds import ManagedKinds
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.served import CRDS
@@ -79,6 +80,7 @@ KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
 RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
 TOLD = 100  # budgets that the debug page names: those with trouble come first
 BATCH = 100  # objects that are looked at in one go when we begin to lead
+ARENAS = 2  # from which all threads take memory: one each would keep what a hundred calls of AWS once needed
 SWITCH = 0.0005  # seconds a thread that reads an answer of AWS may keep the interpreter from the event loop; Python's 0.005 add up
 
 log = logs.get_logger(__name__)
@@ -93,6 +95,7 @@ async def run(settings: Settings) -> int:
     """
     logs.configure(settings.log_format, settings.log_level)
     sys.setswitchinterval(SWITCH)
+    memory.share_arenas(ARENAS)
 
     traces = tracing.connected(settings.trace_endpoint, settings.trace_ratio, os.environ)
 
@@ -342,7 +345,13 @@ class Operator:
             if self._webhooks:
                 group.create_task(self._webhooks.run())
             self._leading = group.create_task(self._lead())
+            group.create_task(self._tidy())
             self._is_working = True
+
+    async def _tidy(self) -> None:
+        """When all is listed, nobody needs what the lists took."""
+        await self._watches.listed()
+        memory.give_back()
 
     async def _reach_cluster(self) -> None:
         """Look whether we may start; wait a while for an API server that isn't there yet."""
@@ -457,6 +466,7 @@ class Operator:
         """Make what managed definitions are missing or old: nobody waits for them, and little changes."""
         try:
             await self._kinds.declare_all()
+            memory.give_back()
         except NotLeader:
             return  # whoever leads then begins anew
         except GroundplaneError as error:

@@ -10,18 +10,10 @@ import base64
 import hashlib
 import hmac
 import importlib
-import ipaddress
 import struct
-from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-from groundplane.core import goformat
 from groundplane.core.fieldpath import utf8
 from groundplane.core.gotemplate.mistakes import Failure
 from groundplane.core.gotemplate.run import Run, check_length
@@ -150,10 +142,6 @@ def derive_password(run: Run, counter: int, form: str, password: str, user: str,
 # --- encryption ------------------------------------------------------------------------------------------------------------
 
 
-def _aes(password: str, vector: bytes) -> Any:
-    return Cipher(algorithms.AES(utf8(password)[:32].ljust(32, b"\0")), modes.CBC(vector))
-
-
 @function(SECRETS, "encryptAES", "string string", wants_run=True, is_random=True)
 def encrypt_aes(run: Run, password: str, text: str) -> str:
     if not text:
@@ -162,7 +150,7 @@ def encrypt_aes(run: Run, password: str, text: str) -> str:
     check_length(len(data) * 4 // 3 + 64)
     padding = 16 - len(data) % 16
     vector = run.random(16)
-    encryptor = _aes(password, vector).encryptor()
+    encryptor = _library().aes(password, vector).encryptor()
     encrypted = encryptor.update(data + bytes([padding]) * padding) + encryptor.finalize()
     return base64.b64encode(vector + encrypted).decode()
 
@@ -176,7 +164,7 @@ def decrypt_aes(password: str, text: str) -> str:
         raise Failure(f"illegal base64 data at input byte {data}")
     if len(data) < 32 or len(data) % 16:
         raise Failure("crypto/cipher: input not full blocks")
-    decryptor = _aes(password, data[:16]).decryptor()
+    decryptor = _library().aes(password, data[:16]).decryptor()
     plain: bytes = decryptor.update(data[16:]) + decryptor.finalize()
     if plain[-1] > len(plain):
         raise Failure("runtime error: slice bounds out of range", "is it the right password?")
@@ -196,68 +184,39 @@ class Certificate(Struct):
         super().__init__(Cert=certificate, Key=key)
 
 
+def _library() -> ModuleType:
+    """What does the work, imported when it is first needed."""
+    from groundplane.core.gotemplate.sprig import certificates
+
+    return certificates
+
+
 def _rsa(run: Run, bits: int) -> Any:
     run.charge(_RSA_4096 if bits > 2048 else _RSA_2048)
-    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+    return _library().rsa_key(bits)
 
 
-def _pem(key: Any) -> str:
-    is_modern = isinstance(key, ed25519.Ed25519PrivateKey)
-    form = serialization.PrivateFormat.PKCS8 if is_modern else serialization.PrivateFormat.TraditionalOpenSSL
-    data: bytes = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-    return data.decode()
+def _given(run: Run, key: str) -> Any:
+    run.charge(_SMALL_KEY)
+    return _library().key_of(key)
 
 
 @function(SECRETS, "genPrivateKey", "string", wants_run=True, is_random=True)
 def gen_private_key(run: Run, form: str) -> str:
     match form:
         case "" | "rsa":
-            return _pem(_rsa(run, 4096))
+            made = _rsa(run, 4096)
         case "ecdsa":
             run.charge(_SMALL_KEY)
-            return _pem(ec.generate_private_key(ec.SECP256R1()))
+            made = _library().ecdsa_key()
         case "ed25519":
             run.charge(_SMALL_KEY)
-            return _pem(ed25519.Ed25519PrivateKey.generate())
+            made = _library().ed25519_key()
         case "dsa":
             raise Failure("DSA keys are not made here", "use ed25519, ecdsa or rsa")
-    return f"Unknown type {form}"
-
-
-def _key_of(text: str) -> Any:
-    try:
-        key = serialization.load_pem_private_key(utf8(text), None)
-    except (ValueError, TypeError):
-        raise Failure("error parsing private key", "give it one in PEM, without a password") from None
-    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-        raise Failure("error parsing private key: its kind is not supported", "use ed25519, ecdsa or rsa")
-    return key
-
-
-def _subject(common: str) -> x509.Name:
-    try:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    except ValueError as error:
-        raise Failure(f"the common name can't be used: {error}", "it has 1 to 64 characters") from None
-
-
-def _alternatives(addresses: list[Value], names: list[Value]) -> list[x509.GeneralName]:
-    found: list[x509.GeneralName] = []
-    for name in names:
-        if not isinstance(name, str):
-            raise Failure(f"error parsing alternate dns: {goformat.type_name(name)} is not a string")
-        try:
-            found.append(x509.DNSName(name))
-        except ValueError:
-            raise Failure(f"alternate dns {goformat.sprintf('%q', name)} is no name") from None
-    for address in addresses:
-        if not isinstance(address, str):
-            raise Failure(f"error parsing ip: {goformat.type_name(address)} is not a string")
-        try:
-            found.append(x509.IPAddress(ipaddress.ip_address(address)))
-        except ValueError:
-            raise Failure(f"error parsing ip: {goformat.sprintf('%q', address)}") from None
-    return found
+        case _:
+            return f"Unknown type {form}"
+    return str(_library().pem(made))
 
 
 def _certificate(
@@ -265,88 +224,56 @@ def _certificate(
     common: str,
     days: int,
     key: Any,
-    alternatives: list[x509.GeneralName],
-    issuer: tuple[x509.Certificate, Any] | None,
+    others: tuple[list[Value], list[Value]] = ([], []),
+    authority: Certificate | None = None,
     *,
     is_authority: bool = False,
 ) -> Certificate:
-    now = run.now().replace(microsecond=0)
-    name = _subject(common)
-    try:
-        end = now + timedelta(days=days)
-        builder = x509.CertificateBuilder(
-            issuer_name=issuer[0].subject if issuer else name,
-            subject_name=name,
-            public_key=key.public_key(),
-            serial_number=int.from_bytes(run.random(16)) >> 1 or 1,
-            not_valid_before=now,
-            not_valid_after=end,
-        )
-    except (ValueError, OverflowError):
-        raise Failure(f"{days} days can't be the time that a certificate is valid") from None
-    usage = x509.KeyUsage(
-        digital_signature=True, key_encipherment=True, key_cert_sign=is_authority, content_commitment=False, data_encipherment=False,
-        key_agreement=False, crl_sign=False, encipher_only=False, decipher_only=False,
-    )  # fmt: skip
-    builder = builder.add_extension(usage, critical=True)
-    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-    if is_authority:
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    if alternatives:
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    signer = issuer[1] if issuer else key
-    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    made = builder.sign(signer, algorithm)
-    return Certificate(made.public_bytes(serialization.Encoding.PEM).decode(), _pem(key))
+    """`others`: addresses and names."""
+    library = _library()
+    alternatives = library.alternatives(*others)
+    issuer = _issuer(authority) if authority else None
+    return Certificate(*library.certificate(run, common, days, key, alternatives, issuer, is_authority=is_authority))
+
+
+def _issuer(given: Certificate) -> Any:
+    return _library().authority(given.fields["Cert"], given.fields["Key"])
 
 
 @function(SECRETS, "genCA", "string int", wants_run=True, is_random=True)
 def gen_ca(run: Run, common: str, days: int) -> Certificate:
-    return _certificate(run, common, days, _rsa(run, 2048), [], None, is_authority=True)
+    return _certificate(run, common, days, _rsa(run, 2048), is_authority=True)
 
 
 @function(SECRETS, "genCAWithKey", "string int string", wants_run=True, is_random=True)
 def gen_ca_with_key(run: Run, common: str, days: int, key: str) -> Certificate:
-    run.charge(_SMALL_KEY)
-    return _certificate(run, common, days, _key_of(key), [], None, is_authority=True)
+    return _certificate(run, common, days, _given(run, key), is_authority=True)
 
 
 @function(SECRETS, "genSelfSignedCert", "string list list int", wants_run=True, is_random=True)
 def gen_self_signed(run: Run, common: str, addresses: list[Value], names: list[Value], days: int) -> Certificate:
-    return _certificate(run, common, days, _rsa(run, 2048), _alternatives(addresses, names), None)
+    return _certificate(run, common, days, _rsa(run, 2048), (addresses, names))
 
 
 @function(SECRETS, "genSelfSignedCertWithKey", "string list list int string", wants_run=True, is_random=True)
 def gen_self_signed_with_key(
     run: Run, common: str, addresses: list[Value], names: list[Value], days: int, key: str
 ) -> Certificate:
-    run.charge(_SMALL_KEY)
-    return _certificate(run, common, days, _key_of(key), _alternatives(addresses, names), None)
-
-
-def _authority(given: Certificate) -> tuple[x509.Certificate, Any]:
-    try:
-        certificate = x509.load_pem_x509_certificate(utf8(given.fields["Cert"]))
-    except ValueError:
-        raise Failure("unable to parse certificate", "give it what genCA or buildCustomCert gives") from None
-    return certificate, _key_of(given.fields["Key"])
+    return _certificate(run, common, days, _given(run, key), (addresses, names))
 
 
 @function(SECRETS, "genSignedCert", "string list list int certificate", wants_run=True, is_random=True)
 def gen_signed(
     run: Run, common: str, addresses: list[Value], names: list[Value], days: int, authority: Certificate
 ) -> Certificate:
-    return _certificate(run, common, days, _rsa(run, 2048), _alternatives(addresses, names), _authority(authority))
+    return _certificate(run, common, days, _rsa(run, 2048), (addresses, names), authority)
 
 
 @function(SECRETS, "genSignedCertWithKey", "string list list int certificate string", wants_run=True, is_random=True)
 def gen_signed_with_key(
     run: Run, common: str, addresses: list[Value], names: list[Value], days: int, authority: Certificate, key: str
 ) -> Certificate:
-    run.charge(_SMALL_KEY)
-    return _certificate(run, common, days, _key_of(key), _alternatives(addresses, names), _authority(authority))
+    return _certificate(run, common, days, _given(run, key), (addresses, names), authority)
 
 
 @function(SECRETS, "buildCustomCert", "string string")
@@ -358,5 +285,5 @@ def build_custom(certificate: str, key: str) -> Certificate:
             raise Failure(f"unable to decode {what}")
         found.append(data.decode("utf-8", "replace"))
     made = Certificate(found[0], found[1])
-    _authority(made)
+    _issuer(made)
     return made
