@@ -19,7 +19,6 @@ from pathlib import Path
 
 import yaml
 
-from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.accounts import Accounts
 from groundplane.core.activation import Policies
@@ -29,7 +28,7 @@ from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, key_of, meta
 from groundplane.ports import Context, NoFunctions, NothingBuiltIn, Options
-from groundplane.runtime import compiling
+from groundplane.runtime import clouds, compiling
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Held, Retry
@@ -42,7 +41,7 @@ BACKOFF = 5.0  # seconds of the world's clock until a retry
 @cache
 def definitions():
     """All CRDs, without their prose."""
-    return [*core_crds(), *aws_crds(docs=False)]
+    return [*core_crds(), *clouds.crds(docs=False)]
 
 
 _installed: dict[bool, SqliteCluster] = {}  # stores with the CRDs, once somebody needed one: worlds begin with a copy

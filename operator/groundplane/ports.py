@@ -1,6 +1,6 @@
 """What the reconcilers need from the world: Protocols and the plain data that crosses them.
 
-Adapters: `cluster/kubernetes.py` and `cluster/sqlite.py` (Cluster), `aws/cloud.py` (Cloud),
+Adapters: `cluster/kubernetes.py` and `cluster/sqlite.py` (Cluster), `aws/cloud.py` (Cloud; `runtime/clouds.py` over all of them),
 `runtime/events.py` (Recorder), `runtime/watches.py` (Watches).  Adapters translate the outside's errors into
 those of `groundplane.errors`; nothing else gets through.
 """
@@ -26,7 +26,7 @@ from groundplane.core.function_runtime import Bounds
 from groundplane.core.function_sources import Rules, Source
 from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
-from groundplane.core.objects import Json, Key, Object, key_of, meta
+from groundplane.core.objects import Json, Key, Object, group_of, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.core.turns import Lane
 from groundplane.core.usages import Referent
@@ -227,13 +227,30 @@ class ManagedKind:
     asynchronous: bool = False  # upstream calls in the background: conditions AsyncOperation, LastAsyncOperation
     repeatable: bool = False  # a create that is sent twice makes no second thing: by its name, or by a token
     shared: tuple[Shared, ...] = ()  # fields that other kinds set, too
+    namespaced: bool = False  # its objects live in namespaces
+    cloud: str = "AWS"  # what its things are in, in texts
+    consistent: bool = False  # what was written is seen at once: "not there" is true right after a create
+
+    @property
+    def group(self) -> str:
+        return group_of(self.api_versions[0])
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Without their group, the preferred one first."""
+        return tuple(each.rpartition("/")[2] for each in self.api_versions)
+
+    @property
+    def name(self) -> str:
+        """Of its definition: "instances.rds.aws.upbound.io"."""
+        return f"{self.plural}.{self.group}"
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whose AWS, with which credentials.  Never printed: it holds secrets."""
+    """Whose account with a provider, with which credentials.  Never printed: it holds secrets."""
 
-    provider_config: Object
+    provider_config: Object  # {}: of a provider that has none
     credentials: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # the referenced Secret's data
     version: str = ""  # changes when the credentials do (uid, generation, digest of what the Secret holds)
     lane: Lane = "change"  # why it is called: where calls wait, changes go first
@@ -250,7 +267,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Observation:
-    """What was found in AWS, and how it compares with what is desired."""
+    """What was found in the cloud, and how it compares with what is desired."""
 
     exists: bool
     ready: Condition | None = None  # what the resource's own state says; None: keep what was there
@@ -266,6 +283,9 @@ class Observation:
     deleting: bool = False  # AWS is at it: no further delete call
     item: Any = field(default=None, repr=False)  # the adapter's own
     to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
+    conditions: tuple[Condition, ...] = ()  # further ones, beside Ready and before Synced
+    next_look: float | None = None  # seconds, where it is known when something will have changed
+    renew: tuple[str, ...] = ()  # generated secrets that an update is to replace: stored anew before it
 
 
 @dataclass(frozen=True)
@@ -422,6 +442,7 @@ class Options:
     namespace: str = "crossplane-system"  # the operator's own: Secrets without a better place
     strict_upstream: bool = False  # switches helpful defaults and additive status off
     static_binding: StaticBinding = "free"  # which composites that no claim has yet a claim may name
+    nop_scope: str = "namespaced"  # where a NopResource lives: "namespaced" or "cluster"
     makes_roles: bool = False  # definitions get their ClusterRoles from us
     poll_interval: float = 600.0  # seconds between two looks at a settled external resource
     observe_only: bool = False  # nothing in AWS is created, changed or deleted: what would be is told

@@ -599,3 +599,23 @@ def test_a_list_counts_each_item_and_a_key_given_twice_is_an_error(tmp_path):
     assert [meta(m.object)["name"] for m in manifests.parse(text, "x")] == ["a", "b"]
     with pytest.raises(InvalidInput, match='x:3: "name" is given twice'):
         manifests.parse("metadata:\n  name: a\n  name: b", "x")
+
+
+def test_a_nopresource_of_v04_becomes_ready_without_any_cloud(tmp_path):
+    manifest = tmp_path / "nop.yaml"
+    manifest.write_text(
+        textwrap.dedent(
+            """\
+            apiVersion: nop.crossplane.io/v1alpha1
+            kind: NopResource
+            metadata: {name: some}
+            spec:
+              forProvider:
+                conditionAfter:
+                - {time: 0s, conditionType: Ready, conditionStatus: "True"}
+            """
+        )
+    )
+    run = groundplane("up", "--db", tmp_path / "gp.db", "--once", "--nop-scope", "cluster", manifest)
+    assert run.exit_code == 0, run.output
+    assert "NopResource some" in run.output

@@ -18,11 +18,12 @@ from groundplane.core import packages
         "xpkg.upbound.io/upbound/provider-aws-rds:v1.2.3",
         "xpkg.upbound.io/crossplane-contrib/provider-aws-ec2:v1",
         "xpkg.crossplane.io/crossplane-contrib/provider-upjet-aws:v1",
+        "xpkg.crossplane.io/crossplane-contrib/provider-nop:v0.4.0",
         "xpkg.upbound.io/upbound/provider-aws@sha256:0123abcd",
         "xpkg.upbound.io/upbound/provider-aws:v1@sha256:0123abcd",
     ],
 )
-def test_the_aws_providers_are_built_in_whatever_registry_and_tag(package):
+def test_the_providers_are_built_in_whatever_registry_and_tag(package):
     assert packages.is_built_in("Provider", package)
     assert not packages.is_built_in("Function", package)
     assert not packages.is_built_in("Configuration", package)

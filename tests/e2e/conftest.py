@@ -33,6 +33,8 @@ ACTIVE = (
     "buckets.s3",
     "bucketlifecycleconfigurations.s3",
     "queues.sqs",
+    "nopresources.nop",
+    "clusternopresources.nop",
 )
 KINDS = ("--activations", ",".join(f"{each}.*" for each in ACTIVE))
 

@@ -49,7 +49,6 @@ class AwsCloud:
         on_call: Callable[[str, str, faults.Outcome, float, str], None] = lambda *told: None,
         on_wait: Callable[[str, float], None] = lambda service, seconds: None,
         on_look: Callable[[Object, Observation], None] = lambda managed, observation: None,
-        is_active: Callable[[str], bool] = lambda definition: True,
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -61,9 +60,8 @@ class AwsCloud:
         and AWS's id of the request, if there is one; in the context of who wanted it.
         `on_wait` is told how long each piece of work waited for its budget (service, seconds), `on_look` what an existing resource was
         found to be; both on the event loop.
-        Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
         """
-        self._is_active, self._on_wait, self._on_look = is_active, on_wait, on_look
+        self._on_wait, self._on_look = on_wait, on_look
         self._budgets = Budgets(threads, clock)
         self._calls: set[Future[Any]] = set()  # those that a thread works on
         self._sessions = sessions or Sessions(
@@ -99,10 +97,10 @@ class AwsCloud:
 
     def kind(self, api_version: str, kind_: str) -> ManagedKind | None:
         found = catalogue.lookup(api_version, kind_)
-        return found.port if found and self._is_ours(found) else None
+        return found.port if found else None
 
     def kinds(self) -> Sequence[ManagedKind]:
-        return tuple(found.port for found in catalogue.every() if self._is_ours(found))
+        return tuple(found.port for found in catalogue.every())
 
     def default_external_name(self, managed: Object) -> str:
         return self._offline(managed).name_in_advance()
@@ -164,9 +162,6 @@ class AwsCloud:
         await self._run(managed, account, {}, lambda engine: engine.delete(observation), deleting=True)
 
     # --- inside -------------------------------------------------------------------------------------
-
-    def _is_ours(self, kind: Kind) -> bool:
-        return self._is_active(f"{kind.plural}.{kind.group}")
 
     def _kind(self, managed: Object) -> Kind:
         found = catalogue.lookup(managed["apiVersion"], managed["kind"])

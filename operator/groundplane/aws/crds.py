@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from groundplane.aws import catalogue
@@ -25,13 +24,14 @@ from groundplane.aws.grammar import (
     siblings,
 )
 from groundplane.core import requests, typecheck
-from groundplane.core.objects import Json, Object
+from groundplane.core.crds import bricks
+from groundplane.core.crds.bricks import BOOLEAN, CLUSTER, KEEP_ALL, MANAGED_COLUMNS, PLAIN, STRING
+from groundplane.core.objects import Object
 from groundplane.core.openapi import handled_request, unseen
 from groundplane.errors import with_article
 
 Schema = dict[str, Any]
 LONGEST = 200  # characters of a description
-POLICIES = ["Observe", "Create", "Update", "Delete", "LateInitialize", "*"]
 ACTS = " || ".join(f"'{policy}' in self.managementPolicies" for policy in ("*", "Create", "Update"))
 DETAILS = {
     "address": "The host name to connect to.",
@@ -45,7 +45,6 @@ DETAILS = {
     "region": "The AWS region.",
     "username": "The user to log in as.",
 }
-KEEP_ALL = "x-kubernetes-preserve-unknown-fields"
 
 
 def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
@@ -57,7 +56,11 @@ def crds(*, docs: bool = True, strict_upstream: bool = False) -> list[Object]:
 def configs() -> list[Object]:
     """The CRDs of ProviderConfigs and their usages."""
     plain = [_provider_config(DOMAIN), *(_provider_config(NAMESPACED_DOMAIN, kind) for kind in (PLAIN, CLUSTER))]
-    return [*plain, _usage(DOMAIN), _usage(NAMESPACED_DOMAIN)]
+    usages = [
+        bricks.usage(domain, "v1beta1", is_namespaced=domain == NAMESPACED_DOMAIN, category="aws")
+        for domain in (DOMAIN, NAMESPACED_DOMAIN)
+    ]
+    return [*plain, *usages]
 
 
 def _name(crd: Object) -> str:
@@ -102,43 +105,28 @@ def of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
         schema = _managed_schema(found, prose, version, strict_upstream=strict_upstream)
         synced, ready, *others = MANAGED_COLUMNS
         columns = [ready, synced, *others] if version in found.ready_first else MANAGED_COLUMNS
-        versions.append(_version(version, schema, columns, storage=index == 0))
+        versions.append(bricks.version(version, schema, columns, storage=index == 0))
     scope = "Namespaced" if found.is_namespaced else "Cluster"
     categories = ["crossplane", "managed", "aws"]
-    return _crd(found.group, found.kind, found.plural, versions, categories=categories, scope=scope)
-
-
-MANAGED_COLUMNS = [
-    {"name": "SYNCED", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Synced')].status"},
-    {"name": "READY", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"},
-    {
-        "name": "EXTERNAL-NAME",
-        "type": "string",
-        "jsonPath": ".metadata.annotations.crossplane\\.io/external-name",
-    },
-    {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-]
+    return bricks.crd(found.group, found.kind, found.plural, versions, categories=categories, scope=scope)
 
 
 def _managed_schema(found: Kind, prose: _Prose | None, version: str, *, strict_upstream: bool) -> Schema:
     inputs = _inputs(found, prose)
-    for_provider = _object(inputs, required=[] if found.is_global else ["region"])
+    for_provider = bricks.obj(inputs, required=[] if found.is_global else ["region"])
     initial = {name: schema for name, schema in _inputs(found, None).items() if name != "region"}
-    generation = _namespaced_fields() if found.is_namespaced else _cluster_fields(strict_upstream=strict_upstream)
-    spec = _object(
+    generation = (
+        bricks.namespaced_fields() if found.is_namespaced else bricks.cluster_fields(strict_upstream=strict_upstream)
+    )
+    spec = bricks.obj(
         {
             **generation,
             "forProvider": for_provider,
             "initProvider": {
-                **_object(initial),
+                **bricks.obj(initial),
                 "description": "Fields that only the creation uses, where forProvider has none; not enforced later.",
             },
-            "managementPolicies": {
-                "type": "array",
-                "items": {"type": "string", "enum": POLICIES},
-                "default": ["*"],
-                "description": "What may be done to the external resource.",
-            },
+            **bricks.policies(),
         },
         required=["forProvider"],
     )
@@ -158,43 +146,7 @@ def _managed_schema(found: Kind, prose: _Prose | None, version: str, *, strict_u
     if rules:
         spec["x-kubernetes-validations"] = rules
     description = prose.kind() if prose else found.doc
-    return {**_root(spec, _status(found)), **({"description": description} if description else {})}
-
-
-def _cluster_fields(*, strict_upstream: bool) -> dict[str, Schema]:
-    """What only kinds of the first generation have in their spec, or have otherwise."""
-    return {
-        "deletionPolicy": {
-            "type": "string",
-            "enum": ["Orphan", "Delete"],
-            "default": "Delete",
-            "description": "What happens to the external resource when this object is deleted.",
-        },
-        "providerConfigRef": {**_reference(), "default": {"name": "default"}},
-        "publishConnectionDetailsTo": _publish(),
-        "writeConnectionSecretToRef": {
-            **_object(
-                {"name": STRING, "namespace": STRING},
-                required=["name", "namespace"] if strict_upstream else ["namespace"],
-            ),
-            "description": CONNECTION_SECRET,
-        },
-    }
-
-
-def _namespaced_fields() -> dict[str, Schema]:
-    """Likewise of the namespaced generation: Secrets are in the object's own namespace."""
-    config = _object({"kind": STRING, "name": STRING}, required=["kind", "name"])
-    return {
-        "providerConfigRef": {**config, "default": {"kind": "ClusterProviderConfig", "name": "default"}},
-        "writeConnectionSecretToRef": {
-            **_object({"name": STRING}, required=["name"]),
-            "description": CONNECTION_SECRET,
-        },
-    }
-
-
-CONNECTION_SECRET = "The Secret that gets the connection details."
+    return {**bricks.root(spec, _status(found)), **({"description": description} if description else {})}
 
 
 def _inputs(found: Kind, prose: _Prose | None) -> dict[str, Schema]:
@@ -203,7 +155,7 @@ def _inputs(found: Kind, prose: _Prose | None) -> dict[str, Schema]:
     if not found.is_global:
         result["region"] = {"type": "string", "description": "The AWS region that the resource is in."}
     if found.tags is not None:
-        result["tags"] = {**_map(), "description": "Tags of the resource, beside those that say whose it is."}
+        result["tags"] = {**bricks.strings(), "description": "Tags of the resource, beside those that say whose it is."}
     for name, field in found.fields.items():
         if name == "region":
             continue
@@ -222,14 +174,18 @@ def _siblings(name: str, field: SchemaField, found: Kind) -> dict[str, Schema]:
     service, _, kind = field.reference.to.partition("/")
     target = f"{with_article(kind)} in {service} to fill {name}"
     ref, selector = siblings(name, field)
-    one = {**_reference(), "description": f"Reference to {target}."}
-    own: dict[str, Schema] = {"matchControllerRef": {"type": "boolean"}, "matchLabels": _map(), "policy": _policy()}
+    one = {**bricks.reference(), "description": f"Reference to {target}."}
+    own: dict[str, Schema] = {
+        "matchControllerRef": {"type": "boolean"},
+        "matchLabels": bricks.strings(),
+        "policy": bricks.policy(),
+    }
     if found.is_namespaced:
         one["properties"] = {**one["properties"], "namespace": STRING}
         own["namespace"] = STRING
     item = {key: value for key, value in one.items() if key != "description"}
     many = {"type": "array", "items": item, "description": f"References to {target}."}
-    chosen = {**_object(dict(sorted(own.items()))), "description": f"Selector for {target}."}
+    chosen = {**bricks.obj(dict(sorted(own.items()))), "description": f"Selector for {target}."}
     return {ref: many if field.type.startswith(LIST) else one, selector: chosen}
 
 
@@ -239,7 +195,7 @@ def _field(field: KindField, found: Kind) -> Schema:
     if not field.secret:
         return _typed(field, found, found.shape)
     names = ["key", "name"] if found.is_namespaced else ["key", "name", "namespace"]
-    return _object(dict.fromkeys(names, STRING), required=names)
+    return bricks.obj(dict.fromkeys(names, STRING), required=names)
 
 
 def _typed(field: SchemaField, found: Kind, shape: Shape) -> Schema:
@@ -252,11 +208,11 @@ def _typed(field: SchemaField, found: Kind, shape: Shape) -> Schema:
             properties = {name: _typed(entry, found, shape) for name, entry in field.fields.items()}
             for name, entry in field.fields.items():
                 properties |= _siblings(name, entry, found)
-            schema = _object(dict(sorted(properties.items())), required=required)
+            schema = bricks.obj(dict(sorted(properties.items())), required=required)
         case "object":
             schema = {"type": "object", KEEP_ALL: True}
         case "map[string]":
-            schema = _map()
+            schema = bricks.strings()
         case _:
             schema = {"type": inner}
     is_list = field.type.startswith(LIST) and not (field.single and shape == "object")
@@ -287,16 +243,16 @@ def _status(found: Kind) -> Schema:
     if not found.is_global:
         values["region"] = dict(STRING)
     if found.tags is not None:
-        values |= {"tags": _map(), "tagsAll": _map()}
+        values |= {"tags": bricks.strings(), "tagsAll": bricks.strings()}
     for secret in found.port.secrets:
         values[digest_field(secret.field)] = {
             "type": "string",
             "description": "Tells whether the value that was applied last is still the one that is wanted.",
         }
-    status = _object(
+    status = bricks.obj(
         {
-            "atProvider": _object(dict(sorted(values.items()))),
-            "conditions": _conditions(),
+            "atProvider": bricks.obj(dict(sorted(values.items()))),
+            "conditions": bricks.conditions(),
             requests.HANDLED: handled_request(),
             "observedGeneration": {"type": "integer", "format": "int64"},
         }
@@ -360,52 +316,49 @@ class _Prose:
 # --- ProviderConfig -------------------------------------------------------------------------------
 
 
-PLAIN, CLUSTER = "ProviderConfig", "ClusterProviderConfig"
-
-
 def _provider_config(group: str, kind: str = PLAIN) -> Object:
     from groundplane.aws.session import SOURCES
 
-    secret = _object({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
-    file = _object({"path": STRING}, required=["path"])
-    token = _object(
+    secret = bricks.obj({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
+    file = bricks.obj({"path": STRING}, required=["path"])
+    token = bricks.obj(
         {"fs": file, "secretRef": secret, "source": {"type": "string", "enum": ["Secret", "Filesystem"]}},
         required=["source"],
     )
-    identity = _object({"roleARN": STRING, "roleSessionName": STRING, "tokenConfig": token})
-    role = _object(
+    identity = bricks.obj({"roleARN": STRING, "roleSessionName": STRING, "tokenConfig": token})
+    role = bricks.obj(
         {
             "externalID": STRING,
             "roleARN": STRING,
             "roleSessionName": STRING,
-            "tags": _list(_object({"key": STRING, "value": STRING}, required=["key", "value"])),
-            "transitiveTagKeys": _list(STRING),
+            "tags": bricks.array(bricks.obj({"key": STRING, "value": STRING}, required=["key", "value"])),
+            "transitiveTagKeys": bricks.array(STRING),
         }
     )
-    credentials = _object(
+    credentials = bricks.obj(
         {
-            "env": _object({"name": STRING}, required=["name"]),
+            "env": bricks.obj({"name": STRING}, required=["name"]),
             "fs": file,
             "secretRef": secret,
             "source": {"type": "string", "enum": sorted(SOURCES), "description": "Where the credentials come from."},
-            "upbound": _object({"webIdentity": identity}),
+            "upbound": bricks.obj({"webIdentity": identity}),
             "webIdentity": identity,
         },
         required=["source"],
     )
-    url = _object(
+    url = bricks.obj(
         {
-            "dynamic": _object({"host": STRING, "protocol": {"type": "string", "enum": ["http", "https"]}}),
+            "dynamic": bricks.obj({"host": STRING, "protocol": {"type": "string", "enum": ["http", "https"]}}),
             "static": STRING,
             "type": {"type": "string", "enum": ["Static", "Dynamic", "Auto"]},
         },
         required=["type"],
     )
-    endpoint = _object(
+    endpoint = bricks.obj(
         {
             "hostnameImmutable": BOOLEAN,
             "partitionId": STRING,
-            "services": {**_list(STRING), "description": "The services that the URL is for; none means all."},
+            "services": {**bricks.array(STRING), "description": "The services that the URL is for; none means all."},
             "signingMethod": STRING,
             "signingName": STRING,
             "signingRegion": STRING,
@@ -414,13 +367,13 @@ def _provider_config(group: str, kind: str = PLAIN) -> Object:
         },
         required=["url"],
     )
-    limiter = _object({"baseDelay": STRING, "maxDelay": STRING})
-    spec = _object(
+    limiter = bricks.obj({"baseDelay": STRING, "maxDelay": STRING})
+    spec = bricks.obj(
         {
-            "assumeRoleChain": {**_list(role), "description": "Roles to assume, one from the other."},
+            "assumeRoleChain": {**bricks.array(role), "description": "Roles to assume, one from the other."},
             "credentials": credentials,
             "endpoint": endpoint,
-            "reconciliationPolicy": _object({"exponentialFailureRateLimiter": limiter}),
+            "reconciliationPolicy": bricks.obj({"exponentialFailureRateLimiter": limiter}),
             "s3_use_path_style": BOOLEAN,
             "skip_credentials_validation": BOOLEAN,
             "skip_metadata_api_check": BOOLEAN,
@@ -429,136 +382,13 @@ def _provider_config(group: str, kind: str = PLAIN) -> Object:
         },
         required=["credentials"],
     )
-    status = _object({"conditions": _conditions(), "users": {"type": "integer", "format": "int64"}})
+    status = bricks.obj({"conditions": bricks.conditions(), "users": {"type": "integer", "format": "int64"}})
     status = unseen(status)
     columns: list[Schema] = [
         {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
         {"name": "SOURCE", "type": "string", "jsonPath": ".spec.credentials.source", "priority": 1},
     ]
-    version = _version("v1beta1", _root(spec, status), columns)
+    version = bricks.version("v1beta1", bricks.root(spec, status), columns)
     scope = "Namespaced" if group == NAMESPACED_DOMAIN and kind == PLAIN else "Cluster"
     categories = ["crossplane", "providerconfig", "aws"]
-    return _crd(group, kind, f"{kind.lower()}s", [version], categories=categories, scope=scope)
-
-
-def _usage(group: str) -> Object:
-    resource = _object(
-        {"apiVersion": STRING, "kind": STRING, "name": STRING, "uid": STRING}, required=["apiVersion", "kind", "name"]
-    )
-    is_namespaced = group == NAMESPACED_DOMAIN
-    reference = _object({"kind": STRING, "name": STRING}, required=["kind", "name"]) if is_namespaced else _reference()
-    schema = {
-        "type": "object",
-        "properties": {**META, "providerConfigRef": reference, "resourceRef": resource},
-        "required": ["providerConfigRef", "resourceRef"],
-    }
-    columns: list[Schema] = [
-        {"name": "AGE", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-        {"name": "CONFIG-NAME", "type": "string", "jsonPath": ".providerConfigRef.name"},
-        {"name": "RESOURCE-KIND", "type": "string", "jsonPath": ".resourceRef.kind"},
-        {"name": "RESOURCE-NAME", "type": "string", "jsonPath": ".resourceRef.name"},
-    ]
-    version = _version("v1beta1", schema, columns)
-    del version["subresources"]
-    scope = "Namespaced" if is_namespaced else "Cluster"
-    categories = ["crossplane", "providerconfig", "aws"]
-    return _crd(group, "ProviderConfigUsage", "providerconfigusages", [version], categories=categories, scope=scope)
-
-
-# --- bricks ---------------------------------------------------------------------------------------
-
-STRING: Schema = {"type": "string"}
-BOOLEAN: Schema = {"type": "boolean"}
-META: dict[str, Schema] = {"apiVersion": STRING, "kind": STRING, "metadata": {"type": "object"}}
-
-
-def _crd(
-    group: str, kind_: str, plural: str, versions: list[Schema], *, categories: list[str], scope: str = "Cluster"
-) -> Object:
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {
-                "categories": categories,
-                "kind": kind_,
-                "listKind": f"{kind_}List",
-                "plural": plural,
-                "singular": kind_.lower(),
-            },
-            "scope": scope,
-            "versions": versions,
-        },
-    }
-
-
-def _version(name: str, schema: Schema, columns: Iterable[Mapping[str, Json]], *, storage: bool = True) -> Schema:
-    return {
-        "name": name,
-        "served": True,
-        "storage": storage,
-        "additionalPrinterColumns": [dict(column) for column in columns],
-        "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}},
-    }
-
-
-def _root(spec: Schema, status: Schema) -> Schema:
-    return {"type": "object", "properties": {**META, "spec": spec, "status": status}, "required": ["spec"]}
-
-
-def _object(properties: Mapping[str, Schema], *, required: list[str] | None = None) -> Schema:
-    made: Schema = {"type": "object", "properties": dict(properties)}
-    return {**made, "required": required} if required else made
-
-
-def _list(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _map() -> Schema:
-    return {"type": "object", "additionalProperties": {"type": "string"}}
-
-
-def _policy() -> Schema:
-    return _object(
-        {
-            "resolution": {"type": "string", "enum": ["Required", "Optional"], "default": "Required"},
-            "resolve": {"type": "string", "enum": ["Always", "IfNotPresent"]},
-        }
-    )
-
-
-def _reference() -> Schema:
-    return _object({"name": STRING, "policy": _policy()}, required=["name"])
-
-
-def _publish() -> Schema:
-    metadata = _object({"annotations": _map(), "labels": _map(), "type": STRING})
-    config = {**_reference(), "default": {"name": "default"}}
-    return {
-        **_object({"configRef": config, "metadata": metadata, "name": STRING}, required=["name"]),
-        "description": "Accepted, and not acted upon: use writeConnectionSecretToRef.",
-    }
-
-
-def _conditions() -> Schema:
-    condition = _object(
-        {
-            "lastTransitionTime": {"type": "string", "format": "date-time"},
-            "message": STRING,
-            "observedGeneration": {"type": "integer", "format": "int64"},
-            "reason": STRING,
-            "status": STRING,
-            "type": STRING,
-        },
-        required=["lastTransitionTime", "reason", "status", "type"],
-    )
-    return {
-        "type": "array",
-        "items": condition,
-        "x-kubernetes-list-map-keys": ["type"],
-        "x-kubernetes-list-type": "map",
-    }
+    return bricks.crd(group, kind, f"{kind.lower()}s", [version], categories=categories, scope=scope)

@@ -614,6 +614,7 @@ class Kind(Strict):
                 for service, _, kind in (each.partition("/") for each in field.shared)
             ),
             repeatable=self.external_name.mode != "assigned" or bool(self.create.token) or self.create.repeatable,
+            namespaced=self.is_namespaced,
         )
 
     def _references(self) -> Iterator[ports.Reference]:

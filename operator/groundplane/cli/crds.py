@@ -95,11 +95,11 @@ def apply(only: tuple[str, ...], *, adopt: bool, kubeconfig: str, context: str, 
 
 
 def definitions(*, strict_upstream: bool = False) -> list[Object]:
-    """All definitions, ours and AWS's, by group and plural, each with the mark by which the operator knows it."""
-    from groundplane.aws.crds import crds as aws_crds
+    """All definitions, ours and the providers', by group and plural, each with the mark by which the operator knows it."""
     from groundplane.core.crds import crds as core_crds
+    from groundplane.runtime import clouds
 
-    every = [*core_crds(), *aws_crds()]
+    every = [*core_crds(), *clouds.crds()]
     found = [marked(crd, __version__) for crd in (of_upstream(every) if strict_upstream else every)]
     return sorted(found, key=lambda crd: (crd["spec"]["group"], crd["spec"]["names"]["plural"]))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from groundplane.core import conditions, health
+from groundplane.core import conditions, health, providers
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, spec_of
 
 if TYPE_CHECKING:  # rich takes 40 ms to import: only what draws pays for it
@@ -162,7 +162,7 @@ def _drawn(node: Node, tree: Tree) -> Tree:
     for child in node.children:
         _drawn(child, tree.add(_label(child)))
     if node.external_name:
-        tree.add(Text.assemble(("AWS ", "dim"), node.external_name))
+        tree.add(Text.assemble((f"{_cloud(node)} ", "dim"), node.external_name))
     return tree
 
 
@@ -204,9 +204,15 @@ def changes(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
 
 def line(node: Node) -> str:
     """One node in one line."""
-    name = f" → AWS {node.external_name}" if node.external_name else ""
+    name = f" → {_cloud(node)} {node.external_name}" if node.external_name else ""
     cause = f": {node.cause}" if node.cause else ""
     return f"{_LOOKS[node.state][0]} {node.key}{name}: {node.told}{cause}"
+
+
+def _cloud(node: Node) -> str:
+    """What has the thing that a managed resource stands for."""
+    family = providers.of(node.key.group)
+    return family.title if family else "external"
 
 
 def _place(key: Key) -> str:

@@ -45,6 +45,7 @@ class Wishes:
     timeout: float  # seconds
     strict_upstream: bool
     static_binding: StaticBinding
+    nop_scope: str
     functions: Mapping[str, str]  # where those are that the command line names
     templates: Mapping[str, str] | None  # that the source FileSystem reads, by path
 
@@ -74,6 +75,13 @@ class Wishes:
     show_default=True,
     help="Which composites that no claim has yet a claim may take: all; those annotated groundplane.io/bindable-to; none.",
 )
+@click.option(
+    "--nop-scope",
+    type=click.Choice(["namespaced", "cluster"]),
+    default="namespaced",
+    show_default=True,
+    help="Where a NopResource lives: in a namespace, as since v0.5 of its provider, or in none.",
+)
 @function_flag.option
 @function_flag.templates
 @click.option("-v", "--verbose", is_flag=True, help="Log what the controllers do, and what functions write.")
@@ -88,6 +96,7 @@ def up(
     timeout: float,
     strict_upstream: bool,
     static_binding: StaticBinding,
+    nop_scope: str,
     function: tuple[str, ...],
     function_templates_dir: str,
     verbose: bool,
@@ -110,6 +119,7 @@ def up(
         timeout,
         strict_upstream,
         static_binding,
+        nop_scope,
         function_flag.addresses(function),
         function_flag.files(function_templates_dir),
     )
@@ -125,6 +135,7 @@ async def _run(db: str, wishes: Wishes) -> bool:
     options = Options(
         strict_upstream=wishes.strict_upstream,
         static_binding=wishes.static_binding,
+        nop_scope=wishes.nop_scope,
         functions=Rules(given=wishes.functions, develops=True),
         templates=wishes.templates,
     )

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from groundplane.core import providers
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Object, meta, owner_reference
 from groundplane.errors import InvalidInput
@@ -25,8 +26,7 @@ _OTHERS = (
     "k8s.io",
     "kubernetes.io",
     "crossplane.io",
-    "aws.upbound.io",
-    "aws.m.upbound.io",
+    *(family.domain for family in providers.FAMILIES),
 )  # whose groups end so are no user's own
 
 

@@ -66,7 +66,7 @@ SOON = 2.0  # seconds between two looks at a young resource in transition
 
 
 async def reconcile(key: Key, context: Context) -> Result:
-    """Bring one managed resource and what it stands for in AWS in line."""
+    """Bring one managed resource and what it stands for in line."""
     kind = context.cloud.kind(key.api_version, key.kind)
     if kind is None:
         return Result()
@@ -104,8 +104,9 @@ def _next(run: ManagedRun, external: External) -> Action:
         external=external,
         deleting=is_deleting(run.managed),
         create_unfinished=core.is_create_unfinished(run.managed) and external is not External.UNSEEN,
-        created_recently=(core.is_created_recently(run.managed, run.context.now()) or is_unsure_when(run))
-        and not status_of(run.managed).get("atProvider"),  # AWS has shown it since: "not found" is true
+        created_recently=not run.kind.consistent
+        and (core.is_created_recently(run.managed, run.context.now()) or is_unsure_when(run))
+        and not status_of(run.managed).get("atProvider"),  # it has been shown since: "not found" is true
         other_finalizers=bool(finalizers),
         may=run.may,
     )
@@ -347,8 +348,10 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
     await save_outcome(run, notes)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
     told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
-    await _write_status(run, told, outlook=health.reconciling("Creating", "AWS has been asked to create it"))
-    return Result(requeue_after=SOON)
+    await _write_status(
+        run, told, outlook=health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
+    )
+    return _look_again(run)
 
 
 async def _publish_once(run: ManagedRun, made: Creation) -> None:
@@ -388,24 +391,24 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
             await _fill(run, DEFAULTS, {"forProvider": observation.late})
     ready = [observation.ready] if observation.ready else []
     if observation.immutable and Action.UPDATE in run.may:
-        error = _unchangeable(observation)
+        error = _unchangeable(run, observation)
         await _write_status(run, ready, observation, outlook=health.stalled(type(error).__name__, str(error)))
         raise error
     settled = observation.settled
-    withheld = observing.differences(observation) if update and only_looks else ""
+    withheld = observing.differences(run, observation) if update and only_looks else ""
     if update and not only_looks:
         await _update(run, observation, secrets)
         for field in observation.contested:
             run.event("Warning", "ContestedExternalResource", await observing.contest(run, observation, field))
         settled = bool(observation.contested)  # against somebody else haste does not help
     synced = conditions.observed_only(withheld) if withheld else conditions.reconcile_success()
-    told = [synced, *_background(run, observation, updated=update), *ready]
+    told = [*observation.conditions, synced, *_background(run, observation, updated=update), *ready]
     before = meta(run.managed)["resourceVersion"]
     await _write_status(run, told, observation, outlook=_outlook(run, observation, settled=settled))
     if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
         for note in observation.notes:
             run.event("Normal", "ObservedExternalResource", note)
-    return Result(requeue_after=_pause_until_next(run, settled=settled))
+    return Result(requeue_after=_pause_until_next(run, observation, settled=settled))
 
 
 async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> None:
@@ -421,13 +424,13 @@ async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[st
     run.event("Normal", "UpdatedExternalResource", f"Successfully requested update of external resource: {fields}")
 
 
-def _unchangeable(observation: Observation) -> InvalidInput:
+def _unchangeable(run: ManagedRun, observation: Observation) -> InvalidInput:
     texts = [
         f"spec.forProvider.{d.field} cannot be changed from {d.observed!r} to {d.desired!r}"
         for d in observation.immutable
     ]
     error = InvalidInput(
-        f"{'; '.join(sorted(texts))}: AWS would have to replace the resource",
+        f"{'; '.join(sorted(texts))}: {run.kind.cloud} would have to replace the resource",
         mend="set the old value again, or delete and recreate the managed resource",
     )
     error.reason, error.prefix = "CannotUpdateExternalResource", "update failed"
@@ -435,9 +438,11 @@ def _unchangeable(observation: Observation) -> InvalidInput:
 
 
 async def _leave_to(run: ManagedRun, other: Key) -> Result:
-    """Touch nothing in AWS that is another object's; whoever names it and is deleted just goes."""
+    """Touch nothing that is another object's; whoever names it and is deleted just goes."""
     if is_deleting(run.managed):
-        run.event("Normal", "LeftExternalResource", f"{run.external_name} is left in AWS: it is that of {other}")
+        run.event(
+            "Normal", "LeftExternalResource", f"{run.external_name} is left in {run.kind.cloud}: it is that of {other}"
+        )
         return await _release(run)
     raise observing.is_of_another(run, other)
 
@@ -446,9 +451,9 @@ async def _leave(run: ManagedRun, observation: Observation, action: Action) -> R
     """Tell what would be created or deleted, in an operator that only observes."""
     if action is Action.CREATE:
         run.context.cloud.check(run.managed)
-        text, ready = "AWS has no such thing: it would be created", conditions.creating()
+        text, ready = f"{run.kind.cloud} has no such thing: it would be created", conditions.creating()
     else:
-        text, ready = "it would be deleted in AWS", conditions.deleting()
+        text, ready = f"it would be deleted in {run.kind.cloud}", conditions.deleting()
     told = conditions.observed_only(text)
     outlook = health.reconciling("Waiting", told.message)
     await _write_status(run, [told, ready], observation, outlook=outlook)
@@ -461,23 +466,30 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
         try:
             await run.context.cloud.delete(run.managed, run.account, observation)
         except GroundplaneError as error:
-            error.conditions = (*_failed(run, "Delete", error), conditions.deleting())
+            error.conditions = (*observation.conditions, *_failed(run, "Delete", error), conditions.deleting())
             raise
     run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
     told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
     await _write_status(run, told, outlook=health.reconciling("Deleting"))
-    return Result(requeue_after=SOON)
+    return _look_again(run)
+
+
+def _look_again(run: ManagedRun) -> Result:
+    """Whether what was asked for has been done: at once, where a write is seen at once."""
+    return Result(requeue_after=0.0 if run.kind.consistent else SOON)
 
 
 async def _wait(run: ManagedRun, observation: Observation) -> Result:
-    """For AWS to finish, or to show what it made; or for somebody else's finalizer."""
+    """For the cloud to finish, or to show what it made; or for somebody else's finalizer."""
     if not observation.exists and is_unsure_when(run):
         then = "it counts as gone"
-        raise too_early(run, "AWS shows nothing yet", core.CREATE_SUCCEEDED, core.GRACE.total_seconds(), then)
+        raise too_early(
+            run, f"{run.kind.cloud} shows nothing yet", core.CREATE_SUCCEEDED, core.GRACE.total_seconds(), then
+        )
     if is_deleting(run.managed):
-        told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
+        told = [*observation.conditions, conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
         await _write_status(run, told, observation, outlook=health.reconciling("Deleting"))
-        return Result(requeue_after=_pause_until_next(run, settled=False))
+        return Result(requeue_after=_pause_until_next(run, observation, settled=False))
     run.event("Normal", "PendingExternalResource", "Waiting for external resource existence to be confirmed")
     return Result(requeue_after=SOON)
 
@@ -485,14 +497,14 @@ async def _wait(run: ManagedRun, observation: Observation) -> Result:
 def _stays_absent(run: ManagedRun) -> GroundplaneError:
     error = Waiting(
         "external resource does not exist",
-        mend="create it in AWS, correct the external name, or allow Create in spec.managementPolicies",
+        mend=f"create it in {run.kind.cloud}, correct the external name, or allow Create in spec.managementPolicies",
     )
     error.reason, error.prefix = "CannotObserveExternalResource", "observe failed"
     return error
 
 
 async def _release(run: ManagedRun) -> Result:
-    """Let the object go: nothing of it is left in AWS, or it stays there on purpose."""
+    """Let the object go: nothing of it is left in the cloud, or it stays there on purpose."""
     if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
         await _leave_secrets(run)
     await leaving.release(run.managed, core.FINALIZER, run.context)
@@ -500,7 +512,7 @@ async def _release(run: ManagedRun) -> Result:
 
 
 async def _leave_secrets(run: ManagedRun) -> None:
-    """What was generated for a thing that stays in AWS stays with it: a password that nobody else knows."""
+    """What was generated for a thing that stays there stays with it: a password that nobody else knows."""
     spec = asked(run)
     for reference in [spec[secret.ref] for secret in run.kind.secrets if spec.get(secret.ref)]:
         secret = await run.context.cluster.get(Key("v1", "Secret", _namespace(run, reference), reference["name"]))
@@ -525,7 +537,7 @@ async def _pause(managed: Object, kind: ManagedKind, context: Context) -> None:
 
 
 def _failed(run: ManagedRun, operation: str, error: GroundplaneError) -> list[Condition]:
-    """What an operation in the background leaves behind: AWS said no.  What passes by itself is no such end."""
+    """What an operation in the background leaves behind: the cloud said no.  What passes by itself is no such end."""
     if not run.kind.asynchronous or not isinstance(error, InvalidInput | Denied):
         return []
     return [conditions.last_async(operation, str(error)), conditions.async_operation(ongoing=False)]
@@ -560,7 +572,7 @@ def _outlook(run: ManagedRun, observation: Observation, *, settled: bool) -> Con
     if not settled:
         return health.reconciling("Updating" if ready else "Creating", message)
     if observation.ready is not None and observation.ready.reason == "Unavailable":
-        return health.stalled("Failed", f"AWS has given it up: {message}")
+        return health.stalled("Failed", f"{run.kind.cloud} has given it up: {message}")
     return None
 
 
@@ -586,7 +598,7 @@ async def _write_status(
 
 
 async def _forget(run: ManagedRun) -> None:
-    """Drop what is known of a thing that is gone: it holds for no other, least of all that AWS has shown it."""
+    """Drop what is known of a thing that is gone: it holds for no other, least of all that it has been shown."""
     wanted = copy.deepcopy(run.managed)
     del wanted["status"]["atProvider"]
     generation = meta(run.managed).get("generation")
@@ -594,7 +606,15 @@ async def _forget(run: ManagedRun) -> None:
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
 
-def _pause_until_next(run: ManagedRun, *, settled: bool) -> float:
+def _pause_until_next(run: ManagedRun, observation: Observation | None = None, *, settled: bool) -> float:
+    """Seconds; sooner than it would be, if the cloud says when something will have changed."""
+    usual = _usual_pause(run, settled=settled)
+    if observation is None or observation.next_look is None:
+        return usual
+    return max(0.0, observation.next_look if not settled else min(usual, observation.next_look))
+
+
+def _usual_pause(run: ManagedRun, *, settled: bool) -> float:
     if not settled:
         born = _age(run)
         return SOON if born < YOUNG else LATER
@@ -602,7 +622,7 @@ def _pause_until_next(run: ManagedRun, *, settled: bool) -> float:
 
 
 def _age(run: ManagedRun) -> float:
-    """Seconds since the last thing that AWS takes its time for: the create, or the deletion."""
+    """Seconds since the last thing that a cloud takes its time for: the create, or the deletion."""
     since = meta(run.managed).get("deletionTimestamp") or annotations_of(run.managed).get(core.CREATE_SUCCEEDED)
     if not since:
         return YOUNG

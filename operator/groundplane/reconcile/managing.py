@@ -40,7 +40,7 @@ class ManagedRun:
 
     @property
     def given(self) -> Object:
-        """The object as AWS is to see it: with what references inside of its fields gave.
+        """The object as the cloud is to see it: with what references inside of its fields gave.
 
         That is not written into its spec: there a list is written whole, and whoever composes it would take it out again and again.
         """
@@ -135,7 +135,9 @@ async def _still_ours(run: ManagedRun, made: str) -> Object:
     run.context.creates.forget(key_of(run.managed))
     if made and made != annotations_of(found or {}).get(core.EXTERNAL_NAME):
         run.event(
-            "Warning", "CannotCreateExternalResource", f"{made} was made too late: it is nobody's, delete it in AWS"
+            "Warning",
+            "CannotCreateExternalResource",
+            f"{made} was made too late: it is nobody's, delete it in {run.kind.cloud}",
         )
     raise Overtaken(f"another create of {key_of(run.managed)} has begun meanwhile")
 
@@ -196,12 +198,14 @@ async def recover(run: ManagedRun) -> None:
             what = "another process began a create that may still be under way"
             raise too_early(run, what, core.CREATE_PENDING, patience, "it is taken for dead")
         if found == "" and waited < lag:
-            raise too_early(run, "AWS shows nothing yet", core.CREATE_PENDING, lag, "it counts as not made")
+            raise too_early(
+                run, f"{run.kind.cloud} shows nothing yet", core.CREATE_PENDING, lag, "it counts as not made"
+            )
         if verdict is Verdict.REFUSE:
             by = " by the object that this one was restored from" if is_of_predecessor else ""
             error = InvalidInput(
                 f"a create was begun{by} and its outcome is unknown",
-                mend=f"look in AWS whether it exists; if it does, set annotation {core.EXTERNAL_NAME} to its name; "
+                mend=f"look in {run.kind.cloud} whether it exists; if it does, set annotation {core.EXTERNAL_NAME} to its name; "
                 f"then remove annotation {core.CREATE_PENDING}",
             )
             error.conditions = (conditions.creating(),)

@@ -1,4 +1,4 @@
-"""What is seen in AWS and not to be touched: another object's thing, and all of it where the operator only observes."""
+"""What is seen in the cloud and not to be touched: another object's thing, and all of it where the operator only observes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ OWNERSHIP = "crossplane-"  # what the tags begin with by which things in AWS are
 LISTED = 10  # differences in a message
 
 
-def differences(observation: Observation) -> str:
+def differences(run: ManagedRun, observation: Observation) -> str:
     """What an update would change, with both values; "" if that is nothing but the tags that say whose it is."""
     found = [text for each in observation.drift for text in _told(each)]
     more = f", and {len(found) - LISTED} more" if len(found) > LISTED else ""
-    return f"AWS differs, and would be changed: {', '.join(found[:LISTED])}{more}" if found else ""
+    return f"{run.kind.cloud} differs, and would be changed: {', '.join(found[:LISTED])}{more}" if found else ""
 
 
 def _told(difference: Difference) -> list[str]:

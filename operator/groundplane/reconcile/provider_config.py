@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core import conditions, health
+from groundplane.core import conditions, health, providers
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import (
     Key,
@@ -30,11 +30,7 @@ from groundplane.errors import AlreadyExists, Awaited, GroundplaneError, Invalid
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection
 
-API_VERSION = "aws.upbound.io/v1beta1"
-NAMESPACED = "aws.m.upbound.io/v1beta1"  # of the generation whose managed resources live in namespaces
-KIND, CLUSTER = "ProviderConfig", "ClusterProviderConfig"
-KINDS = ((API_VERSION, KIND), (NAMESPACED, KIND), (NAMESPACED, CLUSTER))
-USAGE = "ProviderConfigUsage"
+KIND, CLUSTER, USAGE = providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE
 FINALIZER = "in-use.crossplane.io"
 LABEL = "crossplane.io/provider-config"
 OF_KIND = "crossplane.io/provider-config-kind"
@@ -55,6 +51,8 @@ async def connect(managed: Object, context: Context) -> Account:
     Raises:
         Waiting: the ProviderConfig, its Secret or the key in it is not there.
     """
+    if not _family(managed).version:
+        return Account({}, lane=context.lane)
     config = await find(managed, context)
     await _track(managed, config, context)
     account = await account_of(config, context)
@@ -63,7 +61,9 @@ async def connect(managed: Object, context: Context) -> Account:
 
 
 async def find(managed: Object, context: Context) -> Object:
-    """The ProviderConfig of a managed resource.  Raises Waiting if it is not there."""
+    """The ProviderConfig of a managed resource, {} of one that needs none.  Raises Waiting if it is not there."""
+    if not _family(managed).version:
+        return {}
     key = referenced(managed)
     config = await context.cluster.get(key)
     if config is None:
@@ -85,8 +85,9 @@ def referenced(managed: Object) -> Key:
     """
     reference = spec_of(managed).get("providerConfigRef") or {}
     name = reference.get("name") or "default"
-    if not key_of(managed).group.endswith(".aws.m.upbound.io"):
-        return Key(API_VERSION, KIND, "", name)
+    family = _family(managed)
+    if not family.is_namespaced:
+        return Key(family.api_version, KIND, "", name)
     kind = reference.get("kind") or CLUSTER
     if kind not in (KIND, CLUSTER):
         raise InvalidInput(
@@ -94,7 +95,14 @@ def referenced(managed: Object) -> Key:
             mend=f"use {CLUSTER}, or {KIND} for one in the same namespace",
             where=("spec.providerConfigRef.kind",),
         )
-    return Key(NAMESPACED, kind, meta(managed)["namespace"] if kind == KIND else "", name)
+    return Key(family.api_version, kind, meta(managed)["namespace"] if kind == KIND else "", name)
+
+
+def _family(obj: Object) -> providers.Family:
+    """Whose kinds a managed resource, or a ProviderConfig, is one of."""
+    found = providers.of(key_of(obj).group)
+    assert found is not None, "only kinds of providers have accounts"
+    return found
 
 
 async def account_of(config: Object, context: Context) -> Account:
@@ -110,14 +118,16 @@ async def account_of(config: Object, context: Context) -> Account:
         )
         error.on = (awaited,)
         raise error
-    reference = _secret_reference(credentials)
+    whole = _family(config).source
+    field = "connectionSecretRef" if whole else "secretRef"
+    reference = credentials.get(field) or {} if whole else _secret_reference(credentials)
     if reference is None:
         context.accounts.reads(key, None)
         return Account(config, version=version, lane=context.lane)
     if not reference.get("name"):
         raise Waiting(
-            f'{key.kind} "{name}": spec.credentials.secretRef is not set',
-            mend="set its namespace, name and key",
+            f'{key.kind} "{name}": spec.credentials.{field} is not set',
+            mend="set its namespace and name" if whole else "set its namespace, name and key",
             on=[awaited],
         )
     namespace = key.namespace or reference.get("namespace") or context.options.namespace
@@ -128,18 +138,26 @@ async def account_of(config: Object, context: Context) -> Account:
     if secret is None:
         raise Waiting(
             f'{key.kind} "{name}": cannot get credentials: {place} not found',
-            mend="create it, or correct spec.credentials.secretRef",
+            mend=f"create it, or correct spec.credentials.{field}",
             on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
-    value = connection.data_of(secret).get(reference.get("key") or "")
+    data = connection.data_of(secret)
+    if whole:
+        text = repr(sorted(data.items())).encode()
+        return Account(config, data, f"{version}/{_digest(text)}", context.lane)
+    value = data.get(reference.get("key") or "")
     if value is None:
         raise Waiting(
             f'{key.kind} "{name}": {place} has no key "{reference.get("key")}"',
             mend="store the credentials under it, or correct spec.credentials.secretRef.key",
             on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
-    digest = hashlib.blake2b(value, key=_SALT, digest_size=16).hexdigest()  # a change of labels is no rotation
-    return Account(config, {reference["key"]: value}, f"{version}/{digest}", context.lane)
+    return Account(config, {reference["key"]: value}, f"{version}/{_digest(value)}", context.lane)
+
+
+def _digest(value: bytes) -> str:
+    """What changes when the credentials do: a change of labels is no rotation."""
+    return hashlib.blake2b(value, key=_SALT, digest_size=16).hexdigest()
 
 
 def _secret_reference(credentials: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -194,7 +212,7 @@ def used_by(usage: Object) -> Key | None:
 
 def _counted_by(config: Object) -> tuple[str, str]:
     """The label that the usages of a ProviderConfig have, and no others'."""
-    if key_of(config).api_version == API_VERSION:
+    if not _family(config).is_namespaced:
         return LABEL, meta(config)["name"]
     return OF_UID, meta(config)["uid"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -20,18 +20,20 @@ import yaml
 
 from groundplane.cluster.client import APPLY_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.informer import PARTIAL
+from groundplane.core import providers
 from groundplane.core.activation import is_matched
 from groundplane.core.crds.marks import MARK, Step, step
 from groundplane.core.crds.upstream import OF_V2_ONLY, as_upstream
 from groundplane.core.objects import Object, annotations_of, meta
 from groundplane.errors import Conflict, Denied, InvalidInput
+from groundplane.nop import kinds as nop
 from groundplane.runtime import logs
 from groundplane.runtime.served import CRDS, Crd, read
 
 MANAGER = "groundplane.io/crds"
 STRICT = "s"  # at the end of the mark of a definition as upstream has it
+NOP_V04 = "c"  # likewise, of a NopResource that lives in no namespace
 PATH = f"/apis/{CRDS.api_version}/{CRDS.plural}"
-MANAGED = (".aws.upbound.io", ".aws.m.upbound.io")  # how the groups of managed kinds end
 AT_ONCE = 4  # applies: each costs the API server some 50 ms
 TRIES = 5  # of one that somebody writes at the same time
 PATIENCE = (
@@ -57,9 +59,13 @@ class Brought:
     mark: str
     file: Traversable
     strict_upstream: bool = False
+    is_of_nop_v04: bool = False
 
     def read(self) -> Object:
         """The definition itself; some milliseconds of work for the largest."""
+        if self.is_of_nop_v04:
+            made = nop.crd(nop.NOP, namespaced=False)
+            return {**made, "metadata": {**made["metadata"], "annotations": {MARK: self.mark}}}
         found: Object = yaml.load(self.file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         if self.strict_upstream:
             found = as_upstream(found)
@@ -73,18 +79,20 @@ def is_active(name: str, activations: Iterable[str]) -> bool:
     >>> [is_active(f"{name}.aws.upbound.io", ["*.rds.*"]) for name in ("vpcs.ec2", "instances.rds", "providerconfigs")]
     [False, True, True]
     """
-    return not is_managed(name) or is_matched(name, activations)
+    return not providers.is_managed(name) or is_matched(name, activations)
 
 
-def is_managed(name: str) -> bool:
-    """Whether a definition of that name is of managed resources."""
-    return name.partition(".")[2].endswith(MANAGED)
-
-
-def brought(activations: Iterable[str] = ("*",), *, strict_upstream: bool = False) -> list[Brought]:
+def brought(
+    activations: Iterable[str] = ("*",), *, strict_upstream: bool = False, nop_scope: str = "namespaced"
+) -> list[Brought]:
     """What we bring of what is active, by name.  Raises InvalidInput if the package has lost its files."""
-    globs = tuple(activations)
-    return [each for each in _every(strict_upstream=strict_upstream) if is_active(each.name, globs)]
+    globs, is_of_nop_v04 = tuple(activations), nop_scope == "cluster"
+    found = [each for each in _every(strict_upstream=strict_upstream) if is_active(each.name, globs)]
+    return [_cluster_scoped(each) if is_of_nop_v04 and each.name == nop.KINDS[nop.NOP].name else each for each in found]
+
+
+def _cluster_scoped(each: Brought) -> Brought:
+    return replace(each, mark=f"{each.mark}{NOP_V04}", is_of_nop_v04=True)
 
 
 @cache
@@ -97,7 +105,7 @@ def _every(*, strict_upstream: bool) -> tuple[Brought, ...]:
         if group and not (strict_upstream and name in OF_V2_ONLY):
             mark = re.search(rf"^ *{re.escape(MARK)}: (\S+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             if mark:
-                is_other = strict_upstream and not is_managed(
+                is_other = strict_upstream and not providers.is_managed(
                     name
                 )  # managed kinds are the same for both: a hundred writes less
                 found.append(Brought(name, f"{mark[1]}{STRICT}" if is_other else mark[1], file, is_other))

@@ -17,20 +17,20 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from groundplane.aws import catalogue
 from groundplane.aws.cloud import AwsCloud
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import activation, conditions, managed_definition
+from groundplane.core import activation, conditions, managed_definition, providers
 from groundplane.core.crds.marks import Step, step
 from groundplane.core.objects import Key, Object, meta, spec_of
 from groundplane.core.roles import HOLD, grant
 from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
-from groundplane.runtime import crds, guard, preflight, rights, webhook_configurations
+from groundplane.runtime import clouds, crds, guard, preflight, rights, webhook_configurations
+from groundplane.runtime.clouds import Clouds
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.election import PREFIX
 from groundplane.runtime.settings import Settings
@@ -196,11 +196,7 @@ def _of_the_table(installation: Installation) -> list[_Question]:
             if concern.confined_by and installation.secret_places:
                 places = [*installation.secret_places]
             found += [each for place in places for rule in concern.rules for each in _questions(rule, place)]
-    active = {
-        f"{kind.plural}.{kind.group}"
-        for kind in catalogue.every()
-        if crds.is_active(f"{kind.plural}.{kind.group}", installation.activations)
-    }
+    active = {kind.name for kind in clouds.kinds() if crds.is_active(kind.name, installation.activations)}
     for rule in rights.managed():
         kept = tuple(each for each in rule.resources if f"{each.partition('/')[0]}.{rule.group}" in active)
         found += _questions(rights.Rule(rule.group, kept, rule.verbs), "")
@@ -313,7 +309,8 @@ async def check_definitions(installation: Installation) -> list[Finding]:
 async def check_credentials(installation: Installation) -> list[Finding]:
     """Whether AWS accepts the credentials of each ProviderConfig."""
     context, slots = installation.context, asyncio.Semaphore(AT_ONCE)
-    cloud = context.cloud
+    assert isinstance(context.cloud, Clouds)
+    cloud = context.cloud.of(providers.FAMILIES[0].api_version)
     assert isinstance(cloud, AwsCloud)
 
     async def one(config: Object) -> list[Finding]:
@@ -323,7 +320,9 @@ async def check_credentials(installation: Installation) -> list[Finding]:
         return [Finding("credentials", "ok", f"{config['kind']} {name}: {arn}", objects=(name,))]
 
     configs: list[Object] = []
-    for api_version, kind in provider_config.KINDS:
+    for api_version, kind in providers.configs():
+        if context.cloud.of(api_version) is not cloud:
+            continue
         with suppress(NoSuchKind):
             configs += await installation.cluster.list(api_version, kind)
     if not configs:
@@ -504,7 +503,7 @@ def _context(cluster: Cluster, namespace: str) -> Context:
     """What it takes to find an account's credentials; nobody is told anything."""
     return Context(
         cluster=cluster,
-        cloud=AwsCloud(namespace=namespace, may_write=_refuse),
+        cloud=Clouds({"aws": AwsCloud(namespace=namespace, may_write=_refuse)} | clouds.beside_aws()),
         events=_Nobody(),
         watches=_Nobody(),
         now=lambda: datetime.now(UTC),

@@ -18,7 +18,7 @@ from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core import activation, operations, usages
+from groundplane.core import activation, operations, providers, usages
 from groundplane.core.objects import group_of
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
@@ -29,7 +29,6 @@ from groundplane.runtime.tasks import detached, within
 
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
 CONNECTION_TYPE = "connection.crossplane.io/v1alpha1"
-USERS = (("aws.upbound.io/v1beta1", "ProviderConfigUsage"), ("aws.m.upbound.io/v1beta1", "ProviderConfigUsage"))
 MANAGED_DEFINITIONS = (activation.VERSION, activation.DEFINITION)
 
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
@@ -99,7 +98,7 @@ class Informers:
         definitions, and what the cloud has."""
         for informed in self._secrets:
             self._start(informed)
-        self._wanted.update((*USERS, *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
+        self._wanted.update((*providers.usages(), *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
         )

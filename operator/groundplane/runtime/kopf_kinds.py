@@ -12,7 +12,7 @@ from functools import partial
 
 from groundplane.cluster.cache import Cache, Change, Listing
 from groundplane.cluster.client import Api
-from groundplane.core import activation, definition
+from groundplane.core import activation, definition, providers
 from groundplane.core.objects import GroupKind, Key, Object, group_of, meta
 from groundplane.errors import GroundplaneError, Unavailable
 from groundplane.ports import Resource
@@ -22,7 +22,6 @@ from groundplane.runtime.served import ApiKind, Crd, ServedKinds, api_kind
 from groundplane.runtime.tasks import detached, within
 
 _CORE, _PACKAGES = "apiextensions.crossplane.io", "pkg.crossplane.io"
-_AWS, _AWS_M = "aws.upbound.io", "aws.m.upbound.io"
 DEFINITIONS = Resource(f"{_CORE}/v1", "CompositeResourceDefinition", "compositeresourcedefinitions", namespaced=False)
 REQUIRED = (
     DEFINITIONS,
@@ -33,9 +32,16 @@ STATIC = (
     *REQUIRED,
     Resource(f"{_CORE}/v1beta1", "EnvironmentConfig", "environmentconfigs", namespaced=False, has_status=False),
     Resource(activation.VERSION, activation.POLICY, "managedresourceactivationpolicies", namespaced=False),
-    Resource(f"{_AWS}/v1beta1", "ProviderConfig", "providerconfigs", namespaced=False),
-    Resource(f"{_AWS_M}/v1beta1", "ProviderConfig", "providerconfigs", namespaced=True),
-    Resource(f"{_AWS_M}/v1beta1", "ClusterProviderConfig", "clusterproviderconfigs", namespaced=False),
+    *(
+        Resource(
+            family.api_version,
+            kind,
+            providers.CONFIG_PLURALS[kind],
+            namespaced=family.is_namespaced and kind == providers.CONFIG,
+        )
+        for family in providers.FAMILIES
+        for kind in family.config_kinds
+    ),
     Resource(f"{_PACKAGES}/v1", "Provider", "providers", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Configuration", "configurations", namespaced=False),
     Resource(f"{_PACKAGES}/v1", "Function", "functions", namespaced=False),

@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from groundplane.aws.cloud import AwsCloud
-from groundplane.aws.crds import crds as aws_crds
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.cluster.store import Change
 from groundplane.core.crds import crds as core_crds
@@ -29,7 +27,7 @@ from groundplane.functions import HOW_HERE
 from groundplane.ports import Cloud, Context, Options
 from groundplane.remote.runner import Runner
 from groundplane.remote.turns import Slices
-from groundplane.runtime import logs, metrics
+from groundplane.runtime import clouds, logs, metrics
 from groundplane.runtime.aside import Aside
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
@@ -85,7 +83,7 @@ class LocalControlPlane:
         self.cluster = cluster or SqliteCluster(path)
         # one process at a time uses a store: a create that was begun is never still under way
         options = replace(options or Options(), create_wait=0.0)
-        self.cloud = cloud or AwsCloud(strict_upstream=options.strict_upstream, namespace=options.namespace)
+        self.cloud = cloud or clouds.every(strict_upstream=options.strict_upstream, namespace=options.namespace)
         self.definitions = Definitions()
         slices = Slices()
         self.work = Aside(slices)
@@ -123,7 +121,8 @@ class LocalControlPlane:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> LocalControlPlane:
-        every = [*core_crds(), *aws_crds(docs=False)]  # nobody reads prose out of a store
+        # nobody reads prose out of a store
+        every = [*core_crds(), *clouds.crds(docs=False, nop_scope=self.context.options.nop_scope)]
         for crd in of_upstream(every) if self.context.options.strict_upstream else every:
             await self.cluster.apply(crd, manager=INSTALLER)
         self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from groundplane.aws import catalogue
-from groundplane.aws.crds import connection_details
-from groundplane.aws.grammar import Kind
 from groundplane.cluster.client import Api
 from groundplane.core import activation, managed_definition
 from groundplane.core.activation import ACTIVE, INACTIVE
 from groundplane.core.crds.marks import MARK, Step, step
 from groundplane.core.objects import Key, Object, annotations_of, meta, spec_of
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Rejected
-from groundplane.ports import Cluster
-from groundplane.runtime import crds, logs
+from groundplane.ports import Cluster, ManagedKind
+from groundplane.runtime import clouds, crds, logs
 from groundplane.runtime.crds import Brought, Known
 
 log = logs.get_logger(__name__)
@@ -34,8 +31,9 @@ class ManagedKinds:
         cluster: Cluster,
         globs: Iterable[str],
         known: Known,
-        on_active: Callable[[Kind], None],
+        on_active: Callable[[ManagedKind], None],
         *,
+        nop_scope: str = "namespaced",
         brings: bool = True,
         adopt: bool = False,
     ) -> None:
@@ -51,8 +49,12 @@ class ManagedKinds:
             on_active,
         )
         self._adopt = adopt
-        self._kinds = {f"{kind.plural}.{kind.group}": kind for kind in catalogue.every()} if brings else {}
-        self._brought = {each.name: each for each in crds.brought() if each.name in self._kinds} if brings else {}
+        self._kinds = {kind.name: kind for kind in clouds.kinds()} if brings else {}
+        self._brought = (
+            {each.name: each for each in crds.brought(nop_scope=nop_scope) if each.name in self._kinds}
+            if brings
+            else {}
+        )
         self._active: dict[str, bool] = {}  # as far as it was asked
 
     def is_active(self, name: str) -> bool:
@@ -131,7 +133,7 @@ class ManagedKinds:
         log.info("activation policy made", policy=key.name, globs=", ".join(self._globs))
 
     async def _declare(self, name: str, head: Object | None) -> None:
-        details = connection_details(self._kinds[name])
+        details = clouds.connection_details(self._kinds[name])
         ours = managed_definition.mark_of(self._brought[name].mark, details)
         for _ in range(crds.TRIES):
             mark = None if head is None else annotations_of(head).get(MARK, "")

@@ -10,13 +10,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from groundplane.aws import catalogue
-from groundplane.aws.grammar import Kind
 from groundplane.core import definition, function_sources, managed, packages
 from groundplane.core.objects import Object, annotations_of, key_of, labels_of, meta, spec_of, status_of
 from groundplane.errors import GroundplaneError, NoSuchKind
-from groundplane.ports import Cluster
-from groundplane.runtime import crds, preflight
+from groundplane.ports import Cluster, ManagedKind
+from groundplane.runtime import clouds, crds, preflight
 from groundplane.runtime.doctor import AT_ONCE, Check, Finding, Installation, about, check_credentials, definitions_of
 
 PACKAGES = "pkg.crossplane.io/v1"
@@ -94,8 +92,8 @@ async def check_in_use(installation: Installation) -> list[Finding]:
     return found or [Finding("in-use", "ok", f"{kinds} managed kinds are in use, and served here")]
 
 
-def _built_in(group: str, kind: str) -> Kind | None:
-    return next((each for each in catalogue.every() if (each.group, each.kind) == (group, kind)), None)
+def _built_in(group: str, kind: str) -> ManagedKind | None:
+    return next((each for each in clouds.kinds() if (each.group, each.kind) == (group, kind)), None)
 
 
 async def _any(installation: Installation, spec: Mapping[str, Any], version: str) -> bool:
@@ -203,9 +201,9 @@ async def check_managed(installation: Installation) -> list[Finding]:
     nameless, count = [], 0
     for each in await _managed(installation):
         count += 1
-        kind = catalogue.lookup(each["apiVersion"], each["kind"])
+        kind = clouds.lookup(each["apiVersion"], each["kind"])
         assert kind is not None, "only kinds that are built in are listed"
-        if kind.external_name.mode == "assigned" and not annotations_of(each).get(managed.EXTERNAL_NAME):
+        if kind.external_name == "assigned" and not annotations_of(each).get(managed.EXTERNAL_NAME):
             nameless.append(str(key_of(each)))
     found = await check_creates(installation)
     found = [Finding("managed", each.state, each.message, each.mend, each.objects) for each in found if each.mend]
@@ -221,10 +219,10 @@ async def check_secrets(installation: Installation) -> list[Finding]:
     there = {key_of(each)[2:] for each in await _listed(installation.cluster, "v1", "Secret")}
     missing, count = [], 0
     for each in await _managed(installation):
-        kind = catalogue.lookup(each["apiVersion"], each["kind"])
+        kind = clouds.lookup(each["apiVersion"], each["kind"])
         spec = spec_of(each)
         asked = {**(spec.get("initProvider") or {}), **(spec.get("forProvider") or {})}
-        for secret in kind.port.secrets if kind else ():
+        for secret in kind.secrets if kind else ():
             reference = asked.get(secret.ref) or {}
             if not reference.get("name"):
                 continue
@@ -244,8 +242,8 @@ async def check_secrets(installation: Installation) -> list[Finding]:
 async def _managed(installation: Installation) -> Sequence[Object]:
     """All managed resources of the active kinds, at the first version that is served."""
     found: list[Object] = []
-    for kind in catalogue.every():
-        if not crds.is_active(f"{kind.plural}.{kind.group}", installation.activations):
+    for kind in clouds.kinds():
+        if not crds.is_active(kind.name, installation.activations):
             continue
         for version in kind.versions:
             try:

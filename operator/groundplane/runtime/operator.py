@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 
 from groundplane import __version__
 from groundplane.aws.cloud import AwsCloud
-from groundplane.aws.grammar import Kind
 from groundplane.cluster.cache import Cache, Change, Reading
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
@@ -36,12 +35,13 @@ from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import Key, Object, is_deleting, key_of
 from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavailable
-from groundplane.ports import Certifier, Context
+from groundplane.ports import Certifier, Context, ManagedKind
 from groundplane.reconcile import definition
 from groundplane.remote.runner import Runner
 from groundplane.remote.turns import Slices
 from groundplane.runtime import (
     alive,
+    clouds,
     crds,
     guard,
     logs,
@@ -54,6 +54,7 @@ from groundplane.runtime import (
 )
 from groundplane.runtime.aside import Aside
 from groundplane.runtime.census import Census
+from groundplane.runtime.clouds import Clouds
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.dispatch import Dispatcher
@@ -130,7 +131,7 @@ class Operator:
         self._cluster = KubernetesCluster(api, self._cache, settings.secret_places)
         self._traces = traces
         traces.peek = self._cache.get
-        self._cloud = AwsCloud(
+        self._aws = AwsCloud(
             settings.aws_threads,
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
@@ -138,7 +139,9 @@ class Operator:
             on_call=self._aws_called,
             on_wait=metrics.aws_call_waited,
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
-            is_active=lambda definition: self._kinds.is_active(definition),
+        )
+        self._cloud = Clouds(
+            {"aws": self._aws} | clouds.beside_aws(), is_active=lambda definition: self._kinds.is_active(definition)
         )
         self._kinds = ManagedKinds(
             api,
@@ -146,6 +149,7 @@ class Operator:
             settings.active,
             lambda name: self._watches.definition(name),
             self._serve,
+            nop_scope=settings.nop_scope,
             brings=settings.crds != "leave" and not settings.strict_upstream,
             adopt=settings.crds == "adopt",
         )
@@ -209,7 +213,9 @@ class Operator:
         )
         self._is_working = False
         self._wanted = (
-            crds.brought(settings.active, strict_upstream=settings.strict_upstream) if settings.crds != "leave" else []
+            crds.brought(settings.active, strict_upstream=settings.strict_upstream, nop_scope=settings.nop_scope)
+            if settings.crds != "leave"
+            else []
         )
         self._has_kinds = not self._wanted  # what we bring is there
         self._has_listed = False
@@ -472,10 +478,10 @@ class Operator:
         except GroundplaneError as error:
             log.warning("not all managed kinds are declared", error=str(error))
 
-    def _serve(self, kind: Kind) -> None:
+    def _serve(self, kind: ManagedKind) -> None:
         """A managed kind has become active: follow it, and look at what there is of it."""
-        self._watches.activate(kind.port.api_versions[0], kind.kind)
-        for api_version in kind.port.api_versions:
+        self._watches.activate(kind.api_versions[0], kind.kind)
+        for api_version in kind.api_versions:
             for obj in self._cache.list(api_version, kind.kind):
                 self._dispatcher.enqueue(key_of(obj))
 
@@ -534,7 +540,7 @@ class Operator:
         if self._webhooks:
             await self._webhooks.withdraw()
         # Nothing is written from here on, and another replica waits for the Lease: what takes its time to end has it after that.
-        await self._elector.stop(release=not self._cloud.in_flight)
+        await self._elector.stop(release=not self._aws.in_flight)
         await self._watches.stop()
         await self._functions.close()
         self._aside.close()
@@ -571,7 +577,7 @@ class Operator:
             "identity": self._elector.identity,
             "queues": self._dispatcher.told(),
             "waiting": self._dispatcher.told_waiting(),
-            "budgets": self._cloud.budgets[:TOLD],
+            "budgets": self._aws.budgets[:TOLD],
         }
 
     def _count_objects(self) -> None:

@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from groundplane.aws import catalogue
-from groundplane.core import operations, usages
+from groundplane.core import operations, providers, usages
 from groundplane.core.objects import Object
 from groundplane.core.roles import HOLD
-from groundplane.runtime import guard, webhook_configurations
+from groundplane.runtime import clouds, guard, webhook_configurations
 from groundplane.runtime.preflight import LEASE
 
 _ADMISSION = "admissionregistration.k8s.io"
 READ = ("get", "list", "watch")
 
-_CORE, _PACKAGES, _AWS, _AWS_M, _RBAC = (
+_CORE, _PACKAGES, _RBAC = (
     "apiextensions.crossplane.io",
     "pkg.crossplane.io",
-    "aws.upbound.io",
-    "aws.m.upbound.io",
     "rbac.authorization.k8s.io",
 )
 
@@ -71,6 +68,16 @@ def _owners(group: str, *plurals: str) -> Rule:
 
 def _status(group: str, *plurals: str) -> Rule:
     return Rule(group, tuple(f"{plural}/status" for plural in plurals), ("update",))
+
+
+def _accounts(family: providers.Family) -> tuple[Rule, ...]:
+    """The rules for the ProviderConfigs of a provider."""
+    configs = tuple(providers.CONFIG_PLURALS[kind] for kind in family.config_kinds)
+    return (
+        Rule(family.domain, configs, (*READ, "update")),
+        Rule(family.domain, (providers.CONFIG_PLURALS[providers.USAGE],), (*READ, "create", "update", "delete")),
+        _status(family.domain, *configs),
+    )
 
 
 _PACKAGE_KINDS = ("providers", "functions", "configurations")
@@ -136,15 +143,8 @@ CONCERNS = (
     ),
     Concern(
         "accounts",
-        "ProviderConfigs say how to log in to AWS, and count who uses them.",
-        (
-            Rule(_AWS, ("providerconfigs",), (*READ, "update")),
-            Rule(_AWS, ("providerconfigusages",), (*READ, "create", "update", "delete")),
-            _status(_AWS, "providerconfigs"),
-            Rule(_AWS_M, ("providerconfigs", "clusterproviderconfigs"), (*READ, "update")),
-            Rule(_AWS_M, ("providerconfigusages",), (*READ, "create", "update", "delete")),
-            _status(_AWS_M, "providerconfigs", "clusterproviderconfigs"),
-        ),
+        "ProviderConfigs say how to log in to AWS and to databases, and count who uses them.",
+        tuple(rule for family in providers.FAMILIES if family.version for rule in _accounts(family)),
     ),
     Concern(
         "usages",
@@ -213,13 +213,13 @@ CONCERNS = (
 
 
 def managed(groups: Iterable[str] | None = None) -> tuple[Rule, ...]:
-    """The rules for the managed resources of these AWS groups (`rds.aws.upbound.io`), all by default.
+    """The rules for the managed resources of these groups (`rds.aws.upbound.io`), all by default.
 
     Raises:
         KeyError: a group of which there is no kind.
     """
     plurals: dict[str, list[str]] = {}
-    for kind in catalogue.every():
+    for kind in clouds.kinds():
         plurals.setdefault(kind.group, []).append(kind.plural)
     rules: list[Rule] = []
     for group in sorted(plurals if groups is None else set(groups)):
@@ -234,7 +234,14 @@ def declared(groups: Iterable[str]) -> tuple[Rule, ...]:
 
 
 _TYPES = tuple(
-    Rule(group, ("*",), ("*",)) for group in (_CORE, _PACKAGES, usages.PROTECTION, operations.GROUP, _AWS, _AWS_M)
+    Rule(group, ("*",), ("*",))
+    for group in (
+        _CORE,
+        _PACKAGES,
+        usages.PROTECTION,
+        operations.GROUP,
+        *(family.domain for family in providers.FAMILIES),
+    )
 )
 _SEEN_TYPES = tuple(Rule(rule.group, ("*",), READ) for rule in _TYPES)
 _EVENTS = Rule("", ("events",), READ)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from groundplane.core import activation, operations, usages
+from groundplane.core import activation, operations, providers, usages
 from groundplane.core.accounts import Accounts
 from groundplane.core.activation import Policies
 from groundplane.core.declared_kinds import Definitions
@@ -30,13 +30,12 @@ _OWN = {
     (PACKAGES, "Provider"): ("packages",),
     (PACKAGES, "Function"): ("packages",),
     (PACKAGES, "Configuration"): ("packages",),
-    ("aws.upbound.io", "ProviderConfig"): ("providerconfig",),
-    ("aws.m.upbound.io", "ProviderConfig"): ("providerconfig",),
-    ("aws.m.upbound.io", "ClusterProviderConfig"): ("providerconfig",),
     (operations.GROUP, operations.OPERATION): ("operation",),
     (operations.GROUP, operations.CRON): ("cronoperation",),
     (operations.GROUP, operations.WATCH): ("watchoperation",),
-} | {(group_of(api_version), kind): ("usage",) for api_version, kind in usages.KINDS}
+}
+_OWN |= {(group_of(api_version), kind): ("providerconfig",) for api_version, kind in providers.configs()}
+_OWN |= {(group_of(api_version), kind): ("usage",) for api_version, kind in usages.KINDS}
 
 
 class Routes:
@@ -135,13 +134,12 @@ class Routes:
         group, kind = group_of(controller["apiVersion"]), controller["kind"]
         composite, claim = self._definitions.composite(group, kind), self._definitions.claim(group, kind)
         definition = composite or claim
-        in_namespace = claim or (composite and composite.scope == "Namespaced") or ".aws.m." in group
-        return Key(
-            definition.api_version if definition else controller["apiVersion"],
-            kind,
-            key_of(obj).namespace if in_namespace else "",
-            controller["name"],
-        )
+        in_namespace = claim or (composite and composite.scope == "Namespaced")
+        version = definition.api_version if definition else controller["apiVersion"]
+        here = Key(version, kind, key_of(obj).namespace, controller["name"])
+        if not definition and (family := providers.of(group)):
+            in_namespace = family.is_namespaced or (family.is_mixed and self._peek(here) is not None)
+        return here if in_namespace else here._replace(namespace="")
 
     def _user_of(self, owner: Key, namespace: str) -> Iterator[Target]:
         """Whoever takes up the connection Secret of a composed resource, or of a composite: no status need tell of its change.

@@ -77,6 +77,10 @@ class Settings:
         "Our CustomResourceDefinitions: install: applied and upgraded by whoever leads, those that somebody else brought stay as they"
         " are; adopt: these, too; leave: to you. None is ever deleted or taken back to an older version.",
     )
+    nop_scope: Literal["namespaced", "cluster"] = setting(
+        "namespaced",
+        "Where a NopResource of provider-nop lives: namespaced, beside ClusterNopResource, as since v0.5; cluster, as until v0.4.",
+    )
     activations: str = setting(
         "*",
         "Managed kinds that are ours, as globs over the names of their definitions, with commas: *.rds.aws.upbound.io,*.ec2.*."
@@ -268,6 +272,7 @@ class Settings:
             namespace=self.namespace,
             strict_upstream=self.strict_upstream,
             static_binding=self.static_binding,
+            nop_scope=self.nop_scope,
             makes_roles=self.rbac == "aggregated",
             poll_interval=self.poll_interval,
             observe_only=self.observe_only,

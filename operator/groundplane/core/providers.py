@@ -1,0 +1,79 @@
+"""The providers that are built in: which API groups are whose, and the kinds that say how each logs in.
+
+A table alone, since those who follow, own, grant rights to and print kinds need no more of a provider; what acts for one is in its package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+CONFIG, CLUSTER_CONFIG, USAGE = "ProviderConfig", "ClusterProviderConfig", "ProviderConfigUsage"
+CONFIG_PLURALS = {CONFIG: "providerconfigs", CLUSTER_CONFIG: "clusterproviderconfigs", USAGE: "providerconfigusages"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One provider's kinds of one generation."""
+
+    provider: str  # the package that acts for it: "aws"
+    title: str  # what its things are in, in short: "AWS"
+    domain: str  # the API group of its ProviderConfigs, and what those of its managed kinds are or end with
+    version: str = ""  # of its ProviderConfigs; "": it has none, since it logs in nowhere
+    is_namespaced: bool = False  # the generation whose managed resources live in namespaces
+    has_services: bool = False  # the groups of managed kinds begin with a service: "rds.aws.upbound.io"
+    is_mixed: bool = False  # kinds that live in namespaces and kinds that do not
+    source: str = ""  # of credentials that are a whole Secret, named in connectionSecretRef
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.domain}/{self.version}"
+
+    @property
+    def config_kinds(self) -> tuple[str, ...]:
+        if not self.version:
+            return ()
+        return (CONFIG, CLUSTER_CONFIG) if self.is_namespaced else (CONFIG,)
+
+
+FAMILIES = (
+    Family("aws", "AWS", "aws.upbound.io", "v1beta1", has_services=True),
+    Family("aws", "AWS", "aws.m.upbound.io", "v1beta1", is_namespaced=True, has_services=True),
+    Family("nop", "nothing", "nop.crossplane.io", is_mixed=True),
+)
+_BY_DOMAIN = {family.domain: family for family in FAMILIES}
+
+
+def of(group: str) -> Family | None:
+    """Whose an API group is; None: no provider's.
+
+    >>> of("rds.aws.m.upbound.io").domain, of("aws.upbound.io").provider, of("example.org")
+    ('aws.m.upbound.io', 'aws', None)
+    """
+    if family := _BY_DOMAIN.get(group):
+        return family
+    family = _BY_DOMAIN.get(group.partition(".")[2])
+    return family if family and family.has_services else None
+
+
+def configs() -> Iterator[tuple[str, str]]:
+    """The kinds of ProviderConfigs, as (api version, kind)."""
+    for family in FAMILIES:
+        for kind in family.config_kinds:
+            yield family.api_version, kind
+
+
+def usages() -> Iterator[tuple[str, str]]:
+    """The kinds of ProviderConfigUsages, as (api version, kind)."""
+    return ((family.api_version, USAGE) for family in FAMILIES if family.version)
+
+
+def is_managed(definition: str) -> bool:
+    """Whether a definition of that name is one of managed resources.
+
+    >>> [is_managed(f"{name}.aws.upbound.io") for name in ("instances.rds", "providerconfigs")], is_managed("things.example.org")
+    ([True, False], False)
+    """
+    plural, _, group = definition.partition(".")
+    family = of(group)
+    return family is not None and plural not in CONFIG_PLURALS.values()

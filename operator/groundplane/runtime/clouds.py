@@ -1,0 +1,157 @@
+"""The providers together: one Cloud over all of them, and what kinds they have.
+
+A provider's package knows nothing of another's; here alone they meet.  Nothing of a provider is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from groundplane.core import providers
+from groundplane.core.objects import Object, group_of
+from groundplane.errors import InvalidInput, nearest
+from groundplane.ports import Account, Cloud, Creation, Default, ManagedKind, Observation
+
+
+class Clouds:
+    """`ports.Cloud`: each managed resource, and each account, is the business of one of them."""
+
+    def __init__(self, clouds: Mapping[str, Cloud], is_active: Callable[[str], bool] = lambda definition: True) -> None:
+        """`clouds` by the names of their providers.
+
+        Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
+        """
+        self._clouds, self._is_active = dict(clouds), is_active
+
+    def of(self, api_version: str) -> Cloud | None:
+        """Whose kinds those of an API version are."""
+        family = providers.of(group_of(api_version))
+        return self._clouds.get(family.provider) if family else None
+
+    def kind(self, api_version: str, kind: str) -> ManagedKind | None:
+        cloud = self.of(api_version)
+        found = cloud.kind(api_version, kind) if cloud else None
+        return found if found and self._is_active(found.name) else None
+
+    def kinds(self) -> Sequence[ManagedKind]:
+        return tuple(each for cloud in self._clouds.values() for each in cloud.kinds() if self._is_active(each.name))
+
+    def default_external_name(self, managed: Object) -> str:
+        return self._its(managed).default_external_name(managed)
+
+    def check(self, managed: Object) -> None:
+        self._its(managed).check(managed)
+
+    async def check_account(self, account: Account) -> None:
+        await self._its(account.provider_config).check_account(account)
+
+    def defaults(self, managed: Object) -> Sequence[Default]:
+        return self._its(managed).defaults(managed)
+
+    async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
+        return await self._its(managed).observe(managed, account, secrets)
+
+    async def find(self, managed: Object, account: Account) -> str | None:
+        return await self._its(managed).find(managed, account)
+
+    async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
+        return await self._its(managed).create(managed, account, secrets)
+
+    async def update(
+        self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
+    ) -> Mapping[str, bytes]:
+        return await self._its(managed).update(managed, account, secrets, observation)
+
+    async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
+        await self._its(managed).delete(managed, account, observation)
+
+    def _its(self, obj: Object) -> Cloud:
+        found = self.of(obj["apiVersion"])
+        if found is None:
+            raise InvalidInput(f"{obj['kind']} of {obj['apiVersion']} is not built in", mend="see `groundplane crds`")
+        return found
+
+
+def every(*, strict_upstream: bool, namespace: str) -> Clouds:
+    """All of them, for a control plane on one machine."""
+    from groundplane.aws.cloud import AwsCloud
+
+    return Clouds({"aws": AwsCloud(strict_upstream=strict_upstream, namespace=namespace)} | beside_aws())
+
+
+def beside_aws() -> dict[str, Cloud]:
+    """The providers beside AWS, by name."""
+    from groundplane.nop.cloud import NopCloud
+
+    return {"nop": NopCloud()}
+
+
+# --- their kinds ------------------------------------------------------------------------------------------------
+
+
+@cache
+def kinds() -> tuple[ManagedKind, ...]:
+    """All managed kinds that are built in."""
+    from groundplane.aws import catalogue
+    from groundplane.nop.kinds import KINDS as NOP
+
+    return (*(kind.port for kind in catalogue.every()), *NOP.values())
+
+
+def lookup(api_version: str, kind: str) -> ManagedKind | None:
+    """The managed kind that is served under that API version and kind, if any."""
+    if _provider(api_version) == "aws":
+        from groundplane.aws import catalogue
+
+        found = catalogue.lookup(api_version, kind)
+        return found.port if found else None
+    return next((each for each in kinds() if each.kind == kind and api_version in each.api_versions), None)
+
+
+def crds(*, docs: bool = True, nop_scope: str = "namespaced") -> list[Object]:
+    """The definitions of all that providers have: managed kinds, and those of their accounts."""
+    from groundplane.aws.crds import crds as aws_crds
+    from groundplane.nop import kinds as nop
+
+    return [*aws_crds(docs=docs), *nop.crds(cluster_scoped=nop_scope == "cluster")]
+
+
+def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
+    """The keys of a kind's connection Secrets, sorted, and what they hold."""
+    from groundplane.aws import catalogue
+    from groundplane.aws.crds import connection_details
+
+    found = catalogue.lookup(kind.api_versions[0], kind.kind)
+    return connection_details(found) if found else []
+
+
+def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
+    """The schema of one managed kind, without prose; None if that is not built in."""
+    if found := lookup(api_version, kind):
+        match _provider(api_version):
+            case "aws":
+                from groundplane.aws.crds import schema_of
+
+                return schema_of(api_version, kind)
+            case "nop":
+                from groundplane.nop import kinds as nop
+
+                return nop.schema(namespaced=found.namespaced)
+    return None
+
+
+def meant(api_version: str, kind: str) -> str:
+    """The kind that is served under that API version, and is nearly spelt so; "" if there is none."""
+    if _provider(api_version) == "aws":
+        from groundplane.aws import catalogue
+
+        return catalogue.meant(api_version, kind)
+    near = nearest(kind, [each.kind for each in kinds() if each.group == group_of(api_version)])
+    return near if lookup(api_version, near) else ""
+
+
+def _provider(api_version: str) -> str:
+    family = providers.of(group_of(api_version))
+    return family.provider if family else ""
