@@ -201,6 +201,7 @@ class SecretField:
     ref: str  # "passwordSecretRef" in forProvider
     generate: str = ""  # the boolean in forProvider that asks for a generated value: "autoGeneratePassword"
     length: int = 27  # characters, alphanumeric, of a generated value
+    in_connection: str = ""  # the key of the own connection Secret where it is, generated, if nothing is named
 
 
 @dataclass(frozen=True)

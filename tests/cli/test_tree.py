@@ -119,7 +119,10 @@ def test_only_changes_are_lines():
     before = [tree.grow(CLAIM, family(**FAILS), NOW)]
     after = [tree.grow(CLAIM, family(**READY), NOW)]
     assert tree.changes(before, before) == []
-    assert tree.changes(before, after) == ["✔ Instance i → AWS db-1: Synced, Ready"]
+    assert tree.changes(before, after) == ["✔ Instance i → external db-1: Synced, Ready"]
+    for group, title in (("rds.aws.m.upbound.io", "AWS"), ("postgresql.sql.crossplane.io", "PostgreSQL")):
+        node = tree.Node(Key(f"{group}/v1", "Thing", "", "t"), "ready", "Ready", external_name="x")
+        assert tree.line(node) == f"✔ Thing t → {title} x: Ready"
     assert tree.changes(after, []) == ["○ Claim team/c: gone", "○ XR x: gone", "○ Instance i: gone"]
 
 
@@ -127,5 +130,5 @@ def test_the_drawing_shows_every_object_and_the_error():
     console = Console(width=200)
     with console.capture() as captured:
         console.print(tree.drawn(tree.grow(CLAIM, family(**FAILS), NOW)))
-    for text in ("Claim team/c", "XR x", "Instance i", "AWS db-1", "create failed: no such class"):
+    for text in ("Claim team/c", "XR x", "Instance i", "external db-1", "create failed: no such class"):
         assert text in captured.get()

@@ -19,6 +19,7 @@ from groundplane.core import packages
         "xpkg.upbound.io/crossplane-contrib/provider-aws-ec2:v1",
         "xpkg.crossplane.io/crossplane-contrib/provider-upjet-aws:v1",
         "xpkg.crossplane.io/crossplane-contrib/provider-nop:v0.4.0",
+        "xpkg.upbound.io/crossplane-contrib/provider-sql:v0.9.0",
         "xpkg.upbound.io/upbound/provider-aws@sha256:0123abcd",
         "xpkg.upbound.io/upbound/provider-aws:v1@sha256:0123abcd",
     ],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from groundplane.core import providers
 from tests.cluster.rig import ControlPlane
 from tests.e2e import guide
 from tests.standin import serving
@@ -35,6 +36,9 @@ ACTIVE = (
     "queues.sqs",
     "nopresources.nop",
     "clusternopresources.nop",
+    "databases.postgresql",
+    "roles.postgresql",
+    "grants.postgresql",
 )
 KINDS = ("--activations", ",".join(f"{each}.*" for each in ACTIVE))
 
@@ -42,8 +46,7 @@ KINDS = ("--activations", ",".join(f"{each}.*" for each in ACTIVE))
 def is_used(crd: Path) -> bool:
     """Whether tests have to do with the kind that a file of crds/ defines: all kinds but most managed ones."""
     group, plural = crd.stem.split("_")
-    service, *rest = group.split(".")
-    return "aws" not in rest or f"{plural}.{service}" in ACTIVE
+    return not providers.is_managed(f"{plural}.{group}") or f"{plural}.{group.partition('.')[0]}" in ACTIVE
 
 
 def free_port() -> int:

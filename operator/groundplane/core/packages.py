@@ -24,12 +24,12 @@ FUNCTIONS = (
 _BUILT_IN = {
     "Provider": re.compile(
         r"(^|/)(upbound/provider-(aws|family-aws)|(upbound|crossplane-contrib)/provider-aws-[a-z0-9]+"
-        r"|crossplane-contrib/provider-(upjet-aws|family-aws)|(upbound|crossplane-contrib)/provider-nop)$"
+        r"|crossplane-contrib/provider-(upjet-aws|family-aws)|(upbound|crossplane-contrib)/provider-(nop|sql))$"
     ),
     "Function": re.compile(rf"(^|/)({'|'.join(FUNCTIONS)})$"),
 }
 NAMES = {
-    "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>, crossplane-contrib/provider-nop",
+    "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>, crossplane-contrib/provider-nop, crossplane-contrib/provider-sql",
     "Function": ", ".join(FUNCTIONS),
 }
 

@@ -39,6 +39,21 @@ class Family:
 FAMILIES = (
     Family("aws", "AWS", "aws.upbound.io", "v1beta1", has_services=True),
     Family("aws", "AWS", "aws.m.upbound.io", "v1beta1", is_namespaced=True, has_services=True),
+    Family(
+        "sql",
+        "PostgreSQL",
+        "postgresql.sql.crossplane.io",
+        "v1alpha1",
+        source="PostgreSQLConnectionSecret",
+    ),
+    Family(
+        "sql",
+        "PostgreSQL",
+        "postgresql.sql.m.crossplane.io",
+        "v1alpha1",
+        is_namespaced=True,
+        source="PostgreSQLConnectionSecret",
+    ),
     Family("nop", "nothing", "nop.crossplane.io", is_mixed=True),
 )
 _BY_DOMAIN = {family.domain: family for family in FAMILIES}

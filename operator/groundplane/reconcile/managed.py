@@ -208,7 +208,7 @@ async def _fill(run: ManagedRun, manager: str, fields: Mapping[str, Mapping[str,
     """Set fields of spec, by block, as `manager`, keeping what that manager set before."""
     key = key_of(run.managed)
     owned = applied_by(run.managed, manager)
-    wanted = owned | {block: {**(owned.get(block) or {}), **values} for block, values in fields.items()}
+    wanted = owned | {block: _merged(owned.get(block) or {}, values) for block, values in fields.items()}
     patch = {
         "apiVersion": key.api_version,
         "kind": key.kind,
@@ -216,6 +216,16 @@ async def _fill(run: ManagedRun, manager: str, fields: Mapping[str, Mapping[str,
         "spec": wanted,
     }
     run.managed = await run.context.cluster.apply(patch, manager=manager)
+
+
+def _merged(owned: Mapping[str, Json], values: Mapping[str, Json]) -> dict[str, Json]:
+    """The values over those that are owned, member by member of objects."""
+    merged = dict(owned)
+    for name, value in values.items():
+        before = owned.get(name)
+        is_object = isinstance(before, dict) and isinstance(value, dict)
+        merged[name] = {**before, **value} if is_object else value  # type: ignore[dict-item]
+    return merged
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------
@@ -231,6 +241,8 @@ async def _secrets(run: ManagedRun, *, generate: bool) -> dict[str, str]:
     for secret in run.kind.secrets:
         reference = spec.get(secret.ref)
         if not reference or not reference.get("name"):
+            if secret.in_connection and (own := await _own_secret(run, secret, generate=generate)):
+                found[secret.field] = own
             continue
         with stage("CannotObserveExternalResource", f"cannot read spec.forProvider.{secret.ref}"):
             value = await _read_secret(run, reference)
@@ -241,6 +253,28 @@ async def _secrets(run: ManagedRun, *, generate: bool) -> dict[str, str]:
         if value is not None:
             found[secret.field] = value
     return found
+
+
+async def _own_secret(run: ManagedRun, secret: SecretField, *, generate: bool) -> str:
+    """A value that lives in the object's own connection Secret; "" if there is none, and none to make."""
+    namespace, name = _connection_place(run)
+    if not name or not namespace:
+        return ""
+    known = await connection.read_own(run.context, run.managed, namespace, name)
+    if value := known.get(secret.in_connection):
+        return value.decode(errors="replace")
+    return await _renew(run, secret) if generate else ""
+
+
+async def _renew(run: ManagedRun, secret: SecretField) -> str:
+    """A new value, in the connection Secret before anything else knows it."""
+    value = _drawn(run, secret)
+    await _publish(run, {secret.in_connection: value.encode()})
+    return value
+
+
+def _drawn(run: ManagedRun, secret: SecretField) -> str:
+    return "".join(ALPHABET[run.context.draw(len(ALPHABET))] for _ in range(secret.length))
 
 
 async def _read_secret(run: ManagedRun, reference: Mapping[str, Any]) -> str | None:
@@ -268,7 +302,7 @@ async def _generated(run: ManagedRun, secret: SecretField, reference: Mapping[st
     found = await run.context.cluster.get(Key("v1", "Secret", namespace, name), live=True)
     if found and connection.data_of(found).get(key):
         raise Conflict(f"Secret {namespace}/{name} got its key {key} meanwhile")
-    value = "".join(ALPHABET[run.context.draw(len(ALPHABET))] for _ in range(secret.length))
+    value = _drawn(run, secret)
     data = {key: connection.encoded(value.encode())}
     try:
         if found is None:
@@ -294,19 +328,26 @@ def _namespace(run: ManagedRun, reference: Mapping[str, Any]) -> str:
 
 async def _publish(run: ManagedRun, details: Mapping[str, bytes]) -> None:
     """Bring connection details into the resource's own Secret, if it asks for one."""
-    reference = spec_of(run.managed).get("writeConnectionSecretToRef")
-    if not reference:
+    if not spec_of(run.managed).get("writeConnectionSecretToRef"):
         return
-    strict = run.context.options.strict_upstream
-    name = reference.get("name") or ("" if strict else f"{meta(run.managed)['name']}-connection")
-    namespace = meta(run.managed).get("namespace") or reference.get("namespace")
-    namespace = namespace or ("" if strict else run.context.options.namespace)
+    namespace, name = _connection_place(run)
     with stage("CannotPublishConnectionDetails", "cannot publish connection details"):
         if not name or not namespace:
             raise InvalidInput(
                 "spec.writeConnectionSecretToRef needs a name and a namespace", mend="set both, or remove it"
             )
         await connection.publish(run.context, run.managed, namespace, name, details)
+
+
+def _connection_place(run: ManagedRun) -> tuple[str, str]:
+    """Namespace and name of the object's connection Secret; "" where it says none."""
+    reference = spec_of(run.managed).get("writeConnectionSecretToRef")
+    if not reference:
+        return "", ""
+    strict = run.context.options.strict_upstream
+    name = reference.get("name") or ("" if strict else f"{meta(run.managed)['name']}-connection")
+    namespace = meta(run.managed).get("namespace") or reference.get("namespace")
+    return namespace or ("" if strict else run.context.options.namespace), name
 
 
 # --- create, update, delete ------------------------------------------------------------------------------------
@@ -414,12 +455,18 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
 async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> None:
     assert run.account is not None
     with stage("CannotUpdateExternalResource", "update failed"):
+        published = dict(observation.connection)
+        for secret in run.kind.secrets:
+            if secret.field in observation.renew:
+                value = await _renew(run, secret)
+                secrets = {**secrets, secret.field: value}
+                published[secret.in_connection] = value.encode()
         try:
             details = await run.context.cloud.update(run.given, run.account, secrets, observation)
         except GroundplaneError as error:
             error.conditions = (*_failed(run, "Update", error), *([observation.ready] if observation.ready else []))
             raise
-    await _publish(run, {**observation.connection, **details})
+    await _publish(run, {**published, **details})
     fields = ", ".join(sorted({difference.field for difference in observation.drift}))
     run.event("Normal", "UpdatedExternalResource", f"Successfully requested update of external resource: {fields}")
 

@@ -78,14 +78,16 @@ def every(*, strict_upstream: bool, namespace: str) -> Clouds:
     """All of them, for a control plane on one machine."""
     from groundplane.aws.cloud import AwsCloud
 
-    return Clouds({"aws": AwsCloud(strict_upstream=strict_upstream, namespace=namespace)} | beside_aws())
+    aws = AwsCloud(strict_upstream=strict_upstream, namespace=namespace)
+    return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream))
 
 
-def beside_aws() -> dict[str, Cloud]:
+def beside_aws(*, strict_upstream: bool = False, may_write: Callable[[], None] = lambda: None) -> dict[str, Cloud]:
     """The providers beside AWS, by name."""
     from groundplane.nop.cloud import NopCloud
+    from groundplane.sql.cloud import SqlCloud
 
-    return {"nop": NopCloud()}
+    return {"nop": NopCloud(), "sql": SqlCloud(strict_upstream=strict_upstream, may_write=may_write)}
 
 
 # --- their kinds ------------------------------------------------------------------------------------------------
@@ -96,8 +98,9 @@ def kinds() -> tuple[ManagedKind, ...]:
     """All managed kinds that are built in."""
     from groundplane.aws import catalogue
     from groundplane.nop.kinds import KINDS as NOP
+    from groundplane.sql.kinds import KINDS as SQL
 
-    return (*(kind.port for kind in catalogue.every()), *NOP.values())
+    return (*(kind.port for kind in catalogue.every()), *NOP.values(), *SQL.values())
 
 
 def lookup(api_version: str, kind: str) -> ManagedKind | None:
@@ -114,12 +117,17 @@ def crds(*, docs: bool = True, nop_scope: str = "namespaced") -> list[Object]:
     """The definitions of all that providers have: managed kinds, and those of their accounts."""
     from groundplane.aws.crds import crds as aws_crds
     from groundplane.nop import kinds as nop
+    from groundplane.sql.crds import crds as sql_crds
 
-    return [*aws_crds(docs=docs), *nop.crds(cluster_scoped=nop_scope == "cluster")]
+    return [*aws_crds(docs=docs), *nop.crds(cluster_scoped=nop_scope == "cluster"), *sql_crds()]
 
 
 def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
     """The keys of a kind's connection Secrets, sorted, and what they hold."""
+    if _provider(kind.api_versions[0]) == "sql":
+        from groundplane.sql import crds as sql
+
+        return sql.connection_details(kind)
     from groundplane.aws import catalogue
     from groundplane.aws.crds import connection_details
 
@@ -139,6 +147,10 @@ def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
                 from groundplane.nop import kinds as nop
 
                 return nop.schema(namespaced=found.namespaced)
+            case "sql":
+                from groundplane.sql import crds as sql
+
+                return sql.schema_of(found)
     return None
 
 

@@ -131,17 +131,19 @@ class Operator:
         self._cluster = KubernetesCluster(api, self._cache, settings.secret_places)
         self._traces = traces
         traces.peek = self._cache.get
+        may_write = _refuse_change if settings.observe_only else gate.check
         self._aws = AwsCloud(
             settings.aws_threads,
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
-            may_write=_refuse_change if settings.observe_only else gate.check,
+            may_write=may_write,
             on_call=self._aws_called,
             on_wait=metrics.aws_call_waited,
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
         )
         self._cloud = Clouds(
-            {"aws": self._aws} | clouds.beside_aws(), is_active=lambda definition: self._kinds.is_active(definition)
+            {"aws": self._aws} | clouds.beside_aws(strict_upstream=settings.strict_upstream, may_write=may_write),
+            is_active=lambda definition: self._kinds.is_active(definition),
         )
         self._kinds = ManagedKinds(
             api,

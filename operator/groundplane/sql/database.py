@@ -1,0 +1,150 @@
+"""Databases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from groundplane.core.conditions import available
+from groundplane.errors import InvalidInput, Waiting
+from groundplane.ports import Difference, Observation
+from groundplane.sql import text
+from groundplane.sql.faults import Lacking
+from groundplane.sql.server import Server, Session
+from groundplane.sql.thing import ADOPT, Thing, membership
+
+_SEEN = """
+SELECT r.rolname AS owner, pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS "lcCollate",
+  d.datctype AS "lcCType", d.datallowconn AS "allowConnections", d.datconnlimit AS "connectionLimit",
+  d.datistemplate AS "isTemplate", t.spcname AS tablespace,
+  pg_encoding_to_char(pg_char_to_encoding($2)) AS "wantedEncoding"
+FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba JOIN pg_tablespace t ON t.oid = d.dattablespace
+WHERE d.datname = $1
+"""
+CHANGEABLE = ("owner", "connectionLimit", "allowConnections", "isTemplate")
+FIXED = ("encoding", "lcCollate", "lcCType", "tablespace")
+DEFAULT = "DEFAULT"  # a word, not a name, but for the owner
+KEPT = ("postgres", "template0", "template1")
+
+
+class Databases:
+    """`thing.Kind` for Database."""
+
+    def check(self, thing: Thing) -> None:
+        text.check_name(thing.name, "the database")
+        for field in ("owner", "template", "tablespace"):
+            if thing.asked.get(field):
+                text.check_name(str(thing.asked[field]), f"spec.forProvider.{field}")
+
+    async def observe(self, thing: Thing, server: Server) -> Observation:
+        asked = thing.asked
+        async with server.session() as session:
+            rows = await session.rows(_SEEN, thing.name, str(asked.get("encoding") or ""))
+        if not rows:
+            return Observation(exists=False)
+        if thing.is_leaving and thing.is_stray:
+            return Observation(exists=False)
+        seen: dict[str, Any] = dict(rows[0])
+        wanted = {field: asked[field] for field in (*CHANGEABLE, *FIXED) if asked.get(field) not in (None, DEFAULT)}
+        if "encoding" in wanted and seen["wantedEncoding"]:
+            wanted["encoding"] = seen["wantedEncoding"]
+        differing = {field: value for field, value in wanted.items() if value != seen[field]}
+        return Observation(
+            exists=True,
+            ready=available(),
+            late={
+                field: seen[field]
+                for field in (*CHANGEABLE, *FIXED)
+                if asked.get(field) is None and seen[field] is not None
+            },
+            drift=tuple(Difference(each, differing[each], seen[each]) for each in CHANGEABLE if each in differing),
+            immutable=()
+            if thing.strict
+            else tuple(Difference(each, differing[each], seen[each]) for each in FIXED if each in differing),
+            notes=(stray(thing),) if thing.is_stray else (),
+        )
+
+    async def create(self, thing: Thing, server: Server) -> None:
+        asked = thing.asked
+        words = [f"CREATE DATABASE {text.name(thing.name)}"]
+        if asked.get("owner"):
+            words.append(f"OWNER {text.name(asked['owner'])}")
+        for field, word, quoted in (
+            ("template", "TEMPLATE", text.name),
+            ("strategy", "STRATEGY", text.name),
+            ("encoding", "ENCODING", text.literal),
+            ("lcCollate", "LC_COLLATE", text.literal),
+            ("lcCType", "LC_CTYPE", text.literal),
+            ("tablespace", "TABLESPACE", text.name),
+        ):
+            if asked.get(field):
+                value = str(asked[field])
+                words.append(
+                    f"{word} {value if value == DEFAULT else quoted(value.lower() if field == 'strategy' else value)}"
+                )
+        words += [
+            f"{word} {str(asked[field]).lower()}"
+            for field, word in (
+                ("allowConnections", "ALLOW_CONNECTIONS"),
+                ("connectionLimit", "CONNECTION LIMIT"),
+                ("isTemplate", "IS_TEMPLATE"),
+            )
+            if asked.get(field) is not None
+        ]
+        async with server.session() as session:
+            async with membership(session, *_owners(asked)):
+                try:
+                    await session.run(" ".join(words))
+                except Lacking as error:
+                    if error.state == "42704" and asked.get("owner"):  # no such role
+                        raise Waiting(
+                            str(error), mend="create it, or correct spec.forProvider.owner", on=thing.awaits("Role")
+                        ) from error
+                    raise
+
+    async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
+        place = f"ALTER DATABASE {text.name(thing.name)}"
+        said = {
+            "owner": lambda value: f"OWNER TO {text.name(value)}",
+            "connectionLimit": lambda value: f"CONNECTION LIMIT {int(value)}",
+            "allowConnections": lambda value: f"ALLOW_CONNECTIONS {str(value).lower()}",
+            "isTemplate": lambda value: f"IS_TEMPLATE {str(value).lower()}",
+        }
+        async with server.session() as session:
+            owners = [await _owner(session, thing.name), *_owners(thing.asked)]
+            async with membership(session, *owners):
+                for each in observation.drift:
+                    try:
+                        await session.run(f"{place} {said[each.field](each.desired)}")
+                    except Lacking as error:
+                        raise Waiting(
+                            str(error), mend="create it, or correct spec.forProvider.owner", on=thing.awaits("Role")
+                        ) from error
+
+    async def delete(self, thing: Thing, server: Server) -> None:
+        if thing.name in (*KEPT, server.login.database):
+            raise InvalidInput(
+                f"{thing.name} is the server's own, or the one that the ProviderConfig connects to: it is not dropped",
+                mend="set spec.deletionPolicy: Orphan, or spec.managementPolicies without Delete",
+            )
+        await server.leave(thing.name)
+        async with server.session() as session:
+            force = " WITH (FORCE)" if session.version >= 13 and not thing.strict else ""
+            async with membership(session, await _owner(session, thing.name)):
+                await session.run(f"DROP DATABASE IF EXISTS {text.name(thing.name)}{force}")
+
+
+def stray(thing: Thing) -> str:
+    """What is told of a thing that was there before its object."""
+    return (
+        f'{thing.name} was there before, and stays when this object is deleted, unless it is annotated {ADOPT}: "true"'
+    )
+
+
+def _owners(asked: Any) -> list[str]:
+    return [str(asked["owner"])] if asked.get("owner") else []
+
+
+async def _owner(session: Session, database: str) -> str:
+    query = "SELECT r.rolname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = $1"
+    rows = await session.rows(query, database)
+    return str(rows[0]["rolname"]) if rows else ""

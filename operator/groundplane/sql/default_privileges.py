@@ -1,0 +1,154 @@
+"""Default privileges: what a role may do with things that another role has yet to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from groundplane.core.conditions import available
+from groundplane.errors import InvalidInput, Waiting
+from groundplane.ports import Difference, Observation
+from groundplane.sql import privileges
+from groundplane.sql.faults import Lacking
+from groundplane.sql.server import Server, Session
+from groundplane.sql.text import check_name, name
+from groundplane.sql.thing import Thing, membership
+
+TYPES = {
+    "table": (privileges.TABLE, "r"),
+    "sequence": (privileges.SEQUENCE, "S"),
+    "function": (privileges.ROUTINE, "f"),
+    "schema": (privileges.SCHEMA, "n"),
+    "type": (privileges.Type((), ("USAGE",), keyword="type"), "T"),
+}
+"""By objectType: what can be granted, and how the catalog calls it."""
+PLACE = ("targetRole", "objectType", "schema", "role", "database")
+_HELD = """
+SELECT x.privilege_type AS word, bool_or(x.is_grantable) AS is_grantable
+FROM pg_default_acl d, aclexplode(d.defaclacl) x
+WHERE d.defaclrole = (SELECT oid FROM pg_roles WHERE rolname = $1) AND d.defaclobjtype = $2::text::"char"
+  AND d.defaclnamespace = CASE WHEN $3 = '' THEN 0 ELSE (SELECT oid FROM pg_namespace WHERE nspname = $3) END
+  AND x.grantee = (SELECT oid FROM pg_roles WHERE rolname = $4)
+GROUP BY 1
+"""
+Spec = Mapping[str, Any]
+
+
+class DefaultPrivileges:
+    """`thing.Kind` for DefaultPrivileges."""
+
+    def check(self, thing: Thing) -> None:
+        asked = thing.asked
+        if (asked.get("objectType") == "schema") == bool(asked.get("schema")):
+            raise InvalidInput(
+                "a schema must be named, but for objectType schema, where none may be",
+                mend="set spec.forProvider.schema, or remove it",
+            )
+        if not asked.get("privileges"):
+            raise InvalidInput("no privileges are named", mend="set spec.forProvider.privileges")
+        if asked.get("withOption") == "ADMIN":
+            raise InvalidInput("withOption ADMIN is for memberships", mend="use GRANT for privileges")
+        privileges.words(TYPES[asked["objectType"]][0], asked["privileges"])
+        for field in ("targetRole", "role", "schema"):
+            if asked.get(field):
+                check_name(str(asked[field]), f"spec.forProvider.{field}")
+
+    async def observe(self, thing: Thing, server: Server) -> Observation:
+        wish, before = _wish(thing), dict(thing.seen)
+        if thing.is_leaving:
+            held = [await _held(spec, server) for spec in (wish, before) if spec.get("role")]
+            return Observation(exists=any(held), at_provider=before)
+        held = [await _held(wish, server)]
+        wished, option = _words(wish, server), bool(wish.get("withOption"))
+        lacking = [word for word in wished if word not in held[0] or (option and not held[0][word])]
+        too_much = [word for word in wished if before.get("withOption") and not option and held[0].get(word)]
+        if lacking and not before:
+            return Observation(exists=False)
+        drift = []
+        if lacking or await _surplus(wish, before, server):
+            drift.append(Difference("privileges", wished, sorted(held[0])))
+        if too_much:
+            drift.append(Difference("withOption", None, "GRANT"))
+        fields = (*PLACE, "withOption")
+        kept = {field: wish[field] for field in fields if wish.get(field)} | {"privileges": wished}
+        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=before if drift else kept)
+
+    async def create(self, thing: Thing, server: Server) -> None:
+        wish = _wish(thing)
+        option = " WITH GRANT OPTION" if wish.get("withOption") else ""
+        statements = [f"GRANT {', '.join(_words(wish, server))} ON {_plural(wish)} TO {name(wish['role'])}{option}"]
+        if thing.seen.get("withOption") and not option:
+            statements.append(
+                f"REVOKE GRANT OPTION FOR {', '.join(_words(wish, server))} ON {_plural(wish)} FROM {name(wish['role'])}"
+            )
+        try:
+            await _alter(wish, server, *statements)
+        except Lacking as error:
+            raise Waiting(
+                str(error), mend="create it, or correct the spec", on=thing.awaits("Database", "Role", "Schema")
+            ) from error
+
+    async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
+        await self.create(thing, server)
+        if surplus := await _surplus(_wish(thing), dict(thing.seen), server):
+            await _revoke(thing.seen, server, surplus)
+
+    async def delete(self, thing: Thing, server: Server) -> None:
+        for spec in (_wish(thing), dict(thing.seen)):
+            held = await _held(spec, server) if spec.get("role") else {}
+            if words := [word for word in _words(spec, server) if word in held] if held else []:
+                await _revoke(spec, server, words)
+
+
+def _wish(thing: Thing) -> dict[str, Any]:
+    if not thing.asked.get("role") and not thing.is_leaving:
+        raise InvalidInput("no role is named", mend="set spec.forProvider.role, roleRef or roleSelector")
+    return dict(thing.asked)
+
+
+def _words(spec: Spec, server: Server) -> list[str]:
+    type_, _ = TYPES[spec["objectType"]]
+    return privileges.words(type_, spec.get("privileges") or (), server.version)
+
+
+def _plural(spec: Spec) -> str:
+    return f"{str(spec['objectType']).upper()}S"
+
+
+async def _held(spec: Spec, server: Server) -> dict[str, bool]:
+    """What the role has by default of what the spec names, and whether it may grant it; nothing where a partner is gone."""
+    try:
+        async with server.session(str(spec.get("database") or "")) as session:
+            return await _held_in(spec, session)
+    except Lacking as error:
+        if error.state in ("3D000", "3F000", "42704"):
+            return {}
+        raise
+
+
+async def _held_in(spec: Spec, session: Session) -> dict[str, bool]:
+    type_ = TYPES[spec["objectType"]][1]
+    rows = await session.rows(_HELD, spec["targetRole"], type_, str(spec.get("schema") or ""), spec["role"])
+    return {row["word"]: row["is_grantable"] for row in rows}
+
+
+async def _surplus(wish: Spec, before: Spec, server: Server) -> list[str]:
+    """What this object has granted, and is wished no more."""
+    if not before.get("role"):
+        return []
+    is_same = all(wish.get(field) == before.get(field) for field in PLACE)
+    kept = set(_words(wish, server)) if is_same else set()
+    held = await _held(before, server)
+    return [word for word in _words(before, server) if word in held and word not in kept]
+
+
+async def _revoke(spec: Spec, server: Server, words: list[str]) -> None:
+    await _alter(spec, server, f"REVOKE {', '.join(words)} ON {_plural(spec)} FROM {name(spec['role'])}")
+
+
+async def _alter(spec: Spec, server: Server, *statements: str) -> None:
+    place = f" IN SCHEMA {name(spec['schema'])}" if spec.get("schema") else ""
+    begin = f"ALTER DEFAULT PRIVILEGES FOR ROLE {name(spec['targetRole'])}{place}"
+    async with server.session(str(spec.get("database") or "")) as session:
+        async with membership(session, str(spec["targetRole"])):
+            await session.run(*(f"{begin} {statement}" for statement in statements))

@@ -1,0 +1,270 @@
+"""Roles: users, and groups of users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from groundplane.core.conditions import available, moment, timestamp
+from groundplane.core.objects import annotations_of, meta, spec_of
+from groundplane.errors import Waiting
+from groundplane.ports import Difference, Observation
+from groundplane.sql import text
+from groundplane.sql.database import stray
+from groundplane.sql.faults import Exists
+from groundplane.sql.server import Server, Session
+from groundplane.sql.thing import Thing, membership
+
+FLAGS = {
+    "superUser": ("rolsuper", "SUPERUSER"),
+    "inherit": ("rolinherit", "INHERIT"),
+    "createDb": ("rolcreatedb", "CREATEDB"),
+    "createRole": ("rolcreaterole", "CREATEROLE"),
+    "login": ("rolcanlogin", "LOGIN"),
+    "replication": ("rolreplication", "REPLICATION"),
+    "bypassRls": ("rolbypassrls", "BYPASSRLS"),
+}
+"""By field: the column, and the clause; NO before it takes it away."""
+LISTS = ("datestyle", "local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
+"""Parameters whose value is a list."""
+REASSIGN = "groundplane.io/reassign-owned-to"
+_SEEN = f"SELECT oid, {', '.join(column for column, _ in FLAGS.values())}, rolconnlimit, rolconfig FROM pg_roles WHERE rolname = $1"
+_DEPENDENTS = """
+SELECT coalesce(d.datname, '') AS database, s.deptype::text AS how, s.classid::regclass::text AS kind, count(*) AS count
+FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
+WHERE s.refclassid = 'pg_authid'::regclass AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = $1)
+GROUP BY 1, 2, 3 ORDER BY 1, 3
+"""
+
+
+class Roles:
+    """`thing.Kind` for Role."""
+
+    def __init__(self) -> None:
+        self._set: dict[
+            str, tuple[str, str]
+        ] = {}  # by UID: a password's digest and when it replaced another, until the status has it
+
+    def check(self, thing: Thing) -> None:
+        text.check_name(thing.name, "the role")
+        for place, each in enumerate(thing.asked.get("configurationParameters") or ()):
+            if each.get("name"):
+                text.check_name(str(each["name"]), f"spec.forProvider.configurationParameters[{place}].name")
+
+    async def observe(self, thing: Thing, server: Server) -> Observation:
+        asked = thing.asked
+        async with server.session() as session:
+            rows = await session.rows(_SEEN, thing.name)
+            if not rows or (thing.is_leaving and thing.is_stray):
+                self._set.pop(thing.uid, None)
+                return Observation(exists=False)
+            row = rows[0]
+            digest, changed = self._known(thing)
+            password = thing.secrets.get("password", "")
+            is_set = not password or await self._is_set(session, thing, password, digest)
+        seen: dict[str, Any] = {field: row[column] for field, (column, _) in FLAGS.items()}
+        flags = asked.get("privileges") or {}
+        drift = [
+            Difference(f"privileges.{field}", flags[field], seen[field])
+            for field in FLAGS
+            if flags.get(field) not in (None, seen[field])
+        ]
+        limit = asked.get("connectionLimit")
+        if limit not in (None, row["rolconnlimit"]):
+            drift.append(Difference("connectionLimit", limit, row["rolconnlimit"]))
+        there = [dict(zip(("name", "value"), each.split("=", 1), strict=True)) for each in row["rolconfig"] or ()]
+        wanted = asked.get("configurationParameters")
+        if wanted is not None and _normal(wanted) != _normal(there):
+            drift.append(Difference("configurationParameters", wanted, there))
+        renew, left = self._is_to_renew(thing, changed, password)
+        if not is_set or renew:
+            drift.append(Difference("password", "(as wanted)", "(another one)"))
+        unset = {field: value for field, value in seen.items() if flags.get(field) is None}
+        late: dict[str, Any] = {"privileges": unset} if unset else {}
+        if limit is None:
+            late["connectionLimit"] = row["rolconnlimit"]
+        at_provider: dict[str, Any] = {
+            "privilegesAsClauses": [word if seen[field] else f"NO{word}" for field, (_, word) in FLAGS.items()]
+        }
+        if there:
+            at_provider["configurationParameters"] = there
+        at_provider |= {
+            name: value for name, value in (("lastPasswordChange", changed), ("passwordDigest", digest)) if value
+        }
+        return Observation(
+            exists=True,
+            ready=available(),
+            at_provider=at_provider,
+            late=late,
+            drift=tuple(drift),
+            notes=_notes(thing, password),
+            connection=connection(thing, server, password if is_set else ""),
+            renew=("password",) if renew else (),
+            next_look=left,
+        )
+
+    async def create(self, thing: Thing, server: Server) -> None:
+        asked, password = thing.asked, thing.secrets.get("password", "")
+        flags = asked.get("privileges") or {}
+        words = [_clause(field, flags[field]) for field in FLAGS if flags.get(field) is not None]
+        if asked.get("connectionLimit") is not None:
+            words.append(f"CONNECTION LIMIT {int(asked['connectionLimit'])}")
+        async with server.session() as session:
+            if password:
+                words.append(await _password(session, thing, password))
+            role = text.name(thing.name)
+            parameters = _parameters(role, asked.get("configurationParameters") or ())
+            try:
+                await session.run(f"CREATE ROLE {role} {' '.join(words)}", *parameters)
+            except Exists:
+                if not password:
+                    raise
+                await session.run(f"ALTER ROLE {role} {await _password(session, thing, password)}")
+        self._remember(thing, password, is_new=True)
+
+    async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
+        fields = {each.field: each for each in observation.drift}
+        role, password = text.name(thing.name), thing.secrets.get("password", "")
+        async with server.session() as session:
+            words = [
+                _clause(name.removeprefix("privileges."), bool(each.desired))
+                for name, each in fields.items()
+                if name.startswith("privileges.")
+            ]
+            if "connectionLimit" in fields:
+                words.append(f"CONNECTION LIMIT {int(thing.asked['connectionLimit'])}")
+            if "password" in fields and password:
+                words.append(await _password(session, thing, password))
+            statements = [f"ALTER ROLE {role} {' '.join(words)}"] if words else []
+            if "configurationParameters" in fields:
+                statements += [
+                    f"ALTER ROLE {role} RESET ALL",
+                    *_parameters(role, thing.asked["configurationParameters"]),
+                ]
+            await session.run(*statements)
+        if "password" in fields:
+            self._remember(thing, password, is_new=False)
+
+    async def delete(self, thing: Thing, server: Server) -> None:
+        role = thing.name
+        async with server.session() as session:
+            rows = await session.rows(_DEPENDENTS, role)
+        heir = annotations_of(thing.managed).get(REASSIGN, "")
+        owned = [row for row in rows if row["how"] == "o"]
+        if owned and not heir:
+            raise Waiting(
+                f"{role} owns {_listed(owned)}",
+                mend=f"delete these first, or annotate the role with {REASSIGN}: <another role>",
+                on=thing.awaits("Database", "Schema"),
+            )
+        for database in sorted({row["database"] or server.login.database for row in rows}):
+            async with server.session(database) as session, membership(session, role, *filter(None, [heir])):
+                if heir:
+                    await session.run(f"REASSIGN OWNED BY {text.name(role)} TO {text.name(heir)}")
+                elif any(row["how"] == "o" for row in await session.rows(_DEPENDENTS, role)):
+                    raise Waiting(f"{role} owns something by now", on=thing.awaits("Database", "Schema"))
+                await session.run(f"DROP OWNED BY {text.name(role)}")  # its privileges: nothing is its own
+        async with server.session() as session:
+            await session.run(f"DROP ROLE IF EXISTS {text.name(role)}")
+
+    # --- passwords
+
+    async def _is_set(self, session: Session, thing: Thing, password: str, digest: str) -> bool:
+        """Whether the server has this password: as it says itself where we may ask, else as far as we have set it."""
+        if session.is_superuser:
+            rows = await session.rows("SELECT rolpassword FROM pg_authid WHERE rolname = $1", thing.name)
+            return bool(rows and rows[0]["rolpassword"]) and text.is_verified(
+                password, thing.name, rows[0]["rolpassword"]
+            )
+        return digest == text.digest(thing.uid, password)
+
+    def _known(self, thing: Thing) -> tuple[str, str]:
+        """The digest of the password that was set last, and when it replaced another."""
+        told = str(thing.seen.get("passwordDigest") or ""), str(thing.seen.get("lastPasswordChange") or "")
+        known = self._set.get(thing.uid)
+        if known == told:
+            del self._set[thing.uid]
+        return known or told
+
+    def _remember(self, thing: Thing, password: str, *, is_new: bool) -> None:
+        if not password:
+            return
+        _, changed = self._known(thing)
+        changed = changed if is_new or _is_given(thing) else timestamp(thing.now)
+        self._set[thing.uid] = text.digest(thing.uid, password), changed
+
+    def _is_to_renew(self, thing: Thing, changed: str, password: str) -> tuple[bool, float | None]:
+        """Whether a generated password is to be replaced now, and the seconds until it will be."""
+        if _is_given(thing) or not spec_of(thing.managed).get("writeConnectionSecretToRef"):
+            return False, None
+        if not password:
+            return True, None  # its Secret is lost, or the role was there before us
+        trigger = moment(str(thing.asked.get("passwordRotationTrigger") or ""))
+        since = moment(changed or str(meta(thing.managed).get("creationTimestamp") or ""))
+        if trigger is None or (since is not None and trigger <= since):
+            return False, None
+        left = (trigger - thing.now).total_seconds()
+        return left <= 0, left if left > 0 else None
+
+
+def connection(thing: Thing, server: Server, password: str) -> dict[str, bytes]:
+    """What the connection Secret gets."""
+    told = {"username": thing.name, "endpoint": server.login.host, "port": str(server.login.port)}
+    return {name: value.encode() for name, value in (told | ({"password": password} if password else {})).items()}
+
+
+def _is_given(thing: Thing) -> bool:
+    return bool((thing.asked.get("passwordSecretRef") or {}).get("name"))
+
+
+def _notes(thing: Thing, password: str) -> tuple[str, ...]:
+    notes = [stray(thing)] if thing.is_stray else []
+    if not password and not _is_given(thing) and not spec_of(thing.managed).get("writeConnectionSecretToRef"):
+        notes.append(
+            "no password is set: neither passwordSecretRef nor writeConnectionSecretToRef says where one is to be"
+        )
+    return tuple(notes)
+
+
+def _clause(field: str, value: bool) -> str:
+    word = FLAGS[field][1]
+    return word if value else f"NO{word}"
+
+
+async def _password(session: Session, thing: Thing, password: str) -> str:
+    encryption = str((await session.rows("SHOW password_encryption"))[0][0])
+    return f"PASSWORD {text.literal(text.verifier(password, thing.name, encryption))}"
+
+
+def _parameters(role: str, wanted: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"ALTER ROLE {role} SET {text.name(str(each['name']).lower())} TO "
+        + (", ".join(text.literal(part) for part in _parts(each)) or "''")
+        for each in wanted
+        if each.get("name")
+    ]
+
+
+def _parts(parameter: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parts of a parameter's value, which is one of them unless the parameter is a list.
+
+    >>> _parts({"name": "search_path", "value": '"$user", public'}), _parts({"name": "work_mem", "value": "4MB"})
+    (('$user', 'public'), ('4MB',))
+    """
+    value = str(parameter.get("value") or "")
+    if str(parameter.get("name")).lower() not in LISTS:
+        return (value,)
+    return tuple(part.strip(" \"'") for part in value.split(",") if part.strip(" \"'"))
+
+
+def _normal(parameters: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    return {str(each["name"]).lower(): _parts(each) for each in parameters if each.get("name")}
+
+
+def _listed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a role owns, by database: the server's words for the kinds."""
+    words = []
+    for row in rows:
+        kind = str(row["kind"]).removeprefix("pg_")
+        words.append(f"{row['count']} of {kind}" + (f" in database {row['database']}" if row["database"] else ""))
+    return ", ".join(words)

@@ -1,0 +1,204 @@
+"""Connections to PostgreSQL: few, kept while they are used, and one writer of the catalog at a time.
+
+Of GRANTs on one database that run side by side, a quarter fails with "tuple concurrently updated"; so statements that change something wait for each other,
+per server.  The driver is imported with the first connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from groundplane.sql import faults
+from groundplane.sql.account import Login
+
+if TYPE_CHECKING:
+    import asyncpg
+
+PER_SERVER = 5  # connections at most, of one login
+IDLE = 30.0  # seconds until a connection that nobody uses is closed
+REMEMBERED = 1_024  # logins
+CONNECT, COMMAND = 10.0, 60.0  # seconds
+
+
+class Session:
+    """One connection, while it is ours."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], server: Server, may_write: Callable[[], None]) -> None:
+        self._connection, self._server, self._may_write = connection, server, may_write
+        self._is_writer = False
+
+    @property
+    def version(self) -> int:
+        """The server's major version."""
+        return int(self._connection.get_server_version().major)
+
+    @property
+    def is_superuser(self) -> bool:
+        return bool(self._connection.get_settings().is_superuser == "on")
+
+    @property
+    def user(self) -> str:
+        return self._server.login.user
+
+    async def rows(self, query: str, *arguments: object) -> list[Any]:
+        with faults.told(self._server.login.host):
+            found: list[Any] = await self._connection.fetch(query, *arguments)
+            return found
+
+    async def run(self, *statements: str) -> None:
+        """Change something; several statements are one transaction."""
+        self._may_write()
+        async with contextlib.nullcontext() if self._is_writer else self._server.writing:
+            with faults.told(self._server.login.host):
+                await self._connection.execute(";\n".join(statements))
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Be the server's only writer for several statements."""
+        async with self._server.writing:
+            self._is_writer = True
+            try:
+                yield
+            finally:
+                self._is_writer = False
+
+
+@dataclass
+class _Kept:
+    """A connection to one database, or the place where it will be."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connection: asyncpg.Connection[Any] | None = None
+    used: float = 0.0  # when last, by the loop's clock
+    is_timed: bool = False  # somebody will look whether it is used still
+
+
+class Server:
+    """One login's connections."""
+
+    def __init__(self, login: Login, writing: asyncio.Lock, may_write: Callable[[], None]) -> None:
+        self.login, self.writing, self._may_write = login, writing, may_write
+        self.version = 0  # the server's major version, once somebody has connected
+        self._kept: dict[str, _Kept] = {}
+        self._slots = asyncio.Semaphore(PER_SERVER)
+
+    @asynccontextmanager
+    async def session(self, database: str = "") -> AsyncIterator[Session]:
+        """A connection to a database, the default one unless named.
+
+        Raises Lacking (3D000: no such database), Denied, Unavailable, InvalidInput.
+        """
+        name = database or self.login.database
+        async with self._slots:
+            kept = self._kept.setdefault(name, _Kept())
+            async with kept.lock:
+                if kept.connection is None or kept.connection.is_closed():
+                    await self._make_room()
+                    self._kept[name] = kept  # it may have been dropped while we waited
+                    kept.connection = await self._connect(name)
+                session = Session(kept.connection, self, self._may_write)
+                try:
+                    yield session
+                except asyncio.CancelledError:
+                    kept.connection.terminate()  # what it was asked may still be under way
+                    raise
+                finally:
+                    if kept.connection.is_in_transaction():
+                        kept.connection.terminate()
+                    kept.used = asyncio.get_running_loop().time()
+                    self._mind(name, kept, IDLE)
+
+    async def leave(self, database: str) -> None:
+        """Close what is open to a database: it is to be dropped."""
+        if kept := self._kept.pop(database, None):
+            async with kept.lock:
+                await _closed(kept)
+
+    async def close(self) -> None:
+        """Close what nobody uses; the rest goes with who uses it."""
+        for name in list(self._kept):
+            await self.leave(name)
+
+    def _mind(self, name: str, kept: _Kept, seconds: float) -> None:
+        if not kept.is_timed:
+            kept.is_timed = True
+            asyncio.get_running_loop().call_later(seconds, self._retire, name, kept)
+
+    def _retire(self, name: str, kept: _Kept) -> None:
+        kept.is_timed = False
+        left = kept.used + IDLE - asyncio.get_running_loop().time()
+        if kept.lock.locked() or left > 0:
+            self._mind(name, kept, max(left, 1.0))
+            return
+        if self._kept.get(name) is kept:
+            del self._kept[name]
+        if kept.connection is not None:
+            kept.connection.terminate()
+            kept.connection = None
+
+    async def _make_room(self) -> None:
+        idle = [(kept.used, name) for name, kept in self._kept.items() if not kept.lock.locked()]
+        for _, name in sorted(idle)[: max(0, len(self._kept) - PER_SERVER)]:
+            await self.leave(name)
+
+    async def _connect(self, database: str) -> asyncpg.Connection[Any]:
+        import asyncpg
+
+        login = self.login
+        with faults.told(login.host):
+            found: asyncpg.Connection[Any] = await asyncpg.connect(
+                host=login.host,
+                port=login.port,
+                user=login.user,
+                password=login.password,
+                database=database,
+                ssl=login.tls(),
+                timeout=CONNECT,
+                command_timeout=COMMAND,
+                statement_cache_size=0,  # PgBouncer knows no prepared statements
+                target_session_attrs="any",
+                server_settings={"application_name": "groundplane"},
+            )
+            self.version = int(found.get_server_version().major)
+            return found
+
+
+async def _closed(kept: _Kept) -> None:
+    if kept.connection is not None:
+        with contextlib.suppress(Exception):  # it is gone either way
+            await kept.connection.close(timeout=1.0)
+        kept.connection = None
+
+
+class Servers:
+    """The servers of all accounts."""
+
+    def __init__(self, may_write: Callable[[], None]) -> None:
+        self._may_write = may_write
+        self._servers: dict[str, Server] = {}  # by ProviderConfig, the longest unused first
+        self._writing: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
+
+    async def of(self, login: Login) -> Server:
+        """The connections of a login; those with credentials of before are closed."""
+        known = self._servers.pop(login.config, None)
+        if known and known.login == login:
+            self._servers[login.config] = known
+            return known
+        writing = self._writing.setdefault(login.place, asyncio.Lock())
+        made = self._servers[login.config] = Server(login, writing, self._may_write)
+        if len(self._servers) > REMEMBERED:
+            del self._servers[next(iter(self._servers))]  # its connections end by themselves
+        if known:
+            await known.close()
+        return made
+
+    async def close(self) -> None:
+        for server in list(self._servers.values()):
+            await server.close()
+        self._servers.clear()

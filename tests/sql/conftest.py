@@ -1,0 +1,194 @@
+"""A real PostgreSQL server, one for all tests of a process, and worlds whose ProviderConfig leads to it."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from groundplane.core import conditions
+from groundplane.core.objects import Key, key_of, meta
+from groundplane.errors import InvalidInput
+from groundplane.ports import Options
+from groundplane.runtime.clouds import Clouds
+from groundplane.sql import standin
+from groundplane.sql.cloud import SqlCloud
+from tests.world import Clock, World
+
+GROUP, NAMESPACED = "postgresql.sql.crossplane.io/v1alpha1", "postgresql.sql.m.crossplane.io/v1alpha1"
+SYSTEM = "crossplane-system"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server():
+    try:
+        with standin.serving() as running:
+            yield running
+    except InvalidInput as error:
+        pytest.fail(str(error))
+
+
+class Sql:
+    """The server as a test sees it, the world that works on it, and names that are this test's own."""
+
+    def __init__(self, server):
+        self.server, self.clouds, self.number = server, [], next(_numbers)
+        self.user, self.password = server.user, server.password
+        self.writes = []
+
+    def name(self, word):
+        return f"{word}-{self.number}"
+
+    async def world(self, *, strict=False, cluster_settings=None, **config):
+        clock = Clock()
+        options = Options(strict_upstream=strict, poll_interval=60.0)
+        self.clock = clock
+        world = World(self.cloud(strict=strict), clock=clock, options=options)
+        await world.install()
+        await world.apply(self.secret(), self.config(**config), self.config(kind="ClusterProviderConfig", **config))
+        await world.settle()
+        return world
+
+    def cloud(self, *, strict=False):
+        cloud = SqlCloud(strict_upstream=strict, now=self.clock, may_write=lambda: self.writes.append(None))
+        self.clouds.append(cloud)
+        return Clouds({"sql": cloud})
+
+    def secret(self, name="postgresql-admin", namespace=SYSTEM, **data):
+        told = {
+            "endpoint": self.server.host,
+            "port": str(self.server.port),
+            "username": self.user,
+            "password": self.password,
+        } | data
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace},
+            "stringData": {key: value for key, value in told.items() if value is not None},
+        }
+
+    def config(self, kind="ProviderConfig", name="default", secret="postgresql-admin", **spec):
+        reference = {"namespace": SYSTEM, "name": secret}
+        return {
+            "apiVersion": GROUP if kind == "ProviderConfig" else NAMESPACED,
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": {
+                "credentials": {
+                    "source": "PostgreSQLConnectionSecret",
+                    "connectionSecretRef": reference,
+                    **spec.pop("credentials", {}),
+                },
+                "sslMode": "disable",
+                **spec,
+            },
+        }
+
+    @asynccontextmanager
+    async def connected(self, database="postgres", user="", password=""):
+        made = await asyncpg.connect(
+            host=self.server.host,
+            port=self.server.port,
+            user=user or self.server.user,
+            password=password or self.server.password,
+            database=database,
+            ssl=False,
+        )
+        try:
+            yield made
+        finally:
+            await made.close()
+
+    async def value(self, query, *arguments, database="postgres"):
+        async with self.connected(database) as connection:
+            return await connection.fetchval(query, *arguments)
+
+    async def run(self, *statements, database="postgres"):
+        async with self.connected(database) as connection:
+            for statement in statements:
+                await connection.execute(statement)
+
+    async def close(self):
+        for cloud in self.clouds:
+            await cloud.close()
+
+
+@pytest.fixture
+async def sql(server):
+    made = Sql(server)
+    yield made
+    await made.close()
+
+
+# --- what a person writes, and looks at
+
+
+def thing(kind, name, spec=None, *, namespace="", annotations=None, **for_provider):
+    return {
+        "apiVersion": NAMESPACED if namespace else GROUP,
+        "kind": kind,
+        "metadata": {"name": name, "annotations": annotations or {}} | ({"namespace": namespace} if namespace else {}),
+        "spec": {"forProvider": for_provider, **(spec or {})},
+    }
+
+
+def publishes(name="conn", namespace="shop"):
+    return {"writeConnectionSecretToRef": {"name": name, "namespace": namespace}}
+
+
+async def applied(world, *manifests, seconds=0):
+    await world.apply(*manifests)
+    await world.settle(seconds=seconds)
+    return await seen(world, manifests[-1])
+
+
+async def seen(world, manifest):
+    return await world.cluster.get(key_of(manifest))
+
+
+async def edited(world, manifest, *, seconds=0, **for_provider):
+    await world.patch(key_of(manifest), {"spec": {"forProvider": for_provider}})
+    await world.settle(seconds=seconds)
+    return await seen(world, manifest)
+
+
+async def deleted(world, *manifests, seconds=0):
+    for manifest in manifests:
+        await world.cluster.delete(key_of(manifest))
+    await world.settle(seconds=seconds)
+    return await seen(world, manifests[-1])
+
+
+async def secret_of(world, name="conn", namespace="shop"):
+    found = await world.cluster.get(Key("v1", "Secret", namespace, name))
+    return {key: base64.b64decode(text).decode() for key, text in (found or {}).get("data", {}).items()}
+
+
+def is_ready(obj):
+    return conditions.is_true(obj, "Ready") and conditions.is_true(obj, "Synced")
+
+
+def message(obj, type_="Synced"):
+    return (conditions.find(obj, type_) or {}).get("message", "")
+
+
+async def is_quiet(world, sql, *manifests, seconds=130):
+    """Whether two polls change neither objects nor the server."""
+    await world.settle(seconds=5)
+    before = [meta(await seen(world, each))["resourceVersion"] for each in manifests]
+    sql.writes.clear()
+    await world.settle(seconds=seconds)
+    after = [meta(await seen(world, each))["resourceVersion"] for each in manifests]
+    return before == after and not sql.writes
+
+
+def texts(world):
+    """All that anybody may read."""
+    objects = [json.dumps(each) for each in world.objects() if each["kind"] != "Secret"]
+    return "\n".join([world.told.text(), *objects])

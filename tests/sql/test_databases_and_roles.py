@@ -1,0 +1,270 @@
+"""Databases, roles and grants on a real PostgreSQL server: made, quiet, mended, changed, gone."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from groundplane.core.objects import Key, key_of
+from tests.sql.conftest import (
+    applied,
+    deleted,
+    edited,
+    is_quiet,
+    is_ready,
+    message,
+    publishes,
+    secret_of,
+    seen,
+    texts,
+    thing,
+)
+
+LIMIT = "SELECT datconnlimit FROM pg_database WHERE datname = $1"
+OWNER = "SELECT r.rolname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE datname = $1"
+THERE = "SELECT count(*) FROM pg_database WHERE datname = $1"
+ROLE = "SELECT count(*) FROM pg_roles WHERE rolname = $1"
+
+
+async def test_a_database_lives(sql):
+    world, name = await sql.world(), sql.name("orders")
+    manifest = thing("Database", name, encoding="utf8", connectionLimit=5)
+    found = await applied(world, manifest)
+    assert is_ready(found), message(found)
+    asked = found["spec"]["forProvider"]
+    assert (asked["owner"], asked["allowConnections"], asked["encoding"]) == ("postgres", True, "utf8")
+    assert await sql.value(LIMIT, name) == 5
+    assert await is_quiet(world, sql, manifest)
+    await sql.run(f'ALTER DATABASE "{name}" CONNECTION LIMIT 7')
+    await world.settle(seconds=70)
+    assert await sql.value(LIMIT, name) == 5
+    await edited(world, manifest, connectionLimit=9)
+    assert await sql.value(LIMIT, name) == 9
+    assert "cannot be changed" in message(await edited(world, manifest, encoding="LATIN1"))
+    await edited(world, manifest, encoding="UTF8")
+    async with sql.connected(name):  # somebody is logged in
+        assert await deleted(world, manifest) is None
+    assert await sql.value(THERE, name) == 0
+
+
+async def test_a_user_a_database_and_its_grant_are_a_login_that_works(sql):
+    world, name = await sql.world(), sql.name("app")
+    role = thing("Role", name, publishes(), privileges={"login": True}, connectionLimit=3)
+    database = thing("Database", name, ownerRef={"name": name})
+    grant = thing(
+        "Grant", name, privileges=["ALL"], roleRef={"name": name}, databaseRef={"name": name}, revokePublicOnDb=True
+    )
+    await applied(world, grant, database, role)
+    for each in (role, database, grant):
+        assert is_ready(await seen(world, each)), message(await seen(world, each))
+    told = await secret_of(world)
+    assert told | {"password": ""} == {
+        "username": name,
+        "password": "",
+        "endpoint": "127.0.0.1",
+        "port": str(sql.server.port),
+    }
+    assert len(told["password"]) == 27
+    async with sql.connected(name, name, told["password"]) as connection:
+        await connection.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
+    assert await sql.value(OWNER, name) == name
+    assert not await sql.value("SELECT has_database_privilege('pg_monitor', $1, 'CONNECT')", name)
+    assert await is_quiet(world, sql, role, database, grant)
+    assert told["password"] not in texts(world)
+    assert (await seen(world, role))["status"]["atProvider"]["privilegesAsClauses"] == [
+        "NOSUPERUSER",
+        "INHERIT",
+        "NOCREATEDB",
+        "NOCREATEROLE",
+        "LOGIN",
+        "NOREPLICATION",
+        "NOBYPASSRLS",
+    ]
+    await deleted(world, role, database, grant)
+    for each in (role, database, grant):
+        assert await seen(world, each) is None
+    assert (await sql.value(ROLE, name), await sql.value(THERE, name)) == (0, 0)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        async with sql.connected("postgres", name, told["password"]):
+            pass
+
+
+async def test_a_role_is_mended_and_its_password_rotated(sql):
+    world, name = await sql.world(), sql.name("user")
+    manifest = thing(
+        "Role",
+        name,
+        publishes(),
+        privileges={"login": True},
+        configurationParameters=[
+            {"name": "search_path", "value": '"$user",public'},
+            {"name": "work_mem", "value": "8MB"},
+        ],
+    )
+    assert is_ready(await applied(world, manifest))
+    assert await is_quiet(world, sql, manifest)
+    first = (await secret_of(world))["password"]
+    await sql.run(
+        f"""ALTER ROLE "{name}" NOLOGIN PASSWORD 'else' CONNECTION LIMIT 0""",
+        f"""ALTER ROLE "{name}" SET work_mem TO '1MB'""",
+    )
+    await world.settle(seconds=70)
+    async with sql.connected("postgres", name, first) as connection:
+        assert await connection.fetchval("SHOW work_mem") == "8MB"
+        assert await connection.fetchval("SHOW search_path") == '"$user", public'
+    await edited(world, manifest, passwordRotationTrigger="2026-01-01T00:10:00Z")
+    assert (await secret_of(world))["password"] == first  # not yet
+    await world.settle(seconds=600)
+    second = (await secret_of(world))["password"]
+    assert second != first
+    async with sql.connected("postgres", name, second):
+        pass
+    assert (await seen(world, manifest))["status"]["atProvider"]["lastPasswordChange"] == "2026-01-01T00:10:00Z"
+    assert await is_quiet(world, sql, manifest)
+    assert (await secret_of(world))["password"] == second
+
+
+async def test_a_given_password_is_used_as_it_is_and_its_change_is_followed(sql):
+    world, name = await sql.world(), sql.name("user")
+    manifest = thing(
+        "Role",
+        name,
+        publishes(),
+        privileges={"login": True},
+        passwordSecretRef={"name": "given", "namespace": "shop", "key": "word"},
+    )
+    found = await applied(world, manifest)
+    assert "has no key word" in message(found)
+    await world.apply(sql.secret("given", "shop", word="pass'wörd\\1"))
+    await world.settle(seconds=10)
+    assert is_ready(await seen(world, manifest))
+    assert (await secret_of(world))["password"] == "pass'wörd\\1"
+    async with sql.connected("postgres", name, "pass'wörd\\1"):
+        pass
+    await world.apply(sql.secret("given", "shop", word="another"))
+    await world.settle(seconds=70)
+    async with sql.connected("postgres", name, "another"):
+        pass
+    await world.cluster.delete(Key("v1", "Secret", "shop", "given"))
+    assert await deleted(world, manifest) is None  # deleting reads no Secret
+
+
+async def test_a_lost_connection_secret_gets_another_password(sql):
+    world, name = await sql.world(), sql.name("user")
+    manifest = thing("Role", name, publishes(), privileges={"login": True})
+    await applied(world, manifest)
+    first = (await secret_of(world))["password"]
+    await world.cluster.delete(Key("v1", "Secret", "shop", "conn"))
+    await world.settle()
+    second = (await secret_of(world))["password"]
+    assert second != first
+    async with sql.connected("postgres", name, second):
+        pass
+
+
+async def test_without_a_place_for_it_no_password_is_set_and_an_event_says_so(sql):
+    world, name = await sql.world(), sql.name("user")
+    manifest = thing("Role", name, privileges={"login": True})
+    assert is_ready(await applied(world, manifest))
+    assert await sql.value("SELECT rolpassword FROM pg_authid WHERE rolname = $1", name) is None
+    assert "no password is set" in world.told.text()
+
+
+async def test_an_administrator_who_is_no_superuser_gives_to_roles_and_takes_from_them(sql):
+    boss = sql.name("boss")
+    await sql.run(f"""CREATE ROLE "{boss}" LOGIN CREATEDB CREATEROLE PASSWORD 'x'""")
+    sql.user, sql.password = boss, "x"
+    world, name, other = await sql.world(), sql.name("app"), sql.name("other")
+    role, second = (thing("Role", each, publishes(each), privileges={"login": True}) for each in (name, other))
+    database = thing("Database", name, owner=name)
+    await applied(world, role, second, database)
+    for each in (role, second, database):
+        assert is_ready(await seen(world, each)), message(await seen(world, each))
+    assert await sql.value(OWNER, name) == name
+    await edited(world, database, owner=other)
+    assert await sql.value(OWNER, name) == other
+    memberships = "SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE rolname = $1 AND (set_option OR inherit_option)"
+    assert await sql.value(memberships, boss) == 0
+    assert await is_quiet(world, sql, role, database)
+    password = (await secret_of(world, name))["password"]
+    await edited(world, role, passwordRotationTrigger="2026-01-01T00:01:00Z")
+    assert (await secret_of(world, name))["password"] != password
+    async with sql.connected("postgres", name, (await secret_of(world, name))["password"]):
+        pass
+    await deleted(world, database, role, second)
+    assert [await sql.value(ROLE, each) for each in (name, other)] == [0, 0]
+
+
+async def test_a_role_that_owns_something_waits_until_that_is_gone_or_an_heir_is_named(sql):
+    world, name = await sql.world(), sql.name("user")
+    role, database = thing("Role", name, publishes()), thing("Database", name, owner=name)
+    await applied(world, role, database)
+    await sql.run(f'CREATE TABLE t (a int); ALTER TABLE t OWNER TO "{name}"')
+    found = await deleted(world, role)
+    assert "owns 1 of database, 1 of class in database postgres" in message(found)
+    assert await deleted(world, database) is None
+    assert await seen(world, role) is not None
+    await world.patch(key_of(role), {"metadata": {"annotations": {"groundplane.io/reassign-owned-to": "postgres"}}})
+    await world.settle()
+    assert await seen(world, role) is None
+    assert await sql.value("SELECT tableowner FROM pg_tables WHERE tablename = 't'") == "postgres"
+    await sql.run("DROP TABLE t")
+
+
+async def test_privileges_elsewhere_go_with_the_role_and_no_data_does(sql):
+    world, name = await sql.world(), sql.name("user")
+    role = thing("Role", name)
+    await applied(world, role)
+    await sql.run(
+        "CREATE TABLE kept (a int)",
+        f'GRANT SELECT ON kept TO "{name}"',
+        f'GRANT CONNECT ON DATABASE postgres TO "{name}"',
+        f'ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO "{name}"',
+    )
+    assert await deleted(world, role) is None
+    assert await sql.value("SELECT count(*) FROM kept") == 0
+    await sql.run("DROP TABLE kept")
+
+
+@pytest.mark.parametrize("kind", ["Database", "Role"])
+async def test_what_was_there_before_stays_unless_it_was_chosen(sql, kind):
+    world, name = await sql.world(), sql.name("old")
+    await sql.run(f'CREATE {kind.upper()} "{name}"')
+    manifest = thing(kind, name)
+    assert is_ready(await applied(world, manifest))
+    assert "was there before" in world.told.text()
+    assert await deleted(world, manifest) is None
+    count = {"Database": THERE, "Role": ROLE}[kind]
+    assert await sql.value(count, name) == 1
+    chosen = thing(kind, f"my-{name}", annotations={"crossplane.io/external-name": name})
+    assert is_ready(await applied(world, chosen))
+    assert await deleted(world, chosen) is None
+    assert await sql.value(count, name) == 0
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        (thing("Role", "x" * 64), ("64 bytes", "external-name")),
+        (thing("Database", "a", annotations={"crossplane.io/external-name": "é" * 32}), ("64 bytes",)),
+        (thing("Role", "a", annotations={"crossplane.io/external-name": "pg_mine"}), ("pg_mine", "42939")),
+        (thing("Database", "a", encoding="KLINGON"), ("KLINGON", "42704")),
+        (thing("Database", "a", owner="nobody-such"), ("nobody-such", "spec.forProvider.owner")),
+    ],
+    ids=lambda each: "-".join(each) if isinstance(each, tuple) else "",
+)
+async def test_what_can_not_work_is_told(sql, manifest, words):
+    world = await sql.world()
+    found = await applied(world, manifest)
+    assert all(word in message(found) for word in words), message(found)
+    assert await deleted(world, manifest) is None
+
+
+async def test_the_servers_own_databases_are_never_dropped(sql):
+    world = await sql.world()
+    manifest = thing("Database", "a", annotations={"crossplane.io/external-name": "postgres"})
+    assert is_ready(await applied(world, manifest))
+    assert "not dropped" in message(await deleted(world, manifest))
+    await world.patch(key_of(manifest), {"spec": {"deletionPolicy": "Orphan"}})
+    await world.settle()
+    assert await seen(world, manifest) is None
