@@ -449,6 +449,8 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
         for note in observation.notes:
             run.event("Normal", "ObservedExternalResource", note)
+    if update and run.kind.consistent and not (only_looks or observation.contested):
+        return Result(again=True)  # it shows at once whether that was all
     return Result(requeue_after=_pause_until_next(run, observation, settled=settled))
 
 
