@@ -1,4 +1,4 @@
-"""The kinds that are known without any file: core's, those of AWS, and Kubernetes' own.
+"""The kinds that are known without any file: core's, those of providers, and Kubernetes' own.
 
 Nothing of them is imported, and no file read, before one is asked for.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from groundplane.core import providers
 from groundplane.core.objects import group_of
 from groundplane.errors import InvalidInput
 
@@ -16,43 +17,43 @@ if TYPE_CHECKING:
     from groundplane.core.objects import Object
     from groundplane.core.structural import OpenAPI
 
-AWS = (".aws.upbound.io", ".aws.m.upbound.io")  # how the API groups of AWS's managed kinds end
-AWS_CONFIGS = ("aws.upbound.io", "aws.m.upbound.io")  # the groups of ProviderConfigs
 CORE = (".crossplane.io",)
 
 
-def is_aws(api_version: str) -> bool:
-    return group_of(api_version).endswith(AWS)
+def provider_of(api_version: str) -> str:
+    """The provider whose kinds are of this API version; "" if it is none's."""
+    family = providers.of(group_of(api_version))
+    return family.provider if family else ""
 
 
 class BuiltIn:
-    """The kinds of AWS: for what composes them."""
+    """The managed kinds: for what composes them."""
 
     def schema(self, api_version: str, kind: str) -> OpenAPI | None:
         """The schema of a kind's version; None if it is not built in."""
-        if not is_aws(api_version):
+        if not provider_of(api_version):
             return None
-        from groundplane.aws import crds
+        from groundplane.runtime import clouds
 
-        return crds.schema_of(api_version, kind)
+        return clouds.schema_of(api_version, kind)
 
     def meant(self, api_version: str, kind: str) -> str:
         """The kind that is nearly spelt so, or served in another version."""
-        if not is_aws(api_version):
+        if not provider_of(api_version):
             return ""
-        from groundplane.aws import catalogue
+        from groundplane.runtime import clouds
 
-        return catalogue.meant(api_version, kind)
+        return clouds.meant(api_version, kind)
 
 
 class EveryKind(BuiltIn):
-    """Core's kinds and Kubernetes' own as well, and what is known of AWS's beyond schemas: for what judges whole objects."""
+    """Core's kinds and Kubernetes' own as well, and what is known of managed kinds beyond schemas: for what judges whole objects."""
 
     def schema(self, api_version: str, kind: str) -> OpenAPI | None:
         group = group_of(api_version)
-        if group in AWS_CONFIGS:
+        if kind in (providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE) and provider_of(api_version):
             return self._configs.get((api_version, kind))
-        if group.endswith(CORE):
+        if group.endswith(CORE) and not provider_of(api_version):
             return self._core.get((api_version, kind))
         if "." not in group or group.endswith(".k8s.io"):
             from groundplane.cluster import kubernetes_schemas
@@ -63,13 +64,13 @@ class EveryKind(BuiltIn):
     def meant(self, api_version: str, kind: str) -> str:
         from groundplane.core import known_schemas
 
-        if group_of(api_version).endswith(CORE):
+        if group_of(api_version).endswith(CORE) and not provider_of(api_version):
             return known_schemas.kind_meant((api_version, kind), self._core, None)
         return super().meant(api_version, kind)
 
     def immutable(self, api_version: str, kind: str) -> Sequence[str]:
         """The fields of forProvider that can't be changed in AWS."""
-        if not is_aws(api_version):
+        if provider_of(api_version) != "aws":
             return ()
         from groundplane.aws import catalogue
 
@@ -77,12 +78,23 @@ class EveryKind(BuiltIn):
         return sorted(name for name, field in found.fields.items() if field.immutable) if found else ()
 
     def check(self, obj: Object) -> InvalidInput | None:
-        """What AWS would refuse in a managed resource, whatever is there.  No call is made."""
-        if not is_aws(str(obj.get("apiVersion"))):
-            return None
-        from groundplane.aws import offline
+        """What its cloud would refuse in a managed resource, whatever is there.  No call is made."""
+        provider = provider_of(str(obj.get("apiVersion")))
+        if provider == "aws":
+            from groundplane.aws import offline
 
-        return offline.refusal(obj)
+            return offline.refusal(obj)
+        if not provider:
+            return None
+        from groundplane.runtime import clouds
+
+        cloud = clouds.beside_aws()[provider]
+        try:
+            if cloud.kind(obj["apiVersion"], obj["kind"]):
+                cloud.check(obj)
+        except InvalidInput as error:
+            return error
+        return None
 
     @cached_property
     def _core(self) -> Mapping[tuple[str, str], OpenAPI]:
@@ -93,7 +105,7 @@ class EveryKind(BuiltIn):
 
     @cached_property
     def _configs(self) -> Mapping[tuple[str, str], OpenAPI]:
-        from groundplane.aws import crds
         from groundplane.core import known_schemas
+        from groundplane.runtime import clouds
 
-        return known_schemas.schemas_in(crds.configs())
+        return known_schemas.schemas_in(clouds.configs())

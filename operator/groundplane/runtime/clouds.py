@@ -122,6 +122,14 @@ def crds(*, docs: bool = True, nop_scope: str = "namespaced") -> list[Object]:
     return [*aws_crds(docs=docs), *nop.crds(cluster_scoped=nop_scope == "cluster"), *sql_crds()]
 
 
+def configs() -> list[Object]:
+    """The definitions of ProviderConfigs and their usages."""
+    from groundplane.aws.crds import configs as aws_configs
+    from groundplane.sql.crds import configs as sql_configs
+
+    return [*aws_configs(), *sql_configs()]
+
+
 def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
     """The keys of a kind's connection Secrets, sorted, and what they hold."""
     if _provider(kind.api_versions[0]) == "sql":

@@ -48,7 +48,12 @@ SECRET_KEYS = {
 
 def crds() -> list[Object]:
     """All of them, of both generations."""
-    made = [_managed(kind) for kind in KINDS.values()]
+    return [*(_managed(kind) for kind in KINDS.values()), *configs()]
+
+
+def configs() -> list[Object]:
+    """Those of ProviderConfigs and their usages."""
+    made = []
     for domain in (DOMAIN, NAMESPACED_DOMAIN):
         is_namespaced = domain == NAMESPACED_DOMAIN
         made += [_config(domain, kind) for kind in (bricks.PLAIN, bricks.CLUSTER)[: 1 + is_namespaced]]
