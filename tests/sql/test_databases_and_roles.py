@@ -134,7 +134,7 @@ async def test_a_given_password_is_used_as_it_is_and_its_change_is_followed(sql)
         passwordSecretRef={"name": "given", "namespace": "shop", "key": "word"},
     )
     found = await applied(world, manifest)
-    assert "has no key word" in message(found)
+    assert "Secret shop/given" in message(found)
     await world.apply(sql.secret("given", "shop", word="pass'wörd\\1"))
     await world.settle(seconds=10)
     assert is_ready(await seen(world, manifest))
