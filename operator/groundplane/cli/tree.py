@@ -69,7 +69,7 @@ def _grow(key: Key, objects: Mapping[Key, Object], now: datetime, above: frozens
     children = tuple(_grow(child, objects, now, below) for child in references(obj) if child not in below)
     state, told, cause = condition(obj)
     name = annotations_of(obj).get(EXTERNAL_NAME, "") if "forProvider" in spec_of(obj) else ""
-    return Node(key, state, told, cause, name, _seconds(obj, state, now), children)
+    return Node(key, state, told, cause, name, seconds_of(obj, state, now), children)
 
 
 def condition(obj: Object) -> tuple[State, str, str]:
@@ -113,16 +113,19 @@ def _word(found: Mapping[str, str] | None) -> str:
     return f"not {found['type']}: {reason}"
 
 
-def _seconds(obj: Object, state: State, now: datetime) -> int | None:
-    try:
-        born = datetime.fromisoformat(meta(obj).get("creationTimestamp", "").replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    until = now
+def seconds_of(obj: Object, state: State, now: datetime) -> int | None:
+    """Until it was ready; its age while it is not; None if it does not say."""
     ready = conditions.find(obj, "Ready")
-    if state == "ready" and ready:
-        until = datetime.fromisoformat(str(ready["lastTransitionTime"]).replace("Z", "+00:00"))
-    return max(0, int((until - born).total_seconds()))
+    try:
+        born = _time(meta(obj).get("creationTimestamp"))
+        until = _time(ready.get("lastTransitionTime")) if state == "ready" and ready else now
+        return max(0, int((until - born).total_seconds()))
+    except (ValueError, TypeError):  # no time, or one without a zone: somebody else's object
+        return None
+
+
+def _time(text: object) -> datetime:
+    return datetime.fromisoformat(str(text or "").replace("Z", "+00:00"))
 
 
 # --- reading it -----------------------------------------------------------------------------------------

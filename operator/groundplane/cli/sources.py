@@ -1,0 +1,201 @@
+"""Where a command that only looks finds its objects: the store of `groundplane up`, or an API server.
+
+Both answer the same three questions: which kinds there are, one object, and all of a kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from groundplane.cli import store
+from groundplane.cli.store import Served
+from groundplane.core.objects import Key, Object
+from groundplane.errors import InvalidInput, NoSuchKind
+
+if TYPE_CHECKING:
+    from groundplane.cluster.client import Api
+    from groundplane.cluster.sqlite import SqliteCluster
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+PAGE = "500"  # objects of an answer
+
+
+class Source(Protocol):
+    """Objects that somebody else keeps."""
+
+    namespace: str  # where to look if nobody says where
+    kinds: Sequence[Served]  # each in the version that is preferred
+
+    async def get(self, key: Key) -> Object | None:
+        """The object, if it is there.  Raises NoSuchKind, Denied."""
+        ...
+
+    async def list(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        """All objects of a kind with these labels.  Raises NoSuchKind, Denied."""
+        ...
+
+
+def options(command: F) -> F:
+    """The flags that say which source is meant."""
+    for option in (
+        click.option("--db", default="", type=click.Path(dir_okay=False), help="Look at the store in this file."),
+        click.option("-c", "--context", default="", envvar="GROUNDPLANE_CONTEXT", help="The kubeconfig's context."),
+        click.option(
+            "--kubeconfig", default="", envvar="GROUNDPLANE_KUBECONFIG", help="Look at the cluster of this kubeconfig."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@asynccontextmanager
+async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source]:
+    """The source that is meant: a store, if one is named or lies in the current folder and no cluster is named.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if file := _store_file(db, kubeconfig, context):
+        with store.opened(file) as cluster:
+            yield _Store(cluster, await store.served(cluster))
+        return
+    from groundplane.cluster.client import Api
+
+    api = Api.connect(kubeconfig or None, context or None)
+    try:
+        found = _Server(api, _namespace(kubeconfig, context))
+        await found.discover()
+        yield found
+    finally:
+        await api.close()
+
+
+def _store_file(db: str, kubeconfig: str, context: str) -> str:
+    """The store that is meant; "" if a cluster is.  Says which, if both could be."""
+    if db or kubeconfig or context or not Path(store.DEFAULT).exists():
+        return db
+    if any(path.exists() for path in _kubeconfigs("")):
+        click.echo(f"Looking at the store {store.DEFAULT}; name a cluster with --context or --kubeconfig.", err=True)
+    return store.DEFAULT
+
+
+def _kubeconfigs(kubeconfig: str) -> list[Path]:
+    named = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    return [Path(path).expanduser() for path in named.split(os.pathsep) if path]
+
+
+def _namespace(kubeconfig: str, context: str) -> str:
+    """The namespace of a kubeconfig's context."""
+    import yaml
+
+    for path in _kubeconfigs(kubeconfig):
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+            wanted = context or config.get("current-context")
+            for each in config.get("contexts") or ():
+                if each.get("name") == wanted and (each.get("context") or {}).get("namespace"):
+                    return str(each["context"]["namespace"])
+        except (OSError, yaml.YAMLError, AttributeError):
+            continue  # whoever connects has told what is wrong with it
+    return "default"
+
+
+class _Store:
+    """`Source` of the store in a file."""
+
+    namespace = "default"
+
+    def __init__(self, cluster: SqliteCluster, kinds: Sequence[Served]) -> None:
+        self._cluster = cluster
+        self.kinds = kinds
+
+    async def get(self, key: Key) -> Object | None:
+        return await self._cluster.get(key)
+
+    async def list(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        return list(await self._cluster.list(api_version, kind, namespace=namespace, labels=labels))
+
+
+class _Server:
+    """`Source` of an API server: what it serves is asked once."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api = api
+        self.namespace = namespace
+        self.kinds: Sequence[Served] = ()
+        self._known: dict[tuple[str, str], Served] = {}
+
+    async def discover(self) -> None:
+        """Raises Unavailable, Denied."""
+        answers = await asyncio.gather(
+            *(self._api.request("GET", path, accept=DISCOVERY) for path in ("/api", "/apis"))
+        )
+        for _, found in answers:
+            for group in (found or {}).get("items") or ():
+                self._learn(group)
+        if not self._known:
+            raise InvalidInput("this API server is older than Kubernetes 1.30", mend="use kubectl")
+
+    def _learn(self, group: Mapping[str, Any]) -> None:
+        name = str((group.get("metadata") or {}).get("name") or "")
+        seen: set[str] = set()
+        for version in group.get("versions") or ():
+            api_version = f"{name}/{version['version']}" if name else version["version"]
+            for each in version.get("resources") or ():
+                kind = (each.get("responseKind") or {}).get("kind", "")
+                served = Served(
+                    api_version,
+                    kind,
+                    each["resource"],
+                    each.get("singularResource") or kind.lower(),
+                    each.get("scope") == "Namespaced",
+                    tuple(each.get("shortNames") or ()),
+                    tuple(each.get("categories") or ()),
+                )
+                self._known[api_version, kind] = served
+                if kind not in seen:  # the first version is the preferred one
+                    seen.add(kind)
+                    self.kinds = [*self.kinds, served]
+
+    def _path(self, api_version: str, kind: str, namespace: str) -> str:
+        served = self._known.get((api_version, kind))
+        if served is None:
+            raise NoSuchKind(f"{kind} of {api_version} is not served here")
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        place = f"/namespaces/{namespace}" if served.namespaced and namespace else ""
+        return f"{root}{place}/{served.plural}"
+
+    async def get(self, key: Key) -> Object | None:
+        status, found = await self._api.request(
+            "GET", f"{self._path(key.api_version, key.kind, key.namespace)}/{key.name}"
+        )
+        return None if status == 404 or not isinstance(found, dict) else found
+
+    async def list(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        query = {"limit": PAGE}
+        if labels:
+            query["labelSelector"] = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+        objects: list[Object] = []
+        while True:
+            _, page = await self._api.request("GET", self._path(api_version, kind, namespace), query=query)
+            items: Iterable[Object] = (page or {}).get("items") or ()
+            objects += [{"apiVersion": api_version, "kind": kind} | item for item in items]
+            rest = ((page or {}).get("metadata") or {}).get("continue")
+            if not rest:
+                return objects
+            query["continue"] = rest
