@@ -283,6 +283,7 @@ class Observation:
     settled: bool = True  # False: in transition, observe again soon
     deleting: bool = False  # AWS is at it: no further delete call
     item: Any = field(default=None, repr=False)  # the adapter's own
+    owner: Mapping[str, str] = field(default_factory=dict)  # tags that say whose it is, where atProvider has none
     to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
     conditions: tuple[Condition, ...] = ()  # further ones, beside Ready and before Synced
     next_look: float | None = None  # seconds, where it is known when something will have changed

@@ -211,6 +211,36 @@ async def test_another_value_of_a_secret_makes_another_version(cloud, account, s
     assert "correct" not in repr(second.at_provider) + external_name(version)
 
 
+async def test_a_version_that_is_imported_is_not_made_anew_and_one_that_is_only_looked_at_is_not_read(
+    cloud, account, standin
+):
+    client = standin.client("secretsmanager")
+    arn = client.create_secret(Name="orders-theirs")["ARN"]
+    for field, value in (("secretString", "correct"), ("secretBinary", "AP8=")):
+        sent = {"SecretString": "correct"} if field == "secretString" else {"SecretBinary": b"\x00\xff"}
+        name = f"{arn}|{client.put_secret_value(SecretId=arn, **sent)['VersionId']}"
+        version = managed(
+            SECRETS, "SecretVersion", field, external_name=name, secretId=arn, **{f"{field}SecretRef": REF}
+        )
+        found = await cloud.observe(version, account, {field: value})
+        assert found.exists
+        assert found.drift == ()
+        assert found.at_provider[f"{field}Digest"]  # so that another value is noticed
+        assert [each.field for each in (await cloud.observe(version, account, {field: "YQ=="})).drift] == [
+            f"{field}SecretRef"
+        ]
+    version["spec"]["managementPolicies"] = ["Observe"]
+    standin.forget_calls()
+    seen = await cloud.observe(version, account, {})
+    assert (seen.exists, seen.at_provider["versionStages"], seen.connection) == (True, ["AWSCURRENT"], {})
+    assert set(standin.operations()) == {"ListSecretVersionIds"}
+    version["spec"]["writeConnectionSecretToRef"] = {"name": "x", "namespace": "y"}
+    assert (await cloud.observe(version, account, {})).connection["attribute.secret_binary"] == b"AP8="
+    version["metadata"]["annotations"]["crossplane.io/external-name"] = f"{arn}|{'0' * 36}"
+    del version["spec"]["writeConnectionSecretToRef"]
+    assert not (await cloud.observe(version, account, {})).exists
+
+
 async def test_a_binary_secret_is_kept_as_it_is(cloud, account, standin):
     secret = managed(SECRETS, "Secret", "orders-key")
     arn = (await made(cloud, secret, account)).at_provider["arn"]

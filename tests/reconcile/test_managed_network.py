@@ -162,3 +162,26 @@ async def test_whatever_write_a_process_dies_at_the_main_route_table_is_the_old_
     assert main_table(aws, vpc) == table
     await deleted(fresh, main)
     assert main_table(aws, vpc) == before
+
+
+async def test_of_two_equal_rules_the_second_says_whose_it_is_and_deletes_nothing(aws):
+    world = await aws.world()
+    both = [
+        resource(EC2, "SecurityGroupRule", name, {}, securityGroupIdRef={"name": "database"}, type="ingress", cidrBlocks=["10.0.0.0/8"], **RULE)
+        for name in ("first", "second")
+    ]  # fmt: skip
+    await world.apply(managed.vpc(), managed.group(vpcIdRef=MAIN), both[0])
+    await world.settle(seconds=60)
+    await world.apply(both[1])
+    await world.settle(seconds=120)
+    assert is_ready(await get(world, both[0]))
+    second = await get(world, both[1])
+    assert "is that of SecurityGroupRule" in message(second)
+    assert "first" in message(second)
+    assert condition(second, "Ready")[0] != "True"
+    await deleted(world, both[1])
+    rules = aws.client("ec2").describe_security_group_rules()["SecurityGroupRules"]
+    assert [rule["CidrIpv4"] for rule in rules if not rule["IsEgress"]] == ["10.0.0.0/8"]
+    await deleted(world, both[0])
+    rules = aws.client("ec2").describe_security_group_rules()["SecurityGroupRules"]
+    assert not [rule for rule in rules if not rule["IsEgress"] and rule.get("CidrIpv4")]

@@ -139,6 +139,7 @@ class Engine(Resource):
             settled=state.settled,
             deleting=state.deleting,
             item={"item": item, "tags": all_tags},
+            owner=self.hooks.owner(self, item),
         )
 
     def _absent(self) -> Observation:

@@ -404,7 +404,7 @@ class Resource:
             return None
         self.external_name = self.hooks.resolved(self)
         try:
-            found = self._search(rule)
+            found = self.hooks.search(self, rule)
         except ClientError as error:
             if faults.code_of(error) in rule.absent:
                 return self.hooks.missing(self)
@@ -435,7 +435,8 @@ class Resource:
             memory.informed = now - zlib.crc32(self.uid.encode()) % SELDOM
         return bool(requests.asked(self.managed)) or now - memory.informed >= SELDOM
 
-    def _search(self, rule: Read) -> Any:
+    def search(self, rule: Read) -> Any:
+        """What a read of the kind file gives."""
         arguments = self.arguments(rule.with_)
         if rule.paginate:
             service, _, method = _reading(rule.call).rpartition(":")
@@ -451,7 +452,7 @@ class Resource:
 
     def _read_also(self, also: Also) -> Any:
         try:
-            return self._search(also)
+            return self.search(also)
         except ClientError as error:
             if faults.code_of(error) in also.absent or (also.seldom and faults.is_refused(error)):
                 return None
@@ -605,6 +606,14 @@ class Hooks:
     def find(self, resource: Resource) -> str | None:
         """What an interrupted create made, where the kind file doesn't say how to look: its name, "" if nothing, None if nobody can tell."""
         return None
+
+    def search(self, resource: Resource, rule: Read) -> Any:
+        """The thing as AWS describes it, where the kind file's read is not the one that is needed."""
+        return resource.search(rule)
+
+    def owner(self, resource: Resource, item: Item) -> Mapping[str, str]:
+        """The tags that say whose it is, of a kind that has no `tags`."""
+        return {}
 
     def missing(self, resource: Resource) -> Item | None:
         """What stands for a thing that is not there, if it is on its way."""

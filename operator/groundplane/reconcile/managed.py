@@ -126,8 +126,9 @@ async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, 
     action = _next(run, _seen(observation))
     if action is Action.RELEASE:
         return await _release(run)
-    if action in (Action.UPDATE, Action.DELETE) and (other := await observing.owner(run, observation)):
-        return await _leave_to(run, other)
+    may_be_of_another = action in (Action.UPDATE, Action.DELETE) or (observation.owner and run.may - {Action.OBSERVE})
+    if may_be_of_another and (other := await observing.owner(run, observation)):
+        return await _leave_to(run, other, observation)
     if run.context.options.observe_only and action in (Action.CREATE, Action.DELETE):
         return await _leave(run, observation, action)
     if action is Action.DELETE:
@@ -486,14 +487,17 @@ def _unchangeable(run: ManagedRun, observation: Observation) -> InvalidInput:
     return error
 
 
-async def _leave_to(run: ManagedRun, other: Key) -> Result:
+async def _leave_to(run: ManagedRun, other: Key, observation: Observation) -> Result:
     """Touch nothing that is another object's; whoever names it and is deleted just goes."""
     if is_deleting(run.managed):
         run.event(
             "Normal", "LeftExternalResource", f"{run.external_name} is left in {run.kind.cloud}: it is that of {other}"
         )
         return await _release(run)
-    raise observing.is_of_another(run, other)
+    error = observing.is_of_another(run, other)
+    if observation.owner:
+        error.conditions = (conditions.unavailable(error.what),)
+    raise error
 
 
 async def _leave(run: ManagedRun, observation: Observation, action: Action) -> Result:

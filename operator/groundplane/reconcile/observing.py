@@ -44,7 +44,7 @@ async def owner(run: ManagedRun, observation: Observation) -> Key | None:
     An object that was restored has another UID than the tag, and its name: the thing is its own, as that of one that is gone is whose
     names it now.
     """
-    tags = observation.at_provider.get("tags")
+    tags = observation.owner or observation.at_provider.get("tags")
     if run.context.options.strict_upstream or not isinstance(tags, Mapping):
         return None
     uid, told = tags.get("crossplane-uid"), str(tags.get("crossplane-kind") or "")
@@ -57,7 +57,8 @@ async def owner(run: ManagedRun, observation: Observation) -> Key | None:
         if f"{kind.kind}.{key.group}".lower() != told:
             continue
         found = await run.context.cluster.get(key)
-        if found and meta(found).get("uid") == uid and annotations_of(found).get(EXTERNAL_NAME) == run.external_name:
+        ours = run.external_name or run.context.cloud.default_external_name(run.given)  # it may not be saved yet
+        if found and meta(found).get("uid") == uid and annotations_of(found).get(EXTERNAL_NAME) == ours:
             return key
     return None
 
@@ -121,7 +122,7 @@ def _referred(obj: Object, kind: ManagedKind) -> set[str]:
 
 def is_of_another(run: ManagedRun, other: Key) -> InvalidInput:
     error = InvalidInput(
-        f"{run.external_name} is that of {other}, by its tags in AWS: two objects would change it in turn",
+        f"{run.external_name or 'it'} is that of {other}, by its tags in AWS: two objects would change it in turn",
         mend='delete one of the two, that one with deletionPolicy: Orphan; or only look, by managementPolicies: ["Observe"]',
         where=(f"annotation {EXTERNAL_NAME}",),
     )

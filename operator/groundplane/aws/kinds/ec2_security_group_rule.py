@@ -8,7 +8,7 @@ Source: Terraform AWS provider 5.31, internal/service/ec2/vpc_security_group_rul
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from groundplane.aws import tags
@@ -82,6 +82,18 @@ class Hooks(Base):
         item["fromPort"] = resource.addressed.get("fromPort")
         item["toPort"] = resource.addressed.get("toPort")
         return item
+
+    def owner(self, resource: Resource, item: Item) -> Mapping[str, str]:
+        """Whose the rules are, where all that are wanted are another object's: its equal."""
+        wanted = _wanted(resource)
+        found = [
+            tags.parsed(rule.get("Tags"), tags.STYLES["ec2"])
+            for source, rule in item["rules"].items()
+            if source in wanted
+        ]
+        owners = {each.get(tags.OWNER) for each in found}
+        is_of_one = len(found) == len(wanted) and len(owners) == 1 and owners.isdisjoint({None, resource.uid})
+        return found[0] if is_of_one else {}
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         self._check_sources(resource)

@@ -11,15 +11,17 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from groundplane.aws.grammar import Read
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource, digest
-from groundplane.core.objects import Json
+from groundplane.core.objects import Json, spec_of
 from groundplane.errors import InvalidInput
 from groundplane.ports import Difference
 
 CURRENT = "AWSCURRENT"
 ITS_OWN = {CURRENT, "AWSPREVIOUS"}  # labels that Secrets Manager moves by itself
 BINARY = "secretBinarySecretRef"
+WANTED = {"writeConnectionSecretToRef", "publishConnectionDetailsTo"}  # what of a spec asks for the value
 
 
 class Hooks(Base):
@@ -41,7 +43,26 @@ class Hooks(Base):
                 "refers to a text that is no base64", mend="encode it: base64 FILE", where=where
             ) from error
 
+    def search(self, resource: Resource, rule: Read) -> Any:
+        """Who only looks, and publishes nothing, need not read what is secret."""
+        if (
+            set(spec_of(resource.managed).get("managementPolicies") or ["*"]) != {"Observe"}
+            or WANTED & spec_of(resource.managed).keys()
+        ):
+            return resource.search(rule)
+        secret, _, version = resource.external_name.partition("|")
+        on: Parameters = {"SecretId": secret, "IncludeDeprecated": True}
+        while True:
+            answer = resource.ask("list_secret_version_ids", **on)
+            for each in answer.get("Versions") or ():
+                if each["VersionId"] == version:
+                    return {"ARN": answer["ARN"], **each}
+            if not answer.get("NextToken"):
+                return None
+            on["NextToken"] = answer["NextToken"]
+
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        found = [each for each in found if not self._is_there(resource, item, each.field)]
         left = set(item.get("VersionStages") or ()) - ITS_OWN
         return [
             difference
@@ -50,6 +71,15 @@ class Hooks(Base):
             or set(difference.desired) - set(difference.observed or ())
             or left - set(difference.desired)
         ]
+
+    def _is_there(self, resource: Resource, item: Item, name: str) -> bool:
+        """Whether the version has the value of a Secret: AWS tells, so that one that is imported is not made anew."""
+        field = resource.kind.fields.get(name)
+        value = resource.secrets.get(field.secret) if field is not None and field.secret else None
+        if field is None or value is None or self.outgoing(resource, name, value) != item.get(field.create):
+            return False
+        resource.memory.digests[field.secret] = digest(resource.uid, field.secret, value)
+        return True
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         wanted, found = set(resource.desired("versionStages") or ()), set(item.get("VersionStages") or ())
