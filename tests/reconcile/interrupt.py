@@ -4,6 +4,7 @@ KILLED: the write took effect and the process died; what was only in memory is l
 To die before the k-th write is to have died after the one before it, so k = 0, 1, 2 … covers both.
 LOST: the write took effect, its answer never came, and the process goes on.
 REFUSED: the write never took effect, since the other side is down or throttles, and the process goes on.
+BROKEN: the write took effect, and AWS says that it failed inside; the process goes on.
 
 Only what changes something counts: a process that dies around a read leaves what it found.
 """
@@ -27,7 +28,7 @@ class Killed(BaseException):
 
 
 class Trouble(Enum):
-    KILLED, LOST, REFUSED = auto(), auto(), auto()
+    KILLED, LOST, REFUSED, BROKEN = auto(), auto(), auto(), auto()
 
 
 class Counter:
@@ -99,6 +100,9 @@ class FragileSessions(Sessions):
     def after(self, model, **_):
         if self._trouble is Trouble.REFUSED or model.name.startswith(READS) or not self._counter.reached():
             return
+        if self._trouble is Trouble.BROKEN:
+            answer = {"Error": {"Code": "InternalFailure"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+            raise ClientError(answer, model.name)
         raise Killed if self._trouble is Trouble.KILLED else ReadTimeoutError(endpoint_url="http://aws")
 
 

@@ -68,6 +68,9 @@ class Hooks(Base):
                 )
             resource.write("promote_read_replica_db_cluster", DBClusterIdentifier=cluster)
             return
+        if group == "http":
+            self._http(resource, item)
+            return
         wanted = set(_texts(resource.desired("enabledCloudwatchLogsExports", item)))
         there = set(_texts(resource.observed("enabledCloudwatchLogsExports", item)))
         change = {"EnableLogTypes": sorted(wanted - there), "DisableLogTypes": sorted(there - wanted)}
@@ -76,6 +79,14 @@ class Hooks(Base):
             DBClusterIdentifier=cluster,
             CloudwatchLogsExportConfiguration={name: logs for name, logs in change.items() if logs},
         )
+
+    def _http(self, resource: Resource, item: Item) -> None:
+        """The Data API: a modification takes it for Serverless v1 alone."""
+        is_on = bool(resource.desired("enableHttpEndpoint", item))
+        if item.get("EngineMode") == "serverless":
+            resource.write("modify_db_cluster", DBClusterIdentifier=resource.external_name, EnableHttpEndpoint=is_on)
+        else:
+            resource.write(f"{'enable' if is_on else 'disable'}_http_endpoint", ResourceArn=item["DBClusterArn"])
 
     def parameters(self, resource: Resource, group: str, item: Item, parameters: Parameters) -> Parameters:
         if "EngineVersion" not in parameters:

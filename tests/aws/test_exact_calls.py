@@ -1,0 +1,243 @@
+"""Changes that the stand-in can't play: what AWS has answered, and exactly which calls follow from what the spec says then.
+
+Answers are as the API references have them.  Each call is held to botocore's model.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+
+import pytest
+from botocore.validate import ParamValidator
+
+from groundplane.aws import catalogue
+from groundplane.aws.engine import Engine
+from tests.aws.conftest import managed
+from tests.aws.test_at_provider import Partition
+from tests.aws.test_grammar import operation
+
+
+class Recorded(Engine):
+    """One that is answered from a table, and whose calls are noted."""
+
+    def ask(self, name, /, **parameters):
+        return copy.deepcopy(self.answers.get(name, {}))
+
+    def pages(self, name, /, **parameters):
+        yield self.ask(name)
+
+    def shape(self, call):
+        return operation(self.kind, call).input_shape
+
+    def write(self, name, /, *, once=False, **parameters):
+        report = ParamValidator().validate(parameters, operation(self.kind, name).input_shape)
+        assert not report.has_errors(), report.generate_report()
+        self.sent.append((name, parameters))
+        return {}
+
+
+def changes(api_version, kind, spec, answers, secrets=None):
+    """The calls of one look and the update that follows."""
+    found = catalogue.lookup(api_version, kind)
+    wanted = managed(api_version, kind, "orders", external_name="orders", **spec)
+    engine = Recorded(found, catalogue.hooks(found.file), wanted, None, secrets or {}, now=datetime.now(UTC))
+    engine._clients, engine.answers, engine.sent = Partition(), answers, []
+    engine.check()
+    observation = engine.observe()
+    if observation.drift:
+        engine.update(observation)
+    tagging = {"tag_resource", "add_tags_to_resource", "untag_resource"}
+    return [call for call in engine.sent if call[0] not in tagging]
+
+
+# --- dynamodb Table
+
+TABLE = {
+    "TableName": "orders",
+    "TableStatus": "ACTIVE",
+    "TableArn": "arn:aws:dynamodb:eu-west-1:123456789012:table/orders",
+    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}, {"AttributeName": "at", "AttributeType": "N"}],
+    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+    "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
+    "ProvisionedThroughput": {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0},
+}  # fmt: skip
+ON_DEMAND = {"hashKey": "id", "billingMode": "PAY_PER_REQUEST"}
+STREAM = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}
+PARIS, LONDON = ({"RegionName": region, "ReplicaStatus": "ACTIVE"} for region in ("eu-west-3", "eu-west-2"))
+BY_TIME = {"name": "by-time", "hashKey": "at", "projectionType": "ALL"}
+KEYS = [{"AttributeName": "at", "KeyType": "HASH"}]
+SEEN = {"IndexName": "by-time", "IndexStatus": "ACTIVE", "KeySchema": KEYS, "Projection": {"ProjectionType": "ALL"}}
+
+
+def table(spec, **facts):
+    return changes(
+        "dynamodb.aws.upbound.io/v1beta1", "Table", ON_DEMAND | spec, {"describe_table": {"Table": TABLE | facts}}
+    )
+
+
+def updated(**parameters):
+    return [("update_table", {"TableName": "orders"} | parameters)]
+
+
+ATTRIBUTES = {"AttributeDefinitions": TABLE["AttributeDefinitions"]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts", "sent"),
+    [
+        ({}, {}, []),
+        # streams: on, off, and another kind in two looks
+        ({"streamEnabled": True, "streamViewType": "KEYS_ONLY"}, {}, updated(StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})),
+        ({"streamEnabled": True}, {}, updated(StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})),
+        ({"streamEnabled": False}, STREAM, updated(StreamSpecification={"StreamEnabled": False})),
+        ({"streamEnabled": True, "streamViewType": "KEYS_ONLY"}, STREAM, updated(StreamSpecification={"StreamEnabled": False})),
+        ({"streamEnabled": True, "streamViewType": "NEW_IMAGE"}, STREAM, []),
+        # replicas: one change at a time, what is too many first
+        ({"replica": [{"regionName": "eu-west-3"}, {"regionName": "eu-west-2"}]}, {}, updated(ReplicaUpdates=[{"Create": {"RegionName": "eu-west-3"}}])),
+        ({"replica": [{"regionName": "eu-west-3"}, {"regionName": "eu-west-2"}]}, {"Replicas": [PARIS]}, updated(ReplicaUpdates=[{"Create": {"RegionName": "eu-west-2"}}])),
+        ({"replica": [{"regionName": "eu-west-2"}]}, {"Replicas": [PARIS]}, updated(ReplicaUpdates=[{"Delete": {"RegionName": "eu-west-3"}}])),
+        ({"replica": [{"regionName": "eu-west-3", "kmsKeyArn": "arn:aws:kms:eu-west-3:123456789012:key/a"}]}, {"Replicas": [PARIS]},
+         updated(ReplicaUpdates=[{"Update": {"RegionName": "eu-west-3", "KMSMasterKeyId": "arn:aws:kms:eu-west-3:123456789012:key/a"}}])),
+        ({"replica": [{"regionName": "eu-west-3"}]}, {"Replicas": [PARIS]}, []),
+        ({}, {"Replicas": [PARIS, LONDON]}, []),  # nobody has said anything of replicas
+        ({"replica": [{"regionName": "eu-west-3"}]}, {"TableStatus": "UPDATING"}, []),  # it takes nothing then
+        # how it is paid
+        ({"billingMode": "PROVISIONED", "readCapacity": 5, "writeCapacity": 6}, {},
+         updated(BillingMode="PROVISIONED", ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 6})),
+        ({}, {"BillingModeSummary": {"BillingMode": "PROVISIONED"}, "ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6}}, updated(BillingMode="PAY_PER_REQUEST")),
+        # indexes
+        ({"globalSecondaryIndex": [BY_TIME]}, {}, updated(**ATTRIBUTES, GlobalSecondaryIndexUpdates=[{"Create": {"IndexName": "by-time", "KeySchema": KEYS, "Projection": {"ProjectionType": "ALL"}}}])),
+        ({"globalSecondaryIndex": [BY_TIME | {"name": "other"}]}, {"GlobalSecondaryIndexes": [SEEN]}, updated(**ATTRIBUTES, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-time"}}])),
+        ({"globalSecondaryIndex": [BY_TIME]}, {"GlobalSecondaryIndexes": [SEEN]}, []),
+        ({"globalSecondaryIndex": []}, {"GlobalSecondaryIndexes": [SEEN | {"IndexStatus": "DELETING"}]}, []),
+        # what moto does not keep
+        ({"tableClass": "STANDARD_INFREQUENT_ACCESS"}, {}, updated(TableClass="STANDARD_INFREQUENT_ACCESS")),
+        ({"serverSideEncryption": [{"enabled": True}]}, {}, updated(SSESpecification={"Enabled": True, "SSEType": "KMS"})),
+    ],
+)  # fmt: skip
+def test_a_table_changes_one_thing_at_a_time(spec, facts, sent):
+    assert table(spec, **facts) == sent
+
+
+# --- elasticache ReplicationGroup
+
+
+def shards(*replicas, **facts):
+    groups = [
+        {"NodeGroupId": f"{index:04}", "NodeGroupMembers": [{"CacheClusterId": f"orders-{index:04}-{each}"} for each in range(count + 1)]}
+        for index, count in enumerate(replicas, 1)
+    ]  # fmt: skip
+    members = [member["CacheClusterId"] for group in groups for member in group["NodeGroupMembers"]]
+    found = {
+        "ReplicationGroupId": "orders", "Status": "available", "Description": "orders", "ARN": "arn:aws:elasticache:eu-west-1:123456789012:replicationgroup:orders",
+        "NodeGroups": groups, "MemberClusters": members, "ClusterEnabled": len(groups) > 1, "MultiAZ": "disabled", "AutomaticFailover": "enabled",
+    }  # fmt: skip
+    return {"describe_replication_groups": {"ReplicationGroups": [found | facts]}, "describe_cache_clusters": {"CacheClusters": [{"Engine": "redis"}]}}  # fmt: skip
+
+
+NOW = {"ReplicationGroupId": "orders", "ApplyImmediately": True}
+SHARDED = {"description": "orders", "automaticFailoverEnabled": True}
+
+
+@pytest.mark.parametrize(
+    ("spec", "there", "sent"),
+    [
+        ({"numNodeGroups": 2, "replicasPerNodeGroup": 1}, (1, 1), []),
+        ({"numNodeGroups": 3}, (1, 1), [("modify_replication_group_shard_configuration", NOW | {"NodeGroupCount": 3})]),
+        ({"numNodeGroups": 2}, (1, 1, 1), [("modify_replication_group_shard_configuration", NOW | {"NodeGroupCount": 2, "NodeGroupsToRemove": ["0003"]})]),
+        ({"numNodeGroups": 2, "replicasPerNodeGroup": 2}, (1, 1), [("increase_replica_count", NOW | {"NewReplicaCount": 2})]),
+        ({"numNodeGroups": 2, "replicasPerNodeGroup": 0}, (1, 1), [("decrease_replica_count", NOW | {"NewReplicaCount": 0})]),
+        # of both, the shards first
+        ({"numNodeGroups": 3, "replicasPerNodeGroup": 2}, (1, 1), [("modify_replication_group_shard_configuration", NOW | {"NodeGroupCount": 3})]),
+        # without shards the nodes are counted, and one of them is the primary
+        ({"numCacheClusters": 3}, (1,), [("increase_replica_count", NOW | {"NewReplicaCount": 2})]),
+        ({"numCacheClusters": 2}, (2,), [("decrease_replica_count", NOW | {"NewReplicaCount": 1})]),
+        ({"numCacheClusters": 2}, (1,), []),
+    ],
+)  # fmt: skip
+def test_shards_and_replicas_come_and_go_one_change_at_a_time(spec, there, sent):
+    assert changes("elasticache.aws.upbound.io/v1beta2", "ReplicationGroup", SHARDED | spec, shards(*there)) == sent
+
+
+def test_a_group_that_is_being_changed_takes_nothing():
+    there = shards(1, 1, Status="modifying")
+    assert (
+        changes("elasticache.aws.upbound.io/v1beta2", "ReplicationGroup", SHARDED | {"numNodeGroups": 3}, there) == []
+    )
+
+
+def test_the_fields_of_v1beta1_say_the_same():
+    spec = {
+        "replicationGroupDescription": "orders",
+        "automaticFailoverEnabled": True,
+        "clusterMode": [{"numNodeGroups": 3, "replicasPerNodeGroup": 1}],
+    }
+    sent = [("modify_replication_group_shard_configuration", NOW | {"NodeGroupCount": 3})]
+    assert changes("elasticache.aws.upbound.io/v1beta1", "ReplicationGroup", spec, shards(1, 1)) == sent
+
+
+# --- rds Cluster
+
+ARN = "arn:aws:rds:eu-west-1:123456789012:cluster:orders"
+CLUSTER = {
+    "DBClusterIdentifier": "orders", "DBClusterArn": ARN, "Status": "available", "Engine": "aurora-postgresql", "EngineVersion": "15.4", "EngineMode": "provisioned",
+    "CopyTagsToSnapshot": False, "TagList": [],
+}  # fmt: skip
+MODIFIED = {"DBClusterIdentifier": "orders", "ApplyImmediately": True}
+
+
+def cluster(spec, **facts):
+    usual = {"engine": "aurora-postgresql", "applyImmediately": True}
+    return changes(
+        "rds.aws.upbound.io/v1beta1",
+        "Cluster",
+        usual | spec,
+        {"describe_db_clusters": {"DBClusters": [CLUSTER | facts]}},
+    )
+
+
+def modified(**parameters):
+    return [("modify_db_cluster", MODIFIED | parameters)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts", "sent"),
+    [
+        ({}, {}, []),
+        ({"engineVersion": "15.4"}, {}, []),
+        ({"engineVersion": "15"}, {}, []),
+        ({"engineVersion": "16.1", "allowMajorVersionUpgrade": True}, {}, modified(EngineVersion="16.1", AllowMajorVersionUpgrade=True)),
+        ({"engineVersion": "16.1"}, {"PendingModifiedValues": {"EngineVersion": "16.1"}}, []),  # it waits for its window
+        ({"engineVersion": "14.9"}, {}, []),  # AWS takes none back
+        ({"allowMajorVersionUpgrade": True, "backupRetentionPeriod": 7}, {"BackupRetentionPeriod": 1}, modified(BackupRetentionPeriod=7)),
+        ({"enabledCloudwatchLogsExports": ["postgresql"]}, {"EnabledCloudwatchLogsExports": ["upgrade"]},
+         [("modify_db_cluster", {"DBClusterIdentifier": "orders", "CloudwatchLogsExportConfiguration": {"EnableLogTypes": ["postgresql"], "DisableLogTypes": ["upgrade"]}})]),
+        ({"serverlessv2ScalingConfiguration": [{"minCapacity": 1, "maxCapacity": 4}]}, {"ServerlessV2ScalingConfiguration": {"MinCapacity": 0.5, "MaxCapacity": 4}},
+         modified(ServerlessV2ScalingConfiguration={"MinCapacity": 1, "MaxCapacity": 4})),
+        ({"storageType": "aurora-iopt1"}, {"StorageType": "aurora"}, modified(StorageType="aurora-iopt1")),
+        ({"iops": 3000, "allocatedStorage": 200}, {"Iops": 1000, "AllocatedStorage": 100}, modified(AllocatedStorage=200, Iops=3000)),
+        ({"monitoringInterval": 30, "monitoringRoleArn": "arn:aws:iam::123456789012:role/m"}, {}, modified(MonitoringInterval=30, MonitoringRoleArn="arn:aws:iam::123456789012:role/m")),
+        ({"backtrackWindow": 3600}, {"BacktrackWindow": 0}, modified(BacktrackWindow=3600)),
+        ({"manageMasterUserPassword": True}, {}, modified(ManageMasterUserPassword=True)),
+        ({"networkType": "DUAL"}, {"NetworkType": "IPV4"}, modified(NetworkType="DUAL")),
+        ({"vpcSecurityGroupIds": ["sg-2"]}, {"VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1", "Status": "active"}]}, modified(VpcSecurityGroupIds=["sg-2"])),
+        # the Data API has calls of its own
+        ({"enableHttpEndpoint": True}, {"HttpEndpointEnabled": False}, [("enable_http_endpoint", {"ResourceArn": ARN})]),
+        ({"enableHttpEndpoint": False}, {"HttpEndpointEnabled": True}, [("disable_http_endpoint", {"ResourceArn": ARN})]),
+        ({"enableHttpEndpoint": True}, {"HttpEndpointEnabled": False, "EngineMode": "serverless"}, [("modify_db_cluster", {"DBClusterIdentifier": "orders", "EnableHttpEndpoint": True})]),
+        # states
+        ({"backtrackWindow": 3600}, {"BacktrackWindow": 0, "Status": "modifying"}, []),
+        ({"backtrackWindow": 3600}, {"BacktrackWindow": 0, "Status": "stopped"}, []),
+    ],
+)  # fmt: skip
+def test_a_cluster_is_modified_by_these_calls(spec, facts, sent):
+    assert cluster(spec, **facts) == sent
+
+
+def test_a_cluster_gets_its_other_password_once():
+    reference = {"masterPasswordSecretRef": {"name": "x", "namespace": "y", "key": "z"}}
+    answers = {"describe_db_clusters": {"DBClusters": [CLUSTER]}}
+    spec = {"engine": "aurora-postgresql", "applyImmediately": True} | reference
+    sent = changes("rds.aws.upbound.io/v1beta1", "Cluster", spec, answers, {"masterPassword": "correct-horse"})
+    assert sent == modified(MasterUserPassword="correct-horse")
