@@ -78,7 +78,7 @@ async def contest(run: ManagedRun, observation: Observation, field: str) -> str:
             if meta(other).get("uid") != meta(run.managed).get("uid") and _sets_the_same(run, observation, other, kind):
                 who = str(key_of(other))
     return (
-        f"{who} changes field {field} in turn: AWS showed the wanted value after it was sent{reads}. "
+        f"{who} changes field {field} in turn: {run.kind.cloud} showed the wanted value after it was sent{reads}. "
         "Mend: leave the field to one of the two"
     )
 
@@ -92,14 +92,14 @@ def _sets_the_same(run: ManagedRun, observation: Observation, other: Object, kin
     ]
     if places[0] != places[1] or theirs.get("managementPolicies") == ["Observe"]:
         return False
-    if kind is not run.kind:
+    if kind != run.kind:
         fields = {each.field for each in kind.shared if (each.kind, each.group) == _kind_of(run.managed)}
         if fields and not fields & (theirs.get("forProvider") or {}).keys():
             return False
     known = observation.at_provider
     mine = _names(run.managed, known), _referred(run.managed, run.kind)
     its = _names(other, status_of(other).get("atProvider") or {}), _referred(other, kind)
-    if kind is run.kind:
+    if kind == run.kind:
         return bool(mine[0] & its[0])
     return bool(mine[0] & (its[0] | its[1]) or mine[1] & its[0])
 
