@@ -17,7 +17,7 @@ import yaml
 from groundplane.cli import upstream_flags
 from groundplane.core import goyaml
 from groundplane.runtime import metrics, rights
-from groundplane.runtime.settings import Settings
+from groundplane.runtime.settings import POSITIVE, Settings
 from tests.chart import aws_pages
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
@@ -91,7 +91,8 @@ def schema(before: str) -> str:
         type_ = types[field.name]
         if field.name not in SET:
             choice = {"enum": list(typing.get_args(type_))} if typing.get_args(type_) else {"type": TYPES[type_]}
-            properties[camel(field.name)] = {"description": field.metadata["help"]} | choice
+            bound = {"exclusiveMinimum": 0} if field.name in POSITIVE else {}
+            properties[camel(field.name)] = {"description": field.metadata["help"]} | choice | bound
     whole["properties"]["settings"]["properties"] = properties
     return json.dumps(whole, indent=2) + "\n"
 

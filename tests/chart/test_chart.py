@@ -413,6 +413,18 @@ def test_what_gathers_roles_is_not_made_anew_without_its_rule():
         ({"serviceAccount": {"create": False}}, "serviceAccount.name: name the service account"),
         ({"crds": {"install": False, "adopt": True}}, "crds.adopt: needs crds.install"),
         ({"settings": {"shutdownGrace": 60}}, "terminationGracePeriodSeconds: must be above"),
+        ({"settings": {"leaseDuration": 5}}, "settings.leaseDuration: must be above settings.renewDeadline"),
+        ({"settings": {"retryPeriod": 9}}, "settings.leaseDuration: must be above settings.renewDeadline"),
+        ({"settings": {"pollInterval": 0}}, "/settings/pollInterval"),
+        ({"metrics": {"port": 9443}}, "webhooks.port: must differ from metrics.port"),
+        ({"customLabels": {"app": "crossplane"}}, "customLabels.app: "),
+        ({"podLabels": {"app.kubernetes.io/name": "mine"}}, "podLabels.app.kubernetes.io/name: "),
+        ({"serviceAccount": {"name": "Not_A_Name"}}, "/serviceAccount/name"),
+        ({"rbac": {"extraRules": [{"apiGroup": "apps", "verbs": ["get"]}]}}, "/rbac/extraRules/0"),
+        (
+            {"extraEnvVarsCrossplane": {"GROUNDPLANE_POLL_INTERVAL": "5"}},
+            "extraEnvVarsCrossplane.GROUNDPLANE_POLL_INTERVAL: is a setting",
+        ),
     ],
     ids=str,
 )

@@ -101,6 +101,31 @@ def test_each_panel_is_explained_has_a_unit_and_asks_the_chosen_source(name):
     assert [each["name"] for each in DASHBOARDS[name]["templating"]["list"]] == ["datasource"]
 
 
+DOCS = sorted((generate.CHART.parents[1] / "docs").glob("*.md"))
+PREFIXES = [
+    "groundplane",
+    "crossplane",
+    "workqueue",
+    "engine",
+    "upjet",
+    "rest_client",
+    "controller_runtime",
+    "function_run",
+    "leader_election",
+]
+NOBODYS = {"crossplane_claim_exists"}  # which docs/metrics.md says
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda path: path.stem)
+def test_each_metric_that_a_page_names_is_there(page):
+    named = set(re.findall(rf"`((?:{'|'.join(PREFIXES)})_[a-z_]+[a-z])(?:\{{[^`]*)?`", page.read_text()))
+    assert {name for name in named if labels_of(name) is None} <= NOBODYS
+    if page.stem == "metrics":
+        asked = re.findall(r"^\| [^|]+\? \| `([^`]+)` \|$", page.read_text(), flags=re.M)
+        assert len(asked) >= 5
+        assert all(labels_of(name) is not None for each in asked for name, _ in samples(each))
+
+
 def rendered(values):
     where = ("--namespace", "crossplane-system", "--kube-version", "1.34")
     done = helm("template", "groundplane", generate.CHART, *where, values=values)

@@ -41,6 +41,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 {{- fail "podMonitor.enabled and serviceMonitor.enabled: choose one, or everything is scraped twice" }}
 {{- end }}
+{{- if and .Values.webhooks.enabled (eq (int (.Values.webhooks.port | default 9443)) (int (.Values.metrics.port | default 8080))) }}
+{{- fail "webhooks.port: must differ from metrics.port, or one of the two is not served" }}
+{{- end }}
+{{- range $where := list "customLabels" "podLabels" }}
+{{- range list "app" "app.kubernetes.io/name" "app.kubernetes.io/instance" }}
+{{- if hasKey (get $.Values $where) . }}
+{{- fail (printf "%s.%s: the Pods are selected, and a Crossplane known, by it; choose another label" $where .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $name, $_ := .Values.extraEnvVarsCrossplane }}
+{{- if hasPrefix "GROUNDPLANE_" ($name | replace "." "_") }}
+{{- fail (printf "extraEnvVarsCrossplane.%s: is a setting; write it below settings, pollInterval for GROUNDPLANE_POLL_INTERVAL" $name) }}
+{{- end }}
+{{- end }}
+{{- $lease := .Values.settings.leaseDuration | default 15 | float64 }}{{ $deadline := .Values.settings.renewDeadline | default 10 | float64 }}
+{{- if or (le $lease $deadline) (le $deadline (mulf 1.2 (.Values.settings.retryPeriod | default 2))) }}
+{{- fail "settings.leaseDuration: must be above settings.renewDeadline, and that above 1.2 times settings.retryPeriod" }}
+{{- end }}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) (float64 (.Values.settings.shutdownGrace | default 20)) }}
 {{- fail (printf "terminationGracePeriodSeconds: must be above settings.shutdownGrace (%v), or the end is cut short" (.Values.settings.shutdownGrace | default 20)) }}
 {{- end }}

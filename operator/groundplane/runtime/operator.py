@@ -48,6 +48,7 @@ from groundplane.runtime import (
     memory,
     metrics,
     preflight,
+    tasks,
     template_files,
     tracing,
     webhook_configurations,
@@ -473,12 +474,14 @@ class Operator:
     async def _declare(self) -> None:
         """Make what managed definitions are missing or old: nobody waits for them, and little changes."""
         try:
-            await self._kinds.declare_all()
+            await tasks.insisting(
+                self._kinds.declare_all,
+                lambda error: log.warning("not all managed kinds are declared", error=str(error)),
+                KNOCK,
+            )
             memory.give_back()
         except NotLeader:
             return  # whoever leads then begins anew
-        except GroundplaneError as error:
-            log.warning("not all managed kinds are declared", error=str(error))
 
     def _serve(self, kind: ManagedKind) -> None:
         """A managed kind has become active: follow it, and look at what there is of it."""
@@ -489,11 +492,15 @@ class Operator:
 
     async def _migrate(self) -> None:
         try:
-            await crds.migrate(self._api, [*self._wanted, *self._kinds.added], self._watches.definition)
+            await tasks.insisting(
+                lambda: crds.migrate(self._api, [*self._wanted, *self._kinds.added], self._watches.definition),
+                lambda error: log.warning(
+                    "not all stored objects were rewritten in their new version", error=str(error)
+                ),
+                KNOCK,
+            )
         except NotLeader:
             return  # whoever leads then begins anew
-        except GroundplaneError as error:
-            log.warning("not all stored objects were rewritten in their new version", error=str(error))
 
     def _may_work(self) -> bool:
         return self._has_kinds and self._has_listed and self._gate.is_open()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+
+from groundplane.errors import GroundplaneError, NotLeader, Unavailable
 
 
 def detached(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -20,3 +22,24 @@ async def within(seconds: float, event: asyncio.Event) -> bool:
             return await event.wait()
     except TimeoutError:
         return False
+
+
+async def insisting(
+    work: Callable[[], Awaitable[object]], failed: Callable[[GroundplaneError], None], pause: float
+) -> None:
+    """Do a piece of work that may be begun again, after a pause if the other side was away or slow.
+
+    What else goes wrong is told and ends it, as what can't be mended by trying.  Raises NotLeader.
+    """
+    while True:
+        try:
+            await work()
+            return
+        except NotLeader:
+            raise
+        except Unavailable as error:
+            failed(error)
+            await asyncio.sleep(pause)
+        except GroundplaneError as error:
+            failed(error)
+            return
