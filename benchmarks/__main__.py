@@ -16,6 +16,7 @@ LONG = (
     "deletion",
     "definitions",
     "webhooks",
+    "replicas",
 )  # take many minutes: only by their names
 
 

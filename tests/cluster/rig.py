@@ -68,9 +68,10 @@ class ControlPlane:
     (`<program>.log`) and, with `audit`, the requests (`audit.jsonl`).
     """
 
-    def __init__(self, *, audit: bool = False) -> None:
+    def __init__(self, *, audit: bool = False, controllers: tuple[str, ...] = ()) -> None:
+        """`controllers` run beside those that always do."""
         self.folder = Path(tempfile.mkdtemp(prefix="groundplane-cluster-"))
-        self.audit = audit
+        self.audit, self._controllers = audit, (*CONTROLLERS, *controllers)
         self.bin = build.binaries()
         self.kubeconfig = self.folder / "admin.kubeconfig"
         self.server = ""
@@ -273,7 +274,7 @@ class ControlPlane:
         manager = {
             "kubeconfig": self.kubeconfig,
             "service-account-private-key-file": folder / "accounts.key",
-            "controllers": ",".join(CONTROLLERS),
+            "controllers": ",".join(self._controllers),
             "leader-elect": "false",
             "secure-port": "0",
         }
