@@ -23,6 +23,13 @@ def test_a_claim_becomes_a_database_with_its_secret_and_goes_again(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for told in (
         "Secret my-team/my-service-db-credentials is there",
+        "Secret my-team/my-app-db-credentials is there",
+        "a program logs in with the Secret alone, makes a table and counts its rows",
+        "another user of the server can't connect to it",
+        "what somebody has changed by hand is mended",
+        "the new one logs in, the old one does not",
+        "its user can't log in any more",
+        "its database is gone from the server",
         "the Secret's host and port are its endpoint",
         "the database is gone at AWS",
         "nothing of it is left in the store",

@@ -11,17 +11,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.aws.crds import crds as aws_crds
 from groundplane.cli import manifests
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import composition, conditions, definition, goyaml, render
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import meta, spec_of
+from groundplane.runtime import clouds
 from tests.cli.platform import groundplane
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path.parent for path in (REPOSITORY / "compositions").glob("*/composition.yaml"))
-EXAMPLE_SECRET = {"password": b"made-by-the-operator"}
+EXAMPLE_SECRET = {
+    "endpoint": b"db.example.org",
+    "password": b"made-by-the-operator",
+    "port": b"5432",
+    "username": b"my-app-db-x7k2p",
+}
 
 
 def one(path: Path) -> dict:
@@ -98,7 +103,7 @@ async def test_every_manifest_fits_its_kind_and_loses_no_field(folder):
     cluster = SqliteCluster(":memory:")
     defined = definition.read(one(folder / "definition.yaml"))
     xrd = one(folder / "definition.yaml") | {"metadata": {"name": defined.name, "uid": "not-in-the-store"}}
-    for crd in [*core_crds(), *aws_crds(docs=False), definition.composite_crd(xrd), definition.claim_crd(xrd)]:
+    for crd in [*core_crds(), *clouds.crds(docs=False), definition.composite_crd(xrd), definition.claim_crd(xrd)]:
         unowned = crd | {"metadata": {k: v for k, v in meta(crd).items() if k != "ownerReferences"}}
         await cluster.apply(unowned, manager="test")
     written = [
@@ -113,6 +118,14 @@ async def test_every_manifest_fits_its_kind_and_loses_no_field(folder):
         stored = await cluster.apply(wanted, manager="test")
         assert lost(wanted, stored) == [], f"{obj['kind']} {meta(obj)['name']}"
     cluster.close()
+
+
+def test_the_folders_of_one_api_have_the_same_definition():
+    one_, other = (
+        (REPOSITORY / "compositions" / name / "definition.yaml").read_bytes()
+        for name in ("database-aws", "database-postgresql")
+    )
+    assert one_ == other
 
 
 def test_conditions_of_the_observed_example_say_ready():

@@ -121,7 +121,9 @@ async def test_the_owner_holds_all_and_loses_nothing(sql, place):
     world, manifest = await sql.world(), grant(role, database, privileges=["ALL"], revokePublicOnDb=True)
     assert is_ready(await applied(world, manifest))
     assert await is_quiet(world, sql, manifest)
-    await sql.run(f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC')
+    await sql.run(
+        f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC', f'REVOKE CREATE ON DATABASE "{database}" FROM "{role}"'
+    )
     await world.settle(seconds=70)
     other = await sql.value("SELECT has_database_privilege($1, $2, 'CONNECT')", f"{role}-2", database)
     assert other is False

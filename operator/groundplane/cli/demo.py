@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console, Group
@@ -25,12 +26,18 @@ from rich.live import Live
 
 import groundplane
 from groundplane.cli import health, manifests, store, tree
+from groundplane.cli.demo_postgresql import FOLDER as POSTGRESQL
+from groundplane.cli.demo_postgresql import Login
 from groundplane.cli.follow import Applier, Source
 from groundplane.cli.get import MASK
 from groundplane.cli.up import interruptible
 from groundplane.core.objects import Key, Object, key_of, meta, spec_of
 from groundplane.errors import InvalidInput, Unavailable
 from groundplane.ports import Account, Observation
+from groundplane.sql.standin import Running
+
+if TYPE_CHECKING:
+    from groundplane.runtime.local import LocalControlPlane
 
 FOLDER = "database-aws"  # in compositions/
 PLATFORM = ("definition.yaml", "composition.yaml", "provider.yaml", "network.yaml")
@@ -66,8 +73,8 @@ def demo(compositions: Path | None, folder: Path) -> None:
     with store.locked(db):
         for stale in (db, f"{db}-wal", f"{db}-shm"):
             Path(stale).unlink(missing_ok=True)
-        with standin() as url, aws_environment(url):
-            passed = asyncio.run(Demo(console, source, db, url).run())
+        with standin() as url, aws_environment(url), postgresql() as server:
+            passed = asyncio.run(Demo(console, source, db, url, server).run())
     sys.exit(0 if passed else 1)
 
 
@@ -104,6 +111,18 @@ def standin(slow: float = SLOW) -> Iterator[str]:
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[Running | None]:
+    """A PostgreSQL server of the demo's own; None where there are no programs for one."""
+    from groundplane.sql import standin as server
+
+    if server.programs() is None:
+        yield None
+        return
+    with server.serving() as running:
+        yield running
 
 
 @contextlib.contextmanager
@@ -152,6 +171,8 @@ class Demo:
     source: Path  # compositions/database-aws
     db: str
     url: str  # of the stand-in
+    server: Running | None  # PostgreSQL
+    plane: LocalControlPlane = field(init=False)
     started: float = field(default_factory=time.monotonic)
     passed: int = 0
     failed: int = 0
@@ -160,10 +181,19 @@ class Demo:
         """Play it; whether every check passed."""
         from groundplane.aws.cloud import AwsCloud
         from groundplane.ports import Options
+        from groundplane.runtime.clouds import Clouds, beside_aws
         from groundplane.runtime.local import LocalControlPlane
 
-        self._say(f"AWS's stand-in is at {self.url}, the control plane's store is {self.db}")
-        cloud = AwsCloud()
+        self.say(f"AWS's stand-in is at {self.url}, the control plane's store is {self.db}")
+        if self.server:
+            self.say(f"PostgreSQL is at {self.server.host}:{self.server.port}")
+        else:
+            self.say(
+                "the part with PostgreSQL is skipped: there is none; pip install 'groundplane[demo]' brings one",
+                style="yellow",
+            )
+        aws = AwsCloud()
+        cloud = Clouds({"aws": aws} | beside_aws())
         with interruptible() as self.stop:
             try:
                 async with LocalControlPlane(self.db, options=Options(poll_interval=5.0), cloud=cloud) as self.plane:
@@ -171,80 +201,102 @@ class Demo:
             except Failed:
                 pass
             except Interrupted:
-                self._say("ended by Ctrl-C; nothing is left running")
+                self.say("ended by Ctrl-C; nothing is left running")
                 return False
             finally:
-                cloud.close()
+                aws.close()
         seconds = time.monotonic() - self.started
         if self.failed:
-            self._say(
+            self.say(
                 f"demo: {self.failed} of {self.failed + self.passed} checks FAILED, {seconds:.0f} s", style="bold red"
             )
             return False
-        self._say(f"demo: all {self.passed} checks passed, {seconds:.0f} s", style="bold green")
+        self.say(f"demo: all {self.passed} checks passed, {seconds:.0f} s", style="bold green")
         self._next()
         return True
 
     async def _play(self) -> None:
         self._title("1. The platform team offers databases")
         keys = await self._apply(*(self.source / name for name in PLATFORM))
-        await self._until("the platform is ready", lambda: self._all_fine(keys), keys)
+        await self.until("the platform is ready", lambda: self._all_fine(keys), keys)
+        login = Login(self, self.source.parent / POSTGRESQL, self.server) if self.server else None
+        if login:
+            await login.offer()
+            await self.plane.idle(PATIENCE)
         before = self._objects()
 
-        self._title("2. A team asks for one")
+        self._title("2. A team asks for one on AWS, another for one in PostgreSQL: the same API, one label apart")
+        asked = [self.source / CLAIM, *([login.claim] if login else [])]
+        for path in asked:
+            self.console.print(path.read_text().strip() + "\n", style="cyan")
+        await self._apply(*asked)
         (claim,) = manifests.read(self.source / CLAIM)
-        self.console.print((self.source / CLAIM).read_text().strip(), style="cyan")
-        keys = await self._apply(self.source / CLAIM)
-        await self._until("the claim is ready", lambda: self._all_fine(keys), keys)
+        if login:
+            (other,) = manifests.read(login.claim)
+            await self.until("the claim in PostgreSQL is ready", lambda: self._all_fine([other.key]), [other.key])
+            await login.use(other.object)
+        keys = [claim.key]
+        await self.until("the claim on AWS is ready", lambda: self._all_fine(keys), keys)
 
-        self._title("3. What the team has now")
-        secret = await self._secret(claim.object)
+        self._title("3. What the team on AWS has now")
+        secret = await self.secret_of(claim.object)
         managed = await self._instance(claim.key)
         self._compare(secret, await self._observe(managed))
 
-        self._title("4. The team deletes its claim")
-        family = [node.key for node in tree.every(await self._grow(claim.key))]
+        self._title("4. The claims are deleted")
+        if login:
+            await self.plane.cluster.delete(other.key)
+            await self.until("the claim in PostgreSQL is gone", lambda: self._are_gone(login.family), login.family)
+            await login.leave()
+        family = [node.key for node in tree.every(await self.grow(claim.key))]
         await self.plane.cluster.delete(claim.key)
-        await self._until("the claim is gone, and all that was made for it", lambda: self._are_gone(family), family)
+        await self.until(
+            "the claim on AWS is gone, and all that was made for it", lambda: self._are_gone(family), family
+        )
         await self.plane.idle(PATIENCE)
-        self._check("the database is gone at AWS", not (await self._observe(managed)).exists)
+        self.check("the database is gone at AWS", not (await self._observe(managed)).exists)
         left = sorted(str(key) for key in self._objects() - before if key.kind not in PASSING)
-        self._check("nothing of it is left in the store", not left, ", ".join(left))
+        self.check("nothing of it is left in the store", not left, ", ".join(left))
 
     # --- the steps
 
     async def _apply(self, *paths: Path) -> list[Key]:
-        applier = Applier(self.plane.cluster, Source(map(str, paths)), tell=lambda text: self._say(text, style="dim"))
+        applier = Applier(self.plane.cluster, Source(map(str, paths)), tell=lambda text: self.say(text, style="dim"))
         deadline = time.monotonic() + PATIENCE
         await applier.round()
         while applier.waiting and time.monotonic() < deadline:
             await self._wait()
             await applier.round()
         problems = [*applier.problems, *applier.refused.values(), *applier.waiting.values()]
-        self._check(f"the manifests are applied: {len(applier.keys)}", not problems, "; ".join(problems), is_vital=True)
+        self.check(f"the manifests are applied: {len(applier.keys)}", not problems, "; ".join(problems), is_vital=True)
         return applier.keys
 
-    async def _secret(self, claim: Object) -> dict[str, str]:
+    async def secret_of(self, claim: Object) -> dict[str, str]:
         """The claim's Secret, shown without its password."""
         name = spec_of(claim)["writeConnectionSecretToRef"]["name"]
         key = Key("v1", "Secret", meta(claim)["namespace"], name)
         secret = await self.plane.cluster.get(key)
-        self._check(f"{key} is there", secret is not None, is_vital=True)
-        data = {
-            name: base64.b64decode(text).decode() for name, text in sorted(((secret or {}).get("data") or {}).items())
-        }
+        self.check(f"{key} is there", secret is not None, is_vital=True)
+        data = await self.data_of(claim)
         for name, value in data.items():
-            self._say(f"  {name + ':':10} {MASK if name == 'password' else value}")
+            self.say(f"  {name + ':':10} {MASK if name == 'password' else value}")
         wanted = {"host", "port", "username", "password"}
-        self._check(
+        self.check(
             "it has host, port, username and password", set(data) == wanted and all(data.values()), ", ".join(data)
         )
         return data
 
+    async def data_of(self, claim: Object) -> dict[str, str]:
+        """What the claim's Secret holds."""
+        name = spec_of(claim)["writeConnectionSecretToRef"]["name"]
+        secret = await self.plane.cluster.get(Key("v1", "Secret", meta(claim)["namespace"], name))
+        found = sorted(((secret or {}).get("data") or {}).items())
+        return {name: base64.b64decode(text).decode() for name, text in found}
+
     async def _instance(self, claim: Key) -> Object:
         family = await store.family(self.plane.cluster, claim)
         found = [obj for key, obj in family.items() if key.kind == "Instance"]
-        self._check("one database was made for it", len(found) == 1, f"found {len(found)}", is_vital=True)
+        self.check("one database was made for it", len(found) == 1, f"found {len(found)}", is_vital=True)
         return found[0]
 
     async def _observe(self, managed: Object) -> Observation:
@@ -253,21 +305,21 @@ class Demo:
         return await self.plane.cloud.observe(managed, Account(config or {}), {})
 
     def _compare(self, secret: Mapping[str, str], observation: Observation) -> None:
-        self._check("the database is there at AWS", observation.exists, is_vital=True)
+        self.check("the database is there at AWS", observation.exists, is_vital=True)
         says = observation.at_provider
         for name in ("status", "instanceClass", "engine", "engineVersion", "endpoint"):
-            self._say(f"  AWS says {name + ':':14} {says.get(name)}")
-        self._check("it is available", says.get("status") == "available", f"it is {says.get('status')}")
-        self._check(
+            self.say(f"  AWS says {name + ':':14} {says.get(name)}")
+        self.check("it is available", says.get("status") == "available", f"it is {says.get('status')}")
+        self.check(
             "the Secret's host and port are its endpoint",
             f"{secret.get('host')}:{secret.get('port')}" == says.get("endpoint"),
         )
-        self._check("the Secret's username is its master user", secret.get("username") == says.get("username"))
-        self._check("it has not drifted", not observation.drift, ", ".join(d.field for d in observation.drift))
+        self.check("the Secret's username is its master user", secret.get("username") == says.get("username"))
+        self.check("it has not drifted", not observation.drift, ", ".join(d.field for d in observation.drift))
 
     # --- waiting, while showing what happens
 
-    async def _until(self, what: str, condition: Callable[[], Awaitable[bool]], roots: list[Key]) -> None:
+    async def until(self, what: str, condition: Callable[[], Awaitable[bool]], roots: list[Key]) -> None:
         deadline = time.monotonic() + PATIENCE
         before: list[tree.Node] = []
         live = Live(console=self.console, refresh_per_second=8, transient=False) if self.console.is_terminal else None
@@ -280,12 +332,12 @@ class Demo:
                     live.update(Group(*map(tree.drawn, nodes)))
                 else:
                     for text in tree.changes(before, nodes):
-                        self._say(text)
+                        self.say(text)
                 before = nodes
                 if not is_so:
                     await self._wait()
         lacking = [trouble.key for node in before for trouble in tree.troubles(node)]
-        self._check(what, is_so, f"not within {PATIENCE:.0f} s; {', '.join(map(str, lacking))}", is_vital=True)
+        self.check(what, is_so, f"not within {PATIENCE:.0f} s; {', '.join(map(str, lacking))}", is_vital=True)
 
     async def _wait(self) -> None:
         try:
@@ -295,12 +347,12 @@ class Demo:
             return
         raise Interrupted
 
-    async def _grow(self, root: Key) -> tree.Node:
+    async def grow(self, root: Key) -> tree.Node:
         return tree.grow(root, await store.family(self.plane.cluster, root), datetime.now(UTC))
 
     async def _forest(self, roots: list[Key]) -> list[tree.Node]:
         """The trees of these objects, each object once; without those that say nothing of themselves."""
-        nodes = [await self._grow(root) for root in roots]
+        nodes = [await self.grow(root) for root in roots]
         below = {child.key for node in nodes for child in tree.every(node) if child is not node}
         return [node for node in nodes if node.key not in below and node.told != tree.SILENT]
 
@@ -322,14 +374,14 @@ class Demo:
 
     # --- telling
 
-    def _check(self, what: str, is_so: bool, otherwise: str = "", *, is_vital: bool = False) -> None:
+    def check(self, what: str, is_so: bool, otherwise: str = "", *, is_vital: bool = False) -> None:
         """Count and tell a check.  Raises Failed if a vital one fails."""
         if is_so:
             self.passed += 1
-            self._say(f"✔ {what}", style="green")
+            self.say(f"✔ {what}", style="green")
             return
         self.failed += 1
-        self._say(f"✘ NOT SO: {what}{': ' + otherwise if otherwise else ''}", style="bold red")
+        self.say(f"✘ NOT SO: {what}{': ' + otherwise if otherwise else ''}", style="bold red")
         if is_vital:
             raise Failed
 
@@ -337,7 +389,7 @@ class Demo:
         self.console.print()
         self.console.print(text, style="bold")
 
-    def _say(self, text: str, style: str = "") -> None:
+    def say(self, text: str, style: str = "") -> None:
         self.console.print(f"{time.monotonic() - self.started:5.1f} s  {text}", style=style or None, markup=False)
 
     def _next(self) -> None:

@@ -67,6 +67,14 @@ class Clouds:
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
         await self._its(managed).delete(managed, account, observation)
 
+    async def close(self) -> None:
+        """Close the connections that are kept to databases."""
+        if (sql := self._clouds.get("sql")) is not None:
+            from groundplane.sql.cloud import SqlCloud
+
+            if isinstance(sql, SqlCloud):
+                await sql.close()
+
     def _its(self, obj: Object) -> Cloud:
         found = self.of(obj["apiVersion"])
         if found is None:

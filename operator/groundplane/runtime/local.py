@@ -143,6 +143,8 @@ class LocalControlPlane:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.functions.close()
+        if isinstance(self.cloud, clouds.Clouds):
+            await self.cloud.close()
         self.work.close()
         self.cluster.close()
 

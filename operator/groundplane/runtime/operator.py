@@ -552,6 +552,7 @@ class Operator:
         await self._elector.stop(release=not self._aws.in_flight)
         await self._watches.stop()
         await self._functions.close()
+        await self._cloud.close()
         self._aside.close()
         working.cancel()
         await asyncio.wait({working})

@@ -14,7 +14,7 @@ from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
 from groundplane.sql import privileges
 from groundplane.sql.faults import Lacking
-from groundplane.sql.privileges import DATABASE, MEMBER, ROUTINE, Type
+from groundplane.sql.privileges import COLUMN, DATABASE, MEMBER, ROUTINE, Type
 from groundplane.sql.server import Server, Session
 from groundplane.sql.text import check_name, name
 from groundplane.sql.thing import Thing
@@ -129,7 +129,7 @@ class Grants:
                 found, statements = await _held(type_, wish, session), []
                 option = " WITH GRANT OPTION" if wish.get("withOption") else ""
                 for each in privileges.names(type_, wish):
-                    if each in found.owned:
+                    if type_ is COLUMN and each in found.owned:
                         continue
                     if each not in found.there:
                         raise Lacking(f"{each} is not there", "42P01")
@@ -219,12 +219,17 @@ async def _held(type_: Type, spec: Spec, session: Session) -> Held:
     return Held(items, frozenset(row["object"] for row in rows if row["is_owner"]), there, signatures)
 
 
+def _is_owners(type_: Type, item: Item, found: Held) -> bool:
+    """Whether the catalog does not write down what the owner holds: of columns."""
+    return type_ is COLUMN and item.object in found.owned
+
+
 async def _drift(type_: Type, wish: Spec, before: Spec, server: Server) -> list[Difference]:
     """What the role lacks of what is wished."""
     try:
         async with server.session(_database(type_, wish)) as session:
             found = await _held(type_, wish, session)
-            wished = [item for item in _items(type_, wish, session.version) if item.object not in found.owned]
+            wished = [item for item in _items(type_, wish, session.version) if not _is_owners(type_, item, found)]
             is_public = False
             if type_ is DATABASE and wish.get("revokePublicOnDb"):
                 is_public = bool((await session.rows(_PUBLIC, wish["database"]))[0][0])
