@@ -21,6 +21,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "test": "Run the tests of Compositions, without any control plane.",
     "convert": "Convert manifests to what Crossplane v2 takes.",
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
+    "diff": "Show what would change if files were applied.",
     "trace": "Show a claim, all that comes of it, and the cause.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",

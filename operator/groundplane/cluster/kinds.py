@@ -83,7 +83,7 @@ def versions(definition: Object) -> dict[str, Kind]:
     found = {}
     for version in spec["versions"]:
         if version.get("served"):
-            api_version = f"{spec['group']}/{version['name']}"
+            api_version = f"{spec['group']}/{version['name']}".removeprefix("/")
             resource = Resource(
                 api_version,
                 spec["names"]["kind"],

@@ -21,7 +21,7 @@ import asyncio
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -199,6 +199,13 @@ class SqliteCluster:
                 continue
 
     # --- writing
+
+    def load(self, objects: Iterable[Object]) -> None:
+        """Have objects as they are elsewhere, UIDs and owners included; nothing of them is checked, or reconciled."""
+        with self._store.transaction():
+            for obj in objects:
+                self._put(None, obj)
+        self._due.clear()
 
     async def create(self, obj: Object) -> Object:
         with self._write("create"):

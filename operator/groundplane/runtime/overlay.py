@@ -1,0 +1,303 @@
+"""What would come of a change: the real reconcilers on a copy of what is there, in memory.
+
+The copy holds what was loaded into it and no more; managed resources are not reconciled, so no cloud is called.  Its clock begins now and
+moves only as far as retries need.  Source: author-tools specification, §0 and §3.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Literal
+
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.declared_kinds import Definitions
+from groundplane.core.objects import Key, Object, is_deleting, key_of, meta
+from groundplane.errors import Awaited, GroundplaneError, InvalidInput
+from groundplane.functions import HOW_HERE
+from groundplane.ports import (
+    Account,
+    Cloud,
+    Context,
+    Creation,
+    Default,
+    Functions,
+    ManagedKind,
+    NoFunctions,
+    Observation,
+    Options,
+)
+from groundplane.runtime.controllers import all_controllers
+from groundplane.runtime.engine import Engine
+from groundplane.runtime.local import compiled
+from groundplane.runtime.queue import After, Again, Held, Retry
+from groundplane.runtime.routes import Routes
+
+MANAGER = "groundplane-diff"
+ROUNDS = 20  # times that one object is reconciled until it swings
+PATIENCE = 30.0  # seconds of the overlay's clock: what waits longer waits for something outside
+HIDDEN = frozenset({"Event", "CompositionRevision", "CustomResourceDefinition", "Namespace", "Lease"})
+
+Kind = Literal["added", "modified", "removed"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An object that would be otherwise."""
+
+    kind: Kind
+    key: Key
+    old: Object | None
+    new: Object | None
+
+
+class Overlay:
+    """A copy of what is there, that may be changed."""
+
+    def __init__(self, cluster: SqliteCluster, *, options: Options, functions: Functions | None = None) -> None:
+        """`cluster` is the copy, in memory."""
+        self.cluster = cluster
+        self._now = datetime.now(UTC)
+        self._random = random.Random(1)
+        self._seen = 0
+        self._due: dict[tuple[str, Key], None] = {}
+        self._later: list[tuple[datetime, int, tuple[str, Key]]] = []
+        self._order = itertools.count()
+        self._base: dict[Key, Object] = {}
+        definitions = Definitions()
+        cloud: Cloud = NoCloud()
+        self.context = Context(
+            cluster=cluster,
+            cloud=cloud,
+            events=self,
+            watches=self,
+            now=lambda: self._now,
+            uptime=lambda: self._now.timestamp(),
+            choose=self._random.randrange,
+            draw=self._random.randrange,
+            compiled=partial(compiled, how=HOW_HERE, templates=options.templates),
+            functions=functions or NoFunctions(),
+            definitions=definitions,
+            options=options,
+        )
+        context = self.context
+        self._routes = Routes(
+            definitions,
+            lambda version, kind: False,
+            cluster.peek,
+            context.interests,
+            context.accounts,
+            cluster.speaking_of,
+            context.policies,
+        )
+        self._engine = Engine(all_controllers(), context)
+        self.warnings: dict[str, None] = {}  # what reconcilers would tell in events
+
+    async def begin(self, definitions: Iterable[Key], users: Iterable[Key]) -> None:
+        """Know the definitions, and of their composites and claims (`users`) what a change may concern.
+
+        What is there after that is what changes are compared with.
+        """
+        self._seen = self.cluster.version()
+        for keys in (definitions, users):  # whose a composite is, its definition says
+            for key in keys:
+                self.enqueue(key)
+            await self.settle()
+        self._base = self._objects()
+        self.warnings.clear()
+
+    async def apply(self, obj: Object) -> None:
+        """As a person would.  Raises what the API server would refuse it with."""
+        await self.cluster.apply(obj, manager=MANAGER)
+
+    async def assume(self, key: Key, patch: Object) -> None:
+        """Have an object otherwise, as if it had always been so."""
+        changed = await self.cluster.patch(key, patch)
+        self._base[key_of(changed)] = changed
+
+    def changes(self) -> list[Change]:
+        """What is otherwise than in the beginning, sorted: additions and changes, then removals."""
+        now, found = self._objects(), []
+        before = {_place(key): obj for key, obj in self._base.items()}
+        for key, obj in now.items():
+            old = before.pop(_place(key), None)
+            if old is None:
+                found.append(Change("added", key, None, obj))
+            elif is_deleting(obj) and not is_deleting(old):
+                found.append(Change("removed", key, old, None))
+            elif comparable({**old, "apiVersion": key.api_version}) != comparable(obj):
+                found.append(Change("modified", key, {**old, "apiVersion": key.api_version}, obj))
+        found += [Change("removed", key_of(obj), obj, None) for obj in before.values()]
+        return sorted(found, key=lambda change: (change.kind == "removed", change.key))
+
+    def objects(self) -> Mapping[Key, Object]:
+        """What is there now, but for what only the control plane itself is interested in."""
+        return self._objects()
+
+    def _objects(self) -> dict[Key, Object]:
+        changes = self.cluster.changes(0)
+        return {
+            key_of(change.object): change.object
+            for change in changes
+            if change.type != "DELETED" and change.object["kind"] not in HIDDEN
+        }
+
+    async def settle(self) -> None:
+        """Reconcile until nothing is left to do.
+
+        Raises:
+            InvalidInput: an object is changed again and again.
+        """
+        end, rounds = self._now + timedelta(seconds=PATIENCE), Counter[tuple[str, Key]]()
+        while True:
+            self._listen()
+            if self._due:
+                target = next(iter(self._due))
+                del self._due[target]
+                rounds[target] += 1
+                if rounds[target] > ROUNDS:
+                    raise InvalidInput(
+                        f"{target[1]} is changed again and again", mend="let no two things set the same field in turn"
+                    )
+                outcome = await self._engine.process(*target)
+                self._listen(during=target)
+                match outcome:
+                    case After(seconds):
+                        wait = seconds
+                    case Again() | Held():
+                        wait = 1.0
+                    case Retry(after):
+                        wait = 5.0 if after is None else after
+                    case _:
+                        continue
+                heapq.heappush(self._later, (self._now + timedelta(seconds=wait), next(self._order), target))
+            elif self._later and self._later[0][0] <= end:
+                moment, _, target = heapq.heappop(self._later)
+                self._now = max(self._now, moment)
+                self._due[target] = None
+            else:
+                self._later.clear()
+                return
+
+    def _listen(self, *, during: tuple[str, Key] | None = None) -> None:
+        for change in self.cluster.changes(self._seen) if self.cluster.version() > self._seen else ():
+            self._seen = max(self._seen, change.rv)
+            woken = self._engine.waiting.woken_by(None, change.object)
+            for target in (*self._routes.targets(None, change.object), *woken.by_key, *woken.by_kind):
+                if target != during:
+                    self._due[target] = None
+
+    # --- ports.Recorder and ports.Watches
+
+    def event(
+        self,
+        about: Object,
+        type_: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        *,
+        source: str = "",
+        annotations: Mapping[str, str] | None = None,
+    ) -> None:
+        if type_ == "Warning":
+            self.warnings[f"{about['kind']}/{meta(about)['name']}: {message}"] = None
+
+    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
+        return None
+
+    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
+        return None
+
+    def expect(self, awaited: Sequence[Awaited]) -> None:
+        return None
+
+    def unfollow(self, api_version: str, kind: str) -> None:
+        return None
+
+    def enqueue(self, key: Key) -> None:
+        self._due |= dict.fromkeys((name, key) for name in sorted(self._routes.own(key)))
+
+    def wake(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            self.enqueue(key)
+
+
+def _place(key: Key) -> tuple[str, str, str, str]:
+    """Which object it is, whatever version it is read in."""
+    return key.group, key.kind, key.namespace, key.name
+
+
+_OURS = ("resourceVersion", "managedFields", "generation", "creationTimestamp", "uid", "selfLink")
+_TOLD = (
+    "conditions",
+    "composed",
+    "observedGeneration",
+    "connectionDetails",
+)  # of a status: how it goes, not what it is
+
+
+_PINNED = "compositionRevisionRef"
+
+
+def comparable(obj: Object) -> Object:
+    """The object without what each write changes, without the revision that follows from its Composition, and without what its
+    status tells of progress.
+    """
+    found = {**obj, "metadata": {name: value for name, value in meta(obj).items() if name not in _OURS}}
+    if isinstance(spec := obj.get("spec"), dict):
+        found["spec"] = {name: value for name, value in spec.items() if name != _PINNED}
+        if isinstance(nested := spec.get("crossplane"), dict):
+            found["spec"]["crossplane"] = {name: value for name, value in nested.items() if name != _PINNED}
+    if isinstance(status := found.pop("status", None), dict):
+        kept = {name: value for name, value in status.items() if name not in _TOLD}
+        found |= {"status": kept} if kept else {}
+    return found
+
+
+class NoCloud:
+    """`ports.Cloud` that knows no kind: nothing in a cloud is looked at, or changed."""
+
+    def kind(self, api_version: str, kind: str) -> ManagedKind | None:
+        return None
+
+    def kinds(self) -> Sequence[ManagedKind]:
+        return ()
+
+    async def check_account(self, account: Account) -> None:
+        return None
+
+    def default_external_name(self, managed: Object) -> str:
+        raise _unknown(managed)
+
+    def check(self, managed: Object) -> None:
+        raise _unknown(managed)
+
+    def defaults(self, managed: Object) -> Sequence[Default]:
+        raise _unknown(managed)
+
+    async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
+        raise _unknown(managed)
+
+    async def find(self, managed: Object, account: Account) -> str | None:
+        raise _unknown(managed)
+
+    async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
+        raise _unknown(managed)
+
+    async def update(
+        self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
+    ) -> Mapping[str, bytes]:
+        raise _unknown(managed)
+
+    async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
+        raise _unknown(managed)
+
+
+def _unknown(managed: Object) -> GroundplaneError:
+    return InvalidInput(f"{key_of(managed)} is of no kind that is looked at here")

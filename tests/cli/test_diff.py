@@ -1,0 +1,274 @@
+"""`groundplane diff`: what would change, for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from groundplane.cli import manifests, store
+from groundplane.core import conditions
+from groundplane.errors import NoSuchKind
+from groundplane.runtime.local import LocalControlPlane
+from groundplane.runtime.trial import Obedient
+from tests.cli.platform import groundplane
+
+DATABASE = Path(__file__).resolve().parents[2] / "compositions" / "database-aws"
+VERSION = "platform.example.com/v1alpha1"
+NAMES = ("orders", "users", "audit")
+
+
+def read(name):
+    return [manifest.object for manifest in manifests.read(DATABASE / name)]
+
+
+def claim(name, **parameters):
+    (found,) = read("examples/claim.yaml")
+    found = copy.deepcopy(found)
+    found["metadata"]["name"] = name
+    found["spec"]["parameters"] |= parameters
+    found["spec"]["writeConnectionSecretToRef"] = {"name": name}
+    return found
+
+
+def labelled():
+    """A composite of plain kinds of Kubernetes, of the second generation."""
+    xrd = {
+        "apiVersion": "apiextensions.crossplane.io/v2",
+        "kind": "CompositeResourceDefinition",
+        "metadata": {"name": "apps.example.org"},
+        "spec": {
+            "scope": "Namespaced",
+            "group": "example.org",
+            "names": {"kind": "App", "plural": "apps"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "referenceable": True,
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "properties": {"spec": {"type": "object", "properties": {"word": {"type": "string"}}}},
+                        }
+                    },
+                }
+            ],
+        },
+    }
+    base = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"kept": "yes"}}
+    template = {
+        "name": "settings",
+        "base": base,
+        "patches": [{"type": "FromCompositeFieldPath", "fromFieldPath": "spec.word", "toFieldPath": "data.word"}],
+        "readinessChecks": [{"type": "None"}],
+    }
+    given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": [template]}
+    composition = {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": "app"},
+        "spec": {
+            "compositeTypeRef": {"apiVersion": "example.org/v1", "kind": "App"},
+            "mode": "Pipeline",
+            "pipeline": [{"step": "pt", "functionRef": {"name": "function-patch-and-transform"}, "input": given}],
+        },
+    }
+    app = {
+        "apiVersion": "example.org/v1",
+        "kind": "App",
+        "metadata": {"name": "web", "namespace": "my-team"},
+        "spec": {"word": "hello"},
+    }
+    return xrd, composition, app
+
+
+async def fill(path):
+    async with LocalControlPlane(path, cloud=Obedient()) as plane:
+
+        async def apply(obj):
+            while True:
+                try:
+                    return await plane.cluster.apply(obj, manager="person")
+                except NoSuchKind:
+                    await asyncio.sleep(0.05)
+
+        files = ("definition.yaml", "composition.yaml", "provider.yaml", "network.yaml")
+        for obj in [obj for name in files for obj in read(name)]:
+            await apply(obj)
+        for name in NAMES:
+            await apply(claim(name))
+        pinned = claim("pinned")
+        pinned["spec"]["compositionUpdatePolicy"] = "Manual"
+        await apply(pinned)
+        xrd, composition, app = labelled()
+        for obj in (xrd, composition, app):
+            await apply(obj)
+        while True:
+            await plane.idle()
+            found = [*await plane.cluster.list(VERSION, "Database"), *await plane.cluster.list("example.org/v1", "App")]
+            if all(conditions.is_true(obj, "Ready") for obj in found):
+                return
+            await asyncio.sleep(0.05)
+
+
+def version(path):
+    with store.opened(str(path)) as cluster:
+        return cluster.version()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("diff") / "groundplane.db"
+    asyncio.run(fill(path))
+    return path
+
+
+@pytest.fixture
+def diff(filled, tmp_path, monkeypatch):
+    """Write objects to change.yaml, and ask what they would change in a store of three databases and an app."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(filled, tmp_path / "groundplane.db")
+
+    def ask(*objects, flags=()):
+        (tmp_path / "change.yaml").write_text(yaml.safe_dump_all(objects))
+        before = version(tmp_path / "groundplane.db")
+        ran = groundplane("diff", "change.yaml", "--db", "groundplane.db", *flags)
+        assert version(tmp_path / "groundplane.db") == before
+        return ran
+
+    return ask
+
+
+def composition(**changes):
+    (found,) = read("composition.yaml")
+    found = copy.deepcopy(found)
+    found["spec"]["resources"][0]["base"]["spec"]["forProvider"] |= changes
+    return found
+
+
+def differing(ran):
+    return [line for line in ran.stdout.splitlines() if line.startswith(("+ ", "- "))]
+
+
+def test_what_is_there_already_changes_nothing(diff):
+    for objects in (read("composition.yaml"), [claim("orders")], read("definition.yaml"), labelled()):
+        ran = diff(*objects)
+        assert "Affected" not in ran.stdout or "⚠" not in ran.stdout
+        assert ran.stdout.splitlines()[-1] in ("No changes.", "Summary: no changes"), ran.output
+        assert ran.exit_code == 0
+
+
+def test_a_composition_s_change_is_told_once_for_all_that_it_reaches(diff):
+    ran = diff(composition(storageType="gp2"), flags=("--compact",))
+    assert ran.exit_code == 3
+    assert "  ⚠ 3 XDatabase (-v lists)" in ran.stdout
+    assert (
+        "~~~ Instance  of 3 XDatabase, the same change in each\n-     storageType: gp3\n+     storageType: gp2"
+        in ran.stdout
+    )
+    assert ran.stdout.endswith("Summary: 3 modified\n")
+    every = diff(composition(storageType="gp2"), flags=("--compact", "-v"))
+    assert every.stdout.count("~~~ Instance/") == 3
+    one = diff(composition(storageType="gp2"), flags=("--resource", "my-team/users"))
+    assert one.stdout.count("~~~ Instance/users-") == 1
+    assert "orders" not in one.stdout.partition("Impact")[2]
+
+
+def test_a_claim_s_change_is_followed_to_what_is_composed(diff):
+    ran = diff(claim("orders", size="large"), flags=("--compact",))
+    assert ran.exit_code == 3
+    assert "-     instanceClass: db.t4g.medium" in differing(ran)
+    assert "+     instanceClass: db.r7g.large" in differing(ran)
+    assert "users" not in ran.stdout
+    new = diff(claim("fourth"))
+    assert new.stdout.count("+++ ") == 4  # claim, composite, instance, and the composite's connection Secret
+    assert "Summary: 4 added" in new.stdout
+    assert diff(claim("fourth")).stdout == new.stdout  # names and UIDs are the same each time
+
+
+def test_what_no_template_makes_any_more_is_removed(diff):
+    source = composition()
+    source["spec"]["resources"][0]["name"] = "renamed"
+    ran = diff(source)
+    assert ran.stdout.count("--- Instance/") == 3
+    assert ran.stdout.count("+++ Instance/") == 3
+    assert "3 added" in ran.stdout.splitlines()[-1]
+    assert "3 removed" in ran.stdout.splitlines()[-1]
+
+
+def test_a_file_that_would_be_refused_is_told_with_its_place(diff):
+    ran = diff(claim("orders", engine="oracle"))
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("ERROR: Database/orders: ")
+    assert '"oracle"' in ran.stderr
+    assert "(change.yaml:1:1)" in ran.stderr
+
+
+def test_a_change_of_several_files_is_one(diff):
+    """A field that only the new definition has, used by the new Composition, asked for by the new claim."""
+    (xrd,) = copy.deepcopy(read("definition.yaml"))
+    properties = xrd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    properties["parameters"]["properties"]["storage"] = {"type": "string", "default": "gp3"}
+    source = composition()
+    patch = {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.parameters.storage"}
+    source["spec"]["resources"][0]["patches"].append(patch | {"toFieldPath": "spec.forProvider.storageType"})
+    ran = diff(claim("users", storage="io2"), source, xrd, flags=("--compact",))
+    assert ran.exit_code == 3, ran.output
+    assert "+     storageType: io2" in differing(ran)
+    assert "+     storage: gp3" in differing(ran)  # the default, for those that ask for nothing
+
+
+def test_composites_that_stay_on_their_revision_are_left_out_and_told(diff):
+    ran = diff(composition(storageType="gp2"))
+    assert "⊘ XDatabase/pinned-" in ran.stdout
+    assert "filtered: Manual update policy (use --include-manual to evaluate)" in ran.stdout
+    ran = diff(composition(storageType="gp2"), flags=("--include-manual",))
+    assert "~~~ Instance  of 4 XDatabase" in ran.stdout
+    assert "⊘" not in ran.stdout
+
+
+def test_fields_may_be_left_out_of_account(diff):
+    flags = ("--ignore-paths", "spec.forProvider.storageType")
+    assert "Summary: no changes" in diff(composition(storageType="gp2"), flags=flags).stdout
+
+
+def test_kinds_of_kubernetes_and_composites_in_namespaces(diff):
+    _, source, app = labelled()
+    ran = diff(app | {"spec": {"word": "goodbye"}}, flags=("--compact",))
+    assert ran.exit_code == 3, ran.output
+    assert "+   word: goodbye" in differing(ran)
+    assert "~~~ ConfigMap/web-" in ran.stdout
+    source["spec"]["pipeline"][0]["input"]["resources"][0]["base"]["data"]["kept"] = "no"
+    ran = diff(source)
+    assert "~~~ ConfigMap/web-" in ran.stdout
+    assert "⚠ App/web (namespace: my-team)" in ran.stdout
+
+
+def test_json_has_every_change_and_the_groups(diff):
+    ran = diff(composition(storageType="gp2"), flags=("-o", "json"))
+    found = json.loads(ran.stdout)
+    assert found["summary"] == {"added": 0, "modified": 3, "removed": 0}
+    assert [each["kind"] for each in found["changes"]] == ["Composition", "Instance", "Instance", "Instance"]
+    assert found["changes"][1]["diff"]["new"]["spec"]["forProvider"]["storageType"] == "gp2"
+    assert [group["count"] for group in found["groups"]] == [3]
+    assert "password" not in {name for each in found["changes"] if each["kind"] == "Secret" for name in each}
+
+
+def test_what_can_t_be_read_is_an_error(diff, tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    assert groundplane("diff", "empty.yaml", "--db", "groundplane.db").exit_code == 1
+    (tmp_path / "wrong.yaml").write_text("kind: [")
+    assert "wrong.yaml:2" in groundplane("diff", "wrong.yaml", "--db", "groundplane.db").stderr
+    assert groundplane("diff").exit_code == 80
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(claim("orders")))
+    assert "there is no store at nowhere.db" in groundplane("diff", "one.yaml", "--db", "nowhere.db").stderr
+    ran = diff(composition(), flags=("--resource", "nobody"))
+    assert ran.exit_code == 1
+    assert "there is no nobody" in ran.stderr
