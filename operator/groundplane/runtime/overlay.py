@@ -33,9 +33,9 @@ from groundplane.ports import (
     Observation,
     Options,
 )
+from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
-from groundplane.runtime.local import compiled
 from groundplane.runtime.queue import After, Again, Held, Retry
 from groundplane.runtime.routes import Routes
 
