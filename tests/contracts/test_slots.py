@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import pytest
+
 from groundplane.cluster.client import Api
 from groundplane.cluster.credentials import Access
-from groundplane.cluster.slots import FEWEST, LATE, MOST, Slots, turn
+from groundplane.cluster.slots import FEWEST, KINDS, LATE, MOST, Slots, turn
+from groundplane.errors import Rejected
 from groundplane.runtime.queue import Done, Queue
-from tests.contracts.scripted import serving
+from tests.contracts.scripted import serving, status
+from tests.runtime import virtual
 
 
 async def rounds():
@@ -40,6 +44,64 @@ def test_half_of_a_short_time_is_late_too():
     slots = Slots()
     slots.answered(0.0, 0.6, 1.0)
     assert slots.limit == MOST // 2
+
+
+class BusyServer:
+    """Two requests at a time, 20 ms each; the others wait for each other."""
+
+    def __init__(self):
+        self.slots, self._cores, self.done = Slots(), asyncio.Semaphore(2), 0
+
+    async def ask(self, tenant):
+        loop = asyncio.get_running_loop()
+        with turn("change", tenant):
+            async with self.slots:
+                begun = loop.time()
+                async with self._cores:
+                    await asyncio.sleep(0.02)
+                self.slots.answered(begun, loop.time(), 5.0, "update boxes")
+        self.done += 1
+
+    async def keep_asking(self, tenant):
+        while True:
+            await self.ask(tenant)
+
+
+def test_at_a_busy_server_a_newcomer_does_not_wait_behind_sixty_requests_of_another_tenant():
+    async def main():
+        loop, server = asyncio.get_running_loop(), BusyServer()
+        hostile = [asyncio.create_task(server.keep_asking("hostile")) for _ in range(200)]
+        await asyncio.sleep(20)
+        begun, done = loop.time(), server.done
+        for _ in range(10):  # from a claim to what it is composed of, one after the other
+            await server.ask("neighbour")
+        took = loop.time() - begun
+        await asyncio.sleep(20)
+        rate = (server.done - done) / (loop.time() - begun)
+        for task in hostile:
+            task.cancel()
+        await asyncio.gather(*hostile, return_exceptions=True)
+        return took, rate
+
+    took, rate = virtual.run(main())
+    assert took < 1.5  # with sixty-four at once: six seconds
+    assert rate > 95  # of a hundred: the server is as busy as before
+
+
+def test_a_webhook_that_takes_its_time_for_each_create_does_not_make_the_server_late():
+    slots = Slots()
+    for second in range(500):
+        slots.answered(second, second + 0.005, 5.0, "update boxes/status")
+        slots.answered(second, second + 0.8, 5.0, "create boxes")
+        slots.answered(second, second + 0.002, 5.0)  # refused before anything was asked
+    assert slots.limit == MOST
+
+
+def test_of_kinds_of_requests_only_so_many_are_remembered():
+    slots = Slots()
+    for number in range(2 * KINDS):
+        slots.answered(number, number + 0.01, 5.0, f"update kind{number}")
+    assert len(slots._fastest) == KINDS
 
 
 class Crowd:
@@ -128,11 +190,16 @@ async def test_a_reconcile_asks_with_the_turns_of_its_tenant():
 
 async def test_writes_tell_how_fast_the_server_is_and_long_lists_do_not(monkeypatch):
     told = []
-    monkeypatch.setattr(Slots, "answered", lambda self, begun, ended, patience: told.append((begun <= ended, patience)))
+    monkeypatch.setattr(
+        Slots, "answered", lambda self, begun, ended, patience, what: told.append((begun <= ended, patience, what))
+    )
     async with serving() as server:
         api = Api(Access(server.url), write_timeout=7.0)
         await api.request("GET", "/apis/example.org/v1/boxes")
         assert told == []
         await api.request("PUT", "/apis/example.org/v1/boxes/a", body={})
-        assert told == [(True, 7.0)]
+        server.answers = [status(422)]
+        with pytest.raises(Rejected):
+            await api.request("PUT", "/apis/example.org/v1/boxes/a", body={})
+        assert told == [(True, 7.0, "update boxes.example.org"), (True, 7.0, "")]
         await api.close()

@@ -287,7 +287,8 @@ class Api:
             finally:
                 self._tell(method, url, content_type, status, begun)
                 if method != "GET":  # a long list is no sign of a slow server
-                    self._slots.answered(begun, time.monotonic(), self._write_timeout)
+                    what = " ".join(_verb_and_resource(method, url, content_type)) if 200 <= status < 300 else ""
+                    self._slots.answered(begun, time.monotonic(), self._write_timeout, what)
 
     async def _wait_in_line(self) -> None:
         if pause := self._bucket.reserve(time.monotonic()):
