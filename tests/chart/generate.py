@@ -1,4 +1,4 @@
-"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values, metrics and flags, the AWS kinds.  `make chart` writes it.
+"""What of chart and docs is made from the code: rights, the settings in the schema, the tables of values, metrics and flags, the AWS kinds, the commands.  `make chart` writes it.
 
 `python -m tests.chart.generate --check` ends with an error if a file is stale.
 """
@@ -18,7 +18,7 @@ from groundplane.cli import upstream_flags
 from groundplane.core import goyaml
 from groundplane.runtime import metrics, rights
 from groundplane.runtime.settings import POSITIVE, Settings
-from tests.chart import aws_pages
+from tests.chart import aws_pages, command_pages
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
 # What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `function`, `rbac` and `webhooks`.
@@ -57,6 +57,7 @@ def files() -> dict[Path, str]:
         INSTALL: flags_page(INSTALL.read_text()),
         CHART / "README.md": readme((CHART / "README.md").read_text(), (CHART / "values.yaml").read_text()),
         **aws_pages.pages(),
+        **command_pages.pages(),
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import yaml
 
 from groundplane.cli import crds
-from tests.cli.platform import groundplane
+from tests.cli.platform import DEFINITION, groundplane, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,3 +40,37 @@ def test_a_file_of_others_is_never_overwritten(tmp_path):
     theirs.write_text("kind: CustomResourceDefinition\n")
     assert groundplane("crds", "--output", tmp_path).exit_code == 1
     assert theirs.read_text() == "kind: CustomResourceDefinition\n"
+
+
+# --- schemas for editors -------------------------------------------------------------------------------------
+
+
+def test_editors_get_a_schema_of_each_kind_and_one_that_tells_them_apart(tmp_path):
+    own = write(tmp_path / "own", definition=DEFINITION)
+    folder = tmp_path / "schemas"
+    result = groundplane(
+        "crds", "--json-schema", folder, "--only", "buckets.s3.*", "--only", "compositions.*", "--definitions", own
+    )
+    assert result.exit_code == 0, result.output
+    note = json.loads((folder / "tests.example.com/note_v1.json").read_text())
+    assert note["properties"]["kind"] == {"type": "string", "const": "Note"}
+    assert note["properties"]["spec"]["properties"]["text"] == {"type": "string", "maxLength": 20}
+    assert note["properties"]["spec"]["additionalProperties"] is False
+    assert note["required"] == ["apiVersion", "kind", "metadata", "spec"]
+    bucket = json.loads((folder / "s3.aws.upbound.io/bucket_v1beta1.json").read_text())
+    assert "description" in bucket["properties"]["spec"]["properties"]["forProvider"]["properties"]["tags"]
+    composition = json.loads((folder / "apiextensions.crossplane.io/composition_v1.json").read_text())
+    base = composition["properties"]["spec"]["properties"]["resources"]["items"]["properties"]["base"]
+    assert "additionalProperties" not in base
+    index = json.loads((folder / "all.json").read_text())
+    named = {"apiVersion": {"const": "tests.example.com/v1"}, "kind": {"const": "Note"}}
+    assert {
+        "if": {"properties": named, "required": ["apiVersion", "kind"]},
+        "then": {"$ref": "tests.example.com/note_v1.json"},
+    } in index["allOf"]
+    for case in index["allOf"]:
+        assert (folder / case["then"]["$ref"]).is_file()
+
+
+def test_schemas_and_definitions_are_not_written_at_once(tmp_path):
+    assert groundplane("crds", "--json-schema", tmp_path, "--output", tmp_path).exit_code == 80
