@@ -7,25 +7,33 @@ originals can't be built from Go's module proxy: it takes about as long to read 
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from groundplane.core import pipeline
 from groundplane.core.objects import Object
 from groundplane.core.pipeline import Endpoint, Outcome, Remote, Request, Resource, State, Step
 from groundplane.errors import GroundplaneError
-from groundplane.functions import BUILT_IN
+from groundplane.functions import BUILT_IN, go_templating
 from groundplane.remote import messages, wire
 from groundplane.remote.runner import Runner
+from groundplane.remote.turns import Slices
+from groundplane.runtime.aside import Aside
+from groundplane.runtime.operator import SWITCH
 
 ROUNDS = 40
 TICK = 0.005  # seconds: how often the event loop is asked whether it is late
 DEAD = 300  # composites whose function is dead
 WORKERS = 32  # of the operator's queue
 SECONDS = 15  # that it is looked at
+IDLE = 100  # functions that were called once
+TEMPLATE = "{{ range $i := until 1000 }}{{ range $j := until 900 }}{{ $x := add $i $j }}{{ end }}{{ end }}"  # uses up its bounds
 STEPS = ("patch-and-transform", "sequencer", "auto-ready")
 READY = {1: True, 2: False}
 SEVERITIES = {"Fatal": 1, "Warning": 2, "Normal": 3}
@@ -74,6 +82,8 @@ async def serve() -> None:
     service = "apiextensions.fn.proto.v1.FunctionRunnerService"
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {"RunFunction": handler})])
     port = server.add_insecure_port("127.0.0.1:0")
+    for index in range(IDLE):
+        server.add_insecure_port(f"127.0.1.{index + 1}:{port}")  # connections to one address would be shared
     await server.start()
     print(port, flush=True)
     await server.wait_for_termination()
@@ -237,6 +247,67 @@ async def dead(kind: str) -> str:
     return f"{told[0]:.0f}, {told[1]:.0f} ms; work of ours in between {told[2]:.0f}, {told[3]:.0f} ms"
 
 
+def _resident() -> int:
+    """KiB of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+async def idle(runner: Runner, port: int) -> str:
+    """What a function costs that was called once."""
+
+    async def call(host: str) -> None:
+        remote = Remote(f"function-{host}", Endpoint(f"dns:///{host}:{port}"), "", {"function": "auto-ready"})
+        await once(runner, [Step("one", "one", remote)], {})
+
+    for _ in range(5):
+        await call("127.0.0.1")
+    gc.collect()
+    before = _resident()
+    for index in range(IDLE):
+        await call(f"127.0.1.{index + 1}")
+    gc.collect()
+    return f"{(_resident() - before) / IDLE:.0f} KiB"
+
+
+async def long() -> str:
+    """The lateness while two tenants have templates rendered that use up their bounds, again and again."""
+    sys.setswitchinterval(SWITCH)
+    gc.collect()
+    gc.freeze()  # as the operator does
+    gc.set_threshold(2_000, 20, 1_000)
+    aside, function = Aside(Slices()), go_templating.compile({"source": "Inline", "inline": {"template": TEMPLATE}})
+
+    async def tenant(name: str) -> None:
+        composite = {**COMPOSITE, "metadata": {"labels": {"crossplane.io/claim-namespace": name}}}
+        while True:
+            await aside.run(function, Request(State(Resource(composite)), State(Resource({}))))
+
+    tasks = [asyncio.create_task(tenant(name)) for name in ("a", "b")]
+    await asyncio.sleep(0.1)
+    async with lateness() as found:
+        await asyncio.sleep(SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    aside.close()
+    late = sorted(each for each, _ in found)
+    return f"{late[int(len(late) * 0.99)] * 1e3:.0f}, {late[-1] * 1e3:.0f} ms"
+
+
+async def overhead() -> str:
+    """Of one step that does nothing, as the operator runs it."""
+    aside, steps = Aside(Slices()), [Step("one", "one", lambda request: pipeline.passed_on(request))]
+    begun = time.process_time()
+    for _ in range(1000):
+        running = pipeline.calls(Resource(COMPOSITE), steps, {}, hands_over=True)
+        asked = next(running)
+        assert isinstance(asked, pipeline.Run)
+        with suppress(StopIteration):
+            running.send(await aside.run(asked.function, asked.request))
+    aside.close()
+    return f"{(time.process_time() - begun) * 1e3:.0f} µs, CPU"
+
+
 async def _measure() -> list[tuple[str, str]]:
     found = []
     server = await asyncio.create_subprocess_exec(
@@ -251,10 +322,13 @@ async def _measure() -> list[tuple[str, str]]:
             for where, steps in (("in process", local(count)), ("over gRPC", elsewhere(count, port))):
                 wall, cpu = await timed(runner, steps, seen)
                 found.append((f"three steps, {count} resources, {where}", f"{wall:.2f} ms, our CPU {cpu:.2f} ms"))
+        found.append((f"memory of a function over gRPC that is idle, of {IDLE}", await idle(runner, port)))
     finally:
         await runner.close()
         server.terminate()
         await server.wait()
+    found.append(("a step that does nothing, as the operator runs it", await overhead()))
+    found.append(("loop late by beside templates that use up their bounds: 99 %, worst", await long()))
     for kind in ("refuses", "is silent"):
         what = f"loop late by beside {DEAD} composites whose function {kind}: 99 %, worst"
         found.append((what, await dead(kind)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -91,7 +92,8 @@ async def test_one_tenant_does_not_fill_the_threads(aside):
         if asked.is_brief:
             raise Long
         loop.call_soon_threadsafe(free.set)
-        held.wait(30)
+        while not held.is_set():
+            asked.pause()  # a template does, again and again: they take turns
 
     slow = Function(long)
     first = asyncio.create_task(aside.run(slow, request("team-a")))
@@ -128,6 +130,18 @@ async def test_a_template_that_uses_up_its_bounds_does_not_hold_the_event_loop(a
     assert "takes more than 1000000 steps" in response.results[0].message
     assert rounds > 20
     assert sys.getrecursionlimit() == before
+
+
+def test_a_rendering_that_gives_way_takes_as_many_steps_and_gives_the_same():
+    for turns, is_fine in ((19, True), (1000, False)):
+        text = f"{{{{ range $i := until {turns} }}}}{{{{ range until 1000 }}}}{{{{ end }}}}{{{{ end }}}}kind: X"
+        function = go_templating.compile({"source": "Inline", "inline": {"template": text}})
+        pauses = []
+        given = replace(request(), pause=lambda pauses=pauses: pauses.append(1))
+        [paused], [other] = ([each.message for each in function(asked).results] for asked in (given, request()))
+        assert paused == other
+        assert ("steps" in paused) is not is_fine
+        assert len(pauses) >= turns - 2
 
 
 async def test_renderings_at_the_same_time_leave_each_other_the_depth_that_they_need():

@@ -129,9 +129,8 @@ class Request:
     credentials: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
     tag: str = ""  # the same for all calls of one step; "": it is the first
     trace: Trace | None = None  # where a function may tell what it does, for people
-    is_brief: bool = (
-        False  # others wait for this thread: what takes long raises Long, and is asked again where nobody does
-    )
+    is_brief: bool = False  # others wait: what takes long raises Long, and is asked again where nobody does
+    pause: Callable[[], None] | None = field(default=None, repr=False)  # lets others work; None: nobody waits
 
 
 class Long(Exception):

@@ -285,7 +285,7 @@ def _run(
         if MUTATING & template.used:
             data = fieldpath.copied(data)
         valueless: list[str] = []
-        output = _rendered(template, data, request.is_brief, valueless)
+        output = _rendered(template, data, request, valueless)
         told = []
         for document in documents(output):
             if valueless and (path := _valueless(document.manifest)):
@@ -312,9 +312,9 @@ def _run(
 _KEEPING = '{{ with getComposedResource . "NAME" }}…{{ else }}…{{ end }}'
 
 
-def _rendered(template: gotemplate.Template, data: dict[str, Any], is_brief: bool, valueless: list[str]) -> str:
+def _rendered(template: gotemplate.Template, data: dict[str, Any], request: Request, valueless: list[str]) -> str:
     try:
-        return template.render(data, is_brief=is_brief, valueless=valueless)
+        return template.render(data, is_brief=request.is_brief, pause=request.pause, valueless=valueless)
     except gotemplate.Unfinished:
         raise Long from None
     except InvalidInput as error:

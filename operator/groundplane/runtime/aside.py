@@ -1,12 +1,13 @@
 """Functions that run in this process: at once where that is quick, beside the event loop where it is not.
 
 Whoever runs at once is asked to be brief: a template that is not gives up within some milliseconds, and is rendered again in a thread, from then
-on there alone.  Of other functions it is found out by how long they took.  Threads take turns with the event loop (`sys.setswitchinterval`).
+on there alone.  Of other functions it is found out by how long they took.  Threads take turns with one another and with the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from groundplane.core.pipeline import Long, Request, Response, RunFunction
 from groundplane.remote.turns import Slices, Turns
 
 THREADS = 2  # more would not do more: they share one interpreter; one tenant gets one
+PAUSE = 0.001  # seconds that a template sleeps after each millisecond or so: whatever else waits for the interpreter gets it at once
 QUICK = 0.01  # seconds of the processor's that a function may take on the event loop
 
 
@@ -28,6 +30,7 @@ class Aside:
         self._slices, self._cpu = slices, cpu
         self._long: WeakSet[RunFunction] = WeakSet()  # those that once took long: they belong to compiled revisions
         self._threads = ThreadPoolExecutor(THREADS, "functions")
+        self._baton = threading.Lock()  # who has it works: the event loop contends with one of them for the interpreter
         self._turns = Turns(
             THREADS,
             time.monotonic,
@@ -48,7 +51,16 @@ class Aside:
                     if self._cpu() - begun > QUICK:
                         self._long.add(function)
         async with self._turns.turn(claim.tenant(request.observed.composite.object)):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, function, request)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, function, request)
+
+    def _work(self, function: RunFunction, request: Request) -> Response:
+        with self._baton:
+            return function(replace(request, pause=self._pause))
+
+    def _pause(self) -> None:
+        self._baton.release()
+        time.sleep(PAUSE)
+        self._baton.acquire()
 
     def close(self) -> None:
         """Begin nothing any more; what runs ends by itself."""

@@ -46,15 +46,16 @@ class Template:
         now: Callable[[], datetime] = _now,
         random: Callable[[int], bytes] = secrets.token_bytes,
         is_brief: bool = False,
+        pause: Callable[[], None] | None = None,
         valueless: list[str] | None = None,
     ) -> str:
-        """The output.  `data` is changed where the template changes it.  `valueless` is told which actions wrote `<no value>`.
+        """The output.  `data` is changed where the template changes it.  `pause` lets others work.  `valueless` is told which actions wrote `<no value>`.
 
         Raises:
             ExecutionError: it can't be rendered from this; with line, column and mend.
             Unfinished: it was to be brief, and takes longer.
         """
-        run = Run(now, random, is_brief=is_brief)
+        run = Run(now, random, is_brief=is_brief, pause=pause)
         text = self._program.render(run, data)
         if valueless is not None:
             lines = sorted(run.valueless.items())

@@ -142,7 +142,7 @@ class _Compiler:
             run = frame[0]
             run.left -= cost
             if run.left < 0:
-                self.exhausted(run, first)
+                self.used_up(run, first)
             for step in steps:
                 ended = step(frame, dot)
                 if ended:
@@ -151,14 +151,14 @@ class _Compiler:
 
         return execute
 
-    def exhausted(self, run: Run, node: Any) -> NoReturn:
+    def used_up(self, run: Run, node: Any) -> None:
+        """Steps are: a pause is due, or it has taken too many."""
         try:
             run.charge(0)
         except Failure as failure:
             position = node.position if node is not None else 0
             context = "" if isinstance(node, nodes.Text | nodes.Jump) or node is None else str(node)
             raise executing(self.program.source, position, self.name, context, failure.what, failure.mend) from None
-        raise AssertionError("nothing is exhausted")
 
     def statement(self, node: Node) -> Execute:
         match node:

@@ -14,6 +14,7 @@ from groundplane.core.gotemplate.mistakes import Exhausted, Unfinished
 
 MAX_STEPS = 1_000_000
 MAX_OUTPUT = 4 << 20  # characters of the output, and of any text on the way
+PAUSE_STEPS = 1_000  # of a rendering that gives way, between two pauses
 BRIEF_STEPS = 10_000  # of a rendering that others wait for: about ten milliseconds
 BRIEF_OUTPUT = 64 << 10  # characters
 MAX_CALLS = 1_000  # templates in one another
@@ -27,14 +28,24 @@ _PER_STEP = 128  # characters or items that are as much work as a step
 class Run:
     """The state of one rendering; the first thing in every frame."""
 
-    __slots__ = ("depth", "include", "is_brief", "left", "now", "out", "random", "room", "valueless")
+    __slots__ = ("_more", "_pause", "depth", "include", "is_brief", "left", "now", "out", "random", "room", "valueless")
 
-    def __init__(self, now: Callable[[], datetime], random: Callable[[int], bytes], *, is_brief: bool = False) -> None:
-        """`is_brief`: what takes long raises Unfinished."""
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes],
+        *,
+        is_brief: bool = False,
+        pause: Callable[[], None] | None = None,
+    ) -> None:
+        """`is_brief`: what takes long raises Unfinished.  `pause` is called again and again: it lets others work."""
         self.now = now
         self.random = random
         self.is_brief = is_brief
-        self.left = BRIEF_STEPS if is_brief else MAX_STEPS
+        self.left = BRIEF_STEPS if is_brief else MAX_STEPS  # until something is to be done about it
+        self._pause, self._more = pause, 0  # steps beyond these
+        if pause is not None and not is_brief:
+            self.left, self._more = PAUSE_STEPS, MAX_STEPS - PAUSE_STEPS
         self.room = BRIEF_OUTPUT if is_brief else MAX_OUTPUT
         self.valueless: dict[int, str] = {}  # actions that wrote <no value>, by their positions
         self.depth = 0
@@ -54,6 +65,11 @@ class Run:
 
     def charge(self, steps: int) -> None:
         self.left -= steps
+        while self.left < 0 < self._more and self._pause is not None:
+            taken = min(PAUSE_STEPS, self._more)
+            self._more -= taken
+            self.left += taken
+            self._pause()
         if self.left < 0:
             if self.is_brief:
                 raise Unfinished
