@@ -13,6 +13,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from tests.cluster.rig import ControlPlane
+from tests.cpu import Cpu
 from tests.standin import Standin, serving
 
 # A slow machine is no failure: what counts is the property, never the time that it takes.
@@ -40,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak", metavar="K/N", help="instead of all others, the tests marked soak: each N-th of them from the K-th on"
     )
+    parser.addoption("--cpu", action="store_true", help="tell at the end which files took how much CPU")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--cpu"):
+        config.pluginmanager.register(Cpu())
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from groundplane.aws.crds import crds
 from groundplane.core import schema
@@ -156,10 +155,8 @@ def test_the_embedded_store_keeps_either_shape(kind, version, shape):
 
 @pytest.fixture(scope="module")
 def served(control_plane):
-    control_plane.kubectl(
-        "apply", "--server-side", "--force-conflicts", "-f", "-", input=yaml.safe_dump_all(list(CRDS.values()))
-    )
-    control_plane.wait_for_kinds()
+    control_plane.apply(*(CRDS[kind] for kind in CHANGED))
+    control_plane.wait_for_kinds(*(CRDS[kind]["metadata"]["name"] for kind in CHANGED))
     return control_plane
 
 

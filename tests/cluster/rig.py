@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.cluster import build
+from tests.cluster.direct import Direct, Unknown
 
 T = TypeVar("T")
 
@@ -78,6 +79,7 @@ class ControlPlane:
         self._commands: dict[str, list[str]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._watchdog: subprocess.Popen[str] | None = None
+        self._direct: Direct | None = None
         self._requests: list[dict[str, Any]] = []  # of the audit log, as far as it was read
         self._audited = 0  # bytes
 
@@ -102,6 +104,7 @@ class ControlPlane:
         )
         client, peer, secure = _free_ports(3)
         self.server = f"https://127.0.0.1:{secure}"
+        self._direct = Direct(self.server, self._authority, "admin-token")
         self._write_files()
         self._commands = self._command_lines(client, peer, secure)
         self._run("etcd")
@@ -112,6 +115,8 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End what was started, at once (its data goes with it), and remove the folder."""
+        if self._direct:
+            self._direct.close()
         for name in reversed(list(self._processes)):
             self._end(name)
         if self._watchdog and self._watchdog.stdin:
@@ -154,18 +159,23 @@ class ControlPlane:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """`kubectl apply --server-side` of objects as they are in YAML."""
-        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifest)
+        assert self._direct
+        for obj in objects:
+            self._direct.apply(obj)
 
     def get(self, *args: object) -> Any:
         """`kubectl get … -o json`, or None if it fails, as for what is not there."""
+        assert self._direct
+        with contextlib.suppress(Unknown):
+            return self._direct.get(*args)
         done = self.kubectl("get", *args, "-o", "json", check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
-    def wait_for_kinds(self) -> None:
-        """Until all CustomResourceDefinitions are served; `kubectl wait` alone fails for one that has no status yet."""
-        every = ("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
-        self.wait("the kinds are served", lambda: self.kubectl(*every, check=False).returncode == 0)
+    def wait_for_kinds(self, *names: str) -> None:
+        """Until these CustomResourceDefinitions are served, or all; `kubectl wait` alone fails for one that has no status yet."""
+        which = names or ("--all",)
+        asked = ("wait", "crd", *which, "--for=condition=Established", "--timeout=60s")
+        self.wait("the kinds are served", lambda: self.kubectl(*asked, check=False).returncode == 0)
 
     def wait(self, what: str, condition: Callable[[], T], *, seconds: float = PATIENCE) -> T:
         """Ask until the answer is true; the answer.  Fails with `what` and the API server's last words."""
@@ -175,7 +185,7 @@ class ControlPlane:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds:.0f} s: {what}\n{self._last_words()}")
             time.sleep(pause)
-            pause = min(pause * 1.5, 0.5)
+            pause = min(pause * 1.5, 0.25)
         return value
 
     def is_ready(self) -> bool:

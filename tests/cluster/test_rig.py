@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -56,6 +57,81 @@ def test_a_stopped_control_plane_leaves_nothing_behind():
 
 def test_the_api_server_says_the_version_that_go_mod_pins(control_plane):
     assert build.kubernetes_version() in control_plane.kubectl("version").stdout
+
+
+def thing(*versions, plural="things", group="direct.example.org"):
+    """A kind of a category, which prefers the first of its versions."""
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {}}}}}
+    served = [{"name": name, "served": True, "storage": name == versions[0], "schema": schema} for name in versions]
+    names = {"kind": plural[:-1].capitalize(), "plural": plural, "shortNames": [plural[:2]], "categories": ["directs"]}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": served},
+    }
+
+
+def test_what_is_asked_without_kubectl_is_what_kubectl_says(control_plane):
+    def both(*args):
+        done = control_plane.kubectl("get", *args, "-o", "json", check=False)
+        return control_plane.get(*args), json.loads(done.stdout) if done.returncode == 0 else None
+
+    def check(*args):
+        ours, theirs = both(*args)
+        assert theirs is not None
+        if theirs["kind"] == "List":
+            ours, theirs = ours["items"], theirs["items"]
+        assert ours == theirs, args
+
+    control_plane.apply(thing("v2", "v1"))
+    control_plane.wait_for_kinds("things.direct.example.org")
+    control_plane.wait("it is served", lambda: control_plane.get("things") is not None)
+    for name in ("a", "b"):
+        metadata = {"name": name, "labels": {"is": name}}
+        control_plane.apply({"apiVersion": "direct.example.org/v1", "kind": "Thing", "metadata": metadata, "spec": {}})
+    for words in (
+        "namespaces",
+        "ns default",
+        "namespace/default",
+        "service kubernetes --show-managed-fields",
+        "endpoints,services -n default",
+        "clusterroles -l kubernetes.io/bootstrapping=rbac-defaults",
+        "crd things.direct.example.org",
+        "customresourcedefinitions.v1.apiextensions.k8s.io/things.direct.example.org",
+        "directs",
+        "directs -A -l is=b",
+        "thing a -n default",
+        "th -l is=a",
+        "things.v1.direct.example.org b",
+        "things.direct.example.org -n kube-system",
+    ):
+        check(*words.split())
+    for words in ("namespace nobody", "nobodies", "nobodies.example.org one", "things c"):
+        assert both(*words.split()) == (None, None)
+    control_plane.apply(thing("v2", "v1", plural="others"))  # the category has grown
+    control_plane.wait("it is served", lambda: control_plane.get("others") is not None)
+    control_plane.apply({"apiVersion": "direct.example.org/v1", "kind": "Other", "metadata": {"name": "c"}})
+    assert [each["kind"] for each in control_plane.get("directs")["items"]] == ["Other", "Thing", "Thing"]
+
+
+def test_what_is_applied_without_kubectl_is_refused_as_kubectl_is(control_plane):
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "direct"}, "data": {"a": "1"}}
+    control_plane.apply(config)
+    control_plane.apply(config | {"data": {"b": "2"}})
+    found = control_plane.get("configmap", "direct", "--show-managed-fields")
+    assert found["data"] == {"b": "2"}
+    assert [(each["manager"], each["operation"]) for each in found["metadata"]["managedFields"]] == [
+        ("kubectl", "Apply")
+    ]
+    for wrong, said in (
+        (config | {"data": {"a": 1}}, "expected string"),
+        (config | {"dada": {}}, "dada"),
+        (config | {"kind": "Nobody"}, "Nobody"),
+        (config | {"metadata": {"name": "direct", "namespace": "nowhere"}}, "nowhere"),
+    ):
+        with pytest.raises(AssertionError, match=said):
+            control_plane.apply(wrong)
 
 
 def test_binaries_of_a_persons_own_are_used_and_must_be_complete(tmp_path, monkeypatch):

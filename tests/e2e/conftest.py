@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 from groundplane.core import providers
 from tests.cluster.rig import ControlPlane
 from tests.e2e import guide
-from tests.standin import serving
+from tests.standin import Standin
 
 # A Lease that lasts for three seconds: who was killed is succeeded soon.
 QUICK = ("--lease-duration", "3", "--renew-deadline", "2", "--retry-period", "0.5", "--create-wait", "15")
@@ -174,9 +175,12 @@ class Aws:
             client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plane() -> Iterator[ControlPlane]:
-    """A control plane for this folder alone, with an audit log, and with Groundplane's kinds as `kubectl apply -f crds/` makes them."""
+    """A control plane for this folder alone, with an audit log, and with Groundplane's kinds as `kubectl apply -f crds/` makes them.
+
+    It ends with the folder's last test: one that idles still takes a twentieth of a core.
+    """
     with ControlPlane(audit=True) as running:
         used = sorted(filter(is_used, (guide.REPOSITORY / "crds").iterdir()))
         running.kubectl("apply", "--server-side", *(word for crd in used for word in ("-f", crd)))
@@ -185,10 +189,20 @@ def plane() -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def aws() -> Iterator[Aws]:
-    """A fresh AWS, where databases take a second to come and to go."""
-    with serving(slow=1.0) as url:
-        yield Aws(url)
+def aws(standin_process: Standin) -> Aws:
+    """AWS with nothing in it, where databases take a second to come and to go."""
+    standin_process.reset()
+    standin_process.slow(1.0)
+    return Aws(standin_process.url)
+
+
+@contextmanager
+def without_aws(plane: ControlPlane, folder: Path) -> Iterator[Operator]:
+    """An operator for all tests of a file that need no AWS: each start takes seconds of a core."""
+    running = Operator(plane.kubeconfig_of("operator"), "http://127.0.0.1:9", folder / "operator.log")
+    running.start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -71,9 +71,14 @@ def connection_secrets(plane: ControlPlane) -> list[str]:
 
 
 def left(plane: ControlPlane) -> list[str]:
-    """What there still is of the guide, as `kind/name`; asked kind by kind, since one empty category is an error."""
-    found = [plane.kubectl("get", kind, "-o", "name", check=False).stdout for kind in (*MADE, *DECLARED)]
-    return "".join(found).split()
+    """What there still is of the guide, as `kind/name`."""
+    return [name for kind in (*MADE, *DECLARED) for name in any_of(plane, kind)]
+
+
+def any_of(plane: ControlPlane, kind: str) -> list[str]:
+    """What there is of a kind or a category, as `kind/name`; nothing if it is not served."""
+    found = plane.get(kind) or {"items": []}
+    return [f"{each['kind']}/{each['metadata']['name']}" for each in found["items"]]
 
 
 def at_rest(plane: ControlPlane, seconds: float = 2.0, user: str = "operator") -> None:

@@ -13,7 +13,7 @@ import pytest
 from groundplane.cli import argocd_health
 from tests import gitops
 from tests.e2e import guide
-from tests.e2e.conftest import Operator
+from tests.e2e.conftest import without_aws
 
 GROUP, TEAM, NAME = "claims.example.org", "team-claims", "shop"
 XRD = f"xapps.{GROUP}"
@@ -94,16 +94,12 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team(plane, tmp_path_factory):
-    operator = Operator(
-        plane.kubeconfig_of("operator"), "http://127.0.0.1:9", tmp_path_factory.mktemp("claims") / "log"
-    )
-    operator.start()
-    plane.kubectl("create", "namespace", TEAM, check=False)
-    plane.apply(definition(), composition())
-    plane.wait("the claim's kind", lambda: plane.kubectl("get", f"apps.{GROUP}", check=False).returncode == 0)
-    yield Team(plane)
-    plane.kubectl("delete", f"xrd/{XRD}", "composition/claims")
-    operator.stop()
+    with without_aws(plane, tmp_path_factory.mktemp("claims")):
+        plane.kubectl("create", "namespace", TEAM, check=False)
+        plane.apply(definition(), composition())
+        plane.wait("the claim's kind", lambda: plane.get(f"apps.{GROUP}") is not None)
+        yield Team(plane)
+        plane.kubectl("delete", f"xrd/{XRD}", "composition/claims")
 
 
 @pytest.fixture
@@ -286,7 +282,7 @@ def test_what_is_edited_to_be_nested_too_deep_says_so_stops_nobody_and_can_be_de
     other["metadata"]["name"] = f"xdeeps.{GROUP}"
     other["spec"] |= {"names": {"kind": "XDeep", "plural": "xdeeps"}, "claimNames": {"kind": "Deep", "plural": "deeps"}}
     plane.apply(other)
-    plane.wait("its kind", lambda: plane.kubectl("get", f"deeps.{GROUP}", check=False).returncode == 0)
+    plane.wait("its kind", lambda: plane.get(f"deeps.{GROUP}") is not None)
     other["spec"]["versions"] = edited["spec"]["versions"]
     plane.apply(other)
     plane.wait("it says so", lambda: too_deep(plane, "xrd", f"xdeeps.{GROUP}"))

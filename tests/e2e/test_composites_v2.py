@@ -120,7 +120,7 @@ def composite(name):
 def shops(plane, operator):
     plane.kubectl("create", "namespace", NAMESPACE, check=False)
     plane.apply(XRD)
-    plane.wait("the kind", lambda: plane.kubectl("get", "shops", "-n", NAMESPACE, check=False).returncode == 0)
+    plane.wait("the kind", lambda: plane.get("shops", "-n", NAMESPACE) is not None)
     yield
     names = [f"composition/shop-{name}" for name in (*MODES, "templated")]
     plane.kubectl("delete", f"xrd/shops.{GROUP}", *names, "--wait=false", "--ignore-not-found")

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.e2e.conftest import without_aws
+
 GROUP = "deletions.example.org"
 HELD = "example.org/held"
 NAMESPACE = "team-d"
@@ -89,6 +91,12 @@ THINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def operator(plane, tmp_path_factory):
+    with without_aws(plane, tmp_path_factory.mktemp("deletions")) as running:
+        yield running
+
+
 @pytest.fixture
 def shops(plane, operator):
     """The claim kind Shop and the namespaced composite Stall, each composed of three Things."""
@@ -98,7 +106,7 @@ def shops(plane, operator):
     plane.apply(THINGS, *kinds, composition("XShop"), composition("Stall", namespace=False))
     for plural in ("shops", "stalls", "things"):
         kind = f"{plural}.{GROUP}"  # others have kinds of these names, too
-        plane.wait(kind, lambda kind=kind: plane.kubectl("get", kind, "-A", check=False).returncode == 0)
+        plane.wait(kind, lambda kind=kind: plane.get(kind, "-A") is not None)
     yield
     for name in things(plane):
         let_go(plane, name)
@@ -119,7 +127,7 @@ def let_go(plane, name):
 
 
 def gone(plane, kind, name):
-    return plane.kubectl("get", f"{kind}s.{GROUP}", name, "-n", NAMESPACE, check=False).returncode != 0
+    return plane.get(f"{kind}s.{GROUP}", name, "-n", NAMESPACE) is None
 
 
 def message(plane, kind, name):
@@ -179,7 +187,7 @@ def test_a_namespace_with_claims_and_composites_in_it_ends(plane, operator, shop
         let_go(plane, name)
     plane.wait(
         "the namespace is gone",
-        lambda: plane.kubectl("get", "namespace", NAMESPACE, check=False).returncode != 0,
+        lambda: plane.get("namespace", NAMESPACE) is None,
         seconds=90,
     )
     assert plane.get(f"xshops.{GROUP}")["items"] == []

@@ -18,6 +18,7 @@ from tests.e2e.guide import (
     REPOSITORY,
     SEED,
     TEAM,
+    any_of,
     apply,
     claim,
     condition,
@@ -80,7 +81,7 @@ def test_killed_again_and_again_it_makes_one_database_with_one_password(
     plane.wait("the database is gone", lambda: not aws.databases())
     plane.wait(
         "the claim and its composite are gone",
-        lambda: not claim(plane) and not plane.kubectl("get", "composite", "-o", "name", check=False).stdout,
+        lambda: not claim(plane) and not any_of(plane, "composite"),
     )
 
 

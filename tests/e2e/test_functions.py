@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from tests.e2e import guide
 from tests.e2e.conftest import Operator
 from tests.remote.certificates import Authority, data_of
 
@@ -105,10 +106,10 @@ def served(port, *how):
 def shop(plane, operator):
     plane.kubectl("create", "namespace", "team-f", check=False)
     plane.apply(XRD)
-    plane.wait("the claim's kind", lambda: plane.kubectl("get", "shops", "-n", "team-f", check=False).returncode == 0)
+    plane.wait("the claim's kind", lambda: plane.get("shops", "-n", "team-f") is not None)
     yield
     plane.kubectl("delete", "shops", "--all", "-n", "team-f", "--wait=false", check=False)
-    plane.wait("the shop is gone", lambda: not plane.kubectl("get", "xshops", "-o", "name", check=False).stdout)
+    plane.wait("the shop is gone", lambda: not guide.any_of(plane, "xshops"))
     plane.kubectl("delete", f"xrd/xshops.{GROUP}", "composition/shop", f"function.{PACKAGES.split('/')[0]}/acme")
     plane.kubectl("delete", "secret", "conn", "-n", "team-f", "--ignore-not-found")
 

@@ -59,7 +59,7 @@ def claim(index):
 def platform(plane, operator):
     plane.kubectl("create", "namespace", TEAM, check=False)
     plane.apply(CONFIG, DEFINITION, COMPOSITION)
-    plane.wait("the claim's kind", lambda: plane.kubectl("get", CLAIMS, check=False).returncode == 0)
+    plane.wait("the claim's kind", lambda: plane.get(CLAIMS) is not None)
     yield plane
     plane.kubectl("delete", f"xrd/{COMPOSITES}", "composition/killed", "providerconfigs.aws.upbound.io/killed")
 

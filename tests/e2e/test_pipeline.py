@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.e2e.guide import at_rest, writes
+from tests.e2e.conftest import without_aws
+from tests.e2e.guide import any_of, at_rest, writes
 
 GROUP = "pipelines.example.org"
 
@@ -117,14 +118,20 @@ def pipeline(*templates):
     )
 
 
+@pytest.fixture(scope="module")
+def operator(plane, tmp_path_factory):
+    with without_aws(plane, tmp_path_factory.mktemp("pipelines")) as running:
+        yield running
+
+
 @pytest.fixture
 def app(plane, operator):
     plane.kubectl("create", "namespace", "team-p", check=False)
     plane.apply(XRD, SITE)
-    plane.wait("the claim's kind", lambda: plane.kubectl("get", "apps", "-n", "team-p", check=False).returncode == 0)
+    plane.wait("the claim's kind", lambda: plane.get("apps", "-n", "team-p") is not None)
     yield
     plane.kubectl("delete", "apps", "--all", "-n", "team-p", "--wait=false", check=False)
-    plane.wait("the app is gone", lambda: not plane.kubectl("get", "xapps", "-o", "name", check=False).stdout)
+    plane.wait("the app is gone", lambda: not any_of(plane, "xapps"))
     plane.kubectl("delete", f"xrd/xapps.{GROUP}", "composition/app", "environmentconfig/site")
     plane.kubectl("delete", "secret", "conn", "-n", "team-p", "--ignore-not-found")
 

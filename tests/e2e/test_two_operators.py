@@ -41,7 +41,7 @@ class Pair:
 
     def __init__(self, plane, aws, folder):
         self.plane, self.aws, self._folder = plane, aws, folder
-        self.operators = []
+        self.operators, self._since = [], len(plane.requests())
         keys = {"aws_access_key_id": "person", "aws_secret_access_key": "person"}
         self._ec2 = boto3.client("ec2", region_name=REGION, endpoint_url=aws.url, **keys)
 
@@ -134,7 +134,7 @@ class Pair:
         nothing, so a request that had passed the gate when its process was stopped may be sent when that goes on.
         """
         found = []
-        for entry in self.plane.requests():
+        for entry in self.plane.requests()[self._since :]:
             about = entry.get("objectRef", {})
             is_write = entry["verb"] not in READS and about.get("resource") not in BESIDE + QUESTIONS
             is_ours = f"({identity})" in entry.get("userAgent", "")
