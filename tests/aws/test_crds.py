@@ -145,8 +145,7 @@ def test_a_real_api_server_takes_every_one(control_plane):
 @pytest.fixture(scope="module")
 def served(control_plane):
     """Databases on a real API server."""
-    control_plane.apply(ALL["instances.rds.aws.upbound.io"])
-    control_plane.wait_for_kinds("instances.rds.aws.upbound.io")
+    control_plane.install(ALL["instances.rds.aws.upbound.io"])
     return control_plane
 
 

@@ -155,8 +155,7 @@ def test_the_embedded_store_keeps_either_shape(kind, version, shape):
 
 @pytest.fixture(scope="module")
 def served(control_plane):
-    control_plane.apply(*(CRDS[kind] for kind in CHANGED))
-    control_plane.wait_for_kinds(*(CRDS[kind]["metadata"]["name"] for kind in CHANGED))
+    control_plane.install(*(CRDS[kind] for kind in CHANGED))
     return control_plane
 
 

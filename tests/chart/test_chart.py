@@ -477,16 +477,13 @@ def test_the_api_server_takes_every_object_of_every_set_of_values(control_plane)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     plane.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place, "labels": labels}},
-        stub("ServiceMonitor", "servicemonitors"),
-        stub("PodMonitor", "podmonitors"),
-        stub("PrometheusRule", "prometheusrules"),
     )
     crds = generate.CHART.parents[1] / "crds"
     for plural in ("providers", "functions"):
         plane.kubectl("apply", "--server-side", "-f", crds / f"pkg.crossplane.io_{plural}.yaml")
     plane.wait_for_kinds("providers.pkg.crossplane.io", "functions.pkg.crossplane.io")
-    monitoring = ("servicemonitors", "podmonitors", "prometheusrules")
-    plane.wait_for_kinds(*(f"{plural}.monitoring.coreos.com" for plural in monitoring))
+    kinds = {"ServiceMonitor": "servicemonitors", "PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"}
+    plane.install(*(stub(kind, plural) for kind, plural in kinds.items()))
     for values in MATRIX.values():
         objects = render(values)
         for obj in objects:

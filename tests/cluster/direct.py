@@ -9,6 +9,7 @@ import http.client
 import json
 import ssl
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 TIMEOUT = 30.0  # seconds for an answer
+LAG = 2.0  # seconds until a kind that is served is known
 
 
 class Unknown(Exception):
@@ -80,7 +82,7 @@ class Direct:
         what = f"apply of {obj['kind']} {name}"
         query = urlencode({"fieldManager": "kubectl", "force": "true", "fieldValidation": "Strict"})
         try:
-            [kind] = self._known(f"{obj['kind']}.{version}.{group}")
+            kind = self._served(f"{obj['kind']}.{version}.{group}")
             status, said = self._request(f"{kind.path(namespace)}/{name}?{query}", body=obj)
         except (Gone, OSError, http.client.HTTPException) as error:
             raise AssertionError(f"{what}: {error!r}") from error
@@ -110,6 +112,18 @@ class Direct:
         return answer
 
     # --- which kinds there are
+
+    def _served(self, word: str) -> Served:
+        """The kind; one that has just been made is known a moment later."""
+        deadline = time.monotonic() + LAG
+        while True:
+            try:
+                [kind] = self._known(word)
+                return kind
+            except Gone:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def _known(self, word: str) -> list[Served]:
         """The one kind of that name; or the kinds of a category, which may have grown."""

@@ -171,11 +171,26 @@ class ControlPlane:
         done = self.kubectl("get", *args, "-o", "json", check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
+    def install(self, *crds: dict[str, Any]) -> None:
+        """Apply CustomResourceDefinitions, and return when their kinds are served.  As few as a test needs: each takes the API server a while."""
+        self.apply(*crds)
+        self.wait_for_kinds(*(crd["metadata"]["name"] for crd in crds))
+
     def wait_for_kinds(self, *names: str) -> None:
-        """Until these CustomResourceDefinitions are served, or all; `kubectl wait` alone fails for one that has no status yet."""
-        which = names or ("--all",)
-        asked = ("wait", "crd", *which, "--for=condition=Established", "--timeout=60s")
-        self.wait("the kinds are served", lambda: self.kubectl(*asked, check=False).returncode == 0)
+        """Until these CustomResourceDefinitions are served, or all that there are."""
+        for name in names or [crd["metadata"]["name"] for crd in self.get("crds")["items"]]:
+            self.wait(f"{name} is served", lambda name=name: self._is_served(name))
+
+    def _is_served(self, name: str) -> bool:
+        """Established, and known to whoever looks for it: that comes a moment later."""
+        crd = self.get("crd", name) or {}
+        conditions = crd.get("status", {}).get("conditions", ())
+        if not any((each["type"], each["status"]) == ("Established", "True") for each in conditions):
+            return False
+        plural, _, group = name.partition(".")
+        return all(
+            self.get(f"{plural}.{v['name']}.{group}") is not None for v in crd["spec"]["versions"] if v["served"]
+        )
 
     def wait(self, what: str, condition: Callable[[], T], *, seconds: float = PATIENCE) -> T:
         """Ask until the answer is true; the answer.  Fails with `what` and the API server's last words."""

@@ -228,10 +228,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def plane(control_plane):
-    found = crds.crds()
-    control_plane.apply(*found)
-    names = [f"crd/{crd['metadata']['name']}" for crd in found]
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=180s", *names)
+    control_plane.install(*crds.crds())
     return control_plane
 
 

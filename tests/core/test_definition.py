@@ -364,13 +364,11 @@ def test_a_real_api_server_keeps_them_on_the_definition_and_takes_the_kind(contr
         "claimNames": {"kind": "Marked", "plural": "markeds"},
     }
     [ours] = [crd for crd in crds.crds() if crd["spec"]["names"]["kind"] == "CompositeResourceDefinition"]
-    control_plane.apply(ours)
-    control_plane.wait_for_kinds(ours["metadata"]["name"])
+    control_plane.install(ours)
     control_plane.apply(declared)
     name = "compositeresourcedefinitions.v1.apiextensions.crossplane.io/xmarkeds.marked.example.org"
     found = json.loads(control_plane.kubectl("get", name, "-o", "json").stdout)
     assert found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == MARKED
     for crd in (definition.composite_crd(found), definition.claim_crd(found)):
         crd["metadata"].pop("ownerReferences")
-        control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(crd))
-        control_plane.wait_for_kinds(crd["metadata"]["name"])
+        control_plane.install(crd)

@@ -103,7 +103,7 @@ def test_a_policy_activates_what_fits_and_what_comes_later(plane):
 def narrow(plane, aws, tmp_path):
     """One that serves databases alone from the start, where networks are not yet a kind and no policy of an earlier test is there."""
     plane.kubectl("delete", POLICIES, "--all")
-    plane.kubectl("delete", DEFINITIONS, "--all")
+    plane.kubectl("delete", DEFINITIONS, VPCS, "--ignore-not-found")
     plane.kubectl("delete", "crd", VPCS, "--ignore-not-found")
     options = (*QUICK, "--activations", "*.rds.aws.upbound.io")
     operator = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options)
@@ -116,7 +116,6 @@ def narrow(plane, aws, tmp_path):
     plane.kubectl("delete", "providerconfig.aws.upbound.io", "activated", "--ignore-not-found")
     operator.stop()
     plane.kubectl("delete", POLICIES, "--all")
-    plane.kubectl("delete", DEFINITIONS, "--all")
 
 
 def vpcs_in_aws(aws):

@@ -102,9 +102,7 @@ COMPOSITION = {
 
 @pytest.fixture
 def kinds(plane, operator):
-    plane.apply(crd("Used"), crd("User"))
-    names = [f"crd/{kind}.{GROUP}" for kind in ("useds", "users")]
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", *names)
+    plane.install(crd("Used"), crd("User"))
     plane.wait("the policy", lambda: plane.get("validatingadmissionpolicybinding", guard.NAME))
     yield
     for kind in ("xorders.usages.example.org", LEGACY, f"useds.{GROUP}", f"users.{GROUP}"):
@@ -181,8 +179,7 @@ def test_a_composed_usage_orders_the_deletion_of_a_composite(plane, operator, co
         operator.options = (*operator.options, "--strict-upstream", "--crds", "leave")
         operator.start()
     plane.apply(XRD, COMPOSITION)
-    plane.wait("the kind", lambda: plane.get("crd", XRD["metadata"]["name"]))
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", f"crd/{XRD['metadata']['name']}")
+    plane.wait_for_kinds(XRD["metadata"]["name"])
     plane.restart_controller_manager()  # which looks for new kinds each 30 s only
     plane.apply({"apiVersion": "usages.example.org/v1", "kind": "XOrder", "metadata": {"name": "o"}, "spec": {}})
     plane.wait("Ready", lambda: is_ready(plane, "xorder", "o"))

@@ -99,22 +99,40 @@ def with_(obj, change):
     return found
 
 
-@pytest.fixture
-def asked(plane, aws, tmp_path):
-    """An operator that the API server asks."""
+@pytest.fixture(scope="module")
+def operator(plane, tmp_path_factory):
+    """One for all tests that ask it; they may kill it."""
     port = free_port()
-    running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=options(port))
+    log = tmp_path_factory.mktemp("webhooks") / "operator.log"
+    running = Operator(plane.kubeconfig_of("operator"), "http://127.0.0.1:9", log, options=options(port))
     running.port = port
-    running.start()
-    plane.wait("the API server asks", lambda: is_asked(plane) or running.process.poll() is not None)
-    assert running.process.poll() is None, running.text()[-3000:]
     yield running
-    running.stop()
-    for name in (CROSSPLANE, NO_USAGES):
-        plane.kubectl("delete", "validatingwebhookconfigurations", name, "--ignore-not-found")
-    plane.kubectl(
-        "delete", "secret", "-n", NAMESPACE, certificates.AUTHORITY, certificates.SERVER, "--ignore-not-found"
-    )
+    withdraw(plane, running)
+
+
+def withdraw(plane, operator):
+    """End it, and take away what it leaves."""
+    if operator.process:
+        operator.stop()
+    plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES, "--ignore-not-found")
+    secrets = (certificates.AUTHORITY, certificates.SERVER)
+    plane.kubectl("delete", "secret", "-n", NAMESPACE, *secrets, "--ignore-not-found")
+
+
+@pytest.fixture
+def asked(plane, operator):
+    """An operator that the API server asks."""
+    if operator.process is None or operator.process.poll() is not None:
+        operator.start()
+    plane.wait("the API server asks", lambda: is_asked(plane) or operator.process.poll() is not None)
+    assert operator.process.poll() is None, operator.text()[-3000:]
+    return operator
+
+
+@pytest.fixture
+def unasked(plane, operator):
+    """No operator, and nothing of one."""
+    withdraw(plane, operator)
 
 
 @pytest.fixture
@@ -367,6 +385,7 @@ def test_without_an_operator_nothing_is_refused_and_one_without_webhooks_clears_
         plain.stop()
 
 
+@pytest.mark.usefixtures("unasked")
 @pytest.mark.parametrize("more", [(), ("--strict-upstream",)], ids=["default", "strict"])
 def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_withdraws_them(plane, aws, tmp_path, more):
     auto = (*QUICK, "--webhooks", "auto", *more)
@@ -387,6 +406,7 @@ def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_wit
     assert not plane.get("secret", "-n", NAMESPACE, certificates.SERVER), "the certificate was of that process alone"
 
 
+@pytest.mark.usefixtures("unasked")
 def test_where_the_api_server_does_not_reach_them_they_end_and_a_policy_protects(plane, aws, tmp_path):
     unreachable = (*QUICK, "--webhooks", "auto", "--webhook-url", f"https://127.0.0.1:{free_port()}")
     options = (*unreachable, "--webhook-port", str(free_port()))
