@@ -24,16 +24,25 @@ settings.register_profile("random", max_examples=300, print_blob=True, **_PATIEN
 settings.load_profile("fixed")
 
 
-# Tests whose paths begin like these take long, the longest first: what is begun last must be short, or it runs alone.
 E2E = "tests/e2e/"
 SECOND_HALF = "test_n"  # of it, by name
+# The files that ask for `control_plane`: one process runs them all, for a control plane takes ten seconds of a core to start, and some to idle.
+CLUSTER = (
+    "tests/contracts/",
+    *(f"tests/runtime/test_{name}.py" for name in ("crds", "gate", "kopf_supervisor", "operator", "watches")),
+    *(f"tests/{name}.py" for name in ("aws/test_crds", "aws/test_fields", "cli/test_doctor", "core/test_crds")),
+    *(f"tests/{name}.py" for name in ("chart/test_chart", "core/test_definition", "image/test_kind")),
+    "tests/cluster/",
+)
+# Tests whose paths begin like these take long, the longest first: what is begun last must be short, or it runs alone.
 LONG = (
     E2E,
+    *CLUSTER,
     "tests/reconcile/test_managed_interrupted.py",
-    "tests/runtime/",
-    "tests/contracts/",
-    "tests/aws/",
     "tests/reconcile/",
+    "tests/cli/",
+    "tests/aws/",
+    "tests/runtime/",
 )
 
 
@@ -68,12 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class _ByFile(LoadFileScheduling):
-    """Hands out a file at a time, and tests/e2e in two halves: each has a control plane of its own, dear to start more often."""
+    """Hands out a file at a time; tests/e2e in two halves and all others with a control plane at once, for each of these three has one of its own."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(E2E):
             return E2E + ("1" if nodeid.removeprefix(E2E) < SECOND_HALF else "2")
-        return super()._split_scope(nodeid)
+        return "cluster" if nodeid.startswith(CLUSTER) else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:

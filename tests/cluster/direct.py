@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 TIMEOUT = 30.0  # seconds for an answer
 LAG = 2.0  # seconds until a kind that is served is known
 
@@ -77,17 +78,31 @@ class Direct:
 
     def apply(self, obj: dict[str, Any]) -> None:
         """Raises AssertionError with what the API server said, or if it does not serve the kind."""
+        name = obj["metadata"]["name"]
+        status, said = self._send(obj, "PATCH", f"/{name}", force="true")
+        if status not in (200, 201):
+            raise AssertionError(f"{obj['kind']} {name}: {message(said)}")
+
+    def judge(self, obj: dict[str, Any]) -> tuple[Any, str]:
+        """What would be stored of an object if it was created, and ""; or None, and why it is refused."""
+        status, said = self._send(obj, "POST", "", dryRun="All")
+        return (said, "") if status == 201 else (None, message(said))
+
+    def columns(self, kind: str, *, wide: bool) -> list[str]:
+        """What `kubectl get` prints above a kind's objects, with `wide` also what `-o wide` adds."""
+        _, found = self._request(f"{self._served(kind).path(None)}?limit=1", accept=TABLE)
+        return [each["name"].upper() for each in found["columnDefinitions"] if wide or not each["priority"]]
+
+    def _send(self, obj: dict[str, Any], method: str, name: str, **how: str) -> tuple[int, Any]:
+        """As kubectl does: strictly."""
         group, _, version = obj["apiVersion"].rpartition("/")
-        name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "default")
-        what = f"apply of {obj['kind']} {name}"
-        query = urlencode({"fieldManager": "kubectl", "force": "true", "fieldValidation": "Strict"})
+        query = urlencode({"fieldManager": "kubectl", "fieldValidation": "Strict", **how})
         try:
             kind = self._served(f"{obj['kind']}.{version}.{group}")
-            status, said = self._request(f"{kind.path(namespace)}/{name}?{query}", body=obj)
+            path = kind.path(obj["metadata"].get("namespace", "default"))
+            return self._request(f"{path}{name}?{query}", method, obj)
         except (Gone, OSError, http.client.HTTPException) as error:
-            raise AssertionError(f"{what}: {error!r}") from error
-        if status not in (200, 201):
-            raise AssertionError(f"{what}: {said.get('message') if isinstance(said, dict) else said}")
+            raise AssertionError(f"{obj['kind']}: {error!r}") from error
 
     def _get(self, asked: _Asked) -> Any:
         kinds = [kind for word in asked.kinds for kind in self._known(word)]
@@ -141,7 +156,7 @@ class Direct:
     def _discovered(self) -> dict[str, list[Served]]:
         found: dict[str, list[Served]] = {}
         for root in ("/api", "/apis"):
-            status, groups = self._request(root, DISCOVERY)
+            status, groups = self._request(root, accept=DISCOVERY)
             for group in groups["items"] if status == 200 else ():
                 name, there = group["metadata"].get("name", ""), set()
                 for version in group["versions"]:  # the preferred one first
@@ -167,28 +182,28 @@ class Direct:
 
     # --- the connection
 
-    def _request(self, path: str, accept: str = "application/json", body: Any = None) -> tuple[int, Any]:
+    def _request(
+        self, path: str, method: str = "GET", body: Any = None, accept: str = "application/json"
+    ) -> tuple[int, Any]:
         """Status, and the answer: decoded, or its text where it is no JSON."""
         with self._lock:
             for is_last in (False, True):
                 try:
-                    return self._answer(path, accept, body)
+                    return self._answer(path, method, body, accept)
                 except (OSError, http.client.HTTPException):
                     self._drop()  # the server may have been started anew since
                     if is_last:
                         raise
         raise AssertionError
 
-    def _answer(self, path: str, accept: str, body: Any) -> tuple[int, Any]:
+    def _answer(self, path: str, method: str, body: Any, accept: str) -> tuple[int, Any]:
         if self._connection is None:
             context = ssl.create_default_context(cafile=self._authority)
             self._connection = http.client.HTTPSConnection(self._address, timeout=TIMEOUT, context=context)
         headers = {"Accept": accept, "Authorization": f"Bearer {self._token}"}
-        if body is None:
-            self._connection.request("GET", path, headers=headers)
-        else:  # JSON is YAML; and whoever applies the same twice has applied it
-            headers["Content-Type"] = "application/apply-patch+yaml"
-            self._connection.request("PATCH", path, body=json.dumps(body), headers=headers)
+        headers["Content-Type"] = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        data = None if body is None else json.dumps(body)  # which is YAML, too
+        self._connection.request(method, path, body=data, headers=headers)
         with self._connection.getresponse() as answer:
             text = answer.read()
         try:
@@ -200,6 +215,11 @@ class Direct:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def message(answer: Any) -> str:
+    """Of a Status, or of what came in its place."""
+    return str(answer.get("message", "")) if isinstance(answer, dict) else str(answer)
 
 
 class _Asked:

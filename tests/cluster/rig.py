@@ -171,6 +171,16 @@ class ControlPlane:
         done = self.kubectl("get", *args, "-o", "json", check=False)
         return json.loads(done.stdout) if done.returncode == 0 else None
 
+    def judge(self, obj: dict[str, Any]) -> tuple[Any, str]:
+        """`kubectl create --dry-run=server`: what would be stored, and ""; or None, and why it is refused."""
+        assert self._direct
+        return self._direct.judge(obj)
+
+    def columns(self, kind: str, *, wide: bool = False) -> list[str]:
+        """What `kubectl get` prints above a kind's objects."""
+        assert self._direct
+        return self._direct.columns(kind, wide=wide)
+
     def install(self, *crds: dict[str, Any]) -> None:
         """Apply CustomResourceDefinitions, and return when their kinds are served.  As few as a test needs: each takes the API server a while."""
         self.apply(*crds)
