@@ -24,13 +24,19 @@ def used() -> float:
 
 
 def _of(pid: int) -> float:
-    with contextlib.suppress(OSError):  # it has ended meanwhile, and its parent has what it took
-        root = Path(f"/proc/{pid}")
-        fields = (root / "stat").read_text().rpartition(")")[2].split()
-        ticks = sum(map(int, fields[11:15]))  # its own, user and system, and of the children that it waited for
-        children = [child for task in (root / "task").iterdir() for child in (task / "children").read_text().split()]
-        return ticks / TICKS + sum(_of(int(child)) for child in children)
-    return 0.0
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended meanwhile, and its parent has what it took
+        return 0.0
+    ticks = sum(map(int, fields[11:15]))  # its own, user and system, and of the children that it waited for
+    return ticks / TICKS + sum(map(_of, _children(pid)))
+
+
+def _children(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):  # a thread that has ended
+                yield from map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
 
 
 class Cpu:

@@ -13,6 +13,7 @@ from groundplane.cli import store
 from groundplane.core.crds.marks import MARK
 from groundplane.core.managed_definition import definition_of
 from groundplane.runtime import crds, guard
+from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
 SOME = "*.sqs.*"  # of the managed kinds: each one costs the API server as much as the next
@@ -163,7 +164,15 @@ def test_a_lease_that_nobody_holds_renews_or_that_a_crossplane_holds_is_told(con
     control_plane.kubectl("delete", "lease", LEASE, "-n", NAMESPACE)
 
 
-@pytest.mark.usefixtures("kinds")
+@pytest.fixture
+def unprotected(control_plane):
+    """Without what an operator of another test has left, which was killed."""
+    control_plane.kubectl("delete", guard.POLICIES, guard.NAME, "--ignore-not-found")
+    control_plane.kubectl("delete", guard.BINDINGS, guard.NAME, "--ignore-not-found")
+    control_plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES, "--ignore-not-found")
+
+
+@pytest.mark.usefixtures("kinds", "unprotected")
 def test_credentials_that_aws_takes_are_told_by_their_arn_and_those_that_are_not_there_by_their_mend(
     control_plane, examined
 ):

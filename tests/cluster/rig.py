@@ -194,7 +194,7 @@ class ControlPlane:
     def _is_served(self, name: str) -> bool:
         """Established, and known to whoever looks for it: that comes a moment later."""
         crd = self.get("crd", name) or {}
-        conditions = crd.get("status", {}).get("conditions", ())
+        conditions = crd.get("status", {}).get("conditions") or ()
         if not any((each["type"], each["status"]) == ("Established", "True") for each in conditions):
             return False
         plural, _, group = name.partition(".")
