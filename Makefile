@@ -4,8 +4,8 @@
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 BIN := .venv/bin
-# Files of tests that run at the same time; each process has an API server of its own.
-JOBS ?= 2
+# Processes that test at the same time: on two cores three, since those with an API server (three at most) wait a good part of their time.
+JOBS ?= 3
 # Which of the long tests `make soak` runs: 2/6 is every sixth of them from the second on.
 PART ?= 1/1
 # What `make image` calls it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,9 +73,10 @@ def thing(*versions, plural="things", group="direct.example.org"):
     }
 
 
-def test_what_is_asked_without_kubectl_is_what_kubectl_says(control_plane):
+def test_what_is_asked_without_kubectl_is_what_kubectl_says(control_plane, tmp_path):
     def both(*args):
-        done = control_plane.kubectl("get", *args, "-o", "json", check=False)
+        unaware = f"--cache-dir={tempfile.mkdtemp(dir=tmp_path)}"  # of what was served before
+        done = control_plane.kubectl("get", *args, "-o", "json", unaware, check=False)
         return control_plane.get(*args), json.loads(done.stdout) if done.returncode == 0 else None
 
     def check(*args):

@@ -435,5 +435,5 @@ async def test_a_reconcile_that_somebody_asks_for_is_made_and_told_once(aws):
         await world.settle()
         found = await get(world, managed.vpc())
         assert found["status"]["lastHandledReconcileAt"] == token
-    await world.settle(seconds=3600)
+    await world.settle(seconds=600)
     assert world.told.text().count("ReconcileRequestHandled") == 2

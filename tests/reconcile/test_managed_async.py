@@ -75,5 +75,5 @@ async def test_they_cost_no_write_at_rest(aws):
     world = await aws.world()
     await applied(world, managed.instance(), seconds=60)
     before = (await get(world, managed.instance()))["metadata"]["resourceVersion"]
-    await world.settle(seconds=7200)
+    await world.settle(seconds=1800)
     assert (await get(world, managed.instance()))["metadata"]["resourceVersion"] == before
