@@ -8,12 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from groundplane.aws import catalogue
 from groundplane.cluster.client import Api
 from groundplane.core.crds.marks import MARK
 from groundplane.core.managed_definition import definition_of
 from groundplane.core.objects import Key
-from groundplane.runtime import managed_kinds
+from groundplane.runtime import clouds, managed_kinds
 from groundplane.runtime.crds import brought
 from groundplane.runtime.managed_kinds import ManagedKinds
 from tests.reconcile import interrupt, mrds
@@ -27,8 +26,10 @@ RDS = ("*.rds.aws.upbound.io",)
 @pytest.fixture
 def few(monkeypatch):
     """Of the kinds that are built in only some: each is declared as the next, and all of them take a second each time."""
-    some = [kind for kind in catalogue.every() if kind.plural in ("vpcs", "instances", "subnetgroups")]
-    monkeypatch.setattr(managed_kinds, "catalogue", SimpleNamespace(every=lambda: some))
+    some = [kind for kind in clouds.kinds() if kind.plural in ("vpcs", "instances", "subnetgroups")]
+    monkeypatch.setattr(
+        managed_kinds, "clouds", SimpleNamespace(kinds=lambda: some, connection_details=clouds.connection_details)
+    )
 
 
 FEW = pytest.mark.usefixtures("few")
