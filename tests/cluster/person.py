@@ -7,6 +7,7 @@ Everything listens on the loopback interface only, and its data goes when it end
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from groundplane.cli.demo import standin, standin_environment, without_aws
+from groundplane.cli.demo import postgresql, standin, standin_environment, without_aws
+from groundplane.sql.standin import Running
 from tests.cluster.rig import ControlPlane
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -36,7 +38,7 @@ In another terminal:
   kubectl get database -n my-team -w                      # ready in {slow:.0f} seconds
   kubectl get secret my-service-db-credentials -n my-team -o yaml
   kubectl delete database my-service-db -n my-team
-
+{postgresql}
 The operator's log: {log}
 AWS's stand-in:     {url}
 
@@ -44,18 +46,61 @@ Ctrl-C ends it all.
 """
 
 
+POSTGRESQL = """
+The same in a PostgreSQL server, by a label on the claim:
+
+  kubectl apply -f compositions/database-postgresql/definition.yaml -f compositions/database-postgresql/composition.yaml
+  kubectl apply -f compositions/database-postgresql/examples/claim.yaml
+  kubectl get database my-app-db -n my-team -w            # ready in a second
+  kubectl get secret my-app-db-credentials -n my-team -o yaml
+"""
+
+
+def offer(plane: ControlPlane, server: Running) -> None:
+    """Tell the control plane where the server is."""
+    told = {"endpoint": server.host, "port": str(server.port), "username": server.user, "password": server.password}
+    place = {"namespace": "crossplane-system", "name": "postgresql-admin"}
+    spec = {
+        "sslMode": "disable",
+        "credentials": {"source": "PostgreSQLConnectionSecret", "connectionSecretRef": place},
+    }
+    items = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place["namespace"]}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": place, "stringData": told},
+        {
+            "apiVersion": "postgresql.sql.crossplane.io/v1alpha1",
+            "kind": "ProviderConfig",
+            "metadata": {"name": "default"},
+            "spec": spec,
+        },
+    ]
+    plane.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
 def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     print("starting a Kubernetes API server (built first, if this machine has none yet) …", flush=True)
-    with ControlPlane() as plane, standin(SLOW) as url:
+    with ControlPlane() as plane, standin(SLOW) as url, postgresql() as server:
         plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
         plane.wait_for_kinds()
+        if server:
+            offer(plane, server)
         log = plane.folder / "operator.log"
         with operator(plane, url, log) as process:
             own = "" if shutil.which("kubectl") else f"\n  export PATH={plane.bin}:$PATH"
-            print(SAID.format(kubeconfig=plane.kubeconfig, path=own, slow=SLOW, log=log, url=url), flush=True)
+            print(
+                SAID.format(
+                    kubeconfig=plane.kubeconfig,
+                    path=own,
+                    slow=SLOW,
+                    log=log,
+                    url=url,
+                    postgresql=POSTGRESQL if server else "",
+                ),
+                flush=True,
+            )
             while not stop.wait(0.5):
                 if process.poll() is not None:
                     print(f"the operator ended with {process.returncode}:\n{log.read_text()[-2000:]}", file=sys.stderr)

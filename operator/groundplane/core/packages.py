@@ -28,6 +28,11 @@ _BUILT_IN = {
     ),
     "Function": re.compile(rf"(^|/)({'|'.join(FUNCTIONS)})$"),
 }
+INSTEAD = {
+    "provider-helm": "have Argo CD or Flux install the chart: a Composition may make an Application or a HelmRelease itself",
+    "provider-kubernetes": "a Composition may make Kubernetes objects of this cluster itself, without an Object around them",
+}
+"""What to use in place of a provider that is not built in, by the last part of its package's path."""
 NAMES = {
     "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>, crossplane-contrib/provider-nop, crossplane-contrib/provider-sql",
     "Function": ", ".join(FUNCTIONS),

@@ -173,7 +173,9 @@ async def _active_of_others(package: Object, context: Context) -> str:
 def _unknown(kind: str, image: str) -> str:
     known = packages.NAMES.get(kind)
     built_in = f"built in are: {known}" if known else f"no {kind} is built in"
-    return f'package "{image}" is not built in, and packages are not installed: {built_in}'
+    instead = packages.INSTEAD.get(packages.path_of(image).rpartition("/")[2], "")
+    mend = f". Mend: {instead}." if instead else ""
+    return f'package "{image}" is not built in, and packages are not installed: {built_in}{mend}'
 
 
 def _label(package: Object) -> dict[str, str]:
