@@ -239,6 +239,7 @@ def test_everything_that_reconcilers_ask_for_is_read():
         plural="xthings",
         version="v1",
         scope="LegacyCluster",
+        versions=("example.org/v1alpha1", "example.org/v1"),
         served=("example.org/v1alpha1", "example.org/v1"),
         claim_kind="Thing",
         claim_plural="things",

@@ -543,17 +543,19 @@ async def test_what_a_template_made_and_another_object_controls_is_neither_made_
 # --- another version becomes the referenceable one
 
 
-def two_versions(referenceable):
+def two_versions(referenceable, *, served=("v1alpha1", "v1beta1")):
     xrd = copy.deepcopy(things.XRD)
     [first] = xrd["spec"]["versions"]
     second = copy.deepcopy(first) | {"name": "v1beta1"}
     xrd["spec"]["versions"] = [first, second]
     for version in xrd["spec"]["versions"]:
         version["referenceable"] = version["name"] == referenceable
+        version["served"] = version["name"] in served
     return xrd
 
 
-async def test_claims_go_on_when_another_version_becomes_the_referenceable_one():
+@pytest.mark.parametrize("served", [("v1alpha1", "v1beta1"), ("v1beta1",)])
+async def test_claims_go_on_when_another_version_becomes_the_referenceable_one(served):
     world = await a_platform()
     await world.apply(two_versions("v1alpha1"))
     await world.settle()
@@ -562,6 +564,8 @@ async def test_claims_go_on_when_another_version_becomes_the_referenceable_one()
     await things.all_ready(world)
     before = await world.one(things.VERSION, "XThing")
     await world.apply(two_versions("v1beta1"))
+    await world.settle(seconds=600)
+    await world.apply(two_versions("v1beta1", served=served))
     await world.settle(seconds=600)
     now = Key("example.org/v1beta1", "Thing", "team-a", "db")
     await world.patch(now, {"spec": {"size": "large"}})

@@ -197,7 +197,7 @@ def composition_warnings(spec: CompositionSpec, of_kind: Definition | None, of_c
     if reference.apiVersion != of_kind.api_version:
         found.append(
             f"spec.compositeTypeRef.apiVersion: {reference.kind} is composed at {of_kind.api_version}, its referenceable"
-            f" version: nothing uses a Composition for {reference.apiVersion}"
+            f" version: nothing chooses a Composition for {reference.apiVersion}, though what has it keeps it"
         )
     if of_kind.is_legacy:
         return found

@@ -59,7 +59,8 @@ class Definition:
     plural: str
     version: str  # "" if no version is referenceable
     scope: Scope
-    served: tuple[str, ...] = ()  # every version that is served, with its group
+    versions: tuple[str, ...] = ()  # every version, with its group
+    served: tuple[str, ...] = ()  # those that are served
     claim_kind: str | None = None
     claim_plural: str | None = None
     connection_secret_keys: tuple[str, ...] = ()  # none: every key passes
@@ -131,6 +132,7 @@ def read(xrd: Object) -> Definition:
         plural=names.get("plural") or "",
         version=next((v.get("name") or "" for v in reversed(versions) if v.get("referenceable")), ""),
         scope=scope,
+        versions=tuple(f"{spec.get('group')}/{v.get('name')}" for v in versions),
         served=tuple(f"{spec.get('group')}/{v.get('name')}" for v in versions if v.get("served")),
         claim_kind=claim.get("kind") if legacy else None,
         claim_plural=claim.get("plural") if legacy else None,

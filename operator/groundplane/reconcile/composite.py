@@ -337,7 +337,7 @@ async def _checked(run: CompositeRun, revision: Object) -> Object:
     key = key_of(run.composite)
     reference = spec_of(revision).get("compositeTypeRef") or {}
     version = reference.get("apiVersion", "") if not run.context.options.strict_upstream else key.api_version
-    if version not in run.definition.served:  # a Composition stays when another version becomes the referenceable one
+    if version not in run.definition.versions:  # a Composition stays when another version becomes the referenceable one
         version = key.api_version
     if composition.compatible(revision, version, key.kind):
         return revision

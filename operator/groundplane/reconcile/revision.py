@@ -83,7 +83,8 @@ async def _snapshot(found: Object, context: Context) -> Object:
     wanted = await _whole(same, context)
     wanted["spec"]["revision"] = latest + 1
     updated = await context.cluster.update(wanted)
-    context.events.event(found, "Normal", "UpdateRevision", "Updated revision", source=SOURCE)
+    if not context.options.strict_upstream:
+        context.events.event(found, "Normal", "UpdateRevision", "Updated revision", source=SOURCE)
     return updated
 
 
