@@ -23,6 +23,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
     "diff": "Show what would change if files were applied.",
     "trace": "Show a claim, all that comes of it, and the cause.",
+    "explain": "Say why an object is not ready, or where a value comes from.",
     "get": "Show what is in that control plane's store.",
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",

@@ -1,0 +1,310 @@
+"""`groundplane explain`: why is an object not ready, and where does a value of it come from?
+
+Objects are gathered as `trace` does; what set a value, `core/origin.py` finds out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundplane.cli import function_flag, sources
+from groundplane.errors import GroundplaneError, NotFound, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from groundplane.cli.sources import Source
+    from groundplane.core.lineage import Member
+    from groundplane.core.objects import Key, Object
+    from groundplane.core.origin import Hop
+
+NOT_READY = 3  # exit code
+CORE = "apiextensions.crossplane.io"
+
+
+@click.command(epilog="Example: groundplane explain database/my-service-db spec.parameters.size -n my-team")
+@click.argument("what", metavar="KIND/NAME")
+@click.argument("path", metavar="[PATH]", required=False)
+@click.option("-n", "--namespace", default="", help="Where it is.  [default: the context's]")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@function_flag.option
+@function_flag.templates
+@sources.options
+def explain(
+    what: str,
+    path: str | None,
+    namespace: str,
+    output: str,
+    function: tuple[str, ...],
+    function_templates_dir: str,
+    db: str,
+    context: str,
+    kubeconfig: str,
+) -> None:
+    """Say why an object is not ready: the first cause, and what to do about it.
+
+    With PATH (spec.forProvider.instanceClass), say where that value comes from: who set it last, the patch or base in its
+    Composition, the composite's field that it was read from, the claim, the definition's default.  What is not known is said to be unknown.
+
+    Exit code 3 if the object is not ready (without PATH), 1 if there is no such object or field.
+    """
+    kind, slash, name = what.partition("/")
+    if not slash or not name:
+        raise click.UsageError("name the object as KIND/NAME")
+    given = (function_flag.addresses(function), function_flag.files(function_templates_dir))
+    found = asyncio.run(_explain(kind, name, namespace, path, given, (db, kubeconfig, context)))
+    if output == "json":
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(found):
+            click.echo(line)
+    if not path and not found["ready"]:
+        click.get_current_context().exit(NOT_READY)
+
+
+async def _explain(
+    kind: str, name: str, namespace: str, path: str | None, functions: tuple[Any, Any], place: tuple[str, str, str]
+) -> dict[str, Any]:
+    from groundplane.cli.trace import Asked, Gathering
+
+    async with sources.opened(*place) as source:
+        gathering = Gathering(source, Asked(kind=kind, name=name, namespace=namespace))
+        (root,) = await gathering.trees()
+        if path is None:
+            return _cause(root)
+        return await Chain(source, functions).of(root, path)
+
+
+def _cause(root: Member) -> dict[str, Any]:
+    from groundplane.cli import trace_report
+    from groundplane.core import lineage
+
+    cause = trace_report.cause_of(root).removeprefix(trace_report.CAUSE)
+    ready = lineage.condition(root.object, "Ready")
+    return {
+        "object": str(root.key),
+        "ready": all(map(lineage.is_ready, lineage.every(root))),
+        "since": str(ready.get("lastTransitionTime") or "") if ready.get("status") != "True" else "",
+        "causes": [" ".join(line.split()) for line in cause.splitlines() if line.strip()],
+    }
+
+
+class Chain:
+    """Follows one value back to where it was first said."""
+
+    def __init__(self, source: Source, functions: tuple[Any, Any]) -> None:
+        self._source, self._functions = source, functions
+
+    async def of(self, root: Member, text: str) -> dict[str, Any]:
+        """The value at a path, and its way there.
+
+        Raises:
+            NotFound: there is no such field; the ones beside it are named.
+        """
+        from groundplane.core import fieldpath, origin
+
+        path = fieldpath.parse(text)
+        obj = root.object
+        assert obj is not None
+        value = fieldpath.find(obj, path)
+        if value is fieldpath.MISSING:
+            raise NotFound(f"{root.key} has no {text}", mend=_beside(obj, path))
+        return {
+            "object": str(root.key),
+            "path": text,
+            "value": origin.shown_value(obj, path, value),
+            "chain": [_record(holder, hop) async for holder, hop in self._hops(obj, path)],
+        }
+
+    async def _hops(self, obj: Object, path: Any) -> Any:
+        """The steps, from the last one back: pairs of the object's name and the step."""
+        from groundplane.core import fieldpath, origin
+        from groundplane.core.objects import controller_of
+
+        seen: set[tuple[str, str]] = set()
+        while (origin.name_of(obj), path.text) not in seen:
+            seen.add((origin.name_of(obj), path.text))
+            writers = origin.writers(obj, path)
+            people = [writer for writer in writers if not origin.machinery(writer)]
+            for writer in people:
+                yield origin.name_of(obj), origin.Hop("person", f"set by {writer.manager}{_ago(writer.time)}")
+            for writer in writers:
+                if writer.manager == origin.REFERENCES:
+                    yield origin.name_of(obj), origin.Hop("reference", _reference(obj, path))
+                elif writer.manager == origin.DEFAULTS:
+                    yield (
+                        origin.name_of(obj),
+                        origin.Hop("filled in", "what was left out, by a helpful default or as AWS has it"),
+                    )
+            composite = await self._composite(obj, controller_of(obj))
+            if composite is not None:
+                hops = await self._in_composition(composite, obj, path)
+                for hop in hops:
+                    yield origin.name_of(obj), hop
+                if hops and hops[0].inputs:
+                    obj, path = composite, fieldpath.parse(hops[0].inputs[0][0])
+                    continue
+                if hops:
+                    return
+            claim = await self._claim(obj)
+            if claim is not None and origin.claim_field(obj, claim, path):
+                yield (
+                    origin.name_of(obj),
+                    origin.Hop("claim", f"from {origin.name_of(claim)}", ((path.text, fieldpath.find(claim, path)),)),
+                )
+                obj = claim
+                continue
+            told = {origin.machinery(writer) for writer in writers}
+            if not people and not told & {"reference", "filled in"}:
+                default = origin.default_of(await self._schema(obj), path)
+                if default is not fieldpath.MISSING and default == fieldpath.find(obj, path):
+                    yield origin.name_of(obj), origin.Hop("default", "default of its definition's schema")
+                elif told:
+                    yield (
+                        origin.name_of(obj),
+                        origin.Hop("control plane", f"set by the {' and '.join(sorted(told))} reconciler"),
+                    )
+                else:
+                    yield origin.name_of(obj), origin.Hop("unknown", "nobody is known to have set it")
+            return
+
+    async def _composite(self, obj: Object, owner: Mapping[str, Any] | None) -> Object | None:
+        """What composes an object."""
+        from groundplane.core.naming import TEMPLATE_ANNOTATION
+        from groundplane.core.objects import Key, annotations_of, meta
+
+        if owner is None or TEMPLATE_ANNOTATION not in annotations_of(obj):
+            return None
+        for namespace in dict.fromkeys(("", str(meta(obj).get("namespace") or ""))):
+            found = await self._get(Key(owner["apiVersion"], owner["kind"], namespace, owner["name"]))
+            if found is not None and meta(found).get("uid") == owner.get("uid"):
+                return found
+        return None
+
+    async def _claim(self, obj: Object) -> Object | None:
+        from groundplane.core.objects import Key, spec_of
+
+        reference = spec_of(obj).get("claimRef")
+        if not isinstance(reference, dict):
+            return None
+        return await self._get(
+            Key(reference["apiVersion"], reference["kind"], str(reference.get("namespace") or ""), reference["name"])
+        )
+
+    async def _in_composition(self, composite: Object, obj: Object, path: Any) -> Sequence[Hop]:
+        """What of the revision that the composite uses wrote the field."""
+        from groundplane.cli.render import finder
+        from groundplane.core import composition, lineage, origin, preview
+        from groundplane.core.objects import Key, spec_of
+
+        nested = spec_of(composite).get("crossplane")
+        machinery = nested if isinstance(nested, dict) else spec_of(composite)
+        reference = machinery.get("compositionRevisionRef")
+        if not isinstance(reference, dict):
+            return ()
+        revision = await self._get(Key(f"{CORE}/v1", "CompositionRevision", "", str(reference.get("name"))))
+        if revision is None:
+            return ()
+        functions = []
+        for name in composition.function_names(revision):
+            found = await self._get(Key("pkg.crossplane.io/v1", "Function", "", name))
+            functions += [found] if found is not None else []
+        compiled = composition.compile(revision, finder(functions, *self._functions))
+        observed = []
+        for key in lineage.edges(composite):
+            one = await self._get(key)
+            observed += [one] if one is not None else []
+        return origin.in_composition(composite, obj, observed, compiled, preview.Around(), path)
+
+    async def _schema(self, obj: Object) -> Any:
+        """The schema of an object's kind, as its definition has it."""
+        from groundplane.core.known_schemas import version_schema
+        from groundplane.core.objects import Key, group_of
+
+        for kind in self._source.kinds:
+            if kind.kind == obj["kind"] and kind.group == group_of(obj["apiVersion"]):
+                name = f"{kind.plural}.{kind.group}"
+                crd = await self._get(Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name))
+                return version_schema(crd, obj["apiVersion"]) if crd else None
+        return None
+
+    async def _get(self, key: Key) -> Object | None:
+        try:
+            return await self._source.get(key)
+        except GroundplaneError:
+            return None  # it may not be read: the chain ends there
+
+
+def _reference(obj: Object, path: Any) -> str:
+    """Which reference or selector gave a field its value."""
+    from groundplane.core.objects import spec_of
+
+    block = spec_of(obj).get(path.segments[1]) if len(path.segments) > 1 else None
+    name = path.segments[2] if len(path.segments) > 2 else ""
+    for each in (f"{name}Ref", f"{name}Refs", f"{str(name).removesuffix('s')}Refs"):
+        if isinstance(block, dict) and each in block:
+            given = block[each]
+            names = [
+                one.get("name") for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)
+            ]
+            return f"spec.{path.segments[1]}.{each}: {', '.join(map(str, names))}"
+    return "a reference or a selector"
+
+
+def _record(holder: str, hop: Hop) -> dict[str, Any]:
+    found: dict[str, Any] = {"object": holder, "by": hop.by, "place": hop.place}
+    if hop.inputs:
+        found["input"] = [{"path": path, "value": value} for path, value in hop.inputs]
+    if hop.steps:
+        found["steps"] = [{"what": what, "value": value} for what, value in hop.steps]
+    return found
+
+
+def _beside(obj: Object, path: Any) -> str:
+    """The mend for a path that leads nowhere."""
+    value: Any = obj
+    for segment in path.segments:
+        inside = value.get(segment) if isinstance(value, dict) and isinstance(segment, str) else None
+        if isinstance(value, list) and isinstance(segment, int) and segment < len(value):
+            inside = value[segment]
+        if inside is None:
+            return did_you_mean(str(segment), map(str, value)) if isinstance(value, dict) else "correct the path"
+        value = inside
+    return "correct the path"
+
+
+def _ago(time: str) -> str:
+    from groundplane.cli import table
+    from groundplane.core import conditions
+
+    moment = conditions.moment(time)
+    if moment is None:
+        return ""
+    return f" {table.duration(int((datetime.now(UTC) - moment).total_seconds()))} ago"
+
+
+# --- text ----------------------------------------------------------------------------------------------------------
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    if "path" not in found:
+        if found["ready"]:
+            yield f"{found['object']} is ready, and so is all that it is made of."
+            return
+        since = _ago(found["since"]).strip().removesuffix(" ago") if found["since"] else ""
+        first, *rest = found["causes"] or ["nothing says why; groundplane trace shows what there is"]
+        yield f"Not ready{f' for {since}' if since else ''}: {first}"
+        yield from rest
+        return
+    yield f"= {shown(found['value'])}"
+    width = max((len(hop["by"]) for hop in found["chain"]), default=0)
+    for hop in found["chain"]:
+        steps = "".join(f", {step['what']} → {shown(step['value'])}" for step in hop.get("steps", ()))
+        inputs = ", ".join(f"{each['path']} = {shown(each['value'])}" for each in hop.get("input", ()))
+        yield f"  {hop['by']:<{width}}  {hop['place']}{f': {inputs}' if inputs else ''}{steps}"
+    if not found["chain"]:
+        yield "  unknown  nobody is known to have set it"

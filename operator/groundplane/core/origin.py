@@ -1,0 +1,202 @@
+"""Where a value comes from: which patch, base, claim, default or person set a field, one step after the other.
+
+A step is told only if it is known: by the field's managers, by the Composition's own patches run again on what is there, by a definition's
+defaults.  Source: author-tools specification, §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from groundplane.core import fieldpath, preview
+from groundplane.core.composition import Compiled
+from groundplane.core.explain import MASK, Told, Trace, is_secret
+from groundplane.core.fieldpath import MISSING, Path, Segment
+from groundplane.core.naming import TEMPLATE_ANNOTATION
+from groundplane.core.objects import Json, Object, annotations_of, key_of, meta, spec_of
+from groundplane.core.preview import Around
+from groundplane.core.structural import OpenAPI
+from groundplane.errors import GroundplaneError
+
+CLAIM_MANAGER = "apiextensions.crossplane.io/claim"
+REFERENCES = "managed.crossplane.io/api-simple-reference-resolver"
+DEFAULTS = "groundplane.io/defaults"
+MACHINERY = {  # field managers → what they are
+    CLAIM_MANAGER: "claim",
+    REFERENCES: "reference",
+    DEFAULTS: "filled in",
+    "apiextensions.crossplane.io/composed": "composed",
+    "apiextensions.crossplane.io/composite": "composite",
+    "crossplane": "control plane",
+    "groundplane.io/handover": "control plane",
+}
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One step on the way of a value, the last one first."""
+
+    by: str  # patch, base, function, claim, default, reference, filled in, person, control plane
+    place: str  # where that is: "Composition database-aws › resource instance › patches[0]"
+    inputs: tuple[tuple[str, Json], ...] = ()  # paths and values that were read
+    steps: tuple[tuple[str, Json], ...] = ()  # what was done to them
+    path: tuple[Segment, ...] = ()  # in a Composition: where it is written
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who owns a field, by server-side apply."""
+
+    manager: str
+    time: str
+
+
+def machinery(writer: Writer) -> str:
+    """Which part of a control plane it is; "" if it is somebody else.
+
+    >>> machinery(Writer("apiextensions.crossplane.io/composed/1a2b", "")), machinery(Writer("kubectl", ""))
+    ('composed', '')
+    """
+    manager = writer.manager
+    return next((what for name, what in MACHINERY.items() if manager == name or manager.startswith(f"{name}/")), "")
+
+
+def writers(obj: Object, path: Path) -> list[Writer]:
+    """The field managers that own a field or what it is in, the latest first."""
+    found = []
+    for entry in meta(obj).get("managedFields") or ():
+        if isinstance(entry, dict) and _owns(entry.get("fieldsV1") or {}, path.segments, obj):
+            found.append(Writer(str(entry.get("manager")), str(entry.get("time") or "")))
+    return sorted(found, key=lambda writer: writer.time, reverse=True)
+
+
+def _owns(fields: Mapping[str, Any], segments: Sequence[Segment], value: Any) -> bool:
+    """Whether a set of fields has that one, or ends above it: an atomic list, or a map that is owned as a whole."""
+    if not segments:
+        return True
+    first, rest = segments[0], segments[1:]
+    if isinstance(first, int):
+        item = value[first] if isinstance(value, list) and first < len(value) else None
+        return any(_owns(below, rest, item) for name, below in fields.items() if _is_element(name, first, item))
+    if f"f:{first}" not in fields:
+        return False
+    below = fields[f"f:{first}"]
+    inner = value.get(first) if isinstance(value, dict) else None
+    return not below or _owns(below, rest, inner)
+
+
+def _is_element(name: str, index: int, item: Any) -> bool:
+    import json
+
+    if name.startswith("i:"):
+        return name[2:] == str(index)
+    try:
+        given: Any = json.loads(name[2:]) if name[:2] in ("k:", "v:") else MISSING
+    except ValueError:
+        return False
+    if name.startswith("k:"):
+        return isinstance(item, dict) and all(item.get(key) == value for key, value in given.items())
+    return name.startswith("v:") and bool(given == item)
+
+
+# --- in a Composition ------------------------------------------------------------------------------------------
+
+
+def in_composition(
+    composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
+) -> list[Hop]:
+    """What of a Composition wrote a field of a composed resource, the last one first.
+
+    `composed` is the resource as it is; `observed` all that the composite is composed of, with connection Secrets.
+    """
+    template = annotations_of(composed).get(TEMPLATE_ANNOTATION, "")
+    where = f"Composition {compiled.name}"
+    trace = Trace()
+    rendered = _rendered(composite, observed, compiled, around, trace).get(template)
+    value = fieldpath.find(rendered, path) if rendered is not None else MISSING
+    hops = [_patch(told, where) for told in reversed(trace.told) if _wrote(told, template, path)]
+    if hops or value is MISSING:
+        return hops
+    if not compiled.is_pipeline:
+        made_by_us = path.segments[:1] == ("metadata",)
+        return [Hop("control plane" if made_by_us else "base", f"{where} › resource {template}")]
+    for count, step in enumerate(compiled.steps, start=1):
+        part = replace(compiled, steps=compiled.steps[:count])
+        there = _rendered(composite, observed, part, around, Trace()).get(template)
+        if there is not None and fieldpath.find(there, path) == value:
+            return [Hop("function", f'{where} › step "{step.name}" ({step.function})')]
+    return []
+
+
+def unwritten(told: Sequence[Told], template: str, path: Path) -> Iterator[str]:
+    """Of a field that has no value: each patch that would write it, and why it did not."""
+    for each in told:
+        if (each.skipped or each.error) and _is_of(each, template) and each.target == path.text:
+            yield f"{' › '.join(each.place)}: {each.skipped or each.error}"
+
+
+def _rendered(
+    composite: Object, observed: Sequence[Object], compiled: Compiled, around: Around, trace: Trace
+) -> dict[str, Object]:
+    try:
+        if compiled.is_pipeline:
+            found = preview.piped(composite, compiled, observed, around, trace=trace)
+        else:
+            found = preview.native(composite, compiled, observed, scope=around.scope, trace=trace)
+    except GroundplaneError:
+        return {}  # what was told until then still holds
+    return {annotations_of(obj).get(TEMPLATE_ANNOTATION, ""): obj for obj in found.composed}
+
+
+def _is_of(told: Told, template: str) -> bool:
+    return f"resource {template}" in told.place
+
+
+def _wrote(told: Told, template: str, path: Path) -> bool:
+    is_back = told.type.startswith(("ToComposite", "CombineToComposite"))
+    return not is_back and _is_of(told, template) and any(_covers(text, path) for text, _ in told.written)
+
+
+def _covers(text: str, path: Path) -> bool:
+    """Whether a path is another, or leads to what that is in."""
+    return path.text == text or path.text.startswith((f"{text}.", f"{text}["))
+
+
+def _patch(told: Told, where: str) -> Hop:
+    return Hop("patch", " › ".join((where, *told.place)), tuple(told.inputs), tuple(told.steps))
+
+
+# --- on the way ----------------------------------------------------------------------------------------------------
+
+
+def default_of(schema: OpenAPI | None, path: Path) -> Any:
+    """The default that a schema gives a field; MISSING if it gives none."""
+    node: Any = schema
+    for segment in path.segments:
+        if not isinstance(node, dict):
+            return MISSING
+        if isinstance(segment, int):
+            node = node.get("items")
+        else:
+            node = (node.get("properties") or {}).get(segment) or node.get("additionalProperties")
+    return node.get("default", MISSING) if isinstance(node, dict) else MISSING
+
+
+def claim_field(composite: Object, claim: Object | None, path: Path) -> bool:
+    """Whether a composite has this field from its claim."""
+    if claim is None or path.segments[:1] != ("spec",):
+        return False
+    return fieldpath.find(claim, path) is not MISSING and bool(spec_of(composite).get("claimRef"))
+
+
+def shown_value(obj: Object, path: Path, value: Any) -> Any:
+    """A value as it may be told."""
+    return MASK if is_secret(obj) and path.segments[:1] in (("data",), ("stringData",)) else value
+
+
+def name_of(obj: Object) -> str:
+    """How an object is called in a chain: `Database my-team/orders`."""
+    key = key_of(obj)
+    return f"{key.kind} {key.namespace}/{key.name}" if key.namespace else f"{key.kind} {key.name}"

@@ -1,0 +1,152 @@
+"""`groundplane explain`: why something is not ready, and where a value comes from."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import conditions
+from groundplane.core.fieldpath import parse
+from groundplane.core.objects import meta
+from groundplane.core.origin import default_of, writers
+from tests.cli.platform import groundplane
+
+NAMESPACE = ("-n", "my-team")
+
+
+@pytest.fixture
+def db(filled):
+    return ("--db", str(filled))
+
+
+def names(db, kind):
+    found = json.loads(groundplane("get", kind, "-A", "-o", "json", *db).stdout)
+    return [meta(obj)["name"] for obj in found.get("items", [found])]
+
+
+def instance(db):
+    return next(name for name in names(db, "instances.rds.aws.upbound.io") if name.startswith("orders-"))
+
+
+def chain(db, path, what=None):
+    ran = groundplane("explain", what or f"instance/{instance(db)}", path, "-o", "json", *db, *NAMESPACE)
+    assert ran.exit_code == 0, ran.output
+    return json.loads(ran.stdout)
+
+
+def test_a_patched_value_is_followed_to_who_asked_for_it(db):
+    found = chain(db, "spec.forProvider.instanceClass")
+    assert found["value"] == "db.t4g.medium"
+    patch, claim, person = found["chain"]
+    assert patch["by"] == "patch"
+    assert patch["place"].startswith("Composition database-aws › resource instance › patches[0] › patch set size")
+    assert patch["input"] == [{"path": "spec.parameters.size", "value": "medium"}]
+    assert patch["steps"] == [{"what": "transforms[0] (map)", "value": "db.t4g.medium"}]
+    assert (claim["by"], claim["place"]) == ("claim", "from Database my-team/orders")
+    assert (person["object"], person["by"]) == ("Database my-team/orders", "person")
+    assert person["place"].startswith("set by person ")
+
+
+@pytest.mark.parametrize(
+    ("path", "by", "place"),
+    [
+        ("spec.forProvider.storageType", "base", "Composition database-aws › resource instance"),
+        ("spec.forProvider.dbSubnetGroupName", "reference", "spec.forProvider.dbSubnetGroupNameRef: database"),
+        ("metadata.labels[crossplane.io/composite]", "control plane", "Composition database-aws › resource instance"),
+        ("spec.deletionPolicy", "default", "default of its definition's schema"),
+    ],
+)
+def test_what_else_sets_values(db, path, by, place):
+    (hop,) = chain(db, path)["chain"]
+    assert (hop["by"], hop["place"]) == (by, place)
+
+
+def test_pipelines_and_composites_of_the_second_generation(db):
+    (settings,) = [name for name in names(db, "configmaps") if name.startswith("web-")]
+    found = chain(db, "data.word", f"configmap/{settings}")
+    assert [hop["by"] for hop in found["chain"]] == ["patch", "person"]
+    assert found["chain"][1]["object"] == "App my-team/web"
+    (hop,) = chain(db, "data.kept", f"configmap/{settings}")["chain"]
+    assert hop == {
+        "object": f"ConfigMap my-team/{settings}",
+        "by": "function",
+        "place": 'Composition app › step "pt" (function-patch-and-transform)',
+    }
+
+
+def test_what_is_not_there_is_told_with_what_is_near(db):
+    ran = groundplane("explain", f"instance/{instance(db)}", "spec.forProvider.instanceClas", *db)
+    assert ran.exit_code == 1
+    assert "Mend: did you mean instanceClass?" in ran.stderr
+    assert groundplane("explain", "instance/nobody", *db).exit_code == 1
+    assert groundplane("explain", "instance", *db).exit_code == 80
+
+
+def test_what_is_ready_is_said_to_be_and_what_is_not_with_its_cause(db, filled, tmp_path):
+    ran = groundplane("explain", "database/orders", *db, *NAMESPACE)
+    assert ran.exit_code == 0
+    assert ran.stdout == "Database my-team/orders is ready, and so is all that it is made of.\n"
+
+    async def spoil():
+        cluster = SqliteCluster(broken)
+        (obj,) = [
+            obj
+            for obj in await cluster.list("rds.aws.upbound.io/v1beta1", "Instance")
+            if meta(obj)["name"].startswith("orders-")
+        ]
+        failed = conditions.reconcile_error("observe failed: not authorized. Mend: grant rds:DescribeDBInstances")
+        conditions.set_on(obj, failed, now=cluster._now())
+        await cluster.update(obj, subresource="status")
+        cluster.close()
+
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(filled.read_bytes())
+    asyncio.run(spoil())
+    ran = groundplane("explain", "database/orders", "--db", str(broken), *NAMESPACE)
+    assert ran.exit_code == 3
+    assert ran.stdout.startswith("Not ready")
+    assert "observe failed: not authorized" in ran.stdout.splitlines()[0]
+    assert "Mend: grant rds:DescribeDBInstances." in ran.stdout
+
+
+def test_values_of_secrets_are_never_told(db):
+    found = json.loads(groundplane("get", "secrets", "-A", "-o", "json", *db).stdout)["items"]
+    secret = next(obj for obj in found if obj.get("data"))
+    key, metadata = next(iter(secret["data"])), meta(secret)
+    ran = groundplane("explain", f"secret/{metadata['name']}", f"data.{key}", "-n", metadata["namespace"], *db)
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.startswith('= "********"')
+
+
+def test_owners_of_elements_of_lists_and_of_whole_maps():
+    def owner(manager, fields):
+        return {"manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields}
+
+    obj = {
+        "metadata": {
+            "managedFields": [
+                owner("one", {"f:spec": {"f:list": {'k:{"name":"b"}': {".": {}, "f:value": {}}}}}),
+                owner("two", {"f:spec": {"f:map": {}}}),
+                owner("three", {"f:spec": {"f:set": {'v:"x"': {}}}}),
+            ]
+        },
+        "spec": {"list": [{"name": "a"}, {"name": "b", "value": 1}], "map": {"x": {"y": 1}}, "set": ["w", "x"]},
+    }
+
+    def of(path):
+        return [writer.manager for writer in writers(obj, parse(path))]
+
+    assert of("spec.list[1].value") == ["one"]
+    assert of("spec.list[0].name") == []
+    assert of("spec.map.x.y") == ["two"]
+    assert of("spec.set[1]") == ["three"]
+    assert of("spec.nothing") == []
+
+
+def test_defaults_are_found_in_lists_and_maps():
+    leaf = {"type": "string", "default": "x"}
+    schema = {"properties": {"a": {"items": {"properties": {"b": {"additionalProperties": leaf}}}}}}
+    assert default_of(schema, parse("a[3].b.c")) == "x"
