@@ -1,4 +1,4 @@
-"""Every kind's create, answered by each way in which AWS fails: what becomes of it, and that what could make a second thing is sent once.
+"""Every kind's create and look, answered by each way in which AWS fails: what becomes of it, and that what could make a second thing is sent once.
 
 Nothing is called: requests end where they would be sent, and reads find nothing.
 """
@@ -46,7 +46,7 @@ class Wire:
     """Where requests end."""
 
     def __init__(self):
-        self.fault, self.sent, self.absent = None, [], ""
+        self.fault, self.sent, self.absent, self.answers_reads = None, [], "", True
 
     def watch(self, client):
         client.meta.events.register("before-call", self.called)
@@ -55,7 +55,7 @@ class Wire:
 
     def called(self, model, **_):
         self.operation, self.protocol = model.name, model.service_model.resolved_protocol
-        if model.name.startswith(("Describe", "Get", "List", "Head")):
+        if self.answers_reads and model.name.startswith(("Describe", "Get", "List", "Head")):
             status = 400 if self.absent else 200
             error = {"Error": {"Code": self.absent}} if self.absent else {}
             return SimpleNamespace(status_code=status), error | {"ResponseMetadata": {"HTTPStatusCode": status}}
@@ -103,6 +103,7 @@ def test_what_becomes_of_a_create_that_aws_fails(file, what, wire, clients, monk
     found = catalogue.load(file)
     wire.fault, expected, may_be_there = FAULTS[what]
     wire.sent.clear()
+    wire.answers_reads = True
     wire.absent = found.find.absent[0] if found.find is not None and found.find.absent else ""
     secrets = {each.field: SECRETS.get(each.field, "correct-horse-battery") for each in found.port.secrets}
     engine = Engine(found, catalogue.hooks(file), wanted(found), clients, secrets, now=datetime.now(UTC))
@@ -117,3 +118,27 @@ def test_what_becomes_of_a_create_that_aws_fails(file, what, wire, clients, monk
         assert len(wire.sent) == 1, "sent again it may make a second thing"
     assert len(wire.sent) <= (ATTEMPTS if found.port.repeatable else 1)
     assert not calls.pop().lower().startswith(tuple(word.rstrip("_") for word in READING))
+
+
+@pytest.mark.parametrize("what", [*FAULTS, "a code of nobody's"])
+@pytest.mark.parametrize("file", sorted(KINDS))
+def test_what_aws_fails_to_tell_is_never_taken_for_absent(file, what, wire, clients, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    found = catalogue.load(file)
+    wire.fault, expected, _ = FAULTS.get(what, (("SomethingElse", 400), errors.InvalidInput, False))
+    wire.answers_reads = False
+    wire.sent.clear()
+    looked_at = wanted(found)
+    name = found.external_name
+    parts = {
+        "secretsmanager_secret_version": f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:a|{'b' * 36}",
+        "iam_open_id_connect_provider": "arn:aws:iam::123456789012:oidc-provider/example.org",
+    }
+    if name.mode != "composite" or name.preset:
+        looked_at["metadata"]["annotations"]["crossplane.io/external-name"] = parts.get(file, "orders")
+    engine = Engine(found, catalogue.hooks(file), looked_at, clients, {}, now=datetime.now(UTC))
+    with pytest.raises(faults.BOTO) as raised:
+        engine.observe()
+    told = faults.translate(raised.value, found.errors)
+    assert isinstance(told, expected if what in FAULTS else errors.GroundplaneError)
+    assert len(set(wire.sent)) == 1
