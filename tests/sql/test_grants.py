@@ -202,6 +202,17 @@ async def test_what_can_not_be_granted_is_told_before_any_statement(sql, asked, 
     assert await seen(world, manifest) is None
 
 
+async def test_a_grant_that_was_edited_to_nonsense_still_goes_with_what_it_had_granted(sql, place):
+    database, role = place
+    world, manifest = await sql.world(), grant(role, database, privileges=["CREATE"])
+    await applied(world, manifest, seconds=5)
+    query = "SELECT has_database_privilege($1, $2, 'CREATE')"
+    assert await sql.value(query, role, database)
+    assert "SELECT" in message(await edited(world, manifest, privileges=["SELECT"]))
+    assert await deleted(world, manifest) is None
+    assert not await sql.value(query, role, database)
+
+
 # --- schemas, extensions, default privileges
 
 

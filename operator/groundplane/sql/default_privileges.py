@@ -56,7 +56,7 @@ class DefaultPrivileges:
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
         if thing.is_leaving:
-            held = [await _held(spec, server) for spec in (wish, before) if spec.get("role")]
+            held = [await _held(spec, server) for spec in (wish, before) if _is_sound(spec)]
             return Observation(exists=any(held), at_provider=before)
         held = [await _held(wish, server)]
         wished, option = _words(wish, server), bool(wish.get("withOption"))
@@ -95,9 +95,17 @@ class DefaultPrivileges:
 
     async def delete(self, thing: Thing, server: Server) -> None:
         for spec in (_wish(thing), dict(thing.seen)):
-            held = await _held(spec, server) if spec.get("role") else {}
+            held = await _held(spec, server) if _is_sound(spec) else {}
             if words := [word for word in _words(spec, server) if word in held] if held else []:
                 await _revoke(spec, server, words)
+
+
+def _is_sound(spec: Spec) -> bool:
+    """Whether it describes any: what was edited to nonsense has granted nothing, and goes."""
+    try:
+        return bool(spec.get("role") and privileges.words(TYPES[spec["objectType"]][0], spec.get("privileges") or ()))
+    except InvalidInput:
+        return False
 
 
 def _wish(thing: Thing) -> dict[str, Any]:

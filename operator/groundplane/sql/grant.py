@@ -85,8 +85,8 @@ class Grants:
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
         if thing.is_leaving:
-            for spec in (wish, before):
-                if spec and await self._is_held(spec, server):
+            for spec in filter(_is_sound, (wish, before)):
+                if await self._is_held(spec, server):
                     return Observation(exists=True, at_provider=before)
             return Observation(exists=False)
         type_ = privileges.type_of(wish)
@@ -113,8 +113,8 @@ class Grants:
 
     async def delete(self, thing: Thing, server: Server) -> None:
         wish, before = _wish(thing), dict(thing.seen)
-        for spec in (wish, before):
-            if spec and await self._is_held(spec, server):
+        for spec in filter(_is_sound, (wish, before)):
+            if await self._is_held(spec, server):
                 await _revoke(spec, server, kept={})
 
     async def _bring(self, thing: Thing, server: Server) -> None:
@@ -173,6 +173,17 @@ def _is_complete(asked: Spec) -> bool:
         (asked.get(f"{field}Ref") or asked.get(f"{field}Selector")) and not asked.get(field)
         for field in ("role", "memberOf", "database", "schema")
     )
+
+
+def _is_sound(spec: Spec) -> bool:
+    """Whether it describes a grant: what was edited to nonsense has granted nothing, and goes."""
+    try:
+        type_ = privileges.type_of(spec)
+        return bool(spec.get("role")) and (
+            type_ is MEMBER or bool(privileges.words(type_, spec.get("privileges") or ()))
+        )
+    except InvalidInput:
+        return False
 
 
 def _wish(thing: Thing) -> dict[str, Any]:

@@ -34,8 +34,10 @@ class Schemas:
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
         asked = thing.asked
+        if not asked.get("database"):
+            return Observation(exists=False)  # it never came to one
         try:
-            async with server.session(str(asked.get("database") or "")) as session:
+            async with server.session(str(asked["database"])) as session:
                 rows = await session.rows(_SCHEMA, thing.name)
                 is_open = bool((await session.rows(_IS_PUBLIC))[0][0])
         except Lacking as error:
