@@ -25,7 +25,7 @@ settings.load_profile("fixed")
 
 
 E2E = "tests/e2e/"
-SECOND_HALF = "test_n"  # of it, by name
+SECOND_HALF = "test_r"  # of it, by name: as much CPU as the first
 # The files that ask for `control_plane`: one process runs them all, for a control plane takes ten seconds of a core to start, and some to idle.
 CLUSTER = (
     "tests/contracts/",

@@ -562,3 +562,44 @@ async def test_what_is_given_up_while_the_api_server_is_away_is_given_up_later_a
     await looked_after._give_up("nobody reaches them")
     assert looked_after.have_ended
     assert len(brought) == 2
+
+
+async def test_whoever_ends_while_they_are_set_up_leaves_nothing_that_only_it_can_answer(monkeypatch):
+    done, begun, goes_on = [], asyncio.Event(), asyncio.Event()
+
+    def does(what):
+        async def do(*_):
+            done.append(what)
+            return True
+
+        return do
+
+    async def ensure(wanted):
+        begun.set()
+        await goes_on.wait()
+        done.append("applied")
+
+    monkeypatch.setattr(webhooks.guard, "bring", does("policy"))
+    monkeypatch.setattr(webhooks.guard, "take_away", does("no policy"))
+    found = webhooks.Webhooks(
+        SimpleNamespace(problem=lambda: "", port=1, serve=does("served")),
+        all_webhooks(),
+        None,
+        SimpleNamespace(ensure=ensure, withdraw=does("withdrawn"), answered=does("asked")),
+        World().context,
+        leads=lambda: True,
+        namespace="home",
+        port=0,
+        url="https://127.0.0.1",
+        is_tentative=True,
+        is_alone=True,
+    )
+    looking = asyncio.create_task(found._look())
+    await begun.wait()
+    ending = asyncio.create_task(found.withdraw())
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(looking, ending)
+    assert done == ["served", "applied", "asked", "no policy", "policy", "withdrawn"]
+    await found._look()
+    assert done.count("applied") == 1

@@ -437,6 +437,8 @@ class Webhooks:
         self._loaded: certificates.Pair | None = None
         self._problem = "no certificate yet"
         self._is_configured = False  # by us, since we lead
+        self._has_begun = False  # something that only this process can answer may be there
+        self._turn = asyncio.Lock()  # of who applies configurations, or withdraws them
         self._news = asyncio.Event()  # there is something to look at
         self._said = ""
 
@@ -485,11 +487,11 @@ class Webhooks:
 
     async def withdraw(self) -> None:
         """At an orderly end, of what nobody has asked for: nothing is left that only this process can answer."""
-        if not (self.is_tentative and self._is_configured and self._leads()):
+        if self.have_ended or not (self.is_tentative and self._has_begun and self._leads()):
             return
         self.have_ended = True
         try:
-            async with asyncio.timeout(GOODBYE):
+            async with asyncio.timeout(GOODBYE), self._turn:
                 await guard.bring(self._context.cluster)
                 await self._configurations.withdraw()
         except (TimeoutError, GroundplaneError) as error:
@@ -527,7 +529,9 @@ class Webhooks:
             if self.is_tentative and not isinstance(error, Unavailable):
                 await self._give_up(str(error))
             return
-        await self._configure(pair)
+        async with self._turn:
+            if not self.have_ended:
+                await self._configure(pair)
 
     async def _certificate(self) -> certificates.Pair:
         """From the Secret that all replicas share, or, where none but this process is to be asked, its own."""
@@ -544,6 +548,7 @@ class Webhooks:
             return
         url = f"{self._url}:{self._server.port}" if self._is_alone else self._url
         target = Target(self._namespace, self._port, pair.bundle, url)
+        self._has_begun = True
         try:
             await self._configurations.ensure(configured(self._webhooks, target, self._context))
             if not self._is_configured:
