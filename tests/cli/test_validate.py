@@ -431,3 +431,38 @@ def test_nothing_heavy_is_imported_where_nothing_of_aws_is_judged(crd):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"aiohttp", "boto3", "botocore", "kopf", "kubernetes", "moto", "rich", "sqlite3", "grpc"}
     assert not heavy & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("versions:", "versions: 5\n  others:"),
+        ("names: {kind: XNote, plural: xnotes}", "names: [XNote]"),
+        ("schema:\n", "schema: []\n    rest:\n"),
+        ("required: [text]", "required: {text: true}"),
+        ("metadata: {name: xnotes.tests.example.com}", "metadata: {name: [x], labels: [5]}"),
+        ("claimNames: {kind: Note, plural: notes, shortNames: [nt]}", "connectionSecretKeys: [[x]]"),
+    ],
+)
+def test_a_definition_of_another_shape_is_told_and_nothing_breaks(tmp_path, old, new):
+    assert old in platform.DEFINITION
+    files = {"composition": platform.COMPOSITION, "claim": platform.CLAIM, "first": platform.DEFINITION}
+    folder = write(tmp_path / "it", definition=platform.DEFINITION.replace(old, new), **files)
+    for words in ((folder,), (folder / "definition.yaml", folder), ("--old", folder, folder)):
+        result = groundplane("validate", *words)
+        assert result.exit_code == 1
+        assert "definition.yaml:" in result.output
+    migrated = groundplane("migrate", "v2", folder / "definition.yaml", "-o", tmp_path / "v2")
+    assert migrated.exit_code in (0, 1)
+    assert "Traceback" not in migrated.output
+
+
+@pytest.mark.parametrize(
+    "spec", ["5", "{compositeTypeRef: x}", "{compositeTypeRef: {}, resources: [5]}", "{pipeline: {a: 1}}"]
+)
+def test_a_composition_of_another_shape_is_told_and_nothing_breaks(tmp_path, spec):
+    text = f"apiVersion: apiextensions.crossplane.io/v1\nkind: Composition\nmetadata: {{name: odd}}\nspec: {spec}\n"
+    folder = write(tmp_path / "it", composition=text, definition=platform.DEFINITION, claim=platform.CLAIM)
+    result = groundplane("validate", folder)
+    assert result.exit_code == 1
+    assert "Kind=Composition, odd : " in result.stdout

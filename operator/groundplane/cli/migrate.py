@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from groundplane.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from groundplane.cli.documents import Document
 
 
 @click.group(epilog="Example: groundplane migrate v2 platform/ -o platform-v2/")
@@ -22,6 +27,7 @@ def check(paths: tuple[str, ...]) -> None:
     from groundplane.core.conversion import generations
 
     found, wrong = documents.read(documents.expanded(paths))
+    _check_shapes(found)
     categories = generations.categories([document.object for document in found])
     issues = sum(len(each.uses) for each in categories if not each.informational)
     told = sum(len(each.uses) for each in categories if each.informational)
@@ -69,6 +75,7 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
     found, wrong = documents.read(documents.expanded(paths))
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
+    _check_shapes(found)
     migration = generations.Migration(built_in.EveryKind().schema, group, kind)
     made = migration.run([document.object for document in found])
     folder = Path(output)
@@ -90,6 +97,19 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
     )
     for note in migration.notes:
         click.echo(f"  {note}")
+
+
+def _check_shapes(found: Sequence[Document]) -> None:
+    """Raise InvalidInput, with its place, if something is written so that it can't be read."""
+    from groundplane.cli import built_in
+    from groundplane.core.validation.library import Library
+
+    library = Library({}, built_in.EveryKind())
+    for document in found:
+        if fault := library.first_fault(document.object):
+            raise InvalidInput(
+                f"{document.place(fault.path)}: {fault}", mend="see all that is wrong with: groundplane validate"
+            )
 
 
 def _relative(file: str, paths: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document, Mistake
     from groundplane.cli.validation_report import Judged
-    from groundplane.core.objects import Object
+    from groundplane.core.objects import Key, Object
     from groundplane.core.pipeline import Find
 
 
@@ -85,7 +85,6 @@ def _judge(
 ) -> list[Judged]:
     from groundplane.cli import built_in, render
     from groundplane.cli.validation_report import Judged
-    from groundplane.core.objects import key_of
     from groundplane.core.validation import objects as judging
 
     extensions, given = [each.object for each in known], [each.object for each in subjects]
@@ -100,7 +99,7 @@ def _judge(
         extensions, given, built_in.EveryKind(), find, lambda spec, found: render.parts_of(spec, found)
     )
     options = judging.Options(strict=strict, renders=renders)
-    earlier: dict[object, Object] = {key_of(each.object): each.object for each in before}
+    earlier = {_key(each.object): each.object for each in before}
     judged: list[Judged] = []
     own = {id(each) for each in given}
     for document in known:
@@ -108,7 +107,7 @@ def _judge(
         if found and id(document.object) not in own:
             judged.append(Judged(document, judging.of_extension(document.object, found), is_extension=True))
     for document in subjects:
-        for verdict in judging.judge(document.object, around, earlier.get(key_of(document.object)), options):
+        for verdict in judging.judge(document.object, around, earlier.get(_key(document.object)), options):
             judged.append(Judged(document, verdict))
     return judged
 
@@ -116,14 +115,13 @@ def _judge(
 def _twice(subjects: Sequence[Document], known: Sequence[Document]) -> list[Mistake]:
     """Schemas that are given twice and differ, and objects that one file gives twice."""
     from groundplane.cli.documents import Mistake
-    from groundplane.core.objects import key_of, meta
 
     found: list[Mistake] = []
-    first: dict[object, Document] = {}
+    first: dict[Key, Document] = {}
     for document in {id(each): each for each in (*known, *subjects)}.values():
-        if not meta(document.object).get("name"):
+        key = _key(document.object)
+        if not key.name:
             continue
-        key = key_of(document.object)
         earlier = first.setdefault(key, document)
         is_schema = key.kind in ("CompositeResourceDefinition", "CustomResourceDefinition")
         differs = earlier.object != document.object
@@ -132,3 +130,11 @@ def _twice(subjects: Sequence[Document], known: Sequence[Document]) -> list[Mist
                 Mistake(document.place(), f"{key} is given at {earlier.place()} already", "remove one of them")
             )
     return found
+
+
+def _key(obj: Object) -> Key:
+    """Of an object that may be written wrong."""
+    from groundplane.core.objects import Key, meta
+
+    namespace, name = (str(meta(obj).get(word) or "") for word in ("namespace", "name"))
+    return Key(str(obj.get("apiVersion")), str(obj.get("kind")), namespace, name)

@@ -24,9 +24,7 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "o": dict(ANYTHING),
 }
 _DEEPEST = 24  # types within types: a JSONSchemaProps holds others of its kind
-_NOT_HERE = (
-    "apiextensions.k8s.io/v1 CustomResourceDefinition",
-)  # its schema has no end; `core/schema.defects` judges it
+_OPEN = frozenset({"V1JSONSchemaProps"})  # it has no end, and `core/schema.defects` judges it
 
 
 @cache
@@ -44,8 +42,6 @@ def schema(api_version: str, kind: str) -> OpenAPI | None:
     {'type': 'object', 'additionalProperties': {'type': 'string'}}
     """
     name = f"{api_version} {kind}"
-    if name in _NOT_HERE:
-        return {"type": "object", **ANYTHING}
     type_ = _table()["kinds"].get(name)
     if type_ is None:
         return None
@@ -55,7 +51,7 @@ def schema(api_version: str, kind: str) -> OpenAPI | None:
 
 def _object(type_: str, depth: int) -> dict[str, Any]:
     described = _table()["types"][type_]
-    if depth > _DEEPEST or not described["f"]:
+    if type_ in _OPEN or depth > _DEEPEST or not described["f"]:
         return {"type": "object", **ANYTHING}
     made: dict[str, Any] = {
         "type": "object",

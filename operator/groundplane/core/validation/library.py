@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from groundplane.core import known_schemas
+from groundplane.core import schema as schemas
 from groundplane.core.objects import Object
-from groundplane.core.structural import OpenAPI, Structural
+from groundplane.core.structural import ANYTHING, OpenAPI, Structural
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class BuiltIn(known_schemas.BuiltIn, Protocol):
         ...
 
 
+_ANY_OBJECT = Structural({"type": "object", **ANYTHING})
+
+
 class Library:
     """Schemas by API version and kind, each compiled once, when it is first asked for."""
 
@@ -45,6 +49,13 @@ class Library:
             openapi = self.given.get(pair) or self.built_in.schema(*pair)
             self._compiled[pair] = Structural(openapi) if openapi else None
         return self._compiled[pair]
+
+    def first_fault(self, obj: Object) -> schemas.Fault | None:
+        """What keeps an object from being worked with: its shape, of metadata alone if its kind is not known; rules aside."""
+        structural = self.structural(str(obj.get("apiVersion")), str(obj.get("kind"))) or _ANY_OBJECT
+        stored = schemas.prune(structural, schemas.default(structural, obj))
+        found, _ = schemas.faults_and_broken_rules(structural, stored)
+        return found[0] if found else None
 
     def openapi(self, api_version: str, kind: str) -> OpenAPI | None:
         found = self.structural(api_version, kind)

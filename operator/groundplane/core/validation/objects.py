@@ -124,6 +124,8 @@ def _of_input(
 def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options) -> Verdict:
     api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
     found = [*_metadata(obj), *known.of_definition.get(id(obj), ())]
+    if old is not None and known.library.first_fault(old) is not None:
+        old = None  # nothing can be compared with it
     try:
         structural = known.library.structural(api_version, kind)
         if structural is None:
@@ -140,7 +142,7 @@ def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options)
     except RecursionError:
         deep = Finding(type="schema", message="it is nested too deep to be judged", mend="make it flatter")
         return Verdict(object=obj, status="invalid", findings=[*found, deep])
-    if old is not None:
+    if old is not None and not any(finding.severity == "error" for finding in found):
         if known_schemas.is_definition(obj) or definitions.is_crd(obj):
             found += definitions.breaking(old, obj)
         found += _immutable(obj, old, known.library.built_in.immutable(api_version, kind))
@@ -155,7 +157,12 @@ def _beyond_schema(obj: Object, known: Known, asked: Options) -> list[Finding]:
         place = refused.where[-1] if refused.where else ""
         message = f"{place}: {refused.what}" if place else refused.what
         return [Finding(type="aws", field=place.removeprefix("annotation "), message=message, mend=refused.mend)]
-    if asked.renders and known.compositions and group_of(str(obj.get("apiVersion"))) not in NOT_RENDERED:
+    if (
+        asked.renders
+        and known.compositions
+        and meta(obj).get("name")
+        and group_of(str(obj.get("apiVersion"))) not in NOT_RENDERED
+    ):
         from groundplane.core.validation import compositions
 
         needs = any(spec_of(source).get("pipeline") for source in known.compositions)
@@ -274,6 +281,12 @@ def of_extension(obj: Object, found: Sequence[Finding]) -> Verdict:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
+def _is_sound(obj: Object, library: Library) -> bool:
+    """Whether others can be judged by it; only of what others are judged by."""
+    is_used = known_schemas.is_definition(obj) or definitions.is_crd(obj) or is_composition(obj)
+    return not is_used or library.first_fault(obj) is None
+
+
 def known_of(
     extensions: Iterable[Object], objects: Iterable[Object], built_in: object, find: Callable[[], Find], parts: Parts
 ) -> tuple[Known, list[tuple[Object, Finding]]]:
@@ -282,21 +295,22 @@ def known_of(
     wrong: dict[int, list[Finding]] = {}
     told: list[tuple[Object, Finding]] = []
     every = list(extensions)
+    bare = Library({}, built_in)  # type: ignore[arg-type] # a BuiltIn
     for obj in every:
+        if not _is_sound(obj, bare):
+            continue  # what is wrong with it is told of itself
         learnt, found = definitions.learn(obj)
         given |= learnt
         if found:
             wrong[id(obj)] = found
             told += [(obj, finding) for finding in found]
+    seen = {id(each) for each in every}
     for obj in objects:
-        if (known_schemas.is_definition(obj) or definitions.is_crd(obj)) and id(obj) not in {
-            id(each) for each in every
-        }:
-            found = definitions.learn(obj)[1]
-            if found:
-                wrong[id(obj)] = found
-    sources = [obj for obj in every if is_composition(obj)]
-    xrds = [obj for obj in every if known_schemas.is_definition(obj)]
+        is_schema = known_schemas.is_definition(obj) or definitions.is_crd(obj)
+        if is_schema and id(obj) not in seen and _is_sound(obj, bare) and (found := definitions.learn(obj)[1]):
+            wrong[id(obj)] = found
+    sources = [obj for obj in every if is_composition(obj) and _is_sound(obj, bare)]
+    xrds = [obj for obj in every if known_schemas.is_definition(obj) and _is_sound(obj, bare)]
 
     def told_of(source: Object) -> list[Part] | None:
         """What the steps of a pipeline are told; None if one of them may do what nobody here knows."""
