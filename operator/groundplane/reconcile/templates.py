@@ -86,6 +86,8 @@ async def _observe(run: CompositeRun, compiled: composition.Compiled) -> list[Ob
 def _leave_to_claim(run: CompositeRun, patched: Object) -> None:
     """What the claim sets in the composite's spec stays so, in place: else both would overwrite each other for ever."""
     for place in _restore(patched.get("spec"), applied_by(run.composite, flow.MANAGER), "spec"):
+        if run.context.options.strict_upstream:
+            continue
         run.event(
             "Warning",
             "ComposeResources",
