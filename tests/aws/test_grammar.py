@@ -11,8 +11,9 @@ import botocore.session
 import jmespath
 import pytest
 import yaml
+from botocore import xform_name
 
-from groundplane.aws import catalogue, convert, grammar, tags
+from groundplane.aws import actions, catalogue, convert, grammar, tags
 from groundplane.aws.grammar import KindField, Path
 from groundplane.aws.resource import READING, Hooks, Resource
 from groundplane.aws.session import Sessions
@@ -111,6 +112,29 @@ def test_every_call_exists_and_takes_its_arguments(found):
         shape = operation(found, call.call).input_shape
         for name in call.with_:
             assert name in shape.members, f"{place}: {call.call} takes no {name}"
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_every_call_of_the_module_beside_is_in_the_file(found):
+    known = set(actions.calls(found))
+    for call in known:
+        operation(found, call)
+    methods = {xform_name(name) for name in model(found).operation_names}
+    texts = {
+        node.value
+        for node in ast.walk(ast.parse(catalogue.source_of_hooks(found.file)))
+        if isinstance(node, ast.Constant)
+    }
+    said = {f"{found.service}:{text}" if text in methods else text for text in texts if isinstance(text, str)}
+    made = {text for text in said if re.fullmatch(r"[a-z0-9]+:[a-z0-9]+_[a-z0-9_]+", text)}
+    assert not made - known, f"{found.file}.yaml: add to `calls` what its module calls"
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_actions_are_those_of_the_operations(found):
+    for call in actions.calls(found):
+        method = call.partition(":")[2]
+        assert actions.operation(method) == operation(found, call).name
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)

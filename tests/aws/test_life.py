@@ -4,11 +4,14 @@ What an example refers to is made from the example of that kind.  `--kinds s3_bu
 """
 
 import copy
+import itertools
 import json
 
 import pytest
 
-from groundplane.aws import catalogue, convert
+from groundplane.aws import actions, catalogue, convert
+from groundplane.aws.cloud import AwsCloud
+from groundplane.aws.session import Sessions
 from groundplane.core import references
 from tests.aws.conftest import made, managed, settle
 
@@ -21,10 +24,10 @@ OTHERS = {"ec2/Subnet": {"availabilityZone": "eu-west-1b", "cidrBlock": "10.0.2.
 
 
 class World:
-    """Things in the stand-in, and what they refer to."""
+    """Things in the stand-in, and what they refer to, which `others` makes."""
 
-    def __init__(self, cloud, account):
-        self.cloud, self.account = cloud, account
+    def __init__(self, cloud, others, account):
+        self.cloud, self.others, self.account = cloud, others, account
         self._made = {}
 
     async def thing(self, found, name, /, **changes):
@@ -52,7 +55,7 @@ class World:
             assert found, f"the example refers to a {key}, which is not built in"
             other = OTHERS.get(key, {}) if index else {}
             target = await self.thing(found, name, **other)
-            observation = await made(self.cloud, target, self.account, secrets(found))
+            observation = await made(self.others, target, self.account, secrets(found))
             target["status"] = {"atProvider": dict(observation.at_provider)}
             self._made[key, index] = target
         return self._made[key, index]
@@ -80,13 +83,28 @@ def policies(standin):
 
 
 @pytest.fixture
-def world(patient_cloud, account):
-    return World(patient_cloud, account)
+def asked():
+    """What was called for the thing itself: (service, operation)."""
+    return set()
+
+
+@pytest.fixture
+def watched_cloud(asked):
+    passed = itertools.count(step=60.0)
+    told = Sessions(attempts=1, on_call=lambda service, operation, *_: asked.add((service, operation)))
+    made = AwsCloud(sessions=told, clock=lambda: next(passed))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def world(watched_cloud, patient_cloud, account):
+    return World(watched_cloud, patient_cloud, account)
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
-async def test_a_kind_lives_as_its_file_says(world, patient_cloud, strict_cloud, account, standin, found):
-    cloud, hidden = patient_cloud, secrets(found)
+async def test_a_kind_lives_as_its_file_says(world, strict_cloud, account, standin, asked, found):
+    cloud, hidden = world.cloud, secrets(found)
     thing = await world.thing(found, "orders-one")
     before = await cloud.observe(thing, account, hidden)
     assert not before.exists
@@ -125,6 +143,10 @@ async def test_a_kind_lives_as_its_file_says(world, patient_cloud, strict_cloud,
         observation = await cloud.observe(thing, account, hidden)
     assert not observation.exists
     await cloud.delete(thing, account, first)  # what is gone can be deleted again
+
+    needed = {action for call in asked for action in actions.of_operation(*call)}
+    allowed = [statement["Action"] for statement in actions.policy([found])["Statement"]]
+    assert not needed - set(itertools.chain(*allowed)), "not in what `groundplane iam-policy` prints for the kind"
 
 
 async def change(world, found, before, name, value):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from groundplane.aws import catalogue, convert, crds
+from groundplane.aws import actions, catalogue, convert, crds
 from groundplane.aws.grammar import LIST, Kind, KindField, SchemaField, siblings
 from groundplane.core import goyaml
 from groundplane.core.objects import Json, Object
@@ -36,6 +36,7 @@ in namespaces in `<service>.aws.m.upbound.io/v1beta1`. What has no kind of its o
   out of a spec whose `managementPolicies` lack `LateInitialize`. Nothing: AWS decides.
 - **External name and import.** The annotation `crossplane.io/external-name` is the thing's identity in AWS. To import what exists, set it to what the kind's page says, with
   `managementPolicies: ["Observe"]` first, and take that out when `Synced` is true. What carries another object's tag is not taken over.
+- **IAM actions.** What the operator's identity must be allowed for a kind. `groundplane iam-policy rds/Instance` prints it as a policy, and `--composition FILE` for all that a file uses.
 - **Tags.** Kinds with `tags` get `crossplane-kind`, `crossplane-name`, `crossplane-providerconfig` and `crossplane-uid` (in a namespace also `crossplane-namespace`) beside yours; tags that begin with `aws:` are left out.
 - **Status.** `status.atProvider` has the fields that are read of AWS, and the outputs that a kind's page names.
 
@@ -105,9 +106,20 @@ def facts(kind: Kind) -> Iterator[str]:
     details = [each["name"] for each in crds.connection_details(kind)]
     yield f"- Connection keys: {codes(details) if details else 'none'}."
     yield f"- Tags: {'yes' if kind.tags else 'none'}."
+    yield f"- IAM actions: {rights(kind)}"
     refused = [f"`{path}` ({field.unsupported})" for path, field in every(kind) if field.unsupported]
     if refused:
         yield f"- Refused when set: {'; '.join(refused)}."
+
+
+def rights(kind: Kind) -> str:
+    """What `groundplane iam-policy` prints for it, and which fields need more than the calls do."""
+    said = [f"{codes(actions.actions(kind))}."]
+    for need in kind.needs:
+        to = f" ({codes(need.service)})" if need.service else ""
+        why = f"With {codes(need.fields)} also" if need.fields else "Also"
+        said.append(f"{why} {codes(need.actions)}{to}.")
+    return " ".join(said)
 
 
 def identity(kind: Kind) -> str:

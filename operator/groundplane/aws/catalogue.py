@@ -118,7 +118,7 @@ def meant(api_version: str, kind: str) -> str:
     group = group_of(api_version)
     if not group.endswith(DOMAINS):
         return ""
-    inside = [name for name in _names() if name.startswith(file_of(group, ""))]
+    inside = [name for name in names() if name.startswith(file_of(group, ""))]
     found = load(nearest(file_of(group, kind), inside))
     if found is None or not nearest(kind, [found.kind]):
         return ""  # like it in its group alone
@@ -128,7 +128,7 @@ def meant(api_version: str, kind: str) -> str:
     return f"{kind} of {version}" if lookup(version, kind) else ""
 
 
-def _names() -> list[str]:
+def names() -> list[str]:
     """The kind files, sorted."""
     files = resources.files(f"{__package__}.kinds").iterdir()
     return sorted(entry.name.removesuffix(".yaml") for entry in files if entry.name.endswith(".yaml"))
@@ -137,7 +137,7 @@ def _names() -> list[str]:
 @cache
 def first_generation() -> tuple[Kind, ...]:
     """All kinds of the cluster-scoped generation, sorted by file name."""
-    return tuple(kind for name in _names() if (kind := load(name)) is not None)
+    return tuple(kind for name in names() if (kind := load(name)) is not None)
 
 
 @cache

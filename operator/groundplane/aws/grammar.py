@@ -31,6 +31,10 @@ from groundplane.core.objects import Json
 DOMAIN = "aws.upbound.io"
 NAMESPACED_DOMAIN = "aws.m.upbound.io"
 LIST = "[]"
+OF_ROLES = {
+    "iam:PassRole": "iam:PassedToService",
+    "iam:CreateServiceLinkedRole": "iam:AWSServiceName",
+}  # and what bounds them
 
 
 class Path:
@@ -290,6 +294,17 @@ class Tags(Strict):
     """Whether the create call takes tags: `false`."""
 
 
+class Need(Strict):
+    """Rights beyond those of the kind's own calls, which AWS asks for of whoever makes them."""
+
+    actions: Names
+    """The actions of IAM: `[iam:PassRole]`."""
+    fields: Names = ()
+    """The forProvider fields that need them; without one, every create does: `[monitoringRoleArn]`."""
+    service: Names = ()
+    """The services of AWS that a role is passed to, or made for: `monitoring.rds.amazonaws.com`."""
+
+
 class ReferenceTo(Strict):
     """What a field may be taken from.  A text alone is `to`: `reference: ec2/VPC`."""
 
@@ -467,6 +482,10 @@ class Kind(Strict):
     """Fields of the example and other values for them, tried one by one by the test of its life: `{description: other words}`."""
     untried: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Reason: fields that are updated and whose change the stand-in can't play: `{moto does not keep it: [networkType]}`."""
+    calls: Names = ()
+    """The calls that the module beside the file makes, beyond those that the file has: `[enable_key, disable_key]`."""
+    needs: tuple[Need, ...] = ()
+    """Rights that AWS asks for beyond those of the calls: `[{actions: iam:PassRole, fields: roleArn, service: rds.amazonaws.com}]`."""
     doc: str = ""
     """A line for people; empty: the create operation's documentation: `A network of its own.`"""
 
@@ -496,6 +515,10 @@ class Kind(Strict):
             raise ValueError("delete.done: without a call, it must say when the thing counts as gone")
         for name, update in self.update.items():
             self._check_update(name, update)
+        for place, need in enumerate(self.needs):
+            self._check_names(f"needs.{place}.fields", need.fields)
+            if need.service and not set(need.actions) <= set(OF_ROLES):
+                raise ValueError(f"needs.{place}.service: is of {' and '.join(OF_ROLES)}")
         if self.find is not None and self.find.named and self.tags is None:
             raise ValueError("find.named: only tags tell whose it is")
         self._check_identity()

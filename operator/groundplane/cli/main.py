@@ -28,6 +28,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "delete": "Delete objects from that store.",
     "demo": "Show it all in half a minute, against a stand-in for AWS.",
     "crds": "Print, write or apply the CustomResourceDefinitions.",
+    "iam-policy": "Print the least rights in AWS that chosen kinds need.",
     "argocd-health": "Print health checks of your kinds for Argo CD or Flux.",
     "doctor": "Look whether an installation is sound.",
 }
