@@ -18,6 +18,7 @@ class Still:
     def __init__(self) -> None:
         self.calls = 0
         self.failing: frozenset[str] = frozenset()
+        self.known: dict[str, dict[str, None]] = {}  # by action: the names that were asked for, which listings tell
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path.startswith("/still/"):
@@ -28,6 +29,9 @@ class Still:
         fields = {name: values[0] for name, values in parse_qs(await request.text()).items()}
         action = fields.get("Action", "")
         name = next((fields[field] for field in NAMES if field in fields), "")
+        if action in LISTS and (not name or "Filter.1.Name" in fields):
+            return self._listed(action, fields)
+        self.known.setdefault(action, {})[name] = None
         if name in self.failing:
             return _xml(f"<Response><Errors>{_error()}</Errors></Response>", status=503)
         answer = ANSWERS.get(action)
@@ -35,12 +39,35 @@ class Still:
             return _xml(f"<Response><Errors>{_error('InvalidAction')}</Errors></Response>", status=400)
         return _xml(answer.format(name=name, account=ACCOUNT))
 
+    def _listed(self, action: str, fields: dict[str, str]) -> web.Response:
+        """What a filter names, or all that is known, page by page; without what fails."""
+        one, begin, end, cursor = LISTS[action]
+        if "Filter.1.Name" in fields:
+            names, more = [value for name, value in fields.items() if name.startswith("Filter.1.Value.")], ""
+        else:
+            size = int(fields.get("MaxItems") or 100)
+            first, every = int(fields.get("Marker") or 0), list(self.known.get(one, {}))
+            names = every[first : first + size]
+            more = cursor.format(first + size) if first + size < len(every) else ""
+        entry = ANSWERS[one].split(begin, 1)[1].rsplit(end, 1)[0]
+        entries = "".join(entry.format(name=name, account=ACCOUNT) for name in names if name not in self.failing)
+        if action == "GetAccountAuthorizationDetails":
+            entries = entries.replace("<Role>", "<member>").replace("</Role>", "</member>")
+            entries = f"<RoleDetailList>{entries}</RoleDetailList>"
+            return _xml(f"<{action}Response><{action}Result>{entries}{more}</{action}Result></{action}Response>")
+        head, tail = ANSWERS[one].split(begin, 1)[0], ANSWERS[one].rsplit(end, 1)[1]
+        return _xml(head + begin + entries + end + more + tail)
+
     async def _control(self, request: web.Request) -> web.Response:
         if request.method == "PUT":
             self.failing = frozenset((await request.text()).split())
         return web.Response(text=str(self.calls))
 
     def _bucket(self, request: web.Request) -> web.Response:
+        if request.path == "/":
+            entries = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in self.known.get("HeadBucket", ()))
+            return _xml(f"<ListAllMyBucketsResult><Buckets>{entries}</Buckets></ListAllMyBucketsResult>")
+        self.known.setdefault("HeadBucket", {})[request.path.strip("/")] = None
         if request.path.strip("/") in self.failing:
             return web.Response(status=503)
         if "tagging" in request.query:
@@ -64,6 +91,22 @@ ANSWERS = {
     "</DBSubnetGroup></DBSubnetGroups></DescribeDBSubnetGroupsResult></DescribeDBSubnetGroupsResponse>",
     "ListTagsForResource": "<ListTagsForResourceResponse><ListTagsForResourceResult><TagList></TagList></ListTagsForResourceResult>"
     "</ListTagsForResourceResponse>",
+}
+LISTS = {  # of each listing: the action of one, what its list begins and ends with, and how it tells that there is more
+    "DescribeSubnets": ("DescribeSubnets", "<subnetSet>", "</subnetSet>", ""),
+    "DescribeSecurityGroups": ("DescribeSecurityGroups", "<securityGroupInfo>", "</securityGroupInfo>", ""),
+    "DescribeDBSubnetGroups": (
+        "DescribeDBSubnetGroups",
+        "<DBSubnetGroups>",
+        "</DBSubnetGroups>",
+        "<Marker>{}</Marker>",
+    ),
+    "GetAccountAuthorizationDetails": (
+        "GetRole",
+        "<GetRoleResult>",
+        "</GetRoleResult>",
+        "<IsTruncated>true</IsTruncated><Marker>{}</Marker>",
+    ),
 }
 
 

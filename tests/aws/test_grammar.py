@@ -115,6 +115,46 @@ def test_every_call_exists_and_takes_its_arguments(found):
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_a_shared_read_lists_what_the_read_itself_answers(found):
+    for read in (found.observe, *found.also.values()):
+        if read.shared is None:
+            continue
+        call, shared = operation(found, read.shared.call or read.call), read.shared
+        assert (shared.call or read.call).rpartition(":")[2].startswith(READING)
+        assert set(shared.with_) <= set(call.input_shape.members)
+        listed = walk(call.output_shape, shared.in_.text)
+        assert listed.type_name == "list", f"{shared.in_.text} is no list"
+        assert walk(listed.member, shared.key.text.replace("[]", "")), f"{shared.key.text} is not in its entries"
+        answer = shared.answer.search([{}]) if shared.answer else {shared.in_.text: []}
+        own = operation(found, read.call).output_shape
+        assert set(answer) <= set(own.members), f"{read.call} answers no {set(answer) - set(own.members)}"
+        for name in shared.lacks:
+            assert name == "tags" or name in found.at_provider or found.fields[name].observe
+
+
+FAULTY_SHARES = {  # in a VPC's file: what it says
+    "{in: Vpcs, key: VpcId, with: {MaxResults: 5}}": "has no $keys",
+    "{in: Vpcs, key: VpcId, most: 5}": "there are no $keys",
+    "{in: Vpcs, key: VpcId, with: {VpcIds: $keys, Filters: [$region]}}": "knows no variable but $keys",
+    "{in: Vpcs, key: VpcId, lacks: [colour]}": "no field colour",
+}
+
+
+@pytest.mark.parametrize("shared, problem", FAULTY_SHARES.items())
+def test_an_impossible_shared_read_is_refused(shared, problem):
+    text = (resources.files("groundplane.aws.kinds") / "ec2_vpc.yaml").read_text()
+    faulty = re.sub(r"(?m)^  shared: .*$", f"  shared: {shared}", text)
+    with pytest.raises(InvalidInput, match=re.escape(problem)):
+        catalogue.parsed(faulty, "ec2_vpc.yaml")
+
+
+def test_a_shared_look_with_a_call_of_its_own_each_time_is_refused():
+    text = (resources.files("groundplane.aws.kinds") / "ec2_vpc.yaml").read_text()
+    with pytest.raises(InvalidInput, match="takes a call for each look"):
+        catalogue.parsed(text.replace(", hourly: enableDnsSupport", ""), "ec2_vpc.yaml")
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_every_call_of_the_module_beside_is_in_the_file(found):
     known = set(actions.calls(found))
     for call in known:
@@ -261,7 +301,7 @@ def first_members(text):
 def test_every_variable_of_a_template_is_known(found):
     simple = {"external_name", "uid", "name", "region", "partition", "suffix", "account"}
     for variable in re.findall(r"\$\{?([a-z_]+)", repr(found)):
-        assert variable in simple | {"spec", "secret", "item", "entry", "part"}
+        assert variable in simple | {"spec", "secret", "item", "entry", "part", "keys"}
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)

@@ -6,10 +6,11 @@ What an example refers to is made from the example of that kind.  `--kinds s3_bu
 import copy
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 
-from groundplane.aws import actions, catalogue, convert
+from groundplane.aws import actions, catalogue, convert, shared_reads
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
 from groundplane.core import references
@@ -19,6 +20,7 @@ KINDS = {found.file: found for found in catalogue.first_generation()}
 EXACT = ["Observe", "Create", "Update", "Delete"]
 READS = ("Describe", "Get", "List", "HEAD", "GET")
 ROUNDS = 8
+SUCCEEDED = "crossplane.io/external-create-succeeded"
 # what differs in a second one of a kind
 OTHERS = {"ec2/Subnet": {"availabilityZone": "eu-west-1b", "cidrBlock": "10.0.2.0/24"}}
 
@@ -89,10 +91,11 @@ def asked():
 
 
 @pytest.fixture
-def watched_cloud(asked):
+def watched_cloud(asked, monkeypatch):
     passed = itertools.count(step=60.0)
     told = Sessions(attempts=1, on_call=lambda service, operation, *_: asked.add((service, operation)))
-    made = AwsCloud(sessions=told, clock=lambda: next(passed))
+    monkeypatch.setattr(shared_reads, "LEAST", 1)
+    made = AwsCloud(sessions=told, clock=lambda: next(passed), window=0)
     yield made
     made.close()
 
@@ -123,6 +126,7 @@ async def test_a_kind_lives_as_its_file_says(world, strict_cloud, account, stand
     assert again.exists
     assert (again.drift, again.late) == ((), first.late)
     assert not [name for name in standin.operations() if not name.startswith(READS)]
+    await polled(world, found, thing, again, standin)
     assert (await strict_cloud.observe(copy.deepcopy(thing), account, hidden)).drift == ()
 
     for name, value in found.changes.items():
@@ -144,9 +148,30 @@ async def test_a_kind_lives_as_its_file_says(world, strict_cloud, account, stand
     assert not observation.exists
     await cloud.delete(thing, account, first)  # what is gone can be deleted again
 
-    needed = {action for call in asked for action in actions.of_operation(*call)}
+    needed = {action for service, name in asked for action in actions.of_operation(service.replace("-", ""), name)}
     allowed = [statement["Action"] for statement in actions.policy([found])["Statement"]]
     assert not needed - set(itertools.chain(*allowed)), "not in what `groundplane iam-policy` prints for the kind"
+
+
+async def polled(world, found, thing, known, standin):
+    """A poll of what has settled finds what a look of its own does, with no call but the shared one, or one where there is none."""
+    conditions = [{"type": name, "status": "True"} for name in ("Synced", "Ready")]
+    settled = copy.deepcopy(thing)
+    settled["status"] = {"conditions": conditions, "observedGeneration": 1, "atProvider": dict(known.at_provider)}
+    settled["metadata"]["annotations"] = {**thing["metadata"]["annotations"], SUCCEEDED: "2026-01-01T00:00:00Z"}
+    settled["spec"]["forProvider"] |= known.late
+    account = replace(world.account, lane="poll")
+    standin.forget_calls()
+    observation = await world.cloud.observe(settled, account, secrets(found))
+    assert observation.at_provider == known.at_provider
+    assert (observation.exists, observation.settled, observation.drift, observation.late) == (True, True, (), {})
+    called = set(standin.operations())
+    if found.observe.shared is not None:
+        reads = [found.observe, *found.also.values()]
+        shared = {(each.shared.call or each.call).rpartition(":")[2] for each in reads if each.shared}
+        assert called <= {actions.operation(each) for each in shared} | {"GET"}
+    else:
+        assert len(standin.operations()) <= 1 + sum(not each.seldom for each in found.also.values())
 
 
 async def change(world, found, before, name, value):

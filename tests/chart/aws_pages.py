@@ -37,6 +37,9 @@ in namespaces in `<service>.aws.m.upbound.io/v1beta1`. What has no kind of its o
 - **External name and import.** The annotation `crossplane.io/external-name` is the thing's identity in AWS. To import what exists, set it to what the kind's page says, with
   `managementPolicies: ["Observe"]` first, and take that out when `Synced` is true. What carries another object's tag is not taken over.
 - **IAM actions.** What the operator's identity must be allowed for a kind. `groundplane iam-policy rds/Instance` prints it as a policy, and `--composition FILE` for all that a file uses.
+- **Polls.** Every ten minutes (`--poll-interval`) each thing is compared with AWS. Where a kind's page says "together", that takes one call for many of an account and region, and what it says of "once an hour" is told
+  by `status.atProvider` in between. What seems to be gone, or other than it should be, is looked at by itself before anything is done; so is what changes, and what a look is asked for
+  (`crossplane.io/reconcile-requested-at`). Who may not make the shared call loses only the saving.
 - **Tags.** Kinds with `tags` get `crossplane-kind`, `crossplane-name`, `crossplane-providerconfig` and `crossplane-uid` (in a namespace also `crossplane-namespace`) beside yours; tags that begin with `aws:` are left out.
 - **Status.** `status.atProvider` has the fields that are read of AWS, and the outputs that a kind's page names.
 
@@ -106,15 +109,36 @@ def facts(kind: Kind) -> Iterator[str]:
     details = [each["name"] for each in crds.connection_details(kind)]
     yield f"- Connection keys: {codes(details) if details else 'none'}."
     yield f"- Tags: {'yes' if kind.tags else 'none'}."
+    yield f"- Polls: {polls(kind)}"
     yield f"- IAM actions: {rights(kind)}"
     refused = [f"`{path}` ({field.unsupported})" for path, field in every(kind) if field.unsupported]
     if refused:
         yield f"- Refused when set: {'; '.join(refused)}."
 
 
+def polls(kind: Kind) -> str:
+    """How many calls they take."""
+    reads = [kind.observe, *(also for also in kind.also.values() if not also.seldom and not also.once)]
+    shared = {operation(kind, each.shared.call or each.call): None for each in reads if each.shared}
+    alone = [operation(kind, each.call) for each in reads if not each.shared and not getattr(each, "hourly", ())]
+    hourly = [*(kind.observe.shared.lacks if kind.observe.shared else ()), *(["tags"] if kind.is_untagged else [])]
+    hourly += [name for also in kind.also.values() for name in also.hourly]
+    said = f"together, by {codes(shared)}" if shared else ""
+    if alone := alone if not shared else []:
+        said = f"one by one, by {codes(alone)}"
+    return said + (f"; once an hour {codes(hourly)}" if hourly else "") + "."
+
+
+def operation(kind: Kind, call: str) -> str:
+    service, _, method = call.rpartition(":")
+    return f"{service or kind.service}:{actions.operation(method)}"
+
+
 def rights(kind: Kind) -> str:
     """What `groundplane iam-policy` prints for it, and which fields need more than the calls do."""
-    said = [f"{codes(actions.actions(kind))}."]
+    said = [f"{codes(actions.actions(actions.calls(kind)))}."]
+    if saving := actions.actions(actions.shared_calls(kind)):
+        said.append(f"To save calls {codes(saving)}.")
     for need in kind.needs:
         to = f" ({codes(need.service)})" if need.service else ""
         why = f"With {codes(need.fields)} also" if need.fields else "Also"

@@ -84,6 +84,12 @@ def test_actions_have_the_names_of_iam_and_roles_are_bounded():
     assert not [each for each in document["Statement"] if "*" in "".join(each["Action"])]
 
 
+def test_what_only_saves_calls_is_a_statement_of_its_own():
+    statements = {each["Sid"]: each["Action"] for each in json.loads(run("iam/Role", "s3/Bucket").stdout)["Statement"]}
+    assert statements["SharedReads"] == ["iam:GetAccountAuthorizationDetails", "s3:ListAllMyBuckets"]
+    assert "SharedReads" not in run("ec2/VPC").stdout  # it is the call that a look makes, too
+
+
 def test_a_file_is_searched_for_kinds_in_bases_and_templates(tmp_path):
     (tmp_path / "one.yaml").write_text(TEMPLATES)
     found = allowed("--composition", tmp_path)

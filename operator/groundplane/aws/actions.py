@@ -61,6 +61,16 @@ def calls(kind: Kind) -> list[str]:
         style = tags.STYLES[kind.tags.style]
         resource = kind.tags.resource.replace("-", "_")
         made += [each.format(resource=resource) for each in (style.add, style.remove, style.read)]
+    return _named(kind, made)
+
+
+def shared_calls(kind: Kind) -> list[str]:
+    """Those by which polls travel together, where they are others: without a right to them, each is made alone."""
+    shared = [each.shared.call for each in (kind.observe, *kind.also.values()) if each.shared]
+    return sorted({*_named(kind, shared)} - {*calls(kind)})
+
+
+def _named(kind: Kind, made: Iterable[str]) -> list[str]:
     return sorted({call if ":" in call else f"{kind.service}:{call}" for call in made if call})
 
 
@@ -84,26 +94,30 @@ def of_operation(service: str, name: str) -> tuple[str, ...]:
     return ACTIONS.get(f"{service}:{name}", (f"{PREFIXES.get(service, service)}:{name}",))
 
 
-def actions(kind: Kind) -> list[str]:
-    """The actions behind a kind's own calls, sorted."""
+def actions(made: Iterable[str]) -> list[str]:
+    """The actions behind calls, `service:method`, sorted."""
     found: set[str] = set()
-    for call in calls(kind):
+    for call in made:
         service, _, method = call.partition(":")
         found.update(of_operation(service, operation(method)))
     return sorted(found)
 
 
 def policy(kinds: Iterable[Kind], roles: Iterable[str] = ()) -> dict[str, Any]:
-    """The least policy for these kinds: a statement for each service; and for assuming `roles`, by their ARNs."""
+    """The least policy for these kinds: a statement for each service, and one that only saves calls; and for assuming `roles`, by their ARNs."""
     plain: dict[str, set[str]] = {}
+    shared: set[str] = set()
     bounded: dict[str, set[str]] = {}  # by action: the services that a role may be passed to
     for kind in kinds:
-        for action in [*actions(kind), *_unbounded(kind.needs)]:
+        shared.update(actions(shared_calls(kind)))
+        for action in [*actions(calls(kind)), *_unbounded(kind.needs)]:
             plain.setdefault(action.partition(":")[0], set()).add(action)
         for need in kind.needs:
             for action in set(need.actions) & set(OF_ROLES):
                 bounded.setdefault(action, set()).update(need.service)
     statements = [_statement(sid(service), sorted(names)) for service, names in sorted(plain.items())]
+    if saving := sorted(shared.difference(*plain.values())):
+        statements.append(_statement("SharedReads", saving))
     for action, services in sorted(bounded.items()):
         condition = {"StringEquals": {OF_ROLES[action]: sorted(services)}}
         statements.append(_statement(sid(action.partition(":")[2]), [action]) | {"Condition": condition})

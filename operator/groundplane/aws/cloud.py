@@ -19,11 +19,13 @@ from typing import Any, TypeVar, cast
 from groundplane.aws import catalogue, deadline, faults
 from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
-from groundplane.aws.grammar import Errors, Kind
-from groundplane.aws.resource import Memory, digest
+from groundplane.aws.grammar import Errors, Kind, Shared
+from groundplane.aws.resource import Alone, Memory, digest
 from groundplane.aws.session import AccountClients, Sessions
+from groundplane.aws.shared_reads import WINDOW, Read, SharedReads
+from groundplane.core import conditions
 from groundplane.core.claim import tenant
-from groundplane.core.objects import Object, meta, spec_of
+from groundplane.core.objects import Json, Object, is_deleting, meta, spec_of, status_of
 from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
 
@@ -51,6 +53,7 @@ class AwsCloud:
         on_look: Callable[[Object, Observation], None] = lambda managed, observation: None,
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
+        window: float = WINDOW,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +79,7 @@ class AwsCloud:
         self._certain_after = certain_after
         self._patience = patience
         self._now = now
+        self._shared = SharedReads(window=window, clock=clock)
         self._memories: dict[str, Memory] = {}  # by UID, the longest unused first
         self._running: set[str] = set()  # UIDs of what a thread works on
 
@@ -141,7 +145,10 @@ class AwsCloud:
         return await self._start(ask, await self._budgets.begin(_place(account, "", "sts")))
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
-        found = await self._run(managed, account, secrets, Engine.observe)
+        found = await self._confirmed(managed, account, secrets)
+        if found is None:
+            found = await self._run(managed, account, secrets, Engine.observe)
+            self._note(managed, account, is_settled=found.exists and found.settled and not found.drift)
         if found.exists:
             self._on_look(managed, found)
         return found
@@ -150,15 +157,18 @@ class AwsCloud:
         return await self._run(managed, account, {}, lambda engine: engine.find(self._certain_after))
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
+        self._note(managed, account, is_settled=False)
         return await self._run(managed, account, secrets, Engine.create)
 
     async def update(
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
     ) -> Mapping[str, bytes]:
+        self._note(managed, account, is_settled=False)
         await self._run(managed, account, secrets, lambda engine: engine.update(observation))
         return {}
 
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
+        self._note(managed, account, is_settled=False)
         await self._run(managed, account, {}, lambda engine: engine.delete(observation), deleting=True)
 
     # --- inside -------------------------------------------------------------------------------------
@@ -172,15 +182,91 @@ class AwsCloud:
         return found
 
     def _offline(self, managed: Object) -> Engine:
+        return self._engine(managed)
+
+    def _engine(
+        self,
+        managed: Object,
+        clients: AccountClients | None = None,
+        secrets: Mapping[str, str] | None = None,
+        memory: Memory | None = None,
+    ) -> Engine:
         kind = self._kind(managed)
         return Engine(
             kind,
             catalogue.hooks(kind.file),
             managed,
+            clients,
+            secrets,
+            memory,
             now=self._now(),
             strict_upstream=self._strict_upstream,
             namespace=self._namespace,
         )
+
+    # --- polls --------------------------------------------------------------------------------------
+
+    async def _confirmed(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation | None:
+        """What a poll of something that has settled finds, if that is nothing new, with fewer calls than a look of its own has.
+
+        None: it is to be looked at by itself.
+        """
+        if account.lane != "poll" or not _is_settled(managed):
+            return None
+        kind, uid = self._kind(managed), meta(managed).get("uid") or ""
+        engine = self._engine(managed, None, secrets, self._memories.get(uid))
+        if not engine.is_complete or uid in self._running:
+            return None
+        try:
+            wants = engine.wants()
+            if wants is None:
+                return await self._run(managed, account, secrets, Engine.glance) if kind.is_hourly else None
+            place = _place(account, engine.region, kind.service)
+            reader = self._reader(account, engine.region, tenant(managed))
+            given = await self._shared.look(place, wants, uid, reader) if wants else None
+            if given is None:
+                return None
+
+            def look() -> Observation:
+                return self._engine(managed, self._sessions.clients(account), secrets, engine.memory).glance(given)
+
+            found = await asyncio.to_thread(look)
+        except Alone:
+            return None
+        self._remember(uid, engine.memory)
+        self._shared.seen(place, wants, uid)
+        return found
+
+    def _note(self, managed: Object, account: Account, *, is_settled: bool) -> None:
+        """Whether a thing may travel with others from now on."""
+        engine = self._offline(managed)
+        wants = engine.wants()
+        if not wants:
+            return
+        place = _place(account, engine.region, engine.kind.service)
+        if is_settled:
+            self._shared.seen(place, wants, engine.uid)
+        else:
+            self._shared.forget(place, wants)
+
+    def _reader(self, account: Account, region: str, whose: str) -> Read:
+        """What makes a shared call, on a thread of its own."""
+
+        async def read(service: str, call: str, arguments: Json, shared: Shared) -> tuple[list[Any], int]:
+            def ask() -> tuple[list[Any], int]:
+                try:
+                    client = self._sessions.clients(account).client(service, region)
+                    if not client.can_paginate(call):
+                        return list(shared.in_.search(getattr(client, call)(**arguments)) or ()), 1
+                    pages = [shared.in_.search(page) or () for page in client.get_paginator(call).paginate(**arguments)]
+                    return [entry for page in pages for entry in page], len(pages)
+                except faults.BOTO as error:
+                    raise faults.translate(error, Errors()) from error
+
+            call_ = await self._budgets.begin(_place(account, region, service), "poll", whose)
+            return await self._start(ask, call_)
+
+        return read
 
     async def _run(
         self,
@@ -200,17 +286,7 @@ class AwsCloud:
             clients: AccountClients | None = None
             try:
                 clients = self._sessions.clients(account)
-                engine = Engine(
-                    kind_,
-                    catalogue.hooks(kind_.file),
-                    managed,
-                    clients,
-                    secrets,
-                    memory,
-                    now=self._now(),
-                    strict_upstream=self._strict_upstream,
-                    namespace=self._namespace,
-                )
+                engine = self._engine(managed, clients, secrets, memory)
                 return operation(engine)
             except Denied as error:
                 if clients is not None:
@@ -243,11 +319,14 @@ class AwsCloud:
             self._running.add(uid)
             return await self._start(work, call, uid)
         finally:
-            self._memories.pop(uid, None)
-            if memory:
-                self._memories[uid] = memory
-                if len(self._memories) > REMEMBERED:
-                    del self._memories[next(iter(self._memories))]
+            self._remember(uid, memory)
+
+    def _remember(self, uid: str, memory: Memory) -> None:
+        self._memories.pop(uid, None)
+        if memory:
+            self._memories[uid] = memory
+            if len(self._memories) > REMEMBERED:
+                del self._memories[next(iter(self._memories))]
 
     async def _start(self, work: Callable[[], T], call: Call, uid: str = "") -> T:
         """Run it on a thread; its end is taken account of even if nobody waits any more."""
@@ -298,7 +377,14 @@ def _fate(error: BaseException | None) -> tuple[Fate, str]:
         return "throttled", str(error)
     if error is not None and faults.is_silence(error.__cause__):
         return "silent", str(error)
-    return "answered" if error is None or isinstance(error, GroundplaneError) else "unknown", ""
+    return "answered" if error is None or isinstance(error, GroundplaneError | Alone) else "unknown", ""
+
+
+def _is_settled(managed: Object) -> bool:
+    """Whether the last look found it as it is to be, and nothing is asked of it since."""
+    is_current = status_of(managed).get("observedGeneration") == meta(managed).get("generation")
+    is_well = conditions.is_true(managed, "Synced") and conditions.is_true(managed, "Ready")
+    return is_current and is_well and not is_deleting(managed)
 
 
 def _local(default: Default) -> Default:

@@ -31,6 +31,7 @@ from groundplane.core.objects import Json
 DOMAIN = "aws.upbound.io"
 NAMESPACED_DOMAIN = "aws.m.upbound.io"
 LIST = "[]"
+KEYS = "$keys"  # in the arguments of a shared read
 OF_ROLES = {
     "iam:PassRole": "iam:PassedToService",
     "iam:CreateServiceLinkedRole": "iam:AWSServiceName",
@@ -118,6 +119,33 @@ class Create(Call):
     """Connection details that only the create's answer has, key: path: `{password: AccessKey.SecretAccessKey}`."""
 
 
+class Shared(Call):
+    """A read that answers for many things of an account and region, so that looks at what has settled travel together.
+
+    It only confirms: what it shows otherwise than it was, or doesn't show, is looked at by the read itself.  Its arguments know one
+    variable, the list of all keys that are asked for: `{with: {Filters: [{Name: vpc-id, Values: $keys}]}, in: Vpcs, key: VpcId}`.
+    Without `call` it is the read's own call; without `$keys` it lists whatever there is, page by page.
+    """
+
+    in_: PathText = Field(alias="in")
+    """From the answer to what it lists: `Vpcs`."""
+    key: PathText
+    """From an entry of the list to its key, or keys: `VpcId`."""
+    of: str = "$external_name"
+    """A template for the key of the thing at hand: `$spec.routeTableId`."""
+    answer: PathText | None = None
+    """From the entries of that key to what the read's own call would answer; without it they are the list of that name: `{Role: [0]}`."""
+    most: int = 200
+    """How many keys a call takes: `100`."""
+    lacks: Names = ()
+    """The fields, or `tags`, that it doesn't tell, and the status keeps; they are read once an hour: `[description]`."""
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether it lists all there is."""
+        return KEYS not in str(self.with_)
+
+
 class Read(Call):
     """A call that reads, and what is taken from its answer."""
 
@@ -129,6 +157,8 @@ class Read(Call):
     """The error codes that say "not there"; nothing else does: `[InvalidVpcID.NotFound]`."""
     paginate: bool = False
     """Whether the answer comes in pages, which are joined before `item` is looked up: `true`."""
+    shared: Shared | None = None
+    """How it is read for many things at once: `{with: {Filters: [{Name: vpc-id, Values: $keys}]}, in: Vpcs, key: VpcId}`."""
 
 
 class Observe(Read):
@@ -142,6 +172,8 @@ class Also(Read):
     """The read is made only if one of these spec fields is set: `[managedPolicyArns]`."""
     once: str = ""
     """The atProvider field whose known value makes another read needless: `dhcpOptionsId`."""
+    hourly: Names = ()
+    """The fields that it tells; where polls find nothing else changed, the status keeps them, and they are read once an hour: `[enableDnsSupport]`."""
     seldom: bool = False
     """It only informs: read once an hour, and when a look is asked for, into the atProvider field of the entry's name, which keeps
     its value in between; what can't be read for want of rights, or isn't there to be asked, is left out: `true`."""
@@ -506,6 +538,7 @@ class Kind(Strict):
             self._check_names(f"also.{name}.when", also.when)
         for names in self.exclusive:
             self._check_names("exclusive", names)
+        self._check_shared()
         self._check_names("create.instead", tuple(self.create.instead))
         self._check_names("changes", tuple(self.changes))
         self._check_names("untried", tuple(name for names in self.untried.values() for name in names))
@@ -529,6 +562,31 @@ class Kind(Strict):
         for name in names:
             if name not in self.fields and name not in known:
                 raise ValueError(f"{where}: no field {name}")
+
+    def _check_shared(self) -> None:
+        reads: dict[str, Read] = {"observe": self.observe, **{f"also.{name}": also for name, also in self.also.items()}}
+        for name, read in reads.items():
+            if read.shared is None:
+                continue
+            where, shared = f"{name}.shared", read.shared
+            if name != "observe" and self.observe.shared is None:
+                raise ValueError(f"{where}: the observe call is not shared, so nothing is saved")
+            if shared.is_listing and not shared.call and shared.with_:
+                raise ValueError(f"{where}.with: has no {KEYS}, without which the call lists all there is")
+            if shared.is_listing and "most" in shared.model_fields_set:
+                raise ValueError(f"{where}.most: there are no {KEYS} in its arguments")
+            if set(re.findall(r"\$\{?[\w.]+", str(shared.with_))) - {KEYS}:
+                raise ValueError(f"{where}.with: knows no variable but {KEYS}: the call is made for many things")
+            self._check_names(f"{where}.lacks", shared.lacks, "tags", *self.at_provider)
+        for name, also in self.also.items():
+            self._check_names(f"also.{name}.hourly", also.hourly, *self.at_provider)
+            ways = [way for way in ("shared", "hourly", "once", "seldom", "when") if getattr(also, way)]
+            if self.observe.shared is not None and not ways:
+                raise ValueError(
+                    f"also.{name}: takes a call for each look, though observe is shared; say shared, hourly, once or seldom"
+                )
+            if also.hourly and (also.shared or also.seldom or also.once):
+                raise ValueError(f"also.{name}.hourly: it is shared, or known between its reads already")
 
     def _check_field(self, name: str, field: KindField) -> None:
         if field.group and field.group not in self.update:
@@ -615,6 +673,17 @@ class Kind(Strict):
         return file_of(self.group, self.kind)
 
     @cached_property
+    def is_hourly(self) -> bool:
+        """Whether some of it is read once an hour only, while polls find nothing else changed."""
+        lacks = self.observe.shared is not None and self.observe.shared.lacks
+        return bool(lacks) or self.is_untagged or any(also.hourly for also in self.also.values())
+
+    @property
+    def is_untagged(self) -> bool:
+        """Whether its tags take a call of their own."""
+        return self.tags is not None and self.tags.inline is None
+
+    @cached_property
     def port(self) -> ports.ManagedKind:
         """What the managed reconciler must know."""
         return ports.ManagedKind(
@@ -673,7 +742,7 @@ class Kind(Strict):
         service = self.group.removesuffix(f".{DOMAIN}")
         changes = {"group": f"{service}.{NAMESPACED_DOMAIN}", "versions": ("v1beta1",), "ready_first": ()}
         twin = self.model_copy(update=changes | {"objects_since": "v1beta1" if self.objects_since else ""})
-        for name in ("port", "namespaced"):  # a copy has what was computed, too
+        for name in ("port", "namespaced", "is_hourly"):  # a copy has what was computed, too
             twin.__dict__.pop(name, None)
         return twin
 

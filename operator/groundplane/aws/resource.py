@@ -13,7 +13,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import zip_longest
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Also, Kind, KindField, Path, Read, SchemaField, digest_field
+from groundplane.aws.grammar import Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions, requests
 from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, REGION
@@ -69,9 +69,28 @@ class Memory:
     own: dict[str, str] = field(default_factory=dict)  # what the kind's hooks remember
     informed: float = 0.0  # when what is read seldom was read, in Unix seconds
     is_fresh: bool = False  # made by this process, and never seen as desired: what is sent is the rest of its create
+    complete: float = 0.0  # when all that is read hourly was read
 
     def __bool__(self) -> bool:
-        return bool(self.sent or self.digests or self.external_name or self.own or self.informed or self.is_fresh)
+        known = self.sent or self.digests or self.external_name or self.own
+        return bool(known or self.informed or self.is_fresh or self.complete)
+
+    def copy(self) -> Memory:
+        return replace(self, sent=dict(self.sent), digests=dict(self.digests), own=dict(self.own))
+
+
+class Alone(Exception):
+    """A look with what others have read does not suffice: the thing is to be looked at by itself."""
+
+
+class Want(NamedTuple):
+    """What a shared read has to answer for one thing."""
+
+    read: str  # which of the kind's reads
+    service: str
+    shared: Shared
+    call: str
+    key: str
 
 
 class Digests:
@@ -136,6 +155,11 @@ class Resource:
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now
+        self.given: Mapping[str, Item] | None = (
+            None  # what others have read, by the name of the read; then no call is made
+        )
+        self.is_quick = False  # what is read hourly is taken from the status
+        self.kept: set[str] = set()  # the fields for which that holds, and "tags"
         self.entry: Json = None  # of a list that is brought in line, while it is sent
         self.faulty: list[InvalidInput] = []
         self._held, initial = self._block("forProvider"), self._block("initProvider")
@@ -278,6 +302,7 @@ class Resource:
 
     def pages(self, name: str, /, **parameters: Any) -> Iterator[Item]:
         """The answers to a reading call whose answer comes in pages."""
+        self._may_call()
         service, _, method = _reading(name).rpartition(":")
         yield from self._client(service).get_paginator(method).paginate(**parameters)
 
@@ -286,9 +311,14 @@ class Resource:
         return self._call(name, parameters, once=once)
 
     def _call(self, name: str, parameters: Parameters, *, once: bool = False) -> Item:
+        self._may_call()
         service, _, method = name.rpartition(":")
         answer: Item = getattr(self._client(service, once=once), method)(**parameters)
         return answer
+
+    def _may_call(self) -> None:
+        if self.given is not None:
+            raise Alone
 
     def _client(self, service: str = "", *, once: bool = False) -> Any:
         if self._clients is None:
@@ -363,6 +393,8 @@ class Resource:
         if scope == "suffix":
             return self._clients.dns_suffix(self.region) if self._clients else "amazonaws.com"
         if scope == "account":
+            if self.given is not None and self._clients and not self._clients.is_identified:
+                raise Alone
             return self._clients.account_id(self.region) if self._clients else None
         simple = {"external_name": getattr(self, "external_name", ""), "uid": self.uid, "name": self.name}
         return simple[scope] or None
@@ -402,6 +434,8 @@ class Resource:
         rule = self.kind.observe
         if not self.external_name:
             return None
+        if self.is_quick and self.kind.is_hourly and not self._is_known():
+            raise Alone
         self.external_name = self.hooks.resolved(self)
         try:
             found = self.hooks.search(self, rule)
@@ -411,6 +445,8 @@ class Resource:
             raise
         if not found:
             return None
+        if self.given is not None and rule.shared is not None:
+            self.kept.update(rule.shared.lacks)
         item = dict(found) if isinstance(found, Mapping) else {"value": found}
         item.pop("ResponseMetadata", None)
         known = status_of(self.managed).get("atProvider") or {}
@@ -418,10 +454,15 @@ class Resource:
             known = {}  # of another thing
         seldom = {name for name, also in self.kind.also.items() if also.seldom}
         is_due = informed and bool(seldom) and self._is_to_be_informed(known)
+        if is_due and self.given is not None:
+            raise Alone
         kept = {} if is_due else {name: known.get(name) for name in seldom}
         for name, also in self.kind.also.items():
             if also.once and known.get(also.once):
                 item[name] = known[also.once]
+            elif also.hourly and self.is_quick:
+                item[name] = None
+                self.kept.update(also.hourly)
             elif name not in kept and (not also.when or any(self.spec.get(field) is not None for field in also.when)):
                 item[name] = self._read_also(also)
         if is_due:
@@ -438,7 +479,10 @@ class Resource:
     def search(self, rule: Read) -> Any:
         """What a read of the kind file gives."""
         arguments = self.arguments(rule.with_)
-        if rule.paginate:
+        if self.given is not None and (read := self._name_of(rule)) in self.given:
+            found: Any = self.given[read]
+        elif rule.paginate:
+            self._may_call()
             service, _, method = _reading(rule.call).rpartition(":")
             found = self._client(service).get_paginator(method).paginate(**arguments).build_full_result()
         else:
@@ -458,9 +502,52 @@ class Resource:
                 return None
             raise
 
+    # --- what others have read ------------------------------------------------------------------------------
+
+    def wants(self) -> list[Want] | None:
+        """What shared reads have to answer for a look; None if one alone can't be shared, [] if the name is not known yet."""
+        if self.kind.observe.shared is None:
+            return None
+        reads: dict[str, Read] = {"observe": self.kind.observe}
+        for name, also in self.kind.also.items():
+            if also.shared is not None and (
+                not also.when or any(self.spec.get(each) is not None for each in also.when)
+            ):
+                reads[f"also.{name}"] = also
+        found = []
+        for read, rule in reads.items():
+            assert rule.shared is not None
+            service, _, call = (rule.shared.call or rule.call).rpartition(":")
+            key = self.template(rule.shared.of)
+            if key:
+                found.append(Want(read, service or self.kind.service, rule.shared, call, str(key)))
+        return found if len(found) == len(reads) else []
+
+    def _name_of(self, rule: Read) -> str:
+        return next((f"also.{name}" for name, also in self.kind.also.items() if also is rule), "observe")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that is read hourly was, within the hour.  After a start, those that the status knows take turns."""
+        now = self._now.timestamp()
+        since = self.memory.complete or now - zlib.crc32(self.uid.encode()) % SELDOM
+        return not self.kind.is_hourly or now - since < SELDOM
+
+    def _is_known(self) -> bool:
+        """Whether the status tells of the thing at hand."""
+        known = status_of(self.managed).get("atProvider") or {}
+        return bool(known) and (self.kind.external_name.mode != "assigned" or known.get("id") == self.external_name)
+
+    def _status(self, name: str) -> Json:
+        return (status_of(self.managed).get("atProvider") or {}).get(name)
+
+    # --- values in AWS --------------------------------------------------------------------------------------
+
     def observed(self, name: str, item: Item) -> Json:
         """A field's value in AWS, in the field's own type; None if AWS doesn't tell."""
         rule = self.kind.fields[name]
+        if name in self.kept:
+            return self._status(name)
         if rule.observe is None:
             return None
         return convert.from_aws(self.hooks.incoming(self, name, rule.observe.search(item)), rule)
@@ -478,6 +565,9 @@ class Resource:
         if rule is None:
             return None
         style = tags.STYLES[rule.style]
+        if self.is_quick and (rule.inline is None or "tags" in self.kept):
+            known = self._status("tagsAll")
+            return dict(known) if isinstance(known, Mapping) else {}
         if rule.inline is not None:
             return tags.parsed(rule.inline.search(item), style)
         try:

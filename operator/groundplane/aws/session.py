@@ -239,6 +239,11 @@ class AccountClients:
         """What the host names of the region's services end with: "amazonaws.com.cn" in China."""
         return str(_resolver().get_partition_dns_suffix(self.partition(region)) or "amazonaws.com")
 
+    @property
+    def is_identified(self) -> bool:
+        """Whether the account's number is known, so that nobody is asked for it."""
+        return bool(self._account_id)
+
     def account_id(self, region: str) -> str:
         """Asked of STS once, when first needed: some things are found by an ARN only.
 
