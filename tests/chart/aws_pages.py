@@ -252,7 +252,7 @@ def example(kind: Kind) -> Object:
     """A manifest of the kind in its own generation."""
     inputs = {name: given for name, given in kind.example.items() if name != "region" or not kind.is_global}
     metadata: Object = {"name": "orders"}
-    secret: Object = {"name": "orders-connection", "namespace": "my-team"}
+    secret: Object = {"name": f"orders-{kind.file.replace('_', '-')}", "namespace": "my-team"}
     if kind.is_namespaced:
         metadata["namespace"] = "my-team"
         del secret["namespace"]
