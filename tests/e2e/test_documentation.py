@@ -91,6 +91,13 @@ def installed(shell):
         works(shell.plane)
 
 
+def nothing_installed(shell):
+    """There is no release, whichever test was before."""
+    if shell.plane.get("deployment", "groundplane", "-n", NAMESPACE):
+        shell.types(shell.of("operations", "helm uninstall"))
+        shell.plane.wait("the Pods are gone", lambda: not shell.kubelet.pods)
+
+
 def roles(plane):
     """ClusterRoles of Crossplane's names, but for those of definitions."""
     names = [each["metadata"]["name"] for each in plane.get("clusterroles")["items"]]
@@ -119,6 +126,7 @@ TRIED = {
 
 @pytest.mark.soak
 def test_install_operate_and_uninstall_as_the_pages_say(plane, shell):
+    nothing_installed(shell)
     install = shell.of("install", "helm install")
     assert "--wait" in install
     told = shell.types(install)
@@ -247,8 +255,9 @@ def deployment(name, **labels):
 @pytest.mark.soak
 def test_move_from_crossplane_as_the_page_says(plane, shell):
     """A Crossplane of three Deployments, and the definitions that it leaves; tests/e2e/test_moves.py has a thousand resources."""
+    nothing_installed(shell)
     plane.kubectl("create", "namespace", NAMESPACE, check=False)
-    plane.kubectl("apply", "--server-side", "-f", documented.REPOSITORY / "crds")
+    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", documented.REPOSITORY / "crds")
     plane.wait_for_kinds()
     theirs = ("crossplane", "crossplane-rbac-manager", "provider-aws-ec2")
     provider = {"pkg.crossplane.io/provider": "provider-aws-ec2"}
