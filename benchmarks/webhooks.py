@@ -17,7 +17,7 @@ from benchmarks.running import Running, running
 from benchmarks.ten_thousand import Client
 
 PAUSE = 0.2  # seconds between two Compositions
-_BUCKET = re.compile(r'_bucket\{.*?(?:webhook|name)="(?P<name>[^"]+)".*?le="(?P<le>[^"]+)".*?\} (?P<count>\S+)')
+_NAME, _LE = re.compile(r'\b(?:webhook|name)="([^"]+)"'), re.compile(r'\ble="([^"]+)"')
 _OURS, _THEIRS = "groundplane_admission_seconds", "apiserver_admission_webhook_admission_duration_seconds"
 
 Histograms = dict[str, dict[float, float]]  # by webhook: how many took so many seconds at most
@@ -82,8 +82,11 @@ def _seen(operator: Running, health: int) -> dict[tuple[str, str], dict[float, f
 def _read(text: str, metric: str) -> Histograms:
     found: Histograms = defaultdict(lambda: defaultdict(float))
     for line in text.splitlines():
-        if line.startswith(f"{metric}_bucket") and (match := _BUCKET.search(line)):
-            found[match["name"]][float(match["le"].replace("+Inf", "inf"))] += float(match["count"])
+        if not line.startswith(f"{metric}_bucket"):
+            continue
+        name, le = _NAME.search(line), _LE.search(line)
+        if name and le:
+            found[name[1]][float(le[1])] += float(line.rpartition(" ")[2])
     return found
 
 
