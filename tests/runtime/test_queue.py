@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 
 from groundplane.core.objects import Key
 from groundplane.runtime import metrics
-from groundplane.runtime.lanes import BURST, RATE
+from groundplane.runtime.lanes import BURST, RATE, Lanes
 from groundplane.runtime.queue import MAX_AGAIN, MAX_BACKOFF, RESYNC, After, Again, Done, Held, Queue, Retry
 from tests.runtime import virtual
 
@@ -338,6 +338,20 @@ def test_polls_go_on_at_their_rate_beside_retries_of_another_share_that_all_hang
         return begun
 
     assert virtual.run(main()) == pytest.approx([10, 11, 12, 13], abs=0.01)
+
+
+def test_one_share_holds_half_of_the_workers_that_the_others_leave():
+    lanes = Lanes(lambda key: key.namespace, now=0.0)
+
+    def holds(namespace):
+        for number in range(20):
+            lanes.add(Key("v1", "Box", namespace, str(number)), "change", 0.0)
+        count = 0
+        while lanes.take(16, 0.0):
+            count += 1
+        return count
+
+    assert [holds("busy"), holds("new"), holds("third")] == [8, 4, 2]  # so that a fourth finds one, too
 
 
 def test_tenants_of_one_share_take_turns():
