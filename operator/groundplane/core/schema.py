@@ -223,6 +223,13 @@ def faults_and_broken_rules(
     )
 
 
+def misshapen(schema: OpenAPI | Structural, value: Json) -> list[Fault]:
+    """As `faults`, but for rules: whether a value can be worked with."""
+    problems = _Problems()
+    _check(compiled(schema), value, MISSING, None, problems)
+    return _listed(problems)
+
+
 def _listed(problems: _Problems) -> list[Fault]:
     return sorted((Fault(path, problem, mend) for (path, problem), mend in problems.items()), key=str)
 

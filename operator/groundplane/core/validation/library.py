@@ -54,7 +54,7 @@ class Library:
         """What keeps an object from being worked with: its shape, of metadata alone if its kind is not known; rules aside."""
         structural = self.structural(str(obj.get("apiVersion")), str(obj.get("kind"))) or _ANY_OBJECT
         stored = schemas.prune(structural, schemas.default(structural, obj))
-        found, _ = schemas.faults_and_broken_rules(structural, stored)
+        found = schemas.misshapen(structural, stored)
         return found[0] if found else None
 
     def openapi(self, api_version: str, kind: str) -> OpenAPI | None:

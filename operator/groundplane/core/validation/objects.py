@@ -294,23 +294,22 @@ def known_of(
     given: dict[tuple[str, str], schemas.OpenAPI] = {}
     wrong: dict[int, list[Finding]] = {}
     told: list[tuple[Object, Finding]] = []
-    every = list(extensions)
     bare = Library({}, built_in)  # type: ignore[arg-type] # a BuiltIn
+    given_over = list(extensions)
+    every = [obj for obj in given_over if _is_sound(obj, bare)]  # what is wrong with others is told of themselves
     for obj in every:
-        if not _is_sound(obj, bare):
-            continue  # what is wrong with it is told of itself
         learnt, found = definitions.learn(obj)
         given |= learnt
         if found:
             wrong[id(obj)] = found
             told += [(obj, finding) for finding in found]
-    seen = {id(each) for each in every}
+    seen = {id(each) for each in given_over}
     for obj in objects:
         is_schema = known_schemas.is_definition(obj) or definitions.is_crd(obj)
         if is_schema and id(obj) not in seen and _is_sound(obj, bare) and (found := definitions.learn(obj)[1]):
             wrong[id(obj)] = found
-    sources = [obj for obj in every if is_composition(obj) and _is_sound(obj, bare)]
-    xrds = [obj for obj in every if known_schemas.is_definition(obj) and _is_sound(obj, bare)]
+    sources = [obj for obj in every if is_composition(obj)]
+    xrds = [obj for obj in every if known_schemas.is_definition(obj)]
 
     def told_of(source: Object) -> list[Part] | None:
         """What the steps of a pipeline are told; None if one of them may do what nobody here knows."""
