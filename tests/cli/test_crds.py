@@ -30,8 +30,8 @@ def test_what_is_printed_is_what_is_written():
 @pytest.fixture
 def one_kind(monkeypatch):
     """What is written is a single definition: the others would not differ."""
-    (vpcs,) = [crd for crd in crds.definitions() if crd["metadata"]["name"] == "vpcs.ec2.aws.upbound.io"]
-    monkeypatch.setattr(crds, "definitions", lambda **_: [vpcs])
+    (vpcs,) = [crd for crd in crds.every() if crd["metadata"]["name"] == "vpcs.ec2.aws.upbound.io"]
+    monkeypatch.setattr(crds, "every", lambda **_: [vpcs])
 
 
 @pytest.mark.usefixtures("one_kind")
