@@ -43,6 +43,7 @@ def measure() -> Iterator[tuple[str, str]]:
             before = set(kubelet.pods)
             plane.kubectl("rollout", "restart", "deployment", "groundplane", "-n", NAMESPACE)
             rolled(plane)
+            plane.wait("the old ones are gone", lambda old=before: old <= kubelet.past.keys())
             ready += [pod.ready_after for name, pod in kubelet.pods.items() if name not in before]
             handed.append(between(kubelet, [kubelet.past[name] for name in before]))
             time.sleep(AT_REST)
