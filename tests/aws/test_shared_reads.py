@@ -123,6 +123,21 @@ async def test_what_has_just_changed_is_looked_at_by_itself(cloud, standin, poll
     assert Counter(standin.operations())["DescribeVpcs"] == 2
 
 
+async def test_what_is_only_looked_at_travels_along_whatever_its_tags(standin, polls, account):
+    passed = iter(range(0, 10**9, 100))
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=passed.__next__, window=0)
+    things = vpcs(standin, 3)
+    for thing in things:
+        thing["spec"]["managementPolicies"] = ["Observe"]
+        thing["spec"]["forProvider"]["tags"] = {"other": "than AWS has"}
+    await looks(cloud, things, account)
+    standin.forget_calls()
+    found = await cloud.observe(things[0], polls, {})
+    cloud.close()
+    assert found.drift
+    assert standin.operations() == ["DescribeVpcs"]
+
+
 async def test_who_asks_for_a_look_gets_a_look(cloud, standin, account):
     things = vpcs(standin, 2)
     standin.forget_calls()

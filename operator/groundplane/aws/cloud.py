@@ -148,7 +148,7 @@ class AwsCloud:
         found = await self._confirmed(managed, account, secrets)
         if found is None:
             found = await self._run(managed, account, secrets, Engine.observe)
-            self._note(managed, account, is_settled=found.exists and found.settled and not found.drift)
+            self._note(managed, account, is_settled=self._offline(managed).is_confirmed(found))
         if found.exists:
             self._on_look(managed, found)
         return found

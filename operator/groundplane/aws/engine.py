@@ -162,12 +162,13 @@ class Engine(Resource):
             raise Alone from error
         finally:
             confirmed, self.memory = self.memory, memory
-        if not self._is_confirmed(found):
+        if not self.is_confirmed(found):
             raise Alone
         memory.sent, memory.digests, memory.informed = confirmed.sent, confirmed.digests, confirmed.informed
         return found
 
-    def _is_confirmed(self, found: Observation) -> bool:
+    def is_confirmed(self, found: Observation) -> bool:
+        """Whether a look found nothing that is to be done."""
         policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
         is_ready = found.ready is not None and found.ready.status == "True"
         is_drifting = found.drift and policies & {"*", "Update"}
