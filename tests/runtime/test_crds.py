@@ -8,6 +8,7 @@ import json
 import pytest
 
 from groundplane.cluster.client import Api
+from groundplane.core import providers
 from groundplane.core.crds.marks import MARK, marked
 from groundplane.core.crds.upstream import OF_V2_ONLY
 from groundplane.errors import Denied
@@ -203,7 +204,9 @@ def test_what_the_package_brings_is_what_the_repository_generates():
     strict = {each.name for each in crds.brought(strict_upstream=True)}
     assert everything.keys() - strict == set(OF_V2_ONLY)
     others = {each.name for each in crds.brought(strict_upstream=True) if each.mark != everything[each.name].mark}
-    assert others == {name for name in strict if not crds.is_managed(name)}  # or each start would write a hundred anew
+    assert others == {
+        name for name in strict if not providers.is_managed(name)
+    }  # or each start would write a hundred anew
     some = {each.name for each in crds.brought(["*.rds.*"])}
-    assert {name for name in everything if not crds.is_managed(name)} < some
-    assert {name for name in some if crds.is_managed(name)} == {name for name in everything if ".rds.aws." in name}
+    assert {name for name in everything if not providers.is_managed(name)} < some
+    assert {name for name in some if providers.is_managed(name)} == {name for name in everything if ".rds.aws." in name}
