@@ -70,8 +70,9 @@ class Still:
         self.known.setdefault("HeadBucket", {})[request.path.strip("/")] = None
         if request.path.strip("/") in self.failing:
             return web.Response(status=503)
-        if "tagging" in request.query:
-            return _xml("<Tagging><TagSet></TagSet></Tagging>")
+        for setting, answer in SETTINGS.items():
+            if setting in request.query:
+                return _xml(answer, status=404 if answer.startswith("<Error>") else 200)
         return web.Response(headers={"x-amz-bucket-region": "eu-west-1"})
 
 
@@ -107,6 +108,27 @@ LISTS = {  # of each listing: the action of one, what its list begins and ends w
         "</GetRoleResult>",
         "<IsTruncated>true</IsTruncated><Marker>{}</Marker>",
     ),
+}
+
+
+def _unset(code: str) -> str:
+    return f"<Error><Code>{code}</Code><Message>there is none</Message></Error>"
+
+
+SETTINGS = {  # of a bucket, by the query that asks for it
+    "tagging": "<Tagging><TagSet></TagSet></Tagging>",
+    "accelerate": "<AccelerateConfiguration></AccelerateConfiguration>",
+    "acl": "<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList></AccessControlList></AccessControlPolicy>",
+    "cors": _unset("NoSuchCORSConfiguration"),
+    "encryption": _unset("ServerSideEncryptionConfigurationNotFoundError"),
+    "lifecycle": _unset("NoSuchLifecycleConfiguration"),
+    "logging": "<BucketLoggingStatus></BucketLoggingStatus>",
+    "object-lock": _unset("ObjectLockConfigurationNotFoundError"),
+    "policy": _unset("NoSuchBucketPolicy"),
+    "replication": _unset("ReplicationConfigurationNotFoundError"),
+    "requestPayment": "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>",
+    "versioning": "<VersioningConfiguration></VersioningConfiguration>",
+    "website": _unset("NoSuchWebsiteConfiguration"),
 }
 
 
