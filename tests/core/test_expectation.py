@@ -69,7 +69,9 @@ def test_fits(want, got):
     assert list(differences(want, got)) == []
 
 
-@pytest.mark.parametrize(("want", "got", "text"), DIFFERS, ids=str)
+@pytest.mark.parametrize(
+    ("want", "got", "text"), DIFFERS, ids=[f"{number} {text}" for number, (*_, text) in enumerate(DIFFERS)]
+)
 def test_differs(want, got, text):
     assert [str(each) for each in differences(want, got)] == [text]
 
