@@ -12,6 +12,7 @@ PAGES = ("install", "operations", "backup", "moving-from-crossplane", "gitops")
 ELSEWHERE = {
     "make image": "builds with docker, podman or buildah; `make image-check` tries what is in it",
     "docker push": "needs a registry",
+    "groundplane iam-policy": "asks no cluster; tests/cli/test_iam_policy.py has it",
     "velero": "is not here; tests/reconcile/test_restore.py strips what it strips",
     "kubectl logs": "asks a kubelet",
     "kubectl get --raw": "goes through the API server to a Pod",
