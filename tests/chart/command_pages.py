@@ -22,7 +22,8 @@ HEAD = """\
 |---|---|---|
 | 0 | it is so, or it is done | all |
 | 1 | something is wrong, or failed; standard error says what, and what to do | all |
-| 3 | not everything is ready | `trace --exit-code` |
+| 2 | a file would be refused | `diff` |
+| 3 | not everything is ready; something would change | `explain`, `trace --exit-code`; `diff` |
 | 5 | nothing was found to run | `test` |
 | 80 | wrong usage: an option or an argument that there is not, or that is missing (as Crossplane's command line) | all |
 

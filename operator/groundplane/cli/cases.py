@@ -20,7 +20,7 @@ from groundplane.cli.documents import Document, Mistake, Place
 from groundplane.core import assertions, composition_tests, rehearsal
 from groundplane.core.assertions import Outcome
 from groundplane.core.composition_tests import Case, Given, Inputs
-from groundplane.core.explain import MASK, is_secret
+from groundplane.core.explain import is_secret, masked_secret
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
@@ -272,6 +272,10 @@ class Runner:
     def _snapshot(self, found: Found) -> assertions.Snapshot:
         def compare(name: str, outcome: Outcome) -> list[str]:
             path, text = found.folder / name, _normal(outcome)
+            if not path.resolve().is_relative_to(found.folder.resolve()):
+                raise rehearsal.Misuse(
+                    f"snapshot {name} is outside of its test's folder", mend="keep it beside the test"
+                )
             if self._update:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
@@ -296,8 +300,7 @@ def _normal(outcome: Outcome) -> str:
 
     shown = [preview.identity(outcome.composite)] if outcome.composite else []
     for _, obj in sorted(outcome.composed.items()):
-        secret = {name: dict.fromkeys(obj[name], MASK) for name in ("data", "stringData") if obj.get(name)}
-        shown.append({**obj, **secret} if is_secret(obj) else obj)
+        shown.append(masked_secret(obj) if is_secret(obj) else obj)
     return "".join(f"---\n{goyaml.dumps(each)}" for each in shown)
 
 

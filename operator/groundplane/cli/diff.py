@@ -69,6 +69,8 @@ def diff(
 ) -> None:
     """Show what would change if the files in PATHs were applied: claims, composites, Compositions, definitions, together.
 
+    Of a folder, the files in it are read, as `up` does, not those below.
+
     The real reconcilers run on a copy in memory; nothing is written, and no cloud is called.  Only readable objects are needed: a
     list that is not allowed is an error, for "nobody" must not be said of what was not seen.
 
@@ -80,7 +82,7 @@ def diff(
         paths = (str(what), *paths)
     if not paths:
         raise click.UsageError("no file is named")
-    read, wrong = documents.read(documents.expanded(paths))
+    read, wrong = documents.read(documents.expanded(paths), recursive=False)  # as `up` reads folders
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
     if not read:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from groundplane.core import fieldpath, goyaml
-from groundplane.core.explain import MASK, is_secret
+from groundplane.core.explain import is_secret, masked_secret
 from groundplane.core.objects import Json, Key, Object, annotations_of, controller_of, labels_of, meta
 from groundplane.core.render import CLAIM_NAME_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.errors import GroundplaneError
@@ -109,7 +109,8 @@ class Report:
             yield from self._block(group.change, group.lines, count=group.count)
         counts = self.summary
         words = [f"{counts[kind]} {kind}" for kind in ("added", "modified", "removed") if counts[kind]]
-        yield f"Summary: {', '.join(words) or 'no changes'}"
+        beside = " beside the Composition" if compositions else ""
+        yield f"Summary: {', '.join(words) or f'no changes{beside}'}"
 
     def _block(self, change: Change, lines: list[str], *, count: int = 1) -> Iterator[str]:
         name = f"{change.key.kind}/{change.key.name}"
@@ -191,9 +192,7 @@ class Report:
         found: Object = fieldpath.copied(comparable(obj))
         found["metadata"].pop("ownerReferences", None)
         if is_secret(obj):
-            for part in ("data", "stringData"):
-                if isinstance(found.get(part), dict):
-                    found[part] = dict.fromkeys(found[part], MASK)
+            found = masked_secret(found)
         for text in self.ignored:
             try:
                 fieldpath.delete(found, fieldpath.parse(text))

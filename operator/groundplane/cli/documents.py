@@ -100,8 +100,8 @@ def expanded(paths: Sequence[str]) -> list[str]:
     return [path for argument in paths for path in argument.split(",") if path]
 
 
-def read(paths: Iterable[str]) -> tuple[list[Document], list[Mistake]]:
-    """All objects below the paths, in order, and what could not be read.
+def read(paths: Iterable[str], *, recursive: bool = True) -> tuple[list[Document], list[Mistake]]:
+    """All objects below the paths (of folders without `recursive`, those in them alone), in order, and what could not be read.
 
     Raises:
         InvalidInput: a path does not exist.
@@ -110,7 +110,7 @@ def read(paths: Iterable[str]) -> tuple[list[Document], list[Mistake]]:
     wrong: list[Mistake] = []
     for path in paths:
         is_folder = Path(path).is_dir()
-        for file in manifests.files([path], recursive=True):
+        for file in manifests.files([path], recursive=recursive):
             name = manifests.name_of(file)
             try:
                 text = manifests.text_of(file)

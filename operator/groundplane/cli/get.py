@@ -11,7 +11,7 @@ import click
 
 from groundplane.cli import store, table
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import goyaml
+from groundplane.core import explain, goyaml
 from groundplane.core.objects import Object, meta
 from groundplane.errors import InvalidInput, NotFound
 
@@ -90,9 +90,7 @@ def masked(obj: Object) -> Object:
     """
     if obj.get("kind") != "Secret" or obj.get("apiVersion") != "v1":
         return obj
-    return {
-        name: dict.fromkeys(value, MASK) if name in ("data", "stringData") else value for name, value in obj.items()
-    }
+    return explain.masked_secret(obj)
 
 
 def _written(found: Found, output: str, *, names: bool, namespaces: bool, several: bool) -> str:

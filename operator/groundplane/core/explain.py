@@ -78,6 +78,21 @@ class Trace:
         return told
 
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # annotation: the whole object again
+
+
+def masked_secret(secret: Object) -> Object:
+    """A Secret without its values, and without the annotation in which kubectl keeps them, too."""
+    found = {
+        name: dict.fromkeys(value, MASK) if name in ("data", "stringData") and isinstance(value, dict) else value
+        for name, value in secret.items()
+    }
+    metadata = secret.get("metadata")
+    if isinstance(metadata, dict) and LAST_APPLIED in (metadata.get("annotations") or {}):
+        found["metadata"] = {**metadata, "annotations": {**metadata["annotations"], LAST_APPLIED: MASK}}
+    return found
+
+
 def is_secret(obj: Mapping[str, Json] | Object) -> bool:
     """Whether an object's values are nobody's business.
 

@@ -84,6 +84,17 @@ def check_image(reference: str, bounds: Bounds) -> None:
         )
 
 
+def check_pod(deployment: Object, bounds: Bounds) -> None:
+    """Raise InvalidInput if a container of a Deployment is of an image that may not be run: a DeploymentRuntimeConfig can name any."""
+    pod = deployment["spec"]["template"]["spec"]
+    for part in ("containers", "initContainers", "ephemeralContainers"):
+        for container in pod.get(part) or ():
+            check_image(str(container.get("image") or ""), bounds)
+    for volume in pod.get("volumes") or ():
+        if isinstance(volume.get("image"), dict):
+            check_image(str(volume["image"].get("reference") or ""), bounds)
+
+
 def _chosen(package: str, configs: Sequence[Object], part: str) -> tuple[str, Object] | None:
     """The config that says something of a kind about an image, with the prefix by which it does."""
     found = [

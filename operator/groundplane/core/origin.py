@@ -12,7 +12,7 @@ from typing import Any
 
 from groundplane.core import fieldpath, preview
 from groundplane.core.composition import Compiled
-from groundplane.core.explain import MASK, Told, Trace, is_secret
+from groundplane.core.explain import Told, Trace, is_secret, masked_secret
 from groundplane.core.fieldpath import MISSING, Path, Segment
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, key_of, meta, spec_of
@@ -193,7 +193,7 @@ def claim_field(composite: Object, claim: Object | None, path: Path) -> bool:
 
 def shown_value(obj: Object, path: Path, value: Any) -> Any:
     """A value as it may be told."""
-    return MASK if is_secret(obj) and path.segments[:1] in (("data",), ("stringData",)) else value
+    return fieldpath.find(masked_secret(obj), path) if is_secret(obj) else value
 
 
 def name_of(obj: Object) -> str:

@@ -38,11 +38,12 @@ async def run(package: Object, revision: Object, certifier: Certifier, context: 
         owner = owner_reference(package)
         await certifier.ensure(CLIENT_SECRET, ["crossplane"], None)
         certificate = await certifier.ensure(runtime.server_secret(package), runtime.hosts(service, namespace), owner)
+        bounds = context.options.function_bounds
+        wanted = runtime.deployment(package, revision, namespace, config, certificate, pulled, bounds)
+        runtime.check_pod(wanted, bounds)
     except (InvalidInput, Waiting) as error:
         return Running(str(error))
     await context.cluster.apply(runtime.service_account(revision, namespace, config), manager=MANAGER)
-    bounds = context.options.function_bounds
-    wanted = runtime.deployment(package, revision, namespace, config, certificate, pulled, bounds)
     made = await context.cluster.apply(wanted, manager=MANAGER)
     problem = runtime.problem(made)
     if problem and not status_of(revision).get("endpoint") and await _has_predecessor(package, revision, context):

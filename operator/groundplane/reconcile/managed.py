@@ -523,8 +523,10 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
             raise
     run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
     told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
+    is_leaving = (conditions.find(run.managed, "Ready") or {}).get("reason") == conditions.deleting().reason
+    stays = is_leaving and conditions.is_true(run.managed, "Synced")  # although it was deleted before, without an error
     await _write_status(run, told, outlook=health.reconciling("Deleting"))
-    return _look_again(run)
+    return Result(again=True) if stays and run.kind.consistent else _look_again(run)  # less and less often
 
 
 def _look_again(run: ManagedRun) -> Result:

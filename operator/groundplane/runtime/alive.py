@@ -41,8 +41,10 @@ def here() -> str:
 
 def is_dead(identity: str) -> bool:
     """Whether the process of this name is certainly gone; False where nobody can tell."""
-    _, *place = identity.rsplit("_", 2)
-    if len(place) != 2 or place[0] != here():
+    name, *place = identity.rsplit("_", 2)
+    if (
+        len(place) != 2 or place[0] != here() or not name.endswith(socket.gethostname())
+    ):  # two clones of a machine have one boot
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         try:

@@ -42,7 +42,10 @@ from groundplane.runtime.routes import Routes
 MANAGER = "groundplane-diff"
 ROUNDS = 20  # times that one object is reconciled until it swings
 PATIENCE = 30.0  # seconds of the overlay's clock: what waits longer waits for something outside
-HIDDEN = frozenset({"Event", "CompositionRevision", "CustomResourceDefinition", "Namespace", "Lease"})
+HIDDEN = frozenset(
+    {"Event", "CompositionRevision", "CustomResourceDefinition", "Namespace", "Lease"}
+    | {"ProviderRevision", "FunctionRevision", "ConfigurationRevision"}
+)
 
 Kind = Literal["added", "modified", "removed"]
 

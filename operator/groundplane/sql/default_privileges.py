@@ -11,7 +11,7 @@ from groundplane.ports import Difference, Observation
 from groundplane.sql import privileges
 from groundplane.sql.faults import Lacking
 from groundplane.sql.server import Server, Session
-from groundplane.sql.text import check_name, name
+from groundplane.sql.text import check_name, check_role, name
 from groundplane.sql.thing import Thing, membership
 
 TYPES = {
@@ -51,7 +51,8 @@ class DefaultPrivileges:
         privileges.words(TYPES[asked["objectType"]][0], asked["privileges"])
         for field in ("targetRole", "role", "schema"):
             if asked.get(field):
-                check_name(str(asked[field]), f"spec.forProvider.{field}")
+                check = check_role if field in ("role", "targetRole") else check_name
+                check(str(asked[field]), f"spec.forProvider.{field}")
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)

@@ -38,6 +38,9 @@ _SYSTEMS = ("08", "57", "58", "XX")
 OWNERSHIP = "grant the ProviderConfig's user what it lacks: CREATEROLE and CREATEDB, or membership in the role that owns the thing"
 
 
+MOST = 1000  # characters of what a server says: whoever names a server may have it say anything
+
+
 class Lacking(InvalidInput):
     """Something that a statement names is not there; `state` is PostgreSQL's word for what."""
 
@@ -78,7 +81,8 @@ def told(host: str) -> Iterator[None]:
 
 def _words(told_: Mapping[str, str]) -> str:
     parts = [told_.get("message", ""), told_.get("detail", ""), told_.get("hint", "")]
-    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part).rstrip(".")
+    words = " ".join(part if part.endswith(".") else f"{part}." for part in parts if part).rstrip(".")
+    return words if len(words) <= MOST else f"{words[:MOST]}…"
 
 
 def of_state(state: str, words: str) -> GroundplaneError:

@@ -16,7 +16,7 @@ from groundplane.sql import privileges
 from groundplane.sql.faults import Lacking
 from groundplane.sql.privileges import COLUMN, DATABASE, MEMBER, ROUTINE, Type
 from groundplane.sql.server import Server, Session
-from groundplane.sql.text import check_name, name
+from groundplane.sql.text import check_name, check_role, name
 from groundplane.sql.thing import Thing
 
 _HELD = """
@@ -64,7 +64,8 @@ class Grants:
         type_ = privileges.type_of(asked) if _is_complete(asked) else None
         for field in ("role", "memberOf", "database", "schema"):
             if asked.get(field):
-                check_name(str(asked[field]), f"spec.forProvider.{field}")
+                check = check_role if field in ("role", "memberOf") else check_name
+                check(str(asked[field]), f"spec.forProvider.{field}")
         if type_ is None:
             return
         option, given = asked.get("withOption"), asked.get("privileges") or ()

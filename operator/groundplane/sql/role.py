@@ -7,7 +7,7 @@ from typing import Any
 
 from groundplane.core.conditions import available, moment, timestamp
 from groundplane.core.objects import annotations_of, meta, spec_of
-from groundplane.errors import Waiting
+from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
 from groundplane.sql import text
 from groundplane.sql.database import stray
@@ -46,7 +46,7 @@ class Roles:
         ] = {}  # by UID: a password's digest and when it replaced another, until the status has it
 
     def check(self, thing: Thing) -> None:
-        text.check_name(thing.name, "the role")
+        text.check_role(thing.name, "the role")
         for place, each in enumerate(thing.asked.get("configurationParameters") or ()):
             if each.get("name"):
                 text.check_name(str(each["name"]), f"spec.forProvider.configurationParameters[{place}].name")
@@ -125,6 +125,11 @@ class Roles:
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         fields = {each.field: each for each in observation.drift}
         role, password = text.name(thing.name), thing.secrets.get("password", "")
+        if thing.name == server.login.user:
+            raise InvalidInput(
+                f"{thing.name} is the role that the ProviderConfig logs in as: it is not changed",
+                mend="name another role, or leave out what differs",
+            )
         async with server.session() as session:
             words = [
                 _clause(name.removeprefix("privileges."), bool(each.desired))
@@ -198,7 +203,7 @@ class Roles:
         if _is_given(thing) or not spec_of(thing.managed).get("writeConnectionSecretToRef"):
             return False, None
         if not password:
-            return True, None  # its Secret is lost, or the role was there before us
+            return not thing.is_stray, None  # its Secret is lost; the password of a role that was there before us stays
         trigger = moment(str(thing.asked.get("passwordRotationTrigger") or ""))
         since = moment(changed or str(meta(thing.managed).get("creationTimestamp") or ""))
         if trigger is None or (since is not None and trigger <= since):

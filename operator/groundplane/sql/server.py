@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from groundplane.sql import faults
+from groundplane.sql import faults, wire
 from groundplane.sql.account import Login
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ class Server:
     async def _connect(self, database: str) -> asyncpg.Connection[Any]:
         import asyncpg
 
+        wire.guard()
         login = self.login
         with faults.told(login.host):
             found: asyncpg.Connection[Any] = await asyncpg.connect(

@@ -10,6 +10,7 @@ ended by the next that starts.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -224,13 +225,18 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     return False
 
 
-def main() -> None:
-    """`python -m groundplane.sql.standin`: run one until Ctrl-C, and say how to log in."""
-    with serving() as server:
+def main(argv: list[str] | None = None) -> None:
+    """`python -m groundplane.sql.standin`: run one until Ctrl-C or SIGTERM, and say how to log in."""
+    parser = argparse.ArgumentParser(
+        prog="python -m groundplane.sql.standin",
+        description="A PostgreSQL server on a free port of this machine; prints how to log in, and forgets all when it ends.",
+    )
+    parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), serving() as server:
         sys.stdout.write(f"postgresql://{server.user}:{server.password}@{server.host}:{server.port}/postgres\n")
         sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
+        signal.pause()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from groundplane.errors import InvalidInput, shown
 
 LONGEST = 63  # bytes of a name: what is longer is cut in silence
 ITERATIONS = 4096  # of a verifier, as the server's own
+MOST_ITERATIONS = 1_000_000  # that are worked out: a role may have set a verifier of its own, with as many as it likes
+EVERYBODY = ("public", "none")  # what PostgreSQL takes for no role, even in quotes
 
 
 def name(text: str) -> str:
@@ -51,6 +53,15 @@ def check_name(text: str, what: str) -> None:
     _clean(text)
 
 
+def check_role(text: str, what: str) -> None:
+    """Raise InvalidInput for a name that no role can have."""
+    check_name(text, what)
+    if text in EVERYBODY:
+        raise InvalidInput(
+            f"{shown(text)} is no role", mend="name a role; what everybody may is not granted here", where=(what,)
+        )
+
+
 def verifier(password: str, user: str, encryption: str) -> str:
     """What is sent in place of a password, so that no log of the server has it; itself where the server wants that."""
     if encryption == "md5":
@@ -67,6 +78,8 @@ def is_verified(password: str, user: str, stored: str) -> bool:
     try:
         _, parameters, _ = stored.split("$")
         iterations, salt = parameters.split(":")
+        if not 0 < int(iterations) <= MOST_ITERATIONS:
+            return False
         return hmac.compare_digest(_scram(password, base64.b64decode(salt), int(iterations)), stored)
     except ValueError:
         return False

@@ -1,0 +1,86 @@
+"""Servers and roles that mean ill: nothing keeps the operator busy, and what is not ours stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.sql import text, wire
+from groundplane.sql.wire import Frames
+
+OK = b"R\0\0\0\x08\0\0\0\0"
+
+
+def login(rounds):
+    demand = b"\0\0\0\x0br=abc,s=c2FsdA==,i=" + str(rounds).encode()
+    return b"R" + (len(demand) + 4).to_bytes(4, "big") + demand
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_sane"),
+    [
+        (OK + b"Z\0\0\0\x05I", True),
+        (OK + bytes(64), False),
+        (OK + b"D\x7f\xff\xff\xf0", False),
+        (b"R\0\2\0\0", False),
+        (b"D\0\0\0\3", False),
+        (login(4096), True),
+        (login(20_000_000), False),
+    ],
+)
+def test_messages_are_judged_however_they_come_in_pieces(sent, is_sane):
+    assert Frames().are_sane(sent) is is_sane
+    frames = Frames()
+    assert all(frames.are_sane(sent[n : n + 1]) for n in range(len(sent))) is is_sane
+
+
+@pytest.mark.parametrize("answer", [OK + bytes(64), OK + b"D\x7f\xff\xff\xf0" + bytes(64), login(20_000_000)])
+async def test_a_server_that_sends_anything_ends_in_an_error_and_holds_nobody_up(answer):
+    wire.guard()
+
+    writers = []
+
+    async def serve(reader, writer):
+        writers.append(writer)
+        await reader.read(1000)
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as fake:
+        port = fake.sockets[0].getsockname()[1]
+        with pytest.raises(GroundplaneError):
+            async with asyncio.timeout(15):
+                await connected(port)
+        for writer in writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def connected(port):
+    import asyncpg
+
+    from groundplane.sql import faults
+
+    with faults.told("127.0.0.1"):
+        await asyncpg.connect(host="127.0.0.1", port=port, user="u", password="p", database="d", ssl=False, timeout=5)
+
+
+def test_a_verifier_of_a_role_s_own_making_is_not_worked_out():
+    stored = text.verifier("secret", "me", "scram-sha-256")
+    assert text.is_verified("secret", "me", stored)
+    begun = time.process_time()
+    for rounds in ("30000000", "2147483648", "0", "-1", "x"):
+        assert not text.is_verified("secret", "me", stored.replace("4096", rounds))
+    assert time.process_time() - begun < 5.0  # one of them alone would take longer
+
+
+@pytest.mark.parametrize("name", ["public", "none"])
+def test_everybody_is_no_role(name):
+    with pytest.raises(InvalidInput, match="is no role"):
+        text.check_role(name, "spec.forProvider.role")
