@@ -9,7 +9,7 @@ import shutil
 import pytest
 import yaml
 
-from tests.cli.filled import claim, labelled, read, version
+from tests.cli.filled import DATABASE, claim, labelled, read, version
 from tests.cli.platform import groundplane
 
 
@@ -156,3 +156,28 @@ def test_what_can_t_be_read_is_an_error(diff, tmp_path):
     ran = diff(composition(), flags=("--resource", "nobody"))
     assert ran.exit_code == 1
     assert "there is no nobody" in ran.stderr
+
+
+def test_a_platform_s_folder_that_is_applied_changes_nothing(diff, tmp_path):
+    """Its own tests and examples below it are not read, and what counts users or revisions is no change."""
+    folder = tmp_path / "platform"
+    shutil.copytree(DATABASE, folder)
+    ran = groundplane("diff", str(folder), "--db", "groundplane.db")
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.endswith("Summary: no changes\n")
+
+
+def test_what_kubectl_remembers_of_a_secret_is_not_shown(diff):
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": "s",
+            "namespace": "my-team",
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2"},
+        },
+        "stringData": {"password": "hunter2"},
+    }
+    ran = diff(secret)
+    assert ran.exit_code == 3
+    assert "hunter2" not in ran.output

@@ -219,6 +219,7 @@ WRONG = [
         'spec.tests[1]: the name "a" is another test\'s',
     ),
     (document({"name": "a", "run": "gcp", "assertions": [{"count": 1}]}), 'spec.tests[0].run: unsupported value "gcp"'),
+    (document({"name": "a", "run": "engine", "assertions": [{"snapshot": "x.yaml"}]}), "a snapshot is for run: render"),
     (document({"name": "a", "aws": {}, "assertions": [{"count": 1}]}), "spec.tests[0].aws: this test does not run"),
 ]
 
@@ -242,6 +243,15 @@ def test_a_file_that_is_no_test_file_is_wrong_usage_with_its_place(play, wrong, 
         (
             {"assertions": [{"resources": {"instance": {"kind": {"$like": "x"}}}}]},
             "assertions[0]: kind: there is no operator $like",
+        ),
+        (
+            {"assertions": [{"snapshot": "../elsewhere.yaml"}]},
+            "snapshot ../elsewhere.yaml is outside of its test's folder",
+        ),
+        ({"assertions": [{"snapshot": "/etc/passwd"}]}, "snapshot /etc/passwd is outside of its test's folder"),
+        (
+            {"run": "aws", "aws": {"fail": {"sqs.CreateQueu": "AccessDenied"}}, "assertions": [{"ready": True}]},
+            'aws.fail: sqs has no call "CreateQueu". Mend: did you mean CreateQueue?',
         ),
         ({"assertions": [{"that": ["ready &&"]}]}, 'that: "ready &&"'),
         (

@@ -240,3 +240,13 @@ def test_images_that_may_be_run_are_listed_by_globs(globs, may_run):
     with pytest.raises(InvalidInput, match="is not one of those that may be run") as told:
         runtime.check_image("example.org/acme/function-a:v1", bounds)
     assert "--function-allowed-images" in told.value.mend
+
+
+@pytest.mark.parametrize("part", ["containers", "initContainers"])
+def test_an_image_that_a_runtime_config_names_counts_as_well(part):
+    bounds = runtime.Bounds(images=("xpkg.example.org/acme/*",))
+    sidecar = {"name": "other", "image": "evil.example/x:v1"}
+    made = deployment(deploymentTemplate={"spec": {"template": {"spec": {part: [sidecar]}}}})
+    with pytest.raises(InvalidInput, match=r"evil\.example/x:v1"):
+        runtime.check_pod(made, bounds)
+    runtime.check_pod(deployment(), bounds)

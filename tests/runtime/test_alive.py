@@ -56,3 +56,11 @@ def test_without_a_sign_an_identity_has_no_place(monkeypatch):
     assert mine.startswith(PREFIX)
     assert alive.here() not in mine
     assert not alive.is_dead(mine)
+
+
+def test_of_a_clone_of_this_machine_nothing_is_known(other, monkeypatch):
+    """Two that were resumed from one snapshot have the same boot and network, and other names."""
+    other.kill()
+    other.wait()
+    monkeypatch.setattr(alive.socket, "gethostname", lambda: "clone")
+    assert not alive.is_dead(other.identity)

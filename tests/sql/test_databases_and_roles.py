@@ -226,6 +226,27 @@ async def test_privileges_elsewhere_go_with_the_role_and_no_data_does(sql):
     await sql.run("DROP TABLE kept")
 
 
+@pytest.mark.parametrize("annotations", [{}, {"crossplane.io/external-name": None}])
+async def test_the_password_of_a_role_that_was_there_before_is_nobody_s_to_take(sql, annotations):
+    world, name = await sql.world(), sql.name("admin")
+    await sql.run(f"CREATE ROLE \"{name}\" LOGIN PASSWORD 'theirs'")
+    before = await sql.value("SELECT rolpassword FROM pg_authid WHERE rolname = $1", name)
+    metadata = dict.fromkeys(annotations, name)
+    manifest = thing("Role", f"my-{name}" if annotations else name, annotations=metadata)
+    manifest["spec"]["writeConnectionSecretToRef"] = {"name": f"{name}-taken", "namespace": "default"}
+    await applied(world, manifest)
+    assert await sql.value("SELECT rolpassword FROM pg_authid WHERE rolname = $1", name) == before
+
+
+async def test_the_role_that_logs_in_is_neither_changed_nor_dropped(sql):
+    world = await sql.world()
+    manifest = thing("Role", "me", annotations={"crossplane.io/external-name": sql.user})
+    manifest["spec"]["forProvider"]["connectionLimit"] = 1
+    assert "logs in as" in message(await applied(world, manifest))
+    assert "logs in as" in message(await deleted(world, manifest))
+    assert await sql.value("SELECT rolconnlimit FROM pg_roles WHERE rolname = $1", sql.user) == -1
+
+
 @pytest.mark.parametrize("kind", ["Database", "Role"])
 async def test_what_was_there_before_stays_unless_it_was_chosen(sql, kind):
     world, name = await sql.world(), sql.name("old")

@@ -220,9 +220,8 @@ class Runner:
         ask("POST", "/moto-api/reset")
         ask("DELETE", "/standin/faults")
         for call, code in faults.items():
-            service, dot, operation = call.partition(".")
-            if not dot:
-                raise rehearsal.Misuse(f'aws.fail: "{call}" is no call', mend="write rds.CreateDBInstance: Throttling")
+            service, _, operation = call.partition(".")
+            _check_call(service, operation)
             ask(
                 "POST",
                 "/standin/faults",
@@ -302,6 +301,25 @@ def _normal(outcome: Outcome) -> str:
     for _, obj in sorted(outcome.composed.items()):
         shown.append(masked_secret(obj) if is_secret(obj) else obj)
     return "".join(f"---\n{goyaml.dumps(each)}" for each in shown)
+
+
+def _check_call(service: str, operation: str) -> None:
+    """Raise Misuse for a call that AWS does not have: it would never fail."""
+    from botocore.exceptions import UnknownServiceError
+    from botocore.model import ServiceModel
+
+    from groundplane.aws import session
+    from groundplane.errors import did_you_mean
+
+    try:
+        known = ServiceModel(session.LOADER.load_service_model(service, "service-2"), service).operation_names
+    except UnknownServiceError:
+        mend = "write it as boto3 does: rds.CreateDBInstance: Throttling"
+        raise rehearsal.Misuse(f'aws.fail: "{service}" is no service of AWS', mend=mend) from None
+    if operation not in known:
+        mend = did_you_mean(operation, known)
+        mend = mend if mend.startswith("did you mean") else "write it as AWS does: rds.CreateDBInstance: Throttling"
+        raise rehearsal.Misuse(f'aws.fail: {service} has no call "{operation}"', mend=mend)
 
 
 def _step_name(case: Case, index: int) -> str:

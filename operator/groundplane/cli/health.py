@@ -51,7 +51,7 @@ def verdict_of(key: Key, objects: Mapping[Key, Object], categories: frozenset[st
     lacking = [type_ for type_ in wanted if not conditions.is_true(root, type_)]
     node = tree.grow(key, objects, now)
     refused = tree.troubles(node)
-    if node.state != "deleting" and not lacking and not any(trouble.key == key for trouble in refused):
+    if node.state != "deleting" and not lacking and not refused:  # an edit that fails below leaves the root Ready
         return Verdict(key, "fine", is_telling=bool(wanted))
     if refused:
         return Verdict(key, "stuck", _folded(((trouble.key, trouble.cause) for trouble in refused), key))

@@ -203,6 +203,11 @@ def _case(test: _Test, defaults: _Defaults, suite: str, index: int) -> Case:
         )
     run = test.run if "run" in test.model_fields_set else defaults.run or "render"
     for number, step in enumerate(steps):
+        if run != "render" and any(each.snapshot for each in step.assertions):
+            raise InvalidInput(
+                f"{place}.steps[{number}]: a snapshot is for run: render, where names and times are the same each time",
+                mend="assert what counts under resources, composite and claim",
+            )
         if run != "render" and step.connection:
             raise InvalidInput(
                 f"{place}.steps[{number}]: connection is for run: render", mend="leave it out: they are made"

@@ -242,6 +242,9 @@ _TOLD = (
     "composed",
     "observedGeneration",
     "connectionDetails",
+    "users",
+    "currentRevision",
+    "currentIdentifier",
 )  # of a status: how it goes, not what it is
 
 

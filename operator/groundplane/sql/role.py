@@ -125,11 +125,7 @@ class Roles:
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         fields = {each.field: each for each in observation.drift}
         role, password = text.name(thing.name), thing.secrets.get("password", "")
-        if thing.name == server.login.user:
-            raise InvalidInput(
-                f"{thing.name} is the role that the ProviderConfig logs in as: it is not changed",
-                mend="name another role, or leave out what differs",
-            )
+        _check_not_ours(thing, server)
         async with server.session() as session:
             words = [
                 _clause(name.removeprefix("privileges."), bool(each.desired))
@@ -152,6 +148,7 @@ class Roles:
 
     async def delete(self, thing: Thing, server: Server) -> None:
         role = thing.name
+        _check_not_ours(thing, server)
         async with server.session() as session:
             rows = await session.rows(_DEPENDENTS, role)
         heir = annotations_of(thing.managed).get(REASSIGN, "")
@@ -203,13 +200,25 @@ class Roles:
         if _is_given(thing) or not spec_of(thing.managed).get("writeConnectionSecretToRef"):
             return False, None
         if not password:
-            return not thing.is_stray, None  # its Secret is lost; the password of a role that was there before us stays
+            return (
+                thing.is_made or thing.is_adopting,
+                None,
+            )  # its Secret is lost; what was there before us keeps its password
         trigger = moment(str(thing.asked.get("passwordRotationTrigger") or ""))
         since = moment(changed or str(meta(thing.managed).get("creationTimestamp") or ""))
         if trigger is None or (since is not None and trigger <= since):
             return False, None
         left = (trigger - thing.now).total_seconds()
         return left <= 0, left if left > 0 else None
+
+
+def _check_not_ours(thing: Thing, server: Server) -> None:
+    """Raise InvalidInput for the role that we ourselves log in as: who may make a Role may not take the server from its ProviderConfig."""
+    if thing.name == server.login.user:
+        raise InvalidInput(
+            f"{thing.name} is the role that the ProviderConfig logs in as: it is neither changed nor dropped",
+            mend="name another role, or set managementPolicies: [Observe]",
+        )
 
 
 def connection(thing: Thing, server: Server, password: str) -> dict[str, bytes]:

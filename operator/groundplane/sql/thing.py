@@ -50,12 +50,21 @@ class Thing:
         return is_deleting(self.managed)
 
     @property
+    def is_made(self) -> bool:
+        """Whether it stands for what it has made itself."""
+        annotations = annotations_of(self.managed)
+        return any(annotations.get(each) for each in (CREATE_PENDING, *CREATE_ENDS))
+
+    @property
+    def is_adopting(self) -> bool:
+        """Whether somebody says that what was there before is its own from now on."""
+        return bool(annotations_of(self.managed).get(ADOPT) == "true")
+
+    @property
     def is_stray(self) -> bool:
         """Whether it bears a name that nobody has chosen, of a thing that was there before us."""
-        annotations = annotations_of(self.managed)
-        is_made = any(annotations.get(each) for each in (CREATE_PENDING, *CREATE_ENDS))
-        is_chosen = self.name != meta(self.managed)["name"] or annotations.get(ADOPT) == "true"
-        return not (self.strict or is_made or is_chosen)
+        is_chosen = self.name != meta(self.managed)["name"] or self.is_adopting
+        return not (self.strict or self.is_made or is_chosen)
 
     def awaits(self, *kinds: str) -> list[Awaited]:
         """Objects of these kinds, of its own generation, by whose change it may go on."""

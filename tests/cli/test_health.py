@@ -1,0 +1,39 @@
+"""What `up` and the demo take for fine: an object whose own condition is good is not, while something that it is made of fails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from groundplane.cli.health import verdict_of
+from groundplane.core import conditions
+from groundplane.core.objects import key_of
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REFUSED = "update failed: invalid class nope. Mend: correct spec.forProvider.instanceClass."
+
+
+def made(api_version, kind, spec, *told):
+    obj = {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": kind.lower(), "creationTimestamp": "2025-12-31T23:00:00Z"},
+        "spec": spec,
+    }
+    conditions.set_on(obj, *told, now=NOW)
+    return obj
+
+
+def family(synced):
+    instance = made("rds.aws.upbound.io/v1beta1", "Instance", {"forProvider": {}}, conditions.available(), synced)
+    reference = {"apiVersion": instance["apiVersion"], "kind": "Instance", "name": "instance"}
+    composite = made("example.org/v1", "XDb", {"resourceRefs": [reference]}, conditions.available())
+    return key_of(composite), {key_of(obj): obj for obj in (composite, instance)}
+
+
+def test_a_composite_that_is_ready_with_an_edit_that_fails_below_is_not_fine():
+    key, objects = family(conditions.reconcile_error(REFUSED))
+    verdict = verdict_of(key, objects, frozenset({"composite"}), NOW)
+    assert verdict.state == "stuck"
+    assert "invalid class nope" in str(verdict)
+    key, objects = family(conditions.reconcile_success())
+    assert verdict_of(key, objects, frozenset({"composite"}), NOW).state == "fine"
