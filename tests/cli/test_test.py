@@ -251,7 +251,7 @@ def test_a_file_that_is_no_test_file_is_wrong_usage_with_its_place(play, wrong, 
         ({"assertions": [{"snapshot": "/etc/passwd"}]}, "snapshot /etc/passwd is outside of its test's folder"),
         (
             {"run": "aws", "aws": {"fail": {"sqs.CreateQueu": "AccessDenied"}}, "assertions": [{"ready": True}]},
-            'aws.fail: sqs has no call "CreateQueu". Mend: did you mean CreateQueue?',
+            'sqs has no call "CreateQueu". Mend: did you mean CreateQueue?',
         ),
         ({"assertions": [{"that": ["ready &&"]}]}, 'that: "ready &&"'),
         (

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from groundplane.aws import catalogue
 from groundplane.aws.engine import Engine
 from groundplane.core.objects import Object
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, nearest
 
 
 def refusal(managed: Object) -> InvalidInput | None:
@@ -20,3 +20,24 @@ def refusal(managed: Object) -> InvalidInput | None:
     except InvalidInput as error:
         return error
     return None
+
+
+def check_call(service: str, operation: str) -> None:
+    """Whether AWS has such a call, by boto3's name of its service.
+
+    Raises:
+        InvalidInput: it has not.
+    """
+    from botocore.exceptions import UnknownServiceError
+    from botocore.model import ServiceModel
+
+    from groundplane.aws import session
+
+    mend = "write it as AWS does: rds.CreateDBInstance"
+    try:
+        known = ServiceModel(session.LOADER.load_service_model(service, "service-2"), service).operation_names
+    except UnknownServiceError:
+        raise InvalidInput(f'AWS has no service "{service}"', mend=mend) from None
+    if operation not in known:
+        meant = nearest(operation, known)
+        raise InvalidInput(f'{service} has no call "{operation}"', mend=f"did you mean {meant}?" if meant else mend)

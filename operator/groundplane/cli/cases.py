@@ -204,6 +204,7 @@ class Runner:
         import json
         import urllib.request
 
+        from groundplane.aws import offline
         from groundplane.cli import demo
 
         if importlib.util.find_spec("moto") is None:
@@ -221,7 +222,7 @@ class Runner:
         ask("DELETE", "/standin/faults")
         for call, code in faults.items():
             service, _, operation = call.partition(".")
-            _check_call(service, operation)
+            offline.check_call(service, operation)
             ask(
                 "POST",
                 "/standin/faults",
@@ -301,25 +302,6 @@ def _normal(outcome: Outcome) -> str:
     for _, obj in sorted(outcome.composed.items()):
         shown.append(masked_secret(obj) if is_secret(obj) else obj)
     return "".join(f"---\n{goyaml.dumps(each)}" for each in shown)
-
-
-def _check_call(service: str, operation: str) -> None:
-    """Raise Misuse for a call that AWS does not have: it would never fail."""
-    from botocore.exceptions import UnknownServiceError
-    from botocore.model import ServiceModel
-
-    from groundplane.aws import session
-    from groundplane.errors import did_you_mean
-
-    try:
-        known = ServiceModel(session.LOADER.load_service_model(service, "service-2"), service).operation_names
-    except UnknownServiceError:
-        mend = "write it as boto3 does: rds.CreateDBInstance: Throttling"
-        raise rehearsal.Misuse(f'aws.fail: "{service}" is no service of AWS', mend=mend) from None
-    if operation not in known:
-        mend = did_you_mean(operation, known)
-        mend = mend if mend.startswith("did you mean") else "write it as AWS does: rds.CreateDBInstance: Throttling"
-        raise rehearsal.Misuse(f'aws.fail: {service} has no call "{operation}"', mend=mend)
 
 
 def _step_name(case: Case, index: int) -> str:
