@@ -153,6 +153,7 @@ async def test_after_a_change_of_the_stored_version_all_is_rewritten_and_the_old
     assert bringer.live(thing("grapes"))["status"]["storedVersions"] == ["v2"]
     problems, _ = await bringer.bring("2.0.0", thing("grapes", versions=("v2",), stores="v2"))
     assert problems == {}
+    control_plane.wait("v2 alone is served", lambda: control_plane.get("grapes") is not None)
     assert len(control_plane.get("grapes")["items"]) == 3
 
 

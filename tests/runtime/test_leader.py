@@ -1,6 +1,7 @@
 """The elector: a standby leads as soon as the Lease is free, not at its next try."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -70,7 +71,7 @@ async def test_a_standby_leads_the_moment_the_lease_is_released():
 
 async def test_a_holder_that_was_killed_on_this_machine_is_succeeded_at_once():
     server, told = ApiServer(), asyncio.Queue()
-    server.holder = f"groundplane_host_{alive.here()}_0a1b2c3d"  # nobody shows its sign
+    server.holder = f"groundplane_{socket.gethostname()}_{alive.here()}_0a1b2c3d"  # nobody shows its sign
     one = elector(server, told)
     one.start()
     try:
