@@ -6,6 +6,7 @@ Commands are read from the pages, so that what is printed is what is tried; `doc
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -41,6 +42,7 @@ class Shell:
         self.environment = os.environ | {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "KUBECONFIG": str(plane.kubeconfig),
+            "KUBECACHEDIR": str(folder / "cache"),
             "AWS_ENDPOINT_URL": kubelet.aws.url,
             "GROUNDPLANE_ACTIVATIONS": KINDS[1],  # as of the Pods here: what tests use
             **aws,
@@ -49,6 +51,7 @@ class Shell:
     def types(self, command, code=0, where=documented.REPOSITORY):
         """Run it, and it ends so; what it said."""
         self.typed.add(command)
+        shutil.rmtree(self.environment["KUBECACHEDIR"], ignore_errors=True)  # as if minutes had passed, for its reader
         run = ["sh", "-c", command]
         done = subprocess.run(
             run, cwd=where, env=self.environment, capture_output=True, text=True, timeout=LONG, stdin=subprocess.DEVNULL
