@@ -194,14 +194,13 @@ def _family(objects: Any, chosen: Sequence[str], namespace: str) -> set[Key]:
 
 def _composites_of(overlay: Overlay, applied: Iterable[Key]) -> list[Object]:
     """The composites that use a Composition that was applied."""
-    from groundplane.core.objects import spec_of
+    from groundplane.core.objects import machinery_of, spec_of
 
     names = {key.name for key in applied if key.kind == "Composition"}
     found = []
     for obj in overlay.objects().values():
         spec = spec_of(obj)
-        nested = spec.get("crossplane")
-        machinery = nested if isinstance(nested, dict) else spec
+        machinery = machinery_of(obj)
         reference = machinery.get("compositionRef")
         is_composite = "claimRef" in spec or "resourceRefs" in machinery or "compositionRevisionRef" in machinery
         if (
@@ -215,26 +214,23 @@ def _composites_of(overlay: Overlay, applied: Iterable[Key]) -> list[Object]:
 
 
 def _manual(overlay: Overlay, applied: Iterable[Key]) -> list[Key]:
-    from groundplane.core.objects import key_of, spec_of
+    from groundplane.core.objects import key_of, machinery_of
 
     found = []
     for obj in _composites_of(overlay, applied):
-        nested = spec_of(obj).get("crossplane")
-        machinery = nested if isinstance(nested, dict) else spec_of(obj)
-        if machinery.get("compositionUpdatePolicy") == "Manual":
+        if machinery_of(obj).get("compositionUpdatePolicy") == "Manual":
             found.append(key_of(obj))
     return found
 
 
 async def _follow_all(overlay: Overlay, applied: Iterable[Key]) -> None:
     """Have those take the newest revision that stay on theirs by themselves, and their claims not set them back."""
-    from groundplane.core.objects import Key, key_of, spec_of
+    from groundplane.core.objects import Key, key_of, machinery_of, spec_of
 
     automatic = {"compositionUpdatePolicy": "Automatic"}
     for obj in _composites_of(overlay, applied):
         nested = isinstance(spec_of(obj).get("crossplane"), dict)
-        machinery = spec_of(obj)["crossplane"] if nested else spec_of(obj)
-        if machinery.get("compositionUpdatePolicy") != "Manual":
+        if machinery_of(obj).get("compositionUpdatePolicy") != "Manual":
             continue
         if claim := spec_of(obj).get("claimRef"):
             key = Key(claim["apiVersion"], claim["kind"], claim["namespace"], claim["name"])
@@ -366,11 +362,10 @@ def _definition(served: Served, schema: Any) -> Object:
 
 def _references(obj: Object) -> list[dict[str, Any]]:
     """What a composite, or a claim, refers to as composed."""
-    from groundplane.core.objects import spec_of
+    from groundplane.core.objects import machinery_of, spec_of
 
     spec = spec_of(obj)
-    nested = spec.get("crossplane")
-    machinery = nested if isinstance(nested, dict) else spec
+    machinery = machinery_of(obj)
     return [
         each for each in (*(machinery.get("resourceRefs") or ()), spec.get("resourceRef")) if isinstance(each, dict)
     ]

@@ -15,7 +15,7 @@ import click
 
 from groundplane.core import fieldpath, goyaml
 from groundplane.core.explain import is_secret, masked_secret
-from groundplane.core.objects import Json, Key, Object, annotations_of, controller_of, labels_of, meta
+from groundplane.core.objects import Json, Key, Object, annotations_of, controller_of, labels_of, machinery_of, meta
 from groundplane.core.render import CLAIM_NAME_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.errors import GroundplaneError
 from groundplane.runtime.overlay import Change, comparable
@@ -236,22 +236,14 @@ class Report:
         }
 
 
-def _machinery(obj: Object) -> Mapping[str, Any]:
-    spec = obj.get("spec")
-    if not isinstance(spec, dict):
-        return {}
-    nested = spec.get("crossplane")
-    return nested if isinstance(nested, dict) else spec
-
-
 def _composition_of(obj: Object) -> str:
-    reference = _machinery(obj).get("compositionRef")
+    reference = machinery_of(obj).get("compositionRef")
     return str(reference.get("name") or "") if isinstance(reference, dict) else ""
 
 
 def _is_composite(obj: Object) -> bool:
     """Whether it is composed of others: a claim is not."""
-    machinery = _machinery(obj)
+    machinery = machinery_of(obj)
     return (
         bool(machinery.get("resourceRefs") or machinery.get("compositionRevisionRef"))
         and "resourceRef" not in machinery

@@ -199,11 +199,9 @@ class Chain:
         """What of the revision that the composite uses wrote the field."""
         from groundplane.cli.render import finder
         from groundplane.core import composition, lineage, origin, preview
-        from groundplane.core.objects import Key, spec_of
+        from groundplane.core.objects import Key, machinery_of
 
-        nested = spec_of(composite).get("crossplane")
-        machinery = nested if isinstance(nested, dict) else spec_of(composite)
-        reference = machinery.get("compositionRevisionRef")
+        reference = machinery_of(composite).get("compositionRevisionRef")
         if not isinstance(reference, dict):
             return ()
         revision = await self._get(Key(f"{CORE}/v1", "CompositionRevision", "", str(reference.get("name"))))

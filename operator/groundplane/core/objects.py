@@ -142,6 +142,15 @@ def joined(names: Iterable[str]) -> str:
     return ", ".join(found)
 
 
+def machinery_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a composite's machinery is (references, revision, policies): below spec.crossplane in v2, in spec before."""
+    spec = obj.get("spec")
+    if not isinstance(spec, dict):
+        return {}
+    nested = spec.get("crossplane")
+    return nested if isinstance(nested, dict) else spec
+
+
 def applied_by(obj: Object, manager: str) -> dict[str, Any]:
     """The fields of spec that `manager` owns by server-side apply, with their values: `{"forProvider": {…}}`.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from groundplane.core import fieldpath, preview
+from groundplane.core import claim, fieldpath, preview, references
 from groundplane.core.composition import Compiled
 from groundplane.core.explain import Told, Trace, is_secret, masked_secret
 from groundplane.core.fieldpath import MISSING, Path, Segment
@@ -20,11 +20,10 @@ from groundplane.core.preview import Around
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import GroundplaneError
 
-CLAIM_MANAGER = "apiextensions.crossplane.io/claim"
-REFERENCES = "managed.crossplane.io/api-simple-reference-resolver"
+REFERENCES = references.MANAGER
 DEFAULTS = "groundplane.io/defaults"
 MACHINERY = {  # field managers → what they are
-    CLAIM_MANAGER: "claim",
+    claim.MANAGER: "claim",
     REFERENCES: "reference",
     DEFAULTS: "filled in",
     "apiextensions.crossplane.io/composed": "composed",
@@ -184,11 +183,11 @@ def default_of(schema: OpenAPI | None, path: Path) -> Any:
     return node.get("default", MISSING) if isinstance(node, dict) else MISSING
 
 
-def claim_field(composite: Object, claim: Object | None, path: Path) -> bool:
+def claim_field(composite: Object, asked: Object | None, path: Path) -> bool:
     """Whether a composite has this field from its claim."""
-    if claim is None or path.segments[:1] != ("spec",):
+    if asked is None or path.segments[:1] != ("spec",):
         return False
-    return fieldpath.find(claim, path) is not MISSING and bool(spec_of(composite).get("claimRef"))
+    return fieldpath.find(asked, path) is not MISSING and bool(spec_of(composite).get("claimRef"))
 
 
 def shown_value(obj: Object, path: Path, value: Any) -> Any:
