@@ -234,14 +234,15 @@ class Replicas:
         self.plane.wait("it stands by", lambda: is_warm(self.standby))
 
     def _writes(self, identity):
-        """When a replica changed objects, by the API server's clock."""
+        """When a replica changed what only the leader may change, by the API server's clock."""
         return [
             entry["requestReceivedTimestamp"]
             for entry in self.plane.requests()
             if f"({identity})" in entry.get("userAgent", "")
             and entry["verb"] in ("create", "update", "patch", "delete")
             and entry["objectRef"]["resource"] not in ("leases", "events", "namespaces", "selfsubjectaccessreviews")
-        ]
+            and (entry["objectRef"]["resource"], entry["objectRef"].get("namespace")) != ("secrets", NAMESPACE)
+        ]  # any replica makes the webhooks' certificate: runtime/certificates.py
 
 
 def is_warm(pod):
