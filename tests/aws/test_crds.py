@@ -144,7 +144,7 @@ def test_a_real_api_server_takes_every_one(control_plane):
 @pytest.fixture(scope="module")
 def served(control_plane):
     """Databases on a real API server."""
-    control_plane.install(ALL["instances.rds.aws.upbound.io"])
+    control_plane.install(ALL["instances.rds.aws.upbound.io"], ALL["bucketversionings.s3.aws.upbound.io"])
     return control_plane
 
 
@@ -172,3 +172,48 @@ def test_a_real_api_server_judges_as_upstream_would(served, version, spec, refus
     stored, said = served.judge(instance)
     assert (stored is None) is bool(refusal), said
     assert refusal in said
+
+
+VERSIONING = {"region": "eu-west-1", "bucket": "orders"}
+
+
+def versioning(version, name="", /, **spec):
+    metadata = {"name": name} if name else {"generateName": "crds-"}
+    return {
+        "apiVersion": f"s3.aws.upbound.io/{version}",
+        "kind": "BucketVersioning",
+        "metadata": metadata,
+        "spec": spec,
+    }
+
+
+@pytest.mark.parametrize(
+    "version, spec, refusal",
+    [
+        ("v1beta1", {}, "spec.forProvider.versioningConfiguration is a required parameter"),
+        ("v1beta2", {"initProvider": {}}, "spec.forProvider.versioningConfiguration is a required parameter"),
+        ("v1beta1", {"managementPolicies": ["Observe"]}, ""),
+        ("v1beta2", {"forProvider": {"versioningConfiguration": {"status": "Enabled"}}}, ""),
+        ("v1beta2", {"forProvider": {"versioningConfiguration": [{"status": "Enabled"}]}}, ""),
+        ("v1beta1", {"initProvider": {"versioningConfiguration": [{"status": "Enabled"}]}}, ""),
+        ("v1beta1", {"forProvider": {"versioningConfiguration": [{"status": 5}]}}, "must be of type string"),
+    ],
+)
+def test_what_is_a_list_or_an_object_is_asked_for_where_upstream_asks_for_it(served, version, spec, refusal):
+    spec = spec | {"forProvider": VERSIONING | spec.get("forProvider", {})}
+    stored, said = served.judge(versioning(version, **spec))
+    assert (stored is None) is bool(refusal), said
+    assert refusal in said
+    admitting, unchecked = compiled(schema("bucketversionings.s3.aws.upbound.io")), Unchecked()
+    here = validate(admitting, default(admitting, {"spec": spec}), unchecked=unchecked)
+    assert [*unchecked.told()] == []
+    assert bool(here) is bool(refusal)
+
+
+def test_of_such_an_object_several_managers_have_their_own_fields(served):
+    for manager, field in (("one", {"status": "Enabled"}), ("two", {"mfaDelete": "Disabled"})):
+        wanted = versioning("v1beta2", "shared", forProvider=VERSIONING | {"versioningConfiguration": field})
+        apply = ("apply", "--server-side", f"--field-manager={manager}", "-f", "-")
+        served.kubectl(*apply, input=json.dumps(wanted))
+    kept = served.get("bucketversionings.s3.aws.upbound.io", "shared")
+    assert kept["spec"]["forProvider"]["versioningConfiguration"] == {"status": "Enabled", "mfaDelete": "Disabled"}

@@ -9,7 +9,7 @@ import pytest
 from groundplane.aws import catalogue, crds, judging
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.grammar import siblings
-from groundplane.core import typecheck
+from groundplane.core import fieldpath, typecheck
 from groundplane.errors import InvalidInput
 from tests.aws.conftest import EC2, managed
 
@@ -102,6 +102,26 @@ async def test_what_aws_refuses_is_told_with_what_may_be_meant(cloud, account):
     with pytest.raises(InvalidInput) as refused:
         await cloud.create(wanted, account, {})
     assert "for instanceTenancy, did you mean dedicated?" in refused.value.mend
+
+
+@pytest.mark.parametrize(
+    "path, types",
+    [
+        ("pointInTimeRecovery.enabled", {"boolean"}),
+        ("pointInTimeRecovery[0].enabled", {"boolean"}),
+        ("pointInTimeRecovery", {"array", "object"}),
+        ("pointInTimeRecovery.enabeld", "has no field"),
+        ("pointInTimeRecovery[0].enabeld", "has no field"),
+        ("pointInTimeRecovery[1].enabled", "at most 1 items"),
+    ],
+)
+def test_a_patch_onto_what_is_a_list_or_an_object_is_checked_in_both_shapes(path, types):
+    schema, whole = crds.schema_of("dynamodb.aws.upbound.io/v1beta1", "Table"), f"spec.forProvider.{path}"
+    if isinstance(types, set):
+        assert typecheck.types_at(schema, fieldpath.parse(whole)) == types
+        return
+    with pytest.raises(typecheck.NoSuchField, match=types):
+        typecheck.types_at(schema, fieldpath.parse(whole))
 
 
 def test_render_tells_what_is_meant_and_no_api_server_is_told_of_values():

@@ -8,8 +8,9 @@ from functools import cache
 import pytest
 
 from groundplane import errors
-from groundplane.aws import catalogue, convert
+from groundplane.aws import catalogue, convert, crds
 from groundplane.aws.session import Sessions
+from groundplane.core import typecheck
 from groundplane.ports import Account
 from tests.aws.conftest import EC2, INI, RDS, S3, made, managed, provider_config
 from tests.aws.test_at_provider import Answered, answer, given
@@ -213,3 +214,48 @@ def test_a_policy_in_other_words_is_the_same(other):
     whole = {"Version": "2012-10-17", "Statement": [STATEMENT]}
     assert convert.equal("policy", json.dumps(whole), json.dumps({"Statement": other, "Version": "2012-10-17"}))
     assert not convert.equal("policy", json.dumps(whole), json.dumps({"Statement": {**other, "Effect": "Deny"}}))
+
+
+def blocks(fields, around=()):
+    """The ways to the fields that are a list of one in one version and an object in another."""
+    for name, field in fields.items():
+        if field.single and field.fields:
+            yield (*around, name)
+        yield from blocks(field.fields, (*around, name))
+
+
+def around(value, path, fields, *, is_list):
+    """A value at a place, with lists where there may be several."""
+    name, *rest = path
+    field = fields[name]
+    inside = around(value, rest, field.fields, is_list=is_list) if rest else value
+    return {name: [inside] if is_list or (field.type.startswith("[]") and not field.single) else inside}
+
+
+BLOCKS = [(file, path) for file, kind in KINDS.items() if kind.shape == "either" for path in blocks(kind.fields)]
+
+
+@pytest.mark.parametrize("is_list", [True, False], ids=["list", "object"])
+@pytest.mark.parametrize(("file", "path"), BLOCKS, ids=lambda each: each if isinstance(each, str) else ".".join(each))
+def test_a_misspelt_member_of_what_has_no_type_in_the_schema_is_named_before_any_call(cloud, file, path, is_list):
+    """No API server refuses or drops it; `validate` and `render` tell it as well."""
+    kind = KINDS[file]
+    inside = around({"misspelt": "x"}, path, kind.fields, is_list=is_list)
+    wrong = managed(f"{kind.group}/{kind.versions[0]}", kind.kind, "orders", **inside)
+    with pytest.raises(errors.InvalidInput, match=r'unknown field "?misspelt') as refused:
+        cloud.check(wrong)
+    assert refused.value.where[0] == f"spec.forProvider.{path[0]}"
+    assert all(name in str(refused.value) for name in path)
+    told = [found.detail for found in typecheck.misfits(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]
+    assert any(text.endswith('has no field "misspelt"') for text in told), told
+
+
+@pytest.mark.parametrize(("file", "path"), BLOCKS, ids=lambda each: each if isinstance(each, str) else ".".join(each))
+def test_something_single_instead_of_such_an_object_is_named_before_any_call(cloud, file, path):
+    kind = KINDS[file]
+    for value in ("enabled", 5, True):
+        given = around(value, path, kind.fields, is_list=False)
+        wrong = managed(f"{kind.group}/{kind.versions[0]}", kind.kind, "orders", **given)
+        with pytest.raises(errors.InvalidInput, match="wants an object, got"):
+            cloud.check(wrong)
+        assert [*typecheck.misfits(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]

@@ -66,14 +66,12 @@ WANTED = {
 def fitted(value: Json, field: SchemaField) -> Json:
     """A value of the spec in its field's type and in v1beta1 style: an object where a list of one is meant becomes that list.
 
-    Members that the field doesn't have are kept: who sends them names them.
-
     >>> block = SchemaField(type="[]object", single=True, fields={"days": SchemaField(type="number")})
     >>> fitted({"rule": {"days": "1"}}, SchemaField(type="[]object", single=True, fields={"rule": block}))
     [{'rule': [{'days': 1}]}]
 
     Raises:
-        InvalidInput: it has another type.
+        InvalidInput: it has another type, or a member that the field doesn't have.
     """
     if isinstance(field, KindField) and field.formerly is not None and isinstance(value, list | Mapping):
         return fitted(value, field.formerly)
@@ -100,6 +98,9 @@ def _one(value: Json, kind: str, field: SchemaField) -> Json:
     if kind == "object" and isinstance(value, Mapping):
         members = field.fields
         beside = {name for key, member in members.items() if member.reference for name in siblings(key, member)}
+        unknown = sorted({*value} - {*members} - beside) if members else []
+        if unknown:
+            raise InvalidInput(f"unknown field {shown(unknown[0])}", mend=did_you_mean(unknown[0], members))
         return {
             key: _at(key, entry, members[key]) if key in members and entry is not None else entry
             for key, entry in value.items()

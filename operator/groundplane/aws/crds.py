@@ -81,18 +81,20 @@ def schema_of(api_version: str, kind: str) -> Schema | None:
         return None
     schema = _managed_schema(found, None, api_version.partition("/")[2], strict_upstream=False)
     for block in ("forProvider", "initProvider"):
-        _tell_values(schema["properties"]["spec"]["properties"].get(block) or {}, found.fields)
+        _tell_more(schema["properties"]["spec"]["properties"].get(block) or {}, found.fields)
     return schema
 
 
-def _tell_values(schema: Schema, fields: Mapping[str, SchemaField]) -> None:
-    """Add the values that AWS's model knows, which no API server is told: it would refuse new ones."""
+def _tell_more(schema: Schema, fields: Mapping[str, SchemaField]) -> None:
+    """Add what no API server is told: the values that AWS's model knows, for it would refuse new ones; what has one of two types."""
     for name, field in fields.items():
         there = (schema.get("properties") or {}).get(name) or {}
+        if there.get(KEEP_ALL) and "items" in there:
+            there[typecheck.TYPES] = ["array", "object" if field.fields else "string"]
         for below in (there, there.get("items") or {}):
             if field.values and below.get("type") == "string":
                 below[typecheck.KNOWN_VALUES] = list(field.values)
-            _tell_values(below, field.fields)
+            _tell_more(below, field.fields)
 
 
 # --- managed kinds --------------------------------------------------------------------------------
@@ -132,22 +134,27 @@ def _managed_schema(found: Kind, prose: _Prose | None, version: str, *, strict_u
         required=["forProvider"],
     )
     rules = [
-        {
-            "rule": f"!({ACTS}) || has(self.forProvider.{name})"
-            f" || (has(self.initProvider) && has(self.initProvider.{name}))",
-            "message": f"spec.forProvider.{name} is a required parameter",
-        }
+        _rule(name, is_typed=not (field.single and found.shape == "either"))
         for name, field in sorted(found.fields.items())
-        if found.demands(field, version)
-        and name != "region"
-        and not (
-            field.single and found.shape == "either"
-        )  # rules see no field without a type: the reconciler refuses it
+        if found.demands(field, version) and name != "region"
     ]
     if rules:
         spec["x-kubernetes-validations"] = rules
     description = prose.kind() if prose else found.doc
     return {**bricks.root(spec, _status(found)), **({"description": description} if description else {})}
+
+
+def _rule(name: str, *, is_typed: bool) -> Schema:
+    """That a field must be there when something is to be made or changed.
+
+    What has no type is seen by a rule that looks beyond types alone.
+    """
+    block = "self.{0}" if is_typed else "dyn(self.{0})"
+    given, initial = (f"has({block.format(each)}.{name})" for each in ("forProvider", "initProvider"))
+    return {
+        "rule": f"!({ACTS}) || {given} || (has(self.initProvider) && {initial})",
+        "message": f"spec.forProvider.{name} is a required parameter",
+    }
 
 
 def _inputs(found: Kind, prose: _Prose | None) -> dict[str, Schema]:
@@ -192,7 +199,7 @@ def _siblings(name: str, field: SchemaField, found: Kind) -> dict[str, Schema]:
 
 def _field(field: KindField, found: Kind) -> Schema:
     if field.formerly is not None and not found.is_namespaced:
-        return {KEEP_ALL: True}  # of two types: what has none holds either
+        return _of_two(field.formerly, found)
     if not field.secret:
         return _typed(field, found, found.shape)
     names = ["key", "name"] if found.is_namespaced else ["key", "name", "namespace"]
@@ -227,20 +234,27 @@ def _either(field: SchemaField, found: Kind) -> Schema:
     that of the stored one, then by that of the version that is read: so each takes both.  Without a type, `properties` hold
     for an object and `items` for a list; members that nobody knows are kept, and named by the reconciler.
     """
+    inside = _typed(field, found, "object")
     return {
         KEEP_ALL: True,
         "maxItems": 1,
         "items": _typed(field, found, "list")["items"],
-        "properties": _typed(field, found, "object").get("properties", {}),
+        "properties": inside.get("properties", {}),
+        **({"required": inside["required"]} if "required" in inside else {}),
     }
+
+
+def _of_two(formerly: SchemaField, found: Kind) -> Schema:
+    """A text, or the list of one that it formerly was: what has no type holds either."""
+    return {KEEP_ALL: True, "maxItems": 1, "items": _typed(formerly, found, "list")["items"]}
 
 
 def _status(found: Kind) -> Schema:
     values: dict[str, Schema] = {}
     shown: dict[str, SchemaField] = {name: field for name, field in found.fields.items() if not field.secret}
     for name, field in {**shown, **found.at_provider}.items():
-        of_two = isinstance(field, KindField) and field.formerly is not None and not found.is_namespaced
-        values[name] = {KEEP_ALL: True} if of_two else _typed(_read(field), found, found.shape)
+        formerly = field.formerly if isinstance(field, KindField) and not found.is_namespaced else None
+        values[name] = _of_two(_read(formerly), found) if formerly else _typed(_read(field), found, found.shape)
     if not found.is_global:
         values["region"] = dict(STRING)
     if found.tags is not None:

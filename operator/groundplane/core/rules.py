@@ -224,7 +224,10 @@ class View:
         return given
 
     def _fields(self, given: Mapping[str, Json], like: Mapping[str, Json]) -> dict[str, Any]:
-        """Null is as good as absent.  What the schema keeps and says nothing of can be compared, and nothing else."""
+        """Null is as good as absent.  What the schema keeps and says nothing of can be compared, and nothing else.
+
+        A property without a type is there as well, for who asks beyond types: `has(dyn(self).name)`.
+        """
         seen: dict[str, Any] = {}
         for name, item in given.items():
             if item is None:
@@ -234,7 +237,8 @@ class View:
                 if name in _RESERVED:
                     seen[name] = seen[self.names[name]]
             elif self.node.preserve or name in self.node.properties:
-                seen[f"{name} (kept)"] = json.dumps(item, sort_keys=True)
+                known = escaped(name) if name in self.node.properties else ""
+                seen[known or f"{name} (kept)"] = json.dumps(item, sort_keys=True)
         return seen
 
     def find(self, names: Iterable[str]) -> View | None:

@@ -31,6 +31,7 @@ from groundplane.core.transforms.convert import ConvertTransform, convertible
 from groundplane.errors import InvalidInput, did_you_mean, nearest, shown
 
 KNOWN_VALUES = "x-groundplane-values"  # in schemas of kinds that are built in: values that AWS is known to take; there may be new ones
+TYPES = "x-groundplane-types"  # in the same: the types of what has none there, as it may have either of two; no fields but its own
 MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
 LISTED = 20  # warnings in one text: a condition's message has 32 KiB at most
 MODES = ("warn", "loose", "strict")
@@ -488,7 +489,9 @@ def _misfit_field(schema: OpenAPI, name: str, value: Json, path: tuple[fieldpath
     child = properties.get(name, schema.get("additionalProperties"))
     if isinstance(child, Mapping):
         yield from _misfits(child, value, (*path, name))
-    elif not child and not schema.get("x-kubernetes-preserve-unknown-fields") and schema.get("type") == "object":
+    elif not child and (
+        (schema.get("type") == "object" and not schema.get("x-kubernetes-preserve-unknown-fields")) or TYPES in schema
+    ):
         place = fieldpath.render(path) or "the object"
         yield Misfit((*path, name), f'{place} has no field "{name}"', did_you_mean(name, properties))
 
@@ -580,6 +583,8 @@ def _types(schema: OpenAPI, path: Path, strict_upstream: bool) -> Types:
     kind = schema.get("type")
     if kind in ANY:
         return frozenset({"object"}) if strict_upstream and kind == "array" else frozenset({kind})
+    if TYPES in schema:
+        return frozenset(schema[TYPES])
     if strict_upstream:
         raise NoSuchField(f"has no type that is known: {shown(kind or '')}")
     if schema.get("x-kubernetes-int-or-string"):
@@ -595,13 +600,13 @@ def _metadata(schema: OpenAPI, strict_upstream: bool) -> OpenAPI:
 
 def _field(schema: OpenAPI, name: str, place: str) -> OpenAPI | None:
     """The schema of a field; None where every field is allowed."""
-    kind = schema.get("type")
+    kind = schema.get("type") or ("array" if "object" not in schema.get(TYPES, ("object",)) else "")
     if kind and kind != "object":
         raise NoSuchField(f'{place} is of type {kind}: it has no field "{name}"')
     properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
     if name in properties:
         return properties[name]
-    if schema.get("x-kubernetes-preserve-unknown-fields"):
+    if schema.get("x-kubernetes-preserve-unknown-fields") and TYPES not in schema:
         return None
     additional = schema.get("additionalProperties")
     if additional is True or (isinstance(additional, Mapping) and not additional):
@@ -614,7 +619,7 @@ def _field(schema: OpenAPI, name: str, place: str) -> OpenAPI | None:
 def _element(schema: OpenAPI, index: int, place: str, strict_upstream: bool) -> OpenAPI | None:
     """The schema of an array's items; None where they may be anything."""
     kind = schema.get("type")
-    if kind != "array":
+    if kind != "array" and "array" not in schema.get(TYPES, ()):
         if not kind and not strict_upstream and schema.get("x-kubernetes-preserve-unknown-fields"):
             return None
         raise NoSuchField(f"{place} is {f'of type {kind}' if kind else 'no array'}: it has no index {index}")
