@@ -30,7 +30,10 @@ SECOND_HALF = "test_r"  # of it, by name: as much CPU as the first
 CLUSTER = (
     "tests/contracts/",
     *(f"tests/runtime/test_{name}.py" for name in ("crds", "gate", "kopf_supervisor", "operator", "watches")),
-    *(f"tests/{name}.py" for name in ("aws/test_crds", "aws/test_fields", "cli/test_doctor", "core/test_crds")),
+    *(
+        f"tests/{name}.py"
+        for name in ("aws/test_crds", "aws/test_fields", "cli/test_doctor", "cli/test_examples", "core/test_crds")
+    ),
     *(f"tests/{name}.py" for name in ("chart/test_chart", "core/test_definition", "image/test_kind")),
     "tests/cluster/",
 )

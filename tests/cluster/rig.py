@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -21,7 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,6 +144,16 @@ class ControlPlane:
         """The garbage collector learns of new kinds each 30 s (no flag changes that), and at its start: at once."""
         self._end("kube-controller-manager")
         self._run("kube-controller-manager")
+
+    @contextlib.contextmanager
+    def slow_controllers(self) -> Iterator[None]:
+        """They see nothing of what happens meanwhile until it is over, as on a very busy day."""
+        manager = self._processes["kube-controller-manager"]
+        manager.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            manager.send_signal(signal.SIGCONT)
 
     # --- use --------------------------------------------------------------------------------------------
 

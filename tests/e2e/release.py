@@ -35,9 +35,6 @@ class Release:
         return done.stdout
 
     def install(self, chart: Path = CHART) -> None:
-        # An earlier uninstallation's: on a busy machine the controller that gathers may be slower than helm.
-        gathering = ("crossplane", *(f"crossplane-{each}" for each in ("admin", "edit", "view", "browse")))
-        self.plane.kubectl("delete", "clusterrole", *gathering, "--ignore-not-found")
         self.helm("install", chart, "--create-namespace", values=self.values)
         self.wait_for_rights()
 

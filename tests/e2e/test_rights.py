@@ -22,14 +22,30 @@ GROUP = "web.example.org"
 pytestmark = pytest.mark.skipif(not guide.SEED.is_dir(), reason=f"the guide's manifests are not at {guide.SEED}")
 
 
+# A ClusterRole, and one that gathers it: the controller that does so looks at it last.
+LABEL = {"example.org/after": "true"}
+ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
+RULE = {"apiGroups": ["example.org"], "resources": ["things"], "verbs": ["get"]}
+AFTER = (
+    ROLE | {"metadata": {"name": "after", "labels": LABEL}, "rules": [RULE]},
+    ROLE
+    | {"metadata": {"name": "gathers-after"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": LABEL}]}},
+)
+
+
 @pytest.fixture(scope="module")
 def installed(plane, tmp_path_factory):
     """The release, of which the operator has the rights."""
     release = Release(plane, tmp_path_factory.mktemp("release"), VALUES)
     release.install()
     yield release
-    release.uninstall()
+    with plane.slow_controllers():
+        release.uninstall()
     assert not may(plane, "list", "secrets")
+    plane.apply(*AFTER)
+    plane.wait("what happened before was seen", lambda: plane.get("clusterrole", "gathers-after").get("rules"))
+    left = {each["metadata"]["name"] for each in plane.get("clusterroles")["items"]}
+    assert not {each for each in left if each.startswith("crossplane") and ":composite:" not in each}
     told = ("validatingwebhookconfigurations", "crossplane")
     plane.wait("the webhooks' configuration goes with the role that owns it", lambda: not plane.get(*told))
     assert plane.get("crd", guide.DECLARED[0])
