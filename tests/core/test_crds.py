@@ -57,9 +57,9 @@ def test_a_manifest_is_stored_with_the_defaults_that_upstream_fills_in(row):
 
 @pytest.mark.parametrize("row", ANSWERS["refused"], ids=lambda row: row["case"])
 def test_a_manifest_is_refused_as_upstream_refuses_it(row):
-    old = admit(row["old"]) if "old" in row else None
+    old = admit(row["old"], versions=UPSTREAM) if "old" in row else None
     with pytest.raises(Rejected) as caught:
-        admit(row["object"], old)
+        admit(row["object"], old, versions=UPSTREAM)
     assert caught.value.what == row["what"]
 
 

@@ -198,6 +198,16 @@ def test_a_composition_is_judged_as_its_annotation_asks(plane):
     code, said = apply(plane, with_(COMPOSITION, lambda composition: misfit(composition, "loud")))
     assert code == 1
     assert 'there is no mode "loud"' in said
+    code, said = apply(plane, with_(COMPOSITION, lambda found: found["spec"].update(environment={"patches": []})))
+    assert code == 0
+    assert "Warning: spec.environment is not read, gone since Crossplane v1.18" in said
+
+    def of_environment(composition):
+        composition["spec"]["resources"][0]["patches"][0]["type"] = "FromEnvironmentFieldPath"
+
+    code, said = apply(plane, with_(COMPOSITION, of_environment))
+    assert code == 1
+    assert "`groundplane convert pipeline-composition` makes a pipeline of it that means the same" in said
     code, said = apply(plane, COMPOSITION)
     assert (code, "arning" in said) == (0, False), said
 

@@ -7,9 +7,11 @@ import copy
 import pytest
 
 from groundplane.core import conditions, typecheck
+from groundplane.core.conversion import pipelines
 from groundplane.core.objects import Key
+from groundplane.errors import Rejected
 from groundplane.ports import Options
-from groundplane.reconcile.revision import DECLARED, FITS
+from groundplane.reconcile.revision import DECLARED, FITS, READ
 from tests.reconcile import things
 from tests.world import World
 
@@ -240,3 +242,55 @@ async def test_upstream_says_nothing_of_a_composition_that_does_not_suit_its_def
     await world.apply(things.XRD, things.changed(things.COMPOSITION, compositeTypeRef=reference(kind="Thing")))
     await world.settle(seconds=60)
     assert await told(world, DECLARED) is None
+
+
+# --- the native environment, which is gone
+
+ENVIRONMENT = {"environmentConfigs": [{"type": "Reference", "ref": {"name": "shared"}}]}
+
+
+async def test_a_native_environment_is_told_to_be_gone_and_makes_no_other_revision():
+    world = await a_world()
+    await world.apply(composition())
+    await world.settle()
+    [before] = await revisions(world)
+    await world.apply(things.changed(composition(), environment=ENVIRONMENT))
+    await world.settle()
+    condition = await told(world, READ)
+    assert (condition["status"], condition["reason"]) == ("False", "FieldsNotRead")
+    assert "spec.environment is not read, gone since Crossplane v1.18" in condition["message"]
+    assert "convert pipeline-composition" in condition["message"]
+    assert ("Warning", "FieldsNotRead") in world.told.reasons("Composition")
+    assert (await told(world, "Ready"))["status"] == "True"
+    assert await revisions(world) == [before], "upstream does not store it"
+    await world.cluster.patch(KEY, {"spec": {"environment": None}})
+    await world.settle()
+    assert (await told(world, READ))["status"] == "True"
+
+
+async def test_the_mend_for_a_native_environment_keeps_its_meaning():
+    """What the conversion makes of it is a pipeline that reads the environment."""
+    world = await a_world()
+    patched = things.changed(composition(), environment=ENVIRONMENT)
+    patched["spec"]["resources"][0]["patches"] = [
+        {"type": "FromEnvironmentFieldPath", "fromFieldPath": "zone", "toFieldPath": "spec.forProvider.zone"}
+    ]
+    with pytest.raises(Rejected, match="convert pipeline-composition"):
+        await world.apply(patched)
+    config = {
+        "apiVersion": "apiextensions.crossplane.io/v1beta1",
+        "kind": "EnvironmentConfig",
+        "metadata": {"name": "shared"},
+        "data": {"zone": "a"},
+    }
+    converted = pipelines.environment_to_step(pipelines.to_pipeline(patched))
+    await world.apply(config, converted, things.THING)
+    await world.settle()
+    assert (await world.one(things.COMPOSED, "Alpha"))["spec"]["forProvider"]["zone"] == "a"
+    assert await told(world, READ) is None
+
+
+async def test_upstream_does_not_know_a_native_environment():
+    world = await a_world(options=Options(poll_interval=60.0, strict_upstream=True))
+    with pytest.raises(Rejected, match="environment: field not declared in schema"):
+        await world.apply(things.changed(composition(), environment=ENVIRONMENT))

@@ -15,7 +15,7 @@ from groundplane.core import definition, typecheck
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Json, Object, group_of, is_deleting, meta, spec_of
-from groundplane.core.spec import Problem
+from groundplane.core.spec import GONE_ENVIRONMENT, Problem
 from groundplane.errors import InvalidInput, shown
 
 LISTED = 20  # warnings of one answer: the API server passes on 4 KiB
@@ -182,6 +182,11 @@ def composition(
     if refusals:
         return refused(obj, refusals, warnings)
     return allowed([*warnings, *map(str, [*unknown, *warned]), *outcome.unknown()])
+
+
+def gone_warnings(spec: Mapping[str, Any]) -> list[str]:
+    """What of a Composition's spec meant something once, and is kept only to say so."""
+    return [f"spec.environment is not read, {GONE_ENVIRONMENT}"] if spec.get("environment") is not None else []
 
 
 def composition_warnings(spec: CompositionSpec, of_kind: Definition | None, of_claim: Definition | None) -> list[str]:

@@ -39,6 +39,7 @@ HASH_LABEL = "crossplane.io/composition-hash"
 HASH_LENGTH = 63  # of the 64 hex digits: what fits into a label
 # Of a spec: empty ones are as if they were not there, as upstream writes them.
 OPTIONAL_LISTS = ("patchSets", "resources", "pipeline")
+GONE = "environment"  # of a spec: kept on the Composition to say that nothing reads it; upstream does not store it
 OURS = "groundplane.io/"  # annotations that a revision keeps: they change how it renders
 KEEP_HOST_PORT = "groundplane.io/keep-host-port"
 
@@ -487,7 +488,7 @@ def content_hash(composition: Object) -> str:
 
 def _canonical(spec: Mapping[str, Json]) -> Json:
     """The spec as upstream's Go structs write it: empty lists left out, and a match's fallback always there."""
-    result = _without_empty(fieldpath.copied(dict(spec)), *OPTIONAL_LISTS)
+    result = _snapshot(spec)
     for holder in (*result.get("patchSets", ()), *result.get("resources", ())):
         _without_empty(holder, "connectionDetails", "readinessChecks")
         if "base" in holder:
@@ -501,6 +502,13 @@ def _canonical(spec: Mapping[str, Json]) -> Json:
                     _without_empty(match, "patterns", "fallbackTo").setdefault("fallbackValue", None)
     for step in result.get("pipeline", ()):
         _without_empty(step, "credentials")
+    return result
+
+
+def _snapshot(spec: Mapping[str, Json]) -> dict[str, Json]:
+    """What of a Composition's spec its revision holds."""
+    result = _without_empty(fieldpath.copied(dict(spec)), *OPTIONAL_LISTS)
+    result.pop(GONE, None)
     return result
 
 
@@ -528,5 +536,5 @@ def revision_for(composition: Object, number: int, *, strict_upstream: bool = Fa
         "apiVersion": API_VERSION,
         "kind": "CompositionRevision",
         "metadata": metadata,
-        "spec": _without_empty(fieldpath.copied(spec_of(composition)), *OPTIONAL_LISTS) | {"revision": number},
+        "spec": _snapshot(spec_of(composition)) | {"revision": number},
     }

@@ -12,10 +12,11 @@ from typing import Any
 from groundplane.core import composition, fieldpath, pipeline
 from groundplane.core import schema as schemas
 from groundplane.core.objects import Object, meta, spec_of
-from groundplane.core.spec import Problem
+from groundplane.core.spec import GONE_ENVIRONMENT, Problem
 from groundplane.errors import GroundplaneError, InvalidInput, shown
 
 STRAY = "remove it: nothing reads it"  # the mend for a field that is like none that there is
+STRAYS = (STRAY, GONE_ENVIRONMENT)
 
 
 def every(source: Object, find: pipeline.Find | None = None) -> list[GroundplaneError]:
@@ -36,7 +37,7 @@ def problems(source: Object, find: pipeline.Find | None = None) -> list[Problem]
     if find is not None:
         found += _in_steps(spec, find)
     unknown = [_unknown(path) for path in pruned]
-    return [*dict.fromkeys(found), *(problem for problem in unknown if problem.mend != STRAY)]
+    return [*dict.fromkeys(found), *(problem for problem in unknown if problem.mend not in STRAYS)]
 
 
 def _in_spec(spec: Mapping[str, Any]) -> tuple[list[Problem], list[str]]:
@@ -105,7 +106,7 @@ def strays(source: Object) -> list[GroundplaneError]:
 def stray_problems(source: Object) -> list[Problem]:
     """The same, each with the path of its field in the manifest."""
     unknown = [_unknown(path) for path in composition.review(spec_of(source)).pruned]
-    return [problem for problem in unknown if problem.mend == STRAY]
+    return [problem for problem in unknown if problem.mend in STRAYS]
 
 
 def error_of(problem: Problem, spec: Mapping[str, Any], where: str = "") -> InvalidInput:
@@ -155,6 +156,8 @@ def _named(rest: list[fieldpath.Segment], spec: Mapping[str, Any]) -> tuple[str,
 
 def _unknown(path: str) -> Problem:
     """The problem of a field that no Composition has, with the one that was probably meant."""
+    if path == "spec.environment":
+        return Problem("Forbidden", path, "unknown field", GONE_ENVIRONMENT)
     from groundplane.core.crds.composition import crds
 
     schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

@@ -80,8 +80,12 @@ def required(field: str, detail: str = "must be set", mend: str = "") -> Problem
 
 ENVIRONMENT = re.compile("(From|To)EnvironmentFieldPath|Combine(From|To)Environment")
 NO_ENVIRONMENT = (
-    "mode Resources has no environment since Crossplane v1.18: set mode: Pipeline, with a step of function-environment-configs for what was "
-    "in spec.environment, then one of function-patch-and-transform with these resources and patches as its input"
+    "mode Resources has no environment since Crossplane v1.18: `groundplane convert pipeline-composition` makes a pipeline of it that means "
+    "the same, with function-environment-configs for spec.environment"
+)
+GONE_ENVIRONMENT = (
+    "gone since Crossplane v1.18: `groundplane convert pipeline-composition` (mode Pipeline: `convert composition-environment`) makes it a step"
+    " of function-environment-configs, which means the same"
 )
 
 

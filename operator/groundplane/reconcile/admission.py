@@ -79,7 +79,7 @@ async def compositions(request: Request, context: Context, try_out: TryOut) -> V
     strict, warnings, steps = context.options.strict_upstream, list[str](), list[Problem]()
     find = functions.finder(await compiling.sources_of(context, obj), templates=context.options.templates)
     if not strict:
-        warnings = _newcomers(review.spec, context)
+        warnings = [*admission.gone_warnings(spec_of(obj)), *_newcomers(review.spec, context)]
         steps = composition.step_problems(review.spec.pipeline, find) if review.spec.is_pipeline else []
     if steps or (strict and review.spec.is_pipeline):
         return admission.composition(obj, mode, typecheck.Outcome(), steps, warnings)

@@ -23,10 +23,12 @@ from groundplane.core.openapi import (
     named,
     obj,
     root,
+    ruled,
     string,
     strings,
     unseen,
 )
+from groundplane.core.spec import NO_ENVIRONMENT
 from groundplane.core.transforms.base import CONVERSIONS
 
 GROUP = "apiextensions.crossplane.io"
@@ -40,9 +42,6 @@ HAS_SECRET = (
     "!has(self.source) || self.source != 'Secret' || has(self.secretRef)",
     "the Secret source requires a secretRef",
 )
-OF_V2 = {rule for rule, _ in (HAS_STEPS, HAS_SECRET)}
-"""Rules that v1.20 does not have."""
-
 PATCH_TYPES = (
     "FromCompositeFieldPath",
     "PatchSet",
@@ -50,6 +49,12 @@ PATCH_TYPES = (
     "CombineFromComposite",
     "CombineToComposite",
 )
+GONE_TYPES = ("FromEnvironmentFieldPath", "ToEnvironmentFieldPath", "CombineFromEnvironment", "CombineToEnvironment")
+GONE_FIELD = "environment"
+NO_ENVIRONMENT_PATCH = ("!self.contains('Environment')", NO_ENVIRONMENT)  # an enum's refusal has no room for the mend
+OF_OTHERS = {rule for rule, _ in (HAS_STEPS, HAS_SECRET, NO_ENVIRONMENT_PATCH)}
+"""Rules that v1.20 does not have."""
+
 CHECKS = ("MatchString", "MatchInteger", "NonEmpty", "MatchCondition", "MatchTrue", "MatchFalse", "None")
 DETAILS = ("FromConnectionSecretKey", "FromFieldPath", "FromValue")
 
@@ -77,8 +82,12 @@ _TYPE = (
 
 
 def _composition() -> Schema:
+    gone = anything("Not read: gone since Crossplane v1.18. Kept, so that the status can say what to write instead.")
     spec = obj(
-        _spec(), "What the composition is for and what it makes.", required=["compositeTypeRef"], rules=[HAS_STEPS]
+        {**_spec(), GONE_FIELD: gone},
+        "What the composition is for and what it makes.",
+        required=["compositeTypeRef"],
+        rules=[HAS_STEPS],
     )
     status = unseen(obj({"conditions": conditions()}, "Whether it can be rendered. Not of upstream."))
     return root(
@@ -161,14 +170,15 @@ def _template() -> Schema:
 
 
 def _patch() -> Schema:
+    kind = enum(
+        [*PATCH_TYPES, *GONE_TYPES],
+        "From…: composite to composed resource. To…: composed resource to composite. Combine…: several"
+        " values into one. PatchSet: the patches of a set. Those of the environment are for pipelines only.",
+        default="FromCompositeFieldPath",
+    )
     return obj(
         {
-            "type": enum(
-                PATCH_TYPES,
-                "From…: composite to composed resource. To…: composed resource to composite. Combine…: several"
-                " values into one. PatchSet: the patches of a set.",
-                default="FromCompositeFieldPath",
-            ),
+            "type": ruled(kind, NO_ENVIRONMENT_PATCH),
             "fromFieldPath": string("The field to read, such as spec.parameters.size."),
             "toFieldPath": string("The field to write; the same as fromFieldPath if absent."),
             "combine": _combine(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from groundplane.core.crds.composition import GROUP, OF_V2
+from groundplane.core.crds.composition import GONE_FIELD, GONE_TYPES, GROUP, OF_OTHERS
 from groundplane.core.crds.packages import COLUMNS_OF_V2
 from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import fresh
@@ -24,8 +24,8 @@ def of_upstream(crds: Iterable[Object]) -> list[Object]:
 def as_upstream(crd: Object) -> Object:
     """The CRD, as a copy, without what v1.20 does not have.
 
-    That is columns of v2's, and statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), v2's rules, and v2 of definitions: nobody
-    speaks it to them then, the garbage collector neither, which would make those namespaced that have no scope.
+    That is columns of v2's, and statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), rules of v2's and ours, what is kept of
+    Compositions only to say that it is gone, and v2 of definitions: nobody speaks it to them then, the garbage collector neither, which would make those namespaced that have no scope.
     """
     made: Object = fresh(crd)
     is_definition = made["spec"]["names"]["kind"] == DEFINITION
@@ -35,13 +35,15 @@ def as_upstream(crd: Object) -> Object:
         schema = version["schema"]["openAPIV3Schema"]
         schema["properties"].get("status", {}).pop("default", None)
         _drop_rules(schema)
+        if made["spec"]["names"]["kind"] == "Composition":
+            del schema["properties"]["spec"]["properties"][GONE_FIELD]
         if is_definition:
             version["served"] = version["name"] == "v1"
     return made
 
 
 def _drop_rules(schema: Json) -> None:
-    """Take the rules of v2 off, in place, at every level."""
+    """Take the rules that v1.20 has not off, and the types of patches, in place, at every level."""
     if isinstance(schema, list):
         for each in schema:
             _drop_rules(each)
@@ -50,9 +52,11 @@ def _drop_rules(schema: Json) -> None:
         return
     rules = schema.get("x-kubernetes-validations")
     if isinstance(rules, list):
-        kept = [rule for rule in rules if rule["rule"] not in OF_V2]
+        kept = [rule for rule in rules if rule["rule"] not in OF_OTHERS]
         schema["x-kubernetes-validations"] = kept
         if not kept:
             del schema["x-kubernetes-validations"]
+    if isinstance(words := schema.get("enum"), list):
+        schema["enum"] = [word for word in words if word not in GONE_TYPES]
     for each in schema.values():
         _drop_rules(each)

@@ -23,7 +23,9 @@ def by_itself(source: Object, find: Find | None) -> list[Finding]:
     """What is wrong with it whatever the kinds are like."""
     spec = spec_of(source)
     found = [_finding("composition", problem, spec) for problem in mistakes.problems(source, find)]
-    return found + [_finding("composition", problem, spec, "warning") for problem in mistakes.stray_problems(source)]
+    for problem in mistakes.stray_problems(source):
+        found.append(_finding("composition", problem, spec, "warning" if problem.mend == mistakes.STRAY else "error"))
+    return found
 
 
 def against_schemas(source: Object, library: Library, find: Find | None, parts: Parts) -> list[Finding]:
