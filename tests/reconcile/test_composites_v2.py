@@ -246,7 +246,8 @@ async def test_a_claim_does_not_take_its_composites_answer_for_its_own():
     assert "lastHandledReconcileAt" not in claim["status"]
 
 
-async def test_a_condition_that_is_patched_into_the_status_stays_beside_ours():
+@pytest.mark.parametrize("composition", [native, piped])
+async def test_a_condition_that_is_patched_into_the_status_stays_beside_ours(composition):
     made = template()
     made["base"]["data"] = {"type": "Custom", "status": "True", "reason": "Said", "time": "2026-01-01T00:00:00Z"}
     fields = {"type": "type", "status": "status", "reason": "reason", "time": "lastTransitionTime"}
@@ -258,7 +259,7 @@ async def test_a_condition_that_is_patched_into_the_status_stays_beside_ours():
         }
         for source, target in fields.items()
     ]
-    world = await running(piped(made))
+    world = await running(composition(made))
     await world.settle(seconds=1000)
     app = await world.cluster.get(things.APP)
     found = {entry["type"]: entry["status"] for entry in app["status"]["conditions"]}
@@ -273,6 +274,16 @@ async def test_without_a_name_a_connection_detail_is_upstreams_mistake_and_nothi
     world = await running(piped(made))
     assert "connectionDetails[0].name: must be set" in (await synced(world))["message"]
     assert await world.cluster.list("v1", "ConfigMap") == []
+
+
+async def test_natively_it_is_told_once_its_resource_is_there():
+    made = template() | {"connectionDetails": [{"type": "FromValue", "value": "x"}]}
+    world = await running(native(made))
+    assert (
+        "resource settings › connectionDetails[0]: connection detail is missing name"
+        in (await synced(world))["message"]
+    )
+    await world.one("v1", "ConfigMap")
 
 
 async def test_a_composite_that_asks_for_a_secret_as_a_legacy_one_gets_none():
