@@ -9,7 +9,7 @@ import pytest
 from groundplane.core import admission, typecheck
 from groundplane.core.admission import Malformed
 from groundplane.core.composition import review
-from groundplane.core.definition import dropped, read
+from groundplane.core.definition import dropped, read, replaced
 from groundplane.core.spec import Problem
 
 XRD = {
@@ -118,6 +118,26 @@ def test_what_of_a_schema_is_not_copied_is_warned_of():
     place = "openAPIV3Schema.properties"
     assert dropped(xrd) == [f"{place}.data", f"{place}.spec.anyOf", f"{place}.status.default"]
     assert all("has no effect" in warning for warning in admission.definition_warnings(xrd, None))
+
+
+def test_fields_that_machinery_replaces_are_warned_of():
+    xrd = copy.deepcopy(XRD)
+    properties = xrd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    spec = {
+        "compositionRef": {"type": "object", "properties": {"name": {"type": "string"}}},  # as it is
+        "claimRef": {"type": "string"},
+        "writeConnectionSecretToRef": {"type": "object", "properties": {"key": {"type": "string"}}},
+        "compositeDeletePolicy": {"type": "object"},
+    }
+    properties["spec"]["properties"] = properties["spec"].get("properties", {}) | spec
+    status = {"conditions": {"type": "array"}, "connectionDetails": {"properties": {"url": {"type": "string"}}}}
+    properties["status"] = {"type": "object", "properties": status}
+    place = "openAPIV3Schema.properties"
+    fields = ("spec.properties.claimRef", "spec.properties.writeConnectionSecretToRef")
+    fields += ("spec.properties.compositeDeletePolicy", "status.properties.connectionDetails")
+    assert sorted(replaced(xrd)) == sorted(f"{place}.{field}" for field in fields)
+    warnings = admission.definition_warnings(xrd, None)
+    assert sum("give yours another name" in warning for warning in warnings) == len(fields)
 
 
 def test_match_expressions_of_a_revision_selector_are_warned_of():

@@ -7,7 +7,9 @@ import pytest
 
 from groundplane.core import conditions
 from groundplane.core.objects import Key, key_of
+from groundplane.errors import Rejected
 from groundplane.ports import Options
+from groundplane.reconcile.doubts import READ
 from groundplane.runtime.queue import After, Done
 from tests.reconcile import things
 from tests.reconcile.things import a_world
@@ -347,3 +349,77 @@ async def test_what_auto_ready_knows_more_of_than_a_condition_is_not_told_to_nev
     await world.settle(seconds=600)
     assert conditions.is_true(await world.cluster.get(things.APP), "Ready")
     assert "will never be ready" not in world.told.text()
+
+
+# --- what newcomers write ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "field, value, mend",
+    [
+        ("claimNames", {"kind": "Claim", "plural": "claims"}, "people write the composite itself"),
+        ("connectionSecretKeys", ["url"], "compose a Secret"),
+    ],
+)
+async def test_what_only_a_definition_of_v1_has_is_refused(field, value, mend):
+    world = await a_world()
+    with pytest.raises(Rejected, match=f"{field} is only for scope LegacyCluster: leave it out, .*{mend}"):
+        await world.apply(things.changed(things.v2_definition(), **{field: value}))
+
+
+async def test_a_definition_without_a_scope_is_of_namespaces():
+    world = await running(piped(template()), definition=things.changed(things.v2_definition(), scope=None))
+    assert conditions.is_true(await world.cluster.get(things.APP), "Ready")
+
+
+@pytest.mark.parametrize(
+    "field, mend",
+    [
+        ("compositionRef", "did you mean crossplane.compositionRef?"),
+        ("compositionUpdatePolicy", "did you mean crossplane.compositionUpdatePolicy?"),
+        ("writeConnectionSecretToRef", "have no connection Secret: compose a Secret"),
+    ],
+)
+async def test_machinery_where_v1_has_it_is_refused_with_its_place(field, mend):
+    world = await running(piped(template()))
+    with pytest.raises(Rejected) as caught:
+        await world.apply(things.changed(things.v2_composite(), **{field: {"name": "x"}}))
+    assert f".spec.{field}: field not declared in schema" in str(caught.value)
+    assert mend in caught.value.mend
+
+
+def declaring(**schema):
+    found = copy.deepcopy(things.v2_definition())
+    [version] = found["spec"]["versions"]
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"] |= schema
+    return found
+
+
+async def told_of_definition(world):
+    [found] = await world.cluster.list("apiextensions.crossplane.io/v1", "CompositeResourceDefinition")
+    return conditions.find(found, READ)
+
+
+async def test_fields_of_a_definition_that_machinery_replaces_are_told_without_webhooks():
+    world = await running(piped(template()), definition=declaring(crossplane={"type": "string"}))
+    found = await told_of_definition(world)
+    assert (found["status"], found["reason"]) == ("False", "FieldsNotRead")
+    assert "openAPIV3Schema.properties.spec.properties.crossplane is not used" in found["message"]
+    assert ("Warning", "FieldsNotRead") in world.told.reasons("CompositeResourceDefinition")
+    await world.apply(things.v2_definition())
+    await world.settle(seconds=60)
+    assert (await told_of_definition(world))["status"] == "True"
+    before = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == before
+
+
+async def test_nothing_is_told_of_a_definition_that_is_read_whole_nor_with_strict_upstream():
+    assert await told_of_definition(await running(piped(template()))) is None
+    world = await a_world(options=STRICT)
+    found = things.changed(things.XRD)
+    [version] = found["spec"]["versions"]
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["resourceRefs"] = {"type": "string"}
+    await world.apply(found)
+    await world.settle()
+    assert await told_of_definition(world) is None

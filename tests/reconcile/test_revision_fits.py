@@ -11,7 +11,8 @@ from groundplane.core.conversion import pipelines
 from groundplane.core.objects import Key
 from groundplane.errors import Rejected
 from groundplane.ports import Options
-from groundplane.reconcile.revision import DECLARED, FITS, READ
+from groundplane.reconcile.doubts import READ
+from groundplane.reconcile.revision import DECLARED, FITS
 from tests.reconcile import things
 from tests.world import World
 

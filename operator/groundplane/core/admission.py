@@ -149,6 +149,10 @@ def definition_warnings(xrd: Object, old: Object | None) -> list[str]:
         f"{path} has no effect: of a definition's schema only spec, status and metadata.name's maxLength count"
         for path in definition.dropped(xrd)
     ]
+    found += [
+        f"{path} is not used: every composite or claim has a field of that name, for Crossplane; give yours another name"
+        for path in definition.replaced(xrd)
+    ]
     if (spec.get("defaultCompositionRevisionSelector") or {}).get("matchExpressions"):
         found.append("spec.defaultCompositionRevisionSelector.matchExpressions has no effect: use matchLabels")
     if old is not None and spec_of(old).get("claimNames") and not spec.get("claimNames"):

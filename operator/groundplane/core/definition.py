@@ -370,6 +370,33 @@ def dropped(xrd: Object) -> list[str]:
     return list(found)
 
 
+def replaced(xrd: Object) -> list[str]:
+    """The paths of what a definition's schemas declare and our machinery, which has other fields there, takes the place of."""
+    known = read(xrd)
+    ours: dict[str, list[Schema]] = {"spec": [_composite_spec(known, False)], "status": []}
+    if known.claim_kind:
+        ours["spec"].append(_claim_spec(known))
+    ours["status"].append(_status(known, False, is_composite=True))
+    found: dict[str, None] = {}
+    for version in spec_of(xrd).get("versions") or ():
+        user = _mapping(_mapping(_mapping(version).get("schema")).get("openAPIV3Schema"))
+        for part, machinery in ours.items():
+            own = _mapping(_mapping(_mapping(user.get("properties")).get(part)).get("properties"))
+            found |= dict.fromkeys(
+                f"openAPIV3Schema.properties.{part}.properties.{name}"
+                for name, declared in own.items()
+                if any(_says_more(_mapping(declared), fields[name]) for fields in machinery if name in fields)
+            )
+    return list(found)
+
+
+def _says_more(user: Mapping[str, Any], ours: Schema) -> bool:
+    """Whether a declared field is of another type than ours, or has fields that ours has not."""
+    if user.get("type") != ours.get("type"):
+        return True
+    return not _mapping(user.get("properties")).keys() <= _mapping(ours.get("properties")).keys()
+
+
 def _check_claim_names(claim: Mapping[str, Any], composite: Mapping[str, Any]) -> None:
     for name in ("kind", "plural", "singular", "listKind"):
         if claim.get(name) and claim[name] == composite.get(name):

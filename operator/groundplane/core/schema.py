@@ -77,9 +77,24 @@ def undeclared(schema: OpenAPI | Structural, obj: Object) -> list[Fault]:
     dropped: list[_Dropped] = []
     _shaped(compiled(schema), obj, False, dropped)
     return sorted(
-        Fault(f".{text(path).lstrip('.')}", "field not declared in schema", did_you_mean(str(path[1]), node.properties))
+        Fault(f".{text(path).lstrip('.')}", "field not declared in schema", _meant(str(path[1]), node))
         for path, node in dropped
     )
+
+
+NO_SECRET = "composites of Crossplane v2 have no connection Secret: compose a Secret instead"
+"""The mend for `writeConnectionSecretToRef` where the machinery has a field of its own, `crossplane`."""
+
+
+def _meant(word: str, node: Structural) -> str:
+    """What to write instead of a field that is not there: one that is spelt alike, or the same one further down."""
+    mend = did_you_mean(word, node.properties)
+    if mend.startswith("did you mean"):
+        return mend
+    if word == "writeConnectionSecretToRef" and "crossplane" in node.properties:
+        return NO_SECRET
+    inside = [name for name, child in node.properties.items() if word in child.properties]
+    return f"did you mean {inside[0]}.{word}?" if len(inside) == 1 else mend
 
 
 def mends(faults: Sequence[Fault]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from groundplane.core import conditions, definition, health
+from groundplane.core import admission, conditions, definition, health
 from groundplane.core.conditions import Condition
 from groundplane.core.crds.marks import MARK
 from groundplane.core.definition import Definition
@@ -28,7 +28,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, TooDeep, Waiting, stage
 from groundplane.ports import Context, Resource, Result
-from groundplane.reconcile import leaving, roles
+from groundplane.reconcile import doubts, leaving, roles
 
 API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
@@ -305,6 +305,8 @@ def _tell(wanted: Object, known: Definition, context: Context, side: Side) -> No
             told.append(conditions.reconcile_success())
         if outlook is None or not conditions.is_true(wanted, "Ready"):
             told.append(conditions.available() if outlook is None else conditions.creating())
+        if side is COMPOSITE:
+            told += doubts.unread(wanted, admission.definition_warnings(wanted, None), context, side.source)
         context.tell(wanted, *told, outlook=outlook)
 
 

@@ -25,7 +25,7 @@ from groundplane.core.objects import (
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, NoSuchKind, TooDeep, Waiting, at, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling
+from groundplane.reconcile import compiling, doubts
 from groundplane.reconcile import functions as schemas
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
@@ -34,7 +34,6 @@ NAME_LABEL = "crossplane.io/composition-name"
 HASH_LABEL = "crossplane.io/composition-hash"
 FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends, and the bases their own
 DECLARED = "FitsDefinition"  # and whether it is what the definition of its composite's kind asks for
-READ = "FieldsRead"  # and whether all that it says is read
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 RECHECK = 300.0  # seconds until a kind that was not there is looked for again
 
@@ -171,7 +170,7 @@ async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | N
     if outcome is not None:
         told += _fitting(found, outcome, context)
     told += await _declared(found, context)
-    told += _doubted(found, READ, admission.gone_warnings(spec_of(found)), ("AllFieldsRead", "FieldsNotRead"), context)
+    told += doubts.unread(found, admission.gone_warnings(spec_of(found)), context, SOURCE)
     wanted = copy.deepcopy(found)
     context.tell(wanted, *told, outlook=None)
     await context.cluster.update(wanted, subresource="status")
@@ -202,21 +201,7 @@ async def _declared(found: Object, context: Context) -> list[Condition]:
     kind = spec.compositeTypeRef.kind
     of_kind, of_claim = (known, None) if kind == known.kind else (None, known)
     problems = admission.composition_warnings(spec, of_kind, of_claim)
-    return _doubted(found, DECLARED, problems, ("DefinitionFits", "DefinitionDoesNotFit"), context)
-
-
-def _doubted(
-    found: Object, type_: str, problems: list[str], reasons: tuple[str, str], context: Context
-) -> list[Condition]:
-    """The condition for these problems, and what is new among them in an event; once nothing is wrong, that it is well again. Before, nothing."""
-    before = conditions.find(found, type_) or {}
-    well, wrong = reasons
-    if not problems:
-        return [Condition(type_, "True", well)] if before else []
-    text = "; ".join(problems)
-    if before.get("message") != text:
-        context.events.event(found, "Warning", wrong, text, source=SOURCE)
-    return [Condition(type_, "False", wrong, text)]
+    return doubts.told(found, DECLARED, problems, ("DefinitionFits", "DefinitionDoesNotFit"), context, SOURCE)
 
 
 async def _definition_of(found: Object, context: Context) -> definition.Definition | None:

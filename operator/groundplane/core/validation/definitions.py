@@ -72,6 +72,16 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
                 severity="warning",
             )
         )
+    for path in definition.replaced(xrd) if learnt else ():
+        found.append(
+            Finding(
+                type="definition",
+                field=f"spec.versions[0].schema.{path}",
+                message=f"{path} is not used: every composite or claim has a field of that name, for Crossplane",
+                mend="give yours another name",
+                severity="warning",
+            )
+        )
     return learnt, found
 
 

@@ -214,7 +214,7 @@ def _of(path: str) -> str:
 
 
 def _near(mend: str) -> str:
-    return mend if mend.startswith("did you mean") else "remove it: the API server drops it"
+    return mend if mend and not mend.startswith("use one of") else "remove it: the API server drops it"
 
 
 def _immutable(obj: Object, old: Object, names: Sequence[str]) -> Iterable[Finding]:
