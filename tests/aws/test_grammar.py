@@ -54,6 +54,8 @@ def calls(found):
         yield f"also.{name}", also
     if found.find is not None:
         yield "find", found.find
+    if found.list_ is not None:
+        yield "list", found.list_
     for name, update in found.update.items():
         if update.call:
             yield f"update.{name}", update
@@ -100,7 +102,7 @@ def test_every_key_is_documented_with_an_example(key, text):
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_what_observes_only_reads_and_what_changes_goes_through_the_gate(found):
-    reading = [found.observe, *found.also.values(), *filter(None, [found.find])]
+    reading = [found.observe, *found.also.values(), *filter(None, [found.find, found.list_])]
     assert all(call.call.rpartition(":")[2].startswith(READING) for call in reading)
     changing = [call for place, call in calls(found) if call not in reading]
     assert not [call.call for call in changing if call.call.startswith(READING)]
@@ -130,6 +132,42 @@ def test_a_shared_read_lists_what_the_read_itself_answers(found):
         assert set(answer) <= set(own.members), f"{read.call} answers no {set(answer) - set(own.members)}"
         for name in shared.lacks:
             assert name == "tags" or name in found.at_provider or found.fields[name].observe
+
+
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+def test_a_list_has_what_a_look_needs(found):
+    assert found.list_, f"{found.file}.yaml: say by which call all things of the kind are listed"
+    rule = found.list_
+    call = operation(found, rule.call)
+    first = re.split(r"[\[.|]", rule.items.text)[0]
+    assert walk(call.output_shape, first), f"list.items: {rule.call} answers no {first}"
+    needed = {
+        name.partition(".")[2]
+        for name in re.findall(r"\$\{?(spec\.\w+)", str(found.observe.with_) + found.external_name.format)
+    }
+    optional = {name for name in needed if name not in found.port.required}
+    assert needed - set(rule.fields) - optional <= {"typeName"}, "the look needs what the list does not give"
+    if rule.of:
+        service, _, kind = rule.of.partition("/")
+        assert catalogue.lookup(f"{service}.{found.domain}/v1beta1", kind)
+
+
+FAULTY_LISTS = {  # in a VPC's file: what it says
+    "{call: describe_vpcs, items: Vpcs, colour: red}": "Extra inputs are not permitted",
+    "{items: Vpcs}": "names no call",
+    "{call: describe_vpcs, items: Vpcs, fields: {colour: $entry}}": "no field colour",
+    "{call: describe_vpcs, items: Vpcs, with: {VpcIds: [$parent]}}": "$parent is of no kind",
+    "{call: describe_vpcs, items: Vpcs, format: 'vpc/$entry'}": "has no ${name}",
+    "{call: describe_vpcs, items: 'Vpcs['}": "not JMESPath",
+}
+
+
+@pytest.mark.parametrize("rule, problem", FAULTY_LISTS.items())
+def test_an_impossible_list_is_refused(rule, problem):
+    text = (resources.files("groundplane.aws.kinds") / "ec2_vpc.yaml").read_text()
+    faulty = re.sub(r"(?m)^list: .*$", f"list: {rule}", text)
+    with pytest.raises(InvalidInput, match=re.escape(problem)):
+        catalogue.parsed(faulty, "ec2_vpc.yaml")
 
 
 FAULTY_SHARES = {  # in a VPC's file: what it says
@@ -301,7 +339,7 @@ def first_members(text):
 def test_every_variable_of_a_template_is_known(found):
     simple = {"external_name", "uid", "name", "region", "partition", "suffix", "account"}
     for variable in re.findall(r"\$\{?([a-z_]+)", repr(found)):
-        assert variable in simple | {"spec", "secret", "item", "entry", "part", "keys"}
+        assert variable in simple | {"spec", "secret", "item", "entry", "parent", "part", "keys"}
 
 
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)

@@ -315,7 +315,7 @@ class Engine(Resource):
             value = self.observed(name, item)
             if not convert.is_empty(value):
                 found[name] = value
-        return self._shaped(found)
+        return self.shaped(found)
 
     def _at_provider(self, item: Item, found_tags: Mapping[str, str] | None) -> dict[str, Json]:
         values: dict[str, Json] = {}
@@ -332,9 +332,9 @@ class Engine(Resource):
         for secret in self.kind.port.secrets:
             values[digest_field(secret.field)] = self.taken(secret.field) or None
         self.hooks.published(self, item, values)
-        return {name: value for name, value in self._shaped(values).items() if value not in (None, [], {})}
+        return {name: value for name, value in self.shaped(values).items() if value not in (None, [], {})}
 
-    def _shaped(self, values: Mapping[str, Json]) -> dict[str, Json]:
+    def shaped(self, values: Mapping[str, Json]) -> dict[str, Json]:
         """Fields by name, in the shape that the kind's API has, sorted."""
         if self.kind.shape != "object":
             return dict(sorted(values.items()))

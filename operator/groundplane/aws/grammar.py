@@ -11,8 +11,8 @@ Two little languages are used inside:
   The first of several names that has a value: `${spec.name|name}`; a pipe of JMESPath has blanks around it.  A text one of whose
   names has no value has none itself, unless the last alternative is empty: `/${spec.path|}`; behind a comma, a variable and its
   comma are left out together: `${spec.bucket}${,spec.owner}`.  Known names: external_name, uid, name, region, partition, suffix, account,
-  `spec.<path>`, `secret.<name>`, `item.<path>`, `part.<number>` of the external name, and `entry.<path>` or `entry` in the calls of an
-  update of mode entries.
+  `spec.<path>`, `secret.<name>`, `item.<path>`, `part.<number>` of the external name; `entry.<path>` or `entry` in the calls of an
+  update of mode entries and in a list, `parent` in a list.
 """
 
 from __future__ import annotations
@@ -188,6 +188,28 @@ class Find(Call):
     """It finds by a name that somebody else's may have, too: a thing is ours if it carries our tag; another one's is refused before a create: `true`."""
     absent: Names = ()
     """The error codes that mean "nothing": `[ResourceNotFoundException]`."""
+
+
+class Listing(Call):
+    """How the things of a kind are listed, for who takes them over (`groundplane import`) or looks for what was left behind.
+
+    The operator itself never lists.  Its templates know two more variables: `$parent`, and `$entry`, what the list has of a thing.
+    """
+
+    of: str = ""
+    """The kind that the things belong to; the call is made for each of its things, whose external name is `$parent`: `iam/Role`."""
+    items: PathText
+    """From the answer, of which all pages are read, to the entries; what AWS made for itself is left out: `Vpcs[?!IsDefault].VpcId`."""
+    name: str = "$entry"
+    """A template for the external name, where the spec doesn't make it: `$entry.PolicyName`."""
+    format: str = ""
+    """What the name stands in, as `${name}`, if the list has more than that: `alias/${name}`."""
+    fields: dict[str, str] = Field(default_factory=dict)
+    """The forProvider fields that the observe call needs, by template: `{role: $parent, policyArn: $entry.PolicyArn}`."""
+    own: PathText | None = None
+    """In the observed item: whether it is AWS's own, or on its way out: `KeyManager == 'AWS'`."""
+    asked: bool = False
+    """Listed only where the kind is named, not with all others: AWS makes one with each of something else, or another kind tells the same: `true`."""
 
 
 class Update(Call):
@@ -490,6 +512,8 @@ class Kind(Strict):
     find: Find | None = None
     """How an interrupted create is found by our tag; without it, by name, or by a person:
     `{call: describe_vpcs, with: {Filters: [{Name: "tag:crossplane-uid", Values: [$uid]}]}, items: "Vpcs[].VpcId"}`."""
+    list_: Listing | None = Field(default=None, alias="list")
+    """How all things of the kind are listed: `{call: describe_vpcs, items: "Vpcs[?!IsDefault].VpcId"}`."""
     update: dict[str, Update] = Field(default_factory=dict)
     """Groups of fields that one call changes, in the order in which they are sent: `{modify: {call: modify_db_instance}}`."""
     delete: Delete
@@ -539,6 +563,7 @@ class Kind(Strict):
         for names in self.exclusive:
             self._check_names("exclusive", names)
         self._check_shared()
+        self._check_listing()
         self._check_names("create.instead", tuple(self.create.instead))
         self._check_names("changes", tuple(self.changes))
         self._check_names("untried", tuple(name for names in self.untried.values() for name in names))
@@ -587,6 +612,18 @@ class Kind(Strict):
                 )
             if also.hourly and (also.shared or also.seldom or also.once):
                 raise ValueError(f"also.{name}.hourly: it is shared, or known between its reads already")
+
+    def _check_listing(self) -> None:
+        rule = self.list_
+        if rule is None:
+            return
+        if not rule.call:
+            raise ValueError("list.call: names no call")
+        self._check_names("list.fields", tuple(rule.fields), "region")
+        if rule.format and "${name}" not in rule.format:
+            raise ValueError("list.format: has no ${name}")
+        if not rule.of and "$parent" in f"{rule.with_}{rule.name}{rule.fields}":
+            raise ValueError("list.of: $parent is of no kind")
 
     def _check_field(self, name: str, field: KindField) -> None:
         if field.group and field.group not in self.update:

@@ -160,7 +160,8 @@ class Resource:
         )
         self.is_quick = False  # what is read hourly is taken from the status
         self.kept: set[str] = set()  # the fields for which that holds, and "tags"
-        self.entry: Json = None  # of a list that is brought in line, while it is sent
+        self.entry: Json = None  # of a list that is brought in line, while it is sent; or of one that is read
+        self.parent = ""  # the external name of what the things of a list belong to, while it is read
         self.faulty: list[InvalidInput] = []
         self._held, initial = self._block("forProvider"), self._block("initProvider")
         self.spec: dict[str, Json] = _merged(initial, self._held)
@@ -306,6 +307,11 @@ class Resource:
         service, _, method = _reading(name).rpartition(":")
         yield from self._client(service).get_paginator(method).paginate(**parameters)
 
+    def is_paged(self, name: str) -> bool:
+        """Whether the answer to a call comes in pages."""
+        service, _, method = name.rpartition(":")
+        return bool(self._client(service).can_paginate(method))
+
     def write(self, name: str, /, *, once: bool = False, **parameters: Any) -> Item:
         """A call that changes AWS; every one goes through here.  `once`: it is sent a single time, whatever comes."""
         return self._call(name, parameters, once=once)
@@ -384,6 +390,8 @@ class Resource:
             return parts[int(rest)] if int(rest) < len(parts) else None
         if scope == "entry":
             return Path(rest).search(self.entry) if rest else self.entry
+        if scope == "parent":
+            return self.parent or None
         if scope == "secret":
             return self.secrets.get(rest)
         if scope == "region":
@@ -720,6 +728,9 @@ class Hooks:
     def incoming(self, resource: Resource, name: str, value: Any) -> Any:
         """A field's value as it was found where the kind file says, before it takes the field's type."""
         return value
+
+    def telling(self, resource: Resource, item: Item, found: dict[str, Json]) -> None:
+        """Adjust the fields of forProvider that a manifest of a thing is made of which nobody made for it."""
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
         """Add differences that the fields can't tell, drop those that are none."""

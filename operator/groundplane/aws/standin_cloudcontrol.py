@@ -67,6 +67,7 @@ def answer(operation: str, body: bytes, now: float, slow: float) -> tuple[int, d
         "UpdateResource": _update,
         "DeleteResource": _delete,
         "GetResource": _get,
+        "ListResources": _list,
         "GetResourceRequestStatus": _status,
     }
     for event in STORE.events.values():
@@ -152,6 +153,12 @@ def _get(given: dict[str, Any], now: float, slow: float) -> dict[str, Any]:
     shown = {name: value for name, value in _thing(given).items() if name not in hidden}
     found = {"Identifier": given["Identifier"], "Properties": json.dumps(shown)}
     return {"TypeName": given["TypeName"], "ResourceDescription": found}
+
+
+def _list(given: dict[str, Any], now: float, slow: float) -> dict[str, Any]:
+    _schema(given["TypeName"])
+    found = [{"Identifier": name, "Properties": "{}"} for type_, name in STORE.things if type_ == given["TypeName"]]
+    return {"TypeName": given["TypeName"], "ResourceDescriptions": found}
 
 
 def _status(given: dict[str, Any], now: float, slow: float) -> dict[str, Any]:

@@ -16,6 +16,16 @@ from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 
 OWNER = "crossplane-uid"
 AWS = "aws:"
+OWNERSHIP = frozenset(
+    {
+        OWNER,
+        "crossplane-kind",
+        "crossplane-name",
+        "crossplane-namespace",
+        "crossplane-providerconfig",
+        "crossplane-providerconfig-kind",
+    }
+)
 
 
 @dataclass(frozen=True)

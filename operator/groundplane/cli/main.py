@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import keyword
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import click
 from groundplane import __version__
 from groundplane.errors import GroundplaneError
 
-COMMANDS = {  # name (with _ for -, also of the module and of the command in it): what help says, in the order of help
+COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the module and of the command in it): what help says, in the order of help
     "run": "Run the operator against a Kubernetes API server.",
     "up": "Run a control plane on this machine, from manifests.",
     "render": "Show what a composite becomes, without any control plane.",
@@ -21,6 +22,7 @@ COMMANDS = {  # name (with _ for -, also of the module and of the command in it)
     "test": "Run the tests of Compositions, without any control plane.",
     "convert": "Convert manifests to what Crossplane v2 takes.",
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
+    "import": "Write manifests for what there is in AWS already.",
     "diff": "Show what would change if files were applied.",
     "trace": "Show a claim, all that comes of it, and the cause.",
     "explain": "Say why an object is not ready, or where a value comes from.",
@@ -70,7 +72,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
+        name = cmd_name.replace("-", "_") + "_" * keyword.iskeyword(cmd_name)
         module = importlib.import_module(f"groundplane.cli.{name}")
         command: click.Command = getattr(module, name)
         return command

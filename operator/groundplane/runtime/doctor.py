@@ -10,8 +10,8 @@ import base64
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -480,7 +480,7 @@ async def examine_cluster(settings: Settings, checks: Mapping[str, Check], *, mo
         installation = Installation(
             api,
             cluster,
-            _context(cluster, settings.namespace),
+            looking(cluster, settings.namespace),
             settings.namespace,
             settings.active,
             mode,
@@ -493,13 +493,24 @@ async def examine_cluster(settings: Settings, checks: Mapping[str, Check], *, mo
         await api.close()
 
 
+@asynccontextmanager
+async def reached(kubeconfig: str, context: str) -> AsyncIterator[Cluster]:
+    """A cluster to look at: each read asks."""
+    api = Api.connect(kubeconfig or None, context or None)
+    try:
+        await api.request("GET", "/version")
+        yield KubernetesCluster(api, Cache(), ())
+    finally:
+        await api.close()
+
+
 async def examine_store(cluster: SqliteCluster, checks: Mapping[str, Check]) -> list[Finding]:
     """What those of the checks find that make sense in the store of `groundplane up`: there are no rights and no others."""
-    installation = Installation(None, cluster, _context(cluster, Options().namespace))
+    installation = Installation(None, cluster, looking(cluster, Options().namespace))
     return await examine(installation, {name: checks[name] for name in IN_A_STORE if name in checks})
 
 
-def _context(cluster: Cluster, namespace: str) -> Context:
+def looking(cluster: Cluster, namespace: str) -> Context:
     """What it takes to find an account's credentials; nobody is told anything."""
     return Context(
         cluster=cluster,

@@ -154,6 +154,11 @@ class Hooks(Base):
         resource.memory.own.pop("failed", None)
         return item
 
+    def telling(self, resource: Resource, item: Item, found: dict[str, Json]) -> None:
+        """The document, without what AWS alone writes."""
+        there, hidden = _read(item.get("Properties")) or {}, _names(item.get("schema") or {}, "read")
+        found["desiredState"] = json.dumps({name: value for name, value in there.items() if name not in hidden})
+
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
         wanted = _read(resource.spec.get("desiredState"))
         if item.get("state") != "SUCCESS" or is_deleting(resource.managed) or not wanted:
