@@ -33,6 +33,19 @@ def server():
         pytest.fail(str(error))
 
 
+PROGRAMS = standin.installed()[:1] + [each for each in standin.installed()[1:] if each.is_relative_to(standin.SYSTEM)]
+"""The preferred server, and those of the system: PostgreSQL 15 of Debian 12 still knows no grantor of a membership, and its CREATEROLE may do more."""
+
+
+@pytest.fixture(scope="session", params=PROGRAMS, ids=lambda each: each.parts[-2])
+def any_server(request):
+    if request.param == standin.programs():
+        yield request.getfixturevalue("server")
+        return
+    with standin.serving(found=request.param) as running:
+        yield running
+
+
 class Sql:
     """The server as a test sees it, the world that works on it, and names that are this test's own."""
 
@@ -40,6 +53,7 @@ class Sql:
         self.server, self.clouds, self.number = server, [], next(_numbers)
         self.user, self.password = server.user, server.password
         self.writes = []
+        self.before_write = lambda: None
 
     def name(self, word):
         return f"{word}-{self.number}"
@@ -55,9 +69,18 @@ class Sql:
         return world
 
     def cloud(self, *, strict=False):
-        cloud = SqlCloud(strict_upstream=strict, now=self.clock, may_write=lambda: self.writes.append(None))
+        cloud = SqlCloud(strict_upstream=strict, now=self.clock, may_write=self.wrote)
         self.clouds.append(cloud)
         return Clouds({"sql": cloud})
+
+    def wrote(self):
+        self.before_write()
+        self.writes.append(None)
+
+    async def boss(self):
+        """From now on the administrator is no superuser."""
+        self.user, self.password = self.name("boss"), "x"
+        await self.run(f"""CREATE ROLE "{self.user}" LOGIN CREATEDB CREATEROLE PASSWORD 'x'""")
 
     def secret(self, name="postgresql-admin", namespace=SYSTEM, **data):
         told = {
@@ -122,6 +145,14 @@ class Sql:
 @pytest.fixture
 async def sql(server):
     made = Sql(server)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def every_sql(any_server):
+    """The same on each server that this machine has."""
+    made = Sql(any_server)
     yield made
     await made.close()
 

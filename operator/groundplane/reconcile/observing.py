@@ -58,7 +58,8 @@ async def owner(run: ManagedRun, observation: Observation) -> Key | None:
             continue
         found = await run.context.cluster.get(key)
         ours = run.external_name or run.context.cloud.default_external_name(run.given)  # it may not be saved yet
-        if found and meta(found).get("uid") == uid and annotations_of(found).get(EXTERNAL_NAME) == ours:
+        is_named = not ours or annotations_of(found or {}).get(EXTERNAL_NAME) == ours  # some kinds have no names
+        if found and meta(found).get("uid") == uid and is_named:
             return key
     return None
 
@@ -121,9 +122,11 @@ def _referred(obj: Object, kind: ManagedKind) -> set[str]:
 
 
 def is_of_another(run: ManagedRun, other: Key) -> InvalidInput:
+    kind = run.kind
+    taking = f'; or annotate this one {kind.adopt}: "true", to take it' if kind.adopt else ""
     error = InvalidInput(
-        f"{run.external_name or 'it'} is that of {other}, by its tags in AWS: two objects would change it in turn",
-        mend='delete one of the two, that one with deletionPolicy: Orphan; or only look, by managementPolicies: ["Observe"]',
+        f"{run.external_name or 'it'} is that of {other}, by its {kind.marked_by} in {kind.cloud}: two objects would change it in turn",
+        mend=f'delete one of the two, that one with deletionPolicy: Orphan; or only look, by managementPolicies: ["Observe"]{taking}',
         where=(f"annotation {EXTERNAL_NAME}",),
     )
     error.on = (Awaited(other.group, other.kind, other.namespace, other.name),)

@@ -74,8 +74,9 @@ class SqlCloud:
             raise InvalidInput(str(error)) from error
 
     async def find(self, managed: Object, account: Account) -> str | None:
-        found = await self.observe(managed, account, {})
-        return self._thing(managed).name if found.exists else ""
+        found, thing = await self.observe(managed, account, {}), self._thing(managed)
+        is_ours = found.owner.get("crossplane-uid", thing.uid) == thing.uid  # or nobody's yet
+        return thing.name if found.exists and is_ours else ""
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
         await self._kinds[managed["kind"]].create(self._thing(managed, secrets), await self._server(account))

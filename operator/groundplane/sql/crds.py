@@ -34,6 +34,7 @@ from groundplane.sql.kinds import (
     SCHEMA,
     VERSION,
 )
+from groundplane.sql.ledger import HELD_BEFORE
 
 WORDS = r"^[A-Z]+( [A-Z]+)*$"
 NAME = r"^[a-zA-Z_][a-zA-Z0-9_$]*$"
@@ -278,7 +279,9 @@ def _seen_role() -> Schema:
         {
             "configurationParameters": array(parameter, "Settings with which its sessions begin."),
             "lastPasswordChange": time("When a generated password was replaced last."),
-            "passwordDigest": string("Tells whether the password that was set last is still the one that is wanted."),
+            "passwordDigest": string(
+                "Tells whether the password that was set last is still the one that is wanted, where the server does not."
+            ),
             "privilegesAsClauses": array(string(), "What it may do in the server, in SQL's words."),
         }
     )
@@ -294,8 +297,10 @@ def _seen_default_privileges() -> Schema:
 
 def _as_asked(found: Fields) -> Schema:
     fields, _ = found
+    before = array(string(), "What the role held before it was wished here: it stays when this object goes.")
     return obj(
         {name: {key: item for key, item in schema.items() if key != "minItems"} for name, schema in fields.items()}
+        | {HELD_BEFORE: before}
     )
 
 

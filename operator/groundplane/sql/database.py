@@ -9,16 +9,21 @@ from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
 from groundplane.sql import text
 from groundplane.sql.faults import Lacking
+from groundplane.sql.kinds import ADOPT
 from groundplane.sql.server import Server, Session
-from groundplane.sql.thing import ADOPT, Thing, membership
+from groundplane.sql.thing import MAY_JOIN, Thing, mark_new, missing, run_as
 
-_SEEN = """
+_SEEN = f"""
 SELECT r.rolname AS owner, pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS "lcCollate",
   d.datctype AS "lcCType", d.datallowconn AS "allowConnections", d.datconnlimit AS "connectionLimit",
   d.datistemplate AS "isTemplate", t.spcname AS tablespace,
-  pg_encoding_to_char(pg_char_to_encoding($2)) AS "wantedEncoding"
+  pg_encoding_to_char(pg_char_to_encoding($2)) AS "wantedEncoding",
+  shobj_description(d.oid, 'pg_database') AS comment, {MAY_JOIN.format("r.oid")} AS "mayMark"
 FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba JOIN pg_tablespace t ON t.oid = d.dattablespace
 WHERE d.datname = $1
+"""
+_OWNER = """
+SELECT r.rolname AS owner, d.datistemplate FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = $1
 """
 CHANGEABLE = ("owner", "connectionLimit", "allowConnections", "isTemplate")
 FIXED = ("encoding", "lcCollate", "lcCType", "tablespace")
@@ -41,9 +46,10 @@ class Databases:
             rows = await session.rows(_SEEN, thing.name, str(asked.get("encoding") or ""))
         if not rows:
             return Observation(exists=False)
+        seen: dict[str, Any] = dict(rows[0])
+        thing = thing.found(seen["comment"])
         if thing.is_leaving and thing.is_stray:
             return Observation(exists=False)
-        seen: dict[str, Any] = dict(rows[0])
         wanted = {field: asked[field] for field in (*CHANGEABLE, *FIXED) if asked.get(field) not in (None, DEFAULT)}
         if "encoding" in wanted and seen["wantedEncoding"]:
             wanted["encoding"] = seen["wantedEncoding"]
@@ -56,18 +62,21 @@ class Databases:
                 for field in (*CHANGEABLE, *FIXED)
                 if asked.get(field) is None and seen[field] is not None
             },
-            drift=tuple(Difference(each, differing[each], seen[each]) for each in CHANGEABLE if each in differing),
+            drift=(
+                *(Difference(each, differing[each], seen[each]) for each in CHANGEABLE if each in differing),
+                *thing.unmarked(may=seen["mayMark"] and thing.name not in KEPT),
+            ),
             immutable=()
             if thing.strict
             else tuple(Difference(each, differing[each], seen[each]) for each in FIXED if each in differing),
             notes=(stray(thing),) if thing.is_stray else (),
+            owner=thing.owner,
+            item=thing.comment,
         )
 
     async def create(self, thing: Thing, server: Server) -> None:
         asked = thing.asked
-        words = [f"CREATE DATABASE {text.name(thing.name)}"]
-        if asked.get("owner"):
-            words.append(f"OWNER {text.name(asked['owner'])}")
+        words, owner = [f"CREATE DATABASE {text.name(thing.name)}"], str(asked.get("owner") or "")
         for field, word, quoted in (
             ("template", "TEMPLATE", text.name),
             ("strategy", "STRATEGY", text.name),
@@ -91,15 +100,22 @@ class Databases:
             if asked.get(field) is not None
         ]
         async with server.session() as session:
-            async with membership(session, *_owners(asked)):
-                try:
-                    await session.run(" ".join(words))
-                except Lacking as error:
-                    if error.state == "42704" and asked.get("owner"):  # no such role
-                        raise Waiting(
-                            str(error), mend="create it, or correct spec.forProvider.owner", on=thing.awaits("Role")
-                        ) from error
-                    raise
+            if owner and not await session.rows("SELECT FROM pg_roles WHERE rolname = $1", owner):
+                raise Waiting(
+                    f'role "{owner}" does not exist',
+                    mend="create it, or correct spec.forProvider.owner",
+                    on=thing.awaits("Role"),
+                )
+            is_given_later = bool(await missing(session, owner))
+            if owner and not is_given_later:
+                words.insert(1, f"OWNER {text.name(owner)}")
+            place = f"DATABASE {text.name(thing.name)}"
+            async with session.writing():
+                await session.run(" ".join(words))
+                if not thing.strict:
+                    await mark_new(session, thing.marking("DATABASE"))
+                if is_given_later:
+                    await run_as(session, [owner], f"ALTER {place} OWNER TO {text.name(owner)}")
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         place = f"ALTER DATABASE {text.name(thing.name)}"
@@ -109,16 +125,32 @@ class Databases:
             "allowConnections": lambda value: f"ALLOW_CONNECTIONS {str(value).lower()}",
             "isTemplate": lambda value: f"IS_TEMPLATE {str(value).lower()}",
         }
+        if thing.name in KEPT:
+            raise InvalidInput(
+                f"{thing.name} is the server's own: it is not changed",
+                mend="name another database, or set managementPolicies: [Observe]",
+            )
+        drift = {each.field: each for each in observation.drift}
+        if (
+            thing.name == server.login.database
+            and "allowConnections" in drift
+            and not drift["allowConnections"].desired
+        ):
+            raise InvalidInput(
+                f"{thing.name} is the database that the ProviderConfig connects to: without connections nobody could undo that",
+                mend="remove spec.forProvider.allowConnections, or set another defaultDatabase",
+            )
+        statements = [f"{place} {said[name](each.desired)}" for name, each in drift.items() if name in said]
+        if "tags" in drift:
+            statements.insert(0, thing.marking("DATABASE", str(observation.item or "")))
         async with server.session() as session:
             owners = [await _owner(session, thing.name), *_owners(thing.asked)]
-            async with membership(session, *owners):
-                for each in observation.drift:
-                    try:
-                        await session.run(f"{place} {said[each.field](each.desired)}")
-                    except Lacking as error:
-                        raise Waiting(
-                            str(error), mend="create it, or correct spec.forProvider.owner", on=thing.awaits("Role")
-                        ) from error
+            try:
+                await run_as(session, owners, *statements)
+            except Lacking as error:
+                raise Waiting(
+                    str(error), mend="create it, or correct spec.forProvider.owner", on=thing.awaits("Role")
+                ) from error
 
     async def delete(self, thing: Thing, server: Server) -> None:
         if thing.name in (*KEPT, server.login.database):
@@ -128,16 +160,21 @@ class Databases:
             )
         await server.leave(thing.name)
         async with server.session() as session:
+            rows = await session.rows(_OWNER, thing.name)
+            if not rows:
+                return
+            place = f"DATABASE {text.name(thing.name)}"
+            first = [f"ALTER {place} IS_TEMPLATE false"] if rows[0]["datistemplate"] and not thing.strict else []
+            if await missing(session, rows[0]["owner"]):
+                first.append(f"ALTER {place} OWNER TO CURRENT_USER")
+            await run_as(session, [rows[0]["owner"]], *first)
             force = " WITH (FORCE)" if session.version >= 13 and not thing.strict else ""
-            async with membership(session, await _owner(session, thing.name)):
-                await session.run(f"DROP DATABASE IF EXISTS {text.name(thing.name)}{force}")
+            await session.run(f"DROP DATABASE IF EXISTS {text.name(thing.name)}{force}")
 
 
-def stray(thing: Thing) -> str:
+def stray(thing: Thing, name: str = "") -> str:
     """What is told of a thing that was there before its object."""
-    return (
-        f'{thing.name} was there before, and stays when this object is deleted, unless it is annotated {ADOPT}: "true"'
-    )
+    return f'{name or thing.name} was there before, and stays when this object is deleted, unless it is annotated {ADOPT}: "true"'
 
 
 def _owners(asked: Any) -> list[str]:
@@ -145,6 +182,5 @@ def _owners(asked: Any) -> list[str]:
 
 
 async def _owner(session: Session, database: str) -> str:
-    query = "SELECT r.rolname FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE d.datname = $1"
-    rows = await session.rows(query, database)
-    return str(rows[0]["rolname"]) if rows else ""
+    rows = await session.rows(_OWNER, database)
+    return str(rows[0]["owner"]) if rows else ""

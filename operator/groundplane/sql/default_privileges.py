@@ -10,9 +10,10 @@ from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
 from groundplane.sql import privileges
 from groundplane.sql.faults import Lacking
+from groundplane.sql.ledger import HELD_BEFORE, Ledger
 from groundplane.sql.server import Server, Session
 from groundplane.sql.text import check_name, check_role, name
-from groundplane.sql.thing import Thing, membership
+from groundplane.sql.thing import Thing, run_as
 
 TYPES = {
     "table": (privileges.TABLE, "r"),
@@ -37,6 +38,9 @@ Spec = Mapping[str, Any]
 class DefaultPrivileges:
     """`thing.Kind` for DefaultPrivileges."""
 
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+
     def check(self, thing: Thing) -> None:
         asked = thing.asked
         if (asked.get("objectType") == "schema") == bool(asked.get("schema")):
@@ -57,37 +61,47 @@ class DefaultPrivileges:
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
         if thing.is_leaving:
-            held = [await _held(spec, server) for spec in (wish, before) if _is_sound(spec)]
-            return Observation(exists=any(held), at_provider=before)
-        held = [await _held(wish, server)]
+            is_held = any([await _surplus({}, spec, server) for spec in self._own(thing, server)])
+            if not is_held:
+                self._ledger.forget(thing)
+            return Observation(exists=is_held, at_provider=before if is_held else {})
+        held = await _held(wish, server)
         wished, option = _words(wish, server), bool(wish.get("withOption"))
-        lacking = [word for word in wished if word not in held[0] or (option and not held[0][word])]
-        too_much = [word for word in wished if before.get("withOption") and not option and held[0].get(word)]
+        lacking = [word for word in wished if word not in held or (option and not held[word])]
+        too_much = [word for word in wished if before.get("withOption") and not option and held.get(word)]
         if lacking and not before:
             return Observation(exists=False)
         drift = []
         if lacking or await _surplus(wish, before, server):
-            drift.append(Difference("privileges", wished, sorted(held[0])))
+            drift.append(Difference("privileges", wished, sorted(held)))
         if too_much:
             drift.append(Difference("withOption", None, "GRANT"))
-        fields = (*PLACE, "withOption")
-        kept = {field: wish[field] for field in fields if wish.get(field)} | {"privileges": wished}
-        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=before if drift else kept)
+        kept = before
+        if not drift:
+            is_same = all(wish.get(field) == before.get(field) for field in PLACE)
+            theirs = self._ledger.theirs(thing, wished, before.get("privileges") or () if is_same else (), held)
+            fields = (*PLACE, "withOption")
+            kept = {field: wish[field] for field in fields if wish.get(field)} | {"privileges": wished}
+            kept |= {HELD_BEFORE: theirs} if theirs else {}
+            if kept == before:
+                self._ledger.forget(thing)
+        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=kept)
 
     async def create(self, thing: Thing, server: Server) -> None:
         wish = _wish(thing)
+        wished = ", ".join(_words(wish, server))
         option = " WITH GRANT OPTION" if wish.get("withOption") else ""
-        statements = [f"GRANT {', '.join(_words(wish, server))} ON {_plural(wish)} TO {name(wish['role'])}{option}"]
+        statements = [f"GRANT {wished} ON {_plural(wish)} TO {name(wish['role'])}{option}"]
         if thing.seen.get("withOption") and not option:
-            statements.append(
-                f"REVOKE GRANT OPTION FOR {', '.join(_words(wish, server))} ON {_plural(wish)} FROM {name(wish['role'])}"
-            )
+            statements.append(f"REVOKE GRANT OPTION FOR {wished} ON {_plural(wish)} FROM {name(wish['role'])}")
+        had = await _held(wish, server)
         try:
             await _alter(wish, server, *statements)
         except Lacking as error:
             raise Waiting(
                 str(error), mend="create it, or correct the spec", on=thing.awaits("Database", "Role", "Schema")
             ) from error
+        self._ledger.give(thing, [word for word in _words(wish, server) if word not in had])
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         await self.create(thing, server)
@@ -95,10 +109,17 @@ class DefaultPrivileges:
             await _revoke(thing.seen, server, surplus)
 
     async def delete(self, thing: Thing, server: Server) -> None:
-        for spec in (_wish(thing), dict(thing.seen)):
-            held = await _held(spec, server) if _is_sound(spec) else {}
-            if words := [word for word in _words(spec, server) if word in held] if held else []:
+        for spec in self._own(thing, server):
+            if words := await _surplus({}, spec, server):
                 await _revoke(spec, server, words)
+
+    def _own(self, thing: Thing, server: Server) -> list[Spec]:
+        """The specs of what this object has granted: by its status, or by the record of its create where that is lost; and since then."""
+        wish, told = _wish(thing), dict(thing.seen)
+        if not told and thing.is_made:
+            return [wish]
+        words = _words(wish, server) if _is_sound(wish) else []
+        return [told, wish | {HELD_BEFORE: self._ledger.not_ours(thing, words)}]
 
 
 def _is_sound(spec: Spec) -> bool:
@@ -143,11 +164,12 @@ async def _held_in(spec: Spec, session: Session) -> dict[str, bool]:
 
 async def _surplus(wish: Spec, before: Spec, server: Server) -> list[str]:
     """What this object has granted, and is wished no more."""
-    if not before.get("role"):
+    if not _is_sound(before):
         return []
     is_same = all(wish.get(field) == before.get(field) for field in PLACE)
     kept = set(_words(wish, server)) if is_same else set()
     held = await _held(before, server)
+    kept |= set(before.get(HELD_BEFORE) or ())
     return [word for word in _words(before, server) if word in held and word not in kept]
 
 
@@ -159,5 +181,4 @@ async def _alter(spec: Spec, server: Server, *statements: str) -> None:
     place = f" IN SCHEMA {name(spec['schema'])}" if spec.get("schema") else ""
     begin = f"ALTER DEFAULT PRIVILEGES FOR ROLE {name(spec['targetRole'])}{place}"
     async with server.session(str(spec.get("database") or "")) as session:
-        async with membership(session, str(spec["targetRole"])):
-            await session.run(*(f"{begin} {statement}" for statement in statements))
+        await run_as(session, [str(spec["targetRole"])], *(f"{begin} {statement}" for statement in statements))

@@ -1,28 +1,31 @@
 """Grants: what a role may do with things, and whose member it is.
 
 A grant is there if the role holds what is wished, whoever gave it.  What this object has granted is kept in its status: what is wished no more of it is
-revoked, and nothing that others have granted.
+revoked, and nothing that others have granted: what was held before, or by another grantor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from groundplane.core.conditions import available
-from groundplane.errors import InvalidInput, Waiting
+from groundplane.errors import Denied, InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
 from groundplane.sql import privileges
-from groundplane.sql.faults import Lacking
+from groundplane.sql.faults import OWNERSHIP, Lacking
+from groundplane.sql.ledger import HELD_BEFORE, Ledger
 from groundplane.sql.privileges import COLUMN, DATABASE, MEMBER, ROUTINE, Type
 from groundplane.sql.server import Server, Session
 from groundplane.sql.text import check_name, check_role, name
-from groundplane.sql.thing import Thing
+from groundplane.sql.thing import Thing, run_as
 
 _HELD = """
 WITH objects AS ({objects}), grantee AS (SELECT oid FROM pg_roles WHERE rolname = {role})
-SELECT o.*, o.owner = g.oid AS is_owner, x.privilege_type AS word, x.is_grantable
-FROM objects o CROSS JOIN grantee g
+SELECT o.*, o.owner = g.oid AS is_owner, pg_get_userbyid(o.owner)::text AS owner_name, x.privilege_type AS word, x.is_grantable,
+  x.grantor = o.owner OR x.grantor = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS is_revocable,
+  pg_get_userbyid(x.grantor)::text AS grantor
+FROM objects o LEFT JOIN grantee g ON true
 LEFT JOIN LATERAL aclexplode(coalesce(o.acl, acldefault('{acl}', o.owner))) x ON x.grantee = g.oid
 """
 _PUBLIC = """
@@ -30,10 +33,14 @@ SELECT count(*) FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d'
 WHERE d.datname = $1 AND x.grantee = 0
 """
 _MEMBER = """
-SELECT m.admin_option, {inherit} AS inherit_option FROM pg_auth_members m
+SELECT m.admin_option, {inherit} AS inherit_option, pg_get_userbyid(m.grantor)::text AS grantor,
+  current_setting('server_version_num')::int < 160000 OR m.grantor =
+    CASE WHEN current_setting('is_superuser') = 'on' THEN 10 ELSE (SELECT oid FROM pg_roles WHERE rolname = current_user) END AS is_revocable
+FROM pg_auth_members m
 WHERE m.roleid = (SELECT oid FROM pg_roles WHERE rolname = $1) AND m.member = (SELECT oid FROM pg_roles WHERE rolname = $2)
 """
 REMEMBERED = ("role", *privileges.PLACES, "withOption", "withInherit")
+MOST_NOTES = 5
 Spec = Mapping[str, Any]
 
 
@@ -43,21 +50,50 @@ class Item(NamedTuple):
     object: str
     word: str
 
+    def __str__(self) -> str:
+        return f"{self.word} on {self.object}"
+
+
+class Hold(NamedTuple):
+    """How a role holds one."""
+
+    is_grantable: bool = False  # it may grant it to others
+    is_revocable: bool = False  # by us: it was granted as we would grant it
+    is_revocably_grantable: bool = False
+    grantors: tuple[str, ...] = ()
+
+    def with_(self, row: Any) -> Hold:
+        return Hold(
+            self.is_grantable or row["is_grantable"],
+            self.is_revocable or row["is_revocable"],
+            self.is_revocably_grantable or (row["is_grantable"] and row["is_revocable"]),
+            (*self.grantors, row["grantor"]),
+        )
+
 
 class Held(NamedTuple):
     """What a role has of the objects of a grant."""
 
-    items: Mapping[Item, bool]  # and whether it may grant it to others
+    items: Mapping[Item, Hold]
     owned: frozenset[str]  # objects that are its own
     there: frozenset[str]  # objects that there are
     signatures: Mapping[str, str]
+    owners: frozenset[str] = frozenset()  # of the objects
 
-
-NOTHING = Held({}, frozenset(), frozenset(), {})
+    def texts(self, items: Iterable[Item], *, revocable: bool = False) -> list[str]:
+        """Of these items those that it holds, and not as the owner."""
+        return [
+            str(item)
+            for item in items
+            if item in self.items and item.object not in self.owned and (self.items[item].is_revocable or not revocable)
+        ]
 
 
 class Grants:
     """`thing.Kind` for Grant."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
 
     def check(self, thing: Thing) -> None:
         asked = thing.asked
@@ -86,22 +122,28 @@ class Grants:
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
         if thing.is_leaving:
-            for spec in filter(_is_sound, (wish, before)):
-                if await self._is_held(spec, server):
-                    return Observation(exists=True, at_provider=before)
-            return Observation(exists=False)
+            is_held = any([await _left(spec, {}, server) for spec in self._own(thing, server)])
+            if not is_held:
+                self._ledger.forget(thing)
+            return Observation(exists=is_held, at_provider=before if is_held else {})
         type_ = privileges.type_of(wish)
         if type_ is MEMBER:
-            drift = await _member_drift(wish, before, server)
+            drift, held, notes = await _member_drift(wish, before, server)
         else:
-            drift = await _drift(type_, wish, before, server)
+            drift, held, notes = await _drift(type_, wish, before, server)
         drift += await _surplus(wish, before, server)
-        is_new = not before and any(each.field == "privileges" for each in drift)
-        if is_new:
+        if not before and any(each.field == "privileges" for each in drift):
             return Observation(exists=False)
-        return Observation(
-            exists=True, ready=available(), drift=tuple(drift), at_provider=before if drift else _kept(type_, wish)
-        )
+        kept = before
+        if not drift:
+            wished, was = _texts(wish, server.version), _texts(before, server.version)
+            if any(wish.get(field) != before.get(field) for field in ("role", "database", "schema")):
+                was = []
+            theirs = self._ledger.theirs(thing, wished, was, held)
+            kept = _kept(type_, wish) | ({HELD_BEFORE: theirs} if theirs else {})
+            if kept == before:
+                self._ledger.forget(thing)
+        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=kept, notes=tuple(notes))
 
     async def create(self, thing: Thing, server: Server) -> None:
         await self._bring(thing, server)
@@ -109,14 +151,20 @@ class Grants:
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         await self._bring(thing, server)
         wish, before = _wish(thing), dict(thing.seen)
-        if before and await _surplus(wish, before, server):
-            await _revoke(before, server, kept=wish)
+        if before:
+            await _revoke(before, wish, server)
 
     async def delete(self, thing: Thing, server: Server) -> None:
-        wish, before = _wish(thing), dict(thing.seen)
-        for spec in filter(_is_sound, (wish, before)):
-            if await self._is_held(spec, server):
-                await _revoke(spec, server, kept={})
+        for spec in self._own(thing, server):
+            await _revoke(spec, {}, server)
+
+    def _own(self, thing: Thing, server: Server) -> list[Spec]:
+        """The specs of what this object has granted: by its status, or by the record of its create where that is lost; and since then."""
+        wish, told = _wish(thing), dict(thing.seen)
+        if not told and thing.is_made:
+            return [wish]
+        since = wish | {HELD_BEFORE: self._ledger.not_ours(thing, _texts(wish, server.version))}
+        return [told, since]
 
     async def _bring(self, thing: Thing, server: Server) -> None:
         """Grant what is wished."""
@@ -125,7 +173,9 @@ class Grants:
         try:
             async with server.session(_database(type_, wish)) as session:
                 if type_ is MEMBER:
+                    is_there = bool(await _membership(wish, session))
                     await session.run(*_join(wish, before, session.version))
+                    self._ledger.give(thing, () if is_there else _texts(wish, session.version))
                     return
                 found, statements = await _held(type_, wish, session), []
                 option = " WITH GRANT OPTION" if wish.get("withOption") else ""
@@ -135,34 +185,30 @@ class Grants:
                     if each not in found.there:
                         raise Lacking(f"{each} is not there", "42P01")
                     target, columns = privileges.objects(type_, wish, each, found.signatures)
-                    words = privileges.words(type_, wish["privileges"], session.version)
-                    listed = ", ".join(f"{word}{columns}" for word in words)
-                    statements.append(f"GRANT {listed} ON {type_.keyword} {target} TO {role}{option}")
-                    if not option and before.get("withOption"):
-                        statements.append(f"REVOKE GRANT OPTION FOR {listed} ON {type_.keyword} {target} FROM {role}")
+                    holds = [
+                        (word, found.items.get(Item(each, word)))
+                        for word in privileges.words(type_, wish["privileges"], session.version)
+                    ]
+                    lacking = [word for word, hold in holds if not hold or (option and not hold.is_grantable)]
+                    if lacking:
+                        words = ", ".join(f"{word}{columns}" for word in lacking)
+                        statements.append(f"GRANT {words} ON {type_.keyword} {target} TO {role}{option}")
+                    loose = [word for word, hold in holds if hold and hold.is_revocably_grantable]
+                    if loose and not option and before.get("withOption"):
+                        words = ", ".join(f"{word}{columns}" for word in loose)
+                        statements.append(f"REVOKE GRANT OPTION FOR {words} ON {type_.keyword} {target} FROM {role}")
                 if wish.get("revokePublicOnDb"):
                     statements.append(f"REVOKE ALL ON DATABASE {name(wish['database'])} FROM PUBLIC")
-                if statements:
-                    await session.run(*statements)
+                await run_as(session, found.owners, *statements)
+                items = _items(type_, wish, session.version)
+                had, has = set(found.texts(items)), set((await _held(type_, wish, session)).texts(items))
+                self._ledger.give(thing, has - had)
         except Lacking as error:
             raise Waiting(
                 str(error), mend="create it, or correct the Grant", on=thing.awaits("Database", "Role", "Schema")
             ) from error
-
-    async def _is_held(self, spec: Spec, server: Server) -> bool:
-        """Whether the role has any of it, which is not its own as the owner's."""
-        type_ = privileges.type_of(spec)
-        try:
-            async with server.session(_database(type_, spec)) as session:
-                if type_ is MEMBER:
-                    return bool(await _membership(spec, session))
-                found = await _held(type_, spec, session)
-                wished = _items(type_, spec, session.version)
-        except Lacking as error:
-            if error.state in ("3D000", "3F000", "42P01", "42704", "42883"):
-                return False
-            raise
-        return any(item in found.items and item.object not in found.owned for item in wished)
+        if drift := (await _drift(type_, wish, before, server))[0]:
+            raise _powerless(server, ", ".join(each.field for each in drift))
 
 
 # --- what is wished, and what there is --------------------------------------------------------------------------
@@ -211,6 +257,16 @@ def _items(type_: Type, spec: Spec, version: int) -> list[Item]:
     return [Item(each, word) for each in privileges.names(type_, spec) for word in words]
 
 
+def _texts(spec: Spec, version: int) -> list[str]:
+    """The items of a spec, as the status has them."""
+    if not _is_sound(spec):
+        return []
+    type_ = privileges.type_of(spec)
+    if type_ is MEMBER:
+        return [f"member of {spec['memberOf']}"]
+    return [str(item) for item in _items(type_, spec, version)]
+
+
 async def _held(type_: Type, spec: Spec, session: Session) -> Held:
     first = str(spec.get("schema") or spec["database"])
     arguments: list[Any] = [first]
@@ -221,14 +277,15 @@ async def _held(type_: Type, spec: Spec, session: Session) -> Held:
         arguments.append(list(spec["columns"]))
     query = _HELD.format(objects=type_.objects, acl=type_.acl, role=f"${len(arguments) + 1}")
     rows = await session.rows(query, *arguments, spec["role"])
-    items: dict[Item, bool] = {}
+    items: dict[Item, Hold] = {}
     for row in rows:
         if row["word"]:
             item = Item(row["object"], row["word"])
-            items[item] = items.get(item, False) or row["is_grantable"]
+            items[item] = items.get(item, Hold()).with_(row)
     signatures = {row["object"]: row["signature"] for row in rows} if type_ is ROUTINE else {}
     there = frozenset(row["object"] for row in rows)
-    return Held(items, frozenset(row["object"] for row in rows if row["is_owner"]), there, signatures)
+    owned = frozenset(row["object"] for row in rows if row["is_owner"])
+    return Held(items, owned, there, signatures, frozenset(row["owner_name"] for row in rows))
 
 
 def _is_owners(type_: Type, item: Item, found: Held) -> bool:
@@ -236,7 +293,10 @@ def _is_owners(type_: Type, item: Item, found: Held) -> bool:
     return type_ is COLUMN and item.object in found.owned
 
 
-async def _drift(type_: Type, wish: Spec, before: Spec, server: Server) -> list[Difference]:
+Compared = tuple[list[Difference], list[str], list[str]]  # drift; what is held of what is wished; what is worth telling
+
+
+async def _drift(type_: Type, wish: Spec, before: Spec, server: Server) -> Compared:
     """What the role lacks of what is wished."""
     try:
         async with server.session(_database(type_, wish)) as session:
@@ -246,10 +306,14 @@ async def _drift(type_: Type, wish: Spec, before: Spec, server: Server) -> list[
             if type_ is DATABASE and wish.get("revokePublicOnDb"):
                 is_public = bool((await session.rows(_PUBLIC, wish["database"]))[0][0])
     except Lacking:
-        return [Difference("privileges", list(wish["privileges"]), [])]
+        return [Difference("privileges", list(wish["privileges"]), [])], [], []
     option = bool(wish.get("withOption"))
-    lacking = [item for item in wished if item not in found.items or (option and not found.items[item])]
-    too_much = [item for item in wished if not option and before.get("withOption") and found.items.get(item)]
+    lacking = [item for item in wished if item not in found.items or (option and not found.items[item].is_grantable)]
+    too_much = [
+        item
+        for item in wished
+        if not option and before.get("withOption") and item in found.items and found.items[item].is_revocably_grantable
+    ]
     drift = []
     if lacking or (wished == [] and not found.there):
         has = sorted({item.word for item in found.items})
@@ -258,32 +322,47 @@ async def _drift(type_: Type, wish: Spec, before: Spec, server: Server) -> list[
         drift.append(Difference("withOption", None, "GRANT"))
     if is_public:
         drift.append(Difference("revokePublicOnDb", True, False))
-    return drift
+    held, ours = found.texts(wished), found.texts(wished, revocable=True)
+    grantors = {str(item): ", ".join(found.items[item].grantors) for item in wished if item in found.items}
+    notes = [_of_another(each, grantors[each]) for each in sorted(set(held) - set(ours))]
+    return drift, held, notes[:MOST_NOTES]
 
 
 async def _surplus(wish: Spec, before: Spec, server: Server) -> list[Difference]:
     """What this object has granted, and is wished no more."""
-    if not before.get("role"):
+    left = await _left(before, wish, server) if before.get("role") else []
+    if not left:
         return []
-    type_ = privileges.type_of(before)
-    if type_ is MEMBER:
-        is_same = privileges.type_of(wish) is MEMBER and all(
-            wish[each] == before[each] for each in ("role", "memberOf")
-        )
-        if is_same:
-            return []
-        async with server.session() as session:
-            rows = await _membership(before, session)
-        return [Difference("memberOf", wish.get("memberOf"), before["memberOf"])] if rows else []
+    if privileges.type_of(before) is MEMBER:
+        return [Difference("memberOf", wish.get("memberOf"), before["memberOf"])]
+    return [Difference("privileges", sorted(wish.get("privileges") or ()), sorted({each.word for each in left}))]
+
+
+async def _left(spec: Spec, kept: Spec, server: Server) -> list[Item]:
+    """What the role holds by what a spec has granted, and another one does not wish."""
+    if not _is_sound(spec):
+        return []
+    type_ = privileges.type_of(spec)
     try:
-        async with server.session(_database(type_, before)) as session:
-            found, items = await _held(type_, before, session), _items(type_, before, session.version)
-            kept = _same_place(type_, wish, before, session.version)
-    except Lacking:
-        return []
-    left = [item for item in items if item in found.items and item.object not in found.owned and item not in kept]
-    words = sorted({item.word for item in left})
-    return [Difference("privileges", sorted(wish.get("privileges") or ()), words)] if words else []
+        async with server.session(_database(type_, spec)) as session:
+            return await _left_in(session, type_, spec, kept)
+    except Lacking as error:
+        if error.state in ("3D000", "3F000", "42P01", "42704", "42883"):
+            return []
+        raise
+
+
+async def _left_in(session: Session, type_: Type, spec: Spec, kept: Spec) -> list[Item]:
+    theirs = set(spec.get(HELD_BEFORE) or ())
+    if type_ is MEMBER:
+        is_same = bool(kept) and all(kept.get(each) == spec[each] for each in ("role", "memberOf"))
+        rows = [] if is_same or theirs else await _membership(spec, session)
+        return [Item(str(spec["memberOf"]), "MEMBER")] if any(row["is_revocable"] for row in rows) else []
+    found = await _held(type_, spec, session)
+    wanted = {str(item) for item in _same_place(type_, kept, spec, session.version)}
+    items = _items(type_, spec, session.version)
+    ours = set(found.texts(items, revocable=True)) - theirs - wanted
+    return [item for item in items if str(item) in ours]
 
 
 def _same_place(type_: Type, wish: Spec, before: Spec, version: int) -> set[Item]:
@@ -295,21 +374,33 @@ def _same_place(type_: Type, wish: Spec, before: Spec, version: int) -> set[Item
     return set(_items(type_, wish, version))
 
 
-async def _revoke(spec: Spec, server: Server, *, kept: Spec) -> None:
+async def _revoke(spec: Spec, kept: Spec, server: Server) -> None:
     """Take from the role what a spec has given it, but for what another one wishes, too."""
+    if not await _left(spec, kept, server):
+        return
     type_, role = privileges.type_of(spec), name(spec["role"])
     async with server.session(_database(type_, spec)) as session:
+        left = await _left_in(session, type_, spec, kept)
         if type_ is MEMBER:
-            await session.run(f"REVOKE {name(spec['memberOf'])} FROM {role}")
-            return
-        found, wanted = await _held(type_, spec, session), _same_place(type_, kept, spec, session.version)
-        statements = []
-        for item in _items(type_, spec, session.version):
-            if item in found.items and item.object not in found.owned and item not in wanted:
+            await session.run(*(f"REVOKE {name(each.object)} FROM {role}" for each in left))
+        else:
+            found, statements = await _held(type_, spec, session), []
+            for item in left:
                 target, columns = privileges.objects(type_, spec, item.object, found.signatures)
                 statements.append(f"REVOKE {item.word}{columns} ON {type_.keyword} {target} FROM {role}")
-        if statements:
-            await session.run(*statements)
+            await run_as(session, found.owners, *statements)
+        still = await _left_in(session, type_, spec, kept)
+    if still:
+        raise _powerless(server, ", ".join(map(str, still)))
+
+
+def _powerless(server: Server, what: str) -> Denied:
+    """PostgreSQL only warns where it grants or revokes nothing."""
+    return Denied(f"{server.login.user} has granted or revoked nothing of {what}", mend=OWNERSHIP)
+
+
+def _of_another(item: str, grantor: str) -> str:
+    return f"{item} stays when this object is deleted: {grantor} has granted it"
 
 
 # --- memberships ------------------------------------------------------------------------------------------------
@@ -320,19 +411,23 @@ async def _membership(spec: Spec, session: Session) -> list[Any]:
     return await session.rows(_MEMBER.format(inherit=inherit), spec["memberOf"], spec["role"])
 
 
-async def _member_drift(wish: Spec, before: Spec, server: Server) -> list[Difference]:
+async def _member_drift(wish: Spec, before: Spec, server: Server) -> Compared:
     async with server.session() as session:
         rows = await _membership(wish, session)
+        held = _texts(wish, session.version) if rows else []
     if not rows:
-        return [Difference("privileges", [f"member of {wish['memberOf']}"], [])]
-    admin, wanted = any(row["admin_option"] for row in rows), wish.get("withOption") == "ADMIN"
-    drift = []
+        return [Difference("privileges", [f"member of {wish['memberOf']}"], [])], [], []
+    ours = [row for row in rows if row["is_revocable"]]
+    wanted, drift = wish.get("withOption") == "ADMIN", []
+    admin = any(row["admin_option"] for row in (rows if wanted else ours))
     if admin != wanted and (wanted or before.get("withOption")):
         drift.append(Difference("withOption", wish.get("withOption"), "ADMIN" if admin else None))
-    inherits, wished = any(row["inherit_option"] for row in rows), wish.get("withInherit")
+    wished = wish.get("withInherit")
+    inherits = any(row["inherit_option"] for row in (rows if wished else ours))
     if wished is not None and rows[0]["inherit_option"] is not None and inherits != wished:
         drift.append(Difference("withInherit", wished, inherits))
-    return drift
+    notes = [] if ours else [_of_another(held[0], ", ".join(row["grantor"] for row in rows))]
+    return drift, held, notes
 
 
 def _join(wish: Spec, before: Spec, version: int) -> list[str]:

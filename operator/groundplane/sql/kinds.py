@@ -29,6 +29,7 @@ PLURALS = {
     EXTENSION: "extensions",
     DEFAULT_PRIVILEGES: "defaultprivileges",
 }
+ADOPT = "groundplane.io/adopt"
 NAMELESS = (GRANT, EXTENSION, DEFAULT_PRIVILEGES)  # kinds whose things have no name of their own
 
 
@@ -48,6 +49,8 @@ def _kind(name: str, domain: str) -> ManagedKind:
         namespaced=domain == NAMESPACED_DOMAIN,
         cloud="the PostgreSQL server",
         consistent=True,
+        marked_by="comment",
+        adopt=ADOPT,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,8 @@ from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
 from groundplane.sql import text
 from groundplane.sql.database import stray
-from groundplane.sql.faults import Exists
 from groundplane.sql.server import Server, Session
-from groundplane.sql.thing import Thing, membership
+from groundplane.sql.thing import CREATES, Thing, run_as
 
 FLAGS = {
     "superUser": ("rolsuper", "SUPERUSER"),
@@ -27,8 +27,13 @@ FLAGS = {
 """By field: the column, and the clause; NO before it takes it away."""
 LISTS = ("datestyle", "local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
 """Parameters whose value is a list."""
+_PART = re.compile(r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^,])+""")
 REASSIGN = "groundplane.io/reassign-owned-to"
-_SEEN = f"SELECT oid, {', '.join(column for column, _ in FLAGS.values())}, rolconnlimit, rolconfig FROM pg_roles WHERE rolname = $1"
+_SEEN = f"""
+SELECT oid, {", ".join(column for column, _ in FLAGS.values())}, rolconnlimit, rolconfig, shobj_description(oid, 'pg_authid') AS comment,
+  (pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') OR {CREATES}) AND (NOT rolsuper OR current_setting('is_superuser') = 'on') AS may_mark
+FROM pg_roles WHERE rolname = $1
+"""
 _DEPENDENTS = """
 SELECT coalesce(d.datname, '') AS database, s.deptype::text AS how, s.classid::regclass::text AS kind, count(*) AS count
 FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
@@ -55,13 +60,14 @@ class Roles:
         asked = thing.asked
         async with server.session() as session:
             rows = await session.rows(_SEEN, thing.name)
+            thing = thing.found(rows[0]["comment"] if rows else "")
             if not rows or (thing.is_leaving and thing.is_stray):
                 self._set.pop(thing.uid, None)
                 return Observation(exists=False)
             row = rows[0]
             digest, changed = self._known(thing)
-            password = thing.secrets.get("password", "")
-            is_set = not password or await self._is_set(session, thing, password, digest)
+            password = thing.secrets.get("password", "") if _may_set(thing) else ""
+            is_set = not password or await _is_set(session, thing, password, digest)
         seen: dict[str, Any] = {field: row[column] for field, (column, _) in FLAGS.items()}
         flags = asked.get("privileges") or {}
         drift = [
@@ -77,6 +83,7 @@ class Roles:
         if wanted is not None and _normal(wanted) != _normal(there):
             drift.append(Difference("configurationParameters", wanted, there))
         renew, left = self._is_to_renew(thing, changed, password)
+        drift += thing.unmarked(may=row["may_mark"] and thing.name != server.login.user)
         if not is_set or renew:
             drift.append(Difference("password", "(as wanted)", "(another one)"))
         unset = {field: value for field, value in seen.items() if flags.get(field) is None}
@@ -101,6 +108,8 @@ class Roles:
             connection=connection(thing, server, password if is_set else ""),
             renew=("password",) if renew else (),
             next_look=left,
+            owner=thing.owner,
+            item=thing.comment,
         )
 
     async def create(self, thing: Thing, server: Server) -> None:
@@ -114,13 +123,11 @@ class Roles:
                 words.append(await _password(session, thing, password))
             role = text.name(thing.name)
             parameters = _parameters(role, asked.get("configurationParameters") or ())
-            try:
-                await session.run(f"CREATE ROLE {role} {' '.join(words)}", *parameters)
-            except Exists:
-                if not password:
-                    raise
-                await session.run(f"ALTER ROLE {role} {await _password(session, thing, password)}")
-        self._remember(thing, password, is_new=True)
+            marking = [] if thing.strict else [thing.marking("ROLE")]
+            await session.run(f"CREATE ROLE {role} {' '.join(words)}", *marking, *parameters)
+            digest = _digest(session, thing, password)
+        if password:
+            self._remember(thing, digest, is_renewed=False)
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         fields = {each.field: each for each in observation.drift}
@@ -137,14 +144,17 @@ class Roles:
             if "password" in fields and password:
                 words.append(await _password(session, thing, password))
             statements = [f"ALTER ROLE {role} {' '.join(words)}"] if words else []
+            if "tags" in fields:
+                statements.append(thing.marking("ROLE", str(observation.item or "")))
             if "configurationParameters" in fields:
                 statements += [
                     f"ALTER ROLE {role} RESET ALL",
                     *_parameters(role, thing.asked["configurationParameters"]),
                 ]
             await session.run(*statements)
-        if "password" in fields:
-            self._remember(thing, password, is_new=False)
+            digest = _digest(session, thing, password)
+        if "password" in fields and password:
+            self._remember(thing, digest, is_renewed="password" in observation.renew)
 
     async def delete(self, thing: Thing, server: Server) -> None:
         role = thing.name
@@ -160,25 +170,17 @@ class Roles:
                 on=thing.awaits("Database", "Schema"),
             )
         for database in sorted({row["database"] or server.login.database for row in rows}):
-            async with server.session(database) as session, membership(session, role, *filter(None, [heir])):
+            async with server.session(database) as session:
+                statements = [f"DROP OWNED BY {text.name(role)}"]  # its privileges: nothing is its own
                 if heir:
-                    await session.run(f"REASSIGN OWNED BY {text.name(role)} TO {text.name(heir)}")
+                    statements.insert(0, f"REASSIGN OWNED BY {text.name(role)} TO {text.name(heir)}")
                 elif any(row["how"] == "o" for row in await session.rows(_DEPENDENTS, role)):
                     raise Waiting(f"{role} owns something by now", on=thing.awaits("Database", "Schema"))
-                await session.run(f"DROP OWNED BY {text.name(role)}")  # its privileges: nothing is its own
+                await run_as(session, [role, *filter(None, [heir])], *statements)
         async with server.session() as session:
             await session.run(f"DROP ROLE IF EXISTS {text.name(role)}")
 
     # --- passwords
-
-    async def _is_set(self, session: Session, thing: Thing, password: str, digest: str) -> bool:
-        """Whether the server has this password: as it says itself where we may ask, else as far as we have set it."""
-        if session.is_superuser:
-            rows = await session.rows("SELECT rolpassword FROM pg_authid WHERE rolname = $1", thing.name)
-            return bool(rows and rows[0]["rolpassword"]) and text.is_verified(
-                password, thing.name, rows[0]["rolpassword"]
-            )
-        return digest == text.digest(thing.uid, password)
 
     def _known(self, thing: Thing) -> tuple[str, str]:
         """The digest of the password that was set last, and when it replaced another."""
@@ -188,22 +190,16 @@ class Roles:
             del self._set[thing.uid]
         return known or told
 
-    def _remember(self, thing: Thing, password: str, *, is_new: bool) -> None:
-        if not password:
-            return
+    def _remember(self, thing: Thing, digest: str, *, is_renewed: bool) -> None:
         _, changed = self._known(thing)
-        changed = changed if is_new or _is_given(thing) else timestamp(thing.now)
-        self._set[thing.uid] = text.digest(thing.uid, password), changed
+        self._set[thing.uid] = digest, timestamp(thing.now) if is_renewed else changed
 
     def _is_to_renew(self, thing: Thing, changed: str, password: str) -> tuple[bool, float | None]:
         """Whether a generated password is to be replaced now, and the seconds until it will be."""
         if _is_given(thing) or not spec_of(thing.managed).get("writeConnectionSecretToRef"):
             return False, None
         if not password:
-            return (
-                thing.is_made or thing.is_adopting,
-                None,
-            )  # its Secret is lost; what was there before us keeps its password
+            return _may_set(thing), None  # its Secret is lost
         trigger = moment(str(thing.asked.get("passwordRotationTrigger") or ""))
         since = moment(changed or str(meta(thing.managed).get("creationTimestamp") or ""))
         if trigger is None or (since is not None and trigger <= since):
@@ -227,6 +223,12 @@ def connection(thing: Thing, server: Server, password: str) -> dict[str, bytes]:
     return {name: value.encode() for name, value in (told | ({"password": password} if password else {})).items()}
 
 
+def _may_set(thing: Thing) -> bool:
+    """Whether the role's password is ours to set: what was there before us keeps its own, unless somebody chose it and gave one, or adopts it."""
+    is_chosen = _is_given(thing) and not thing.is_stray
+    return thing.strict or thing.is_made or thing.is_adopting or is_chosen
+
+
 def _is_given(thing: Thing) -> bool:
     return bool((thing.asked.get("passwordSecretRef") or {}).get("name"))
 
@@ -243,6 +245,19 @@ def _notes(thing: Thing, password: str) -> tuple[str, ...]:
 def _clause(field: str, value: bool) -> str:
     word = FLAGS[field][1]
     return word if value else f"NO{word}"
+
+
+async def _is_set(session: Session, thing: Thing, password: str, digest: str) -> bool:
+    """Whether the server has this password: as it says itself where we may ask, else as far as we have set it."""
+    if not session.is_superuser:
+        return digest == _digest(session, thing, password)
+    rows = await session.rows("SELECT rolpassword FROM pg_authid WHERE rolname = $1", thing.name)
+    return bool(rows and rows[0]["rolpassword"]) and text.is_verified(password, thing.name, rows[0]["rolpassword"])
+
+
+def _digest(session: Session, thing: Thing, password: str) -> str:
+    """What the status keeps of a password, where the server does not tell; nothing where it does."""
+    return "" if session.is_superuser else text.digest(session.key, thing.uid, password)
 
 
 async def _password(session: Session, thing: Thing, password: str) -> str:
@@ -264,11 +279,25 @@ def _parts(parameter: Mapping[str, Any]) -> tuple[str, ...]:
 
     >>> _parts({"name": "search_path", "value": '"$user", public'}), _parts({"name": "work_mem", "value": "4MB"})
     (('$user', 'public'), ('4MB',))
+    >>> _parts({"name": "search_path", "value": '"a,b", c'})
+    ('a,b', 'c')
     """
     value = str(parameter.get("value") or "")
     if str(parameter.get("name")).lower() not in LISTS:
         return (value,)
-    return tuple(part.strip(" \"'") for part in value.split(",") if part.strip(" \"'"))
+    return tuple(part for part in map(_unquoted, _PART.findall(value)) if part)
+
+
+def _unquoted(part: str) -> str:
+    """A part of a list as it is called; quotes that don't match are no part of it.
+
+    >>> _unquoted(' "a,""b" '), _unquoted("'mine"), _unquoted(" plain ")
+    ('a,"b', 'mine', 'plain')
+    """
+    part = part.strip()
+    if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'":
+        return part[1:-1].replace(part[0] * 2, part[0])
+    return part.strip(" \"'")
 
 
 def _normal(parameters: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -11,17 +11,22 @@ from groundplane.sql import text
 from groundplane.sql.database import stray
 from groundplane.sql.faults import Lacking
 from groundplane.sql.server import Server
-from groundplane.sql.thing import Thing, membership
+from groundplane.sql.thing import MAY_JOIN, Thing, mark_new, run_as
 
 PUBLIC = "public"
-_SCHEMA = "SELECT r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = $1"
+PLPGSQL = "plpgsql"  # an extension that each database begins with
+_SCHEMA = f"""
+SELECT r.rolname, obj_description(n.oid, 'pg_namespace') AS comment, {MAY_JOIN.format("r.oid")} AS may_mark
+FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = $1
+"""
 _IS_PUBLIC = """
 SELECT count(*) FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x
 WHERE n.nspname = 'public' AND x.grantee = 0
 """
-_EXTENSION = """
-SELECT e.extversion AS version, n.nspname AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-WHERE e.extname = $1
+_EXTENSION = f"""
+SELECT e.extversion AS version, n.nspname AS schema, obj_description(e.oid, 'pg_extension') AS comment,
+  {MAY_JOIN.format("e.extowner")} AS may_mark, (SELECT rolname FROM pg_roles WHERE oid = e.extowner) AS owner
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = $1
 """
 
 
@@ -44,25 +49,42 @@ class Schemas:
             if error.state == "3D000":
                 return Observation(exists=False)
             raise
-        if not rows or (thing.is_leaving and (thing.is_stray or thing.name == PUBLIC)):
+        thing = thing.found(rows[0]["comment"] if rows else "")
+        is_own = thing.name == PUBLIC or _is_system(thing.name)
+        if not rows or (thing.is_leaving and (thing.is_stray or is_own)):
             return Observation(exists=False)
-        owner, drift = rows[0]["rolname"], []
+        owner, drift = rows[0]["rolname"], list(thing.unmarked(may=rows[0]["may_mark"] and not is_own))
         if asked.get("role") not in (None, owner):
             drift.append(Difference("role", asked["role"], owner))
         if asked.get("revokePublicOnSchema") and is_open:
             drift.append(Difference("revokePublicOnSchema", True, False))
         late = {} if asked.get("role") else {"role": owner}
         notes = (stray(thing),) if thing.is_stray else ()
-        return Observation(exists=True, ready=available(), late=late, drift=tuple(drift), notes=notes)
+        return Observation(
+            exists=True,
+            ready=available(),
+            late=late,
+            drift=tuple(drift),
+            notes=notes,
+            owner={} if thing.name == PUBLIC else thing.owner,
+            item=thing.comment,
+        )
 
     async def create(self, thing: Thing, server: Server) -> None:
         role = thing.asked.get("role")
         owner = f" AUTHORIZATION {text.name(role)}" if role else ""
-        await self._run(thing, server, f"CREATE SCHEMA IF NOT EXISTS {text.name(thing.name)}{owner}", *_closing(thing))
+        marking = [] if thing.strict else [thing.marking("SCHEMA")]
+        await self._run(thing, server, f"CREATE SCHEMA {text.name(thing.name)}{owner}", *marking, *_closing(thing))
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
-        role = thing.asked.get("role")
-        statements = [f"ALTER SCHEMA {text.name(thing.name)} OWNER TO {text.name(role)}"] if role else []
+        fields = {each.field for each in observation.drift}
+        if "role" in fields and _is_system(thing.name):
+            raise InvalidInput(
+                f"{thing.name} is the server's own: it is not changed", mend="name another schema, or remove its role"
+            )
+        statements = [thing.marking("SCHEMA", str(observation.item or ""))] if "tags" in fields else []
+        if "role" in fields:
+            statements.append(f"ALTER SCHEMA {text.name(thing.name)} OWNER TO {text.name(thing.asked['role'])}")
         await self._run(thing, server, *statements, *_closing(thing))
 
     async def delete(self, thing: Thing, server: Server) -> None:
@@ -74,8 +96,7 @@ class Schemas:
             async with server.session(str(thing.asked["database"])) as session:
                 rows = await session.rows(_SCHEMA, thing.name)
                 roles = [str(role) for role in (thing.asked.get("role"), *(row["rolname"] for row in rows)) if role]
-                async with membership(session, *roles):
-                    await session.run(*statements)
+                await run_as(session, roles, *statements)
         except Lacking as error:
             raise _missing(thing, error) from error
 
@@ -95,32 +116,46 @@ class Extensions:
             if error.state == "3D000":
                 return Observation(exists=False)
             raise
-        if not rows:
+        thing = thing.found(rows[0]["comment"] if rows else "")
+        if not rows or (thing.is_leaving and (thing.is_stray or asked["extension"] == PLPGSQL)):
             return Observation(exists=False)
         seen: dict[str, Any] = dict(rows[0])
         fields = ("version",) if thing.strict else ("version", "schema")
         drift = [
             Difference(each, asked[each], seen[each]) for each in fields if asked.get(each) not in (None, seen[each])
         ]
+        owner = thing.owner if drift else {}  # several may need one, as long as they agree
+        drift += thing.unmarked(may=seen["may_mark"] and asked["extension"] != PLPGSQL)
         late = {} if asked.get("version") else {"version": seen["version"]}
-        return Observation(exists=True, ready=available(), late=late, drift=tuple(drift))
+        notes = (stray(thing, str(asked["extension"])),) if thing.is_stray else ()
+        return Observation(
+            exists=True, ready=available(), late=late, drift=tuple(drift), notes=notes, owner=owner, item=thing.comment
+        )
 
     async def create(self, thing: Thing, server: Server) -> None:
         asked = thing.asked
-        words = [f"CREATE EXTENSION IF NOT EXISTS {text.name(asked['extension'])}"]
+        words = [f"CREATE EXTENSION {text.name(asked['extension'])}"]
         if asked.get("schema") and not thing.strict:
             words.append(f"SCHEMA {text.name(asked['schema'])}")
         if asked.get("version"):
             words.append(f"VERSION {text.literal(asked['version'])}")
-        await self._run(thing, server, " ".join(words))
+        try:
+            async with server.session(str(asked.get("database") or "")) as session, session.writing():
+                await session.run(" ".join(words))
+                if not thing.strict:
+                    (row,) = await session.rows(_EXTENSION, asked["extension"])  # what it says of itself stays
+                    await mark_new(session, thing.marking("EXTENSION", str(row["comment"] or "")))
+        except Lacking as error:
+            raise _missing(thing, error) from error
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         place = f"ALTER EXTENSION {text.name(thing.asked['extension'])}"
         said = {
             "version": lambda value: f"{place} UPDATE TO {text.literal(value)}",
             "schema": lambda value: f"{place} SET SCHEMA {text.name(value)}",
+            "tags": lambda value: thing.marking("EXTENSION", str(observation.item or "")),
         }
-        await self._run(thing, server, *(said[each.field](str(each.desired)) for each in observation.drift))
+        await self._run(thing, server, *(said[each.field](each.desired) for each in observation.drift))
 
     async def delete(self, thing: Thing, server: Server) -> None:
         await self._run(thing, server, f"DROP EXTENSION IF EXISTS {text.name(thing.asked['extension'])}")
@@ -128,9 +163,15 @@ class Extensions:
     async def _run(self, thing: Thing, server: Server, *statements: str) -> None:
         try:
             async with server.session(str(thing.asked.get("database") or "")) as session:
-                await session.run(*statements)
+                owners = [row["owner"] for row in await session.rows(_EXTENSION, thing.asked["extension"])]
+                await run_as(session, owners, *statements)
         except Lacking as error:
             raise _missing(thing, error) from error
+
+
+def _is_system(schema: str) -> bool:
+    """Whether a schema is PostgreSQL's own, of which nothing is changed or dropped."""
+    return schema.startswith("pg_") or schema == "information_schema"
 
 
 def _closing(thing: Thing) -> list[str]:

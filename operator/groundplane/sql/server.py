@@ -43,8 +43,9 @@ class Session:
         return bool(self._connection.get_settings().is_superuser == "on")
 
     @property
-    def user(self) -> str:
-        return self._server.login.user
+    def key(self) -> str:
+        """What nobody knows who can't log in as we do."""
+        return self._server.login.password
 
     async def rows(self, query: str, *arguments: object) -> list[Any]:
         with faults.told(self._server.login.host):

@@ -60,6 +60,11 @@ class Running:
 
 def programs() -> Path | None:
     """The folder with `initdb` and `postgres`; None if there is none."""
+    return next(iter(installed()), None)
+
+
+def installed() -> list[Path]:
+    """The folders of all that there are, the preferred one first."""
     candidates = [Path(os.environ[BIN])] if os.environ.get(BIN) else []
     wheel = importlib.util.find_spec(WHEEL)  # found, not imported: it would start things
     if wheel and wheel.origin:
@@ -67,18 +72,18 @@ def programs() -> Path | None:
     if SYSTEM.is_dir():
         versions = sorted(SYSTEM.iterdir(), key=lambda each: int(each.name) if each.name.isdigit() else 0)
         candidates += [each / "bin" for each in reversed(versions)]
-    return next((each for each in candidates if (each / "initdb").exists() and (each / "postgres").exists()), None)
+    return [each for each in candidates if (each / "initdb").exists() and (each / "postgres").exists()]
 
 
 @contextmanager
-def serving(settings: dict[str, str] | None = None) -> Iterator[Running]:
-    """Run a server until the block ends.
+def serving(settings: dict[str, str] | None = None, found: Path | None = None) -> Iterator[Running]:
+    """Run a server until the block ends, of the preferred programs unless a folder of others is given.
 
     Raises:
         InvalidInput: there are no programs to run.
         Unavailable: it does not come up.
     """
-    found = programs()
+    found = found or programs()
     if found is None:
         raise InvalidInput(
             "there is no PostgreSQL to run", mend=f'pip install "groundplane[demo]", or name its programs in ${BIN}'

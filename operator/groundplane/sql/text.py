@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import os
+import stringprep
 import unicodedata
 
 from groundplane.errors import InvalidInput, shown
@@ -85,16 +86,50 @@ def is_verified(password: str, user: str, stored: str) -> bool:
         return False
 
 
+def prepared(password: str) -> str:
+    r"""A password as both ends of a login hash it: by SASLprep (RFC 4013); as it is where that forbids it, as PostgreSQL takes it.
+
+    >>> prepared("so\u00adft\u00a0\u2168"), prepared("\u2168\u0221")  # the last letter is none of Unicode 3.2
+    ('soft IX', 'Ⅸȡ')
+    """
+    if password.isascii():
+        return password
+    # a zero width space is in both tables; PostgreSQL asks for spaces first
+    mapped = (" " if stringprep.in_table_c12(each) else each for each in password)
+    normal = unicodedata.normalize("NFKC", "".join(each for each in mapped if not stringprep.in_table_b1(each)))
+    if not normal or any(forbids(each) for each in normal for forbids in _FORBIDDEN):
+        return password
+    if any(map(stringprep.in_table_d1, normal)):  # right to left: all of it, and both ends
+        is_mixed = any(map(stringprep.in_table_d2, normal))
+        if is_mixed or not (stringprep.in_table_d1(normal[0]) and stringprep.in_table_d1(normal[-1])):
+            return password
+    return normal
+
+
+_FORBIDDEN = (
+    stringprep.in_table_a1,  # unassigned
+    stringprep.in_table_c12,
+    stringprep.in_table_c21_c22,
+    stringprep.in_table_c3,
+    stringprep.in_table_c4,
+    stringprep.in_table_c5,
+    stringprep.in_table_c6,
+    stringprep.in_table_c7,
+    stringprep.in_table_c8,
+    stringprep.in_table_c9,
+)
+
+
 def _scram(password: str, salt: bytes, iterations: int) -> str:
     """RFC 5803, as PostgreSQL stores it."""
-    prepared = password if password.isascii() else unicodedata.normalize("NFKC", password)
-    salted = hashlib.pbkdf2_hmac("sha256", prepared.encode(), salt, iterations)
+    salted = hashlib.pbkdf2_hmac("sha256", prepared(password).encode(), salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
     salt_, stored_, server_ = (base64.b64encode(each).decode() for each in (salt, stored, server))
     return f"SCRAM-SHA-256${iterations}:{salt_}${stored_}:{server_}"
 
 
-def digest(uid: str, value: str) -> str:
-    """Tells two passwords apart, and nothing else: salted with the object's UID, and slow."""
-    return hashlib.pbkdf2_hmac("sha256", value.encode(), uid.encode(), ITERATIONS, 16).hex()
+def digest(key: str, uid: str, value: str) -> str:
+    """Tells two passwords apart, and nothing else: nobody can try passwords on it who does not know the key, and then slowly."""
+    salt = hmac.digest(key.encode(), uid.encode(), "sha256")
+    return hashlib.pbkdf2_hmac("sha256", value.encode(), salt, ITERATIONS, 16).hex()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from groundplane.core.managed import CREATE_ENDS, CREATE_PENDING, EXTERNAL_NAME
+from groundplane.core.managed import CREATE_FAILED, CREATE_PENDING, CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME
 from groundplane.core.objects import Object, annotations_of, group_of, is_deleting, meta, spec_of, status_of
-from groundplane.errors import Awaited, InvalidInput
-from groundplane.ports import Observation
+from groundplane.errors import Awaited, Denied
+from groundplane.ports import Difference, Observation
+from groundplane.sql import marks
+from groundplane.sql.kinds import ADOPT
 from groundplane.sql.server import Server, Session
-from groundplane.sql.text import name
+from groundplane.sql.text import literal, name
 
-ADOPT = "groundplane.io/adopt"
+CREATES = "(current_setting('server_version_num')::int < 160000 AND (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user))"
+"""In SQL: whether we are one who may do anything with roles that are no superusers."""
+MAY_JOIN = f"(pg_has_role({{0}}, 'USAGE') OR pg_has_role({{0}}, 'MEMBER WITH ADMIN OPTION') OR {CREATES})"
+"""In SQL: whether we have what a role has, or may take it for a statement."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Thing:
     now: datetime
     strict: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    comment: str = ""  # of what it stands for, once that was looked at
 
     @property
     def asked(self) -> Mapping[str, Any]:
@@ -51,9 +57,12 @@ class Thing:
 
     @property
     def is_made(self) -> bool:
-        """Whether it stands for what it has made itself."""
+        """Whether it stands for what it has made itself: by the thing's mark, or, where it has none, by the record of the create."""
         annotations = annotations_of(self.managed)
-        return any(annotations.get(each) for each in (CREATE_PENDING, *CREATE_ENDS))
+        if uid := self.mark.get("crossplane-uid"):
+            return uid in (self.uid, annotations.get(CREATE_UID))
+        is_under_way = bool(annotations.get(CREATE_PENDING)) and not annotations.get(CREATE_FAILED)
+        return bool(annotations.get(CREATE_SUCCEEDED)) or is_under_way
 
     @property
     def is_adopting(self) -> bool:
@@ -65,6 +74,34 @@ class Thing:
         """Whether it bears a name that nobody has chosen, of a thing that was there before us."""
         is_chosen = self.name != meta(self.managed)["name"] or self.is_adopting
         return not (self.strict or self.is_made or is_chosen)
+
+    @property
+    def mark(self) -> Mapping[str, str]:
+        """Whose the thing is, as its comment says."""
+        return {} if self.strict else marks.read(self.comment)
+
+    @property
+    def owner(self) -> Mapping[str, str]:
+        """The mark that counts: whoever takes a thing by annotation heeds none."""
+        return {} if self.is_adopting else self.mark
+
+    def found(self, comment: object) -> Thing:
+        """It, beside what it stands for."""
+        return replace(self, comment=str(comment or ""))
+
+    def unmarked(self, *, may: bool) -> tuple[Difference, ...]:
+        """The mark as drift, where the thing lacks ours and we may write it."""
+        ours = marks.of(self.managed)
+        if self.strict or self.is_stray or not may or self.mark == ours:
+            return ()
+        return (Difference("tags", ours, dict(self.mark)),)
+
+    def marking(self, keyword: str, comment: str = "") -> str:
+        """The statement that marks the thing: what it is, `DATABASE`; what its comment says already."""
+        words = literal(marks.written(comment, marks.of(self.managed)))
+        return (
+            f"COMMENT ON {keyword} {name(self.asked['extension'] if keyword == 'EXTENSION' else self.name)} IS {words}"
+        )
 
     def awaits(self, *kinds: str) -> list[Awaited]:
         """Objects of these kinds, of its own generation, by whose change it may go on."""
@@ -87,33 +124,28 @@ class Kind(Protocol):
     async def delete(self, thing: Thing, server: Server) -> None: ...
 
 
-@asynccontextmanager
-async def membership(session: Session, *roles: str) -> AsyncIterator[None]:
-    """Be the server's only writer, and a member of roles: who is no superuser gives to its own roles only, and takes from them only.
+async def missing(session: Session, *roles: str) -> list[str]:
+    """Of these roles those that we must join before we can give to them or take from them, and may; none for a superuser."""
+    if session.is_superuser:
+        return []
+    right = "USAGE" if session.version >= 16 else "MEMBER"
+    query = f"SELECT rolname FROM pg_roles WHERE rolname = ANY($1) AND NOT pg_has_role(oid, $2) AND NOT rolsuper AND {MAY_JOIN} ORDER BY 1"
+    return [row["rolname"] for row in await session.rows(query.format("oid"), sorted(set(roles)), right)]
 
-    A membership that was there stays.
+
+async def run_as(session: Session, roles: Iterable[str], *statements: str) -> None:
+    """Change something as a member of roles: who is no superuser gives to its own roles only, and takes from them only.
+
+    One transaction: whatever happens, no membership is left that was not there.
     """
-    async with session.writing(), _joined(session, *roles):
-        yield
+    if not statements:
+        return
+    joined = [name(role) for role in await missing(session, *roles)]
+    begin = [f"GRANT {role} TO CURRENT_USER" for role in joined]
+    await session.run(*begin, *statements, *(f"REVOKE {role} FROM CURRENT_USER" for role in joined))
 
 
-@asynccontextmanager
-async def _joined(session: Session, *roles: str) -> AsyncIterator[None]:
-    taken: list[str] = []
-    if not session.is_superuser:
-        right = "USAGE" if session.version >= 16 else "MEMBER"
-        query = "SELECT rolname FROM pg_roles WHERE rolname = ANY($1) AND NOT pg_has_role(oid, $2)"
-        taken = [row["rolname"] for row in await session.rows(query, list(set(roles)), right)]
-    for role in taken:
-        await session.run(f"GRANT {name(role)} TO CURRENT_USER")
-    try:
-        yield
-    finally:
-        for role in taken:
-            await session.run(f"REVOKE {name(role)} FROM CURRENT_USER")
-
-
-def one_of(value: object, words: tuple[str, ...], where: str) -> None:
-    """Raise InvalidInput unless a word is one of those."""
-    if value not in words:
-        raise InvalidInput(f"{value} is none of {', '.join(words)}", where=(where,))
+async def mark_new(session: Session, statement: str) -> None:
+    """Mark what was just made.  Where that is not ours to do, the record of the create says whose it is."""
+    with contextlib.suppress(Denied):
+        await session.run(statement)
