@@ -185,6 +185,18 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
+def clipped(text: str, most: int) -> str:
+    """The text, or its beginning, which says that it was cut.  What others say may have any length.
+
+    >>> clipped("short", 40), clipped("x" * 100, 40)
+    ('short', 'xxxxxxxxxx… (cut: 100 characters in all)')
+    """
+    if len(text) <= most:
+        return text
+    end = f"… (cut: {len(text)} characters in all)"
+    return text[: most - len(end)] + end
+
+
 def with_article(kind: str) -> str:
     """
     >>> with_article("InternetGateway"), with_article("User"), with_article("VPC")

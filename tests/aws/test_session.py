@@ -68,6 +68,16 @@ def test_a_secret_is_ini_text_in_many_spellings(text):
         (account(endpoint={"url": {"type": "Dynamic"}}), r"spec.endpoint.url.dynamic.host: is missing"),
         (account(endpoint={"url": {"type": "Odd"}}), r'spec.endpoint.url.type: unknown: "Odd"'),
         (account(url="no url"), r"spec.endpoint.url.static: \"no url\" is no URL"),
+        (account(url="http://["), r"spec.endpoint.url.static: .* is no URL"),
+        (account(url="http://ok:99999"), r"spec.endpoint.url.static: .* is no URL"),
+        (account(url="gopher://ok"), r"spec.endpoint.url.static: .* is no URL"),
+        *(
+            (
+                account(endpoint={"url": {"type": "Dynamic", "dynamic": dynamic}}),
+                r"spec.endpoint.url.dynamic: .* is no URL",
+            )
+            for dynamic in ({"host": "a..b"}, {"host": "ok:99999"}, {"host": "["}, {"host": "ok", "protocol": "gopher"})
+        ),
         (account(assumeRoleChain=[{}]), r"spec.assumeRoleChain\[0\].roleARN: is missing"),
     ],
 )

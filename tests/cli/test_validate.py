@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.cli import documents
 from tests.cli import platform
 from tests.cli.platform import groundplane, write
 
@@ -390,17 +389,6 @@ def test_no_such_path_is_one_line():
     result = groundplane("validate", "/nowhere")
     assert result.exit_code == 1
     assert result.output == 'Error: there is no file or folder "/nowhere". Mend: correct the path.\n'
-
-
-def test_aliases_that_stand_for_too_much_are_refused(monkeypatch):
-    monkeypatch.setattr(documents, "MOST_NODES", 10_000)
-    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n"
-        for before, after in zip("abcde", "bcdef", strict=True)
-    )
-    found, wrong = documents.parse(bomb, "bomb.yaml")
-    assert not found
-    assert wrong[0].message == "its aliases stand for too much"
 
 
 def test_what_is_nested_too_deep_is_refused(crd):

@@ -68,6 +68,20 @@ def test_conditions_that_are_none_are_no_conditions(odd):
     assert [condition["type"] for condition in obj["status"]["conditions"]] == ["Ready"]
 
 
+def test_what_others_say_is_cut_to_what_a_condition_may_hold():
+    obj = {}
+    long = conditions.Condition("Synced", "False", "r" * 5000, "it failed: " + "x" * 2_000_000)
+    for _ in range(2):  # and it is the same when it is told again
+        conditions.set_on(obj, long, now=datetime(2024, 1, 1, tzinfo=UTC))
+        (told,) = obj["status"]["conditions"]
+        assert (len(told["message"]), len(told["reason"])) == (32_768, 1024)
+        assert told["message"].startswith("it failed: xxx")
+        assert told["message"].endswith("… (cut: 2000011 characters in all)")
+    caused = conditions.creating(conditions.with_cause("Unready", conditions.cause_of(obj)))
+    conditions.set_on(obj, caused, now=datetime(2024, 1, 1, tzinfo=UTC))
+    assert len(conditions.find(obj, "Ready")["message"]) <= 32_768
+
+
 @pytest.mark.parametrize("odd", ["text", ["x"], 5])
 def test_a_status_that_is_no_object_is_told_and_never_overwritten(odd):
     obj = {"status": odd}

@@ -307,7 +307,7 @@ def test_long_names_and_messages_are_shortened_to_what_the_api_server_takes():
     assert len(meta(event)["name"]) <= 253
     assert meta(event)["name"].startswith(f"{'a' * 235}.")
     assert len(event["message"]) == 1024
-    assert event["message"].endswith("…")
+    assert event["message"].endswith("… (cut: 5000 characters in all)")
 
 
 def test_flushing_takes_no_longer_than_it_may():

@@ -63,6 +63,14 @@ def test_a_line_stays_one_line_whatever_is_in_it(stream):
     assert stream.getvalue().count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_has_an_end_whatever_a_function_or_a_webhook_says(stream, form):
+    logs.configure(form, "info", stream=stream)
+    log.info("a message", error="first " + "x" * 2_000_000, attempts=3)
+    assert len(stream.getvalue()) < 9000
+    assert "(cut: 2000006 characters in all)" in stream.getvalue()
+
+
 def test_an_error_nobody_meant_is_told_with_its_place_and_without_its_text(stream):
     def break_down():
         raise ValueError("password=hunter2")

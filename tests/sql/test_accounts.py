@@ -54,6 +54,11 @@ def test_keys_may_be_called_otherwise_and_what_is_missing_is_named():
         login(username=None, password=None)
     with pytest.raises(InvalidInput, match="is no port"):
         login(port="many")
+    with pytest.raises(InvalidInput, match="is no port"):
+        login(port="9" * 5000)
+    for host in ("a..b", "a" * 64, ".", "db.example.org..:5432"):
+        with pytest.raises(InvalidInput, match="key endpoint of Secret n/s is no host name"):
+            login(endpoint=host)
     with pytest.raises(InvalidInput, match="no key endpoint"):
         login(strict=True, endpoint=None, host="other")
     with pytest.raises(InvalidInput, match="ca.crt"):

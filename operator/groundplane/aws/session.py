@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.session
 from botocore import UNSIGNED
@@ -332,21 +333,30 @@ class AccountClients:
             case "Static":
                 if not block.get("static"):
                     raise self._bad("spec.endpoint.url.static", "is missing", "give a URL: http://host:port")
-                if not is_valid_endpoint_url(str(block["static"])):
-                    raise self._bad(
-                        "spec.endpoint.url.static", f"{shown(block['static'])} is no URL", "give one: http://host:port"
-                    )
-                return str(block["static"])
+                return self._checked_url(str(block["static"]), "static")
             case "Dynamic":
                 dynamic = block.get("dynamic") or {}
                 if not dynamic.get("host"):
                     raise self._bad("spec.endpoint.url.dynamic.host", "is missing", "give a host name")
                 parts = [service, *([region] if region and service != "iam" else []), dynamic["host"]]
-                return f"{dynamic.get('protocol') or 'https'}://{'.'.join(parts)}"
+                return self._checked_url(f"{dynamic.get('protocol') or 'https'}://{'.'.join(parts)}", "dynamic")
             case "Auto":
                 return None
             case other:
                 raise self._bad("spec.endpoint.url.type", f"unknown: {shown(other)}", "use Static, Dynamic or Auto")
+
+    def _checked_url(self, url: str, field: str) -> str:
+        try:
+            parts = urlsplit(url)
+            is_fit = parts.scheme in ("http", "https") and parts.port != 0 and is_valid_endpoint_url(url)
+        except ValueError:  # brackets without end, a port beyond all ports
+            is_fit = False
+        if not is_fit:
+            mend = (
+                "give one: http://host:port" if field == "static" else "give a host's name, and protocol http or https"
+            )
+            raise self._bad(f"spec.endpoint.url.{field}", f"{shown(url)} is no URL", mend)
+        return url
 
     def _services(self) -> list[str]:
         """The services that the endpoint is for; none: all."""

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from groundplane.core import providers
-from groundplane.core.objects import group_of
+from groundplane.core.objects import group_of, meta
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class EveryKind(BuiltIn):
 
     def check(self, obj: Object) -> InvalidInput | None:
         """What its cloud would refuse in a managed resource, whatever is there.  No call is made."""
+        if not meta(obj).get("name"):  # the API server makes one of generateName
+            obj = {**obj, "metadata": {**meta(obj), "name": f"{meta(obj).get('generateName') or ''}x"}}
         provider = provider_of(str(obj.get("apiVersion")))
         if provider == "aws":
             from groundplane.aws import offline

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundplane.cli import documents
+from groundplane.cli import documents, manifests
 from groundplane.cli.documents import Document, Mistake, Place
 from groundplane.core import assertions, composition_tests, rehearsal
 from groundplane.core.assertions import Outcome
@@ -94,7 +94,8 @@ def find(paths: Sequence[str]) -> tuple[list[Found], list[Mistake]]:
 def _may_hold_tests(file: str) -> bool:
     """Other files that are no YAML (templates of charts) are not our business."""
     try:
-        return composition_tests.KIND in Path(file).read_text(encoding="utf-8", errors="replace")
+        with Path(file).open(encoding="utf-8", errors="replace") as text:
+            return composition_tests.KIND in text.read(manifests.LARGEST)
     except OSError:
         return False
 

@@ -6,7 +6,7 @@ field is looked up only when something is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,6 @@ from groundplane.cli import manifests
 from groundplane.core.objects import Object
 from groundplane.errors import InvalidInput
 
-LARGEST = 50_000_000  # characters of a file
-MOST_NODES = 2_000_000  # of a document, with its aliases resolved: more is an alias bomb
 BOOLEANS = frozenset({"y", "Y", "n", "N", "yes", "Yes", "no", "No", "on", "On", "off", "Off"})  # in YAML 1.1, as names
 
 
@@ -87,12 +85,8 @@ class _Loader(manifests.Loader):
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the name {name.value} is a boolean in YAML: put it in quotes", name.start_mark
                 )
-        made = super().construct_mapping(node, deep=deep)
-        return {name if isinstance(name, str) else _word(name): value for name, value in made.items()}
-
-
-def _word(name: Any) -> str:
-    return str(name).lower() if isinstance(name, bool) or name is None else str(name)
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return found
 
 
 def expanded(paths: Sequence[str]) -> list[str]:
@@ -125,21 +119,14 @@ def read(paths: Iterable[str], *, recursive: bool = True) -> tuple[list[Document
 
 def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document], list[Mistake]]:
     """The objects in a text, and what is wrong with it; documents that are no objects count as wrong only if `is_told`."""
-    if len(text) > LARGEST:
-        return [], [Mistake(Place(name), f"the file has more than {LARGEST // 1_000_000} MB", "split it")]
     loader = _Loader(text)
     source = Text(name, text.split("\n"))
-    has_aliases = "&" in text and "*" in text
     found: list[Document] = []
     wrong: list[Mistake] = []
     try:
         while loader.check_node():
             node = loader.get_node()
             first = node.start_mark.line
-            if has_aliases and _size(node, {}) > MOST_NODES:
-                place = Place(name, first + 1)
-                wrong.append(Mistake(place, "its aliases stand for too much", "write less with aliases"))
-                continue
             try:
                 value = loader.construct_document(node)
             except yaml.MarkedYAMLError as error:
@@ -184,20 +171,6 @@ def _objects(value: Any, source: Text, first: int, last: int) -> tuple[list[Docu
     if not isinstance(value.get("metadata"), Mapping | None):
         return [], Mistake(place, "metadata is no mapping", "write metadata: {name: …}")
     return [Document(dict(value), source, first, last)], None
-
-
-def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many nodes it has with its aliases resolved."""
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = 1  # an alias within what it stands for
-    inside: Iterator[yaml.Node] = iter(())
-    if isinstance(node, yaml.MappingNode):
-        inside = (each for pair in node.value for each in pair)
-    elif isinstance(node, yaml.SequenceNode):
-        inside = iter(node.value)
-    known[id(node)] = found = 1 + sum(_size(each, known) for each in inside)
-    return found
 
 
 def _position(node: yaml.Node, path: str, *, of_name: bool) -> tuple[int, int]:

@@ -1,26 +1,32 @@
 """YAML files → Kubernetes objects, each with the place that it was written at.
 
-Numbers, booleans and quoted text are read as kubectl reads them; dates stay text, since JSON has none.
+Numbers, booleans and quoted text are read as kubectl reads them; dates and times stay text, since JSON has none.  What no JSON
+can hold, or only JSON without end, is told as any other mistake: manifests may be a stranger's.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from groundplane.core.fieldpath import MAX_DEPTH
 from groundplane.core.objects import Key, Object, key_of, meta
 from groundplane.errors import GroundplaneError, InvalidInput
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 KUSTOMIZATIONS = frozenset({"kustomization.yaml", "kustomization.yml"})  # what kubectl -k reads; no objects
 STDIN = "-"
+LARGEST = 50_000_000  # characters of a file
+MOST_NODES = 2_000_000  # of a document, with its aliases resolved: more is an alias bomb
+LARGEST_INTEGER = 2**63  # beyond, JSON's numbers are fractions, as Go reads them
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -42,31 +48,114 @@ class Manifest:
 
 
 class Loader(_Base):  # type: ignore[misc] # libyaml's class has no stubs
-    """Safe YAML without dates, and without keys that are given twice."""
+    """Safe YAML that JSON can hold: without dates, sets and binaries, without keys that are given twice, and of an end."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        _weigh(node)
+        return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for name, _ in node.value:
             if isinstance(name, yaml.ScalarNode) and name.value != "<<":
                 if name.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f'"{name.value}" is given twice', name.start_mark
-                    )
+                    raise _no(name, f'"{name.value}" is given twice')
                 seen.add(name.value)
-        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return found
+        made = super().construct_mapping(node, deep=deep)
+        return {name if isinstance(name, str) else _word(name): value for name, value in made.items()}
+
+
+_TAG = "tag:yaml.org,2002:"
+
+
+def _word(name: Any) -> str:
+    """A field's name that YAML takes for something else than text, as it is in JSON."""
+    return str(name).lower() if isinstance(name, bool) else "null" if name is None else str(name)
+
+
+def _no(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _number(loader: Any, node: yaml.ScalarNode) -> int | float | str:
+    """A number as JSON has it; hours with minutes, which YAML 1.1 takes for one, are text as for kubectl."""
+    if ":" in node.value:
+        return str(node.value)
+    value: int | float | None = _scalar(loader, node)
+    try:
+        found = value if isinstance(value, int) and -LARGEST_INTEGER <= value < LARGEST_INTEGER else float(value or 0)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise _no(node, "it is no number that JSON can hold: put it in quotes")
+    return found
+
+
+def _scalar(loader: Any, node: yaml.ScalarNode) -> Any:
+    try:
+        return _Base.yaml_constructors[node.tag](loader, node)
+    except (ValueError, KeyError, IndexError):
+        raise _no(node, f"it is no {node.tag.removeprefix(_TAG)}: put it in quotes") from None
 
 
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
+_CONSTRUCTORS: Mapping[str, Callable[[Any, Any], Any]] = {"int": _number, "float": _number, "bool": _scalar}
+Loader.yaml_constructors = {None: _Base.yaml_constructors[None]} | {
+    f"{_TAG}{name}": _CONSTRUCTORS.get(name, _Base.yaml_constructors[f"{_TAG}{name}"])
+    for name in ("null", "bool", "int", "float", "str", "seq", "map")
+}
+
+
+def _weigh(root: yaml.Node) -> None:
+    """Raises yaml.MarkedYAMLError: it is nested too deep, without an end, or too large with its aliases resolved."""
+    weights: dict[
+        int, tuple[int, int]
+    ] = {}  # nodes and levels of what has been looked at, each once however often it is meant
+    under: set[int] = set()  # what is being looked at
+    path = [(root, iter(_inside(root)))]
+    sums = [(1, 1)]
+    while path:
+        node, rest = path[-1]
+        under.add(id(node))
+        for inner in rest:
+            if id(inner) in under:
+                raise _no(inner, "an alias stands for what it is in, without an end")
+            if id(inner) not in weights and isinstance(inner, yaml.CollectionNode):
+                if len(path) == MAX_DEPTH:
+                    raise _no(inner, f"it is nested more than {MAX_DEPTH} levels deep")
+                path.append((inner, iter(_inside(inner))))
+                sums.append((1, 1))
+                break
+            sums[-1] = _sum(sums[-1], weights.get(id(inner), (1, 0)))
+        else:
+            path.pop()
+            under.discard(id(node))
+            weights[id(node)] = nodes, levels = sums.pop()
+            if nodes > MOST_NODES:
+                raise _no(node, "its aliases stand for too much")
+            if len(path) + levels > MAX_DEPTH:
+                raise _no(node, f"it is nested more than {MAX_DEPTH} levels deep")
+            if sums:
+                sums[-1] = _sum(sums[-1], (nodes, levels))
+
+
+def _sum(outer: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int]:
+    return outer[0] + inner[0], max(outer[1], inner[1] + 1)
+
+
+def _inside(node: yaml.Node) -> Iterable[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return (each for pair in node.value for each in pair)
+    return node.value if isinstance(node, yaml.SequenceNode) else ()
 
 
 def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]:
     """The files that paths mean, folders in order of names; None is standard input.  A link that leads nowhere is one of them.
 
-    Of a folder, kustomizations are left out.
+    Of a folder, kustomizations are left out, and what is no file: nobody may ever write into a pipe that lies there.
 
     Raises:
         InvalidInput: a path that does not exist.
@@ -82,7 +171,7 @@ def files(paths: Iterable[str], *, recursive: bool = False) -> list[Path | None]
             found += sorted(
                 file
                 for file in inside
-                if file.suffix in SUFFIXES and file.name not in KUSTOMIZATIONS and not file.is_dir()
+                if file.suffix in SUFFIXES and file.name not in KUSTOMIZATIONS and (file.is_file() or not file.exists())
             )
         elif path.exists():
             found.append(path)
@@ -119,12 +208,16 @@ def text_of(path: Path | None) -> str:
     """All that is in a file (None: standard input).
 
     Raises:
-        InvalidInput: it can't be read, or is no UTF-8.
+        InvalidInput: it can't be read, is no UTF-8, or has no end.
     """
     try:
-        return sys.stdin.read() if path is None else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with contextlib.nullcontext(sys.stdin) if path is None else path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
         raise InvalidInput(f"{name_of(path)} can't be read: {error}") from error
+    if len(text) > LARGEST:
+        raise InvalidInput(f"{name_of(path)} has more than {LARGEST // 1_000_000} MB", mend="split it")
+    return text
 
 
 def parse(text: str, name: str, *, skip_others: bool = False) -> list[Manifest]:
@@ -174,7 +267,20 @@ def _objects(document: Any, origin: str) -> Iterator[Object]:
     metadata = document.get("metadata")
     if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
         raise NoObject(f"{origin}: {document['kind']} has no metadata.name", mend="name it")
+    for field, shape in _SHAPES.items():
+        if not isinstance(metadata.get(field), shape | None):
+            kind = "mapping" if shape is Mapping else "list" if shape is list else "text"
+            raise InvalidInput(f"{origin}: metadata.{field} is no {kind}", mend="correct it, or leave it out")
     yield dict(document)
+
+
+_SHAPES: Mapping[str, type] = {
+    "namespace": str,
+    "labels": Mapping,
+    "annotations": Mapping,
+    "finalizers": list,
+    "ownerReferences": list,
+}
 
 
 def read_all(paths: Iterable[Path | None]) -> tuple[list[Manifest], list[GroundplaneError]]:

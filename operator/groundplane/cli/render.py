@@ -16,7 +16,7 @@ import click
 
 from groundplane.cli import function_flag
 from groundplane.cli.built_in import BuiltIn
-from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.errors import GroundplaneError, InvalidInput, at
 
 if TYPE_CHECKING:
     from groundplane.core.choice import Chosen
@@ -269,8 +269,8 @@ def finder(
 
     declared: dict[str, Object | None] = dict.fromkeys(addresses or {})
     for obj in objects:
-        if obj.get("kind") == "Function" and obj["apiVersion"].startswith("pkg."):
-            declared[meta(obj)["name"]] = obj
+        if obj.get("kind") == "Function" and obj["apiVersion"].startswith("pkg.") and meta(obj).get("name"):
+            declared[str(meta(obj)["name"])] = obj
     rules = Rules(given=addresses or {}, develops=True)
     found = {name: source(name, obj, (), rules) for name, obj in declared.items()}
     return known({name: each for name, each in found.items() if each is not None}, how=HOW_HERE, templates=templates)
@@ -294,6 +294,8 @@ def parts_of(spec: CompositionSpec, find: Find | None) -> list[Part]:
 
 def context_of(files: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
     """The pipeline's first context, from `KEY=PATH` and `KEY=JSON`; YAML is read as well."""
+    from groundplane.cli import manifests
+
     found: dict[str, Any] = {}
     for option, pairs in (("--context-files", files), ("--context-values", values)):
         for pair in pairs:
@@ -301,10 +303,8 @@ def context_of(files: Sequence[str], values: Sequence[str]) -> dict[str, Any]:
             if not equals or not key:
                 raise InvalidInput(f'{option} "{pair}" is no KEY=…', mend=f"write {option} key={text or 'value'}")
             if option == "--context-files":
-                try:
-                    text = Path(text).read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError) as error:
-                    raise InvalidInput(f"{option}: {text} can't be read: {error}") from error
+                with at(option):
+                    text = manifests.text_of(Path(text))
             found[key] = _value(text, f"{option} {key}")
     return found
 

@@ -438,8 +438,8 @@ def head(source: Object) -> Object:
 
 def compatible(composition: Object, api_version: str, kind: str) -> bool:
     """Whether a Composition or revision is for this kind of composite."""
-    reference = spec_of(composition).get("compositeTypeRef") or {}
-    return (reference.get("apiVersion"), reference.get("kind")) == (api_version, kind)
+    reference = spec_of(composition).get("compositeTypeRef")
+    return isinstance(reference, dict) and (reference.get("apiVersion"), reference.get("kind")) == (api_version, kind)
 
 
 def is_revision_of(revision: Object, origin: Object) -> bool:

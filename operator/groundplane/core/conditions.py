@@ -14,8 +14,9 @@ from typing import Any
 
 from groundplane.core.circuit import PACE
 from groundplane.core.objects import status_of
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, clipped, shown
 
+LONGEST, LONGEST_REASON = 32_768, 1024  # characters of a message and a reason, as metav1.Condition has them
 SYSTEM_TYPES = frozenset({"Ready", "Synced", "Healthy", "UpToDate", "Responsive"})
 
 
@@ -141,10 +142,10 @@ def merged(
         fresh: dict[str, Any] = {
             "type": condition.type,
             "status": condition.status,
-            "reason": condition.reason,
+            "reason": condition.reason[:LONGEST_REASON],
         }
         if condition.message:
-            fresh["message"] = condition.message
+            fresh["message"] = clipped(condition.message, LONGEST)
         if generation is not None:
             fresh["observedGeneration"] = generation
         for index, old in enumerate(result):

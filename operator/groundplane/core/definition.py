@@ -120,27 +120,27 @@ class Definition:
 def read(xrd: Object) -> Definition:
     """What a definition declares, as far as it does; never raises, so that a bad one can still be deleted."""
     spec = spec_of(xrd)
-    names, claim = _mapping(spec.get("names")), _mapping(spec.get("claimNames"))
+    names, claim, group = _mapping(spec.get("names")), _mapping(spec.get("claimNames")), _text(spec.get("group"))
     scope = _scope(xrd)
     legacy = scope == "LegacyCluster"
-    versions = [_mapping(version) for version in spec.get("versions") or ()]
+    versions = [_mapping(version) for version in _listed(spec.get("versions"))]
     selector = _mapping(spec.get("defaultCompositionRevisionSelector"))
     return Definition(
         name=meta(xrd).get("name") or "",
-        group=spec.get("group") or "",
-        kind=names.get("kind") or "",
-        plural=names.get("plural") or "",
-        version=next((v.get("name") or "" for v in reversed(versions) if v.get("referenceable")), ""),
+        group=group,
+        kind=_text(names.get("kind")),
+        plural=_text(names.get("plural")),
+        version=next((_text(v.get("name")) for v in reversed(versions) if v.get("referenceable")), ""),
         scope=scope,
-        versions=tuple(f"{spec.get('group')}/{v.get('name')}" for v in versions),
-        served=tuple(f"{spec.get('group')}/{v.get('name')}" for v in versions if v.get("served")),
-        claim_kind=claim.get("kind") if legacy else None,
-        claim_plural=claim.get("plural") if legacy else None,
-        connection_secret_keys=tuple(spec.get("connectionSecretKeys") or ()) if legacy else (),
-        default_composition=_mapping(spec.get("defaultCompositionRef")).get("name"),
-        enforced_composition=_mapping(spec.get("enforcedCompositionRef")).get("name"),
-        default_update_policy=spec.get("defaultCompositionUpdatePolicy"),
-        default_delete_policy=spec.get("defaultCompositeDeletePolicy"),
+        versions=tuple(f"{group}/{_text(v.get('name'))}" for v in versions),
+        served=tuple(f"{group}/{_text(v.get('name'))}" for v in versions if v.get("served")),
+        claim_kind=_text(claim.get("kind")) or None if legacy else None,
+        claim_plural=_text(claim.get("plural")) or None if legacy else None,
+        connection_secret_keys=tuple(map(_text, _listed(spec.get("connectionSecretKeys")))) if legacy else (),
+        default_composition=_text(_mapping(spec.get("defaultCompositionRef")).get("name")) or None,
+        enforced_composition=_text(_mapping(spec.get("enforcedCompositionRef")).get("name")) or None,
+        default_update_policy=_text(spec.get("defaultCompositionUpdatePolicy")) or None,
+        default_delete_policy=_text(spec.get("defaultCompositeDeletePolicy")) or None,
         default_revision_labels=dict(_mapping(selector.get("matchLabels"))),
         status_fields=frozenset(name for version in versions for name in _own_status(version)),
     )
@@ -173,6 +173,14 @@ def _scope(xrd: Object) -> Scope:
 
 def _mapping(value: Json) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""
 
 
 # --- the two CRDs --------------------------------------------------------------------------------------

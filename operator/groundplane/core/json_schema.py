@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from groundplane.core import known_schemas
 from groundplane.core.objects import Json, Object, spec_of
 from groundplane.core.structural import OBJECT_META, OpenAPI
 
@@ -37,11 +38,9 @@ def files(crds: Iterator[Object] | list[Object]) -> dict[str, Json]:
     made: dict[str, Json] = {}
     cases: list[Json] = []
     for crd in crds:
-        spec = spec_of(crd)
-        group, kind = str(spec.get("group") or ""), str((spec.get("names") or {}).get("kind") or "")
-        for version in spec.get("versions") or ():
-            openapi = (version.get("schema") or {}).get("openAPIV3Schema")
-            if not version.get("served") or not openapi:
+        group, kind = str(spec_of(crd).get("group") or ""), known_schemas.kind_of(crd)
+        for version, openapi in known_schemas.versions(crd):
+            if not version.get("served"):
                 continue
             api_version, path = f"{group}/{version['name']}", f"{group}/{kind}_{version['name']}.json".lower()
             made[path] = of_kind(openapi, api_version, kind)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from groundplane.core import definition
-from groundplane.core.objects import Object, group_of, spec_of
+from groundplane.core.objects import Json, Object, group_of, spec_of
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import nearest
 
@@ -30,11 +30,24 @@ def version_schema(crd: Object, api_version: str) -> OpenAPI | None:
     {'type': 'object'}
     """
     name = api_version.rpartition("/")[2]
-    for version in spec_of(crd).get("versions") or ():
-        if version.get("name") == name:
-            schema: OpenAPI | None = (version.get("schema") or {}).get("openAPIV3Schema")
-            return schema
-    return None
+    return next((schema for version, schema in versions(crd) if version["name"] == name), None)
+
+
+def versions(crd: Object) -> Iterator[tuple[Mapping[str, Json], OpenAPI]]:
+    """The versions of a CRD that have a name and a schema; what no API server has read may have anything in their place."""
+    listed = spec_of(crd).get("versions")
+    for version in listed if isinstance(listed, list) else ():
+        schema = version.get("schema") if isinstance(version, dict) else None
+        openapi = schema.get("openAPIV3Schema") if isinstance(schema, dict) else None
+        if isinstance(openapi, dict) and openapi and isinstance(version.get("name"), str):
+            yield version, openapi
+
+
+def kind_of(crd: Object) -> str:
+    """The kind that a CRD declares; "" if it does not."""
+    names = spec_of(crd).get("names")
+    kind = names.get("kind") if isinstance(names, dict) else ""
+    return kind if isinstance(kind, str) else ""
 
 
 def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
@@ -50,13 +63,9 @@ def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
             made = [obj]
         elif is_definition(obj):
             made = [definition.composite_crd(obj), definition.claim_crd(obj)]
-        for crd in made:
-            spec = spec_of(crd) if crd else {}
-            for version in spec.get("versions") or ():
-                schema = (version.get("schema") or {}).get("openAPIV3Schema")
-                if schema:
-                    kind = (spec.get("names") or {}).get("kind", "")
-                    found[f"{spec.get('group')}/{version.get('name')}", kind] = schema
+        for crd in filter(None, made):
+            for version, schema in versions(crd):
+                found[f"{spec_of(crd).get('group')}/{version['name']}", kind_of(crd)] = schema
     return found
 
 

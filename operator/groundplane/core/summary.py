@@ -14,6 +14,7 @@ from typing import Any
 from groundplane.core import conditions
 from groundplane.core.objects import Object, key_of, status_of
 from groundplane.core.openapi import Schema, array, boolean, integer, obj, string
+from groundplane.errors import clipped
 
 FIELD = "composed"  # of a status
 LISTED = 20  # resources: those in trouble first, then those that are not ready
@@ -41,7 +42,7 @@ class Part:
             found |= {"namespace": key.namespace} if key.namespace else {}
             found["synced"] &= (conditions.find(self.object, "Synced") or {}).get("status") != "False"
             trouble = trouble or conditions.cause_of(self.object)
-        return found | ({"message": _shortened(trouble)} if trouble else {})
+        return found | ({"message": clipped(trouble, LONGEST)} if trouble else {})
 
     def entries(self) -> list[dict[str, Any]]:
         """The resource, and what is in trouble below it, by a path of names: `network/vpc`."""
@@ -106,7 +107,3 @@ def _troubled(found: object) -> list[dict[str, Any]]:
 def _rank(entry: dict[str, Any]) -> tuple[bool, bool, bool, str]:
     synced, ready = (entry.get(name) is True for name in ("synced", "ready"))
     return synced, "message" not in entry, ready, str(entry.get("resource"))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

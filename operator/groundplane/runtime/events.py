@@ -23,7 +23,7 @@ from groundplane.cluster import compact, slots
 from groundplane.core.bucket import Bucket
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import Key, Object, key_of, meta
-from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, NotLeader, Unavailable
+from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, NotLeader, Unavailable, clipped
 from groundplane.ports import Cluster
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.backlog import Backlog
@@ -243,7 +243,7 @@ def _body(
         "involvedObject": {name: value for name, value in involved.items() if value},
         "type": type_,
         "reason": reason,
-        "message": message if len(message) <= LONGEST else message[: LONGEST - 1] + "…",
+        "message": clipped(message, LONGEST),
         "source": {"component": source},
         "reportingComponent": source,
         "firstTimestamp": moment,

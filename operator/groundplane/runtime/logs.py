@@ -21,6 +21,10 @@ from typing import Literal, TextIO
 
 import orjson
 
+from groundplane.errors import clipped
+
+LONGEST = 8192  # characters of a fact: what others say, a function or a webhook, may have any length
+
 Fact = str | int | float | bool | None
 Format = Literal["text", "json"]
 
@@ -123,7 +127,7 @@ class _Text(logging.Formatter):
 
 def _facts(record: logging.LogRecord) -> Mapping[str, Fact]:
     found: Mapping[str, Fact] = getattr(record, "facts", {})
-    return found
+    return {name: clipped(value, LONGEST) if isinstance(value, str) else value for name, value in found.items()}
 
 
 def _time(record: logging.LogRecord) -> str:

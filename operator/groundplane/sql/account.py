@@ -78,7 +78,11 @@ def login_of(account: Account, *, strict_upstream: bool) -> Login:
             mend="add it, or name another key in spec.credentials.secretKeyMapping",
             where=(f'{config["kind"]} "{meta(config)["name"]}"',),
         )
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    if not _can_be_a_host(host):
+        raise InvalidInput(
+            f"key {names['endpoint']} of {_secret(config)} is no host name", mend="store one, such as db.example.org"
+        )
+    if not port.isdecimal() or len(port) > 5 or not 0 < int(port) < 65536:
         raise InvalidInput(f"key {names['port']} of {_secret(config)} is no port", mend="store a number, such as 5432")
     return Login(
         config=str(meta(config).get("uid") or ""),
@@ -91,6 +95,18 @@ def login_of(account: Account, *, strict_upstream: bool) -> Login:
         ssl_mode=str(spec.get("sslMode") or "verify-full"),
         ca="" if strict_upstream else _text(account, CA),
     )
+
+
+def _can_be_a_host(text: str) -> bool:
+    """Whether its address can be asked for.
+
+    >>> [_can_be_a_host(host) for host in ("db.example.org", "::1", "a..b", "a" * 64)]
+    [True, True, False, False]
+    """
+    try:
+        return bool(text.encode("idna"))
+    except UnicodeError:  # a part that is empty, or longer than 63 characters
+        return False
 
 
 def _text(account: Account, name: str) -> str:
