@@ -425,6 +425,7 @@ def is_gathered(obj):
         ({"customLabels": {"app": "crossplane"}}, "customLabels.app: "),
         ({"podLabels": {"app.kubernetes.io/name": "mine"}}, "podLabels.app.kubernetes.io/name: "),
         ({"serviceAccount": {"name": "Not_A_Name"}}, "/serviceAccount/name"),
+        ({"extraObjects": [{"kind": "ConfigMap"}, "{{ .Release.Name }}"]}, "extraObjects[1]: is no object"),
         ({"rbac": {"extraRules": [{"apiGroup": "apps", "verbs": ["get"]}]}}, "/rbac/extraRules/0"),
         (
             {"extraEnvVarsCrossplane": {"GROUNDPLANE_POLL_INTERVAL": "5"}},
