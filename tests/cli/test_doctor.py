@@ -198,6 +198,32 @@ def test_credentials_that_aws_takes_are_told_by_their_arn_and_those_that_are_not
             control_plane.kubectl("delete", plural, guard.NAME)
 
 
+@pytest.mark.usefixtures("kinds")
+def test_what_is_left_in_aws_of_a_cluster_is_found_and_adopted(control_plane, examined, standin):
+    owner = {
+        "crossplane-kind": "queue.sqs.aws.upbound.io",
+        "crossplane-name": "doctor-left",
+        "crossplane-providerconfig": "doctor-works",
+        "crossplane-uid": "gone",
+    }
+    standin.client("sqs").create_queue(QueueName="doctor-left", tags=owner)
+    control_plane.apply(CONFIG)
+    run = ("doctor", "orphans", "--kubeconfig", control_plane.kubeconfig, "--region", "eu-west-1")
+    try:
+        code, found = examined("orphans", "--region", "eu-west-1", "--checks", "leaked,missing")
+        assert (code, states(found, "leaked"), states(found, "missing")) == (0, ["warning"], ["ok"])
+        assert "doctor-left in eu-west-1, made for Queue doctor-left" in found["leaked"][0]["objects"][0]
+        adopted = groundplane(*run, "--adopt", "--yes")
+        assert (adopted.exit_code, adopted.output.count("made again")) == (0, 1), adopted.output
+        queue = control_plane.get("queues.sqs.aws.upbound.io", "doctor-left")
+        assert queue["spec"]["providerConfigRef"]["name"] == "doctor-works"
+        assert queue["metadata"]["annotations"]["crossplane.io/external-name"].endswith("/doctor-left")
+        assert groundplane(*run, "--delete", "--alone", "--yes").output == "Nothing was left behind.\n"
+    finally:
+        control_plane.kubectl("delete", "queues.sqs.aws.upbound.io", "--all")
+        control_plane.kubectl("delete", "providerconfigs.aws.upbound.io", "doctor-works")
+
+
 def test_a_check_that_there_is_not_is_refused_with_those_that_there_are():
     result = groundplane("doctor", "--checks", "right")
     assert result.exit_code == 1

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import ExitStack
-from typing import Literal
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from groundplane.cli import store
 from groundplane.errors import InvalidInput, did_you_mean
-from groundplane.runtime.settings import RBAC, WEBHOOKS
+from groundplane.runtime.settings import RBAC, WEBHOOKS, Settings
 
-PARTS = ("installation", "takeover", "restore")
+if TYPE_CHECKING:
+    from groundplane.cluster.sqlite import SqliteCluster
+
+PARTS = ("installation", "takeover", "restore", "orphans")
 SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
 
 
 @click.command(epilog="Example: groundplane doctor --account groundplane --output json")
-@click.argument("part", type=click.Choice(PARTS), default=PARTS[0], metavar="[takeover|restore]")
+@click.argument("part", type=click.Choice(PARTS), default=PARTS[0], metavar="[takeover|restore|orphans]")
 @click.option(
     "--checks",
     default="",
     metavar="a,b",
     help="Only these: kinds, rights, lease, rivals, definitions, credentials, webhooks; of takeover: stopped, in-use, packages, creates;"
-    " of restore: nobody, claims, composites, managed, secrets, credentials.",
+    " of restore: nobody, claims, composites, managed, secrets, credentials; of orphans: leaked, missing, finalizers.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--kubeconfig", default="", envvar="GROUNDPLANE_KUBECONFIG", help="As of `groundplane run`.")
@@ -70,6 +74,15 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     type=click.Path(dir_okay=False),
     help="Look at the store of `groundplane up` in this file, not at a cluster.",
 )
+@click.option("--region", "regions", multiple=True, help="Of orphans: look here, too; else only where objects are.")
+@click.option("--adopt", is_flag=True, help="Of orphans: make the objects again of which AWS still has the things.")
+@click.option("--delete", is_flag=True, help="Of orphans: delete those things in AWS.")
+@click.option(
+    "--alone",
+    is_flag=True,
+    help="With --delete: no other control plane has ProviderConfigs of these names in these accounts. Tags can't tell whose a thing is.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask before --adopt and --delete.")
 def doctor(
     part: str,
     checks: str,
@@ -83,39 +96,61 @@ def doctor(
     webhooks: Literal["off", "on"],
     account: str,
     db: str,
+    regions: tuple[str, ...],
+    adopt: bool,
+    delete: bool,
+    alone: bool,
+    yes: bool,
 ) -> None:
     """Look whether the installation is sound: kinds, rights, who leads, credentials.
 
     `doctor takeover`, before the operator takes over from a Crossplane: has that one ended, is all served here that is in use?
     `doctor restore`, when objects are back from a backup and before the operator goes to work: is something missing?
 
-    Nothing is changed.  Exit code 1 if something failed or could not be looked at; a warning is none.
+    `doctor orphans`: what in AWS carries our tags and has no object any more, which objects have nothing in AWS any more, which deletions nobody
+    ends.
+
+    Nothing is changed, but by --adopt and --delete, after a question.  Exit code 1 if something failed or could not be looked at; a warning is none.
     """
     from groundplane.runtime import doctor as checking
-    from groundplane.runtime import moves
-    from groundplane.runtime.settings import Settings
+    from groundplane.runtime import moves, orphans
 
-    every = {"installation": checking.CHECKS, "takeover": moves.TAKEOVER, "restore": moves.RESTORE}[part]
+    every = {
+        "installation": checking.CHECKS,
+        "takeover": moves.TAKEOVER,
+        "restore": moves.RESTORE,
+        "orphans": orphans.ORPHANS,
+    }[part]
     only = [each.strip() for each in checks.split(",") if each.strip()] or list(every)
     for each in only:
         if each not in every:
             raise InvalidInput(f"there is no check called {each}", mend=did_you_mean(each, every))
     chosen = {name: check for name, check in every.items() if name in only}
-    if db and part != PARTS[0]:
+    if db and part in ("takeover", "restore"):
         raise InvalidInput(f"doctor {part} looks at a cluster", mend="leave --db out")
+    if (regions or adopt or delete) and part != "orphans":
+        raise InvalidInput("--region, --adopt and --delete are of orphans", mend="write: groundplane doctor orphans …")
+    _check_deeds(adopt=adopt, delete=delete, alone=alone, as_json=output == "json")
+    settings = Settings(
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        activations=activations,
+        secret_namespaces=secret_namespaces,
+        webhooks=webhooks,
+    )
     with ExitStack() as stack:
-        if db:
-            cluster = stack.enter_context(store.opened(db))
+        cluster = stack.enter_context(store.opened(db)) if db else None
+        if adopt or delete:
+            asyncio.run(_do(settings, cluster, regions, adopt=adopt, yes=yes))
+            return
+        if regions:
+            chosen = (
+                {**chosen, "leaked": partial(orphans.check_leaked, regions=regions)} if "leaked" in chosen else chosen
+            )
+        if cluster is not None:
             findings = asyncio.run(checking.examine_store(cluster, chosen))
         else:
-            settings = Settings(
-                kubeconfig=kubeconfig,
-                context=context,
-                namespace=namespace,
-                activations=activations,
-                secret_namespaces=secret_namespaces,
-                webhooks=webhooks,
-            )
             findings = asyncio.run(checking.examine_cluster(settings, chosen, mode=rbac, account=account))
     if output == "json":
         click.echo(json.dumps(checking.as_json(findings), indent=2, ensure_ascii=False))
@@ -126,3 +161,49 @@ def doctor(
                 click.echo(f"{'':<15}Mend: {finding.mend.rstrip('.')}.")
     if checking.has_failed(findings):
         raise SystemExit(1)
+
+
+def _check_deeds(*, adopt: bool, delete: bool, alone: bool, as_json: bool) -> None:
+    if adopt and delete:
+        raise InvalidInput("--adopt and --delete exclude each other", mend="choose one")
+    if delete and not alone:
+        raise InvalidInput(
+            "what another control plane has made in the account looks the same: its objects can't be seen from here",
+            mend="make sure that none uses ProviderConfigs of these names there, and say so: --alone",
+            where=("--delete",),
+        )
+    if as_json and (adopt or delete):
+        raise InvalidInput("--adopt and --delete ask and tell", mend="leave --output out")
+
+
+async def _do(
+    settings: Settings, cluster: SqliteCluster | None, regions: tuple[str, ...], *, adopt: bool, yes: bool
+) -> None:
+    """Adopt or delete what was left behind, after a question."""
+    from groundplane.runtime import doctor as checking
+    from groundplane.runtime import orphans
+
+    async with AsyncExitStack() as stack:
+        installation = (
+            checking.of_store(cluster)
+            if cluster is not None
+            else await stack.enter_async_context(checking.installed(settings, mode=RBAC[0], account=""))
+        )
+        found, problems = await orphans.orphans(installation, regions)
+        for problem in problems:
+            click.echo(f"{SIGNS['not allowed']} {problem}", err=True)
+        if not found:
+            click.echo("Nothing was left behind.")
+            return
+        for orphan in found:
+            click.echo(f"  {orphan}")
+        things = f"{len(found)} thing{'' if len(found) == 1 else 's'}"
+        question = f"Make the objects of {things} again?" if adopt else f"Delete {things} in AWS? This can't be undone."
+        if not yes and not await asyncio.to_thread(click.confirm, question):
+            click.echo("Nothing was done.")
+            return
+        lines = await (orphans.adopt(installation, found) if adopt else orphans.delete(installation, found))
+        for line in lines:
+            click.echo(line)
+        if any(line.startswith("✘") for line in lines):
+            raise SystemExit(1)

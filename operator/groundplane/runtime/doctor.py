@@ -319,12 +319,7 @@ async def check_credentials(installation: Installation) -> list[Finding]:
             arn = await cloud.identify(await provider_config.account_of(config, context))
         return [Finding("credentials", "ok", f"{config['kind']} {name}: {arn}", objects=(name,))]
 
-    configs: list[Object] = []
-    for api_version, kind in providers.configs():
-        if context.cloud.of(api_version) is not cloud:
-            continue
-        with suppress(NoSuchKind):
-            configs += await installation.cluster.list(api_version, kind)
+    configs = await aws_configs(installation)
     if not configs:
         return [Finding("credentials", "warning", "there is no ProviderConfig", "make one, called default")]
     found = await asyncio.gather(*(guarded("credentials", one(config)) for config in configs))
@@ -333,6 +328,16 @@ async def check_credentials(installation: Installation) -> list[Finding]:
         for config, several in zip(configs, found, strict=True)
         for each in several
     ]
+
+
+async def aws_configs(installation: Installation) -> list[Object]:
+    """The ProviderConfigs of AWS, of both generations."""
+    found: list[Object] = []
+    for family in providers.FAMILIES:
+        for kind in family.config_kinds if family.provider == "aws" else ():
+            with suppress(NoSuchKind):
+                found += await installation.cluster.list(family.api_version, kind)
+    return found
 
 
 def _config_name(config: Object) -> str:
@@ -439,7 +444,7 @@ CHECKS: Mapping[str, Check] = {
     "credentials": check_credentials,
     "webhooks": check_webhooks,
 }
-IN_A_STORE = ("definitions", "credentials")  # what a store has, too
+IN_A_STORE = ("definitions", "credentials", "leaked", "missing", "finalizers")  # what a store has, too
 
 
 def about(id: str, state: State, what: str, objects: Iterable[str], mend: str) -> Finding:
@@ -473,11 +478,18 @@ def as_json(findings: Iterable[Finding]) -> dict[str, Any]:
 
 async def examine_cluster(settings: Settings, checks: Mapping[str, Check], *, mode: str, account: str) -> list[Finding]:
     """What the checks find in a cluster.  Raises Unavailable if there is no way to it; Denied: its credentials are not accepted."""
+    async with installed(settings, mode=mode, account=account) as installation:
+        return await examine(installation, checks)
+
+
+@asynccontextmanager
+async def installed(settings: Settings, *, mode: str, account: str) -> AsyncIterator[Installation]:
+    """What is looked at in a cluster, and how it is meant to be."""
     api = Api.connect(settings.kubeconfig or None, settings.context or None)
     try:
         await api.request("GET", "/version")
         cluster = KubernetesCluster(api, Cache(), settings.secret_places)
-        installation = Installation(
+        yield Installation(
             api,
             cluster,
             looking(cluster, settings.namespace),
@@ -488,7 +500,6 @@ async def examine_cluster(settings: Settings, checks: Mapping[str, Check], *, mo
             secret_places=settings.secret_places,
             account=account,
         )
-        return await examine(installation, checks)
     finally:
         await api.close()
 
@@ -506,8 +517,12 @@ async def reached(kubeconfig: str, context: str) -> AsyncIterator[Cluster]:
 
 async def examine_store(cluster: SqliteCluster, checks: Mapping[str, Check]) -> list[Finding]:
     """What those of the checks find that make sense in the store of `groundplane up`: there are no rights and no others."""
-    installation = Installation(None, cluster, looking(cluster, Options().namespace))
-    return await examine(installation, {name: checks[name] for name in IN_A_STORE if name in checks})
+    return await examine(of_store(cluster), {name: check for name, check in checks.items() if name in IN_A_STORE})
+
+
+def of_store(cluster: SqliteCluster) -> Installation:
+    """The store of `groundplane up` as something to be looked at."""
+    return Installation(None, cluster, looking(cluster, Options().namespace))
 
 
 def looking(cluster: Cluster, namespace: str) -> Context:
