@@ -57,6 +57,7 @@ def test_without_functions_a_template_has_the_languages_own():
         ("{{ .nul.x }}", "nil pointer evaluating interface {}.x. Mend: it is null"),
         ("{{ index .x 0 }}", "index of untyped nil. Mend: what is indexed is not there"),
         ('{{ fromYaml "a: \'x" }}', "yaml: line 1: "),
+        ("{{ toRawJson (round 1 1000) }}", "error calling toRawJson: json: unsupported value: NaN"),
         ('{{ now.Add "x" }}', "error calling Add: wrong type for value; expected time.Duration"),
         ('{{ template "nope" }}', 'template "nope" not defined'),
         ('{{ getHostByName "x" }}', "names are not looked up here"),
@@ -188,6 +189,9 @@ def test_it_is_known_which_functions_a_template_calls():
         ('{{ toDate "2006-01-02T15:04:05Z07:00" "2024-03-05T14:07:09+02:00" | date "Mon 3PM 002" }}', "Tue 12PM 065"),
         ("{{ toJson (semver `1.2`) }} {{ toYaml (dict `v` (semver `1.2.3`) `t` (toDate `2006` `2024`)) }}", '"1.2.0" t: 2024-01-01T00:00:00Z\nv: 1.2.3\n'),
         ("{{ chunk 2 (list 1 2 3) }} {{ list 1 2 | has 2 }}", "[[1 2] [3]] true"),
+        ("{{ regexReplaceAll `(?P<n>b)(?P<m>c)` `abc` `$m${n}-` }}", "acb-"),
+        ("{{ mulf -7 0 }} {{ divf 0.0 -2 }} {{ ceil -0.25 }} {{ floor 0.3 }} {{ round -0.04 0 }} {{ ceil -1.5 }}", "0 0 -0 0 -1 -1"),
+        ("{{ camelcase `-` }}|{{ camelcase `__` }}|{{ camelcase `-a-` }}|{{ camelcase `` }}|{{ toJson (round 1 1000) }}", "--|___|-A-||"),
     ],
 )  # fmt: skip
 def test_what_no_vector_has(text, output):

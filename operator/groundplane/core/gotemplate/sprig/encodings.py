@@ -97,8 +97,12 @@ def _or_nothing(encode: Any) -> Any:
     return body
 
 
-for _name, _encode in (("Json", json_of), ("PrettyJson", pretty), ("RawJson", raw)):
-    function(ENCODINGS, f"to{_name}", "any", is_deep=True)(_or_nothing(_encode))
+for _name, _encode, _plain in (
+    ("Json", json_of, _or_nothing(json_of)),
+    ("PrettyJson", pretty, _or_nothing(pretty)),
+    ("RawJson", raw, raw),  # panics, with and without `must`
+):
+    function(ENCODINGS, f"to{_name}", "any", is_deep=True)(_plain)
     function(ENCODINGS, f"mustTo{_name}", "any", is_deep=True)(_encode)
 
 

@@ -122,7 +122,7 @@ def _chain(operate: Callable[[Decimal, Decimal], Decimal], first: Value, others:
     result = _decimal(first)
     for other in others:
         result = operate(result, _decimal(other))
-    return float(result)
+    return float(result) or 0.0  # a decimal has no negative zero
 
 
 def _quotient(one: Decimal, other: Decimal) -> Decimal:
@@ -145,7 +145,10 @@ function(NUMBERS, "ceil", "any")(lambda value: _whole(math.ceil, value))
 
 def _whole(rounded: Callable[[float], int], value: Value) -> float:
     number = to_float(value)
-    return float(rounded(number)) if math.isfinite(number) else number
+    if not math.isfinite(number):
+        return number
+    whole = float(rounded(number))
+    return whole or math.copysign(whole, number)  # Go keeps the sign of zero
 
 
 @function(NUMBERS, "round", "any int", "float64")
@@ -159,7 +162,8 @@ def round_to(value: Value, places: int, *limits: float) -> float:
     if not math.isfinite(digits) or not power:
         return math.nan
     rest = math.modf(digits)[0]
-    return float(math.ceil(digits) if rest >= limit else math.floor(digits)) / power
+    whole = float(math.ceil(digits) if rest >= limit else math.floor(digits))
+    return (whole or math.copysign(whole, digits)) / power
 
 
 # --- sequences ----------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def regex_find_all(run: Run, pattern: Any, text: str, most: int) -> Strings:
 @_both("ReplaceAll", "string string string")
 def regex_replace_all(run: Run, pattern: Any, text: str, new: str) -> str:
     parts = _template(new)
-    names = dict(pattern.groupindex)
+    names = {name.decode(): group for name, group in pattern.groupindex.items()}
     return _replaced(run, pattern, text, lambda match: _expanded(parts, names, match))
 
 

@@ -417,7 +417,7 @@ def camelcase(text: str) -> str:
     while start < len(text) and _connects(text[start]):
         start += 1
     if start >= len(text):
-        return text
+        return text + text[-1:]  # as the original has it
     out = [text[:start]]
     in_capitals = text[start].isupper()
     now = upper(text[start])
