@@ -22,8 +22,9 @@ HEAD = """\
 |---|---|---|
 | 0 | it is so, or it is done | all |
 | 1 | something is wrong, or failed; standard error says what, and what to do | all |
-| 2 | a file would be refused | `diff` |
-| 3 | not everything is ready; something would change | `explain`, `trace --exit-code`; `diff` |
+| 2 | a file would be refused; something would be done | `diff`; `plan --detailed-exitcode` |
+| 3 | not everything is ready; something would change; something that is forbidden would be done | `explain`, `trace --exit-code`; `diff`; `plan --forbid` |
+| 4 | the plan is stale: nothing was done | `apply` |
 | 5 | nothing was found to run | `test` |
 | 80 | wrong usage: an option or an argument that there is not, or that is missing (as Crossplane's command line) | all |
 

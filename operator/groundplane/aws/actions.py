@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from groundplane.aws import tags
-from groundplane.aws.grammar import OF_ROLES, Kind, Need
+from groundplane.aws.grammar import OF_ROLES, READING, Kind, Need
 
 VERSION = "2012-10-17"
 LONGEST = 6144  # characters of a managed policy, without blanks
@@ -62,6 +62,11 @@ def calls(kind: Kind) -> list[str]:
         resource = kind.tags.resource.replace("-", "_")
         made += [each.format(resource=resource) for each in (style.add, style.remove, style.read)]
     return _named(kind, made)
+
+
+def reads(kind: Kind) -> list[str]:
+    """Those that change nothing: what is made to look at its things, as `service:method`, sorted."""
+    return [call for call in calls(kind) if call.partition(":")[2].startswith(READING)]
 
 
 def shared_calls(kind: Kind) -> list[str]:
@@ -123,6 +128,16 @@ def policy(kinds: Iterable[Kind], roles: Iterable[str] = ()) -> dict[str, Any]:
         statements.append(_statement(sid(action.partition(":")[2]), [action]) | {"Condition": condition})
     if assumed := sorted(set(roles)):
         statements.append(_statement("AssumeRole", ["sts:AssumeRole", "sts:TagSession"], assumed))
+    return {"Version": VERSION, "Statement": statements}
+
+
+def reading_policy(kinds: Iterable[Kind]) -> dict[str, Any]:
+    """What it takes to look at the things of these kinds, and no more."""
+    plain: dict[str, set[str]] = {}
+    for kind in kinds:
+        for action in actions(reads(kind)):
+            plain.setdefault(action.partition(":")[0], set()).add(action)
+    statements = [_statement(sid(service), sorted(names)) for service, names in sorted(plain.items())]
     return {"Version": VERSION, "Statement": statements}
 
 

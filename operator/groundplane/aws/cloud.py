@@ -16,7 +16,7 @@ from concurrent.futures import Future, wait
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
-from groundplane.aws import catalogue, deadline, faults
+from groundplane.aws import actions, catalogue, deadline, faults
 from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Errors, Kind, Shared
@@ -51,6 +51,7 @@ class AwsCloud:
         on_call: Callable[[str, str, faults.Outcome, float, str], None] = lambda *told: None,
         on_wait: Callable[[str, float], None] = lambda service, seconds: None,
         on_look: Callable[[Object, Observation], None] = lambda managed, observation: None,
+        only_looks: bool = False,
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
         window: float = WINDOW,
@@ -63,13 +64,16 @@ class AwsCloud:
         and AWS's id of the request, if there is one; in the context of who wanted it.
         `on_wait` is told how long each piece of work waited for its budget (service, seconds), `on_look` what an existing resource was
         found to be; both on the event loop.
+        One that `only_looks` has no way to change anything: no call gets through but the reads that kind files name.
         """
         self._on_wait, self._on_look = on_wait, on_look
         self._budgets = Budgets(threads, clock)
+        self._reads: set[str] | None = set() if only_looks else None  # the calls that get through, by the kinds so far
         self._calls: set[Future[Any]] = set()  # those that a thread works on
         self._sessions = sessions or Sessions(
             may_write=may_write,
             clock=clock,
+            only=self._reads,
             on_call=lambda service, operation, answer, error, seconds: on_call(
                 service, operation, faults.outcome(answer, error), seconds, faults.request_id(answer)
             ),
@@ -278,6 +282,8 @@ class AwsCloud:
         deleting: bool = False,
     ) -> T:
         kind_ = self._kind(managed)
+        if self._reads is not None:
+            self._reads.update(actions.reads(kind_))
         uid = meta(managed).get("uid") or ""
         memory = self._memories.get(uid) or Memory()
 

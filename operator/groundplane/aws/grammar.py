@@ -32,6 +32,7 @@ DOMAIN = "aws.upbound.io"
 NAMESPACED_DOMAIN = "aws.m.upbound.io"
 LIST = "[]"
 KEYS = "$keys"  # in the arguments of a shared read
+READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 OF_ROLES = {
     "iam:PassRole": "iam:PassedToService",
     "iam:CreateServiceLinkedRole": "iam:AWSServiceName",

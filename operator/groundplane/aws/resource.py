@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags
-from groundplane.aws.grammar import Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
+from groundplane.aws.grammar import READING, Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions, requests
 from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, REGION
@@ -40,7 +40,6 @@ DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow: 2
 DIGESTS = 32_768  # remembered, of 150 bytes each
 
 COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
-READING = ("describe_", "get_", "list_", "head_")  # how the names of calls begin that change nothing
 VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
 OPTIONAL = ","  # before a variable's name: it and the comma are left out together
 ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blanks around it, its `||` is two

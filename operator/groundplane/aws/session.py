@@ -15,7 +15,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Container, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.session
-from botocore import UNSIGNED
+from botocore import UNSIGNED, xform_name
 from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
@@ -47,6 +47,9 @@ from groundplane.ports import Account
 
 Client = Any  # botocore's clients are made at run time
 OnCall = Callable[[str, str, Mapping[str, Any] | None, Exception | None, float], None]
+FOR_CREDENTIALS = frozenset(
+    f"sts:{name}" for name in ("get_caller_identity", "assume_role", "assume_role_with_web_identity")
+)
 BEGUN = "groundplane_begun"  # in botocore's context of a call: when it began, by the monotonic clock
 
 CHAIN = frozenset({"", "InjectedIdentity", "IRSA", "PodIdentity"})
@@ -77,11 +80,6 @@ UNKNOWN_ACCOUNT = "000000000000"  # as upstream where it does not ask
 LOADER = Loader(include_default_search_paths=True)  # the models, read once for all sessions
 
 
-def _begin(context: dict[str, Any], **_: Any) -> None:
-    """botocore's hook before a call: its `context` is the one that the hook after it gets."""
-    context[BEGUN] = time.monotonic()
-
-
 class Sessions:
     """The clients of all accounts.  Safe to use from many threads."""
 
@@ -93,13 +91,16 @@ class Sessions:
         may_write: Callable[[], None] = lambda: None,
         on_call: OnCall = lambda service, operation, answer, error, seconds: None,
         clock: Callable[[], float] = time.monotonic,
+        only: Container[str] | None = None,
     ) -> None:
-        """`may_write` is asked right before each request of a call that changes AWS, repeats included, and raises NotLeader.
+        """`only` these calls, `service:method`, get through beside those for credentials; None: all do.
+
+        `may_write` is asked right before each request of a call that changes AWS, repeats included, and raises NotLeader.
 
         `on_call` is told of each call when it has ended, on whichever thread made it: service, operation, the answer as botocore
         has parsed it, what was raised instead, seconds.
         """
-        self._may_write, self._on_call, self._clock = may_write, on_call, clock
+        self._may_write, self._on_call, self._clock, self._only = may_write, on_call, clock, only
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
@@ -130,7 +131,14 @@ class Sessions:
                 pause, clients = clients.next_pause, None
             if clients is None:
                 clients = self._accounts[key] = AccountClients(
-                    account, self._environ, self._attempts, self._may_write, self._on_call, self._clock, pause
+                    account,
+                    self._environ,
+                    self._attempts,
+                    self._may_write,
+                    self._on_call,
+                    self._clock,
+                    pause,
+                    only=self._only,
                 )
             clients.used = now
             return clients
@@ -151,10 +159,12 @@ class AccountClients:
         on_call: OnCall,
         clock: Callable[[], float],
         pause: float,
+        *,
+        only: Container[str] | None = None,
     ) -> None:
         """`pause`: seconds until others take their place, should they be refused soon."""
         self._clock, self._pause, self._made = clock, pause, clock()
-        self._may_write, self._on_call = may_write, on_call
+        self._may_write, self._on_call, self._only = may_write, on_call, only
         self.version = account.version
         self.refused: GroundplaneError | None = (
             None  # why these clients are not to be used again: AWS did not accept the credentials, or there are none
@@ -291,13 +301,20 @@ class AccountClients:
                 service, region_name=signing, endpoint_url=url, config=Config(**options), **credentials
             )
             client.meta.events.register("before-send", self._before_send)
-            client.meta.events.register("before-call", _begin)
+            client.meta.events.register("before-call", self._before_call)
             client.meta.events.register("before-parse", answers.check)
             client.meta.events.register("after-call", self._after_call)
             client.meta.events.register("after-call-error", self._after_call)
             return client
         except ValueError as error:  # an endpoint that is no URL, a region that can be no host name
             raise InvalidInput(str(error), where=(f"ProviderConfig {self._name}",)) from error
+
+    def _before_call(self, model: Any, context: dict[str, Any], **_: Any) -> None:
+        """botocore's hook before a call: nothing is sent if it raises; `context` is the one that the hook after it gets."""
+        context[BEGUN] = time.monotonic()
+        call = f"{model.service_model.service_name}:{xform_name(model.name)}"
+        if self._only is not None and call not in FOR_CREDENTIALS and call not in self._only:
+            raise InvalidInput(f"{call} is not called here: no kind file names it for looking")
 
     def _after_call(
         self,

@@ -24,6 +24,8 @@ COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the m
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
     "import": "Write manifests for what there is in AWS already.",
     "diff": "Show what would change if files were applied.",
+    "plan": "Show what would change in AWS if files were applied.",
+    "apply": "Do what a saved plan says, and nothing else.",
     "trace": "Show a claim, all that comes of it, and the cause.",
     "explain": "Say why an object is not ready, or where a value comes from.",
     "get": "Show what is in that control plane's store.",

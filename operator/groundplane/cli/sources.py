@@ -66,7 +66,7 @@ async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source
     Raises:
         InvalidInput: there is none.
     """
-    if file := _store_file(db, kubeconfig, context):
+    if file := store_file(db, kubeconfig, context):
         with store.opened(file) as cluster:
             yield _Store(cluster, await store.served(cluster))
         return
@@ -81,7 +81,7 @@ async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source
         await api.close()
 
 
-def _store_file(db: str, kubeconfig: str, context: str) -> str:
+def store_file(db: str, kubeconfig: str, context: str) -> str:
     """The store that is meant; "" if a cluster is.  Says which, if both could be."""
     if db or kubeconfig or context or not Path(store.DEFAULT).exists():
         return db
@@ -166,7 +166,8 @@ class _Server:
                     tuple(each.get("categories") or ()),
                 )
                 self._known[api_version, kind] = served
-                if kind not in seen:  # the first version is the preferred one
+                # the first version is the preferred one; what can't be listed (reviews, bindings) is no object that is kept
+                if kind not in seen and "list" in (each.get("verbs") or ()):
                     seen.add(kind)
                     self.kinds = [*self.kinds, served]
 

@@ -24,6 +24,15 @@ class Key(NamedTuple):
     def group(self) -> str:
         return group_of(self.api_version)
 
+    @property
+    def place(self) -> Key:
+        """Which object it is, the same whatever version it is read in.
+
+        >>> Key("example.org/v1", "App", "", "a").place == Key("example.org/v2", "App", "", "a").place.place
+        True
+        """
+        return self._replace(api_version=f"{self.group}/")
+
     def __str__(self) -> str:
         place = f"{self.namespace}/{self.name}" if self.namespace else self.name
         return f"{self.kind} {place}"

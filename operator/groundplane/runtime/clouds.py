@@ -67,6 +67,13 @@ class Clouds:
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
         await self._its(managed).delete(managed, account, observation)
 
+    async def identify(self, account: Account) -> str:
+        """Whose account with AWS it is, by its number; "" of another provider.  Raises Denied, InvalidInput, Unavailable."""
+        from groundplane.aws.cloud import AwsCloud
+
+        aws = self._its(account.provider_config)
+        return (await aws.identify(account)).split(":")[4] if isinstance(aws, AwsCloud) else ""
+
     async def close(self) -> None:
         """Close the connections that are kept to databases."""
         if (sql := self._clouds.get("sql")) is not None:
@@ -88,6 +95,17 @@ def every(*, strict_upstream: bool, namespace: str) -> Clouds:
 
     aws = AwsCloud(strict_upstream=strict_upstream, namespace=namespace)
     return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream))
+
+
+def looking(on_call: Callable[[], None]) -> Clouds:
+    """All of them, with no way to change anything.  `on_call` is told of each call to AWS, on whichever thread makes it."""
+    from groundplane.aws.cloud import AwsCloud
+
+    def refuse() -> None:
+        raise InvalidInput("nothing is changed here: this only looks")
+
+    aws = AwsCloud(only_looks=True, may_write=refuse, on_call=lambda *told: on_call())
+    return Clouds({"aws": aws} | beside_aws(may_write=refuse))
 
 
 def beside_aws(*, strict_upstream: bool = False, may_write: Callable[[], None] = lambda: None) -> dict[str, Cloud]:
@@ -149,6 +167,16 @@ def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
 
     found = catalogue.lookup(kind.api_versions[0], kind.kind)
     return connection_details(found) if found else []
+
+
+def immutable(api_version: str, kind: str) -> frozenset[str]:
+    """The forProvider fields of an AWS kind that can't be changed."""
+    if _provider(api_version) != "aws":
+        return frozenset()
+    from groundplane.aws import catalogue
+
+    found = catalogue.lookup(api_version, kind)
+    return frozenset(name for name, each in found.fields.items() if each.immutable) if found else frozenset()
 
 
 def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:

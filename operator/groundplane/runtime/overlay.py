@@ -1,25 +1,27 @@
 """What would come of a change: the real reconcilers on a copy of what is there, in memory.
 
-The copy holds what was loaded into it and no more; managed resources are not reconciled, so no cloud is called.  Its clock begins now and
-moves only as far as retries need.  Source: author-tools specification, §0 and §3.
+The copy holds what was loaded into it and no more.  Managed resources are reconciled only where a cloud is given that does nothing; of itself
+no cloud is called.  Its clock begins now and moves only as far as retries need.  Source: author-tools specification, §0 and §3.
 """
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal
 
+from groundplane.cluster.kinds import Kind
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.declared_kinds import Definitions
-from groundplane.core.objects import Key, Object, is_deleting, key_of, meta
-from groundplane.errors import Awaited, GroundplaneError, InvalidInput
+from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, meta
+from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NoSuchKind
 from groundplane.functions import HOW_HERE
 from groundplane.ports import (
     Account,
@@ -36,10 +38,12 @@ from groundplane.ports import (
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
-from groundplane.runtime.queue import After, Again, Held, Retry
+from groundplane.runtime.queue import After, Again, Held, Outcome, Retry
 from groundplane.runtime.routes import Routes
 
 MANAGER = "groundplane-diff"
+MANAGED = "managed"  # the controller that calls a cloud
+AT_ONCE = 16  # of its reconciles
 ROUNDS = 20  # times that one object is reconciled until it swings
 PATIENCE = 30.0  # seconds of the overlay's clock: what waits longer waits for something outside
 HIDDEN = frozenset(
@@ -47,24 +51,41 @@ HIDDEN = frozenset(
     | {"ProviderRevision", "FunctionRevision", "ConfigurationRevision"}
 )
 
-Kind = Literal["added", "modified", "removed"]
+Way = Literal["added", "modified", "removed"]
 
 
 @dataclass(frozen=True)
 class Change:
     """An object that would be otherwise."""
 
-    kind: Kind
+    kind: Way
     key: Key
     old: Object | None
     new: Object | None
 
 
+class Copy(SqliteCluster):
+    """What was loaded, in memory; remembers which kinds somebody asked for in vain."""
+
+    def __init__(self, *, new_uid: Callable[[], str]) -> None:
+        super().__init__(new_uid=new_uid)
+        self.missed: set[tuple[str, str]] = set()  # group and kind
+
+    def _kind(self, api_version: str, kind: str) -> Kind:
+        try:
+            return super()._kind(api_version, kind)
+        except NoSuchKind:
+            self.missed.add((group_of(api_version), kind))
+            raise
+
+
 class Overlay:
     """A copy of what is there, that may be changed."""
 
-    def __init__(self, cluster: SqliteCluster, *, options: Options, functions: Functions | None = None) -> None:
-        """`cluster` is the copy, in memory."""
+    def __init__(
+        self, cluster: Copy, *, options: Options, functions: Functions | None = None, cloud: Cloud | None = None
+    ) -> None:
+        """`cluster` is the copy, in memory; `cloud` one that does nothing that it is asked to do."""
         self.cluster = cluster
         self._now = datetime.now(UTC)
         self._random = random.Random(1)
@@ -74,7 +95,8 @@ class Overlay:
         self._order = itertools.count()
         self._base: dict[Key, Object] = {}
         definitions = Definitions()
-        cloud: Cloud = NoCloud()
+        cloud = cloud or NoCloud()
+        self.admits: Callable[[str, Key], bool] = lambda controller, key: True  # what is reconciled
         self.context = Context(
             cluster=cluster,
             cloud=cloud,
@@ -92,7 +114,7 @@ class Overlay:
         context = self.context
         self._routes = Routes(
             definitions,
-            lambda version, kind: False,
+            lambda version, kind: cloud.kind(version, kind) is not None,
             cluster.peek,
             context.interests,
             context.accounts,
@@ -124,12 +146,23 @@ class Overlay:
         changed = await self.cluster.patch(key, patch)
         self._base[key_of(changed)] = changed
 
+    def know(self, objects: Iterable[Object], kinds: Iterable[tuple[str, str]]) -> None:
+        """These have been loaded meanwhile, of kinds that somebody asked for in vain."""
+        self._base |= {key_of(obj): obj for obj in objects if obj["kind"] not in HIDDEN}
+        wanted = [f'no matches for kind "{kind}" in version "{group}/' for group, kind in kinds]
+        self.warnings = {text: None for text in self.warnings if not any(each in text for each in wanted)}
+
+    @property
+    def base(self) -> Mapping[Key, Object]:
+        """What was there in the beginning."""
+        return self._base
+
     def changes(self) -> list[Change]:
         """What is otherwise than in the beginning, sorted: additions and changes, then removals."""
         now, found = self._objects(), []
-        before = {_place(key): obj for key, obj in self._base.items()}
+        before = {key.place: obj for key, obj in self._base.items()}
         for key, obj in now.items():
-            old = before.pop(_place(key), None)
+            old = before.pop(key.place, None)
             if old is None:
                 found.append(Change("added", key, None, obj))
             elif is_deleting(obj) and not is_deleting(old):
@@ -161,25 +194,19 @@ class Overlay:
         while True:
             self._listen()
             if self._due:
-                target = next(iter(self._due))
-                del self._due[target]
-                rounds[target] += 1
-                if rounds[target] > ROUNDS:
-                    raise InvalidInput(
-                        f"{target[1]} is changed again and again", mend="let no two things set the same field in turn"
-                    )
-                outcome = await self._engine.process(*target)
-                self._listen(during=target)
-                match outcome:
-                    case After(seconds):
-                        wait = seconds
-                    case Again() | Held():
-                        wait = 1.0
-                    case Retry(after):
-                        wait = 5.0 if after is None else after
-                    case _:
-                        continue
-                heapq.heappush(self._later, (self._now + timedelta(seconds=wait), next(self._order), target))
+                batch = self._batch()
+                for target in batch:
+                    del self._due[target]
+                    rounds[target] += 1
+                    if rounds[target] > ROUNDS:
+                        raise InvalidInput(
+                            f"{target[1]} is changed again and again",
+                            mend="let no two things set the same field in turn",
+                        )
+                outcomes = await asyncio.gather(*(self._engine.process(*target) for target in batch))
+                self._listen(during=batch)
+                for target, outcome in zip(batch, outcomes, strict=True):
+                    self._come_back(target, outcome)
             elif self._later and self._later[0][0] <= end:
                 moment, _, target = heapq.heappop(self._later)
                 self._now = max(self._now, moment)
@@ -188,12 +215,34 @@ class Overlay:
                 self._later.clear()
                 return
 
-    def _listen(self, *, during: tuple[str, Key] | None = None) -> None:
+    def _batch(self) -> list[tuple[str, Key]]:
+        """What is reconciled next: one object, or several of those that wait for a cloud."""
+        first = next(iter(self._due))
+        if first[0] != MANAGED:
+            return [first]
+        return list(itertools.islice((target for target in self._due if target[0] == MANAGED), AT_ONCE))
+
+    def _come_back(self, target: tuple[str, Key], outcome: Outcome) -> None:
+        match outcome:
+            case After(seconds):
+                wait = seconds
+            case Again() | Held():
+                wait = 1.0
+            case Retry(after):
+                wait = 5.0 if after is None else after
+            case _:
+                return
+        heapq.heappush(self._later, (self._now + timedelta(seconds=wait), next(self._order), target))
+
+    def _listen(self, *, during: Sequence[tuple[str, Key]] = ()) -> None:
+        """Have looked at what has changed; not by who has changed it itself."""
+        alone = during[0] if len(during) == 1 else None
         for change in self.cluster.changes(self._seen) if self.cluster.version() > self._seen else ():
             self._seen = max(self._seen, change.rv)
+            its_own = (MANAGED, key_of(change.object))
             woken = self._engine.waiting.woken_by(None, change.object)
             for target in (*self._routes.targets(None, change.object), *woken.by_key, *woken.by_kind):
-                if target != during:
+                if target != alone and not (target == its_own and target in during) and self.admits(*target):
                     self._due[target] = None
 
     # --- ports.Recorder and ports.Watches
@@ -224,16 +273,11 @@ class Overlay:
         return None
 
     def enqueue(self, key: Key) -> None:
-        self._due |= dict.fromkeys((name, key) for name in sorted(self._routes.own(key)))
+        self._due |= dict.fromkeys((name, key) for name in sorted(self._routes.own(key)) if self.admits(name, key))
 
     def wake(self, keys: Sequence[Key]) -> None:
         for key in keys:
             self.enqueue(key)
-
-
-def _place(key: Key) -> tuple[str, str, str, str]:
-    """Which object it is, whatever version it is read in."""
-    return key.group, key.kind, key.namespace, key.name
 
 
 _OURS = ("resourceVersion", "managedFields", "generation", "creationTimestamp", "uid", "selfLink")

@@ -1,0 +1,358 @@
+"""`groundplane apply`: do what a saved plan says, and nothing else.
+
+The plan is made once more, and has to be the same; then its files are applied as they are.  On a store this process is the control plane,
+with a cloud that does what is in the plan alone; on a cluster the operator acts by itself, and what was not planned is paused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundplane.cli import sources, store
+from groundplane.errors import Conflict, Denied, GroundplaneError, InvalidInput, NoSuchKind, Unavailable
+
+if TYPE_CHECKING:
+    from groundplane.cli.planned import Planned
+    from groundplane.core.objects import Key, Object
+    from groundplane.core.plan import Step
+    from groundplane.ports import Cluster
+    from groundplane.runtime.local import LocalControlPlane
+    from groundplane.runtime.planning import Guarded
+
+STALE = 4  # exit code
+MANAGER = "groundplane-apply"  # field manager on a cluster
+LOOK = 1.0  # seconds between two looks
+GRACE = 10.0  # seconds in which nothing gets any better until it is given up
+PAUSED = "crossplane.io/paused"
+
+
+@click.command(epilog="Example: groundplane apply plan.json")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait at most until all is done."
+)
+@sources.options
+def apply(file: str, timeout: float, db: str, kubeconfig: str, context: str) -> None:
+    """Apply the plan in FILE, which `groundplane plan --out FILE` has saved, if it still holds.
+
+    It is refused, and nothing is done, if a file, an object, AWS, the account or this version is not as it was.
+
+    Exit code 0: done.  4: the plan is stale.  1: not all of it could be done.
+    """
+    from datetime import UTC, datetime
+
+    from groundplane import __version__
+    from groundplane.core.plan import Stale, check_file
+
+    try:
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+    except ValueError as error:
+        mend = "make one with: groundplane plan PATH… --out FILE"
+        raise InvalidInput(f"{file} is no saved plan: it is no JSON", mend=mend) from error
+    try:
+        before = check_file(found, version=__version__, now=datetime.now(UTC))
+        asyncio.run(_apply(before, timeout, (db, kubeconfig, context)))
+    except Stale as error:
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(STALE) from error
+
+
+async def _apply(before: Mapping[str, Any], timeout: float, place: tuple[str, str, str]) -> None:
+    if path := sources.store_file(*place):
+        with store.locked(path):
+            planned = await _again(before, (path, "", ""))
+            await _on_store(path, planned, timeout)
+    else:
+        planned = await _again(before, place)
+        await _on_cluster(place, planned, timeout)
+    counts = planned.plan.summary
+    click.echo(f"Applied: {counts['add']} added, {counts['change']} changed, {counts['destroy']} destroyed.")
+
+
+async def _again(before: Mapping[str, Any], place: tuple[str, str, str]) -> Planned:
+    """The plan as it is made now, if that is the same.  Raises Stale."""
+    from groundplane.cli import planned
+    from groundplane.core.plan import Stale, check
+
+    try:
+        now = await planned.make(planned.Asked.of(before["asked"]), place)
+    except InvalidInput as error:
+        raise Stale(f"the plan is stale: it can't be made again: {error.what}", mend="plan again") from error
+    if now.errors:
+        raise Stale(f"the plan is stale: {now.errors[0]}", mend="plan again")
+    check(before, now.plan)
+    return now
+
+
+def _versioned(planned: Planned) -> list[Object]:
+    """What is to be applied, in order; what is there already with the version that the plan has seen."""
+    from groundplane.cli.overlaid import rank
+    from groundplane.core.objects import key_of, meta
+
+    seen = {each.key.place: each.version for each in planned.plan.objects}
+    found = []
+    for obj in sorted(planned.objects, key=rank):
+        version = seen.get(key_of(obj).place)
+        found.append({**obj, "metadata": {**meta(obj), **({"resourceVersion": version} if version else {})}})
+    return found
+
+
+async def _apply_all(cluster: Cluster, objects: Sequence[Object], manager: str, deadline: float) -> None:
+    """Raises Stale for what has been edited since it was planned."""
+    from groundplane.core.objects import key_of
+    from groundplane.core.plan import Stale
+
+    for obj in objects:
+        while True:
+            try:
+                await cluster.apply(obj, manager=manager)
+                break
+            except NoSuchKind:  # its definition was applied a moment ago
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(LOOK / 4)
+            except Conflict as error:
+                raise Stale(f"the plan is stale: {key_of(obj)} was edited meanwhile", mend="plan again") from error
+
+
+# --- on a store -----------------------------------------------------------------------------------------------
+
+
+async def _on_store(path: str, planned: Planned, timeout: float) -> None:
+    from groundplane.cli import function_flag
+    from groundplane.cli.follow import MANAGER as UP
+    from groundplane.cluster.sqlite import SqliteCluster
+    from groundplane.core.function_sources import Rules
+    from groundplane.core.plan import allowed, belonging
+    from groundplane.ports import Options
+    from groundplane.runtime import clouds
+    from groundplane.runtime.local import LocalControlPlane
+    from groundplane.runtime.planning import Guarded
+
+    asked = planned.plan.asked
+    functions = function_flag.addresses(asked["function"])
+    templates = function_flag.files(str(asked["function_templates_dir"]))
+    options = Options(functions=Rules(given=functions, develops=True), templates=templates)
+    cluster = SqliteCluster(path)
+    cloud = clouds.every(strict_upstream=False, namespace=options.namespace)
+    guarded = Guarded(cloud, allowed(planned.plan), lambda managed: belonging(managed, cluster.peek).address)
+    deadline = time.monotonic() + timeout
+    later: list[Object] = []
+    for obj in _versioned(planned):
+        try:
+            await _apply_all(cluster, [obj], UP, 0.0)
+        except NoSuchKind:
+            later.append(obj)
+    try:
+        async with LocalControlPlane(path, options=options, cloud=guarded, cluster=cluster) as plane:
+            await _apply_all(plane.cluster, later, UP, deadline)
+            await _finish(plane, guarded, planned, deadline)
+    finally:
+        await cloud.close()
+
+
+async def _finish(plane: LocalControlPlane, guarded: Guarded, planned: Planned, deadline: float) -> None:
+    """Until all of it is done.  Raises GroundplaneError if that does not come."""
+    from groundplane.cli.up import Reporter
+
+    steps = {step.address: step for step in planned.plan.steps}
+    owners = {step.owner.place for step in steps.values() if step.owner}
+    wanted = {"add": "create", "change": "update", "destroy": "delete"}
+    reporter = Reporter(plane.cluster)
+    told: set[tuple[str, str]] = set()
+    standing, since = [""], time.monotonic()
+    while True:
+        is_idle = await plane.idle(LOOK)
+        for address, done in sorted(guarded.done.items()):
+            for did in sorted(done - {each for at, each in told if at == address}):
+                told.add((address, did))
+                if (step := steps.get(address)) and wanted.get(step.action) == did:
+                    click.echo(f"{did}d: {address}")
+        off = [text for address, text in sorted(guarded.refused.items()) if _concerns(address, steps, owners)]
+        if off:
+            raise GroundplaneError(f"stopped before what is not in the plan: {'; '.join(off)}", mend="plan again")
+        pending = [
+            step.address
+            for step in steps.values()
+            if step.action in wanted and wanted[step.action] not in guarded.done.get(step.address, ())
+        ]
+        keys = [key for key in _roots(planned) if plane.cluster.peek(key) is not None]
+        await reporter.news(keys)
+        lacking = [str(each) for each in reporter.verdicts.values() if each.state != "fine"] if keys else []
+        if is_idle and not pending and (not lacking or _is_blocked(planned)):
+            return
+        troubles = [*(f"not done yet: {address}" for address in pending), *lacking]
+        if troubles != standing or not is_idle:
+            standing, since = troubles, time.monotonic()
+        is_under_way = any(each.state == "under way" for each in reporter.verdicts.values())
+        if (time.monotonic() - since > GRACE and not is_under_way) or time.monotonic() > deadline:
+            for trouble in troubles:
+                click.echo(trouble, err=True)
+            raise GroundplaneError("not all of the plan could be done", mend="see above, and plan again")
+        await asyncio.sleep(LOOK / 4)
+
+
+def _is_blocked(planned: Planned) -> bool:
+    """Whether the plan itself says that not all will be well."""
+    counts = planned.plan.summary
+    return bool(counts["blocked"] or counts["unknown"])
+
+
+def _concerns(address: str, steps: Mapping[str, Step], owners: Iterable[Key]) -> bool:
+    """Whether what was held back belongs to what the plan is about; others are only left alone."""
+    return address in steps or any(address.startswith(f"{owner} ({owner.group})") for owner in owners)
+
+
+def _roots(planned: Planned) -> list[Key]:
+    """What was applied, and the owners of what was changed."""
+    from groundplane.core.objects import key_of
+
+    found = {key_of(obj): None for obj in planned.objects}
+    found |= {step.owner: None for step in planned.plan.steps if step.owner and step.action not in ("same", "unknown")}
+    return list(found)
+
+
+# --- on a cluster ---------------------------------------------------------------------------------------------
+
+
+async def _on_cluster(place: tuple[str, str, str], planned: Planned, timeout: float) -> None:
+    from groundplane.cluster.cache import Cache
+    from groundplane.cluster.client import Api
+    from groundplane.cluster.kubernetes import KubernetesCluster
+
+    deadline = time.monotonic() + timeout
+    api = Api.connect(place[1] or None, place[2] or None)
+    try:
+        cluster = KubernetesCluster(api, Cache())
+        await _apply_all(cluster, _versioned(planned), MANAGER, deadline)
+        await _Overseer(cluster, planned).run(deadline)
+    finally:
+        await api.close()
+
+
+class _Overseer:
+    """Looks at what the operator does, and pauses what was not planned.
+
+    It comes after the operator: what is paused may have been begun.
+    """
+
+    def __init__(self, cluster: Cluster, planned: Planned) -> None:
+        from groundplane.core.plan import allowed
+
+        self._cluster, self._planned = cluster, planned
+        self._allowed = allowed(planned.plan)
+        self._paused: set[Key] = set()
+
+    async def run(self, deadline: float) -> None:
+        """Until all that was planned is done and well.  Raises GroundplaneError if that does not come, or something was paused."""
+        standing, since = [""], time.monotonic()
+        while True:
+            objects = await self._family()
+            await self._pause_unplanned(objects)
+            troubles = self._troubles(objects)
+            if not troubles or (_is_blocked(self._planned) and time.monotonic() - since > GRACE):
+                break
+            if troubles != standing:
+                standing, since = troubles, time.monotonic()
+            if time.monotonic() > deadline:
+                for trouble in troubles:
+                    click.echo(trouble, err=True)
+                raise GroundplaneError("not all of the plan could be done", mend="see above, and plan again")
+            await asyncio.sleep(LOOK)
+        if self._paused:
+            names = ", ".join(map(str, sorted(self._paused)))
+            raise GroundplaneError(
+                f"paused, since it is not in the plan: {names}",
+                mend=f"plan again, and remove annotation {PAUSED}; the operator may have begun before it was paused",
+            )
+
+    async def _family(self) -> dict[Key, Object]:
+        """What the plan is about, and all that it is made of, by place."""
+        from groundplane.cli import tree
+
+        found: dict[Key, Object] = {}
+        due = [*_roots(self._planned), *(step.key for step in self._planned.plan.steps)]
+        while due:
+            new = [key for key in dict.fromkeys(due) if key.place not in found]
+            results = await asyncio.gather(*(self._get(key) for key in new))
+            due = []
+            for key, obj in zip(new, results, strict=True):
+                if obj is not None:
+                    found[key.place] = obj
+                    due += tree.references(obj)
+        return found
+
+    async def _get(self, key: Key) -> Object | None:
+        try:
+            return await self._cluster.get(key, live=True)
+        except (NoSuchKind, Unavailable, Denied):
+            return None
+
+    async def _pause_unplanned(self, objects: Mapping[Key, Object]) -> None:
+        from groundplane.core.objects import is_deleting, is_paused, key_of
+        from groundplane.core.plan import belonging
+        from groundplane.runtime import clouds
+
+        for obj in objects.values():
+            if not clouds.lookup(obj["apiVersion"], obj["kind"]) or is_paused(obj) or is_deleting(obj):
+                continue
+            address = belonging(obj, lambda key: objects.get(key.place)).address
+            if address in self._allowed and not self._differs(obj):
+                continue
+            key = key_of(obj)
+            await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: "true"}}})
+            self._paused.add(key)
+            click.echo(f"paused: {key} is not in the plan", err=True)
+
+    def _differs(self, obj: Object) -> bool:
+        """Whether an object that was planned for asks for something else than it was to."""
+        from groundplane.core.objects import key_of, spec_of
+        from groundplane.core.plan import LATER
+
+        wanted = self._planned.wanted.get(key_of(obj).place)
+        if wanted is None:
+            return False  # made anew, under another name
+        asked = spec_of(obj).get("forProvider") or {}
+        return any(
+            name in asked and asked[name] != value and LATER not in json.dumps(value)
+            for name, value in (spec_of(wanted).get("forProvider") or {}).items()
+            if not name.endswith(("Ref", "Refs", "Selector"))
+        )
+
+    def _troubles(self, objects: Mapping[Key, Object]) -> list[str]:
+        """What of the plan is not done yet."""
+        from groundplane.core import conditions
+        from groundplane.core.managed import CREATE_SUCCEEDED
+        from groundplane.core.objects import annotations_of, is_paused, meta
+        from groundplane.core.plan import belonging
+        from groundplane.runtime import clouds
+
+        managed = {
+            belonging(obj, lambda key: objects.get(key.place)).address: obj
+            for obj in objects.values()
+            if clouds.lookup(obj["apiVersion"], obj["kind"])
+        }
+        found = []
+        for step in self._planned.plan.steps:
+            obj = managed.get(step.address)
+            if step.action == "destroy":
+                found += [f"still there: {step.address}"] if step.key.place in objects else []
+            elif step.action == "add" and (obj is None or CREATE_SUCCEEDED not in annotations_of(obj)):
+                found.append(f"not made yet: {step.address}")
+            elif step.action in ("add", "change") and obj is not None and not is_paused(obj):
+                synced = conditions.find(obj, "Synced") or {}
+                is_new = synced.get("observedGeneration", meta(obj).get("generation")) == meta(obj).get("generation")
+                if synced.get("status") != "True" or not is_new or not conditions.is_true(obj, "Ready"):
+                    found.append(f"not done yet: {step.address}: {synced.get('message') or 'the operator is at it'}")
+        for key in _roots(self._planned):
+            obj = objects.get(key.place)
+            if obj is not None and conditions.find(obj, "Ready") and not conditions.is_true(obj, "Ready"):
+                found.append(f"not ready: {key}")
+        return found

@@ -1,0 +1,185 @@
+"""How `groundplane plan` tells what would be done: as text for people, as JSON, or as Markdown for a pull request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from groundplane.core import goyaml, providers
+from groundplane.core.plan import LATER, OUTSIDE, SIGNS, Field, Step
+from groundplane.core.plan import Action as Action
+from groundplane.errors import shown
+
+if TYPE_CHECKING:
+    from groundplane.core.plan import Plan
+
+ALIKE = 3  # steps with the same change in each that are told as one
+COLOURS = {"+": "green", "-": "red", "~": "yellow", "!": "red", ".": "cyan", "?": "magenta"}
+SENSITIVE = "(sensitive value)"
+
+
+def write(plan: Plan, output: str, *, saved: str = "", verbose: bool = False, in_colour: bool = True) -> None:
+    if output in ("json", "yaml"):
+        record = plan.record()
+        text = goyaml.dumps(record) if output == "yaml" else json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        click.echo(text, nl=False)
+    elif output == "markdown":
+        click.echo("\n".join(_markdown(plan, saved)))
+    else:
+        for line in text_of(plan, saved=saved, verbose=verbose):
+            click.echo(_coloured(line) if in_colour else line)
+
+
+def text_of(plan: Plan, *, saved: str = "", verbose: bool = False) -> Iterator[str]:
+    """Blast radius first, then each step, then what was changed outside, then the sum."""
+    if plan.is_empty:
+        yield _nothing(plan)
+        if saved:
+            yield f"Saved: {saved}, valid 24 h"
+        return
+    yield "; ".join(_radius(plan))
+    told = [step for step in plan.steps if step.action != "same" and not step.is_outside]
+    groups = [[step] for step in told] if verbose else _groups(told)
+    groups.sort(key=lambda group: list(SIGNS).index(group[0].action))
+    width = max((len(_name(group[0])) for group in groups), default=0)
+    for group in groups:
+        yield from _block(group, width)
+    for step in plan.steps:
+        for each in step.changes:
+            if each.source == OUTSIDE and step.action in ("change", "blocked"):
+                yield f"Changed outside: {step.key.kind} {step.key.name} {_outside(each)}"
+    counts = plan.summary
+    sums = [
+        f"{counts['add']} to add",
+        f"{counts['change']} to change",
+        f"{counts['destroy']} to destroy",
+        f"{counts['blocked']} blocked",
+        f"{counts['forget']} to forget",
+        f"{counts['unknown']} unknown",
+    ]
+    yield f"Plan: {', '.join(sums)}." + (f"   Saved: {saved}, valid 24 h" if saved else "")
+
+
+def _nothing(plan: Plan) -> str:
+    if not plan.steps:
+        return "No changes: this concerns no managed resource."
+    titles = {title for step in plan.steps if (title := _title(step))}
+    count = len(plan.steps)
+    match = "matches" if count == 1 else "match"
+    what = f"{match} {' and '.join(sorted(titles))}" if titles else ("is as wanted" if count == 1 else "are as wanted")
+    return f"No changes. {count} {'resource' if count == 1 else 'resources'} {what}."
+
+
+def _title(step: Step) -> str:
+    family = providers.of(step.key.group)
+    return family.title if family and family.version else ""
+
+
+def _radius(plan: Plan) -> Iterator[str]:
+    if plan.accounts or plan.regions:
+        yield " ".join(filter(None, ("AWS", ", ".join(plan.accounts), ", ".join(plan.regions))))
+    for each in plan.impact():
+        blocked = each["blocked"]
+        told = f"{each['changed']} of {each['total']} {each['kind']} change"
+        yield told + (f", {blocked} {'is' if blocked == 1 else 'are'} blocked" if blocked else "")
+    yield f"{plan.calls} {'call' if plan.calls == 1 else 'calls'}"
+
+
+def _groups(steps: Sequence[Step]) -> list[list[Step]]:
+    """Steps with the same change in each are one, if there are many."""
+    found: dict[Any, list[Step]] = {}
+    for number, step in enumerate(steps):
+        kind = step.composite.kind if step.composite else ""
+        lines = tuple(line for each in _told(step) for line in _field(step, each))
+        alike = step.action in ("change", "blocked", "unknown")
+        key: Any = (step.action, step.key.kind, kind, step.template, lines, step.reason) if alike else number
+        found.setdefault(key, []).append(step)
+    return [
+        part for group in found.values() for part in ([group] if len(group) >= ALIKE else [[step] for step in group])
+    ]
+
+
+def _name(step: Step) -> str:
+    return f"{SIGNS[step.action]} {step.key.kind} {step.key.name}"
+
+
+def _block(group: Sequence[Step], width: int) -> Iterator[str]:
+    step = group[0]
+    owner = f"{step.owner}" if step.owner else ""
+    place = " › ".join(filter(None, (owner, step.template)))
+    yield f"{_name(step):<{width}}   ({place})" if place else _name(step)
+    for each in _told(step):
+        yield from _field(step, each)
+    if step.reason and step.action in ("unknown", "forget"):
+        yield f"    {step.reason}"
+    if len(group) > 1:
+        yield f"    … and {len(group) - 1} more, the same change in each (-v lists)"
+
+
+def _told(step: Step) -> list[Field]:
+    return [each for each in step.changes if each.source != OUTSIDE or step.action == "blocked"]
+
+
+def _field(step: Step, each: Field) -> Iterator[str]:
+    if step.action == "add":
+        yield f"    {each.path}: {_value(each.after)}"
+    elif step.action == "blocked":
+        mend = (
+            "Mend: make a second claim and move the data."
+            if step.owner
+            else "Mend: make a second one and move the data."
+        )
+        yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}   immutable in AWS. {mend}"
+    else:
+        pair = _value(each.after) if each.kind == "sensitive" else f"{_value(each.before)} → {_value(each.after)}"
+        yield f"    {each.path}: {pair}" + (f"   {each.note}" if each.note else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and (value.startswith(LATER) or value == SENSITIVE):
+        return value
+    return "(unset)" if value is None else shown(value)
+
+
+def _outside(each: Field) -> str:
+    """What somebody did there, and what would be done about it."""
+    name = each.path.removeprefix("spec.forProvider.")
+    if isinstance(each.before, list) and isinstance(each.after, list):
+        more = [_short(entry) for entry in each.before if entry not in each.after]
+        less = [_short(entry) for entry in each.after if entry not in each.before]
+        parts = [f"+ {entry} (would be removed)" for entry in more] + [
+            f"- {entry} (would be put back)" for entry in less
+        ]
+        return f"{name} {', '.join(parts) or 'in another order'}"
+    if each.after is None:
+        return f"{name} + {_value(each.before)} (would be removed)"
+    if each.before is None:
+        return f"{name} - {_value(each.after)} (would be put back)"
+    return f"{name} {_value(each.before)} (would be set to {_value(each.after)})"
+
+
+def _short(entry: Any) -> str:
+    """An entry of a list, in few words."""
+    if isinstance(entry, dict):
+        return " ".join(f"{name}={_short(value)}" for name, value in entry.items() if value not in (None, "", [], {}))
+    if isinstance(entry, list):
+        return ",".join(map(_short, entry))
+    return str(entry)
+
+
+def _markdown(plan: Plan, saved: str) -> Iterator[str]:
+    lines = list(text_of(plan, saved=saved))
+    yield f"### {lines[-1]}" if not plan.is_empty else f"### {lines[0]}"
+    if not plan.is_empty:
+        yield ""
+        yield "```"
+        yield from lines[:-1]
+        yield "```"
+
+
+def _coloured(line: str) -> str:
+    colour = COLOURS.get(line[:1]) if line[1:2] == " " else None
+    return click.style(line, fg=colour) if colour else line

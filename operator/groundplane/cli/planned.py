@@ -1,0 +1,198 @@
+"""Making a plan of files and flags: what `plan` prints, and `apply` makes once more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundplane.errors import GroundplaneError
+
+if TYPE_CHECKING:
+    from groundplane.cli.overlaid import Overlaid
+    from groundplane.core.objects import Key, Object
+    from groundplane.core.plan import Input, Plan, Read, Step
+    from groundplane.runtime.clouds import Clouds
+    from groundplane.runtime.planning import Looking
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a plan is made of."""
+
+    paths: tuple[str, ...] = ()
+    namespace: str = ""
+    resource: tuple[str, ...] = ()
+    include_pinned: bool = False
+    refresh: bool = True
+    function: tuple[str, ...] = ()
+    function_templates_dir: str = ""
+
+    def record(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> Asked:
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        return Asked(**values)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what came up while it was made."""
+
+    plan: Plan
+    errors: Sequence[str] = ()
+    is_refused: bool = False  # a file would not be taken
+    pinned: Sequence[Key] = ()
+    documents: Sequence[Any] = field(default=(), repr=False)  # what was read, each with its place
+    objects: Sequence[Object] = field(default=(), repr=False)  # the same, in their namespaces
+    wanted: Mapping[Key, Object] = field(default_factory=dict, repr=False)  # what there would be, by place
+
+
+async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
+    """Look, and say what would be done; nothing is changed anywhere.
+
+    Raises:
+        GroundplaneError: it can't be told.
+    """
+    from groundplane.cli import function_flag, overlaid, sources
+    from groundplane.core.plan import Plan
+    from groundplane.runtime import clouds
+    from groundplane.runtime.planning import Looking, Planner
+
+    inputs = _inputs(asked.paths)
+    read = overlaid.read(asked.paths) if asked.paths else []
+    calls: list[None] = []
+    cloud = clouds.looking(lambda: calls.append(None))
+    looking = Looking(cloud, refresh=asked.refresh)
+    functions = (function_flag.addresses(asked.function), function_flag.files(asked.function_templates_dir))
+    try:
+        async with sources.opened(*place) as source:
+            found = await overlaid.begin(source, read, functions=functions, cloud=looking)
+            await found.apply(read, asked.namespace, asked.resource, include_manual=asked.include_pinned)
+            warnings = list(found.overlay.warnings)
+            reach = _reach(found, asked)
+            steps = await Planner(found.overlay, looking, found.settle).steps(reach)
+        accounts, troubles = await _accounts(cloud, looking) if asked.refresh else ({}, [])
+    finally:
+        await cloud.close()
+    steps = [_of_account(step, looking, accounts) for step in steps]
+    plan = Plan(
+        steps,
+        accounts=sorted(set(accounts.values()) - {""}),
+        regions=sorted({region for step in steps if (region := _region(step, looking))}),
+        calls=len(calls),
+        users=_users(found, reach),
+        inputs=inputs,
+        objects=_objects(found, reach),
+        asked=asked.record(),
+    )
+    objects = [found.placed(document.object, asked.namespace) for document in read]
+    return Planned(
+        plan,
+        [*found.errors, *warnings, *troubles],
+        found.is_refused,
+        found.pinned,
+        read,
+        objects,
+        {key.place: obj for key, obj in found.overlay.objects().items()},
+    )
+
+
+def _inputs(paths: Sequence[str]) -> list[Input]:
+    from groundplane.cli import documents, manifests
+    from groundplane.core.plan import Input
+
+    files = [file for file in manifests.files(documents.expanded(paths)) if file is not None]
+    return [Input(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest()) for file in files]
+
+
+def _reach(found: Overlaid, asked: Asked) -> set[Key]:
+    """The places of the objects that are looked at: what the files concern, and all that belongs to it; without files everything."""
+    from groundplane.cli import overlaid
+    from groundplane.core.objects import key_of
+
+    before, now = found.overlay.base, found.overlay.objects()
+    both: dict[Key, Object] = {**before, **now}
+    if asked.paths:
+        keys = {*found.applied, *(change.key for change in found.overlay.changes())}
+        keys |= {key_of(obj) for obj in overlaid.composites_of(found.overlay, found.applied)}
+    else:
+        keys = set(both)
+    reach = overlaid.below(before, keys) | overlaid.below(now, keys)
+    if asked.resource or asked.namespace:
+        chosen = [overlaid.family(each, asked.resource, asked.namespace) for each in (before, now)]
+        reach &= chosen[0] | chosen[1]
+    return reach - overlaid.below(both, found.pinned)
+
+
+async def _accounts(cloud: Clouds, looking: Looking) -> tuple[dict[str, str], list[str]]:
+    """The numbers of the accounts with AWS that were used, by the UID of their ProviderConfigs, and what could not be told."""
+    from groundplane.core.objects import key_of, meta
+
+    found: dict[str, str] = {}
+    troubles: list[str] = []
+    for note in looking.notes.values():
+        config = note.account.provider_config
+        uid = str(meta(config).get("uid") or "") if config else ""
+        if not uid or uid in found:
+            continue
+        try:
+            found[uid] = await cloud.identify(note.account)
+        except GroundplaneError as error:
+            found[uid] = ""
+            troubles.append(f"{key_of(config)}: can't tell whose account it is: {error}")
+    return found, troubles
+
+
+def _of_account(step: Step, looking: Looking, accounts: Mapping[str, str]) -> Step:
+    """The step; unknown, if these credentials are of another account than the thing was seen in last."""
+    from groundplane.core.objects import meta, status_of
+
+    note = looking.notes.get(step.key.place)
+    if note is None or not note.account.provider_config:
+        return step
+    here = accounts.get(str(meta(note.account.provider_config).get("uid")), "")
+    arn = str((status_of(looking.base.get(step.key.place) or {}).get("atProvider") or {}).get("arn") or "").split(":")
+    there = arn[4] if len(arn) > 5 else ""
+    if not here or not there or here == there:
+        return step
+    reason = f"it is in account {there}, these credentials are of {here}. Mend: use those of its ProviderConfig."
+    return replace(step, action="unknown", reason=reason, changes=())
+
+
+def _region(step: Step, looking: Looking) -> str:
+    from groundplane.core.objects import spec_of
+
+    note = looking.notes.get(step.key.place)
+    obj = note.managed if note else looking.base.get(step.key.place) or {}
+    region = (spec_of(obj).get("forProvider") or {}).get("region")
+    return region if isinstance(region, str) else ""
+
+
+def _users(found: Overlaid, reach: set[Key]) -> dict[tuple[str, str], int]:
+    """How many composites there are of each Composition that is concerned."""
+    from groundplane.core.objects import controller_of, machinery_of, spec_of
+
+    counts: dict[tuple[str, str], int] = {}
+    for key, obj in found.overlay.objects().items():
+        used = machinery_of(obj).get("compositionRef")
+        if key.place not in reach or not isinstance(used, dict) or "resourceRef" in spec_of(obj) or controller_of(obj):
+            continue
+        place = (str(used.get("name") or ""), key.kind)
+        counts[place] = counts.get(place, 0) + 1
+    return counts
+
+
+def _objects(found: Overlaid, reach: set[Key]) -> list[Read]:
+    """What the plan depends on, as it is there."""
+    from groundplane.core.plan import read_of
+
+    there = found.loader.objects
+    wanted = {key for key in there if key.place in reach or key.kind in ("ProviderConfig", "ClusterProviderConfig")}
+    return [read_of(there[key]) for key in sorted(wanted)]

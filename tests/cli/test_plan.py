@@ -1,0 +1,246 @@
+"""`groundplane plan` and `apply` on a store, against AWS's stand-in: what would be done, and that no more is."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import os
+import shutil
+import stat
+import time
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from groundplane.cli import apply, planned
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import annotations_of, key_of, meta
+from groundplane.errors import GroundplaneError
+from tests.cli import looked
+from tests.cli.filled import claim, read, version
+from tests.cli.platform import groundplane
+
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+READING = ("Describe", "Get", "List", "Head", "GET", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def store(standin_process, tmp_path_factory):
+    """A store of two databases in their network, all of it in the stand-in."""
+    standin_process.reset()
+    path = tmp_path_factory.mktemp("store") / "groundplane.db"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (KEYS | {"AWS_ENDPOINT_URL": standin_process.url}).items():
+            patch.setenv(name, value)
+        asyncio.run(asyncio.wait_for(looked.fill(path), 120))
+        yield path
+
+
+@pytest.fixture
+def aws(standin_process):
+    standin_process.mend()
+    standin_process.forget_calls()
+    yield standin_process
+    standin_process.mend()
+
+
+@pytest.fixture
+def plan(store, aws, tmp_path, monkeypatch):
+    """Write objects to change.yaml and plan it, on a copy of the store; nothing may be written, there or in AWS."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(store, "groundplane.db")
+
+    def ask(*objects, flags=()):
+        paths = ["change.yaml"] if objects else []
+        (tmp_path / "change.yaml").write_text(yaml.safe_dump_all(objects))
+        before = version(tmp_path / "groundplane.db")
+        ran = groundplane("plan", *paths, "--db", "groundplane.db", *flags)
+        assert version(tmp_path / "groundplane.db") == before
+        assert [call for call in aws.operations() if not call.startswith(READING)] == []
+        return ran
+
+    return ask
+
+
+def composition(**changes):
+    (found,) = copy.deepcopy(read("composition.yaml"))
+    found["spec"]["resources"][0]["base"]["spec"]["forProvider"] |= changes
+    return found
+
+
+def record(ran):
+    return json.loads(ran.stdout)
+
+
+def test_what_is_as_wanted_is_said_to_be(plan, aws):
+    ran = plan()
+    assert ran.stdout == "No changes. 7 resources match AWS.\n"
+    assert "DescribeDBInstances" in aws.operations()
+    assert plan(claim("orders")).stdout == "No changes. 1 resource matches AWS.\n"
+    assert plan(composition(), flags=("--detailed-exitcode", "--forbid", "add,change,unknown")).exit_code == 0
+
+
+def test_a_composition_s_change_is_told_of_each_that_it_reaches(plan):
+    ran = plan(composition(storageType="gp2"))
+    assert ran.exit_code == 0, ran.output
+    lines = ran.stdout.splitlines()
+    assert lines[0].startswith("AWS 123456789012 eu-west-1; 2 of 2 XDatabase change; ")
+    assert lines[1].startswith("~ Instance orders-")
+    assert lines[1].endswith("   (Database my-team/orders › instance)")
+    late = "waits for the maintenance window (applyImmediately: false)"
+    assert lines[2] == f'    spec.forProvider.storageType: "gp3" → "gp2"   {late}'
+    assert lines[-1] == "Plan: 0 to add, 2 to change, 0 to destroy, 0 blocked, 0 to forget, 0 unknown."
+    assert plan(composition(storageType="gp2"), flags=("--detailed-exitcode",)).exit_code == 2
+    one = record(plan(composition(storageType="gp2"), flags=("-o", "json", "--resource", "my-team/users")))
+    (resource,) = one["resources"]
+    assert resource["owner"]["name"] == "users"
+    assert resource["changes"][0]["from"] == "Composition database-aws"
+    told = plan(composition(storageType="gp2"), flags=("--refresh=false", "-o", "json"))
+    assert record(told)["summary"]["change"] == 2
+    assert record(told)["calls"] == 0
+
+
+def test_what_aws_can_t_change_is_blocked(plan):
+    ran = plan(claim("orders", engine="mysql", version="8.0"), flags=("--forbid", "blocked"))
+    assert ran.exit_code == 3
+    assert "0 of 1 XDatabase change, 1 is blocked" in ran.stdout
+    assert (
+        'spec.forProvider.engine: "postgres" → "mysql"   immutable in AWS. Mend: make a second claim and move the data.'
+        in ran.stdout
+    )
+
+
+def test_what_is_not_made_yet_is_followed_with_what_its_making_tells(plan):
+    text = yaml.safe_dump_all(read("network.yaml")).replace("database", "other")
+    ran = plan(*yaml.safe_load_all(text), claim("fourth"))
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.count("\n+ ") == 6
+    assert "    spec.forProvider.vpcId: (known after apply)" in ran.stdout
+    assert "+ Instance fourth-" in ran.stdout
+    assert ran.stdout.splitlines()[-1].startswith("Plan: 6 to add, 0 to change")
+
+
+def test_what_no_template_makes_any_more_is_destroyed_or_forgotten(plan, store, tmp_path):
+    source = composition()
+    source["spec"]["resources"][0]["name"] = "renamed"
+    ran = plan(source)
+    assert ran.stdout.count("\n- Instance ") == 2
+    assert "Plan: 2 to add, 0 to change, 2 to destroy" in ran.stdout
+
+    async def orphan():
+        cluster = SqliteCluster(tmp_path / "groundplane.db")
+        for obj in await cluster.list("rds.aws.upbound.io/v1beta1", "Instance"):
+            await cluster.patch(key_of(obj), {"spec": {"deletionPolicy": "Orphan"}})
+        cluster.close()
+
+    asyncio.run(orphan())
+    ran = plan(source)
+    assert ran.stdout.count("\n. Instance ") == 2
+    assert "Plan: 2 to add, 0 to change, 0 to destroy, 0 blocked, 2 to forget" in ran.stdout
+
+
+def test_what_somebody_changed_outside_is_told_apart(plan, aws):
+    rds = aws.client("rds")
+    name = next(each["DBInstanceIdentifier"] for each in rds.describe_db_instances()["DBInstances"])
+    rds.modify_db_instance(DBInstanceIdentifier=name, BackupRetentionPeriod=3, ApplyImmediately=True)
+    aws.forget_calls()
+    try:
+        ran = plan()
+        assert f"Changed outside: Instance {name} backupRetentionPeriod 3 (would be set to 7)" in ran.stdout
+        assert "1 to change" in ran.stdout
+        assert [each["path"] for each in record(plan(flags=("-o", "json")))["outside"]] == [
+            "spec.forProvider.backupRetentionPeriod"
+        ]
+    finally:
+        rds.modify_db_instance(DBInstanceIdentifier=name, BackupRetentionPeriod=7, ApplyImmediately=True)
+
+
+def test_what_can_t_be_seen_is_unknown_and_never_no_changes(plan, aws):
+    aws.fail("rds", "DescribeDBInstances", "AccessDenied", times=100)
+    ran = plan(flags=("--forbid", "unknown"))
+    assert ran.exit_code == 3
+    assert "No changes" not in ran.stdout
+    assert ran.stdout.count("\n? Instance ") == 2
+    assert "2 unknown." in ran.stdout
+
+
+def test_a_saved_plan_is_applied_exactly_or_refused(plan, aws, store):
+    change = (composition(backupRetentionPeriod=8), claim("third"))
+    try:
+        made = plan(*change, flags=("--out", "p.json"))
+        assert made.stdout.endswith("   Saved: p.json, valid 24 h\n")
+        with open("p.json", encoding="utf-8") as file:
+            text = file.read()
+            assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+        assert not any(password in text for password in aws.passwords().values())
+
+        rds = aws.client("rds")
+        name = sorted(each["DBInstanceIdentifier"] for each in rds.describe_db_instances()["DBInstances"])[0]
+        rds.modify_db_instance(DBInstanceIdentifier=name, PubliclyAccessible=True, ApplyImmediately=True)
+        aws.forget_calls()
+        ran = groundplane("apply", "p.json", "--db", "groundplane.db")
+        assert ran.exit_code == 4
+        assert ran.stderr == (
+            f"Error: the plan is stale: Instance {name} spec.forProvider.publiclyAccessible was false, is true (changed outside). "
+            "Mend: plan again.\n"
+        )
+        assert [call for call in aws.operations() if not call.startswith(READING)] == []
+        rds.modify_db_instance(DBInstanceIdentifier=name, PubliclyAccessible=False, ApplyImmediately=True)
+
+        aws.forget_calls()
+        ran = groundplane("apply", "p.json", "--db", "groundplane.db")
+        assert ran.exit_code == 0, ran.output
+        assert ran.stdout.splitlines()[-1] == "Applied: 1 added, 2 changed, 0 destroyed."
+        calls = [call for call in aws.operations() if not call.startswith(READING)]
+        assert calls.count("CreateDBInstance") == 1
+        assert set(calls) <= {"CreateDBInstance", "ModifyDBInstance", "AddTagsToResource"}
+        assert (
+            groundplane("plan", "change.yaml", "--db", "groundplane.db").stdout
+            == "No changes. 3 resources match AWS.\n"
+        )
+        assert groundplane("apply", "p.json", "--db", "groundplane.db").exit_code == 4
+    finally:
+        shutil.copy("groundplane.db", store)  # what is in AWS by now
+
+
+def test_on_a_cluster_what_was_not_planned_is_paused(plan, tmp_path):
+    async def oversee():
+        found = await planned.make(planned.Asked(("change.yaml",)), ("groundplane.db", "", ""))
+        without = replace(found, plan=replace(found.plan, steps=()))
+        cluster = SqliteCluster(tmp_path / "groundplane.db")
+        try:
+            with pytest.raises(GroundplaneError, match="paused, since it is not in the plan: Instance orders-"):
+                await apply._Overseer(cluster, without).run(time.monotonic() + 30)
+            (paused,) = [
+                obj
+                for obj in await cluster.list("rds.aws.upbound.io/v1beta1", "Instance")
+                if annotations_of(obj).get("crossplane.io/paused") == "true"
+            ]
+            assert meta(paused)["name"].startswith("orders-")
+        finally:
+            cluster.close()
+
+    plan(claim("orders"))
+    asyncio.run(oversee())
+
+
+def test_wrong_input_is_told(plan, tmp_path):
+    assert groundplane("plan", "--forbid", "nothing").exit_code == 80
+    assert groundplane("plan", "-", "--out", "p.json").exit_code == 80
+    ran = plan(claim("orders", engine="oracle"))
+    assert ran.exit_code == 1
+    assert ran.stdout == ""
+    assert '"oracle"' in ran.stderr
+    (tmp_path / "p.json").write_text("{}")
+    assert "no saved plan" in groundplane("apply", "p.json", "--db", "groundplane.db").stderr
+    (tmp_path / "p.json").write_text("nonsense")
+    assert "no JSON" in groundplane("apply", "p.json", "--db", "groundplane.db").stderr
+
+
+def test_the_rights_that_looking_takes_change_nothing(plan):
+    found = json.loads(plan(composition(), flags=("--iam",)).stdout)
+    names = [action.partition(":")[2] for each in found["Statement"] for action in each["Action"]]
+    assert "DescribeDBInstances" in names
+    assert all(name.startswith(READING) for name in names)

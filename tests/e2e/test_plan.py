@@ -1,0 +1,94 @@
+"""`groundplane plan` and `apply` on the real API server, beside an operator at work, against AWS's stand-in."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from tests.cli.platform import groundplane
+
+GROUP = "plans.example.org"
+READING = ("Describe", "Get", "List", "Head", "GET", "HEAD")
+DEFINITION = f"""
+apiVersion: apiextensions.crossplane.io/v1
+kind: CompositeResourceDefinition
+metadata: {{name: xshelves.{GROUP}}}
+spec:
+  group: {GROUP}
+  names: {{kind: XShelf, plural: xshelves}}
+  versions:
+  - name: v1
+    served: true
+    referenceable: true
+    schema:
+      openAPIV3Schema: {{type: object, properties: {{spec: {{type: object, properties: {{team: {{type: string}}}}}}}}}}
+"""
+COMPOSITION = f"""
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {{name: shelves}}
+spec:
+  compositeTypeRef: {{apiVersion: {GROUP}/v1, kind: XShelf}}
+  resources:
+  - name: bucket
+    base:
+      apiVersion: s3.aws.upbound.io/v1beta1
+      kind: Bucket
+      spec: {{forProvider: {{region: eu-west-1, tags: {{floor: "1"}}}}}}
+    patches:
+    - {{fromFieldPath: spec.team, toFieldPath: spec.forProvider.tags.team}}
+"""
+CONFIG = {
+    "apiVersion": "aws.upbound.io/v1beta1",
+    "kind": "ProviderConfig",
+    "metadata": {"name": "default"},
+    "spec": {"credentials": {"source": "InjectedIdentity"}, "s3_use_path_style": True},
+}
+
+
+def shelf(team, name="plans-one"):
+    return {"apiVersion": f"{GROUP}/v1", "kind": "XShelf", "metadata": {"name": name}, "spec": {"team": team}}
+
+
+def mutating(aws):
+    return [
+        call["operation"] for call in aws.request("GET", "/standin/calls") if not call["operation"].startswith(READING)
+    ]
+
+
+def is_ready(obj):
+    found = {each["type"]: each["status"] for each in ((obj or {}).get("status") or {}).get("conditions", ())}
+    return found.get("Ready") == "True"
+
+
+def test_a_plan_only_reads_and_is_what_the_operator_does(plane, aws, operator, clean, tmp_path, monkeypatch):
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in (keys | {"AWS_ENDPOINT_URL": aws.url}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    here = ("--kubeconfig", plane.kubeconfig)
+    plane.apply(yaml.safe_load(DEFINITION), yaml.safe_load(COMPOSITION), CONFIG)
+    plane.wait("the kind is served", lambda: plane.kubectl("get", f"xshelves.{GROUP}", check=False).returncode == 0)
+    plane.apply(shelf("red"))
+    plane.wait("the shelf is ready", lambda: is_ready(plane.get(f"xshelves.{GROUP}", "plans-one")))
+
+    with open("change.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump_all([shelf("blue"), shelf("green", "plans-two")], file)
+    aws.request("DELETE", "/standin/calls")
+    before = plane.get(f"xshelves.{GROUP}")
+    made = groundplane("plan", "change.yaml", *here, "--out", "p.json")
+    assert made.exit_code == 0, made.output
+    assert mutating(aws) == []
+    assert plane.get(f"xshelves.{GROUP}")["items"] == before["items"]
+    assert 'spec.forProvider.tags[team]: "red" → "blue"' in made.stdout
+    assert "1 to add, 1 to change, 0 to destroy, 0 blocked, 0 to forget, 0 unknown." in made.stdout
+
+    done = groundplane("apply", "p.json", *here)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "Applied: 1 added, 1 changed, 0 destroyed.\n"
+    assert groundplane("plan", "change.yaml", *here).stdout == "No changes. 2 resources match AWS.\n"
+    assert groundplane("apply", "p.json", *here).exit_code == 4
+    every = groundplane("plan", *here, "-o", "json", "--resource", "plans-two")
+    assert json.loads(every.stdout)["summary"]["same"] == 1
+    plane.kubectl("delete", f"xshelves.{GROUP}", "--all", "--wait=true")
