@@ -282,6 +282,7 @@ def test_a_revision_is_a_snapshot_that_belongs_to_its_composition():
             "crossplane.io/composition-name": "thing",
             "crossplane.io/composition-hash": digest[:63],
         },
+        "annotations": {"note": "x"},
         "ownerReferences": [
             {
                 "apiVersion": composition.API_VERSION,
@@ -296,3 +297,13 @@ def test_a_revision_is_a_snapshot_that_belongs_to_its_composition():
     assert made["spec"] == source["spec"] | {"revision": 4}
     made["spec"]["resources"].append("x")
     assert len(source["spec"]["resources"]) == 1
+
+
+def test_a_revision_has_the_annotations_as_v2_but_for_those_of_tools():
+    source = make({"name": "a", "base": base()})
+    tools = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "argocd.argoproj.io/tracking-id": "a"}
+    ours = {"groundplane.io/keep-host-port": "true"}
+    source["metadata"]["annotations"] = {"note": "x", **ours, **tools}
+    assert composition.revision_for(source, 1)["metadata"]["annotations"] == {"note": "x", **ours}
+    strict = composition.revision_for(source, 1, strict_upstream=True)
+    assert strict["metadata"]["annotations"] == ours, "v1.20 copies none"

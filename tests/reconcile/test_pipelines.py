@@ -10,6 +10,7 @@ import pytest
 from groundplane.core import composition, conditions
 from groundplane.core import pipeline as pipelines
 from groundplane.core.objects import Key
+from groundplane.errors import Denied
 from groundplane.functions import finder
 from groundplane.ports import Options
 from tests.reconcile import things
@@ -393,6 +394,28 @@ async def test_with_strict_upstream_an_unknown_kind_has_no_name_fails_the_run_an
     await world.apply(alpha)
     await world.settle()
     assert await kinds_of(world) == {"Alpha", "Beta", "Gamma"}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_right_that_is_missing_to_compose_is_an_event_of_its_own(strict):
+    world = await a_world(options=Options(poll_interval=60.0, strict_upstream=strict))
+    apply = world.cluster.apply
+
+    async def refusing(obj, **how):
+        if obj["kind"] == "Beta":
+            raise Denied("betas is forbidden: no right", mend="grant it")
+        return await apply(obj, **how)
+
+    world.cluster.apply = refusing
+    await running(world, things.PIPELINE, things.THING)
+    message = conditions.find(await composite_of(world), "Synced")["message"]
+    assert 'cannot apply composed resource "beta": betas is forbidden' in message
+    reasons = world.told.reasons("XThing")
+    assert ("Warning", "ComposeResources") in reasons
+    assert (("Warning", "RoleBasedAccessControl") in reasons) is not strict, "v1.20 has no such event"
+    world.cluster.apply = apply
+    await world.settle(seconds=120)
+    assert conditions.is_true(await composite_of(world), "Synced")
 
 
 async def test_a_kind_that_is_not_served_for_a_while_is_not_forgotten():

@@ -40,6 +40,7 @@ HASH_LENGTH = 63  # of the 64 hex digits: what fits into a label
 # Of a spec: empty ones are as if they were not there, as upstream writes them.
 OPTIONAL_LISTS = ("patchSets", "resources", "pipeline")
 GONE = "environment"  # of a spec: kept on the Composition to say that nothing reads it; upstream does not store it
+KUBECTL = "kubectl.kubernetes.io/"  # annotations: the manifest once more
 OURS = "groundplane.io/"  # annotations that a revision keeps: they change how it renders
 KEEP_HOST_PORT = "groundplane.io/keep-host-port"
 
@@ -519,6 +520,14 @@ def _without_empty(obj: dict[str, Json], *names: str) -> dict[str, Json]:
     return obj
 
 
+def _annotations(composition: Object, strict_upstream: bool) -> dict[str, str]:
+    """The annotations of a Composition that its revision has, too: with v2 all but what tools keep there, with v1.20 none but ours."""
+    found = annotations_of(composition)
+    if strict_upstream:
+        return {key: text for key, text in found.items() if key.startswith(OURS)}
+    return {key: text for key, text in gitops.without_tools(found).items() if not key.startswith(KUBECTL)}
+
+
 def revision_for(composition: Object, number: int, *, strict_upstream: bool = False) -> Object:
     """The CompositionRevision that snapshots a Composition; `number` grows with each."""
     labels = labels_of(composition) if strict_upstream else gitops.without_tools(labels_of(composition))
@@ -529,9 +538,8 @@ def revision_for(composition: Object, number: int, *, strict_upstream: bool = Fa
         "labels": {NAME_LABEL: name, HASH_LABEL: digest[:HASH_LENGTH]} | labels,
         "ownerReferences": [owner_reference(composition)],
     }
-    ours = {key: text for key, text in annotations_of(composition).items() if key.startswith(OURS)}
-    if ours:
-        metadata["annotations"] = ours
+    if annotations := _annotations(composition, strict_upstream):
+        metadata["annotations"] = annotations
     return {
         "apiVersion": API_VERSION,
         "kind": "CompositionRevision",

@@ -30,7 +30,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.render import COMPOSITE_LABEL
-from groundplane.errors import Awaited, Conflict, GroundplaneError, InvalidInput, Waiting, shown, stage
+from groundplane.errors import Awaited, Conflict, Denied, GroundplaneError, InvalidInput, Waiting, shown, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import (
     compiling,
@@ -72,6 +72,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         result = await _reconcile(run)
     except GroundplaneError as error:
         error.conditions += run.responsive
+        if isinstance(error, Denied) and not context.options.strict_upstream:
+            run.event("Warning", "RoleBasedAccessControl", str(error))
         raise
     return replace(result, requeue_after=min(seconds, result.requeue_after or seconds)) if source else result
 
