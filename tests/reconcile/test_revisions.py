@@ -111,6 +111,15 @@ async def test_a_revision_that_is_deleted_takes_its_compiled_form_along():
     assert len(world.context.compiled_revisions) == 1
 
 
+async def test_what_nobody_composes_with_is_judged_and_not_kept_compiled():
+    world = await a_world(claims=0)
+    assert len(await edited(world, 2)) == 3
+    assert len(world.context.compiled_revisions) == 0
+    await world.apply(things.THING)
+    await world.settle()
+    assert len(world.context.compiled_revisions) == 1
+
+
 async def test_a_composite_that_is_gone_follows_nothing():
     world = await a_world(claims=2)
     assert len(world.context.followers) == 2

@@ -17,8 +17,10 @@ FUNCTIONS = f"{PACKAGES}/v1"
 REVISION = "FunctionRevision"
 
 
-async def compiled(context: Context, revision: Object) -> composition.Compiled:
+async def compiled(context: Context, revision: Object, *, keep: bool = True) -> composition.Compiled:
     """The revision, of which its head is enough, ready to render; what it says is read once for each content.
+
+    Without `keep` the form is forgotten: of many revisions that nobody composes with, each would take some thirty KiB.
 
     Raises:
         InvalidInput: with every problem in it; a Function that changes may end it.
@@ -37,7 +39,8 @@ async def compiled(context: Context, revision: Object) -> composition.Compiled:
             awaited for name in composition.function_names(revision) for awaited in _awaited(name, sources.get(name))
         )
         raise
-    context.compiled_revisions.put(whole, sources, form)
+    if keep:
+        context.compiled_revisions.put(whole, sources, form)
     return form
 
 

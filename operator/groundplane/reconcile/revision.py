@@ -156,7 +156,7 @@ async def schemas_of(kinds: list[tuple[str, str]], context: Context) -> dict[tup
 async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | None, context: Context) -> None:
     """Compile the revision now, so that its author learns of mistakes before any claim exists."""
     try:
-        await compiling.compiled(context, revision)
+        await compiling.compiled(context, revision, keep=False)
     except InvalidInput as error:
         error.reason = "InvalidComposition"
         if context.options.strict_upstream:
