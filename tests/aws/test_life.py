@@ -76,12 +76,16 @@ def shows(found, observation, name, value):
     return convert.covers(wanted, observation.at_provider.get(name), rule)
 
 
-@pytest.fixture(autouse=True)
-def policies(standin):
+def make_policies(standin):
     """Two managed policies; the stand-in comes without AWS's own."""
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
     for name in ("ReadOnlyAccess", "PowerUserAccess"):
         standin.client("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+@pytest.fixture(autouse=True)
+def policies(standin):
+    make_policies(standin)
 
 
 @pytest.fixture

@@ -247,5 +247,9 @@ def test_the_memory_of_creates_is_of_one_begin_of_one_incarnation():
         creates.waited(vpc("a", str(day)), float(day), NOW)
         creates.begin(vpc("a", str(day)))
     assert len(creates) == 1
+    creates.leave(vpc("a", ""))
+    assert creates.is_leaving(vpc("a", "12:00"))
+    assert not creates.is_leaving(vpc("b", "12:00"))
     creates.forget(key_of(vpc("a", "")))
     assert len(creates) == 0
+    assert not creates.is_leaving(vpc("a", ""))

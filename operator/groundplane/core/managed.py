@@ -123,7 +123,7 @@ def verdict(pending: Pending) -> Verdict:
 
 
 class Creates:
-    """One process's memory of creates under way: its own, and since when it has seen those that it can't tell the outcome of.
+    """One process's memory of creates under way: its own, since when it has seen those that it can't tell the outcome of, and what it has deleted.
 
     A create is known by its object, the object's UID and the time that the annotation names.
     """
@@ -131,6 +131,7 @@ class Creates:
     def __init__(self) -> None:
         self._ours: dict[Key, tuple[str, str]] = {}
         self._seen: dict[Key, tuple[tuple[str, str], float, datetime]] = {}
+        self._leaving: dict[Key, str] = {}
 
     def begin(self, managed: Object) -> None:
         """This process has saved that it begins one."""
@@ -148,13 +149,21 @@ class Creates:
         _, since, moment = self._seen[key]
         return uptime - since, moment
 
+    def leave(self, managed: Object) -> None:
+        """This process has sent a delete: what is not shown then is gone, however new it is."""
+        self._leaving[key_of(managed)] = str(meta(managed).get("uid") or "")
+
+    def is_leaving(self, managed: Object) -> bool:
+        return self._leaving.get(key_of(managed)) == meta(managed).get("uid")
+
     def forget(self, key: Key) -> None:
         """Its outcome is saved, or its object is gone."""
         self._ours.pop(key, None)
         self._seen.pop(key, None)
+        self._leaving.pop(key, None)
 
     def __len__(self) -> int:
-        return len(self._ours) + len(self._seen)
+        return len(self._ours) + len(self._seen) + len(self._leaving)
 
 
 def create_of(managed: Object) -> tuple[str, str]:

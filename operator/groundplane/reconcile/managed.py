@@ -106,7 +106,7 @@ def _next(run: ManagedRun, external: External) -> Action:
         create_unfinished=core.is_create_unfinished(run.managed) and external is not External.UNSEEN,
         created_recently=not run.kind.consistent
         and (core.is_created_recently(run.managed, run.context.now()) or is_unsure_when(run))
-        and not status_of(run.managed).get("atProvider"),  # it has been shown since: "not found" is true
+        and not run.context.creates.is_leaving(run.managed),  # a delete was sent since: "not found" is true
         other_finalizers=bool(finalizers),
         may=run.may,
     )
@@ -521,6 +521,7 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
         except GroundplaneError as error:
             error.conditions = (*observation.conditions, *_failed(run, "Delete", error), conditions.deleting())
             raise
+    run.context.creates.leave(run.managed)
     run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
     told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
     is_leaving = (conditions.find(run.managed, "Ready") or {}).get("reason") == conditions.deleting().reason
