@@ -17,6 +17,7 @@ LONG = (
     "definitions",
     "webhooks",
     "replicas",
+    "calls",
 )  # take many minutes: only by their names
 
 
