@@ -16,15 +16,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.aws import test_life as life
+from tests.aws.conftest import INI, made, provider_config
+from tests.standin import Standin, serving
+
 from groundplane.aws import catalogue, shared_reads
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.grammar import Kind
 from groundplane.aws.resource import READING
 from groundplane.aws.session import Sessions
 from groundplane.ports import Account
-from tests.aws import test_life as life
-from tests.aws.conftest import INI, made, provider_config
-from tests.standin import Standin, serving
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- made by python -m benchmarks.calls -->\n", "<!-- until here -->\n"
