@@ -103,7 +103,7 @@ class NotFound(GroundplaneError):
 class NoSuchKind(GroundplaneError):
     """The cluster does not serve this kind: no CustomResourceDefinition, or not yet established."""
 
-    on = (Awaited("apiextensions.k8s.io", "CustomResourceDefinition"),)
+    on: tuple[Awaited, ...] = (Awaited("apiextensions.k8s.io", "CustomResourceDefinition"),)
 
 
 class NotLeader(GroundplaneError):

@@ -118,12 +118,15 @@ class Cluster(Protocol):
         Raises Conflict (somebody wrote in between), NotFound (it is gone), Rejected.
         """
 
-    async def apply(self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "") -> Object:
+    async def apply(
+        self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "", dry_run: bool = False
+    ) -> Object:
         """Server-side apply with force: exactly `obj`'s fields are owned by `manager` afterwards.
 
         What the manager owned and `obj` no longer has is removed.  If all is as wanted already, no
         request is sent.  A null in `obj` is dropped first.  With a resourceVersion in `obj` it is a Conflict if
-        somebody wrote in between: "1", which no object has, makes one and takes none that is there.  Raises Rejected, Conflict, NoSuchKind, Denied.
+        somebody wrote in between: "1", which no object has, makes one and takes none that is there.  With `dry_run` nothing is
+        written: the object comes as it would be.  Raises Rejected, Conflict, NoSuchKind, Denied.
         """
 
     async def patch(
@@ -233,6 +236,7 @@ class ManagedKind:
     consistent: bool = False  # what was written is seen at once: "not there" is true right after a create
     marked_by: str = "tags"  # what says there whose a thing is, in texts
     adopt: str = ""  # the annotation, "true", by which an object takes what another one has made
+    refers: bool = False  # to objects of any kind: it watches them, and leaves a finalizer on them
 
     @property
     def group(self) -> str:
@@ -289,6 +293,7 @@ class Observation:
     to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
     conditions: tuple[Condition, ...] = ()  # further ones, beside Ready and before Synced
     next_look: float | None = None  # seconds, where it is known when something will have changed
+    watches: tuple[Key, ...] = ()  # objects of this cluster at whose changes it is looked at again
     renew: tuple[str, ...] = ()  # generated secrets that an update is to replace: stored anew before it
 
 
@@ -343,6 +348,35 @@ class Cloud(Protocol):
     ) -> Mapping[str, bytes]: ...
 
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None: ...
+
+    async def let_go(self, managed: Object) -> None:
+        """Of a kind that `refers`: take off what it has left on others' objects, before its own object goes."""
+
+
+class Targets(Protocol):
+    """The clusters that provider-kubernetes' Objects stand for something in."""
+
+    async def here(self) -> Cluster:
+        """This one, as whoever Objects act as in it."""
+
+    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+        """The one that a kubeconfig leads to; it belongs to the ProviderConfig of that UID, and `version` changes with it.
+
+        Raises InvalidInput for one that can't be used.
+        """
+
+    def check(self, kubeconfig: bytes) -> None:
+        """Raise InvalidInput for a kubeconfig that can't be used.  No call is made."""
+
+
+class Collected(Protocol):
+    """What an ObservedObjectCollection finds."""
+
+    async def collected(self, collection: Object, account: Account) -> Sequence[Object]:
+        """The objects that it selects in the cluster of its account, sorted by namespace and name.
+
+        Raises as `Cloud`.
+        """
 
 
 # --- functions that run elsewhere ---------------------------------------------------------------------
@@ -471,6 +505,7 @@ class Context:
     functions: Functions = field(default_factory=NoFunctions)
     work: Work = field(default_factory=AtOnce)
     certifier: Certifier | None = None  # None: nothing is run for packages of functions
+    collected: Collected | None = None  # None: nothing is collected
     definitions: Definitions = field(default_factory=Definitions)
     interests: Interests = field(default_factory=Interests)
     followers: Followers = field(default_factory=Followers)

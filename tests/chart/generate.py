@@ -21,7 +21,7 @@ from groundplane.runtime.settings import POSITIVE, Settings
 from tests.chart import aws_pages, command_pages
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "groundplane"
-# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `function`, `rbac` and `webhooks`.
+# What the chart sets itself: from the Pod, from `metrics.port`, `leaderElection`, `crds`, `provider`, `function`, `objects`, `rbac` and `webhooks`.
 SET = {
     "kubeconfig",
     "context",
@@ -39,6 +39,7 @@ SET = {
     "webhook_url",
     "webhook_owner",
     "function_runtime",
+    "objects_identity",
 }
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 METRICS = CHART.parents[1] / "docs" / "metrics.md"

@@ -340,7 +340,7 @@ def test_the_operator_gets_the_rights_of_the_table_and_not_one_more():
     assert granted(some) == table(*always, *databases, *rights.declared(["a.example.com"]))
     assert granted(ALONE) == table(*always)
     without = [rule for concern in rights.CONCERNS for rule in concern.rules if not concern.mode and not concern.part]
-    assert granted(ALONE | {"webhooks": {"enabled": False}}) == table(*without)
+    assert granted(ALONE | {"webhooks": {"enabled": False}, "objects": {"impersonate": False}}) == table(*without)
     runs = [rule for concern in rights.CONCERNS for rule in concern.rules if concern.part == "functions"]
     assert granted(ALONE | {"function": {"runtime": "Deployment"}}) == table(*always, *runs)
     told = environment(render({"function": {"runtime": "Deployment"}}))

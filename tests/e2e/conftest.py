@@ -37,6 +37,8 @@ ACTIVE = (
     "queues.sqs",
     "nopresources.nop",
     "clusternopresources.nop",
+    "objects.kubernetes",
+    "observedobjectcollections.kubernetes",
     "databases.postgresql",
     "roles.postgresql",
     "grants.postgresql",

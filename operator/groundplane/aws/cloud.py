@@ -175,6 +175,9 @@ class AwsCloud:
         self._note(managed, account, is_settled=False)
         await self._run(managed, account, {}, lambda engine: engine.delete(observation), deleting=True)
 
+    async def let_go(self, managed: Object) -> None:
+        return None
+
     # --- inside -------------------------------------------------------------------------------------
 
     def _kind(self, managed: Object) -> Kind:

@@ -135,13 +135,15 @@ async def _on_store(path: str, planned: Planned, timeout: float) -> None:
     from groundplane.runtime import clouds
     from groundplane.runtime.local import LocalControlPlane
     from groundplane.runtime.planning import Guarded
+    from groundplane.runtime.targets import ClusterTargets
 
     asked = planned.plan.asked
     functions = function_flag.addresses(asked["function"])
     templates = function_flag.files(str(asked["function_templates_dir"]))
     options = Options(functions=Rules(given=functions, develops=True), templates=templates)
     cluster = SqliteCluster(path)
-    cloud = clouds.every(strict_upstream=False, namespace=options.namespace)
+    targets = ClusterTargets(cluster)
+    cloud = clouds.every(strict_upstream=False, namespace=options.namespace, targets=targets)
     guarded = Guarded(cloud, allowed(planned.plan), lambda managed: belonging(managed, cluster.peek).address)
     deadline = time.monotonic() + timeout
     later: list[Object] = []
@@ -156,6 +158,7 @@ async def _on_store(path: str, planned: Planned, timeout: float) -> None:
             await _finish(plane, guarded, planned, deadline)
     finally:
         await cloud.close()
+        await targets.close()
 
 
 async def _finish(plane: LocalControlPlane, guarded: Guarded, planned: Planned, deadline: float) -> None:

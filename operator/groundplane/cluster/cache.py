@@ -31,6 +31,7 @@ OUR_MANAGERS = (
     "apiextensions.crossplane.io/",
     "managed.crossplane.io/",
     "pkg.crossplane.io/",
+    "kubernetes.crossplane.io/",
     "groundplane",
 )  # prefixes
 BATCH = 25  # objects of a list after which the event loop gets to its other work

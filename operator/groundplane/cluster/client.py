@@ -84,11 +84,16 @@ class Api:
         may_write: Callable[[], None] = lambda: None,
         write_timeout: float = REQUEST_TIMEOUT,
         identity: str = "",
+        impersonate: str = "",
+        longest: int = 0,
+        grant: Callable[[str, str], str] | None = None,
     ) -> None:
         """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401.
 
         `may_write` is asked right before each attempt of all that is no GET, and raises NotLeader; what it let pass ends
-        within `write_timeout` seconds.  `identity` stands in the user agent, for audit logs.
+        within `write_timeout` seconds.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
+        Of a server that nobody vouches for, no answer of more than `longest` bytes is read; 0: whatever comes.  `grant` says what
+        gives a right to a resource of a group, where it is not the operator that lacks it.
         """
         self._access = access
         self._reload = reload
@@ -99,6 +104,7 @@ class Api:
         self._on_request = on_request
         self._may_write, self._write_timeout = may_write, write_timeout
         self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
+        self._impersonate, self._longest, self._grant = impersonate, longest, grant
         self._slots = Slots()
         self._session: aiohttp.ClientSession | None = None
 
@@ -114,6 +120,8 @@ class Api:
         may_write: Callable[[], None] = lambda: None,
         write_timeout: float = REQUEST_TIMEOUT,
         identity: str = "",
+        impersonate: str = "",
+        grant: Callable[[str, str], str] | None = None,
     ) -> Api:
         """As `credentials.load` finds the way.  No request is made yet, but a login program may run."""
 
@@ -129,6 +137,8 @@ class Api:
             may_write=may_write,
             write_timeout=write_timeout,
             identity=identity,
+            impersonate=impersonate,
+            grant=grant,
         )
 
     @property
@@ -155,6 +165,8 @@ class Api:
         headers = {"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if self._authorization:
             headers["Authorization"] = self._authorization
+        if self._impersonate:  # of a service account the API server adds the groups
+            headers["Impersonate-User"] = self._impersonate
         return headers
 
     def refresh(self) -> None:
@@ -213,6 +225,13 @@ class Api:
                     await self._renew()
                     continue
                 problem = error_of(status, parsed, after)
+                if (
+                    self._grant
+                    and isinstance(problem, Denied)
+                    and (refused := _REFUSED.search(problem.what))
+                    and " cannot impersonate " not in problem.what
+                ):
+                    problem.mend = self._grant(refused["group"], refused["resource"])
                 again = isinstance(problem, Throttled) or (repeatable and isinstance(problem, Unavailable))
                 if isinstance(problem, Expired):
                     again = False
@@ -281,7 +300,7 @@ class Api:
             status, begun = 0, time.monotonic()
             try:
                 async with self._open().request(method, url, data=data, headers=headers, **options) as response:
-                    raw = await response.read()
+                    raw = await self._read(response)
                     status = response.status
                     return status, _parsed(raw), _retry_after(response)
             finally:
@@ -289,6 +308,17 @@ class Api:
                 if method != "GET":  # a long list is no sign of a slow server
                     what = " ".join(_verb_and_resource(method, url, content_type)) if 200 <= status < 300 else ""
                     self._slots.answered(begun, time.monotonic(), self._write_timeout, what)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        if not self._longest:
+            return await response.read()
+        raw = bytearray()
+        async for chunk in response.content.iter_any():
+            raw += chunk
+            if len(raw) > self._longest:
+                response.close()
+                raise Rejected(f"the API server's answer is longer than {self._longest // 2**20} MiB")
+        return bytes(raw)
 
     async def _wait_in_line(self) -> None:
         if pause := self._bucket.reserve(time.monotonic()):
@@ -348,6 +378,8 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
 def _rule_for(text: str) -> str:
     """What gives us a right that was refused; to a Pod of the chart, by the role that gathers others."""
     refused = _REFUSED.search(text)
+    if " cannot impersonate " in text:
+        return "allow it the verb impersonate on that ServiceAccount, as the chart does with objects.impersonate"
     if not refused or 'User "system:serviceaccount:' not in text:
         return "grant it with a Role or ClusterRole"
     return roles.grant(refused["group"], refused["resource"])

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import yaml
@@ -75,6 +76,20 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
     return _from_file(present[0], context)
 
 
+def parse(kubeconfig: bytes) -> Access:
+    """The way that a kubeconfig tells which somebody has handed us: no program of it is run, and no file that it names is read.
+
+    Raises:
+        InvalidInput: it is none, is incomplete, or needs a program or a file.
+    """
+    try:
+        return _from_text(kubeconfig.decode(), "the kubeconfig", None, None)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            "the kubeconfig is not text", mend="store it as `kubectl config view --raw` prints it"
+        ) from error
+
+
 def ssl_context(access: Access) -> ssl.SSLContext:
     """What a connection to the server must prove and show.  Raises InvalidInput for what is no PEM."""
     try:
@@ -105,41 +120,76 @@ def _in_cluster() -> Access:
 
 def _from_file(path: Path, context: str | None) -> Access:
     try:
-        config = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not YAML", mend="compare it with `kubectl config view`") from error
+    return _from_text(text, path, path.parent, context)
+
+
+def _from_text(text: str, path: Path | str, folder: Path | None, context: str | None) -> Access:
+    """`path` names it; without a `folder`, it is somebody else's, and may name no file and no program."""
+    try:
+        config = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
         raise InvalidInput(f"{path} is not YAML", mend="compare it with `kubectl config view`") from error
     if not isinstance(config, dict):
         raise InvalidInput(f"{path} is not a kubeconfig", mend="compare it with `kubectl config view`")
+    try:
+        return _of_config(config, path, folder, context)
+    except (AttributeError, TypeError) as error:  # a list where a map belongs
+        raise InvalidInput(f"{path} is not a kubeconfig", mend="compare it with `kubectl config view`") from error
+
+
+def _of_config(config: dict[str, Any], path: Path | str, folder: Path | None, context: str | None) -> Access:
     wanted = context or config.get("current-context") or ""
     chosen = _named(config, "contexts", "context", wanted, path)
     cluster = _named(config, "clusters", "cluster", chosen.get("cluster") or "", path)
     user = _named(config, "users", "user", chosen.get("user") or "", path) if chosen.get("user") else {}
     if "exec" in user or "auth-provider" in user:
+        if folder is None:
+            raise InvalidInput(
+                f"user {shown(chosen.get('user'))} of {path} logs in with a program, which is not run",
+                mend="give it a token or client-certificate-data and client-key-data: those of a ServiceAccount, say",
+            )
         return _by_package(str(path), context)
     server = cluster.get("server")
     if not isinstance(server, str) or not server:
         raise InvalidInput(
             f"{path}: the cluster of context {wanted} has no server", mend="add clusters[].cluster.server"
         )
-    if not _ADDRESS.match(server):
+    if not _is_address(server):
+        what = shown(server) if folder else "cluster.server"
         raise InvalidInput(
-            f"{path}: {shown(server)} is no address of an API server", mend="write https://HOST:PORT as cluster.server"
+            f"{path}: {what} is no address of an API server", mend="write https://HOST:PORT as cluster.server"
         )
     token_file = user.get("tokenFile")
+    if token_file and folder is None:
+        raise _names_file(path, "tokenFile", "token")
     return Access(
         server=server.rstrip("/"),
         authorization=_authorization(user),
-        token_file=path.parent / token_file if token_file else None,
-        authority=_pem(cluster, "certificate-authority", path),
-        certificate=_pem(user, "client-certificate", path),
-        private_key=_pem(user, "client-key", path),
+        token_file=folder / token_file if token_file and folder else None,
+        authority=_pem(cluster, "certificate-authority", path, folder),
+        certificate=_pem(user, "client-certificate", path, folder),
+        private_key=_pem(user, "client-key", path, folder),
         verify=not cluster.get("insecure-skip-tls-verify"),
         server_name=cluster.get("tls-server-name") or "",
         proxy=cluster.get("proxy-url") or "",
     )
 
 
-def _named(config: Mapping[str, Any], section: str, item: str, name: str, path: Path) -> dict[str, Any]:
+def _is_address(server: str) -> bool:
+    try:
+        return bool(_ADDRESS.match(server)) and (urlsplit(server).port or 443) > 0
+    except ValueError:
+        return False
+
+
+def _names_file(path: Path | str, name: str, instead: str) -> InvalidInput:
+    return InvalidInput(f"{path} names a file in {name}, which is not read", mend=f"put its contents into {instead}")
+
+
+def _named(config: Mapping[str, Any], section: str, item: str, name: str, path: Path | str) -> dict[str, Any]:
     for entry in config.get(section) or ():
         if entry.get("name") == name:
             found: dict[str, Any] = entry.get(item) or {}
@@ -151,14 +201,17 @@ def _named(config: Mapping[str, Any], section: str, item: str, name: str, path: 
 
 def _authorization(user: Mapping[str, Any]) -> str:
     if user.get("token"):
-        return f"Bearer {user['token']}"
+        token = str(user["token"]).strip()
+        if not token.isascii() or not token.isprintable():
+            raise InvalidInput("the token of the kubeconfig is none", mend="store it as one line of ASCII")
+        return f"Bearer {token}"
     if user.get("username"):
         pair = f"{user['username']}:{user.get('password') or ''}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
     return ""
 
 
-def _pem(section: Mapping[str, Any], name: str, path: Path) -> bytes:
+def _pem(section: Mapping[str, Any], name: str, path: Path | str, folder: Path | None) -> bytes:
     """The data in the file itself, or in the file that it names, relative to its own folder."""
     if data := section.get(f"{name}-data"):
         try:
@@ -168,8 +221,10 @@ def _pem(section: Mapping[str, Any], name: str, path: Path) -> bytes:
                 f"{path}: {name}-data is not base64", mend="compare it with `kubectl config view --raw`"
             ) from error
     if named := section.get(name):
+        if folder is None:
+            raise _names_file(path, name, f"{name}-data")
         try:
-            return (path.parent / str(named)).read_bytes()
+            return (folder / str(named)).read_bytes()
         except OSError as error:
             raise InvalidInput(f"{path}: can't read {name} {named}", mend="mend the path or the rights") from error
     return b""

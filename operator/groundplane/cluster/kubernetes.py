@@ -202,11 +202,15 @@ class KubernetesCluster:
         path = _path(resource, key, subresource)
         return await self._write("PUT", path, resource, {**obj, "metadata": metadata}, query={"fieldManager": MANAGER})
 
-    async def apply(self, obj: Object, *, manager: str, subresource: Subresource = "") -> Object:
+    async def apply(self, obj: Object, *, manager: str, subresource: Subresource = "", dry_run: bool = False) -> Object:
         resource, key = await self._writable(obj)
         path = _path(resource, key, subresource)
         desired = rules.taken_by(rules.without_nulls(obj), subresource, has_status=resource.has_status)
         desired["metadata"].pop("managedFields", None)
+        query = {"fieldManager": manager, "force": "true"}
+        if dry_run:
+            query["dryRun"] = "All"
+            return await self._send("PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
         known = self._known(key)
         memo = (key, manager, subresource)
         said = {name: value for name, value in meta(desired).items() if name != "resourceVersion"}
@@ -218,7 +222,6 @@ class KubernetesCluster:
             wanted = _digest(said)
             if self._rewritten.get(memo) == (wanted, _digest(_outcome(known, manager, resource, subresource))):
                 return known
-        query = {"fieldManager": manager, "force": "true"}
         result = await self._write("PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
         self._rewritten.pop(memo, None)
         if self._cache.keeps(result) and not rules.unchanged(result, desired, manager, subresource):
@@ -320,15 +323,30 @@ class KubernetesCluster:
         content_type: str = JSON,
         idempotent: bool | None = None,
     ) -> Object:
+        obj = await self._send(
+            method, path, resource, body, query=query, content_type=content_type, idempotent=idempotent
+        )
+        self._cache_answer(obj, ours=True)
+        return obj
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        resource: Resource,
+        body: Any,
+        *,
+        query: Mapping[str, str],
+        content_type: str = JSON,
+        idempotent: bool | None = None,
+    ) -> Object:
         status, said = await self._api.request(
             method, path, query=query, body=body, content_type=content_type, idempotent=idempotent
         )
         if status == 404:
             self._check_served(resource, said)
             raise NotFound(said["message"])
-        obj = _object(said)
-        self._cache_answer(obj, ours=True)
-        return obj
+        return _object(said)
 
     def _check_served(self, resource: Resource, said: Any) -> None:
         """A 404 that names an object speaks of that object; any other says that nobody knows the path."""

@@ -64,6 +64,10 @@ Objects = list[Object]  # inside the class, `list` is the verb
 Changes = list[Change]
 
 
+class _Undone(Exception):
+    """A dry run is over."""
+
+
 class SqliteCluster:
     """A small Kubernetes API on a file.  Belongs to one thread at a time; close it at the end.
 
@@ -220,7 +224,9 @@ class SqliteCluster:
                 raise kinds.invalid(obj, [what], mend="read the object, change it, send it back")
             return self._replace(live, _copied(obj), subresource)
 
-    async def apply(self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "") -> Object:
+    async def apply(
+        self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "", dry_run: bool = False
+    ) -> Object:
         resource = self._resource(obj["apiVersion"], obj["kind"])
         wanted = rules.taken_by(rules.without_nulls(obj), subresource, has_status=resource.has_status)
         if resource.kind == "Secret" and resource.api_version == "v1":
@@ -230,7 +236,7 @@ class SqliteCluster:
         if live is not None and rules.unchanged(live, wanted, manager, subresource, schema=openapi):
             self.requests["apply"] += 1
             return live
-        with self._write("apply"):
+        with self._write("apply", dry_run=dry_run):
             live = self._store.read(key_of(wanted))
             if live is None and (subresource or meta(wanted).get("uid")):
                 raise NotFound(f"{key_of(obj)} not found")
@@ -586,16 +592,21 @@ class SqliteCluster:
     # --- the store
 
     @contextmanager
-    def _write(self, verb: str) -> Iterator[None]:
-        """One transaction: what the caller does, and the garbage collection that it brings about."""
+    def _write(self, verb: str, *, dry_run: bool = False) -> Iterator[None]:
+        """One transaction: what the caller does, and the garbage collection that it brings about; undone at its end if `dry_run`."""
         self.requests[verb] += 1
         before = self.writes
         try:
             with self._store.transaction():
                 since = self.version()
                 yield
+                if dry_run:
+                    raise _Undone
                 self._settle()
                 changes = self.changes(since) if self.writes != before else []
+        except _Undone:
+            self._due.clear()
+            return
         except BaseException:
             self._due.clear()
             self._kinds.clear()  # some may be of a definition that is undone

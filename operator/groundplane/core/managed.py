@@ -45,6 +45,13 @@ MAY = {
 }
 ALL = frozenset(MAY.values())
 
+OBJECT_POLICIES = {
+    "Observe": ["Observe"],
+    "ObserveCreateUpdate": ["Observe", "Create", "Update"],
+    "ObserveDelete": ["Observe", "Delete"],
+}
+"""What spec.managementPolicy of provider-kubernetes' v1alpha1 means, in managementPolicies; `Default` is all."""
+
 _O, _C, _U, _D, _L = (MAY[name] for name in ("Observe", "Create", "Update", "Delete", "LateInitialize"))
 SUPPORTED = (
     ALL,
@@ -200,6 +207,8 @@ def allowed(managed: Object) -> frozenset[Action]:
     spec = spec_of(managed)
     policies = spec.get("managementPolicies")
     names = ["*"] if policies is None else list(policies)
+    if names == ["*"]:
+        names = OBJECT_POLICIES.get(str(spec.get("managementPolicy")), names)
     unknown = sorted(name for name in names if name != "*" and name not in MAY)
     may = ALL if "*" in names else frozenset(MAY[name] for name in names if name in MAY)
     if unknown or may not in SUPPORTED:

@@ -24,17 +24,16 @@ FUNCTIONS = (
 _BUILT_IN = {
     "Provider": re.compile(
         r"(^|/)(upbound/provider-(aws|family-aws)|(upbound|crossplane-contrib)/provider-aws-[a-z0-9]+"
-        r"|crossplane-contrib/provider-(upjet-aws|family-aws)|(upbound|crossplane-contrib)/provider-(nop|sql))$"
+        r"|crossplane-contrib/provider-(upjet-aws|family-aws)|(upbound|crossplane-contrib)/provider-(kubernetes|nop|sql))$"
     ),
     "Function": re.compile(rf"(^|/)({'|'.join(FUNCTIONS)})$"),
 }
 INSTEAD = {
-    "provider-helm": "have Argo CD or Flux install the chart: a Composition may make an Application or a HelmRelease itself",
-    "provider-kubernetes": "a Composition may make Kubernetes objects of this cluster itself, without an Object around them",
+    "provider-helm": "have Argo CD or Flux install the chart: a Composition may make an Application or a HelmRelease itself, or in another cluster with an Object",
 }
 """What to use in place of a provider that is not built in, by the last part of its package's path."""
 NAMES = {
-    "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>, crossplane-contrib/provider-nop, crossplane-contrib/provider-sql",
+    "Provider": "upbound/provider-aws, upbound/provider-family-aws, upbound/provider-aws-<service>, crossplane-contrib/provider-kubernetes, crossplane-contrib/provider-nop, crossplane-contrib/provider-sql",
     "Function": ", ".join(FUNCTIONS),
 }
 

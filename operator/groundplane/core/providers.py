@@ -11,6 +11,8 @@ from dataclasses import dataclass
 CONFIG, CLUSTER_CONFIG, USAGE = "ProviderConfig", "ClusterProviderConfig", "ProviderConfigUsage"
 CONFIG_PLURALS = {CONFIG: "providerconfigs", CLUSTER_CONFIG: "clusterproviderconfigs", USAGE: "providerconfigusages"}
 
+COLLECTION = "ObservedObjectCollection"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -54,6 +56,8 @@ FAMILIES = (
         is_namespaced=True,
         source="PostgreSQLConnectionSecret",
     ),
+    Family("objects", "Kubernetes", "kubernetes.crossplane.io", "v1alpha1"),
+    Family("objects", "Kubernetes", "kubernetes.m.crossplane.io", "v1alpha1", is_namespaced=True),
     Family("nop", "nothing", "nop.crossplane.io", is_mixed=True),
 )
 _BY_DOMAIN = {family.domain: family for family in FAMILIES}
@@ -81,6 +85,11 @@ def configs() -> Iterator[tuple[str, str]]:
 def usages() -> Iterator[tuple[str, str]]:
     """The kinds of ProviderConfigUsages, as (api version, kind)."""
     return ((family.api_version, USAGE) for family in FAMILIES if family.version)
+
+
+def collections() -> Iterator[tuple[str, str]]:
+    """The kinds that collect what is in a cluster, as (api version, kind)."""
+    return ((family.api_version, COLLECTION) for family in FAMILIES if family.provider == "objects")
 
 
 def is_managed(definition: str) -> bool:

@@ -111,6 +111,16 @@ def grant_in(namespace: str, group: str, resource: str) -> str:
     return f"bind a Role in {namespace} with the rule {_rule_text(group, resource)} to the operator"
 
 
+def grant_to(account: str, group: str, resource: str) -> str:
+    """The same for a ServiceAccount, as NAMESPACE/NAME.
+
+    >>> grant_to("crossplane-system/crossplane-objects", "", "configmaps")
+    'bind a ClusterRole, or a Role where it is enough, with the rule {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch, create, update, patch, delete]} to ServiceAccount crossplane-system/crossplane-objects'
+    """
+    rule = _rule_text(group, resource)
+    return f"bind a ClusterRole, or a Role where it is enough, with the rule {rule} to ServiceAccount {account}"
+
+
 def _rule_text(group: str, resource: str) -> str:
     verbs = ("update",) if "/" in resource else HOLD
     named = group or '""'

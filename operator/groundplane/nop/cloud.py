@@ -79,6 +79,9 @@ class NopCloud:
         if text := _asked(managed).get("deleteError"):
             raise InvalidInput(str(text), mend="take spec.forProvider.deleteError out")
 
+    async def let_go(self, managed: Object) -> None:
+        return None
+
     def _since(self, timestamp: str) -> float:
         then = moment(timestamp)
         return (self._now() - then).total_seconds() if then else 0.0

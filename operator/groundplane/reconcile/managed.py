@@ -416,6 +416,8 @@ def _is_outcome_unknown(error: GroundplaneError) -> bool:
 async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str, str], *, update: bool) -> Result:
     """It exists: publish, fill in what AWS chose, update what drifted, report."""
     assert run.account is not None
+    if run.kind.refers:
+        observing.follow(run, observation)
     await _publish(run, observation.connection)
     if not has_finalizer(run.managed, core.FINALIZER):
         run.managed["metadata"].setdefault("finalizers", []).append(core.FINALIZER)
@@ -563,6 +565,8 @@ async def _release(run: ManagedRun) -> Result:
     """Let the object go: nothing of it is left in the cloud, or it stays there on purpose."""
     if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
         await _leave_secrets(run)
+    if run.kind.refers:
+        await run.context.cloud.let_go(run.managed)
     await leaving.release(run.managed, core.FINALIZER, run.context)
     return Result()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of, status_of
+from groundplane.core.pipeline import Selector
 from groundplane.errors import Awaited, InvalidInput, shown
 from groundplane.ports import Difference, ManagedKind, Observation
 from groundplane.reconcile.managing import ManagedRun
@@ -36,6 +37,15 @@ def _told(difference: Difference) -> list[str]:
 
 def _pair(field: str, desired: Any, observed: Any) -> str:
     return f"{field} (there {shown(observed)}, here {shown(desired)})"
+
+
+def follow(run: ManagedRun, observation: Observation) -> None:
+    """Have it looked at again when what it watches changes; nothing else is watched for it any more."""
+    watched = tuple(
+        Selector(key.api_version, key.kind, name=key.name, namespace=key.namespace) for key in observation.watches
+    )
+    run.context.interests.set(key_of(run.managed), watched)
+    run.context.watches.expect([Awaited(key.group, key.kind, key.namespace, key.name) for key in observation.watches])
 
 
 async def owner(run: ManagedRun, observation: Observation) -> Key | None:

@@ -12,7 +12,8 @@ from typing import Any
 from groundplane.core import providers
 from groundplane.core.objects import Object, group_of
 from groundplane.errors import InvalidInput, nearest
-from groundplane.ports import Account, Cloud, Creation, Default, ManagedKind, Observation
+from groundplane.ports import Account, Cloud, Creation, Default, ManagedKind, Observation, Targets
+from groundplane.runtime.targets import NoTargets
 
 
 class Clouds:
@@ -74,6 +75,17 @@ class Clouds:
         aws = self._its(account.provider_config)
         return (await aws.identify(account)).split(":")[4] if isinstance(aws, AwsCloud) else ""
 
+    async def let_go(self, managed: Object) -> None:
+        await self._its(managed).let_go(managed)
+
+    async def collected(self, collection: Object, account: Account) -> Sequence[Object]:
+        """`ports.Collected`."""
+        from groundplane.objects.cloud import ObjectCloud
+
+        objects = self._its(collection)
+        assert isinstance(objects, ObjectCloud), "only the provider of Objects has collections"
+        return await objects.collected(collection, account)
+
     async def close(self) -> None:
         """Close the connections that are kept to databases."""
         if (sql := self._clouds.get("sql")) is not None:
@@ -89,12 +101,12 @@ class Clouds:
         return found
 
 
-def every(*, strict_upstream: bool, namespace: str) -> Clouds:
+def every(*, strict_upstream: bool, namespace: str, targets: Targets) -> Clouds:
     """All of them, for a control plane on one machine."""
     from groundplane.aws.cloud import AwsCloud
 
     aws = AwsCloud(strict_upstream=strict_upstream, namespace=namespace)
-    return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream))
+    return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream, targets=targets))
 
 
 def looking(on_call: Callable[[], None]) -> Clouds:
@@ -108,12 +120,20 @@ def looking(on_call: Callable[[], None]) -> Clouds:
     return Clouds({"aws": aws} | beside_aws(may_write=refuse))
 
 
-def beside_aws(*, strict_upstream: bool = False, may_write: Callable[[], None] = lambda: None) -> dict[str, Cloud]:
-    """The providers beside AWS, by name."""
+def beside_aws(
+    *,
+    strict_upstream: bool = False,
+    may_write: Callable[[], None] = lambda: None,
+    targets: Targets | None = None,
+) -> dict[str, Cloud]:
+    """The providers beside AWS, by name; without `targets`, Objects can be checked, and no more."""
     from groundplane.nop.cloud import NopCloud
+    from groundplane.objects.cloud import ObjectCloud
     from groundplane.sql.cloud import SqlCloud
 
-    return {"nop": NopCloud(), "sql": SqlCloud(strict_upstream=strict_upstream, may_write=may_write)}
+    objects = ObjectCloud(targets or NoTargets(), strict_upstream=strict_upstream, may_write=may_write)
+    sql = SqlCloud(strict_upstream=strict_upstream, may_write=may_write)
+    return {"nop": NopCloud(), "objects": objects, "sql": sql}
 
 
 # --- their kinds ------------------------------------------------------------------------------------------------
@@ -124,9 +144,10 @@ def kinds() -> tuple[ManagedKind, ...]:
     """All managed kinds that are built in."""
     from groundplane.aws import catalogue
     from groundplane.nop.kinds import KINDS as NOP
+    from groundplane.objects.kinds import every as every_object
     from groundplane.sql.kinds import KINDS as SQL
 
-    return (*(kind.port for kind in catalogue.every()), *NOP.values(), *SQL.values())
+    return (*(kind.port for kind in catalogue.every()), *NOP.values(), *every_object(), *SQL.values())
 
 
 def lookup(api_version: str, kind: str) -> ManagedKind | None:
@@ -143,17 +164,19 @@ def crds(*, docs: bool = True, nop_scope: str = "namespaced") -> list[Object]:
     """The definitions of all that providers have: managed kinds, and those of their accounts."""
     from groundplane.aws.crds import crds as aws_crds
     from groundplane.nop import kinds as nop
+    from groundplane.objects.crds import crds as object_crds
     from groundplane.sql.crds import crds as sql_crds
 
-    return [*aws_crds(docs=docs), *nop.crds(cluster_scoped=nop_scope == "cluster"), *sql_crds()]
+    return [*aws_crds(docs=docs), *nop.crds(cluster_scoped=nop_scope == "cluster"), *object_crds(), *sql_crds()]
 
 
 def configs() -> list[Object]:
     """The definitions of ProviderConfigs and their usages."""
     from groundplane.aws.crds import configs as aws_configs
+    from groundplane.objects.crds import configs as object_configs
     from groundplane.sql.crds import configs as sql_configs
 
-    return [*aws_configs(), *sql_configs()]
+    return [*aws_configs(), *object_configs(), *sql_configs()]
 
 
 def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
@@ -191,6 +214,10 @@ def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
                 from groundplane.nop import kinds as nop
 
                 return nop.schema(namespaced=found.namespaced)
+            case "objects":
+                from groundplane.objects import crds as objects
+
+                return objects.schema_of(found)
             case "sql":
                 from groundplane.sql import crds as sql
 

@@ -10,6 +10,7 @@ from groundplane.ports import Context
 from groundplane.reconcile import (
     activation_policy,
     claim,
+    collection,
     composite,
     cron_operation,
     definition,
@@ -132,6 +133,12 @@ def _of_what_is_claimed() -> list[Controller]:
             workers=64,
             share=lambda managed: str((spec_of(managed).get("providerConfigRef") or {}).get("name") or "default"),
             tenant=flow.tenant,
+        ),
+        Controller(
+            name="collection",
+            reconcile=collection.reconcile,
+            source=collection.source,
+            reason="CannotObserveExternalResource",
         ),
         Controller(
             name="usage",

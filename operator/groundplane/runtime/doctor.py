@@ -191,7 +191,9 @@ async def check_rights(installation: Installation) -> list[Finding]:
 def _of_the_table(installation: Installation) -> list[_Question]:
     found = []
     for concern in rights.CONCERNS:
-        if concern.mode in ("", installation.mode) and (not concern.part or installation.webhooks):
+        if concern.mode in ("", installation.mode) and (
+            not concern.part or (concern.part != "objects" and installation.webhooks)
+        ):
             places = [installation.namespace] if concern.in_namespace else [""]
             if concern.confined_by and installation.secret_places:
                 places = [*installation.secret_places]

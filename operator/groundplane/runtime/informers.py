@@ -98,7 +98,9 @@ class Informers:
         definitions, and what the cloud has."""
         for informed in self._secrets:
             self._start(informed)
-        self._wanted.update((*providers.usages(), *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS))
+        self._wanted.update(
+            (*providers.usages(), *providers.collections(), *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS)
+        )
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))
         )

@@ -35,6 +35,7 @@ from groundplane.runtime.dispatch import Dispatcher
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.routes import Routes
+from groundplane.runtime.targets import ClusterTargets
 
 INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 
@@ -83,7 +84,10 @@ class LocalControlPlane:
         self.cluster = cluster or SqliteCluster(path)
         # one process at a time uses a store: a create that was begun is never still under way
         options = replace(options or Options(), create_wait=0.0)
-        self.cloud = cloud or clouds.every(strict_upstream=options.strict_upstream, namespace=options.namespace)
+        self.targets = ClusterTargets(self.cluster)
+        self.cloud = cloud or clouds.every(
+            strict_upstream=options.strict_upstream, namespace=options.namespace, targets=self.targets
+        )
         self.definitions = Definitions()
         slices = Slices()
         self.work = Aside(slices)
@@ -104,6 +108,7 @@ class LocalControlPlane:
             compiled=partial(compiled, how=HOW_HERE, templates=options.templates),
             functions=self.functions,
             work=self.work,
+            collected=self.cloud if isinstance(self.cloud, clouds.Clouds) else None,
             definitions=self.definitions,
             options=options,
         )
@@ -145,6 +150,7 @@ class LocalControlPlane:
         await self.functions.close()
         if isinstance(self.cloud, clouds.Clouds):
             await self.cloud.close()
+        await self.targets.close()
         self.work.close()
         self.cluster.close()
 

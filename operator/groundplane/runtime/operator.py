@@ -29,7 +29,7 @@ from groundplane.aws.cloud import AwsCloud
 from groundplane.cluster.cache import Cache, Change, Reading
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core import activation, conditions
+from groundplane.core import activation, conditions, roles
 from groundplane.core.circuit import Circuits
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.managed import is_create_unfinished
@@ -69,6 +69,7 @@ from groundplane.runtime.managed_kinds import ManagedKinds
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.served import CRDS
 from groundplane.runtime.settings import Settings
+from groundplane.runtime.targets import ClusterTargets
 from groundplane.runtime.tracing import NoTraces
 from groundplane.runtime.watches import KubernetesWatches
 
@@ -142,8 +143,12 @@ class Operator:
             on_wait=metrics.aws_call_waited,
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
         )
+        self._targets = ClusterTargets(
+            self._cluster, self._acting_as if settings.objects_identity else None, may_write=gate.check
+        )
         self._cloud = Clouds(
-            {"aws": self._aws} | clouds.beside_aws(strict_upstream=settings.strict_upstream, may_write=may_write),
+            {"aws": self._aws}
+            | clouds.beside_aws(strict_upstream=settings.strict_upstream, may_write=may_write, targets=self._targets),
             is_active=lambda definition: self._kinds.is_active(definition),
         )
         self._kinds = ManagedKinds(
@@ -190,6 +195,7 @@ class Operator:
             functions=self._functions,
             work=self._aside,
             certifier=_certifier(api, settings),
+            collected=self._cloud,
             definitions=definitions,
             built_in=self._kinds,
             options=options,
@@ -242,6 +248,22 @@ class Operator:
             settings.terms,
             self._on_standing,
             identity=identity,
+        )
+
+    def _acting_as(self) -> Api:
+        """The way to the API server for Objects, as whom they are to act as."""
+        settings = self._settings
+        namespace, _, name = settings.objects_identity.partition("/")
+        user = f"system:serviceaccount:{namespace}:{name}"
+        return Api.connect(
+            settings.kubeconfig or None,
+            settings.context or None,
+            qps=settings.qps,
+            burst=settings.burst,
+            may_write=self._gate.check,
+            identity=self._identity,
+            impersonate=user,
+            grant=partial(roles.grant_to, settings.objects_identity),
         )
 
     def _with_webhooks(self, place: webhook_configurations.Place) -> tuple[Api, Webhooks]:
@@ -553,6 +575,7 @@ class Operator:
         await self._watches.stop()
         await self._functions.close()
         await self._cloud.close()
+        await self._targets.close()
         self._aside.close()
         working.cancel()
         await asyncio.wait({working})

@@ -348,6 +348,9 @@ class NoCloud:
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
         raise _unknown(managed)
 
+    async def let_go(self, managed: Object) -> None:
+        raise _unknown(managed)
+
 
 def _unknown(managed: Object) -> GroundplaneError:
     return InvalidInput(f"{key_of(managed)} is of no kind that is looked at here")

@@ -186,6 +186,9 @@ class Looking(_Through):
         self._ask(managed, "delete", observation)
         self._gone.add(_identity(managed))
 
+    async def let_go(self, managed: Object) -> None:
+        return None  # what it has left on others is no change that a plan tells
+
     def _ask(self, managed: Object, did: Did, observation: Observation | None) -> None:
         self.notes[key_of(managed).place].asked[did] = observation
 
@@ -426,6 +429,9 @@ class Guarded(_Through):
         address = self._check(managed, "delete", ())
         await self._cloud.delete(managed, account, observation)
         self.done.setdefault(address, set()).add("delete")
+
+    async def let_go(self, managed: Object) -> None:
+        await self._cloud.let_go(managed)
 
     def _check(self, managed: Object, did: Did, fields: Sequence[str]) -> str:
         address = self._address(managed)

@@ -19,6 +19,8 @@ from groundplane.runtime.preflight import LEASE
 _ADMISSION = "admissionregistration.k8s.io"
 READ = ("get", "list", "watch")
 
+OBJECTS_ACCOUNT = "crossplane-objects"  # the chart's ServiceAccount for provider-kubernetes' Objects
+
 _CORE, _PACKAGES, _RBAC = (
     "apiextensions.crossplane.io",
     "pkg.crossplane.io",
@@ -56,7 +58,7 @@ class Concern:
     mode: str = ""
     """Only with this `rbac.mode`; "": always."""
     part: str = ""
-    """Only with this part of the chart enabled, `webhooks` or `functions`; "": always."""
+    """Only with this part of the chart enabled, `webhooks`, `functions` or `objects`; "": always."""
     confined_by: str = ""
     """The value below `rbac` of the chart that names namespaces: if it names any, a Role in each of them and in the operator's is enough."""
 
@@ -77,6 +79,15 @@ def _accounts(family: providers.Family) -> tuple[Rule, ...]:
         Rule(family.domain, configs, (*READ, "update")),
         Rule(family.domain, (providers.CONFIG_PLURALS[providers.USAGE],), (*READ, "create", "update", "delete")),
         _status(family.domain, *configs),
+    )
+
+
+def _collections(family: providers.Family) -> tuple[Rule, ...]:
+    plural = f"{providers.COLLECTION.lower()}s"
+    return (
+        Rule(family.domain, (plural,), READ),
+        _status(family.domain, plural),
+        _owners(family.domain, plural),
     )
 
 
@@ -147,6 +158,11 @@ CONCERNS = (
         tuple(rule for family in providers.FAMILIES if family.version for rule in _accounts(family)),
     ),
     Concern(
+        "collections",
+        "Collections say which objects are observed, and own the Objects that do it.",
+        tuple(rule for family in providers.FAMILIES if family.provider == "objects" for rule in _collections(family)),
+    ),
+    Concern(
         "usages",
         "Usages protect objects, and may be composed; where no webhook runs, a policy of the API server refuses to delete what they protect.",
         (
@@ -208,6 +224,13 @@ CONCERNS = (
         ),
         in_namespace=True,
         part="functions",
+    ),
+    Concern(
+        "objects",
+        "provider-kubernetes' Objects act as a ServiceAccount of their own, which may do what you allow it.",
+        (Rule("", ("serviceaccounts",), ("impersonate",), (OBJECTS_ACCOUNT,)),),
+        in_namespace=True,
+        part="objects",
     ),
 )
 

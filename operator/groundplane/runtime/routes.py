@@ -35,6 +35,7 @@ _OWN = {
     (operations.GROUP, operations.WATCH): ("watchoperation",),
 }
 _OWN |= {(group_of(api_version), kind): ("providerconfig",) for api_version, kind in providers.configs()}
+_OWN |= {(group_of(api_version), kind): ("collection",) for api_version, kind in providers.collections()}
 _OWN |= {(group_of(api_version), kind): ("usage",) for api_version, kind in usages.KINDS}
 
 
@@ -100,11 +101,16 @@ class Routes:
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
         for interested in self._interests.of(obj):
-            yield "watchoperation" if interested.group == operations.GROUP else "composite", interested
+            yield self._interested(interested), interested
         if key.kind == "ProviderConfigUsage" and (used := provider_config.used_by(obj)):
             yield "providerconfig", used
             if controller_of(obj) is None:
                 yield "providerconfig", key  # nobody's
+
+    def _interested(self, key: Key) -> str:
+        if key.group == operations.GROUP:
+            return "watchoperation"
+        return "managed" if self._is_managed(key.api_version, key.kind) else "composite"
 
     def _usages(self, before: Object | None, after: Object | None) -> Iterator[Key]:
         """The usages that have to look at what they speak of: it came, it went, or it lacks their label."""

@@ -167,6 +167,11 @@ class Settings:
         "Change nothing in AWS: what would be created, changed or deleted there is told in Synced=False of the object, with the fields that differ."
         " For a look before a restored or migrated control plane goes to work.",
     )
+    objects_identity: str = setting(
+        "",
+        "ServiceAccount, as NAMESPACE/NAME, that provider-kubernetes' Objects act as in this cluster, by impersonation: they can do what that may, and"
+        " no more. Default: the operator's own rights.",
+    )
     qps: float = setting(
         500.0, "Requests to the API server per second, on average: what one with two cores takes in its stride."
     )
@@ -261,6 +266,10 @@ class Settings:
                 raise _wrong(name, getattr(self, name), did_you_mean(getattr(self, name), known))
         for name in ("function_limits", "function_requests", "function_node_selector"):
             _pairs(self, name)
+        if self.objects_identity and not all(map(_is_namespace, self.objects_identity.split("/", 1))):
+            raise _wrong("objects_identity", self.objects_identity, "name a ServiceAccount as NAMESPACE/NAME")
+        if self.objects_identity and "/" not in self.objects_identity:
+            raise _wrong("objects_identity", self.objects_identity, "name a ServiceAccount as NAMESPACE/NAME")
         for word in _words(self.secret_namespaces):
             if not _is_namespace(word):
                 raise _wrong("secret_namespaces", word, "name namespaces, with commas between several")

@@ -95,6 +95,9 @@ class Obedient:
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
         self._made.pop(meta(managed)["uid"], None)
 
+    async def let_go(self, managed: Object) -> None:
+        return None
+
 
 def _ready(shown: Mapping[str, Any]) -> conditions.Condition | None:
     for each in shown.get("conditions") or ():

@@ -92,6 +92,9 @@ class SqlCloud:
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
         await self._kinds[managed["kind"]].delete(self._thing(managed), await self._server(account))
 
+    async def let_go(self, managed: Object) -> None:
+        return None
+
     def _thing(self, managed: Object, secrets: Mapping[str, str] | None = None) -> Thing:
         return Thing(managed, self._now(), self._strict, secrets or {})
 

@@ -1,0 +1,423 @@
+"""The Cloud port over Kubernetes: an Object's object is applied, watched over and deleted, in this cluster or in another.
+
+Source: crossplane-contrib/provider-kubernetes 350ef9a, internal/controller/*/object.  Values that are taken from others never get into the
+Object's spec, and no Secret's data into its status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from groundplane.core import conditions
+from groundplane.core import managed as core
+from groundplane.core.fieldpath import FieldNotFound
+from groundplane.core.managed import CREATE_ENDS, CREATE_PENDING, Action
+from groundplane.core.objects import Key, Object, annotations_of, is_deleting, key_of, meta, spec_of, status_of
+from groundplane.errors import (
+    Awaited,
+    Denied,
+    GroundplaneError,
+    InvalidInput,
+    NoSuchKind,
+    NotFound,
+    Rejected,
+    Waiting,
+    at,
+)
+from groundplane.objects import collection, connection, readiness, references
+from groundplane.objects import manifest as manifests
+from groundplane.objects.account import HERE, Place, is_of_tenant, place_of
+from groundplane.objects.kinds import KINDS, STANDS_FOR, every, manager
+from groundplane.objects.references import Taken
+from groundplane.ports import (
+    Account,
+    Cluster,
+    Creation,
+    Default,
+    Difference,
+    ManagedKind,
+    Observation,
+    Propagation,
+    Targets,
+)
+
+UNREADY = 30.0  # seconds between two looks at what is not ready for long
+YOUNG = 60.0  # seconds in which it is looked at more often
+WATCHED = (
+    600.0  # seconds between two looks at most, where changes are told: who is not asked for so long, tells no more
+)
+PACE = 10.0  # seconds between two updates of an object that is changed back at once
+RACES = 3  # updates in a row that come at once
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an observation has found, for the call that comes of it."""
+
+    key: Key
+    uid: str = ""
+    wanted: Object = field(default_factory=dict, repr=False)
+    taken: Taken = field(default_factory=Taken, repr=False)
+
+
+@dataclass
+class _Kept:
+    """What is known of an Object that nothing was left to do for."""
+
+    wanted: int  # fingerprints: of what was applied, and of what came of it
+    live: int
+    updates: int = 0  # in a row, each soon after the one before
+    updated: datetime | None = None
+
+
+class ObjectCloud:
+    """`ports.Cloud` for provider-kubernetes' Objects, and `ports.Collected`."""
+
+    def __init__(
+        self,
+        targets: Targets,
+        *,
+        strict_upstream: bool = False,
+        may_write: Callable[[], None] = lambda: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._targets, self._strict, self._may_write, self._now = targets, strict_upstream, may_write, now
+        self._kept: dict[str, _Kept] = {}  # by the Object's UID
+
+    def kind(self, api_version: str, kind: str) -> ManagedKind | None:
+        return KINDS.get((api_version, kind))
+
+    def kinds(self) -> Sequence[ManagedKind]:
+        return every()
+
+    def default_external_name(self, managed: Object) -> str:
+        return str(meta(managed)["name"])
+
+    def check(self, managed: Object) -> None:
+        spec = spec_of(managed)
+        manifests.given(managed)
+        references.check(managed)
+        readiness.check(spec.get("readiness") or {})
+        connection.check(spec.get("connectionDetails"))
+
+    async def check_account(self, account: Account) -> None:
+        place = place_of(account)
+        if not place.is_here:
+            self._targets.check(place.kubeconfig)
+
+    def defaults(self, managed: Object) -> Sequence[Default]:
+        return ()
+
+    # --- the life of an object --------------------------------------------------------------------------------
+
+    async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
+        place = place_of(account)
+        target = await self._cluster(place, account)
+        if is_deleting(managed):
+            return await self._leaving(managed, target)
+        found = await self._wanted(managed, account, place, target)
+        if moved := await self._moved(managed, found, target):
+            return moved
+        live = await target.get(found.key, live=True)
+        if live is None:
+            return Observation(exists=False, item=found, to_note={STANDS_FOR: manifests.noted(found.key)})
+        return await self._looked_at(managed, live, found, target, account, place)
+
+    async def _wanted(self, managed: Object, account: Account, place: Place, target: Cluster) -> Found:
+        """What an Object wants to be there, with what it takes from others.
+
+        Raises:
+            Waiting: something of that is not there yet.
+            InvalidInput: it can't be, or is not for this account to ask.
+        """
+        here, confined = await self._targets.here(), self._is_confined(account)
+        wanted = manifests.given(managed)
+        taken = await references.resolve(managed, wanted, here, confined=confined, strict=self._strict)
+        key = await self._key(managed, wanted, target, confined=confined and place.is_here)
+        if place.is_here:
+            _check_not_itself(managed, key)
+        return Found(key, wanted=wanted, taken=taken)
+
+    def _is_confined(self, account: Account) -> bool:
+        """Whether what the control plane's cluster has is an Object's only in its own namespace."""
+        return is_of_tenant(account) and not self._strict
+
+    async def find(self, managed: Object, account: Account) -> str | None:
+        key = manifests.stands_for(managed)
+        if key is None:
+            return ""
+        target = await self._cluster(place_of(account), account)
+        try:
+            there = await target.get(key, live=True)
+        except NoSuchKind:
+            there = None
+        return self.default_external_name(managed) if there and _is_ours(there, managed) else ""
+
+    async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
+        place = place_of(account)
+        target = await self._cluster(place, account)
+        found = await self._wanted(managed, account, place, target)
+        await self._apply(managed, found, target)
+        return Creation(self.default_external_name(managed))
+
+    async def update(
+        self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
+    ) -> Mapping[str, bytes]:
+        found: Found = observation.item
+        self._pace(managed)
+        dropped = [key for key in manifests.held_by(managed) if key not in found.taken.keys]
+        if dropped:
+            self._may_write()
+            await references.let_go(managed, dropped, await self._targets.here())
+        await self._apply(managed, found, await self._cluster(place_of(account), account))
+        return {}
+
+    async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
+        found: Found = observation.item
+        asked = spec_of(managed).get("forProvider") or {}
+        policy = cast(Propagation, asked.get("deletionPropagationPolicy") or "Background")
+        self._may_write()
+        target = await self._cluster(place_of(account), account)
+        await target.delete(found.key, uid=found.uid, propagation=policy)
+
+    async def let_go(self, managed: Object) -> None:
+        self._kept.pop(str(meta(managed)["uid"]), None)
+        here = await self._targets.here()
+        held = manifests.held_by(managed)
+        if held or references.of(managed):
+            self._may_write()
+        await references.let_go(managed, held, here)
+        for _, target in references.of(managed):  # which may be held since a moment ago, and not be told yet
+            with suppress(NoSuchKind, InvalidInput, Denied):  # then they never were
+                await references.let_go(
+                    managed, [await references.key(managed, target, here, confined=False, strict=self._strict)], here
+                )
+
+    # --- collections --------------------------------------------------------------------------------------------
+
+    async def collected(self, collection_: Object, account: Account) -> Sequence[Object]:
+        place = place_of(account)
+        target = await self._cluster(place, account)
+        return await collection.found(collection_, target, confined=place.is_here and self._is_confined(account))
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    async def _leaving(self, managed: Object, target: Cluster) -> Observation:
+        """What an Object that is deleted stands for: what it has seen or was about to make, whatever its manifest says by now."""
+        key = manifests.stands_for(managed)
+        made = any(annotations_of(managed).get(each) for each in (CREATE_PENDING, *CREATE_ENDS))
+        try:
+            if key is None and (made or self._strict):
+                key = await self._key(managed, manifests.given(managed), target, confined=False)
+            live = await target.get(key, live=True) if key else None
+        except (InvalidInput, NoSuchKind):
+            live = None  # whose kind is not served any more is gone with it
+        if live is None or key is None:
+            return Observation(exists=False)
+        found = Found(key, uid=str(meta(live)["uid"]))
+        return Observation(exists=True, deleting=is_deleting(live), item=found, at_provider=self._seen(managed, live))
+
+    async def _key(self, managed: Object, wanted: Object, target: Cluster, *, confined: bool) -> Key:
+        """What the manifest means; in namespaces it is in its Object's unless it says otherwise."""
+        own = str(meta(managed).get("namespace") or "")
+        key = key_of(wanted)
+        implied = own and not key.namespace and not self._strict
+        if implied and (await target.resource(key.api_version, key.kind)).namespaced:
+            wanted["metadata"]["namespace"] = own
+            key = key._replace(namespace=own)
+        if confined and key.namespace != own:
+            place = f"in namespace {key.namespace}" if key.namespace else "in no namespace"
+            raise InvalidInput(
+                f"{key} is {place}: with a ProviderConfig of its own namespace that has source {HERE}, an Object makes nothing elsewhere",
+                mend=f"put it into namespace {own}, or use a ClusterProviderConfig",
+                where=(f"{manifests.WHERE}.metadata.namespace",),
+            )
+        return key
+
+    async def _moved(self, managed: Object, found: Found, target: Cluster) -> Observation | None:
+        """An object of another name or kind than the manifest's, which stays what the Object stands for."""
+        before = None if self._strict else manifests.stands_for(managed)
+        moved = manifests.moved(before, found.key) if before else ()
+        if before is None or not moved:
+            return None
+        try:
+            there = await target.get(before, live=True)
+        except NoSuchKind:
+            return None
+        if there is None or not _is_ours(there, managed):
+            return None
+        return Observation(exists=True, immutable=moved, at_provider=self._seen(managed, there))
+
+    async def _looked_at(
+        self, managed: Object, live: Object, found: Found, target: Cluster, account: Account, place: Place
+    ) -> Observation:
+        spec, may = spec_of(managed), core.allowed(managed)
+        found = replace(found, uid=str(meta(live)["uid"]))
+        seen = self._seen(managed, live, found.taken.keys)
+        watches = self._watched(managed, found, place)
+        if is_deleting(live):
+            ready = conditions.unavailable("the object is being deleted")
+            return Observation(exists=True, ready=ready, settled=False, at_provider=seen, item=found, watches=watches)
+        drift = await self._drift(managed, live, found, target) if Action.UPDATE in may else ()
+        if drift:
+            return Observation(
+                exists=True,
+                drift=drift,
+                at_provider=seen,
+                item=found,
+                watches=watches,
+                notes=self._adopted(managed, live),
+            )
+        ready = readiness.of(spec.get("readiness") or {}, live)
+        details = await self._details(managed, target, confined=place.is_here and self._is_confined(account))
+        settled = ready.status == "True"
+        return Observation(
+            exists=True,
+            ready=ready,
+            settled=settled,
+            at_provider=seen,
+            item=found,
+            watches=watches,
+            connection=details,
+            next_look=self._next_look(managed, settled=settled, watched=bool(watches)),
+        )
+
+    def _next_look(self, managed: Object, *, settled: bool, watched: bool) -> float | None:
+        if not settled:
+            since = annotations_of(managed).get(core.CREATE_SUCCEEDED) or str(meta(managed).get("creationTimestamp"))
+            born = conditions.moment(since)
+            return None if born and (self._now() - born).total_seconds() < YOUNG else UNREADY
+        return WATCHED if watched else None
+
+    def _seen(self, managed: Object, live: Object, holds: Sequence[Key] | None = None) -> dict[str, Any]:
+        """The status' atProvider; what is held stays as it was where it was not looked at."""
+        held = manifests.held_by(managed) if holds is None or not self._holds(managed) else holds
+        shown = live if self._strict else manifests.sanitised(live, references.from_secrets(managed))
+        return {"manifest": shown} | ({"references": manifests.as_held(held)} if held else {})
+
+    def _adopted(self, managed: Object, live: Object) -> tuple[str, ...]:
+        known = status_of(managed).get("atProvider") or any(annotations_of(managed).get(each) for each in CREATE_ENDS)
+        if known or _is_ours(live, managed):
+            return ()
+        return (f"{key_of(live)} was there before: it is adopted, and goes with this object",)
+
+    def _watched(self, managed: Object, found: Found, place: Place) -> tuple[Key, ...]:
+        if self._strict or not spec_of(managed).get("watch"):
+            return ()
+        return (*([found.key] if place.is_here else ()), *found.taken.keys)
+
+    async def _drift(self, managed: Object, live: Object, found: Found, target: Cluster) -> tuple[Difference, ...]:
+        """What an apply would change: asked of the server once, for it alone knows its defaults; then again when something is otherwise."""
+        name, known = manager(managed), self._kept.get(str(meta(managed)["uid"]))
+        wanted, there = manifests.fingerprint(found.wanted), manifests.fingerprint(manifests.content(live, name))
+        if not (known and (known.wanted, known.live) == (wanted, there)):
+            with _told(found.taken):
+                would = await target.apply(found.wanted, manager=name, dry_run=True)
+            if drift := manifests.differences(would, live, name, tells=not found.taken.secrets):
+                return drift
+            self._keep(managed, wanted, there)
+        if self._holds(managed):
+            held = manifests.held_by(managed)
+            if found.taken.unheld or any(key not in found.taken.keys for key in held):
+                return (Difference("references", "held", "not held"),)
+        return ()
+
+    def _holds(self, managed: Object) -> bool:
+        """Whether it keeps what it refers to from being deleted: who only looks needs nothing of it."""
+        return bool(core.allowed(managed) & {Action.CREATE, Action.UPDATE})
+
+    async def _details(self, managed: Object, target: Cluster, *, confined: bool) -> dict[str, bytes]:
+        made, own = {}, str(meta(managed).get("namespace") or "")
+        for place, detail in enumerate(spec_of(managed).get("connectionDetails") or ()):
+            with at(f"spec.connectionDetails[{place}]"):
+                key = Key(detail["apiVersion"], detail["kind"], str(detail.get("namespace") or ""), detail["name"])
+                if own and not key.namespace and (await target.resource(key.api_version, key.kind)).namespaced:
+                    key = key._replace(namespace=own)
+                if confined and key.namespace != own:
+                    raise InvalidInput(
+                        f"{key} is not in the object's own namespace", mend=f"take it from something in namespace {own}"
+                    )
+                source = await target.get(key, live=True)
+                awaited = Awaited(key.group, key.kind, key.namespace, key.name)
+                if source is None:
+                    raise Waiting(f"{key} not found", mend="create it, or correct the entry", on=[awaited])
+                try:
+                    made[detail["toConnectionSecretKey"]] = connection.value(source, detail)
+                except FieldNotFound as error:
+                    text = f"{key} has no field {detail['fieldPath']} yet"
+                    raise Waiting(text, mend="correct fieldPath, unless it is still to come", on=[awaited]) from error
+        return made
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    async def _apply(self, managed: Object, found: Found, target: Cluster) -> None:
+        self._may_write()
+        if self._holds(managed) and found.taken.unheld:
+            await references.hold(managed, found.taken.unheld, await self._targets.here())
+        with _told(found.taken):
+            made = await self._applied(managed, found, target)
+        content = manifests.content(made, manager(managed))
+        self._keep(managed, manifests.fingerprint(found.wanted), manifests.fingerprint(content))
+
+    async def _applied(self, managed: Object, found: Found, target: Cluster) -> Object:
+        try:
+            return await target.apply(found.wanted, manager=manager(managed))
+        except NotFound as error:
+            namespace = found.key.namespace
+            on = [Awaited("", "Namespace", name=namespace)]
+            raise Waiting(f"namespace {namespace} not found", mend="create it", on=on) from error
+
+    def _keep(self, managed: Object, wanted: int, live: int) -> None:
+        known = self._kept.setdefault(str(meta(managed)["uid"]), _Kept(wanted, live))
+        known.wanted, known.live = wanted, live
+
+    def _pace(self, managed: Object) -> None:
+        """Two who set the same field would undo each other's work as fast as they can: from the third time on, by and by.
+
+        Raises:
+            Waiting: it has just been updated, again and again.
+        """
+        known = self._kept.setdefault(str(meta(managed)["uid"]), _Kept(0, 0))
+        now, before = self._now(), known.updated
+        left = PACE - (now - before).total_seconds() if before else 0.0
+        known.updates = known.updates + 1 if left > 0 else 1
+        if known.updates > RACES:
+            raise Waiting(
+                "somebody changes the object back at once, again and again",
+                mend="have two Objects, or an Object and another program, set different fields",
+                after=max(0.1, left),
+            )
+        known.updated = now
+
+    async def _cluster(self, place: Place, account: Account) -> Cluster:
+        if place.is_here:
+            return await self._targets.here()
+        return await self._targets.there(str(meta(account.provider_config)["uid"]), account.version, place.kubeconfig)
+
+
+@contextmanager
+def _told(taken: Taken) -> Iterator[None]:
+    """What a server refuses, in words in which nothing of a Secret is, and with a mend."""
+    try:
+        yield
+    except GroundplaneError as error:
+        error.what = manifests.without(error.what, taken.secrets)
+        if isinstance(error, Rejected) and "immutable" in error.what and not error.mend:
+            error.mend = "set the old value again, or delete the object: it is then made anew"
+        raise
+
+
+def _check_not_itself(managed: Object, key: Key) -> None:
+    own = key_of(managed)
+    if (own.group, own.kind, own.namespace, own.name) == (key.group, key.kind, key.namespace, key.name):
+        raise InvalidInput("the manifest is the Object itself", mend="write another object", where=(manifests.WHERE,))
+
+
+def _is_ours(live: Object, managed: Object) -> bool:
+    """Whether the Object has applied something of it."""
+    name = manager(managed)
+    return any(entry.get("manager") == name for entry in meta(live).get("managedFields") or ())

@@ -1,0 +1,59 @@
+"""The managed kind, Object, in both generations, as the reconciler must know it; and the names that others know its work by.
+
+Source: crossplane-contrib/provider-kubernetes 350ef9a, apis/{cluster,namespaced}/object, internal/controller/*/object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from groundplane.core.objects import Object, meta
+from groundplane.ports import ManagedKind
+
+DOMAIN, NAMESPACED_DOMAIN = "kubernetes.crossplane.io", "kubernetes.m.crossplane.io"
+VERSION = "v1alpha1"  # of all kinds
+OBJECT, OBJECT_VERSIONS = "Object", {DOMAIN: ("v1alpha2", VERSION), NAMESPACED_DOMAIN: (VERSION,)}
+MANAGER = "provider-kubernetes/"  # and the Object's name: whoever comes from upstream goes on as the same field manager
+LONGEST_MANAGER = 128  # characters that the API server takes
+FINALIZER = "kubernetes.crossplane.io/referred-by-object-"  # and the Object's UID: on what an Object refers to
+STANDS_FOR = "groundplane.io/stands-for"  # annotation: what it was about to make
+
+
+def _kind(domain: str) -> ManagedKind:
+    return ManagedKind(
+        api_versions=tuple(f"{domain}/{version}" for version in OBJECT_VERSIONS[domain]),
+        kind=OBJECT,
+        plural="objects",
+        external_name="name",
+        regional=False,
+        repeatable=True,
+        namespaced=domain == NAMESPACED_DOMAIN,
+        cloud="Kubernetes",
+        consistent=True,
+        refers=True,
+    )
+
+
+_KINDS = (_kind(DOMAIN), _kind(NAMESPACED_DOMAIN))
+KINDS = {(version, kind.kind): kind for kind in _KINDS for version in kind.api_versions}
+
+
+def every() -> tuple[ManagedKind, ...]:
+    return _KINDS
+
+
+def manager(managed: Object) -> str:
+    """The field manager of what an Object applies.
+
+    >>> manager({"metadata": {"name": "quota"}}), len(manager({"metadata": {"name": "q" * 253}}))
+    ('provider-kubernetes/quota', 128)
+    """
+    name = f"{MANAGER}{meta(managed)['name']}"
+    if len(name) <= LONGEST_MANAGER:
+        return name
+    return f"{name[: LONGEST_MANAGER - 13]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def finalizer(managed: Object) -> str:
+    """What an Object leaves on what it refers to."""
+    return f"{FINALIZER}{meta(managed)['uid']}"

@@ -1,0 +1,150 @@
+"""What an Object takes from others, and what it keeps from being deleted: always in the control plane's cluster, whatever cluster it acts in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from groundplane.core import fieldpath
+from groundplane.core.objects import Json, Key, Object, has_finalizer, is_deleting, key_of, meta, spec_of
+from groundplane.errors import Awaited, InvalidInput, NoSuchKind, NotFound, Waiting, at
+from groundplane.objects.kinds import NAMESPACED_DOMAIN, OBJECT, VERSION, finalizer
+from groundplane.objects.manifest import is_secret, patched, texts_in
+from groundplane.ports import Cluster
+
+SHORTEST = 4  # characters of a text that is kept out of messages: without shorter ones hardly any word would be left
+
+
+@dataclass
+class Taken:
+    """What the references have given."""
+
+    keys: list[Key] = field(default_factory=list)
+    unheld: list[Key] = field(default_factory=list)  # those that lack the finalizer, and can be given it
+    secrets: list[str] = field(default_factory=list, repr=False)  # texts of values that come from Secrets
+
+
+def check(managed: Object) -> None:
+    """Raise InvalidInput for references that can't mean anything."""
+    for place, reference in enumerate(spec_of(managed).get("references") or ()):
+        with at(f"spec.references[{place}]"):
+            source, depends = reference.get("patchesFrom"), reference.get("dependsOn")
+            if not source and not depends:
+                raise InvalidInput("neither patchesFrom nor dependsOn is set", mend="set one of them")
+            if source:
+                with at("patchesFrom.fieldPath"):
+                    fieldpath.parse(str(source.get("fieldPath") or ""))
+                with at("toFieldPath"):
+                    fieldpath.parse(_target(reference))
+
+
+def _target(reference: Mapping[str, Any]) -> str:
+    return str(reference.get("toFieldPath") or reference["patchesFrom"].get("fieldPath") or "")
+
+
+def of(managed: Object) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Each reference, and the part of it that says what it refers to."""
+    found = spec_of(managed).get("references") or ()
+    return [(each, each.get("patchesFrom") or each.get("dependsOn") or {}) for each in found]
+
+
+def from_secrets(managed: Object) -> list[str]:
+    """The fields of the manifest whose values come from Secrets."""
+    secret = ("v1", "Secret")
+    return [
+        _target(reference)
+        for reference, target in of(managed)
+        if reference.get("patchesFrom") and (target.get("apiVersion"), target.get("kind")) == secret
+    ]
+
+
+async def key(managed: Object, target: Mapping[str, Any], here: Cluster, *, confined: bool, strict: bool) -> Key:
+    """What a reference refers to.
+
+    Raises:
+        InvalidInput: it is in another namespace, and `confined` to its own.
+    """
+    namespace, own = str(target.get("namespace") or ""), str(meta(managed).get("namespace") or "")
+    group = managed["apiVersion"].rpartition("/")[0]
+    api_version = str(target.get("apiVersion") or f"{group}/{VERSION}")
+    found = Key(api_version, str(target.get("kind") or OBJECT), namespace, str(target.get("name") or ""))
+    if group != NAMESPACED_DOMAIN or strict:
+        return found
+    if not namespace and (await here.resource(found.api_version, found.kind)).namespaced:
+        found = found._replace(namespace=own)
+    if confined and found.namespace != own:
+        place = f"in namespace {found.namespace}" if found.namespace else "in no namespace"
+        raise InvalidInput(
+            f"{found} is {place}: with a ProviderConfig of its own namespace an Object refers to that alone",
+            mend=f"refer to something in namespace {own}, or use a ClusterProviderConfig",
+        )
+    return found
+
+
+async def resolve(managed: Object, manifest: Object, here: Cluster, *, confined: bool, strict: bool) -> Taken:
+    """Fill what is taken from others into the manifest, in their order.
+
+    Raises:
+        Waiting: something is not there yet.
+        InvalidInput: a value does not fit.
+    """
+    taken = Taken()
+    for place, (reference, target) in enumerate(of(managed)):
+        with at(f"spec.references[{place}]"):
+            found = await key(managed, target, here, confined=confined, strict=strict)
+            source = await here.get(found)
+            awaited = Awaited(found.group, found.kind, found.namespace, found.name)
+            if source is None:
+                raise Waiting(
+                    f"{found} of {found.api_version} not found",
+                    mend="create it, or correct the reference",
+                    on=[awaited],
+                )
+            if found not in taken.keys:
+                taken.keys.append(found)
+                if not has_finalizer(source, finalizer(managed)) and not is_deleting(source):
+                    taken.unheld.append(found)
+            if reference.get("patchesFrom"):
+                value = _value(source, found, str(target.get("fieldPath") or ""), awaited)
+                patched(manifest, _target(reference), value)
+                if is_secret(source):
+                    taken.secrets += [text for text in texts_in(value) if len(text) >= SHORTEST]
+    return taken
+
+
+def _value(source: Object, found: Key, path: str, awaited: Awaited) -> Json:
+    try:
+        return fieldpath.get(source, fieldpath.parse(path))
+    except fieldpath.FieldNotFound as error:
+        raise Waiting(
+            f"{found} has no field {path} yet", mend="correct fieldPath, unless it is still to come", on=[awaited]
+        ) from error
+
+
+# --- holding ----------------------------------------------------------------------------------------------------
+
+
+async def hold(managed: Object, keys: Collection[Key], here: Cluster) -> None:
+    """Keep these from being deleted, as long as the Object is there."""
+    for found in keys:
+        obj = await here.get(found, live=True)
+        if obj is None or is_deleting(obj) or has_finalizer(obj, finalizer(managed)):
+            continue
+        await _set(obj, [*(meta(obj).get("finalizers") or ()), finalizer(managed)], here)
+
+
+async def let_go(managed: Object, keys: Collection[Key], here: Cluster) -> None:
+    """Keep them no more; what is gone needs no doing."""
+    for found in keys:
+        try:
+            obj = await here.get(found, live=True)
+            if obj is not None and has_finalizer(obj, finalizer(managed)):
+                await _set(obj, [each for each in meta(obj)["finalizers"] if each != finalizer(managed)], here)
+        except (NoSuchKind, NotFound):
+            continue
+
+
+async def _set(obj: Object, finalizers: list[str], here: Cluster) -> None:
+    metadata = {"resourceVersion": meta(obj)["resourceVersion"], "finalizers": finalizers}
+    await here.patch(key_of(obj), {"metadata": metadata})

@@ -1,0 +1,107 @@
+"""ObservedObjectCollection: each object that it selects is observed by an Object of its own.
+
+Source: crossplane-contrib/provider-kubernetes 350ef9a, internal/controller/*/observedobjectcollection.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from groundplane.core import conditions, requests
+from groundplane.core.objects import Key, Object, is_deleting, is_paused, key_of, meta, owner_reference, spec_of
+from groundplane.errors import GroundplaneError, stage
+from groundplane.ports import Context, Result
+from groundplane.reconcile import provider_config
+
+OBJECT = "Object"
+LABEL = "kubernetes.crossplane.io/owned-by-collection"
+MANAGER = "kubernetes.crossplane.io/observed-object-collection-controller"
+
+
+def source(key: Key, context: Context) -> str:
+    """The component that events on this kind come from."""
+    return f"collection/{key.kind.lower()}.{key.group}"
+
+
+async def reconcile(key: Key, context: Context) -> Result:
+    """Bring the Objects of a collection in line with what there is to observe."""
+    collection = await context.cluster.get(key)
+    if collection is None or is_deleting(collection) or context.collected is None:
+        return Result()  # its Objects go with it: it owns them
+    if is_paused(collection):
+        await _tell(collection, context, [conditions.reconcile_paused()])
+        return Result()
+    with stage("CannotConnectToProvider", "connect failed"):
+        account = await provider_config.connect(collection, context)
+    try:
+        with stage("CannotObserveExternalResource", "observe failed"):
+            found = await context.collected.collected(collection, account)
+        await _bring(collection, found, context)
+    except GroundplaneError as error:
+        error.conditions = (conditions.unavailable(),)
+        raise
+    await _tell(collection, context, [conditions.reconcile_success(), conditions.available()])
+    return Result(requeue_after=requests.interval(collection) or context.options.poll_interval)
+
+
+async def _bring(collection: Object, found: Sequence[Object], context: Context) -> None:
+    wanted = {meta(each)["name"]: each for each in (_member(collection, obj) for obj in found)}
+    key = key_of(collection)
+    there = await context.cluster.list(
+        key.api_version, OBJECT, namespace=key.namespace, labels={LABEL: key.name}, controller=meta(collection)["uid"]
+    )
+    for member in wanted.values():
+        await context.cluster.apply(member, manager=MANAGER)
+    for member in there:
+        if meta(member)["name"] not in wanted and not is_deleting(member):
+            await context.cluster.delete(key_of(member), uid=meta(member)["uid"])
+
+
+def _member(collection: Object, obj: Object) -> Object:
+    """The Object that observes one of the objects."""
+    key, spec, observed = key_of(collection), spec_of(collection), key_of(obj)
+    template: Mapping[str, Any] = (spec.get("objectTemplate") or {}).get("metadata") or {}
+    metadata = {
+        "name": member_name(key.name, observed),
+        "labels": {**(template.get("labels") or {}), LABEL: key.name},
+        "ownerReferences": [owner_reference(collection)],
+    }
+    if template.get("annotations"):
+        metadata["annotations"] = dict(template["annotations"])
+    if key.namespace:
+        metadata["namespace"] = key.namespace
+    named = {"name": observed.name} | ({"namespace": observed.namespace} if observed.namespace else {})
+    manifest = {"apiVersion": observed.api_version, "kind": observed.kind, "metadata": named}
+    reference = {n: value for n, value in (spec.get("providerConfigRef") or {}).items() if n in ("kind", "name")}
+    return {
+        "apiVersion": key.api_version,
+        "kind": OBJECT,
+        "metadata": metadata,
+        "spec": {
+            "managementPolicies": ["Observe"],
+            "forProvider": {"manifest": manifest},
+            **({"providerConfigRef": reference} if reference else {}),
+        },
+    }
+
+
+def member_name(collection: str, observed: Key) -> str:
+    """The name of the Object that observes this one: upstream's.
+
+    >>> member_name("pods", Key("v1", "Pod", "shop", "web"))
+    'pods-cd04d0e'
+    """
+    group, _, version = observed.api_version.rpartition("/")
+    told = f"{group}/{version}, Kind={observed.kind}/{observed.namespace}/{observed.name}"
+    return f"{collection}-{hashlib.sha256(told.encode()).hexdigest()[:7]}"
+
+
+async def _tell(collection: Object, context: Context, told: list[conditions.Condition]) -> None:
+    wanted = copy.deepcopy(collection)
+    generation = meta(collection).get("generation")
+    wanted.setdefault("status", {})["membershipLabel"] = {LABEL: meta(collection)["name"]}
+    context.tell(wanted, *told, outlook=None, generation=generation)
+    await context.cluster.update(wanted, subresource="status")

@@ -1,0 +1,164 @@
+"""`ports.Targets`: this cluster as Objects act in it, and those that kubeconfigs lead to."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+from groundplane.cluster import credentials
+from groundplane.cluster.cache import Cache
+from groundplane.cluster.client import Api
+from groundplane.cluster.kubernetes import KubernetesCluster
+from groundplane.core.objects import Key, Object, key_of
+from groundplane.errors import InvalidInput, NoSuchKind, Unavailable
+from groundplane.ports import Cluster, Propagation, Resource
+from groundplane.runtime import logs
+
+KEPT = 256  # clusters that one goes on being connected to; of more, the longest unused are left
+LONGEST = 16 * 2**20  # bytes of an answer of another cluster: it is somebody's who may wish us ill
+_ODD = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+)  # what an answer causes that is none of an API server
+
+log = logs.get_logger(__name__)
+
+
+class ClusterTargets:
+    """On an API server, and on a file."""
+
+    def __init__(
+        self,
+        here: Cluster,
+        acting: Callable[[], Api] | None = None,
+        *,
+        may_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`here` is this cluster as the operator acts in it; `acting` gives the way into it for Objects: None: the same."""
+        self._cluster, self._acting, self._may_write = here, acting, may_write
+        self._api: Api | None = None
+        self._here: Cluster | None = None
+        self._there: OrderedDict[str, tuple[str, Api, Cluster]] = OrderedDict()  # by the ProviderConfig's UID
+
+    async def here(self) -> Cluster:
+        if self._here is None:
+            if self._acting is None:
+                log.debug("Objects act with the operator's own rights")
+                self._here = self._cluster
+            else:
+                self._api = self._acting()
+                self._here = KubernetesCluster(self._api, Cache())
+        return self._here
+
+    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+        known = self._there.get(config)
+        if known and known[0] == version:
+            self._there.move_to_end(config)
+            return known[2]
+        access = credentials.parse(kubeconfig)
+        api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant)
+        made = ForeignCluster(api, Cache())
+        self._there[config] = version, api, made
+        self._there.move_to_end(config)
+        if known:
+            await known[1].close()
+        while len(self._there) > KEPT:
+            _, (_, unused, _) = self._there.popitem(last=False)
+            await unused.close()
+        return made
+
+    def check(self, kubeconfig: bytes) -> None:
+        credentials.ssl_context(credentials.parse(kubeconfig))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        open_, self._there = [api for _, api, _ in self._there.values()], OrderedDict()
+        for api in [*open_, *([self._api] if self._api else [])]:
+            await api.close()
+
+
+class NoTargets:
+    """Where nothing is asked of any cluster."""
+
+    async def here(self) -> Cluster:
+        raise InvalidInput("what an Object stands for is not looked at here")
+
+    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+        return await self.here()
+
+    def check(self, kubeconfig: bytes) -> None:
+        credentials.parse(kubeconfig)
+
+
+class ForeignCluster(KubernetesCluster):
+    """An API server that nobody vouches for: what it answers amiss is its own fault, and its kinds are no news of ours."""
+
+    async def resource(self, api_version: str, kind: str) -> Resource:
+        with _wary():
+            return await super().resource(api_version, kind)
+
+    async def get(self, key: Key, *, live: bool = False) -> Object | None:
+        with _wary():
+            found = await super().get(key, live=live)
+            return None if found is None else _sane(found, key)
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        controller: str = "",
+    ) -> list[Object]:
+        with _wary():
+            found = await super().list(api_version, kind, namespace=namespace, labels=labels, controller=controller)
+            return [_sane(obj) for obj in found]
+
+    async def apply(
+        self, obj: Object, *, manager: str, subresource: Literal["", "status"] = "", dry_run: bool = False
+    ) -> Object:
+        with _wary():
+            found = await super().apply(obj, manager=manager, subresource=subresource, dry_run=dry_run)
+            return _sane(found, key_of(obj))
+
+    async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
+        with _wary():
+            return await super().delete(key, uid=uid, propagation=propagation)
+
+
+def _grant(group: str, resource: str) -> str:
+    return f"let whom the kubeconfig logs in as work with {resource}{f'.{group}' if group else ''} in that cluster"
+
+
+@contextmanager
+def _wary() -> Iterator[None]:
+    try:
+        yield
+    except NoSuchKind as error:
+        error.on = ()
+        raise
+    except _ODD as error:
+        raise Unavailable("what the other cluster answers is not what an API server does") from error
+
+
+def _sane(obj: Object, key: Key | None = None) -> Object:
+    """The object, if it is shaped like one, and is the one that was asked for.  Raises ValueError."""
+    metadata = obj["metadata"]
+    entries = metadata.get("managedFields") or []
+    is_sane = (
+        all(isinstance(metadata[name], str) and metadata[name] for name in ("name", "uid", "resourceVersion"))
+        and all(isinstance(metadata.get(name) or {}, dict) for name in ("labels", "annotations"))
+        and isinstance(entries, list)
+        and all(isinstance(entry, dict) for entry in entries)
+        and isinstance(obj.get("status") or {}, dict)
+        and (key is None or key_of(obj) == key)
+    )
+    if not is_sane:
+        raise ValueError("no object of Kubernetes")
+    return obj

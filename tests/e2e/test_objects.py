@@ -1,0 +1,239 @@
+"""provider-kubernetes' Objects on real API servers: one control plane has objects in itself and in another, in all versions."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from tests.cluster.rig import ControlPlane
+from tests.e2e.conftest import QUICK, Operator
+from tests.e2e.guide import condition
+
+TEAM = "team-objects"
+GROUP, NAMESPACED = "kubernetes.crossplane.io", "kubernetes.m.crossplane.io"
+PROVIDERS = ("provider-kubernetes", "provider-helm")
+PROBE = base64.b64encode(b"s3cret-word").decode()
+
+
+@pytest.fixture(scope="module")
+def other():
+    with ControlPlane() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def objects(plane, tmp_path_factory):
+    """An operator for all tests of this file, as whose ServiceAccount Objects act."""
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
+    plane.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "acting", "namespace": TEAM}})
+    log = tmp_path_factory.mktemp("objects") / "operator.log"
+    options = (*QUICK, "--objects-identity", f"{TEAM}/acting")
+    running = Operator(plane.kubeconfig_of("operator"), "http://127.0.0.1:9", log, options)
+    running.start()
+    yield running
+    running.stop()
+
+
+def portable(plane):
+    """The admin's kubeconfig with all that it names inside."""
+    config = json.loads(plane.kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    with open(cluster.pop("certificate-authority"), "rb") as file:
+        cluster["certificate-authority-data"] = base64.b64encode(file.read()).decode()
+    return json.dumps(config)
+
+
+def config(name, namespace="", secret=""):
+    reference = {"name": secret, "namespace": TEAM, "key": "kubeconfig"}
+    credentials = {"source": "Secret", "secretRef": reference} if secret else {"source": "InjectedIdentity"}
+    return {
+        "apiVersion": f"{NAMESPACED if namespace else GROUP}/v1alpha1",
+        "kind": "ProviderConfig",
+        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
+        "spec": {"credentials": credentials},
+    }
+
+
+def thing(name, manifest, version, config_, **spec):
+    place = {"namespace": TEAM} if version.startswith(NAMESPACED) else {}
+    kind = {"kind": "ProviderConfig"} if place else {}
+    return {
+        "apiVersion": version,
+        "kind": "Object",
+        "metadata": {"name": name, **place},
+        "spec": {"forProvider": {"manifest": manifest}, "providerConfigRef": {"name": config_, **kind}, **spec},
+    }
+
+
+def configmap(name, namespace=TEAM):
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"colour": "blue"}}
+
+
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "login", "namespace": TEAM},
+    "data": {"word": PROBE},
+}
+CONTAINER = {
+    "name": "web",
+    "image": "web:1",
+    "resources": {"requests": {"cpu": "1000m"}},
+    "ports": [{"containerPort": 80}],
+}
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 0,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [CONTAINER]}},
+    },
+}
+
+
+def manifests(other):
+    yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "there", "namespace": TEAM}} | {
+        "stringData": {"kubeconfig": portable(other)}
+    }
+    yield SECRET
+    yield config("here")
+    yield config("there", secret="there")
+    yield config("own", TEAM)
+    for name in PROVIDERS:
+        package = f"xpkg.upbound.io/crossplane-contrib/{name}:v1"
+        yield {
+            "apiVersion": "pkg.crossplane.io/v1",
+            "kind": "Provider",
+            "metadata": {"name": name},
+            "spec": {"package": package},
+        }
+    yield thing("old", configmap("old"), f"{GROUP}/v1alpha1", "here", watch=True, managementPolicy="Default")
+    yield thing("own", DEPLOYMENT, f"{NAMESPACED}/v1alpha1", "own")
+    word = {"apiVersion": "v1", "kind": "Secret", "namespace": TEAM, "name": "login", "fieldPath": "data.word"}
+    copy = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "copy", "namespace": "default"}}
+    detail = {**word, "namespace": "default", "name": "copy", "toConnectionSecretKey": "word"}
+    yield thing(
+        "away",
+        copy,
+        f"{GROUP}/v1alpha2",
+        "there",
+        references=[{"patchesFrom": word}],
+        connectionDetails=[detail],
+        writeConnectionSecretToRef={"name": "conn", "namespace": TEAM},
+        readiness={"policy": "DeriveFromCelQuery", "celQuery": "has(object.data.word)"},
+    )
+    yield {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "ObservedObjectCollection",
+        "metadata": {"name": "spaces"},
+        "spec": {
+            "providerConfigRef": {"name": "there"},
+            "observeObjects": {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "selector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            },
+        },
+    }
+
+
+def every(plane):
+    """The Objects, by name."""
+    found = []
+    for group in (GROUP, NAMESPACED):
+        found += (plane.get(f"objects.{group}", "-A") or {}).get("items") or []
+    return {each["metadata"]["name"]: each for each in found}
+
+
+def message(obj):
+    return condition(obj or {}, "Synced").get("message", "")
+
+
+def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, other, objects):
+    plane.apply(*manifests(other))
+
+    def are_ready():
+        there = every(plane)
+        names = {"old", "own", "away", *(name for name in there if name.startswith("spaces-"))}
+        ready = {name for name, each in there.items() if condition(each, "Ready").get("status") == "True"}
+        return len(names) == 4 and names <= ready
+
+    # What Objects may do here is their ServiceAccount's: at first nothing, and what to add is told.
+    plane.wait("it is told which rule lacks", lambda: "resources: [configmaps]" in message(every(plane).get("old")))
+    told = message(every(plane)["old"])
+    assert f"to ServiceAccount {TEAM}/acting" in told
+    assert "resources: [deployments]" in message(every(plane)["own"])
+    assert "resources: [secrets]" in message(every(plane)["away"])
+    verbs = "--verb=get,list,watch,create,update,patch,delete"
+    plane.kubectl("create", "role", "acting", "-n", TEAM, verbs, "--resource=configmaps,secrets,deployments.apps")
+    plane.kubectl("create", "rolebinding", "acting", "-n", TEAM, "--role=acting", f"--serviceaccount={TEAM}:acting")
+    try:
+        plane.wait("all are ready", are_ready, seconds=60)
+    except AssertionError as error:
+        raise AssertionError(f"{json.dumps(every(plane), indent=1)}\n{objects.text()[-3000:]}") from error
+
+    there = every(plane)
+    assert plane.get("configmap", "old", "-n", TEAM)["data"] == {"colour": "blue"}
+    assert there["old"]["apiVersion"].startswith(GROUP)
+    assert plane.get("objects.v1alpha1.kubernetes.crossplane.io", "old")["spec"]["managementPolicy"] == "Default"
+    assert plane.get("deployment", "web", "-n", TEAM)["spec"]["replicas"] == 0
+    assert other.get("secret", "copy", "-n", "default")["data"] == {"word": PROBE}
+    assert plane.get("secret", "conn", "-n", TEAM)["data"] == {"word": PROBE}
+    assert there["away"]["status"]["atProvider"]["manifest"]["data"] == {"redacted": ""}
+    assert PROBE not in json.dumps(there)
+    assert plane.get("secret", "login", "-n", TEAM)["metadata"]["finalizers"] == [
+        f"kubernetes.crossplane.io/referred-by-object-{there['away']['metadata']['uid']}"
+    ]
+    [member] = [each for name, each in there.items() if name.startswith("spaces-")]
+    assert member["status"]["atProvider"]["manifest"]["metadata"]["name"] == "kube-system"
+    assert condition(plane.get("observedobjectcollections", "spaces"), "Ready")["status"] == "True"
+    kubernetes, helm = (plane.get("providers.pkg.crossplane.io", name) for name in PROVIDERS)
+    assert all(condition(kubernetes, type_)["status"] == "True" for type_ in ("Installed", "Healthy"))
+    assert "HelmRelease" in condition(helm, "Installed")["message"]
+
+    # What was applied is not applied again, though the server writes it otherwise than the manifest.
+    writes = len(applied(plane))
+    for kind, name, *place in (
+        ("objects.kubernetes.m.crossplane.io", "own", "-n", TEAM),
+        ("objects.kubernetes.crossplane.io", "old"),
+    ):
+        plane.kubectl("annotate", kind, name, *place, "crossplane.io/reconcile-requested-at=now")
+        plane.wait(
+            "it was looked at",
+            lambda k=kind, n=name, p=place: plane.get(k, n, *p)["status"].get("lastHandledReconcileAt") == "now",
+        )
+    assert len(applied(plane)) == writes
+
+    # What is watched is mended at once, the rest at the next look.
+    plane.kubectl("patch", "configmap", "old", "-n", TEAM, "--type=merge", "-p", '{"data": {"colour": "red"}}')
+    plane.wait(
+        "it is mended", lambda: plane.get("configmap", "old", "-n", TEAM)["data"] == {"colour": "blue"}, seconds=20
+    )
+    other.kubectl("delete", "secret", "copy", "-n", "default")
+    plane.kubectl("annotate", "objects.kubernetes.crossplane.io", "away", "crossplane.io/reconcile-requested-at=now")
+    plane.wait("it is made anew", lambda: other.get("secret", "copy", "-n", "default"))
+
+    for kind in (f"objects.{GROUP}", f"objects.{NAMESPACED}", f"observedobjectcollections.{GROUP}"):
+        plane.kubectl("delete", kind, "--all", "-A", "--wait=false")
+    try:
+        plane.wait("all is gone", lambda: not every(plane), seconds=60)
+    except AssertionError as error:
+        raise AssertionError(f"{json.dumps(every(plane), indent=1)}\n{objects.text()[-3000:]}") from error
+    assert not plane.get("configmap", "old", "-n", TEAM)
+    assert not other.get("secret", "copy", "-n", "default")
+    assert not plane.get("secret", "login", "-n", TEAM)["metadata"].get("finalizers")
+    assert "internal error" not in objects.text()
+
+
+def applied(plane):
+    """The applies of Objects, dry runs not among them."""
+    return [
+        entry
+        for entry in plane.requests()
+        if "fieldManager=provider-kubernetes" in entry["requestURI"] and "dryRun" not in entry["requestURI"]
+    ]

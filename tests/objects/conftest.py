@@ -1,0 +1,159 @@
+"""Worlds whose Objects act in their own store, or in another one that stands for another cluster."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import conditions
+from groundplane.core.objects import Key, key_of, meta
+from groundplane.errors import InvalidInput
+from groundplane.objects.cloud import ObjectCloud
+from groundplane.ports import Options
+from groundplane.runtime.clouds import Clouds
+from tests.world import Clock, World
+
+GROUP, NAMESPACED = "kubernetes.crossplane.io/v1alpha2", "kubernetes.m.crossplane.io/v1alpha1"
+CONFIGS = "kubernetes.crossplane.io/v1alpha1"
+TEAM = "shop"
+
+
+class Targets:
+    """`ports.Targets` over stores: `here`, and those that kubeconfigs name."""
+
+    def __init__(self, here):
+        self._here, self.others = here, {}
+
+    async def here(self):
+        return self._here
+
+    async def there(self, config, version, kubeconfig):
+        return self.others[kubeconfig.decode()]
+
+    def check(self, kubeconfig):
+        if kubeconfig.decode() not in self.others:
+            raise InvalidInput("no kubeconfig")
+
+
+async def made(*, strict=False, targets=None, cloud=None, **options):
+    """A world with a ProviderConfig of each kind that means this cluster."""
+    clock = Clock()
+    cluster = SqliteCluster(":memory:", now=clock)
+    targets = (targets or Targets)(cluster)
+    objects = ObjectCloud(targets, strict_upstream=strict, now=clock)
+    asked = Options(strict_upstream=strict, **{"poll_interval": 60.0, "create_wait": 0.0, **options})
+    clouds = Clouds({"objects": objects})
+    world = World(clouds, cluster=cluster, clock=clock, options=asked)
+    world.context = world.engine.context = replaced(world.context, clouds)
+    world.targets = targets
+    await world.install()
+    await world.apply(config(), config(kind="ClusterProviderConfig"), config(kind="ProviderConfig", namespace=TEAM))
+    await world.settle()
+    return world
+
+
+def replaced(context, clouds):
+    from dataclasses import replace
+
+    return replace(context, collected=clouds)
+
+
+def again(world):
+    """A new process on the same store."""
+    clouds = Clouds({"objects": ObjectCloud(world.targets, now=world.clock)})
+    fresh = world.restarted(cloud=clouds)
+    fresh.targets = world.targets
+    fresh.context = fresh.engine.context = replaced(fresh.context, clouds)
+    return fresh
+
+
+# --- what a person writes, and looks at
+
+
+def config(kind="ProviderConfig", name="default", namespace="", credentials=None, **spec):
+    is_old = kind == "ProviderConfig" and not namespace
+    return {
+        "apiVersion": CONFIGS if is_old else NAMESPACED,
+        "kind": kind,
+        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
+        "spec": {"credentials": credentials or {"source": "InjectedIdentity"}, **spec},
+    }
+
+
+def configmap(name="settings", namespace=TEAM, **data):
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name} | ({"namespace": namespace} if namespace else {}),
+        "data": data or {"colour": "blue"},
+    }
+
+
+def secret(name="login", namespace=TEAM, **data):
+    data = data or {"password": "s3cret-word"}
+    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
+
+
+def thing(manifest, name="some", *, namespace="", version="", annotations=None, for_provider=None, **spec):
+    return {
+        "apiVersion": version or (NAMESPACED if namespace else GROUP),
+        "kind": "Object",
+        "metadata": {"name": name, "annotations": annotations or {}} | ({"namespace": namespace} if namespace else {}),
+        "spec": {"forProvider": {"manifest": manifest, **(for_provider or {})}, **spec},
+    }
+
+
+async def applied(world, *manifests, seconds=0):
+    await world.apply(*manifests)
+    await world.settle(seconds=seconds)
+    return await seen(world, manifests[-1])
+
+
+async def seen(world, manifest):
+    return await world.cluster.get(key_of(manifest))
+
+
+async def edited(world, manifest, spec, *, seconds=0):
+    await world.patch(key_of(manifest), {"spec": spec})
+    await world.settle(seconds=seconds)
+    return await seen(world, manifest)
+
+
+async def deleted(world, *manifests, seconds=0):
+    for manifest in manifests:
+        await world.cluster.delete(key_of(manifest))
+    await world.settle(seconds=seconds)
+    return await seen(world, manifests[-1])
+
+
+async def data_of(world, name, namespace=TEAM):
+    found = await world.cluster.get(Key("v1", "Secret", namespace, name))
+    return {key: base64.b64decode(text).decode() for key, text in (found or {}).get("data", {}).items()}
+
+
+def is_ready(obj):
+    return conditions.is_true(obj, "Ready") and conditions.is_true(obj, "Synced")
+
+
+def message(obj, type_="Synced"):
+    return (conditions.find(obj, type_) or {}).get("message", "")
+
+
+async def is_quiet(world, *manifests, seconds=130):
+    """Whether two polls change nothing."""
+    await world.settle(seconds=5)
+    before, writes = [meta(await seen(world, each))["resourceVersion"] for each in manifests], world.cluster.writes
+    await world.settle(seconds=seconds)
+    return (
+        before == [meta(await seen(world, each))["resourceVersion"] for each in manifests]
+        and world.cluster.writes == writes
+    )
+
+
+def texts(world):
+    """All that anybody may read."""
+    objects = [json.dumps(each) for each in world.objects() if each["kind"] != "Secret"]
+    return "\n".join([world.told.text(), *objects])

@@ -1,0 +1,162 @@
+"""Another cluster's API server may be nobody's friend: what it answers amiss is told, holds up nobody, and reads nothing of ours."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from aiohttp import web
+
+from groundplane.core.objects import Key
+from groundplane.errors import Denied, GroundplaneError, InvalidInput, Unavailable
+from groundplane.runtime import targets
+from groundplane.runtime.targets import ClusterTargets
+
+KEY = Key("v1", "ConfigMap", "shop", "settings")
+KINDS = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
+META = {"name": "settings", "namespace": "shop", "uid": "1", "resourceVersion": "1"}
+GOOD = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": META}
+
+
+def kubeconfig(server="https://a.example.org", cluster=None, **user):
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "me"}}],
+            "clusters": [{"name": "it", "cluster": {"server": server, **(cluster or {})}}],
+            "users": [{"name": "me", "user": user or {"token": "t0ken-of-mine"}}],
+        }
+    ).encode()
+
+
+class Server:
+    """Answers what it is told to, whatever it is asked."""
+
+    def __init__(self):
+        self.kinds, self.answer, self.status, self.asked = KINDS, GOOD, 200, []
+
+    async def handle(self, request):
+        self.asked.append((request.method, request.path, dict(request.query)))
+        told = self.kinds if request.path == "/api/v1" else self.answer
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        status = 200 if request.path == "/api/v1" else self.status
+        return web.Response(body=body, status=status, content_type="application/json")
+
+
+@pytest.fixture
+async def server():
+    made, app = Server(), web.Application()
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def there(server):
+    made = ClusterTargets(None)
+    yield await made.there("uid", "1", kubeconfig(server.address))
+    await made.close()
+
+
+async def test_what_an_api_server_answers_is_taken(server, there):
+    assert await there.get(KEY) == GOOD
+    assert await there.apply(GOOD, manager="me", dry_run=True) == GOOD
+    assert server.asked[-1][2] == {"fieldManager": "me", "force": "true", "dryRun": "All"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no json",
+        b"[]",
+        {"metadata": 5},
+        {"metadata": {"name": "settings"}},
+        {**GOOD, "kind": "Secret"},
+        {**GOOD, "metadata": {**META, "namespace": "kube-system"}},
+        {**GOOD, "metadata": {**META, "labels": ["a"]}},
+        {**GOOD, "metadata": {**META, "managedFields": {"a": 1}}},
+        {**GOOD, "metadata": {**META, "uid": 7}},
+        {**GOOD, "status": "fine"},
+        b"[" * 100_000,
+    ],
+)
+async def test_what_is_no_object_is_told_as_the_servers_fault(server, there, answer):
+    server.answer = answer
+    with pytest.raises(Unavailable):
+        await there.get(KEY)
+    with pytest.raises(GroundplaneError):
+        await there.apply(GOOD, manager="me")
+
+
+@pytest.mark.parametrize("kinds", [5, {}, {"resources": 5}, {"resources": [5]}, {"resources": [{"name": "a"}]}, b"?"])
+async def test_what_says_no_kinds_is_told(server, there, kinds):
+    server.kinds = kinds
+    with pytest.raises(GroundplaneError) as raised:
+        await there.get(KEY)
+    assert not raised.value.on, "a kind that comes here is no news of that cluster"
+
+
+async def test_an_answer_without_end_is_not_read(server, there, monkeypatch):
+    monkeypatch.setattr(there._api, "_longest", 1000)
+    server.answer = {**GOOD, "data": {"a": "x" * 5000}}
+    with pytest.raises(InvalidInput, match="longer than"):
+        await there.get(KEY)
+
+
+async def test_what_is_forbidden_there_is_granted_there(server, there):
+    server.status = 403
+    message = (
+        'configmaps is forbidden: User "system:serviceaccount:a:b" cannot get resource "configmaps" in API group ""'
+    )
+    server.answer = {"kind": "Status", "message": message, "code": 403}
+    with pytest.raises(Denied, match="let whom the kubeconfig logs in as work with configmaps in that cluster"):
+        await there.get(KEY)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"\xff", "not text"),
+        (b"just text", "not a kubeconfig"),
+        (b"a: [", "not YAML"),
+        (b"contexts: 5\ncurrent-context: a", "not a kubeconfig"),
+        (kubeconfig(exec={"command": "sh"}), "logs in with a program, which is not run"),
+        (kubeconfig(tokenFile="/var/run/secrets/kubernetes.io/serviceaccount/token"), "names a file in tokenFile"),
+        (kubeconfig(**{"client-certificate": "/etc/passwd"}), "names a file in client-certificate"),
+        (kubeconfig(cluster={"certificate-authority": "/etc/passwd"}), "names a file in certificate-authority"),
+        (kubeconfig("ftp://t0ken-of-mine"), "cluster.server is no address"),
+        (kubeconfig("https://a:b"), "cluster.server is no address"),
+        (kubeconfig(token="two\nlines"), "the token of the kubeconfig is none"),
+        (kubeconfig(cluster={"certificate-authority-data": "bm90IHBlbQ=="}), "not valid PEM"),
+        (kubeconfig(cluster={"certificate-authority-data": "?"}), "not base64"),
+    ],
+)
+def test_a_kubeconfig_that_can_not_be_used_is_told_without_what_it_holds(text, said):
+    with pytest.raises(InvalidInput, match=said) as raised:
+        ClusterTargets(None).check(text)
+    assert "t0ken-of-mine" not in str(raised.value)
+
+
+async def test_a_new_kubeconfig_makes_a_new_connection_and_few_are_kept(server, monkeypatch):
+    monkeypatch.setattr(targets, "KEPT", 2)
+    made = ClusterTargets(None)
+    one = await made.there("one", "1", kubeconfig(server.address))
+    assert await made.there("one", "1", kubeconfig(server.address)) is one
+    await one.get(KEY)
+    again = await made.there("one", "2", kubeconfig(server.address))
+    assert again is not one
+    assert one._api._session is None
+    await again.get(KEY)
+    for name in ("two", "three"):
+        await made.there(name, "1", kubeconfig(server.address))
+    assert again._api._session is None
+    assert len(made._there) == 2
+    await made.close()

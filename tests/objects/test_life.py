@@ -1,0 +1,295 @@
+"""An Object's life: its object is made, mended and deleted, in both generations."""
+
+from __future__ import annotations
+
+import pytest
+
+from groundplane.core.objects import Key, has_finalizer, key_of, meta
+from tests.objects.conftest import (
+    GROUP,
+    NAMESPACED,
+    TEAM,
+    applied,
+    configmap,
+    deleted,
+    edited,
+    is_quiet,
+    is_ready,
+    made,
+    message,
+    seen,
+    texts,
+    thing,
+)
+
+OLD = "kubernetes.crossplane.io/v1alpha1"
+
+
+@pytest.mark.parametrize("version", [GROUP, OLD, NAMESPACED])
+async def test_an_object_is_made_mended_and_deleted(version):
+    world = await made()
+    place = {"namespace": TEAM} if version == NAMESPACED else {}
+    mine = thing(configmap(), version=version, **place)
+    obj = await applied(world, mine)
+    assert is_ready(obj), message(obj)
+    live = await seen(world, configmap())
+    assert live["data"] == {"colour": "blue"}
+    assert {e["manager"] for e in meta(live)["managedFields"]} == {"provider-kubernetes/some"}
+    assert obj["status"]["atProvider"]["manifest"]["data"] == {"colour": "blue"}
+    assert await is_quiet(world, mine)
+
+    await world.patch(key_of(configmap()), {"data": {"colour": "red", "size": "xl"}})
+    await world.settle(seconds=70)
+    assert (await seen(world, configmap()))["data"] == {"colour": "blue", "size": "xl"}, "others' fields stay"
+    await world.cluster.delete(key_of(configmap()))
+    await world.settle(seconds=70)
+    assert (await seen(world, configmap()))["data"] == {"colour": "blue"}
+
+    assert is_ready(await edited(world, mine, {"forProvider": {"manifest": configmap(shape="round")}}))
+    await edited(world, mine, {"forProvider": {"manifest": {"data": {"colour": None}}}})
+    assert (await seen(world, configmap()))["data"] == {"shape": "round"}
+    assert await deleted(world, mine) is None
+    assert await seen(world, configmap()) is None
+
+
+async def test_without_a_name_it_has_its_objects_and_in_a_namespace_it_is_in_that():
+    world = await made()
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}
+    assert is_ready(await applied(world, thing(manifest, "mine", namespace=TEAM)))
+    assert await world.cluster.get(Key("v1", "ConfigMap", TEAM, "mine"))
+
+
+# --- policies
+
+
+@pytest.mark.parametrize(
+    ("spec", "version", "stays"),
+    [
+        ({"deletionPolicy": "Orphan"}, GROUP, True),
+        ({"managementPolicies": ["Observe", "Create", "Update"]}, GROUP, True),
+        ({"managementPolicy": "ObserveCreateUpdate"}, OLD, True),
+        ({"managementPolicy": "Default"}, OLD, False),
+    ],
+)
+async def test_what_may_not_be_deleted_stays(spec, version, stays):
+    world = await made()
+    mine = thing(configmap(), version=version, **spec)
+    assert is_ready(await applied(world, mine))
+    assert await deleted(world, mine) is None
+    assert bool(await seen(world, configmap())) is stays
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"managementPolicies": ["Observe"]}, {"managementPolicy": "Observe"}, {"managementPolicy": "ObserveDelete"}],
+)
+async def test_who_only_looks_changes_nothing(spec):
+    world = await made()
+    mine = thing(configmap(colour="green"), version=OLD, **spec)
+    obj = await applied(world, mine)
+    assert "does not exist" in message(obj)
+    assert await seen(world, configmap()) is None
+    await world.apply(configmap())
+    await world.settle(seconds=70)
+    obj = await seen(world, mine)
+    assert is_ready(obj), message(obj)
+    assert obj["status"]["atProvider"]["manifest"]["data"] == {"colour": "blue"}
+    assert await is_quiet(world, mine)
+    assert await deleted(world, mine) is None
+    assert bool(await seen(world, configmap())) is (spec != {"managementPolicy": "ObserveDelete"})
+
+
+async def test_an_operator_that_only_looks_tells_what_it_would_do():
+    world = await made(observe_only=True)
+    mine = thing(configmap())
+    assert "would be created" in message(await applied(world, mine))
+    await world.apply(configmap(colour="green"))
+    await world.settle(seconds=70)
+    assert 'manifest.data.colour (there "green", here "blue")' in message(await seen(world, mine))
+    assert (await seen(world, configmap()))["data"] == {"colour": "green"}
+
+
+async def test_what_was_there_before_is_adopted_and_that_is_told():
+    world = await made()
+    await world.apply(configmap(colour="green", size="xl"))
+    assert is_ready(await applied(world, thing(configmap()), seconds=5))
+    assert (await seen(world, configmap()))["data"] == {"colour": "blue", "size": "xl"}
+    assert world.told.text().count("it is adopted") == 1
+
+
+async def test_an_object_that_never_did_anything_deletes_nothing():
+    world = await made()
+    await world.apply(configmap())
+    mine = thing(
+        configmap(),
+        references=[{"dependsOn": {"apiVersion": "v1", "kind": "ConfigMap", "name": "no", "namespace": TEAM}}],
+    )
+    await applied(world, mine)
+    assert await deleted(world, mine) is None
+    assert await seen(world, configmap())
+
+
+async def test_the_propagation_of_the_deletion_is_said():
+    world = await made()
+    mine = thing(configmap(), for_provider={"deletionPropagationPolicy": "Foreground"})
+    await applied(world, mine)
+    owner = await seen(world, configmap())
+    reference = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": "settings",
+        "uid": meta(owner)["uid"],
+        "blockOwnerDeletion": True,
+    }
+    held = configmap("held")
+    held["metadata"] |= {"ownerReferences": [reference], "finalizers": ["example.org/hold"]}
+    await world.apply(held)
+    assert await deleted(world, mine, seconds=5)
+    assert "foregroundDeletion" in meta(await seen(world, owner))["finalizers"]
+    await world.patch(key_of(held), {"metadata": {"finalizers": None}})
+    await world.settle(seconds=30)
+    assert await seen(world, mine) is None
+    assert await seen(world, owner) is None
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("kind", "Secret", "manifest.kind cannot be changed from 'ConfigMap' to 'Secret'"),
+        (
+            "metadata",
+            {"name": "other", "namespace": TEAM},
+            "manifest.metadata.name cannot be changed from 'settings' to 'other'",
+        ),
+        (
+            "metadata",
+            {"name": "settings", "namespace": "x"},
+            "manifest.metadata.namespace cannot be changed from 'shop' to 'x'",
+        ),
+    ],
+)
+async def test_a_manifest_that_becomes_another_object_is_refused_and_nothing_is_done(field, value, said):
+    world = await made()
+    mine = thing(configmap())
+    await applied(world, mine)
+    changed = {**configmap(), field: value}
+    obj = await edited(world, mine, {"forProvider": {"manifest": changed}})
+    assert said in message(obj)
+    assert "Mend: set the old value again" in message(obj)
+    assert await seen(world, configmap())
+    assert len([each for each in world.objects() if each["kind"] in ("ConfigMap", "Secret")]) == 1
+    assert is_ready(await edited(world, mine, {"forProvider": {"manifest": configmap()}}))
+    await edited(world, mine, {"forProvider": {"manifest": changed}})
+    assert await deleted(world, mine) is None, "and it goes with what it has made, whatever it says by now"
+    assert await seen(world, configmap()) is None
+
+
+async def test_a_manifest_that_becomes_another_one_is_followed_once_the_old_is_gone():
+    world = await made()
+    mine = thing(configmap())
+    await applied(world, mine)
+    await edited(world, mine, {"forProvider": {"manifest": configmap("other")}})
+    await world.cluster.delete(key_of(configmap()))
+    await world.settle(seconds=400)
+    assert is_ready(await seen(world, mine)), message(await seen(world, mine))
+    assert await seen(world, configmap("other"))
+
+
+async def test_with_strict_upstream_another_name_is_another_object_and_the_old_one_stays():
+    world = await made(strict=True)
+    mine = thing(configmap())
+    await applied(world, mine)
+    await edited(world, mine, {"forProvider": {"manifest": configmap("other")}}, seconds=5)
+    assert await seen(world, configmap())
+    assert await seen(world, configmap("other"))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "spec", "said"),
+    [
+        ({"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "a"}}, {}, "the store serves no Gadget|v1"),
+        (configmap(namespace=""), {}, "has no namespace. Mend: set metadata.namespace"),
+        (
+            configmap(),
+            {"references": [{}]},
+            "spec.references[0]: neither patchesFrom nor dependsOn is set. Mend: set one of them",
+        ),
+        (
+            configmap(),
+            {"references": [{"patchesFrom": {"name": "a", "fieldPath": "a..b"}}]},
+            "spec.references[0] › patchesFrom.fieldPath",
+        ),
+        (
+            configmap(),
+            {"connectionDetails": [{"kind": "Secret"}]},
+            "spec.connectionDetails[0]: apiVersion and name and fieldPath",
+        ),
+        (
+            configmap(),
+            {"readiness": {"policy": "DeriveFromCelQuery", "celQuery": "object."}},
+            "spec.readiness: celQuery: ",
+        ),
+        (
+            configmap(),
+            {"readiness": {"policy": "DeriveFromCelQuery", "celQuery": "size(object.data)"}},
+            "spec.readiness: celQuery gives int, not bool",
+        ),
+        ({**configmap(), "metadata": {"name": "UPPER", "namespace": TEAM}}, {}, "UPPER"),
+    ],
+)
+async def test_what_can_not_be_is_told_with_field_value_and_mend(manifest, spec, said):
+    world = await made()
+    mine = thing(manifest, **spec)
+    obj = await applied(world, mine)
+    assert any(each in message(obj) for each in said.split("|")), message(obj)
+    assert await deleted(world, mine) is None
+
+
+async def test_an_object_is_not_its_own_manifest():
+    world = await made()
+    mine = thing(
+        {
+            "apiVersion": GROUP,
+            "kind": "Object",
+            "metadata": {"name": "some"},
+            "spec": {"forProvider": {"manifest": configmap()}},
+        }
+    )
+    assert "the manifest is the Object itself" in message(await applied(world, mine))
+
+
+async def test_two_who_set_the_same_field_are_slowed_down():
+    world = await made()
+    await applied(world, thing(configmap(), watch=True))
+    writes = world.cluster.writes
+    await applied(world, thing(configmap(colour="red"), "other", watch=True), seconds=60)
+    assert world.cluster.writes - writes < 150
+    both = [await seen(world, thing(configmap(), name)) for name in ("some", "other")]
+    assert any("changes the object back at once, again and again" in message(each) for each in both)
+
+
+async def test_nothing_is_made_while_it_is_paused():
+    world = await made()
+    await applied(world, thing(configmap(), annotations={"crossplane.io/paused": "true"}))
+    assert await seen(world, configmap()) is None
+
+
+async def test_what_a_server_says_of_an_object_is_no_wish():
+    world = await made()
+    manifest = configmap()
+    manifest["metadata"] |= {"uid": "1234", "resourceVersion": "7", "creationTimestamp": None, "managedFields": [{}]}
+    mine = thing({**manifest, "status": {}})
+    assert is_ready(await applied(world, mine))
+    assert await is_quiet(world, mine)
+
+
+async def test_its_finalizer_is_there_before_its_object_is():
+    world = await made()
+    mine = thing(configmap())
+    obj = await applied(world, mine)
+    assert has_finalizer(obj, "finalizer.managedresource.crossplane.io")
+    assert "stands-for" in str(meta(obj)["annotations"])
+    assert texts(world)
