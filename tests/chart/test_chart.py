@@ -252,7 +252,12 @@ def test_each_value_arrives_where_it_belongs():
     assert egress[-1]["ports"][0]["port"] == 5000
     assert one(objects, "ConfigMap", "groundplane-extra")
     alone = render(ALONE)
-    assert not names(alone, "ServiceAccount") | names(alone, "PodDisruptionBudget")
+    assert names(alone, "ServiceAccount") | names(alone, "PodDisruptionBudget") == {"crossplane-objects"}
+    told = environment(objects)["GROUNDPLANE_OBJECTS_IDENTITY"]
+    assert told == f"{NAMESPACE}/{rights.OBJECTS_ACCOUNT}"
+    own_rights = render({"objects": {"impersonate": False}})
+    assert "GROUNDPLANE_OBJECTS_IDENTITY" not in environment(own_rights)
+    assert rights.OBJECTS_ACCOUNT not in names(own_rights, "ServiceAccount")
     assert names(alone, "PodMonitor")
 
 

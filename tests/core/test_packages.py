@@ -20,6 +20,7 @@ from groundplane.core import packages
         "xpkg.crossplane.io/crossplane-contrib/provider-upjet-aws:v1",
         "xpkg.crossplane.io/crossplane-contrib/provider-nop:v0.4.0",
         "xpkg.upbound.io/crossplane-contrib/provider-sql:v0.9.0",
+        "xpkg.upbound.io/crossplane-contrib/provider-kubernetes:v1.2.1",
         "xpkg.upbound.io/upbound/provider-aws@sha256:0123abcd",
         "xpkg.upbound.io/upbound/provider-aws:v1@sha256:0123abcd",
     ],

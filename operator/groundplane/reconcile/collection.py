@@ -28,9 +28,12 @@ def source(key: Key, context: Context) -> str:
 
 async def reconcile(key: Key, context: Context) -> Result:
     """Bring the Objects of a collection in line with what there is to observe."""
+    kind = context.cloud.kind(key.api_version, OBJECT)
     collection = await context.cluster.get(key)
-    if collection is None or is_deleting(collection) or context.collected is None:
+    if collection is None or is_deleting(collection):
         return Result()  # its Objects go with it: it owns them
+    if kind is None or context.collected is None:
+        return Result()  # Objects are somebody else's, and so are collections of them
     if is_paused(collection):
         await _tell(collection, context, [conditions.reconcile_paused()])
         return Result()
@@ -39,7 +42,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     try:
         with stage("CannotObserveExternalResource", "observe failed"):
             found = await context.collected.collected(collection, account)
-        await _bring(collection, found, context)
+        await _bring(collection, found, kind.api_versions[0], context)
     except GroundplaneError as error:
         error.conditions = (conditions.unavailable(),)
         raise
@@ -47,11 +50,11 @@ async def reconcile(key: Key, context: Context) -> Result:
     return Result(requeue_after=requests.interval(collection) or context.options.poll_interval)
 
 
-async def _bring(collection: Object, found: Sequence[Object], context: Context) -> None:
-    wanted = {meta(each)["name"]: each for each in (_member(collection, obj) for obj in found)}
+async def _bring(collection: Object, found: Sequence[Object], api_version: str, context: Context) -> None:
+    wanted = {meta(each)["name"]: each for each in (_member(collection, obj, api_version) for obj in found)}
     key = key_of(collection)
     there = await context.cluster.list(
-        key.api_version, OBJECT, namespace=key.namespace, labels={LABEL: key.name}, controller=meta(collection)["uid"]
+        api_version, OBJECT, namespace=key.namespace, labels={LABEL: key.name}, controller=meta(collection)["uid"]
     )
     for member in wanted.values():
         await context.cluster.apply(member, manager=MANAGER)
@@ -60,7 +63,7 @@ async def _bring(collection: Object, found: Sequence[Object], context: Context) 
             await context.cluster.delete(key_of(member), uid=meta(member)["uid"])
 
 
-def _member(collection: Object, obj: Object) -> Object:
+def _member(collection: Object, obj: Object, api_version: str) -> Object:
     """The Object that observes one of the objects."""
     key, spec, observed = key_of(collection), spec_of(collection), key_of(obj)
     template: Mapping[str, Any] = (spec.get("objectTemplate") or {}).get("metadata") or {}
@@ -77,7 +80,7 @@ def _member(collection: Object, obj: Object) -> Object:
     manifest = {"apiVersion": observed.api_version, "kind": observed.kind, "metadata": named}
     reference = {n: value for n, value in (spec.get("providerConfigRef") or {}).items() if n in ("kind", "name")}
     return {
-        "apiVersion": key.api_version,
+        "apiVersion": api_version,
         "kind": OBJECT,
         "metadata": metadata,
         "spec": {
