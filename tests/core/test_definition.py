@@ -265,7 +265,19 @@ def test_policies_and_references_are_read_where_they_are():
     assert known.default_revision_labels == {"channel": "stable"}
 
 
-@pytest.mark.parametrize("broken", [{}, {"spec": None}, {"spec": {"names": "x", "claimNames": [], "versions": ["x"]}}])
+def test_an_enforced_composition_without_a_name_is_no_free_choice():
+    assert definition.read(xrd(enforcedCompositionRef={"name": ""})).enforces_composition
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"spec": None},
+        {"spec": {"names": "x", "claimNames": [], "versions": ["x"]}},
+        {"spec": {"names": {"kind": [1]}, "claimNames": {"kind": {}}, "versions": 5, "connectionSecretKeys": 5}},
+    ],
+)
 def test_a_broken_definition_can_still_be_read_and_so_deleted(broken):
     known = definition.read({"metadata": {"name": "x"}, **broken})
     assert (known.name, known.version, known.claim_kind) == ("x", "", None)

@@ -134,13 +134,13 @@ def read(xrd: Object) -> Definition:
         scope=scope,
         versions=tuple(f"{group}/{_text(v.get('name'))}" for v in versions),
         served=tuple(f"{group}/{_text(v.get('name'))}" for v in versions if v.get("served")),
-        claim_kind=_text(claim.get("kind")) or None if legacy else None,
-        claim_plural=_text(claim.get("plural")) or None if legacy else None,
+        claim_kind=_optional(claim.get("kind")) if legacy else None,
+        claim_plural=_optional(claim.get("plural")) if legacy else None,
         connection_secret_keys=tuple(map(_text, _listed(spec.get("connectionSecretKeys")))) if legacy else (),
-        default_composition=_text(_mapping(spec.get("defaultCompositionRef")).get("name")) or None,
-        enforced_composition=_text(_mapping(spec.get("enforcedCompositionRef")).get("name")) or None,
-        default_update_policy=_text(spec.get("defaultCompositionUpdatePolicy")) or None,
-        default_delete_policy=_text(spec.get("defaultCompositeDeletePolicy")) or None,
+        default_composition=_optional(_mapping(spec.get("defaultCompositionRef")).get("name")),
+        enforced_composition=_optional(_mapping(spec.get("enforcedCompositionRef")).get("name")),
+        default_update_policy=_optional(spec.get("defaultCompositionUpdatePolicy")),
+        default_delete_policy=_optional(spec.get("defaultCompositeDeletePolicy")),
         default_revision_labels=dict(_mapping(selector.get("matchLabels"))),
         status_fields=frozenset(name for version in versions for name in _own_status(version)),
     )
@@ -181,6 +181,10 @@ def _listed(value: Json) -> list[Json]:
 
 def _text(value: Json) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _optional(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 # --- the two CRDs --------------------------------------------------------------------------------------
