@@ -8,6 +8,7 @@ with the seed that repeats it.  `tests/core/test_properties.py` runs the same ch
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import random
@@ -21,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from groundplane.cli import documents, manifests
 from groundplane.core import (
     admission,
     composition,
@@ -639,7 +641,91 @@ def templates_render_or_say_why_not(rng: random.Random) -> None:
         str(error)
 
 
+TOKENS = (
+    *(
+        "&a ",
+        "*a ",
+        "&b ",
+        "*b ",
+        "!!int ",
+        "!!float ",
+        "!!bool ",
+        "!!binary ",
+        "!!set ",
+        "!!omap ",
+        "!!timestamp ",
+        "!x ",
+        "<<: ",
+    ),
+    *(
+        "? ",
+        "- ",
+        ": ",
+        ", ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "\n",
+        "\n  ",
+        "\n---\n",
+        "|\n",
+        "'",
+        '"',
+        "#",
+        "%",
+        "@",
+        "=",
+        "\t",
+        "\x85",
+        "\ufeff",
+    ),
+    *(
+        "22:22",
+        "1:30.5",
+        ".inf",
+        ".nan",
+        "1.0e+999",
+        "0x",
+        "0o7",
+        "0777",
+        "1_0",
+        "9" * 30,
+        "9" * 5000,
+        "~",
+        "yes",
+        "2020-99-99",
+    ),
+    *(
+        "apiVersion: v1",
+        "kind: A",
+        "kind: AList",
+        "items: ",
+        "metadata: ",
+        "name: x",
+        "labels: ",
+        "spec: ",
+        "a",
+        "é",
+        "[" * 300,
+    ),
+)
+
+
+def files_are_read_or_say_why_not(rng: random.Random) -> None:
+    """Whatever text a file has: objects that JSON can hold, or what is wrong with it."""
+    begun = "apiVersion: v1\nkind: A\nmetadata: {name: x}\nspec: " if rng.random() < 0.7 else ""
+    text = begun + "".join(rng.choice(TOKENS) for _ in range(rng.randrange(1, 12)))
+    found = [document.object for document in documents.parse(text, "x.yaml")[0]]
+    with contextlib.suppress(GroundplaneError):
+        found += [manifest.object for manifest in manifests.parse(text, "x.yaml")]
+    for each in found:
+        if json.loads(json.dumps(each, allow_nan=False)) != each:
+            raise Broken(f"{text!r} became {each!r}, which JSON has otherwise")
+
+
 CHECKS: tuple[Callable[[random.Random], None], ...] = (
+    files_are_read_or_say_why_not,
     paths_parse_or_say_why_not,
     what_is_set_can_be_got,
     reading_changes_nothing,
