@@ -53,6 +53,23 @@ def test_a_secret_is_ini_text_in_many_spellings(text):
 
 
 @pytest.mark.parametrize(
+    "credentials, mend",
+    [
+        (source("Secret", secretRef={"namespace": "n", "name": "s", "key": "k"}), "under key k of Secret n/s "),
+        (source("Filesystem", fs={"path": "/etc/aws"}), "write valid ones to /etc/aws "),
+        (source("Environment", env={"name": "CREDS"}), "with valid ones in CREDS "),
+        (source("WebIdentity", webIdentity={"roleARN": ROLE}), "the role trusts who issued it"),
+        (source("InjectedIdentity"), "aws sso login"),
+        (source("IRSA"), "identity of the operator's Pod"),
+    ],
+)
+def test_what_to_do_about_refused_credentials_depends_on_where_they_come_from(credentials, mend):
+    told = Sessions({}).clients(account(**credentials)).renewal()
+    assert mend in told
+    assert told.endswith("(ProviderConfig default)")
+
+
+@pytest.mark.parametrize(
     "config, message",
     [
         (account(secret={"other": b"x"}), r"secretRef.key: the Secret has no key creds. Mend: it has: other"),

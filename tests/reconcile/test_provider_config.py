@@ -120,7 +120,10 @@ async def test_refused_credentials_delete_nothing_and_are_tried_again(aws):
     found = await get(world, managed.vpc())
     assert condition(found, "Ready") == ("True", "Available")
     assert "AuthFailure" in message(found)
-    assert "check the ProviderConfig's credentials" in message(found)
+    assert (
+        "observe failed: AuthFailure: credentials are not valid. Mend: store valid ones under key creds of Secret"
+        in message(found)
+    )
     await world.cluster.delete(managed.key(managed.vpc()))
     await world.settle(seconds=120)
     assert await get(world, managed.vpc()) is not None

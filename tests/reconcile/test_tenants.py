@@ -314,6 +314,24 @@ async def test_an_enforced_composition_holds_against_manual_with_a_revision_of_a
     await asserted_made_of(world, second, fixed=8)
 
 
+@pytest.mark.parametrize("enforced_from_the_start", [True, False])
+async def test_an_enforced_composition_holds_for_a_composite_that_names_a_revision_of_another_one(
+    enforced_from_the_start,
+):
+    world = await a_platform()
+    enforcing = changed(things.XRD, enforcedCompositionRef={"name": "enforced"})
+    await world.apply(another_composition(), *([enforcing] if enforced_from_the_start else []))
+    await world.settle()
+    [revision] = await revisions(world, "thing")
+    pinned = {"compositionUpdatePolicy": "Manual", "compositionRevisionRef": {"name": meta(revision)["name"]}}
+    await world.apply(FREE | {"spec": FREE["spec"] | {"compositionRef": {"name": "thing"}} | pinned})
+    await world.settle(seconds=60)
+    await world.apply(enforcing)
+    await world.settle(seconds=600)
+    [first] = await revisions(world, "enforced")
+    await asserted_made_of(world, first)
+
+
 async def asserted_made_of(world, revision, fixed=7):
     """The composite is in order, and made of that revision of the enforced Composition."""
     composite = await world.one(things.VERSION, "XThing")

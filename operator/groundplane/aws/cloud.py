@@ -306,6 +306,7 @@ class AwsCloud:
                 young = engine is not None and engine.is_young
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
                 if faults.are_stale(error) and clients is not None:
+                    found.mend = clients.renewal()
                     clients.refuse(found)
                 if faults.is_silence(error) and (asked := deadline.doing()):
                     found.what = f"{asked}: {found.what}"

@@ -160,7 +160,8 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
     code = code_of(error)
     words = stable(str(error.response.get("Error", {}).get("Message") or ""))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0
-    what = ": ".join(part for part in (error.operation_name, code, words) if part)
+    asked = error.operation_name if code not in STALE else ""  # the credentials are the same for all that use them
+    what = ": ".join(part for part in (asked, code, words) if part)
     if any(said(match, error.operation_name, code, words) and (young or not match.young) for match in known.wait):
         return Waiting(what)
     if code in THROTTLED or status == 429:

@@ -173,6 +173,7 @@ class AccountClients:
         self.used = 0.0  # when last, by the monotonic clock
         self._spec = spec_of(account.provider_config)
         self._name = meta(account.provider_config).get("name") or ""
+        self._namespace = meta(account.provider_config).get("namespace") or ""
         self._secret = account.credentials
         self._environ = environ
         self._lock = threading.RLock()  # the session and what is made of it
@@ -190,6 +191,26 @@ class AccountClients:
             now = self._clock()
             self.again = now + (self._pause if now - self._made < LASTING else 0.0)
             self.refused = copy.copy(error)  # who tells of that one adds to its words
+
+    def renewal(self) -> str:
+        """What to do about credentials that AWS refuses, or that have expired; no restart is needed for it."""
+        spec = self._credentials_spec
+        source = str(spec.get("source") or "")
+        block: Mapping[str, Json] = (
+            spec.get({"Secret": "secretRef", "Filesystem": "fs", "Environment": "env"}.get(source, "")) or {}
+        )
+        if source == "Secret":
+            namespace = block.get("namespace") or self._namespace
+            mend = f"store valid ones under key {block.get('key')} of Secret {namespace}/{block.get('name')}"
+        elif source == "Filesystem":
+            mend = f"write valid ones to {block.get('path')}"
+        elif source == "Environment":
+            mend = f"start the operator with valid ones in {block.get('name')}"
+        elif source in ("WebIdentity", "Upbound"):
+            mend = "look whether the token is still valid, and whether the role trusts who issued it"
+        else:
+            mend = "look at the identity of the operator's Pod or machine; a login by SSO is renewed by `aws sso login`"
+        return f"{mend} (ProviderConfig {self._name})"
 
     @property
     def next_pause(self) -> float:

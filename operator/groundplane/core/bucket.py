@@ -20,6 +20,14 @@ class Bucket:
         self._rate, self._burst = rate, burst
         self._tokens, self._filled = self._burst, now
 
+    def take(self, now: float, cost: float) -> bool:
+        """Take so many tokens, if there are as many."""
+        self._fill(now)
+        if self._tokens < cost - EPSILON:
+            return False
+        self._tokens -= cost
+        return True
+
     def wait(self, now: float) -> float:
         """Seconds until one may pass; 0 lets it pass, and takes a token."""
         if left := self.left(now):

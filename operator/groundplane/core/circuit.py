@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from typing import Literal, NamedTuple
 
+from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Key
 
 PACE = 10.0  # seconds between two reconciles of a composite whose circuit is open
@@ -26,10 +27,10 @@ class Admission(NamedTuple):
 
 
 class _Circuit:
-    __slots__ = ("filled", "next", "opened", "sources", "tokens")
+    __slots__ = ("bucket", "changed", "next", "opened", "sources")
 
-    def __init__(self, tokens: float, now: float) -> None:
-        self.tokens, self.filled = tokens, now
+    def __init__(self, bucket: Bucket, now: float) -> None:
+        self.bucket, self.changed = bucket, now
         self.opened: float | None = None
         self.next = 0.0  # from when on another reconcile may begin
         self.sources: deque[str] = deque(maxlen=SOURCES)
@@ -49,17 +50,17 @@ class Circuits:
     def admit(self, key: Key, source: str, cost: float, now: float) -> Admission:
         """A change of `source` ("Bucket/logs (team-a)") calls for a reconcile of `key`."""
         self._drop_calm(now)
-        circuit = self._circuits.setdefault(key, _Circuit(self._burst, now))
+        circuit = self._circuits.get(key)
+        if circuit is None:
+            circuit = self._circuits[key] = _Circuit(self._full(now), now)
         self._circuits.move_to_end(key)
+        circuit.changed = now
         circuit.sources.append(source)
         turned: Literal["", "closed"] = ""
         if circuit.opened is not None and now >= circuit.opened + self._cooldown:
-            circuit.opened, circuit.tokens, turned = None, self._burst, "closed"
-        circuit.tokens = min(self._burst, circuit.tokens + (now - circuit.filled) * self._rate)
-        circuit.filled = now
+            circuit.opened, circuit.bucket, turned = None, self._full(now), "closed"
         if circuit.opened is None:
-            if circuit.tokens >= cost:
-                circuit.tokens -= cost
+            if circuit.bucket.take(now, cost):
                 return Admission(0.0, "Allowed", turned)
             circuit.opened, circuit.next = now, now + PACE
             return Admission(0.0, "HalfOpenAllowed", "opened")
@@ -79,8 +80,11 @@ class Circuits:
     def forget(self, key: Key) -> None:
         self._circuits.pop(key, None)
 
+    def _full(self, now: float) -> Bucket:
+        return Bucket(self._rate, self._burst, now)
+
     def _drop_calm(self, now: float) -> None:
         """Forget, from the longest unchanged on, those that are closed and full again: as if they had never been."""
         calm = now - self._cooldown - self._burst / self._rate
-        while self._circuits and (oldest := next(iter(self._circuits.items())))[1].filled <= calm:
+        while self._circuits and (oldest := next(iter(self._circuits.items())))[1].changed <= calm:
             del self._circuits[oldest[0]]

@@ -17,7 +17,6 @@ from groundplane.core.objects import (
     Key,
     Object,
     controller_of,
-    drop_finalizer,
     has_finalizer,
     is_deleting,
     key_of,
@@ -28,7 +27,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import AlreadyExists, Awaited, GroundplaneError, InvalidInput, NoSuchKind, Waiting, shown, stage
 from groundplane.ports import Account, Context, Result
-from groundplane.reconcile import connection
+from groundplane.reconcile import connection, leaving
 
 KIND, CLUSTER, USAGE = providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE
 FINALIZER = "in-use.crossplane.io"
@@ -280,9 +279,7 @@ async def _wake_users(config: Object, context: Context, *, quietly: bool) -> Acc
 
 async def _terminate(config: Object, users: int, context: Context) -> Result:
     if users == 0:
-        if has_finalizer(config, FINALIZER):
-            drop_finalizer(config, FINALIZER)
-            await context.cluster.update(config)
+        await leaving.release(config, FINALIZER, context)
         return Result()
     message = (
         f"cannot delete while {users} managed resources use it; delete them first, or give them another ProviderConfig"
