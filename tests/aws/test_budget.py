@@ -232,6 +232,23 @@ async def test_a_throttled_budget_comes_to_rest_at_what_is_taken_and_recovers(li
     assert pace.rate(now + 300) == RATE
 
 
+def test_who_was_throttled_for_a_minute_has_made_a_thousand_calls_two_minutes_later():
+    """As long as AWS refuses all, one tries after pauses that double; what has waited then is not late by as long again and again."""
+    pace, paused, failures, tried, sent = Pace(0.0), 0.0, 0, 0, 0
+    for step in range(18_000):
+        now = step * 0.01
+        while now >= paused and not pace.take(now):
+            if now >= 60:
+                sent += 1
+                continue
+            tried += 1
+            pace.throttled(now)
+            failures += 1
+            paused = now + min(MAX_PAUSE, FIRST_PAUSE * 2 ** (failures - 1))
+    assert tried < 10
+    assert sent > 1000
+
+
 class Line:
     """Callers of one budget, on the virtual clock: each call takes `takes` seconds, and AWS throttles above `limit` a second."""
 

@@ -1,7 +1,8 @@
 """How fast calls may be made: a token bucket whose rate is cut where AWS throttles, and grows back.
 
 In the manner of the AWS SDKs' adaptive mode: a cut halves what was really sent, once a second at most, since calls that were under way
-together say the same thing; after it the rate doubles every half a minute.  Time comes as a value, from whichever clock.
+together say the same thing; after it the rate doubles every ten seconds: what AWS takes is used but for a few hundredths,
+and one call in two hundred is refused.  Time comes as a value, from whichever clock.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from groundplane.core.bucket import Bucket
 
 RATE, BURST = 100.0, 200  # calls per second, and at once, of what was never throttled
 SLOWEST = 0.5  # calls per second: no cut goes below
-DOUBLED = 30.0  # seconds in which the rate doubles after a cut
+DOUBLED = 10.0  # seconds in which the rate doubles after a cut
 CALM = 1.0  # seconds in which a second throttling tells nothing new
 
 
@@ -24,7 +25,7 @@ class Pace:
     ([0.0, 0.0, 0.0, 0.0], 100.0)
     >>> pace.throttled(0.0)  # there were four in this second
     >>> pace.rate(0.0), pace.rate(30.0), pace.rate(1000.0)
-    (2.0, 4.0, 100.0)
+    (2.0, 16.0, 100.0)
     """
 
     __slots__ = ("_base", "_bucket", "_cut", "_second", "_sent", "_sent_before")
