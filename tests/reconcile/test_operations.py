@@ -246,6 +246,15 @@ async def test_one_at_a_time_with_forbid_and_none_is_lost():
     assert len(await names(world)) == 3
 
 
+async def test_the_finalizer_that_crossplane_has_left_is_taken_off_at_the_end():
+    made = watch()
+    made["metadata"]["finalizers"] = ["watchoperation.ops.crossplane.io"]
+    world = await a_world(made)
+    await world.cluster.delete(Key(OPS, "WatchOperation", "", "eyes"))
+    await world.settle()
+    assert await get(world, "WatchOperation", "eyes") is None
+
+
 async def test_an_unknown_kind_is_waited_for_and_a_paused_one_watches_nothing():
     other = watch()
     other["spec"]["watch"] = {"apiVersion": "example.org/v1", "kind": "Nobody"}

@@ -15,6 +15,7 @@ from groundplane.reconcile import leaving
 from groundplane.reconcile import made_operations as making
 
 SOURCE = "ops/watchoperation.ops.crossplane.io"
+FINALIZER = "watchoperation.ops.crossplane.io"  # Crossplane's; we set none, for there is nothing to do at the end
 MOST = 50  # operations that one reconcile makes
 
 
@@ -23,6 +24,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     watching = await leaving.seen(key, context)
     if watching is None or is_deleting(watching):
         context.interests.set(key, ())
+        if watching is not None:
+            await leaving.release(watching, FINALIZER, context)
         return Result()
     if is_paused(watching):
         context.interests.set(key, ())

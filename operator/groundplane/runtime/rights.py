@@ -181,7 +181,8 @@ CONCERNS = (
         "Operations are run, and made on a schedule or at changes.  What they apply, and what is watched, needs rights of its own.",
         (
             Rule(operations.GROUP, ("operations",), (*READ, "create", "delete")),
-            Rule(operations.GROUP, ("cronoperations", "watchoperations"), READ),
+            Rule(operations.GROUP, ("cronoperations",), READ),
+            Rule(operations.GROUP, ("watchoperations",), (*READ, "patch")),  # a finalizer of Crossplane's is taken off
             _status(operations.GROUP, "operations", "cronoperations", "watchoperations"),
             _owners(operations.GROUP, "cronoperations", "watchoperations"),
         ),
