@@ -299,6 +299,7 @@ class ControlPlane:
             "authorization-mode": "RBAC",
             "service-cluster-ip-range": "10.0.0.0/24",
             "disable-admission-plugins": "ServiceAccount",  # else Pods need a controller that is not there
+            "enable-admission-plugins": "OwnerReferencesPermissionEnforcement",  # as on OpenShift: who owns needs rights
             "endpoint-reconciler-type": "none",
             "shutdown-delay-duration": "0s",
         }

@@ -11,7 +11,7 @@ import ssl
 
 import pytest
 
-from groundplane.runtime import certificates, doctor, guard
+from groundplane.runtime import certificates, doctor, guard, issuing, pairs
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
 from tests.e2e.conftest import QUICK, Operator, asked_at, free_port
@@ -114,7 +114,7 @@ def withdraw(plane, operator):
     if operator.process:
         operator.stop()
     plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES, "--ignore-not-found")
-    secrets = (certificates.AUTHORITY, certificates.SERVER)
+    secrets = (pairs.AUTHORITY, pairs.SERVER)
     plane.kubectl("delete", "secret", "-n", NAMESPACE, *secrets, "--ignore-not-found")
 
 
@@ -292,7 +292,7 @@ def test_what_somebody_edits_is_put_back(plane, asked):
         return ours in found.values() and foreign not in found and bundles == {bundle}
 
     assert is_as_it_must_be()
-    other = base64.b64encode(certificates.new_authority(certificates.now()).certificate).decode()
+    other = base64.b64encode(issuing.new_authority(certificates.now()).certificate).decode()
     patch = [
         {"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": other},
         {"op": "add", "path": "/webhooks/-", "value": ours | {"name": foreign}},
@@ -311,27 +311,24 @@ def serial(port):
         return secure.getpeercert(binary_form=True)
 
 
-def secret_pair(plane, name=certificates.SERVER):
-    return certificates.pair_in(plane.get("secret", name, "-n", NAMESPACE))
+def secret_pair(plane, name=pairs.SERVER):
+    return issuing.pair_in(plane.get("secret", name, "-n", NAMESPACE))
 
 
 def test_a_certificate_that_is_gone_or_about_to_expire_is_made_anew(plane, asked):
     before = serial(asked.port)
-    plane.kubectl("delete", "secret", "-n", NAMESPACE, certificates.SERVER)
+    plane.kubectl("delete", "secret", "-n", NAMESPACE, pairs.SERVER)
     plane.wait("another is served", lambda: serial(asked.port) != before)
     plane.wait("the API server asks", lambda: is_asked(plane))
-    hosts = [
-        "127.0.0.1",
-        *secret_pair(plane)
-        .parsed.extensions.get_extension_for_class(certificates.x509.SubjectAlternativeName)
-        .value.get_values_for_type(certificates.x509.DNSName),
-    ]
-    past = certificates.now() - 0.9 * certificates.SERVER_LIFE
-    old = certificates.signed(secret_pair(plane, certificates.AUTHORITY), hosts, past)
+    there = issuing.x509.load_pem_x509_certificate(secret_pair(plane).certificate)
+    names = there.extensions.get_extension_for_class(issuing.x509.SubjectAlternativeName).value
+    hosts = ["127.0.0.1", *names.get_values_for_type(issuing.x509.DNSName)]
+    past = certificates.now() - 0.9 * issuing.SERVER_LIFE
+    old = issuing.signed(secret_pair(plane, pairs.AUTHORITY), hosts, past)
     data = {
         name: base64.b64encode(value).decode() for name, value in (("tls.crt", old.certificate), ("tls.key", old.key))
     }
-    plane.kubectl("patch", "secret", "-n", NAMESPACE, certificates.SERVER, "-p", json.dumps({"data": data}))
+    plane.kubectl("patch", "secret", "-n", NAMESPACE, pairs.SERVER, "-p", json.dumps({"data": data}))
     plane.wait("it is renewed", lambda: secret_pair(plane).certificate != old.certificate)
     plane.wait("the API server asks", lambda: is_asked(plane))
 
@@ -368,7 +365,7 @@ def test_doctor_has_the_api_server_try_them(plane, asked):
     assert findings(plane) == works
     first = configuration(plane)["webhooks"][0]["clientConfig"]
     assert asyncio.run(doctor._unreachable(first)) == "", "as who may not have it try connects itself"
-    other = first | {"caBundle": base64.b64encode(certificates.new_authority(certificates.now()).certificate).decode()}
+    other = first | {"caBundle": base64.b64encode(issuing.new_authority(certificates.now()).certificate).decode()}
     assert "its certificate is not trusted" in asyncio.run(doctor._unreachable(other))
     asked.kill()
     assert findings(plane) == [
@@ -414,7 +411,7 @@ def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_wit
     assert configuration(plane) is None
     assert configuration(plane, NO_USAGES) is None
     assert plane.get("validatingadmissionpolicies", guard.NAME)
-    assert not plane.get("secret", "-n", NAMESPACE, certificates.SERVER), "the certificate was of that process alone"
+    assert not plane.get("secret", "-n", NAMESPACE, pairs.SERVER), "the certificate was of that process alone"
 
 
 @pytest.mark.usefixtures("unasked")

@@ -6,13 +6,15 @@ import asyncio
 import base64
 import copy
 import ssl
+import sys
 from datetime import timedelta
 
 import pytest
 
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput
-from groundplane.runtime import certificates
-from groundplane.runtime.certificates import AUTHORITY, AUTHORITY_LIFE, SERVER, SERVER_LIFE, Pair
+from groundplane.runtime import certificates, issuing, pairs
+from groundplane.runtime.issuing import AUTHORITY_LIFE, SERVER_LIFE
+from groundplane.runtime.pairs import AUTHORITY, SERVER, Pair
 from groundplane.runtime.webhooks import hosts
 
 NAMESPACE = "home"
@@ -60,7 +62,7 @@ class Secrets:
             "metadata": {
                 "name": name,
                 "resourceVersion": str(self.version),
-                "annotations": {certificates.MADE: "true"} if ours else {},
+                "annotations": {pairs.MADE: "true"} if ours else {},
             },
             "type": "kubernetes.io/tls",
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
@@ -68,7 +70,11 @@ class Secrets:
 
 
 async def ensure(secrets, now=NOW, names=HOSTS):
-    return await certificates.ensure(secrets, NAMESPACE, names, now)
+    return await certificates.ensure(secrets, NAMESPACE, names, now, decide=certificates.here)
+
+
+def parsed(pair):
+    return issuing.x509.load_pem_x509_certificate(pair.certificate)
 
 
 def handshake(pair, name, *, bundle=None):
@@ -98,7 +104,7 @@ async def test_a_certificate_is_made_once_and_is_good_for_all_names():
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(made, "example.org")
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(made, HOSTS[0], bundle=certificates.new_authority(NOW).certificate)
+        handshake(made, HOSTS[0], bundle=issuing.new_authority(NOW).certificate)
 
 
 async def test_of_many_replicas_that_begin_at_once_all_have_the_same():
@@ -117,7 +123,7 @@ async def test_it_is_renewed_in_its_last_third_and_the_authority_stays():
     assert second != first
     assert second.until > first.until
     assert second.bundle == first.bundle
-    assert certificates.unusable(second, HOSTS, later) == ""
+    assert issuing.unusable(second, HOSTS, later) == ""
 
 
 async def test_an_authority_in_its_last_third_signs_once_more_and_the_next_is_trusted_already():
@@ -125,16 +131,16 @@ async def test_an_authority_in_its_last_third_signs_once_more_and_the_next_is_tr
     first = await ensure(secrets)
     later = NOW + AUTHORITY_LIFE * 0.7
     second = await ensure(secrets, later)
-    assert second.parsed.issuer == first.parsed.issuer
-    old, new = certificates.x509.load_pem_x509_certificates(second.bundle)
-    second.parsed.verify_directly_issued_by(old)
+    assert parsed(second).issuer == parsed(first).issuer
+    old, new = issuing.x509.load_pem_x509_certificates(second.bundle)
+    parsed(second).verify_directly_issued_by(old)
     third = await ensure(secrets, later + SERVER_LIFE * 0.7)
-    third.parsed.verify_directly_issued_by(new)
-    assert third.bundle == new.public_bytes(certificates.serialization.Encoding.PEM) + old.public_bytes(
-        certificates.serialization.Encoding.PEM
+    parsed(third).verify_directly_issued_by(new)
+    assert third.bundle == new.public_bytes(issuing.serialization.Encoding.PEM) + old.public_bytes(
+        issuing.serialization.Encoding.PEM
     )
     last = await ensure(secrets, NOW + AUTHORITY_LIFE + timedelta(days=1))
-    assert certificates.x509.load_pem_x509_certificates(last.bundle) == [new]
+    assert issuing.x509.load_pem_x509_certificates(last.bundle) == [new]
 
 
 async def test_other_names_take_another_certificate():
@@ -147,8 +153,8 @@ async def test_other_names_take_another_certificate():
 
 
 async def test_what_somebody_else_has_put_there_is_used_and_never_changed():
-    secrets, authority = Secrets(), certificates.new_authority(NOW)
-    theirs = certificates.signed(authority, HOSTS, NOW, timedelta(days=1))
+    secrets, authority = Secrets(), issuing.new_authority(NOW)
+    theirs = issuing.signed(authority, HOSTS, NOW, timedelta(days=1))
     secrets.put(SERVER, Pair(theirs.certificate, theirs.key, authority.certificate))
     found = await ensure(secrets, NOW + timedelta(hours=23))
     assert (found.certificate, found.bundle) == (theirs.certificate, authority.certificate)
@@ -161,10 +167,10 @@ async def test_what_somebody_else_has_put_there_is_used_and_never_changed():
 
 
 async def test_somebody_elses_authority_signs_and_is_never_renewed():
-    secrets, theirs = Secrets(), certificates.new_authority(NOW, timedelta(days=30))
+    secrets, theirs = Secrets(), issuing.new_authority(NOW, timedelta(days=30))
     secrets.put(AUTHORITY, theirs)
     made = await ensure(secrets, NOW + timedelta(days=25))
-    made.parsed.verify_directly_issued_by(theirs.parsed)
+    parsed(made).verify_directly_issued_by(parsed(theirs))
     assert made.until == theirs.until
     assert secrets.writes == [SERVER]
     with pytest.raises(InvalidInput, match=f"Secret home/{AUTHORITY} can't be used: it has expired"):
@@ -178,7 +184,7 @@ async def test_somebody_elses_authority_signs_and_is_never_renewed():
         lambda data: data.update({"tls.key": ""}),
         lambda data: data.update({"tls.crt": base64.b64encode(b"no certificate").decode()}),
         lambda data: data.update({"ca.crt": base64.b64encode(b"no certificate").decode()}),
-        lambda data: data.update({"tls.key": base64.b64encode(certificates.new_authority(NOW).key).decode()}),
+        lambda data: data.update({"tls.key": base64.b64encode(issuing.new_authority(NOW).key).decode()}),
         lambda data: data.update({"tls.crt": "!"}),
     ],
     ids=["empty", "no key", "no certificate", "no bundle", "another's key", "no base64"],
@@ -193,7 +199,7 @@ async def test_what_is_incomplete_or_broken_is_made_anew(spoil, name):
     second = await ensure(secrets)
     assert second.certificate != first.certificate
     handshake(second, HOSTS[0])
-    assert certificates.pair_in(secrets.there[SERVER])
+    assert issuing.pair_in(secrets.there[SERVER])
 
 
 async def test_who_never_gets_to_write_gives_up_with_a_reason():
@@ -210,5 +216,33 @@ async def test_who_never_gets_to_write_gives_up_with_a_reason():
 
 
 def test_a_key_is_in_no_text_of_a_pair():
-    assert b"PRIVATE" in (pair := certificates.new_authority(NOW)).key
+    assert b"PRIVATE" in (pair := issuing.new_authority(NOW)).key
     assert "PRIVATE" not in repr(pair)
+
+
+async def test_another_process_decides_the_same_and_none_is_started_for_what_is_known():
+    secrets, asked = Secrets(), []
+
+    async def counted(*args):
+        asked.append(args)
+        return await certificates.apart(*args)
+
+    made = await certificates.ensure(secrets, NAMESPACE, HOSTS, NOW, decide=counted)
+    for name in HOSTS:
+        handshake(made, name)
+    assert secrets.writes == [AUTHORITY, SERVER]
+    assert await certificates.ensure(secrets, NAMESPACE, HOSTS, NOW, decide=counted) == made
+    assert await certificates.ensure(secrets, NAMESPACE, HOSTS, NOW, decide=counted, known=made) == made
+    assert len(asked) == 2
+    theirs = issuing.transient(HOSTS, NOW - SERVER_LIFE)
+    secrets.put(SERVER, theirs)
+    with pytest.raises(InvalidInput, match="can't be used: it expired at"):
+        await certificates.ensure(secrets, NAMESPACE, HOSTS, NOW, decide=counted, known=made)
+    alone = await certificates.transient(HOSTS, NOW)
+    handshake(alone, HOSTS[0])
+
+
+async def test_who_has_webhooks_does_not_hold_the_library_for_certificates_in_memory():
+    command = "import sys, groundplane.runtime.webhooks; sys.exit('cryptography' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", command)
+    assert await process.wait() == 0

@@ -9,6 +9,7 @@ import random
 import ssl
 import threading
 import urllib.request
+from dataclasses import replace
 from types import SimpleNamespace
 
 import aiohttp
@@ -16,7 +17,7 @@ import pytest
 
 from groundplane.core.admission import Verdict
 from groundplane.errors import Denied, InvalidInput, Unavailable
-from groundplane.runtime import certificates, logs, metrics, webhooks
+from groundplane.runtime import certificates, issuing, logs, metrics, webhooks
 from groundplane.runtime.webhook_configurations import Configurations, Target
 from groundplane.runtime.webhooks import Server, Webhook, all_webhooks, configured, hosts
 from tests.core.test_admission import ASKED, COMPOSITION, XRD
@@ -29,9 +30,9 @@ SECRET = "hunter2-swordfish"
 
 @pytest.fixture(scope="module")
 def pair():
-    authority = certificates.new_authority(NOW)
-    made = certificates.signed(authority, hosts("home", "https://127.0.0.1:1"), NOW)
-    return certificates.Pair(made.certificate, made.key, authority.certificate)
+    authority = issuing.new_authority(NOW)
+    made = issuing.signed(authority, hosts("home", "https://127.0.0.1:1"), NOW)
+    return replace(made, bundle=authority.certificate)
 
 
 @pytest.fixture
@@ -289,9 +290,9 @@ async def test_an_error_leaves_it_to_the_failure_policy_and_a_fault_tells_no_con
 async def test_another_certificate_is_served_at_once(begin, pair):
     asker = await begin()
     assert (await asker.ask(DEFINITIONS, XRD))["allowed"]
-    authority = certificates.new_authority(NOW)
-    made = certificates.signed(authority, hosts("home", "https://127.0.0.1:1"), NOW)
-    await asker.server.serve(certificates.Pair(made.certificate, made.key, authority.certificate))
+    authority = issuing.new_authority(NOW)
+    made = issuing.signed(authority, hosts("home", "https://127.0.0.1:1"), NOW)
+    await asker.server.serve(replace(made, bundle=authority.certificate))
     trusting = ssl.create_default_context(cadata=authority.certificate.decode())
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
         async with session.get(asker.url(DEFINITIONS)) as response:

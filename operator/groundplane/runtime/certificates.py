@@ -10,23 +10,18 @@ signed goes on being taken.  Source of names and keys: Crossplane v1.20, interna
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 import hashlib
-import ipaddress
 import ssl
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+import orjson
 
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
@@ -35,32 +30,53 @@ from groundplane.core.function_sources import MADE
 from groundplane.core.objects import Object, annotations_of, meta
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Unavailable
 from groundplane.runtime import logs, preflight
+from groundplane.runtime.pairs import AUTHORITY, BUNDLE, CERTIFICATE, KEY, SERVER, Decision, Pair, is_due, raw
 
-AUTHORITY, SERVER = "crossplane-root-ca", "crossplane-tls-server"  # the Secrets
-BUNDLE, CERTIFICATE, KEY = "ca.crt", "tls.crt", "tls.key"  # their keys
-AUTHORITY_LIFE, SERVER_LIFE = timedelta(days=3650), timedelta(days=365)
-LEFT = 3  # what has less than this part of its life left is renewed; an authority's third is longer than a certificate's life
-SKEW = timedelta(hours=1)  # how far the API server's clock may be behind
 TRIES = 8  # of several replicas that write at once
+PATIENCE = 60.0  # seconds for a process that makes a certificate; it takes some tenths of one
+
+Decide = Callable[[str, Object | None, Object | None, Sequence[str], datetime], Awaitable[Decision]]
 
 log = logs.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A certificate with its key, and the authorities by which it is known; all PEM."""
+async def apart(
+    name: str, found: Object | None, authority: Object | None, hosts: Sequence[str], now: datetime
+) -> Decision:
+    """`issuing.decide` in a process of its own."""
+    secrets = {"found": found, "authority": authority}
+    return await _asked({"name": name, "hosts": list(hosts), "now": now.isoformat(), **secrets})
 
-    certificate: bytes
-    key: bytes = field(repr=False)
-    bundle: bytes = b""
 
-    @property
-    def parsed(self) -> x509.Certificate:
-        return x509.load_pem_x509_certificate(self.certificate)
+async def here(
+    name: str, found: Object | None, authority: Object | None, hosts: Sequence[str], now: datetime
+) -> Decision:
+    """`issuing.decide` in this process: for who decides often."""
+    from groundplane.runtime import issuing  # and with it cryptography
 
-    @property
-    def until(self) -> datetime:
-        return self.parsed.not_valid_after_utc
+    return issuing.decide(name, found, authority, hosts, now)
+
+
+async def transient(hosts: Sequence[str], now: datetime) -> Pair:
+    """A certificate of this process alone, whose authority is forgotten at once."""
+    made = (await _asked({"hosts": list(hosts), "now": now.isoformat()})).pair
+    assert made
+    return made
+
+
+async def _asked(request: dict[str, object]) -> Decision:
+    command = [sys.executable, "-m", "groundplane.runtime.issuing"]
+
+    def run() -> bytes:
+        return subprocess.run(
+            command, input=orjson.dumps(request), capture_output=True, check=True, timeout=PATIENCE
+        ).stdout
+
+    try:
+        return Decision.loaded(await asyncio.to_thread(run))
+    except (OSError, subprocess.SubprocessError) as error:
+        cause = str(getattr(error, "stderr", None) or b"", "utf-8", "replace").strip().rpartition("\n")[2]
+        raise Unavailable(f"no certificate could be made: {type(error).__name__} {cause}".rstrip()) from error
 
 
 async def ensure(
@@ -71,83 +87,44 @@ async def ensure(
     *,
     secret: str = SERVER,
     owner: Object | None = None,
+    known: Pair | None = None,
+    decide: Decide = apart,
 ) -> Pair:
     """The certificate for these names and addresses: the one that is there, or a new one, in a Secret that `owner` owns.
 
-    `api` must let a standby write.
+    `api` must let a standby write.  `known` is what was given for them before: as long as it is what is there, there is nothing to decide.
 
     Raises:
         InvalidInput: somebody else's Secret can't be used.
         Denied, Unavailable, Conflict: as the requests say.
     """
+    secrets = _Secrets(api, namespace, owner)
     for _ in range(TRIES):
         try:
-            return await _ensure(_Secrets(api, namespace, owner), secret, hosts, now)
+            return await _ensure(secrets, secret, hosts, now, known, decide)
         except (AlreadyExists, Conflict):  # another replica was first: what it has made is used
             continue
     raise Conflict(f"the Secrets {AUTHORITY} and {secret} in {namespace} are written by somebody else again and again")
 
 
-def transient(hosts: Sequence[str], now: datetime) -> Pair:
-    """A certificate of this process alone, whose authority is forgotten at once."""
-    authority = new_authority(now)
-    made = signed(authority, hosts, now)
-    return Pair(made.certificate, made.key, authority.certificate)
-
-
-async def _ensure(secrets: _Secrets, name: str, hosts: Sequence[str], now: datetime) -> Pair:
+async def _ensure(
+    secrets: _Secrets, name: str, hosts: Sequence[str], now: datetime, known: Pair | None, decide: Decide
+) -> Pair:
     found = await secrets.get(name)
-    there = pair_in(found)
-    if found is not None and not _is_ours(found) and there is not None:
-        if why := unusable(there, hosts, now):
-            raise InvalidInput(
-                f"Secret {secrets.namespace}/{name} can't be used: {why}",
-                mend="delete it, so that a new one is made, or correct it",
-            )
-        return there
-    if there is not None and not unusable(there, hosts, now) and not is_due(there.parsed, now):
-        return there
-    authority = await _authority(secrets, now)
-    made = signed(authority, hosts, now)
-    bundle = bundled([authority.certificate, authority.bundle, there.bundle if there else b""], now)
-    made = Pair(made.certificate, made.key, bundle)
-    await secrets.put(name, found, made)
-    log.info("certificate made", secret=f"{secrets.namespace}/{name}", until=f"{made.until:%Y-%m-%dT%H:%M:%SZ}")
-    return made
-
-
-async def _authority(secrets: _Secrets, now: datetime) -> Pair:
-    """The authority that signs: somebody else's as long as it is valid, or ours, renewed in time.
-
-    The one that is replaced signs once more, and the new one is in the bundle only: so it is trusted before anything is signed by it.
-    """
-    found = await secrets.get(AUTHORITY)
-    there = pair_in(found, bundle_key=CERTIFICATE)
-    if there is not None and not _is_ours(found or {}):
-        if there.until <= now:
-            raise InvalidInput(
-                f"Secret {secrets.namespace}/{AUTHORITY} can't be used: it has expired",
-                mend="delete it, so that a new one is made, or renew it",
-            )
-        return there
-    if there is not None and not is_due(there.parsed, now):
-        return there
-    made = new_authority(now)
-    await secrets.put(AUTHORITY, found, made)
-    log.info("certificate made", secret=f"{secrets.namespace}/{AUTHORITY}", until=f"{made.until:%Y-%m-%dT%H:%M:%SZ}")
-    if there is not None and there.until > now:
-        return Pair(there.certificate, there.key, made.certificate)
-    return made
-
-
-def _is_ours(secret: Object) -> bool:
-    return annotations_of(secret).get(MADE) == "true"
-
-
-def is_due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether it is time to make another one."""
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return end - now < (end - begin) / LEFT
+    if known and raw(found) == (known.certificate, known.key, known.bundle) and not is_due(known, now):
+        return known
+    authority = await secrets.get(AUTHORITY)
+    decision = await decide(name, found, authority, hosts, now)
+    if decision.pair is None:
+        raise InvalidInput(
+            f"Secret {secrets.namespace}/{decision.refused} can't be used: {decision.why}",
+            mend="delete it, so that a new one is made, or correct it",
+        )
+    if decision.authority:
+        await secrets.put(AUTHORITY, authority, decision.authority)
+    if decision.is_new:
+        await secrets.put(name, found, decision.pair)
+    return decision.pair
 
 
 class Certifier:
@@ -157,7 +134,7 @@ class Certifier:
         self._api, self._namespace = api, namespace
 
     async def ensure(self, secret: str, hosts: Sequence[str], owner: Object | None) -> str:
-        made = await ensure(self._api, self._namespace, hosts, now(), secret=secret, owner=owner)
+        made = await ensure(self._api, self._namespace, hosts, now(), secret=secret, owner=owner, decide=here)
         return hashlib.sha256(made.certificate + made.bundle).hexdigest()[:16]
 
 
@@ -197,134 +174,16 @@ class _Secrets:
             obj["metadata"]["resourceVersion"] = meta(before)["resourceVersion"]
             obj["type"] = before.get("type") or "Opaque"  # it can't be changed
             await self._api.request("PUT", f"{self._path}/{name}", body=obj)
+            self._tell(name, pair)
             return
         status, _ = await self._api.request("POST", self._path, body=obj)
         if status == 404:
             await preflight.ensure_namespace(KubernetesCluster(self._api, Cache()), self.namespace)
             raise Conflict(f"the namespace {self.namespace} was not there")
+        self._tell(name, pair)
 
-
-def pair_in(secret: Object | None, bundle_key: str = BUNDLE) -> Pair | None:
-    """What a Secret holds; None if one of the keys is missing, empty, or no certificate or key at all, or they do not belong together."""
-    data = (secret or {}).get("data") or {}
-    try:
-        certificate, key, bundle = (base64.b64decode(data.get(name) or "") for name in (CERTIFICATE, KEY, bundle_key))
-        pair = Pair(certificate, key, bundle)
-        if bundle and _public(_key(key).public_key()) == _public(pair.parsed.public_key()):
-            x509.load_pem_x509_certificates(bundle)
-            return pair
-    except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm, binascii.Error):
-        return None
-    return None
-
-
-# --- certificates ------------------------------------------------------------------------------------------
-
-
-def unusable(pair: Pair, hosts: Iterable[str], now: datetime) -> str:
-    """Why a certificate can't serve under these names and addresses; "" if it can."""
-    certificate = pair.parsed
-    if certificate.not_valid_after_utc <= now:
-        return f"it expired at {certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return "it is for no host name"
-    covered = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
-    missing = [host for host in hosts if host not in covered]
-    return f"it is not for {', '.join(missing)}" if missing else ""
-
-
-def new_authority(now: datetime, life: timedelta = AUTHORITY_LIFE) -> Pair:
-    """A new authority, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "groundplane-root-ca")])
-    builder = _builder(name, name, key.public_key(), now, life)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    return _pair(builder.sign(key, hashes.SHA256()), key)
-
-
-def signed(authority: Pair, hosts: Sequence[str], now: datetime, life: timedelta = SERVER_LIFE) -> Pair:
-    """A certificate for these names and addresses; it ends no later than its authority."""
-    key, signer, issuer = ec.generate_private_key(ec.SECP256R1()), _key(authority.key), authority.parsed
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
-    life = min(life, issuer.not_valid_after_utc - now)
-    builder = _builder(name, issuer.subject, key.public_key(), now, life)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage(_PURPOSES), critical=False)
-    builder = builder.add_extension(
-        x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False
-    )
-    signer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
-    builder = builder.add_extension(signer_id, critical=False)
-    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
-    return _pair(builder.sign(signer, algorithm), key)
-
-
-_PURPOSES = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]  # we are a function's client
-
-
-def bundled(bundles: Iterable[bytes], now: datetime) -> bytes:
-    """The certificates in these, each once, in their order, but for those that have expired."""
-    found: dict[bytes, None] = {}
-    for bundle in bundles:
-        for each in x509.load_pem_x509_certificates(bundle) if bundle.strip() else ():
-            if each.not_valid_after_utc > now:
-                found[each.public_bytes(serialization.Encoding.PEM)] = None
-    return b"".join(found)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
-) -> x509.CertificateBuilder:
-    builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
-    builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - SKEW).not_valid_after(now + life)
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _general_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
-
-
-_SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-
-
-def _key(pem: bytes) -> _SigningKey:
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, _SigningKey):
-        raise ValueError("not a key that signs certificates")
-    return key
-
-
-def _public(key: CertificatePublicKeyTypes) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Pair(certificate.public_bytes(serialization.Encoding.PEM), secret)
+    def _tell(self, name: str, pair: Pair) -> None:
+        log.info("certificate made", secret=f"{self.namespace}/{name}", until=f"{pair.until:%Y-%m-%dT%H:%M:%SZ}")
 
 
 # --- TLS -----------------------------------------------------------------------------------------------------

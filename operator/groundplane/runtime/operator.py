@@ -268,7 +268,7 @@ class Operator:
 
     def _with_webhooks(self, place: webhook_configurations.Place) -> tuple[Api, Webhooks]:
         """What serves the webhooks, also while this process stands by; and a way to the API server that no gate shuts, for that."""
-        from groundplane.runtime import webhooks  # and with it cryptography, only for who has any
+        from groundplane.runtime import webhooks  # only for who has any
 
         settings, loop, asked = self._settings, asyncio.get_running_loop(), webhooks.all_webhooks()
         if place.is_tentative:

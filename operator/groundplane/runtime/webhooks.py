@@ -36,8 +36,9 @@ from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NotLeade
 from groundplane.ports import Context, Resource, Watches
 from groundplane.reconcile import admission, definition, protection
 from groundplane.reconcile.admission import Request, TryOut
-from groundplane.runtime import certificates, guard, logs, metrics
+from groundplane.runtime import certificates, guard, logs, metrics, pairs
 from groundplane.runtime.crds import PATH as CRDS_PATH
+from groundplane.runtime.pairs import SERVER, Pair
 from groundplane.runtime.tasks import within
 from groundplane.runtime.webhook_configurations import (
     CONFIGURATIONS,
@@ -206,14 +207,14 @@ class Server:
         port: int = self._runner.addresses[0][1]
         return port
 
-    async def serve(self, pair: certificates.Pair) -> None:
+    async def serve(self, pair: Pair) -> None:
         """Raises InvalidInput if the certificate can't be used, or the port not listened on."""
         try:
             await asyncio.to_thread(certificates.load, self._ssl, pair)
         except (ssl.SSLError, OSError) as error:
             raise InvalidInput(
                 f"the webhooks' certificate can't be loaded: {type(error).__name__}",
-                mend=f"delete the Secret {certificates.SERVER}, and see that the folder for temporary files can be written to",
+                mend=f"delete the Secret {SERVER}, and see that the folder for temporary files can be written to",
             ) from None
         if self._site is not None:
             return
@@ -340,7 +341,7 @@ class Apart:
         has_ended = self._thread.ident is not None and not self._thread.is_alive()
         return self._failure if has_ended and not self._is_stopping else ""
 
-    async def serve(self, pair: certificates.Pair) -> None:
+    async def serve(self, pair: Pair) -> None:
         """As `Server.serve`.  Raises Unavailable if the thread has ended, or does not begin."""
         if self._thread.ident is None:
             self._thread.start()
@@ -434,7 +435,7 @@ class Webhooks:
         self._context, self._leads = context, leads
         self._namespace, self._port, self._url = namespace, port, url
         self._hosts = hosts(namespace, url)
-        self._loaded: certificates.Pair | None = None
+        self._loaded: Pair | None = None
         self._problem = "no certificate yet"
         self._is_configured = False  # by us, since we lead
         self._has_begun = False  # something that only this process can answer may be there
@@ -458,7 +459,7 @@ class Webhooks:
         """Serve, renew, repair; until they have ended."""
         informers = [self._followed(CONFIGURATIONS, name) for name in NAMES]
         if not self._is_alone:
-            informers.append(self._followed(SECRETS, certificates.SERVER))
+            informers.append(self._followed(SECRETS, SERVER))
         following = [asyncio.create_task(informer.run()) for informer in informers]
         try:
             while not self.have_ended:
@@ -533,16 +534,16 @@ class Webhooks:
             if not self.have_ended:
                 await self._configure(pair)
 
-    async def _certificate(self) -> certificates.Pair:
+    async def _certificate(self) -> Pair:
         """From the Secret that all replicas share, or, where none but this process is to be asked, its own."""
         now = certificates.now()
         if not self._is_alone:
-            return await certificates.ensure(self._api, self._namespace, self._hosts, now)
-        if self._loaded is None or certificates.is_due(self._loaded.parsed, now):
-            return certificates.transient(self._hosts, now)
+            return await certificates.ensure(self._api, self._namespace, self._hosts, now, known=self._loaded)
+        if self._loaded is None or pairs.is_due(self._loaded, now):
+            return await certificates.transient(self._hosts, now)
         return self._loaded
 
-    async def _configure(self, pair: certificates.Pair) -> None:
+    async def _configure(self, pair: Pair) -> None:
         if not self._leads():
             self._is_configured, self._said = False, ""
             return
