@@ -75,12 +75,12 @@ class Report:
             text = goyaml.dumps(record) if output == "yaml" else json.dumps(record, indent=2, ensure_ascii=False) + "\n"
             click.echo(text, nl=False)
             return
-        for line in self._text(compact=compact, verbose=verbose):
+        for line in self.text(compact=compact, verbose=verbose):
             click.echo(_coloured(line) if in_colour else line)
 
     # --- text ----------------------------------------------------------------------------------------------------
 
-    def _text(self, *, compact: bool, verbose: bool) -> Iterator[str]:
+    def text(self, *, compact: bool, verbose: bool) -> Iterator[str]:
         if not self.changes and not self.filtered:
             if not self.errors:
                 yield "No changes."

@@ -20,6 +20,7 @@ COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the m
     "render": "Show what a composite becomes, without any control plane.",
     "validate": "Look whether manifests are right, before anybody applies them.",
     "test": "Run the tests of Compositions, without any control plane.",
+    "review": "Validate, test and compare what a pull request changes.",
     "convert": "Convert manifests to what Crossplane v2 takes.",
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
     "import": "Write manifests for what there is in AWS already.",

@@ -323,7 +323,7 @@ class Loader:
             return
         self._declared.add((served.group, served.kind))
         if schema := kubernetes_schemas.schema(served.api_version, served.kind):
-            self._cluster.load([_definition(served, schema)])
+            self._cluster.load([definition_of(served, schema)])
             return
         async with self._gate:
             found = await self._source.get(Key(CRD_VERSION, CRD_KIND, "", served.full_name))
@@ -411,7 +411,7 @@ def _secrets(value: Any) -> Iterator[Any]:
             yield from _secrets(inner)
 
 
-def _definition(served: Served, schema: Any) -> Object:
+def definition_of(served: Served, schema: Any) -> Object:
     """One of Kubernetes' own kinds, as a definition would declare it."""
     version = {
         "name": served.api_version.rpartition("/")[2],

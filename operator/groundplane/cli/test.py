@@ -76,7 +76,7 @@ def test(
     def once() -> Report:
         begun = time.perf_counter()
         tests = _tests(paths, words, part)
-        results = [] if lint else _run(tests, jobs, update=update, stops=stops)
+        results = [] if lint else run_all(tests, jobs, update=update, stops=stops)
         changes = _survivors(tests) if mutate and not lint else None
         return test_report.Report(
             results,
@@ -133,7 +133,8 @@ def _tests(paths: Sequence[str], words: str | None, part: tuple[int, int]) -> li
     return chosen[part[0] :: part[1]]
 
 
-def _run(tests: Sequence[Found], jobs: int, *, update: bool, stops: bool) -> list[Result]:
+def run_all(tests: Sequence[Found], jobs: int, *, update: bool = False, stops: bool = False) -> list[Result]:
+    """What came of the tests, in their order."""
     from groundplane.cli import cases
 
     if jobs == 1 or len(tests) < 2:
@@ -158,7 +159,7 @@ def _run(tests: Sequence[Found], jobs: int, *, update: bool, stops: bool) -> lis
 
 
 def _run_part(tests: Sequence[Found], update: bool, stops: bool) -> list[Result]:
-    results = _run(tests, 1, update=update, stops=stops)
+    results = run_all(tests, 1, update=update, stops=stops)
     for result in results:
         result.outcomes = []
     return results

@@ -53,7 +53,7 @@ class Report:
         if output == "json":
             click.echo(json.dumps(self._record(), indent=2, ensure_ascii=False))
             return
-        for line in self._github() if output == "github" else self._lines():
+        for line in self.github() if output == "github" else self._lines():
             click.echo(line)
         if coverage == "json":
             click.echo(json.dumps(self._coverage(), indent=2, ensure_ascii=False))
@@ -101,9 +101,9 @@ class Report:
                     yield from (f"    {line}" for line in problem.splitlines())
         for place, what in self.survivors or ():
             yield f"{_styled('survived', 'yellow')} {place}: {what}"
-        yield self._summary()
+        yield self.summary()
 
-    def _summary(self) -> str:
+    def summary(self) -> str:
         passed = len(self.results) - self.failed
         text = f"{passed} passed, {self.failed} failed in {self.seconds:.1f} s."
         if not self.results:
@@ -120,11 +120,11 @@ class Report:
             text += f"   {len(self.survivors)} changes survived" if self.survivors else "   No change survived"
         return text
 
-    def _github(self) -> Iterator[str]:
+    def github(self) -> Iterator[str]:
         for each in self.results:
             if not each.passed:
                 yield github.command("error", each.place, each.label, "\n".join(each.problems))
-        yield self._summary()
+        yield self.summary()
 
     # --- JSON --------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document, Mistake
-    from groundplane.cli.validation_report import Judged
+    from groundplane.cli.validation_report import Judged, Report
     from groundplane.core.objects import Key, Object
     from groundplane.core.pipeline import Find
 
@@ -58,8 +58,7 @@ def validate(
 
     Exit code 1 if something is wrong; a missing schema, a warning and a rule that could not be checked are not wrong.
     """
-    from groundplane.cli import documents, validation_report
-    from groundplane.core.composition_tests import is_test
+    from groundplane.cli import documents
 
     both = [extensions] if resources is None else [extensions, resources]
     if sum(documents.expanded([argument]).count("-") for argument in both) > 1:
@@ -70,14 +69,30 @@ def validate(
         known, more = documents.read(documents.expanded(both[:1]))
         wrong = [*more, *wrong]
     before, _ = documents.read(documents.expanded(old))
-    subjects = [each for each in subjects if not is_test(each.object)]  # `groundplane test` reads these
-    judged = _judge(subjects, known, before, strict=strict, renders=not no_render)
-    report = validation_report.Report(judged, wrong + _twice(subjects, known), strict=strict)
+    report = examined(subjects, known, before, wrong, strict=strict, renders=not no_render)
     click.echo(report.written(output, skip_success=skip_success_results), nl=False)
     if report.is_wrong:
         raise click.ClickException("could not validate all resources")
     if error_on_missing_schemas and report.missing:
         raise click.ClickException("could not validate all resources, schema(s) missing")
+
+
+def examined(
+    subjects: Sequence[Document],
+    known: Sequence[Document],
+    before: Sequence[Document],
+    wrong: Sequence[Mistake],
+    *,
+    strict: bool = False,
+    renders: bool = True,
+) -> Report:
+    """What is found in objects, by what is known beside them and was there before; and what was `wrong` in files."""
+    from groundplane.cli import validation_report
+    from groundplane.core.composition_tests import is_test
+
+    subjects = [each for each in subjects if not is_test(each.object)]  # `groundplane test` reads these
+    judged = _judge(subjects, known, before, strict=strict, renders=renders)
+    return validation_report.Report(judged, [*wrong, *_twice(subjects, known)], strict=strict)
 
 
 def _judge(

@@ -94,6 +94,16 @@ class Report:
             return goyaml.dumps(document)
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
+    def findings(self) -> Iterator[tuple[str, Place, str]]:
+        """All that is wrong, or might be: severity, place, words."""
+        for mistake in self.mistakes:
+            yield "error", mistake.place, _with_mend(mistake)
+        for each in self._counted:
+            name = f"{each.verdict.object.get('kind')} {each.verdict.name}"
+            for finding in each.verdict.findings:
+                level = "error" if self.strict else finding.severity
+                yield level, each.place(finding), f"{name}: {finding.text}"
+
     # --- text -----------------------------------------------------------------------------------------------
 
     def _lines(self, *, skip_success: bool) -> Iterator[str]:

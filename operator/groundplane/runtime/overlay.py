@@ -141,6 +141,10 @@ class Overlay:
         """As a person would.  Raises what the API server would refuse it with."""
         await self.cluster.apply(obj, manager=MANAGER)
 
+    async def remove(self, key: Key) -> None:
+        """As a person would."""
+        await self.cluster.delete(key)
+
     async def assume(self, key: Key, patch: Object) -> None:
         """Have an object otherwise, as if it had always been so."""
         changed = await self.cluster.patch(key, patch)

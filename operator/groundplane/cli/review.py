@@ -1,0 +1,366 @@
+"""`groundplane review`: validate, test and diff for a pull request, told as one page of Markdown."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import re
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, shown
+
+if TYPE_CHECKING:
+    from groundplane.cli import diff_report, test_report, validation_report
+    from groundplane.cli.documents import Document
+    from groundplane.core.objects import Key, Object
+
+MARK = "<!-- groundplane review -->"  # by which a comment is found again
+LONGEST = 60_000  # characters of the page: GitHub takes 65,536 in a comment
+TOLD = 100  # findings in the table
+CLUSTER_SCOPED = {  # of Kubernetes' own kinds
+    *(
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CSIDriver",
+        "FlowSchema",
+        "IngressClass",
+        "MutatingWebhookConfiguration",
+        "Node",
+    ),
+    *("PersistentVolume", "PriorityClass", "PriorityLevelConfiguration", "RuntimeClass", "StorageClass"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration"),
+}
+
+
+@click.command(epilog="Example: groundplane review platform/ --base origin/main --summary review.md")
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option(
+    "--base", default="", metavar="REF", help="The commit, branch or tag to compare with; none: nothing is compared."
+)
+@click.option(
+    "--summary", "summaries", multiple=True, type=click.Path(dir_okay=False), help="Append the page to this file."
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["markdown", "github", "none"]), default="markdown", show_default=True,
+    help="What to print: the page, or commands that GitHub shows beside the lines.",
+)  # fmt: skip
+@click.option("--strict", is_flag=True, help="Warnings of validate fail, too.")
+@click.option("--fail-on-change", is_flag=True, help="Exit with 3 if something would change.")
+def review(
+    paths: tuple[str, ...],
+    base: str,
+    summaries: tuple[str, ...],
+    output: str,
+    strict: bool,
+    fail_on_change: bool,
+) -> None:
+    """Validate and test what is in PATHs (without any: the current folder), and show what it changes since another commit.
+
+    The change is that of what is in the files: all that was in them at --base is applied in memory, and reconciled; then what is in
+    them now, and what is gone is deleted.  Claims in the files, as examples, show what becomes of claims.  No cluster and no cloud is asked, but
+    git, for the commit where the branch began.
+
+    Exit code 1 if something is wrong or a test fails.
+    """
+    from groundplane.cli import documents
+
+    places = documents.expanded(paths) or ["."]
+    now, wrong = documents.read(places)
+    before: list[Document] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if base:
+            commit = _begun(base)
+            before, _ = documents.read(_at(commit, places, Path(folder)))
+        page = Page(
+            _validated(now, before, wrong, strict=strict),
+            _tested(places),
+            base,
+            _changed(before, now) if base else None,
+        )
+    text = page.markdown()
+    for file in summaries:
+        with Path(file).open("a", encoding="utf-8") as out:
+            out.write(text)
+    if output == "markdown":
+        click.echo(text, nl=False)
+    elif output == "github":
+        click.echo(page.validation.written("github"), nl=False)
+        for line in page.tests.github() if page.tests else ():
+            click.echo(line)
+    if page.is_wrong:
+        raise SystemExit(1)
+    if fail_on_change and page.change and page.change.changes:
+        raise SystemExit(3)
+
+
+# --- what was there before ---------------------------------------------------------------------------------------
+
+
+def _git(*arguments: str) -> bytes:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise InvalidInput("there is no git here", mend="install it, or leave --base out") from error
+    if done.returncode:
+        raise InvalidInput(f"git {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _begun(base: str) -> str:
+    """The commit from which the work began: the last that it has in common with the base."""
+    try:
+        _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    except InvalidInput as error:
+        mend = "fetch it: git fetch origin; with actions/checkout, fetch-depth: 0"
+        raise InvalidInput(f"there is no commit {shown(base)} here", mend=mend, where=("--base",)) from error
+    try:
+        return _git("merge-base", base, "HEAD").decode().strip()
+    except InvalidInput:  # a shallow clone knows no more
+        return base
+
+
+def _at(commit: str, places: Sequence[str], folder: Path) -> list[str]:
+    """The same places as they were at a commit, below the folder; those that were there."""
+    found = []
+    for number, place in enumerate(places):
+        names = [
+            name
+            for name in _git("ls-tree", "-r", "--name-only", "-z", commit, "--", place).decode().split("\0")
+            if name
+        ]
+        if not names:
+            continue
+        into = folder / str(number)
+        into.mkdir()
+        with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, "--", place))) as archive:
+            archive.extractall(into, filter="data")
+        found.append(str(into))
+    return found
+
+
+# --- the three looks ---------------------------------------------------------------------------------------------
+
+
+def _validated(
+    now: Sequence[Document], before: Sequence[Document], wrong: Sequence[object], *, strict: bool
+) -> validation_report.Report:
+    from groundplane.cli import validate
+    from groundplane.cli.documents import Mistake
+
+    mistakes = [each for each in wrong if isinstance(each, Mistake)]
+    return validate.examined(now, now, before, mistakes, strict=strict)
+
+
+def _tested(places: Sequence[str]) -> test_report.Report | None:
+    """What came of the tests; None: there are none."""
+    from groundplane.cli import cases, test, test_report
+
+    begun = time.perf_counter()
+    found, mistakes = cases.find(places)
+    if mistakes:
+        raise InvalidInput(f"{mistakes[0].place}: {mistakes[0].message}", mend=mistakes[0].mend)
+    if not found:
+        return None
+    return test_report.Report(test.run_all(found, 1), len(found), time.perf_counter() - begun, wants_coverage=True)
+
+
+def _changed(before: Sequence[Document], now: Sequence[Document]) -> diff_report.Report:
+    """What comes of one set of objects in place of another."""
+    return asyncio.run(_compared(before, now))
+
+
+async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff_report.Report:
+    from groundplane.cli.diff_report import Report
+    from groundplane.cluster.sqlite import SqliteCluster
+    from groundplane.core.function_sources import Rules
+    from groundplane.core.objects import key_of
+    from groundplane.ports import Options
+    from groundplane.runtime import logs
+    from groundplane.runtime.overlay import Overlay
+
+    logs.configure("text", "critical")
+    numbers = itertools.count()
+    cluster = SqliteCluster(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
+    for crd in _kinds([each.object for each in (*before, *now)]):
+        await cluster.apply(crd, manager="groundplane-review")
+    overlay = Overlay(cluster, options=Options(functions=Rules(develops=True)))
+    earlier: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    old = await _applied(overlay, before, earlier)
+    await overlay.begin([], [])
+    new = await _applied(overlay, now, refused)
+    for key in sorted(old - new, key=lambda key: key.kind != "Composition", reverse=True):
+        await overlay.remove(key)
+        await overlay.settle()
+    applied = [key_of(each.object) for each in now if each.object.get("kind") == "Composition"]
+    errors = [text for what, text in refused.items() if what not in earlier]
+    told = [*errors, *overlay.warnings]
+    return Report(overlay.changes(), applied, overlay.objects(), (), told, is_refused=bool(errors))
+
+
+async def _applied(overlay: object, documents: Sequence[Document], refused: dict[str, str]) -> set[Key]:
+    """Apply what is of a kind that is known here; which objects these are.  What is refused: with its place, by what is said."""
+    from groundplane.cli.overlaid import rank
+    from groundplane.core.composition_tests import is_test
+    from groundplane.core.objects import key_of, meta
+    from groundplane.runtime.overlay import Overlay
+
+    assert isinstance(overlay, Overlay)
+    found: set[Key] = set()
+    for document in sorted(documents, key=lambda each: rank(each.object)):
+        obj = document.object
+        if is_test(obj) or not meta(obj).get("name") or "apiVersion" not in obj:
+            continue
+        try:
+            resource = await overlay.cluster.resource(obj["apiVersion"], obj["kind"])
+            if resource.namespaced and not meta(obj).get("namespace"):
+                obj = {**obj, "metadata": {**meta(obj), "namespace": "default"}}
+            await overlay.apply(obj)
+            found.add(key_of(obj))
+        except NoSuchKind:
+            continue  # what else lies there: a chart's values, a pipeline of CI
+        except GroundplaneError as error:
+            text = f"{obj['kind']}/{meta(obj)['name']}: {error}"
+            refused[text] = f"{text} ({document.place()})"
+        await overlay.settle()
+    return found
+
+
+def _kinds(objects: Iterable[Object]) -> Iterator[Object]:
+    """The definitions of what the control plane brings along, as far as the objects, or templates in them, speak of it."""
+    from groundplane.aws import catalogue
+    from groundplane.aws import crds as aws
+    from groundplane.cli.iam_policy import mentioned
+    from groundplane.cli.overlaid import definition_of
+    from groundplane.cli.store import Served
+    from groundplane.cluster import kubernetes_schemas
+    from groundplane.cluster.kinds import BUILT_IN
+    from groundplane.core.crds import crds
+    from groundplane.runtime import clouds
+
+    yield from crds()
+    yield from aws.configs()
+    named = {pair for each in objects for pair in mentioned(each)}
+    files = {}
+    for api_version, kind in sorted(named):
+        if (known := catalogue.lookup(api_version, kind)) is not None:
+            files[known.group, known.kind] = known
+        elif (api_version, kind) not in BUILT_IN and (schema := kubernetes_schemas.schema(api_version, kind)):
+            served = Served(api_version, kind, f"{kind.lower()}s", kind.lower(), kind not in CLUSTER_SCOPED)
+            yield definition_of(served, schema)
+    for known in files.values():
+        yield aws.of_kind(known, docs=False, strict_upstream=False)
+    if any("sql." in api_version or "nop." in api_version for api_version, _ in named):
+        yield from (each for each in clouds.crds(docs=False) if "aws" not in each["spec"]["group"])
+
+
+# --- the page ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    validation: validation_report.Report
+    tests: test_report.Report | None
+    base: str
+    change: diff_report.Report | None
+
+    @property
+    def is_wrong(self) -> bool:
+        errors = bool(self.change and self.change.errors and self.change.is_refused)
+        return self.validation.is_wrong or bool(self.tests and self.tests.failed) or errors
+
+    def markdown(self) -> str:
+        """A page for a summary, or a comment: no longer than GitHub takes."""
+        parts = [MARK, "", f"## {'✘' if self.is_wrong else '✔'} Groundplane", ""]
+        parts += [*self._validate(), "", *self._test(), "", *self._diff(), ""]
+        text = "\n".join(parts)
+        return text + "\n" if text[-1] != "\n" else text
+
+    def _validate(self) -> Iterator[str]:
+        found = list(self.validation.findings())
+        errors = sum(level == "error" for level, _, _ in found)
+        sign = "✘" if errors else "!" if found else "✔"
+        words = f"{_count(errors, 'error')}, {_count(len(found) - errors, 'warning')}" if found else "nothing is wrong"
+        yield f"### {sign} validate: {words}"
+        if found:
+            yield ""
+            yield "| | where | what |"
+            yield "|---|---|---|"
+            for level, place, text in found[:TOLD]:
+                yield f"| {level} | `{_cell(str(place))}` | {_cell(text)} |"
+            if len(found) > TOLD:
+                yield f"| | | … and {len(found) - TOLD} more |"
+
+    def _test(self) -> Iterator[str]:
+        if self.tests is None:
+            yield "### – test: there are no tests"
+            return
+        yield f"### {'✘' if self.tests.failed else '✔'} test: {self.tests.summary()}"
+        for each in self.tests.results:
+            if not each.passed:
+                yield ""
+                yield f"✘ {_cell(each.label)} (`{_cell(str(each.place))}`)"
+                yield ""
+                yield from _fenced("\n".join(each.problems))
+
+    def _diff(self) -> Iterator[str]:
+        if self.change is None:
+            return
+        counts = self.change.summary
+        words = [f"{counts[kind]} {kind}" for kind in ("added", "modified", "removed") if counts[kind]]
+        others = sum(each.key.kind == "Composition" for each in self.change.changes)
+        if others:
+            words.append(_count(others, "Composition"))
+        yield f"### diff since {_cell(self.base)}: {', '.join(words) or 'nothing changes'}"
+        for error in self.change.errors:
+            yield f"- {_cell(error)}"
+        if not self.change.changes:
+            return
+        lines = [re.sub(r"^~~~", "!!!", line) for line in self.change.text(compact=True, verbose=False)]
+        kept, size = [], 0
+        for line in lines:
+            size += len(line.encode()) + 1
+            if size > LONGEST - 10_000:
+                kept.append("… and more: groundplane review shows it all where it is not for a comment")
+                break
+            kept.append(line)
+        yield ""
+        yield "<details><summary>what changes</summary>"
+        yield ""
+        yield from _fenced("\n".join(kept), "diff")
+        yield ""
+        yield "</details>"
+
+
+def _cell(text: str) -> str:
+    """A text that can't end a table's cell, begin HTML, or call somebody.
+
+    >>> _cell("a | <b>\\n@team")
+    'a \\\\| &lt;b> @\u200bteam'
+    """
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("@", "@\u200b").replace("`", "'")
+
+
+def _fenced(text: str, language: str = "") -> list[str]:
+    """A block that its text can't end.
+
+    >>> _fenced("```")
+    ['````', '```', '````']
+    """
+    longest = max((len(each) for each in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}{language}", text, fence]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
