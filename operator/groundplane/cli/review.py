@@ -181,16 +181,15 @@ def _changed(before: Sequence[Document], now: Sequence[Document]) -> diff_report
 
 async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff_report.Report:
     from groundplane.cli.diff_report import Report
-    from groundplane.cluster.sqlite import SqliteCluster
     from groundplane.core.function_sources import Rules
     from groundplane.core.objects import key_of
     from groundplane.ports import Options
     from groundplane.runtime import logs
-    from groundplane.runtime.overlay import Overlay
+    from groundplane.runtime.overlay import Copy, Overlay
 
     logs.configure("text", "critical")
     numbers = itertools.count()
-    cluster = SqliteCluster(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
+    cluster = Copy(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
     for crd in _kinds([each.object for each in (*before, *now)]):
         await cluster.apply(crd, manager="groundplane-review")
     overlay = Overlay(cluster, options=Options(functions=Rules(develops=True)))
