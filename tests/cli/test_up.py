@@ -116,7 +116,7 @@ async def test_a_file_that_cannot_be_read_changes_nothing_and_is_told_with_its_l
             config("a").replace("name: a", "name: a, labels: {'?': b}"),
             "ConfigMap default/a is accepted again, as it was",
         ),
-        (f"# twice\n{config('a')}---\n{config('a')}", "ConfigMap a is accepted again"),
+        (f"# twice\n{config('a')}---\n{config('a', 'other')}", "ConfigMap a is accepted again"),
     ],
     ids=["no YAML", "refused", "given twice"],
 )

@@ -450,3 +450,26 @@ def test_files_that_others_could_read_are_closed_to_them_when_the_store_is_opene
     finally:
         second.close()
         first.close()
+
+
+# --- kinds of Kubernetes that only say something
+
+
+async def test_what_only_says_something_is_kept_as_a_server_would_take_it(store):
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "team", "namespace": "default"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "Group", "name": "shop"}],
+    }
+    made = await store.apply(binding, manager="us")
+    assert made["subjects"] == binding["subjects"]
+    assert "generation" not in made["metadata"]
+    changed = await store.apply(binding | {"subjects": [{"kind": "Group", "name": "other"}]}, manager="us")
+    assert changed["subjects"] == [{"kind": "Group", "name": "other"}]
+    with pytest.raises(Rejected, match="subject"):
+        await store.apply(binding | {"subject": []}, manager="us")
+    assert [each["metadata"]["name"] for each in await store.list(binding["apiVersion"], "RoleBinding")] == ["team"]
+    await store.delete(key(binding))
+    assert await store.get(key(binding)) is None

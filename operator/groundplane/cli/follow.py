@@ -114,7 +114,7 @@ class Source:
         for file in self._files.values():
             for manifest in file.manifests:
                 first = found.setdefault(identity(manifest.key), Placed(manifest, file.root, file.place)).manifest
-                if first is not manifest:
+                if first is not manifest and first.object != manifest.object:  # several folders may need the same
                     twice.add(identity(manifest.key))
                     problems.append(
                         f"{manifest.origin}: {manifest.key} is given at {first.origin} already. Mend: remove one of them."

@@ -284,7 +284,7 @@ _SHAPES: Mapping[str, type] = {
 
 
 def read_all(paths: Iterable[Path | None]) -> tuple[list[Manifest], list[GroundplaneError]]:
-    """All objects, and what is wrong with files that can't be read and with objects that are given twice."""
+    """All objects, and what is wrong with files that can't be read and with objects that are given twice, and differ."""
     found: dict[Key, Manifest] = {}
     problems: list[GroundplaneError] = []
     for path in paths:
@@ -295,7 +295,7 @@ def read_all(paths: Iterable[Path | None]) -> tuple[list[Manifest], list[Groundp
             continue
         for manifest in manifests:
             first = found.setdefault(manifest.key, manifest)
-            if first is not manifest:
+            if first is not manifest and first.object != manifest.object:  # several folders may need the same
                 problems.append(
                     InvalidInput(
                         f"{manifest.origin}: {manifest.key} is given at {first.origin} already",

@@ -294,10 +294,10 @@ class Loader:
                 raise result
 
     async def _list(self, group: str, kind: str, *, where_any: bool = False) -> None:
-        from groundplane.cluster.kinds import BUILT_IN
+        from groundplane.cluster.kinds import BUILT_IN, PLAIN
 
         served = self._by_kind.get((group, kind))
-        if served is None or (group, kind) in self._loaded or (served.api_version, kind) in BUILT_IN:
+        if served is None or (group, kind) in self._loaded or (served.api_version, kind) in BUILT_IN | PLAIN:
             return  # of Kubernetes' own there are thousands: what is composed of them is read one by one
         if not where_any:
             await self._declare(served)
@@ -375,12 +375,12 @@ class Loader:
         self._cluster.load([obj for obj in await asyncio.gather(*map(one, new)) if obj is not None])
 
     def _singles(self, obj: Object) -> Iterator[Key]:
-        from groundplane.cluster.kinds import BUILT_IN
+        from groundplane.cluster.kinds import BUILT_IN, PLAIN
         from groundplane.core.objects import Key, meta, spec_of
 
         namespace = str(meta(obj).get("namespace") or "")
         for each in _references(obj):
-            if (each.get("apiVersion"), each.get("kind")) in BUILT_IN and each.get("name"):
+            if (each.get("apiVersion"), each.get("kind")) in BUILT_IN | PLAIN and each.get("name"):
                 place = str(each.get("namespace") or namespace)
                 yield Key(each["apiVersion"], each["kind"], place, each["name"])
         spec = spec_of(obj)

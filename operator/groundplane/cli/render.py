@@ -146,7 +146,7 @@ def render(
     observed, credentials = files.read(observed_resources), files.read(function_credentials)
     calls = RemoteCalls(credentials, seconds_of(timeout))
     around = preview.Around(
-        extra=[*files.read(extra_resources), *sources, *subjects],
+        extra=_each_once([*files.read(extra_resources), *sources, *subjects]),
         context=context_of(context_files, context_values),
         credentials=credentials,
         scope=chosen.scope,
@@ -251,6 +251,16 @@ class Files:
             for file in manifests.files([path]):
                 found += [manifest.object for manifest in manifests.read(file, skip_others=is_folder)]
         return found
+
+
+def _each_once(objects: Iterable[Object]) -> list[Object]:
+    """Without what is given again: a folder may have what a flag names."""
+    from groundplane.core.objects import Key, key_of
+
+    found: dict[Key, Object] = {}
+    for obj in objects:
+        found.setdefault(key_of(obj), obj)
+    return list(found.values())
 
 
 def finder(

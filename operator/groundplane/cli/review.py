@@ -243,7 +243,7 @@ def _kinds(objects: Iterable[Object]) -> Iterator[Object]:
     from groundplane.cli.overlaid import definition_of
     from groundplane.cli.store import Served
     from groundplane.cluster import kubernetes_schemas
-    from groundplane.cluster.kinds import BUILT_IN
+    from groundplane.cluster.kinds import BUILT_IN, PLAIN
     from groundplane.core.crds import crds
     from groundplane.runtime import clouds
 
@@ -254,7 +254,7 @@ def _kinds(objects: Iterable[Object]) -> Iterator[Object]:
     for api_version, kind in sorted(named):
         if (known := catalogue.lookup(api_version, kind)) is not None:
             files[known.group, known.kind] = known
-        elif (api_version, kind) not in BUILT_IN and (schema := kubernetes_schemas.schema(api_version, kind)):
+        elif (api_version, kind) not in BUILT_IN | PLAIN and (schema := kubernetes_schemas.schema(api_version, kind)):
             served = Served(api_version, kind, f"{kind.lower()}s", kind.lower(), kind not in CLUSTER_SCOPED)
             yield definition_of(served, schema)
     for known in files.values():

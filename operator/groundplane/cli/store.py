@@ -160,7 +160,7 @@ async def served(cluster: SqliteCluster) -> list[Served]:
             resource.namespaced,
             SHORT.get(resource.kind, ()),
         )
-        for resource in built_in.BUILT_IN.values()
+        for resource in (*built_in.BUILT_IN.values(), *built_in.PLAIN.values())
     ]
     for crd in await cluster.list(built_in.CRD_VERSION, built_in.CRD_KIND):
         if _is_established(crd):

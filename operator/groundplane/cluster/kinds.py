@@ -14,9 +14,10 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
+from groundplane.cluster import kubernetes_schemas
 from groundplane.core import schema
 from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
 from groundplane.errors import Awaited, NoSuchKind, Rejected, shown
@@ -34,6 +35,21 @@ BUILT_IN = {
     ("v1", "Event"): Resource("v1", "Event", "events", namespaced=True, has_status=False),
     (CRD_VERSION, CRD_KIND): Resource(CRD_VERSION, CRD_KIND, "customresourcedefinitions", namespaced=False),
 }
+_RBAC, _NETWORK = "rbac.authorization.k8s.io/v1", "networking.k8s.io/v1"
+PLAIN = {
+    (found.api_version, found.kind): found
+    for found in (
+        Resource("v1", "ServiceAccount", "serviceaccounts", namespaced=True, has_status=False),
+        Resource("v1", "ResourceQuota", "resourcequotas", namespaced=True),
+        Resource("v1", "LimitRange", "limitranges", namespaced=True, has_status=False),
+        Resource(_NETWORK, "NetworkPolicy", "networkpolicies", namespaced=True, has_status=False),
+        Resource(_RBAC, "Role", "roles", namespaced=True, has_status=False),
+        Resource(_RBAC, "RoleBinding", "rolebindings", namespaced=True, has_status=False),
+        Resource(_RBAC, "ClusterRole", "clusterroles", namespaced=False, has_status=False),
+        Resource(_RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False, has_status=False),
+    )
+}
+"""Kinds of Kubernetes that Compositions compose, and that only say something: they are kept, and nobody here heeds them."""
 # How the built-in kinds merge: all their fields are declared, and `data` is a map.
 BUILT_IN_SCHEMA: dict[str, Any] = {
     "properties": {
@@ -93,6 +109,15 @@ def versions(definition: Object) -> dict[str, Kind]:
             )
             found[api_version] = Kind(resource, version["schema"]["openAPIV3Schema"], is_deleting(definition))
     return found
+
+
+@cache
+def plain(api_version: str, kind: str) -> Kind | None:
+    """One of those of Kubernetes that are kept as they are written."""
+    resource = PLAIN.get((api_version, kind))
+    if resource is None:
+        return None
+    return Kind(resource, kubernetes_schemas.schema(api_version, kind) or {}, deleting=False)
 
 
 def no_such_kind(api_version: str, kind: str, served: Iterable[str] = ()) -> NoSuchKind:

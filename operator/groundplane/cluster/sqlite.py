@@ -300,7 +300,9 @@ class SqliteCluster:
     # --- kinds
 
     def _kind(self, api_version: str, kind: str) -> kinds.Kind:
-        """The custom kind, by its definition as it is now (another process may have changed it)."""
+        """The kind that has a schema: Kubernetes' own, or a custom one by its definition as it is now (another process may have changed it)."""
+        if plain := kinds.plain(api_version, kind):
+            return plain
         place = (group_of(api_version), kind)
         serving = self._store.definition_of(*place)
         if serving is None:
@@ -651,7 +653,9 @@ class SqliteCluster:
 
 
 _SET_BY_STORE = rules.SERVER_METADATA - {"name", "namespace", "managedFields"}
-_WITHOUT_GENERATION = {("v1", kind) for kind in ("Namespace", "Secret", "ConfigMap", "Event")}
+_WITHOUT_GENERATION = {("v1", kind) for kind in ("Namespace", "Secret", "ConfigMap", "Event")} | {
+    place for place in kinds.PLAIN if place[1] != "NetworkPolicy"
+}
 
 
 def _copied(value: Any) -> Any:

@@ -242,7 +242,7 @@ class Migration:
             each["patches"] = list(self._patches(where, each.get("patches") or [], unwrapped.get(str(name), set())))
 
     def _base(self, where: str, template: Mapping[str, Json], base: dict[str, Any]) -> set[str]:
-        """Bring a base to the second generation; the paths of what was a list of one there and is an object now."""
+        """Bring a base to the second generation; the paths of what is an object there, and may have been a list of one."""
         api_version, kind = str(base.get("apiVersion") or ""), str(base.get("kind") or "")
         group = group_of(api_version)
         if (group, kind) in self.kinds:
@@ -274,9 +274,8 @@ class Migration:
         spec["providerConfigRef"] = (
             {"kind": "ClusterProviderConfig", **config} if isinstance(config, dict) else dict(DEFAULT_CONFIG)
         )
-        lists: set[str] = set()
-        base["spec"] = _fitted(spec, _at(schema, "spec"), "spec", lists)
-        return lists
+        base["spec"] = _fitted(spec, _at(schema, "spec"), "spec")
+        return set(_objects(_at(_at(schema, "spec"), "forProvider"), "spec.forProvider"))
 
     def _patches(self, where: str, patches: Sequence[Json], lists: set[str]) -> Iterator[Json]:
         for index, patch in enumerate(patches):
@@ -352,14 +351,29 @@ def _composite_path(path: str) -> str:
 
 def _composed_path(path: str, lists: set[str]) -> str:
     """
-    >>> _composed_path("spec.forProvider.a[0].b", {"spec.forProvider.a"})
-    'spec.forProvider.a.b'
+    >>> _composed_path("spec.forProvider.a[0].b[0].c", {"spec.forProvider.a", "spec.forProvider.a.b"})
+    'spec.forProvider.a.b.c'
     """
-    for name in sorted(lists, key=len, reverse=True):
-        for prefix in (name, name.replace("spec.forProvider.", "status.atProvider.", 1)):
+    for name in sorted(lists, key=len):  # from the outside to the inside
+        for prefix in (name, name.replace("spec.forProvider", "status.atProvider", 1)):
             if path.startswith(f"{prefix}[0]"):
                 path = prefix + path[len(prefix) + 3 :]
     return path
+
+
+def _objects(schema: OpenAPI, path: str) -> Iterator[str]:
+    """The paths of all objects below one; of lists the first element stands for all.
+
+    >>> list(_objects({"properties": {"a": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "object"}}}}}}, "x"))
+    ['x.a[0].b']
+    """
+    for name, each in (schema.get("properties") or {}).items():
+        place = f"{path}.{name}"
+        if each.get("type") == "array":
+            yield from _objects(each.get("items") or {}, f"{place}[0]")
+        elif each.get("type") == "object":
+            yield place
+            yield from _objects(each, place)
 
 
 def _at(schema: OpenAPI, name: str) -> OpenAPI:
@@ -367,20 +381,19 @@ def _at(schema: OpenAPI, name: str) -> OpenAPI:
     return found
 
 
-def _fitted(value: Json, schema: OpenAPI, path: str, lists: set[str]) -> Json:
+def _fitted(value: Json, schema: OpenAPI, path: str) -> Json:
     """A value in the shape of the second generation: lists of one as objects, references to Secrets without a namespace."""
     if isinstance(value, list) and schema.get("type") == "object" and len(value) <= 1:
-        lists.add(path)
-        return _fitted(value[0], schema, path, lists) if value else {}
+        return _fitted(value[0], schema, path) if value else {}
     if isinstance(value, list):
         items = schema.get("items") or {}
-        return [_fitted(each, items, f"{path}[{index}]", lists) for index, each in enumerate(value)]
+        return [_fitted(each, items, f"{path}[{index}]") for index, each in enumerate(value)]
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties") or {}
     is_local = path.endswith("SecretRef") or path.endswith("SecretToRef")
     return {
-        name: _fitted(each, properties.get(name) or {}, f"{path}.{name}", lists)
+        name: _fitted(each, properties.get(name) or {}, f"{path}.{name}")
         for name, each in value.items()
         if not (is_local and name == "namespace" and "namespace" not in properties)
     }

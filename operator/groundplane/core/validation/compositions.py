@@ -107,10 +107,11 @@ def rendered(
     library: Library,
     find: Find | None,
     parts: Parts,
+    there: Sequence[Object] = (),
 ) -> list[Finding]:
     """What goes wrong when a claim or composite is composed for the first time, and what does not fit in what is made of it.
 
-    Nothing is said of what has no Composition here, or several.
+    Nothing is said of what has no Composition here, or several.  `there` is what functions may ask for.
     """
     try:
         chosen = choice.choose([obj], compositions, definitions)
@@ -124,9 +125,7 @@ def rendered(
         if compiled.is_pipeline:
             if any(isinstance(step.run, pipeline.Remote) for step in compiled.steps):
                 return []  # a function that runs elsewhere
-            found = preview.piped(
-                chosen.composite, compiled, [], preview.Around(extra=list(compositions), scope=chosen.scope)
-            )
+            found = preview.piped(chosen.composite, compiled, [], preview.Around(extra=list(there), scope=chosen.scope))
         else:
             found = preview.native(chosen.composite, compiled, [], scope=chosen.scope)
     except InvalidInput as error:

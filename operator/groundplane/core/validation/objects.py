@@ -54,6 +54,7 @@ class Known:
     of_definition: Mapping[int, Sequence[Finding]] = field(
         default_factory=dict
     )  # what is wrong with those, by `id` of the object
+    there: Sequence[Object] = ()  # what functions may ask for
 
 
 def judge(obj: Object, known: Known, old: Object | None = None, options: Options | None = None) -> list[Verdict]:
@@ -167,7 +168,13 @@ def _beyond_schema(obj: Object, known: Known, asked: Options) -> list[Finding]:
 
         needs = any(spec_of(source).get("pipeline") for source in known.compositions)
         return compositions.rendered(
-            obj, known.compositions, known.definitions, known.library, known.find() if needs else None, known.parts
+            obj,
+            known.compositions,
+            known.definitions,
+            known.library,
+            known.find() if needs else None,
+            known.parts,
+            known.there,
         )
     return []
 
@@ -304,7 +311,8 @@ def known_of(
             wrong[id(obj)] = found
             told += [(obj, finding) for finding in found]
     seen = {id(each) for each in given_over}
-    for obj in objects:
+    subjects = list(objects)
+    for obj in subjects:
         is_schema = known_schemas.is_definition(obj) or definitions.is_crd(obj)
         if is_schema and id(obj) not in seen and _is_sound(obj, bare) and (found := definitions.learn(obj)[1]):
             wrong[id(obj)] = found
@@ -328,7 +336,14 @@ def known_of(
         for obj, finding in definitions.connection_keys(xrd, sources, told_of):
             wrong.setdefault(id(obj), []).append(finding)
     library = Library(given, built_in)  # type: ignore[arg-type] # a BuiltIn
-    return (
-        Known(library=library, find=find, parts=parts, compositions=sources, definitions=xrds, of_definition=wrong),
-        told,
+    there = [*every, *(obj for obj in subjects if id(obj) not in seen and _is_sound(obj, bare))]
+    known = Known(
+        library=library,
+        find=find,
+        parts=parts,
+        compositions=sources,
+        definitions=xrds,
+        of_definition=wrong,
+        there=there,
     )
+    return known, told
