@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
 
@@ -59,6 +61,29 @@ async def test_each_verb_that_is_denied_is_told_with_the_role_to_apply(kubeconfi
         in text
     )
     assert "resources: [deployments" in text
+
+
+async def test_who_may_not_own_is_told_of_which_owner_the_right_is_wanted(control_plane, kubeconfig):
+    control_plane.kubectl("create", "role", WEAK, "-n", NAMESPACE, "--verb=create,patch", "--resource=configmaps")
+    account = f"--serviceaccount={NAMESPACE}:{WEAK}"
+    control_plane.kubectl("create", "rolebinding", WEAK, "-n", NAMESPACE, "--role", WEAK, account)
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": KNOWN, "uid": "u", "blockOwnerDeletion": True}
+    metadata = {"name": "owned", "namespace": NAMESPACE, "ownerReferences": [owner]}
+    owned = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+    async def refused(api):
+        with pytest.raises(Denied) as error:
+            await KubernetesCluster(api, Cache()).create(owned)
+        return error.value
+
+    api = Api.connect(str(kubeconfig))
+    try:
+        while "cannot create resource" in (error := await refused(api)).what:
+            await asyncio.sleep(0.05)  # the role is in force a moment later
+    finally:
+        await api.close()
+    assert error.what.endswith("a resource you can't set finalizers on: deployments/finalizers.apps")
+    assert "with the rule {apiGroups: [apps], resources: [deployments/finalizers], verbs: [update]}" in error.mend
 
 
 def secret(namespace, name="known"):

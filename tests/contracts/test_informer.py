@@ -147,3 +147,12 @@ async def test_large_objects_come_a_few_at_a_time():
     async with informed(lambda _: web.json_response(first), listed(5, box("b", 4)), large=True) as (server, cache, *_):
         assert [path.partition("?")[2].partition("&")[0] for _, path, _ in server.requests[:2]] == ["limit=10"] * 2
         assert len(cache.list("example.org/v1", "Box")) == 2
+
+
+async def test_that_a_kind_may_not_be_listed_is_told_once_and_again_when_it_was_allowed_in_between():
+    said: list = []
+    refused = status(403, message='cannot list resource "boxes" in API group "example.org"')
+    answers = [refused, refused, listed(5), lines(error(410)), refused, listed(6)]
+    async with informed(*answers, on_denied=lambda *told: said.append(told)):
+        assert [resource for resource, _ in said] == [BOXES, BOXES]
+        assert "cannot list resource" in said[0][1]

@@ -46,6 +46,7 @@ class Informer:
         namespace: str = "",
         metadata_only: bool = False,
         large: bool = False,
+        on_denied: Callable[[Resource, str], None] = lambda resource, why: None,
     ) -> None:
         """With a field selector, or a namespace, the cache holds only a part of the kind: it is told of, but not read from.
 
@@ -55,8 +56,10 @@ class Informer:
 
         `metadata_only`: of each object only its names, labels, owners and versions come and are kept.  Give such an informer a
         cache of its own, which nobody reads.  `large`: an object may be some hundred KiB, and is seldom read.
+
+        `on_denied` is told once that the kind may not be listed or watched, and why; again if that is taken back in between.
         """
-        self._api, self._cache, self._on_change = api, cache, on_change
+        self._api, self._cache, self._on_change, self._on_denied = api, cache, on_change, on_denied
         self.resource = resource
         self._query = {
             name: value for name, value in (("fieldSelector", field_selector), ("labelSelector", label)) if value
@@ -100,6 +103,8 @@ class Informer:
                     self._cache.empty(api_version, kind)
                     await self._pause("the kind is not served")
                 except (Denied, Unavailable) as error:
+                    if isinstance(error, Denied) and self.problem != str(error):
+                        self._on_denied(self.resource, str(error))
                     await self._pause(str(error), error.after if isinstance(error, Throttled) else 0.0)
         except asyncio.CancelledError:
             if not self._stopping:

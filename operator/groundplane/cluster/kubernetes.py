@@ -27,6 +27,7 @@ from groundplane.ports import MANAGER, Propagation, Resource
 PAGE = "500"  # objects of one answer to a list
 REWRITTEN = 20_000  # applies remembered whose outcome the server changed
 SERVERS_OWN = ("resourceVersion", "generation", "managedFields")  # metadata that says nothing of what is wanted
+BLOCKING = "blockOwnerDeletion"  # of an owner reference: to set it needs a right to the owner, where the API server asks for that
 
 SECRET = ("v1", "Secret")
 
@@ -340,13 +341,28 @@ class KubernetesCluster:
         content_type: str = JSON,
         idempotent: bool | None = None,
     ) -> Object:
-        status, said = await self._api.request(
-            method, path, query=query, body=body, content_type=content_type, idempotent=idempotent
-        )
+        try:
+            status, said = await self._api.request(
+                method, path, query=query, body=body, content_type=content_type, idempotent=idempotent
+            )
+        except Denied as refused:
+            if BLOCKING not in refused.what or not isinstance(body, Mapping):
+                raise
+            raise await self._lacks_ownership(refused, body) from refused
         if status == 404:
             self._check_served(resource, said)
             raise NotFound(said["message"])
         return _object(said)
+
+    async def _lacks_ownership(self, refused: Denied, body: Mapping[str, Any]) -> Denied:
+        """The API server does not say of which owner it wants us to have the right."""
+        for owner in meta(body).get("ownerReferences") or ():
+            if owner.get(BLOCKING):
+                served = await self.resource(owner["apiVersion"], owner["kind"])
+                name = f"{served.plural}/finalizers"
+                what = f"{refused.what.partition(': , <nil>')[0]}: {name}.{group_of(served.api_version)}"
+                return Denied(what, mend=roles.grant(group_of(served.api_version), name))
+        return refused
 
     def _check_served(self, resource: Resource, said: Any) -> None:
         """A 404 that names an object speaks of that object; any other says that nobody knows the path."""

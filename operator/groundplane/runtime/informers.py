@@ -81,10 +81,14 @@ class Informers:
         self._secret_namespaces = tuple(secret_namespaces) or ("",)
         ours = f"type={CONNECTION_TYPE}"
         self._secrets = [
-            _Informed(Informer(api, SECRETS, cache, self._on_secret, field_selector=ours, namespace=each))
+            _Informed(
+                Informer(
+                    api, SECRETS, cache, self._on_secret, field_selector=ours, namespace=each, on_denied=_tell_denied
+                )
+            )
             for each in self._secret_namespaces
         ]
-        self._crds = _Informed(Informer(api, CRDS, cache, on_crd, large=True))
+        self._crds = _Informed(Informer(api, CRDS, cache, on_crd, large=True, on_denied=_tell_denied))
         self._stopping = False
 
     async def find_kinds(self) -> None:
@@ -258,6 +262,7 @@ class Informers:
                 label=others,
                 namespace=namespace,
                 metadata_only=True,
+                on_denied=_tell_denied,
             )
             for namespace in (self._secret_namespaces if is_secret else ("",))
         ]
@@ -343,7 +348,9 @@ class Informers:
         if not is_part:
             self._dismiss(*kind)
         large = kind == MANAGED_DEFINITIONS  # each has all of a CustomResourceDefinition
-        informer = Informer(self._api, resource, self._cache, self._on_composed, label=label, large=large)
+        informer = Informer(
+            self._api, resource, self._cache, self._on_composed, label=label, large=large, on_denied=_tell_denied
+        )
         self._informed[kind] = _Informed(informer)
         self._informed[kind].is_part = is_part
         self._start(self._informed[kind])
@@ -373,3 +380,9 @@ class Informers:
 
     def _on_secret(self, change: Change) -> None:
         self._tell(change, not all(informed.informer.synced.is_set() for informed in self._secrets))
+
+
+def _tell_denied(resource: Resource, why: str) -> None:
+    """Its objects are not seen, so none of them can say it."""
+    group = group_of(resource.api_version)
+    log.warning("kind may not be followed", kind=f"{resource.plural}.{group}" if group else resource.plural, error=why)
