@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import random
 import tracemalloc
 
 import orjson
 import pytest
 
+from groundplane.cluster import own_writes
 from groundplane.cluster.cache import BATCH, Cache, Reading
 from groundplane.cluster.heads import Heads
 from groundplane.core import usages
 from groundplane.core.objects import Key, meta
+from groundplane.errors import Conflict
 
 BOX = ("example.org/v1", "Box")
 
@@ -64,6 +68,68 @@ def test_a_write_of_somebody_else_between_two_of_ours_is_told(cache, told):
     assert told == [("a", True, True)]
     assert cache.get(key())["spec"] == {"theirs": True}
     assert cache.put(box(version=3)) is None  # told once
+
+
+OURS, OTHERS = ("managed", Key(*BOX, "ns", "a")), ("composite", Key(*BOX, "", "x"))
+
+
+@pytest.fixture
+def but():
+    """Whom each change that is told is not for."""
+    return []
+
+
+@pytest.fixture
+def heard(but):
+    """A cache that has one object, of version 1."""
+    cache = Cache()
+    cache.follow(*BOX, lambda change: but.append((set(own_writes.writers()), change.new is not None)))
+    cache.put(box(version=1))
+    but.clear()
+    return cache
+
+
+def test_our_write_of_which_the_watch_tells_before_its_answer_comes_is_told_to_all_others_at_once(heard, but):
+    with own_writes.running(OURS), heard.writing(key()) as answers:
+        watch = contextvars.Context()
+        watch.run(heard.put, box(version=2))
+        assert but == [({OURS}, True)]
+        heard.put(box(version=2), ours=True)
+        answers.append(box(version=2))
+    watch.run(heard.put, box(version=2))
+    assert but == [({OURS}, True)]
+    assert len(heard._flights) == 0
+
+
+@pytest.mark.parametrize("answer", [3, None])
+def test_somebody_elses_write_while_ours_is_on_its_way_is_told_to_us_as_well(heard, but, answer):
+    with contextlib.suppress(Conflict), own_writes.running(OURS), heard.writing(key()) as answers:
+        contextvars.Context().run(heard.put, box(version=2, theirs=True))
+        if answer is None:
+            raise Conflict("somebody was faster")
+        heard.put(box(version=answer), ours=True)
+        answers.append(box(version=answer))
+    assert but[0] == ({OURS}, True)
+    assert but[-1] == (set(), True)
+    assert len(heard._flights) == 0
+
+
+def test_of_two_writes_at_a_time_each_learns_of_the_others(heard, but):
+    with own_writes.running(OURS), heard.writing(key()) as ours:
+        with own_writes.running(OTHERS), heard.writing(key()) as others:
+            contextvars.Context().run(heard.put, box(version=2))
+            contextvars.Context().run(heard.put, box(version=3))
+            others.append(box(version=2))
+        assert but == [({OURS, OTHERS}, True)] * 2 + [(set(), True)]
+        ours.append(box(version=3))
+    assert but[3:] == [(set(), True)]
+
+
+def test_a_write_outside_of_any_reconcile_leaves_nobody_out(heard, but):
+    with heard.writing(key()) as answers:
+        heard.put(box(version=2))
+        answers.append(box(version=2))
+    assert but == [(set(), True)]
 
 
 def test_what_we_wrote_alone_is_told_once_however_often_and_late_its_events_come(cache, told):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from groundplane.cluster import own_writes
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
@@ -258,6 +259,33 @@ async def test_each_change_is_told_once_whoever_made_it(world):
 
 
 # --- the informer -----------------------------------------------------------------------------------
+
+
+async def test_a_watch_that_is_faster_than_the_answer_runs_no_reconcile_for_what_it_wrote_itself(world, monkeypatch):
+    """As it is in an operator that has much to do: it has read the event and not yet the answer."""
+    send, held = world.cluster._send, []
+
+    async def late(*args, **options):
+        found = await send(*args, **options)
+        if meta(found)["name"] == "a":
+            await until(lambda: world.cache.version(world.key("a")) >= int(meta(found)["resourceVersion"]), "the event")
+            held.append(meta(found)["name"])
+        return found
+
+    told = []
+    monkeypatch.setattr(world, "_on_change", lambda change: told.append((change.key.name, set(own_writes.writers()))))
+    async with world.informed():
+        await world.cluster.create(world.box("b"))
+        monkeypatch.setattr(world.cluster, "_send", late)
+        with own_writes.running(("managed", world.key("a"))):
+            made = await world.cluster.create(world.box("a", size=1))
+            made = await world.cluster.update({**made, "spec": {"size": 2}})
+            await world.cluster.update({**made, "status": {"is": "so"}}, subresource="status")
+            await world.cluster.apply(world.box("a", tags=["x"]), manager=MANAGER)
+            await world.cluster.patch(world.key("a"), {"metadata": {"labels": {"x": "y"}}})
+        await world.cluster.create(world.box("last"))
+    assert len(held) == 5
+    assert [targets for name, targets in told if name == "a"] == [{("managed", world.key("a"))}] * 5
 
 
 async def test_what_was_deleted_while_nobody_watched_is_told_as_gone(world):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from groundplane.core import conditions
 from groundplane.core.objects import Key
 from groundplane.errors import Conflict
 from groundplane.ports import Result
 from groundplane.runtime.engine import LONGEST_AGAIN, STUBBORN, Controller, Engine
-from groundplane.runtime.queue import Done
+from groundplane.runtime.queue import Done, Retry
 from tests.world import World
 
 CONFIG = {
@@ -19,7 +21,8 @@ CONFIG = {
 KEY = Key("aws.upbound.io/v1beta1", "ProviderConfig", "", "a")
 
 
-async def test_a_webhook_that_answers_409_is_no_race():
+async def test_a_webhook_that_answers_409_is_no_race(caplog):
+    caplog.set_level(logging.INFO)
     world = await World().install()
     await world.apply(CONFIG)
     answers = ["no"] * 12 + ["other"] * 2
@@ -38,6 +41,8 @@ async def test_a_webhook_that_answers_409_is_no_race():
     assert conditions.find(await world.cluster.get(KEY), "Synced") is None
 
     outcomes = [await engine.process("providerconfig", KEY) for _ in range(3)]
+    assert [each.getMessage() for each in caplog.records].count("reconcile did not go through") == 1
+    assert outcomes[1:] == [Retry(LONGEST_AGAIN)] * 2
     synced = conditions.find(await world.cluster.get(KEY), "Synced")
     assert (synced["status"], "10 conflicts in a row" in synced["message"]) == ("False", True)
     assert 'webhook "no.example.org"' in synced["message"]

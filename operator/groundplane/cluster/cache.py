@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from sys import intern
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from groundplane.cluster import depth
+from groundplane.cluster import depth, own_writes
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.own_writes import Versions
 from groundplane.cluster.tally import Tally
@@ -131,6 +132,7 @@ class Cache:
         self._stores: dict[Kind, _Store] = {}
         self._alike: dict[Kind, tuple[str, ...]] = {}  # api versions in which its objects are the same
         self._heads = Heads()
+        self._flights = own_writes.Flights()
         self._tombstones: dict[Key, tuple[str, int]] = {}  # uid and version of what was deleted, oldest first
 
     async def in_batches(self, objects: Sequence[Object], put: Callable[[Object], object]) -> None:
@@ -257,7 +259,25 @@ class Cache:
         if store is None:
             return None
         obj = _labelled(obj, kind[0])
-        return store.tell(self._put(store, kind, obj, ours=ours))
+        change = self._put(store, kind, obj, ours=ours)
+        if change and not ours and (suspects := self._flights.suspects(change.key, _version(obj))):
+            with own_writes.running(*suspects):
+                return store.tell(change)
+        return store.tell(change)
+
+    @contextmanager
+    def writing(self, key: Key) -> Iterator[list[Object]]:
+        """A write of this object is on its way; its answer is to be put into the list.  Whose change was told meanwhile shows by that."""
+        kind, answers = self._kept_as(key.api_version, key.kind), list[Object]()
+        kept = key._replace(api_version=kind[0])
+        with self._flights.sent(kept) as told:
+            try:
+                yield answers
+            finally:
+                theirs = told - {_version(answer) for answer in answers}
+                if theirs and (store := self._stores.get(kind)) and (now := self.get(kept)):
+                    with own_writes.running():
+                        store.tell(Change(kept, now, now))
 
     def remove(self, key: Key, resource_version: str | None = None, *, uid: str = "") -> Change | None:
         """The object is deleted; None if it was not here.
@@ -509,6 +529,10 @@ def _place(obj: Object) -> Place:
     return intern(metadata.get("namespace") or ""), metadata["name"]
 
 
+def _version(obj: Object) -> int:
+    return _number(meta(obj).get("resourceVersion"))
+
+
 def _number(resource_version: str | None) -> int:
     return int(resource_version) if resource_version else 0
 
@@ -529,7 +553,7 @@ class Reading(Cache):
 
     def __init__(self, cache: Cache) -> None:
         self.__dict__ |= cache.__dict__  # one and the same stores
-        self._heads, self._tombstones = Heads(), {}
+        self._heads, self._tombstones, self._flights = Heads(), {}, own_writes.Flights()
 
     def put(self, obj: Object, *, ours: bool = False) -> Change | None:
         return None

@@ -190,7 +190,7 @@ class KubernetesCluster:
         resource, key = await self._writable(obj)
         _check_place(resource, key)
         path = _collection(resource, key.namespace)
-        return await self._write("POST", path, resource, obj, query={"fieldManager": MANAGER})
+        return await self._write(key, "POST", path, resource, obj, query={"fieldManager": MANAGER})
 
     async def update(self, obj: Object, *, subresource: Subresource = "") -> Object:
         resource, key = await self._writable(obj)
@@ -201,7 +201,9 @@ class KubernetesCluster:
         # Without managedFields the server keeps its own; ours may be trimmed, and it would believe them.
         metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
         path = _path(resource, key, subresource)
-        return await self._write("PUT", path, resource, {**obj, "metadata": metadata}, query={"fieldManager": MANAGER})
+        return await self._write(
+            key, "PUT", path, resource, {**obj, "metadata": metadata}, query={"fieldManager": MANAGER}
+        )
 
     async def apply(self, obj: Object, *, manager: str, subresource: Subresource = "", dry_run: bool = False) -> Object:
         resource, key = await self._writable(obj)
@@ -223,7 +225,7 @@ class KubernetesCluster:
             wanted = _digest(said)
             if self._rewritten.get(memo) == (wanted, _digest(_outcome(known, manager, resource, subresource))):
                 return known
-        result = await self._write("PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
+        result = await self._write(key, "PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
         self._rewritten.pop(memo, None)
         if self._cache.keeps(result) and not rules.unchanged(result, desired, manager, subresource):
             # The server pruned or rewrote a field: asking again would change nothing.
@@ -244,10 +246,11 @@ class KubernetesCluster:
         resource = await self.resource(key.api_version, key.kind)
         path, query = _path(resource, key, subresource), {"fieldManager": MANAGER}
         if isinstance(patch, Mapping):
-            return await self._write("PATCH", path, resource, patch, query=query, content_type=MERGE_PATCH)
+            return await self._write(key, "PATCH", path, resource, patch, query=query, content_type=MERGE_PATCH)
         tested = any(operation.get("op") == "test" for operation in patch)
         try:
             return await self._write(
+                key,
                 "PATCH",
                 path,
                 resource,
@@ -315,6 +318,7 @@ class KubernetesCluster:
 
     async def _write(
         self,
+        key: Key,
         method: str,
         path: str,
         resource: Resource,
@@ -324,10 +328,12 @@ class KubernetesCluster:
         content_type: str = JSON,
         idempotent: bool | None = None,
     ) -> Object:
-        obj = await self._send(
-            method, path, resource, body, query=query, content_type=content_type, idempotent=idempotent
-        )
-        self._cache_answer(obj, ours=True)
+        with self._cache.writing(key) as answers:
+            obj = await self._send(
+                method, path, resource, body, query=query, content_type=content_type, idempotent=idempotent
+            )
+            self._cache_answer(obj, ours=True)
+            answers.append(obj)
         return obj
 
     async def _send(

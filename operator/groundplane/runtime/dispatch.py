@@ -59,10 +59,9 @@ class Dispatcher:
             return
         key = key_of(obj)
         targets = self._routes.targets(before, after)
-        running = own_writes.writer()
-        if running is not None:
-            targets.discard(running)
-        if running is None and not idle and not self._engine.context.options.strict_upstream:
+        running = own_writes.writers()
+        targets -= running
+        if not running and not idle and not self._engine.context.options.strict_upstream:
             targets = self._admit(targets, before, after)
         self._add(targets, "poll" if idle else "change")
         woken = self._engine.waiting.woken_by(before, after, but=running)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from groundplane.core.objects import Key, Object, key_of, labels_of, spec_of
@@ -100,8 +100,8 @@ class Waiting:
         """How many labels are kept of changes: for a test, which holds it to bounds."""
         return sum(len(seen.labels) for seen in self._recent)
 
-    def woken_by(self, before: Object | None, after: Object | None, *, but: Target | None = None) -> Woken:
-        """Who waited for this change (`but` made it itself); those who knew what they wanted wait no longer."""
+    def woken_by(self, before: Object | None, after: Object | None, *, but: Collection[Target] = ()) -> Woken:
+        """Who waited for this change (`but` made it themselves); those who knew what they wanted wait no longer."""
         by_key: dict[Target, None] = {}
         by_kind: dict[Target, None] = {}
         for obj in (before, after):
@@ -116,8 +116,8 @@ class Waiting:
                         if any(_fits(each, key, labels) for each in self._awaited[target] if _is_exact(each)):
                             by_key[target] = None
         for woken in (by_key, by_kind):
-            if but:
-                woken.pop(but, None)
+            for target in but:
+                woken.pop(target, None)
         for target in by_key:
             self.forget(target)
         return Woken(list(by_key), [target for target in by_kind if target not in by_key])
