@@ -240,7 +240,8 @@ def forced(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
             run.event(
                 "Warning",
                 "NamespaceOverridden",
-                f'Composed resource "{item.template}" asks for namespace "{item.elsewhere}": it goes to that of its composite, "{own}"',
+                f'Composed resource "{item.template}" asks for namespace "{item.elsewhere}": it goes to that of its composite, "{own}"'
+                " (leave its metadata.namespace out; to compose in other namespaces, declare the composite with scope: Cluster)",
             )
 
 
