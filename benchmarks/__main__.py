@@ -15,6 +15,7 @@ LONG = (
     "v2_spike",
     "deletion",
     "definitions",
+    "objects",
     "webhooks",
     "replicas",
     "calls",

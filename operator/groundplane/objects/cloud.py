@@ -51,6 +51,7 @@ WATCHED = (
     600.0  # seconds between two looks at most, where changes are told: who is not asked for so long, tells no more
 )
 PACE = 10.0  # seconds between two updates of an object that is changed back at once
+REMEMBERED = 20_000  # Objects of which it is known that nothing is left to do
 RACES = 3  # updates in a row that come at once
 
 
@@ -372,8 +373,14 @@ class ObjectCloud:
             raise Waiting(f"namespace {namespace} not found", mend="create it", on=on) from error
 
     def _keep(self, managed: Object, wanted: int, live: int) -> None:
-        known = self._kept.setdefault(str(meta(managed)["uid"]), _Kept(wanted, live))
+        known = self._known(managed)
         known.wanted, known.live = wanted, live
+
+    def _known(self, managed: Object) -> _Kept:
+        known = self._kept.setdefault(str(meta(managed)["uid"]), _Kept(0, 0))
+        if len(self._kept) > REMEMBERED:
+            del self._kept[next(iter(self._kept))]
+        return known
 
     def _pace(self, managed: Object) -> None:
         """Two who set the same field would undo each other's work as fast as they can: from the third time on, by and by.
@@ -381,7 +388,7 @@ class ObjectCloud:
         Raises:
             Waiting: it has just been updated, again and again.
         """
-        known = self._kept.setdefault(str(meta(managed)["uid"]), _Kept(0, 0))
+        known = self._known(managed)
         now, before = self._now(), known.updated
         left = PACE - (now - before).total_seconds() if before else 0.0
         known.updates = known.updates + 1 if left > 0 else 1
