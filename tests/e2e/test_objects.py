@@ -173,7 +173,7 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
     plane.kubectl("create", "role", "acting", "-n", TEAM, verbs, "--resource=configmaps,secrets,deployments.apps")
     plane.kubectl("create", "rolebinding", "acting", "-n", TEAM, "--role=acting", f"--serviceaccount={TEAM}:acting")
     try:
-        plane.wait("all are ready", are_ready, seconds=60)
+        plane.wait("all are ready", are_ready)
     except AssertionError as error:
         raise AssertionError(f"{json.dumps(every(plane), indent=1)}\n{objects.text()[-3000:]}") from error
 
@@ -211,9 +211,7 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
 
     # What is watched is mended at once, the rest at the next look.
     plane.kubectl("patch", "configmap", "old", "-n", TEAM, "--type=merge", "-p", '{"data": {"colour": "red"}}')
-    plane.wait(
-        "it is mended", lambda: plane.get("configmap", "old", "-n", TEAM)["data"] == {"colour": "blue"}, seconds=20
-    )
+    plane.wait("it is mended", lambda: plane.get("configmap", "old", "-n", TEAM)["data"] == {"colour": "blue"})
     other.kubectl("delete", "secret", "copy", "-n", "default")
     plane.kubectl("annotate", "objects.kubernetes.crossplane.io", "away", "crossplane.io/reconcile-requested-at=now")
     plane.wait("it is made anew", lambda: other.get("secret", "copy", "-n", "default"))
@@ -221,7 +219,7 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
     for kind in (f"objects.{GROUP}", f"objects.{NAMESPACED}", f"observedobjectcollections.{GROUP}"):
         plane.kubectl("delete", kind, "--all", "-A", "--wait=false")
     try:
-        plane.wait("all is gone", lambda: not every(plane), seconds=60)
+        plane.wait("all is gone", lambda: not every(plane))
     except AssertionError as error:
         raise AssertionError(f"{json.dumps(every(plane), indent=1)}\n{objects.text()[-3000:]}") from error
     assert not plane.get("configmap", "old", "-n", TEAM)

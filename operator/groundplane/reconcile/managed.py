@@ -389,10 +389,10 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
         await _publish_once(run, made)
     await save_outcome(run, notes)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
-    told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
-    await _write_status(
-        run, told, outlook=health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
-    )
+    if not run.kind.consistent:  # else the next look tells at once what has become of it
+        told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
+        outlook = health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
+        await _write_status(run, told, outlook=outlook)
     return _look_again(run)
 
 
