@@ -166,6 +166,20 @@ async def test_who_gives_up_waiting_takes_no_place_along():
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_who_gives_up_as_a_place_becomes_free_neither_gets_it_nor_breaks_who_leaves_it():
+    crowd = Crowd(1)
+    tasks = [asyncio.create_task(crowd.ask(name)) for name in ("first", "second", "third")]
+    await rounds()
+    crowd._go["first"].set()  # it runs before who is cancelled, whose future is cancelled by then
+    tasks[1].cancel()
+    await rounds()
+    assert crowd.order[-1] == "third"
+    await crowd.end("third")
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(each) for each in ended] == [type(None), asyncio.CancelledError, type(None)]
+    assert crowd.slots._taken == 0
+
+
 async def test_a_reconcile_asks_with_the_turns_of_its_tenant():
     seen = []
 

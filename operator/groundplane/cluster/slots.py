@@ -92,5 +92,6 @@ class Slots:
     def _give(self) -> None:
         self._taken -= 1
         while self._taken < self.limit and (found := self._turns.take(lambda lane, share: True)):
-            self._taken += 1
-            found[0].set_result(None)
+            if not found[0].done():  # who has given up waiting is about to say so
+                self._taken += 1
+                found[0].set_result(None)
