@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+import yaml
+
+from groundplane.core import conditions
 from groundplane.core.conditions import find
 from groundplane.core.objects import Key, annotations_of, key_of, meta
 from groundplane.nop import kinds
@@ -175,3 +180,57 @@ def test_the_definition_of_v04_lives_in_no_namespace_and_has_a_mark_of_its_own()
     assert then[0] == both | {"nopresources.nop.crossplane.io": "Cluster"}
     assert now[1].mark != then[1].mark
     assert then[1].read()["metadata"]["annotations"]["groundplane.io/crd"] == then[1].mark
+
+
+# --- in compositions
+
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def composition():
+    """The one of the page."""
+    page = (REPOSITORY / "docs" / "reference" / "other-providers.md").read_text().partition("## provider-nop")[2]
+    blocks = [yaml.safe_load(block.partition("```")[0]) for block in page.split("```yaml\n")[1:]]
+    (found,) = [block for block in blocks if block["kind"] == "Composition"]
+    return found
+
+
+def claim():
+    spec = {
+        "parameters": {"size": "small"},
+        "compositionRef": {"name": "databases-of-nothing"},
+        "writeConnectionSecretToRef": {"name": "conn"},
+    }
+    metadata = {"name": "a", "namespace": "team"}
+    return {"apiVersion": "platform.example.com/v1alpha1", "kind": "Database", "metadata": metadata, "spec": spec}
+
+
+@pytest.fixture
+def definition():
+    return yaml.safe_load((REPOSITORY / "compositions" / "database-aws" / "definition.yaml").read_text())
+
+
+async def test_the_composition_of_the_page_serves_a_claim(definition):
+    world = await the_world()
+    await world.apply(definition, composition())
+    await world.settle()
+    await world.apply(claim())
+    await world.settle(seconds=5)
+    assert not conditions.is_true(await world.cluster.get(key_of(claim())), "Ready")
+    await world.settle(seconds=10)
+    assert conditions.is_true(await world.cluster.get(key_of(claim())), "Ready")
+    secret = await world.cluster.get(Key("v1", "Secret", "team", "conn"))
+    assert set(secret["data"]) == {"host", "password"}
+
+
+async def test_a_composition_of_the_first_generation_is_told_which_kind_lives_in_no_namespace(definition):
+    world = await the_world()
+    wrong = composition()
+    wrong["spec"]["resources"][0]["base"]["kind"] = "NopResource"
+    await world.apply(definition, wrong)
+    await world.settle()
+    await world.apply(claim())
+    await world.settle(seconds=5)
+    told = json.dumps(await world.cluster.get(key_of(claim())))
+    assert "compose ClusterNopResource, which lives in none" in told

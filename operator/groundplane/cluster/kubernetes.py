@@ -19,7 +19,7 @@ from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
 from groundplane.cluster.referenced import Referenced
-from groundplane.core import roles, usages
+from groundplane.core import providers, roles, usages
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
 from groundplane.errors import Awaited, Conflict, Denied, InUse, NoSuchKind, NotFound, Rejected, Unavailable, shown
 from groundplane.ports import MANAGER, Propagation, Resource
@@ -417,7 +417,7 @@ def _collection(resource: Resource, namespace: str) -> str:
 
 def _check_place(resource: Resource, key: Key) -> None:
     if resource.namespaced and not key.namespace:
-        raise Rejected(f"{key} has no namespace", mend="set metadata.namespace")
+        raise Rejected(f"{key} has no namespace", mend=providers.mend_of_no_namespace(key.group, key.kind))
     if key.namespace and not resource.namespaced:
         raise Rejected(f"{key} is cluster-scoped", mend="leave metadata.namespace out")
     if not _is_nameable(key):

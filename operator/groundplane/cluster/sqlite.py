@@ -35,7 +35,7 @@ from groundplane.cluster import apply as rules
 from groundplane.cluster import depth, kinds
 from groundplane.cluster.heads import Cut, Heads
 from groundplane.cluster.store import Change, Store
-from groundplane.core import schema, usages
+from groundplane.core import providers, schema, usages
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import (
     Json,
@@ -397,7 +397,8 @@ class SqliteCluster:
         if resource.namespaced == bool(meta(obj).get("namespace")):
             return
         if resource.namespaced:
-            raise Rejected(f"{key_of(obj)} has no namespace", mend="set metadata.namespace")
+            key = key_of(obj)
+            raise Rejected(f"{key} has no namespace", mend=providers.mend_of_no_namespace(key.group, key.kind))
         raise Rejected(f"{key_of(obj)} is cluster-scoped", mend="leave metadata.namespace out")
 
     def _generated_name(self, obj: Object) -> str:

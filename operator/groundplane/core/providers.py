@@ -75,6 +75,21 @@ def of(group: str) -> Family | None:
     return family if family and family.has_services else None
 
 
+def mend_of_no_namespace(group: str, kind: str) -> str:
+    """What to write instead of an object that lives in a namespace and names none, as a Composition of the first generation makes it.
+
+    >>> mend_of_no_namespace("s3.aws.m.upbound.io", "Bucket"), mend_of_no_namespace("", "Secret")
+    ('compose Bucket of s3.aws.upbound.io, which lives in none, or set metadata.namespace', 'set metadata.namespace')
+    """
+    family = of(group)
+    if family and family.is_mixed:
+        return f"compose Cluster{kind}, which lives in none, set --nop-scope cluster, or set metadata.namespace"
+    if family and family.is_namespaced:
+        other = group.replace(family.domain, family.domain.replace(".m.", ".", 1))
+        return f"compose {kind} of {other}, which lives in none, or set metadata.namespace"
+    return "set metadata.namespace"
+
+
 def configs() -> Iterator[tuple[str, str]]:
     """The kinds of ProviderConfigs, as (api version, kind)."""
     for family in FAMILIES:
