@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from groundplane.core import packages
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.function_sources import ENDPOINT, Source
 from groundplane.core.objects import Json
-from groundplane.core.pipeline import Endpoint, Find, Function, Remote
+from groundplane.core.pipeline import Endpoint, Find, Function, Remote, RunFunction
 from groundplane.core.spec import Problem
 from groundplane.core.typecheck import Part
 from groundplane.errors import InvalidInput, nearest, shown
@@ -18,22 +20,43 @@ from groundplane.functions import (
     cel_filter,
     environment_configs,
     extra_resources,
-    go_templating,
     patch_and_transform,
     sequencer,
-    status_transformer,
     tag_manager,
 )
+
+if TYPE_CHECKING:
+    from groundplane.functions.go_templating import Files
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A function whose module is imported when it is first asked for: Go's templates take three MiB, and many platforms have none."""
+
+    module: str
+
+    def check(self, given: Mapping[str, Json]) -> list[Problem]:
+        return self._function.check(given)
+
+    def compile(self, given: Mapping[str, Json]) -> RunFunction | Remote:
+        return self._function.compile(given)
+
+    @property
+    def _function(self) -> Function:
+        return cast(Function, importlib.import_module(f"{__name__}.{self.module}"))
+
+
+GO_TEMPLATING = "function-go-templating"
 
 BUILT_IN: Mapping[str, Function] = {
     "function-auto-ready": auto_ready,
     "function-cel-filter": cel_filter,
     "function-environment-configs": environment_configs,
     "function-extra-resources": extra_resources,
-    "function-go-templating": go_templating,
+    GO_TEMPLATING: Later("go_templating"),
     "function-patch-and-transform": patch_and_transform,
     "function-sequencer": sequencer,
-    "function-status-transformer": status_transformer,
+    "function-status-transformer": Later("status_transformer"),
     "function-tag-manager": tag_manager,
 }
 assert set(BUILT_IN) == set(packages.FUNCTIONS)
@@ -58,9 +81,7 @@ class Elsewhere:
         return Remote(self.name, self.endpoint, self.package, given or None)
 
 
-def finder(
-    sources: Mapping[str, Source] | None = None, *, how: str = HOW, templates: go_templating.Files | None = None
-) -> Find:
+def finder(sources: Mapping[str, Source] | None = None, *, how: str = HOW, templates: Files | None = None) -> Find:
     """Find functions by the name that a step gives.
 
     `sources` holds what the Function objects that are declared, and settings, say of names.  Where nothing does, the name itself
@@ -77,11 +98,11 @@ def finder(
         words = name if source is None else packages.path_of(source.package).rpartition("/")[2]
         for known, function in BUILT_IN.items():
             if words == known or (source is None and words.endswith(f"-{known}")):
-                return (
-                    go_templating.GoTemplating(templates)
-                    if function is go_templating and templates is not None
-                    else function
-                )
+                if known == GO_TEMPLATING and templates is not None:
+                    from groundplane.functions import go_templating
+
+                    return go_templating.GoTemplating(templates)
+                return function
         if source is not None and source.is_starting:
             what = f"Function {shown(name)}, package {shown(source.package)}, does not serve yet"
             raise InvalidInput(what, mend=f"its conditions say why: kubectl describe function.pkg.crossplane.io {name}")
