@@ -144,7 +144,10 @@ class Operator:
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
         )
         self._targets = ClusterTargets(
-            self._cluster, self._acting_as if settings.objects_identity else None, may_write=gate.check
+            self._cluster,
+            self._acting_as if settings.objects_identity else None,
+            may_write=gate.check,
+            warns=True,
         )
         self._cloud = Clouds(
             {"aws": self._aws}

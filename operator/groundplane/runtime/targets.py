@@ -38,8 +38,10 @@ class ClusterTargets:
         acting: Callable[[], Api] | None = None,
         *,
         may_write: Callable[[], None] = lambda: None,
+        warns: bool = False,
     ) -> None:
-        """`here` is this cluster as the operator acts in it; `acting` gives the way into it for Objects: None: the same."""
+        """`here` is this cluster as the operator acts in it; `acting` gives the way into it for Objects: None: the same, which is told if it `warns`."""
+        self._warns = warns
         self._cluster, self._acting, self._may_write = here, acting, may_write
         self._api: Api | None = None
         self._here: Cluster | None = None
@@ -48,7 +50,9 @@ class ClusterTargets:
     async def here(self) -> Cluster:
         if self._here is None:
             if self._acting is None:
-                log.debug("Objects act with the operator's own rights")
+                if self._warns:
+                    mend = "name a ServiceAccount that may do less with --objects-identity"
+                    log.warning("Objects act with the operator's own rights", mend=mend)
                 self._here = self._cluster
             else:
                 self._api = self._acting()
