@@ -244,3 +244,9 @@ def test_an_environment_of_a_pipeline_becomes_a_step(tmp_path):
 def test_in_place_and_elsewhere_are_not_both(tmp_path):
     assert converted(tmp_path, COMMENTED, "-w", "-o", "x").exit_code == 80
     assert groundplane("convert", "pipeline-composition", "-w").exit_code == 80
+
+
+def test_a_comment_before_the_first_mark_stays_in_its_document(tmp_path):
+    (tmp_path / "x.yaml").write_text(f"# Ours.\n\n---\n{COMMENTED}")
+    done = groundplane("convert", "pipeline-composition", tmp_path / "x.yaml")
+    assert done.stdout.startswith("# Ours.\n\n---\n")

@@ -245,6 +245,8 @@ def test_delete_names_what_it_has_waited_for_in_vain(tmp_path):
     done = groundplane("delete", "note", "first", "-n", "team", "--wait", "--timeout", 0.1, "--db", db)
     assert done.exit_code == 1
     told = done.output.splitlines()[-1]
+    assert (done.output.count("waiting for"), done.output.count("marked, and gone")) == (1, 0), done.output
+    assert f"; they go once a control plane cleans up: groundplane up --db {db}" in done.output
     assert all(
         part in told
         for part in ("still there after 0 seconds: ", "ConfigMap team/first-", "Note team/first", "XNote first-")

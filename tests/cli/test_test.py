@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from tests.cli.platform import groundplane
+from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane
 
 DATABASE = Path(__file__).resolve().parents[2] / "compositions" / "database-aws"
 INPUTS = {
@@ -329,3 +329,19 @@ def test_against_a_control_plane(play):
     tests["spec"]["defaults"]["run"] = "engine"
     ran = play(tests)
     assert ran.exit_code == 0, ran.output
+
+
+def test_not_ready_counts_when_it_stays_so_and_a_fault_that_nobody_meets_fails(play, tmp_path):
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"raw": yaml.safe_load(COMPOSITION)}}
+    hasty = {"name": "hasty", "run": "engine", "timeout": 8, "assertions": [{"ready": False}]}
+    idle = {
+        "name": "idle",
+        "run": "aws",
+        "assertions": [{"ready": True}],
+        "aws": {"fail": {"rds.CreateDBInstance": "Throttling"}},
+    }
+    ran = play(document(hasty, idle, **given, claim={"raw": yaml.safe_load(CLAIM)}))
+    assert ran.exit_code == 1
+    assert "database › hasty" in ran.stdout
+    assert "ready" in ran.stdout.partition("hasty")[2].splitlines()[1]
+    assert "aws.fail: rds.CreateDBInstance was never called." in ran.stdout

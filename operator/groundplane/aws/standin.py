@@ -18,6 +18,7 @@ Controls, JSON over HTTP:
                               with `lost` they take effect, and only their answer is this error;
                               with "delay": 4 they begin 4 s later, and without a code they go through then;
                               with "key": only those that are signed with this access key
+    GET    /standin/faults                                    them, each with how many times it is still to come
     DELETE /standin/faults                                    no more
     GET    /standin/calls                                     [{"service": …, "operation": …, "status": 200}, …] in
                                                               order; no status yet: not answered
@@ -465,6 +466,11 @@ class Application:
                             key=given.get("key", ""),
                         )
                     )
+                case "GET", "faults":
+                    answer = [
+                        {"service": each.service, "operation": each.operation, "times": each.times}
+                        for each in WORLD.faults
+                    ]
                 case "DELETE", "faults":
                     WORLD.faults.clear()
                 case "GET", "calls":

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 DIFFERING = 12  # lines of a snapshot's difference that are told
 
+OFTEN = 1_000_000  # times that a call fails: for as long as a test takes
+
 
 @dataclass(frozen=True)
 class Found:
@@ -198,12 +200,30 @@ class Runner:
                     result.problems = problems
                     result.step = _step_name(case, index)
                     return
+        if case.run == "aws" and (unused := self._unused()):
+            result.problems = [
+                f"aws.fail: {call} was never called. Mend: correct the call, or take it out" for call in unused
+            ]
+
+    def _unused(self) -> list[str]:
+        """The calls that were to fail and that nobody made."""
+        left = self._ask("GET", "/standin/faults")
+        return [f"{each['service']}.{each['operation']}" for each in left if each["times"] == OFTEN]
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        """A control of the stand-in."""
+        import json
+        import urllib.request
+
+        data = json.dumps(body).encode() if body is not None else None
+        asked = urllib.request.Request(self._standin + path, data=data, method=method)
+        with urllib.request.urlopen(asked) as answer:
+            text = answer.read()
+        return json.loads(text) if text.startswith((b"{", b"[")) else None
 
     def _use_standin(self, faults: Any) -> None:
         """AWS's stand-in as this process's AWS, as new, with these faults."""
         import importlib.util
-        import json
-        import urllib.request
 
         from groundplane.aws import offline
         from groundplane.cli import demo
@@ -214,21 +234,13 @@ class Runner:
             self._standin = self._resources.enter_context(demo.standin(slow=0.0))
             self._resources.enter_context(demo.aws_environment(self._standin))
 
-        def ask(method: str, path: str, body: Any = None) -> None:
-            data = json.dumps(body).encode() if body is not None else None
-            with urllib.request.urlopen(urllib.request.Request(self._standin + path, data=data, method=method)):
-                pass
-
-        ask("POST", "/moto-api/reset")
-        ask("DELETE", "/standin/faults")
+        self._ask("POST", "/moto-api/reset")
+        self._ask("DELETE", "/standin/faults")
         for call, code in faults.items():
             service, _, operation = call.partition(".")
             offline.check_call(service, operation)
-            ask(
-                "POST",
-                "/standin/faults",
-                {"service": service, "operation": operation, "code": code, "times": 1_000_000},
-            )
+            fault = {"service": service, "operation": operation, "code": code, "times": OFTEN}
+            self._ask("POST", "/standin/faults", fault)
 
     # --- inputs -----------------------------------------------------------------------------------------------------
 

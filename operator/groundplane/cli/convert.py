@@ -164,9 +164,8 @@ def _run(
         elif output:
             Path(output).write_text(each.text, encoding="utf-8")
         else:
-            click.echo(
-                each.text if each.text.startswith("---") else f"---\n{each.text}", nl=not each.text.endswith("\n")
-            )
+            begins = re.match(r"(?:[ \t]*(?:#.*)?\n)*---", each.text)  # with a mark, maybe behind comments
+            click.echo(each.text if begins else f"---\n{each.text}", nl=not each.text.endswith("\n"))
 
 
 def _is_right(each: Converted, *, check: bool, to_stderr: bool) -> bool:

@@ -81,18 +81,19 @@ async def _delete(
             err=True,
         )
     left = await _left(cluster, asked)
-    if left and not store.is_running(db):
+    ends = "" if store.is_running(db) else f"; they go once a control plane cleans up: groundplane up --db {db}"
+    if left and ends and not patience:
         click.echo(
             f"{', '.join(map(str, left))}: marked, and gone once a control plane has cleaned up: groundplane up --db {db}",
             err=True,
         )
     if patience:
-        await _wait(belonging, patience)
+        await _wait(belonging, patience, ends)
 
 
-async def _wait(belonging: Belonging, patience: float) -> None:
-    """Return when all of it is gone; tell what is waited for, whenever that changes."""
-    deadline, told = time.monotonic() + patience, ""
+async def _wait(belonging: Belonging, patience: float, ends: str) -> None:
+    """Return when all of it is gone; tell what is waited for, and what has gone meanwhile, each once."""
+    deadline, told = time.monotonic() + patience, list[Key]()
     while left := await belonging.left():
         text = ", ".join(map(str, left))
         if time.monotonic() > deadline:
@@ -100,9 +101,11 @@ async def _wait(belonging: Belonging, patience: float) -> None:
                 f"still there after {patience:.0f} seconds: {text}",
                 mend="look at their conditions with groundplane get -o yaml",
             )
-        if text != told:
-            click.echo(f"waiting for {text}", err=True)
-            told = text
+        if gone := [key for key in told if key not in left]:
+            click.echo(f"gone: {', '.join(map(str, gone))}", err=True)
+        if new := [key for key in left if key not in told]:
+            click.echo(f"waiting for {', '.join(map(str, new))}{ends}", err=True)
+        told = left
         await asyncio.sleep(POLL)
 
 

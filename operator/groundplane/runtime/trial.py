@@ -35,6 +35,7 @@ from groundplane.runtime.local import LocalControlPlane
 MANAGER = "groundplane-test"
 GLANCE = 0.05  # seconds between two looks
 POLL = 1.0  # seconds until a settled resource is looked at again
+STAYS = 2.5 * POLL  # seconds without any change after which what is not ready is taken not to become so
 CONFIGS = (
     ("aws.upbound.io/v1beta1", "ProviderConfig"),
     ("aws.m.upbound.io/v1beta1", "ClusterProviderConfig"),
@@ -153,15 +154,23 @@ class Trial:
             except GroundplaneError as error:
                 self._refused.append(str(error))
         await self._observe(step)
-        end = asyncio.get_running_loop().time() + self._patience
-        judged = -1  # the store's version that was judged last
+        now = asyncio.get_running_loop().time
+        begun = now()
+        end, changed = begun + self._patience, begun
+        is_negative = any(each.ready is False for each in step.assertions)  # so of what has not begun yet, too
+        judged, is_right, outcome = (
+            -1,
+            False,
+            Outcome(),
+        )  # the store's version that was judged last, and what came of it
         while True:
-            await self._plane.idle(max(0.0, end - asyncio.get_running_loop().time()))
-            is_over, version = asyncio.get_running_loop().time() >= end, self._plane.cluster.version()
+            await self._plane.idle(max(0.0, end - now()))
+            is_over, version = now() >= end, self._plane.cluster.version()
             if version != judged or is_over:
-                judged, outcome = version, await self._outcome(since)
-                if is_over or not problems(outcome):
-                    return outcome
+                judged, changed, outcome = version, now(), await self._outcome(since)
+                is_right = not problems(outcome)
+            if is_over or (is_right and (not is_negative or now() - changed >= STAYS)):
+                return outcome
             await asyncio.sleep(GLANCE)
 
     async def _apply(self, obj: Object) -> None:
