@@ -19,6 +19,7 @@ LONG = (
     "webhooks",
     "replicas",
     "calls",
+    "postgresql",
 )  # take many minutes: only by their names
 
 
