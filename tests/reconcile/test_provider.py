@@ -178,6 +178,20 @@ async def test_revisions_that_crossplane_made_stay_as_they_are_with_all_that_the
     assert condition(definition, "Established") == ("True", "WatchingCompositeResource")
 
 
+async def test_a_revision_of_somebody_else_under_the_name_of_ours_stays_as_it_is():
+    package = {"apiVersion": API, "kind": "Provider", "metadata": {"name": "mine"}, "spec": {"package": BUILT_IN[0][1]}}
+    world = await World().install()
+    await world.apply(package)
+    await world.settle(seconds=600)
+    made = await world.one(API, "ProviderRevision")
+    world = await World().install()
+    theirs = {**made, "metadata": {"name": made["metadata"]["name"], "labels": made["metadata"]["labels"]}}
+    before = await world.cluster.create({name: value for name, value in theirs.items() if name != "status"})
+    await world.apply(package)
+    await world.settle(seconds=600)
+    assert await world.one(API, "ProviderRevision") == before
+
+
 class Signs:
     """Certificates that nobody looks at."""
 
