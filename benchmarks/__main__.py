@@ -17,6 +17,7 @@ LONG = (
     "definitions",
     "objects",
     "webhooks",
+    "author_tools",
     "replicas",
     "calls",
     "postgresql",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import keyword
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,8 +58,19 @@ _MENDS = {  # of what the machine refuses
 }
 
 
+LASTING = frozenset({"run", "up", "core"})  # commands that stay
+CONTAINERS = (
+    200_000  # new ones until Python looks for garbage: what ends in a second would spend a quarter of it on that
+)
+
+
 class Commands(click.Group):
     """Knows the commands by the table above."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
+        if args is None and not LASTING & set(sys.argv[1:2]):  # this process is the command
+            gc.set_threshold(CONTAINERS, 10, 100)
+        return super().main(args, *more, **options)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
