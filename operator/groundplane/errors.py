@@ -168,16 +168,29 @@ def stage(reason: str, prefix: str = "") -> Iterator[None]:
         raise
 
 
+def _whole(value: object) -> object:
+    """The value with whole numbers as integers, as far as JavaScript's are exact."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return value
+
+
 def shown(value: object) -> str:
     """Quote a user's value for an error text, shortened.  Never pass a secret.
 
-    >>> shown("xl")
-    '"xl"'
+    A number that is whole is written as such, however it is kept.
+
+    >>> shown("xl"), shown({"seconds": 1209600.0})
+    ('"xl"', '{"seconds": 1209600}')
     """
     import json
 
     try:
-        text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+        text = json.dumps(_whole(value), ensure_ascii=False, sort_keys=True)
     except (TypeError, ValueError):
         text = str(value)
     except RecursionError:

@@ -9,6 +9,7 @@ import shutil
 import pytest
 import yaml
 
+from groundplane.runtime.overlay import comparable
 from tests.cli.filled import DATABASE, claim, labelled, read, version
 from tests.cli.platform import groundplane
 
@@ -74,6 +75,13 @@ def test_a_claim_s_change_is_followed_to_what_is_composed(diff):
     assert new.stdout.count("+++ ") == 4  # claim, composite, instance, and the composite's connection Secret
     assert "Summary: 4 added" in new.stdout
     assert diff(claim("fourth")).stdout == new.stdout  # names and UIDs are the same each time
+
+
+def test_in_which_order_things_are_composed_is_no_change():
+    one, other = ({"kind": "Instance", "name": name} for name in ("a", "b"))
+    for place in (lambda refs: {"resourceRefs": refs}, lambda refs: {"crossplane": {"resourceRefs": refs}}):
+        before, after = ({"metadata": {}, "spec": place(refs)} for refs in ([one, other], [other, one]))
+        assert comparable(before) == comparable(after)
 
 
 def test_what_no_template_makes_any_more_is_removed(diff):

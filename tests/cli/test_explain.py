@@ -81,7 +81,12 @@ def test_what_is_not_there_is_told_with_what_is_near(db):
     ran = groundplane("explain", f"instance/{instance(db)}", "spec.forProvider.instanceClas", *db)
     assert ran.exit_code == 1
     assert "Mend: did you mean instanceClass?" in ran.stderr
+    unset = groundplane("explain", f"instance/{instance(db)}", "spec.forProvider.multiAz", *db)
+    assert unset.exit_code == 1
+    assert "spec.forProvider.multiAz is not set, and nothing that is known writes it." in unset.stderr
     assert groundplane("explain", "instance/nobody", *db).exit_code == 1
+    elsewhere = groundplane("explain", "databases.platform.example.com/orders", *db)
+    assert "Mend: there is one in my-team: add -n my-team." in elsewhere.stderr
     assert groundplane("explain", "instance", *db).exit_code == 80
 
 
@@ -107,7 +112,7 @@ def test_what_is_ready_is_said_to_be_and_what_is_not_with_its_cause(db, filled, 
     asyncio.run(spoil())
     ran = groundplane("explain", "database/orders", "--db", str(broken), *NAMESPACE)
     assert ran.exit_code == 3
-    assert ran.stdout.startswith("Not ready")
+    assert ran.stdout.startswith("Ready, but not all that it is made of is as wanted: ")  # the database goes on
     assert "observe failed: not authorized" in ran.stdout.splitlines()[0]
     assert "Mend: grant rds:DescribeDBInstances." in ran.stdout
 

@@ -285,6 +285,13 @@ def test_all_of_a_kind_without_a_name(db):
     found = json.loads(traced(db, "notes", "-n", "team", "-o", "json").stdout)
     assert [each["object"]["metadata"]["name"] for each in found["items"]] == ["first", "second"]
     assert traced(db, "xnotes").stdout.count("XNote/") == 2
+    assert traced(db, "notes", "-A").stdout.count("Note/") == traced(db, "notes", "-n", "team").stdout.count("Note/")
+
+
+def test_what_is_in_another_namespace_is_named_and_found(db):
+    assert "Mend: there is one in team: add -n team." in traced(db, "note", "first").stderr
+    assert traced(db, "note", "first", "-A").stdout == traced(db, "note", "first", "-n", "team").stdout
+    assert "see what is there: groundplane trace note -A" in traced(db, "note", "third", "-A").stderr
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,28 @@ def test_kinds_of_kubernetes_of_core_and_of_aws_are_known(tmp_path, text, tells)
     assert tells in groundplane("validate", tmp_path).stdout
 
 
+# --- what is meant ----------------------------------------------------------------------------------------------
+
+
+def test_what_tests_compare_with_is_not_judged_unless_it_is_named(tmp_path):
+    wrong = "apiVersion: example.org/v1\nkind: Nobody\nmetadata: {name: a}\n"
+    test = (
+        "apiVersion: test.crossplane.io/v1alpha1\nkind: CompositionTest\nmetadata: {name: t}\n"
+        "spec: {tests: [{steps: [{assertions: [{snapshot: made.yaml}]}]}]}\n"
+    )
+    for name, text in {
+        "expected/a.yaml": wrong,
+        "tests/made.yaml": wrong,
+        "tests/t.yaml": test,
+        "b.yaml": wrong,
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert "Total 1 resources: 1 missing schemas" in groundplane("validate", tmp_path).stdout
+    assert "Total 1 resources: 1 missing schemas" in groundplane("validate", tmp_path / "expected").stdout
+    assert "Total 1 resources: 1 missing schemas" in groundplane("validate", tmp_path / "tests" / "made.yaml").stdout
+
+
 # --- places and mends -------------------------------------------------------------------------------------------
 
 

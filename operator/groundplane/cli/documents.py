@@ -17,6 +17,7 @@ from groundplane.cli import manifests
 from groundplane.core.objects import Object
 from groundplane.errors import InvalidInput
 
+EXPECTED = "expected"  # a folder's name
 BOOLEANS = frozenset({"y", "Y", "n", "N", "yes", "Yes", "no", "No", "on", "On", "off", "Off"})  # in YAML 1.1, as names
 
 
@@ -115,6 +116,28 @@ def read(paths: Iterable[str], *, recursive: bool = True) -> tuple[list[Document
             found += documents
             wrong += mistakes
     return found, wrong
+
+
+def judged(found: Sequence[Document], paths: Iterable[str], *, with_tests: bool = False) -> list[Document]:
+    """Those that somebody means to apply: of a folder nothing that tests compare with; no tests.
+
+    That is the snapshots that tests name, and whatever lies in a folder `expected`; who names such a file, or folder, means it.
+    """
+    from groundplane.core.composition_tests import is_test, snapshots
+
+    folders = [Path(path) for path in paths if Path(path).is_dir()]
+    compared = {
+        Path(each.text.file).parent / name for each in found if is_test(each.object) for name in snapshots(each.object)
+    }
+
+    def is_meant(document: Document) -> bool:
+        file = Path(document.text.file)
+        for folder in folders:
+            if folder in file.parents and (file in compared or EXPECTED in file.relative_to(folder).parts[:-1]):
+                return False
+        return with_tests or not is_test(document.object)
+
+    return [document for document in found if is_meant(document)]
 
 
 def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document], list[Mistake]]:

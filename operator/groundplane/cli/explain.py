@@ -88,6 +88,7 @@ def _cause(root: Member) -> dict[str, Any]:
     return {
         "object": str(root.key),
         "ready": all(map(lineage.is_ready, lineage.every(root))),
+        "usable": ready.get("status") == "True",  # itself, whatever a later change has come to
         "since": str(ready.get("lastTransitionTime") or "") if ready.get("status") != "True" else "",
         "causes": [" ".join(line.split()) for line in cause.splitlines() if line.strip()],
     }
@@ -112,6 +113,11 @@ class Chain:
         assert obj is not None
         value = fieldpath.find(obj, path)
         if value is fieldpath.MISSING:
+            if _is_declared(await self._schema(obj), path):
+                raise NotFound(
+                    f"{root.key}: {text} is not set, and nothing that is known writes it",
+                    mend="set it, or a patch to it",
+                )
             raise NotFound(f"{root.key} has no {text}", mend=_beside(obj, path))
         return {
             "object": str(root.key),
@@ -275,6 +281,16 @@ def _beside(obj: Object, path: Any) -> str:
     return "correct the path"
 
 
+def _is_declared(schema: Any, path: Any) -> bool:
+    """Whether a kind has a field of that path."""
+    for segment in path.segments:
+        if not isinstance(schema, dict):
+            return False
+        inner = schema.get("items") if isinstance(segment, int) else (schema.get("properties") or {}).get(segment)
+        schema = schema.get("additionalProperties") if inner is None else inner
+    return isinstance(schema, dict)
+
+
 def _ago(time: str) -> str:
     from groundplane.cli import table
     from groundplane.core import conditions
@@ -292,6 +308,10 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     if "path" not in found:
         if found["ready"]:
             yield f"{found['object']} is ready, and so is all that it is made of."
+            return
+        if found["usable"]:
+            yield f"Ready, but not all that it is made of is as wanted: {', '.join(found['causes'][:1])}"
+            yield from found["causes"][1:]
             return
         since = _ago(found["since"]).strip().removesuffix(" ago") if found["since"] else ""
         first, *rest = found["causes"] or ["nothing says why; groundplane trace shows what there is"]

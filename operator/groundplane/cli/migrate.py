@@ -27,6 +27,7 @@ def check(paths: tuple[str, ...]) -> None:
     from groundplane.core.conversion import generations
 
     found, wrong = documents.read(documents.expanded(paths))
+    found = documents.judged(found, documents.expanded(paths), with_tests=True)
     _check_shapes(found)
     categories = generations.categories([document.object for document in found])
     issues = sum(len(each.uses) for each in categories if not each.informational)
@@ -73,6 +74,7 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
     from groundplane.core.conversion import generations
 
     found, wrong = documents.read(documents.expanded(paths))
+    found = documents.judged(found, documents.expanded(paths), with_tests=True)
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
     _check_shapes(found)

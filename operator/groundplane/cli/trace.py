@@ -34,6 +34,7 @@ COMPOSITE_LABEL = "crossplane.io/composite"
 @click.argument("kind", metavar="KIND[/NAME]")
 @click.argument("name", required=False, metavar="[NAME]")
 @click.option("-n", "--namespace", default="", help="Where it is.  [default: the context's]")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Wherever it is; without a name, all there are.")
 @click.option(
     "-o",
     "--output",
@@ -71,6 +72,7 @@ def trace(
     kind: str,
     name: str | None,
     namespace: str,
+    all_namespaces: bool,
     output: str,
     show_connection_secrets: bool,
     show_package_dependencies: str,
@@ -110,6 +112,7 @@ def trace(
         kind=kind,
         name=name or "",
         namespace=namespace,
+        everywhere=all_namespaces,
         secrets=show_connection_secrets,
         providers=providers,
         revisions=show_package_revisions,
@@ -129,6 +132,7 @@ class Asked:
     kind: str
     name: str
     namespace: str = ""
+    everywhere: bool = False  # in all namespaces
     secrets: bool = False
     providers: bool = False
     revisions: str = "active"
@@ -234,15 +238,16 @@ class Gathering:
         return [lineage.grown(key_of(obj), self.found, self.children) for obj in roots]
 
     async def _roots(self) -> list[Object]:
-        from groundplane.core.objects import Key
+        from groundplane.core.objects import Key, joined, meta
 
         kinds = _meant(self.asked.kind, self.source.kinds)
         place = self.asked.namespace or self.source.namespace
         if not self.asked.name:
             several = _one(self.asked.kind, kinds)
-            return await self.source.list(
-                several.api_version, several.kind, namespace=place if several.namespaced else ""
-            )
+            in_one = several.namespaced and not self.asked.everywhere
+            return await self.source.list(several.api_version, several.kind, namespace=place if in_one else "")
+        if self.asked.everywhere and (found := await self._elsewhere(kinds)):
+            return found
         there: list[Object] = []
         for kind in kinds:
             obj = await self.source.get(
@@ -253,11 +258,25 @@ class Gathering:
             _one(self.asked.kind, kinds)
         if not there:
             where = f" in namespace {place}" if any(kind.namespaced for kind in kinds) else ""
-            mend = f"see what is there: groundplane trace {self.asked.kind}" + (" -n NAMESPACE" if where else "")
+            mend = f"see what is there: groundplane trace {self.asked.kind}" + (" -A" if where else "")
+            if places := [str(meta(obj).get("namespace")) for obj in (await self._elsewhere(kinds) if where else ())]:
+                mend = f"there is one in {joined(places)}: add -n {places[0]}"
             raise NotFound(
                 f'{" or ".join(kind.full_name for kind in kinds)} "{self.asked.name}" not found{where}', mend=mend
             )
         return there
+
+    async def _elsewhere(self, kinds: Sequence[Served]) -> list[Object]:
+        """Objects of that name in any namespace, as far as they may be listed."""
+        from groundplane.core.objects import meta
+
+        found: list[Object] = []
+        for kind in kinds:
+            try:
+                found += await self.source.list(kind.api_version, kind.kind) if kind.namespaced else []
+            except Denied:
+                continue  # then nobody can say
+        return [obj for obj in found if meta(obj)["name"] == self.asked.name]
 
     async def _children(self, obj: Object) -> list[Key]:
         from groundplane.core import lineage

@@ -68,9 +68,11 @@ def validate(
     if sum(documents.expanded([argument]).count("-") for argument in both) > 1:
         raise click.UsageError("standard input (-) can be read only once: write one of them to a file")
     subjects, wrong = documents.read(documents.expanded(both[-1:]))
+    subjects = documents.judged(subjects, documents.expanded(both[-1:]))
     known = subjects
     if resources is not None:
         known, more = documents.read(documents.expanded(both[:1]))
+        known = documents.judged(known, documents.expanded(both[:1]))
         wrong = [*more, *wrong]
     before, _ = documents.read(documents.expanded(old))
     report = examined(subjects, known, before, wrong, strict=strict, renders=not no_render)

@@ -164,6 +164,17 @@ def is_test(document: Mapping[str, Any]) -> bool:
     return document.get("kind") == KIND and group_of(str(document.get("apiVersion"))) in (GROUP, OF_UP)
 
 
+def snapshots(document: Any) -> list[str]:
+    """The files that a test document names as snapshots, beside it; it may be written wrong otherwise."""
+    if isinstance(document, Mapping):
+        named = document.get("snapshot")
+        return [
+            *([named] if isinstance(named, str) and named else []),
+            *(name for value in document.values() for name in snapshots(value)),
+        ]
+    return [name for value in document for name in snapshots(value)] if isinstance(document, list) else []
+
+
 def cases_of(document: Object) -> list[Case]:
     """The tests of one document, in order.
 

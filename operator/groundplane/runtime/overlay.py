@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from groundplane.cluster.kinds import Kind
 from groundplane.cluster.sqlite import SqliteCluster
@@ -305,12 +305,20 @@ def comparable(obj: Object) -> Object:
     """
     found = {**obj, "metadata": {name: value for name, value in meta(obj).items() if name not in _OURS}}
     if isinstance(spec := obj.get("spec"), dict):
-        found["spec"] = {name: value for name, value in spec.items() if name != _PINNED}
+        found["spec"] = _machinery(spec)
         if isinstance(nested := spec.get("crossplane"), dict):
-            found["spec"]["crossplane"] = {name: value for name, value in nested.items() if name != _PINNED}
+            found["spec"]["crossplane"] = _machinery(nested)
     if isinstance(status := found.pop("status", None), dict):
         kept = {name: value for name, value in status.items() if name not in _TOLD}
         found |= {"status": kept} if kept else {}
+    return found
+
+
+def _machinery(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the revision, and with what is composed in one order: which one it is tells nothing."""
+    found = {name: value for name, value in block.items() if name != _PINNED}
+    if isinstance(references := found.get("resourceRefs"), list):
+        found["resourceRefs"] = sorted(references, key=str)
     return found
 
 
