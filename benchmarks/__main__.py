@@ -21,6 +21,8 @@ LONG = (
     "replicas",
     "calls",
     "postgresql",
+    "creates",
+    "accounts",
 )  # take many minutes: only by their names
 
 

@@ -336,12 +336,13 @@ async def _touch(bench: Bench, subnets: list[str]) -> None:
 
 
 @contextmanager
-def running_bench() -> Iterator[Bench]:
+def running_bench(aws: str = "benchmarks.still") -> Iterator[Bench]:
+    """`aws`: the module that plays it."""
     with ControlPlane() as plane:
         plane.kubectl("apply", "--server-side", "-f", REPOSITORY / "crds")
         plane.wait_for_kinds()
         bench = Bench(plane)
-        still = subprocess.Popen([sys.executable, "-m", "benchmarks.still", str(bench.still)], cwd=REPOSITORY)
+        still = subprocess.Popen([sys.executable, "-m", aws, str(bench.still)], cwd=REPOSITORY)
         try:
             yield bench
         finally:

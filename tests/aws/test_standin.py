@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 
 from groundplane import errors
 from groundplane.aws import standin as standin_process
@@ -127,3 +128,33 @@ def test_queues_and_topics_forget_no_setting(standin):
     sns.set_topic_attributes(TopicArn=arn, AttributeName="HTTPSuccessFeedbackSampleRate", AttributeValue="5")
     found = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
     assert (found["SignatureVersion"], found["HTTPSuccessFeedbackSampleRate"]) == ("2", "5")
+
+
+def test_a_notification_keeps_its_name_and_gets_one_if_it_has_none(standin):
+    s3, queue = standin.client("s3"), standin.client("sqs").create_queue(QueueName="orders")["QueueUrl"]
+    s3.create_bucket(Bucket="orders", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    one = {
+        "QueueArn": f"arn:aws:sqs:eu-west-1:123456789012:{queue.rpartition('/')[2]}",
+        "Events": ["s3:ObjectCreated:*"],
+    }
+    given = {"QueueConfigurations": [{**one, "Id": "mine"}, one, {**one, "Id": "theirs"}]}
+    s3.put_bucket_notification_configuration(Bucket="orders", NotificationConfiguration=given)
+    names = [each["Id"] for each in s3.get_bucket_notification_configuration(Bucket="orders")["QueueConfigurations"]]
+    assert (names[0], names[2]) == ("mine", "theirs")
+    assert len(names[1]) == 36
+
+
+def test_databases_are_restored_have_real_classes_and_keep_their_parameters(standin):
+    rds = standin.client("rds")
+    facts = {"Engine": "postgres", "DBInstanceClass": "db.t3.micro", "AllocatedStorage": 20}
+    login = {"MasterUsername": "boss", "MasterUserPassword": "correct-horse"}
+    rds.create_db_parameter_group(DBParameterGroupName="ours", DBParameterGroupFamily="postgres16", Description="ours")
+    rds.create_db_instance(DBInstanceIdentifier="orders", DBParameterGroupName="ours", **facts, **login)
+    times = {"SourceDBInstanceIdentifier": "orders", "UseLatestRestorableTime": True}
+    rds.restore_db_instance_to_point_in_time(TargetDBInstanceIdentifier="again", **times)
+    names = {each["DBInstanceIdentifier"] for each in rds.describe_db_instances()["DBInstances"]}
+    assert names == {"orders", "again"}
+    with pytest.raises(ClientError, match="still members of this parameter group ours"):
+        rds.delete_db_parameter_group(DBParameterGroupName="ours")
+    with pytest.raises(ClientError, match="Invalid DB Instance class: db.t2.nope"):
+        rds.create_db_instance(DBInstanceIdentifier="odd", **facts | {"DBInstanceClass": "db.t2.nope"}, **login)

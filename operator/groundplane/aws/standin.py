@@ -58,7 +58,9 @@ from groundplane.aws import (
     standin_storage,
 )
 
-CLASS = re.compile(r"db\.[a-z0-9]+\.[a-z0-9.-]+")
+CLASS = re.compile(
+    r"db\.(serverless|(t[234]g?|[cmrx]\d\w*|z1d)\.(micro|small|medium|large|\d*xlarge|metal)(\.tpc\d\.mem\dx)?)"
+)
 PENDING = "PendingModifiedValues"
 # forProvider's and ModifyDBInstance's names that wait for the window unless ApplyImmediately: (parameter, attribute)
 WAITING = {
@@ -164,10 +166,10 @@ def mend_rds() -> None:
         _pass(database, "creating")
         return database
 
-    def describe_db_instances(self: Any, name: str | None = None, filters: Any = None) -> Any:
+    def describe_db_instances(self: Any, db_instance_identifier: str | None = None, filters: Any = None) -> Any:
         for database in list(self.databases.values()):
             _advance(self, database)
-        return describe(self, name, filters)
+        return describe(self, db_instance_identifier, filters)
 
     def modify_db_instance(self: Any, db_instance_identifier: str, arguments: dict[str, Any]) -> Any:
         name = db_instance_identifier.lower()
@@ -260,8 +262,20 @@ def mend_subnet_groups() -> None:
 
 
 def mend_parameter_groups() -> None:
-    """Let parameters be reset, which moto doesn't know."""
+    """Let parameters be reset, which moto doesn't know, and keep groups that are in use."""
+    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
+    backend: Any = importlib.import_module("moto.rds.models").RDSBackend
     responses: Any = importlib.import_module("moto.rds.responses")
+    delete = backend.delete_db_parameter_group
+
+    def delete_db_parameter_group(self: Any, db_parameter_group_name: str) -> Any:
+        if any(each.db_parameter_group_name == db_parameter_group_name for each in self.databases.values()):
+            words = "One or more database instances are still members of this parameter group"
+            what = f"{words} {db_parameter_group_name}, so the group cannot be deleted"
+            raise rds_errors.RDSClientError("InvalidDBParameterGroupState", what)
+        return delete(self, db_parameter_group_name)
+
+    backend.delete_db_parameter_group = delete_db_parameter_group
 
     def reset(member: str, groups: str) -> Callable[[Any], Any]:
         def answer(self: Any) -> Any:

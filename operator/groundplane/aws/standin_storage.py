@@ -22,7 +22,7 @@ ENCRYPTION = (
     "</ServerSideEncryptionConfiguration>"
 )
 DEFAULT = {"Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": "false"}}
-ENTRY = re.compile(r"<(Queue|Topic|CloudFunction)Configuration>(?!<Id>)")
+ENTRY = re.compile(r"<((?:Queue|Topic|CloudFunction)Configuration)>((?:(?!<Id>).)*?)</\1>", re.DOTALL)  # without a name
 MINIMUM = "x-amz-transition-default-minimum-object-size"
 
 
@@ -61,7 +61,7 @@ def mend() -> None:
             bucket = self.backend.get_bucket(bucket_name)
             document = self.body.decode() if isinstance(self.body, bytes) else str(self.body)
             if name == "notification":
-                document = ENTRY.sub(lambda found: f"{found.group()}<Id>{uuid4()}</Id>", document)
+                document = ENTRY.sub(lambda entry: f"<{entry[1]}><Id>{uuid4()}</Id>{entry[2]}</{entry[1]}>", document)
             settings = vars(bucket).setdefault("settings", {})
             settings[name] = (document, request.headers.get(MINIMUM))
         return answer
