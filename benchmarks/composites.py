@@ -189,13 +189,11 @@ async def provider(client: Client, *, namespaced: bool) -> AsyncIterator[None]:
                     task.add_done_callback(marking.discard)
 
     marking: set[asyncio.Task[None]] = set()
-    following = [asyncio.create_task(follow(kind, marking)) for kind in KINDS]
-    try:
+    async with asyncio.TaskGroup() as group:  # who can't follow ends the measurement
+        following = [group.create_task(follow(kind, marking)) for kind in KINDS]
         yield
-    finally:
         for task in following:
             task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
 
 
 def told(operator: Running, mark: int, count: int) -> Iterator[tuple[str, str]]:

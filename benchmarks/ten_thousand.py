@@ -256,8 +256,14 @@ class Client:
     async def watch(self, path: str, selector: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """The events of those with these labels, one line each, from now on: a list of thousands would be most of what is measured."""
         query = {"watch": "true", "labelSelector": selector}
-        async with self._session.get(self._server + path, params=query) as response:
-            yield aiter(response.content)
+        endless = aiohttp.ClientTimeout(total=None)
+        while True:
+            async with self._session.get(self._server + path, params=query, timeout=endless) as response:
+                if response.status != 429:  # the API server prepares the storage of a kind that is new
+                    response.raise_for_status()
+                    yield aiter(response.content)
+                    return
+            await asyncio.sleep(0.1)
 
     async def create(self, plural: str, obj: dict[str, Any], namespace: str = "") -> None:
         place = f"namespaces/{namespace}/" if namespace else ""
