@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -450,6 +451,28 @@ def test_files_that_others_could_read_are_closed_to_them_when_the_store_is_opene
     finally:
         second.close()
         first.close()
+
+
+@pytest.mark.parametrize("content", [b"a: text\n", None])
+def test_what_is_no_store_stays_as_it_is(path, content):
+    if content is None:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version=7")
+    else:
+        path.write_bytes(content)
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(InvalidInput):
+        SqliteCluster(path)
+    assert (path.stat().st_mode & 0o777, path.read_bytes()) == (0o644, before)
+
+
+@pytest.mark.parametrize("path", [Path(os.devnull), Path()])
+def test_what_is_no_file_is_no_store(path):
+    before = path.stat().st_mode
+    with pytest.raises(InvalidInput, match="it is no file"):
+        SqliteCluster(path)
+    assert path.stat().st_mode == before
 
 
 # --- kinds of Kubernetes that only say something

@@ -74,18 +74,29 @@ Changes = list[Change]
 Rows = list[Any]
 
 
-def _keep_private(path: str) -> None:
-    """Make the file, and have it and those beside it read by their owner alone: Secrets are in it.  The folder stays as it is.
+def _made(path: str) -> None:
+    """Make the file if there is none; SQLite gives those beside it the same mode.
 
-    SQLite gives those beside it the file's own mode.
+    Raises:
+        InvalidInput: a folder or a device has this name.
     """
     if path == IN_MEMORY:
         return
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InvalidInput(f"{path} is not a store: it is no file", mend="name another one, which may be new")
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE))
+
+
+def _keep_private(path: str) -> None:
+    """Have a store and the files beside it read by their owner alone: Secrets are in it.  The folder stays as it is."""
     for name in (path, f"{path}-wal", f"{path}-shm"):
         with suppress(FileNotFoundError):
             if stat.S_IMODE(os.stat(name).st_mode) != PRIVATE:
                 os.chmod(name, PRIVATE)
+
+
+def _closed(path: str, error: Exception) -> Unavailable:
+    return Unavailable(f"cannot open {path}: {error}", mend="check folder and permissions")
 
 
 class Store:
@@ -103,25 +114,30 @@ class Store:
 
     def _opened(self) -> sqlite3.Connection:
         try:
-            _keep_private(self.path)
+            _made(self.path)
             db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         except (sqlite3.Error, OSError) as error:
-            raise Unavailable(f"cannot open {self.path}: {error}", mend="check folder and permissions") from error
+            raise _closed(self.path, error) from error
         try:
             db.execute(f"PRAGMA busy_timeout={BUSY}")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
             found = db.execute("PRAGMA user_version").fetchone()[0]
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if found != FORMAT and (found or tables):
                 db.close()
                 raise _another(self.path, found)
+            if self.path != IN_MEMORY:
+                _keep_private(self.path)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
             db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
         except sqlite3.DatabaseError as error:
             db.close()
             if isinstance(error, sqlite3.OperationalError):
                 raise _trouble(f"cannot open {self.path}", error) from error
             raise InvalidInput(f"{self.path} is not a store: {error}", mend="name another file") from error
+        except OSError as error:
+            db.close()
+            raise _closed(self.path, error) from error
         return db
 
     def close(self) -> None:
