@@ -356,11 +356,12 @@ def test_a_misspelt_field_is_told_with_the_right_one(folder):
 
 
 def test_a_field_that_is_like_none_is_warned_of_since_the_api_server_drops_it(folder):
-    write(folder, composition=TWO.replace("  resources:", "  environment: {patches: []}\n  resources:"))
+    write(folder, composition=TWO.replace("  resources:", "  surroundings: {patches: []}\n  resources:"))
     result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml")
     assert len(documents(result)) == 3
     assert (
-        result.stderr == 'Warning: Composition notes: unknown field "environment". Mend: remove it: nothing reads it.\n'
+        result.stderr
+        == 'Warning: Composition notes: unknown field "surroundings". Mend: remove it: nothing reads it.\n'
     )
 
 
@@ -763,11 +764,13 @@ def test_a_fatal_result_is_an_error_with_its_place(piped):
 
 
 def test_credentials_are_secrets_that_must_be_given(piped):
-    wanted = "functionRef: {name: patches}\n    credentials: [{name: aws, source: Secret, secretRef: {namespace: n, name: s}}]"
+    wanted = "functionRef: {name: patches}\n    credentials: [{name: aws, source: Secret, secretRef: {namespace: team, name: s}}]"
     write(piped, composition=PIPELINE.replace("functionRef: {name: patches}", wanted))
     (line,) = errors(groundplane(*arguments(piped)))
-    assert 'step "resources" credential "aws" from Secret. Mend: pass Secret s of namespace n' in line
-    write(piped, secret="{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: n}, stringData: {key: value}}")
+    assert 'step "resources" credential "aws" from Secret. Mend: pass Secret s of namespace team' in line
+    write(
+        piped, secret="{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: team}, stringData: {key: value}}"
+    )
     assert groundplane(*arguments(piped, "--function-credentials", piped / "secret.yaml")).exit_code == 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,10 @@ def _number(loader: Any, node: yaml.ScalarNode) -> int | float | str:
     return found
 
 
+def _truth(loader: Any, node: yaml.ScalarNode) -> bool:
+    return node.value in "yY" or (node.value not in "nN" and bool(_scalar(loader, node)))
+
+
 def _scalar(loader: Any, node: yaml.ScalarNode) -> Any:
     try:
         return _Base.yaml_constructors[node.tag](loader, node)
@@ -102,7 +107,9 @@ Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
-_CONSTRUCTORS: Mapping[str, Callable[[Any, Any], Any]] = {"int": _number, "float": _number, "bool": _scalar}
+for _letter in "yYnN":  # true and false, alone, to kubectl; PyYAML lacks them
+    Loader.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]$"), [_letter])
+_CONSTRUCTORS: Mapping[str, Callable[[Any, Any], Any]] = {"int": _number, "float": _number, "bool": _truth}
 Loader.yaml_constructors = {None: _Base.yaml_constructors[None]} | {
     f"{_TAG}{name}": _CONSTRUCTORS.get(name, _Base.yaml_constructors[f"{_TAG}{name}"])
     for name in ("null", "bool", "int", "float", "str", "seq", "map")

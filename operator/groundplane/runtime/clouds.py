@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from groundplane.cluster import credentials
 from groundplane.core import providers
 from groundplane.core.objects import Object, group_of
 from groundplane.errors import InvalidInput, nearest
-from groundplane.ports import Account, Cloud, Creation, Default, ManagedKind, Observation, Targets
-from groundplane.runtime.targets import NoTargets
+from groundplane.ports import Account, Cloud, Cluster, Creation, Default, ManagedKind, Observation, Targets
 
 
 class Clouds:
@@ -238,3 +238,16 @@ def meant(api_version: str, kind: str) -> str:
 def _provider(api_version: str) -> str:
     family = providers.of(group_of(api_version))
     return family.provider if family else ""
+
+
+class NoTargets:
+    """Where nothing is asked of any cluster."""
+
+    async def here(self) -> Cluster:
+        raise InvalidInput("what an Object stands for is not looked at here")
+
+    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+        return await self.here()
+
+    def check(self, kubeconfig: bytes) -> None:
+        credentials.parse(kubeconfig)

@@ -12,7 +12,7 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.errors import InvalidInput, NoSuchKind, Unavailable
+from groundplane.errors import NoSuchKind, Unavailable
 from groundplane.ports import Cluster, Propagation, Resource
 from groundplane.runtime import logs
 
@@ -84,19 +84,6 @@ class ClusterTargets:
         open_, self._there = [api for _, api, _ in self._there.values()], OrderedDict()
         for api in [*open_, *([self._api] if self._api else [])]:
             await api.close()
-
-
-class NoTargets:
-    """Where nothing is asked of any cluster."""
-
-    async def here(self) -> Cluster:
-        raise InvalidInput("what an Object stands for is not looked at here")
-
-    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
-        return await self.here()
-
-    def check(self, kubeconfig: bytes) -> None:
-        credentials.parse(kubeconfig)
 
 
 class ForeignCluster(KubernetesCluster):
