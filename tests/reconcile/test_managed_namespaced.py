@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from groundplane.core.objects import Key
 from tests.reconcile import managed
 from tests.reconcile.managed import applied, condition, deleted, get, is_ready, message
 
@@ -136,3 +137,28 @@ async def test_what_may_occur_once_is_an_object_in_spec_and_status(world):
         world, copy.deepcopy(bucket) | {"metadata": bucket["metadata"] | {"annotations": {"a": "b"}}}, seconds=10
     )
     assert isinstance(again["status"]["atProvider"]["serverSideEncryptionConfiguration"]["rule"], dict)
+
+
+@pytest.mark.parametrize("kind", ["ClusterProviderConfig", "ProviderConfig"])
+async def test_a_namespace_that_goes_takes_what_is_in_it_along(aws, world, kind):
+    """In it nothing can be made any more, its usages go at once, and a ProviderConfig of its own would go first."""
+    await world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
+    own = config(aws.standin.url, "ProviderConfig", TEAM)
+    own["spec"]["credentials"] = config(aws.standin.url)["spec"]["credentials"]
+    await world.apply(managed.secret("aws", TEAM, creds=managed.INI))
+    await world.patch(
+        Key("v1", "Secret", TEAM, "aws"), {"metadata": {"finalizers": ["example.org/backup"]}}
+    )  # the credentials are there as long as somebody holds them
+    await world.apply(own)
+    manifest = vpc(spec={"providerConfigRef": {"kind": kind, "name": "default"}})
+    assert is_ready(await applied(world, manifest, seconds=10)), message(await get(world, manifest))
+    if kind == "ClusterProviderConfig":
+        await world.cluster.delete(managed.key(config(aws.standin.url)))
+    for usage in await world.cluster.list(AWS, "ProviderConfigUsage", namespace=TEAM):
+        await world.cluster.delete(managed.key(usage))  # before all else: the API server goes by kind, in any order
+    await world.cluster.delete(Key("v1", "Namespace", "", TEAM))
+    world = aws.restarted(world)
+    await world.settle(seconds=120)
+    assert aws.vpcs() == []
+    assert await get(world, manifest) is None
+    assert await get(world, own) is None

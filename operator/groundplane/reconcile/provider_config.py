@@ -13,6 +13,7 @@ from typing import Any
 
 from groundplane.core import conditions, health, providers
 from groundplane.core.conditions import Condition
+from groundplane.core.managed import FINALIZER as MANAGED
 from groundplane.core.objects import (
     Key,
     Object,
@@ -45,7 +46,9 @@ def source(key: Key, context: Context) -> str:
 
 
 async def connect(managed: Object, context: Context) -> Account:
-    """The account of a managed resource: its ProviderConfig with credentials; its use is recorded.
+    """The account of a managed resource: its ProviderConfig with credentials; its use is recorded, unless it leaves.
+
+    Where a namespace goes, nothing new can be written: what leaves is a user all the same, see `_users`.
 
     Raises:
         Waiting: the ProviderConfig, its Secret or the key in it is not there.
@@ -53,7 +56,8 @@ async def connect(managed: Object, context: Context) -> Account:
     if not _family(managed).version:
         return Account({}, lane=context.lane)
     config = await find(managed, context)
-    await _track(managed, config, context)
+    if not is_deleting(managed):
+        await _track(managed, config, context)
     account = await account_of(config, context)
     context.accounts.uses(key_of(managed), key_of(config), account.version)
     return account
@@ -228,10 +232,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         if controller_of(config) is None:
             await context.cluster.delete(key, uid=meta(config)["uid"])
         return Result()
-    try:
-        users = await context.cluster.count(key.api_version, USAGE, _counted_by(config))
-    except NoSuchKind:
-        users = 0
+    users = await _users(config, context)
     if is_deleting(config):
         return await _terminate(config, users, context)
     if not has_finalizer(config, FINALIZER):
@@ -252,6 +253,38 @@ async def reconcile(key: Key, context: Context) -> Result:
         raise
     await _count(config, users, [] if strict else told, context)
     return Result()
+
+
+async def _users(config: Object, context: Context) -> int:
+    """How many use a ProviderConfig, by their usages.  Of one that leaves, where none is left, by the users themselves:
+    with a namespace its usages go at once, and what they spoke of needs credentials until it is gone.
+    """
+    try:
+        usages = await context.cluster.count(config["apiVersion"], USAGE, _counted_by(config))
+    except NoSuchKind:
+        usages = 0
+    return usages or (await _bound(config, context) if is_deleting(config) else 0)
+
+
+async def _bound(config: Object, context: Context) -> int:
+    """How many managed resources that may stand for something in the cloud name a ProviderConfig."""
+    family, key, found = _family(config), key_of(config), 0
+    for kind in context.cloud.kinds():
+        if providers.of(kind.group) != family:
+            continue
+        try:
+            users = await context.cluster.list(kind.api_versions[0], kind.kind, namespace=key.namespace)
+        except NoSuchKind:
+            continue  # not active
+        found += sum(has_finalizer(user, MANAGED) and _names(user, key) for user in users)
+    return found
+
+
+def _names(user: Object, config: Key) -> bool:
+    try:
+        return referenced(user)[1:] == config[1:]
+    except InvalidInput:
+        return False
 
 
 async def _count(config: Object, users: int, told: list[Condition], context: Context) -> None:
