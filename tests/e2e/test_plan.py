@@ -7,6 +7,7 @@ import json
 import yaml
 
 from tests.cli.platform import groundplane
+from tests.e2e import guide
 
 GROUP = "plans.example.org"
 READING = ("Describe", "Get", "List", "Head", "GET", "HEAD")
@@ -72,6 +73,7 @@ def test_a_plan_only_reads_and_is_what_the_operator_does(plane, aws, operator, c
     plane.wait("the kind is served", lambda: plane.kubectl("get", f"xshelves.{GROUP}", check=False).returncode == 0)
     plane.apply(shelf("red"))
     plane.wait("the shelf is ready", lambda: is_ready(plane.get(f"xshelves.{GROUP}", "plans-one")))
+    guide.at_rest(plane)
 
     with open("change.yaml", "w", encoding="utf-8") as file:
         yaml.safe_dump_all([shelf("blue"), shelf("green", "plans-two")], file)

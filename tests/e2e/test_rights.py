@@ -59,13 +59,18 @@ def operator(installed, aws):
 
 
 def refused(plane, since=0):
-    """What of our account's requests was refused, from its first on."""
+    """What of our account's requests was refused, from its first on.
+
+    But for what is made of a kind whose role is being gathered in this moment: to own it is asked for again.
+    """
     ours = [entry for entry in plane.requests()[since:] if entry["user"]["username"] == USER]
     assert ours
     return {
         f"{entry['verb']} {json.dumps(entry.get('objectRef'))}"
         for entry in ours
-        if entry["responseStatus"]["code"] == 403 and "impersonatedUser" not in entry
+        if entry["responseStatus"]["code"] == 403
+        and "impersonatedUser" not in entry
+        and "blockOwnerDeletion" not in entry["responseStatus"].get("message", "")
     }
 
 

@@ -76,7 +76,7 @@ def _accounts(family: providers.Family) -> tuple[Rule, ...]:
     """The rules for the ProviderConfigs of a provider."""
     configs = tuple(providers.CONFIG_PLURALS[kind] for kind in family.config_kinds)
     return (
-        Rule(family.domain, configs, (*READ, "update")),
+        Rule(family.domain, configs, (*READ, "update", "patch")),
         Rule(family.domain, (providers.CONFIG_PLURALS[providers.USAGE],), (*READ, "create", "update", "delete")),
         _status(family.domain, *configs),
     )
