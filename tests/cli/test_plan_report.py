@@ -71,6 +71,20 @@ def test_what_was_changed_outside_is_told_apart():
     ]
 
 
+def test_of_a_long_value_what_differs_is_told_with_its_place():
+    rules = [
+        [{"id": "a", "days": [{"n": 7}]}, {"id": "old", "days": [{"n": days}], "more": more}]
+        for days, more in ((14, None), (21, "x"))
+    ]
+    lines = list(text_of(Plan([group("net", Field("spec.forProvider.rule", *rules))])))
+    assert lines[2:4] == [
+        "    spec.forProvider.rule[1].days[0].n: 14 → 21",
+        '    spec.forProvider.rule[1].more: (unset) → "x"',
+    ]
+    lines = list(text_of(Plan([group("net", Field("spec.forProvider.rule", ["a"], ["a", "b"]))])))
+    assert lines[2] == '    spec.forProvider.rule: ["a"] → ["a", "b"]'
+
+
 def test_no_changes_is_only_said_of_what_was_seen():
     every = [instance(f"i{number}", f"c{number}", "same") for number in range(452)]
     assert list(text_of(Plan(every))) == ["No changes. 452 resources match AWS."]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groundplane.cli.built_in import EveryKind
+from groundplane.runtime import clouds
 from tests.cli import platform
 from tests.cli.platform import groundplane, write
 
@@ -476,3 +478,14 @@ def test_a_composition_of_another_shape_is_told_and_nothing_breaks(tmp_path, spe
     result = groundplane("validate", folder)
     assert result.exit_code == 1
     assert "Kind=Composition, odd : " in result.stdout
+
+
+def test_of_every_kind_that_is_built_in_the_schema_is_known():
+    every = EveryKind()
+    names = [
+        (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
+        for crd in clouds.crds(docs=False)
+        for version in crd["spec"]["versions"]
+    ]
+    assert len(names) > 120
+    assert [name for name in names if every.schema(*name) is None] == []

@@ -53,6 +53,11 @@ class EveryKind(BuiltIn):
         group = group_of(api_version)
         if kind in (providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE) and provider_of(api_version):
             return self._configs.get((api_version, kind))
+        if kind == providers.COLLECTION and provider_of(api_version):
+            from groundplane.core import known_schemas
+            from groundplane.runtime import clouds
+
+            return known_schemas.schemas_in(clouds.collections()).get((api_version, kind))
         if group.endswith(CORE) and not provider_of(api_version):
             return self._core.get((api_version, kind))
         if "." not in group or group.endswith(".k8s.io"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from groundplane.cli import store
+from groundplane.cli import sources, store
 from groundplane.errors import InvalidInput, did_you_mean
 from groundplane.runtime.settings import RBAC, WEBHOOKS, Settings
 
@@ -139,6 +139,8 @@ def doctor(
         secret_namespaces=secret_namespaces,
         webhooks=webhooks,
     )
+    if part == "orphans":
+        db = sources.store_file(db, kubeconfig, context)
     with ExitStack() as stack:
         cluster = stack.enter_context(store.opened(db)) if db else None
         if adopt or delete:

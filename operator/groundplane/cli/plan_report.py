@@ -133,9 +133,27 @@ def _field(step: Step, each: Field) -> Iterator[str]:
             else "Mend: make a second one and move the data."
         )
         yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}   immutable in AWS. {mend}"
+    elif each.kind == "sensitive":
+        yield f"    {each.path}: {_value(each.after)}" + (f"   {each.note}" if each.note else "")
     else:
-        pair = _value(each.after) if each.kind == "sensitive" else f"{_value(each.before)} → {_value(each.after)}"
-        yield f"    {each.path}: {pair}" + (f"   {each.note}" if each.note else "")
+        for path, before, after in _leaves(each.path, each.before, each.after):
+            yield f"    {path}: {_value(before)} → {_value(after)}" + (f"   {each.note}" if each.note else "")
+
+
+def _leaves(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What differs inside of two values, as (path, before, after)."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        inside = [
+            (f"{path}.{name}", before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())
+        ]
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        inside = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(before, after, strict=True))]
+    else:
+        yield path, before, after
+        return
+    for name, was, becomes in inside:
+        if was != becomes:
+            yield from _leaves(name, was, becomes)
 
 
 def _value(value: Any) -> str:

@@ -179,6 +179,13 @@ def configs() -> list[Object]:
     return [*aws_configs(), *object_configs(), *sql_configs()]
 
 
+def collections() -> list[Object]:
+    """The definitions of what makes Objects of what it finds."""
+    from groundplane.objects.crds import crds as object_crds
+
+    return [each for each in object_crds() if each["spec"]["names"]["kind"] == providers.COLLECTION]
+
+
 def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
     """The keys of a kind's connection Secrets, sorted, and what they hold."""
     if _provider(kind.api_versions[0]) == "sql":

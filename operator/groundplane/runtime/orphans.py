@@ -133,6 +133,8 @@ async def orphans(installation: Installation, regions: Sequence[str] = ()) -> tu
             problems.append(str(error))
             continue
         clients = Sessions(may_write=_refuse).clients(account)
+        if not {*used, *regions}:
+            problems.append("no object names a region, so none was looked in: name each with --region")
         for number, region in enumerate(sorted({*used, *regions}) or [""]):
             found, wrong = await asyncio.to_thread(_scan, config, account, clients, region, is_first=not number)
             suspects += found
@@ -236,7 +238,7 @@ def told(found: Sequence[Orphan], problems: Sequence[str]) -> list[Finding]:
             about("leaked", "warning", "things in AWS were made for objects that are gone", map(str, found), mend)
         )
     if problems:
-        mend = "allow it, or correct what is named"
+        mend = "allow it, or correct or add what is named"
         result.append(about("leaked", "not allowed", "looks were not possible", problems, mend))
     return result or [Finding("leaked", "ok", "everything in AWS that carries our tags has its object")]
 
