@@ -8,6 +8,7 @@ import pytest
 import yaml
 from aiohttp import web
 
+from groundplane.cluster import credentials
 from groundplane.core.objects import Key
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, Unavailable
 from groundplane.runtime import targets
@@ -111,6 +112,31 @@ async def test_an_answer_without_end_is_not_read(server, there, monkeypatch):
         await there.get(KEY)
 
 
+async def test_an_answer_of_many_small_parts_is_not_read(server, there):
+    server.answer = b'{"apiVersion":"v1","kind":"ConfigMap","data":{"a":[' + b"[]," * 200_000 + b"[]]}}"
+    with pytest.raises(InvalidInput, match="lists and maps"):
+        await there.get(KEY)
+
+
+async def test_a_page_of_a_list_may_be_longer_than_an_object(server, there):
+    item = {**GOOD, "data": {"a": "x" * 30_000}}
+    server.answer = {"metadata": {}, "items": [{**item, "metadata": {**META, "name": f"{n}"}} for n in range(100)]}
+    assert len(await there.list("v1", "ConfigMap", namespace="shop")) == 100
+
+
+async def test_a_kubeconfig_that_is_none_is_read_once(monkeypatch):
+    read, parse = [], credentials.parse
+    monkeypatch.setattr(credentials, "parse", lambda text: read.append(text) or parse(text))
+    made = ClusterTargets(None)
+    for _ in range(3):
+        with pytest.raises(InvalidInput, match="not YAML"):
+            await made.there("one", "1", b"a: [")
+    assert len(read) == 1
+    await made.there("one", "2", kubeconfig())
+    assert len(read) == 2
+    await made.close()
+
+
 async def test_what_is_forbidden_there_is_granted_there(server, there):
     server.status = 403
     message = (
@@ -137,6 +163,11 @@ async def test_what_is_forbidden_there_is_granted_there(server, there):
         (kubeconfig(token="two\nlines"), "the token of the kubeconfig is none"),
         (kubeconfig(cluster={"certificate-authority-data": "bm90IHBlbQ=="}), "not valid PEM"),
         (kubeconfig(cluster={"certificate-authority-data": "?"}), "not base64"),
+        (b"a: [" + b"x," * 20_000 + b"]", "too many entries"),
+        (b"a: [" + b"x," * 500_000 + b"]", "longer than 64 KiB"),
+        (b"a: " + b"[" * 100 + b"]" * 100, "nested too deep"),
+        (b"a: " + b"[" * 50_000, "not YAML"),
+        (b"a: &a {b: 1}\nc: {<<: *a}", "has YAML aliases"),
     ],
 )
 def test_a_kubeconfig_that_can_not_be_used_is_told_without_what_it_holds(text, said):

@@ -34,7 +34,9 @@ async def test_an_object_is_made_mended_and_deleted(version):
     assert is_ready(obj), message(obj)
     live = await seen(world, configmap())
     assert live["data"] == {"colour": "blue"}
-    assert {e["manager"] for e in meta(live)["managedFields"]} == {"provider-kubernetes/some"}
+    assert {e["manager"] for e in meta(live)["managedFields"]} == {
+        f"provider-kubernetes/{TEAM}/some" if place else "provider-kubernetes/some"
+    }
     assert obj["status"]["atProvider"]["manifest"]["data"] == {"colour": "blue"}
     assert await is_quiet(world, mine)
 

@@ -45,6 +45,8 @@ JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"  # JSON is YAML
 
+LISTS = 8  # times as much as an object is a page of a list of them
+MOST_PARTS = 100_000  # lists and maps in an object of a server that nobody vouches for
 ATTEMPTS = 5  # of one request
 PATIENCE = 20.0  # seconds after which no further attempt begins
 FIRST_PAUSE = 0.1  # seconds before the second attempt, doubled each time
@@ -92,7 +94,7 @@ class Api:
 
         `may_write` is asked right before each attempt of all that is no GET, and raises NotLeader; what it let pass ends
         within `write_timeout` seconds.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
-        Of a server that nobody vouches for, no answer of more than `longest` bytes is read; 0: whatever comes.  `grant` says what
+        Of a server that nobody vouches for, no answer of more than `longest` bytes is read, of a list LISTS times that; 0: whatever comes.  `grant` says what
         gives a right to a resource of a group, where it is not the operator that lacks it.
         """
         self._access = access
@@ -300,7 +302,7 @@ class Api:
             status, begun = 0, time.monotonic()
             try:
                 async with self._open().request(method, url, data=data, headers=headers, **options) as response:
-                    raw = await self._read(response)
+                    raw = await self._read(response, LISTS if "limit" in url.query else 1)
                     status = response.status
                     return status, _parsed(raw), _retry_after(response)
             finally:
@@ -309,15 +311,18 @@ class Api:
                     what = " ".join(_verb_and_resource(method, url, content_type)) if 200 <= status < 300 else ""
                     self._slots.answered(begun, time.monotonic(), self._write_timeout, what)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: aiohttp.ClientResponse, times: int) -> bytes:
+        """The answer, of a server that nobody vouches for only as far as it can be read at once, and kept: empty lists are thirty times their text."""
         if not self._longest:
             return await response.read()
         raw = bytearray()
         async for chunk in response.content.iter_any():
             raw += chunk
-            if len(raw) > self._longest:
+            if len(raw) > self._longest * times:
                 response.close()
-                raise Rejected(f"the API server's answer is longer than {self._longest // 2**20} MiB")
+                raise Rejected(f"the API server's answer is longer than {self._longest * times // 2**20} MiB")
+        if raw.count(b"[") + raw.count(b"{") > MOST_PARTS * times:
+            raise Rejected(f"the API server's answer has more than {MOST_PARTS * times} lists and maps")
         return bytes(raw)
 
     async def _wait_in_line(self) -> None:

@@ -31,6 +31,10 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE_AGE = 60.0  # seconds until a token file is read again: the kubelet rotates them
 PLUGIN_PATIENCE = 60.0  # seconds for a login program
 DEFAULT = "~/.kube/config"
+LONGEST = 64 * 1024  # bytes of a kubeconfig that somebody has handed us
+DEEPEST = 16  # levels of it
+MOST_PARTS = 5_000  # names, values, lists and maps of it
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ADDRESS = re.compile(r"https?://[^/\s]+")
 
 
@@ -82,12 +86,40 @@ def parse(kubeconfig: bytes) -> Access:
     Raises:
         InvalidInput: it is none, is incomplete, or needs a program or a file.
     """
+    if len(kubeconfig) > LONGEST:
+        raise InvalidInput(
+            f"the kubeconfig is longer than {LONGEST // 1024} KiB",
+            mend="leave in it what `kubectl config view --raw --minify --flatten` prints",
+        )
     try:
-        return _from_text(kubeconfig.decode(), "the kubeconfig", None, None)
+        text = kubeconfig.decode()
+        _check_plain(text)
+        return _from_text(text, "the kubeconfig", None, None)
     except UnicodeDecodeError as error:
         raise InvalidInput(
             "the kubeconfig is not text", mend="store it as `kubectl config view --raw` prints it"
         ) from error
+
+
+def _check_plain(text: str) -> None:
+    """Raise InvalidInput for a text that is costly to read for its length: with aliases, which are merged, too, or nested without an end."""
+    depth = 0
+    try:
+        for count, event in enumerate(yaml.parse(text, _Loader)):
+            if count > MOST_PARTS:
+                raise InvalidInput(
+                    "the kubeconfig has too many entries",
+                    mend="leave in it what `kubectl config view --raw --minify --flatten` prints",
+                )
+            if isinstance(event, yaml.AliasEvent):
+                raise InvalidInput("the kubeconfig has YAML aliases", mend="write out what they stand for")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise InvalidInput(
+                    "the kubeconfig is nested too deep", mend="store it as `kubectl config view --raw` prints it"
+                )
+    except yaml.YAMLError as error:
+        raise InvalidInput("the kubeconfig is not YAML", mend="compare it with `kubectl config view`") from error
 
 
 def ssl_context(access: Access) -> ssl.SSLContext:
@@ -129,7 +161,7 @@ def _from_file(path: Path, context: str | None) -> Access:
 def _from_text(text: str, path: Path | str, folder: Path | None, context: str | None) -> Access:
     """`path` names it; without a `folder`, it is somebody else's, and may name no file and no program."""
     try:
-        config = yaml.safe_load(text)
+        config = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError) as error:
         raise InvalidInput(f"{path} is not YAML", mend="compare it with `kubectl config view`") from error
     if not isinstance(config, dict):

@@ -31,7 +31,7 @@ from groundplane.errors import (
 from groundplane.objects import collection, connection, readiness, references
 from groundplane.objects import manifest as manifests
 from groundplane.objects.account import HERE, Place, is_of_tenant, place_of
-from groundplane.objects.kinds import KINDS, STANDS_FOR, every, manager
+from groundplane.objects.kinds import KINDS, STANDS_FOR, every, manager, upstreams_manager
 from groundplane.objects.references import Taken
 from groundplane.ports import (
     Account,
@@ -61,6 +61,7 @@ class Found:
 
     key: Key
     uid: str = ""
+    manager: str = ""  # as which it is applied, if that is no matter of course
     wanted: Object = field(default_factory=dict, repr=False)
     taken: Taken = field(default_factory=Taken, repr=False)
 
@@ -119,14 +120,15 @@ class ObjectCloud:
         place = place_of(account)
         target = await self._cluster(place, account)
         if is_deleting(managed):
-            return await self._leaving(managed, target)
+            return await self._leaving(managed, target, confined=self._confines(account, place))
         found = await self._wanted(managed, account, place, target)
-        if moved := await self._moved(managed, found, target):
-            return moved
-        live = await target.get(found.key, live=True)
-        if live is None:
-            return Observation(exists=False, item=found, to_note={STANDS_FOR: manifests.noted(found.key)})
-        return await self._looked_at(managed, live, found, target, account, place)
+        with _told(found.taken):
+            if moved := await self._moved(managed, found, target, confined=self._confines(account, place)):
+                return moved
+            live = await target.get(found.key, live=True)
+            if live is None:
+                return Observation(exists=False, item=found, to_note={STANDS_FOR: manifests.noted(found.key)})
+            return await self._looked_at(managed, live, found, target, account, place)
 
     async def _wanted(self, managed: Object, account: Account, place: Place, target: Cluster) -> Found:
         """What an Object wants to be there, with what it takes from others.
@@ -138,25 +140,29 @@ class ObjectCloud:
         here, confined = await self._targets.here(), self._is_confined(account)
         wanted = manifests.given(managed)
         taken = await references.resolve(managed, wanted, here, confined=confined, strict=self._strict)
-        key = await self._key(managed, wanted, target, confined=confined and place.is_here)
-        if place.is_here:
-            _check_not_itself(managed, key)
+        with _told(taken):
+            manifests.check(wanted, tells=not references.from_secrets(managed))
+            key = await self._key(managed, wanted, target, confined=self._confines(account, place))
+            if place.is_here:
+                _check_not_itself(managed, key)
         return Found(key, wanted=wanted, taken=taken)
 
     def _is_confined(self, account: Account) -> bool:
         """Whether what the control plane's cluster has is an Object's only in its own namespace."""
         return is_of_tenant(account) and not self._strict
 
+    def _confines(self, account: Account, place: Place) -> bool:
+        """Whether what an Object makes must be in its own namespace."""
+        return place.is_here and self._is_confined(account)
+
     async def find(self, managed: Object, account: Account) -> str | None:
         key = manifests.stands_for(managed)
         if key is None:
             return ""
-        target = await self._cluster(place_of(account), account)
-        try:
-            there = await target.get(key, live=True)
-        except NoSuchKind:
-            there = None
-        return self.default_external_name(managed) if there and _is_ours(there, managed) else ""
+        place = place_of(account)
+        target = await self._cluster(place, account)
+        there = await self._own(managed, key, target, confined=self._confines(account, place))
+        return self.default_external_name(managed) if there else ""
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
         place = place_of(account)
@@ -207,16 +213,32 @@ class ObjectCloud:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    async def _leaving(self, managed: Object, target: Cluster) -> Observation:
+    async def _own(
+        self, managed: Object, key: Key, target: Cluster, *, confined: bool, anyhow: bool = False
+    ) -> Object | None:
+        """What is there of that name, if the Object has made or seen it: the annotation that says what it stands for is anybody's.
+
+        Raises:
+            InvalidInput: it is, and is where the Object may not act any more.
+        """
+        try:
+            live = await target.get(key, live=True)
+        except NoSuchKind:  # whose kind is not served any more is gone with it
+            return None
+        if live is None or not (anyhow or self._is_ours(live, managed)):
+            return None
+        if confined:
+            _check_confined(managed, key)
+        return live
+
+    async def _leaving(self, managed: Object, target: Cluster, *, confined: bool) -> Observation:
         """What an Object that is deleted stands for: what it has seen or was about to make, whatever its manifest says by now."""
         key = manifests.stands_for(managed)
         made = any(annotations_of(managed).get(each) for each in (CREATE_PENDING, *CREATE_ENDS))
-        try:
-            if key is None and (made or self._strict):
+        if key is None and (made or self._strict):
+            with suppress(InvalidInput, NoSuchKind):
                 key = await self._key(managed, manifests.given(managed), target, confined=False)
-            live = await target.get(key, live=True) if key else None
-        except (InvalidInput, NoSuchKind):
-            live = None  # whose kind is not served any more is gone with it
+        live = await self._own(managed, key, target, confined=confined, anyhow=self._strict) if key else None
         if live is None or key is None:
             return Observation(exists=False)
         found = Found(key, uid=str(meta(live)["uid"]))
@@ -230,26 +252,18 @@ class ObjectCloud:
         if implied and (await target.resource(key.api_version, key.kind)).namespaced:
             wanted["metadata"]["namespace"] = own
             key = key._replace(namespace=own)
-        if confined and key.namespace != own:
-            place = f"in namespace {key.namespace}" if key.namespace else "in no namespace"
-            raise InvalidInput(
-                f"{key} is {place}: with a ProviderConfig of its own namespace that has source {HERE}, an Object makes nothing elsewhere",
-                mend=f"put it into namespace {own}, or use a ClusterProviderConfig",
-                where=(f"{manifests.WHERE}.metadata.namespace",),
-            )
+        if confined:
+            _check_confined(managed, key)
         return key
 
-    async def _moved(self, managed: Object, found: Found, target: Cluster) -> Observation | None:
+    async def _moved(self, managed: Object, found: Found, target: Cluster, *, confined: bool) -> Observation | None:
         """An object of another name or kind than the manifest's, which stays what the Object stands for."""
         before = None if self._strict else manifests.stands_for(managed)
         moved = manifests.moved(before, found.key) if before else ()
         if before is None or not moved:
             return None
-        try:
-            there = await target.get(before, live=True)
-        except NoSuchKind:
-            return None
-        if there is None or not _is_ours(there, managed):
+        there = await self._own(managed, before, target, confined=confined)
+        if there is None:
             return None
         return Observation(exists=True, immutable=moved, at_provider=self._seen(managed, there))
 
@@ -257,8 +271,8 @@ class ObjectCloud:
         self, managed: Object, live: Object, found: Found, target: Cluster, account: Account, place: Place
     ) -> Observation:
         spec, may = spec_of(managed), core.allowed(managed)
-        found = replace(found, uid=str(meta(live)["uid"]))
-        seen = self._seen(managed, live, found.taken.keys)
+        found = replace(found, uid=str(meta(live)["uid"]), manager=self._manager(managed, live))
+        seen = self._seen(managed, live, found.taken)
         watches = self._watched(managed, found, place)
         if is_deleting(live):
             ready = conditions.unavailable("the object is being deleted")
@@ -273,7 +287,8 @@ class ObjectCloud:
                 watches=watches,
                 notes=self._adopted(managed, live),
             )
-        ready = readiness.of(spec.get("readiness") or {}, live)
+        tells = _tells(managed) and not manifests.is_secret(live)
+        ready = readiness.of(spec.get("readiness") or {}, live, tells=tells)
         details = await self._details(managed, target, confined=place.is_here and self._is_confined(account))
         settled = ready.status == "True"
         return Observation(
@@ -294,15 +309,23 @@ class ObjectCloud:
             return None if born and (self._now() - born).total_seconds() < YOUNG else UNREADY
         return WATCHED if watched else None
 
-    def _seen(self, managed: Object, live: Object, holds: Sequence[Key] | None = None) -> dict[str, Any]:
+    def _seen(self, managed: Object, live: Object, taken: Taken | None = None) -> dict[str, Any]:
         """The status' atProvider; what is held stays as it was where it was not looked at."""
-        held = manifests.held_by(managed) if holds is None or not self._holds(managed) else holds
-        shown = live if self._strict else manifests.sanitised(live, references.from_secrets(managed))
-        return {"manifest": shown} | ({"references": manifests.as_held(held)} if held else {})
+        held = manifests.held_by(managed) if taken is None or not self._holds(managed) else taken.keys
+        known: dict[str, Any]
+        if self._strict:
+            known = {"manifest": live}
+        elif taken is None and references.from_secrets(managed):  # whose values are not known here
+            known = {**(status_of(managed).get("atProvider") or {}), "object": manifests.identity(live)}
+        else:
+            values = taken.secrets if taken else ()
+            shown = manifests.sanitised(live, references.from_secrets(managed), values, managed)
+            known = {"manifest": shown, "object": manifests.identity(live)}
+        return known | ({"references": manifests.as_held(held)} if held else {})
 
     def _adopted(self, managed: Object, live: Object) -> tuple[str, ...]:
         known = status_of(managed).get("atProvider") or any(annotations_of(managed).get(each) for each in CREATE_ENDS)
-        if known or _is_ours(live, managed):
+        if known or _has_applied(self._manager(managed), live):
             return ()
         return (f"{key_of(live)} was there before: it is adopted, and goes with this object",)
 
@@ -313,12 +336,12 @@ class ObjectCloud:
 
     async def _drift(self, managed: Object, live: Object, found: Found, target: Cluster) -> tuple[Difference, ...]:
         """What an apply would change: asked of the server once, for it alone knows its defaults; then again when something is otherwise."""
-        name, known = manager(managed), self._kept.get(str(meta(managed)["uid"]))
+        name, known = found.manager, self._kept.get(str(meta(managed)["uid"]))
         wanted, there = manifests.fingerprint(found.wanted), manifests.fingerprint(manifests.content(live, name))
         if not (known and (known.wanted, known.live) == (wanted, there)):
             with _told(found.taken):
                 would = await target.apply(found.wanted, manager=name, dry_run=True)
-            if drift := manifests.differences(would, live, name, tells=not found.taken.secrets):
+            if drift := manifests.differences(would, live, name, tells=_tells(managed)):
                 return drift
             self._keep(managed, wanted, there)
         if self._holds(managed):
@@ -361,12 +384,25 @@ class ObjectCloud:
             await references.hold(managed, found.taken.unheld, await self._targets.here())
         with _told(found.taken):
             made = await self._applied(managed, found, target)
-        content = manifests.content(made, manager(managed))
+        content = manifests.content(made, found.manager or self._manager(managed))
         self._keep(managed, manifests.fingerprint(found.wanted), manifests.fingerprint(content))
+
+    def _manager(self, managed: Object, live: Object | None = None) -> str:
+        """As whom it is applied: what has come from upstream goes on as upstream's, or nothing of it could ever be taken away."""
+        name, old = manager(managed), upstreams_manager(managed)
+        if self._strict:
+            return old
+        if live and _has_seen(live, managed) and _has_applied(old, live) and not _has_applied(name, live):
+            return old
+        return name
+
+    def _is_ours(self, live: Object, managed: Object) -> bool:
+        """Whether it is what the Object has seen, or has applied something of."""
+        return _has_seen(live, managed) or _has_applied(self._manager(managed), live)
 
     async def _applied(self, managed: Object, found: Found, target: Cluster) -> Object:
         try:
-            return await target.apply(found.wanted, manager=manager(managed))
+            return await target.apply(found.wanted, manager=found.manager or self._manager(managed))
         except NotFound as error:
             namespace = found.key.namespace
             on = [Awaited("", "Namespace", name=namespace)]
@@ -424,7 +460,27 @@ def _check_not_itself(managed: Object, key: Key) -> None:
         raise InvalidInput("the manifest is the Object itself", mend="write another object", where=(manifests.WHERE,))
 
 
-def _is_ours(live: Object, managed: Object) -> bool:
-    """Whether the Object has applied something of it."""
-    name = manager(managed)
+def _tells(managed: Object) -> bool:
+    """Whether no value of the object comes from a Secret, or came from one when it was seen last."""
+    shown = (status_of(managed).get("atProvider") or {}).get("manifest")
+    return not references.from_secrets(managed) and manifests.REDACTED not in manifests.texts_in(shown)
+
+
+def _check_confined(managed: Object, key: Key) -> None:
+    own = str(meta(managed).get("namespace") or "")
+    if key.namespace != own:
+        place = f"in namespace {key.namespace}" if key.namespace else "in no namespace"
+        raise InvalidInput(
+            f"{key} is {place}: with a ProviderConfig of its own namespace that has source {HERE}, an Object makes nothing elsewhere",
+            mend=f"put it into namespace {own}, or use a ClusterProviderConfig",
+            where=(f"{manifests.WHERE}.metadata.namespace",),
+        )
+
+
+def _has_seen(live: Object, managed: Object) -> bool:
+    seen = manifests.seen_of(managed)
+    return bool(seen and seen[1] == meta(live)["uid"])
+
+
+def _has_applied(name: str, live: Object) -> bool:
     return any(entry.get("manager") == name for entry in meta(live).get("managedFields") or ())

@@ -95,6 +95,10 @@ def schema_of(kind: ManagedKind) -> Schema:
         {
             "atProvider": obj(
                 {
+                    "object": {
+                        **obj({name: string() for name in ("apiVersion", "kind", "namespace", "name", "uid")}),
+                        "description": "Which object was seen last: the one that goes with this Object.",
+                    },
                     "manifest": embedded("The object as it was seen last; of a Secret without its data."),
                     "references": array(held, "What it keeps from being deleted."),
                 }

@@ -13,7 +13,7 @@ from groundplane.ports import ManagedKind
 DOMAIN, NAMESPACED_DOMAIN = "kubernetes.crossplane.io", "kubernetes.m.crossplane.io"
 VERSION = "v1alpha1"  # of all kinds
 OBJECT, OBJECT_VERSIONS = "Object", {DOMAIN: ("v1alpha2", VERSION), NAMESPACED_DOMAIN: (VERSION,)}
-MANAGER = "provider-kubernetes/"  # and the Object's name: whoever comes from upstream goes on as the same field manager
+MANAGER = "provider-kubernetes/"  # and the Object's name, as upstream's; in a namespace that, too: one name in two is two owners
 LONGEST_MANAGER = 128  # characters that the API server takes
 FINALIZER = "kubernetes.crossplane.io/referred-by-object-"  # and the Object's UID: on what an Object refers to
 STANDS_FOR = "groundplane.io/stands-for"  # annotation: what it was about to make
@@ -45,10 +45,22 @@ def every() -> tuple[ManagedKind, ...]:
 def manager(managed: Object) -> str:
     """The field manager of what an Object applies.
 
-    >>> manager({"metadata": {"name": "quota"}}), len(manager({"metadata": {"name": "q" * 253}}))
-    ('provider-kubernetes/quota', 128)
+    >>> manager({"metadata": {"name": "quota"}}), manager({"metadata": {"name": "quota", "namespace": "shop"}})
+    ('provider-kubernetes/quota', 'provider-kubernetes/shop/quota')
+    >>> len(manager({"metadata": {"name": "q" * 253}}))
+    128
     """
-    name = f"{MANAGER}{meta(managed)['name']}"
+    namespace = str(meta(managed).get("namespace") or "")
+    return _manager(f"{namespace}/{meta(managed)['name']}" if namespace else meta(managed)["name"])
+
+
+def upstreams_manager(managed: Object) -> str:
+    """The one that upstream has for it, which Objects of the same name in other namespaces share."""
+    return _manager(meta(managed)["name"])
+
+
+def _manager(owner: str) -> str:
+    name = f"{MANAGER}{owner}"
     if len(name) <= LONGEST_MANAGER:
         return name
     return f"{name[: LONGEST_MANAGER - 13]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

@@ -17,6 +17,7 @@ _SERVERS = ("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestam
 SERVERS_OWN = frozenset((*_SERVERS, "resourceVersion", "selfLink", "uid"))  # metadata that nobody can want
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REDACTED = "redacted"
+TELLING = 8  # characters of a value that is found within other texts, too
 MOST = 20  # differences that are told
 
 
@@ -31,21 +32,35 @@ def given(managed: Object) -> Object:
         raise InvalidInput(
             "there is no manifest", mend="write the object there, with apiVersion and kind", where=(WHERE,)
         )
+    check(manifest)
+    metadata = manifest.get("metadata") or {}
+    kept = {name: value for name, value in metadata.items() if name not in SERVERS_OWN and value is not None}
+    found = {name: fieldpath.copied(value) for name, value in manifest.items() if name not in ("metadata", "status")}
+    return {**found, "metadata": {**fieldpath.copied(kept), "name": kept.get("name") or meta(managed)["name"]}}
+
+
+def check(manifest: Object, *, tells: bool = True) -> None:
+    """Raise InvalidInput for what is no object, as it is written or, where no value is told, once values are taken into it."""
     for name in ("apiVersion", "kind"):
         if not isinstance(manifest.get(name), str) or not manifest[name]:
-            text = f"{name} is {shown(manifest[name])}" if name in manifest else f"{name} is missing"
+            text = f"{name} is {_told(manifest[name], tells)}" if name in manifest else f"{name} is missing"
             raise InvalidInput(text, mend=f"write the object's {name}", where=(WHERE,))
     metadata = manifest.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise InvalidInput(
-            f"metadata is {shown(metadata)}", mend="write a name, and what else belongs there", where=(WHERE,)
+            f"metadata is {_told(metadata, tells)}", mend="write a name, and what else belongs there", where=(WHERE,)
         )
     for name in ("name", "namespace"):
         if not isinstance(metadata.get(name, ""), str):
-            raise InvalidInput(f"metadata.{name} is {shown(metadata[name])}", mend="write text", where=(WHERE,))
-    kept = {name: value for name, value in metadata.items() if name not in SERVERS_OWN and value is not None}
-    found = {name: fieldpath.copied(value) for name, value in manifest.items() if name not in ("metadata", "status")}
-    return {**found, "metadata": {**fieldpath.copied(kept), "name": kept.get("name") or meta(managed)["name"]}}
+            raise InvalidInput(f"metadata.{name} is {_told(metadata[name], tells)}", mend="write text", where=(WHERE,))
+    for name, type_ in (("labels", dict), ("annotations", dict), ("ownerReferences", list), ("finalizers", list)):
+        if not isinstance(metadata.get(name) or type_(), type_):
+            what = "a map" if type_ is dict else "a list"
+            raise InvalidInput(f"metadata.{name} is no {what[2:]}", mend=f"write {what}", where=(WHERE,))
+
+
+def _told(value: Json, tells: bool) -> str:
+    return shown(value) if tells else "not what belongs there"
 
 
 def patched(manifest: Object, path: str, value: Json) -> None:
@@ -78,10 +93,30 @@ def read(text: str) -> Key | None:
 
 def stands_for(managed: Object) -> Key | None:
     """What an Object has stood for so far; None: nothing that anybody knows of."""
-    seen = (status_of(managed).get("atProvider") or {}).get("manifest")
-    if isinstance(seen, dict) and seen.get("apiVersion") and seen.get("kind") and meta(seen).get("name"):
-        return key_of(seen)
-    return read(annotations_of(managed).get(STANDS_FOR) or "")
+    seen = seen_of(managed)
+    return seen[0] if seen else read(annotations_of(managed).get(STANDS_FOR) or "")
+
+
+def seen_of(managed: Object) -> tuple[Key, str] | None:
+    """What an Object's status says that it has seen, and its UID: that nobody else writes.
+
+    It is kept apart from the manifest that is shown, in which what came from a Secret is not.
+    """
+    known = status_of(managed).get("atProvider") or {}
+    kept = known.get("object") or {}
+    if all(kept.get(name) for name in ("apiVersion", "kind", "name", "uid")):
+        return Key(kept["apiVersion"], kept["kind"], kept.get("namespace") or "", kept["name"]), kept["uid"]
+    shown_ = known.get("manifest")  # upstream's status
+    if isinstance(shown_, dict) and shown_.get("apiVersion") and shown_.get("kind") and meta(shown_).get("name"):
+        return key_of(shown_), str(meta(shown_).get("uid") or "")
+    return None
+
+
+def identity(live: Object) -> dict[str, str]:
+    """What an Object's status keeps of what it has seen: which one that was."""
+    key = key_of(live)
+    found = {"apiVersion": key.api_version, "kind": key.kind, "name": key.name, "uid": str(meta(live)["uid"])}
+    return found | ({"namespace": key.namespace} if key.namespace else {})
 
 
 def moved(before: Key, now: Key) -> tuple[Difference, ...]:
@@ -102,8 +137,13 @@ def is_secret(obj: Object) -> bool:
     return bool((obj["apiVersion"], obj["kind"]) == ("v1", "Secret"))
 
 
-def sanitised(live: Object, taken: Collection[str]) -> Object:
-    """The object as its Object's status shows it: no Secret's data, nor what was `taken` from Secrets, by path."""
+def sanitised(
+    live: Object, taken: Collection[str], values: Collection[str] = (), managed: Object | None = None
+) -> Object:
+    """The object as its Object's status shows it: no Secret's data, nor what was `taken` from Secrets.
+
+    That is known by its path, by its `values`, which others may have moved, and by what `managed` did not show the last time.
+    """
     metadata = {name: value for name, value in meta(live).items() if name != "managedFields"}
     found: Object = {**live, "metadata": metadata}
     if is_secret(live):
@@ -111,14 +151,52 @@ def sanitised(live: Object, taken: Collection[str]) -> Object:
         if not metadata["annotations"]:
             del metadata["annotations"]
         found = {name: value for name, value in found.items() if name not in ("data", "stringData")}
-        return {**found, "data": {REDACTED: ""}} if live.get("data") else found
+        found |= {"data": {REDACTED: ""}} if live.get("data") else {}
     if taken:
         found = fieldpath.copied(found)
-        found["metadata"].get("annotations", {}).pop(LAST_APPLIED, None)
+        (found["metadata"].get("annotations") or {}).pop(LAST_APPLIED, None)
         for path in map(fieldpath.parse, taken):
-            if fieldpath.find(found, path) is not fieldpath.MISSING:
-                fieldpath.set(found, path, REDACTED)
-    return found
+            if (value := fieldpath.find(found, path)) is not fieldpath.MISSING:
+                hidden = dict.fromkeys(value, REDACTED) if isinstance(value, dict) else REDACTED
+                fieldpath.set(found, path, hidden)  # a map stays one: labels and annotations must be
+    if before := (status_of(managed or {}).get("atProvider") or {}).get("manifest"):
+        found = _still_hidden(found, before, (spec_of(managed or {}).get("forProvider") or {}).get("manifest"))
+    if not values:
+        return found
+    kept = {name: found[name] for name in ("apiVersion", "kind") if name in found}
+    return {**_without_values(found, values), **kept}
+
+
+def _still_hidden(live: Json, before: Json, given: Json) -> Json:
+    """What was hidden `before` stays so, unless it is what anybody may read in the manifest as it is `given`."""
+    if before == REDACTED:
+        return live if live == given else REDACTED
+    if isinstance(live, dict) and isinstance(before, dict):
+        named = given if isinstance(given, dict) else {}
+        return {
+            name: _still_hidden(value, before[name], named.get(name)) if name in before else value
+            for name, value in live.items()
+        }
+    if isinstance(live, list) and isinstance(before, list):
+        listed = given if isinstance(given, list) else []
+        return [
+            _still_hidden(value, before[i], listed[i] if i < len(listed) else None) if i < len(before) else value
+            for i, value in enumerate(live)
+        ]
+    return live
+
+
+def _without_values(value: Json, values: Collection[str]) -> Json:
+    """The value, where each text that is one of the values, or has a long one in it, is not told."""
+    match value:
+        case str():
+            is_hidden = value in values or any(len(each) >= TELLING and each in value for each in values)
+            return REDACTED if is_hidden else value
+        case dict():
+            return {name: _without_values(item, values) for name, item in value.items()}
+        case list():
+            return [_without_values(item, values) for item in value]
+    return value
 
 
 def content(obj: Object, manager: str) -> Json:

@@ -8,9 +8,10 @@ from typing import Any
 from groundplane.core import cel, conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Object, status_of
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, clipped
 
 WHERE = "spec.readiness"
+LONGEST = 500  # characters that are told of what another cluster says
 _TYPES: cel.Types = (("object", "dyn"),)
 
 
@@ -24,35 +25,40 @@ def check(readiness: Mapping[str, Any]) -> None:
     _compiled(str(query))
 
 
-def of(readiness: Mapping[str, Any], live: Object) -> Condition:
-    """The condition Ready of an Object whose object is as it should be."""
+def of(readiness: Mapping[str, Any], live: Object, *, tells: bool = True) -> Condition:
+    """The condition Ready of an Object whose object is as it should be; what a query fails at is told if it `tells`, for it repeats values."""
     match readiness.get("policy") or "SuccessfulCreate":
         case "DeriveFromObject":
             ready = conditions.find(live, "Ready")
             if ready and ready.get("status") == "True":
                 return conditions.available()
-            message = "condition Ready of the object is " + (str(ready.get("status")) if ready else "missing")
+            message = "condition Ready of the object is " + (
+                clipped(str(ready.get("status")), LONGEST) if ready else "missing"
+            )
             return conditions.unavailable(message)
         case "AllTrue":
-            found = [each for each in status_of(live).get("conditions") or () if isinstance(each, dict)]
+            told = status_of(live).get("conditions")
+            found = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
             wrong = sorted(str(each.get("type")) for each in found if each.get("status") != "True")
             if found and not wrong:
                 return conditions.available()
             return conditions.unavailable(
-                f"conditions of the object that are not True: {', '.join(wrong)}"
+                f"conditions of the object that are not True: {clipped(', '.join(wrong), LONGEST)}"
                 if wrong
                 else "the object has no conditions"
             )
         case "DeriveFromCelQuery":
-            return _asked(str(readiness.get("celQuery") or ""), live)
+            return _asked(str(readiness.get("celQuery") or ""), live, tells)
     return conditions.available()
 
 
-def _asked(query: str, live: Object) -> Condition:
+def _asked(query: str, live: Object, tells: bool) -> Condition:
     try:
         found = _compiled(query).evaluate({"object": live})
     except (cel.Failure, cel.Unchecked) as error:
-        return conditions.unavailable(f"celQuery: {error}")
+        if not tells:
+            return conditions.unavailable("celQuery fails: why is not told, for values of a Secret may be in it")
+        return conditions.unavailable(clipped(f"celQuery: {error}", LONGEST))
     if found is True:
         return conditions.available()
     return conditions.unavailable("celQuery is false" if found is False else "celQuery gives no boolean")

@@ -12,7 +12,7 @@ from typing import Any
 
 from groundplane.core import conditions, requests
 from groundplane.core.objects import Key, Object, is_deleting, is_paused, key_of, meta, owner_reference, spec_of
-from groundplane.errors import GroundplaneError, stage
+from groundplane.errors import GroundplaneError, InvalidInput, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import provider_config
 
@@ -56,7 +56,13 @@ async def _bring(collection: Object, found: Sequence[Object], api_version: str, 
     there = await context.cluster.list(
         api_version, OBJECT, namespace=key.namespace, labels={LABEL: key.name}, controller=meta(collection)["uid"]
     )
+    known = {meta(each)["name"] for each in there}
     for member in wanted.values():
+        if meta(member)["name"] not in known and await context.cluster.get(key_of(member), live=True):
+            raise InvalidInput(
+                f"{key_of(member)} is there, and is none of this collection's",
+                mend="delete it, or give the collection another name",
+            )
         await context.cluster.apply(member, manager=MANAGER)
     for member in there:
         if meta(member)["name"] not in wanted and not is_deleting(member):

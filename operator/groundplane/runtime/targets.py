@@ -12,12 +12,12 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.errors import NoSuchKind, Unavailable
+from groundplane.errors import InvalidInput, NoSuchKind, Unavailable
 from groundplane.ports import Cluster, Propagation, Resource
 from groundplane.runtime import logs
 
 KEPT = 256  # clusters that one goes on being connected to; of more, the longest unused are left
-LONGEST = 16 * 2**20  # bytes of an answer of another cluster: it is somebody's who may wish us ill
+LONGEST = 2 * 2**20  # bytes of an answer of another cluster: it is somebody's who may wish us ill
 _ODD = (
     AttributeError,
     IndexError,
@@ -45,6 +45,7 @@ class ClusterTargets:
         self._cluster, self._acting, self._may_write = here, acting, may_write
         self._api: Api | None = None
         self._here: Cluster | None = None
+        self._refused: OrderedDict[str, tuple[str, str, str]] = OrderedDict()  # versions, and what is wrong with them
         self._there: OrderedDict[str, tuple[str, Api, Cluster]] = OrderedDict()  # by the ProviderConfig's UID
 
     async def here(self) -> Cluster:
@@ -64,7 +65,17 @@ class ClusterTargets:
         if known and known[0] == version:
             self._there.move_to_end(config)
             return known[2]
-        access = credentials.parse(kubeconfig)
+        refused = self._refused.get(config)
+        if refused and refused[0] == version:
+            raise InvalidInput(refused[1], mend=refused[2])
+        try:
+            access = credentials.parse(kubeconfig)
+        except InvalidInput as error:
+            self._refused[config] = version, error.what, error.mend
+            while len(self._refused) > KEPT:
+                self._refused.popitem(last=False)
+            raise
+        self._refused.pop(config, None)
         api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant)
         made = ForeignCluster(api, Cache())
         self._there[config] = version, api, made
