@@ -235,7 +235,6 @@ class ManagedKind:
     cloud: str = "AWS"  # what its things are in, in texts
     consistent: bool = False  # what was written is seen at once: "not there" is true right after a create
     marked_by: str = "tags"  # what says there whose a thing is, in texts
-    adopt: str = ""  # the annotation, "true", by which an object takes what another one has made
     refers: bool = False  # to objects of any kind: it watches them, and leaves a finalizer on them
 
     @property

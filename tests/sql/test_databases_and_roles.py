@@ -243,12 +243,15 @@ async def test_the_role_that_logs_in_is_neither_changed_nor_dropped(sql):
     manifest = thing("Role", "me", annotations={"crossplane.io/external-name": sql.user})
     manifest["spec"]["forProvider"]["connectionLimit"] = 1
     assert "logs in as" in message(await applied(world, manifest))
-    assert "logs in as" in message(await deleted(world, manifest))
+    assert await deleted(world, manifest) is None
+    manifest["metadata"]["annotations"]["groundplane.io/adopt"] = "true"
+    assert "logs in as" in message(await applied(world, manifest))
+    assert await deleted(world, manifest) is None
     assert await sql.value("SELECT rolconnlimit FROM pg_roles WHERE rolname = $1", sql.user) == -1
 
 
 @pytest.mark.parametrize("kind", ["Database", "Role"])
-async def test_what_was_there_before_stays_unless_it_was_chosen(sql, kind):
+async def test_what_was_there_before_stays_unless_it_was_adopted(sql, kind):
     world, name = await sql.world(), sql.name("old")
     await sql.run(f'CREATE {kind.upper()} "{name}"')
     manifest = thing(kind, name)
@@ -259,6 +262,13 @@ async def test_what_was_there_before_stays_unless_it_was_chosen(sql, kind):
     assert await sql.value(count, name) == 1
     chosen = thing(kind, f"my-{name}", annotations={"crossplane.io/external-name": name})
     assert is_ready(await applied(world, chosen))
+    assert await deleted(world, chosen) is None
+    assert await sql.value(count, name) == 1
+    assert is_ready(await applied(world, chosen))
+    chosen["metadata"]["annotations"]["groundplane.io/adopt"] = "true"
+    assert is_ready(await applied(world, chosen, seconds=70))
+    await world.patch(key_of(chosen), {"metadata": {"annotations": {"groundplane.io/adopt": None}}})
+    await world.settle(seconds=70)
     assert await deleted(world, chosen) is None
     assert await sql.value(count, name) == 0
 
@@ -283,7 +293,8 @@ async def test_what_can_not_work_is_told(sql, manifest, words):
 
 async def test_the_servers_own_databases_are_never_dropped(sql):
     world = await sql.world()
-    manifest = thing("Database", "a", annotations={"crossplane.io/external-name": "postgres"})
+    names = {"crossplane.io/external-name": "postgres", "groundplane.io/adopt": "true"}
+    manifest = thing("Database", "a", annotations=names)
     assert is_ready(await applied(world, manifest))
     assert "not dropped" in message(await deleted(world, manifest))
     await world.patch(key_of(manifest), {"spec": {"deletionPolicy": "Orphan"}})

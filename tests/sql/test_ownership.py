@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from groundplane.core.objects import key_of
 from groundplane.sql import marks, standin, text
 from tests.reconcile.interrupt import Killed
 from tests.sql.conftest import (
@@ -61,7 +63,7 @@ async def test_of_two_objects_for_one_thing_the_first_has_it_and_the_second_says
     before = await secret_of(world, "conn", "one")
     found = await applied(world, second, seconds=130)
     assert not is_ready(found)
-    assert all(word in message(found) for word in (f"one/{name}", "groundplane.io/adopt", "Orphan")), message(found)
+    assert all(word in message(found) for word in (f"one/{name}", "Orphan")), message(found)
     assert is_ready(await seen(world, first))
     assert await is_quiet(world, sql, first)
     if kind == "Role":
@@ -74,11 +76,14 @@ async def test_of_two_objects_for_one_thing_the_first_has_it_and_the_second_says
         kind, f"his-{name}", namespace="two", annotations={"crossplane.io/external-name": name}, **(place | other)
     )
     third["metadata"]["annotations"]["groundplane.io/adopt"] = "true"
-    assert is_ready(await applied(world, third)), message(await seen(world, third))
-    await world.settle(seconds=130)
-    assert f"two/his-{name}" in message(await seen(world, first))
-    assert await deleted(world, first) is None
+    third["metadata"]["annotations"]["groundplane.io/create-uid"] = (await seen(world, first))["metadata"]["uid"]
+    assert f"one/{name}" in message(await applied(world, third, seconds=130))
+    assert await is_quiet(world, sql, first)
+    assert await deleted(world, third) is None
     assert await sql.value(EXISTS[kind], name)
+    await world.patch(key_of(first), {"spec": {"managementPolicies": ["Observe", "Create", "Update"]}})
+    assert await deleted(world, first, seconds=5) is None
+    assert is_ready(await applied(world, third, seconds=70)), message(await seen(world, third))
     assert await deleted(world, third) is None
     assert not await sql.value(EXISTS[kind], name)
 
@@ -131,6 +136,73 @@ async def test_strict_upstream_writes_no_comments(sql):
         assert is_ready(await applied(world, thing(kind, name)))
         assert await sql.value(COMMENTS[kind], name) is None
         assert await deleted(world, thing(kind, name)) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"groundplane.io/adopt": "true"},
+        {"crossplane.io/external-create-pending": "2026-01-01T00:00:00Z"}
+        | {"crossplane.io/external-create-succeeded": "2026-01-01T00:00:01Z"},
+    ],
+    ids=["named", "adopted", "as-if-made"],
+)
+@pytest.mark.parametrize("powers", ["SUPERUSER", 'IN ROLE "{0}"'], ids=["itself", "member"])
+async def test_a_powerful_role_is_nobodys_without_an_administrators_word(every_sql, more, powers):
+    sql = every_sql
+    world, name, group = await sql.world(), sql.name("dba"), sql.name("admins")
+    await sql.run(f'CREATE ROLE "{group}" CREATEROLE', f'CREATE ROLE "{name}" LOGIN {powers.format(group)}')
+    manifest = thing(
+        "Role",
+        "mine",
+        {"writeConnectionSecretToRef": {"name": "conn"}},
+        namespace="two",
+        annotations={"crossplane.io/external-name": name, **more},
+        privileges={"login": False},
+    )
+    found = await applied(world, manifest, seconds=70)
+    assert not is_ready(found)
+    assert "is neither taken" in message(found), message(found)
+    assert "password" not in await secret_of(world, "conn", "two")
+    assert await deleted(world, manifest, seconds=70) is None
+    assert await sql.value("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", name)
+    assert await sql.value(COMMENTS["Role"], name) is None
+    await sql.run(re.search(r"COMMENT ON ROLE .*'", message(found))[0])
+    assert is_ready(await applied(world, manifest, seconds=70)), message(await seen(world, manifest))
+    assert not await sql.value("SELECT rolcanlogin FROM pg_roles WHERE rolname = $1", name)
+    assert await deleted(world, manifest, seconds=70) is None
+    assert not await sql.value(EXISTS["Role"], name)
+    await sql.run(f'DROP ROLE "{group}"')
+
+
+async def test_what_a_template_brought_along_is_not_another_object_s(sql):
+    world, one, two = await sql.world(), sql.name("one"), sql.name("two")
+
+    def schema(name, database):
+        how = {"crossplane.io/external-name": "app", "groundplane.io/adopt": "true"}
+        return thing("Schema", name, annotations=how, database=database)
+
+    def extension(name, database, **more):
+        return thing(
+            "Extension", name, annotations={"groundplane.io/adopt": "true"}, database=database, extension="pg_trgm"
+        )
+
+    first = [thing("Database", one), schema("a", one), extension("a", one)]
+    second = [thing("Database", two, template=one), schema("b", two), extension("b", two)]
+    await applied(world, *first, seconds=10)
+    await sql.close()
+    await applied(world, *second, seconds=70)
+    for each in (*first, *second):
+        assert is_ready(await seen(world, each)), message(await seen(world, each))
+    assert marks.read(await sql.value(COMMENTS["Schema"], "app", database=two))["crossplane-name"] == "b"
+    stranger = extension("c", two)
+    assert "b" in message(await applied(world, stranger, seconds=10))
+    assert await deleted(world, stranger) is None
+    assert await sql.value(EXISTS["Extension"], "pg_trgm", database=two)
+    assert await deleted(world, *reversed(second), seconds=10) is None
+    assert is_ready(await seen(world, first[1]))
+    assert await deleted(world, *reversed(first), seconds=10) is None
 
 
 # --- what was there before
@@ -249,6 +321,48 @@ async def test_what_a_role_held_before_it_keeps_when_the_grant_goes(place):
     assert await sql.value("SELECT pg_has_role($1, $2, 'MEMBER')", role, f"{role}-2")
     query = "SELECT string_agg(privilege_type, ' ') FROM pg_default_acl, aclexplode(defaclacl) WHERE grantee = (SELECT oid FROM pg_roles WHERE rolname = $1)"
     assert await sql.value(query, role, database=database) == "SELECT"
+
+
+@pytest.mark.parametrize("is_looked_at", [False, True])
+async def test_a_grant_whose_status_is_lost_revokes_nothing(place, is_looked_at):
+    """After a restore its annotations say that it was created, and nobody knows of what."""
+    sql, database, role = place
+    world = await sql.world()
+    now = "2026-01-01T00:00:00Z"
+    done = {"crossplane.io/external-create-pending": now, "crossplane.io/external-create-succeeded": now}
+    grants = [
+        thing(
+            "Grant",
+            "a",
+            annotations=done,
+            role=role,
+            database=database,
+            schema="public",
+            tables=["orders"],
+            privileges=["SELECT"],
+        ),
+        thing("Grant", "b", annotations=done, role=role, memberOf=f"{role}-2"),
+        thing(
+            "DefaultPrivileges",
+            "c",
+            annotations=done,
+            role=role,
+            targetRole="postgres",
+            database=database,
+            schema="public",
+            objectType="table",
+            privileges=["SELECT"],
+        ),
+    ]
+    for each in grants:
+        each["metadata"]["finalizers"] = ["finalizer.managedresource.crossplane.io"]
+    await world.apply(*grants)
+    if is_looked_at:
+        await world.settle(seconds=70)
+    assert await deleted(world, *grants, seconds=70) is None
+    assert await sql.value(HELD, role, database=database) == "orders:SELECT"
+    assert await sql.value("SELECT pg_has_role($1, $2, 'MEMBER')", role, f"{role}-2")
+    assert await sql.value("SELECT count(*) FROM pg_default_acl", database=database) == 1
 
 
 async def test_what_somebody_else_has_granted_is_told_and_holds_no_deletion_up(place):

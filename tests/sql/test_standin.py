@@ -52,6 +52,6 @@ def test_where_there_are_no_programs_that_is_told_with_the_mend(monkeypatch, tmp
 
 
 def test_the_driver_is_not_imported_before_somebody_connects():
-    code = "import sys, groundplane.runtime.clouds as c; c.every(strict_upstream=False, namespace='n').kinds(); print('asyncpg' in sys.modules)"
+    code = "import sys, groundplane.runtime.clouds as c; c.every(strict_upstream=False, namespace='n', targets=None).kinds(); print('asyncpg' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

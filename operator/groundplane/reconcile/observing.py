@@ -133,10 +133,9 @@ def _referred(obj: Object, kind: ManagedKind) -> set[str]:
 
 def is_of_another(run: ManagedRun, other: Key) -> InvalidInput:
     kind = run.kind
-    taking = f'; or annotate this one {kind.adopt}: "true", to take it' if kind.adopt else ""
     error = InvalidInput(
         f"{run.external_name or 'it'} is that of {other}, by its {kind.marked_by} in {kind.cloud}: two objects would change it in turn",
-        mend=f'delete one of the two, that one with deletionPolicy: Orphan; or only look, by managementPolicies: ["Observe"]{taking}',
+        mend='delete one of the two, that one with deletionPolicy: Orphan; or only look, by managementPolicies: ["Observe"]',
         where=(f"annotation {EXTERNAL_NAME}",),
     )
     error.on = (Awaited(other.group, other.kind, other.namespace, other.name),)

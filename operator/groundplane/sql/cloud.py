@@ -6,6 +6,7 @@ All of it waits on the event loop; no thread is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from groundplane.core.objects import Object
@@ -79,7 +80,8 @@ class SqlCloud:
         return thing.name if found.exists and is_ours else ""
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
-        await self._kinds[managed["kind"]].create(self._thing(managed, secrets), await self._server(account))
+        thing = replace(self._thing(managed, secrets), is_new=True)
+        await self._kinds[managed["kind"]].create(thing, await self._server(account))
         return Creation(self.default_external_name(managed))
 
     async def update(

@@ -48,7 +48,7 @@ class Databases:
             return Observation(exists=False)
         seen: dict[str, Any] = dict(rows[0])
         thing = thing.found(seen["comment"])
-        if thing.is_leaving and thing.is_stray:
+        if thing.is_leaving and thing.is_found:
             return Observation(exists=False)
         wanted = {field: asked[field] for field in (*CHANGEABLE, *FIXED) if asked.get(field) not in (None, DEFAULT)}
         if "encoding" in wanted and seen["wantedEncoding"]:
@@ -69,8 +69,8 @@ class Databases:
             immutable=()
             if thing.strict
             else tuple(Difference(each, differing[each], seen[each]) for each in FIXED if each in differing),
-            notes=(stray(thing),) if thing.is_stray else (),
-            owner=thing.owner,
+            notes=(stray(thing),) if thing.is_found else (),
+            owner=thing.mark,
             item=thing.comment,
         )
 
@@ -142,7 +142,7 @@ class Databases:
             )
         statements = [f"{place} {said[name](each.desired)}" for name, each in drift.items() if name in said]
         if "tags" in drift:
-            statements.insert(0, thing.marking("DATABASE", str(observation.item or "")))
+            statements.insert(0, thing.found(observation.item).marking("DATABASE", str(observation.item or "")))
         async with server.session() as session:
             owners = [await _owner(session, thing.name), *_owners(thing.asked)]
             try:

@@ -159,10 +159,8 @@ class Grants:
             await _revoke(spec, {}, server)
 
     def _own(self, thing: Thing, server: Server) -> list[Spec]:
-        """The specs of what this object has granted: by its status, or by the record of its create where that is lost; and since then."""
+        """The specs of what this object has granted: by its status, and since then.  Where that is lost nobody knows, and all stays."""
         wish, told = _wish(thing), dict(thing.seen)
-        if not told and thing.is_made:
-            return [wish]
         since = wish | {HELD_BEFORE: self._ledger.not_ours(thing, _texts(wish, server.version))}
         return [told, since]
 

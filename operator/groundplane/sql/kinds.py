@@ -50,7 +50,6 @@ def _kind(name: str, domain: str) -> ManagedKind:
         cloud="the PostgreSQL server",
         consistent=True,
         marked_by="comment",
-        adopt=ADOPT,
     )
 
 

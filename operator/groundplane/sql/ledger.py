@@ -12,7 +12,8 @@ HELD_BEFORE = "heldBefore"  # in status.atProvider: what was held when it came t
 class Ledger:
     """What was granted in this process and does not show in a status yet.
 
-    A process that dies in between has granted what a spec was widened by for good: that errs to the side of work going on.
+    A process that dies in between has granted it for good, and so has one whose status is lost, as after a restore: that errs to the side of
+    work going on, and what anybody else has granted is never revoked for what an annotation says.
     """
 
     def __init__(self) -> None:
@@ -33,10 +34,6 @@ class Ledger:
         self, thing: Thing, wished: Collection[str], before: Collection[str], held: Collection[str]
     ) -> list[str]:
         """Of what is wished what others have given: it was held when it came to be wished.  `before` was wished at the last look."""
-        given = self._given.get(thing.uid)
-        is_told = (
-            given is not None or bool(thing.seen) or not thing.is_made
-        )  # else: a create of ours, and nobody remembers
-        fresh = set(wished) - set(before) if is_told else set()
+        fresh = set(wished) - set(before)
         old = set(before) & set(thing.seen.get(HELD_BEFORE) or ())
-        return sorted(((fresh | old) & set(wished) & set(held)) - (given or frozenset()))
+        return sorted(((fresh | old) & set(wished) & set(held)) - self._given.get(thing.uid, frozenset()))

@@ -10,7 +10,7 @@ from groundplane.core.conditions import available, moment, timestamp
 from groundplane.core.objects import annotations_of, meta, spec_of
 from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Difference, Observation
-from groundplane.sql import text
+from groundplane.sql import marks, text
 from groundplane.sql.database import stray
 from groundplane.sql.server import Server, Session
 from groundplane.sql.thing import CREATES, Thing, run_as
@@ -29,10 +29,27 @@ LISTS = ("datestyle", "local_preload_libraries", "search_path", "session_preload
 """Parameters whose value is a list."""
 _PART = re.compile(r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^,])+""")
 REASSIGN = "groundplane.io/reassign-owned-to"
+_POWERS = (
+    "pg_execute_server_program",
+    "pg_read_server_files",
+    "pg_write_server_files",
+    "pg_read_all_data",
+    "pg_write_all_data",
+    "rds_superuser",
+    "rds_replication",
+    "cloudsqlsuperuser",
+    "alloydbsuperuser",
+    "azure_pg_admin",
+)
+_IS_POWERFUL = f"""
+EXISTS (SELECT FROM pg_roles p WHERE (p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls OR p.rolname IN {_POWERS})
+  AND (p.oid = r.oid OR pg_has_role(r.oid, p.oid, 'MEMBER')))
+"""
 _SEEN = f"""
 SELECT oid, {", ".join(column for column, _ in FLAGS.values())}, rolconnlimit, rolconfig, shobj_description(oid, 'pg_authid') AS comment,
-  (pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') OR {CREATES}) AND (NOT rolsuper OR current_setting('is_superuser') = 'on') AS may_mark
-FROM pg_roles WHERE rolname = $1
+  (pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') OR {CREATES}) AND (NOT rolsuper OR current_setting('is_superuser') = 'on') AS may_mark,
+  {_IS_POWERFUL} AS is_powerful
+FROM pg_roles r WHERE rolname = $1
 """
 _DEPENDENTS = """
 SELECT coalesce(d.datname, '') AS database, s.deptype::text AS how, s.classid::regclass::text AS kind, count(*) AS count
@@ -61,12 +78,13 @@ class Roles:
         async with server.session() as session:
             rows = await session.rows(_SEEN, thing.name)
             thing = thing.found(rows[0]["comment"] if rows else "")
-            if not rows or (thing.is_leaving and thing.is_stray):
+            is_barred = bool(rows) and _is_barred(thing, rows[0])
+            if not rows or (thing.is_leaving and (thing.is_found or is_barred)):
                 self._set.pop(thing.uid, None)
                 return Observation(exists=False)
             row = rows[0]
             digest, changed = self._known(thing)
-            password = thing.secrets.get("password", "") if _may_set(thing) else ""
+            password = thing.secrets.get("password", "") if _may_set(thing) and not is_barred else ""
             is_set = not password or await _is_set(session, thing, password, digest)
         seen: dict[str, Any] = {field: row[column] for field, (column, _) in FLAGS.items()}
         flags = asked.get("privileges") or {}
@@ -82,8 +100,9 @@ class Roles:
         wanted = asked.get("configurationParameters")
         if wanted is not None and _normal(wanted) != _normal(there):
             drift.append(Difference("configurationParameters", wanted, there))
-        renew, left = self._is_to_renew(thing, changed, password)
-        drift += thing.unmarked(may=row["may_mark"] and thing.name != server.login.user)
+        renew, left = (False, None) if is_barred else self._is_to_renew(thing, changed, password)
+        may_mark = row["may_mark"] or (is_barred and not thing.is_stray)  # an update says why not
+        drift += thing.unmarked(may=may_mark and thing.name != server.login.user)
         if not is_set or renew:
             drift.append(Difference("password", "(as wanted)", "(another one)"))
         unset = {field: value for field, value in seen.items() if flags.get(field) is None}
@@ -108,7 +127,7 @@ class Roles:
             connection=connection(thing, server, password if is_set else ""),
             renew=("password",) if renew else (),
             next_look=left,
-            owner=thing.owner,
+            owner=thing.mark,
             item=thing.comment,
         )
 
@@ -134,6 +153,7 @@ class Roles:
         role, password = text.name(thing.name), thing.secrets.get("password", "")
         _check_not_ours(thing, server)
         async with server.session() as session:
+            await _check_not_barred(thing, session)
             words = [
                 _clause(name.removeprefix("privileges."), bool(each.desired))
                 for name, each in fields.items()
@@ -145,7 +165,7 @@ class Roles:
                 words.append(await _password(session, thing, password))
             statements = [f"ALTER ROLE {role} {' '.join(words)}"] if words else []
             if "tags" in fields:
-                statements.append(thing.marking("ROLE", str(observation.item or "")))
+                statements.append(thing.found(observation.item).marking("ROLE", str(observation.item or "")))
             if "configurationParameters" in fields:
                 statements += [
                     f"ALTER ROLE {role} RESET ALL",
@@ -160,6 +180,7 @@ class Roles:
         role = thing.name
         _check_not_ours(thing, server)
         async with server.session() as session:
+            await _check_not_barred(thing, session)
             rows = await session.rows(_DEPENDENTS, role)
         heir = annotations_of(thing.managed).get(REASSIGN, "")
         owned = [row for row in rows if row["how"] == "o"]
@@ -217,6 +238,27 @@ def _check_not_ours(thing: Thing, server: Server) -> None:
         )
 
 
+def _is_barred(thing: Thing, row: Mapping[str, Any]) -> bool:
+    """Whether a role is not for an object to take: who has it may do more in the server than its databases' owners, and its mark does not name this object.
+
+    What the object's annotations say does not count: whoever may write it writes them.
+    """
+    is_ours = marks.names(thing.mark, thing.managed) and marks.FOUND not in thing.mark
+    return bool(row["is_powerful"]) and not (thing.strict or is_ours)
+
+
+async def _check_not_barred(thing: Thing, session: Session) -> None:
+    """Raise InvalidInput for one that an administrator's word is needed for."""
+    rows = await session.rows(_SEEN, thing.name)
+    if rows and _is_barred(thing.found(rows[0]["comment"]), rows[0]):
+        word = f"COMMENT ON ROLE {text.name(thing.name)} IS {text.literal(marks.by_hand(thing.managed))}"
+        raise InvalidInput(
+            f"role {thing.name} has no mark of this object, and may do more than work in databases (SUPERUSER, CREATEROLE, REPLICATION, BYPASSRLS,"
+            " or a member of such): it is neither taken, changed nor dropped",
+            mend=f"name another role, set managementPolicies: [Observe], or have an administrator of the server say whose it is: {word}",
+        )
+
+
 def connection(thing: Thing, server: Server, password: str) -> dict[str, bytes]:
     """What the connection Secret gets."""
     told = {"username": thing.name, "endpoint": server.login.host, "port": str(server.login.port)}
@@ -234,7 +276,7 @@ def _is_given(thing: Thing) -> bool:
 
 
 def _notes(thing: Thing, password: str) -> tuple[str, ...]:
-    notes = [stray(thing)] if thing.is_stray else []
+    notes = [stray(thing)] if thing.is_found else []
     if not password and not _is_given(thing) and not spec_of(thing.managed).get("writeConnectionSecretToRef"):
         notes.append(
             "no password is set: neither passwordSecretRef nor writeConnectionSecretToRef says where one is to be"

@@ -51,7 +51,7 @@ class Schemas:
             raise
         thing = thing.found(rows[0]["comment"] if rows else "")
         is_own = thing.name == PUBLIC or _is_system(thing.name)
-        if not rows or (thing.is_leaving and (thing.is_stray or is_own)):
+        if not rows or (thing.is_leaving and (thing.is_found or is_own)):
             return Observation(exists=False)
         owner, drift = rows[0]["rolname"], list(thing.unmarked(may=rows[0]["may_mark"] and not is_own))
         if asked.get("role") not in (None, owner):
@@ -59,14 +59,14 @@ class Schemas:
         if asked.get("revokePublicOnSchema") and is_open:
             drift.append(Difference("revokePublicOnSchema", True, False))
         late = {} if asked.get("role") else {"role": owner}
-        notes = (stray(thing),) if thing.is_stray else ()
+        notes = (stray(thing),) if thing.is_found else ()
         return Observation(
             exists=True,
             ready=available(),
             late=late,
             drift=tuple(drift),
             notes=notes,
-            owner={} if thing.name == PUBLIC else thing.owner,
+            owner={} if thing.name == PUBLIC else thing.mark,
             item=thing.comment,
         )
 
@@ -82,7 +82,9 @@ class Schemas:
             raise InvalidInput(
                 f"{thing.name} is the server's own: it is not changed", mend="name another schema, or remove its role"
             )
-        statements = [thing.marking("SCHEMA", str(observation.item or ""))] if "tags" in fields else []
+        statements = (
+            [thing.found(observation.item).marking("SCHEMA", str(observation.item or ""))] if "tags" in fields else []
+        )
         if "role" in fields:
             statements.append(f"ALTER SCHEMA {text.name(thing.name)} OWNER TO {text.name(thing.asked['role'])}")
         await self._run(thing, server, *statements, *_closing(thing))
@@ -117,17 +119,17 @@ class Extensions:
                 return Observation(exists=False)
             raise
         thing = thing.found(rows[0]["comment"] if rows else "")
-        if not rows or (thing.is_leaving and (thing.is_stray or asked["extension"] == PLPGSQL)):
+        if not rows or (thing.is_leaving and (thing.is_found or asked["extension"] == PLPGSQL)):
             return Observation(exists=False)
         seen: dict[str, Any] = dict(rows[0])
         fields = ("version",) if thing.strict else ("version", "schema")
         drift = [
             Difference(each, asked[each], seen[each]) for each in fields if asked.get(each) not in (None, seen[each])
         ]
-        owner = thing.owner if drift else {}  # several may need one, as long as they agree
+        owner = thing.mark if drift or not thing.is_stray else {}  # several may need one, as long as they agree
         drift += thing.unmarked(may=seen["may_mark"] and asked["extension"] != PLPGSQL)
         late = {} if asked.get("version") else {"version": seen["version"]}
-        notes = (stray(thing, str(asked["extension"])),) if thing.is_stray else ()
+        notes = (stray(thing, str(asked["extension"])),) if thing.is_found else ()
         return Observation(
             exists=True, ready=available(), late=late, drift=tuple(drift), notes=notes, owner=owner, item=thing.comment
         )
@@ -153,7 +155,7 @@ class Extensions:
         said = {
             "version": lambda value: f"{place} UPDATE TO {text.literal(value)}",
             "schema": lambda value: f"{place} SET SCHEMA {text.name(value)}",
-            "tags": lambda value: thing.marking("EXTENSION", str(observation.item or "")),
+            "tags": lambda value: thing.found(observation.item).marking("EXTENSION", str(observation.item or "")),
         }
         await self._run(thing, server, *(said[each.field](each.desired) for each in observation.drift))
 

@@ -32,6 +32,7 @@ class Thing:
     strict: bool = False
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     comment: str = ""  # of what it stands for, once that was looked at
+    is_new: bool = False  # it is being made right now
 
     @property
     def asked(self) -> Mapping[str, Any]:
@@ -58,11 +59,19 @@ class Thing:
     @property
     def is_made(self) -> bool:
         """Whether it stands for what it has made itself: by the thing's mark, or, where it has none, by the record of the create."""
+        if self.is_new:
+            return True
         annotations = annotations_of(self.managed)
-        if uid := self.mark.get("crossplane-uid"):
-            return uid in (self.uid, annotations.get(CREATE_UID))
+        if mark := self.mark:
+            is_ours = mark.get(marks.UID) in (self.uid, annotations.get(CREATE_UID)) or self.is_given_by_hand
+            return is_ours and marks.FOUND not in mark
         is_under_way = bool(annotations.get(CREATE_PENDING)) and not annotations.get(CREATE_FAILED)
         return bool(annotations.get(CREATE_SUCCEEDED)) or is_under_way
+
+    @property
+    def is_given_by_hand(self) -> bool:
+        """Whether an administrator has written whose the thing is to be: a mark of no object's own, that names this one."""
+        return bool(self.mark) and marks.UID not in self.mark and marks.names(self.mark, self.managed)
 
     @property
     def is_adopting(self) -> bool:
@@ -72,18 +81,28 @@ class Thing:
     @property
     def is_stray(self) -> bool:
         """Whether it bears a name that nobody has chosen, of a thing that was there before us."""
-        is_chosen = self.name != meta(self.managed)["name"] or self.is_adopting
-        return not (self.strict or self.is_made or is_chosen)
+        return self.is_found and self.name == meta(self.managed)["name"]
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the thing was there before us, and nobody says that it is our own: then it stays."""
+        return not (self.strict or self.is_made or self.is_adopting)
+
+    @property
+    def place(self) -> str:
+        """The database that it is in, "" for what is the server's."""
+        return str(self.asked.get("database") or "")
 
     @property
     def mark(self) -> Mapping[str, str]:
-        """Whose the thing is, as its comment says."""
-        return {} if self.strict else marks.read(self.comment)
+        """Whose the thing is, as its comment says; one that came from another database with all else says nothing."""
+        found = {} if self.strict else marks.read(self.comment)
+        return found if found.get(marks.DATABASE, self.place) == self.place else {}
 
     @property
-    def owner(self) -> Mapping[str, str]:
-        """The mark that counts: whoever takes a thing by annotation heeds none."""
-        return {} if self.is_adopting else self.mark
+    def ours(self) -> Mapping[str, str]:
+        """The mark that it is to have."""
+        return marks.of(self.managed, database=self.place, found=self.is_found)
 
     def found(self, comment: object) -> Thing:
         """It, beside what it stands for."""
@@ -91,14 +110,13 @@ class Thing:
 
     def unmarked(self, *, may: bool) -> tuple[Difference, ...]:
         """The mark as drift, where the thing lacks ours and we may write it."""
-        ours = marks.of(self.managed)
-        if self.strict or self.is_stray or not may or self.mark == ours:
+        if self.strict or self.is_stray or not may or self.mark == self.ours:
             return ()
-        return (Difference("tags", ours, dict(self.mark)),)
+        return (Difference("tags", dict(self.ours), dict(self.mark)),)
 
     def marking(self, keyword: str, comment: str = "") -> str:
         """The statement that marks the thing: what it is, `DATABASE`; what its comment says already."""
-        words = literal(marks.written(comment, marks.of(self.managed)))
+        words = literal(marks.written(comment, self.ours))
         return (
             f"COMMENT ON {keyword} {name(self.asked['extension'] if keyword == 'EXTENSION' else self.name)} IS {words}"
         )
