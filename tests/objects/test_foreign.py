@@ -124,6 +124,13 @@ async def test_a_page_of_a_list_may_be_longer_than_an_object(server, there):
     assert len(await there.list("v1", "ConfigMap", namespace="shop")) == 100
 
 
+async def test_a_list_without_end_is_not_read(server, there):
+    server.answer = {"metadata": {"continue": "more"}, "items": []}
+    with pytest.raises(InvalidInput, match="more than 10000 configmaps"):
+        await there.list("v1", "ConfigMap", namespace="shop")
+    assert len([path for _, path, _ in server.asked if path.endswith("/configmaps")]) == 20
+
+
 async def test_a_kubeconfig_that_is_none_is_read_once(monkeypatch):
     read, parse = [], credentials.parse
     monkeypatch.setattr(credentials, "parse", lambda text: read.append(text) or parse(text))

@@ -39,6 +39,8 @@ Subresource = Literal["", "status"]
 class KubernetesCluster:
     """`ports.Cluster` on a real API server.  Belongs to the event loop of its `Api`."""
 
+    most_pages = 0  # of one list that are read; 0: all that there are
+
     def __init__(self, api: Api, cache: Cache, secret_namespaces: Collection[str] = ()) -> None:
         """`secret_namespaces`: the only ones whose Secrets may be looked at; none: all of them may."""
         self._api = api
@@ -150,8 +152,11 @@ class KubernetesCluster:
 
     async def _pages(self, resource: Resource, namespace: str, query: Mapping[str, str]) -> Sequence[Object]:
         path, query = _collection(resource, namespace), dict(query)
-        objects = []
+        objects, pages = [], 0
         while True:
+            if pages == self.most_pages:
+                raise Rejected(f"there are more than {pages * int(PAGE)} {resource.plural}", mend="select fewer")
+            pages += 1
             status, page = await self._api.request("GET", path, query=query)
             if status == 404:
                 self._check_served(resource, page)

@@ -18,6 +18,7 @@ from groundplane.runtime import logs
 
 KEPT = 256  # clusters that one goes on being connected to; of more, the longest unused are left
 LONGEST = 2 * 2**20  # bytes of an answer of another cluster: it is somebody's who may wish us ill
+PAGES = 20  # of a list of another cluster: whoever wishes us ill says of each that there is a further one
 _ODD = (
     AttributeError,
     IndexError,
@@ -99,6 +100,8 @@ class ClusterTargets:
 
 class ForeignCluster(KubernetesCluster):
     """An API server that nobody vouches for: what it answers amiss is its own fault, and its kinds are no news of ours."""
+
+    most_pages = PAGES
 
     async def resource(self, api_version: str, kind: str) -> Resource:
         with _wary():
