@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -16,6 +17,7 @@ import yaml
 
 from groundplane.cli import function_flag
 from groundplane.errors import InvalidInput
+from groundplane.runtime.local import LocalControlPlane
 from tests.cli.platform import groundplane, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -291,3 +293,31 @@ def wait(found, seconds=60):
         assert time.monotonic() < until
         time.sleep(0.1)
     return there
+
+
+# --- diff and plan ------------------------------------------------------------------------------------------------
+
+
+async def an_empty_store():
+    async with LocalControlPlane("x.db"):
+        pass
+
+
+@pytest.mark.parametrize("command", ["diff", "plan"])
+def test_diff_and_plan_call_a_function_and_end_it(platform, monkeypatch, command):
+    monkeypatch.chdir(platform)
+    made = MAKES | {"resources": {"note": NOTE | {"data": {"text": "1"}}}}
+    (platform / "composition.yaml").write_text(composition(**made))
+    asyncio.run(an_empty_store())
+    ran = groundplane(command, ".", "--db", "x.db", "--function", f"acme={EXEC} --tls-certs-dir {platform}")
+    assert "does not run in this process" not in ran.stderr
+    assert "acme: listening at 127.0.0.1:" in ran.stderr
+    if command == "diff":
+        assert ran.exit_code == 3, ran.output
+        assert "ConfigMap" in ran.stdout
+    else:
+        assert ran.exit_code == 0, ran.output
+    assert not running(f"--tls-certs-dir {platform}")
+    ran = groundplane(command, ".", "--db", "x.db", "--function", "another=localhost:1")
+    assert ran.exit_code == 1
+    assert "Function/acme: " in ran.stderr

@@ -15,9 +15,13 @@ import pytest
 import yaml
 
 from groundplane.cli import apply, planned
+from groundplane.cli.plan import _save
+from groundplane.cli.store import opened as store_of
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import annotations_of, key_of, meta
 from groundplane.errors import GroundplaneError
+from groundplane.ports import Options
+from groundplane.runtime.local import LocalControlPlane
 from tests.cli import looked
 from tests.cli.filled import claim, read, version
 from tests.cli.platform import groundplane
@@ -166,6 +170,29 @@ def test_what_can_t_be_seen_is_unknown_and_never_no_changes(plan, aws):
     assert "2 unknown." in ran.stdout
 
 
+def test_a_plan_of_some_is_not_saved_and_not_applied_if_the_files_reach_others(plan, tmp_path):
+    ran = plan(composition(storageType="gp2"), flags=("--resource", "my-team/users", "--out", "p.json"))
+    assert ran.exit_code == 1
+    assert "leaves out what these files change as well: " in ran.stderr
+    assert "orders" in ran.stderr
+    assert not (tmp_path / "p.json").exists()
+    definition = read("definition.yaml")[0]
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "Another."
+    ran = plan(definition, flags=("--resource", "my-team/users", "--out", "p.json"))
+    assert (ran.exit_code, "orders" in ran.stderr) == (1, True), ran.output
+    found = asyncio.run(
+        planned.make(planned.Asked(("change.yaml",), resource=("my-team/users",)), ("groundplane.db", "", ""))
+    )
+    _save(found.plan, "p.json")  # as if somebody had saved it all the same
+    before = version(tmp_path / "groundplane.db")
+    ran = groundplane("apply", "p.json", "--db", "groundplane.db")
+    assert ran.exit_code == 1
+    assert "leaves out" in ran.stderr
+    assert version(tmp_path / "groundplane.db") == before
+    for flags in (("--resource", "my-team/users"), ("-n", "my-team")):
+        assert plan(composition(), claim("users"), flags=(*flags, "--out", "p.json")).exit_code == 0
+
+
 def test_a_saved_plan_is_applied_exactly_or_refused(plan, aws, store):
     change = (composition(backupRetentionPeriod=8), claim("third"))
     try:
@@ -203,6 +230,53 @@ def test_a_saved_plan_is_applied_exactly_or_refused(plan, aws, store):
         assert groundplane("apply", "p.json", "--db", "groundplane.db").exit_code == 4
     finally:
         shutil.copy("groundplane.db", store)  # what is in AWS by now
+
+
+def test_what_is_unknown_is_applied_only_by_who_says_so(plan, tmp_path):
+    config = {
+        "apiVersion": "kubernetes.crossplane.io/v1alpha1",
+        "kind": "ProviderConfig",
+        "metadata": {"name": "here"},
+        "spec": {"credentials": {"source": "InjectedIdentity"}},
+    }
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made", "namespace": "my-team"}}
+    thing = {
+        "apiVersion": "kubernetes.crossplane.io/v1alpha2",
+        "kind": "Object",
+        "metadata": {"name": "some"},
+        "spec": {"forProvider": {"manifest": made}, "providerConfigRef": {"name": "here"}},
+    }
+    assert "1 unknown" in plan(config, thing, flags=("--out", "p.json")).stdout
+    before = version(tmp_path / "groundplane.db")
+    ran = groundplane("apply", "p.json", "--db", "groundplane.db")
+    assert ran.exit_code == 1
+    assert "it can't be told what would be done to Object some: " in ran.stderr
+    assert "apply --allow-unknown" in ran.stderr
+    assert version(tmp_path / "groundplane.db") == before
+    ran = groundplane("apply", "p.json", "--db", "groundplane.db", "--allow-unknown")
+    assert ran.exit_code == 0, ran.output
+    with store_of(str(tmp_path / "groundplane.db")) as cluster:
+        assert cluster.peek(key_of(made)) is not None
+
+
+def test_a_store_whose_nopresources_live_in_no_namespace_is_applied_to(plan, tmp_path, monkeypatch):
+    async def install():
+        async with LocalControlPlane("other.db", options=Options(nop_scope="cluster")):
+            pass
+
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "some", "namespace": "my-team"}}
+    plan(settings)
+    asyncio.run(install())
+    place = ("--db", "other.db")
+    assert groundplane("plan", "change.yaml", *place, "--out", "p.json").exit_code == 0
+    before = version(tmp_path / "other.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(apply, "_nop_scope", lambda cluster: "namespaced")  # what can't be installed
+        ran = groundplane("apply", "p.json", *place)
+        assert (ran.exit_code, "immutable" in ran.stderr) == (1, True)
+        assert version(tmp_path / "other.db") == before, "a file was applied before all was looked at"
+    ran = groundplane("apply", "p.json", *place)
+    assert ran.exit_code == 0, ran.output
 
 
 def test_on_a_cluster_what_was_not_planned_is_paused(plan, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import yaml
 
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
+review = importlib.import_module("groundplane.cli.review")
 REPOSITORY = Path(__file__).resolve().parents[2]
 TESTS = """
 apiVersion: test.crossplane.io/v1alpha1
@@ -133,6 +136,50 @@ def test_a_page_is_never_longer_than_github_takes(repository):
     assert len(done.output.encode()) < 65_000
     assert "````diff" in done.output
     assert "… and more" in done.output
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../../../../etc/hostname", "nowhere.yaml"])
+def test_a_link_at_the_base_that_leads_out_is_left_out_and_said_so(repository, target):
+    git(repository, "checkout", "-q", "main")
+    (repository / "platform" / "link.yaml").symlink_to(target)
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "link")
+    git(repository, "checkout", "-qb", "other")
+    git(repository, "rm", "-q", "platform/link.yaml")
+    done = groundplane("review", "platform", "--base", "main")
+    assert done.exit_code == 0, done.output
+    assert (f'link.yaml", a link to "{target}", leads out of the folder' in done.stderr) == ("/" in target)
+
+
+def test_a_page_of_many_mistakes_is_no_longer_either(repository):
+    folder = repository / "platform" / ("long" * 50) / ("path" * 50)
+    folder.mkdir(parents=True)
+    wrong = COMPOSITION.replace("fromFieldPath: spec.text", f"fromFieldPath: spec.{'text' * 400}")
+    for number in range(150):
+        (folder / f"{number}.yaml").write_text(wrong.replace("metadata: {name: ", f"metadata: {{name: n{number}"))
+    one = TESTS[TESTS.index("  - name: a note") :].replace("by: groundplane", f"by: '{'`' * 9_000}'")
+    more = "".join(one.replace("a note", f"a note {number}") for number in range(20))
+    (repository / "platform" / "tests.yaml").write_text(TESTS + more)
+    done = groundplane("review", "platform", "--base", "main")
+    assert done.exit_code == 1, done.output
+    assert "Traceback" not in done.output
+    assert 20_000 < len(done.stdout.encode()) < 65_000
+    assert done.stdout.count("… and more") >= 1
+    assert "### diff since main" in done.stdout
+
+
+def test_a_text_in_the_page_is_text(repository):
+    for text in (
+        "[x](https://example.org)",
+        "![x](//example.org)",
+        "\\\\[x](y)",
+        "&#64;team",
+        "www.example.org",
+        "#12",
+    ):
+        found = review._cell(text)
+        assert not re.search(r"(?<!\\)(\\\\)*[\[\]]|://|&#|www\.|#\d|@\w", found), found
+    assert review._code("a|b`c\n") == "a\\|b'c"
 
 
 # --- the action ----------------------------------------------------------------------------------------------------

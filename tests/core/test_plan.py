@@ -121,6 +121,9 @@ def test_a_step_lets_its_own_calls_be_made_and_no_others():
     for action in ("same", "blocked", "unknown", "forget"):
         assert not any(permits(Allowed(action, frozenset()), did) for did in ("create", "update", "delete"))
     assert not permits(None, "update")
+    steps = replace(PLAN, steps=[step("unknown")])
+    assert not any(permits(each, "create") for each in allowed(steps).values())
+    assert all(permits(each, "create") for each in allowed(steps, unknown=True).values())
 
 
 def test_nothing_of_a_secret_is_kept():

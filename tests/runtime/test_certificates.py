@@ -7,6 +7,7 @@ import base64
 import copy
 import ssl
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -240,6 +241,22 @@ async def test_another_process_decides_the_same_and_none_is_started_for_what_is_
         await certificates.ensure(secrets, NAMESPACE, HOSTS, NOW, decide=counted, known=made)
     alone = await certificates.transient(HOSTS, NOW)
     handshake(alone, HOSTS[0])
+
+
+async def test_what_is_no_utf_8_beside_a_certificate_goes_to_another_process_and_back():
+    theirs = issuing.transient(HOSTS, NOW)
+    theirs = replace(theirs, certificate="subject=Société\n".encode("latin-1") + theirs.certificate)
+    secrets = Secrets()
+    secrets.put(SERVER, theirs)
+    made = await certificates.ensure(secrets, NAMESPACE, HOSTS, NOW)
+    assert made == theirs
+    handshake(made, HOSTS[0])
+
+
+async def test_another_process_imports_nothing_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "orjson.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    assert await certificates.transient(HOSTS, NOW)
 
 
 async def test_who_has_webhooks_does_not_hold_the_library_for_certificates_in_memory():

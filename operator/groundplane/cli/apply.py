@@ -20,6 +20,7 @@ from groundplane.errors import Conflict, Denied, GroundplaneError, InvalidInput,
 
 if TYPE_CHECKING:
     from groundplane.cli.planned import Planned
+    from groundplane.cluster.sqlite import SqliteCluster
     from groundplane.core.objects import Key, Object
     from groundplane.core.plan import Step
     from groundplane.ports import Cluster
@@ -30,6 +31,7 @@ STALE = 4  # exit code
 MANAGER = "groundplane-apply"  # field manager on a cluster
 LOOK = 1.0  # seconds between two looks
 GRACE = 10.0  # seconds in which nothing gets any better until it is given up
+DECIDE = ("CompositeResourceDefinition", "CustomResourceDefinition", "Namespace")  # whether others are taken
 PAUSED = "crossplane.io/paused"
 
 
@@ -38,11 +40,14 @@ PAUSED = "crossplane.io/paused"
 @click.option(
     "--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait at most until all is done."
 )
+@click.option(
+    "--allow-unknown", is_flag=True, help="Also if of some it can't be told what would be done: whatever it is."
+)
 @sources.options
-def apply(file: str, timeout: float, db: str, kubeconfig: str, context: str) -> None:
+def apply(file: str, timeout: float, allow_unknown: bool, db: str, kubeconfig: str, context: str) -> None:
     """Apply the plan in FILE, which `groundplane plan --out FILE` has saved, if it still holds.
 
-    It is refused, and nothing is done, if a file, an object, AWS, the account or this version is not as it was.
+    It is refused, and nothing is done, if a file, an object, AWS, the account or this version is not as it was, or if something in it is unknown.
 
     Exit code 0: done.  4: the plan is stale.  1: not all of it could be done.
     """
@@ -58,26 +63,28 @@ def apply(file: str, timeout: float, db: str, kubeconfig: str, context: str) -> 
         raise InvalidInput(f"{file} is no saved plan: it is no JSON", mend=mend) from error
     try:
         before = check_file(found, version=__version__, now=datetime.now(UTC))
-        asyncio.run(_apply(before, timeout, (db, kubeconfig, context)))
+        asyncio.run(_apply(before, timeout, (db, kubeconfig, context), allow_unknown=allow_unknown))
     except Stale as error:
         click.echo(f"Error: {error}", err=True)
         raise click.exceptions.Exit(STALE) from error
 
 
-async def _apply(before: Mapping[str, Any], timeout: float, place: tuple[str, str, str]) -> None:
+async def _apply(
+    before: Mapping[str, Any], timeout: float, place: tuple[str, str, str], *, allow_unknown: bool
+) -> None:
     if path := sources.store_file(*place):
         with store.locked(path):
-            planned = await _again(before, (path, "", ""))
+            planned = await _again(before, (path, "", ""), allow_unknown=allow_unknown)
             await _on_store(path, planned, timeout)
     else:
-        planned = await _again(before, place)
+        planned = await _again(before, place, allow_unknown=allow_unknown)
         await _on_cluster(place, planned, timeout)
     counts = planned.plan.summary
     click.echo(f"Applied: {counts['add']} added, {counts['change']} changed, {counts['destroy']} destroyed.")
 
 
-async def _again(before: Mapping[str, Any], place: tuple[str, str, str]) -> Planned:
-    """The plan as it is made now, if that is the same.  Raises Stale."""
+async def _again(before: Mapping[str, Any], place: tuple[str, str, str], *, allow_unknown: bool) -> Planned:
+    """The plan as it is made now, if that is the same, and says what would be done.  Raises Stale, InvalidInput."""
     from groundplane.cli import planned
     from groundplane.core.plan import Stale, check
 
@@ -88,6 +95,14 @@ async def _again(before: Mapping[str, Any], place: tuple[str, str, str]) -> Plan
     if now.errors:
         raise Stale(f"the plan is stale: {now.errors[0]}", mend="plan again")
     check(before, now.plan)
+    now.check_whole()
+    unknown = [step for step in now.plan.steps if step.action == "unknown"]
+    if unknown and not allow_unknown:
+        first, more = unknown[0], f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise InvalidInput(
+            f"it can't be told what would be done to {first.key}{more}: {first.reason}".rstrip(": "),
+            mend="leave it out of the files and plan again, or take whatever comes of it: apply --allow-unknown",
+        )
     return now
 
 
@@ -122,6 +137,26 @@ async def _apply_all(cluster: Cluster, objects: Sequence[Object], manager: str, 
                 raise Stale(f"the plan is stale: {key_of(obj)} was edited meanwhile", mend="plan again") from error
 
 
+async def _check_all(cluster: Cluster, objects: Sequence[Object], manager: str) -> None:
+    """Whether they would be taken, before the first is written; what another of them may decide is left to when they are.
+
+    Raises:
+        Stale: one has been edited since it was planned.
+        GroundplaneError: one would be refused.
+    """
+    from groundplane.core.objects import key_of
+    from groundplane.core.plan import Stale
+
+    decide = [obj for obj in objects if obj["kind"] in DECIDE]
+    for obj in decide or objects:
+        try:
+            await cluster.apply(obj, manager=manager, dry_run=True)
+        except NoSuchKind:
+            continue
+        except Conflict as error:
+            raise Stale(f"the plan is stale: {key_of(obj)} was edited meanwhile", mend="plan again") from error
+
+
 # --- on a store -----------------------------------------------------------------------------------------------
 
 
@@ -133,20 +168,26 @@ async def _on_store(path: str, planned: Planned, timeout: float) -> None:
     from groundplane.core.plan import allowed, belonging
     from groundplane.ports import Options
     from groundplane.runtime import clouds
-    from groundplane.runtime.local import LocalControlPlane
+    from groundplane.runtime.local import INSTALLER, LocalControlPlane, brought
     from groundplane.runtime.planning import Guarded
     from groundplane.runtime.targets import ClusterTargets
 
     asked = planned.plan.asked
     functions = function_flag.addresses(asked["function"])
     templates = function_flag.files(str(asked["function_templates_dir"]))
-    options = Options(functions=Rules(given=functions, develops=True), templates=templates)
     cluster = SqliteCluster(path)
+    options = Options(
+        functions=Rules(given=functions, develops=True), templates=templates, nop_scope=_nop_scope(cluster)
+    )
     targets = ClusterTargets(cluster)
     cloud = clouds.every(strict_upstream=False, namespace=options.namespace, targets=targets)
-    guarded = Guarded(cloud, allowed(planned.plan), lambda managed: belonging(managed, cluster.peek).address)
+    guarded = Guarded(
+        cloud, allowed(planned.plan, unknown=True), lambda managed: belonging(managed, cluster.peek).address
+    )
     deadline = time.monotonic() + timeout
     later: list[Object] = []
+    await _check_all(cluster, brought(options), INSTALLER)
+    await _check_all(cluster, _versioned(planned), UP)
     for obj in _versioned(planned):
         try:
             await _apply_all(cluster, [obj], UP, 0.0)
@@ -159,6 +200,15 @@ async def _on_store(path: str, planned: Planned, timeout: float) -> None:
     finally:
         await cloud.close()
         await targets.close()
+
+
+def _nop_scope(cluster: SqliteCluster) -> str:
+    """Where NopResources live in this store: `up` may have been told so."""
+    from groundplane.cluster.kinds import CRD_KIND, CRD_VERSION
+    from groundplane.core.objects import Key, spec_of
+
+    found = cluster.peek(Key(CRD_VERSION, CRD_KIND, "", "nopresources.nop.crossplane.io"))
+    return "cluster" if found and spec_of(found).get("scope") == "Cluster" else "namespaced"
 
 
 async def _finish(plane: LocalControlPlane, guarded: Guarded, planned: Planned, deadline: float) -> None:
@@ -234,6 +284,7 @@ async def _on_cluster(place: tuple[str, str, str], planned: Planned, timeout: fl
     api = Api.connect(place[1] or None, place[2] or None)
     try:
         cluster = KubernetesCluster(api, Cache())
+        await _check_all(cluster, _versioned(planned), MANAGER)
         await _apply_all(cluster, _versioned(planned), MANAGER, deadline)
         await _Overseer(cluster, planned).run(deadline)
     finally:
@@ -250,7 +301,7 @@ class _Overseer:
         from groundplane.core.plan import allowed
 
         self._cluster, self._planned = cluster, planned
-        self._allowed = allowed(planned.plan)
+        self._allowed = allowed(planned.plan, unknown=True)  # `_again` has asked
         self._paused: set[Key] = set()
 
     async def run(self, deadline: float) -> None:

@@ -94,8 +94,7 @@ async def _diff(
 ) -> Report:
     from groundplane.cli.diff_report import Filtered, Report
 
-    async with sources.opened(*place) as source:
-        found = await overlaid.begin(source, read, functions=functions)
+    async with sources.opened(*place) as source, overlaid.begun(source, read, functions=functions) as found:
         await found.apply(read, namespace, chosen, include_manual=include_manual)
     filtered = [Filtered(key, "Manual update policy (use --include-manual to evaluate)") for key in found.pinned]
     overlay = found.overlay

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from groundplane.cli.sources import Source
     from groundplane.cli.store import Served
     from groundplane.core.objects import Key, Object
-    from groundplane.ports import Cloud
+    from groundplane.core.pipeline import Endpoint, Remote, Request, Response
+    from groundplane.ports import Certificates, Cloud
     from groundplane.runtime.overlay import Copy, Overlay
 
 AT_ONCE = 16  # requests
@@ -49,10 +51,14 @@ def read(paths: Sequence[str]) -> list[Any]:
     return found
 
 
-async def begin(
+@asynccontextmanager
+async def begun(
     source: Source, read: Sequence[Any], *, functions: tuple[Any, Any], cloud: Cloud | None = None
-) -> Overlaid:
-    """What is there, as far as the files may concern it.  With a `cloud`, also what its resources log in and are made with."""
+) -> AsyncIterator[Overlaid]:
+    """What is there, as far as the files may concern it.  With a `cloud`, also what its resources log in and are made with.
+
+    `functions`: where those are that run elsewhere, by name, and the templates.  Those that were started are ended with it.
+    """
     from groundplane.core.function_sources import Rules
     from groundplane.ports import Options
     from groundplane.runtime import logs
@@ -64,12 +70,45 @@ async def begin(
     cluster = Copy(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
     loader = Loader(source, cluster, with_accounts=cloud is not None)
     await loader.load([document.object for document in read])
-    overlay = Overlay(cluster, options=options, cloud=cloud)
-    await overlay.begin(loader.definitions, loader.users)
-    while missed := loader.missed():
-        await loader.load_missed(missed)
+    called = _Given(functions[0]) if functions[0] else None
+    overlay = Overlay(cluster, options=options, cloud=cloud, functions=called)
+    try:
         await overlay.begin(loader.definitions, loader.users)
-    return Overlaid(overlay, loader, errors=list(loader.troubles))
+        while missed := loader.missed():
+            await loader.load_missed(missed)
+            await overlay.begin(loader.definitions, loader.users)
+        yield Overlaid(overlay, loader, errors=list(loader.troubles))
+    finally:
+        if called:
+            await called.close()
+
+
+class _Given:
+    """`ports.Functions`: those that the command line names; where a cluster has others can't be told from here."""
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        import click
+
+        from groundplane.remote.runner import Runner
+
+        self._names = frozenset(addresses)
+        self._runner = Runner(on_output=lambda name, line: click.echo(f"{name}: {line}", err=True))
+
+    async def run(self, remote: Remote, request: Request, certificates: Certificates | None) -> Response:
+        if remote.name not in self._names:
+            raise InvalidInput(
+                f"Function {remote.name} does not run in this process", mend=f"say --function {remote.name}=ADDRESS"
+            )
+        return await self._runner.run(remote, request, certificates)
+
+    async def problem(self, name: str, endpoint: Endpoint, certificates: Certificates | None) -> str:
+        from groundplane.ports import NoFunctions
+
+        known = self._runner if name in self._names else NoFunctions()
+        return await known.problem(name, endpoint, certificates)
+
+    async def close(self) -> None:
+        await self._runner.close()
 
 
 @dataclass

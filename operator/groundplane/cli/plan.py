@@ -100,6 +100,7 @@ def plan(
         raise click.exceptions.Exit(1)
     _tell_pinned(found)
     if out:
+        found.check_whole()
         _save(found.plan, out)
     plan_report.write(found.plan, output, saved=out, verbose=verbose, in_colour=not no_color)
     raise click.exceptions.Exit(_code(found, forbidden, detailed=detailed_exitcode))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundplane.errors import GroundplaneError
+from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.overlaid import Overlaid
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from groundplane.core.plan import Input, Plan, Read, Step
     from groundplane.runtime.clouds import Clouds
     from groundplane.runtime.planning import Looking
+
+
+SHARED = ("CompositeResourceDefinition", "Composition", "EnvironmentConfig", "Function")  # what counts is who uses them
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,17 @@ class Planned:
     documents: Sequence[Any] = field(default=(), repr=False)  # what was read, each with its place
     objects: Sequence[Object] = field(default=(), repr=False)  # the same, in their namespaces
     wanted: Mapping[Key, Object] = field(default_factory=dict, repr=False)  # what there would be, by place
+    left_out: Sequence[Key] = ()  # what the files reach, and --resource or --namespace leaves out
+
+    def check_whole(self) -> None:
+        """Whether it says all that the files do.  Raises InvalidInput."""
+        if not self.left_out:
+            return
+        some = ", ".join(map(str, self.left_out[:3])) + (", …" if len(self.left_out) > 3 else "")
+        raise InvalidInput(
+            f"--resource or --namespace leaves out what these files change as well: {some}; a plan of some can be shown, and not applied",
+            mend="plan without it, or only the files of what is meant",
+        )
 
 
 async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
@@ -72,11 +86,14 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
     looking = Looking(cloud, refresh=asked.refresh)
     functions = (function_flag.addresses(asked.function), function_flag.files(asked.function_templates_dir))
     try:
-        async with sources.opened(*place) as source:
-            found = await overlaid.begin(source, read, functions=functions, cloud=looking)
+        async with (
+            sources.opened(*place) as source,
+            overlaid.begun(source, read, functions=functions, cloud=looking) as found,
+        ):
             await found.apply(read, asked.namespace, asked.resource, include_manual=asked.include_pinned)
             warnings = list(found.overlay.warnings)
-            reach = _reach(found, asked)
+            whole = _whole(found, asked)
+            reach = _reach(found, asked, whole)
             steps = await Planner(found.overlay, looking, found.settle).steps(reach)
         accounts, troubles = await _accounts(cloud, looking) if asked.refresh else ({}, [])
     finally:
@@ -101,6 +118,7 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
         read,
         objects,
         {key.place: obj for key, obj in found.overlay.objects().items()},
+        _left_out(found, whole, reach),
     )
 
 
@@ -112,8 +130,8 @@ def _inputs(paths: Sequence[str]) -> list[Input]:
     return [Input(str(file), hashlib.sha256(Path(file).read_bytes()).hexdigest()) for file in files]
 
 
-def _reach(found: Overlaid, asked: Asked) -> set[Key]:
-    """The places of the objects that are looked at: what the files concern, and all that belongs to it; without files everything."""
+def _whole(found: Overlaid, asked: Asked) -> set[Key]:
+    """The places of what the files concern, and of all that belongs to it; without files everything."""
     from groundplane.cli import overlaid
     from groundplane.core.objects import key_of
 
@@ -124,11 +142,49 @@ def _reach(found: Overlaid, asked: Asked) -> set[Key]:
         keys |= {key_of(obj) for obj in overlaid.composites_of(found.overlay, found.applied)}
     else:
         keys = set(both)
-    reach = overlaid.below(before, keys) | overlaid.below(now, keys)
+    return (overlaid.below(before, keys) | overlaid.below(now, keys)) - overlaid.below(both, found.pinned)
+
+
+def _reach(found: Overlaid, asked: Asked, whole: set[Key]) -> set[Key]:
+    """The places of the objects that are looked at: of the whole what is asked for."""
+    from groundplane.cli import overlaid
+
     if asked.resource or asked.namespace:
-        chosen = [overlaid.family(each, asked.resource, asked.namespace) for each in (before, now)]
-        reach &= chosen[0] | chosen[1]
-    return reach - overlaid.below(both, found.pinned)
+        both = (found.overlay.base, found.overlay.objects())
+        chosen = [overlaid.family(each, asked.resource, asked.namespace) for each in both]
+        return whole & (chosen[0] | chosen[1])
+    return whole
+
+
+def _left_out(found: Overlaid, whole: set[Key], reach: set[Key]) -> list[Key]:
+    """What the files change and is not looked at; and who uses a shared object that they change, whatever comes of it."""
+    from groundplane.cli import overlaid
+    from groundplane.core.objects import key_of
+
+    left = whole - reach
+    if not left:
+        return []
+    changed = {change.key.place: change.key for change in found.overlay.changes()}
+    out = {place: key for place, key in changed.items() if place in left and key.kind not in SHARED}
+    for obj in overlaid.composites_of(found.overlay, changed.values()):
+        if (key := key_of(obj)).place in left:
+            out[key.place] = key
+    kinds = {kind for key, obj in found.overlay.base.items() if key.place in changed for kind in _defined(obj)}
+    for key in found.overlay.base:
+        if (key.group, key.kind) in kinds and key.place not in reach:
+            out[key.place] = key
+    return sorted(out.values())
+
+
+def _defined(obj: Object) -> set[tuple[str, str]]:
+    """Group and kinds of the composites and claims, if the object is a definition."""
+    from groundplane.core.objects import spec_of
+
+    if obj["kind"] != "CompositeResourceDefinition":
+        return set()
+    spec = spec_of(obj)
+    names = (spec.get("names") or {}, spec.get("claimNames") or {})
+    return {(str(spec.get("group")), str(each.get("kind") or "")) for each in names}
 
 
 async def _accounts(cloud: Clouds, looking: Looking) -> tuple[dict[str, str], list[str]]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MARK = "<!-- groundplane review -->"  # by which a comment is found again
 LONGEST = 60_000  # characters of the page: GitHub takes 65,536 in a comment
 TOLD = 100  # findings in the table
+PARTS = {"validate": 20_000, "test": 15_000, "errors": 5_000}  # bytes of each at most; the diff has the rest
+CELL = 2_000  # characters of a text
+AND_MORE = "… and more: groundplane review shows it all where it is not for a comment"
 CLUSTER_SCOPED = {  # of Kubernetes' own kinds
     *(
         "ClusterRole",
@@ -143,9 +146,19 @@ def _at(commit: str, places: Sequence[str], folder: Path) -> list[str]:
         into = folder / str(number)
         into.mkdir()
         with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit, "--", place))) as archive:
-            archive.extractall(into, filter="data")
+            archive.extractall(into, filter=_kept)
         found.append(str(into))
     return found
+
+
+def _kept(member: tarfile.TarInfo, into: str) -> tarfile.TarInfo | None:
+    """What is unpacked: nothing that leads out of the folder."""
+    try:
+        return tarfile.data_filter(member, into)
+    except tarfile.FilterError:
+        link = f", a link to {shown(member.linkname)}," if member.linkname else ""
+        click.echo(f"left out of --base: {shown(member.name)}{link} leads out of the folder", err=True)
+        return None
 
 
 # --- the three looks ---------------------------------------------------------------------------------------------
@@ -281,7 +294,9 @@ class Page:
     def markdown(self) -> str:
         """A page for a summary, or a comment: no longer than GitHub takes."""
         parts = [MARK, "", f"## {'✘' if self.is_wrong else '✔'} Groundplane", ""]
-        parts += [*self._validate(), "", *self._test(), "", *self._diff(), ""]
+        parts += [*_within(self._validate(), PARTS["validate"]), "", *_within(self._test(), PARTS["test"]), ""]
+        parts += _within(self._differences(), PARTS["errors"])
+        parts += [*self._diff(LONGEST - _size(parts)), ""]
         text = "\n".join(parts)
         return text + "\n" if text[-1] != "\n" else text
 
@@ -296,7 +311,7 @@ class Page:
             yield "| | where | what |"
             yield "|---|---|---|"
             for level, place, text in found[:TOLD]:
-                yield f"| {level} | `{_cell(str(place))}` | {_cell(text)} |"
+                yield f"| {level} | `{_code(str(place))}` | {_cell(text)} |"
             if len(found) > TOLD:
                 yield f"| | | … and {len(found) - TOLD} more |"
 
@@ -308,11 +323,11 @@ class Page:
         for each in self.tests.results:
             if not each.passed:
                 yield ""
-                yield f"✘ {_cell(each.label)} (`{_cell(str(each.place))}`)"
+                yield f"✘ {_cell(each.label)} (`{_code(str(each.place))}`)"
                 yield ""
-                yield from _fenced("\n".join(each.problems))
+                yield "\n".join(_fenced(_cut("\n".join(each.problems))))
 
-    def _diff(self) -> Iterator[str]:
+    def _differences(self) -> Iterator[str]:
         if self.change is None:
             return
         counts = self.change.summary
@@ -323,16 +338,13 @@ class Page:
         yield f"### diff since {_cell(self.base)}: {', '.join(words) or 'nothing changes'}"
         for error in self.change.errors:
             yield f"- {_cell(error)}"
-        if not self.change.changes:
+
+    def _diff(self, most: int) -> Iterator[str]:
+        """In that many bytes."""
+        if not self.change or not self.change.changes:
             return
         lines = [re.sub(r"^~~~", "!!!", line) for line in self.change.text(compact=True, verbose=False)]
-        kept, size = [], 0
-        for line in lines:
-            size += len(line.encode()) + 1
-            if size > LONGEST - 10_000:
-                kept.append("… and more: groundplane review shows it all where it is not for a comment")
-                break
-            kept.append(line)
+        kept = _within(lines, most - 1_000)
         yield ""
         yield "<details><summary>what changes</summary>"
         yield ""
@@ -341,21 +353,49 @@ class Page:
         yield "</details>"
 
 
-def _cell(text: str) -> str:
-    """A text that can't end a table's cell, begin HTML, or call somebody.
+def _within(lines: Iterable[str], most: int) -> list[str]:
+    """As many of them as there is room for."""
+    kept: list[str] = []
+    size = 0
+    for line in lines:
+        size += _size([line])
+        if size > most:
+            return [*kept, "", AND_MORE] if kept and kept[-1].startswith("|") else [*kept, AND_MORE]
+        kept.append(line)
+    return kept
 
-    >>> _cell("a | <b>\\n@team")
-    'a \\\\| &lt;b> @\u200bteam'
+
+def _size(lines: Iterable[str]) -> int:
+    return sum(len(line.encode(errors="replace")) + 1 for line in lines)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL else f"{text[:CELL]}…"
+
+
+def _cell(text: str) -> str:
+    """A text that can't end a table's cell, begin HTML, a link or an image, or call somebody.
+
+    >>> _cell("a | <b>\\n@team ![x](https://example.org)")
+    'a \\\\| &lt;b> @\u200bteam !\\\\[x\\\\](https:\u200b//example.org)'
     """
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("@", "@\u200b").replace("`", "'")
+    text = _cut(" ".join(text.split())).replace("`", "'").replace("&", "&amp;").replace("<", "&lt;")
+    text = re.sub(r"([\\|\[\]])", r"\\\1", text)
+    return re.sub(r"(@|#(?=\d)|:(?=//)|www(?=\.))", "\\1\u200b", text, flags=re.IGNORECASE)
+
+
+def _code(text: str) -> str:
+    """The same between backticks, where nothing else means anything."""
+    return _cut(" ".join(text.split())).replace("`", "'").replace("|", "\\|")
 
 
 def _fenced(text: str, language: str = "") -> list[str]:
-    """A block that its text can't end.
+    """A block that its text can't end; no row of backticks in it is longer than twenty.
 
     >>> _fenced("```")
     ['````', '```', '````']
     """
+    text = re.sub(r"`{21,}", "`" * 20, text)
     longest = max((len(each) for each in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return [f"{fence}{language}", text, fence]

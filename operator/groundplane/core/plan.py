@@ -389,11 +389,15 @@ class Allowed:
 
     action: Action
     fields: frozenset[str]  # of an update, by their names in forProvider
+    is_any: bool = False  # whatever comes of it, since nobody could tell what
 
 
-def allowed(plan: Plan) -> dict[str, Allowed]:
-    """By address."""
-    return {step.address: Allowed(step.action, frozenset(map(_top, _paths(step)))) for step in plan.steps}
+def allowed(plan: Plan, *, unknown: bool = False) -> dict[str, Allowed]:
+    """By address.  `unknown`: of what is unknown, everything is."""
+    return {
+        step.address: Allowed(step.action, frozenset(map(_top, _paths(step))), unknown and step.action == "unknown")
+        for step in plan.steps
+    }
 
 
 def _paths(step: Step) -> Iterable[str]:
@@ -412,6 +416,8 @@ def permits(known: Allowed | None, action: Literal["create", "update", "delete"]
     """Whether a plan has a step in it.  What a create leaves to an update is part of the create."""
     if known is None:
         return False
+    if known.is_any:
+        return True
     if action == "create":
         return known.action == "add"
     if action == "delete":

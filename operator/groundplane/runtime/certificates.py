@@ -65,7 +65,7 @@ async def transient(hosts: Sequence[str], now: datetime) -> Pair:
 
 
 async def _asked(request: dict[str, object]) -> Decision:
-    command = [sys.executable, "-m", "groundplane.runtime.issuing"]
+    command = [sys.executable, "-P", "-m", "groundplane.runtime.issuing"]  # nothing from the working directory
 
     def run() -> bytes:
         return subprocess.run(

@@ -21,7 +21,7 @@ from groundplane.cluster.store import Change
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.declared_kinds import Definitions
-from groundplane.core.objects import Key, key_of
+from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited
 from groundplane.functions import HOW_HERE
 from groundplane.ports import Cloud, Context, Options
@@ -40,6 +40,12 @@ from groundplane.runtime.targets import ClusterTargets
 INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 
 log = logs.get_logger(__name__)
+
+
+def brought(options: Options) -> list[Object]:
+    """The definitions that every store has."""
+    every = [*core_crds(), *clouds.crds(docs=False, nop_scope=options.nop_scope)]  # nobody reads prose out of a store
+    return list(of_upstream(every)) if options.strict_upstream else every
 
 
 class LocalWatches:
@@ -126,9 +132,7 @@ class LocalControlPlane:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> LocalControlPlane:
-        # nobody reads prose out of a store
-        every = [*core_crds(), *clouds.crds(docs=False, nop_scope=self.context.options.nop_scope)]
-        for crd in of_upstream(every) if self.context.options.strict_upstream else every:
+        for crd in brought(self.context.options):
             await self.cluster.apply(crd, manager=INSTALLER)
         self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)
         self.cluster.wrote = self._wrote

@@ -54,14 +54,14 @@ def _dumped(pair: Pair | None) -> list[str] | None:
     if pair is None:
         return None
     parts = (pair.certificate, pair.key, pair.bundle)
-    return [*(part.decode() for part in parts), pair.begin.isoformat(), pair.until.isoformat()]
+    return [*(base64.b64encode(part).decode() for part in parts), pair.begin.isoformat(), pair.until.isoformat()]
 
 
 def _loaded(told: list[str] | None) -> Pair | None:
     if told is None:
         return None
     *parts, begin, until = told
-    certificate, key, bundle = (part.encode() for part in parts)
+    certificate, key, bundle = map(base64.b64decode, parts)
     return Pair(certificate, key, bundle, datetime.fromisoformat(begin), datetime.fromisoformat(until))
 
 
