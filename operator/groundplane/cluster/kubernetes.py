@@ -39,7 +39,7 @@ Subresource = Literal["", "status"]
 class KubernetesCluster:
     """`ports.Cluster` on a real API server.  Belongs to the event loop of its `Api`."""
 
-    most_pages = 0  # of one list that are read; 0: all that there are
+    most_pages: int | None = None  # of one list that are read; None: all that there are
 
     def __init__(self, api: Api, cache: Cache, secret_namespaces: Collection[str] = ()) -> None:
         """`secret_namespaces`: the only ones whose Secrets may be looked at; none: all of them may."""
