@@ -73,7 +73,7 @@ def composition(**given):
     return yaml.safe_dump(source)
 
 
-NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "default"}, "data": {"n": "1"}}
+NOTE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "default"}, "data": {"count": "1"}}
 MAKES = {"resources": {"note": NOTE}, "ready": True, "status": {"text": "made"}}
 
 
@@ -133,7 +133,7 @@ def test_render_calls_a_function_at_an_address(folder):
     with served() as address:
         xr, note = shown(render(folder, "--function", f"acme={address}"))
     assert xr["status"]["text"] == "made"
-    assert note["data"] == {"n": "1"}
+    assert note["data"] == {"count": "1"}
     assert note["metadata"]["annotations"] == {"crossplane.io/composition-resource-name": "note"}
 
 
@@ -171,7 +171,7 @@ def test_render_hands_over_what_is_asked_for_and_tells_of_what_is_not_there(fold
         },
     }
     (folder / "composition.yaml").write_text(composition(do="require", requirements=wanted))
-    (folder / "extra.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: y, labels: {a: b}}}")
+    (folder / "extra.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: other, labels: {a: b}}}")
     (folder / "definition.yaml").write_text(DEFINITION)
     more = ["-e", folder / "extra.yaml", "--xrd", folder / "definition.yaml", "--function", f"acme={EXEC}"]
     [xr] = shown(render(folder, *more))
