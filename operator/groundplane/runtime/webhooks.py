@@ -210,7 +210,9 @@ class Server:
     async def serve(self, pair: Pair) -> None:
         """Raises InvalidInput if the certificate can't be used, or the port not listened on."""
         try:
-            await asyncio.to_thread(certificates.load, self._ssl, pair)
+            certificates.load(
+                self._ssl, pair
+            )  # here, since handshakes are, too: none sees a certificate with another's key
         except (ssl.SSLError, OSError) as error:
             raise InvalidInput(
                 f"the webhooks' certificate can't be loaded: {type(error).__name__}",
