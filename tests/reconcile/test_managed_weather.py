@@ -242,6 +242,10 @@ async def test_nothing_is_made_twice_or_left_behind_and_each_change_comes_about(
     await scene.goes_unseen()
 
 
+# What excludes another field, or has nothing else changed.
+ALONE = {("kms_key", "isEnabled"), ("s3_bucket_website_configuration", "routingRules")}
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.file)
@@ -250,5 +254,6 @@ async def test_each_change_and_the_delete_outlast_each_fault(aws, weather, kind,
     await scene.apply(await scene.manifest("orders-one"))
     await scene.is_made()
     for name, value in changes_of(kind).items():
-        await scene.is_changed(name, value, fault)
+        if (kind.file, name) not in ALONE:
+            await scene.is_changed(name, value, fault)
     await scene.goes(fault)
