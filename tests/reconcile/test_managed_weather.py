@@ -243,7 +243,11 @@ async def test_nothing_is_made_twice_or_left_behind_and_each_change_comes_about(
 
 
 # What excludes another field, or has nothing else changed.
-ALONE = {("kms_key", "isEnabled"), ("s3_bucket_website_configuration", "routingRules")}
+ALONE = {
+    ("kms_key", "isEnabled"),
+    ("kms_key", "enableKeyRotation"),
+    ("s3_bucket_website_configuration", "routingRules"),
+}
 
 
 @pytest.mark.soak
