@@ -72,6 +72,18 @@ def test_nothing_that_changed_is_said_so(repository):
     assert "later" not in done.output
 
 
+def test_what_tests_compare_with_is_neither_judged_nor_applied(repository):
+    expected = repository / "platform" / "expected"
+    expected.mkdir()
+    (expected / "made.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: made, namespace: default}\ndata: {a: 1}\n"
+    )
+    done = groundplane("review", "platform", "--base", "main", "--fail-on-change")
+    assert done.exit_code == 0, done.output
+    assert "made" not in done.output
+    assert "### diff since main: nothing changes" in done.output
+
+
 def test_a_change_is_told_with_what_comes_of_it(repository):
     edit(repository, "data: {by: groundplane}", "data: {by: groundplane, with: care}")
     done = groundplane("review", "platform", "--base", "main", "--fail-on-change")

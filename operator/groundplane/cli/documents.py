@@ -127,13 +127,18 @@ def judged(found: Sequence[Document], paths: Iterable[str], *, with_tests: bool 
 
     folders = [Path(path) for path in paths if Path(path).is_dir()]
     compared = {
-        Path(each.text.file).parent / name for each in found if is_test(each.object) for name in snapshots(each.object)
+        (Path(each.text.file).parent / name).resolve()
+        for each in found
+        if is_test(each.object)
+        for name in snapshots(each.object)
     }
 
     def is_meant(document: Document) -> bool:
         file = Path(document.text.file)
         for folder in folders:
-            if folder in file.parents and (file in compared or EXPECTED in file.relative_to(folder).parts[:-1]):
+            if folder in file.parents and (
+                file.resolve() in compared or EXPECTED in file.relative_to(folder).parts[:-1]
+            ):
                 return False
         return with_tests or not is_test(document.object)
 

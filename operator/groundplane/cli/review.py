@@ -79,11 +79,14 @@ def review(
 
     places = documents.expanded(paths) or ["."]
     now, wrong = documents.read(places)
+    now = documents.judged(now, places)
     before: list[Document] = []
     with tempfile.TemporaryDirectory() as folder:
         if base:
             commit = _begun(base)
-            before, _ = documents.read(_at(commit, places, Path(folder)))
+            then = _at(commit, places, Path(folder))
+            before, _ = documents.read(then)
+            before = documents.judged(before, then)
         page = Page(
             _validated(now, before, wrong, strict=strict),
             _tested(places),

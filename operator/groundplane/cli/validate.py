@@ -6,14 +6,10 @@ downloaded.  Here are files and words: what is wrong is found by `core/validatio
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-
-from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document, Mistake
@@ -94,34 +90,9 @@ def examined(
 ) -> Report:
     """What is found in objects, by what is known beside them and was there before; and what was `wrong` in files."""
     from groundplane.cli import validation_report
-    from groundplane.core.composition_tests import is_test
 
-    snapshots = _snapshots([*subjects, *known])
-    subjects = [each for each in subjects if not is_test(each.object) and not _is_in(each, snapshots)]
-    known = [each for each in known if not _is_in(each, snapshots)]
     judged = _judge(subjects, known, before, strict=strict, renders=renders)
     return validation_report.Report(judged, [*wrong, *_twice(subjects, known)], strict=strict)
-
-
-def _snapshots(found: Sequence[Document]) -> set[Path]:
-    """The files that tests compare with: `groundplane test` reads these, and of a composite they have the status alone."""
-    from groundplane.core.composition_tests import cases_of, is_test
-
-    names: set[Path] = set()
-    for document in found:
-        if not is_test(document.object):
-            continue
-        with contextlib.suppress(InvalidInput):  # `groundplane test` tells what is wrong with it
-            folder = Path(document.text.file).parent
-            told = [
-                each.snapshot for case in cases_of(document.object) for step in case.steps for each in step.assertions
-            ]
-            names |= {(folder / each).resolve() for each in told if each}
-    return names
-
-
-def _is_in(document: Document, files: Collection[Path]) -> bool:
-    return bool(files) and Path(document.text.file).resolve() in files
 
 
 def _judge(

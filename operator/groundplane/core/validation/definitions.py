@@ -62,27 +62,19 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
             found += [_defect(text, _index(versions, api_version.rpartition("/")[2]), "schema.") for text in wrong]
         if wrong:
             del learnt[api_version, kind]
-    for path in definition.dropped(xrd) if learnt else ():
-        found.append(
-            Finding(
-                type="definition",
-                field=f"spec.versions[0].schema.{path}",
-                message=f"{path} goes into no CustomResourceDefinition: nothing enforces it",
-                mend="remove it, or say it of the properties below",
-                severity="warning",
-            )
-        )
-    for path in definition.replaced(xrd) if learnt else ():
-        found.append(
-            Finding(
-                type="definition",
-                field=f"spec.versions[0].schema.{path}",
-                message=f"{path} is not used: every composite or claim has a field of that name, for Crossplane",
-                mend="give yours another name",
-                severity="warning",
-            )
-        )
+    if learnt:
+        dropped = "goes into no CustomResourceDefinition: nothing enforces it"
+        found += [
+            _unread(path, dropped, "remove it, or say it of the properties below") for path in definition.dropped(xrd)
+        ]
+        replaced = "is not used: every composite or claim has a field of that name, for Crossplane"
+        found += [_unread(path, replaced, "give yours another name") for path in definition.replaced(xrd)]
     return learnt, found
+
+
+def _unread(path: str, why: str, mend: str) -> Finding:
+    field = f"spec.versions[0].schema.{path}"
+    return Finding(type="definition", field=field, message=f"{path} {why}", mend=mend, severity="warning")
 
 
 def _index(versions: Any, name: str) -> int:
