@@ -15,7 +15,6 @@ from groundplane.core.openapi import (
     embedded,
     enum,
     handled_request,
-    integer,
     obj,
     ruled,
     string,
@@ -275,11 +274,5 @@ def _config(domain: str, kind: str) -> Object:
         },
         required=["credentials"],
     )
-    status = unseen(obj({"conditions": bricks.conditions(), "users": integer("How many objects use it.")}))
-    columns = [
-        column("AGE", ".metadata.creationTimestamp", "date"),
-        column("SECRET-NAME", ".spec.credentials.secretRef.name", wide=True),
-    ]
-    made = bricks.version(VERSION, bricks.root(spec, status), columns)
     scope = "Namespaced" if lives_in_namespace else "Cluster"
-    return bricks.crd(domain, kind, f"{kind.lower()}s", [made], categories=_categories("provider"), scope=scope)
+    return bricks.config(domain, kind, VERSION, spec, secret="secretRef", scope=scope, category="kubernetes")

@@ -339,12 +339,5 @@ def _config(domain: str, kind: str) -> Object:
         },
         required=["credentials"],
     )
-    status = unseen(obj({"conditions": bricks.conditions(), "users": integer("How many objects use it.")}))
-    columns = [
-        column("AGE", ".metadata.creationTimestamp", "date"),
-        column("SECRET-NAME", ".spec.credentials.connectionSecretRef.name", wide=True),
-    ]
-    made = bricks.version(VERSION, bricks.root(spec, status), columns)
     scope = "Namespaced" if lives_in_namespace else "Cluster"
-    categories = ["crossplane", "provider", "sql"]
-    return bricks.crd(domain, kind, f"{kind.lower()}s", [made], categories=categories, scope=scope)
+    return bricks.config(domain, kind, VERSION, spec, secret="connectionSecretRef", scope=scope, category="sql")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from groundplane.core import openapi
 from groundplane.core.objects import Json, Object
 
 Schema = dict[str, Any]
@@ -94,6 +95,20 @@ def usage(group: str, version_: str, *, is_namespaced: bool, category: str) -> O
     scope = "Namespaced" if is_namespaced else "Cluster"
     categories = ["crossplane", "providerconfig", category]
     return crd(group, "ProviderConfigUsage", "providerconfigusages", [served], categories=categories, scope=scope)
+
+
+def config(group: str, kind_: str, version_: str, spec: Schema, *, secret: str, scope: str, category: str) -> Object:
+    """The definition of a provider's ProviderConfigs; `secret`: the field below `spec.credentials` that names its Secret."""
+    status = openapi.unseen(
+        openapi.obj({"conditions": conditions(), "users": openapi.integer("How many objects use it.")})
+    )
+    columns = [
+        openapi.column("AGE", ".metadata.creationTimestamp", "date"),
+        openapi.column("SECRET-NAME", f".spec.credentials.{secret}.name", wide=True),
+    ]
+    served = version(version_, root(spec, status), columns)
+    categories = ["crossplane", "provider", category]
+    return crd(group, kind_, f"{kind_.lower()}s", [served], categories=categories, scope=scope)
 
 
 STRING: Schema = {"type": "string"}
