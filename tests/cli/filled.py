@@ -59,7 +59,10 @@ def labelled():
     template = {
         "name": "settings",
         "base": base,
-        "patches": [{"type": "FromCompositeFieldPath", "fromFieldPath": "spec.word", "toFieldPath": "data.word"}],
+        "patches": [
+            {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.word", "toFieldPath": "data.word"},
+            {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.note", "toFieldPath": "data.note"},
+        ],
         "readinessChecks": [{"type": "None"}],
     }
     given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": [template]}

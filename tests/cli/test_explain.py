@@ -155,3 +155,11 @@ def test_defaults_are_found_in_lists_and_maps():
     leaf = {"type": "string", "default": "x"}
     schema = {"properties": {"a": {"items": {"properties": {"b": {"additionalProperties": leaf}}}}}}
     assert default_of(schema, parse("a[3].b.c")) == "x"
+
+
+def test_of_what_has_no_value_the_patches_that_would_give_it_one_are_told(db):
+    (settings,) = [name for name in names(db, "configmaps") if name.startswith("web-")]
+    unset = groundplane("explain", f"configmap/{settings}", "data.note", *db, *NAMESPACE)
+    assert unset.exit_code == 1
+    why = "Composition app › step pt › resource settings › patches[1] (FromCompositeFieldPath): spec.note: no such field; it is optional"
+    assert f"data.note is not set. {why}. Mend: give the patch its value." in unset.stderr

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from groundplane.core.objects import Key, Object
     from groundplane.core.origin import Hop
 
+T = TypeVar("T")
 NOT_READY = 3  # exit code
 CORE = "apiextensions.crossplane.io"
 
@@ -107,12 +108,16 @@ class Chain:
             NotFound: there is no such field; the ones beside it are named.
         """
         from groundplane.core import fieldpath, origin
+        from groundplane.core.objects import controller_of
 
         path = fieldpath.parse(text)
         obj = root.object
         assert obj is not None
         value = fieldpath.find(obj, path)
         if value is fieldpath.MISSING:
+            composite = await self._composite(obj, controller_of(obj))
+            if composite is not None and (why := await self._in_composition(composite, obj, path, origin.unwritten)):
+                raise NotFound(f"{root.key}: {text} is not set. {'; '.join(why)}", mend="give the patch its value")
             if _is_declared(await self._schema(obj), path):
                 raise NotFound(
                     f"{root.key}: {text} is not set, and nothing that is known writes it",
@@ -148,7 +153,7 @@ class Chain:
                     )
             composite = await self._composite(obj, controller_of(obj))
             if composite is not None:
-                hops = await self._in_composition(composite, obj, path)
+                hops = await self._in_composition(composite, obj, path, origin.in_composition)
                 for hop in hops:
                     yield origin.name_of(obj), hop
                 if hops and hops[0].inputs:
@@ -201,10 +206,12 @@ class Chain:
             Key(reference["apiVersion"], reference["kind"], str(reference.get("namespace") or ""), reference["name"])
         )
 
-    async def _in_composition(self, composite: Object, obj: Object, path: Any) -> Sequence[Hop]:
-        """What of the revision that the composite uses wrote the field."""
+    async def _in_composition(
+        self, composite: Object, obj: Object, path: Any, ask: Callable[..., Sequence[T]]
+    ) -> Sequence[T]:
+        """What `origin.in_composition`, or `unwritten`, tells of a field by the revision that the composite uses."""
         from groundplane.cli.render import finder
-        from groundplane.core import composition, lineage, origin, preview
+        from groundplane.core import composition, lineage, preview
         from groundplane.core.objects import Key, machinery_of
 
         reference = machinery_of(composite).get("compositionRevisionRef")
@@ -222,7 +229,7 @@ class Chain:
         for key in lineage.edges(composite):
             one = await self._get(key)
             observed += [one] if one is not None else []
-        return origin.in_composition(composite, obj, observed, compiled, preview.Around(), path)
+        return ask(composite, obj, observed, compiled, preview.Around(), path)
 
     async def _schema(self, obj: Object) -> Any:
         """The schema of an object's kind, as its definition has it."""

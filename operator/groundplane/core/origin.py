@@ -6,7 +6,7 @@ defaults.  Source: author-tools specification, §5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,11 +129,18 @@ def in_composition(
     return []
 
 
-def unwritten(told: Sequence[Told], template: str, path: Path) -> Iterator[str]:
-    """Of a field that has no value: each patch that would write it, and why it did not."""
-    for each in told:
-        if (each.skipped or each.error) and _is_of(each, template) and each.target == path.text:
-            yield f"{' › '.join(each.place)}: {each.skipped or each.error}"
+def unwritten(
+    composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
+) -> list[str]:
+    """Of a field that has no value: each patch that would write it, and why it did not.  Arguments as of `in_composition`."""
+    template = annotations_of(composed).get(TEMPLATE_ANNOTATION, "")
+    trace = Trace()
+    _rendered(composite, observed, compiled, around, trace)
+    return [
+        f"{' › '.join((f'Composition {compiled.name}', *told.place))}: {told.skipped or told.error}"
+        for told in trace.told
+        if (told.skipped or told.error) and _is_forth(told, template) and told.target == path.text
+    ]
 
 
 def _rendered(
@@ -149,13 +156,14 @@ def _rendered(
     return {annotations_of(obj).get(TEMPLATE_ANNOTATION, ""): obj for obj in found.composed}
 
 
-def _is_of(told: Told, template: str) -> bool:
-    return f"resource {template}" in told.place
+def _is_forth(told: Told, template: str) -> bool:
+    """Whether a patch is onto this resource, and not from it onto the composite."""
+    is_back = told.type.startswith(("ToComposite", "CombineToComposite"))
+    return not is_back and f"resource {template}" in told.place
 
 
 def _wrote(told: Told, template: str, path: Path) -> bool:
-    is_back = told.type.startswith(("ToComposite", "CombineToComposite"))
-    return not is_back and _is_of(told, template) and any(_covers(text, path) for text, _ in told.written)
+    return _is_forth(told, template) and any(_covers(text, path) for text, _ in told.written)
 
 
 def _covers(text: str, path: Path) -> bool:
