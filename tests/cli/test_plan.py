@@ -168,6 +168,9 @@ def test_what_can_t_be_seen_is_unknown_and_never_no_changes(plan, aws):
     assert "No changes" not in ran.stdout
     assert ran.stdout.count("\n? Instance ") == 2
     assert "2 unknown." in ran.stdout
+    ran = plan(composition(storageType="gp2"))
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.count("\n    DescribeDBInstances: AccessDenied: ") == 2, "however often each was looked at"
 
 
 def test_a_plan_of_some_is_not_saved_and_not_applied_if_the_files_reach_others(plan, tmp_path):

@@ -7,6 +7,7 @@ author-tools specification, §4.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -125,7 +126,7 @@ class Looking(_Through):
         found = self._seen[place]
         if isinstance(found, GroundplaneError):
             note.found, note.error = None, found
-            raise found
+            raise copy.copy(found)  # who tells of it adds to its words
         if note.found is not found:
             note.asked.pop("update", None)
         note.found, note.error = found, None
