@@ -47,7 +47,7 @@ def read(paths: Sequence[str]) -> list[Any]:
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
     if not found:
-        raise InvalidInput(f"there is no object in {', '.join(paths)}")
+        raise InvalidInput(f"there is no object in {', '.join(paths)}", mend="name files with manifests")
     return found
 
 

@@ -320,9 +320,14 @@ class Api:
             raw += chunk
             if len(raw) > self._longest * times:
                 response.close()
-                raise Rejected(f"the API server's answer is longer than {self._longest * times // 2**20} MiB")
+                raise Rejected(
+                    f"the API server's answer is longer than {self._longest * times // 2**20} MiB",
+                    mend="select less of it",
+                )
         if raw.count(b"[") + raw.count(b"{") > MOST_PARTS * times:
-            raise Rejected(f"the API server's answer has more than {MOST_PARTS * times} lists and maps")
+            raise Rejected(
+                f"the API server's answer has more than {MOST_PARTS * times} lists and maps", mend="select less of it"
+            )
         return bytes(raw)
 
     async def _wait_in_line(self) -> None:

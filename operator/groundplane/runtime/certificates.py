@@ -76,7 +76,10 @@ async def _asked(request: dict[str, object]) -> Decision:
         return Decision.loaded(await asyncio.to_thread(run))
     except (OSError, subprocess.SubprocessError) as error:
         cause = str(getattr(error, "stderr", None) or b"", "utf-8", "replace").strip().rpartition("\n")[2]
-        raise Unavailable(f"no certificate could be made: {type(error).__name__} {cause}".rstrip()) from error
+        raise Unavailable(
+            f"no certificate could be made: {type(error).__name__} {cause}".rstrip(),
+            mend="see that the operator may start a process of its own, and has memory for it",
+        ) from error
 
 
 async def ensure(

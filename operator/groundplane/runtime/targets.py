@@ -149,7 +149,9 @@ def _wary() -> Iterator[None]:
         error.on = ()
         raise
     except _ODD as error:
-        raise Unavailable("what the other cluster answers is not what an API server does") from error
+        raise Unavailable(
+            "what the other cluster answers is not what an API server does", mend="correct the server in its kubeconfig"
+        ) from error
 
 
 def _sane(obj: Object, key: Key | None = None) -> Object:
