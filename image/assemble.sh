@@ -19,8 +19,16 @@ site=$folder/site
 mkdir -p "$site"
 "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
 	--require-hashes --no-deps --no-compile --only-binary :all: --target "$site" -r "$here/$lock"
-# For login programs in kubeconfigs only, of which there are none in a Pod: half of the whole size.
-rm -rf "$site/kubernetes" "$site"/kubernetes-*.dist-info "$site/bin"
+rm -rf "$site/bin"
+without() { for each; do rm -rf "$site/$each" "$site/$each"-*.dist-info; done; }
+# For login programs in kubeconfigs only, of which there are none in a Pod: half of the whole size.  With what it alone needs.
+without kubernetes oauthlib requests_oauthlib websocket websocket_client durationpy
+# For rich's highlighted source and Markdown, which we do not print.
+without pygments markdown_it markdown_it_py mdurl
+# Of CEL's extensions, 7 MB each, the one that is loaded; boto3's resources; pydantic's earlier self; what compilers read.
+find "$site/cel_expr_python/ext" -name '*.so' ! -name 'ext_optional.*' -exec rm {} +
+rm -rf "$site/boto3/data" "$site/boto3/examples" "$site/pydantic/v1"
+find "$site" \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' \) -exec rm {} +
 cp -RL "$here/operator/groundplane" "$site/groundplane"
 if [ "$3" = operator ]; then
 	# botocore's models: those of our kinds and of logging in.  Of the others the names stay, for endpoints may list them.

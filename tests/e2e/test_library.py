@@ -108,11 +108,15 @@ def test_all_of_it_on_a_real_api_server(plane, aws, platform):
     assert plane.get("configmap", "shop-settings", "-n", TEAM)["data"]["BUCKET"]
     for folder in reversed(FOLDERS):
         plane.kubectl("delete", "--wait=false", *(word for file in examples(folder) for word in ("-f", file)))
-    plane.wait(
-        "composites are gone",
-        lambda: not any(plane.get(each, "-A")["items"] for each in ("composite", "claim")),
-        seconds=PATIENCE,
-    )
+
+    def left():
+        return [obj for each in ("composite", "claim") for obj in plane.get(each, "-A")["items"]]
+
+    try:
+        plane.wait("composites are gone", lambda: not left(), seconds=PATIENCE)
+    except AssertionError as error:
+        states = {f"{each['kind']} {meta(each)['name']}": each["status"]["conditions"] for each in left()}
+        raise AssertionError(f"{json.dumps(states, indent=1)}\n{platform.text()[-2000:]}") from error
     for folder in FOLDERS:
         files = sorted(folder.glob("*.yaml"))
         plane.kubectl(
