@@ -32,13 +32,15 @@ What upstream answers is answered here: `validate` ends with 1 if something is i
 
 ## Completion
 
-For `bash` (4.4 or later), `zsh` and `fish`; a line in `~/.bashrc`, in `~/.zshrc`, or a file:
+For `bash` (4.4 or later), `zsh` and `fish`; a line in `~/.bashrc`, in `~/.zshrc` (behind `compinit`), or a file:
 
 ```bash
-eval "$(_GROUNDPLANE_COMPLETE=bash_source groundplane)"
-eval "$(_GROUNDPLANE_COMPLETE=zsh_source groundplane)"
-_GROUNDPLANE_COMPLETE=fish_source groundplane > ~/.config/fish/completions/groundplane.fish
+source <(groundplane completion bash)
+source <(groundplane completion zsh)
+groundplane completion fish > ~/.config/fish/completions/groundplane.fish
 ```
+
+Completed are commands, options, files, and what is in the store or cluster that the command would look at: kinds, names, namespaces, fields (`explain`), contexts. Nothing is offered where that does not answer within two seconds.
 
 ## Schemas for editors
 

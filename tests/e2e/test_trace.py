@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from click.shell_completion import BashComplete
 
+from groundplane.cli import completing_objects
+from groundplane.cli.completion import VARIABLE
+from groundplane.cli.main import main
 from tests.cli.platform import groundplane
 
 GROUP = "trace.example.org"
@@ -124,3 +128,21 @@ def test_all_of_a_kind_and_a_kind_that_is_not_there(trail):
     missing = groundplane("trace", "trial", "t", "--kubeconfig", kubeconfig)
     assert missing.exit_code == 1
     assert 'there is no kind "trial". Mend: did you mean trail?' in missing.stderr
+
+
+def test_kinds_names_and_fields_are_completed(trail, monkeypatch):
+    monkeypatch.setattr(completing_objects, "PATIENCE", 60)  # however slow this machine is
+    given = ["--kubeconfig", trail.kubeconfig_of("operator"), "-n", "default"]
+
+    def completed(command: str, *words: str, begun: str = "") -> list[str]:
+        shell = BashComplete(main, {}, "groundplane", VARIABLE)
+        return [each.value for each in shell.get_completions([command, *given, *words], begun)]
+
+    assert completed("trace", begun="xtr") == ["xtrail"]
+    assert completed("trace", "leafs", begun="leaf-0") == [f"leaf-{n:02}" for n in range(10)]
+    assert completed("explain", begun=f"trail.{GROUP}/") == [f"trail.{GROUP}/t"]
+    assert completed("explain", "trail/t", begun="spec.resourceRef.n") == ["spec.resourceRef.name"]
+    assert "default" in completed("plan", "-n")
+    assert completed("trace", "nothing") == []
+    given[1] = trail.kubeconfig_of("nobody")
+    assert completed("trace", "leafs") == []  # which may not be listed

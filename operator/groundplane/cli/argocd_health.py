@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 import yaml
 
-from groundplane.cli import manifests
+from groundplane.cli import completing, manifests
 from groundplane.core import definition
 from groundplane.core.objects import Object
 from groundplane.errors import InvalidInput, NotFound
@@ -76,7 +76,7 @@ class Declared(NamedTuple):
 
 
 @click.command(epilog="Example: groundplane argocd-health apis/ | kubectl apply --server-side -f -")
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=completing.files)
 @click.option("--flux", is_flag=True, help="Flux's healthCheckExprs instead, to paste into a Kustomization.")
 @click.option("--wildcard", is_flag=True, help="One pattern for each group, instead of each kind by name.")
 @click.option(
@@ -86,7 +86,7 @@ class Declared(NamedTuple):
     "--settings", is_flag=True, help="Also what else of argocd-cm helps: exclusions, aggregated ClusterRoles."
 )
 @click.option("-n", "--namespace", default="argocd", show_default=True, help="Where Argo CD is.")
-@click.option("--context", help="The kubeconfig's context, where no PATH is given.")
+@click.option("--context", shell_complete=completing.contexts, help="The kubeconfig's context, where no PATH is given.")
 def argocd_health(
     paths: tuple[str, ...],
     flux: bool,

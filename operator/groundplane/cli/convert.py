@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from groundplane.cli import completing
 from groundplane.errors import GroundplaneError, InvalidInput, at
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ def convert() -> None:
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.argument("paths", nargs=-1, metavar="[PATH]..."),
+        click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=completing.files),
         click.option(
             "-o",
             "--output-file",
             default="",
             metavar="PATH",
+            shell_complete=completing.files,
             help="Write to this file, or folder if there are several.",
         ),
         click.option("-w", "--write", is_flag=True, help="Write back to the files that were read."),

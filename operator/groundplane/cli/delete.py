@@ -7,7 +7,7 @@ import time
 
 import click
 
-from groundplane.cli import follow, manifests, store
+from groundplane.cli import completing, completing_objects, follow, manifests, store
 from groundplane.cli.belonging import Belonging
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, Object, meta
@@ -17,12 +17,24 @@ POLL = 0.2  # seconds between two looks whether an object is gone
 
 
 @click.command(epilog="Example: groundplane delete database my-service-db -n my-team --wait")
-@click.argument("kind", required=False)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("kind", required=False, shell_complete=completing_objects.kinds)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing_objects.names)
 @click.option(
-    "-f", "--filename", "files", multiple=True, help="Delete what these files, folders or - (standard input) hold."
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    shell_complete=completing.files,
+    help="Delete what these files, folders or - (standard input) hold.",
 )
-@click.option("-n", "--namespace", default="default", show_default=True, help="Where the objects are.")
+@click.option(
+    "-n",
+    "--namespace",
+    shell_complete=completing_objects.namespaces,
+    default="default",
+    show_default=True,
+    help="Where the objects are.",
+)
 @click.option("--wait", is_flag=True, help="Return when they are gone, with all that belongs to them.")
 @click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait at most.")
 @click.option("--ignore-not-found", is_flag=True, help="What is not there is no error.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundplane.cli import function_flag, overlaid, sources
+from groundplane.cli import completing, completing_objects, function_flag, overlaid, sources
 
 if TYPE_CHECKING:
     from groundplane.cli.diff_report import Report
@@ -21,9 +21,21 @@ CHANGES, REFUSED = 3, 2  # exit codes
 
 @click.command(epilog="Example: groundplane diff composition.yaml")
 @click.argument("what", metavar="[xr|comp]", required=False)
-@click.argument("paths", metavar="PATH...", nargs=-1)
-@click.option("-n", "--namespace", default="", help="Of objects that name none; with comp, only composites there.")
-@click.option("--resource", multiple=True, metavar="[NAMESPACE/]NAME", help="Only these composites, and claims.")
+@click.argument("paths", metavar="PATH...", shell_complete=completing.files, nargs=-1)
+@click.option(
+    "-n",
+    "--namespace",
+    shell_complete=completing_objects.namespaces,
+    default="",
+    help="Of objects that name none; with comp, only composites there.",
+)
+@click.option(
+    "--resource",
+    multiple=True,
+    metavar="[NAMESPACE/]NAME",
+    shell_complete=completing_objects.composites,
+    help="Only these composites, and claims.",
+)
 @click.option("--include-manual", is_flag=True, help="Also composites that stay on their revision by themselves.")
 @click.option("-o", "--output", type=click.Choice(["diff", "json", "yaml"]), default="diff", show_default=True)
 @click.option("--compact", is_flag=True, help="Only lines around what changes.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from groundplane.cli import function_flag, sources
+from groundplane.cli import completing_objects, function_flag, sources
 from groundplane.errors import GroundplaneError, NotFound, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -28,9 +28,15 @@ CORE = "apiextensions.crossplane.io"
 
 
 @click.command(epilog="Example: groundplane explain database/my-service-db spec.parameters.size -n my-team")
-@click.argument("what", metavar="KIND/NAME")
-@click.argument("path", metavar="[PATH]", required=False)
-@click.option("-n", "--namespace", default="", help="Where it is.  [default: the context's]")
+@click.argument("what", metavar="KIND/NAME", shell_complete=completing_objects.objects)
+@click.argument("path", metavar="[PATH]", shell_complete=completing_objects.fields, required=False)
+@click.option(
+    "-n",
+    "--namespace",
+    shell_complete=completing_objects.namespaces,
+    default="",
+    help="Where it is.  [default: the context's]",
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @function_flag.option
 @function_flag.templates

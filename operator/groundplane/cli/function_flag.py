@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
+from groundplane.cli import completing
 from groundplane.errors import InvalidInput
 
 option = click.option(
@@ -21,6 +22,7 @@ templates = click.option(
     "--function-templates-dir",
     default="",
     metavar="PATH",
+    shell_complete=completing.folders,
     help="Folder with templates for function-go-templating's source FileSystem.",
 )
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
-from groundplane.cli import store, table
+from groundplane.cli import completing_objects, store, table
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import explain, goyaml
 from groundplane.core.objects import Object, meta
@@ -21,9 +21,16 @@ Found = list[tuple[store.Served, list[Object]]]
 
 
 @click.command(epilog="Example: groundplane get managed -o wide")
-@click.argument("kind")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("-n", "--namespace", default="default", show_default=True, help="Where to look.")
+@click.argument("kind", shell_complete=completing_objects.kinds)
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing_objects.names)
+@click.option(
+    "-n",
+    "--namespace",
+    shell_complete=completing_objects.namespaces,
+    default="default",
+    show_default=True,
+    help="Where to look.",
+)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Look in all namespaces.")
 @click.option("-o", "--output", type=click.Choice(["table", "wide", "yaml", "json", "name"]), default="table")
 @click.option("-l", "--selector", default="", metavar="a=b[,…]", help="Only objects with these labels.")

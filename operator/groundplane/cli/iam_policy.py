@@ -10,6 +10,7 @@ import click
 
 from groundplane.aws import actions, catalogue
 from groundplane.aws.grammar import DOMAIN, NAMESPACED_DOMAIN, Kind, file_of
+from groundplane.cli import completing
 from groundplane.core.objects import Json, Object
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
@@ -21,13 +22,14 @@ NEAR = 200  # characters between an object's apiVersion and its kind in a templa
 
 
 @click.command(epilog="Example: groundplane iam-policy rds/Instance rds/SubnetGroup > policy.json")
-@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...", shell_complete=completing.aws_kinds)
 @click.option(
     "-c",
     "--composition",
     "paths",
     multiple=True,
     metavar="PATH",
+    shell_complete=completing.files,
     help="The kinds that the manifests of this file or folder use: Compositions and their templates, managed resources.",
 )
 @click.option(

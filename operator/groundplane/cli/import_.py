@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from groundplane.cli import iam_policy, store
+from groundplane.cli import completing, iam_policy, store
 from groundplane.core.objects import Object, meta
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, NotLeader, shown
 from groundplane.ports import Account as Credentials
@@ -80,7 +80,7 @@ class Report:
 @click.command(
     "import", epilog="Example: groundplane import bucket,rds/Instance --region eu-west-1 --tag team=orders -o imported/"
 )
-@click.argument("kinds", nargs=-1, required=True, metavar="KIND[,KIND]...|all")
+@click.argument("kinds", nargs=-1, required=True, metavar="KIND[,KIND]...|all", shell_complete=completing.aws_kinds)
 @click.option(
     "--region",
     default=lambda: os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "",
@@ -105,7 +105,12 @@ class Report:
     help="The ProviderConfig that the manifests name, and whose credentials are used; without it, your own are.",
 )
 @click.option(
-    "-o", "--output", default="", metavar="DIR", help="Write a file for each, instead of all to standard output."
+    "-o",
+    "--output",
+    default="",
+    metavar="DIR",
+    shell_complete=completing.folders,
+    help="Write a file for each, instead of all to standard output.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 @click.option("--refs", is_flag=True, help="Refer to what is imported beside, instead of by ids: vpcIdRef.")
@@ -116,11 +121,18 @@ class Report:
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.option(
     "--kubeconfig",
+    shell_complete=completing.files,
     default="",
     envvar="GROUNDPLANE_KUBECONFIG",
     help="Where the ProviderConfig is; as of `groundplane run`.",
 )
-@click.option("--context", default="", envvar="GROUNDPLANE_CONTEXT", help="As of `groundplane run`.")
+@click.option(
+    "--context",
+    shell_complete=completing.contexts,
+    default="",
+    envvar="GROUNDPLANE_CONTEXT",
+    help="As of `groundplane run`.",
+)
 @click.option(
     "--db", default="", type=click.Path(dir_okay=False), help="The ProviderConfig is in this store of `groundplane up`."
 )

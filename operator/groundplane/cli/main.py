@@ -38,6 +38,7 @@ COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the m
     "iam-policy": "Print the least rights in AWS that chosen kinds need.",
     "argocd-health": "Print health checks of your kinds for Argo CD or Flux.",
     "doctor": "Look whether an installation is sound.",
+    "completion": "Print what makes a shell complete all this.",
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from groundplane.cli import completing
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def migrate() -> None:
 
 
 @migrate.command(epilog="Example: groundplane migrate check platform/")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completing.files)
 def check(paths: tuple[str, ...]) -> None:
     """Tell what of the manifests Crossplane v2 has no more.  Exit code 1 if it has something no more."""
     from groundplane.cli import documents
@@ -51,12 +52,13 @@ def check(paths: tuple[str, ...]) -> None:
 
 
 @migrate.command(epilog="Example: groundplane migrate v2 platform/ -o platform-v2/ --group platform.example.org")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completing.files)
 @click.option(
     "-o",
     "--output",
     required=True,
     metavar="DIR",
+    shell_complete=completing.folders,
     help="The folder to write to, with the names of the files that were read.",
 )
 @click.option("--group", default="", help="The API group of the new composites.  [default: m.<group>]")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundplane.cli import function_flag, sources
+from groundplane.cli import completing, completing_objects, function_flag, sources
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
@@ -22,14 +22,21 @@ FORBIDDABLE = ("add", "change", "destroy", "blocked", "forget", "unknown")
 
 
 @click.command(epilog="Example: groundplane plan composition.yaml --out plan.json")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", shell_complete=completing.files, nargs=-1)
 @click.option(
     "-n",
     "--namespace",
+    shell_complete=completing_objects.namespaces,
     default="",
     help="Of objects that name none; and only what belongs to composites and claims there.",
 )
-@click.option("--resource", multiple=True, metavar="[NAMESPACE/]NAME", help="Only these composites, and claims.")
+@click.option(
+    "--resource",
+    multiple=True,
+    metavar="[NAMESPACE/]NAME",
+    shell_complete=completing_objects.composites,
+    help="Only these composites, and claims.",
+)
 @click.option("--include-pinned", is_flag=True, help="Also composites that stay on their revision by themselves.")
 @click.option(
     "--refresh",
@@ -42,7 +49,13 @@ FORBIDDABLE = ("add", "change", "destroy", "blocked", "forget", "unknown")
     "--forbid", default="", metavar="ACTION,...", help=f"Exit 3 if there is one of these: {', '.join(FORBIDDABLE)}."
 )
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 if anything would be done.")
-@click.option("--out", default="", metavar="FILE", help="Save the plan, for `groundplane apply FILE`.")
+@click.option(
+    "--out",
+    default="",
+    metavar="FILE",
+    shell_complete=completing.files,
+    help="Save the plan, for `groundplane apply FILE`.",
+)
 @click.option(
     "-o",
     "--output",

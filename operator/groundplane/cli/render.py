@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from groundplane.cli import function_flag
+from groundplane.cli import completing, function_flag
 from groundplane.cli.built_in import BuiltIn
 from groundplane.errors import GroundplaneError, InvalidInput, at
 
@@ -44,16 +44,24 @@ class Mistakes(click.ClickException):
 @click.command(
     epilog="Example: groundplane render compositions/database-aws/examples/claim.yaml compositions/database-aws --explain"
 )
-@click.argument("xr", metavar="XR")
-@click.argument("composition", metavar="COMPOSITION")
-@click.argument("functions", metavar="[FUNCTIONS]", required=False)
-@click.option("-o", "--observed-resources", multiple=True, metavar="PATH", help="Composed resources that exist.")
+@click.argument("xr", metavar="XR", shell_complete=completing.files)
+@click.argument("composition", metavar="COMPOSITION", shell_complete=completing.files)
+@click.argument("functions", metavar="[FUNCTIONS]", shell_complete=completing.files, required=False)
+@click.option(
+    "-o",
+    "--observed-resources",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=completing.files,
+    help="Composed resources that exist.",
+)
 @click.option(
     "-e",
     "--extra-resources",
     "--required-resources",
     multiple=True,
     metavar="PATH",
+    shell_complete=completing.files,
     help="Other objects that functions may ask for.",
 )
 @click.option("-r", "--include-function-results", is_flag=True, help="Print what would become events.")
@@ -61,15 +69,30 @@ class Mistakes(click.ClickException):
 @click.option("-c", "--include-context", is_flag=True, help="Print the pipeline's context as it is in the end.")
 @click.option("--context-files", multiple=True, metavar="KEY=PATH", help="A context value, from a file.")
 @click.option("--context-values", multiple=True, metavar="KEY=JSON", help="A context value; wins over a file's.")
-@click.option("--function-credentials", multiple=True, metavar="PATH", help="Secrets for functions.")
-@click.option("--xrd", multiple=True, metavar="PATH", help="The definition: defaults, checks, the claim's kind.")
+@click.option(
+    "--function-credentials",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=completing.files,
+    help="Secrets for functions.",
+)
+@click.option(
+    "--xrd",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=completing.files,
+    help="The definition: defaults, checks, the claim's kind.",
+)
 @click.option(
     "--crds",
     multiple=True,
     metavar="PATH",
+    shell_complete=completing.files,
     help="Definitions of composed kinds, to check bases, patches and what is rendered against.",
 )
-@click.option("-s", "--required-schemas", multiple=True, metavar="PATH", help="As --crds.")
+@click.option(
+    "-s", "--required-schemas", multiple=True, metavar="PATH", shell_complete=completing.files, help="As --crds."
+)
 @click.option("--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--explain", is_flag=True, help="Print what each patch read, did and wrote, or why it did nothing.")
 @click.option("--strict-upstream", is_flag=True, help="Exactly upstream's behaviour, without helpful defaults.")

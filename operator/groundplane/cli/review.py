@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from groundplane.cli import completing
 from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, shown
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ CLUSTER_SCOPED = {  # of Kubernetes' own kinds
 
 
 @click.command(epilog="Example: groundplane review platform/ --base origin/main --summary review.md")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", shell_complete=completing.files, nargs=-1)
 @click.option(
     "--base", default="", metavar="REF", help="The commit, branch or tag to compare with; none: nothing is compared."
 )

@@ -6,17 +6,17 @@ Both answer the same three questions: which kinds there are, one object, and all
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from groundplane.cli import store
+from groundplane.cli import completing, store
+from groundplane.cli.kubeconfig import namespace_of, paths
 from groundplane.cli.store import Served
-from groundplane.core.objects import Key, Object
+from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import InvalidInput, NoSuchKind
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+JSON = "application/json"
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 PAGE = "500"  # objects of an answer
 
 
@@ -45,14 +47,29 @@ class Source(Protocol):
         """All objects of a kind with these labels.  Raises NoSuchKind, Denied."""
         ...
 
+    async def names(self, kind: Served, namespace: str = "") -> Sequence[tuple[str, str]]:
+        """Namespace and name of all of a kind.  Raises Denied."""
+        ...
+
 
 def options(command: F) -> F:
     """The flags that say which source is meant."""
     for option in (
         click.option("--db", default="", type=click.Path(dir_okay=False), help="Look at the store in this file."),
-        click.option("-c", "--context", default="", envvar="GROUNDPLANE_CONTEXT", help="The kubeconfig's context."),
         click.option(
-            "--kubeconfig", default="", envvar="GROUNDPLANE_KUBECONFIG", help="Look at the cluster of this kubeconfig."
+            "-c",
+            "--context",
+            shell_complete=completing.contexts,
+            default="",
+            envvar="GROUNDPLANE_CONTEXT",
+            help="The kubeconfig's context.",
+        ),
+        click.option(
+            "--kubeconfig",
+            shell_complete=completing.files,
+            default="",
+            envvar="GROUNDPLANE_KUBECONFIG",
+            help="Look at the cluster of this kubeconfig.",
         ),
     ):
         command = option(command)
@@ -74,7 +91,7 @@ async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source
 
     api = Api.connect(kubeconfig or None, context or None)
     try:
-        found = _Server(api, _namespace(kubeconfig, context))
+        found = _Server(api, namespace_of(kubeconfig, context))
         await found.discover()
         yield found
     finally:
@@ -85,30 +102,9 @@ def store_file(db: str, kubeconfig: str, context: str) -> str:
     """The store that is meant; "" if a cluster is.  Says which, if both could be."""
     if db or kubeconfig or context or not Path(store.DEFAULT).exists():
         return db
-    if any(path.exists() for path in _kubeconfigs("")):
+    if any(path.exists() for path in paths("")):
         click.echo(f"Looking at the store {store.DEFAULT}; name a cluster with --context or --kubeconfig.", err=True)
     return store.DEFAULT
-
-
-def _kubeconfigs(kubeconfig: str) -> list[Path]:
-    named = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    return [Path(path).expanduser() for path in named.split(os.pathsep) if path]
-
-
-def _namespace(kubeconfig: str, context: str) -> str:
-    """The namespace of a kubeconfig's context."""
-    import yaml
-
-    for path in _kubeconfigs(kubeconfig):
-        try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-            wanted = context or config.get("current-context")
-            for each in config.get("contexts") or ():
-                if each.get("name") == wanted and (each.get("context") or {}).get("namespace"):
-                    return str(each["context"]["namespace"])
-        except (OSError, yaml.YAMLError, AttributeError):
-            continue  # whoever connects has told what is wrong with it
-    return "default"
 
 
 class _Store:
@@ -127,6 +123,12 @@ class _Store:
         self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
     ) -> list[Object]:
         return list(await self._cluster.list(api_version, kind, namespace=namespace, labels=labels))
+
+    async def names(self, kind: Served, namespace: str = "") -> Sequence[tuple[str, str]]:
+        return [
+            _place(obj)
+            for obj in await self.list(kind.api_version, kind.kind, namespace=namespace if kind.namespaced else "")
+        ]
 
 
 class _Server:
@@ -188,15 +190,27 @@ class _Server:
     async def list(
         self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
     ) -> list[Object]:
-        query = {"limit": PAGE}
-        if labels:
-            query["labelSelector"] = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-        objects: list[Object] = []
+        query = (
+            {"labelSelector": ",".join(f"{name}={value}" for name, value in sorted(labels.items()))} if labels else {}
+        )
+        path = self._path(api_version, kind, namespace)
+        return [{"apiVersion": api_version, "kind": kind} | item async for item in self._items(path, query)]
+
+    async def names(self, kind: Served, namespace: str = "") -> Sequence[tuple[str, str]]:
+        path = self._path(kind.api_version, kind.kind, namespace if kind.namespaced else "")
+        return [_place(item) async for item in self._items(path, {}, METADATA)]
+
+    async def _items(self, path: str, query: Mapping[str, str], accept: str = JSON) -> AsyncIterator[Object]:
+        rest = ""
         while True:
-            _, page = await self._api.request("GET", self._path(api_version, kind, namespace), query=query)
-            items: Iterable[Object] = (page or {}).get("items") or ()
-            objects += [{"apiVersion": api_version, "kind": kind} | item for item in items]
-            rest = ((page or {}).get("metadata") or {}).get("continue")
+            page_query = {"limit": PAGE, **query, **({"continue": rest} if rest else {})}
+            _, page = await self._api.request("GET", path, query=page_query, accept=accept)
+            for item in (page or {}).get("items") or ():
+                yield item
+            rest = ((page or {}).get("metadata") or {}).get("continue") or ""
             if not rest:
-                return objects
-            query["continue"] = rest
+                return
+
+
+def _place(obj: Object) -> tuple[str, str]:
+    return str(meta(obj).get("namespace") or ""), meta(obj)["name"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from groundplane.cli import completing
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ LOOK = 0.1  # seconds between two looks at files, with --watch
 
 
 @click.command(epilog="Example: groundplane test compositions --coverage")
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.argument("paths", metavar="[PATH]...", shell_complete=completing.files, nargs=-1)
 @click.option("-k", "words", metavar="TEXT", help="Only tests with this in their name.")
 @click.option("-j", "jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run them in.")
 @click.option("-x", "stops", is_flag=True, help="End with the first that fails.")
 @click.option("--update", is_flag=True, help="Write snapshots anew.  Refused where CI is set.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
-@click.option("--junit", metavar="FILE", help="Write the results as JUnit has them.")
+@click.option("--junit", metavar="FILE", shell_complete=completing.files, help="Write the results as JUnit has them.")
 @click.option(
     "--coverage",
     type=click.Choice(["text", "json"]),

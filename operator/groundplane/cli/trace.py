@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundplane.cli import sources
+from groundplane.cli import completing_objects, sources
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,9 +31,15 @@ COMPOSITE_LABEL = "crossplane.io/composite"
 
 
 @click.command(epilog="Example: groundplane trace database my-service-db -n my-team")
-@click.argument("kind", metavar="KIND[/NAME]")
-@click.argument("name", required=False, metavar="[NAME]")
-@click.option("-n", "--namespace", default="", help="Where it is.  [default: the context's]")
+@click.argument("kind", metavar="KIND[/NAME]", shell_complete=completing_objects.kinds)
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=completing_objects.names)
+@click.option(
+    "-n",
+    "--namespace",
+    shell_complete=completing_objects.namespaces,
+    default="",
+    help="Where it is.  [default: the context's]",
+)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Wherever it is; without a name, all there are.")
 @click.option(
     "-o",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from groundplane.cli import function_flag, health, manifests, store, tree
+from groundplane.cli import completing, function_flag, health, manifests, store, tree
 from groundplane.cli.follow import Applier, Source
 from groundplane.cli.health import Verdict
 from groundplane.cluster.sqlite import SqliteCluster
@@ -51,7 +51,7 @@ class Wishes:
 
 
 @click.command(epilog="Example: groundplane up platform/ claims/")
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=completing.files)
 @store.database
 @click.option("-n", "--namespace", default="default", show_default=True, help="For objects that name none.")
 @click.option("-R", "--recursive", is_flag=True, help="Folders with their subfolders.")

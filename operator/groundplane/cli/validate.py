@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from groundplane.cli import completing
+
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document, Mistake
     from groundplane.cli.validation_report import Judged, Report
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: groundplane validate compositions/database-aws")
-@click.argument("extensions", metavar="[EXTENSIONS]")
-@click.argument("resources", metavar="RESOURCES", required=False)
+@click.argument("extensions", metavar="[EXTENSIONS]", shell_complete=completing.files)
+@click.argument("resources", metavar="RESOURCES", shell_complete=completing.files, required=False)
 @click.option(
-    "--old", multiple=True, metavar="PATH", help="What was there before: what can't change, and what an edit breaks."
+    "--old",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=completing.files,
+    help="What was there before: what can't change, and what an edit breaks.",
 )
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json", "yaml", "sarif", "github"]), default="text", show_default=True
