@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from groundplane.cli import yaml_edit
 from tests.cli import platform
 from tests.cli.platform import groundplane, write
 
@@ -36,6 +38,134 @@ spec:
       combine: {strategy: string, variables: [{fromFieldPath: spec.claimRef.name}, {fromFieldPath: spec.text}], string: {fmt: "%s-%s"}}
       toFieldPath: spec.forProvider.bucket
   - {name: role, base: {apiVersion: other.example.org/v1, kind: Role}}
+"""
+COMMENTED = """\
+# Copyright somebody.
+---
+# The notes.
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes}  # by name
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  # all that is made
+  resources:
+  # the bucket
+  - name: bucket
+    base:
+      apiVersion: s3.aws.upbound.io/v1beta1   # the group
+      kind: BucketVersioning
+      spec:
+        # kept when the claim goes
+        deletionPolicy: Orphan
+        providerConfigRef:
+          name: team  # of the team
+        forProvider:
+          region: eu-west-1  # Ireland
+          versioningConfiguration:
+          # one
+          - status: Enabled   # on
+            mfaDelete: Disabled
+    patches:
+    # where
+    - {fromFieldPath: spec.claimRef.namespace, toFieldPath: metadata.namespace}
+    # what
+    - fromFieldPath: spec.text
+      # there
+      toFieldPath: "spec.forProvider.versioningConfiguration[0].status"
+    # goes
+    - fromFieldPath: spec.writeConnectionSecretToRef.name
+      toFieldPath: spec.forProvider.bucket
+    # back
+    - {type: ToCompositeFieldPath, fromFieldPath: "status.atProvider.versioningConfiguration[0].status", toFieldPath: status.state}
+    connectionDetails:
+    # goes, too
+    - fromConnectionSecretKey: x
+  # last
+  - {name: role, base: {apiVersion: other.example.org/v1, kind: Role}}
+---
+# claim
+apiVersion: tests.example.com/v1
+kind: Note
+metadata: {name: first, namespace: team}
+spec:
+  # which
+  compositionRef: {name: notes}
+  resourceRef: {name: x}
+  # the text
+  text: |
+    many
+
+    lines
+  # the end
+"""
+MOVED = """\
+# Copyright somebody.
+# The notes.
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes-v2}  # by name
+spec:
+  compositeTypeRef: {apiVersion: m.tests.example.com/v1, kind: Note}
+  mode: Pipeline
+  pipeline:
+  - step: patch-and-transform
+    functionRef:
+      name: function-patch-and-transform
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      # all that is made
+      resources:
+      # the bucket
+      - name: bucket
+        base:
+          apiVersion: s3.aws.m.upbound.io/v1beta1   # the group
+          kind: BucketVersioning
+          spec:
+            # kept when the claim goes
+            managementPolicies:
+            - Observe
+            - Create
+            - Update
+            - LateInitialize
+            providerConfigRef:
+              kind: ClusterProviderConfig
+              name: team  # of the team
+            forProvider:
+              region: eu-west-1  # Ireland
+              versioningConfiguration:
+              # one
+                status: Enabled   # on
+                mfaDelete: Disabled
+        patches:
+        # where
+        - {type: FromCompositeFieldPath, fromFieldPath: metadata.namespace, toFieldPath: metadata.namespace}
+        # what
+        - type: FromCompositeFieldPath
+          fromFieldPath: spec.text
+          # there
+          toFieldPath: spec.forProvider.versioningConfiguration.status
+        # back
+        - {type: ToCompositeFieldPath, fromFieldPath: status.atProvider.versioningConfiguration.status, toFieldPath: status.state}
+      # last
+      - {name: role, base: {apiVersion: other.example.org/v1, kind: Role}}
+---
+# claim
+apiVersion: m.tests.example.com/v1
+kind: Note
+metadata: {name: first, namespace: team}
+spec:
+  # which
+  crossplane:
+    compositionRef:
+      name: notes-v2
+  # the text
+  text: |
+    many
+
+    lines
+  # the end
 """
 CLAIM = platform.CLAIM.replace(
     "spec: {text",
@@ -129,3 +259,68 @@ def test_what_can_not_be_read_is_not_taken_for_nothing(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     assert groundplane("migrate", "v2", tmp_path / "a.yaml", "-o", tmp_path / "v2").exit_code == 1
     assert "1 incomplete checks" in groundplane("migrate", "check", tmp_path / "a.yaml").stdout
+
+
+def test_comments_stay_with_what_stays(tmp_path):
+    source = write(tmp_path / "v1", definition=platform.DEFINITION, commented=COMMENTED)
+    result = groundplane("migrate", "v2", source, "-o", tmp_path / "v2")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "v2/commented.yaml").read_text() == MOVED
+    assert "lost" not in result.output
+
+
+def test_the_librarys_comments_stay(tmp_path):
+    for composition in ("database-aws", "bucket-aws", "network-aws"):
+        result = groundplane("migrate", "v2", DATABASE.parent / composition, "-o", tmp_path / composition)
+        assert "lost" not in result.output
+        text = (tmp_path / composition / "definition.yaml").read_text()
+        before = (DATABASE.parent / composition / "definition.yaml").read_text().splitlines()
+        assert all(line in text for line in before if line.strip().startswith("#"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"apiVersion: v1\nkind: List\nitems:\n# here\n- {json.dumps(yaml.safe_load(platform.CLAIM))}\n",
+        ENGINE.replace("spec:\n  comp", "spec:  # here\n  environment: {environmentConfigs: []}\n  comp", 1),
+    ],
+)
+def test_comments_that_can_not_stay_are_told_to_be_lost(tmp_path, text):
+    source = write(tmp_path / "v1", definition=platform.DEFINITION, odd=text)
+    result = groundplane("migrate", "v2", source, "-o", tmp_path / "v2")
+    assert f"{tmp_path / 'v2' / 'odd.yaml'}: comments were lost" in result.output
+    assert yaml.safe_load((tmp_path / "v2/odd.yaml").read_text())["apiVersion"]
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("a: [{b: 1}]  # x\n", {"a": {"b": 2}}),
+        ("a:  # x\n- b: 1\n  c: 2  # y\n", {"a": {"b": 1, "c": 3}}),
+        ("a:\n- 1\n# two\n- 2\n- 3  # three\n", {"a": [1, 3]}),
+        ("# x\na:\n- b: {c: 1, d: 2}\n", {"a": [{"b": {"c": 1}}]}),
+        ("# x\na:\n- 1\nb: 2\n", {"a": [], "b": 2}),
+        ("a: |\n  text\nb: 1  # x\n", {"a": "other", "b": 1}),
+        ("# x\na: 1\nb: 2\n", {"c": {"d": ["y", "1", ""]}}),
+        ("a:\n  # x\n  b: 1\n", {"a": 1}),
+        ("a: &x {b: 1}  # x\nc: *x\n", {"a": {"b": 2}, "c": {"b": 2}}),
+    ],
+)
+def test_a_text_says_something_else_and_keeps_its_comments(text, new):
+    made = yaml_edit.edited(text, yaml.safe_load(text), new)
+    assert made is not None
+    assert yaml.safe_load(made) == new
+    assert "# x" in made or "# three" in made
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("a:  # x\n  b: 1\n", {"a": {}}),
+        ("a:\n- b: 1  # x\n  c: 2\n", {"a": [{"c": 2}]}),
+        ("a: &x {b: 1}  # x\nc: *x\n", {"a": {"b": 2}, "c": {"b": 1}}),
+        ("a: 1 # x\n---\nb: 2\n", {"a": 2}),
+    ],
+)
+def test_a_text_that_would_lose_comments_is_not_changed(text, new):
+    assert yaml_edit.edited(text, next(yaml.safe_load_all(text)), new) is None

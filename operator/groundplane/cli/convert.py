@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from groundplane.core.objects import Object
 
 Convert = Callable[["Object"], "Object | None"]
-
-_MARK = re.compile(r"^---(?=\s|$)", re.MULTILINE)
-COMMENT = re.compile(r"(^|\s)#", re.MULTILINE)
 
 
 @click.group(epilog="Example: groundplane convert pipeline-composition composition.yaml -w --check")
@@ -188,7 +184,7 @@ def _is_right(each: Converted, *, check: bool, to_stderr: bool) -> bool:
 
 def _converted(path: Path | None, text: str, kind: str, convert_one: Convert, *, is_alone: bool) -> Converted:
     """A file's text with the objects of a kind converted, and all else as it is."""
-    from groundplane.cli import manifests, pipeline_text
+    from groundplane.cli import manifests, pipeline_text, yaml_edit
     from groundplane.core import goyaml
 
     name = manifests.name_of(path)
@@ -196,12 +192,12 @@ def _converted(path: Path | None, text: str, kind: str, convert_one: Convert, *,
     pairs: list[tuple[Object, Object]] = []
     lost = False
     line = 1
-    for part in _documents(text):
-        mark, body = _split_mark(part)
+    for part in yaml_edit.documents(text):
+        mark, body = yaml_edit.split_mark(part)
         found = manifests.parse(body, name) if _is_object(part, kind) or is_alone else []
         line += part.count("\n")
         if len(found) != 1 or found[0].object.get("kind") != kind:
-            if is_alone and found and not pairs and len(_documents(text)) == 1:
+            if is_alone and found and not pairs and len(yaml_edit.documents(text)) == 1:
                 with at(name):
                     convert_one(found[0].object)  # says what is wrong with it
             parts.append(part)
@@ -214,27 +210,9 @@ def _converted(path: Path | None, text: str, kind: str, convert_one: Convert, *,
             continue
         pairs.append((before, after))
         kept = pipeline_text.converted(body, before, after) if "pipeline" in (after.get("spec") or {}) else None
-        lost = lost or (kept is None and bool(COMMENT.search(body)))
+        lost = lost or (kept is None and bool(yaml_edit.COMMENT.search(body)))
         parts.append(mark + (kept if kept is not None else goyaml.dumps(after)))
     return Converted(path, "".join(parts), pairs, lost)
-
-
-def _documents(text: str) -> list[str]:
-    """The documents of a text, each with the --- above it."""
-    starts = [found.start() for found in _MARK.finditer(text)]
-    bounds = sorted({0, *starts, len(text)})
-    return [text[begin:end] for begin, end in pairwise(bounds) if text[begin:end]]
-
-
-def _split_mark(part: str) -> tuple[str, str]:
-    if not _MARK.match(part):
-        return "", part
-    first, newline, rest = part.partition("\n")
-    return (
-        (first + newline, rest)
-        if not first[3:].strip() or first[3:].strip().startswith("#")
-        else ("---\n", first[3:] + newline + rest)
-    )
 
 
 def _is_object(part: str, kind: str) -> bool:

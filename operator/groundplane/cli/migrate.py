@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document
+    from groundplane.core.objects import Object
 
 
 @click.group(epilog="Example: groundplane migrate v2 platform/ -o platform-v2/")
@@ -68,11 +71,10 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
 
     A definition with claims becomes one of composites in namespaces, of the claim's kind in a new group: the old one is served until the last
     claim is gone.  Claims become such composites; Compositions pipelines that compose managed resources in namespaces (*.m.upbound.io).
-    What has no equivalent is told, a line each, and is yours to decide; exit code 0.  Nothing is contacted.  Review what is written, and
+    Comments, order and style stay where what is written stays.  What has no equivalent is told, a line each, and is yours to decide; exit code 0.  Nothing is contacted.  Review what is written, and
     see it work for a new claim, before anything that exists is moved.
     """
     from groundplane.cli import built_in, documents
-    from groundplane.core import goyaml
     from groundplane.core.conversion import generations
 
     found, wrong = documents.read(documents.expanded(paths))
@@ -85,22 +87,76 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
     folder = Path(output)
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"{folder} is not empty", mend="name a new folder")
-    texts: dict[str, list[str]] = {}
-    left_out = 0
-    for document, new in zip(found, made, strict=True):
-        left_out += new is None
-        if new is not None:
-            texts.setdefault(_relative(document.text.file, paths), []).append(goyaml.dumps(new))
+    texts: dict[str, list[Written]] = {}
+    for source, pairs in groupby(zip(found, made, strict=True), key=lambda pair: pair[0].text.file):
+        if parts := list(_written(list(pairs))):
+            texts.setdefault(_relative(source, paths), []).extend(parts)
     for name, parts in texts.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("---\n".join(parts), encoding="utf-8")
+        file.write_text("---\n".join(part.text for part in parts), encoding="utf-8")
     count = sum(new is not None for new in made)
     click.echo(
-        f"{folder}: {count} object{'' if count == 1 else 's'} written, {left_out} left out, {len(migration.notes)} to see to"
+        f"{folder}: {count} object{'' if count == 1 else 's'} written, {len(made) - count} left out, {len(migration.notes)} to see to"
     )
+    for name, parts in texts.items():
+        if any(part.lost for part in parts):
+            click.echo(f"  {folder / name}: comments were lost")
     for note in migration.notes:
         click.echo(f"  {note}")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a document."""
+
+    text: str
+    lost: bool  # comments
+
+
+def _written(pairs: Sequence[tuple[Document, Object | None]]) -> list[Written]:
+    """The documents of one file, as they were written as far as they say the same; a List's items one by one."""
+    from groundplane.cli import yaml_edit
+
+    texts: list[Written] = []
+    line, above = 0, ""  # comments that a --- parts from what they are about
+    for part in yaml_edit.documents("\n".join(pairs[0][0].text.lines)):
+        inside = [pair for pair in pairs if line <= pair[0].first < line + len(part.splitlines())]
+        line += part.count("\n")
+        _, body = yaml_edit.split_mark(part)
+        if not inside and yaml_edit.COMMENT.search(body):
+            above += body
+        for document, new in inside:
+            if new is not None:
+                texts.append(_document(above + body, document, new))
+                above = ""
+    return texts
+
+
+def _document(text: str, document: Document, new: Object) -> Written:
+    from groundplane.cli import yaml_edit
+    from groundplane.core import goyaml
+
+    kept = None if document.prefix else _edited(text, document.object, new)
+    if kept is None:
+        return Written(goyaml.dumps(new), bool(yaml_edit.COMMENT.search(text)))
+    return Written(kept if kept.endswith("\n") else f"{kept}\n", lost=False)
+
+
+def _edited(text: str, before: Object, after: Object) -> str | None:
+    """A document's text so that it says `after`, with its comments; None if that can't be done."""
+    from groundplane.cli import pipeline_text, yaml_edit
+    from groundplane.core.conversion import generations
+
+    between = before
+    if before.get("kind") == "Composition" and before != after:
+        between = generations.as_pipeline(before)
+        if between != before:
+            moved = pipeline_text.converted(text, before, between)
+            if moved is None:
+                return None
+            text = moved
+    return yaml_edit.edited(text, between, after)
 
 
 def _check_shapes(found: Sequence[Document]) -> None:

@@ -77,16 +77,7 @@ def _ended(text: str) -> str:
 
 def _lines(source: Source, entries: list[tuple[yaml.Node, yaml.Node]], index: int) -> tuple[int, int]:
     """From the first line of an entry, comments right above it included, to the first of the next."""
-    begin = _with_comments(source, source.line_of(source.begin(entries[index][0])))
+    begin = source.with_comments(source.line_of(source.begin(entries[index][0])))
     if index + 1 < len(entries):
-        return begin, _with_comments(source, source.line_of(source.begin(entries[index + 1][0])))
+        return begin, source.with_comments(source.line_of(source.begin(entries[index + 1][0])))
     return begin, yaml_edit.next_line(source.text, source.end(entries[index][1]) - 1)
-
-
-def _with_comments(source: Source, begin: int) -> int:
-    while begin > 0:
-        above = source.line_of(begin - 1)
-        if not source.text[above:begin].strip().startswith("#"):
-            break
-        begin = above
-    return begin

@@ -192,8 +192,7 @@ class Migration:
         if old not in self.kinds:
             return source
         version = spec_of(source)["compositeTypeRef"]["apiVersion"].rpartition("/")[2]
-        made = pipelines.to_pipeline(source) or source
-        made = pipelines.environment_to_step(made) or made
+        made = as_pipeline(source)
         if made is not source:
             self._tell(
                 source,
@@ -234,7 +233,8 @@ class Migration:
             for patch in patches:
                 if isinstance(patch, dict) and patch.get("type") == "PatchSet":
                     unwrapped.setdefault(str(patch.get("patchSetName")), set()).update(lists)
-            template["patches"] = list(self._patches(where, patches, lists))
+            if patches:
+                template["patches"] = list(self._patches(where, patches, lists))
             if template.pop("connectionDetails", None):
                 self.notes.append(Note(where, f"connectionDetails: {_NO_SECRET}", _COMPOSE_ONE))
         for name, each in sets.items():
@@ -328,6 +328,12 @@ class Migration:
                 ]
                 found["combine"] = {**found["combine"], "variables": variables}
             yield found
+
+
+def as_pipeline(source: Object) -> Object:
+    """A Composition in mode Pipeline; what is in it already as it is."""
+    made = pipelines.to_pipeline(source) or source
+    return pipelines.environment_to_step(made) or made
 
 
 def _is_composition(obj: Object) -> bool:
