@@ -253,7 +253,6 @@ def test_a_package_is_run_with_certificates_and_another_one_takes_over_without_a
     assert not plane.get("deployment", second, "-n", NAMESPACE)
     active = json.dumps({"spec": {"desiredState": "Active"}})
     plane.kubectl("patch", "functionrevision", second, "--type=merge", "-p", active)
-    plane.kubectl("annotate", "function.pkg.crossplane.io", "acme", "look=now")
     plane.wait("its Deployment", lambda: plane.get("deployment", second, "-n", NAMESPACE))
     plane.wait("it is waited for", lambda: f"Deployment {second}" in healthy(plane).get("message", ""))
     service = plane.get("service", "acme", "-n", NAMESPACE)

@@ -59,12 +59,78 @@ async def test_a_provider_that_has_a_substitute_says_which():
     assert "Argo CD or Flux" in message(found, "Installed")
 
 
-async def test_another_version_has_another_revision_and_takes_the_old_one_away():
+def version(number, **spec):
+    package = f"xpkg.upbound.io/upbound/provider-aws:v{number}"
+    return {"apiVersion": API, "kind": "Provider", "metadata": {"name": "mine"}, "spec": {"package": package, **spec}}
+
+
+async def revisions(world):
+    """Version, number and state of each revision, by number."""
+    found = [each["spec"] for each in await world.cluster.list(API, "ProviderRevision")]
+    rows = [(each["revision"], each["image"][-1], each["desiredState"]) for each in found]
+    return [(image, number, state) for number, image, state in sorted(rows)]
+
+
+async def applied(world, *packages):
+    for each in packages:
+        await world.apply(each)
+        await world.settle()
+    return await world.cluster.get(Key(API, "Provider", "", "mine"))
+
+
+async def test_another_version_is_another_revision_and_as_many_earlier_ones_stay_as_is_said():
     world = await World().install()
-    old = await declared(world, *BUILT_IN[0])
-    new = await declared(world, "Provider", "xpkg.upbound.io/upbound/provider-aws:v1.0.0")
-    assert new["status"]["currentRevision"] != old["status"]["currentRevision"]
-    assert (await world.one(API, "ProviderRevision"))["metadata"]["name"] == new["status"]["currentRevision"]
+    found = await applied(world, version(1), version(2))
+    assert await revisions(world) == [("1", 1, "Inactive"), ("2", 2, "Active")]
+    assert ("Normal", "TransitionRevision") in world.told.reasons("Provider")
+    assert found["status"]["currentIdentifier"].endswith("v2")
+    await applied(world, version(3))
+    assert await revisions(world) == [("2", 2, "Inactive"), ("3", 3, "Active")]
+    await applied(world, version(4, revisionHistoryLimit=2))
+    assert [image for image, *_ in await revisions(world)] == ["2", "3", "4"]
+    await applied(world, version(5, revisionHistoryLimit=0), version(6, revisionHistoryLimit=0))
+    assert len(await revisions(world)) == 5
+
+
+async def test_who_goes_back_to_an_earlier_version_gets_its_revision_to_the_front():
+    world = await World().install()
+    await applied(world, version(1), version(2), version(1))
+    assert await revisions(world) == [("2", 2, "Inactive"), ("1", 3, "Active")]
+
+
+@pytest.mark.parametrize(("strict", "before"), [(False, "Active"), (True, "Inactive")])
+async def test_with_policy_manual_a_new_version_is_inactive_until_somebody_activates_it(strict, before):
+    world = await World(options=Options(strict_upstream=strict)).install()
+    manual = version(2, revisionActivationPolicy="Manual")
+    found = await applied(world, version(1), manual)
+    assert await revisions(world) == [("1", 1, before), ("2", 2, "Inactive")]
+    assert condition(found, "Installed") == ("False", "InactivePackageRevision")
+    assert condition(found, "Healthy") == ("True", "HealthyPackageRevision")
+    for part in (found["status"]["currentRevision"], "built in, and works all the same", "desiredState to Active"):
+        assert part in message(found, "Installed")
+    key = Key(API, "ProviderRevision", "", found["status"]["currentRevision"])
+    await world.patch(key, {"spec": {"desiredState": "Active"}})
+    await world.settle()
+    found = await world.cluster.get(Key(API, "Provider", "", "mine"))
+    assert condition(found, "Installed") == ("True", "ActivePackageRevision")
+    assert await revisions(world) == [("1", 1, "Inactive"), ("2", 2, "Active")]
+
+
+async def test_a_revision_that_somebody_deactivates_is_active_again_at_the_next_look():
+    world = await World().install()
+    found = await applied(world, version(1))
+    key = Key(API, "ProviderRevision", "", found["status"]["currentRevision"])
+    await world.patch(key, {"spec": {"desiredState": "Inactive"}})
+    await applied(world, version(1, commonLabels={"a": "b"}))
+    assert await revisions(world) == [("1", 1, "Active")]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_has_no_effect_on_a_package_that_is_built_in_is_told_once(strict):
+    world = await World(options=Options(strict_upstream=strict)).install()
+    await applied(world, version(1), version(1, commonLabels={"a": "b"}))
+    told = [each for each in world.told.events if each[1:3] == ("Normal", "InstallPackageRevision")]
+    assert len(told) == (0 if strict else 1)
 
 
 async def test_a_package_that_becomes_unknown_is_no_longer_healthy_and_keeps_no_revision():

@@ -64,6 +64,20 @@ def image(package: str, configs: Sequence[Object]) -> Image:
     return Image(package, (secret,) if secret else ())
 
 
+def config_name(function: Object, configs: Sequence[Object]) -> str:
+    """The DeploymentRuntimeConfig of a Function: its own, else that of the ImageConfig for its package.
+
+    >>> configs = [{"metadata": {"name": "a"}, "spec": {"matchImages": [{"prefix": "acme/"}], "runtime": {"configRef": {"name": "big"}}}}]
+    >>> config_name({"spec": {"package": "acme/x:v1", "runtimeConfigRef": {"name": "default"}}}, configs)
+    'big'
+    """
+    reference = spec_of(function).get("runtimeConfigRef") or {}
+    name = str(reference.get("name") or "default")
+    if name == "default" and (chosen := _chosen(str(spec_of(function)["package"]), configs, "runtime")):
+        return _member(chosen[1], "runtime", "configRef", "name") or name
+    return name
+
+
 def check_image(reference: str, bounds: Bounds) -> None:
     """Whether an image may be run: a `*` of a glob stands for any text between two slashes.
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
+
+from groundplane.core.objects import Object, meta, spec_of
 
 FUNCTIONS = (
     "function-auto-ready",
@@ -58,10 +61,49 @@ def path_of(package: str) -> str:
 
 
 def revision_name(name: str, package: str) -> str:
-    """The name of the one revision of a declared package, a DNS label: it changes with the package's text.
+    """The name of a declared package's current revision, a DNS label: it changes with the package's text.
 
     >>> revision_name("provider-aws", "upbound/provider-aws:v1")
     'provider-aws-230e5a19fcc6'
     """
     label = re.sub("[^a-z0-9-]", "-", name[:50])
     return f"{label}-{hashlib.sha256(package.encode()).hexdigest()[:12]}"
+
+
+def number(revisions: Iterable[Object], current: str) -> int:
+    """The number of the current one among a package's revisions: the highest, also if it was the current one before.
+
+    >>> before = [{"metadata": {"name": name}, "spec": {"revision": at}} for at, name in enumerate("ab", 1)]
+    >>> [number(before, name) for name in "abc"]
+    [3, 2, 3]
+    """
+    numbers = {meta(each)["name"]: _number(each) for each in revisions}
+    own = numbers.pop(current, 0)
+    highest = max(numbers.values(), default=0)
+    return own if own > highest else highest + 1
+
+
+def is_activated(package: Object, revision: Object | None) -> bool:
+    """Whether the current revision of a package is to be active: by itself, or where the policy is Manual, by somebody's hand."""
+    if spec_of(package).get("revisionActivationPolicy") != "Manual":
+        return True
+    return revision is not None and spec_of(revision).get("desiredState") == "Active"
+
+
+def surplus(package: Object, earlier: Sequence[Object]) -> list[Object]:
+    """Which of a package's earlier revisions are more than it keeps; of 0 it keeps all.
+
+    >>> earlier = [{"metadata": {"name": name}, "spec": {"revision": at}} for at, name in enumerate("abc", 1)]
+    >>> [each["metadata"]["name"] for each in surplus({"spec": {"revisionHistoryLimit": 2}}, earlier)]
+    ['a']
+    """
+    limit = spec_of(package).get("revisionHistoryLimit", 1)
+    inactive = [each for each in earlier if spec_of(each).get("desiredState") != "Active"]
+    kept = limit - (len(earlier) - len(inactive))
+    newest = sorted(inactive, key=_number, reverse=True)
+    return newest[max(0, kept) :] if limit else []
+
+
+def _number(revision: Object) -> int:
+    found = spec_of(revision).get("revision")
+    return found if isinstance(found, int) else 0

@@ -31,8 +31,9 @@ async def run(package: Object, revision: Object, certifier: Certifier, context: 
     """Bring what runs in line with a Function; `revision` is that of its package as it is."""
     namespace = context.options.namespace
     try:
-        config = await _config(package, context)
-        pulled = runtime.image(str(spec_of(package)["package"]), await _image_configs(context))
+        images = await _image_configs(context)
+        config = await _config(runtime.config_name(package, images), context)
+        pulled = runtime.image(str(spec_of(package)["package"]), images)
         runtime.check_image(pulled.reference, context.options.function_bounds)
         service = runtime.service_name(package, config)
         owner = owner_reference(package)
@@ -70,10 +71,8 @@ async def _image_configs(context: Context) -> list[Object]:
         return []
 
 
-async def _config(package: Object, context: Context) -> Object:
-    """The DeploymentRuntimeConfig that it names; the one that is named default may be absent."""
-    reference = spec_of(package).get("runtimeConfigRef") or {}
-    name = str(reference.get("name") or "default")
+async def _config(name: str, context: Context) -> Object:
+    """The DeploymentRuntimeConfig of that name; the one that is named default may be absent."""
     try:
         found = await context.cluster.get(Key(CONFIG_VERSION, "DeploymentRuntimeConfig", "", name))
     except NoSuchKind:
@@ -81,7 +80,7 @@ async def _config(package: Object, context: Context) -> Object:
     if found is None and name != "default":
         raise Waiting(
             f'DeploymentRuntimeConfig "{name}" not found',
-            mend="apply it, or correct spec.runtimeConfigRef",
+            mend="apply it, or correct spec.runtimeConfigRef, or the ImageConfig that names it",
             on=[Awaited("pkg.crossplane.io", "DeploymentRuntimeConfig", name=name)],
         )
     return found or {}

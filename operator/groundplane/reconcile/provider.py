@@ -1,8 +1,8 @@
-"""Packages that are declared: Provider, Function, Configuration → Installed, Healthy, and a revision to look at.
+"""Packages that are declared: Provider, Function, Configuration → Installed, Healthy, and revisions to look at.
 
-Nothing is installed: what the known packages bring is built in.  Any other package is told what is.  Revisions that we
-make carry the annotation `groundplane.io/made`; all others stay as they are.  Crossplane's own are controllers of what a package
-installed, definitions with their claims included: with such a revision, the garbage collector takes all of that.
+Nothing is installed: what the known packages bring is built in.  Any other package is told what is.  Revisions that Crossplane has
+made stay as they are: they are controllers of what a package installed, definitions with their claims included, and with such a
+revision the garbage collector takes all of that.
 """
 
 from __future__ import annotations
@@ -11,24 +11,18 @@ import copy
 
 from groundplane.core import conditions, function_sources, health, packages
 from groundplane.core.conditions import Condition
-from groundplane.core.function_sources import MADE, Source, is_ours
-from groundplane.core.objects import (
-    Key,
-    Object,
-    controller_of,
-    is_deleting,
-    is_paused,
-    meta,
-    owner_reference,
-    spec_of,
-)
-from groundplane.errors import AlreadyExists, Conflict
+from groundplane.core.function_sources import Source, is_ours
+from groundplane.core.objects import Key, Object, group_of, is_deleting, is_paused, meta, spec_of, status_of
+from groundplane.errors import Awaited
 from groundplane.ports import Context, Result
-from groundplane.reconcile import compiling, function_runtime, functions
+from groundplane.reconcile import compiling, function_runtime, functions, package_revisions
 
-SOURCE = "packages/provider.pkg.crossplane.io"
 INSTALLED = Condition("Installed", "True", "ActivePackageRevision")
 HEALTHY = Condition("Healthy", "True", "HealthyPackageRevision")
+BUILT_IN = (
+    "What it brings is built in, and is the same whatever its version: nothing is pulled, verified or run, so ImageConfigs, "
+    "pull Secrets and a runtime config have no effect"
+)
 RECHECK = 300.0  # seconds until a function that runs elsewhere is looked at again,
 RETRY = 30.0  # one that can't be reached,
 PROGRESS = 5.0  # and one that is being started
@@ -48,28 +42,40 @@ async def reconcile(key: Key, context: Context) -> Result:
             return await _run(package, context)
         if source is not None and (source.endpoint is not None or source.problem):
             return await _report(package, source, context)
-    wanted = copy.deepcopy(package)
     if packages.is_built_in(key.kind, image):
-        revision = packages.revision_name(key.name, image)
-        await _reveal(package, revision, image, context)
-        status = wanted.setdefault("status", {})
-        status["currentRevision"], status["currentIdentifier"] = revision, image
-        told, outlook = [INSTALLED, HEALTHY], None
-        if conditions.find(package, "Synced") is not None:
-            told.append(conditions.reconcile_success())
-    else:
-        message = _unknown(key.kind, image)
-        await _remove_revisions(package, context)
-        for name in ("currentRevision", "currentIdentifier"):
-            wanted.get("status", {}).pop(name, None)
-        context.events.event(package, "Warning", "InstallPackageRevision", message, source=SOURCE)
-        told = [
-            Condition("Installed", "False", "InactivePackageRevision", message),
-            Condition("Healthy", "False", "UnhealthyPackageRevision", message),
-        ]
-        if not context.options.strict_upstream:
-            told.append(conditions.reconcile_error(message))  # else GitOps tools wait for Healthy for ever
-        outlook = health.stalled("UnknownPackage", message)
+        return await _reveal(package, image, context)
+    return await _refuse(package, image, context)
+
+
+async def _reveal(package: Object, image: str, context: Context) -> Result:
+    """Say of a package whose content is built in that it is there."""
+    revision = await package_revisions.current(package, image, context)
+    await package_revisions.retire(package, revision, context)
+    await package_revisions.tell(revision, "", context)
+    if not _is_active(revision):
+        return await _wait(package, revision, context, "what it brings is built in, and works all the same")
+    name = meta(revision)["name"]
+    if status_of(package).get("currentRevision") != name and not context.options.strict_upstream:
+        context.events.event(package, "Normal", "InstallPackageRevision", BUILT_IN, source=package_revisions.SOURCE)
+    await _write(package, _with_current(package, name, image), [INSTALLED, HEALTHY], None, context)
+    return Result()
+
+
+async def _refuse(package: Object, image: str, context: Context) -> Result:
+    """Say of a package that nothing here brings what is built in."""
+    message = _unknown(package["kind"], image)
+    await package_revisions.remove(package, context)
+    wanted = copy.deepcopy(package)
+    for name in ("currentRevision", "currentIdentifier"):
+        wanted.get("status", {}).pop(name, None)
+    context.events.event(package, "Warning", "InstallPackageRevision", message, source=package_revisions.SOURCE)
+    told = [
+        Condition("Installed", "False", "InactivePackageRevision", message),
+        Condition("Healthy", "False", "UnhealthyPackageRevision", message),
+    ]
+    if not context.options.strict_upstream:
+        told.append(conditions.reconcile_error(message))  # else GitOps tools wait for Healthy for ever
+    outlook = health.stalled("UnknownPackage", message)
     context.tell(wanted, *told, outlook=outlook, generation=meta(package).get("generation"))
     await context.cluster.update(wanted, subresource="status")
     return Result()
@@ -77,7 +83,7 @@ async def reconcile(key: Key, context: Context) -> Result:
 
 async def _pause(package: Object, context: Context) -> Result:
     message = "Reconciliation (including deletion) is paused via the pause annotation"
-    context.events.event(package, "Normal", "ReconciliationPaused", message, source=SOURCE)
+    context.events.event(package, "Normal", "ReconciliationPaused", message, source=package_revisions.SOURCE)
     wanted = copy.deepcopy(package)
     told = conditions.reconcile_paused(message)
     context.tell(wanted, told, outlook=None, generation=meta(package).get("generation"))
@@ -97,43 +103,65 @@ async def _run(package: Object, context: Context) -> Result:
     """Have a Function's package run, and say how that goes."""
     assert context.certifier is not None
     name, image = meta(package)["name"], str(spec_of(package).get("package") or "")
-    is_manual = spec_of(package).get("revisionActivationPolicy") == "Manual"
-    revision = await _made(package, packages.revision_name(name, image), image, context, is_active=not is_manual)
-    if spec_of(revision).get("desiredState") != "Active":
-        return await _wait(package, revision, context)
+    revision = await package_revisions.current(package, image, context)
+    if not _is_active(revision):
+        source = await compiling.source_of(context, name, package)
+        problem = "it serves nothing yet"
+        if source is not None and source.endpoint is not None:
+            problem = await functions.problem(context, name, source.endpoint)
+        return await _wait(
+            package, revision, context, "" if problem else "the one before it serves", problem, again=RETRY
+        )
     running = await function_runtime.run(package, revision, context.certifier, context)
     source = await compiling.source_of(context, name, package) or Source(image)
     if not running.problem:
-        return await _report(package, source, context)
-    await _report(package, source, context, running.problem, alone=running.is_served)
+        return await _report(package, source, context, runs=True)
+    await _report(package, source, context, running.problem, runs=True, alone=running.is_served)
     return Result(requeue_after=PROGRESS)
 
 
-async def _wait(package: Object, revision: Object, context: Context) -> Result:
-    """Say of a Function whose new revision somebody must activate that nothing has changed yet."""
-    name, wanted = meta(revision)["name"], copy.deepcopy(package)
-    source = await compiling.source_of(context, meta(package)["name"], package)
-    problem = "it serves nothing yet"
-    if source is not None and source.endpoint is not None:
-        problem = await functions.problem(context, meta(package)["name"], source.endpoint)
+async def _wait(
+    package: Object,
+    revision: Object,
+    context: Context,
+    meanwhile: str,
+    problem: str = "",
+    *,
+    again: float | None = None,
+) -> Result:
+    """Say of a package whose new revision somebody must activate what goes on meanwhile."""
+    kind, name = revision["kind"], meta(revision)["name"]
     message = (
-        f"FunctionRevision {name} is inactive, as revisionActivationPolicy Manual has it"
-        f"{'' if problem else '; the one before it serves'}. Mend: set its spec.desiredState to Active."
+        f"{kind} {name} is inactive, as revisionActivationPolicy Manual has it"
+        f"{f'; {meanwhile}' if meanwhile else ''}. Mend: set its spec.desiredState to Active."
     )
+    wanted = _with_current(package, name, str(spec_of(package).get("package") or ""))
     healthy = Condition("Healthy", "False", "UnhealthyPackageRevision", problem) if problem else HEALTHY
     told = Condition("Installed", "False", "InactivePackageRevision", message)
-    status = wanted.setdefault("status", {})
-    status["currentRevision"], status["currentIdentifier"] = name, str(spec_of(package).get("package") or "")
-    outlook = health.reconciling("Waiting", message)
-    context.tell(wanted, told, healthy, outlook=outlook, generation=meta(package).get("generation"))
-    await context.cluster.update(wanted, subresource="status")
-    return Result(requeue_after=RETRY)
+    await _write(package, wanted, [told, healthy], health.reconciling("Waiting", message), context)
+    await context.watches.ensure([(revision["apiVersion"], kind)], whole=True)
+    awaited = Awaited(group_of(revision["apiVersion"]), kind, name=name)
+    return Result(requeue_after=again, on=(awaited,))
+
+
+def _is_active(revision: Object) -> bool:
+    return spec_of(revision).get("desiredState") == "Active"
+
+
+def _with_current(package: Object, revision: str, image: str) -> Object:
+    """The package with what its status says of its revision."""
+    wanted = copy.deepcopy(package)
+    wanted.setdefault("status", {}).update(currentRevision=revision, currentIdentifier=image)
+    return wanted
 
 
 async def _report(
-    package: Object, source: Source, context: Context, problem: str = "", *, alone: bool = True
+    package: Object, source: Source, context: Context, problem: str = "", *, runs: bool = False, alone: bool = True
 ) -> Result:
-    """Say of a Function that runs elsewhere whether it can be reached; `alone`: its other revisions of ours go."""
+    """Say of a Function that runs elsewhere whether it can be reached.
+
+    Where we run it, its other revisions go, and their Deployments with them, as soon as this one is served: `alone`.
+    """
     name, image, wanted = meta(package)["name"], source.package, copy.deepcopy(package)
     problem = problem or source.problem
     if source.endpoint is not None and not problem:
@@ -143,30 +171,41 @@ async def _report(
     if problem:
         told[1] = Condition("Healthy", "False", "UnhealthyPackageRevision", problem)
         outlook = health.reconciling("Waiting", problem)
-        context.events.event(package, "Warning", "InstallPackageRevision", problem, source=SOURCE)
+        context.events.event(package, "Warning", "InstallPackageRevision", problem, source=package_revisions.SOURCE)
     if source.problem:
         told[0] = Condition("Installed", "False", "InactivePackageRevision", f"{problem}. Mend: {source.mend}.")
         outlook = health.stalled("InvalidInput", told[0].message)
-        await _remove_revisions(package, context)
+        await package_revisions.remove(package, context)
+    elif theirs := await _active_of_others(package, context):
+        wanted = _with_current(package, theirs, image)
     else:
-        theirs = await _active_of_others(package, context)
-        revision = theirs or packages.revision_name(name, image)
-        if not theirs:
-            await _reveal(package, revision, image, context, problem, alone=alone)
-        status = wanted.setdefault("status", {})
-        status["currentRevision"], status["currentIdentifier"] = revision, image
+        revision = await package_revisions.current(package, image, context)
+        if not runs:
+            await package_revisions.retire(package, revision, context)
+        elif alone:
+            await package_revisions.remove(package, context, keep=revision)
+        await package_revisions.tell(revision, problem, context)
+        if not _is_active(revision):
+            return await _wait(package, revision, context, "its endpoint is called all the same", problem, again=RETRY)
+        wanted = _with_current(package, meta(revision)["name"], image)
+    await _write(package, wanted, told, outlook, context)
+    return Result(requeue_after=RETRY if problem else RECHECK)
+
+
+async def _write(
+    package: Object, wanted: Object, told: list[Condition], outlook: Condition | None, context: Context
+) -> None:
+    """Write the package's status; what was refused before is not any more."""
     if conditions.find(package, "Synced") is not None:
-        told.append(conditions.reconcile_success())
+        told = [*told, conditions.reconcile_success()]
     context.tell(wanted, *told, outlook=outlook, generation=meta(package).get("generation"))
     await context.cluster.update(wanted, subresource="status")
-    return Result(requeue_after=RETRY if problem else RECHECK)
 
 
 async def _active_of_others(package: Object, context: Context) -> str:
     """The package's active revision that another package manager made; "" if there is none."""
-    kind = f"{package['kind']}Revision"
-    found = await context.cluster.list(package["apiVersion"], kind, labels=_label(package))
-    theirs = [each for each in found if not is_ours(each) and spec_of(each).get("desiredState") == "Active"]
+    found = await package_revisions.all_of(package, context)
+    theirs = [each for each in found if not is_ours(each) and _is_active(each)]
     return str(meta(theirs[0])["name"]) if theirs else ""
 
 
@@ -176,63 +215,3 @@ def _unknown(kind: str, image: str) -> str:
     instead = packages.INSTEAD.get(packages.path_of(image).rpartition("/")[2], "")
     mend = f". Mend: {instead}." if instead else ""
     return f'package "{image}" is not built in, and packages are not installed: {built_in}{mend}'
-
-
-def _label(package: Object) -> dict[str, str]:
-    return {"pkg.crossplane.io/package": meta(package)["name"]}
-
-
-async def _remove_revisions(package: Object, context: Context, *, keep: str = "") -> None:
-    """Take the package's revisions of ours away, but the one of that name."""
-    kind = f"{package['kind']}Revision"
-    for revision in await context.cluster.list(package["apiVersion"], kind, labels=_label(package)):
-        name = meta(revision)["name"]
-        if name != keep and is_ours(revision):
-            await context.cluster.delete(Key(revision["apiVersion"], kind, "", name), uid=meta(revision)["uid"])
-
-
-async def _made(package: Object, name: str, image: str, context: Context, *, is_active: bool = True) -> Object:
-    """The revision of that name: the one that is there, or a new one."""
-    kind = f"{package['kind']}Revision"
-    if found := await context.cluster.get(Key(package["apiVersion"], kind, "", name)):
-        if is_ours(found) and controller_of(found) is None and not is_deleting(found):  # restored from a backup
-            found["metadata"]["ownerReferences"] = [owner_reference(package)]
-            return await context.cluster.update(found)
-        return found
-    body = {
-        "apiVersion": package["apiVersion"],
-        "kind": kind,
-        "metadata": {
-            "name": name,
-            "labels": _label(package),
-            "annotations": {MADE: "true"},
-            "ownerReferences": [owner_reference(package)],
-        },
-        "spec": {"image": image, "revision": 1, "desiredState": "Active" if is_active else "Inactive"},
-    }
-    try:
-        return await context.cluster.create(body)
-    except AlreadyExists as error:
-        raise Conflict(f"{kind} {name} appeared meanwhile") from error
-
-
-async def _reveal(
-    package: Object, name: str, image: str, context: Context, problem: str = "", *, alone: bool = True
-) -> None:
-    """Make the revision that tools expect beside an installed package, and take its predecessors away."""
-    if alone:
-        await _remove_revisions(package, context, keep=name)
-    found = await _made(package, name, image, context)
-    if not is_ours(found):
-        return
-    wanted = copy.deepcopy(found)
-    told = [
-        Condition(type_, "False", "UnhealthyPackageRevision", problem)
-        if problem and type_ != "RevisionHealthy"
-        else Condition(type_, "True", "HealthyPackageRevision")
-        for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
-    ]
-    if not context.options.strict_upstream:
-        told.append(Condition("RuntimeActive", "True", "ActiveRuntime"))
-    conditions.set_on(wanted, *told, now=context.now(), generation=meta(found).get("generation"))
-    await context.cluster.update(wanted, subresource="status")

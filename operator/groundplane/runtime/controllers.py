@@ -18,6 +18,7 @@ from groundplane.reconcile import (
     managed_definition,
     managing,
     operation,
+    package_revisions,
     provider,
     provider_config,
     revision,
@@ -196,7 +197,7 @@ def _of_packages() -> list[Controller]:
         Controller(
             name="packages",
             reconcile=provider.reconcile,
-            source=_says(provider.SOURCE),
+            source=_says(package_revisions.SOURCE),
             reason="InstallPackageRevision",
             has_synced=False,
             has_ready=False,

@@ -31,6 +31,7 @@ from groundplane.core.openapi import (
 
 GROUP = "pkg.crossplane.io"
 ACCEPTED = "Accepted for compatibility; has no effect."
+RUN = "Counts for Functions that are run here; nothing else is pulled or run."
 RUNTIME_KINDS = ("Provider", "Function")
 PACKAGES = ("Provider", "Function", "Configuration")
 
@@ -109,8 +110,8 @@ def _status(description: str = "What was found out about it.") -> Schema:
 def _pulling() -> Schema:
     """The fields that a package and its revisions share."""
     return {
-        "packagePullPolicy": string(f"When the image is pulled. {ACCEPTED}", default="IfNotPresent"),
-        "packagePullSecrets": array(free(), f"Secrets for the registry. {ACCEPTED}"),
+        "packagePullPolicy": string(f"When the image is pulled. {RUN}", default="IfNotPresent"),
+        "packagePullSecrets": array(free(), f"Secrets for the registry. {RUN}"),
         "ignoreCrossplaneConstraints": boolean(f"Install whatever version is demanded. {ACCEPTED}", default=False),
         "skipDependencyResolution": boolean(f"Don't install dependencies. {ACCEPTED}", default=False),
         "commonLabels": strings(f"Labels of everything in the package. {ACCEPTED}"),
@@ -127,7 +128,7 @@ def _running(kind: str) -> Schema:
             "kind": string("Its kind.", default="DeploymentRuntimeConfig"),
             "name": string("Its name."),
         },
-        f"The DeploymentRuntimeConfig. {ACCEPTED}",
+        f"The DeploymentRuntimeConfig. {RUN}",
         required=["name"],
         default={"name": "default"},
     )
@@ -142,9 +143,12 @@ def _package(kind: str) -> Schema:
         {
             "package": string("The package's image, such as xpkg.upbound.io/upbound/provider-aws-rds:v1.21.0."),
             "revisionActivationPolicy": string(
-                f"Automatic or Manual: whether a new revision becomes active by itself. {ACCEPTED}", default="Automatic"
+                "Automatic or Manual: whether a new revision becomes active by itself.  What is built in works in either case.",
+                default="Automatic",
             ),
-            "revisionHistoryLimit": integer(f"How many old revisions are kept. {ACCEPTED}", default=1),
+            "revisionHistoryLimit": integer(
+                "How many old revisions are kept; 0: all.  Of Functions that are run here, none is.", default=1
+            ),
             **_pulling(),
             **_running(kind),
         },
@@ -200,7 +204,7 @@ def _image_config() -> Schema:
             "registry": free("How to log in to the registry."),
             "verification": free("How to verify signatures. It is not done: such a function is not run."),
             "rewriteImage": free("Where to pull from instead."),
-            "runtime": free("Which runtime settings to use. Accepted for compatibility; has no effect."),
+            "runtime": free("Which DeploymentRuntimeConfig they run with that name none themselves."),
         },
         "How the images of functions that are run are pulled.",
         required=["matchImages"],

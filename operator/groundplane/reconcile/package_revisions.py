@@ -1,0 +1,110 @@
+"""Revisions of declared packages, as tools and people expect them beside an installed package: numbered, active or not, a few earlier ones.
+
+Those that we make carry the annotation `groundplane.io/made`; all others stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from groundplane.core import conditions, packages
+from groundplane.core.conditions import Condition
+from groundplane.core.function_sources import MADE, PACKAGE_LABEL, is_ours
+from groundplane.core.objects import Key, Object, controller_of, is_deleting, key_of, meta, owner_reference, spec_of
+from groundplane.errors import AlreadyExists, Conflict
+from groundplane.ports import Context
+
+SOURCE = "packages/provider.pkg.crossplane.io"
+
+
+def kind_of(package: Object) -> str:
+    """The kind of its revisions."""
+    return f"{package['kind']}Revision"
+
+
+async def all_of(package: Object, context: Context) -> list[Object]:
+    """All revisions of a package, whoever made them."""
+    label = {PACKAGE_LABEL: meta(package)["name"]}
+    return await context.cluster.list(package["apiVersion"], kind_of(package), labels=label)
+
+
+async def current(package: Object, image: str, context: Context) -> Object:
+    """The revision of a package as it is now: made, or brought to the front again; active, unless somebody must say so."""
+    name = packages.revision_name(meta(package)["name"], image)
+    there = await context.cluster.get(Key(package["apiVersion"], kind_of(package), "", name))
+    spec = {
+        "revision": packages.number(await all_of(package, context), name),
+        "desiredState": "Active" if packages.is_activated(package, there) else "Inactive",
+    }
+    if there is None:
+        return await _make(package, name, {"image": image, **spec}, context)
+    if not is_ours(there) or is_deleting(there):
+        return there
+    wanted = copy.deepcopy(there)
+    wanted["spec"] |= spec
+    if controller_of(wanted) is None:  # restored from a backup
+        wanted["metadata"]["ownerReferences"] = [owner_reference(package)]
+    return there if wanted == there else await context.cluster.update(wanted)
+
+
+async def _make(package: Object, name: str, spec: Object, context: Context) -> Object:
+    metadata = {
+        "name": name,
+        "labels": {PACKAGE_LABEL: meta(package)["name"]},
+        "annotations": {MADE: "true"},
+        "ownerReferences": [owner_reference(package)],
+    }
+    body = {"apiVersion": package["apiVersion"], "kind": kind_of(package), "metadata": metadata, "spec": spec}
+    try:
+        return await context.cluster.create(body)
+    except AlreadyExists as error:
+        raise Conflict(f"{kind_of(package)} {name} appeared meanwhile") from error
+
+
+async def retire(package: Object, revision: Object, context: Context) -> None:
+    """Have what was active before the current revision step back, and take what is too old away.
+
+    Until somebody has activated the current one, the one before goes on; upstream has it step back at once.
+    """
+    earlier = [each for each in await all_of(package, context) if is_ours(each) and not _is(each, revision)]
+    if spec_of(revision).get("desiredState") == "Active" or context.options.strict_upstream:
+        for each in earlier:
+            if spec_of(each).get("desiredState") == "Active":
+                each["spec"]["desiredState"] = "Inactive"
+                await context.cluster.update(each)
+                message = f"{each['kind']} {meta(each)['name']} is inactive: {meta(revision)['name']} has taken over"
+                context.events.event(package, "Normal", "TransitionRevision", message, source=SOURCE)
+    for each in packages.surplus(package, earlier):
+        await _delete(each, context)
+
+
+async def remove(package: Object, context: Context, *, keep: Object | None = None) -> None:
+    """Take the package's revisions of ours away, but that one."""
+    for each in await all_of(package, context):
+        if is_ours(each) and not (keep is not None and _is(each, keep)):
+            await _delete(each, context)
+
+
+async def tell(revision: Object, problem: str, context: Context) -> None:
+    """Say in a revision of ours how it does."""
+    if not is_ours(revision):
+        return
+    wanted = copy.deepcopy(revision)
+    told = [
+        Condition(type_, "False", "UnhealthyPackageRevision", problem)
+        if problem and type_ != "RevisionHealthy"
+        else Condition(type_, "True", "HealthyPackageRevision")
+        for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
+    ]
+    if not context.options.strict_upstream:
+        told.append(Condition("RuntimeActive", "True", "ActiveRuntime"))
+    conditions.set_on(wanted, *told, now=context.now(), generation=meta(revision).get("generation"))
+    await context.cluster.update(wanted, subresource="status")
+
+
+async def _delete(revision: Object, context: Context) -> None:
+    await context.cluster.delete(key_of(revision), uid=meta(revision)["uid"])
+
+
+def _is(one: Object, other: Object) -> bool:
+    return bool(meta(one)["name"] == meta(other)["name"])
