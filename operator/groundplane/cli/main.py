@@ -25,6 +25,8 @@ COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the m
     "review": "Validate, test and compare what a pull request changes.",
     "convert": "Convert manifests to what Crossplane v2 takes.",
     "migrate": "Bring manifests of Crossplane's first generation to the second.",
+    "xrd": "Show what becomes of CompositeResourceDefinitions.",
+    "xr": "Make composites of claims.",
     "import": "Write manifests for what there is in AWS already.",
     "diff": "Show what would change if files were applied.",
     "plan": "Show what would change in AWS if files were applied.",
