@@ -42,9 +42,13 @@ class GroundplaneError(Exception):
         self.prefix: str = ""  # the stages' words: "cannot compose resources"
         self.conditions: tuple[Any, ...] = ()  # further `Condition`s to set with it: Ready=Creating
 
+    @property
+    def without_mend(self) -> str:
+        """Where and what, for who shows the mend apart."""
+        return ": ".join(part for part in (self.prefix, " › ".join(self.where), self.what) if part)
+
     def __str__(self) -> str:
-        place = " › ".join(self.where)
-        text = ": ".join(part for part in (self.prefix, place, self.what) if part)
+        text = self.without_mend
         if not self.mend:
             return text
         mend = self.mend.rstrip(".")

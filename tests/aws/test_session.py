@@ -96,6 +96,7 @@ def test_what_to_do_about_refused_credentials_depends_on_where_they_come_from(cr
             for dynamic in ({"host": "a..b"}, {"host": "ok:99999"}, {"host": "["}, {"host": "ok", "protocol": "gopher"})
         ),
         (account(assumeRoleChain=[{}]), r"spec.assumeRoleChain\[0\].roleARN: is missing"),
+        (account(assumeRoleChain=[{"roleARN": "admin"}]), r'roleARN: "admin" is no ARN'),
     ],
 )
 def test_a_bad_config_names_itself_the_field_and_the_mend(config, message):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sqlite3
-from contextlib import closing
+import ssl
+import tempfile
+import threading
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from groundplane.cli import store
+from groundplane.core import providers
 from groundplane.core.crds.marks import MARK
 from groundplane.core.managed_definition import definition_of
-from groundplane.runtime import crds, guard
+from groundplane.runtime import crds, doctor, guard, issuing, webhook_configurations
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
@@ -148,20 +155,72 @@ def lease(holder, duration=1):
     }
 
 
-def test_a_lease_that_nobody_holds_renews_or_that_a_crossplane_holds_is_told(control_plane, examined):
+def test_a_lease_that_nobody_holds_or_renews_is_told(control_plane, examined):
     def told():
         code, found = examined("--checks", "lease")
         return code, found["lease"][0]["message"].partition(":")[0]
 
-    assert told() == (0, f"there is no Lease {NAMESPACE}/{LEASE}")
+    assert told() == (1, f"there is no Lease {NAMESPACE}/{LEASE}")
     for holder, said in (
         ("", f"nobody holds the Lease {NAMESPACE}/{LEASE}"),
-        ("crossplane-0_1", f"a Crossplane holds the Lease {NAMESPACE}/{LEASE}"),
+        ("crossplane-0_1", f"crossplane-0_1 holds the Lease {NAMESPACE}/{LEASE} and has not renewed it for 1 s"),
         ("groundplane_a_1", f"groundplane_a_1 holds the Lease {NAMESPACE}/{LEASE} and has not renewed it for 1 s"),
     ):
         control_plane.apply(lease(holder))
         assert told() == (1, said)
     control_plane.kubectl("delete", "lease", LEASE, "-n", NAMESPACE)
+
+
+@contextmanager
+def renewed(control_plane, held):
+    """Somebody renews the Lease."""
+    over = threading.Event()
+
+    def renew():
+        number = 0
+        while not over.wait(0.1):
+            number += 1
+            control_plane.apply({**held, "spec": {**held["spec"], "leaseTransitions": number}})
+
+    control_plane.apply(held)
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        renewing.join()
+        place = held["metadata"]["namespace"]
+        control_plane.kubectl("delete", "lease", LEASE, "-n", place)
+
+
+def test_who_renews_the_lease_leads_unless_it_is_a_crossplane(control_plane, examined):
+    with renewed(control_plane, lease("groundplane_a_1", 60)):
+        assert examined("--checks", "lease")[1]["lease"][0]["message"] == "groundplane_a_1 leads"
+    with renewed(control_plane, lease("crossplane-0_1", 60)):
+        code, found = examined("--checks", "lease,rivals")
+    assert (code, states(found, "rivals")) == (1, ["ok"])
+    assert found["lease"][0]["message"] == f"a Crossplane holds the Lease {NAMESPACE}/{LEASE}: crossplane-0_1"
+    assert found["lease"][0]["mend"].startswith("scale it to zero")
+    elsewhere = lease("crossplane-0_1", 60)
+    elsewhere["metadata"]["namespace"] = "default"
+    with renewed(control_plane, elsewhere):
+        code, found = examined("--checks", "rivals")
+    assert (code, states(found, "rivals")) == (1, ["failed"])
+    assert f"Lease default/{LEASE} is renewed by crossplane-0_1" in found["rivals"][0]["message"]
+
+
+def test_what_may_not_be_looked_at_is_told_of_each_check_and_hides_no_other(control_plane, examined):
+    """Least of all as if there were nothing."""
+    control_plane.kubectl("create", "serviceaccount", "doctor-nobody", "-n", NAMESPACE, check=False)
+    code, found = examined(kubeconfig=control_plane.kubeconfig_of_account(NAMESPACE, "doctor-nobody"))
+    assert code == 1
+    assert {name: set(states(found, name)) for name in found} == {
+        name: {"failed" if name == "rights" else "not allowed"} for name in doctor.CHECKS
+    }
+    assert all(check["mend"] for each in found.values() for check in each)
+    assert len(found["rivals"]) == 2
+    assert len(found["credentials"]) == len(list(providers.configs()))
 
 
 @pytest.fixture
@@ -172,30 +231,163 @@ def unprotected(control_plane):
     control_plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES, "--ignore-not-found")
 
 
-@pytest.mark.usefixtures("kinds", "unprotected")
-def test_credentials_that_aws_takes_are_told_by_their_arn_and_those_that_are_not_there_by_their_mend(
-    control_plane, examined
-):
-    control_plane.apply(CONFIG, BROKEN)
+KEYS = "[default]\naws_access_key_id = {0}\naws_secret_access_key = {0}\n"
+ACCOUNTS = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "accounts", "namespace": NAMESPACE},
+    "stringData": {
+        "good": KEYS.format("good"),
+        "old": KEYS.format("old"),
+        "wrong": KEYS.format("wrong"),
+        "junk": "junk",
+    },
+}
+ROLES = {"assumeRoleChain": [{"roleARN": "admin"}]}
+BAD = {  # what is wrong with a ProviderConfig: the key of its Secret, what else it says, what is told, and the mend
+    "doctor-expired": ("old", {}, "ExpiredToken: ", f"store valid ones under key old of Secret {NAMESPACE}/accounts"),
+    "doctor-refused": ("wrong", {}, "InvalidClientTokenId: ", "store valid ones under key wrong of Secret"),
+    "doctor-no-key": ("gone", {}, f'Secret {NAMESPACE}/accounts has no key "gone"', "store the credentials under it"),
+    "doctor-no-keys": ("junk", {}, "spec.credentials.secretRef: is no INI text", "write [default]"),
+    "doctor-no-role": ("good", ROLES, 'spec.assumeRoleChain[0].roleARN: "admin" is no ARN', "write arn:aws:iam::"),
+}
+
+
+def from_secret(name, key, **more):
+    reference = {"namespace": NAMESPACE, "name": "accounts", "key": key}
+    spec = {"credentials": {"source": "Secret", "secretRef": reference}, **more}
+    return {**CONFIG, "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.usefixtures("kinds")
+def test_each_providerconfig_tells_whether_its_credentials_work_and_the_mend(control_plane, examined, standin):
+    standin.fail("sts", "*", "ExpiredToken", status=403, times=9, key="old")
+    standin.fail("sts", "*", "InvalidClientTokenId", status=403, times=9, key="wrong")
+    kubernetes = from_secret("doctor-works", "junk") | {"apiVersion": "kubernetes.crossplane.io/v1alpha1"}
+    configs = [CONFIG, BROKEN, *(from_secret(name, key, **more) for name, (key, more, *_) in BAD.items())]
+    control_plane.apply(ACCOUNTS, *configs, kubernetes)
     try:
-        code, found = examined("--checks", "credentials,webhooks")
+        code, found = examined("--checks", "credentials")
     finally:
-        control_plane.kubectl("delete", "providerconfigs.aws.upbound.io", "doctor-works", "doctor-lacks-a-secret")
-    told = {check["objects"][0]: check for check in found["credentials"]}
+        control_plane.kubectl(
+            "delete", "providerconfigs.aws.upbound.io", *(each["metadata"]["name"] for each in configs)
+        )
+        control_plane.kubectl("delete", "providerconfigs.kubernetes.crossplane.io", "doctor-works")
+        standin.mend()
+    told = {check["objects"][0]: check for check in found["credentials"] if "Kubernetes" not in check["message"]}
     assert code == 1
-    assert told["doctor-works"]["state"] == "ok"
-    assert "arn:aws:" in told["doctor-works"]["message"]
-    assert told["doctor-lacks-a-secret"]["state"] == "failed"
-    assert "Secret doctor-home/gone not found" in told["doctor-lacks-a-secret"]["message"]
-    assert told["doctor-lacks-a-secret"]["mend"].startswith("create it")
-    assert states(found, "webhooks") == ["warning"]
+    assert (told["doctor-works"]["state"], told["doctor-works"]["message"][:36]) == (
+        "ok",
+        "ProviderConfig doctor-works: arn:aws",
+    )
+    wanted = {name: (says, mend) for name, (_, _, says, mend) in BAD.items()}
+    wanted["doctor-lacks-a-secret"] = (f"cannot get credentials: Secret {NAMESPACE}/gone not found", "create it")
+    for name, (says, mend) in wanted.items():
+        assert told[name]["state"] == "failed"
+        assert told[name]["message"].startswith(f"ProviderConfig {name}: {says}")
+        assert told[name]["mend"].startswith(mend)
+    (other,) = [check for check in found["credentials"] if "Kubernetes" in check["message"]]
+    assert other["message"] == "ProviderConfig doctor-works of Kubernetes: the kubeconfig is not a kubeconfig"
+
+
+@pytest.mark.usefixtures("kinds", "unprotected")
+def test_without_webhooks_a_policy_keeps_what_is_in_use(control_plane, examined):
+    code, found = examined("--checks", "webhooks")
+    assert (code, states(found, "webhooks")) == (0, ["warning"])
     assert "usages protect nothing" in found["webhooks"][0]["message"]
+    assert examined("--checks", "webhooks", "--webhooks", "on")[0] == 1
     control_plane.apply(*guard.objects())
     try:
         assert states(examined("--checks", "webhooks")[1], "webhooks") == ["ok"]
     finally:
         for plural in (guard.POLICIES, guard.BINDINGS):
             control_plane.kubectl("delete", plural, guard.NAME)
+
+
+@contextmanager
+def pointed(control_plane, client):
+    """The API server is told of webhooks there, in both configurations."""
+    rule = webhook_configurations.rule("apiextensions.crossplane.io", ["v1"], ["compositions"], ["CREATE"])
+    where = "object.metadata.name.startsWith('groundplane-')"
+    matching = [{"name": "ours", "expression": where}]
+    one = webhook_configurations.entry(
+        "compositions.example.org",
+        client,
+        [rule],
+        failure_policy="Fail",
+        timeout=2,
+        object_selector={},
+        match_conditions=matching,
+    )
+    names = (CROSSPLANE, NO_USAGES)
+    kind = {"apiVersion": webhook_configurations.API_VERSION, "kind": "ValidatingWebhookConfiguration"}
+    other = {**one, "rules": [{**rule, "resources": ["nothing"]}]}
+    for name, webhook in zip(names, (one, other), strict=True):
+        control_plane.apply({**kind, "metadata": {"name": name}, "webhooks": [webhook]})
+    try:
+        yield
+    finally:
+        control_plane.kubectl("delete", "validatingwebhookconfigurations", *names)
+
+
+@pytest.mark.usefixtures("kinds", "unprotected")
+def test_of_webhooks_that_do_not_answer_the_reason_is_told(control_plane, examined):
+    now = datetime.now(UTC)
+    served, other = (issuing.transient(["127.0.0.1"], now) for _ in range(2))
+    service = {"service": {"name": "doctor-gone", "namespace": NAMESPACE, "path": "/x", "port": 9443}}
+    bundle = {"caBundle": base64.b64encode(other.bundle).decode()}
+    with answering(served) as url:
+        for client, said in (
+            ({"url": "https://127.0.0.1:9/x"}, "connection refused"),
+            (service, 'service "doctor-gone" not found'),
+            ({"url": url}, "certificate signed by unknown authority"),
+        ):
+            with pointed(control_plane, client | bundle):
+                found = control_plane.wait("it is told", lambda said=said: _of_webhooks(examined, said))
+            assert [check["objects"] for check in found] == [[CROSSPLANE], [NO_USAGES]]
+            assert all(check["mend"].startswith("is the operator running") for check in found)
+        with pointed(control_plane, {"url": url, "caBundle": base64.b64encode(served.bundle).decode()}):
+            control_plane.wait("they are answered", lambda: examined("--checks", "webhooks")[0] == 0)
+
+
+def _of_webhooks(examined, said):
+    """What is found, if it says that of both configurations."""
+    code, found = examined("--checks", "webhooks")
+    return found["webhooks"] if code == 1 and all(said in each["message"] for each in found["webhooks"]) else None
+
+
+@contextmanager
+def answering(pair):
+    """A webhook that refuses all that it is asked about: its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            refused = {"uid": asked["request"]["uid"], "allowed": False, "status": {"message": "no"}}
+            body = json.dumps(
+                {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": refused}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pair.certificate + pair.key)
+        file.flush()
+        context.load_cert_chain(file.name)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"https://127.0.0.1:{server.server_port}/x"
+        server.shutdown()
+        serving.join()
 
 
 @pytest.mark.usefixtures("kinds")

@@ -141,10 +141,14 @@ class AwsCloud:
         """Who its credentials are, as STS says it: an ARN.  Raises Denied, InvalidInput, Unavailable."""
 
         def ask() -> str:
+            clients = self._sessions.clients(account)
             try:
-                return self._sessions.clients(account).arn()
+                return clients.arn()
             except faults.BOTO as error:
-                raise faults.translate(error, Errors()) from error
+                found = faults.translate(error, Errors())
+                if faults.are_stale(error):
+                    found.mend = clients.renewal()
+                raise found from error
 
         return await self._start(ask, await self._budgets.begin(_place(account, "", "sts")))
 

@@ -559,9 +559,12 @@ class AccountClients:
         return fetch
 
     def _role_arn(self, role: Mapping[str, Json], hop: int) -> str:
-        if not role.get("roleARN"):
-            raise self._bad(f"spec.assumeRoleChain[{hop}].roleARN", "is missing", "give the role's ARN")
-        return str(role["roleARN"])
+        arn, field = str(role.get("roleARN") or ""), f"spec.assumeRoleChain[{hop}].roleARN"
+        if not arn:
+            raise self._bad(field, "is missing", "give the role's ARN")
+        if not arn.startswith("arn:"):
+            raise self._bad(field, f"{shown(arn)} is no ARN", "write arn:aws:iam::ACCOUNT:role/NAME")
+        return arn
 
     def _sts(self, session: Any, region: str) -> Callable[..., Client]:
         """What botocore's fetchers call with credentials.  Refreshes come from worker threads: hence a session

@@ -40,6 +40,7 @@ AT_ONCE = 16  # questions
 LOOK = 0.5  # seconds between two looks at the Lease
 CONNECT = 5.0  # seconds for a connection to a webhook
 CORE = "apiextensions.crossplane.io"
+LOGS = "the Pods' logs say why nobody leads"
 SHOWN = 5  # names in a message; `objects` has them all
 
 
@@ -98,9 +99,14 @@ async def guarded(name: str, checking: Awaitable[list[Finding]]) -> list[Finding
     try:
         return await checking
     except Denied as error:
-        return [Finding(name, "not allowed", error.what, error.mend)]
+        return [not_allowed(name, error)]
     except GroundplaneError as error:
-        return [Finding(name, "failed", error.what, error.mend)]
+        return [Finding(name, "failed", error.without_mend, error.mend)]
+
+
+def not_allowed(name: str, error: Denied) -> Finding:
+    """That a check could not look."""
+    return Finding(name, "not allowed", error.without_mend, error.mend)
 
 
 # --- the kinds -----------------------------------------------------------------------------------------
@@ -250,36 +256,34 @@ async def check_lease(installation: Installation) -> list[Finding]:
     place = f"{installation.namespace}/{preflight.LEASE}"
     status, lease = await installation.api.request("GET", path)
     if status == 404:
-        return [Finding("lease", "warning", f"there is no Lease {place}: no replica has led", "look at the Pods' logs")]
+        mend = f"start the operator, or name its namespace: --namespace; {LOGS}. One with --no-leader-election has none"
+        return [Finding("lease", "failed", f"there is no Lease {place}: no replica has led", mend)]
     spec = spec_of(lease)
-    holder = str(spec.get("holderIdentity") or "")
-    if not holder:
-        return [Finding("lease", "failed", f"nobody holds the Lease {place}", "look at the Pods' logs")]
-    if not holder.startswith(PREFIX):
-        mend = "scale it to zero first, or remove one of the two"
-        return [Finding("lease", "failed", f"a Crossplane holds the Lease {place}: {holder}", mend)]
+    if not (holder := str(spec.get("holderIdentity") or "")):
+        return [Finding("lease", "failed", f"nobody holds the Lease {place}", f"start the operator; {LOGS}")]
     duration = float(spec.get("leaseDurationSeconds") or 15)
     for _ in range(int(duration / LOOK) + 1):
         await asyncio.sleep(LOOK)
         _, now = await installation.api.request("GET", path)
         if now and spec_of(now) != spec:
-            return [Finding("lease", "ok", f"{spec_of(now).get('holderIdentity')} leads")]
-    return [
-        Finding(
-            "lease",
-            "failed",
-            f"{holder} holds the Lease {place} and has not renewed it for {duration:.0f} s",
-            "look at the Pods' logs",
-        )
-    ]
+            holder = str(spec_of(now).get("holderIdentity") or "")
+            if holder.startswith(PREFIX):
+                return [Finding("lease", "ok", f"{holder} leads")]
+            if holder:
+                mend = "scale it to zero first, or remove one of the two"
+                return [Finding("lease", "failed", f"a Crossplane holds the Lease {place}: {holder}", mend)]
+    text = f"{holder} holds the Lease {place} and has not renewed it for {duration:.0f} s"
+    return [Finding("lease", "failed", text, f"start the operator, which takes it over; {LOGS}")]
 
 
 async def check_rivals(installation: Installation) -> list[Finding]:
     """Whether another control plane is at work in the cluster."""
-    if found := await preflight.rival(installation.cluster, installation.namespace):
+    rival, denied = await preflight.sought(installation.cluster, installation.namespace)
+    found = [not_allowed("rivals", error) for error in denied]
+    if rival:
         mend = "scale it to zero: its objects stay"
-        return [Finding("rivals", "failed", f"a Crossplane is at work in this cluster: {found}", mend)]
-    return [Finding("rivals", "ok", "no other Crossplane is at work")]
+        found.append(Finding("rivals", "failed", f"a Crossplane is at work in this cluster: {rival}", mend))
+    return found or [Finding("rivals", "ok", "no other Crossplane is at work")]
 
 
 # --- what is declared --------------------------------------------------------------------------------------
@@ -309,27 +313,47 @@ async def check_definitions(installation: Installation) -> list[Finding]:
 
 
 async def check_credentials(installation: Installation) -> list[Finding]:
-    """Whether AWS accepts the credentials of each ProviderConfig."""
+    """Whether each ProviderConfig has what it takes to log in, and whether AWS accepts its credentials."""
     context, slots = installation.context, asyncio.Semaphore(AT_ONCE)
     assert isinstance(context.cloud, Clouds)
-    cloud = context.cloud.of(providers.FAMILIES[0].api_version)
-    assert isinstance(cloud, AwsCloud)
+    clouds_, aws = context.cloud, context.cloud.of(providers.FAMILIES[0].api_version)
+    assert isinstance(aws, AwsCloud)
 
-    async def one(config: Object) -> list[Finding]:
-        name = _config_name(config)
+    async def one(config: Object, family: providers.Family) -> list[Finding]:
+        account = await provider_config.account_of(config, context)
+        await clouds_.check_account(account)
+        if family.provider != "aws":
+            return [Finding("credentials", "ok", "what it says is complete; it is tried by who uses it")]
         async with slots:
-            arn = await cloud.identify(await provider_config.account_of(config, context))
-        return [Finding("credentials", "ok", f"{config['kind']} {name}: {arn}", objects=(name,))]
+            return [Finding("credentials", "ok", await aws.identify(account))]
 
-    configs = await aws_configs(installation)
-    if not configs:
+    found = []
+    for family in providers.FAMILIES:
+        for kind in family.config_kinds:
+            try:
+                each = await installation.cluster.list(family.api_version, kind)
+            except NoSuchKind:
+                continue
+            except Denied as error:
+                found.append(not_allowed("credentials", error))
+                continue
+            told = await asyncio.gather(*(guarded("credentials", one(config, family)) for config in each))
+            found += [_named(line, config, family) for config, lines in zip(each, told, strict=True) for line in lines]
+    if not found:
         return [Finding("credentials", "warning", "there is no ProviderConfig", "make one, called default")]
-    found = await asyncio.gather(*(guarded("credentials", one(config)) for config in configs))
-    return [
-        _named(each, config["kind"], _config_name(config))
-        for config, several in zip(configs, found, strict=True)
-        for each in several
-    ]
+    return found
+
+
+def _named(finding: Finding, config: Object, family: providers.Family) -> Finding:
+    """A finding with the ProviderConfig that it is about, which an error may have named."""
+    kind, name, namespace = config["kind"], meta(config)["name"], meta(config).get("namespace")
+    place = f"{namespace}/{name}" if namespace else name
+    text = finding.message
+    for said in (f'{kind} "{name}": ', f"{kind} {name} › ", f"{kind} {name}: "):
+        text = text.removeprefix(said)
+    state = finding.state if finding.state == "ok" else "failed"
+    of = "" if family.provider == "aws" else f" of {family.title}"
+    return Finding(finding.id, state, f"{kind} {place}{of}: {text}", finding.mend, (place,))
 
 
 async def aws_configs(installation: Installation) -> list[Object]:
@@ -342,31 +366,23 @@ async def aws_configs(installation: Installation) -> list[Object]:
     return found
 
 
-def _config_name(config: Object) -> str:
-    namespace = meta(config).get("namespace")
-    return f"{namespace}/{meta(config)['name']}" if namespace else str(meta(config)["name"])
-
-
-def _named(finding: Finding, kind: str, config: str) -> Finding:
-    if finding.objects:
-        return finding
-    text = finding.message if config in finding.message else f"{kind} {config}: {finding.message}"
-    return Finding(finding.id, "failed", text, finding.mend, (config,))
-
-
 async def check_webhooks(installation: Installation) -> list[Finding]:
     """Whether somebody answers where the API server asks: one that nobody answers refuses, or delays, what it is asked about.
 
     The API server itself is asked, by a dry run of a Composition that every webhook refuses; who may not do that connects to the server.
     """
-    found: list[Finding] = []
+    api, live = installation.api, {}
     for name in webhook_configurations.NAMES:
-        status, live = await installation.api.request("GET", f"{webhook_configurations.PATH}/{name}")
-        webhooks = ((live or {}).get("webhooks") or []) if status != 404 else []
-        if webhooks:
-            found += await guarded("webhooks", _check_configuration(installation, name, webhooks))
-    if found:
-        return found
+        status, found = await api.request("GET", f"{webhook_configurations.PATH}/{name}")
+        if status != 404 and (found or {}).get("webhooks"):
+            live[name] = (found or {})["webhooks"][0].get("clientConfig") or {}
+    if live:
+        of_compositions = live.get(webhook_configurations.CROSSPLANE)
+        said = await webhook_configurations.unanswered(api) if of_compositions else None
+        return [
+            await _asked(name, client, said if of_compositions and _same(client, of_compositions) else None)
+            for name, client in live.items()
+        ]
     if installation.webhooks:
         mend = "look at the operator's log: the replica that leads applies them"
         return [Finding("webhooks", "failed", "the API server is not told of the webhooks", mend)]
@@ -384,32 +400,36 @@ async def _without(installation: Installation) -> Finding:
     return Finding("webhooks", "ok", f"none are installed; the policy {guard.NAME} keeps what is in use")
 
 
-async def _check_configuration(installation: Installation, name: str, webhooks: list[Object]) -> list[Finding]:
-    """Whether the webhooks of one configuration are answered."""
-    if (
-        name == webhook_configurations.CROSSPLANE
-        and (asked := await webhook_configurations.answered(installation.api)) is not None
-    ):
-        text = f"the API server gets answers from those of {name}"
-        mend = (
-            "is the operator running, with --webhooks on? Its log says what is wrong; a firewall may keep the API server from the"
-            f" Pods' port. Without an operator: kubectl delete validatingwebhookconfigurations {name}"
-        )
-        return [
-            Finding("webhooks", "ok", text)
-            if asked
-            else Finding("webhooks", "failed", f"the API server gets no answer from those of {name}", mend, (name,))
-        ]
-    client = webhooks[0].get("clientConfig") or {}
+async def _asked(name: str, client: Mapping[str, Any], said: str | None) -> Finding:
+    """Whether the webhooks of a configuration are answered, by what the API server `said`; None: nothing."""
+    if said == "":
+        return Finding("webhooks", "ok", f"the API server gets answers from those of {name}")
+    mend = (
+        "is the operator running, with --webhooks on? Its log says what is wrong; a firewall may keep the API server from the"
+        f" Pods' port. Without an operator: kubectl delete validatingwebhookconfigurations {name}"
+    )
+    if said:
+        text = f"the API server gets no answer from those of {name}: {said}"
+        return Finding("webhooks", "failed", text, mend, (name,))
     try:
         problem = await _unreachable(client)
     except socket.gaierror:
         text = f"those of {name} are reached by a name that is not known here"
-        return [Finding("webhooks", "warning", text, "look from within the cluster: helm test", (name,))]
+        return Finding("webhooks", "warning", text, "look from within the cluster: helm test", (name,))
     if problem:
-        mend = f"without an operator: kubectl delete validatingwebhookconfigurations {name}"
-        return [Finding("webhooks", "failed", f"nobody answers those of {name}: {problem}", mend, (name,))]
-    return [Finding("webhooks", "ok", f"those of {name} are answered")]
+        return Finding("webhooks", "failed", f"nobody answers those of {name}: {problem}", mend, (name,))
+    return Finding("webhooks", "ok", f"those of {name} are answered")
+
+
+def _same(client: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two `clientConfig`s lead to one server, and trust the same."""
+
+    def place(each: Mapping[str, Any]) -> tuple[Any, ...]:
+        service = each.get("service") or {}
+        url = urlsplit(each.get("url") or "")
+        return each.get("caBundle"), url.netloc, service.get("namespace"), service.get("name"), service.get("port")
+
+    return place(client) == place(other)
 
 
 async def _unreachable(client: Mapping[str, Any]) -> str:
@@ -427,6 +447,8 @@ async def _unreachable(client: Mapping[str, Any]) -> str:
         async with asyncio.timeout(CONNECT):
             _, writer = await asyncio.open_connection(address.hostname, address.port or 443, ssl=context)
         writer.transport.abort()
+    except socket.gaierror:
+        raise
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not trusted: {error.verify_message}"
     except TimeoutError:

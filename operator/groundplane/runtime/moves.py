@@ -15,7 +15,16 @@ from groundplane.core.objects import Object, annotations_of, key_of, labels_of, 
 from groundplane.errors import GroundplaneError, NoSuchKind
 from groundplane.ports import Cluster, ManagedKind
 from groundplane.runtime import clouds, crds, preflight
-from groundplane.runtime.doctor import AT_ONCE, Check, Finding, Installation, about, check_credentials, definitions_of
+from groundplane.runtime.doctor import (
+    AT_ONCE,
+    Check,
+    Finding,
+    Installation,
+    about,
+    check_credentials,
+    definitions_of,
+    not_allowed,
+)
 
 PACKAGES = "pkg.crossplane.io/v1"
 MANAGED = "managed"  # the category of managed kinds
@@ -29,8 +38,9 @@ LOOK = 0.5  # seconds between two looks at the Lease
 
 async def check_stopped(installation: Installation) -> list[Finding]:
     """Whether the other control plane and its providers have ended: two would write the same objects, and the same things in AWS."""
-    found = []
-    if rival := await preflight.rival(installation.cluster, ""):
+    rival, denied = await preflight.sought(installation.cluster, "")
+    found = [not_allowed("stopped", error) for error in denied]
+    if rival:
         mend = "scale its Deployments, the RBAC manager's too, to zero: its objects stay"
         found.append(Finding("stopped", "failed", f"a control plane is at work: {rival}", mend))
     running = [

@@ -49,15 +49,24 @@ async def ensure_namespace(cluster: Cluster, name: str) -> None:
 
 
 async def rival(cluster: Cluster, namespace: str) -> str:
-    """Which other control plane is at work in this cluster; "" if none is.
+    """Which other control plane is at work in this cluster; "" if none is.  What may not be looked at is told in the log."""
+    found, denied = await sought(cluster, namespace)
+    for error in denied:
+        log.warning("can't look for another Crossplane", error=str(error))
+    return found
+
+
+async def sought(cluster: Cluster, namespace: str) -> tuple[str, list[Denied]]:
+    """Which other control plane is at work, "" if none is, and what may not be looked at.
 
     That of `namespace` holds our own Lease and does not count.  A Lease elsewhere counts when it changes while we look:
     times that another clock wrote say nothing.  One that doesn't is looked at for the seconds that it says it lasts,
     as its holder's own standby would, but no longer than LOOK.
     """
-    if found := await _deployment(cluster):
-        return found
-    before = await _leases(cluster, namespace)
+    denied: list[Denied] = []
+    if found := await _deployment(cluster, denied):
+        return found, denied
+    before = await _leases(cluster, namespace, denied)
     look = max((min(float(spec.get("leaseDurationSeconds") or LOOK), LOOK) for spec in before.values()), default=0.0)
     for place, spec in before.items():
         until = datetime.now(UTC) + timedelta(seconds=look)
@@ -69,39 +78,41 @@ async def rival(cluster: Cluster, namespace: str) -> str:
         )
     for _ in range(math.ceil(look / GLANCE)):
         await asyncio.sleep(GLANCE)
-        now = await _leases(cluster, namespace)
+        now = await _leases(cluster, namespace, denied)
         for place, spec in now.items():
             if place in before and before[place] != spec:
-                return f"Lease {place} is renewed by {spec['holderIdentity']}"
+                return f"Lease {place} is renewed by {spec['holderIdentity']}", denied
         before = {**now, **before}
-    return ""
+    return "", denied
 
 
-async def _deployment(cluster: Cluster) -> str:
-    for deployment in await _list(cluster, "apps/v1", "Deployment", LABELS):
+async def _deployment(cluster: Cluster, denied: list[Denied]) -> str:
+    for deployment in await _list(cluster, "apps/v1", "Deployment", LABELS, denied):
         if status_of(deployment).get("readyReplicas"):
             return f"Deployment {_place(deployment)} has ready replicas"
     return ""
 
 
-async def _leases(cluster: Cluster, namespace: str) -> dict[str, Mapping[str, Any]]:
+async def _leases(cluster: Cluster, namespace: str, denied: list[Denied]) -> dict[str, Mapping[str, Any]]:
     """The Leases of that name that somebody holds in other namespaces."""
     return {
         _place(lease): spec_of(lease)
-        for lease in await _list(cluster, "coordination.k8s.io/v1", "Lease", None)
+        for lease in await _list(cluster, "coordination.k8s.io/v1", "Lease", None, denied)
         if meta(lease)["name"] == LEASE
         and meta(lease)["namespace"] != namespace
         and spec_of(lease).get("holderIdentity")
     }
 
 
-async def _list(cluster: Cluster, api_version: str, kind: str, labels: dict[str, str] | None) -> list[Object]:
+async def _list(
+    cluster: Cluster, api_version: str, kind: str, labels: dict[str, str] | None, denied: list[Denied]
+) -> list[Object]:
     try:
         return await cluster.list(api_version, kind, labels=labels)
     except NoSuchKind:
         return []
     except Denied as error:
-        log.warning("can't look for another Crossplane", error=str(error))
+        denied.append(error)
         return []
 
 

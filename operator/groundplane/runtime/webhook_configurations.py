@@ -144,7 +144,7 @@ class Configurations:
 
     async def answered(self) -> bool:
         """Whether the API server asks, and is answered."""
-        return await answered(self._api) is not False
+        return not await unanswered(self._api)
 
     async def withdraw(self) -> None:
         """As `withdraw`."""
@@ -186,8 +186,11 @@ class Configurations:
         log.info("webhook configuration applied", configuration=name, count=len(webhooks))
 
 
-async def answered(api: Api) -> bool | None:
-    """Whether the API server asks, and is answered, by a dry run of a Composition that the webhooks refuse; None if we may not try."""
+async def unanswered(api: Api) -> str | None:
+    """What the API server says is wrong when it asks, by a dry run of a Composition that the webhooks refuse.
+
+    "" if it is answered; None if we may not try.
+    """
     reference = {"apiVersion": "example.org/v1", "kind": "Nothing"}
     spec = {"compositeTypeRef": reference, "mode": "Resources", "resources": []}
     metadata = {"name": "groundplane-doctor", "annotations": {typecheck.MODE_ANNOTATION: "strict"}}
@@ -199,10 +202,11 @@ async def answered(api: Api) -> bool | None:
     except Unavailable as error:  # of a webhook that must be answered
         if "webhook" not in error.what:
             raise
-        return False
+        return error.what
     except Rejected as error:
-        return "webhook" in error.what
-    return False
+        if "webhook" in error.what:
+            return ""
+    return "nobody is asked about a Composition"
 
 
 async def withdraw(api: Api) -> None:

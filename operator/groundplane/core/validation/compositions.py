@@ -141,5 +141,4 @@ def rendered(
 
 
 def _of_render(error: GroundplaneError) -> Finding:
-    message = ": ".join(part for part in (error.prefix, " › ".join(error.where), error.what) if part)
-    return Finding(type="render", message=message, mend=error.mend)
+    return Finding(type="render", message=error.without_mend, mend=error.mend)
