@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from groundplane.cli import apply, planned
+from groundplane.cli import apply, manifests, planned
 from groundplane.cli.plan import _save
 from groundplane.cli.store import opened as store_of
 from groundplane.cluster.sqlite import SqliteCluster
@@ -22,7 +22,7 @@ from groundplane.core.objects import annotations_of, key_of, meta
 from groundplane.errors import GroundplaneError
 from groundplane.ports import Options
 from groundplane.runtime.local import LocalControlPlane
-from tests.cli import looked
+from tests.cli import filled, looked
 from tests.cli.filled import claim, read, version
 from tests.cli.platform import groundplane
 
@@ -143,6 +143,42 @@ def test_what_no_template_makes_any_more_is_destroyed_or_forgotten(plan, store, 
     ran = plan(source)
     assert ran.stdout.count("\n. Instance ") == 2
     assert "Plan: 2 to add, 0 to change, 0 to destroy, 0 blocked, 2 to forget" in ran.stdout
+
+
+def bucket():
+    """A Bucket of the library, with its platform."""
+    folder = filled.DATABASE.parent / "bucket-aws"
+    files = [folder / name for name in ("definition.yaml", "composition.yaml", "examples/claim.yaml")]
+    return [found.object for file in files for found in manifests.read(file)]
+
+
+def test_what_follows_from_something_new_is_planned_and_applied(plan):
+    made = plan(*bucket(), flags=("--out", "p.json"))
+    assert (made.exit_code, made.stderr) == (0, "")
+    assert "Plan: 7 to add, 0 to change, 0 to destroy, 0 blocked, 0 to forget, 0 unknown." in made.stdout
+    ran = groundplane("apply", "p.json", "--db", "groundplane.db")
+    assert ran.exit_code == 0, ran.output
+    assert "Applied: 7 added, 0 changed, 0 destroyed." in ran.stdout
+    assert groundplane("plan", "change.yaml", "--db", "groundplane.db").stdout == "No changes. 7 resources match AWS.\n"
+
+
+def test_what_follows_from_what_can_t_be_seen_blames_nobody_else(plan, aws):
+    *platform, claimed = bucket()
+    claimed["metadata"]["name"] = "photos"
+    aws.fail("s3", "HEAD /", "AccessDenied", status=403, times=100)
+    ran = plan(*platform, claimed)
+    assert "? Bucket photos-" in ran.stdout
+    assert ran.stdout.count("    it needs Bucket photos-") == 1, "five are told as one"
+    assert "status.arn" not in ran.stderr, "the Composition is right"
+    assert ran.stderr.startswith("ERROR: XBucket photos-")
+    assert "can't be told, since that can't be" in ran.stderr
+
+
+def test_a_region_that_there_is_not_is_told_as_that(plan):
+    assert "immutable in AWS" in plan(composition(region="us-east-1")).stdout
+    ran = plan(composition(region="mars"))
+    assert '    spec.forProvider.region: "mars" is no region of AWS. Mend: name one: eu-west-1' in ran.stdout
+    assert "immutable" not in ran.stdout
 
 
 def test_what_somebody_changed_outside_is_told_apart(plan, aws):
@@ -312,6 +348,10 @@ def test_wrong_input_is_told(plan, tmp_path):
     assert '"oracle"' in ran.stderr
     (tmp_path / "p.json").write_text("{}")
     assert "no saved plan" in groundplane("apply", "p.json", "--db", "groundplane.db").stderr
+    gone = groundplane("apply", "nosuch.json", "--db", "groundplane.db").stderr
+    assert (
+        gone == "Error: there is no saved plan nosuch.json. Mend: make one with: groundplane plan PATH… --out FILE.\n"
+    )
     (tmp_path / "p.json").write_text("nonsense")
     assert "no JSON" in groundplane("apply", "p.json", "--db", "groundplane.db").stderr
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groundplane.cli import documents
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
 review = importlib.import_module("groundplane.cli.review")
@@ -70,6 +71,21 @@ def test_nothing_that_changed_is_said_so(repository):
     assert "### ✔ test: " in done.output
     assert "### diff since main: nothing changes" in done.output
     assert "later" not in done.output
+
+
+def test_what_needs_the_status_of_something_else_is_compared_as_well(tmp_path):
+    """The policy names the topic, of which nothing is known before it is made."""
+    places = []
+    for name, action in (("before", "sns:Publish"), ("now", "sns:Subscribe")):
+        for file in ("definition.yaml", "composition.yaml", "examples/claim.yaml"):
+            text = (REPOSITORY / "compositions" / "queue-aws" / file).read_text()
+            write(tmp_path / name, **{Path(file).stem: text.replace("sns:Publish", action)})
+        places.append(documents.read([str(tmp_path / name)])[0])
+    report = review._changed(*places)
+    assert report.errors == []
+    (policy,) = [change for change in report.changes if change.key.kind != "Composition"]
+    assert policy.key.kind == "TopicPolicy"
+    assert not policy.new.get("status"), "what is only thought up"
 
 
 def test_what_tests_compare_with_is_neither_judged_nor_applied(repository):

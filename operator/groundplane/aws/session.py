@@ -149,6 +149,13 @@ class Sessions:
         return len(self._accounts)
 
 
+def check_region(region: str, config: Mapping[str, Any]) -> None:
+    """`config` is the spec of the ProviderConfig.  Raises InvalidInput: the region can't be one of AWS."""
+    if region and not REGION.fullmatch(region) and not config.get("skip_region_validation"):
+        mend = "name one: eu-west-1 (or set skip_region_validation in the ProviderConfig, if the endpoint has others)"
+        raise InvalidInput(f"{shown(region)} is no region of AWS", mend=mend, where=("spec.forProvider.region",))
+
+
 class AccountClients:
     def __init__(
         self,
@@ -242,17 +249,10 @@ class AccountClients:
         with self._lock:
             if (service, region, once) not in self._clients:
                 deadline.begin(f"{service}, for want of credentials of ProviderConfig {self._name}")
-                self._check_region(region)
+                check_region(region, self._spec)
                 attempts = 1 if once else self._attempts
                 self._clients[service, region, once] = self._create(self._base(region), service, region, attempts)
             return self._clients[service, region, once]
-
-    def _check_region(self, region: str) -> None:
-        if region and not REGION.fullmatch(region) and not self._spec.get("skip_region_validation"):
-            mend = (
-                "name one: eu-west-1 (or set skip_region_validation in the ProviderConfig, if the endpoint has others)"
-            )
-            raise InvalidInput(f"{shown(region)} is no region of AWS", mend=mend, where=("spec.forProvider.region",))
 
     def partition(self, region: str) -> str:
         """

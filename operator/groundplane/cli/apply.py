@@ -56,10 +56,12 @@ def apply(file: str, timeout: float, allow_unknown: bool, db: str, kubeconfig: s
     from groundplane import __version__
     from groundplane.core.plan import Stale, check_file
 
+    mend = "make one with: groundplane plan PATH… --out FILE"
     try:
         found = json.loads(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"there is no saved plan {file}", mend=mend) from error
     except ValueError as error:
-        mend = "make one with: groundplane plan PATH… --out FILE"
         raise InvalidInput(f"{file} is no saved plan: it is no JSON", mend=mend) from error
     try:
         before = check_file(found, version=__version__, now=datetime.now(UTC))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -116,5 +117,5 @@ async def _diff(
             place for each in (overlay.base, overlay.objects()) for place in overlaid.family(each, chosen, namespace)
         }
         changes = [each for each in changes if each.key.place in family or each.key in found.applied]
-    errors = found.errors + list(overlay.warnings)
+    errors = [*found.errors, *chain.from_iterable(overlay.warnings.values())]
     return Report(changes, found.applied, overlay.objects(), filtered, errors, found.is_refused)

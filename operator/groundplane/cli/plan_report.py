@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.core import goyaml, providers
-from groundplane.core.plan import LATER, OUTSIDE, SIGNS, Field, Step
+from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, SIGNS, Field, Step
 from groundplane.core.plan import Action as Action
 from groundplane.errors import shown
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALIKE = 3  # steps with the same change in each that are told as one
 COLOURS = {"+": "green", "-": "red", "~": "yellow", "!": "red", ".": "cyan", "?": "magenta"}
+KNOWN = ("", IMMUTABLE)  # reasons that the fields tell
 SENSITIVE = "(sensitive value)"
 
 
@@ -92,10 +93,9 @@ def _groups(steps: Sequence[Step]) -> list[list[Step]]:
     """Steps with the same change in each are one, if there are many."""
     found: dict[Any, list[Step]] = {}
     for number, step in enumerate(steps):
-        kind = step.composite.kind if step.composite else ""
         lines = tuple(line for each in _told(step) for line in _field(step, each))
         alike = step.action in ("change", "blocked", "unknown")
-        key: Any = (step.action, step.key.kind, kind, step.template, lines, step.reason) if alike else number
+        key: Any = (step.action, lines, step.reason) if alike else number
         found.setdefault(key, []).append(step)
     return [
         part for group in found.values() for part in ([group] if len(group) >= ALIKE else [[step] for step in group])
@@ -113,7 +113,7 @@ def _block(group: Sequence[Step], width: int) -> Iterator[str]:
     yield f"{_name(step):<{width}}   ({place})" if place else _name(step)
     for each in _told(step):
         yield from _field(step, each)
-    if step.reason and step.action in ("unknown", "forget"):
+    if step.reason not in KNOWN and step.action in ("unknown", "forget", "blocked"):
         yield f"    {step.reason}"
     if len(group) > 1:
         yield f"    … and {len(group) - 1} more, the same change in each (-v lists)"
@@ -127,12 +127,9 @@ def _field(step: Step, each: Field) -> Iterator[str]:
     if step.action == "add":
         yield f"    {each.path}: {_value(each.after)}"
     elif step.action == "blocked":
-        mend = (
-            "Mend: make a second claim and move the data."
-            if step.owner
-            else "Mend: make a second one and move the data."
-        )
-        yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}   immutable in AWS. {mend}"
+        what = "claim" if step.owner else "one"
+        why = f"   immutable in AWS. Mend: make a second {what} and move the data." if step.reason in KNOWN else ""
+        yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}{why}"
     elif each.kind == "sensitive":
         yield f"    {each.path}: {_value(each.after)}" + (f"   {each.note}" if each.note else "")
     else:

@@ -91,10 +91,10 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
             overlaid.begun(source, read, functions=functions, cloud=looking) as found,
         ):
             await found.apply(read, asked.namespace, asked.resource, include_manual=asked.include_pinned)
-            warnings = list(found.overlay.warnings)
             whole = _whole(found, asked)
             reach = _reach(found, asked, whole)
             steps = await Planner(found.overlay, looking, found.settle).steps(reach)
+            warnings = _warnings(found, steps)
         accounts, troubles = await _accounts(cloud, looking) if asked.refresh else ({}, [])
     finally:
         await cloud.close()
@@ -120,6 +120,20 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
         {key.place: obj for key, obj in found.overlay.objects().items()},
         _left_out(found, whole, reach),
     )
+
+
+def _warnings(found: Overlaid, steps: Sequence[Step]) -> list[str]:
+    """What reconcilers would tell.  Of a composite some of whose resources can't be told about that is only what they lack."""
+    unseen: dict[Key, Key] = {}
+    for step in steps:
+        if step.action == "unknown" and step.composite:
+            unseen.setdefault(step.composite.place, step.key)
+    told: dict[str, None] = {}
+    for key, texts in found.overlay.warnings.items():
+        cause = unseen.get(key.place)
+        more = f"{key}: what follows from {cause} can't be told, since that can't be (see below)" if cause else ""
+        told |= dict.fromkeys([more] if more else texts)
+    return list(told)
 
 
 def _inputs(paths: Sequence[str]) -> list[Input]:

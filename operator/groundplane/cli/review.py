@@ -11,7 +11,8 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from groundplane.cli import diff_report, test_report, validation_report
     from groundplane.cli.documents import Document
     from groundplane.core.objects import Key, Object
+    from groundplane.runtime.overlay import Change
 
 MARK = "<!-- groundplane review -->"  # by which a comment is found again
 LONGEST = 60_000  # characters of the page: GitHub takes 65,536 in a comment
@@ -201,15 +203,23 @@ async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff
     from groundplane.core.function_sources import Rules
     from groundplane.core.objects import key_of
     from groundplane.ports import Options
-    from groundplane.runtime import logs
+    from groundplane.runtime import clouds, logs
     from groundplane.runtime.overlay import Copy, Overlay
+    from groundplane.runtime.planning import Looking
+    from groundplane.runtime.trial import lacking
 
     logs.configure("text", "critical")
     numbers = itertools.count()
     cluster = Copy(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
     for crd in _kinds([each.object for each in (*before, *now)]):
         await cluster.apply(crd, manager="groundplane-review")
-    overlay = Overlay(cluster, options=Options(functions=Rules(develops=True)))
+    looking = Looking(
+        clouds.looking(lambda: None), refresh=False
+    )  # what is asked for is made at once; nothing is called
+    looking.is_on = True
+    overlay = Overlay(cluster, options=Options(functions=Rules(develops=True)), cloud=looking)
+    for config in lacking([each.object for each in (*before, *now)]):
+        await cluster.apply(config, manager="groundplane-review")
     earlier: dict[str, str] = {}
     refused: dict[str, str] = {}
     old = await _applied(overlay, before, earlier)
@@ -220,8 +230,22 @@ async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff
         await overlay.settle()
     applied = [key_of(each.object) for each in now if each.object.get("kind") == "Composition"]
     errors = [text for what, text in refused.items() if what not in earlier]
-    told = [*errors, *overlay.warnings]
-    return Report(overlay.changes(), applied, overlay.objects(), (), told, is_refused=bool(errors))
+    told = [*errors, *chain.from_iterable(overlay.warnings.values())]
+    changes = [each for change in overlay.changes() if (each := _asked_for(change))]
+    return Report(changes, applied, overlay.objects(), (), told, is_refused=bool(errors))
+
+
+def _asked_for(change: Change) -> Change | None:
+    """The change without what is only thought up: the status of managed resources.  None: there is no other."""
+    from groundplane.runtime import clouds
+    from groundplane.runtime.overlay import comparable
+
+    if not clouds.lookup(change.key.api_version, change.key.kind):
+        return change
+    old, new = ({**each, "status": {}} if each else None for each in (change.old, change.new))
+    if old and new and comparable(old) == comparable(new):
+        return None
+    return replace(change, old=old, new=new)
 
 
 async def _applied(overlay: object, documents: Sequence[Document], refused: dict[str, str]) -> set[Key]:

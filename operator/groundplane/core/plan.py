@@ -33,6 +33,7 @@ from groundplane.errors import InvalidInput, shown
 FORMAT = "groundplane.io/plan/v1"
 VALID = timedelta(hours=24)
 LATER = "(known after apply"  # how values begin that only the making of something else tells
+IMMUTABLE = "immutable"  # why something is blocked, if there is no more to say
 OUTSIDE = "outside"  # who set a field: nobody whose object or file is known
 
 Action = Literal["add", "change", "blocked", "destroy", "forget", "same", "unknown"]

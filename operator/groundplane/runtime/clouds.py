@@ -11,7 +11,7 @@ from typing import Any
 
 from groundplane.cluster import credentials
 from groundplane.core import providers
-from groundplane.core.objects import Object, group_of
+from groundplane.core.objects import Object, group_of, spec_of
 from groundplane.errors import InvalidInput, nearest
 from groundplane.ports import Account, Cloud, Cluster, Creation, Default, ManagedKind, Observation, Targets
 
@@ -230,6 +230,18 @@ def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
 
                 return sql.schema_of(found)
     return None
+
+
+def unknown_region(managed: Object, account: Account) -> str:
+    """What is wrong with the region that a managed resource asks for; "" if nothing is."""
+    from groundplane.aws.session import check_region
+
+    region = (spec_of(managed).get("forProvider") or {}).get("region")
+    try:
+        check_region(region if isinstance(region, str) else "", spec_of(account.provider_config))
+    except InvalidInput as error:
+        return str(error)
+    return ""
 
 
 def meant(api_version: str, kind: str) -> str:

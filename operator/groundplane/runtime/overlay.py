@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Literal
 
+from groundplane.cluster import own_writes
 from groundplane.cluster.kinds import Kind
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.declared_kinds import Definitions
@@ -42,7 +43,8 @@ from groundplane.runtime.queue import After, Again, Held, Outcome, Retry
 from groundplane.runtime.routes import Routes
 
 MANAGER = "groundplane-diff"
-MANAGED = "managed"  # the controller that calls a cloud
+COMPOSITE = "composite"  # the controller that composes
+MANAGED = "managed"  # that which calls a cloud
 AT_ONCE = 16  # of its reconciles
 ROUNDS = 20  # times that one object is reconciled until it swings
 PATIENCE = 30.0  # seconds of the overlay's clock: what waits longer waits for something outside
@@ -122,7 +124,9 @@ class Overlay:
             context.policies,
         )
         self._engine = Engine(all_controllers(), context)
-        self.warnings: dict[str, None] = {}  # what reconcilers would tell in events
+        self._warnings: dict[
+            tuple[str, Key], dict[str, None]
+        ] = {}  # what reconcilers would tell in events, by who tells it
 
     async def begin(self, definitions: Iterable[Key], users: Iterable[Key]) -> None:
         """Know the definitions, and of their composites and claims (`users`) what a change may concern.
@@ -135,7 +139,7 @@ class Overlay:
                 self.enqueue(key)
             await self.settle()
         self._base = self._objects()
-        self.warnings.clear()
+        self._warnings.clear()
 
     async def apply(self, obj: Object) -> None:
         """As a person would.  Raises what the API server would refuse it with."""
@@ -154,7 +158,17 @@ class Overlay:
         """These have been loaded meanwhile, of kinds that somebody asked for in vain."""
         self._base |= {key_of(obj): obj for obj in objects if obj["kind"] not in HIDDEN}
         wanted = [f'no matches for kind "{kind}" in version "{group}/' for group, kind in kinds]
-        self.warnings = {text: None for text in self.warnings if not any(each in text for each in wanted)}
+        for target, texts in self._warnings.items():
+            self._warnings[target] = {text: None for text in texts if not any(each in text for each in wanted)}
+
+    @property
+    def warnings(self) -> dict[Key, list[str]]:
+        """What reconcilers would tell of objects in events, but for what clouds said."""
+        found: dict[Key, dict[str, None]] = {}
+        for (controller, key), texts in self._warnings.items():
+            if controller != MANAGED:
+                found.setdefault(key, {}).update(texts)
+        return {key: list(texts) for key, texts in found.items()}
 
     @property
     def base(self) -> Mapping[Key, Object]:
@@ -201,6 +215,8 @@ class Overlay:
                 batch = self._batch()
                 for target in batch:
                     del self._due[target]
+                    if target[0] == COMPOSITE:
+                        self._warnings.pop(target, None)  # each run of it tells all that is wrong then
                     rounds[target] += 1
                     if rounds[target] > ROUNDS:
                         raise InvalidInput(
@@ -262,7 +278,8 @@ class Overlay:
         annotations: Mapping[str, str] | None = None,
     ) -> None:
         if type_ == "Warning":
-            self.warnings[f"{about['kind']}/{meta(about)['name']}: {message}"] = None
+            [teller] = own_writes.writers()
+            self._warnings.setdefault(teller, {})[f"{about['kind']}/{meta(about)['name']}: {message}"] = None
 
     async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
         return None

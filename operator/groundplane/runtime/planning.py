@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.core.plan import LATER, OUTSIDE, Action, Allowed, Field, Step, belonging, permits
+from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, Action, Allowed, Field, Step, belonging, permits
 from groundplane.errors import GroundplaneError, Throttled, Waiting
 from groundplane.ports import Account, Cloud, Creation, Default, Difference, ManagedKind, Observation
 from groundplane.runtime import clouds
@@ -117,6 +118,9 @@ class Looking(_Through):
             return Observation(exists=False)
         if identity in self._made:
             return self._as_made(managed)
+        if self._is_still_to_come(managed):
+            note.found, note.error = Observation(exists=False), None
+            return note.found
         place = (key, _digest(managed, secrets))
         if place not in self._seen:
             try:
@@ -134,6 +138,12 @@ class Looking(_Through):
         drift = () if "update" in note.asked else found.drift
         as_it_will_be = replace(found, drift=drift, settled=True, late={}, external_name="", contested=(), renew=())
         return replace(as_it_will_be, next_look=None, notes=())
+
+    def _is_still_to_come(self, managed: Object) -> bool:
+        """Whether what it is called only comes of the making of something else, as the settings of a bucket are."""
+        if (known := self.base.get(key_of(managed).place)) is not None and _was_made(known):
+            return False
+        return LATER in (annotations_of(managed).get(EXTERNAL_NAME) or self._cloud.default_external_name(managed))
 
     async def _look(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
         if not self._refresh:
@@ -249,6 +259,21 @@ class Planner:
             obj = now.get(place) or looking.base[place]
             if looking.kind(obj["apiVersion"], obj["kind"]) and self._is_reached(MANAGED, key_of(obj)):
                 found.append(self._step(obj, looking.base.get(place), now.get(place)))
+        return self._with_causes(found)
+
+    def _with_causes(self, steps: Sequence[Step]) -> list[Step]:
+        """What waits for something that can't be told about says that, and not what it lacks."""
+        causes = {
+            re.compile(rf"{re.escape(str(step.key))}(?![\w.-])"): step.key
+            for step in steps
+            if step.action == "unknown" and (note := self._looking.notes.get(step.key.place)) and note.error
+        }
+        found = []
+        for step in steps:
+            cause = next((key for name, key in causes.items() if key != step.key and name.search(step.reason)), None)
+            if step.action == "unknown" and cause:
+                step = replace(step, reason=f"it needs {cause}, of which nothing can be told")
+            found.append(step)
         return found
 
     def _is_reached(self, controller: str, key: Key) -> bool:
@@ -289,7 +314,8 @@ class Planner:
             return "add", "", self._made(after, composition)
         if note.found is not None and note.found.immutable and core.Action.UPDATE in core.allowed(after):
             found = [self._field(each, before, after, composition, "immutable") for each in note.found.immutable]
-            return "blocked", "immutable", [field for fields in found for field in fields]
+            reason = clouds.unknown_region(after, note.account) or IMMUTABLE
+            return "blocked", reason, [field for fields in found for field in fields]
         sent = note.asked.get("update")
         if sent is not None:
             found = [self._field(each, before, after, composition, "change") for each in sent.drift]

@@ -6,7 +6,7 @@ What a step asserts has to become so within its test's patience; the clock is th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,6 +40,14 @@ CONFIGS = (
     ("aws.upbound.io/v1beta1", "ProviderConfig"),
     ("aws.m.upbound.io/v1beta1", "ClusterProviderConfig"),
 )
+
+
+def lacking(objects: Sequence[Object]) -> Iterator[Object]:
+    """The ProviderConfigs that managed resources of AWS name unless they say otherwise, as far as none of their kinds is given."""
+    for api_version, kind in CONFIGS:
+        if not any(obj["kind"] == kind and group_of(obj["apiVersion"]) == group_of(api_version) for obj in objects):
+            spec = {"credentials": {"source": "InjectedIdentity"}}
+            yield {"apiVersion": api_version, "kind": kind, "metadata": {"name": "default"}, "spec": spec}
 
 
 class Obedient:
@@ -124,12 +132,8 @@ class Trial:
         Raises:
             Misuse: it is refused, or its kind does not come.
         """
-        for api_version, kind in CONFIGS:
-            if not any(obj["kind"] == kind and group_of(obj["apiVersion"]) == group_of(api_version) for obj in objects):
-                spec = {"credentials": {"source": "InjectedIdentity"}}
-                await self._apply(
-                    {"apiVersion": api_version, "kind": kind, "metadata": {"name": "default"}, "spec": spec}
-                )
+        for config in lacking(objects):
+            await self._apply(config)
         for obj in objects:
             try:
                 await self._apply(obj)
