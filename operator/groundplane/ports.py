@@ -292,6 +292,8 @@ class Observation:
     to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
     conditions: tuple[Condition, ...] = ()  # further ones, beside Ready and before Synced
     next_look: float | None = None  # seconds, where it is known when something will have changed
+    rests: bool = False  # once it is settled it is not looked at by and by: somebody has asked for that
+    released: tuple[str, ...] = ()  # finalizers that its deletion does not wait for
     watches: tuple[Key, ...] = ()  # objects of this cluster at whose changes it is looked at again
     renew: tuple[str, ...] = ()  # generated secrets that an update is to replace: stored anew before it
 

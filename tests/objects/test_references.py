@@ -140,6 +140,77 @@ async def test_what_is_gone_or_going_needs_no_finalizer():
     assert await deleted(world, mine) is None
 
 
+# --- circles
+
+
+def depends(*names):
+    return [{"dependsOn": {"name": name}} for name in names]
+
+
+@pytest.mark.parametrize("namespace", ["", TEAM])
+@pytest.mark.parametrize(
+    "references",
+    [
+        {"a": ["b"], "b": ["a"]},
+        {"a": ["b"], "b": ["c"], "c": ["a"]},
+        {"a": ["b", "c"], "b": ["a"], "c": ["b", "a"]},
+    ],
+)
+async def test_objects_that_refer_to_each_other_are_deleted(references, namespace):
+    world = await made()
+    things = [
+        thing(configmap(name), name, namespace=namespace, references=depends(*others))
+        for name, others in references.items()
+    ]
+    outside = thing(configmap("base"), "base", namespace=namespace)
+    things[0]["spec"]["references"] += depends("base")
+    await applied(world, outside, *things, seconds=70)
+    assert all([is_ready(await seen(world, each)) for each in things])
+    await world.cluster.delete(key_of(outside))
+    for each in things[:-1]:
+        await world.cluster.delete(key_of(each))
+    await world.settle(seconds=130)
+    assert all([await seen(world, each["spec"]["forProvider"]["manifest"]) for each in [outside, *things[:-1]]]), (
+        "whoever is not deleted is waited for"
+    )
+    assert await deleted(world, things[-1], seconds=30) is None
+    assert not [obj for obj in world.objects() if obj["kind"] in ("Object", "ConfigMap")]
+    assert "refer to each other: they are deleted without one waiting for the other" in world.told.text()
+
+
+@pytest.mark.parametrize("namespace", ["", TEAM])
+async def test_an_object_that_refers_to_itself_or_to_its_own_is_made_and_deleted(namespace):
+    world = await made()
+    await world.apply(configmap())
+    own = {"patchesFrom": {"name": "some", "fieldPath": "metadata.uid"}, "toFieldPath": "data.uid"}
+    references = [own, waits_for(configmap()), *depends("some")]
+    mine = thing(configmap(), namespace=namespace, references=references)
+    obj = await applied(world, mine, seconds=10)
+    assert is_ready(obj), message(obj)
+    assert (await seen(world, configmap()))["data"]["uid"] == meta(obj)["uid"]
+    assert not has_finalizer(obj, finalizer(obj))
+    assert not meta(await seen(world, configmap())).get("finalizers")
+    assert await is_quiet(world, mine)
+    for each in (mine, configmap()):  # as others have left it
+        await world.patch(
+            key_of(each),
+            {"metadata": {"finalizers": [*(meta(await seen(world, each)).get("finalizers") or ()), finalizer(obj)]}},
+        )
+    assert await deleted(world, mine, seconds=70) is None
+    assert await seen(world, configmap()) is None
+
+
+async def test_an_object_and_what_another_has_made_go_though_they_refer_to_each_other():
+    world = await made()
+    first = thing(configmap("first"), "first", references=[waits_for(configmap("second"))])
+    second = thing(configmap("second"), "second", references=depends("first"))
+    await applied(world, first, second, seconds=70)
+    assert is_ready(await seen(world, first))
+    assert is_ready(await seen(world, second))
+    assert await deleted(world, first, second, seconds=30) is None
+    assert not [obj for obj in world.objects() if obj["kind"] in ("Object", "ConfigMap")]
+
+
 # --- Secrets
 
 
@@ -256,6 +327,39 @@ async def test_what_is_watched_is_looked_at_at_once():
     assert (await seen(world, configmap()))["data"]["colour"] == "grey"
     await deleted(world, mine)
     assert len(world.interests) == 0
+
+
+async def test_with_watch_what_is_in_another_cluster_is_seen_later_and_that_is_told():
+    world, other = await made(), await made()
+    world.targets.others["theirs"] = other.cluster
+    reference = {"namespace": TEAM, "name": "kubeconfig", "key": "kubeconfig"}
+    await world.apply(
+        secret("kubeconfig", kubeconfig="theirs"),
+        config(name="theirs", credentials={"source": "Secret", "secretRef": reference}),
+    )
+    mine = thing(configmap(), watch=True, providerConfigRef={"name": "theirs"})
+    assert is_ready(await applied(world, mine, seconds=5)), message(await seen(world, mine))
+    assert world.told.text().count("changes in another cluster are seen at the next look") == 1
+    await other.patch(key_of(configmap()), {"data": {"colour": "grey"}})
+    await world.settle(seconds=70)
+    assert (await seen(other, configmap()))["data"]["colour"] == "blue"
+
+
+async def test_with_no_requeue_what_is_ready_is_looked_at_when_its_object_changes():
+    world = await made()
+    mine = thing(configmap(), namespace=TEAM, readiness={"noRequeue": True})
+    assert is_ready(await applied(world, mine, seconds=5))
+    await world.patch(key_of(configmap()), {"data": {"colour": "grey"}})
+    await world.settle(seconds=3600)
+    assert (await seen(world, configmap()))["data"]["colour"] == "grey"
+    await edited(world, mine, {"forProvider": {"manifest": configmap(colour="blue", size="xl")}})
+    assert (await seen(world, configmap()))["data"] == {"colour": "blue", "size": "xl"}
+    for spec in ({"watch": True}, {"readiness": {"policy": "DeriveFromObject", "noRequeue": True}}):
+        await edited(world, mine, spec)
+        await world.patch(key_of(configmap()), {"data": {"colour": "grey"}})
+        await world.settle(seconds=70)
+        assert (await seen(world, configmap()))["data"]["colour"] == "blue"
+        await edited(world, mine, {"watch": False})
 
 
 # --- readiness

@@ -16,7 +16,17 @@ from groundplane.core import conditions
 from groundplane.core import managed as core
 from groundplane.core.fieldpath import FieldNotFound
 from groundplane.core.managed import CREATE_ENDS, CREATE_PENDING, Action
-from groundplane.core.objects import Key, Object, annotations_of, is_deleting, key_of, meta, spec_of, status_of
+from groundplane.core.objects import (
+    Key,
+    Object,
+    annotations_of,
+    has_finalizer,
+    is_deleting,
+    key_of,
+    meta,
+    spec_of,
+    status_of,
+)
 from groundplane.errors import (
     Awaited,
     Denied,
@@ -31,7 +41,7 @@ from groundplane.errors import (
 from groundplane.objects import collection, connection, readiness, references
 from groundplane.objects import manifest as manifests
 from groundplane.objects.account import HERE, Place, is_of_tenant, place_of
-from groundplane.objects.kinds import KINDS, STANDS_FOR, every, manager, upstreams_manager
+from groundplane.objects.kinds import KINDS, STANDS_FOR, every, finalizer, manager, upstreams_manager
 from groundplane.objects.references import Taken
 from groundplane.ports import (
     Account,
@@ -51,6 +61,7 @@ WATCHED = (
     600.0  # seconds between two looks at most, where changes are told: who is not asked for so long, tells no more
 )
 PACE = 10.0  # seconds between two updates of an object that is changed back at once
+_SEEN_LATER = "watch: changes in another cluster are seen at the next look, not at once; what is referred to is watched"
 REMEMBERED = 20_000  # Objects of which it is known that nothing is left to do
 RACES = 3  # updates in a row that come at once
 
@@ -62,6 +73,7 @@ class Found:
     key: Key
     uid: str = ""
     manager: str = ""  # as which it is applied, if that is no matter of course
+    kept: bool = False  # by the Object's own finalizer, as upstream's leaves it on what an Object refers to and makes
     wanted: Object = field(default_factory=dict, repr=False)
     taken: Taken = field(default_factory=Taken, repr=False)
 
@@ -145,6 +157,9 @@ class ObjectCloud:
             key = await self._key(managed, wanted, target, confined=self._confines(account, place))
             if place.is_here:
                 _check_not_itself(managed, key)
+            if not self._strict:
+                for own in (key_of(managed), *([key] if place.is_here else ())):
+                    taken.spare(own)
         return Found(key, wanted=wanted, taken=taken)
 
     def _is_confined(self, account: Account) -> bool:
@@ -190,6 +205,8 @@ class ObjectCloud:
         self._may_write()
         target = await self._cluster(place_of(account), account)
         await target.delete(found.key, uid=found.uid, propagation=policy)
+        if found.kept:
+            await references.let_go(managed, [found.key], target)
 
     async def let_go(self, managed: Object) -> None:
         self._kept.pop(str(meta(managed)["uid"]), None)
@@ -239,10 +256,27 @@ class ObjectCloud:
             with suppress(InvalidInput, NoSuchKind):
                 key = await self._key(managed, manifests.given(managed), target, confined=False)
         live = await self._own(managed, key, target, confined=confined, anyhow=self._strict) if key else None
+        released, notes = await self._released(managed)
         if live is None or key is None:
-            return Observation(exists=False)
-        found = Found(key, uid=str(meta(live)["uid"]))
-        return Observation(exists=True, deleting=is_deleting(live), item=found, at_provider=self._seen(managed, live))
+            return Observation(exists=False, released=released, notes=notes)
+        found = Found(key, uid=str(meta(live)["uid"]), kept=has_finalizer(live, finalizer(managed)))
+        return Observation(
+            exists=True,
+            deleting=is_deleting(live) and not found.kept,
+            item=found,
+            at_provider=self._seen(managed, live),
+            released=released,
+            notes=notes,
+        )
+
+    async def _released(self, managed: Object) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which finalizers of Objects its deletion does not wait for, and why."""
+        if self._strict:
+            return (), ()
+        around = await references.circle(managed, await self._targets.here())
+        names = ", ".join(sorted(str(key_of(each)) for each in around))
+        text = f"{names} and this object refer to each other: they are deleted without one waiting for the other"
+        return (finalizer(managed), *map(finalizer, around)), (text,) if around else ()
 
     async def _key(self, managed: Object, wanted: Object, target: Cluster, *, confined: bool) -> Key:
         """What the manifest means; in namespaces it is in its Object's unless it says otherwise."""
@@ -300,6 +334,8 @@ class ObjectCloud:
             watches=watches,
             connection=details,
             next_look=self._next_look(managed, settled=settled, watched=bool(watches)),
+            rests=bool((spec.get("readiness") or {}).get("noRequeue")),
+            notes=() if place.is_here or not spec.get("watch") else (_SEEN_LATER,),
         )
 
     def _next_look(self, managed: Object, *, settled: bool, watched: bool) -> float | None:
@@ -455,8 +491,7 @@ def _told(taken: Taken) -> Iterator[None]:
 
 
 def _check_not_itself(managed: Object, key: Key) -> None:
-    own = key_of(managed)
-    if (own.group, own.kind, own.namespace, own.name) == (key.group, key.kind, key.namespace, key.name):
+    if references.is_same(key_of(managed), key):
         raise InvalidInput("the manifest is the Object itself", mend="write another object", where=(manifests.WHERE,))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from groundplane.core.objects import Object, meta
+from groundplane.core.objects import Key, Object, meta
 from groundplane.ports import ManagedKind
 
 DOMAIN, NAMESPACED_DOMAIN = "kubernetes.crossplane.io", "kubernetes.m.crossplane.io"
@@ -52,6 +52,23 @@ def manager(managed: Object) -> str:
     """
     namespace = str(meta(managed).get("namespace") or "")
     return _manager(f"{namespace}/{meta(managed)['name']}" if namespace else meta(managed)["name"])
+
+
+def applying(manager_: str) -> Key | None:
+    """The Object that applies as a field manager; None if none does, or its name was cut.
+
+    >>> applying("provider-kubernetes/shop/quota")
+    Key(api_version='kubernetes.m.crossplane.io/v1alpha1', kind='Object', namespace='shop', name='quota')
+    >>> applying("kubectl")
+    """
+    if not manager_.startswith(MANAGER) or len(manager_) == LONGEST_MANAGER:
+        return None
+    namespace, _, name = manager_.removeprefix(MANAGER).rpartition("/")
+    return Key(f"{NAMESPACED_DOMAIN if namespace else DOMAIN}/{VERSION}", OBJECT, namespace, name)
+
+
+def is_object(obj: Object) -> bool:
+    return (obj["apiVersion"], obj["kind"]) in KINDS
 
 
 def upstreams_manager(managed: Object) -> str:

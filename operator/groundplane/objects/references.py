@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from groundplane.core import fieldpath
 from groundplane.core.objects import Json, Key, Object, has_finalizer, is_deleting, key_of, meta, spec_of
-from groundplane.errors import Awaited, InvalidInput, NoSuchKind, NotFound, Waiting, at
-from groundplane.objects.kinds import NAMESPACED_DOMAIN, OBJECT, VERSION, finalizer
-from groundplane.objects.manifest import is_secret, patched, texts_in
+from groundplane.errors import Awaited, Denied, InvalidInput, NoSuchKind, NotFound, Waiting, at
+from groundplane.objects.kinds import FINALIZER, NAMESPACED_DOMAIN, OBJECT, VERSION, applying, finalizer, is_object
+from groundplane.objects.manifest import held_by, is_secret, patched, texts_in
 from groundplane.ports import Cluster
 
+FARTHEST = 100  # objects that are looked at for a circle
 SHORTEST = 4  # characters of a text that is kept out of messages: without shorter ones hardly any word would be left
 
 
@@ -23,6 +25,16 @@ class Taken:
     keys: list[Key] = field(default_factory=list)
     unheld: list[Key] = field(default_factory=list)  # those that lack the finalizer, and can be given it
     secrets: list[str] = field(default_factory=list, repr=False)  # texts of values that come from Secrets
+
+    def spare(self, own: Key) -> None:
+        """Don't keep this one from being deleted: it goes with the Object, which would wait for itself."""
+        self.keys = [key for key in self.keys if not is_same(key, own)]
+        self.unheld = [key for key in self.unheld if not is_same(key, own)]
+
+
+def is_same(one: Key, other: Key) -> bool:
+    """Whether they are one object, in whatever version."""
+    return (one.group, *one[1:]) == (other.group, *other[1:])
 
 
 def check(managed: Object) -> None:
@@ -148,3 +160,32 @@ async def let_go(managed: Object, keys: Collection[Key], here: Cluster) -> None:
 async def _set(obj: Object, finalizers: list[str], here: Cluster) -> None:
     metadata = {"resourceVersion": meta(obj)["resourceVersion"], "finalizers": finalizers}
     await here.patch(key_of(obj), {"metadata": metadata})
+
+
+# --- circles ----------------------------------------------------------------------------------------------------
+
+
+async def circle(managed: Object, here: Cluster) -> list[Object]:
+    """The Objects that keep this one from being deleted, and are deleted, too, and kept by it, be it by a detour: each would wait for the other."""
+    keeping = {name for name in meta(managed).get("finalizers") or () if name.startswith(FINALIZER)}
+    ahead, seen = [managed] if keeping - {finalizer(managed)} else [], {str(meta(managed)["uid"]): managed}
+    while ahead and len(seen) < FARTHEST:
+        for obj in await _after(ahead.pop(), here):
+            if str(meta(obj)["uid"]) not in seen:
+                seen[str(meta(obj)["uid"])] = obj
+                ahead.append(obj)
+    return [obj for obj in list(seen.values())[1:] if finalizer(obj) in keeping]
+
+
+async def _after(leaving: Object, here: Cluster) -> list[Object]:
+    """What is deleted, too, and goes after this one: what an Object refers to, and the Objects that have applied something of it."""
+    found = held_by(leaving) if is_object(leaving) else []
+    for _, target in of(leaving) if is_object(leaving) else ():
+        with suppress(NoSuchKind, InvalidInput, Denied):  # then it keeps nothing
+            found.append(await key(leaving, target, here, confined=False, strict=False))
+    found += [by for entry in meta(leaving).get("managedFields") or () if (by := applying(entry.get("manager") or ""))]
+    there = []
+    for each in dict.fromkeys(found):
+        with suppress(NoSuchKind, InvalidInput, Denied):
+            there.append(await here.get(each))
+    return [obj for obj in there if obj is not None and is_deleting(obj)]

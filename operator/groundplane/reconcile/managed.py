@@ -7,7 +7,7 @@ the cloud for what carries our ownership tags, and stops only if that can't be t
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from groundplane.core import conditions, health, references, requests
@@ -98,8 +98,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     return await _act(run, observation, secrets)
 
 
-def _next(run: ManagedRun, external: External) -> Action:
-    finalizers = [name for name in meta(run.managed).get("finalizers") or () if name != core.FINALIZER]
+def _next(run: ManagedRun, external: External, released: Sequence[str] = ()) -> Action:
+    finalizers = {*(meta(run.managed).get("finalizers") or ())} - {core.FINALIZER, *released}
     facts = Facts(
         external=external,
         deleting=is_deleting(run.managed),
@@ -123,7 +123,9 @@ def _seen(observation: Observation) -> External:
 
 async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> Result:
     """Do what the observation calls for; write the status once."""
-    action = _next(run, _seen(observation))
+    action = _next(run, _seen(observation), observation.released)
+    if observation.released and action in (Action.DELETE, Action.RELEASE):
+        _tell(run, observation)
     if action is Action.RELEASE:
         return await _release(run)
     may_be_of_another = action in (Action.UPDATE, Action.DELETE) or (observation.owner and run.may - {Action.OBSERVE})
@@ -450,11 +452,15 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     before = meta(run.managed)["resourceVersion"]
     await _write_status(run, told, observation, outlook=_outlook(run, observation, settled=settled))
     if meta(run.managed)["resourceVersion"] != before:  # a quiet reconcile is silent, also the first of a process
-        for note in observation.notes:
-            run.event("Normal", "ObservedExternalResource", note)
+        _tell(run, observation)
     if update and run.kind.consistent and not (only_looks or observation.contested):
         return Result(again=True)  # it shows at once whether that was all
     return Result(requeue_after=_pause_until_next(run, observation, settled=settled))
+
+
+def _tell(run: ManagedRun, observation: Observation) -> None:
+    for note in observation.notes:
+        run.event("Normal", "ObservedExternalResource", note)
 
 
 async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> None:
@@ -666,8 +672,10 @@ async def _forget(run: ManagedRun) -> None:
     run.managed = await run.context.cluster.update(wanted, subresource="status")
 
 
-def _pause_until_next(run: ManagedRun, observation: Observation | None = None, *, settled: bool) -> float:
-    """Seconds; sooner than it would be, if the cloud says when something will have changed."""
+def _pause_until_next(run: ManagedRun, observation: Observation | None = None, *, settled: bool) -> float | None:
+    """Seconds; sooner than it would be, if the cloud says when something will have changed.  None: as long as nothing is written."""
+    if settled and observation is not None and observation.rests and not requests.interval(run.managed):
+        return observation.next_look
     usual = _usual_pause(run, settled=settled)
     if observation is None or observation.next_look is None:
         return usual
