@@ -311,6 +311,7 @@ class Default:
 class Creation:
     external_name: str
     connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    observation: Observation | None = None  # what the answer shows, where that spares a look
 
 
 class Cloud(Protocol):

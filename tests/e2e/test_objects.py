@@ -114,6 +114,9 @@ def manifests(other):
         }
     yield thing("old", configmap("old"), f"{GROUP}/v1alpha1", "here", watch=True, managementPolicy="Default")
     yield thing("own", DEPLOYMENT, f"{NAMESPACED}/v1alpha1", "own")
+    for name, other_name in RING.items():
+        references = [{"dependsOn": {"name": other_name}}]
+        yield thing(name, configmap(name), f"{NAMESPACED}/v1alpha1", "own", references=references)
     word = {"apiVersion": "v1", "kind": "Secret", "namespace": TEAM, "name": "login", "fieldPath": "data.word"}
     copy = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "copy", "namespace": "default"}}
     detail = {**word, "namespace": "default", "name": "copy", "toConnectionSecretKey": "word"}
@@ -142,6 +145,9 @@ def manifests(other):
     }
 
 
+RING = {"left": "right", "right": "left"}  # Objects that depend on each other
+
+
 def every(plane):
     """The Objects, by name."""
     found = []
@@ -159,9 +165,9 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
 
     def are_ready():
         there = every(plane)
-        names = {"old", "own", "away", *(name for name in there if name.startswith("spaces-"))}
+        names = {"old", "own", "away", *RING, *(name for name in there if name.startswith("spaces-"))}
         ready = {name for name, each in there.items() if condition(each, "Ready").get("status") == "True"}
-        return len(names) == 4 and names <= ready
+        return len(names) == 6 and names <= ready
 
     # What Objects may do here is their ServiceAccount's: at first nothing, and what to add is told.
     plane.wait("it is told which rule lacks", lambda: "resources: [configmaps]" in message(every(plane).get("old")))
@@ -170,7 +176,15 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
     assert "resources: [deployments]" in message(every(plane)["own"])
     assert "resources: [secrets]" in message(every(plane)["away"])
     verbs = "--verb=get,list,watch,create,update,patch,delete"
-    plane.kubectl("create", "role", "acting", "-n", TEAM, verbs, "--resource=configmaps,secrets,deployments.apps")
+    plane.kubectl(
+        "create",
+        "role",
+        "acting",
+        "-n",
+        TEAM,
+        verbs,
+        f"--resource=configmaps,secrets,deployments.apps,objects.{NAMESPACED}",
+    )
     plane.kubectl("create", "rolebinding", "acting", "-n", TEAM, "--role=acting", f"--serviceaccount={TEAM}:acting")
     try:
         plane.wait("all are ready", are_ready)

@@ -10,6 +10,7 @@ from tests.objects.conftest import (
     NAMESPACED,
     TEAM,
     applied,
+    config,
     configmap,
     deleted,
     edited,
@@ -17,6 +18,7 @@ from tests.objects.conftest import (
     is_ready,
     made,
     message,
+    secret,
     seen,
     texts,
     thing,
@@ -295,3 +297,23 @@ async def test_its_finalizer_is_there_before_its_object_is():
     assert has_finalizer(obj, "finalizer.managedresource.crossplane.io")
     assert "stands-for" in str(meta(obj)["annotations"])
     assert texts(world)
+
+
+async def test_a_namespace_goes_though_its_kubeconfig_goes_first():
+    world, other = await made(), await made()
+    world.targets.others["theirs"] = other.cluster
+    reference = {"name": "kubeconfig", "key": "kubeconfig"}
+    await world.apply(
+        secret("kubeconfig", kubeconfig="theirs"),
+        config("ProviderConfig", "theirs", TEAM, {"source": "Secret", "secretRef": reference}),
+    )
+    named = {"providerConfigRef": {"kind": "ProviderConfig", "name": "theirs"}}
+    mine = thing(configmap(), namespace=TEAM, **named)
+    assert is_ready(await applied(world, mine, seconds=5)), message(await seen(world, mine))
+    await world.cluster.delete(key_of(secret("kubeconfig")))
+    await world.settle(seconds=70)
+    assert "kubeconfig not found" in message(await seen(world, mine)), "whoever stays needs it"
+    await world.cluster.delete(Key("v1", "Namespace", "", TEAM))
+    await world.settle(seconds=70)
+    assert await seen(other, configmap()) is None
+    assert not [obj for obj in world.objects() if meta(obj).get("namespace") == TEAM and obj["kind"] != "Event"]

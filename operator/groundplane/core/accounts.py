@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from groundplane.core.objects import Key
+
+REMEMBERED, LONGEST = 1_024, 65_536  # ProviderConfigs whose credentials are kept, and their bytes
 
 
 class Accounts:
@@ -16,6 +20,7 @@ class Accounts:
         self._readers: dict[Key, dict[Key, None]] = {}  # by Secret
         self._used: dict[Key, tuple[Key, str]] = {}  # by managed resource
         self._users: dict[Key, dict[str, dict[Key, None]]] = {}  # by ProviderConfig and version of its credentials
+        self._kept: dict[Key, Mapping[str, bytes]] = {}  # what the Secret held, by ProviderConfig; the latest last
 
     def __len__(self) -> int:
         """How many objects something is known of."""
@@ -37,6 +42,17 @@ class Accounts:
         """The ProviderConfigs whose credentials come from it."""
         return list(self._readers.get(secret, ()))
 
+    def keep(self, config: Key, credentials: Mapping[str, bytes]) -> None:
+        """Remember what its Secret holds, for what is deleted when that is gone; of many, and of much, only some."""
+        self._kept.pop(config, None)
+        if sum(map(len, credentials.values())) <= LONGEST:
+            self._kept[config] = dict(credentials)
+        if len(self._kept) > REMEMBERED:
+            del self._kept[next(iter(self._kept))]
+
+    def kept(self, config: Key) -> Mapping[str, bytes]:
+        return self._kept.get(config, {})
+
     def uses(self, user: Key, config: Key, version: str) -> None:
         """A managed resource is looked at with these credentials."""
         if self._used.get(user) == (config, version):
@@ -55,6 +71,7 @@ class Accounts:
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self.reads(key, None)
+        self._kept.pop(key, None)
         self._leave(key)
 
     def _leave(self, user: Key) -> None:

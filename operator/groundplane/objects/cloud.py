@@ -183,8 +183,11 @@ class ObjectCloud:
         place = place_of(account)
         target = await self._cluster(place, account)
         found = await self._wanted(managed, account, place, target)
-        await self._apply(managed, found, target)
-        return Creation(self.default_external_name(managed))
+        live = await self._apply(managed, found, target)
+        asked = spec_of(managed)
+        is_all = not (asked.get("connectionDetails") or asked.get("watch") or self._strict)  # that is to be known
+        shown = self._shown(managed, live, found, place) if is_all else None
+        return Creation(self.default_external_name(managed), observation=shown)
 
     async def update(
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
@@ -304,35 +307,38 @@ class ObjectCloud:
     async def _looked_at(
         self, managed: Object, live: Object, found: Found, target: Cluster, account: Account, place: Place
     ) -> Observation:
-        spec, may = spec_of(managed), core.allowed(managed)
         found = replace(found, uid=str(meta(live)["uid"]), manager=self._manager(managed, live))
-        seen = self._seen(managed, live, found.taken)
-        watches = self._watched(managed, found, place)
-        if is_deleting(live):
-            ready = conditions.unavailable("the object is being deleted")
-            return Observation(exists=True, ready=ready, settled=False, at_provider=seen, item=found, watches=watches)
-        drift = await self._drift(managed, live, found, target) if Action.UPDATE in may else ()
-        if drift:
-            return Observation(
-                exists=True,
-                drift=drift,
-                at_provider=seen,
-                item=found,
-                watches=watches,
-                notes=self._adopted(managed, live),
-            )
+        if not is_deleting(live):
+            if Action.UPDATE in core.allowed(managed) and (drift := await self._drift(managed, live, found, target)):
+                return Observation(
+                    exists=True,
+                    drift=drift,
+                    at_provider=self._seen(managed, live, found.taken),
+                    item=found,
+                    watches=self._watched(managed, found, place),
+                    notes=self._adopted(managed, live),
+                )
+            details = await self._details(managed, target, confined=place.is_here and self._is_confined(account))
+            return replace(self._shown(managed, live, found, place), connection=details)
+        return self._shown(managed, live, found, place)
+
+    def _shown(self, managed: Object, live: Object, found: Found, place: Place) -> Observation:
+        """What is told of an object that is as it should be, or is being deleted."""
+        spec, watches = spec_of(managed), self._watched(managed, found, place)
         tells = _tells(managed) and not manifests.is_secret(live)
-        ready = readiness.of(spec.get("readiness") or {}, live, tells=tells)
-        details = await self._details(managed, target, confined=place.is_here and self._is_confined(account))
+        ready = (
+            conditions.unavailable("the object is being deleted")
+            if is_deleting(live)
+            else readiness.of(spec.get("readiness") or {}, live, tells=tells)
+        )
         settled = ready.status == "True"
         return Observation(
             exists=True,
             ready=ready,
             settled=settled,
-            at_provider=seen,
+            at_provider=self._seen(managed, live, found.taken),
             item=found,
             watches=watches,
-            connection=details,
             next_look=self._next_look(managed, settled=settled, watched=bool(watches)),
             rests=bool((spec.get("readiness") or {}).get("noRequeue")),
             notes=() if place.is_here or not spec.get("watch") else (_SEEN_LATER,),
@@ -414,7 +420,7 @@ class ObjectCloud:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    async def _apply(self, managed: Object, found: Found, target: Cluster) -> None:
+    async def _apply(self, managed: Object, found: Found, target: Cluster) -> Object:
         self._may_write()
         if self._holds(managed) and found.taken.unheld:
             await references.hold(managed, found.taken.unheld, await self._targets.here())
@@ -422,6 +428,7 @@ class ObjectCloud:
             made = await self._applied(managed, found, target)
         content = manifests.content(made, found.manager or self._manager(managed))
         self._keep(managed, manifests.fingerprint(found.wanted), manifests.fingerprint(content))
+        return made
 
     def _manager(self, managed: Object, live: Object | None = None) -> str:
         """As whom it is applied: what has come from upstream goes on as upstream's, or nothing of it could ever be taken away."""

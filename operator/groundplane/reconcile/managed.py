@@ -153,7 +153,10 @@ async def _name(run: ManagedRun) -> None:
         return
     if name := run.context.cloud.default_external_name(run.given):
         run.managed["metadata"].setdefault("annotations", {})[core.EXTERNAL_NAME] = name
-        run.managed = await run.context.cluster.update(run.managed)
+        if run.kind.refers:  # nobody asks an Object for that: it is saved with what is to be saved first
+            run.is_name_new = True
+        else:
+            run.managed = await run.context.cluster.update(run.managed)
 
 
 async def _resolve(run: ManagedRun) -> None:
@@ -391,6 +394,8 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
         await _publish_once(run, made)
     await save_outcome(run, notes)
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
+    if made.observation:
+        return await _keep(run, made.observation, secrets, update=False)
     if not run.kind.consistent:  # else the next look tells at once what has become of it
         told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
         outlook = health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
@@ -421,8 +426,9 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     if run.kind.refers:
         observing.follow(run, observation)
     await _publish(run, observation.connection)
-    if not has_finalizer(run.managed, core.FINALIZER):
-        run.managed["metadata"].setdefault("finalizers", []).append(core.FINALIZER)
+    if run.is_name_new or not has_finalizer(run.managed, core.FINALIZER):
+        finalizers = meta(run.managed).get("finalizers") or []
+        run.managed["metadata"]["finalizers"] = [*finalizers, *({core.FINALIZER} - set(finalizers))]
         run.managed = await run.context.cluster.update(run.managed)
     # only another name is saved: a template that spells it otherwise would be fought for ever
     if observation.external_name and observation.external_name.lower() != run.external_name.lower():

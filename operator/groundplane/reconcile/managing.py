@@ -33,6 +33,7 @@ class ManagedRun:
     managed: Object
     may: frozenset[Action]
     told: list[Condition] = field(default_factory=list)
+    is_name_new: bool = False  # the external name was chosen in this run, and is not saved yet
     account: Account | None = None
     nested: list[tuple[references.Wish, dict[str, Json]]] = field(
         default_factory=list
@@ -87,10 +88,12 @@ async def begin(run: ManagedRun, to_note: Mapping[str, str]) -> None:
     metadata = {
         "resourceVersion": meta(run.managed)["resourceVersion"],
         "annotations": {**to_note, **dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: timestamp(run)}
-        | {core.REGION: _region(run) or None, core.CREATE_UID: meta(run.managed)["uid"]},  # no old end hides it
+        | {core.REGION: _region(run) or None, core.CREATE_UID: meta(run.managed)["uid"]}  # no old end hides it
+        | ({core.EXTERNAL_NAME: run.external_name} if run.external_name else {}),
         "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
     }
     run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
+    run.is_name_new = False
     run.context.creates.begin(run.managed)
 
 

@@ -58,7 +58,7 @@ async def connect(managed: Object, context: Context) -> Account:
     config = await find(managed, context)
     if not is_deleting(managed):
         await _track(managed, config, context)
-    account = await account_of(config, context)
+    account = await account_of(config, context, leaving=is_deleting(managed))
     context.accounts.uses(key_of(managed), key_of(config), account.version)
     return account
 
@@ -108,8 +108,11 @@ def _family(obj: Object) -> providers.Family:
     return found
 
 
-async def account_of(config: Object, context: Context) -> Account:
-    """A ProviderConfig with its credentials.  Raises Waiting if they are not there."""
+async def account_of(config: Object, context: Context, *, leaving: bool = False) -> Account:
+    """A ProviderConfig with its credentials.  Raises Waiting if they are not there.
+
+    With a namespace its Secrets go at once, before what needs them to leave: for that it is known what they held.
+    """
     key, name = key_of(config), meta(config)["name"]
     credentials = spec_of(config).get("credentials") or {}
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
@@ -137,16 +140,19 @@ async def account_of(config: Object, context: Context) -> Account:
     place = Key("v1", "Secret", namespace, reference["name"])
     context.accounts.reads(key, place)
     await context.watches.ensure([(place.api_version, place.kind)])
-    secret = await context.cluster.referenced(place)
-    if secret is None:
+    secret, goes = await context.cluster.referenced(place), leaving and is_deleting(config)
+    data = connection.data_of(secret) if secret else context.accounts.kept(key) if goes else {}
+    if not (secret or data):
+        by_hand = f"delete what it stands for yourself, and take its finalizer {MANAGED} off"
         raise Waiting(
             f'{key.kind} "{name}": cannot get credentials: {place} not found',
-            mend=f"create it, or correct spec.credentials.{field}",
+            mend=f"create it, or correct spec.credentials.{field}"
+            + (f"; if its namespace goes, {by_hand}" if goes else ""),
             on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
-    data = connection.data_of(secret)
     if whole:
         text = repr(sorted(data.items())).encode()
+        _keep(key, data, context)
         return Account(config, data, f"{version}/{_digest(text)}", context.lane)
     value = data.get(reference.get("key") or "")
     if value is None:
@@ -155,7 +161,13 @@ async def account_of(config: Object, context: Context) -> Account:
             mend="store the credentials under it, or correct spec.credentials.secretRef.key",
             on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
+    _keep(key, {reference["key"]: value}, context)
     return Account(config, {reference["key"]: value}, f"{version}/{_digest(value)}", context.lane)
+
+
+def _keep(config: Key, credentials: Mapping[str, bytes], context: Context) -> None:
+    if config.namespace:
+        context.accounts.keep(config, credentials)
 
 
 def _digest(value: bytes) -> str:
