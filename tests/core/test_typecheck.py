@@ -187,6 +187,38 @@ def test_each_problem_says_where_what_and_the_mend():
     assert problems[6].detail == "status.size is an integer, and MatchString compares a string"
 
 
+def test_a_path_that_can_not_be_parsed_is_told_where_it_stands_once_and_itself_but_once():
+    variables = {"strategy": "string", "variables": [{"fromFieldPath": "spec[d"}], "string": {"fmt": "%s"}}
+    spec = composition(
+        {
+            "patches": [
+                {"fromFieldPath": "spec[a"},
+                {"fromFieldPath": "spec.size", "toFieldPath": "spec..b"},
+                {"type": "ToCompositeFieldPath", "fromFieldPath": "status[c"},
+                {"type": "CombineFromComposite", "toFieldPath": "spec.size", "combine": variables},
+            ],
+            "readinessChecks": [{"type": "NonEmpty", "fieldPath": "status]e"}],
+            "connectionDetails": [{"name": "a", "fromFieldPath": "status[f"}],
+        }
+    )
+    schema = obj(spec=obj(size=STRING), status=obj(arn=STRING))
+    problems = typecheck.check(spec, schemas(schema, schema)).problems
+    assert [p.field.removeprefix("spec.resources[0].") for p in problems] == [
+        "patches[0].fromFieldPath",
+        "patches[1].toFieldPath",
+        "patches[2].fromFieldPath",
+        "patches[3].combine",
+        "readinessChecks[0].fieldPath",
+        "connectionDetails[0].fromFieldPath",
+    ]
+    for problem, path in zip(
+        problems, ("spec[a", "spec..b", "status[c", "spec[d", "status]e", "status[f"), strict=True
+    ):
+        assert problem.detail.startswith("cannot parse path")
+        assert problem.detail.count(path) == 1
+        assert problem.mend
+
+
 def test_a_kind_without_a_schema_is_told_and_the_rest_is_checked():
     spec = composition({"patches": [{"fromFieldPath": "spec.sise", "toFieldPath": "spec.size"}]})
     known = {("example.org/v1", "XR"): obj(spec=obj(size=STRING))}

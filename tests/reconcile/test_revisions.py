@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from groundplane.core import composition
+from groundplane.core import composition, conditions
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.followers import Followers
 from groundplane.core.objects import Key
@@ -151,3 +151,23 @@ def test_followers_and_forms_of_a_day_of_churn_stay_within_bounds():
     assert len(followers) <= 50
     assert sum(len(followers.of(f"c-{number}", latest=True)) for number in range(11)) == len(followers)
     assert len(forms) == 10
+
+
+async def test_a_claim_that_pinned_an_older_revision_and_then_says_nothing_of_it_follows_the_newest():
+    world = await a_world(claims=0)
+    older, newest = await edited(world, 1)
+    await world.apply(things.THING)
+    await world.settle()
+    assert await names_followed(world) == {newest}
+    await world.patch(things.CLAIM, {"spec": {"compositionUpdatePolicy": "Manual"}})
+    await world.settle()
+    await world.patch(things.CLAIM, {"spec": {"compositionRevisionRef": {"name": older}}})
+    await world.settle()
+    assert await names_followed(world) == {older}  # whose name the claim alone owns now
+    automatic = {"compositionUpdatePolicy": "Automatic", "compositionRevisionRef": None}
+    await world.patch(things.CLAIM, {"spec": automatic})
+    await world.settle()
+    assert await names_followed(world) == {newest}
+    claim = await world.cluster.get(things.CLAIM)
+    assert claim["spec"]["compositionRevisionRef"] == {"name": newest}
+    assert conditions.is_true(claim, "Synced")

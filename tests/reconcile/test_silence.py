@@ -56,6 +56,29 @@ async def test_a_compositionselector_changed_after_the_choice_is_told_to_have_no
     assert 'Composition "first"' in entry[3]
 
 
+async def test_what_is_told_is_told_once_in_a_process_and_again_in_the_next(monkeypatch):
+    world = await a_platform(another_composition("first"))
+    await world.apply(another_composition("second"))
+    await world.apply(a_claim(compositionSelector={"matchLabels": {"kind": "first"}}))
+    await world.settle()
+    said = []
+    monkeypatch.setattr(
+        type(world.told), "event", lambda told, about, type_, reason, message, **more: said.append(message)
+    )
+
+    def times():
+        return sum("compositionSelector has no effect" in message for message in said)
+
+    await world.apply(a_claim(compositionSelector={"matchLabels": {"kind": "second"}}))
+    await world.settle()
+    for size in ("large", "small"):
+        await world.apply(a_claim(size=size, compositionSelector={"matchLabels": {"kind": "second"}}))
+        await world.settle(seconds=60)
+    assert times() == 1
+    await world.restarted().settle(seconds=60)
+    assert times() == 2
+
+
 @MODES
 async def test_a_composed_kind_without_conditions_is_told_to_never_be_ready(base):
     config = {"apiVersion": "v1", "kind": "Namespace"}

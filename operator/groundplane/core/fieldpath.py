@@ -102,10 +102,26 @@ def parse(text: str) -> Path:
     return Path(text, tuple(segments))
 
 
+def is_path(text: str) -> bool:
+    """Whether it can be parsed.
+
+    >>> is_path("spec.size"), is_path("spec[size")
+    (True, False)
+    """
+    try:
+        parse(text)
+    except PathSyntax:
+        return False
+    return True
+
+
 def _bracket(text: str, position: int) -> tuple[Segment, int]:
     close = text.find("]", position)
     if close < 0:
-        raise PathSyntax(f"cannot parse path {shown(text)}: unterminated '[' at position {_offset(text, position)}")
+        raise PathSyntax(
+            f"cannot parse path {shown(text)}: unterminated '[' at position {_offset(text, position)}",
+            mend="close it after an index or a name, as in items[0] or annotations['a.b/c']",
+        )
     content = text[position + 1 : close]
     if not content:
         _unexpected(text, close)

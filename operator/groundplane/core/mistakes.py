@@ -176,7 +176,4 @@ def _parents(path: str) -> tuple[str, ...]:
 
 def _segments(path: str) -> tuple[fieldpath.Segment, ...]:
     """The segments of a path; none if it is none, since somebody gave a field an odd name."""
-    try:
-        return fieldpath.parse(path).segments
-    except fieldpath.PathSyntax:
-        return ()
+    return fieldpath.parse(path).segments if fieldpath.is_path(path) else ()

@@ -273,7 +273,7 @@ class _Checker:
     def between(self, place: str, patch: AnyPatch, source: OpenAPI | None, target: OpenAPI | None) -> Iterator[Problem]:
         to_path = patch.toFieldPath
         if to_path is None and patch.combine is None and not self.upstream:
-            to_path = patch.fromFieldPath
+            to_path = patch.fromFieldPath if fieldpath.is_path(patch.fromFieldPath or "") else ""  # or it is told twice
         wanted, problems = self.types(target, to_path or "", f"{place}.toFieldPath")
         if patch.combine is not None and patch.fromFieldPath is None:
             given = TEXT
@@ -522,15 +522,10 @@ def _written(part: Part, template: Template) -> set[tuple[fieldpath.Segment, ...
     for patch in template.patches:
         inner = sets.get(patch.patchSetName or "", ()) if isinstance(patch, PatchSetReference) else (patch,)
         for each in inner:
-            if (
-                not isinstance(each, PatchSetReference)
-                and "From" in each.type
-                and (each.toFieldPath or each.fromFieldPath)
-            ):
-                try:
-                    found.add(tuple(fieldpath.parse(each.toFieldPath or each.fromFieldPath or "").segments))
-                except PathSyntax:
-                    continue  # told of the patch
+            if not isinstance(each, PatchSetReference) and "From" in each.type:
+                text = each.toFieldPath or each.fromFieldPath
+                if text and fieldpath.is_path(text):
+                    found.add(fieldpath.parse(text).segments)
     return found
 
 
