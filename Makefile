@@ -26,6 +26,7 @@ setup: $(READY)  ## install everything into .venv: pinned, with hashes
 
 $(READY): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; name one: make PYTHON=/path/to/python setup" >&2; exit 1; }
+	@echo "installing into .venv what requirements-dev.lock pins: a minute or two, once for each change of it"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

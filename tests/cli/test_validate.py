@@ -307,6 +307,77 @@ def test_a_patch_that_reads_a_misspelt_field_is_told_at_its_line(tmp_path):
     )
 
 
+MANY = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  patchSets:
+  - name: set
+    patches:
+    - {type: Nonsense}
+    - {fromFieldPath: spec.lengthh, toFieldPath: spec.forProvider.region}
+  resources:
+  - name: bucket
+    base: {apiVersion: s3.aws.upbound.io/v1beta1, kind: Bucket, spec: {forProvider: {region: eu-west-1}}}
+    connectionDetails:
+    - {name: key, type: Nonsense}
+    readinessChecks:
+    - {type: MatchString, fieldPath: status.atProvider.arn}
+    - {type: MatchString, fieldPath: status.atProvider.arnn, matchString: x}
+    patches:
+    - {type: PatchSet, patchSetName: set}
+    - {fromFieldPath: spec.text, toFieldPath: spec.forProvider.regionn}
+    - {type: Nonsense, fromFieldPath: spec.text, toFieldPath: spec.forProvider.region}
+    - {fromFieldPath: spec.text, toFieldPath: spec.forProvider.region, transforms: [{type: map}]}
+  - {name: empty}
+  - name: third
+    base: {apiVersion: s3.aws.upbound.io/v1beta1, kind: Bucket, spec: {forProvider: {regoin: a}}}
+"""
+FAULTS = (
+    "patch set set › patches[0] › type: unsupported value",
+    "patch set set › patches[1] › fromFieldPath: spec.lengthh",
+    "resource bucket › connectionDetails[0] › type",
+    "resource bucket › readinessChecks[0] › matchString: must be set",
+    "resource bucket › readinessChecks[1] › fieldPath: status.atProvider.arnn",
+    "resource bucket › patches[1] › toFieldPath: spec.forProvider.regionn",
+    "resource bucket › patches[2] › type: unsupported value",
+    "resource bucket › patches[3] › transforms[0].map: at least one pair",
+    "resource empty › base: must be set",
+    "resource third › base.spec.forProvider.regoin",
+)
+
+
+@pytest.mark.parametrize("is_pipeline", [False, True])
+def test_no_mistake_hides_behind_another(tmp_path, is_pipeline):
+    text = MANY
+    if is_pipeline:
+        composition = yaml.safe_load(MANY)
+        spec = composition["spec"]
+        parts = {name: spec.pop(name) for name in ("patchSets", "resources")}
+        given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", **parts}
+        function = {"name": "function-patch-and-transform"}
+        spec |= {"mode": "Pipeline", "pipeline": [{"step": "pt", "functionRef": function, "input": given}]}
+        text = yaml.safe_dump(composition, sort_keys=False)
+    found = lines(groundplane("validate", write(tmp_path, definition=platform.DEFINITION, composition=text)))
+    told = "\n".join(line for line in found if line.startswith("[x]"))
+    expected = [
+        fault for fault in FAULTS if not (is_pipeline and "base: must be set" in fault)
+    ]  # a step before may make it
+    assert [fault for fault in expected if fault not in told] == []
+    assert len(told.splitlines()) == len(expected)
+
+
+def test_what_aws_refuses_does_not_hide_behind_an_unknown_field(tmp_path):
+    text = "apiVersion: iam.aws.upbound.io/v1beta1\nkind: Policy\nmetadata: {name: a}\nspec: {forProvider: {policy: '{', pathh: x}}\n"
+    found = lines(groundplane("validate", write(tmp_path, policy=text)))
+    assert [line.partition(" : ")[2].partition(":")[0] for line in found if line.startswith("[x]")] == [
+        "spec.forProvider.pathh",
+        "spec.forProvider.policy",
+    ]
+
+
 def test_what_a_claim_becomes_is_judged_unless_told_not_to(tmp_path):
     folder = edited(tmp_path, "composition.yaml", "                large: 200", "                large: wide")
     (folder / "examples/claim.yaml").write_text(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from groundplane.core import choice, composition, mistakes, pipeline, preview, typecheck
+from groundplane.core import choice, composition, fieldpath, mistakes, pipeline, preview, typecheck
 from groundplane.core.composition import CompositionSpec
-from groundplane.core.objects import Object, meta, spec_of
+from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
 from groundplane.core.structural import OpenAPI
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
     from groundplane.core.validation.library import Parts
 
 
+ROUNDS = 5  # in each of which what is found wrong is taken out, and the rest looked at again
+_PLACES = [  # of what can be taken out, from the inside to the outside
+    re.compile(rf".*\b(?:{words})\[\d+\]")
+    for words in ("patches|readinessChecks|connectionDetails", "resources|patchSets")
+]
+_SOUND: Mapping[str, Object] = {
+    "patches": {
+        "type": "FromCompositeFieldPath",
+        "fromFieldPath": "metadata.name",
+        "toFieldPath": "metadata.annotations[name]",
+    },
+    "readinessChecks": {"type": "None"},
+    "connectionDetails": {"name": "name", "type": "FromValue", "value": "value"},
+    "resources": {"base": {"apiVersion": "v1", "kind": "ConfigMap"}},
+    "patchSets": {"patches": []},
+}
+
+
 def by_itself(source: Object, find: Find | None) -> list[Finding]:
     """What is wrong with it whatever the kinds are like."""
     spec = spec_of(source)
@@ -26,6 +45,43 @@ def by_itself(source: Object, find: Find | None) -> list[Finding]:
     for problem in mistakes.stray_problems(source):
         found.append(_finding("composition", problem, spec, "warning" if problem.mend == mistakes.STRAY else "error"))
     return found
+
+
+def mistakes_of(source: Object, library: Library, find: Find | None, parts: Parts) -> list[Finding]:
+    """All that is wrong with it: of what is right by itself, also which bases, patches, checks and details do not fit the schemas."""
+    found: list[Finding] = []
+    rest = source
+    for _ in range(ROUNDS):
+        more = by_itself(rest, find)
+        found += [finding for finding in more if finding not in found]
+        wrong = [each for each in more if each.severity == "error" and not each.field.endswith(".functionRef.name")]
+        if not wrong:
+            return [*found, *against_schemas(rest, library, find, parts)]
+        if (sound := _without(rest, wrong)) is None:
+            return found
+        rest = sound
+    return found
+
+
+def _without(source: Object, wrong: Sequence[Finding]) -> Object | None:
+    """It with what nothing is wrong with in place of each template, patch, check and detail that is wrong; None if something else is."""
+    made: Object = fieldpath.copied(source)
+    for finding in wrong:
+        place = next((found[0] for pattern in _PLACES if (found := pattern.match(finding.field))), "")
+        if not place:
+            return None
+        path = fieldpath.parse(place)
+        there = fieldpath.find(made, path)
+        field_name = path.segments[-2]
+        name = there.get("name") if isinstance(there, dict) else None
+        fieldpath.set(made, path, {**_SOUND[str(field_name)], **_named(str(field_name), name, place)})
+    return made if made != source else None
+
+
+def _named(field_name: str, name: Json, place: str) -> dict[str, Json]:
+    if field_name not in ("resources", "patchSets"):
+        return {}
+    return {"name": name if isinstance(name, str) and name else place}
 
 
 def against_schemas(source: Object, library: Library, find: Find | None, parts: Parts) -> list[Finding]:

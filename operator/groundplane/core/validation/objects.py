@@ -68,9 +68,7 @@ def judge(obj: Object, known: Known, old: Object | None = None, options: Options
     steps = spec.get("pipeline")
     steps = [step if isinstance(step, dict) else {} for step in steps] if isinstance(steps, list) else []
     find = known.find() if steps else None
-    wrong = compositions.by_itself(obj, find)
-    if not any(finding.severity == "error" and not finding.field.endswith(".functionRef.name") for finding in wrong):
-        wrong += compositions.against_schemas(obj, known.library, find, known.parts)
+    wrong = compositions.mistakes_of(obj, known.library, find, known.parts)
     own = _judge_object(obj, known, old, asked)
     inputs = []
     for index, step in enumerate(steps):
@@ -147,17 +145,27 @@ def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options)
         if known_schemas.is_definition(obj) or definitions.is_crd(obj):
             found += definitions.breaking(old, obj)
         found += _immutable(obj, old, known.library.built_in.immutable(api_version, kind))
+    wrong = {finding.type for finding in found if finding.severity == "error"}
+    if wrong <= {"metadata", "unknownField"}:  # its shape is right
+        found += _by_aws(obj, known, found)
     if not any(finding.severity == "error" for finding in found):
-        found += _beyond_schema(obj, known, asked)
+        found += _rendered(obj, known, asked)
     return _decided(Verdict(object=obj, status="valid", findings=found, unchecked=tuple(unchecked.told())), asked)
 
 
-def _beyond_schema(obj: Object, known: Known, asked: Options) -> list[Finding]:
+def _by_aws(obj: Object, known: Known, told: Sequence[Finding]) -> list[Finding]:
     refused = known.library.built_in.check(obj)
-    if refused is not None:
-        place = refused.where[-1] if refused.where else ""
-        message = f"{place}: {refused.what}" if place else refused.what
-        return [Finding(type="aws", field=place.removeprefix("annotation "), message=message, mend=refused.mend)]
+    if refused is None:
+        return []
+    place = refused.where[-1] if refused.where else ""
+    field = place.removeprefix("annotation ")
+    if any(_is_about(field, each.field) for each in told):
+        return []
+    message = f"{place}: {refused.what}" if place else refused.what
+    return [Finding(type="aws", field=field, message=message, mend=refused.mend)]
+
+
+def _rendered(obj: Object, known: Known, asked: Options) -> list[Finding]:
     if (
         asked.renders
         and known.compositions
