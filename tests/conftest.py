@@ -5,6 +5,7 @@ A test that asks for the control plane is marked `cluster` by that.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,7 @@ _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("fixed", derandomize=True, database=None, **_PATIENT)
 settings.register_profile("random", max_examples=300, print_blob=True, **_PATIENT)
 settings.load_profile("fixed")
+gc.disable()  # until all tests are collected: what they consist of stays, and to look through it for garbage takes a third of the time
 
 
 E2E = "tests/e2e/"
@@ -77,6 +79,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = set(chosen)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = sorted(chosen, key=_place)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 class _ByFile(LoadFileScheduling):

@@ -286,7 +286,7 @@ def usage_name(words: str) -> str:
     """The name of a usage, a DNS label.
 
     >>> usage_name("bucket-b-bucket-a")
-    'bucket-b-bucket-a-29bf4a-dependency'
+    'bucket-b-bucket-a-ada1df-dependency'
     """
     suffix = f"{hashlib.sha256(utf8(words)).hexdigest()[:6]}-{REASON}"
     whole = f"{words}-{suffix}"

@@ -101,7 +101,7 @@ def member_name(collection: str, observed: Key) -> str:
     """The name of the Object that observes this one: upstream's.
 
     >>> member_name("pods", Key("v1", "Pod", "shop", "web"))
-    'pods-cd04d0e'
+    'pods-7d0fe8f'
     """
     group, _, version = observed.api_version.rpartition("/")
     told = f"{group}/{version}, Kind={observed.kind}/{observed.namespace}/{observed.name}"

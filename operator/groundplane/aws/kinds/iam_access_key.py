@@ -39,8 +39,8 @@ class Hooks(Base):
 def smtp_password(secret: str, region: str = SMTP_REGION) -> str:
     """The password for SES's SMTP server that goes with a secret access key.
 
-    >>> smtp_password("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-    'BOfTFvkUkGaRoVZXFPdxC5PXQ3fEbPgWdEFFNP4rQbQi'
+    >>> smtp_password("some+secret+key", "eu-central-1")
+    'BMXhUYlu5Z3gSXVQORxlVa7XPaz91aGWdfHxvkOZdWZ2'
     """
     key = f"AWS4{secret}".encode()
     for part in ("11111111", region, "ses", "aws4_request", "SendRawEmail"):

@@ -94,7 +94,7 @@ def compile(
 ) -> Template:
     """Compile a template; without `functions` it has the language's own.
 
-    >>> compile("{{ range .names }}{{ . | printf "%q " }}{{ end }}").render({"names": ["a", "b"]})
+    >>> compile('{{ range .names }}{{ . | printf "%q " }}{{ end }}').render({"names": ["a", "b"]})
     '"a" "b" '
 
     Raises:
