@@ -112,8 +112,44 @@ def test_all_has_what_people_made_and_not_what_aws_made_for_itself(old):
     assert not kinds & {"SecurityGroupRule", "BucketACL", "MainRouteTableAssociation", "SecretVersion"}
     default = next(each for each in old.client("ec2").describe_vpcs()["Vpcs"] if each["IsDefault"])["VpcId"]
     assert default not in done.stdout
+    tables = old.client("ec2").describe_route_tables()["RouteTables"]
+    assert {each["RouteTableId"] for each in tables if each["VpcId"] == default}.isdisjoint(done.stdout.split())
+    assert any(each["RouteTableId"] in done.stdout for each in tables if each["VpcId"] != default)
     old.forget_calls()
     assert documents(groundplane("import", "vpc", "--name", default).stdout)[0]["kind"] == "VPC"
+
+
+def test_what_has_a_long_name_is_found_by_the_end_of_it(old):
+    sqs, sns = old.client("sqs"), old.client("sns")
+    url = sqs.create_queue(QueueName="orders-in")["QueueUrl"]
+    sns.create_topic(Name="orders-out")
+    old.forget_calls()
+    for kind, name, pattern in (
+        ("queue", url, "orders-*"),
+        ("queue", url, "orders-in"),
+        ("topic", "orders-out", "*-out"),
+    ):
+        done = groundplane("import", kind, "--name", pattern)
+        assert done.exit_code == 0, done.output
+        [found] = documents(done.stdout)
+        assert found["metadata"]["annotations"]["crossplane.io/external-name"] == name
+    assert "Queue orders-o is not there" in groundplane("import", "queue", "--name", "orders-o").stderr
+
+
+def test_settings_belong_to_whom_the_bucket_belongs_to(old):
+    s3 = old.client("s3")
+    tags = {"crossplane-uid": "1", "crossplane-name": "orders"}
+    tagging = {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    s3.put_bucket_tagging(Bucket="orders-old", Tagging=tagging)
+    for name in ("orders-old", "shop-old"):
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    old.forget_calls()
+    done = groundplane("import", "bucketversioning")
+    [mine] = documents(done.stdout)
+    assert mine["spec"]["forProvider"]["bucket"] == "shop-old"
+    skipped = "– BucketVersioning orders-old: belongs to Bucket orders-old, which a control plane has; skipped (--adopt-foreign)"
+    assert skipped in done.stderr
+    assert len(documents(groundplane("import", "bucketversioning", "--adopt-foreign").stdout)) == 2
 
 
 def test_a_field_that_would_be_changed_is_left_out_and_told(old, monkeypatch):

@@ -10,6 +10,7 @@ import shutil
 import stat
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from groundplane.cli import apply, manifests, planned
 from groundplane.cli.plan import _save
 from groundplane.cli.store import opened as store_of
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import managed
 from groundplane.core.objects import annotations_of, key_of, meta
 from groundplane.errors import GroundplaneError
 from groundplane.ports import Options
@@ -172,6 +174,31 @@ def test_what_follows_from_what_can_t_be_seen_blames_nobody_else(plan, aws):
     assert "status.arn" not in ran.stderr, "the Composition is right"
     assert ran.stderr.startswith("ERROR: XBucket photos-")
     assert "can't be told, since that can't be" in ran.stderr
+
+
+def test_under_another_external_name_the_old_thing_stays_and_is_told_of(plan, aws, monkeypatch):
+    monkeypatch.setattr(managed, "GRACE", timedelta())  # else what was made just now is waited for
+    (group,) = [obj for obj in read("network.yaml") if obj["kind"] == "SubnetGroup"]
+    own, other = meta(group)["name"], copy.deepcopy(group)
+    other["metadata"]["annotations"] = {"crossplane.io/external-name": "renamed"}
+    path = "    metadata.annotations[crossplane.io/external-name]"
+
+    def goes(obj, flags=("--out", "p.json")):
+        told = plan(obj, flags=flags).stdout.splitlines()
+        ran = groundplane("apply", "p.json", "--db", "groundplane.db")
+        assert ran.exit_code == 0, ran.output
+        aws.forget_calls()
+        return told
+
+    told = goes(other)
+    assert told[1] == f"+ SubnetGroup {own}"
+    assert told[2] == f'{path}: "{own}" → "renamed"   {own} stays, and nobody here knows it any more'
+    group["metadata"]["annotations"] = {"crossplane.io/external-name": own}
+    told = goes(group)
+    assert told[1] == f". SubnetGroup {own}", "it is there as it should be: nothing is sent"
+    assert told[2] == f'{path}: "renamed" → "{own}"   renamed stays, and nobody here knows it any more'
+    assert "1 to forget" in told[-1]
+    assert groundplane("plan", "change.yaml", "--db", "groundplane.db").stdout.startswith("No changes.")
 
 
 def test_a_region_that_there_is_not_is_told_as_that(plan):

@@ -31,6 +31,9 @@ ROUNDS = 6  # looks at a manifest, each without the fields that the one before f
 LOOK = ("Observe",)
 ALL_BUT_DELETE = ("Observe", "Create", "Update", "LateInitialize")
 NAME = "Name"  # the tag that people name things by where AWS assigns an id
+LONG = re.compile(
+    r"(Arn|ARN|arn|Url)$"
+)  # what of the thing its external name is, where that is no name that people use
 LONGEST = 200  # characters of an object's name that is made of an external one
 
 
@@ -77,6 +80,7 @@ class Account:
     def __init__(self, clients: AccountClients, how: How) -> None:
         self._clients, self._how = clients, how
         self._listed: dict[str, list[Candidate]] = {}
+        self._glances: dict[tuple[str, str], Sight | None] = {}  # by file and external name
 
     # --- lists ------------------------------------------------------------------------------------------
 
@@ -164,7 +168,8 @@ class Account:
         if not observation.exists or observation.item is None or observation.deleting:
             return None
         item = observation.item["item"]
-        own = kind.list_ is not None and kind.list_.own is not None and bool(kind.list_.own.search(item))
+        rule = kind.list_.own if kind.list_ else None
+        own = bool(rule and rule.search(item)) or engine.hooks.is_own(engine, item)
         return Sight(
             observation.external_name or candidate.external_name,
             tags.ours(observation.item["tags"] or {}),
@@ -172,6 +177,23 @@ class Account:
             _telling(engine, item, {**self._how.given, **candidate.fields}),
             own,
         )
+
+    def belonging(self, kind: Kind, candidate: Candidate) -> tuple[str, Sight] | None:
+        """What a thing without tags belongs to, and how that looks: the bucket whose setting it is, the table of a route."""
+        if kind.tags is not None or kind.list_ is None:
+            return None
+        for name in kind.list_.fields:
+            to = next((each for each in kind.port.references if each.field == name), None)
+            value = candidate.fields.get(name)
+            if to is None or not isinstance(value, str):
+                continue
+            of = next(each for each in catalogue.every() if (each.group, each.kind) == (to.group, to.kind))
+            place = (of.file, value)
+            if place not in self._glances:
+                self._glances[place] = self.glance(of, Candidate(value))
+            sight = self._glances[place]
+            return (f"{of.kind} {value}", sight) if sight else None
+        return None
 
     def _proof(self, kind: Kind, name: str, sight: Sight) -> tuple[InvalidInput | None, list[Difference]]:
         """What is wrong with the manifest, and what the operator would change for it beside its tags of ownership."""
@@ -220,24 +242,41 @@ class Account:
 
 
 def matching(candidates: Iterable[Candidate], patterns: Sequence[str]) -> list[Candidate]:
-    """Those whose external names fit one of the patterns, or all without any.
+    """Those whose external names, or what people call them by, fit one of the patterns, or all without any.
 
     >>> [each.external_name for each in matching([Candidate("orders-db"), Candidate("shop")], ["orders-*"])]
     ['orders-db']
     """
-    return [
-        each for each in candidates if not patterns or any(fnmatchcase(each.external_name, one) for one in patterns)
-    ]
+    return [each for each in candidates if not patterns or any(is_called(each.external_name, one) for one in patterns)]
+
+
+def is_called(external_name: str, pattern: str) -> bool:
+    """
+    >>> is_called("https://sqs.eu-west-1.amazonaws.com/123456789012/orders", "ord*"), is_called("arn:aws:sns:eu-west-1:1:orders", "orders")
+    (True, True)
+    """
+    return any(fnmatchcase(name, pattern) for name in (external_name, last_of(external_name)))
+
+
+def last_of(external_name: str) -> str:
+    """What people call a thing by whose external name is an ARN or a URL; else that name."""
+    if external_name.startswith("arn:"):
+        external_name, is_long = external_name.rpartition(":")[2], True
+    else:
+        is_long = "://" in external_name
+    return external_name.rpartition("/")[2] if is_long else external_name
 
 
 def direct(kind: Kind, names: Sequence[str]) -> list[Candidate] | None:
     """The things of these names, if to look at them takes no list: what no list shows unasked is found so, too."""
     if not names or any(set(name) & set("*?[") for name in names):
         return None
-    rule = kind.list_
-    if kind.external_name.mode == "composite":
-        format_ = kind.external_name.format
-        return [Candidate(name) for name in names] if all(composed_of(format_, name) for name in names) else None
+    rule, of = kind.list_, kind.external_name
+    is_long = LONG.search(of.format or (of.from_.text if of.from_ else ""))
+    if is_long and rule and any(":" not in name for name in names):
+        return None  # they are called by the end of it
+    if of.mode == "composite":
+        return [Candidate(name) for name in names] if all(composed_of(of.format, name) for name in names) else None
     return [Candidate(name) for name in names] if rule is None or not rule.fields else None
 
 
@@ -247,8 +286,7 @@ def object_name(external_name: str, given: Mapping[str, str]) -> str:
     >>> object_name("vpc-0a1b", {"Name": "Main VPC"}), object_name("arn:aws:iam::123456789012:oidc-provider/oidc.example.org", {})
     ('main-vpc', 'oidc.example.org')
     """
-    last = external_name.rpartition(":")[2] if external_name.startswith("arn:") else external_name
-    text = given.get(NAME) or (last.rpartition("/")[2] if last != external_name or "://" in last else last)
+    text = given.get(NAME) or last_of(external_name)
     plain = re.sub(r"[^a-z0-9.-]+", "-", text.lower())[:LONGEST]
     return re.sub(r"[.-]*\.[.-]*", ".", plain).strip(".-") or "imported"
 

@@ -728,6 +728,10 @@ class Hooks:
         """A field's value as it was found where the kind file says, before it takes the field's type."""
         return value
 
+    def is_own(self, resource: Resource, item: Item) -> bool:
+        """Whether AWS made it for itself, where the kind file's `list.own` can't say so."""
+        return False
+
     def telling(self, resource: Resource, item: Item, found: dict[str, Json]) -> None:
         """Adjust the fields of forProvider that a manifest of a thing is made of which nobody made for it."""
 

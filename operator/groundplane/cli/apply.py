@@ -216,6 +216,7 @@ def _nop_scope(cluster: SqliteCluster) -> str:
 async def _finish(plane: LocalControlPlane, guarded: Guarded, planned: Planned, deadline: float) -> None:
     """Until all of it is done.  Raises GroundplaneError if that does not come."""
     from groundplane.cli.up import Reporter
+    from groundplane.core import managed
 
     steps = {step.address: step for step in planned.plan.steps}
     owners = {step.owner.place for step in steps.values() if step.owner}
@@ -246,8 +247,10 @@ async def _finish(plane: LocalControlPlane, guarded: Guarded, planned: Planned, 
         troubles = [*(f"not done yet: {address}" for address in pending), *lacking]
         if troubles != standing or not is_idle:
             standing, since = troubles, time.monotonic()
-        is_under_way = any(each.state == "under way" for each in reporter.verdicts.values())
-        if (time.monotonic() - since > GRACE and not is_under_way) or time.monotonic() > deadline:
+        states = {each.state for each in reporter.verdicts.values()}
+        # under another name than it was made a moment ago, it is not made before that moment is over
+        patience = GRACE if "stuck" in states or not pending else GRACE + managed.GRACE.total_seconds()
+        if (time.monotonic() - since > patience and "under way" not in states) or time.monotonic() > deadline:
             for trouble in troubles:
                 click.echo(trouble, err=True)
             raise GroundplaneError("not all of the plan could be done", mend="see above, and plan again")

@@ -163,7 +163,7 @@ def import_(
     Nothing is changed in AWS, nor in the cluster; no secret is written.  What a list shows that AWS made for itself, such as default VPCs, is
     imported where --name has its id.  Exit code 1 if something could not be written as it is.
     """
-    from groundplane.aws.adopting import Account, How
+    from groundplane.aws.adopting import Account, How, is_called
 
     chosen = _kinds(kinds, namespaced=bool(namespace))
     if not region and not all(kind.is_global for kind in chosen):
@@ -176,7 +176,11 @@ def import_(
     clients = _clients(provider_config, namespace, kubeconfig, context, db)
     search = Search(Account(clients, how), how, names, _pairs(tags, "--tag", value=None), adopt_foreign)
     found = search.reports(chosen)
-    missing = [name for name in names if not _is_pattern(name) and name not in {each.external_name for each in found}]
+    missing = [
+        name
+        for name in names
+        if not _is_pattern(name) and not any(is_called(each.external_name, name) for each in found)
+    ]
     if missing:
         what = ", ".join(sorted({kind.kind for kind in chosen}) if len(chosen) < FEW else [EVERY])
         raise NotFound(
@@ -248,17 +252,26 @@ class Search:
         except GroundplaneError as error:
             report.problem = str(error)
             return report
+        above = None
+        try:
+            above = _translated(kind, lambda: self.account.belonging(kind, candidate)) if sight else None
+        except GroundplaneError as error:
+            report.problem = f"whose it is can't be told: {error}"
+            return report
         if sight is None or any(
             key not in sight.tags or value not in (None, sight.tags[key]) for key, value in self.tags.items()
         ):
             return None
-        if sight.is_own:
+        if sight.is_own or (above and above[1].is_own):
             report.skipped = "AWS's own, or on its way out; skipped"
             return report if candidate.external_name in self.names else None
         if sight.owner and not self.foreign:
             report.skipped = (
                 "belongs to a control plane (tag crossplane-uid or crossplane-name); skipped (--adopt-foreign)"
             )
+            return report
+        if above and above[1].owner and not self.foreign:
+            report.skipped = f"belongs to {above[0]}, which a control plane has; skipped (--adopt-foreign)"
             return report
         report.sight, report.problem = sight, sight.problem
         report.manifest = self.account.manifest(kind, sight.external_name, sight.for_provider, sight.tags)

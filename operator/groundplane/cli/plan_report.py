@@ -124,9 +124,9 @@ def _told(step: Step) -> list[Field]:
 
 
 def _field(step: Step, each: Field) -> Iterator[str]:
-    if step.action == "add":
+    if step.action == "add" and each.before is None:
         yield f"    {each.path}: {_value(each.after)}"
-    elif step.action == "blocked":
+    elif step.action == "blocked" and each.kind == "immutable":
         what = "claim" if step.owner else "one"
         why = f"   immutable in AWS. Mend: make a second {what} and move the data." if step.reason in KNOWN else ""
         yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}{why}"

@@ -290,7 +290,10 @@ class Planner:
     def _step(self, obj: Object, before: Object | None, after: Object | None) -> Step:
         key, its = key_of(obj), belonging(obj, self._peek)
         note = self._looking.notes.get(key.place)
-        action, reason, changes = self._judged(before, after, note, its.composition)
+        renamed = _renamed(before, after)
+        action, reason, changes = self._judged(None if renamed else before, after, note, its.composition)
+        if renamed:  # it stands for another thing, with which nobody has done anything yet
+            action, changes = ("forget" if action == "same" else action), [renamed, *changes]
         return Step(
             key, action, its.address, its.owner, its.template, reason, its.composite, its.composition, tuple(changes)
         )
@@ -390,6 +393,15 @@ class Planner:
         if what in ("composed", "control plane") and composition:
             return f"Composition {composition}"
         return what or found[0].manager
+
+
+def _renamed(before: Object | None, after: Object | None) -> Field | None:
+    """The external name, if an object stands for another thing than before."""
+    was, becomes = (annotations_of(each or {}).get(EXTERNAL_NAME) or "" for each in (before, after))
+    if before is None or after is None or is_deleting(after) or not _was_made(before) or was in ("", becomes):
+        return None
+    note = f"{was} stays, and nobody here knows it any more"
+    return Field(f"metadata.annotations[{EXTERNAL_NAME}]", was, _shown(becomes) or None, note=note)
 
 
 def _note(managed: Object, name: str) -> str:
