@@ -6,9 +6,11 @@ import asyncio
 import json
 
 import pytest
+import yaml
 
+from groundplane.cli.render import finder, parts_of
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import conditions
+from groundplane.core import composition, conditions, origin, preview
 from groundplane.core.fieldpath import parse
 from groundplane.core.objects import meta
 from groundplane.core.origin import default_of, writers
@@ -75,6 +77,115 @@ def test_pipelines_and_composites_of_the_second_generation(db):
         "by": "function",
         "place": 'Composition app › step "pt" (function-patch-and-transform)',
     }
+
+
+def test_a_claims_status_is_followed_to_what_is_composed(db):
+    found = chain(db, "status.connectionSecret", "database/orders")
+    assert [hop["by"] for hop in found["chain"]] == ["composite", "patch", "patch", "control plane"]
+    composite, back, forth, _ = found["chain"]
+    assert composite["place"].startswith("from XDatabase orders-")
+    assert back["object"] == composite["place"].removeprefix("from ")
+    assert back["place"].startswith("Composition database-aws › resource instance › patches[5] (ToCompositeFieldPath)")
+    assert back["input"] == [{"path": "spec.writeConnectionSecretToRef.name", "value": found["value"]}]
+    assert forth["object"] == f"Instance {instance(db)}"
+    # what a control plane counts itself
+    assert chain(db, "status.composed.total", "database/orders")["chain"][-1]["by"] == "control plane"
+
+
+def test_what_a_provider_has_seen_is_its_own(db):
+    (hop,) = chain(db, "status.atProvider.engine")["chain"]
+    assert (hop["by"], hop["place"]) == ("observed", f"what Instance {instance(db)} stands for, {instance(db)}")
+
+
+def test_keys_of_connection_secrets_are_followed_to_the_detail_and_what_it_reads(db):
+    for path in ("username", "data.username", "data[username]"):
+        found = chain(db, path, "secret/orders")
+        copied, detail, base = found["chain"]
+        assert copied["by"] == "composite"
+        assert copied["place"].startswith("from Secret crossplane-system/")
+        assert detail["by"] == "connection detail"
+        assert detail["place"] == "Composition database-aws › resource instance › connectionDetails[2]"
+        assert detail["input"] == [{"path": "spec.forProvider.username", "value": "********"}]
+        assert (base["object"], base["by"]) == (f"Instance {instance(db)}", "base")
+        assert found["value"] == "********"
+    *_, detail, provider = chain(db, "password", "secret/orders")["chain"]
+    assert detail["place"] == "Composition database-aws › resource instance › connectionDetails[3]"
+    assert (provider["by"], provider["place"]) == ("provider", f"written for Instance {instance(db)}")
+    ran = groundplane("explain", "secret/orders", "usrname", *db, *NAMESPACE)
+    assert "Secret my-team/orders has no key usrname. Mend: did you mean username?" in ran.stderr
+
+
+STATUS = """\
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: app}
+spec:
+  compositeTypeRef: {apiVersion: example.org/v1, kind: App}
+  mode: Pipeline
+  pipeline:
+  - step: pt
+    functionRef: {name: function-patch-and-transform}
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      resources:
+      - name: map
+        base: {apiVersion: v1, kind: ConfigMap, data: {a: x}}
+        patches:
+        - {type: ToCompositeFieldPath, fromFieldPath: data.a, toFieldPath: status.a}
+        connectionDetails:
+        - {name: fixed, type: FromValue, value: hunter2}
+        - {name: read, type: FromFieldPath, fromFieldPath: data.a}
+  - step: status
+    functionRef: {name: function-go-templating}
+    input:
+      apiVersion: gotemplating.fn.crossplane.io/v1beta1
+      kind: GoTemplate
+      source: Inline
+      inline:
+        template: |
+          apiVersion: example.org/v1
+          kind: App
+          status: {b: y}
+"""
+
+
+def test_the_status_of_pipelines_is_a_patchs_or_a_steps():
+    source = yaml.safe_load(STATUS)
+    compiled = composition.compile(source, finder([]))
+    app = {"apiVersion": "example.org/v1", "kind": "App", "metadata": {"name": "web", "namespace": "team"}, "spec": {}}
+    app["status"] = {"a": "x", "b": "y", "c": "z"}
+    observed = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "m",
+            "namespace": "team",
+            "annotations": {"crossplane.io/composition-resource-name": "map"},
+        },
+        "data": {"a": "x"},
+    }
+
+    def hops(path):
+        return origin.onto_composite(app, app, [observed], compiled, preview.Around(), parse(path))
+
+    (patch,) = hops("status.a")
+    assert (patch.by, patch.template, patch.inputs) == ("patch", "map", (("data.a", "x"),))
+    (step,) = hops("status.b")
+    assert (step.by, step.place) == ("function", 'Composition app › step "status" (function-go-templating)')
+    assert hops("status.c") == []
+    spec = composition.review(source["spec"]).spec
+
+    def details(key):
+        return origin.details(spec, parts_of(spec, finder([])), "Composition app", key)
+
+    (fixed,) = details("fixed")
+    assert "hunter2" not in str(fixed)
+    place = 'Composition app › step "pt" › resource map › connectionDetails[0]: the value that is written there'
+    assert (fixed.by, fixed.place) == ("connection detail", place)
+    (read,) = details("read")
+    assert (read.template, read.inputs) == ("map", (("data.a", "********"),))
+    assert details("none") == []
 
 
 def test_what_is_not_there_is_told_with_what_is_near(db):

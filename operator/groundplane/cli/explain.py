@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from groundplane.core.lineage import Member
     from groundplane.core.objects import Key, Object
     from groundplane.core.origin import Hop
+    from groundplane.core.pipeline import Find
 
 T = TypeVar("T")
+Step: TypeAlias = "tuple[Hop, tuple[Object, Any] | None]"  # and the object and path where the next one begins
 NOT_READY = 3  # exit code
 CORE = "apiextensions.crossplane.io"
 
@@ -114,11 +116,17 @@ class Chain:
             NotFound: there is no such field; the ones beside it are named.
         """
         from groundplane.core import fieldpath, origin
+        from groundplane.core.explain import is_secret
         from groundplane.core.objects import controller_of
 
-        path = fieldpath.parse(text)
         obj = root.object
         assert obj is not None
+        if is_secret(obj) and not text.startswith(("data.", "data[", "metadata")) and text not in obj:
+            keys = obj.get("data") or {}
+            if text not in keys:
+                raise NotFound(f"{root.key} has no key {text}", mend=did_you_mean(text, keys))
+            text = fieldpath.render(("data", text))
+        path = fieldpath.parse(text)
         value = fieldpath.find(obj, path)
         if value is fieldpath.MISSING:
             composite = await self._composite(obj, controller_of(obj))
@@ -134,7 +142,7 @@ class Chain:
             "object": str(root.key),
             "path": text,
             "value": origin.shown_value(obj, path, value),
-            "chain": [_record(holder, hop) async for holder, hop in self._hops(obj, path)],
+            "chain": [_record(holder, hop, masked=is_secret(obj)) async for holder, hop in self._hops(obj, path)],
         }
 
     async def _hops(self, obj: Object, path: Any) -> Any:
@@ -145,6 +153,13 @@ class Chain:
         seen: set[tuple[str, str]] = set()
         while (origin.name_of(obj), path.text) not in seen:
             seen.add((origin.name_of(obj), path.text))
+            if path.segments[0] in ("status", "data") and (step := await self._back(obj, path)):
+                hop, further = step
+                yield origin.name_of(obj), hop
+                if further is None:
+                    return
+                obj, path = further
+                continue
             writers = origin.writers(obj, path)
             people = [writer for writer in writers if not origin.machinery(writer)]
             for writer in people:
@@ -189,18 +204,120 @@ class Chain:
                     yield origin.name_of(obj), origin.Hop("unknown", "nobody is known to have set it")
             return
 
-    async def _composite(self, obj: Object, owner: Mapping[str, Any] | None) -> Object | None:
-        """What composes an object."""
-        from groundplane.core.naming import TEMPLATE_ANNOTATION
-        from groundplane.core.objects import Key, annotations_of, meta
+    async def _back(self, obj: Object, path: Any) -> Step | None:
+        """The last step of what does not come from the claim but from what is composed: status, and the keys of connection Secrets."""
+        from groundplane.core.explain import is_secret
+        from groundplane.core.objects import controller_of, machinery_of
 
-        if owner is None or TEMPLATE_ANNOTATION not in annotations_of(obj):
+        if is_secret(obj):
+            owner = await self._owner(obj, controller_of(obj))
+            return await self._key(obj, owner, str(path.segments[1])) if owner and len(path.segments) == 2 else None
+        if path.segments[0] != "status":
             return None
-        for namespace in dict.fromkeys(("", str(meta(obj).get("namespace") or ""))):
+        if composite := await self._bound(obj):
+            return self._copied(composite, path, obj)
+        if isinstance(machinery_of(obj).get("compositionRevisionRef"), dict):
+            return await self._reported(obj, path)
+        return (_outside(obj), None) if path.segments[1:2] == ("atProvider",) else None
+
+    def _copied(self, composite: Object, path: Any, claim: Object) -> Step | None:
+        from groundplane.core import fieldpath, origin
+
+        value = fieldpath.find(composite, path)
+        if value is fieldpath.MISSING or value != fieldpath.find(claim, path):
+            return None
+        return origin.Hop("composite", f"from {origin.name_of(composite)}", ((path.text, value),)), (composite, path)
+
+    async def _reported(self, composite: Object, path: Any) -> Step | None:
+        """Which patch or step wrote a composite's status."""
+        from groundplane.core import fieldpath, origin
+
+        hops = await self._in_composition(composite, composite, path, origin.onto_composite)
+        if not hops:
+            return None
+        composed = await self._composed(composite, hops[0].template)
+        if composed is None or not hops[0].inputs:
+            return hops[0], None
+        return hops[0], (composed, fieldpath.parse(hops[0].inputs[0][0]))
+
+    async def _key(self, secret: Object, owner: Object, key: str) -> Step | None:
+        """Where a connection Secret's key comes from: `owner` is the claim, composite or managed resource whose it is."""
+        from groundplane.core import fieldpath, origin
+        from groundplane.core.objects import machinery_of
+
+        path = fieldpath.parse(fieldpath.render(("data", key)))
+        if composite := await self._bound(owner):
+            its = await self._connection(composite)
+            if its is None or fieldpath.find(its, path) != fieldpath.find(secret, path):
+                return None
+            return origin.Hop("composite", f"from {origin.name_of(its)}, of {origin.name_of(composite)}"), (its, path)
+        reference = machinery_of(owner).get("compositionRevisionRef")
+        if not isinstance(reference, dict):
+            return origin.Hop("provider", f"written for {origin.name_of(owner)}"), None
+        for hop in await self._details(owner, key):
+            composed = await self._composed(owner, hop.template)
+            if not hop.template:
+                return hop, None
+            if composed is not None and hop.inputs:
+                return hop, (composed, fieldpath.parse(hop.inputs[0][0]))
+            if composed is not None and hop.key:
+                its = await self._connection(composed)
+                return hop, ((its, fieldpath.parse(fieldpath.render(("data", hop.key)))) if its else None)
+        return None
+
+    async def _bound(self, obj: Object) -> Object | None:
+        """The composite of a claim."""
+        from groundplane.core import claim, lineage
+        from groundplane.core.objects import spec_of
+
+        if not isinstance(spec_of(obj).get("resourceRef"), dict):
+            return None
+        composites = [await self._get(key) for key in lineage.edges(obj)]
+        return next((found for found in composites if found and claim.is_bound_to(obj, found)), None)
+
+    async def _composed(self, composite: Object, template: str) -> Object | None:
+        from groundplane.core.naming import TEMPLATE_ANNOTATION
+        from groundplane.core.objects import annotations_of
+
+        if not template:
+            return None
+        return next(
+            (
+                each
+                for each in await self._observed(composite)
+                if annotations_of(each).get(TEMPLATE_ANNOTATION) == template
+            ),
+            None,
+        )
+
+    async def _observed(self, composite: Object) -> list[Object]:
+        from groundplane.core import lineage
+
+        return [found for key in lineage.edges(composite) if (found := await self._get(key)) is not None]
+
+    async def _connection(self, obj: Object) -> Object | None:
+        """An object's connection Secret."""
+        from groundplane.core import lineage
+
+        keys = [key for key in lineage.edges(obj, secrets=True) if (key.api_version, key.kind) == ("v1", "Secret")]
+        return await self._get(keys[-1]) if keys else None
+
+    async def _owner(self, obj: Object, owner: Mapping[str, Any] | None) -> Object | None:
+        from groundplane.core.objects import Key, meta
+
+        for namespace in dict.fromkeys(("", str(meta(obj).get("namespace") or ""))) if owner else ():
+            assert owner is not None
             found = await self._get(Key(owner["apiVersion"], owner["kind"], namespace, owner["name"]))
             if found is not None and meta(found).get("uid") == owner.get("uid"):
                 return found
         return None
+
+    async def _composite(self, obj: Object, owner: Mapping[str, Any] | None) -> Object | None:
+        """What composes an object."""
+        from groundplane.core.naming import TEMPLATE_ANNOTATION
+        from groundplane.core.objects import annotations_of
+
+        return await self._owner(obj, owner) if TEMPLATE_ANNOTATION in annotations_of(obj) else None
 
     async def _claim(self, obj: Object) -> Object | None:
         from groundplane.core.objects import Key, spec_of
@@ -216,26 +333,48 @@ class Chain:
         self, composite: Object, obj: Object, path: Any, ask: Callable[..., Sequence[T]]
     ) -> Sequence[T]:
         """What `origin.in_composition`, or `unwritten`, tells of a field by the revision that the composite uses."""
+        from groundplane.core import composition, preview
+
+        if (known := await self._revision(composite)) is None:
+            return ()
+        revision, find = known
+        compiled = composition.compile(revision, find)
+        observed = await self._observed(composite)
+        return ask(composite, obj, observed, compiled, preview.Around(), path)
+
+    async def _details(self, composite: Object, key: str) -> Sequence[Hop]:
+        """The connection details that give a composite's Secret that key."""
+        from groundplane.cli.render import parts_of
+        from groundplane.core import composition, origin
+        from groundplane.core.objects import labels_of, spec_of
+
+        if (known := await self._revision(composite)) is None:
+            return ()
+        revision, find = known
+        spec = composition.review(spec_of(revision)).spec
+        where = f"Composition {labels_of(revision).get(composition.NAME_LABEL, '')}"
+        try:
+            return origin.details(spec, parts_of(spec, find), where, key) if spec else ()
+        except GroundplaneError:
+            return ()  # a function that is not known: what it makes is not, either
+
+    async def _revision(self, composite: Object) -> tuple[Object, Find] | None:
+        """The revision that a composite uses, and what finds its functions."""
         from groundplane.cli.render import finder
-        from groundplane.core import composition, lineage, preview
+        from groundplane.core import composition
         from groundplane.core.objects import Key, machinery_of
 
         reference = machinery_of(composite).get("compositionRevisionRef")
         if not isinstance(reference, dict):
-            return ()
+            return None
         revision = await self._get(Key(f"{CORE}/v1", "CompositionRevision", "", str(reference.get("name"))))
         if revision is None:
-            return ()
+            return None
         functions = []
         for name in composition.function_names(revision):
             found = await self._get(Key("pkg.crossplane.io/v1", "Function", "", name))
             functions += [found] if found is not None else []
-        compiled = composition.compile(revision, finder(functions, *self._functions))
-        observed = []
-        for key in lineage.edges(composite):
-            one = await self._get(key)
-            observed += [one] if one is not None else []
-        return ask(composite, obj, observed, compiled, preview.Around(), path)
+        return revision, finder(functions, *self._functions)
 
     async def _schema(self, obj: Object) -> Any:
         """The schema of an object's kind, as its definition has it."""
@@ -272,12 +411,24 @@ def _reference(obj: Object, path: Any) -> str:
     return "a reference or a selector"
 
 
-def _record(holder: str, hop: Hop) -> dict[str, Any]:
+def _outside(obj: Object) -> Hop:
+    """What a provider found."""
+    from groundplane.core import managed, origin
+    from groundplane.core.objects import annotations_of
+
+    external = annotations_of(obj).get(managed.EXTERNAL_NAME)
+    return origin.Hop("observed", f"what {origin.name_of(obj)} stands for{f', {external}' if external else ''}")
+
+
+def _record(holder: str, hop: Hop, *, masked: bool = False) -> dict[str, Any]:
+    """`masked`: where the chain ends in a Secret, whose value these may be."""
+    from groundplane.core.explain import MASK
+
     found: dict[str, Any] = {"object": holder, "by": hop.by, "place": hop.place}
     if hop.inputs:
-        found["input"] = [{"path": path, "value": value} for path, value in hop.inputs]
+        found["input"] = [{"path": path, "value": MASK if masked else value} for path, value in hop.inputs]
     if hop.steps:
-        found["steps"] = [{"what": what, "value": value} for what, value in hop.steps]
+        found["steps"] = [{"what": what, "value": MASK if masked else value} for what, value in hop.steps]
     return found
 
 

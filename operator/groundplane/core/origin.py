@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from groundplane.core import claim, fieldpath, preview, references
-from groundplane.core.composition import Compiled
-from groundplane.core.explain import Told, Trace, is_secret, masked_secret
+from groundplane.core import claim, connection, fieldpath, preview, references, typecheck
+from groundplane.core.composition import Compiled, CompositionSpec
+from groundplane.core.explain import MASK, Told, Trace, is_secret, masked_secret
 from groundplane.core.fieldpath import MISSING, Path, Segment
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, key_of, meta, spec_of
 from groundplane.core.preview import Around
 from groundplane.core.structural import OpenAPI
+from groundplane.core.typecheck import Part
 from groundplane.errors import GroundplaneError
 
 REFERENCES = references.MANAGER
@@ -42,6 +43,8 @@ class Hop:
     inputs: tuple[tuple[str, Json], ...] = ()  # paths and values that were read
     steps: tuple[tuple[str, Json], ...] = ()  # what was done to them
     path: tuple[Segment, ...] = ()  # in a Composition: where it is written
+    template: str = ""  # of the composed resource that was read
+    key: str = ""  # of that one's connection Secret
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,51 @@ def in_composition(
     return []
 
 
+def onto_composite(
+    composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
+) -> list[Hop]:
+    """What of a Composition wrote a field of the composite itself, the last one first.  Arguments as of `in_composition`."""
+    where = f"Composition {compiled.name}"
+    trace = Trace()
+    found = _composite_after(composite, observed, compiled, around, trace)
+    hops = [
+        replace(_patch(told, where), template=_template(told))
+        for told in reversed(trace.told)
+        if _is_back(told) and any(_covers(text, path) for text, _ in told.written)
+    ]
+    value = fieldpath.find(found, path)
+    if hops or value is MISSING or not compiled.is_pipeline:
+        return hops
+    for count, step in enumerate(compiled.steps, start=1):
+        part = replace(compiled, steps=compiled.steps[:count])
+        if fieldpath.find(_composite_after(composite, observed, part, around, Trace()), path) == value:
+            return [Hop("function", f'{where} › step "{step.name}" ({step.function})')]
+    return []
+
+
+def details(spec: CompositionSpec, parts: Sequence[Part], where: str, key: str) -> list[Hop]:
+    """The connection details that give the composite's Secret that key, the last one first; `parts` are what the steps are told."""
+    steps = {
+        f"spec.pipeline[{index}].input": f' › step "{step.step}"' for index, step in enumerate(spec.pipeline or ())
+    }
+    return [
+        _detail(detail, f"{where}{steps.get(part.place, '')} › resource {template.name}", index, template.name or "")
+        for part in (typecheck.native(spec), *parts)
+        for template in part.templates
+        for index, detail in enumerate(connection.compile(template.connectionDetails))
+        if detail.name == key and not detail.error
+    ][::-1]
+
+
+def _detail(detail: connection.Detail, resource: str, index: int, template: str) -> Hop:
+    place = f"{resource} › connectionDetails[{index}]"
+    if detail.kind == "FromConnectionSecretKey":
+        return Hop("connection detail", place, template=template, key=detail.parameter)
+    if detail.kind == "FromFieldPath":
+        return Hop("connection detail", place, ((detail.parameter, MASK),), template=template)
+    return Hop("connection detail", f"{place}: the value that is written there")
+
+
 def unwritten(
     composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
 ) -> list[str]:
@@ -146,20 +194,42 @@ def unwritten(
 def _rendered(
     composite: Object, observed: Sequence[Object], compiled: Compiled, around: Around, trace: Trace
 ) -> dict[str, Object]:
+    found = _preview(composite, observed, compiled, around, trace)
+    return {annotations_of(obj).get(TEMPLATE_ANNOTATION, ""): obj for obj in found.composed} if found else {}
+
+
+def _composite_after(
+    composite: Object, observed: Sequence[Object], compiled: Compiled, around: Around, trace: Trace
+) -> Object:
+    """The composite as a render leaves it."""
+    found = _preview(composite, observed, compiled, around, trace)
+    return found.composite if found else {}
+
+
+def _preview(
+    composite: Object, observed: Sequence[Object], compiled: Compiled, around: Around, trace: Trace
+) -> preview.Preview | None:
     try:
         if compiled.is_pipeline:
-            found = preview.piped(composite, compiled, observed, around, trace=trace)
-        else:
-            found = preview.native(composite, compiled, observed, scope=around.scope, trace=trace)
+            return preview.piped(composite, compiled, observed, around, trace=trace)
+        return preview.native(composite, compiled, observed, scope=around.scope, trace=trace)
     except GroundplaneError:
-        return {}  # what was told until then still holds
-    return {annotations_of(obj).get(TEMPLATE_ANNOTATION, ""): obj for obj in found.composed}
+        return None  # what was told until then still holds
+
+
+def _is_back(told: Told) -> bool:
+    """Whether a patch is from a resource onto the composite."""
+    return told.type.startswith(("ToComposite", "CombineToComposite"))
 
 
 def _is_forth(told: Told, template: str) -> bool:
     """Whether a patch is onto this resource, and not from it onto the composite."""
-    is_back = told.type.startswith(("ToComposite", "CombineToComposite"))
-    return not is_back and f"resource {template}" in told.place
+    return not _is_back(told) and f"resource {template}" in told.place
+
+
+def _template(told: Told) -> str:
+    """The template of the resource that a patch is between."""
+    return next((part.removeprefix("resource ") for part in told.place if part.startswith("resource ")), "")
 
 
 def _wrote(told: Told, template: str, path: Path) -> bool:
@@ -195,7 +265,10 @@ def claim_field(composite: Object, asked: Object | None, path: Path) -> bool:
     """Whether a composite has this field from its claim."""
     if asked is None or path.segments[:1] != ("spec",):
         return False
-    return fieldpath.find(asked, path) is not MISSING and bool(spec_of(composite).get("claimRef"))
+    value = fieldpath.find(asked, path)
+    return (
+        value is not MISSING and value == fieldpath.find(composite, path) and bool(spec_of(composite).get("claimRef"))
+    )
 
 
 def shown_value(obj: Object, path: Path, value: Any) -> Any:
