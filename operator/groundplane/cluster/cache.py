@@ -206,6 +206,11 @@ class Cache:
         store = self._stores.get(self._kept_as(api_version, kind))
         return store is not None and store.synced and not store.partial
 
+    def hears(self, key: Key) -> bool:
+        """Whether what comes of the kind, in its namespace, has been listed and is told of since."""
+        store = self._stores.get(self._kept_as(key.api_version, key.kind))
+        return store is not None and store.synced and ("" in store.seen or key.namespace in store.seen)
+
     def knows_all(self, api_version: str, kind: str, labels: Mapping[str, str]) -> bool:
         """Whether all objects of the kind that have these labels are here."""
         store = self._stores.get(self._kept_as(api_version, kind))

@@ -110,10 +110,18 @@ class KubernetesCluster:
         version = self.metadata.version(key)
         if version and (kept := self._referenced.get(key, version)):
             return kept
+        if not version and self._is_told_of(key) and self._referenced.is_absent(key):
+            return None
         found = await self.get(key, live=True)
         if found and self.metadata.version(key):  # else nobody would tell of a change
             self._referenced.put(found)
+        elif found is None and self._is_told_of(key):
+            self._referenced.put_absent(key)
         return found
+
+    def _is_told_of(self, key: Key) -> bool:
+        """Whether watches would tell if there were such an object: that of what is kept whole, and that of all others' metadata."""
+        return all(each.hears(key) for each in (self._cache, self.metadata))
 
     def changed(self, key: Key) -> None:
         """A watch tells of a change of an object of which it tells no more."""

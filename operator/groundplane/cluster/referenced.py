@@ -1,6 +1,7 @@
 """Objects that are read over and over and of which a watch tells only that they have changed: Secrets with credentials.
 
-Each is fetched once per change and kept while it is used, for its contents are none of our business otherwise.
+Each is fetched once per change and kept while it is used, for its contents are none of our business otherwise.  That there
+is none is kept as well: who waits for a Secret asks again and again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Referenced:
     """Objects as they were last fetched.  Belongs to one event loop; never printed, for it holds secrets."""
 
     def __init__(self) -> None:
-        # version, JSON, when fetched, when last used; the longest unused first
+        # version, JSON (empty: there was none), when fetched, when last used; the longest unused first
         self._kept: dict[Key, tuple[int, bytes, float, float]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -31,18 +32,33 @@ class Referenced:
 
     def get(self, key: Key, version: int) -> Object | None:
         """The object, if it is kept as of this version or a later one, which the watch may still have to tell of."""
+        data = self._current(key, version)
+        found: Object | None = orjson.loads(data) if data else None
+        return found
+
+    def is_absent(self, key: Key) -> bool:
+        """Whether there was none when it was last asked for, and no watch has told of one since."""
+        return self._current(key, 0) == b""
+
+    def put(self, obj: Object) -> None:
+        """Keep it until it changes, or nobody reads it any more."""
+        self._put(key_of(obj), int(meta(obj).get("resourceVersion") or 0), compact.dumps(obj))
+
+    def put_absent(self, key: Key) -> None:
+        """Keep that there is none, until a watch tells of one, or nobody asks for it any more."""
+        self._put(key, 0, b"")
+
+    def _current(self, key: Key, version: int) -> bytes | None:
         kept, now = self._kept.pop(key, None), asyncio.get_running_loop().time()
         if kept is None or kept[0] < version or now - kept[2] > OLDEST:
             return None
         self._kept[key] = (*kept[:3], now)
-        found: Object = orjson.loads(kept[1])
-        return found
+        return kept[1]
 
-    def put(self, obj: Object) -> None:
-        """Keep it until it changes, or nobody reads it any more."""
-        loop, key, version = asyncio.get_running_loop(), key_of(obj), int(meta(obj).get("resourceVersion") or 0)
+    def _put(self, key: Key, version: int, data: bytes) -> None:
+        loop = asyncio.get_running_loop()
         self._kept.pop(key, None)
-        self._kept[key] = version, compact.dumps(obj), loop.time(), loop.time()
+        self._kept[key] = version, data, loop.time(), loop.time()
         if len(self._kept) > LIMIT:
             del self._kept[next(iter(self._kept))]
         self._timer = self._timer or loop.call_later(UNUSED, self._sweep, context=Context())

@@ -31,7 +31,7 @@ async def read_own(context: Context, owner: Object, namespace: str, name: str) -
 
     One that somebody else controls, or nobody, says nothing: its name may come from whoever asks for its contents.
     """
-    secret = await context.cluster.get(Key("v1", "Secret", namespace, name))
+    secret = await context.cluster.referenced(Key("v1", "Secret", namespace, name))
     if secret is None or (controller_of(secret) or {}).get("uid") != meta(owner)["uid"]:
         return {}
     return own_data(secret)
