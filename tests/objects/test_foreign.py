@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -38,9 +39,12 @@ class Server:
 
     def __init__(self):
         self.kinds, self.answer, self.status, self.asked = KINDS, GOOD, 200, []
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def handle(self, request):
         self.asked.append((request.method, request.path, dict(request.query)))
+        await self.answers.wait()
         told = self.kinds if request.path == "/api/v1" else self.answer
         body = told if isinstance(told, bytes) else json.dumps(told).encode()
         status = 200 if request.path == "/api/v1" else self.status
@@ -129,6 +133,30 @@ async def test_a_list_without_end_is_not_read(server, there):
     with pytest.raises(InvalidInput, match="more than 10000 configmaps"):
         await there.list("v1", "ConfigMap", namespace="shop")
     assert len([path for _, path, _ in server.asked if path.endswith("/configmaps")]) == 20
+
+
+async def test_for_a_server_that_never_answers_one_waits_however_many_objects_are_in_it(server, there, monkeypatch):
+    """Else those of twenty such servers hold all the workers, and what is in a healthy one waits for minutes."""
+    monkeypatch.setattr("groundplane.cluster.client.REQUEST_TIMEOUT", 0.3)
+    server.answers.clear()
+
+    async def asked_by(many):
+        """What they are told."""
+        results = await asyncio.gather(*(there.get(KEY) for _ in range(many)), return_exceptions=True)
+        assert {type(each) for each in results} == {Unavailable}
+        return {str(each) for each in results}
+
+    words = await asked_by(30)
+    assert len(server.asked) == 1
+    assert await asked_by(30) == words, "the condition changes"
+    assert len(server.asked) == 1, "who comes later waits as well"
+    there._outage._until = 0.0  # the pause is over
+    assert await asked_by(30) == words
+    assert len(server.asked) == 2, "nobody, or more than one, looks whether it answers again"
+    server.answers.set()
+    there._outage._until = 0.0
+    assert await there.get(KEY) == GOOD
+    assert await there.get(KEY) == GOOD
 
 
 async def test_a_kubeconfig_that_is_none_is_read_once(monkeypatch):

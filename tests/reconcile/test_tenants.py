@@ -421,6 +421,9 @@ FORGED = {
     "pkg.crossplane.io/package": "theirs",
     "rbac.crossplane.io/aggregate-to-admin": "true",
     "usage.crossplane.io/deletion-attempt-with-policy": "Orphan",
+    "kubernetes.crossplane.io/owned-by-collection": "theirs",
+    "gotemplating.fn.crossplane.io/ready": "True",
+    "gotemplating.fn.crossplane.io/composition-resource-name": "beta",
     "groundplane.io/bindable-to": "team-b/*",
 }
 

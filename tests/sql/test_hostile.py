@@ -8,8 +8,10 @@ import time
 
 import pytest
 
-from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
+from groundplane.sql import server as connections
 from groundplane.sql import text, wire
+from groundplane.sql.account import Login
 from groundplane.sql.wire import Frames
 
 OK = b"R\0\0\0\x08\0\0\0\0"
@@ -60,6 +62,40 @@ async def test_a_server_that_sends_anything_ends_in_an_error_and_holds_nobody_up
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+async def test_for_a_server_that_never_answers_one_waits_however_many_objects_are_in_it(monkeypatch):
+    """Else those of twenty such servers hold all the workers, and what is in a healthy one waits for minutes."""
+    monkeypatch.setattr(connections, "CONNECT", 0.3)
+    came, ends = [], asyncio.Event()
+
+    async def serve(reader, writer):
+        came.append(writer)
+        await ends.wait()
+        writer.close()
+
+    async def ask():
+        async with server.session():
+            raise AssertionError("it does not answer")
+
+    async def asked_by(many):
+        """What they are told."""
+        results = await asyncio.gather(*(ask() for _ in range(many)), return_exceptions=True)
+        assert {type(each) for each in results} == {Unavailable}
+        return {str(each) for each in results}
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as dead:
+        port = dead.sockets[0].getsockname()[1]
+        login = Login("uid", "1", "127.0.0.1", port, "boss", "hush", ssl_mode="disable")
+        server = connections.Server(login, asyncio.Lock(), lambda: None)
+        words = await asked_by(30)
+        assert len(came) == 1
+        assert await asked_by(30) == words, "the condition changes"
+        assert len(came) == 1, "who comes later waits as well"
+        server._outage._until = 0.0  # the pause is over
+        assert await asked_by(30) == words
+        assert len(came) == 2, "nobody, or more than one, looks whether it answers again"
+        ends.set()
 
 
 async def connected(port):

@@ -14,6 +14,7 @@ import ssl
 import time
 from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,7 @@ from groundplane.cluster.slots import Slots
 from groundplane.core import roles
 from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Object
+from groundplane.core.outage import Outage
 from groundplane.errors import (
     AlreadyExists,
     Conflict,
@@ -89,13 +91,15 @@ class Api:
         impersonate: str = "",
         longest: int = 0,
         grant: Callable[[str, str], str] | None = None,
+        outage: Outage | None = None,
     ) -> None:
         """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401.
 
         `may_write` is asked right before each attempt of all that is no GET, and raises NotLeader; what it let pass ends
         within `write_timeout` seconds.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
         Of a server that nobody vouches for, no answer of more than `longest` bytes is read, of a list LISTS times that; 0: whatever comes.  `grant` says what
-        gives a right to a resource of a group, where it is not the operator that lacks it.
+        gives a right to a resource of a group, where it is not the operator that lacks it.  `outage` keeps all but one from waiting for it
+        while it does not answer.
         """
         self._access = access
         self._reload = reload
@@ -107,6 +111,7 @@ class Api:
         self._may_write, self._write_timeout = may_write, write_timeout
         self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
         self._impersonate, self._longest, self._grant = impersonate, longest, grant
+        self._outage = outage
         self._slots = Slots()
         self._session: aiohttp.ClientSession | None = None
 
@@ -204,6 +209,20 @@ class Api:
             AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer), NotLeader.
         """
         repeatable = method != "POST" if idempotent is None else idempotent
+        with self._outage.asking() if self._outage else nullcontext():
+            return await self._repeated(method, path, query, body, content_type, accept, repeatable=repeatable)
+
+    async def _repeated(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+        accept: str,
+        *,
+        repeatable: bool,
+    ) -> tuple[int, Any]:
         data = depth.written(body) if body is not None else None
         url = self._url(path, query)
         deadline = time.monotonic() + PATIENCE

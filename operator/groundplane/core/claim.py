@@ -37,7 +37,19 @@ OURS = frozenset(  # such parts, too: what they say of an object its reconciler 
     {"crossplane.io", "groundplane.io"}
     | {
         f"{name}.crossplane.io"
-        for name in ("apiextensions", "meta", "ops", "pkg", "protection", "rbac", "render", "usage")
+        for name in (
+            "apiextensions",
+            "gotemplating.fn",
+            "kubernetes",
+            "managed",
+            "meta",
+            "ops",
+            "pkg",
+            "protection",
+            "rbac",
+            "render",
+            "usage",
+        )
     }
 )
 

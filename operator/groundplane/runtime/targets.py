@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, Object, key_of
+from groundplane.core.outage import Outage
 from groundplane.errors import InvalidInput, NoSuchKind, Unavailable
 from groundplane.ports import Cluster, Propagation, Resource
 from groundplane.runtime import logs
@@ -77,8 +79,9 @@ class ClusterTargets:
                 self._refused.popitem(last=False)
             raise
         self._refused.pop(config, None)
-        api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant)
-        made = ForeignCluster(api, Cache())
+        outage = Outage(time.monotonic)
+        api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant, outage=outage)
+        made = ForeignCluster(api, outage)
         self._there[config] = version, api, made
         self._there.move_to_end(config)
         if known:
@@ -103,7 +106,12 @@ class ForeignCluster(KubernetesCluster):
 
     most_pages = PAGES
 
+    def __init__(self, api: Api, outage: Outage) -> None:
+        super().__init__(api, Cache())
+        self._outage = outage
+
     async def resource(self, api_version: str, kind: str) -> Resource:
+        self._outage.check()  # or it waits for those who ask already
         with _wary():
             return await super().resource(api_version, kind)
 

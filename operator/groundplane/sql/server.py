@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from groundplane.core.outage import Outage
 from groundplane.sql import faults, wire
 from groundplane.sql.account import Login
 
@@ -88,6 +89,7 @@ class Server:
         self.version = 0  # the server's major version, once somebody has connected
         self._kept: dict[str, _Kept] = {}
         self._slots = asyncio.Semaphore(PER_SERVER)
+        self._outage = Outage(lambda: asyncio.get_running_loop().time())
 
     @asynccontextmanager
     async def session(self, database: str = "") -> AsyncIterator[Session]:
@@ -96,24 +98,26 @@ class Server:
         Raises Lacking (3D000: no such database), Denied, Unavailable, InvalidInput.
         """
         name = database or self.login.database
+        self._outage.check()
         async with self._slots:
             kept = self._kept.setdefault(name, _Kept())
             async with kept.lock:
-                if kept.connection is None or kept.connection.is_closed():
-                    await self._make_room()
-                    self._kept[name] = kept  # it may have been dropped while we waited
-                    kept.connection = await self._connect(name)
-                session = Session(kept.connection, self, self._may_write)
-                try:
-                    yield session
-                except asyncio.CancelledError:
-                    kept.connection.terminate()  # what it was asked may still be under way
-                    raise
-                finally:
-                    if kept.connection.is_in_transaction():
-                        kept.connection.terminate()
-                    kept.used = asyncio.get_running_loop().time()
-                    self._mind(name, kept, IDLE)
+                with self._outage.asking():
+                    if kept.connection is None or kept.connection.is_closed():
+                        await self._make_room()
+                        self._kept[name] = kept  # it may have been dropped while we waited
+                        kept.connection = await self._connect(name)
+                    session = Session(kept.connection, self, self._may_write)
+                    try:
+                        yield session
+                    except asyncio.CancelledError:
+                        kept.connection.terminate()  # what it was asked may still be under way
+                        raise
+                    finally:
+                        if kept.connection.is_in_transaction():
+                            kept.connection.terminate()
+                        kept.used = asyncio.get_running_loop().time()
+                        self._mind(name, kept, IDLE)
 
     async def leave(self, database: str) -> None:
         """Close what is open to a database: it is to be dropped."""
