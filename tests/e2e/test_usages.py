@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from groundplane.runtime import certificates, guard
-from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
-from tests.e2e.conftest import free_port
+from groundplane.runtime import guard
+from groundplane.runtime.webhook_configurations import NO_USAGES
+from tests.e2e.conftest import QUICK, Operator, free_port
 from tests.e2e.release import Release
-from tests.e2e.test_webhooks import NAMESPACE, options
+from tests.e2e.test_webhooks import options, withdraw
 
 GROUP = "nop.usages.example.org"
 VERSION = f"{GROUP}/v1"
@@ -100,14 +100,41 @@ COMPOSITION = {
 }
 
 
+@pytest.fixture(scope="module")
+def operator(plane, tmp_path_factory):
+    """One for all tests of a way to guard; they may kill it."""
+    log = tmp_path_factory.mktemp("usages") / "operator.log"
+    running = Operator(plane.kubeconfig_of("operator"), "http://127.0.0.1:9", log)
+    running.asked = options(free_port())
+    yield running
+    withdraw(plane, running)
+
+
+def run(operator, *wanted):
+    """See that it runs with these options."""
+    is_over = operator.process is None or operator.process.poll() is not None
+    if operator.options != wanted and not is_over:
+        operator.stop()
+        is_over = True
+    operator.options = wanted
+    if is_over:
+        operator.start()
+
+
 @pytest.fixture
-def kinds(plane, operator):
+def kinds(plane):
     plane.install(crd("Used"), crd("User"))
-    plane.wait("the policy", lambda: plane.get("validatingadmissionpolicybinding", guard.NAME))
     yield
     for kind in ("xorders.usages.example.org", LEGACY, f"useds.{GROUP}", f"users.{GROUP}"):
         plane.kubectl("delete", kind, "--all", "--wait=false", check=False)
     plane.kubectl("delete", PROTECTION, "configmaps", "-n", "team-u", "--all", "--wait=false", check=False)
+
+
+@pytest.fixture
+def guarded(plane, operator, kinds):
+    """A policy of the API server protects."""
+    run(operator, *QUICK)
+    plane.wait("the policy", lambda: plane.get("validatingadmissionpolicybinding", guard.NAME))
 
 
 def is_ready(plane, kind, name, *where):
@@ -127,7 +154,7 @@ def is_labelled(plane, kind, name, *where):
     return (found.get("metadata", {}).get("labels") or {}).get("crossplane.io/in-use") == "true"
 
 
-@pytest.mark.usefixtures("kinds")
+@pytest.mark.usefixtures("guarded")
 def test_what_is_used_can_not_be_deleted_until_nothing_uses_it(plane):
     plane.apply(nop("User", "b1"), usage("late", of=party("Used", "a1"), by=party("User", "b1")))
     plane.wait("its missing object is told", lambda: "not found" in json.dumps(plane.get(LEGACY, "late")))
@@ -147,7 +174,7 @@ def test_what_is_used_can_not_be_deleted_until_nothing_uses_it(plane):
     plane.kubectl("delete", f"useds.{GROUP}", "a1")
 
 
-@pytest.mark.usefixtures("kinds")
+@pytest.mark.usefixtures("guarded")
 def test_a_usage_in_a_namespace_protects_a_configmap(plane):
     plane.kubectl("create", "namespace", "team-u", check=False)
     for name in ("c1", "c2"):
@@ -170,14 +197,12 @@ def test_a_usage_in_a_namespace_protects_a_configmap(plane):
     assert not plane.get(PROTECTION, "u", *here)
 
 
-@pytest.mark.usefixtures("kinds")
+@pytest.mark.usefixtures("guarded")
 @pytest.mark.parametrize("collected", [False, True], ids=["by the composite", "by garbage collection"])
 def test_a_composed_usage_orders_the_deletion_of_a_composite(plane, operator, collected):
     """With strict upstream behaviour the composite goes at once, and garbage collection is refused until the user is gone."""
     if collected:
-        operator.stop()
-        operator.options = (*operator.options, "--strict-upstream", "--crds", "leave")
-        operator.start()
+        run(operator, *QUICK, "--strict-upstream", "--crds", "leave")
     plane.apply(XRD, COMPOSITION)
     plane.wait_for_kinds(XRD["metadata"]["name"])
     plane.restart_controller_manager()  # which looks for new kinds each 30 s only
@@ -205,17 +230,10 @@ def test_a_composed_usage_orders_the_deletion_of_a_composite(plane, operator, co
 @pytest.fixture
 def asked(plane, operator, kinds):
     """The API server asks the operator; its own policy is gone."""
-    operator.stop()
-    operator.options = options(free_port())
-    operator.start()
+    run(operator, *operator.asked)
     plane.wait("the webhook", lambda: plane.get("validatingwebhookconfigurations", NO_USAGES))
     plane.wait("the policy is gone", lambda: not plane.get("validatingadmissionpolicy", guard.NAME))
-    yield operator
-    operator.stop()
-    for name in (CROSSPLANE, NO_USAGES):
-        plane.kubectl("delete", "validatingwebhookconfigurations", name, "--ignore-not-found")
-    secrets = (certificates.AUTHORITY, certificates.SERVER)
-    plane.kubectl("delete", "secret", "-n", NAMESPACE, *secrets, "--ignore-not-found")
+    return operator
 
 
 @pytest.mark.usefixtures("asked")
@@ -252,8 +270,9 @@ def test_while_no_operator_answers_what_is_in_use_stays(plane, asked):
 
 
 @pytest.fixture
-def installed(plane, aws, tmp_path):
-    """The operator with the chart's rights and no other, without webhooks."""
+def installed(plane, aws, operator, tmp_path):
+    """An operator with the chart's rights and no other, without webhooks."""
+    withdraw(plane, operator)
     plane.kubectl("delete", guard.POLICIES, guard.NAME, "--ignore-not-found")
     release = Release(plane, tmp_path, {"webhooks": {"enabled": False}})
     release.install()
