@@ -292,6 +292,21 @@ def test_comments_that_can_not_stay_are_told_to_be_lost(tmp_path, text):
     assert yaml.safe_load((tmp_path / "v2/odd.yaml").read_text())["apiVersion"]
 
 
+def test_comments_between_documents_stay_and_no_document_is_lost(tmp_path):
+    claims = [platform.CLAIM.strip().replace("first", name) for name in ("first", "second")]
+    between = f"# above\n---\n{claims[0]}\n---\n# between\n---\n{claims[1]}\n---\n# below\n"
+    breaks = "\u2028" * 30  # lines for YAML, and for nobody else
+    odd = "\n---\n".join([claims[0].replace("hello", f'"{breaks}"'), claims[1]])
+    groundplane(
+        "migrate", "v2", write(tmp_path / "v1", d=platform.DEFINITION, between=between, odd=odd), "-o", tmp_path / "v2"
+    )
+    text = (tmp_path / "v2/between.yaml").read_text()
+    assert [line for line in text.splitlines() if line.startswith("#")] == ["# above", "# between", "# below"]
+    for name in ("between", "odd"):
+        made = list(yaml.safe_load_all((tmp_path / "v2" / f"{name}.yaml").read_text()))
+        assert [each["metadata"]["name"] for each in made] == ["first", "second"]
+
+
 @pytest.mark.parametrize(
     ("text", "new"),
     [

@@ -889,6 +889,42 @@ def test_the_patches_of_a_step_are_checked_against_schemas(piped):
     )
 
 
+@pytest.mark.parametrize("is_pipeline", [False, True])
+def test_a_connection_detail_without_its_secret_is_told(folder, is_pipeline):
+    composition = yaml.safe_load(TWO)
+    spec = composition["spec"]
+    bucket = spec["resources"][1]
+    bucket["connectionDetails"] = [
+        {"name": "pass", "type": "FromConnectionSecretKey", "fromConnectionSecretKey": "password"},
+        {"name": "fixed", "type": "FromValue", "value": "x"},
+    ]
+    place = "resource a › connectionDetails[0]: pass is missing"
+    if is_pipeline:
+        given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": [bucket]}
+        for patch in bucket["patches"]:
+            patch.setdefault("type", "FromCompositeFieldPath")
+        del spec["resources"]
+        function = {"name": "function-patch-and-transform"}
+        spec |= {"mode": "Pipeline", "pipeline": [{"step": "pt", "functionRef": function, "input": given}]}
+    observed = """
+apiVersion: example.org/v1
+kind: Bucket
+metadata: {name: a, annotations: {crossplane.io/composition-resource-name: a}}
+spec: {writeConnectionSecretToRef: {name: keys, namespace: team}}
+"""
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: team}\ndata: {password: aHVudGVyMg==}\n"
+    write(folder, composition=yaml.safe_dump(composition), observed=observed)
+    asked = ["render", folder / "xr.yaml", folder / "composition.yaml"]
+    assert "pass is missing" not in groundplane(*asked).stderr  # nothing exists
+    told = groundplane(*asked, "-o", folder / "observed.yaml")
+    assert told.exit_code == 0
+    assert f"Warning: {place}: no connection Secret of the resource with the key password was given." in told.stderr
+    assert "Mend: give that Secret among the observed resources, too." in told.stderr
+    assert "missing" not in groundplane(*asked, "-o", folder / "observed.yaml", "--strict-upstream").stderr
+    write(folder, observed=f"{observed}---\n{secret}")
+    assert "missing" not in groundplane(*asked, "-o", folder / "observed.yaml").stderr
+
+
 def test_flags_that_only_upstream_needs_are_accepted(piped):
     more = ["--timeout", "1m", "-a", "render.crossplane.io/runtime=Docker", "--crossplane-version", "v2"]
     assert groundplane(*arguments(piped, *more)).exit_code == 0

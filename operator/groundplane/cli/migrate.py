@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,11 +118,13 @@ def _written(pairs: Sequence[tuple[Document, Object | None]]) -> list[Written]:
     """The documents of one file, as they were written as far as they say the same; a List's items one by one."""
     from groundplane.cli import yaml_edit
 
+    whole = "\n".join(pairs[0][0].text.lines)
     texts: list[Written] = []
-    line, above = 0, ""  # comments that a --- parts from what they are about
-    for part in yaml_edit.documents("\n".join(pairs[0][0].text.lines)):
+    line, above, seen = 0, "", 0  # above: comments that a --- parts from what they are about
+    for part in yaml_edit.documents(whole):
         inside = [pair for pair in pairs if line <= pair[0].first < line + len(part.splitlines())]
         line += part.count("\n")
+        seen += len(inside)
         _, body = yaml_edit.split_mark(part)
         if not inside and yaml_edit.COMMENT.search(body):
             above += body
@@ -130,14 +132,18 @@ def _written(pairs: Sequence[tuple[Document, Object | None]]) -> list[Written]:
             if new is not None:
                 texts.append(_document(above + body, document, new))
                 above = ""
+    if seen != len(pairs):  # YAML counts lines otherwise: there are line breaks of Unicode in it
+        return [_document(whole, document, new, anew=True) for document, new in pairs if new is not None]
+    if above and texts:
+        texts[-1] = replace(texts[-1], text=texts[-1].text + above)
     return texts
 
 
-def _document(text: str, document: Document, new: Object) -> Written:
+def _document(text: str, document: Document, new: Object, *, anew: bool = False) -> Written:
     from groundplane.cli import yaml_edit
     from groundplane.core import goyaml
 
-    kept = None if document.prefix else _edited(text, document.object, new)
+    kept = None if anew or document.prefix else _edited(text, document.object, new)
     if kept is None:
         return Written(goyaml.dumps(new), bool(yaml_edit.COMMENT.search(text)))
     return Written(kept if kept.endswith("\n") else f"{kept}\n", lost=False)

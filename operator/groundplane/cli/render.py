@@ -142,7 +142,9 @@ def render(
     the exit code is 1.
     """
     from groundplane.cli.remote_calls import RemoteCalls
-    from groundplane.core import choice, known_schemas, mistakes, preview
+    from groundplane.core import choice, known_schemas, mistakes, preview, typecheck
+    from groundplane.core.composition import review
+    from groundplane.core.objects import spec_of
 
     files = Files()
     subjects, sources = files.read([xr]), files.read([composition])
@@ -182,6 +184,8 @@ def render(
     misfits: list[GroundplaneError] = []
     if not strict_upstream:
         misfits = choice.rendered_fit(chosen.source, found.composed, schemas, BuiltIn(), fit.warnings)
+        if observed and (spec := review(spec_of(chosen.source)).spec):
+            misfits += preview.missing_keys([typecheck.native(spec), *parts_of(spec, find)], observed, found)
     documents = list(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )

@@ -12,10 +12,10 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath, health, naming, pipeline, render
+from groundplane.core import composition, conditions, connection, fieldpath, health, naming, pipeline, render
 from groundplane.core import schema as schemas
 from groundplane.core.composition import Compiled
 from groundplane.core.conditions import Condition
@@ -36,6 +36,9 @@ from groundplane.core.objects import (
 )
 from groundplane.core.schema import Structural
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown
+
+if TYPE_CHECKING:
+    from groundplane.core.typecheck import Part
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input gives the same output
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
@@ -221,6 +224,23 @@ def data_of(secret: Object) -> dict[str, bytes]:
             ) from error
     data |= {name: fieldpath.utf8(str(value)) for name, value in (secret.get("stringData") or {}).items()}
     return data
+
+
+def missing_keys(parts: Iterable[Part], observed: Iterable[Object], found: Preview) -> list[GroundplaneError]:
+    """The connection details of resources that exist for which no Secret with their key was given."""
+    there = {annotations_of(obj).get(render.TEMPLATE_ANNOTATION) for obj in observed}
+    return [
+        InvalidInput(
+            f"{detail.name} is missing: no connection Secret of the resource with the key {detail.parameter} was given",
+            mend="give that Secret among the observed resources, too",
+            where=(f"resource {template.name}", f"connectionDetails[{index}]"),
+        )
+        for part in parts
+        for template in part.templates
+        if template.name in there
+        for index, detail in enumerate(connection.compile(template.connectionDetails))
+        if detail.kind == "FromConnectionSecretKey" and not detail.error and detail.name not in found.connection
+    ]
 
 
 # --- mode Resources -----------------------------------------------------------------------------------------
