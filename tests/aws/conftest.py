@@ -26,6 +26,12 @@ def kind_source():
     return read
 
 
+def source_of_hooks(file):
+    """The text of the module beside a kind file; "" if there is none."""
+    source = resources.files("groundplane.aws.kinds") / f"{file}.py"
+    return source.read_text(encoding="utf-8") if source.is_file() else ""
+
+
 @pytest.fixture
 def account(standin):
     return Account(provider_config(standin.url), {"creds": INI}, "1")

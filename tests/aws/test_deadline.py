@@ -77,6 +77,10 @@ class Hostile:
                     self._over.wait()
                 case "dribbles its head":
                     self._dribble(connection, b"HTTP/1.1 200 OK\r\nX-Long: ")
+                case "streams without end":
+                    connection.sendall(HEAD % 10**12)
+                    while True:
+                        connection.sendall(bytes(2**16))
                 case "dribbles its body":
                     connection.sendall(HEAD % 1_000_000)
                     self._dribble(connection, b"<")
@@ -166,6 +170,28 @@ def test_over_tls_a_call_ends_as_well(secure, how):
     with deadline.within(0.5), pytest.raises((HTTPClientError, ConnectionError)):
         client.describe_vpcs()
     assert deadline.doing() == "ec2 DescribeVpcs"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "action, spec, named", [("DescribeVpcs", {}, "ec2 DescribeVpcs"), ("AssumeRole", ROLES, "sts AssumeRole")]
+)
+async def test_an_answer_without_end_is_not_read(cloud, hostile, monkeypatch, action, spec, named):
+    monkeypatch.setattr(deadline, "LONGEST", 2**20)
+    hostile.hangs[action] = "streams without end"
+    with pytest.raises(Unavailable, match=f"{named}: .*longer than 1 MiB"):
+        await observed(cloud, account(hostile.url, **spec))
+    hostile.hangs.clear()
+    assert not (await observed(cloud, account(hostile.url, **spec))).exists
+
+
+def test_over_tls_an_answer_without_end_is_not_read_either(secure, monkeypatch):
+    client = Sessions(attempts=1).clients(account(secure.url)).client("ec2", REGION)
+    assert client.describe_vpcs()["Vpcs"] == []
+    monkeypatch.setattr(deadline, "LONGEST", 2**20)
+    secure.hangs["DescribeVpcs"] = "streams without end"
+    with pytest.raises(HTTPClientError, match="longer than 1 MiB"):
+        client.describe_vpcs()
     client.close()
 
 

@@ -19,7 +19,7 @@ from groundplane.aws.resource import READING, Hooks, Resource
 from groundplane.aws.session import Sessions
 from groundplane.errors import InvalidInput
 from groundplane.ports import Account
-from tests.aws.conftest import INI, provider_config
+from tests.aws.conftest import INI, provider_config, source_of_hooks
 
 KINDS = {found.file: found for found in catalogue.first_generation()}
 SESSION = botocore.session.Session()
@@ -198,11 +198,7 @@ def test_every_call_of_the_module_beside_is_in_the_file(found):
     for call in known:
         operation(found, call)
     methods = {xform_name(name) for name in model(found).operation_names}
-    texts = {
-        node.value
-        for node in ast.walk(ast.parse(catalogue.source_of_hooks(found.file)))
-        if isinstance(node, ast.Constant)
-    }
+    texts = {node.value for node in ast.walk(ast.parse(source_of_hooks(found.file))) if isinstance(node, ast.Constant)}
     said = {f"{found.service}:{text}" if text in methods else text for text in texts if isinstance(text, str)}
     made = {text for text in said if re.fullmatch(r"[a-z0-9]+:[a-z0-9]+_[a-z0-9_]+", text)}
     assert not made - known, f"{found.file}.yaml: add to `calls` what its module calls"
@@ -230,10 +226,10 @@ def test_every_parameter_exists_with_a_type_that_fits(found):
                 continue
             shape = walk(operation(found, call).input_shape, path)
             assert shape is not None, f"{name}: {call} has no {path}"
-            if f'"{name}"' in catalogue.source_of_hooks(found.file) or (is_named and shape.type_name == "string"):
+            if f'"{name}"' in source_of_hooks(found.file) or (is_named and shape.type_name == "string"):
                 continue
             assert fits(shape, field), f"{name}: {path} is a {shape.type_name}, not a {field.type}"
-            if "def outgoing" not in catalogue.source_of_hooks(found.file):
+            if "def outgoing" not in source_of_hooks(found.file):
                 assert not list(misfits(shape, field, name)), list(misfits(shape, field, name))
 
 
@@ -286,7 +282,7 @@ def test_every_observed_member_exists(found):
     """Plain member paths are walked through the answer's shape; what `also` and hooks add is known by name."""
     item = item_of(jmespath.compile(found.observe.item.text).parsed, operation(found, found.observe.call).output_shape)
     item = item.member if item.type_name == "list" else item
-    added = set(found.also) | set(re.findall(r'item\["(\w+)"\] =', catalogue.source_of_hooks(found.file)))
+    added = set(found.also) | set(re.findall(r'item\["(\w+)"\] =', source_of_hooks(found.file)))
     paths = {name: field.observe for name, field in found.fields.items() if field.observe}
     paths |= {name: output.path for name, output in found.at_provider.items() if output.path}
     paths |= {key: Path(text) for key, text in found.connection.items() if "$" not in text}

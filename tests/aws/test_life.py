@@ -14,7 +14,7 @@ from groundplane.aws import actions, catalogue, convert, shared_reads
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
 from groundplane.core import references
-from tests.aws.conftest import made, managed, settle
+from tests.aws.conftest import made, managed, settle, source_of_hooks
 
 KINDS = {found.file: found for found in catalogue.first_generation()}
 EXACT = ["Observe", "Create", "Update", "Delete"]
@@ -232,7 +232,7 @@ def test_every_field_that_is_updated_is_tried_or_says_why_not(found):
 @pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
 def test_every_field_does_something_or_is_refused(found, kind_source):
     text = json.dumps(kind_source(found.file))
-    beside = catalogue.source_of_hooks(found.file)
+    beside = source_of_hooks(found.file)
     idle = [
         name
         for name, rule in found.fields.items()

@@ -84,12 +84,6 @@ def hooks(file: str) -> Hooks:
     return found
 
 
-def source_of_hooks(file: str) -> str:
-    """The text of the module beside a kind file; "" if there is none.  For checks of what the files say."""
-    source = resources.files(f"{__package__}.kinds") / f"{file}.py"
-    return source.read_text(encoding="utf-8") if source.is_file() else ""
-
-
 @cache
 def load(file: str) -> Kind | None:
     """The kind file of that name, read once; None if there is none.  Raises InvalidInput if it is faulty."""

@@ -1,9 +1,10 @@
-"""An end to what a thread asks of AWS, whoever it asks and however slowly it is answered.
+"""An end to what a thread asks of AWS, whoever it asks and however slowly, or at length, it is answered.
 
 botocore's timeouts are of silence: a server that sends a byte now and then holds a call for ever, and so does a chain of calls
 (STS, then the service, each repeated).  Within `within`, sockets give up at one moment for all of them: no connection is begun
 after it, and no answer read.  So that this holds for the clients, too, that botocore makes for itself (STS, SSO, instance
-metadata), its classes of connections are exchanged for those below when this module is imported.
+metadata), its classes of connections are exchanged for those below when this module is imported.  They read no answer of more than
+`LONGEST` bytes: botocore takes each into memory as a whole, and whoever writes a ProviderConfig names the server.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from botocore import awsrequest
 from botocore.exceptions import HTTPClientError
 from urllib3.exceptions import ConnectTimeoutError
 
+LONGEST = 64 * 2**20  # bytes of one answer: some calls list all that there is in one
+
 _thread = threading.local()  # `end`: by the monotonic clock; `doing`: what is asked for just now
 
 
@@ -27,6 +30,12 @@ class Overdue(HTTPClientError):  # type: ignore[misc]
     """The time for all calls of one operation is over; counts as silence."""
 
     fmt = "no answer in time, {what} is not even begun"
+
+
+class Overlong(HTTPClientError):  # type: ignore[misc]
+    """Nobody but AWS's double answers so much; counts as silence."""
+
+    fmt = "the answer is longer than {longest} MiB"
 
 
 @contextmanager
@@ -65,23 +74,31 @@ def _shorten(connection: socket.socket) -> None:
         connection.settimeout(left)
 
 
-class _Socket(socket.socket):
+class _Bounded(socket.socket):
+    _taken = 0  # bytes of the answer to what was sent last
+
+    def sendall(self, *arguments: Any, **how: Any) -> None:
+        self._taken = 0
+        super().sendall(*arguments, **how)
+
     def recv_into(self, *arguments: Any, **how: Any) -> int:
         _shorten(self)
-        return super().recv_into(*arguments, **how)
+        count = super().recv_into(*arguments, **how)
+        self._taken += count
+        if self._taken > LONGEST:
+            raise Overlong(longest=LONGEST // 2**20)
+        return count
 
 
-class _SecureSocket(ssl.SSLSocket):
-    def recv_into(self, *arguments: Any, **how: Any) -> int:
-        _shorten(self)
-        return super().recv_into(*arguments, **how)
+class _SecureSocket(_Bounded, ssl.SSLSocket):
+    pass
 
 
 class _Connection(awsrequest.AWSHTTPConnection):  # type: ignore[misc]
     def _new_conn(self) -> socket.socket:
         made = _made_in_time(self, super()._new_conn)
         patience = made.gettimeout()
-        ours = _Socket(made.family, made.type, made.proto, fileno=made.detach())
+        ours = _Bounded(made.family, made.type, made.proto, fileno=made.detach())
         ours.settimeout(patience)
         return ours
 

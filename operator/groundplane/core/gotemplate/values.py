@@ -111,10 +111,6 @@ class NilStrings(Nil, Strings):
     pass
 
 
-class NilStringMap(Nil, StringMap):
-    pass
-
-
 class NilBytesMap(Nil, BytesMap):
     pass
 
