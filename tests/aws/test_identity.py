@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from groundplane.errors import InvalidInput, Waiting
+from groundplane.errors import GroundplaneError, InvalidInput, Waiting
 from tests.aws.conftest import EC2, IAM, external_name, made, managed, settle
 
 KMS = "kms.aws.upbound.io/v1beta1"
@@ -278,6 +278,20 @@ async def test_a_role_and_a_policy_wait_for_what_uses_them_to_go(cloud, account,
     for each in (attachment, role, thing):
         await cloud.delete(each, account, await cloud.observe(each, account, {}))
         assert not (await cloud.observe(each, account, {})).exists
+
+
+@pytest.mark.parametrize(
+    ("operation", "given"),
+    [
+        ("AttachRolePolicy", {"managedPolicyArns": [POLICY]}),
+        ("CreateRole", {"permissionsBoundary": POLICY}),
+    ],
+)
+async def test_a_policy_that_is_not_there_is_told_with_the_roles_field(cloud, account, standin, operation, given):
+    standin.fail("iam", operation, "NoSuchEntity", message=f"Policy {POLICY} does not exist or is not attachable.")
+    (field,) = given
+    with pytest.raises(GroundplaneError, match=rf"forProvider\.{field}: {operation}: NoSuchEntity.* Mend: name"):
+        await made(cloud, managed(IAM, "Role", "orders", assumeRolePolicy=policy(TRUST), **given), account)
 
 
 async def test_a_user_with_belongings_goes_only_when_told(cloud, account, iam, standin):

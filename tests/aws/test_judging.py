@@ -13,6 +13,9 @@ from groundplane.core import fieldpath, typecheck
 from groundplane.errors import InvalidInput
 from tests.aws.conftest import EC2, managed
 
+RDS, SQS, DYNAMODB, KMS, SECRETS = (
+    f"{service}.aws.upbound.io/v1beta1" for service in ("rds", "sqs", "dynamodb", "kms", "secretsmanager")
+)
 OTHERWISE = [
     ("dynamodb.aws.upbound.io/v1beta1", "Table", {"billingMode": "pay_per_request"}, "spec.forProvider.billingMode", "PAY_PER_REQUEST"),
     ("dynamodb.aws.upbound.io/v1beta1", "Table", {"billingMode": "PayPerRequest"}, "spec.forProvider.billingMode", "PAY_PER_REQUEST"),
@@ -88,20 +91,96 @@ def test_a_value_that_is_spelt_otherwise_is_refused_with_what_is_meant(api_versi
 
 
 def test_a_value_that_may_be_new_is_sent(cloud):
-    wanted = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/16", instanceTenancy="dedicate")
+    wanted = managed(KMS, "Key", "orders", keyUsage="SIGN_VERIFI")
     cloud.check(wanted)
-    found = catalogue.load("ec2_vpc")
+    found = catalogue.load("kms_key")
     told = list(judging.unknown(wanted["spec"]["forProvider"], found.fields))
-    assert told == [("instanceTenancy", "did you mean dedicated?")]
+    assert told == [("keyUsage", "did you mean SIGN_VERIFY?")]
     odd = cloud._offline(wanted).odd_values()
-    assert odd == "for instanceTenancy, did you mean dedicated?"
+    assert odd == "for keyUsage, did you mean SIGN_VERIFY?"
+
+
+REFUSED = [  # what AWS is never to take: no call, and the field with its mend
+    (EC2, "VPC", {"instanceTenancy": "dedicate"}, "instanceTenancy", "did you mean dedicated?"),
+    (EC2, "VPC", {"cidrBlock": "10.0.0.0/33"}, "cidrBlock", "CIDR notation"),
+    (EC2, "VPC", {"cidrBlock": "10.0.0.0"}, "cidrBlock", "CIDR notation"),
+    (EC2, "EIP", {"domain": "vcp"}, "domain", "did you mean vpc?"),
+    (EC2, "Subnet", {"availabilityZone": "us-west-2a"}, "availabilityZone", "use one of that region: eu-west-1a"),
+    (RDS, "Cluster", {"availabilityZones": ["eu-west-1a", "b"]}, "availabilityZones[1]", "use one of that region"),
+    (RDS, "Instance", {"availabilityZone": "eu-west-2a"}, "availabilityZone", "use one of that region"),
+    (RDS, "Instance", {"backupRetentionPeriod": 36}, "backupRetentionPeriod", "write 0 to 35"),
+    (RDS, "Instance", {"backupWindow": "9-10"}, "backupWindow", "09:46-10:16 each day"),
+    (RDS, "Instance", {"maintenanceWindow": "Mo:00:00-Mo:03:00"}, "maintenanceWindow", "mon:00:00-mon:03:00"),
+    (SQS, "Queue", {"delaySeconds": 901}, "delaySeconds", "write 0 to 900"),
+    (SQS, "Queue", {"delaySeconds": -1}, "delaySeconds", "write 0 to 900"),
+    (KMS, "Key", {"deletionWindowInDays": 6}, "deletionWindowInDays", "write 7 to 30"),
+    (SECRETS, "Secret", {"recoveryWindowInDays": 3}, "recoveryWindowInDays", "write 0, or 7 to 30"),
+    (DYNAMODB, "Table", {"attribute": [{"name": "a", "type": "String"}]}, "attribute[0].type", "use one of: B, N, S"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api_version", "kind", "fields", "where", "mend"), REFUSED)
+def test_what_aws_is_never_to_take_is_refused_before_a_call(cloud, api_version, kind, fields, where, mend):
+    given = {"engine": "postgres", "instanceClass": "db.t4g.micro"} if api_version == RDS else {}
+    with pytest.raises(InvalidInput) as told:
+        cloud.check(managed(api_version, kind, "orders", **given | fields))
+    assert told.value.where == (f"spec.forProvider.{where}",)
+    assert mend in told.value.mend
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "fields"),
+    [
+        (EC2, "VPC", {"cidrBlock": "10.0.0.1/16", "ipv6CidrBlock": "2001:DB8:0:0::/56"}),
+        (EC2, "Subnet", {"availabilityZone": "eu-west-1-lax-1a"}),  # a local zone
+        (
+            RDS,
+            "Cluster",
+            {"preferredBackupWindow": "23:00 - 23:30", "preferredMaintenanceWindow": "Sun:5:00-sun:06:00"},
+        ),
+        (SQS, "Queue", {"delaySeconds": 900, "visibilityTimeoutSeconds": 0}),
+        (SECRETS, "Secret", {"recoveryWindowInDays": 0}),
+    ],
+)
+def test_what_aws_may_take_passes(cloud, api_version, kind, fields):
+    cloud.check(
+        managed(api_version, kind, "orders", **({"engine": "aurora-mysql"} if api_version == RDS else {}), **fields)
+    )
+
+
+KEY = [{"name": "a", "type": "S"}]
+INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "fields", "message"),
+    [
+        (EC2, "VPC", {}, "cidrBlock: is required"),
+        (
+            SECRETS,
+            "SecretVersion",
+            {"secretId": "a"},
+            "secretStringSecretRef: is required",
+        ),
+        (DYNAMODB, "Table", {"attribute": [*KEY, {"name": "b", "type": "S"}]}, 'attribute: has "b", which is no key'),
+        (DYNAMODB, "Table", {"attribute": KEY, "globalSecondaryIndex": INDEX}, 'attribute: lacks "b", which is a key'),
+        (DYNAMODB, "Table", {"attribute": KEY, "ttl": [{"enabled": True}]}, "ttl: has no attributeName"),
+    ],
+)
+async def test_what_a_create_lacks_is_told_before_it(cloud, account, standin, api_version, kind, fields, message):
+    standin.forget_calls()
+    more = {"hashKey": "a", "billingMode": "PAY_PER_REQUEST"} if kind == "Table" else {}
+    with pytest.raises(InvalidInput, match=message):
+        await cloud.create(managed(api_version, kind, "orders", **more | fields), account, {})
+    assert not [each for each in standin.operations() if each.startswith(("Create", "Put"))]
 
 
 async def test_what_aws_refuses_is_told_with_what_may_be_meant(cloud, account):
-    wanted = managed(EC2, "VPC", "main", cidrBlock="10.0.0.0/99", instanceTenancy="dedicate")
+    facts = {"engine": "postgre", "instanceClass": "db.t4g.micro", "allocatedStorage": 20, "username": "boss"}
+    wanted = managed(RDS, "Instance", "orders", manageMasterUserPassword=True, **facts)
     with pytest.raises(InvalidInput) as refused:
         await cloud.create(wanted, account, {})
-    assert "for instanceTenancy, did you mean dedicated?" in refused.value.mend
+    assert "for engine, did you mean postgres?" in refused.value.mend
 
 
 @pytest.mark.parametrize(

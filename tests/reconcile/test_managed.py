@@ -437,3 +437,9 @@ async def test_a_reconcile_that_somebody_asks_for_is_made_and_told_once(aws):
         assert found["status"]["lastHandledReconcileAt"] == token
     await world.settle(seconds=600)
     assert world.told.text().count("ReconcileRequestHandled") == 2
+
+
+async def test_what_is_there_at_once_is_ready_within_a_second(aws):
+    world = await aws.world()
+    assert is_ready(await applied(world, managed.vpc(), seconds=1))
+    assert aws.standin.operations().count("CreateVpc") == 1

@@ -73,7 +73,7 @@ class Engine(Resource):
         if self.kind.is_judged:
             for names in self.kind.exclusive:
                 judging.check_exclusive("spec.forProvider", [name for name in names if self._is_given(name)])
-            judging.check("spec.forProvider", self.spec, self.kind.fields)
+            judging.check("spec.forProvider", self.spec, self.kind.fields, self.wanted_region)
 
     def odd_values(self) -> str:
         """What of the spec AWS's model does not know, and what may be meant: a mend for what AWS refuses."""

@@ -401,6 +401,12 @@ class SchemaField(Strict):
     values: Names = ()
     """The values that AWS's model knows.  One that is merely spelt otherwise is refused, one that is like none may be new, and is sent:
     `[PROVISIONED, PAY_PER_REQUEST]`."""
+    closed: bool = False
+    """No value will ever be added to `values`: any other is refused before a call: `true`."""
+    range: tuple[int, int] | None = None
+    """Type number: the least and the most that AWS takes; what is beyond is refused before a call: `[0, 900]`."""
+    zone: bool = False
+    """Availability zones, by name: one of another region is refused before a call: `true`."""
     exclusive: tuple[tuple[str, ...], ...] = ()
     """Type object or []object: members of which one at most may be set, also by a reference: `[[days, date]]`."""
     idle: str = ""
@@ -414,6 +420,11 @@ class SchemaField(Strict):
     @property
     def is_many(self) -> bool:
         return self.type.startswith(LIST) and not self.single
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether its value can be refused before a call."""
+        return bool(self.values or self.exclusive or self.range or self.zone or self.compare in ("cidr", "window"))
 
 
 class KindField(SchemaField):
@@ -663,6 +674,12 @@ class Kind(Strict):
                     raise ValueError(f"{where}.{key}: no member {name}")
         if field.values and field.type not in ("string", "[]string"):
             raise ValueError(f"{where}.values: {field.type} has none")
+        if field.closed and not field.values:
+            raise ValueError(f"{where}.closed: no values")
+        if field.range and (field.type != "number" or field.range[0] >= field.range[1]):
+            raise ValueError(f"{where}.range: {field.type}, {field.range}")
+        if field.zone and field.type not in ("string", "[]string"):
+            raise ValueError(f"{where}.zone: {field.type} names none")
 
     def _check_update(self, name: str, update: Update) -> None:
         fields = [field for field in self.fields.values() if field.group == name]
@@ -703,7 +720,7 @@ class Kind(Strict):
     @cached_property
     def is_judged(self) -> bool:
         """Whether anything is said of values, and of fields that exclude each other."""
-        return bool(self.exclusive) or any(field.values or field.exclusive for _, field in _every_field(self.fields))
+        return bool(self.exclusive) or any(field.is_judged for _, field in _every_field(self.fields))
 
     @property
     def file(self) -> str:

@@ -1,31 +1,70 @@
-"""What can be told of values without asking AWS: fields that exclude each other, and values that are spelt otherwise than AWS's.
+"""What can be told of values without asking AWS: fields that exclude each other, and values that it can't take.
 
 A value that AWS's model does not know may be newer than the model: it is sent.  If AWS refuses it, the error says what may be meant.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from groundplane.aws.grammar import SchemaField, siblings
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, did_you_mean, shown
 
+WINDOW = re.compile(r"((mon|tue|wed|thu|fri|sat|sun):)?([01]?\d|2[0-3]):[0-5]\d", re.IGNORECASE)  # one of its two ends
 
-def check(where: str, values: Mapping[str, Json], fields: Mapping[str, SchemaField]) -> None:
+
+def check(where: str, values: Mapping[str, Json], fields: Mapping[str, SchemaField], region: str = "") -> None:
     """Look through an object's fields, at any depth.  Raises InvalidInput."""
     for name, value in values.items():
         field = fields.get(name)
         if field is None or value is None:
             continue
         for place, entry in _entries(f"{where}.{name}", value):
-            if field.values and isinstance(entry, str) and (meant := _spelt(entry, field)):
-                what = f"{shown(entry)} is not spelt as AWS does"
-                raise InvalidInput(what, mend=f"did you mean {meant}?", where=(place,))
+            if isinstance(entry, str) and entry:
+                _check_text(place, entry, field, region)
+            elif field.range and isinstance(entry, int | float) and not field.range[0] <= entry <= field.range[1]:
+                low, high = field.range
+                raise InvalidInput(f"AWS takes no {shown(entry)}", mend=f"write {low} to {high}", where=(place,))
             if isinstance(entry, Mapping) and field.fields:
                 for names in field.exclusive:
                     check_exclusive(place, [each for each in names if _is_set(entry, each, field.fields)])
-                check(place, entry, field.fields)
+                check(place, entry, field.fields, region)
+
+
+def _check_text(place: str, value: str, field: SchemaField, region: str) -> None:
+    what = mend = ""
+    if field.values and (meant := _spelt(value, field)):
+        what, mend = f"{shown(value)} is not spelt as AWS does", f"did you mean {meant}?"
+    elif field.closed and value not in field.values:
+        what, mend = f"AWS knows no {shown(value)}", did_you_mean(value, field.values)
+    elif field.zone and region and not value.startswith(region):
+        what, mend = f"{shown(value)} is no availability zone of {region}", f"use one of that region: {region}a"
+    elif field.compare == "cidr" and not _is_block(value):
+        what, mend = (
+            f"{shown(value)} is no block of addresses",
+            "write one in CIDR notation: 10.0.0.0/16, 2001:db8::/32",
+        )
+    elif field.compare == "window" and not _is_window(value):
+        what = f"{shown(value)} is no window of time"
+        mend = "write it in UTC: 09:46-10:16 each day, mon:00:00-mon:03:00 each week"
+    if what:
+        raise InvalidInput(what, mend=mend, where=(place,))
+
+
+def _is_block(value: str) -> bool:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return "/" in value
+
+
+def _is_window(value: str) -> bool:
+    ends = re.sub(r"\s", "", value).split("-")
+    return len(ends) == 2 and all(WINDOW.fullmatch(end) for end in ends)
 
 
 def check_exclusive(where: str, given: Sequence[str]) -> None:

@@ -63,6 +63,7 @@ DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpfu
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 YOUNG = 60.0  # seconds after its creation in which a resource is looked at often
 SOON = 2.0  # seconds between two looks at a young resource in transition
+MADE = 0.5  # seconds from a create to the first look: most things are there and usable by then
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -400,7 +401,7 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
         told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
         outlook = health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
         await _write_status(run, told, outlook=outlook)
-    return _look_again(run)
+    return _look_again(run, MADE)
 
 
 async def _publish_once(run: ManagedRun, made: Creation) -> None:
@@ -541,12 +542,12 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
     is_leaving = (conditions.find(run.managed, "Ready") or {}).get("reason") == conditions.deleting().reason
     stays = is_leaving and conditions.is_true(run.managed, "Synced")  # although it was deleted before, without an error
     await _write_status(run, told, outlook=health.reconciling("Deleting"))
-    return Result(again=True) if stays and run.kind.consistent else _look_again(run)  # less and less often
+    return Result(again=True) if stays and run.kind.consistent else _look_again(run, SOON)  # less and less often
 
 
-def _look_again(run: ManagedRun) -> Result:
+def _look_again(run: ManagedRun, pause: float) -> Result:
     """Whether what was asked for has been done: at once, where a write is seen at once."""
-    return Result(requeue_after=0.0 if run.kind.consistent else SOON)
+    return Result(requeue_after=0.0 if run.kind.consistent else pause)
 
 
 async def _wait(run: ManagedRun, observation: Observation) -> Result:

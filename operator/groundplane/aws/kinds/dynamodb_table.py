@@ -13,7 +13,7 @@ from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, shown
 from groundplane.ports import Difference
 
 CAPACITY = {"readCapacity", "writeCapacity"}
@@ -29,6 +29,9 @@ class Hooks(Base):
             raise _bad("hashKey", "is required", "name the attribute that is the partition key")
         if not spec.get("attribute"):
             raise _bad("attribute", "is required", "list the attributes that are keys, with their types")
+        _check_attributes(spec)
+        if any(each.get("enabled") and not each.get("attributeName") for each in _objects(spec.get("ttl"))):
+            raise _bad("ttl", "has no attributeName", "name the attribute that holds when an item expires")
         if not _on_demand(resource) and not (spec.get("readCapacity") and spec.get("writeCapacity")):
             mend = "set readCapacity and writeCapacity, or billingMode: PAY_PER_REQUEST"
             raise _bad("readCapacity", "is needed by a table of billingMode PROVISIONED", mend)
@@ -242,6 +245,18 @@ def _is_other(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     return (
         not all(same) or wanted.get("projectionType") != there.get("projectionType") or attributes[0] != attributes[1]
     )
+
+
+def _check_attributes(spec: Mapping[str, Json]) -> None:
+    """AWS takes the attributes that are keys, of the table or of an index, and no other."""
+    keys = [each["AttributeName"] for each in _keys(spec)]
+    for index in (*_objects(spec.get("globalSecondaryIndex")), *_objects(spec.get("localSecondaryIndex"))):
+        keys += [each["AttributeName"] for each in _keys(index) if each["AttributeName"]]
+    listed = [each.get("name") for each in _objects(spec.get("attribute"))]
+    if missing := [key for key in keys if key not in listed]:
+        raise _bad("attribute", f"lacks {shown(missing[0])}, which is a key", "list it, with its type")
+    if more := [name for name in listed if name not in keys]:
+        raise _bad("attribute", f"has {shown(more[0])}, which is no key of the table or of an index", "leave it out")
 
 
 def _bad(field: str, what: str, mend: str) -> InvalidInput:

@@ -7,9 +7,15 @@ from typing import Any
 
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Resource
+from groundplane.errors import InvalidInput
 
 
 class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        if not resource.spec.get("cidrBlock") and not resource.spec.get("ipv4IpamPoolId"):
+            mend = "set it, such as 10.0.0.0/16, or ipv4IpamPoolId"
+            raise InvalidInput("is required", mend=mend, where=("spec.forProvider.cidrBlock",))
+
     def observed(self, resource: Resource, item: Item) -> Item:
         item["ipv6"] = block = associated(item)
         if block is not None and block.get("Ipv6Pool") in (None, "", "Amazon"):

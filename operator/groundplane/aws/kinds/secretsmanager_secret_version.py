@@ -20,11 +20,16 @@ from groundplane.ports import Difference
 
 CURRENT = "AWSCURRENT"
 ITS_OWN = {CURRENT, "AWSPREVIOUS"}  # labels that Secrets Manager moves by itself
-BINARY = "secretBinarySecretRef"
+TEXT, BINARY = "secretStringSecretRef", "secretBinarySecretRef"
 WANTED = {"writeConnectionSecretToRef", "publishConnectionDetailsTo"}  # what of a spec asks for the value
 
 
 class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        if not any(resource.spec.get(name) for name in (TEXT, BINARY)):
+            mend = f"refer to a Secret's key by it, or by {BINARY}"
+            raise InvalidInput("is required", mend=mend, where=(f"spec.forProvider.{TEXT}",))
+
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         return "", {"ClientRequestToken": _token(resource)}
 
