@@ -15,7 +15,8 @@ from groundplane.cli import manifests
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import composition, conditions, definition, goyaml, render
 from groundplane.core.crds import crds as core_crds
-from groundplane.core.objects import meta, spec_of
+from groundplane.core.objects import key_of, meta, spec_of
+from groundplane.errors import Rejected
 from groundplane.runtime import clouds
 from tests.cli.platform import groundplane
 
@@ -119,6 +120,37 @@ async def test_every_manifest_fits_its_kind_and_loses_no_field(folder):
         wanted["metadata"] = {k: v for k, v in meta(obj).items() if k in ("name", "namespace", "labels", "annotations")}
         stored = await cluster.apply(wanted, manager="test")
         assert lost(wanted, stored) == [], f"{obj['kind']} {meta(obj)['name']}"
+    cluster.close()
+
+
+@pytest.mark.parametrize(
+    "name, changes, message",
+    [
+        ("network-aws", {"zones": ["b", "a", "c"]}, "the zones keep their places"),
+        ("network-aws", {"zones": ["a", "c"]}, "the zones keep their places"),
+        ("network-aws", {"zones": ["a", "b"]}, ""),
+        ("table-aws", {"key": {"name": "other"}}, "a table keeps its key"),
+        ("table-aws", {"sortKey": {"name": "other"}}, "a table keeps its sort key"),
+        ("table-aws", {"sortKey": None}, "a table keeps its sort key"),
+        ("table-aws", {"expiresBy": "later"}, ""),
+    ],
+)
+@pytest.mark.parametrize("generation", ["", "v2"])
+async def test_what_aws_can_t_change_is_refused_at_once(name, generation, changes, message):
+    folder = LIBRARY / name / generation
+    cluster = SqliteCluster(":memory:")
+    xrd = one(folder / "definition.yaml")
+    xrd["metadata"]["uid"] = "not-in-the-store"
+    crd = definition.composite_crd(xrd) if generation else definition.claim_crd(xrd)
+    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
+    (example,) = manifests.read(next(iter(sorted((folder / "examples").glob("*.yaml")))))
+    await cluster.apply(example.object, manager="test")
+    patch = {"spec": {"parameters": changes}}
+    if message:
+        with pytest.raises(Rejected, match=message):
+            await cluster.patch(key_of(example.object), patch)
+    else:
+        await cluster.patch(key_of(example.object), patch)
     cluster.close()
 
 
