@@ -246,6 +246,7 @@ def test_delete_names_what_it_has_waited_for_in_vain(tmp_path):
     assert done.exit_code == 1
     told = done.output.splitlines()[-1]
     assert (done.output.count("waiting for"), done.output.count("marked, and gone")) == (1, 0), done.output
+    assert ", 0 seconds at most (--timeout); they go once a" in done.output
     assert f"; they go once a control plane cleans up: groundplane up --db {db}" in done.output
     assert all(
         part in told

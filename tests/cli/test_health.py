@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from groundplane.cli.health import verdict_of
-from groundplane.core import conditions
+from groundplane.core import conditions, health
 from groundplane.core.objects import key_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,8 +23,8 @@ def made(api_version, kind, spec, *told):
     return obj
 
 
-def family(synced):
-    instance = made("rds.aws.upbound.io/v1beta1", "Instance", {"forProvider": {}}, conditions.available(), synced)
+def family(*told):
+    instance = made("rds.aws.upbound.io/v1beta1", "Instance", {"forProvider": {}}, conditions.available(), *told)
     reference = {"apiVersion": instance["apiVersion"], "kind": "Instance", "name": "instance"}
     composite = made("example.org/v1", "XDb", {"resourceRefs": [reference]}, conditions.available())
     return key_of(composite), {key_of(obj): obj for obj in (composite, instance)}
@@ -37,3 +37,11 @@ def test_a_composite_that_is_ready_with_an_edit_that_fails_below_is_not_fine():
     assert "invalid class nope" in str(verdict)
     key, objects = family(conditions.reconcile_success())
     assert verdict_of(key, objects, frozenset({"composite"}), NOW).state == "fine"
+
+
+def test_what_is_there_and_not_all_as_asked_for_is_under_way():
+    """A table is Ready some looks before its point-in-time recovery is on."""
+    key, objects = family(conditions.reconcile_success(), health.reconciling("Updating", ""))
+    verdict = verdict_of(key, objects, frozenset({"composite"}), NOW)
+    assert verdict.state == "under way"
+    assert str(verdict) == "XDb xdb is not ready: Instance instance: is being brought to what is asked for"

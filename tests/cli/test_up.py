@@ -475,12 +475,14 @@ def test_once_says_what_is_not_ready_and_why(tmp_path, monkeypatch):
 
 
 def test_once_fails_for_what_the_schema_refuses_and_names_file_and_field(tmp_path, monkeypatch):
-    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
+    """It needs an edit: nothing is waited for."""
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 1000.0)
     folder = write(tmp_path / "m", a=CLAIM.replace("hello", "x" * 21), b=COMPOSITION, c=DEFINITION)
     done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
     assert done.exit_code == 1
     assert "a.yaml:2: Note team/first is refused" in done.output
     assert "spec.text" in done.output
+    assert done.output.endswith("settled, but not ready\n")
 
 
 async def test_what_the_schema_refuses_is_told_with_what_to_write_instead(followed):

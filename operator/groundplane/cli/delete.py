@@ -10,6 +10,7 @@ import click
 from groundplane.cli import completing, completing_objects, follow, manifests, store
 from groundplane.cli.belonging import Belonging
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import providers
 from groundplane.core.objects import Key, Object, meta
 from groundplane.errors import InvalidInput, NoSuchKind, NotFound, Unavailable
 
@@ -106,7 +107,9 @@ async def _delete(
 async def _wait(belonging: Belonging, patience: float, ends: str) -> None:
     """Return when all of it is gone; tell what is waited for, and what has gone meanwhile, each once."""
     deadline, told = time.monotonic() + patience, list[Key]()
-    while left := await belonging.left():
+    while there := await belonging.left():
+        # who looks after the usages of ProviderConfigs is the control plane; they go with what uses them
+        left = [key for key in there if key.kind != providers.USAGE] or there
         text = ", ".join(map(str, left))
         if time.monotonic() > deadline:
             raise Unavailable(
@@ -116,7 +119,8 @@ async def _wait(belonging: Belonging, patience: float, ends: str) -> None:
         if gone := [key for key in told if key not in left]:
             click.echo(f"gone: {', '.join(map(str, gone))}", err=True)
         if new := [key for key in left if key not in told]:
-            click.echo(f"waiting for {', '.join(map(str, new))}{ends}", err=True)
+            most = "" if told else f", {patience:.0f} seconds at most (--timeout)"
+            click.echo(f"waiting for {', '.join(map(str, new))}{most}{ends}", err=True)
         told = left
         await asyncio.sleep(POLL)
 

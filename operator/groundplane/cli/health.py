@@ -9,12 +9,13 @@ from typing import Literal
 
 from groundplane.cli import store, tree
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import conditions
+from groundplane.core import conditions, health
 from groundplane.core.objects import Key, Object, spec_of
 from groundplane.errors import NoSuchKind
 
 CARRIES_READY = frozenset({"claim", "composite", "managed"})  # categories of kinds that always get a Ready condition
 NAMED = 3  # objects with one and the same cause
+UPDATING = "is being brought to what is asked for"
 PACKAGES = "pkg.crossplane.io"
 
 
@@ -52,6 +53,10 @@ def verdict_of(key: Key, objects: Mapping[Key, Object], categories: frozenset[st
     node = tree.grow(key, objects, now)
     refused = tree.troubles(node)
     if node.state != "deleting" and not lacking and not refused:  # an edit that fails below leaves the root Ready
+        # and so does one that is not through yet: it is there, and not all of it is as asked for
+        updating = [each.key for each in tree.every(node) if _is_updating(objects.get(each.key) or {})]
+        if updating:
+            return Verdict(key, "under way", _folded(((each, UPDATING) for each in updating), key))
         return Verdict(key, "fine", is_telling=bool(wanted))
     if refused:
         return Verdict(key, "stuck", _folded(((trouble.key, trouble.cause) for trouble in refused), key))
@@ -75,6 +80,11 @@ def _wanted(obj: Object, categories: frozenset[str]) -> tuple[str, ...]:
     if categories & CARRIES_READY or conditions.find(obj, "Ready"):
         return ("Ready",)
     return ()
+
+
+def _is_updating(obj: Object) -> bool:
+    said = health.outlook(obj)
+    return said is not None and (said.type, said.reason) == (health.RECONCILING, "Updating")
 
 
 def _failure(obj: Object, type_: str) -> str:

@@ -194,7 +194,8 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
         is_under_way = bool(applier.leaving or applier.parting) or any(
             verdict.state == "under way" for verdict in lacking
         )
-        has_stood = time.monotonic() - since >= GRACE and not is_under_way
+        is_final = not lacking and open_ends == list(applier.refused.values())  # but for an edit
+        has_stood = time.monotonic() - since >= (LOOK if is_final else GRACE) and not is_under_way
         if has_stood or time.monotonic() >= deadline:
             for trouble in troubles:
                 click.echo(trouble)
