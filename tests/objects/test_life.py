@@ -313,7 +313,11 @@ async def test_a_namespace_goes_though_its_kubeconfig_goes_first():
     await world.cluster.delete(key_of(secret("kubeconfig")))
     await world.settle(seconds=70)
     assert "kubeconfig not found" in message(await seen(world, mine)), "whoever stays needs it"
+    await other.patch(key_of(configmap()), {"metadata": {"finalizers": ["example.org/theirs"]}})
     await world.cluster.delete(Key("v1", "Namespace", "", TEAM))
-    await world.settle(seconds=70)
+    await world.settle(seconds=5)
+    assert await seen(world, mine)
+    await other.patch(key_of(configmap()), {"metadata": {"finalizers": None}})
+    await world.settle(seconds=5)
     assert await seen(other, configmap()) is None
     assert not [obj for obj in world.objects() if meta(obj).get("namespace") == TEAM and obj["kind"] != "Event"]

@@ -581,6 +581,8 @@ async def _release(run: ManagedRun) -> Result:
     if run.kind.refers:
         await run.context.cloud.let_go(run.managed)
     await leaving.release(run.managed, core.FINALIZER, run.context)
+    if run.account and is_deleting(run.account.provider_config):  # which has waited for this one
+        run.context.watches.enqueue(key_of(run.account.provider_config))
     return Result()
 
 
