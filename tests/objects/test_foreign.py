@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
 
 import pytest
 import yaml
@@ -114,6 +116,24 @@ async def test_an_answer_without_end_is_not_read(server, there, monkeypatch):
     server.answer = {**GOOD, "data": {"a": "x" * 5000}}
     with pytest.raises(InvalidInput, match="longer than"):
         await there.get(KEY)
+
+
+@pytest.mark.parametrize("said", [b'"%s"' % (b"x" * 3_000_000), b'{"resources": "%s"}' % (b"x" * 1_500_000)])
+async def test_of_what_is_refused_nothing_is_kept(server, there, said):
+    server.kinds = said
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        errors = []
+        for _ in range(5):
+            with pytest.raises(GroundplaneError) as told:
+                await there.get(KEY)
+            errors.append(told.value)
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 async def test_an_answer_of_many_small_parts_is_not_read(server, there):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.core.outage import Outage
-from groundplane.errors import InvalidInput, NoSuchKind, Unavailable
+from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, Unavailable
 from groundplane.ports import Cluster, Propagation, Resource
 from groundplane.runtime import logs
 
@@ -153,10 +154,13 @@ def _grant(group: str, resource: str) -> str:
 def _wary() -> Iterator[None]:
     try:
         yield
-    except NoSuchKind as error:
-        error.on = ()
-        raise
-    except _ODD as error:
+    except (GroundplaneError, *_ODD) as error:
+        # In the frames is what the server has sent: that would stay until garbage is collected.
+        traceback.clear_frames(error.__traceback__)
+        if isinstance(error, NoSuchKind):
+            error.on = ()
+        if isinstance(error, GroundplaneError):
+            raise
         raise Unavailable(
             "what the other cluster answers is not what an API server does", mend="correct the server in its kubeconfig"
         ) from error
