@@ -11,7 +11,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from groundplane.cluster import credentials
+from groundplane.cluster import client, credentials
 from groundplane.core.objects import Key
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, Unavailable
 from groundplane.runtime import targets
@@ -134,6 +134,11 @@ async def test_of_what_is_refused_nothing_is_kept(server, there, said):
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+async def test_whoever_is_asked_for_something_has_few_seconds_for_it(server, there):
+    assert there._api._open().timeout.total == targets.READ
+    assert there._api._write_timeout == client.REQUEST_TIMEOUT, "for admission webhooks take their time"
 
 
 async def test_an_answer_of_many_small_parts_is_not_read(server, there):

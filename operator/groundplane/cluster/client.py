@@ -86,6 +86,7 @@ class Api:
         burst: int = 1000,
         on_request: OnRequest | None = None,
         may_write: Callable[[], None] = lambda: None,
+        read_timeout: float = REQUEST_TIMEOUT,
         write_timeout: float = REQUEST_TIMEOUT,
         identity: str = "",
         impersonate: str = "",
@@ -96,7 +97,7 @@ class Api:
         """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401.
 
         `may_write` is asked right before each attempt of all that is no GET, and raises NotLeader; what it let pass ends
-        within `write_timeout` seconds.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
+        within `write_timeout` seconds, a GET within `read_timeout`.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
         Of a server that nobody vouches for, no answer of more than `longest` bytes is read, of a list LISTS times that; 0: whatever comes.  `grant` says what
         gives a right to a resource of a group, where it is not the operator that lacks it.  `outage` keeps all but one from waiting for it
         while it does not answer.
@@ -108,7 +109,7 @@ class Api:
         self._authorization = access.authorization
         self._bucket = Bucket(qps, burst, time.monotonic())
         self._on_request = on_request
-        self._may_write, self._write_timeout = may_write, write_timeout
+        self._may_write, self._read_timeout, self._write_timeout = may_write, read_timeout, write_timeout
         self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
         self._impersonate, self._longest, self._grant = impersonate, longest, grant
         self._outage = outage
@@ -363,7 +364,7 @@ class Api:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl),  # `_slots` bounds requests, nothing the watches
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
+                timeout=aiohttp.ClientTimeout(total=self._read_timeout, sock_connect=CONNECT_TIMEOUT),
             )
         return self._session
 

@@ -21,6 +21,9 @@ from groundplane.runtime import logs
 
 KEPT = 256  # clusters that one goes on being connected to; of more, the longest unused are left
 LONGEST = 2 * 2**20  # bytes of an answer of another cluster: it is somebody's who may wish us ill
+READ = (
+    10.0  # seconds for an answer of another cluster to a GET: many that never answer would have everybody wait for long
+)
 PAGES = 20  # of a list of another cluster: whoever wishes us ill says of each that there is a further one
 _ODD = (
     AttributeError,
@@ -81,7 +84,7 @@ class ClusterTargets:
             raise
         self._refused.pop(config, None)
         outage = Outage(time.monotonic)
-        api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant, outage=outage)
+        api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant, outage=outage, read_timeout=READ)
         made = ForeignCluster(api, outage)
         self._there[config] = version, api, made
         self._there.move_to_end(config)
