@@ -115,6 +115,34 @@ def test_keys_of_connection_secrets_are_followed_to_the_detail_and_what_it_reads
     assert "Secret my-team/orders has no key usrname. Mend: did you mean username?" in ran.stderr
 
 
+def test_what_a_claims_field_comes_to(db):
+    ran = groundplane("explain", "database/orders", "spec.parameters.size", "--forward", "-o", "json", *db, *NAMESPACE)
+    assert ran.exit_code == 0, ran.output
+    found = json.loads(ran.stdout)
+    assert found["value"] == "medium"
+    assert [(each["object"], each["path"], each["value"]) for each in found["reaches"]] == [
+        (f"Instance {instance(db)}", "spec.forProvider.instanceClass", "db.t4g.medium"),
+        (f"Instance {instance(db)}", "spec.forProvider.allocatedStorage", 50),
+    ]
+    assert found["reaches"][0]["place"].startswith(
+        "Composition database-aws › resource instance › patches[0] › patch set size"
+    )
+    whole = groundplane("explain", "database/orders", "spec.parameters", "--forward", *db, *NAMESPACE)
+    assert "spec.forProvider.engine = " in whole.stdout  # from what is in it
+    (settings,) = [name for name in names(db, "configmaps") if name.startswith("web-")]
+    app = groundplane("explain", "app/web", "spec.word", "--forward", *db, *NAMESPACE)
+    assert f'  ConfigMap my-team/{settings} data.word = "hello"  (Composition app › ' in app.stdout
+    unread = groundplane(
+        "explain", "database/orders", "spec.writeConnectionSecretToRef.name", "--forward", *db, *NAMESPACE
+    )
+    assert unread.exit_code == 0
+    assert "no patch reads it" in unread.stdout  # of the composite's own field of that name, which is another
+    none = groundplane("explain", f"instance/{instance(db)}", "spec.forProvider.engine", "--forward", *db)
+    assert "is not composed. Mend: name a claim or a composite." in none.stderr
+    assert groundplane("explain", "database/orders", "spec.nothing", "--forward", *db, *NAMESPACE).exit_code == 1
+    assert groundplane("explain", "database/orders", "--forward", *db, *NAMESPACE).exit_code == 80
+
+
 STATUS = """\
 apiVersion: apiextensions.crossplane.io/v1
 kind: Composition

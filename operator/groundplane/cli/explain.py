@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from groundplane.cli import completing_objects, function_flag, sources
-from groundplane.errors import GroundplaneError, NotFound, did_you_mean, shown
+from groundplane.errors import GroundplaneError, InvalidInput, NotFound, did_you_mean, shown
 
 if TYPE_CHECKING:
     from groundplane.cli.sources import Source
@@ -40,6 +40,9 @@ CORE = "apiextensions.crossplane.io"
     help="Where it is.  [default: the context's]",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--forward", is_flag=True, help="Of a claim's or composite's field: what it comes to in what is composed."
+)
 @function_flag.option
 @function_flag.templates
 @sources.options
@@ -48,6 +51,7 @@ def explain(
     path: str | None,
     namespace: str,
     output: str,
+    forward: bool,
     function: tuple[str, ...],
     function_templates_dir: str,
     db: str,
@@ -59,13 +63,17 @@ def explain(
     With PATH (spec.forProvider.instanceClass), say where that value comes from: who set it last, the patch or base in its
     Composition, the composite's field that it was read from, the claim, the definition's default.  What is not known is said to be unknown.
 
+    With --forward as well, say which fields of composed resources patches write from that field of a claim or composite.
+
     Exit code 3 if the object is not ready (without PATH), 1 if there is no such object or field.
     """
     kind, slash, name = what.partition("/")
     if not slash or not name:
         raise click.UsageError("name the object as KIND/NAME")
+    if forward and not path:
+        raise click.UsageError("--forward needs the PATH of a field")
     given = (function_flag.addresses(function), function_flag.files(function_templates_dir))
-    found = asyncio.run(_explain(kind, name, namespace, path, given, (db, kubeconfig, context)))
+    found = asyncio.run(_explain(kind, name, namespace, path, given, (db, kubeconfig, context), forward=forward))
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -76,7 +84,14 @@ def explain(
 
 
 async def _explain(
-    kind: str, name: str, namespace: str, path: str | None, functions: tuple[Any, Any], place: tuple[str, str, str]
+    kind: str,
+    name: str,
+    namespace: str,
+    path: str | None,
+    functions: tuple[Any, Any],
+    place: tuple[str, str, str],
+    *,
+    forward: bool,
 ) -> dict[str, Any]:
     from groundplane.cli.trace import Asked, Gathering
 
@@ -85,7 +100,8 @@ async def _explain(
         (root,) = await gathering.trees()
         if path is None:
             return _cause(root)
-        return await Chain(source, functions).of(root, path)
+        chain = Chain(source, functions)
+        return await (chain.reached(root, path) if forward else chain.of(root, path))
 
 
 def _cause(root: Member) -> dict[str, Any]:
@@ -143,6 +159,47 @@ class Chain:
             "path": text,
             "value": origin.shown_value(obj, path, value),
             "chain": [_record(holder, hop, masked=is_secret(obj)) async for holder, hop in self._hops(obj, path)],
+        }
+
+    async def reached(self, root: Member, text: str) -> dict[str, Any]:
+        """The value at a path of a claim or composite, and the fields of what is composed that patches write from it.
+
+        Raises:
+            NotFound: there is no such field.
+            InvalidInput: it is neither claim nor composite.
+        """
+        from groundplane.core import fieldpath, origin
+        from groundplane.core.naming import TEMPLATE_ANNOTATION
+        from groundplane.core.objects import annotations_of, machinery_of
+
+        obj, path = root.object, fieldpath.parse(text)
+        assert obj is not None
+        value = fieldpath.find(obj, path)
+        if value is fieldpath.MISSING:
+            raise NotFound(f"{root.key} has no {text}", mend=_beside(obj, path))
+        composite = await self._bound(obj) or obj
+        if not isinstance(machinery_of(composite).get("compositionRevisionRef"), dict):
+            raise InvalidInput(f"{root.key} is not composed", mend="name a claim or a composite")
+        flows = composite is obj or origin.claim_field(composite, obj, path)
+        found = await self._in_composition(composite, composite, path, origin.reached) if flows else ()
+        there = {
+            annotations_of(each).get(TEMPLATE_ANNOTATION): origin.name_of(each)
+            for each in await self._observed(composite)
+        }
+        reaches = [
+            {
+                "object": there.get(each.template, f"resource {each.template}"),
+                "path": each.path,
+                "value": each.value,
+                "place": each.place,
+            }
+            for each in found
+        ]
+        return {
+            "object": str(root.key),
+            "path": text,
+            "value": origin.shown_value(obj, path, value),
+            "reaches": reaches,
         }
 
     async def _hops(self, obj: Object, path: Any) -> Any:
@@ -483,6 +540,12 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from rest
         return
     yield f"= {shown(found['value'])}"
+    if "reaches" in found:
+        for each in found["reaches"]:
+            yield f"  {each['object']} {each['path']} = {shown(each['value'])}  ({each['place']})"
+        if not found["reaches"]:
+            yield "  no patch reads it; what functions with templates or code of their own do is not known"
+        return
     width = max((len(hop["by"]) for hop in found["chain"]), default=0)
     for hop in found["chain"]:
         steps = "".join(f", {step['what']} → {shown(step['value'])}" for step in hop.get("steps", ()))

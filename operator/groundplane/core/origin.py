@@ -177,6 +177,31 @@ def _detail(detail: connection.Detail, resource: str, index: int, template: str)
     return Hop("connection detail", f"{place}: the value that is written there")
 
 
+@dataclass(frozen=True)
+class Reach:
+    """A field that a value of the composite comes to."""
+
+    template: str  # of the composed resource
+    path: str
+    value: Json
+    place: str  # of the patch
+
+
+def reached(
+    composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
+) -> list[Reach]:
+    """The fields of composed resources that patches write from a field of the composite, or from what is in it.  Arguments as of `in_composition`."""
+    trace = Trace()
+    _preview(composite, observed, compiled, around, trace)
+    return [
+        Reach(_template(told), target, value, " › ".join((f"Composition {compiled.name}", *told.place)))
+        for told in trace.told
+        if _template(told) and not _is_back(told)
+        if any(_covers(path.text, fieldpath.parse(text)) or _covers(text, path) for text, _ in told.inputs)
+        for target, value in told.written
+    ]
+
+
 def unwritten(
     composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
 ) -> list[str]:
