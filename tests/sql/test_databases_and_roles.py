@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from groundplane.core.objects import Key, key_of
+from tests import gitops
 from tests.sql.conftest import (
     applied,
     deleted,
@@ -300,3 +301,42 @@ async def test_the_servers_own_databases_are_never_dropped(sql):
     await world.patch(key_of(manifest), {"spec": {"deletionPolicy": "Orphan"}})
     await world.settle()
     assert await seen(world, manifest) is None
+
+
+@pytest.mark.parametrize("namespace", ["", "shop"], ids=["first generation", "second generation"])
+async def test_what_gitops_tools_make_of_every_kind_in_every_state(sql, namespace):
+    """Of each kind: never healthy before the first look, and then; and what waits, is wrong, or is going."""
+    world, name = await sql.world(), sql.name("health")
+    new, going = ("InProgress", "Progressing", "waits"), ("Terminating", "Progressing", "waits")
+    awaited, wrong = ("InProgress", "Degraded", "waits"), ("Failed", "Degraded", "waits")
+    refs = {"roleRef": {"name": name}, "databaseRef": {"name": name}}
+    kinds = {
+        "Role": {},
+        "Database": {},
+        "Schema": {"databaseRef": {"name": name}},
+        "Extension": {"databaseRef": {"name": name}, "extension": "plpgsql"},
+        "Grant": {**refs, "privileges": ["CONNECT"]},
+        "DefaultPrivileges": {
+            **refs,
+            "targetRole": sql.user,
+            "objectType": "table",
+            "schema": "public",
+            "privileges": ["SELECT"],
+        },
+    }
+    manifests = [thing(kind, name, namespace=namespace, **spec) for kind, spec in kinds.items()]
+    of_nobody = thing("Grant", f"{name}-waits", namespace=namespace, **{**refs, "roleRef": {"name": "nobody"}})
+    bad = thing("Database", f"{name}-bad", namespace=namespace, encoding="nonsense")
+    for each in (*manifests, of_nobody, bad):
+        await world.apply(each)
+        assert gitops.verdict(await seen(world, each)) == new
+    await world.settle(seconds=600)
+    said = {each["kind"]: gitops.verdict(await seen(world, each)) for each in manifests}
+    assert said == dict.fromkeys(kinds, ("Current", "Healthy", "met"))
+    assert gitops.verdict(await seen(world, of_nobody)) == awaited
+    assert gitops.verdict(await seen(world, bad)) == wrong
+    for each in reversed(manifests):
+        await world.cluster.delete(key_of(each))
+        assert gitops.verdict(await seen(world, each)) == going
+    await world.settle(seconds=60)
+    assert [await seen(world, each) for each in manifests] == [None] * len(manifests)
