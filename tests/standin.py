@@ -35,7 +35,7 @@ def serving(*, slow: float = 0.0) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
 
 
@@ -56,7 +56,7 @@ class Standin:
     def request(self, method, path, body=None):
         data = json.dumps(body).encode() if body is not None else b"" if method == "POST" else None
         asked = urllib.request.Request(self.url + path, data=data, method=method)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=180) as answer:
             text = answer.read()
         return json.loads(text) if text.startswith((b"{", b"[")) else None
 

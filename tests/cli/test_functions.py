@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from groundplane.cli import function_flag
 from groundplane.errors import InvalidInput
 from groundplane.runtime.local import LocalControlPlane
 from tests.cli.platform import groundplane, write
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVER = [sys.executable, "-m", "tests.remote.server"]
@@ -86,12 +86,6 @@ def here(monkeypatch):
 @pytest.fixture
 def folder(tmp_path, here):
     return write(tmp_path / "notes", composition=composition(**MAKES), xr=COMPOSITE, functions=FUNCTION)
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -220,7 +214,7 @@ def test_a_render_that_is_ended_ends_what_it_has_started(folder, number):
     )
     assert "listening" in process.stderr.readline()
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode != 0
     assert not running(mark)
 
@@ -283,7 +277,7 @@ def test_a_function_that_up_has_started_and_that_dies_is_started_again(platform)
         wait(lambda: "default/second" in (platform / "log").read_text())
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)
     assert not functions()
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from pathlib import Path
 from groundplane.cli.demo import postgresql, standin, standin_environment, without_aws
 from groundplane.sql.standin import Running
 from tests.cluster.rig import ControlPlane
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLOW = 10.0  # seconds that a database takes to come and to go; at AWS minutes
@@ -112,9 +112,7 @@ def main() -> int:
 @contextmanager
 def operator(plane: ControlPlane, url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`groundplane run` as a child, ready; ended orderly."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

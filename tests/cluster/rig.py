@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any, TypeVar
 
 from tests.cluster import build
 from tests.cluster.direct import Direct, Unknown
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class ControlPlane:
             text=True,
             start_new_session=True,  # Ctrl-C is for us; the watchdog must outlive it
         )
-        client, peer, secure = _free_ports(3)
+        client, peer, secure = free_port(), free_port(), free_port()
         self.server = f"https://127.0.0.1:{secure}"
         self._direct = Direct(self.server, self._authority, "admin-token")
         self._write_files()
@@ -368,12 +368,3 @@ class ControlPlane:
         with contextlib.suppress(FileNotFoundError):
             return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
         return ""
-
-
-def _free_ports(count: int) -> list[int]:
-    """Held together while they are drawn, so that none comes twice."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

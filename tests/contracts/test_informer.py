@@ -58,7 +58,7 @@ async def informed(*answers: Answer, **options: Any) -> AsyncIterator[tuple[Serv
         )
         task = asyncio.create_task(informer.run())
         try:
-            await asyncio.wait_for(done.wait(), 20)
+            await asyncio.wait_for(done.wait(), 180)
             yield server, cache, informer, told
         finally:
             informer.stop()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -50,13 +49,6 @@ def is_used(crd: Path) -> bool:
     """Whether tests have to do with the kind that a file of crds/ defines: all kinds but most managed ones."""
     group, plural = crd.stem.split("_")
     return not providers.is_managed(f"{plural}.{group}") or f"{plural}.{group.partition('.')[0]}" in ACTIVE
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def asked_at(port: int) -> dict[str, str]:
@@ -137,7 +129,7 @@ class Aws:
     def request(self, method: str, path: str, body: object = None) -> object:
         data = json.dumps(body).encode() if body is not None else None
         asked = urllib.request.Request(self.url + path, data=data, method=method)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=180) as answer:
             text = answer.read()
         return json.loads(text) if text[:1] in (b"{", b"[") else None
 

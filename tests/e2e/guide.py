@@ -82,10 +82,21 @@ def any_of(plane: ControlPlane, kind: str) -> list[str]:
 
 
 def at_rest(plane: ControlPlane, seconds: float = 2.0, user: str = "operator") -> None:
-    """Return when the operator has written nothing for so long."""
-    before = None
-    while before != (before := len(writes(plane, user=user))):
-        time.sleep(seconds)
+    """Return when the operator has written nothing for so long, and has renewed its Lease twice meanwhile: who gets no CPU does not rest."""
+    begun = len(plane.requests())
+    written, renewed, since = 0, 0, time.monotonic()
+
+    def rests() -> bool:
+        nonlocal written, renewed, since
+        asked = plane.requests()[begun:]
+        renewals = sum(
+            e["verb"] == "update" and e["objectRef"].get("resource") == "leases" and _by(e, user) for e in asked
+        )
+        if written != (written := len(writes(plane, begun, user))):
+            renewed, since = renewals, time.monotonic()
+        return renewals >= renewed + 2 and time.monotonic() >= since + seconds
+
+    plane.wait("the operator rests", rests)
 
 
 NOT_KEPT = ("leases", "selfsubjectaccessreviews")  # written all the time; a question that changes nothing
@@ -97,5 +108,9 @@ def writes(plane: ControlPlane, since: int = 0, user: str = "operator") -> list[
     return [
         f"{e['verb']} {e['objectRef'].get('resource')}/{e['objectRef'].get('subresource', '')} {e['objectRef'].get('name')}"
         for e in plane.requests()[since:]
-        if e["verb"] in verbs and e["user"].get("username") == user and e["objectRef"].get("resource") not in NOT_KEPT
+        if e["verb"] in verbs and _by(e, user) and e["objectRef"].get("resource") not in NOT_KEPT
     ]
+
+
+def _by(entry: dict, user: str) -> bool:
+    return entry["user"].get("username") == user

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.rig import ControlPlane
-from tests.e2e.conftest import Aws, Operator, asked_at, free_port
+from tests.e2e.conftest import Aws, Operator, asked_at
+from tests.ports import free_port
 
 CONTROLLERS = ("deployment-controller", "replicaset-controller")  # that the control plane needs beside its own
 NODE = "here"

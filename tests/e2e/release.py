@@ -11,7 +11,8 @@ from pathlib import Path
 from tests.chart.generate import CHART
 from tests.chart.helm import helm
 from tests.cluster.rig import ControlPlane
-from tests.e2e.conftest import Aws, Operator, asked_at, free_port
+from tests.e2e.conftest import Aws, Operator, asked_at
+from tests.ports import free_port
 
 NAMESPACE, NAME = "crossplane-system", "groundplane"
 USER = f"system:serviceaccount:{NAMESPACE}:groundplane"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.e2e import guide
 from tests.e2e.conftest import Operator
+from tests.ports import free_port
 from tests.remote.certificates import Authority, data_of
 
 GROUP, PACKAGES = "functions.example.org", "pkg.crossplane.io/v1"
@@ -82,12 +82,6 @@ def declared(**annotations):
     notes = {f"groundplane.io/{name}": value for name, value in annotations.items()}
     metadata = {"name": "acme", "annotations": notes}
     return {"apiVersion": PACKAGES, "kind": "Function", "metadata": metadata, "spec": {"package": PACKAGE}}
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @contextlib.contextmanager

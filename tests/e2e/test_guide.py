@@ -5,8 +5,6 @@ Without shared/seed beside the repository these tests say so and do not run.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.e2e.guide import (
@@ -67,14 +65,14 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
     at_rest(plane)
     mark = len(plane.requests())
     apply(plane, *GUIDE, NETWORK)
-    time.sleep(3)
+    at_rest(plane)
     assert writes(plane, mark) == []
     assert operator.stop() == 0  # it writes down how often events were repeated; nothing else
     assert {text.split("/")[0] for text in writes(plane, mark)} <= {"patch events"}
     mark = len(plane.requests())
     operator.start()
     plane.wait("it leads", operator.leads)
-    time.sleep(3)
+    at_rest(plane)
     assert writes(plane, mark) == []
 
     plane.kubectl("delete", "database", NAME, "-n", TEAM, "--timeout=180s")

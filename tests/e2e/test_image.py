@@ -31,8 +31,9 @@ from groundplane.aws import catalogue
 from tests.cluster import build
 from tests.cluster.rig import ControlPlane
 from tests.e2e import guide
-from tests.e2e.conftest import Operator, asked_at, free_port
+from tests.e2e.conftest import Operator, asked_at
 from tests.image import recipe
+from tests.ports import free_port
 
 NAMESPACE = "crossplane-system"
 PYTHON = Path(sys.executable).resolve()  # the one below the virtual environment

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import time
 
 import pytest
 
@@ -161,7 +160,7 @@ def test_a_pipeline_from_claim_to_secret_and_what_leaves_it_leaves_the_cluster(p
     at_rest(plane)
     mark = len(plane.requests())
     plane.kubectl("annotate", "app", "shop", "-n", "team-p", "example.org/a=b", "--overwrite")
-    time.sleep(3)
+    at_rest(plane)
     written = {each.split()[1] for each in writes(plane, mark)} - {"events/"}  # events come when there is time for them
     assert written <= {"xapps/"}, "only the annotation goes to the composite"
 
@@ -238,7 +237,7 @@ def test_a_composition_of_mode_resources_becomes_a_pipeline(plane, operator, app
     operator.stop()
     operator.start()
     plane.wait("it leads", operator.leads)
-    time.sleep(3)
+    at_rest(plane)
     assert [each for each in writes(plane, mark) if "events" not in each] == []
 
 

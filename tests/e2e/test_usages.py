@@ -8,9 +8,10 @@ import pytest
 
 from groundplane.runtime import guard
 from groundplane.runtime.webhook_configurations import NO_USAGES
-from tests.e2e.conftest import QUICK, Operator, free_port
+from tests.e2e.conftest import QUICK, Operator
 from tests.e2e.release import Release
 from tests.e2e.test_webhooks import options, withdraw
+from tests.ports import free_port
 
 GROUP = "nop.usages.example.org"
 VERSION = f"{GROUP}/v1"

@@ -14,7 +14,8 @@ import pytest
 from groundplane.runtime import certificates, doctor, guard, issuing, pairs
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
-from tests.e2e.conftest import QUICK, Operator, asked_at, free_port
+from tests.e2e.conftest import QUICK, Operator, asked_at
+from tests.ports import free_port
 
 NAMESPACE = "crossplane-system"
 GROUP = "webhooks.example.org"

@@ -20,6 +20,7 @@ from groundplane.functions import cel_filter
 from groundplane.remote.runner import Runner
 from tests import conformance, function_vectors
 from tests.cluster import build
+from tests.ports import free_port
 
 pytestmark = pytest.mark.soak
 VECTORS = Path(__file__).parents[1] / "vectors" / "functions" / "function-cel-filter.jsonl"
@@ -229,9 +230,7 @@ def request():
 @pytest.fixture(scope="module")
 def original():
     """Where the real function listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [
         build.program(Path(__file__).parent / "original", "github.com/crossplane-contrib/function-cel-filter"),
         "--insecure",
@@ -248,7 +247,7 @@ def original():
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def said(response):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import subprocess
 import sys
 
@@ -17,6 +16,7 @@ from groundplane.ports import Certificates
 from groundplane.remote import runner as remote
 from groundplane.remote.runner import Runner
 from groundplane.remote.turns import Breaker, Turns
+from tests.ports import free_port
 from tests.remote.certificates import Authority, data_of
 from tests.remote.server import V1, V1BETA1, serving
 
@@ -203,12 +203,6 @@ async def test_a_function_that_comes_to_serve_v1_is_called_there(runner):
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 async def test_nobody_there_is_told_at_once_with_the_cause_and_the_place(runner):

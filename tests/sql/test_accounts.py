@@ -140,6 +140,6 @@ async def test_connections_are_few_and_close_when_nobody_uses_them(sql, monkeypa
     await deleted(world, *schemas, *databases)
     for name, kept in list(server._kept.items()):
         server._retire(name, kept)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while server._kept or await sql.value(count):
             await asyncio.sleep(0.02)
