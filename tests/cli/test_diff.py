@@ -189,3 +189,10 @@ def test_what_kubectl_remembers_of_a_secret_is_not_shown(diff):
     ran = diff(secret)
     assert ran.exit_code == 3
     assert "hunter2" not in ran.output
+
+
+def test_flags_that_only_crossplane_diff_needs_are_accepted(tmp_path):
+    needless = ["--max-nested-depth", "5", "--max-iterations", "9", "--timeout", "1m", "--crossplane-version", "v2.0.2"]
+    ran = groundplane("diff", "xr", tmp_path / "nowhere.yaml", *needless, "--db", tmp_path / "x.db")
+    assert ran.exit_code == 1  # not 80, wrong usage
+    assert f'there is no file or folder "{tmp_path / "nowhere.yaml"}"' in ran.stderr

@@ -43,6 +43,12 @@ CHANGES, REFUSED = 3, 2  # exit codes
 @click.option("--no-color", is_flag=True, help="No colours on a terminal, either.")
 @click.option("--ignore-paths", multiple=True, metavar="PATH", help="Fields whose changes don't count.")
 @click.option("-v", "--verbose", is_flag=True, help="Each object by itself, equal changes, too.")
+@click.option("--max-nested-depth", hidden=True)  # the reconcilers themselves stop where nothing changes any more
+@click.option("--max-iterations", hidden=True)
+@click.option("--timeout", hidden=True)
+@click.option("--function-registry-override", hidden=True)
+@click.option("--crossplane-version", hidden=True)
+@click.option("--crossplane-image", hidden=True)
 @function_flag.option
 @function_flag.templates
 @sources.options
@@ -62,6 +68,7 @@ def diff(
     db: str,
     kubeconfig: str,
     context: str,
+    **_accepted: object,
 ) -> None:
     """Show what would change if the files in PATHs were applied: claims, composites, Compositions, definitions, together.
 
