@@ -359,20 +359,15 @@ def findings(plane, *, user="admin", webhooks="on"):
 
 
 def test_doctor_has_the_api_server_try_them(plane, asked):
-    works = [
-        ("ok", "the API server gets answers from those of crossplane"),
-        ("ok", "those of crossplane-no-usages are answered"),
-    ]
-    assert findings(plane) == works
+    names = (CROSSPLANE, NO_USAGES)
+    assert findings(plane) == [("ok", f"the API server gets answers from those of {name}") for name in names]
     first = configuration(plane)["webhooks"][0]["clientConfig"]
     assert asyncio.run(doctor._unreachable(first)) == "", "as who may not have it try connects itself"
     other = first | {"caBundle": base64.b64encode(issuing.new_authority(certificates.now()).certificate).decode()}
     assert "its certificate is not trusted" in asyncio.run(doctor._unreachable(other))
     asked.kill()
-    assert findings(plane) == [
-        ("failed", "the API server gets no answer from those of crossplane"),
-        ("failed", "nobody answers those of crossplane-no-usages: Connection refused"),
-    ]
+    unanswered = "the API server gets no answer from those of {}: nobody is asked about a Composition"
+    assert findings(plane) == [("failed", unanswered.format(name)) for name in names]
     assert asyncio.run(doctor._unreachable(first)) == "Connection refused"
     assert findings(plane, user="nobody")[0][0] == "not allowed"
     plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES)
