@@ -262,6 +262,7 @@ def test_the_other_replica_composes_the_next_claim_when_the_leader_is_killed_or_
     replicas = Replicas(plane, release, aws)
     plane.kubectl("create", "namespace", guide.TEAM, check=False)
     guide.apply(plane, *guide.GUIDE[:-1], guide.NETWORK)
+    plane.wait_for_kinds("databases.platform.example.com")
     plane.apply(claim("first"))
     plane.wait("it is composed", lambda: plane.get(MENDED)["items"])
     guide.at_rest(plane, user=USER)
