@@ -308,6 +308,26 @@ def test_comments_between_documents_stay_and_no_document_is_lost(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "above",
+    [
+        "--- # kept\n",
+        "~ # kept\n---\n",
+        "# kept\n%YAML 1.1\n---\n",
+        "replicas: 3 # kept\n---\n",  # in a folder what is no object is left out
+        "- # kept\n  1\n---\n",
+    ],
+)
+def test_of_a_document_that_is_no_object_comments_stay_and_nothing_else(tmp_path, above):
+    """Also above what stays as it is."""
+    other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}  # here\n"
+    source = write(tmp_path / "v1", a=f"{above}{other}", b=f"{other}...\n%YAML 1.1\n---\nnull\n")
+    groundplane("migrate", "v2", source, "-o", tmp_path / "v2")
+    text = (tmp_path / "v2/a.yaml").read_text()
+    assert text == f"# kept\n{other}"
+    assert yaml.safe_load((tmp_path / "v2/b.yaml").read_text()) == yaml.safe_load(other)
+
+
+@pytest.mark.parametrize(
     ("text", "new"),
     [
         ("a: [{b: 1}]  # x\n", {"a": {"b": 2}}),

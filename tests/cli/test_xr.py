@@ -141,6 +141,7 @@ def test_a_definition_as_json_schemas(tmp_path):
         ("", "there is nothing in -"),
         (DEFINITION.replace("plural: xnotes", "plural: 5"), "xnotes.tests.example.com"),
         ("- a", "no Kubernetes object"),
+        (f"{DEFINITION.partition('  versions:')[0]}  versions: 5\n", "spec.versions is empty"),
     ],
 )
 def test_what_is_no_definition_is_told(text, words):

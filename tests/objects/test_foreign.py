@@ -41,12 +41,13 @@ class Server:
 
     def __init__(self):
         self.kinds, self.answer, self.status, self.asked = KINDS, GOOD, 200, []
-        self.answers = asyncio.Event()
+        self.answers, self.answered = asyncio.Event(), ()  # methods that it answers in any case
         self.answers.set()
 
     async def handle(self, request):
         self.asked.append((request.method, request.path, dict(request.query)))
-        await self.answers.wait()
+        if request.method not in self.answered:
+            await self.answers.wait()
         told = self.kinds if request.path == "/api/v1" else self.answer
         body = told if isinstance(told, bytes) else json.dumps(told).encode()
         status = 200 if request.path == "/api/v1" else self.status
@@ -182,6 +183,26 @@ async def test_for_a_server_that_never_answers_one_waits_however_many_objects_ar
     there._outage._until = 0.0
     assert await there.get(KEY) == GOOD
     assert await there.get(KEY) == GOOD
+
+
+async def test_a_server_that_answers_reads_alone_is_asked_to_write_by_one(server, there):
+    """An answer to a GET, which comes before each apply, says nothing of what never ends."""
+    there._api._write_timeout = 0.3
+    server.answered = ("GET",)
+    server.answers.clear()
+
+    async def change():
+        assert await there.get(KEY) == GOOD
+        await there.apply(GOOD, manager="me", dry_run=True)
+
+    with pytest.raises(Unavailable):
+        await change()
+    results = await asyncio.gather(*(change() for _ in range(30)), return_exceptions=True)
+    assert {type(each) for each in results} == {Unavailable}
+    assert [method for method, *_ in server.asked].count("PATCH") == 1, "each waits as long"
+    server.answers.set()
+    there._api._write_outage._until = 0.0
+    await change()
 
 
 async def test_a_kubeconfig_that_is_none_is_read_once(monkeypatch):

@@ -125,9 +125,8 @@ def _written(pairs: Sequence[tuple[Document, Object | None]]) -> list[Written]:
         inside = [pair for pair in pairs if line <= pair[0].first < line + len(part.splitlines())]
         line += part.count("\n")
         seen += len(inside)
-        _, body = yaml_edit.split_mark(part)
-        if not inside and yaml_edit.COMMENT.search(body):
-            above += body
+        mark, body = yaml_edit.split_mark(part)
+        above += yaml_edit.comments(mark if inside else part)
         for document, new in inside:
             if new is not None:
                 texts.append(_document(above + body, document, new))

@@ -62,11 +62,9 @@ class Source:
 
 def edited(text: str, old: Json, new: Json) -> str | None:
     """A document's text that says `old`, so that it says `new`; None if that can't be done without losing comments."""
-    if old == new:
-        return text
     try:
-        source = Source(text)
-        made = applied(text, list(changed(source, source.root, old, new)))
+        source = None if old == new else Source(text)
+        made = applied(text, list(changed(source, source.root, old, new))) if source else text
         loaded = yaml.load(made, Loader=manifests.Loader)
     except (yaml.YAMLError, ValueError, KeyError, IndexError):
         return None
@@ -256,3 +254,13 @@ def split_mark(part: str) -> tuple[str, str]:
         if not first[3:].strip() or first[3:].strip().startswith("#")
         else ("---\n", first[3:] + newline + rest)
     )
+
+
+def comments(text: str) -> str:
+    """The comments of a text that says nothing, each in a line of its own.
+
+    >>> comments("--- # one\\n%YAML 1.1\\n  # two\\nnull\\n")
+    '# one\\n# two\\n'
+    """
+    found = (COMMENT.search(line) for line in text.split("\n"))
+    return "".join(f"{each.string[each.end() - 1 :]}\n" for each in found if each)

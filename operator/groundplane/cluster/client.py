@@ -93,6 +93,7 @@ class Api:
         longest: int = 0,
         grant: Callable[[str, str], str] | None = None,
         outage: Outage | None = None,
+        write_outage: Outage | None = None,
     ) -> None:
         """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401.
 
@@ -100,7 +101,7 @@ class Api:
         within `write_timeout` seconds, a GET within `read_timeout`.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
         Of a server that nobody vouches for, no answer of more than `longest` bytes is read, of a list LISTS times that; 0: whatever comes.  `grant` says what
         gives a right to a resource of a group, where it is not the operator that lacks it.  `outage` keeps all but one from waiting for it
-        while it does not answer.
+        while it does not answer a GET, `write_outage` while it does not answer what is none: an answer to the one says nothing of the other.
         """
         self._access = access
         self._reload = reload
@@ -112,7 +113,7 @@ class Api:
         self._may_write, self._read_timeout, self._write_timeout = may_write, read_timeout, write_timeout
         self._agent = f"groundplane/{__version__}{f' ({identity})' if identity else ''}"
         self._impersonate, self._longest, self._grant = impersonate, longest, grant
-        self._outage = outage
+        self._outage, self._write_outage = outage, write_outage
         self._slots = Slots()
         self._session: aiohttp.ClientSession | None = None
 
@@ -210,7 +211,8 @@ class Api:
             AlreadyExists, Conflict (409), Expired (410), Throttled (429), Unavailable (5xx, no answer), NotLeader.
         """
         repeatable = method != "POST" if idempotent is None else idempotent
-        with self._outage.asking() if self._outage else nullcontext():
+        outage = self._outage if method == "GET" else self._write_outage
+        with outage.asking() if outage else nullcontext():
             return await self._repeated(method, path, query, body, content_type, accept, repeatable=repeatable)
 
     async def _repeated(

@@ -315,7 +315,8 @@ def _mistakes(xrd: Object, known: Definition) -> Iterator[InvalidInput]:
             f'metadata.name "{known.name}" is not <spec.names.plural>.<spec.group>',
             mend=f"name it {expected}",
         )
-    versions = [_mapping(version) for version in spec_of(xrd).get("versions") or ()]
+    given = spec_of(xrd).get("versions")
+    versions = [_mapping(version) for version in given] if isinstance(given, list) else []
     if not versions:
         yield InvalidInput("spec.versions is empty", mend="declare a version, with a schema")
         return

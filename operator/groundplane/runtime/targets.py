@@ -83,8 +83,16 @@ class ClusterTargets:
                 self._refused.popitem(last=False)
             raise
         self._refused.pop(config, None)
-        outage = Outage(time.monotonic)
-        api = Api(access, may_write=self._may_write, longest=LONGEST, grant=_grant, outage=outage, read_timeout=READ)
+        outage, writes = Outage(time.monotonic), Outage(time.monotonic)
+        api = Api(
+            access,
+            may_write=self._may_write,
+            longest=LONGEST,
+            grant=_grant,
+            outage=outage,
+            write_outage=writes,
+            read_timeout=READ,
+        )
         made = ForeignCluster(api, outage)
         self._there[config] = version, api, made
         self._there.move_to_end(config)
