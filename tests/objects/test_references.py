@@ -179,6 +179,32 @@ async def test_objects_that_refer_to_each_other_are_deleted(references, namespac
 
 
 @pytest.mark.parametrize("namespace", ["", TEAM])
+@pytest.mark.parametrize("more", [[], ["b"]])
+async def test_objects_that_refer_to_what_each_other_makes_are_deleted(namespace, more):
+    world = await made()
+    one, two = (thing(configmap(name), name, namespace=namespace) for name in ("a", "b"))
+    await applied(world, one, two, seconds=70)
+    await edited(world, one, {"references": [waits_for(configmap("b")), *depends(*more)]}, seconds=10)
+    await edited(world, two, {"references": [waits_for(configmap("a"))]}, seconds=70)
+    assert await deleted(world, one, seconds=70)
+    assert await seen(world, configmap("a")), "whoever is not deleted is waited for"
+    assert await deleted(world, two, seconds=130) is None
+    assert not [obj for obj in world.objects() if obj["kind"] in ("Object", "ConfigMap")]
+
+
+@pytest.mark.parametrize("namespace", ["", TEAM])
+async def test_an_object_goes_with_the_object_that_it_makes_and_that_refers_to_it(namespace):
+    world = await made()
+    inner = thing(configmap("i"), "inner", namespace=namespace, references=depends("outer"))
+    outer = thing(inner, "outer", namespace=namespace)
+    await applied(world, outer, seconds=70)
+    obj = await edited(world, outer, {"references": [waits_for(configmap("i"))]}, seconds=70)
+    assert is_ready(obj), message(obj)
+    assert await deleted(world, outer, seconds=130) is None
+    assert not [obj for obj in world.objects() if obj["kind"] in ("Object", "ConfigMap")]
+
+
+@pytest.mark.parametrize("namespace", ["", TEAM])
 async def test_an_object_that_refers_to_itself_or_to_its_own_is_made_and_deleted(namespace):
     world = await made()
     await world.apply(configmap())

@@ -41,7 +41,7 @@ from groundplane.errors import (
 from groundplane.objects import collection, connection, readiness, references
 from groundplane.objects import manifest as manifests
 from groundplane.objects.account import HERE, Place, is_of_tenant, place_of
-from groundplane.objects.kinds import KINDS, STANDS_FOR, every, finalizer, manager, upstreams_manager
+from groundplane.objects.kinds import KINDS, STANDS_FOR, every, finalizer, is_object, manager, upstreams_manager
 from groundplane.objects.references import Taken
 from groundplane.ports import (
     Account,
@@ -73,7 +73,9 @@ class Found:
     key: Key
     uid: str = ""
     manager: str = ""  # as which it is applied, if that is no matter of course
-    kept: bool = False  # by the Object's own finalizer, as upstream's leaves it on what an Object refers to and makes
+    kept: Sequence[
+        Object
+    ] = ()  # by these Objects' finalizers, which nobody waits for: its own, as upstream's leaves it, and a circle's
     wanted: Object = field(default_factory=dict, repr=False)
     taken: Taken = field(default_factory=Taken, repr=False)
 
@@ -208,8 +210,8 @@ class ObjectCloud:
         self._may_write()
         target = await self._cluster(place_of(account), account)
         await target.delete(found.key, uid=found.uid, propagation=policy)
-        if found.kept:
-            await references.let_go(managed, [found.key], target)
+        for each in found.kept:
+            await references.let_go(each, [found.key], target)
 
     async def let_go(self, managed: Object) -> None:
         self._kept.pop(str(meta(managed)["uid"]), None)
@@ -259,10 +261,12 @@ class ObjectCloud:
             with suppress(InvalidInput, NoSuchKind):
                 key = await self._key(managed, manifests.given(managed), target, confined=False)
         live = await self._own(managed, key, target, confined=confined, anyhow=self._strict) if key else None
-        released, notes = await self._released(managed)
+        around = [] if self._strict else await references.circle(managed, live, await self._targets.here())
+        released, notes = self._released(managed, live, around)
         if live is None or key is None:
             return Observation(exists=False, released=released, notes=notes)
-        found = Found(key, uid=str(meta(live)["uid"]), kept=has_finalizer(live, finalizer(managed)))
+        kept = [each for each in (managed, *around) if has_finalizer(live, finalizer(each))]
+        found = Found(key, uid=str(meta(live)["uid"]), kept=kept)
         return Observation(
             exists=True,
             deleting=is_deleting(live) and not found.kept,
@@ -272,14 +276,16 @@ class ObjectCloud:
             notes=notes,
         )
 
-    async def _released(self, managed: Object) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Which finalizers of Objects its deletion does not wait for, and why."""
+    def _released(
+        self, managed: Object, live: Object | None, around: Sequence[Object]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Which finalizers of Objects its deletion does not wait for, and why: those of a circle, and of an Object that goes with it."""
         if self._strict:
             return (), ()
-        around = await references.circle(managed, await self._targets.here())
         names = ", ".join(sorted(str(key_of(each)) for each in around))
         text = f"{names} and this object refer to each other: they are deleted without one waiting for the other"
-        return (finalizer(managed), *map(finalizer, around)), (text,) if around else ()
+        own = [managed, *([live] if live is not None and is_object(live) else []), *around]
+        return tuple(map(finalizer, own)), (text,) if around else ()
 
     async def _key(self, managed: Object, wanted: Object, target: Cluster, *, confined: bool) -> Key:
         """What the manifest means; in namespaces it is in its Object's unless it says otherwise."""

@@ -165,9 +165,12 @@ async def _set(obj: Object, finalizers: list[str], here: Cluster) -> None:
 # --- circles ----------------------------------------------------------------------------------------------------
 
 
-async def circle(managed: Object, here: Cluster) -> list[Object]:
-    """The Objects that keep this one from being deleted, and are deleted, too, and kept by it, be it by a detour: each would wait for the other."""
-    keeping = {name for name in meta(managed).get("finalizers") or () if name.startswith(FINALIZER)}
+async def circle(managed: Object, live: Object | None, here: Cluster) -> list[Object]:
+    """The Objects that keep this one, or what it stands for, from being deleted, and are deleted, too, and kept by it, be it by a detour:
+    each would wait for the other.
+    """
+    both = (managed, live or {"metadata": {}})
+    keeping = {name for each in both for name in meta(each).get("finalizers") or () if name.startswith(FINALIZER)}
     ahead, seen = [managed] if keeping - {finalizer(managed)} else [], {str(meta(managed)["uid"]): managed}
     while ahead and len(seen) < FARTHEST:
         for obj in await _after(ahead.pop(), here):
