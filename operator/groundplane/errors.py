@@ -24,6 +24,16 @@ class Awaited(NamedTuple):
     served: bool = False  # not an object: that the kind is served at all, or served differently
 
 
+def mending(mend: str) -> str:
+    """A mend as a sentence.
+
+    >>> mending("rename one of them"), mending("did you mean a?")
+    ('Mend: rename one of them.', 'Mend: did you mean a?')
+    """
+    mend = mend.rstrip(".")
+    return f"Mend: {mend}{'' if mend.endswith('?') else '.'}"
+
+
 class GroundplaneError(Exception):
     """An error that somebody meant: `what` is wrong, `where`, and the `mend`.
 
@@ -51,8 +61,7 @@ class GroundplaneError(Exception):
         text = self.without_mend
         if not self.mend:
             return text
-        mend = self.mend.rstrip(".")
-        return f"{text.rstrip('.')}. Mend: {mend}{'' if mend.endswith('?') else '.'}"
+        return f"{text.rstrip('.')}. {mending(self.mend)}"
 
 
 class InvalidInput(GroundplaneError):

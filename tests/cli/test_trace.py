@@ -183,6 +183,12 @@ def test_packages_have_upstreams_columns():
 # --- what we add ---------------------------------------------------------------------------------------------------
 
 
+def test_a_mend_that_asks_ends_with_its_question_mark():
+    refused = ("False", "ReconcileError", 'no entry for "large". Mend: add it, or did you mean larg?')
+    root = member("XDatabase", "a", synced=refused, ready=("False", "Creating"))
+    assert trace_report.cause_of(root).splitlines()[-1].endswith("did you mean larg?")
+
+
 def test_the_cause_is_the_lowest_failure_with_its_mend():
     refused = ("False", "ReconcileError", "AWS refuses db.t3.medium. Mend: use a class that this engine has.")
     root = member(

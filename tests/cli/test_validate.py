@@ -369,6 +369,27 @@ def test_no_mistake_hides_behind_another(tmp_path, is_pipeline):
     assert len(told.splitlines()) == len(expected)
 
 
+def test_of_two_templates_of_a_name_in_a_pipeline_the_second_is_told(tmp_path):
+    base = {
+        "apiVersion": "sqs.aws.upbound.io/v1beta1",
+        "kind": "Queue",
+        "spec": {"forProvider": {"region": "eu-west-1"}},
+    }
+    resources = [{"name": "queue", "base": base}, {"name": "other", "base": base}, {"name": "queue", "base": base}]
+    given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": resources}
+    step = {"step": "make", "functionRef": {"name": "function-patch-and-transform"}, "input": given}
+    composition = {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": "queues"},
+        "spec": {"compositeTypeRef": {"apiVersion": "a.b/v1", "kind": "X"}, "mode": "Pipeline", "pipeline": [step]},
+    }
+    result = groundplane("validate", write(tmp_path / "queues", c=yaml.safe_dump(composition)))
+    assert result.exit_code == 1
+    told = 'there is a template "queue" already, and only the last of a name is composed. Mend: rename one of them.'
+    assert result.stdout.count(told) == 1
+
+
 def test_what_aws_refuses_does_not_hide_behind_an_unknown_field(tmp_path):
     text = "apiVersion: iam.aws.upbound.io/v1beta1\nkind: Policy\nmetadata: {name: a}\nspec: {forProvider: {policy: '{', pathh: x}}\n"
     found = lines(groundplane("validate", write(tmp_path, policy=text)))

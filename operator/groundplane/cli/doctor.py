@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from groundplane.cli import completing, sources, store
-from groundplane.errors import InvalidInput, did_you_mean
+from groundplane.errors import InvalidInput, did_you_mean, mending
 from groundplane.runtime.settings import RBAC, WEBHOOKS, Settings
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def doctor(
         for finding in findings:
             click.echo(f"{SIGNS[finding.state]} {finding.id:<12} {finding.message}")
             if finding.mend:
-                click.echo(f"{'':<15}Mend: {finding.mend.rstrip('.')}.")
+                click.echo(f"{'':<15}{mending(finding.mend)}")
     if checking.has_failed(findings):
         raise SystemExit(1)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from groundplane.cli import completing
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, mending
 
 if TYPE_CHECKING:
     from groundplane.cli.cases import Found, Result
@@ -122,7 +122,7 @@ def _tests(paths: Sequence[str], words: str | None, part: tuple[int, int]) -> li
     found, mistakes = cases.find(paths or ["."])
     if mistakes:
         for mistake in mistakes:
-            mend = f". Mend: {mistake.mend.rstrip('.')}." if mistake.mend else ""
+            mend = f". {mending(mistake.mend)}" if mistake.mend else ""
             click.echo(f"{mistake.place}: {mistake.message}{mend}", err=True)
         raise click.UsageError("not all test files can be read")
     chosen = [each for each in found if words is None or words.lower() in f"{each.case.suite} {each.case.name}".lower()]

@@ -13,6 +13,7 @@ from groundplane.cli.get import masked
 from groundplane.core import lineage
 from groundplane.core.lineage import Member
 from groundplane.core.objects import Json, is_deleting, spec_of
+from groundplane.errors import mending
 
 LONGEST = 64  # bytes of a message in a table that is not wide
 CAUSE = "Cause  "
@@ -267,4 +268,4 @@ def _sentence(node: tree.Node, member: Member) -> str:
     since = f", for {table.duration(node.seconds)}" if node.state == "working" and node.seconds is not None else ""
     external = f" (AWS: {node.external_name})" if node.external_name else ""
     told = f"{CAUSE}{node.key}{external}: {what.rstrip('.')}{since}."
-    return told + (f"\n{'':<{len(CAUSE)}}Mend: {mend.rstrip('.')}." if mend else "")
+    return told + (f"\n{'':<{len(CAUSE)}}{mending(mend)}" if mend else "")

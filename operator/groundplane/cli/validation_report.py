@@ -16,6 +16,7 @@ from groundplane.cli import github
 from groundplane.cli.documents import Document, Mistake, Place
 from groundplane.core.objects import Json, group_of, meta
 from groundplane.core.validation.findings import Finding, Verdict
+from groundplane.errors import mending
 
 WORDS = {  # of lines in text, by type
     "schema": "schema validation error",
@@ -244,7 +245,7 @@ def _gvk(verdict: Verdict) -> str:
 
 
 def _with_mend(mistake: Mistake) -> str:
-    return f"{mistake.message}. Mend: {mistake.mend.rstrip('.')}." if mistake.mend else mistake.message
+    return f"{mistake.message}. {mending(mistake.mend)}" if mistake.mend else mistake.message
 
 
 def _count(number: int, word: str) -> str:

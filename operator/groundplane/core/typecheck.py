@@ -198,6 +198,8 @@ def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream
     found: dict[Problem, None] = {}
     bases: list[Problem] = []
     for part in (native(spec), *parts):
+        if not strict_upstream:
+            bases += _same_names(part)
         for index, template in enumerate(part.templates):
             place, composed = f"{part.place}.resources[{index}]", schemas.get(_kind(template))
             checker = _Checker(composite, composed, strict_upstream)
@@ -209,6 +211,16 @@ def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream
             place = f"{part.place}.environment.patches[{index}]"
             found |= dict.fromkeys(between.environment(place, patch))
     return Outcome(list(found), missing, bases)
+
+
+def _same_names(part: Part) -> Iterator[Problem]:
+    """Templates that another takes the place of: upstream's function composes the last one of a name alone."""
+    seen: set[str] = set()
+    for index, template in enumerate(part.templates):
+        if template.name and template.name in seen:
+            text = f"there is a template {shown(template.name)} already, and only the last of a name is composed"
+            yield Problem("Duplicate", f"{part.place}.resources[{index}].name", text, "rename one of them")
+        seen.add(template.name or "")
 
 
 @dataclass(frozen=True)
