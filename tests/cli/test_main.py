@@ -57,6 +57,7 @@ def test_help_imports_nothing_heavy():
     [
         ("", "Usage:"),
         ("uninstall", "No such command"),
+        ("valdate x.yaml", 'No such command "valdate". Mend: did you mean validate?'),
         ("up --bogus", "No such option"),
         ("up --timeout soon x.yaml", "not a valid float"),
         ("get", "Missing argument"),

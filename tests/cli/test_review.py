@@ -306,3 +306,11 @@ def test_a_hook_fails_for_a_mistake_alone(repository, name):
     else:
         edit(repository, "by: groundplane", "by: nobody")
     assert groundplane(*command[1:]).exit_code == 1
+
+
+def test_outside_of_a_clone_that_is_what_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(write(tmp_path / "plain", claim=CLAIM))
+    done = groundplane("review", ".", "--base", "main")
+    assert done.exit_code == 1
+    assert "not a git repository" in done.stderr
+    assert "Mend: run it in a clone, or leave --base out." in done.stderr

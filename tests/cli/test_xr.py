@@ -154,3 +154,11 @@ def test_one_place_to_write_to(tmp_path):
     (tmp_path / "xrd.yaml").write_text(DEFINITION)
     both = groundplane("xrd", "convert", tmp_path / "xrd.yaml", "-o", "a", "--output-dir", "b")
     assert both.exit_code == 80
+
+
+@pytest.mark.parametrize("api_version", ["apiextensions.crossplane.io/v1", "v1", "apps/v1"])
+def test_what_can_be_no_claim_is_refused(tmp_path, api_version):
+    write(tmp_path, claim=yaml.safe_dump({**claim(), "apiVersion": api_version, "kind": "Thing"}))
+    result = groundplane("xr", "generate", tmp_path / "claim.yaml")
+    assert result.exit_code == 1
+    assert f"Thing of {api_version} is no claim. Mend: name a file with one claim." in result.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from groundplane import __version__
-from groundplane.errors import GroundplaneError
+from groundplane.errors import GroundplaneError, did_you_mean, mending, shown
 
 COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the module and of the command in it): what help says, in the order of help
     "run": "Run the operator against a Kubernetes API server.",
@@ -83,6 +83,8 @@ class Commands(click.Group):
             args = ["run", *args[2:]]
         elif args[:1] and args[0] in UPSTREAM_GROUPS and args[1:2] and args[1] in COMMANDS:
             args = args[1:]
+        if args[:1] and args[0] not in COMMANDS and args[0][:1] not in ("", "-"):
+            ctx.fail(f"No such command {shown(args[0])}. {mending(did_you_mean(args[0], COMMANDS))}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

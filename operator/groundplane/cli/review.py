@@ -128,6 +128,10 @@ def _git(*arguments: str) -> bytes:
 def _begun(base: str) -> str:
     """The commit from which the work began: the last that it has in common with the base."""
     try:
+        _git("rev-parse", "--git-dir")
+    except InvalidInput as error:
+        raise InvalidInput(error.what, mend="run it in a clone, or leave --base out") from error
+    try:
         _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     except InvalidInput as error:
         mend = "fetch it: git fetch origin; with actions/checkout, fetch-depth: 0"

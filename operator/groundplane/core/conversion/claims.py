@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from groundplane.core import claim as claims
 from groundplane.core.naming import COMPOSITE_LABEL
-from groundplane.core.objects import Object, labels_of, meta
+from groundplane.core.objects import Object, group_of, labels_of, meta
 from groundplane.errors import InvalidInput
 
 
@@ -16,8 +16,11 @@ def composite(claim: Object, name: str, *, kind: str = "", direct: bool = False)
     {'apiVersion': 'a.b/v1', 'kind': 'XApp', 'metadata': {'name': 'x'}, 'spec': {'size': 1}}
 
     Raises:
-        InvalidInput: it has no name, or no spec.
+        InvalidInput: it has no name, or no spec, or is of a kind that no claim is of.
     """
+    group = group_of(claim["apiVersion"])
+    if "." not in group or group == "crossplane.io" or group.endswith(".crossplane.io"):
+        raise InvalidInput(f"{claim['kind']} of {claim['apiVersion']} is no claim", mend="name a file with one claim")
     if not meta(claim).get("name"):
         raise InvalidInput("the claim has no name", mend="write metadata: {name: …}")
     if not isinstance(claim.get("spec"), dict):
