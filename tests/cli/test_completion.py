@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import click
@@ -14,11 +15,13 @@ import pytest
 import yaml
 from click.shell_completion import BashComplete, CompletionItem
 
-from groundplane.cli import completing_objects, iam_policy
+from groundplane.cli import completing_objects, iam_policy, sources
 from groundplane.cli.completion import VARIABLE
 from groundplane.cli.main import COMMANDS, main
+from groundplane.cluster.client import Api
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import definition
+from groundplane.errors import InvalidInput
 from tests.chart import command_pages
 from tests.cli.platform import CLAIM, DEFINITION, groundplane
 
@@ -195,6 +198,31 @@ users: [{{name: u, user: {{}}}}]
     (tmp_path / "config").write_text("a: [")
     assert completed(["trace", "--kubeconfig", "config"], "") == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_login_that_takes_its_time_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(completing_objects, "PATIENCE", 0.1)
+    gate, ended = threading.Event(), []
+
+    def connect(*_):
+        gate.wait(20)
+        ended.append(True)
+        raise OSError
+
+    monkeypatch.setattr(Api, "connect", connect)
+    assert completed(["explain", "--kubeconfig", "k"], "") == []
+    assert not ended
+    gate.set()
+
+
+@pytest.mark.parametrize("answer", [5, [1], {"items": [5]}, {"items": [{"versions": [{}]}]}])
+async def test_what_is_no_api_server_is_told(answer):
+    class Other:
+        async def request(self, *_, **__):
+            return 200, answer
+
+    with pytest.raises(InvalidInput, match="otherwise than an API server"):
+        await sources._Server(Other(), "default").discover()
 
 
 def test_the_page_of_commands_is_fresh():

@@ -7,8 +7,9 @@ not answer within a moment: whoever presses the tab key wants to go on writing.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -117,11 +118,17 @@ def _asked(ctx: click.Context, ask: Ask) -> list[CompletionItem]:
         ):
             return list(await ask(source))
 
+    found: list[CompletionItem] = []
+
+    def look() -> None:
+        with suppress(GroundplaneError, OSError):  # no store, no cluster, no right, no such kind; too late
+            found.extend(asyncio.run(run()))
+
     with _silence():
-        try:
-            return asyncio.run(run())
-        except (GroundplaneError, OSError):  # no store, no cluster, no right, no such kind; too late
-            return []
+        looking = threading.Thread(target=look, daemon=True)  # a login program may take its time, and is not waited for
+        looking.start()
+        looking.join(PATIENCE + 0.5)
+    return list(found)
 
 
 @contextmanager

@@ -141,13 +141,17 @@ class _Server:
         self._known: dict[tuple[str, str], Served] = {}
 
     async def discover(self) -> None:
-        """Raises Unavailable, Denied."""
+        """Raises Unavailable, Denied, InvalidInput."""
         answers = await asyncio.gather(
             *(self._api.request("GET", path, accept=DISCOVERY) for path in ("/api", "/apis"))
         )
-        for _, found in answers:
-            for group in (found or {}).get("items") or ():
-                self._learn(group)
+        try:
+            for _, found in answers:
+                for group in (found or {}).get("items") or ():
+                    self._learn(group)
+        except (AttributeError, KeyError, TypeError) as error:
+            what = "what is there answers otherwise than an API server does"
+            raise InvalidInput(what, mend="correct the server in the kubeconfig") from error
         if not self._known:
             raise InvalidInput("this API server is older than Kubernetes 1.30", mend="use kubectl")
 
