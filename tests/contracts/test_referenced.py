@@ -2,7 +2,7 @@
 
 import asyncio
 
-from groundplane.cluster.referenced import LIMIT, OLDEST, UNUSED, Referenced
+from groundplane.cluster.referenced import ABSENT, LIMIT, OLDEST, UNUSED, Referenced
 from groundplane.core.objects import key_of
 from tests.runtime import virtual
 
@@ -37,6 +37,21 @@ def test_what_is_not_used_is_forgotten_and_what_is_used_is_fetched_again_now_and
             assert len(kept) == 1 + (looks * UNUSED / 2 < UNUSED)
         assert OLDEST <= looks * UNUSED / 2 <= OLDEST + UNUSED
         assert len(kept) == 0
+
+    virtual.run(main())
+
+
+def test_what_is_not_there_is_asked_for_again_before_long_however_often_it_was_meant():
+    """The watch that would tell of it may be forbidden since."""
+
+    async def main():
+        kept = Referenced()
+        kept.put_absent(A)
+        for _ in range(3):
+            await asyncio.sleep(ABSENT / 3)
+            assert kept.is_absent(A)
+        await asyncio.sleep(1)
+        assert not kept.is_absent(A)
 
     virtual.run(main())
 

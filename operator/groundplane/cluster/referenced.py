@@ -15,6 +15,7 @@ from groundplane.cluster import compact
 from groundplane.core.objects import Key, Object, key_of, meta
 
 UNUSED = 900.0  # seconds after which an object is forgotten that nobody has read: polls are ten minutes apart
+ABSENT = 60.0  # seconds after which it is asked for again what was not there: else it would be missing for as long as a watch is forbidden
 OLDEST = 3600.0  # seconds after which it is fetched again all the same: a watch may have been forbidden
 LIMIT = 1024  # objects
 
@@ -37,8 +38,8 @@ class Referenced:
         return found
 
     def is_absent(self, key: Key) -> bool:
-        """Whether there was none when it was last asked for, and no watch has told of one since."""
-        return self._current(key, 0) == b""
+        """Whether there was none when it was last asked for, a moment ago, and no watch has told of one since."""
+        return self._current(key, 0, ABSENT) == b""
 
     def put(self, obj: Object) -> None:
         """Keep it until it changes, or nobody reads it any more."""
@@ -48,9 +49,9 @@ class Referenced:
         """Keep that there is none, until a watch tells of one, or nobody asks for it any more."""
         self._put(key, 0, b"")
 
-    def _current(self, key: Key, version: int) -> bytes | None:
+    def _current(self, key: Key, version: int, oldest: float = OLDEST) -> bytes | None:
         kept, now = self._kept.pop(key, None), asyncio.get_running_loop().time()
-        if kept is None or kept[0] < version or now - kept[2] > OLDEST:
+        if kept is None or kept[0] < version or now - kept[2] > oldest:
             return None
         self._kept[key] = (*kept[:3], now)
         return kept[1]
