@@ -187,6 +187,15 @@ def test_a_default_inside_a_plain_list_is_tolerated_if_the_schema_tells():
     assert not rules.unchanged(live, widget({"l": [{"a": 1}]}), "us", schema=schema)
 
 
+def test_what_is_taken_out_of_a_plain_list_is_a_change_where_the_default_is_another():
+    inner = {"default": [{"type": "x"}], "items": {"properties": {"type": {}, "deep": {"default": True}}}}
+    schema = {"properties": {"spec": {"properties": {"l": {"items": {"properties": {"checks": inner}}}}}}}
+    live = applied(None, widget({"l": [{"a": 1, "checks": [{"type": "y"}]}]}), schema=schema)
+    assert not rules.unchanged(live, widget({"l": [{"a": 1}]}), "us", schema=schema)
+    live["spec"]["l"][0]["checks"] = [{"type": "x", "deep": True}]
+    assert rules.unchanged(live, widget({"l": [{"a": 1}]}), "us", schema=schema)
+
+
 def test_an_empty_map_is_unchanged_whatever_others_put_into_it():
     live = applied(None, widget({"settings": {}}))
     live["spec"]["settings"]["a"] = "default"

@@ -215,7 +215,7 @@ def unchanged(
     True only if every field of `desired` is in `live` with that value and owned by the manager's Apply entry
     in `live.metadata.managedFields`, and the entry owns nothing else.  The entry also tells how a list merges:
     by key where it owns keyed items, else as a whole; and a value that is owned as a whole
-    must be equal, but for keys that the schema defaults.  Without a schema such a default reads as a
+    must be equal, but for keys that have the schema's defaults.  Without a schema such a default reads as a
     difference, and so does an empty list that merges by key: a superfluous request, where tolerance would lose
     an edit.  Pass objects through `taken_by`.
 
@@ -333,7 +333,7 @@ def _keys_in(element: str) -> tuple[str, ...]:
 
 
 def _equal_whole(desired: Json, live: Json, schema: Schema | None) -> bool:
-    """Equality of a value that is owned as a whole; keys that the schema defaults may be missing."""
+    """Equality of a value that is owned as a whole; keys may be missing that have what the schema defaults them to."""
     if isinstance(desired, dict):
         if not isinstance(live, dict):
             return False
@@ -348,7 +348,7 @@ def _equal_whole(desired: Json, live: Json, schema: Schema | None) -> bool:
             return True
         if schema is None:
             return False
-        return all(desired.get(name) is not None or "default" in child(schema, name) for name in live)
+        return all(desired.get(name) is not None or _is_default(live[name], child(schema, name)) for name in live)
     if isinstance(desired, list):
         if not isinstance(live, list) or len(desired) != len(live):
             return False
@@ -357,6 +357,10 @@ def _equal_whole(desired: Json, live: Json, schema: Schema | None) -> bool:
     if isinstance(desired, bool) or isinstance(live, bool):
         return desired is live
     return bool(desired == live)
+
+
+def _is_default(live: Json, schema: Schema) -> bool:
+    return "default" in schema and _equal_whole(schema["default"], live, schema)
 
 
 # --- garbage collection ---------------------------------------------------------------------------
