@@ -322,7 +322,7 @@ def test_a_thousand_resources_move_from_crossplane_and_back_without_one_change_i
         ready_replicas(plane, each, 0)
     plane.kubectl("delete", "crd", OTHER["metadata"]["name"])
     assert doctor(plane, aws, "takeover") == (0, {})
-    before = lasting(plane)
+    before, since = lasting(plane), len(plane.requests())
     client(aws).modify_vpc_attribute(VpcId=made[0], EnableDnsSupport={"Value": False})
     aws.request("DELETE", "/standin/calls")
 
@@ -348,7 +348,7 @@ def test_a_thousand_resources_move_from_crossplane_and_back_without_one_change_i
     assert pod.stop() == 0
     release.uninstall()
     assert {key: uid for key, uid in lasting(plane).items() if key in before} == before
-    deleted = {each for each in guide.writes(plane, user=USER) if each.startswith("delete")}
+    deleted = {each for each in guide.writes(plane, since, user=USER) if each.startswith("delete")}
     assert not [each for each in deleted if not each.endswith(" groundplane-no-usages")], "its own policy, no more"
     for obj in taken(plane, VPCS):
         assert obj["metadata"]["finalizers"] == [FINALIZER]

@@ -115,6 +115,18 @@ async def test_steps_of_a_pipeline_are_warned_of_or_refused_as_the_mode_asks(wor
     assert await ask(admission.compositions, strict, source) == ALLOWED
 
 
+async def test_strictly_a_definition_without_a_scope_is_legacy_in_whichever_version_it_is_edited():
+    strict = await World(options=Options(strict_upstream=True)).install()
+    tried = []
+
+    async def try_out(crd):
+        tried.append(crd["spec"]["scope"])
+
+    edited = {**DEFINITION, "apiVersion": "apiextensions.crossplane.io/v2"}
+    assert (await ask(admission.definitions, strict, edited, try_out=try_out)).allowed
+    assert tried[0] == "Cluster"
+
+
 async def test_strictly_it_is_judged_as_upstream_does_and_only_that():
     strict = await World(options=Options(strict_upstream=True)).install()
     await strict.apply(DEFINITION)

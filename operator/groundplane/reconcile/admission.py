@@ -31,6 +31,8 @@ async def definitions(request: Request, context: Context, try_out: TryOut) -> Ve
     if xrd is None or xrd["kind"] != "CompositeResourceDefinition" or admission.is_settled(xrd, old):
         return ALLOWED
     strict = context.options.strict_upstream
+    if strict:  # where no version has a default for the scope: none is legacy, whichever is written
+        xrd, old = {**xrd, "apiVersion": API_VERSION}, {**old, "apiVersion": API_VERSION} if old else None
     warnings = [] if strict else admission.definition_warnings(xrd, old)
     problems = admission.definition_problems(xrd, old, strict_upstream=strict)
     if not problems:

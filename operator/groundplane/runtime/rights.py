@@ -1,7 +1,8 @@
 """What the operator asks of the API server, as data: the one table behind the chart's roles, and the test that runs with exactly these rights.
 
 A new request needs its rule here first.  Nothing is granted by wildcard but the kinds of a group that definitions own, for
-RBAC knows no pattern inside a name.  What compositions compose beyond AWS is not here: a person grants it, for whoever writes a
+RBAC knows no pattern inside a name.  To give an owner to what is there, as after a restore, takes the right to delete it where the API server
+enforces permissions on owner references (OpenShift does).  What compositions compose beyond AWS is not here: a person grants it, for whoever writes a
 Composition would otherwise have every right.
 """
 
@@ -101,7 +102,7 @@ CONCERNS = (
         (
             Rule(_CORE, ("compositeresourcedefinitions",), (*READ, "update", "patch")),
             Rule(_CORE, ("compositions", "environmentconfigs"), READ),
-            Rule(_CORE, ("compositionrevisions",), (*READ, "create", "update")),
+            Rule(_CORE, ("compositionrevisions",), (*READ, "create", "update", "delete")),
             _status(_CORE, "compositeresourcedefinitions", "compositions", "compositionrevisions"),
             _owners(_CORE, "compositeresourcedefinitions", "compositions"),
         ),
@@ -199,7 +200,7 @@ CONCERNS = (
     Concern(
         "roles",
         "Definitions get their ClusterRoles, the operator's and people's.  To escalate is everything: rbac.guard narrows it.",
-        (Rule(_RBAC, ("clusterroles",), ("get", "list", "create", "update", "escalate")),),
+        (Rule(_RBAC, ("clusterroles",), ("get", "list", "create", "update", "delete", "escalate")),),
         mode="aggregated",
     ),
     Concern(

@@ -24,8 +24,9 @@ def of_upstream(crds: Iterable[Object]) -> list[Object]:
 def as_upstream(crd: Object) -> Object:
     """The CRD, as a copy, without what v1.20 does not have.
 
-    That is columns of v2's, and statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), rules of v2's and ours, what is kept of
-    Compositions only to say that it is gone, and v2 of definitions: nobody speaks it to them then, the garbage collector neither, which would make those namespaced that have no scope.
+    That is columns of v2's, and statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), rules of v2's and ours, and what is kept of
+    Compositions only to say that it is gone.  v2 of definitions is served all the same, since what the garbage collector has once seen in a version it looks for there for ever;
+    without its default for the scope, or an edit through it would make those namespaced that have none.
     """
     made: Object = fresh(crd)
     is_definition = made["spec"]["names"]["kind"] == DEFINITION
@@ -38,7 +39,7 @@ def as_upstream(crd: Object) -> Object:
         if made["spec"]["names"]["kind"] == "Composition":
             del schema["properties"]["spec"]["properties"][GONE_FIELD]
         if is_definition:
-            version["served"] = version["name"] == "v1"
+            schema["properties"]["spec"]["properties"]["scope"].pop("default", None)
     return made
 
 
