@@ -581,3 +581,108 @@ def test_of_every_kind_that_is_built_in_the_schema_is_known():
     ]
     assert len(names) > 120
     assert [name for name in names if every.schema(*name) is None] == []
+
+
+# --- scopes --------------------------------------------------------------------------------------------------------
+
+SCOPED = """
+apiVersion: apiextensions.crossplane.io/v2
+kind: CompositeResourceDefinition
+metadata: {name: queues.tests.example.com}
+spec:
+  scope: Namespaced
+  group: tests.example.com
+  names: {kind: Queue, plural: queues}
+  versions:
+  - name: v1
+    served: true
+    referenceable: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {region: {type: string}}}}
+---
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: queues}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: Queue}
+  mode: Pipeline
+  pipeline:
+  - step: compose
+    functionRef: {name: function-patch-and-transform}
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      resources:
+      - name: queue
+        base: {apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue, spec: {forProvider: {region: eu-west-1}}}
+"""
+A_QUEUE = """
+apiVersion: tests.example.com/v1
+kind: Queue
+metadata: {name: orders, namespace: team-a}
+spec: {}
+"""
+CANNOT_OWN = "is cluster-scoped: a composite in a namespace can't own it. Mend: compose "
+OWN = CRD.replace("dbs.", "things.").replace("kind: DB, plural: dbs", "kind: Thing, plural: things")
+
+
+@pytest.mark.parametrize(
+    ("base", "mend"),
+    [
+        ("apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue", "Queue of sqs.aws.m.upbound.io, which lives in a namespace"),
+        ("apiVersion: aws.upbound.io/v1beta1, kind: ProviderConfig", "ProviderConfig of aws.m.upbound.io, which lives in a namespace"),
+        ("apiVersion: aws.m.upbound.io/v1beta1, kind: ClusterProviderConfig", "ProviderConfig of aws.m.upbound.io"),
+        ("apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole", "a namespaced kind"),
+        ("apiVersion: example.org/v1, kind: Thing", "a namespaced kind"),
+    ],
+)  # fmt: skip
+def test_what_a_composite_in_a_namespace_can_not_own_is_told_with_what_to_compose(tmp_path, base, mend):
+    text = SCOPED.replace("apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue", base).replace(
+        "spec: {forProvider: {region: eu-west-1}}", "spec: {}"
+    )
+    folder = write(tmp_path / "it", platform=text, thing=OWN.replace("scope: Namespaced", "scope: Cluster"), xr=A_QUEUE)
+    result = groundplane("validate", folder)
+    found = [line for line in result.stdout.splitlines() if "cluster-scoped" in line]
+    assert [f"resource queue › base.apiVersion: {base.rpartition(' ')[2]} of " in line for line in found] == [True]
+    assert f"{CANNOT_OWN}{mend}, or declare the composite with scope: Cluster." in found[0]
+    assert result.exit_code == 1
+    rendered = groundplane("render", folder / "xr.yaml", folder, "--crds", folder / "thing.yaml")
+    assert rendered.stderr.count(f"{CANNOT_OWN}{mend}, or") == 1
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("scope: Namespaced", "scope: Cluster"),
+        ("scope: Namespaced", "scope: LegacyCluster"),
+        ("sqs.aws.upbound.io", "sqs.aws.m.upbound.io"),
+        ("apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue", "apiVersion: v1, kind: ConfigMap"),
+        ("apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue", "apiVersion: example.org/v1, kind: Thing"),
+        ("apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue", "apiVersion: unknown.org/v1, kind: Thing"),
+    ],
+)
+def test_what_may_be_owned_is_not_doubted(tmp_path, edit):
+    folder = write(tmp_path / "it", platform=SCOPED.replace(*edit), thing=OWN)
+    assert "cluster-scoped" not in groundplane("validate", folder).stdout
+
+
+def test_what_a_template_makes_is_told_too_if_its_composite_can_not_own_it(tmp_path):
+    step = """
+    input:
+      apiVersion: gotemplating.fn.crossplane.io/v1beta1
+      kind: GoTemplate
+      source: Inline
+      inline:
+        template: |
+          apiVersion: sqs.aws.upbound.io/v1beta1
+          kind: Queue
+          metadata: {annotations: {gotemplating.fn.crossplane.io/composition-resource-name: queue}}
+          spec: {forProvider: {region: eu-west-1}}
+"""
+    text = SCOPED[: SCOPED.index("    input:")].rstrip() + step
+    text = text.replace("function-patch-and-transform", "function-go-templating")
+    folder = write(tmp_path / "it", platform=text, xr=A_QUEUE)
+    for result in (groundplane("validate", folder), groundplane("render", folder / "xr.yaml", folder)):
+        assert f"resource queue › rendered: Queue of sqs.aws.upbound.io {CANNOT_OWN}Queue of sqs.aws.m" in result.output

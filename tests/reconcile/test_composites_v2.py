@@ -77,6 +77,11 @@ async def test_what_is_in_no_namespace_is_refused_for_it_would_be_collected_at_o
     world = await running(composition(template(), alpha))
     assert 'cannot apply cluster scoped composed resource "alpha"' in (await synced(world))["message"]
     assert await world.cluster.list(things.COMPOSED, "Alpha") == []
+    told = conditions.find(await world.cluster.get(key_of(composition())), "FitsSchemas")
+    assert told["status"] == "False"
+    assert "Alpha of" in told["message"]
+    assert "is cluster-scoped: a composite in a namespace can't own it" in told["message"]
+    assert "other" not in told["message"]
 
 
 async def test_anonymous_templates_find_what_they_made_in_the_namespace():

@@ -37,6 +37,27 @@ class BuiltIn:
 
         return clouds.schema_of(api_version, kind)
 
+    def namespaced(self, api_version: str, kind: str) -> bool | None:
+        """Whether a kind's objects live in namespaces; None if it is not built in."""
+        from groundplane.core import known_schemas
+
+        if provider_of(api_version):
+            from groundplane.runtime import clouds
+
+            if found := clouds.lookup(api_version, kind):
+                return found.namespaced
+            return known_schemas.scopes_in([*clouds.configs(), *clouds.collections()]).get((api_version, kind))
+        if group_of(api_version).endswith(CORE):
+            from groundplane.core.crds import crds
+
+            return known_schemas.scopes_in(crds()).get((api_version, kind))
+        if "." not in group_of(api_version) or group_of(api_version).endswith(".k8s.io"):
+            from groundplane.cluster import kinds
+
+            found_here = {**kinds.BUILT_IN, **kinds.PLAIN}.get((api_version, kind))
+            return found_here.namespaced if found_here else None
+        return None
+
     def meant(self, api_version: str, kind: str) -> str:
         """The kind that is nearly spelt so, or served in another version."""
         if not provider_of(api_version):

@@ -158,11 +158,13 @@ def render(
     if wrong:
         raise Mistakes(wrong)
     schemas = known_schemas.schemas_in([*declared, *kinds, *subjects, *sources])
+    scopes = known_schemas.scopes_in([*declared, *kinds, *subjects, *sources])
     fit = choice.fit(
         chosen.source,
         schemas,
         lambda spec: parts_of(spec, find),
         BuiltIn(),
+        scopes=scopes,
         tell_missing=bool(kinds),
         strict_upstream=strict_upstream,
     )
@@ -183,7 +185,7 @@ def render(
         found = _preview(chosen, find, observed, around, helpful=not strict_upstream, explain=explain, output=output)
     misfits: list[GroundplaneError] = []
     if not strict_upstream:
-        misfits = choice.rendered_fit(chosen.source, found.composed, schemas, BuiltIn(), fit.warnings)
+        misfits = choice.rendered_fit(chosen.source, found.composed, schemas, BuiltIn(), fit.warnings, scopes)
         if observed and (spec := review(spec_of(chosen.source)).spec):
             misfits += preview.missing_keys([typecheck.native(spec), *parts_of(spec, find)], observed, found)
     documents = list(

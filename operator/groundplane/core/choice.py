@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from groundplane.core import composition, definition, known_schemas, mistakes, preview, rules, typecheck
 from groundplane.core.composition import CompositionSpec
@@ -254,6 +255,7 @@ def fit(
     parts: Callable[[CompositionSpec], Sequence[typecheck.Part]],
     built_in: known_schemas.BuiltIn,
     *,
+    scopes: known_schemas.Scopes,
     tell_missing: bool,
     strict_upstream: bool,
 ) -> Fit:
@@ -274,7 +276,10 @@ def fit(
     if not strict_upstream:
         unknown = [pair for pair in typecheck.kinds_in(reviewed, *told) if pair not in schemas]
         schemas = {**schemas, **{pair: schema for pair in unknown if (schema := built_in.schema(*pair))}}
-    outcome = typecheck.check(reviewed, schemas, *told, strict_upstream=strict_upstream)
+        scopes = typecheck.scopes_in(
+            reviewed, told, partial(known_schemas.namespaced, scopes=scopes, built_in=built_in)
+        )
+    outcome = typecheck.check(reviewed, schemas, *told, scopes=scopes, strict_upstream=strict_upstream)
     where = f"Composition {meta(source).get('name', '')}"
     found: list[GroundplaneError] = [
         InvalidInput(problem.detail, mend=problem.mend, where=(where, *mistakes.place(problem.field, spec)))
@@ -298,19 +303,25 @@ def rendered_fit(
     schemas: typecheck.Schemas,
     built_in: known_schemas.BuiltIn,
     told: Sequence[GroundplaneError],
+    scopes: known_schemas.Scopes,
 ) -> list[GroundplaneError]:
     """What does not fit in the objects that were rendered, but what is `told` of their templates already."""
     where = f"Composition {meta(source).get('name', '')}"
     known = dict(schemas)
     seen = {(error.what, place) for error in told for place in error.where}
     found: list[GroundplaneError] = []
+    in_namespace = known_schemas.namespaced(_reference(source), scopes, None)
     for obj in composed:
         pair = (obj["apiVersion"], obj["kind"])
+        if in_namespace and known_schemas.namespaced(pair, scopes, built_in) is False:
+            resource, misfit = _resource(obj), typecheck.cluster_scoped(*pair)
+            if (misfit.detail, resource) not in seen:
+                found.append(InvalidInput(misfit.detail, mend=misfit.mend, where=(where, resource, "rendered")))
         if typecheck.is_built_in(pair[0]):
             continue
         if pair not in known and (schema := built_in.schema(*pair)) is not None:
             known[pair] = schema
-        resource = f"resource {annotations_of(obj).get(TEMPLATE_ANNOTATION) or key_of(obj)}"
+        resource = _resource(obj)
         errors: list[GroundplaneError] = []
         if pair in known:
             errors = [
@@ -323,3 +334,8 @@ def rendered_fit(
                 errors = [InvalidInput(text, mend=_mend(meant), where=(where, resource, "rendered"))]
         found += [error for error in errors if (error.what, resource) not in seen]
     return found
+
+
+def _resource(obj: Object) -> str:
+    """What messages call a composed object: by its template."""
+    return f"resource {annotations_of(obj).get(TEMPLATE_ANNOTATION) or key_of(obj)}"

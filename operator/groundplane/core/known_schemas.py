@@ -16,6 +16,12 @@ class BuiltIn(Protocol):
 
     def schema(self, api_version: str, kind: str) -> OpenAPI | None: ...
     def meant(self, api_version: str, kind: str) -> str: ...
+    def namespaced(self, api_version: str, kind: str) -> bool | None:
+        """Whether the kind's objects live in namespaces; None if it is not known."""
+        ...
+
+
+Scopes = Mapping[tuple[str, str], bool]  # (API version, kind) → whether its objects live in namespaces
 
 
 def is_definition(obj: Object) -> bool:
@@ -67,6 +73,34 @@ def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
             for version, schema in versions(crd):
                 found[f"{spec_of(crd).get('group')}/{version['name']}", kind_of(crd)] = schema
     return found
+
+
+def scopes_in(objects: Iterable[Object]) -> dict[tuple[str, str], bool]:
+    """(API version, kind) → whether its objects live in namespaces, for every kind that is declared among the objects.
+
+    >>> spec = {"group": "a.b", "names": {"kind": "X"}, "scope": "Namespaced", "versions": [{"name": "v1"}]}
+    >>> scopes_in([{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": spec}])
+    {('a.b/v1', 'X'): True}
+    """
+    found: dict[tuple[str, str], bool] = {}
+    for obj in objects:
+        if is_definition(obj):
+            known = definition.read(obj)
+            found |= {(version, known.kind): known.is_namespaced for version in known.versions}
+            found |= {(version, known.claim_kind): True for version in known.versions if known.claim_kind}
+        elif obj.get("kind") == "CustomResourceDefinition":
+            spec = spec_of(obj)
+            listed = spec.get("versions")
+            names = [each.get("name") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+            found |= {(f"{spec.get('group')}/{name}", kind_of(obj)): spec.get("scope") != "Cluster" for name in names}
+    return found
+
+
+def namespaced(pair: tuple[str, str], scopes: Scopes, built_in: BuiltIn | None) -> bool | None:
+    """Whether a kind's objects live in namespaces; None if it is not known."""
+    if pair in scopes:
+        return scopes[pair]
+    return built_in.namespaced(*pair) if built_in is not None else None
 
 
 def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn | None) -> str:

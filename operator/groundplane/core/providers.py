@@ -90,6 +90,25 @@ def mend_of_no_namespace(group: str, kind: str) -> str:
     return "set metadata.namespace"
 
 
+def mend_of_cluster_scope(group: str, kind: str) -> str:
+    """What to write instead of an object that lives in no namespace, where a composite in a namespace composes it.
+
+    >>> mend_of_cluster_scope("s3.aws.upbound.io", "Bucket")
+    'compose Bucket of s3.aws.m.upbound.io, which lives in a namespace, or declare the composite with scope: Cluster'
+    >>> mend_of_cluster_scope("example.org", "Thing")
+    'compose a namespaced kind, or declare the composite with scope: Cluster'
+    """
+    family, instead = of(group), "a namespaced kind"
+    if family and family.is_mixed:
+        instead = kind.removeprefix("Cluster") if kind.startswith("Cluster") else "with --nop-scope namespaced"
+    elif family and family.is_namespaced:
+        instead = f"{kind.removeprefix('Cluster')} of {group}"
+    elif family:
+        other = next(each for each in FAMILIES if each.provider == family.provider and each.is_namespaced)
+        instead = f"{kind} of {group.removesuffix(family.domain)}{other.domain}, which lives in a namespace"
+    return f"compose {instead}, or declare the composite with scope: Cluster"
+
+
 def configs() -> Iterator[tuple[str, str]]:
     """The kinds of ProviderConfigs, as (api version, kind)."""
     for family in FAMILIES:

@@ -17,7 +17,7 @@ from groundplane.core.choice import Chosen
 from groundplane.core.composition import Compiled
 from groundplane.core.composition_tests import Patches, Step
 from groundplane.core.explain import Trace
-from groundplane.core.known_schemas import BuiltIn, schemas_in
+from groundplane.core.known_schemas import BuiltIn, schemas_in, scopes_in
 from groundplane.core.objects import Object, annotations_of, key_of, merge_patched, meta, spec_of, status_of
 from groundplane.core.pipeline import Find
 from groundplane.core.preview import Around, Preview
@@ -49,6 +49,7 @@ class Platform:
         """
         self.sources, self.declared, self.find, self.built_in = sources, declared, find, built_in
         self.schemas = schemas_in([*declared, *kinds, *sources])
+        self.scopes = scopes_in([*declared, *kinds, *sources])
         self._compiled: dict[str, Compiled] = {}
         self._mistakes: dict[str, list[GroundplaneError]] = {}
 
@@ -146,7 +147,9 @@ class Rehearsal:
         writes = sum(before.get(name) != obj for name, obj in after.items()) + len(before.keys() - after.keys())
         writes += not _same(self._state.composite or composite, found.composite)
         self._state.composed, self._state.composite = after, found.composite
-        misfits = choice.rendered_fit(chosen.source, found.composed, platform.schemas, platform.built_in, ())
+        misfits = choice.rendered_fit(
+            chosen.source, found.composed, platform.schemas, platform.built_in, (), platform.scopes
+        )
         return Outcome(
             composite=found.composite,
             composed=after,

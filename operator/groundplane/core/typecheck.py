@@ -13,11 +13,11 @@ Upstream reports some patches that work; only with `strict_upstream` does this:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
-from groundplane.core import fieldpath, goformat
+from groundplane.core import fieldpath, goformat, providers
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.connection import ConnectionDetail
 from groundplane.core.fieldpath import Path, PathSyntax
@@ -114,10 +114,25 @@ def mode_of(composition: Object) -> Mode:
 
 def kinds_in(spec: CompositionSpec, *parts: Part) -> list[tuple[str, str]]:
     """(API version, kind) of the composite and of everything composed that has a CustomResourceDefinition."""
-    found = {(spec.compositeTypeRef.apiVersion, spec.compositeTypeRef.kind)}
-    for part in (native(spec), *parts):
-        found |= {_kind(template) for template in part.templates if template.base}
+    found = {(spec.compositeTypeRef.apiVersion, spec.compositeTypeRef.kind), *composed_in(spec, *parts)}
     return sorted(pair for pair in found if all(pair) and not is_built_in(pair[0]))
+
+
+def composed_in(spec: CompositionSpec, *parts: Part) -> list[tuple[str, str]]:
+    """(API version, kind) of everything composed."""
+    found = {_kind(template) for part in (native(spec), *parts) for template in part.templates if template.base}
+    return sorted(pair for pair in found if all(pair))
+
+
+def scopes_in(
+    spec: CompositionSpec, parts: Sequence[Part], namespaced: Callable[[tuple[str, str]], bool | None]
+) -> dict[tuple[str, str], bool]:
+    """What `check` asks about scopes: the composite's and, if it lives in a namespace, those of what is composed."""
+    composite = (spec.compositeTypeRef.apiVersion, spec.compositeTypeRef.kind)
+    if not namespaced(composite):
+        return {}
+    found = {pair: known for pair in composed_in(spec, *parts) if (known := namespaced(pair)) is not None}
+    return {**found, composite: True}
 
 
 def is_built_in(api_version: str) -> bool:
@@ -178,8 +193,16 @@ def native(spec: CompositionSpec) -> Part:
     return Part("spec", spec.resources, spec.patchSets)
 
 
-def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream: bool = False) -> Outcome:
+def check(
+    spec: CompositionSpec,
+    schemas: Schemas,
+    *parts: Part,
+    scopes: Mapping[tuple[str, str], bool] | None = None,
+    strict_upstream: bool = False,
+) -> Outcome:
     """Check every base, patch, readiness check and connection detail of a Composition; `parts` are what its steps are told.
+
+    `scopes` says whether the objects of a kind live in namespaces, as far as it is known.
 
     >>> from groundplane.core.composition import review
     >>> spec = review({"compositeTypeRef": {"apiVersion": "a.b/v1", "kind": "X"}, "resources": [{"name": "map",
@@ -195,6 +218,8 @@ def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream
         return Outcome(missing=missing)
     reference = spec.compositeTypeRef
     composite = schemas.get((reference.apiVersion, reference.kind))
+    known_scopes = {} if strict_upstream or scopes is None else scopes
+    in_namespace = known_scopes.get((reference.apiVersion, reference.kind), False)
     found: dict[Problem, None] = {}
     bases: list[Problem] = []
     for part in (native(spec), *parts):
@@ -204,6 +229,9 @@ def check(spec: CompositionSpec, schemas: Schemas, *parts: Part, strict_upstream
             place, composed = f"{part.place}.resources[{index}]", schemas.get(_kind(template))
             checker = _Checker(composite, composed, strict_upstream)
             found |= dict.fromkeys(checker.template(part, place, template))
+            if in_namespace and not known_scopes.get(_kind(template), True):
+                misfit = cluster_scoped(*_kind(template))
+                bases.append(Problem("Invalid", f"{place}.base.apiVersion", misfit.detail, misfit.mend))
             if composed is not None and template.base and not strict_upstream:
                 bases += _base(composed, template.base, f"{place}.base", _written(part, template))
         between = _Checker(composite, None, strict_upstream)
@@ -453,6 +481,13 @@ class Misfit(NamedTuple):
     path: tuple[fieldpath.Segment, ...]
     detail: str
     mend: str
+
+
+def cluster_scoped(api_version: str, kind: str) -> Misfit:
+    """What lives in no namespace, where the composite lives in one: garbage collection would take it at once."""
+    group = group_of(api_version)
+    text = f"{kind} of {group} is cluster-scoped: a composite in a namespace can't own it"
+    return Misfit(("apiVersion",), text, providers.mend_of_cluster_scope(group, kind))
 
 
 def misfits(schema: OpenAPI, obj: Mapping[str, Json]) -> Iterator[Misfit]:

@@ -87,7 +87,8 @@ async def compositions(request: Request, context: Context, try_out: TryOut) -> V
         return admission.composition(obj, mode, typecheck.Outcome(), steps, warnings)
     parts = functions.parts(review.spec, find)
     schemas = await revision.schemas_of(typecheck.kinds_in(review.spec, *parts), context)
-    outcome = typecheck.check(review.spec, schemas, *parts, strict_upstream=strict)
+    scopes = await revision.scopes_of(review.spec, parts, context)
+    outcome = typecheck.check(review.spec, schemas, *parts, scopes=scopes, strict_upstream=strict)
     return admission.composition(obj, mode, outcome, (), warnings)
 
 

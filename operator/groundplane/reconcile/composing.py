@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from groundplane.core import claim as flow
-from groundplane.core import health, naming, summary
+from groundplane.core import health, naming, providers, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
@@ -259,7 +259,7 @@ async def check_scope(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
             raise InvalidInput(
                 f'cannot apply cluster scoped composed resource "{item.template}" (a {kind} named '
                 f"{item.reference['name']}) for a namespaced composite resource",
-                mend="compose a namespaced kind, or declare the composite with scope: Cluster",
+                mend=providers.mend_of_cluster_scope(group_of(item.reference["apiVersion"]), kind),
             )
 
 

@@ -6,6 +6,7 @@ Source: Crossplane v1.20, internal/controller/apiextensions/composition/reconcil
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from groundplane import functions
 from groundplane.core import admission, composition, conditions, definition, typecheck
@@ -126,7 +127,8 @@ async def _fit(found: Object, context: Context) -> typecheck.Outcome | None:
     strict_upstream, parts = context.options.strict_upstream, functions.parts(review.spec, find)
     wanted = typecheck.kinds_in(review.spec, *parts)
     schemas = await schemas_of(wanted, context)
-    outcome = typecheck.check(review.spec, schemas, *parts, strict_upstream=strict_upstream)
+    scopes = await scopes_of(review.spec, parts, context)
+    outcome = typecheck.check(review.spec, schemas, *parts, scopes=scopes, strict_upstream=strict_upstream)
     if not outcome.refuses(mode):
         return None if strict_upstream else outcome
     with at(f"Composition {meta(found)['name']}"):
@@ -151,6 +153,24 @@ async def schemas_of(kinds: list[tuple[str, str]], context: Context) -> dict[tup
         if schema is not None:
             found[api_version, kind] = schema
     return found
+
+
+async def scopes_of(
+    spec: composition.CompositionSpec, parts: Sequence[typecheck.Part], context: Context
+) -> dict[tuple[str, str], bool]:
+    """Whether what a composite in a namespace composes lives in one, as far as the kinds are served; nothing of other composites."""
+    composite = (spec.compositeTypeRef.apiVersion, spec.compositeTypeRef.kind)
+    if context.options.strict_upstream or not await _namespaced(composite, context):
+        return {}
+    found = {pair: await _namespaced(pair, context) for pair in typecheck.composed_in(spec, *parts)}
+    return {composite: True} | {pair: known for pair, known in found.items() if known is not None}
+
+
+async def _namespaced(pair: tuple[str, str], context: Context) -> bool | None:
+    try:
+        return (await context.cluster.resource(*pair)).namespaced
+    except NoSuchKind:
+        return None
 
 
 async def _check(found: Object, revision: Object, outcome: typecheck.Outcome | None, context: Context) -> None:

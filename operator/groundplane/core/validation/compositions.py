@@ -11,7 +11,6 @@ from groundplane.core.composition import CompositionSpec
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
-from groundplane.core.structural import OpenAPI
 from groundplane.core.validation.findings import Finding
 from groundplane.core.validation.library import Library
 from groundplane.errors import GroundplaneError, InvalidInput
@@ -91,7 +90,7 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
     if reviewed is None:
         return []
     told = parts(reviewed, _without_errors(find)) if find else []
-    outcome = typecheck.check(reviewed, _schemas_of(reviewed, told, library), *told)
+    outcome = _outcome(reviewed, told, library)
     found = [_finding("patch", problem, spec) for problem in outcome.misfits]
     for (api_version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
         meant = library.meant(api_version, kind)
@@ -120,11 +119,10 @@ def _without_errors(find: Find) -> Find:
     return found
 
 
-def _schemas_of(
-    spec: CompositionSpec, told: Sequence[typecheck.Part], library: Library
-) -> Mapping[tuple[str, str], OpenAPI]:
+def _outcome(spec: CompositionSpec, told: Sequence[typecheck.Part], library: Library) -> typecheck.Outcome:
     known = {pair: library.openapi(*pair) for pair in typecheck.kinds_in(spec, *told)}
-    return {pair: schema for pair, schema in known.items() if schema is not None}
+    schemas = {pair: schema for pair, schema in known.items() if schema is not None}
+    return typecheck.check(spec, schemas, *told, scopes=typecheck.scopes_in(spec, told, library.namespaced))
 
 
 def _first_use(spec: Mapping[str, object], told: Sequence[typecheck.Part], api_version: str, kind: str) -> str:
@@ -190,9 +188,9 @@ def rendered(
     told: list[GroundplaneError] = []
     if spec is not None:
         part = parts(spec, find) if find and chosen.is_pipeline else []
-        misfits = typecheck.check(spec, _schemas_of(spec, part, library), *part).misfits
+        misfits = _outcome(spec, part, library).misfits
         told = [mistakes.error_of(problem, spec_of(chosen.source), where) for problem in misfits]
-    misfit = choice.rendered_fit(chosen.source, found.composed, library.given, library.built_in, told)
+    misfit = choice.rendered_fit(chosen.source, found.composed, library.given, library.built_in, told, library.scopes)
     return [*map(_of_render, found.mistakes), *map(_of_render, misfit)]
 
 

@@ -37,8 +37,12 @@ _ANY_OBJECT = Structural({"type": "object", **ANYTHING})
 class Library:
     """Schemas by API version and kind, each compiled once, when it is first asked for."""
 
-    def __init__(self, given: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn) -> None:
+    def __init__(
+        self, given: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn, scopes: known_schemas.Scopes | None = None
+    ) -> None:
+        """`scopes` are those of kinds that somebody handed over."""
         self.given = given
+        self.scopes = scopes or {}
         self.built_in = built_in
         self._compiled: dict[tuple[str, str], Structural | None] = {}
 
@@ -60,6 +64,10 @@ class Library:
     def openapi(self, api_version: str, kind: str) -> OpenAPI | None:
         found = self.structural(api_version, kind)
         return found.openapi if found else None
+
+    def namespaced(self, pair: tuple[str, str]) -> bool | None:
+        """Whether a kind's objects live in namespaces, None if it is not known."""
+        return known_schemas.namespaced(pair, self.scopes, self.built_in)
 
     def meant(self, api_version: str, kind: str) -> str:
         """The kind that is nearly spelt so, or served in another version; "" if none is."""

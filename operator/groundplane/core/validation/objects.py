@@ -343,7 +343,7 @@ def known_of(
     for xrd in xrds:
         for obj, finding in definitions.connection_keys(xrd, sources, told_of):
             wrong.setdefault(id(obj), []).append(finding)
-    library = Library(given, built_in)  # type: ignore[arg-type] # a BuiltIn
+    library = Library(given, built_in, known_schemas.scopes_in(every))  # type: ignore[arg-type] # a BuiltIn
     there = [*every, *(obj for obj in subjects if id(obj) not in seen and _is_sound(obj, bare))]
     known = Known(
         library=library,
