@@ -98,6 +98,67 @@ async def test_for_a_server_that_never_answers_one_waits_however_many_objects_ar
         ends.set()
 
 
+async def test_a_statement_that_is_late_is_no_outage_of_its_server(sql, monkeypatch):
+    """A lock that somebody holds: what has nothing to do with it goes on, and the server works on the statement no more."""
+    monkeypatch.setattr(connections, "COMMAND", 0.2)
+    there = sql.server
+    login = Login("uid", "1", there.host, there.port, there.user, there.password, ssl_mode="disable")
+    server = connections.Server(login, asyncio.Lock(), lambda: None)
+    for ask in (lambda each: each.rows("SELECT pg_sleep(600)"), lambda each: each.run("SELECT pg_sleep(600)")):
+        with pytest.raises(Unavailable, match=r"took more than 0.2 s for a statement"):
+            async with server.session() as session:
+                await ask(session)
+        async with server.session() as session:
+            await session.rows("SELECT 1")
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(600)%'"
+    assert await sql.value(running) == 0
+    await server.close()
+
+
+async def test_a_server_that_falls_silent_while_it_is_connected_is_out(sql, monkeypatch):
+    """It is asked once more: a new connection has no answer either."""
+    monkeypatch.setattr(connections, "COMMAND", 0.2)
+    monkeypatch.setattr(connections, "CONNECT", 0.4)
+    there, speaks, came, pipes = sql.server, asyncio.Event(), [], set()
+    speaks.set()
+
+    async def pipe(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while sent := await reader.read(65536):
+                await speaks.wait()
+                writer.write(sent)
+        writer.close()
+
+    async def serve(reader, writer):
+        came.append(writer)
+        far = await asyncio.open_connection(there.host, there.port)
+        pipes.update({asyncio.create_task(pipe(reader, far[1])), asyncio.create_task(pipe(far[0], writer))})
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as front:
+        port = front.sockets[0].getsockname()[1]
+        login = Login("uid", "1", "127.0.0.1", port, there.user, there.password, ssl_mode="disable")
+        server = connections.Server(login, asyncio.Lock(), lambda: None)
+        async with server.session() as session:
+            await session.rows("SELECT 1")
+        speaks.clear()
+        with pytest.raises(Unavailable, match="does not answer"):
+            async with server.session() as session:
+                await session.rows("SELECT 1")
+        asked = len(came)
+        with pytest.raises(Unavailable, match="does not answer"):
+            async with server.session():
+                raise AssertionError("it is out")
+        assert len(came) == asked, "it is asked at once again"
+        speaks.set()
+        server._outage._until = 0.0  # the pause is over
+        async with server.session() as session:
+            await session.rows("SELECT 1")
+        await server.close()
+        for writer in came:
+            writer.close()
+        await asyncio.wait(pipes)
+
+
 async def connected(port):
     import asyncpg
 

@@ -79,6 +79,14 @@ def told(host: str) -> Iterator[None]:
         ) from error
 
 
+def late(host: str, seconds: float) -> Unavailable:
+    """A statement took too long, and the server answers others."""
+    return Unavailable(
+        f"{host} took more than {seconds:g} s for a statement: it was given up",
+        mend="look in pg_stat_activity what it waits for, most often a lock that a transaction holds",
+    )
+
+
 def _words(told_: Mapping[str, str]) -> str:
     parts = [told_.get("message", ""), told_.get("detail", ""), told_.get("hint", "")]
     words = " ".join(part if part.endswith(".") else f"{part}." for part in parts if part).rstrip(".")

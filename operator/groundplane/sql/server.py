@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from groundplane.core.outage import Outage
+from groundplane.errors import Unavailable
 from groundplane.sql import faults, wire
 from groundplane.sql.account import Login
 
@@ -30,8 +31,10 @@ CONNECT, COMMAND = 10.0, 60.0  # seconds
 class Session:
     """One connection, while it is ours."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], server: Server, may_write: Callable[[], None]) -> None:
-        self._connection, self._server, self._may_write = connection, server, may_write
+    def __init__(
+        self, connection: asyncpg.Connection[Any], database: str, server: Server, may_write: Callable[[], None]
+    ) -> None:
+        self._connection, self._database, self._server, self._may_write = connection, database, server, may_write
         self._is_writer = False
 
     @property
@@ -49,16 +52,15 @@ class Session:
         return self._server.login.password
 
     async def rows(self, query: str, *arguments: object) -> list[Any]:
-        with faults.told(self._server.login.host):
+        async with self._asking():
             found: list[Any] = await self._connection.fetch(query, *arguments)
             return found
 
     async def run(self, *statements: str) -> None:
         """Change something; several statements are one transaction."""
         self._may_write()
-        async with contextlib.nullcontext() if self._is_writer else self._server.writing:
-            with faults.told(self._server.login.host):
-                await self._connection.execute(";\n".join(statements))
+        async with contextlib.nullcontext() if self._is_writer else self._server.writing, self._asking():
+            await self._connection.execute(";\n".join(statements))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -69,6 +71,19 @@ class Session:
                 yield
             finally:
                 self._is_writer = False
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Ask a statement inside.  One that is late is no outage, where the server answers others."""
+        try:
+            with faults.told(self._server.login.host):
+                yield
+        except Unavailable as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            await _closed(self._connection)  # once the server was told to give the statement up
+            await self._server.answers(self._database)
+            raise faults.late(self._server.login.host, COMMAND) from error
 
 
 @dataclass
@@ -107,23 +122,34 @@ class Server:
                         await self._make_room()
                         self._kept[name] = kept  # it may have been dropped while we waited
                         kept.connection = await self._connect(name)
-                    session = Session(kept.connection, self, self._may_write)
+                    session = Session(kept.connection, name, self, self._may_write)
                     try:
                         yield session
                     except asyncio.CancelledError:
                         kept.connection.terminate()  # what it was asked may still be under way
                         raise
                     finally:
-                        if kept.connection.is_in_transaction():
+                        if not kept.connection.is_closed() and kept.connection.is_in_transaction():
                             kept.connection.terminate()
                         kept.used = asyncio.get_running_loop().time()
                         self._mind(name, kept, IDLE)
+
+    async def answers(self, database: str) -> None:
+        """Raises as `session`, and Unavailable where the least statement has no answer either."""
+        made = await self._connect(database)
+        try:
+            with faults.told(self.login.host):
+                await made.execute("SELECT 1", timeout=CONNECT)
+        finally:
+            made.terminate()
 
     async def leave(self, database: str) -> None:
         """Close what is open to a database: it is to be dropped."""
         if kept := self._kept.pop(database, None):
             async with kept.lock:
-                await _closed(kept)
+                if kept.connection is not None:
+                    await _closed(kept.connection)
+                    kept.connection = None
 
     async def close(self) -> None:
         """Close what nobody uses; the rest goes with who uses it."""
@@ -175,11 +201,9 @@ class Server:
             return found
 
 
-async def _closed(kept: _Kept) -> None:
-    if kept.connection is not None:
-        with contextlib.suppress(Exception):  # it is gone either way
-            await kept.connection.close(timeout=1.0)
-        kept.connection = None
+async def _closed(connection: asyncpg.Connection[Any]) -> None:
+    with contextlib.suppress(Exception):  # it is gone either way
+        await connection.close(timeout=1.0)
 
 
 class Servers:
