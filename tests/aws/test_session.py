@@ -311,6 +311,19 @@ def test_clients_are_made_once_for_each_region_and_service_and_anew_with_new_cre
     assert sessions.clients(account(version="2")) is second
 
 
+def test_provider_configs_of_one_name_keep_clients_of_their_own():
+    """A ClusterProviderConfig, and one of each generation of kinds: else each use throws the other's clients away."""
+    sessions = Sessions({})
+    given = [account(version=uid) for uid in "123"]
+    for each, (group, kind) in zip(
+        given, [("aws.m", "ClusterProviderConfig"), ("aws", "ProviderConfig"), ("aws.m", "ProviderConfig")], strict=True
+    ):
+        each.provider_config.update(apiVersion=f"{group}.upbound.io/v1beta1", kind=kind)
+    first = [sessions.clients(each) for each in given]
+    assert [sessions.clients(each) for each in given] == first
+    assert sessions.kept == 3
+
+
 def test_what_can_work_is_looked_at_once_for_each_version_and_what_cannot_each_time(monkeypatch):
     made = []
     real = session._new_session

@@ -41,7 +41,7 @@ from groundplane import __version__
 from groundplane.aws import answers, deadline, endpoints
 from groundplane.aws.answers import READING
 from groundplane.core.conditions import moment
-from groundplane.core.objects import Json, meta, spec_of
+from groundplane.core.objects import Json, group_of, meta, spec_of
 from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, shown
 from groundplane.ports import Account
 
@@ -104,7 +104,9 @@ class Sessions:
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
-        self._accounts: dict[tuple[str, str], AccountClients] = {}
+        self._accounts: dict[
+            tuple[str, ...], AccountClients
+        ] = {}  # by the ProviderConfig's group, kind, namespace and name
         self._swept = time.monotonic()
 
     def clients(self, account: Account, *, for_calls: bool = True) -> AccountClients:
@@ -114,7 +116,8 @@ class Sessions:
             Denied: they are `for_calls`, and the account's credentials were refused again a moment ago; in the same words.
         """
         config = account.provider_config
-        key = (meta(config).get("namespace") or "", meta(config).get("name") or "")
+        group, kind = group_of(str(config.get("apiVersion") or "")), str(config.get("kind") or "")
+        key = (group, kind, meta(config).get("namespace") or "", meta(config).get("name") or "")
         with self._lock:
             now, clients = time.monotonic(), self._accounts.get(key)
             if now - self._swept > SWEEP:
