@@ -67,3 +67,8 @@ def test_a_revisions_name_is_a_label_however_long_the_package_is_called(length):
 @pytest.mark.parametrize("name", ["provider.aws", "provider-aws"])
 def test_a_revisions_name_is_a_label_whatever_the_package_is_called(name):
     assert packages.revision_name(name, "x").startswith("provider-aws-")
+
+
+@pytest.mark.parametrize(("one", "other"), [("a" * 50, "a" * 51), ("a" * 50 + "b", "a" * 50 + "c"), ("a.b", "a-b")])
+def test_no_two_packages_share_a_revisions_name(one, other):
+    assert packages.revision_name(one, "x") != packages.revision_name(other, "x")

@@ -258,6 +258,29 @@ async def test_a_revision_of_somebody_else_under_the_name_of_ours_stays_as_it_is
     assert await world.one(API, "ProviderRevision") == before
 
 
+async def test_a_revision_that_another_package_controls_is_told_and_the_package_goes_on_without_it():
+    package = {"apiVersion": API, "kind": "Provider", "metadata": {"name": "mine"}, "spec": {"package": BUILT_IN[0][1]}}
+    world = await World().install()
+    await declared(world, *BUILT_IN[0])
+    made = await world.one(API, "ProviderRevision")
+    world = await World().install()
+    other = await declared(world, "Provider", BUILT_IN[1][1], name="other")
+    metadata = {name: made["metadata"][name] for name in ("name", "labels", "annotations")}
+    theirs = {name: made[name] for name in ("apiVersion", "kind", "spec")}
+    before = await world.cluster.create(theirs | {"metadata": metadata | {"ownerReferences": [owner_reference(other)]}})
+    await world.apply(package)
+    await world.settle()
+    found = await world.cluster.get(Key(API, "Provider", "", "mine"))
+    assert "Provider other controls it. Mend: delete that ProviderRevision" in message(found, "Synced")
+    key = Key(API, "ProviderRevision", "", made["metadata"]["name"])
+    assert await world.cluster.get(key) == before
+    await world.cluster.delete(key)
+    await world.settle()
+    found = await world.cluster.get(Key(API, "Provider", "", "mine"))
+    assert condition(found, "Installed") == ("True", "ActivePackageRevision")
+    assert condition(found, "Synced") == ("True", "ReconcileSuccess")
+
+
 class Signs:
     """Certificates that nobody looks at."""
 

@@ -61,13 +61,14 @@ def path_of(package: str) -> str:
 
 
 def revision_name(name: str, package: str) -> str:
-    """The name of a declared package's current revision, a DNS label: it changes with the package's text.
+    """The name of a declared package's current revision, a DNS label: it changes with the package's text, and is no other package's.
 
     >>> revision_name("provider-aws", "upbound/provider-aws:v1")
     'provider-aws-230e5a19fcc6'
     """
     label = re.sub("[^a-z0-9-]", "-", name[:50])
-    return f"{label}-{hashlib.sha256(package.encode()).hexdigest()[:12]}"
+    told = package if label == name else f"{name}|{package}"  # the label is not all of the name
+    return f"{label}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
 
 def number(revisions: Iterable[Object], current: str) -> int:

@@ -11,7 +11,7 @@ from groundplane.core import conditions, packages
 from groundplane.core.conditions import Condition
 from groundplane.core.function_sources import MADE, PACKAGE_LABEL, is_ours
 from groundplane.core.objects import Key, Object, controller_of, is_deleting, key_of, meta, owner_reference, spec_of
-from groundplane.errors import AlreadyExists, Conflict
+from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput
 from groundplane.ports import Context
 
 SOURCE = "packages/provider.pkg.crossplane.io"
@@ -29,9 +29,14 @@ async def all_of(package: Object, context: Context) -> list[Object]:
 
 
 async def current(package: Object, image: str, context: Context) -> Object:
-    """The revision of a package as it is now: made, or brought to the front again; active, unless somebody must say so."""
+    """The revision of a package as it is now: made, or brought to the front again; active, unless somebody must say so.
+
+    Raises:
+        InvalidInput: what bears its name is another package's.
+    """
     name = packages.revision_name(meta(package)["name"], image)
     there = await context.cluster.get(Key(package["apiVersion"], kind_of(package), "", name))
+    _check_owner(package, there)
     spec = {
         "revision": packages.number(await all_of(package, context), name),
         "desiredState": "Active" if packages.is_activated(package, there) else "Inactive",
@@ -45,6 +50,19 @@ async def current(package: Object, image: str, context: Context) -> Object:
     if controller_of(wanted) is None:  # restored from a backup
         wanted["metadata"]["ownerReferences"] = [owner_reference(package)]
     return there if wanted == there else await context.cluster.update(wanted)
+
+
+def _check_owner(package: Object, there: Object | None) -> None:
+    owner = controller_of(there) if there is not None else None
+    if there is None or owner is None or (owner["kind"], owner["name"]) == (package["kind"], meta(package)["name"]):
+        return
+    key = key_of(there)
+    error = InvalidInput(
+        f"{key.kind} {key.name} is to be this package's, and {owner['kind']} {owner['name']} controls it",
+        mend=f"delete that {key.kind}, or give this package another name",
+    )
+    error.on = (Awaited(key.group, key.kind, name=key.name),)
+    raise error
 
 
 async def _make(package: Object, name: str, spec: Object, context: Context) -> Object:
