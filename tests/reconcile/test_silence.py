@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from groundplane.core import conditions
 from groundplane.core.objects import Key
 from tests.reconcile import things
 from tests.reconcile.test_tenants import a_claim, a_platform, another_composition
@@ -145,3 +146,31 @@ spec: {forProvider: {zone: "{{ .context.zone }}"}}
     [entry] = told(world, "<no value>")
     assert (entry[1], entry[2]) == ("Warning", "ComposeResources")
     assert 'Pipeline step "make": "<no value>" stands in spec.forProvider.zone of Alpha' in entry[3]
+
+
+@MODES
+@pytest.mark.parametrize(
+    ("check", "told_"),
+    [
+        (
+            {"type": "MatchString", "fieldPath": "status.phase", "matchString": "available"},
+            'status.phase is not there, and is to be "available"',
+        ),
+        (
+            {"type": "MatchCondition", "matchCondition": {"type": "Healthy", "status": "True"}},
+            "condition Healthy is not there, and is to be True",
+        ),
+    ],
+)
+async def test_a_check_that_is_not_met_by_what_is_ready_itself_is_the_cause_that_the_claim_tells(base, check, told_):
+    composition = of(base, {**ALPHA, "readinessChecks": [check]})
+    if steps := composition["spec"].get("pipeline"):
+        composition["spec"]["pipeline"] = steps[:1]  # function-auto-ready goes by the condition alone
+    world = await a_platform(composition)
+    await world.apply(a_claim())
+    await world.settle()
+    await things.report(world, "Alpha")
+    await world.settle(seconds=60)
+    claim = await world.cluster.get(things.CLAIM)
+    message = conditions.find(claim, "Ready")["message"]
+    assert f"alpha: readinessChecks[0]: {told_}. Mend: correct the check" in message

@@ -7,10 +7,12 @@ is a mistake.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Tag, TypeAdapter
 
 from groundplane.core import conditions, fieldpath
 from groundplane.core.fieldpath import MISSING
@@ -18,6 +20,8 @@ from groundplane.core.objects import Json, Object
 from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, not_supported, required
 from groundplane.core.transforms.base import Int64
 from groundplane.errors import GroundplaneError, InvalidInput
+
+LONGEST_SHOWN = 60  # characters of a value that a check does not match
 
 
 class Unusable(InvalidInput):
@@ -56,6 +60,11 @@ class AnyCheck(Spec):
         """Says of an object whether it passes; raises InvalidInput where the question makes no sense."""
         raise NotImplementedError
 
+    @property
+    def wanted(self) -> str:
+        """What is to be at the path, as people write it."""
+        return "something"
+
     def value_check(self, kind: _Kind, wanted: Json) -> Check:
         """The value at the path equals `wanted`; another kind of value is an error."""
         text = self.fieldPath or ""
@@ -87,6 +96,10 @@ class MatchStringCheck(AnyCheck):
 
     type: Literal["MatchString"]
 
+    @property
+    def wanted(self) -> str:
+        return json.dumps(self.matchString, ensure_ascii=False)
+
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.matchString is None or (dialect == NATIVE and not self.matchString):
             yield required("matchString", "must be set, and not be empty, for type MatchString")
@@ -100,6 +113,10 @@ class MatchIntegerCheck(AnyCheck):
     """The path holds this integer."""
 
     type: Literal["MatchInteger"]
+
+    @property
+    def wanted(self) -> str:
+        return str(self.matchInteger)
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
         if self.matchInteger is None or (dialect == NATIVE and not self.matchInteger):
@@ -115,6 +132,10 @@ class MatchTrueCheck(AnyCheck):
 
     type: Literal["MatchTrue"]
 
+    @property
+    def wanted(self) -> str:
+        return "true"
+
     def compile(self) -> Check:
         return self.value_check(bool, True)
 
@@ -123,6 +144,10 @@ class MatchFalseCheck(AnyCheck):
     """The path is there and holds false."""
 
     type: Literal["MatchFalse"]
+
+    @property
+    def wanted(self) -> str:
+        return "false"
 
     def compile(self) -> Check:
         return self.value_check(bool, False)
@@ -256,3 +281,37 @@ def is_ready(obj: Object, checks: Sequence[Check]) -> bool:
             error.where = (f"readinessChecks[{index}]", *error.where)
             raise
     return True
+
+
+# --- telling -------------------------------------------------------------------------------------------
+
+
+@cache
+def _adapter() -> TypeAdapter[list[FunctionCheck]]:
+    return TypeAdapter(list[FunctionCheck])
+
+
+def unmet(obj: Object, given: Sequence[Json]) -> str:
+    """The first of a template's checks, as they are written, that the object does not pass, with what is there; "" if there is none.
+
+    >>> unmet({"status": {"phase": "Pending"}}, [{"type": "MatchString", "fieldPath": "status.phase", "matchString": "Running"}])
+    'readinessChecks[0]: status.phase is "Pending", and is to be "Running"'
+    """
+    for index, check in enumerate(_adapter().validate_python(given)):
+        if not check.compile()(obj):
+            return f"readinessChecks[{index}]: {_found(obj, check)}"
+    return ""
+
+
+def _found(obj: Object, check: AnyCheck) -> str:
+    if isinstance(check, MatchConditionCheck):
+        wanted = _defaulted(check.matchCondition or ConditionMatch())
+        status = (conditions.find(obj, wanted.type or "") or {}).get("status", "not there")
+        return f"condition {wanted.type} is {status}, and is to be {wanted.status}"
+    path = check.fieldPath or ""
+    value = fieldpath.find(obj, fieldpath.parse(path))
+    if value is MISSING:
+        return f"{path} is not there, and is to be {check.wanted}"
+    # only a status is shown: what a spec or a Secret's data has may be nobody's to read
+    is_shown = path.startswith("status.") and isinstance(value, str | int) and len(str(value)) <= LONGEST_SHOWN
+    return f"{path} is {json.dumps(value, ensure_ascii=False) if is_shown else 'something else'}, and is to be {check.wanted}"

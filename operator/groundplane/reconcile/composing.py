@@ -29,6 +29,7 @@ class Composed:
     ready: bool = False
     is_judged: bool = False  # a function says that it is not ready, by rules of its own
     trouble: str = ""  # why it is not synced
+    unmet: str = ""  # the readiness check of its template that it does not pass, though it is ready itself
     is_refused: bool = False  # it can't be synced as it is wanted: only a person can help
 
 

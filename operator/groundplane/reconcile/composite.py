@@ -460,10 +460,10 @@ def _answer(run: CompositeRun, wanted: Object) -> None:
 
 
 def _cause(run: CompositeRun) -> str:
-    """The first composed resource's own trouble, by name of its template; a wait for a reference is the last."""
+    """The first composed resource's own trouble, by name of its template; waits for a reference, and checks that are not met, are the last."""
     if run.context.options.strict_upstream:
         return ""
-    waiting = ""
+    waiting = unmet = ""
     for composed in sorted(run.composed, key=lambda c: (c.synced, c.template)):
         if composed.trouble:
             return composed.trouble
@@ -472,7 +472,10 @@ def _cause(run: CompositeRun) -> str:
             if conditions.EARLY not in text:
                 return found
             waiting = waiting or found
-    return waiting or run.withheld
+        if composed.object is not None and composed.unmet:
+            text = "correct the check in its Composition, if that is not to come"
+            unmet = unmet or f"{key_of(composed.object).kind} {composed.template}: {composed.unmet}. Mend: {text}."
+    return waiting or unmet or run.withheld
 
 
 async def _pause(run: CompositeRun) -> None:

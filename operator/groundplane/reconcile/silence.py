@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from groundplane.core import known_schemas
-from groundplane.core.objects import Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
+from groundplane.core import conditions, known_schemas, readiness
+from groundplane.core.objects import Json, Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
 from groundplane.core.pipeline import Remote, Step
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import NoSuchKind, with_article
@@ -97,18 +97,25 @@ def of_former(run: CompositeRun, former: Object, template: str, kind: str) -> No
 
 
 async def of_readiness(run: CompositeRun, revision: Object, steps: Sequence[Step]) -> None:
-    """Composed resources that wait for a condition Ready that their kind can't have; what functions elsewhere go by, only they know."""
-    if any(isinstance(step.run, Remote) for step in steps):
+    """Composed resources that are ready themselves and do not pass a check, or wait for a condition Ready that their kind can't have.
+
+    What functions elsewhere go by, only they know.
+    """
+    if run.context.options.strict_upstream or any(isinstance(step.run, Remote) for step in steps):
         return
     knowing = any("auto-ready" in step.function for step in steps)
     for composed in run.composed:
         if composed.ready or composed.is_judged or not composed.synced or composed.object is None:
             continue
+        if conditions.is_true(composed.object, "Ready"):
+            composed.unmet = readiness.unmet(composed.object, _checks(await _full(run, revision), composed.template))
+            continue
         if await _may_be_ready(run, composed):
             continue
         if knowing and auto_ready.knows(composed.object["apiVersion"], composed.object["kind"]):
             continue
-        if _has_checks(await _full(run, revision), composed.template):
+        if checks := _checks(await _full(run, revision), composed.template):
+            composed.unmet = readiness.unmet(composed.object, checks)
             continue
         key = key_of(composed.object)
         once(
@@ -155,12 +162,14 @@ async def _full(run: CompositeRun, revision: Object) -> Object:
     return await run.context.cluster.get(place) or revision
 
 
-def _has_checks(revision: Object, template: str) -> bool:
+def _checks(revision: Object, template: str) -> list[Json]:
+    """A template's checks, as they are written; none where its condition Ready decides."""
     spec = spec_of(revision)
     holders: list[Mapping[str, object]] = [spec, *(step.get("input") or {} for step in spec.get("pipeline") or ())]
     for holder in holders:
         resources = holder.get("resources")
         for resource in resources if isinstance(resources, list) else ():
             if isinstance(resource, dict) and resource.get("name") == template:
-                return (resource.get("readinessChecks") or DEFAULT_CHECKS) != DEFAULT_CHECKS
-    return False
+                given: list[Json] = resource.get("readinessChecks") or []
+                return [] if given == DEFAULT_CHECKS else given
+    return []
