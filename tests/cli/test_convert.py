@@ -191,6 +191,25 @@ def test_what_would_not_render_the_same_is_told_and_not_written(tmp_path):
     assert (folder / "composition.yaml").read_text() == COMMENTED
 
 
+def test_an_example_of_which_a_pipeline_composes_nothing_is_told_with_what_fails(tmp_path):
+    composition = yaml.safe_load(COMMENTED)
+    (template,) = composition["spec"]["resources"]
+    template["patches"] = [
+        {
+            "fromFieldPath": "metadata.name",
+            "toFieldPath": "metadata.labels[size]",
+            "transforms": [{"type": "map", "map": {"nobody": "small"}}],
+        }
+    ]
+    folder = write(
+        tmp_path / "it", composition=yaml.safe_dump(composition), definition=platform.DEFINITION, claim=platform.CLAIM
+    )
+    result = groundplane("convert", "pipeline-composition", folder / "composition.yaml", "-w", "--check")
+    assert result.exit_code == 1
+    assert "a pipeline composes nothing at all of it, where mode Resources leaves out what fails: " in result.stdout
+    assert "(map): no entry for" in result.stdout
+
+
 def test_a_controller_config_becomes_a_runtime_config(tmp_path):
     text = """
     apiVersion: pkg.crossplane.io/v1alpha1

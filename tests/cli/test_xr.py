@@ -156,6 +156,18 @@ def test_one_place_to_write_to(tmp_path):
     assert both.exit_code == 80
 
 
+def test_a_composite_of_v2_is_no_claim(tmp_path):
+    found = claim()
+    found["spec"]["crossplane"] = {"compositionRef": {"name": "it"}}
+    write(tmp_path, claim=yaml.safe_dump(found))
+    result = groundplane("xr", "generate", tmp_path / "claim.yaml")
+    assert result.exit_code == 1
+    assert (
+        "it has spec.crossplane: it is a composite of v2, and no claim. Mend: name a file with one claim."
+        in result.stderr
+    )
+
+
 @pytest.mark.parametrize("api_version", ["apiextensions.crossplane.io/v1", "v1", "apps/v1"])
 def test_what_can_be_no_claim_is_refused(tmp_path, api_version):
     write(tmp_path, claim=yaml.safe_dump({**claim(), "apiVersion": api_version, "kind": "Thing"}))

@@ -124,6 +124,12 @@ def test_a_claim_of_manual_with_a_revision_that_is_applied_automatic_without_one
     shop.wait_composed(edition="2", size="large")
     shop.plane.apply(composition("3"))
     shop.wait_composed(edition="3", size="large")
+    shop.plane.wait(
+        "the claim names the newest revision",
+        lambda: (
+            shop.claim()["spec"]["compositionRevisionRef"] == shop.composites()[0]["spec"]["compositionRevisionRef"]
+        ),
+    )
     assert shop.claim()["spec"]["compositionRevisionRef"]["name"] != revision["name"]
 
 

@@ -285,7 +285,7 @@ def lawful(name="crossplane:composite:x:aggregate-to-crossplane", group="a.examp
 
 
 OTHERS = "kinds of your own groups only"
-NAMES = "makes no ClusterRole but those of definitions"
+NAMES = "makes and deletes no ClusterRole but those of definitions"
 
 
 def test_the_right_to_escalate_gives_no_more_than_kinds_of_definitions(plane, installed):
@@ -311,6 +311,8 @@ def test_the_right_to_escalate_gives_no_more_than_kinds_of_definitions(plane, in
         assert (code, said in told) == (1, True), (role, told)
     code, told = answer("replace", lawful(name="crossplane:system:secrets"), "--as", USER)
     assert (code, NAMES in told) == (1, True), told
+    done = plane.kubectl("delete", "clusterrole", "view", "--dry-run=server", "--as", USER, check=False)
+    assert NAMES in done.stderr
     assert answer("create", lawful(), "--as", USER) == (0, "")
     assert answer("replace", lawful(name="view", group="")) == (0, "")  # a person is not kept to anything
 

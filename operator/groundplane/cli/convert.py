@@ -239,6 +239,11 @@ def _check(each: Converted) -> tuple[int, list[str]]:
                 continue
             count += 1
             name = f"{obj.get('kind')} {(obj.get('metadata') or {}).get('name', '')}"
+            if "error" in both[1] and "error" not in both[0]:
+                found.append(
+                    f"{name}: a pipeline composes nothing at all of it, where mode Resources leaves out what fails: {both[1]['error']}"
+                )
+                continue
             found += [f"{name}: {line}" for line in _differences("", both[0], both[1])]
     return count, found
 

@@ -223,7 +223,9 @@ def cause_of(root: Member) -> str:
         lowest = _lowest(failing)
         rest = len(failing) - 1
         told = _sentence(lowest, members[lowest.key])
-        return told + (f"\n{'':<{len(CAUSE)}}{rest} more failed; -o wide shows all." if rest else "")
+        namespace = f" -n {root.key.namespace}" if root.key.namespace else ""
+        trace = f"groundplane trace {root.key.kind.lower()}/{root.key.name}{namespace} -o wide"
+        return told + (f"\n{'':<{len(CAUSE)}}{rest} more failed: {trace} shows all." if rest else "")
     lost = [member for member in lineage.every(root) if member.object is None]
     if lost:
         return f"{CAUSE}{lost[0].key}: {lost[0].error}"

@@ -25,6 +25,10 @@ def composite(claim: Object, name: str, *, kind: str = "", direct: bool = False)
         raise InvalidInput("the claim has no name", mend="write metadata: {name: …}")
     if not isinstance(claim.get("spec"), dict):
         raise InvalidInput("the claim has no spec", mend="write spec: {…}")
+    if "crossplane" in claim["spec"]:
+        raise InvalidInput(
+            "it has spec.crossplane: it is a composite of v2, and no claim", mend="name a file with one claim"
+        )
     made = claims.composite_from(
         claim, None, api_version=claim["apiVersion"], kind=kind or f"X{claim['kind']}", name=name, enforced=False
     )
