@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 
 import pytest
 
 from groundplane.core.objects import has_finalizer, key_of, meta
+from groundplane.objects import references
 from groundplane.objects.kinds import finalizer
 from tests.objects.conftest import (
     TEAM,
@@ -149,18 +151,18 @@ def depends(*names):
 
 @pytest.mark.parametrize("namespace", ["", TEAM])
 @pytest.mark.parametrize(
-    "references",
+    "others_of",
     [
         {"a": ["b"], "b": ["a"]},
         {"a": ["b"], "b": ["c"], "c": ["a"]},
         {"a": ["b", "c"], "b": ["a"], "c": ["b", "a"]},
     ],
 )
-async def test_objects_that_refer_to_each_other_are_deleted(references, namespace):
+async def test_objects_that_refer_to_each_other_are_deleted(others_of, namespace):
     world = await made()
     things = [
         thing(configmap(name), name, namespace=namespace, references=depends(*others))
-        for name, others in references.items()
+        for name, others in others_of.items()
     ]
     outside = thing(configmap("base"), "base", namespace=namespace)
     things[0]["spec"]["references"] += depends("base")
@@ -176,6 +178,39 @@ async def test_objects_that_refer_to_each_other_are_deleted(references, namespac
     assert await deleted(world, things[-1], seconds=30) is None
     assert not [obj for obj in world.objects() if obj["kind"] in ("Object", "ConfigMap")]
     assert "refer to each other: they are deleted without one waiting for the other" in world.told.text()
+
+
+async def test_a_circle_of_any_size_is_deleted_and_who_waits_in_a_long_row_looks_no_further_each_time(monkeypatch):
+    """In a row of ten thousand that are deleted, whole looks would take minutes of a core."""
+    monkeypatch.setattr(references, "FEW", 2)
+    world = await made()
+    ring, row = ([f"{word}{n}" for n in range(size)] for word, size in (("ring", 6), ("row", 16)))
+    things = [
+        thing(configmap(name), name, references=depends(next_)) for name, next_ in itertools.pairwise([*ring, ring[0]])
+    ]
+    things += [thing(configmap(name), name, references=depends(next_)) for name, next_ in itertools.pairwise(row)]
+    last, stays = thing(configmap(row[-1]), row[-1]), thing(configmap("stays"), "stays", references=depends(row[0]))
+    await applied(world, *things, last, stays, seconds=70)
+    looked, after = [], references._after
+
+    async def counted(leaving, here):
+        looked.append(leaving)
+        return await after(leaving, here)
+
+    monkeypatch.setattr(references, "_after", counted)
+    observed, around = [], references.Circles.around
+
+    async def noted(circles, managed, *rest):
+        observed.append(managed)
+        return await around(circles, managed, *rest)
+
+    monkeypatch.setattr(references.Circles, "around", noted)
+    assert await deleted(world, *[each for each in things if each["metadata"]["name"] in row], last, seconds=20)
+    assert len(looked) < 2 * 2 * len(observed) + len(row)
+    assert await deleted(world, *things[:6], seconds=60) is None
+    assert await deleted(world, stays, seconds=60) is None
+    await world.settle(seconds=60)
+    assert not [obj for obj in world.objects() if obj["kind"] in ("Object", "ConfigMap")]
 
 
 @pytest.mark.parametrize("namespace", ["", TEAM])

@@ -103,6 +103,7 @@ class ObjectCloud:
     ) -> None:
         self._targets, self._strict, self._may_write, self._now = targets, strict_upstream, may_write, now
         self._kept: dict[str, _Kept] = {}  # by the Object's UID
+        self._circles = references.Circles()
 
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:
         return KINDS.get((api_version, kind))
@@ -261,7 +262,7 @@ class ObjectCloud:
             with suppress(InvalidInput, NoSuchKind):
                 key = await self._key(managed, manifests.given(managed), target, confined=False)
         live = await self._own(managed, key, target, confined=confined, anyhow=self._strict) if key else None
-        around = [] if self._strict else await references.circle(managed, live, await self._targets.here())
+        around = [] if self._strict else await self._circles.around(managed, live, await self._targets.here())
         released, notes = self._released(managed, live, around)
         if live is None or key is None:
             return Observation(exists=False, released=released, notes=notes)

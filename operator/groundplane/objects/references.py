@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from groundplane.objects.kinds import FINALIZER, NAMESPACED_DOMAIN, OBJECT, VERS
 from groundplane.objects.manifest import held_by, is_secret, patched, texts_in
 from groundplane.ports import Cluster
 
-FARTHEST = 100  # objects that are looked at for a circle
+FEW = 100  # objects that each look for a circle may look at
 SHORTEST = 4  # characters of a text that is kept out of messages: without shorter ones hardly any word would be left
 
 
@@ -165,19 +166,35 @@ async def _set(obj: Object, finalizers: list[str], here: Cluster) -> None:
 # --- circles ----------------------------------------------------------------------------------------------------
 
 
-async def circle(managed: Object, live: Object | None, here: Cluster) -> list[Object]:
-    """The Objects that keep this one, or what it stands for, from being deleted, and are deleted, too, and kept by it, be it by a detour:
-    each would wait for the other.
+class Circles:
+    """Finds them.
+
+    Where hundreds of Objects are deleted that hang together, each looks at few of them, and now and then one at all: what it has looked at
+    more, as many looks pay for.  One that finds its circle is enough: the others go one after the other.
     """
-    both = (managed, live or {"metadata": {}})
-    keeping = {name for each in both for name in meta(each).get("finalizers") or () if name.startswith(FINALIZER)}
-    ahead, seen = [managed] if keeping - {finalizer(managed)} else [], {str(meta(managed)["uid"]): managed}
-    while ahead and len(seen) < FARTHEST:
-        for obj in await _after(ahead.pop(), here):
-            if str(meta(obj)["uid"]) not in seen:
-                seen[str(meta(obj)["uid"])] = obj
-                ahead.append(obj)
-    return [obj for obj in list(seen.values())[1:] if finalizer(obj) in keeping]
+
+    def __init__(self) -> None:
+        self._owed = 0
+
+    async def around(self, managed: Object, live: Object | None, here: Cluster) -> list[Object]:
+        """The Objects that keep this one, or what it stands for, from being deleted, and are deleted, too, and kept by it, be it by a detour:
+        each would wait for the other.
+        """
+        both = (managed, live or {"metadata": {}})
+        keeping = {name for each in both for name in meta(each).get("finalizers") or () if name.startswith(FINALIZER)}
+        ahead, seen = [managed] if keeping - {finalizer(managed)} else [], {str(meta(managed)["uid"]): managed}
+        self._owed = max(0, self._owed - FEW)
+        goes_far = False
+        while ahead and (goes_far or len(seen) < FEW or not self._owed):
+            goes_far = len(seen) >= FEW
+            for obj in await _after(ahead.pop(), here):
+                if str(meta(obj)["uid"]) not in seen:
+                    seen[str(meta(obj)["uid"])] = obj
+                    ahead.append(obj)
+            if goes_far:
+                self._owed += 1
+                await asyncio.sleep(0)  # the others get their turn: what is cached comes without a wait
+        return [obj for obj in list(seen.values())[1:] if finalizer(obj) in keeping]
 
 
 async def _after(leaving: Object, here: Cluster) -> list[Object]:
