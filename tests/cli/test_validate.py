@@ -686,3 +686,39 @@ def test_what_a_template_makes_is_told_too_if_its_composite_can_not_own_it(tmp_p
     folder = write(tmp_path / "it", platform=text, xr=A_QUEUE)
     for result in (groundplane("validate", folder), groundplane("render", folder / "xr.yaml", folder)):
         assert f"resource queue › rendered: Queue of sqs.aws.upbound.io {CANNOT_OWN}Queue of sqs.aws.m" in result.output
+
+
+# --- connection keys -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_pipeline", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "key", "tells"),
+    [
+        ("rds Instance", "prot", 'Instance of rds.aws.upbound.io has no connection key "prot". Mend: did you mean port?'),
+        ("rds Instance", "endpont", 'Instance of rds.aws.upbound.io has no connection key "endpont". Mend: did you mean endpoint?'),
+        ("rds Instance", "endpoint", ""),
+        ("secretsmanager SecretVersion", "attribute.secret_binary", ""),
+        ("ec2 VPC", "id", 'VPC of ec2.aws.upbound.io has no connection key "id". Mend: it has none: use fromFieldPath.'),
+        ("unheard Of", "prot", ""),
+    ],
+)  # fmt: skip
+def test_a_connection_detail_of_a_key_that_is_never_there_is_doubted(tmp_path, is_pipeline, kind, key, tells):
+    service, kind = kind.split()
+    base = f"apiVersion: {service}.aws.upbound.io/v1beta1, kind: {kind}"
+    template = f"""
+      - name: it
+        base: {{{base}, spec: {{forProvider: {{region: eu-west-1}}}}}}
+        connectionDetails:
+        - {{name: a, type: FromConnectionSecretKey, fromConnectionSecretKey: {key}}}
+        - {{name: b, type: FromValue, value: x, fromConnectionSecretKey: prot}}
+"""
+    head, _, _ = SCOPED.replace("scope: Namespaced", "scope: LegacyCluster").partition("      - name: queue")
+    if not is_pipeline:
+        head = head[: head.index("  mode:")] + "  resources:\n"
+        template = template.replace("\n    ", "\n")
+    folder = write(tmp_path / "it", platform=head.rstrip() + template)
+    result = groundplane("validate", folder)
+    told = [line for line in result.stdout.splitlines() if "connection key" in line]
+    assert [f"connectionDetails[0] › fromConnectionSecretKey: {tells}" in line for line in told] == [True] * bool(tells)
+    assert all(line.startswith("[!]") for line in told)

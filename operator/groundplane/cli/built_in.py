@@ -103,6 +103,15 @@ class EveryKind(BuiltIn):
         found = catalogue.lookup(api_version, kind)
         return sorted(name for name, field in found.fields.items() if field.immutable) if found else ()
 
+    def connection_keys(self, api_version: str, kind: str) -> Sequence[str] | None:
+        """The keys that a kind's connection Secrets can have; None if it has other ones, or each object its own."""
+        if provider_of(api_version) not in ("aws", "sql"):
+            return None
+        from groundplane.runtime import clouds
+
+        found = clouds.lookup(api_version, kind)
+        return [each["name"] for each in clouds.connection_details(found)] if found else None
+
     def check(self, obj: Object) -> InvalidInput | None:
         """What its cloud would refuse in a managed resource, whatever is there.  No call is made."""
         if not meta(obj).get("name"):  # the API server makes one of generateName

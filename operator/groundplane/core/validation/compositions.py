@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from groundplane.core import choice, composition, fieldpath, mistakes, pipeline, preview, typecheck
 from groundplane.core.composition import CompositionSpec
-from groundplane.core.objects import Json, Object, meta, spec_of
+from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
 from groundplane.core.validation.findings import Finding
 from groundplane.core.validation.library import Library
-from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
 
 if TYPE_CHECKING:
     from groundplane.core.validation.library import Parts
@@ -92,6 +92,7 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
     told = parts(reviewed, _without_errors(find)) if find else []
     outcome = _outcome(reviewed, told, library)
     found = [_finding("patch", problem, spec) for problem in outcome.misfits]
+    found += [_finding("patch", problem, spec, "warning") for problem in _no_such_keys(reviewed, told, library)]
     for (api_version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
         meant = library.meant(api_version, kind)
         mend = "name its CustomResourceDefinition or definition among EXTENSIONS"
@@ -105,6 +106,23 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
             )
         )
     return found
+
+
+def _no_such_keys(spec: CompositionSpec, told: Sequence[typecheck.Part], library: Library) -> Iterator[Problem]:
+    """Connection details that are read from a key which the connection Secret of its kind never has."""
+    for part in (typecheck.native(spec), *told):
+        for index, template in enumerate(part.templates):
+            base = template.base or {}
+            pair = (str(base.get("apiVersion") or ""), str(base.get("kind") or ""))
+            for number, detail in enumerate(template.connectionDetails):
+                key = detail.fromConnectionSecretKey
+                if not key or detail.kind != "FromConnectionSecretKey":
+                    continue
+                keys = library.built_in.connection_keys(*pair)
+                if keys is not None and key not in keys:
+                    field = f"{part.place}.resources[{index}].connectionDetails[{number}].fromConnectionSecretKey"
+                    text = f"{pair[1]} of {group_of(pair[0])} has no connection key {shown(key)}"
+                    yield Problem("Invalid", field, text, did_you_mean(key, keys) or "it has none: use fromFieldPath")
 
 
 def _without_errors(find: Find) -> Find:

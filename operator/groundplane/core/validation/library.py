@@ -26,6 +26,10 @@ class BuiltIn(known_schemas.BuiltIn, Protocol):
         """The fields of forProvider that can't be changed in AWS."""
         ...
 
+    def connection_keys(self, api_version: str, kind: str) -> Sequence[str] | None:
+        """The keys that a kind's connection Secrets can have; None if they are not known."""
+        ...
+
     def check(self, obj: Object) -> InvalidInput | None:
         """What AWS would refuse in a managed resource, whatever is there."""
         ...
