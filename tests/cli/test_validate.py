@@ -722,3 +722,89 @@ def test_a_connection_detail_of_a_key_that_is_never_there_is_doubted(tmp_path, i
     told = [line for line in result.stdout.splitlines() if "connection key" in line]
     assert [f"connectionDetails[0] › fromConnectionSecretKey: {tells}" in line for line in told] == [True] * bool(tells)
     assert all(line.startswith("[!]") for line in told)
+
+
+# --- definitions that are wrong, and what is missing in them --------------------------------------------------------
+
+OURS = SCOPED.replace("sqs.aws.upbound.io", "sqs.aws.m.upbound.io")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("scope: Namespaced", "scope: namespaced", "queues"),
+        ("{name: queues.tests", "{name: queue.tests", "queue"),
+        ("referenceable: true", "referenceable: false", "queues"),
+        ("region: {type: string}", "region: {type: string, default: 5}", "queues"),
+    ],
+)
+def test_a_definition_that_is_wrong_is_told_once_and_what_is_made_by_it_is_not_said_to_have_none(
+    tmp_path, old, new, name
+):
+    assert old in OURS
+    definition, composition = OURS.replace(old, new).split("---\n")
+    folder = write(tmp_path / "it", definition=definition, composition=composition, xr=A_QUEUE)
+    for words in ((folder,), (folder, folder / "xr.yaml")):
+        result = groundplane("validate", *words)
+        assert result.exit_code == 1
+        wrong, follows = [line for line in lines(result) if not line.startswith("[✓]")]
+        assert wrong.startswith("[x] ")
+        assert f"Kind=CompositeResourceDefinition, {name}.tests.example.com : " in wrong
+        assert follows == (
+            f"[!] not judged, for its definition {name}.tests.example.com is wrong: tests.example.com/v1, Kind=Queue, orders"
+        )
+        assert "1 missing schemas" in result.stdout
+    for output in ("github", "sarif"):
+        told = groundplane("validate", folder, "-o", output).stdout
+        assert "could not find" not in told
+        assert f"not judged, for its definition {name}.tests.example.com is wrong" in told
+
+
+@pytest.mark.parametrize(
+    ("schema", "tells"),
+    [
+        ("required: [region, retension], properties: {region: {type: string}, retention: {type: string}}", 'spec.retension is required, and not among the properties: no object can have it. Mend: did you mean retention?'),
+        ("properties: {a: {type: array, items: {type: object, required: [x], properties: {size: {type: string}}}}}", "spec.a[*].x is required, and not among the properties: no object can have it. Mend: declare it among properties, or take it out of required."),
+        ("required: [crossplane], properties: {crossplane: {type: object}}", ""),
+        ("required: [x], x-kubernetes-preserve-unknown-fields: true", ""),
+        ("properties: {a: {type: object, required: [x], additionalProperties: {type: string}}}", ""),
+        ("properties: {a: {type: object, required: [kind], x-kubernetes-embedded-resource: true, properties: {spec: {type: object}}}}", ""),
+    ],
+)  # fmt: skip
+def test_what_is_required_and_no_property_is_doubted(tmp_path, schema, tells):
+    text = OURS.replace("properties: {region: {type: string}}", schema)
+    assert text != OURS
+    result = groundplane("validate", write(tmp_path / "it", platform=text))
+    found = [line for line in lines(result) if "is required, and" in line]
+    assert [line.startswith("[!] definition error") and tells in line for line in found] == [True] * bool(tells)
+    assert [line.endswith(f"{16}:{line.rpartition(':')[2]}") for line in found] == [True] * bool(tells)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("kind", "mend"),
+    [
+        ("v1, kind: Queues", "kind: no definition declares Queues of tests.example.com/v1. Mend: did you mean Queue?"),
+        ("v1, kind: Topic", "kind: no definition declares Topic of tests.example.com/v1. Mend: use one of: Queue."),
+        ("v1beta1, kind: Queue", "apiVersion: no definition declares Queue of tests.example.com/v1beta1. Mend: did you mean Queue of tests.example.com/v1?"),
+    ],
+)  # fmt: skip
+def test_a_composition_for_what_the_definition_beside_it_lacks_is_wrong(tmp_path, kind, mend):
+    text = OURS.replace("tests.example.com/v1, kind: Queue", f"tests.example.com/{kind}")
+    folder = write(tmp_path / "it", platform=text)
+    result = groundplane("validate", folder)
+    assert result.exit_code == 1
+    (told,) = [line for line in lines(result) if not line.startswith("[✓]")]
+    assert told.startswith("[x] patch error")
+    assert f"compositeTypeRef.{mend}" in told
+    api_version, _, name = kind.partition(", kind: ")
+    declared = (
+        OWN.replace("example.org", "tests.example.com")
+        .replace("Thing", name)
+        .replace("name: v1", f"name: {api_version}")
+    )
+    if "beta" not in kind:  # declared by something else
+        write(folder, other=declared)
+        assert groundplane("validate", folder).exit_code == 0
+    elsewhere = text.replace("apiVersion: tests.example.com/", "apiVersion: else.example.com/")
+    assert groundplane("validate", write(tmp_path / "else", platform=elsewhere)).exit_code == 0

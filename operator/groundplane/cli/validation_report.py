@@ -118,7 +118,7 @@ class Report:
             for what, mend in verdict.unchecked:
                 yield f"[{'x' if self.strict else '!'}] CEL rule not checked {each.label} : {what}. Mend: {mend}."
             if verdict.status == "missingSchema":
-                yield f"[!] could not find CRD/XRD for: {_gvk(verdict)}{self._meant(each)}"
+                yield f"[!] {self._unjudged(each)}"
             elif verdict.status != "invalid" and not skip_success:
                 yield f"[✓] {each.label} validated successfully"
         total, good = (
@@ -138,8 +138,11 @@ class Report:
             sum(len(each.verdict.unchecked) for each in self._counted),
         )
 
-    def _meant(self, each: Judged) -> str:
-        return f" ({each.verdict.meant})" if each.verdict.meant else ""
+    def _unjudged(self, each: Judged) -> str:
+        if each.verdict.broken:
+            return f"not judged, for its definition {each.verdict.broken} is wrong: {each.label}"
+        meant = f" ({each.verdict.meant})" if each.verdict.meant else ""
+        return f"could not find CRD/XRD for: {_gvk(each.verdict)}{meant}"
 
     # --- GitHub ---------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class Report:
                     "warning",
                     each.place(),
                     name,
-                    f"could not find CRD/XRD for: {_gvk(each.verdict)}{self._meant(each)}",
+                    self._unjudged(each),
                 )
 
     # --- JSON ------------------------------------------------------------------------------------------------
@@ -229,9 +232,7 @@ class Report:
                 level = "error" if self.strict else finding.severity
                 results.append(_result(finding.type, level, f"{each.label} : {finding.text}", each.place(finding)))
             if each.verdict.status == "missingSchema":
-                results.append(
-                    _result("schema", "note", f"could not find CRD/XRD for: {_gvk(each.verdict)}", each.place())
-                )
+                results.append(_result("schema", "note", self._unjudged(each), each.place()))
         rules: list[Json] = [{"id": type_, "shortDescription": {"text": words}} for type_, words in WORDS.items()]
         driver = {"name": "groundplane validate", "version": __version__, "rules": rules}
         return {"$schema": SARIF, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}

@@ -93,7 +93,13 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
     outcome = _outcome(reviewed, told, library)
     found = [_finding("patch", problem, spec) for problem in outcome.misfits]
     found += [_finding("patch", problem, spec, "warning") for problem in _no_such_keys(reviewed, told, library)]
+    reference = reviewed.compositeTypeRef
     for (api_version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
+        if library.broken(api_version, kind):
+            continue  # told of that definition
+        if (api_version, kind) == (reference.apiVersion, reference.kind) and group_of(api_version) in library.defined:
+            found.append(_undefined(api_version, kind, library))
+            continue
         meant = library.meant(api_version, kind)
         mend = "name its CustomResourceDefinition or definition among EXTENSIONS"
         found.append(
@@ -106,6 +112,20 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
             )
         )
     return found
+
+
+def _undefined(api_version: str, kind: str, library: Library) -> Finding:
+    """A Composition is for what no definition declares, though those of its API group are there."""
+    group = group_of(api_version)
+    others = {name: version for version, name in library.given if group_of(version) == group}
+    field = f"spec.compositeTypeRef.{'apiVersion' if kind in others else 'kind'}"
+    meant = library.meant(api_version, kind)
+    return Finding(
+        type="patch",
+        field=field,
+        message=f"{field.removeprefix('spec.')}: no definition declares {kind} of {api_version}",
+        mend=f"did you mean {meant}?" if meant else did_you_mean(kind, others),
+    )
 
 
 def _no_such_keys(spec: CompositionSpec, told: Sequence[typecheck.Part], library: Library) -> Iterator[Problem]:

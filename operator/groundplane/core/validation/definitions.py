@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from groundplane.core import definition, known_schemas
 from groundplane.core import schema as schemas
-from groundplane.core.objects import Object, group_of, meta, spec_of
-from groundplane.core.structural import OpenAPI
+from groundplane.core.objects import GroupKind, Json, Object, group_of, meta, spec_of
+from groundplane.core.structural import TYPE_META, OpenAPI
 from groundplane.core.validation.findings import Finding
-from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.errors import GroundplaneError, InvalidInput, nearest
 
 if TYPE_CHECKING:
     from groundplane.core.typecheck import Part
@@ -47,6 +47,19 @@ def learn(obj: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Finding]]:
     return learnt, found
 
 
+def declared(obj: Object) -> dict[GroupKind, str]:
+    """What a definition or CustomResourceDefinition that may be wrong declares, each with its name."""
+    if not known_schemas.is_definition(obj) and not is_crd(obj):
+        return {}
+    group, name = spec_of(obj).get("group"), _mapping(obj.get("metadata")).get("name")
+    kinds = [_mapping(spec_of(obj).get(field)).get("kind") for field in ("names", "claimNames")]
+    return {GroupKind(str(group), kind): str(name) for kind in kinds if kind and isinstance(kind, str)}
+
+
+def _mapping(value: Json) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Finding]]:
     found = [_finding(error, xrd) for error in definition.mistakes(xrd)]
     learnt: dict[tuple[str, str], OpenAPI] = {}
@@ -67,9 +80,43 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
         found += [
             _unread(path, dropped, "remove it, or say it of the properties below") for path in definition.dropped(xrd)
         ]
+        found += _never_there(xrd, learnt)
         replaced = "is not used: every composite or claim has a field of that name, for Crossplane"
         found += [_unread(path, replaced, "give yours another name") for path in definition.replaced(xrd)]
     return learnt, found
+
+
+def _never_there(xrd: Object, learnt: Mapping[tuple[str, str], OpenAPI]) -> Iterator[Finding]:
+    """What is required, and no property: the API server drops it from every object, and then misses it."""
+    ours = {
+        part: {name for openapi in learnt.values() for name in openapi["properties"][part].get("properties") or ()}
+        for part in ("spec", "status")
+    }
+    for index, version in enumerate(spec_of(xrd).get("versions") or ()):
+        place = f"spec.versions[{index}].schema.openAPIV3Schema"
+        user = version["schema"]["openAPIV3Schema"].get("properties") or {}
+        for part, also in ours.items():
+            yield from _unlisted(user.get(part) or {}, f"{place}.properties.{part}", part, also)
+
+
+def _unlisted(schema: Mapping[str, Any], place: str, path: str, also: Iterable[str] = ()) -> Iterator[Finding]:
+    properties, items = _mapping(schema.get("properties")), schema.get("items")
+    others = _mapping(schema.get("additionalProperties"))
+    is_open = schema.get("additionalProperties") or schema.get("x-kubernetes-preserve-unknown-fields")
+    implied = (*also, *(TYPE_META if schema.get("x-kubernetes-embedded-resource") else ()), "metadata")
+    for index, name in enumerate(() if is_open else schema.get("required") or ()):
+        if name not in properties and name not in implied:
+            text = f"{path}.{name} is required, and not among the properties: no object can have it"
+            near = nearest(name, properties.keys() - set(schema["required"]))
+            mend = f"did you mean {near}?" if near else "declare it among properties, or take it out of required"
+            yield Finding(
+                type="definition", field=f"{place}.required[{index}]", message=text, mend=mend, severity="warning"
+            )
+    for name, child in properties.items():
+        yield from _unlisted(_mapping(child), f"{place}.properties.{name}", f"{path}.{name}")
+    for word, child, sign in (("items", items, "[*]"), ("additionalProperties", others, "[*]")):
+        if isinstance(child, Mapping) and child:
+            yield from _unlisted(child, f"{place}.{word}", f"{path}{sign}")
 
 
 def _unread(path: str, why: str, mend: str) -> Finding:

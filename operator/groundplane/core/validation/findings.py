@@ -60,6 +60,7 @@ class Verdict:
     findings: Sequence[Finding] = ()
     unchecked: Sequence[tuple[str, str]] = field(default=())  # rules that could not be asked, each with its mend
     meant: str = ""  # "did you mean …?", of a kind without a schema
+    broken: str = ""  # of a kind without a schema: the name of its definition, which is wrong
     within: str = ""  # the path in the manifest, where it is a part of one: a pipeline step's input
 
     @property

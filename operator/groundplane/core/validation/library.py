@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from groundplane.core import known_schemas
 from groundplane.core import schema as schemas
-from groundplane.core.objects import Object
+from groundplane.core.objects import GroupKind, Object, group_of
 from groundplane.core.structural import ANYTHING, OpenAPI, Structural
 from groundplane.errors import InvalidInput
 
@@ -42,11 +42,19 @@ class Library:
     """Schemas by API version and kind, each compiled once, when it is first asked for."""
 
     def __init__(
-        self, given: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn, scopes: known_schemas.Scopes | None = None
+        self,
+        given: Mapping[tuple[str, str], OpenAPI],
+        built_in: BuiltIn,
+        scopes: known_schemas.Scopes | None = None,
+        broken: Mapping[GroupKind, str] | None = None,
+        defined: frozenset[str] = frozenset(),
     ) -> None:
-        """`scopes` are those of kinds that somebody handed over."""
+        """`scopes` are those of kinds that somebody handed over, `broken` the names of definitions that are wrong, by what they declare,
+        `defined` the API groups of those that are right."""
         self.given = given
         self.scopes = scopes or {}
+        self.defined = defined
+        self._broken = broken or {}
         self.built_in = built_in
         self._compiled: dict[tuple[str, str], Structural | None] = {}
 
@@ -72,6 +80,10 @@ class Library:
     def namespaced(self, pair: tuple[str, str]) -> bool | None:
         """Whether a kind's objects live in namespaces, None if it is not known."""
         return known_schemas.namespaced(pair, self.scopes, self.built_in)
+
+    def broken(self, api_version: str, kind: str) -> str:
+        """The name of the definition that declares a kind, and is wrong; "" if there is none."""
+        return self._broken.get(GroupKind(group_of(api_version), kind), "")
 
     def meant(self, api_version: str, kind: str) -> str:
         """The kind that is nearly spelt so, or served in another version; "" if none is."""

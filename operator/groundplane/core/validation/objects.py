@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from groundplane.core import known_schemas
 from groundplane.core import schema as schemas
-from groundplane.core.objects import Json, Object, annotations_of, group_of, labels_of, meta, spec_of
+from groundplane.core.objects import GroupKind, Json, Object, annotations_of, group_of, labels_of, meta, spec_of
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import quoted
 from groundplane.core.validation import definitions
@@ -129,11 +129,13 @@ def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options)
         structural = known.library.structural(api_version, kind)
         if structural is None:
             status = "invalid" if any(finding.severity == "error" for finding in found) else "missingSchema"
-            meant = known.library.meant(api_version, kind)
+            broken = known.library.broken(api_version, kind)
+            meant = "" if broken else known.library.meant(api_version, kind)
             return Verdict(
                 object=obj,
                 status=status,  # type: ignore[arg-type] # of the literals
                 findings=found,
+                broken=broken,
                 meant=f"did you mean {meant}?" if meant else "",
             )
         unchecked = Unchecked()
@@ -302,6 +304,13 @@ def _is_sound(obj: Object, library: Library) -> bool:
     return not is_used or library.first_fault(obj) is None
 
 
+def _misshapen(obj: Object, library: Library) -> Iterable[Finding]:
+    """What is wrong with the shape of an object that others are judged by."""
+    structural = library.structural(str(obj.get("apiVersion")), str(obj.get("kind")))
+    if structural is not None:
+        yield from (each for each in _by_schema(structural, obj, None, Unchecked()) if each.type == "schema")
+
+
 def known_of(
     extensions: Iterable[Object], objects: Iterable[Object], built_in: object, find: Callable[[], Find], parts: Parts
 ) -> tuple[Known, list[tuple[Object, Finding]]]:
@@ -309,15 +318,25 @@ def known_of(
     given: dict[tuple[str, str], schemas.OpenAPI] = {}
     wrong: dict[int, list[Finding]] = {}
     told: list[tuple[Object, Finding]] = []
+    broken: dict[GroupKind, str] = {}
+    defined: set[str] = set()
     bare = Library({}, built_in)  # type: ignore[arg-type] # a BuiltIn
-    given_over = list(extensions)
-    every = [obj for obj in given_over if _is_sound(obj, bare)]  # what is wrong with others is told of themselves
-    for obj in every:
+    given_over, every = list(extensions), list[Object]()
+    for obj in given_over:
+        if not _is_sound(obj, bare):  # told by its schema, if it is judged itself
+            told += [(obj, finding) for finding in _misshapen(obj, bare)]
+            broken |= definitions.declared(obj)
+            continue
+        every.append(obj)
         learnt, found = definitions.learn(obj)
         given |= learnt
         if found:
             wrong[id(obj)] = found
             told += [(obj, finding) for finding in found]
+        if any(finding.severity == "error" for finding in found):
+            broken |= definitions.declared(obj)
+        elif known_schemas.is_definition(obj):
+            defined |= {group_of(version) for version, _ in learnt}
     seen = {id(each) for each in given_over}
     subjects = list(objects)
     for obj in subjects:
@@ -343,7 +362,8 @@ def known_of(
     for xrd in xrds:
         for obj, finding in definitions.connection_keys(xrd, sources, told_of):
             wrong.setdefault(id(obj), []).append(finding)
-    library = Library(given, built_in, known_schemas.scopes_in(every))  # type: ignore[arg-type] # a BuiltIn
+    scopes = known_schemas.scopes_in(every)
+    library = Library(given, built_in, scopes, broken, frozenset(defined))  # type: ignore[arg-type] # a BuiltIn
     there = [*every, *(obj for obj in subjects if id(obj) not in seen and _is_sound(obj, bare))]
     known = Known(
         library=library,
