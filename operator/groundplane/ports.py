@@ -295,6 +295,9 @@ class Observation:
     rests: bool = False  # once it is settled it is not looked at by and by: somebody has asked for that
     released: tuple[str, ...] = ()  # finalizers that its deletion does not wait for
     watches: tuple[Key, ...] = ()  # objects of this cluster at whose changes it is looked at again
+    wakes: tuple[
+        Key, ...
+    ] = ()  # objects that may lack something once this is updated or deleted: they are looked at then
     renew: tuple[str, ...] = ()  # generated secrets that an update is to replace: stored anew before it
 
 

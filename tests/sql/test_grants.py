@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
 from groundplane.core.objects import key_of
 from groundplane.errors import Rejected
+from groundplane.sql import wishes
+from groundplane.sql.thing import Thing
 from tests.sql.conftest import applied, deleted, edited, is_quiet, is_ready, message, seen, thing
 
 SETUP = (
@@ -211,6 +214,51 @@ async def test_a_grant_that_was_edited_to_nonsense_still_goes_with_what_it_had_g
     assert "SELECT" in message(await edited(world, manifest, privileges=["SELECT"]))
     assert await deleted(world, manifest) is None
     assert not await sql.value(query, role, database)
+
+
+@pytest.mark.parametrize("how", ["deleted", "narrowed"])
+@pytest.mark.parametrize("is_member", [False, True])
+async def test_what_two_grants_wish_the_second_has_at_once_when_the_first_goes(sql, place, how, is_member):
+    """And takes it along then: it has granted it itself."""
+    database, role = place
+    world = await sql.world()
+    asked = {"memberOf": f"{role}-2"} if is_member else {"privileges": ["CREATE", "CONNECT"]}
+    query = (
+        f"SELECT pg_has_role($1, '{role}-2', 'MEMBER')"
+        if is_member
+        else f"SELECT has_database_privilege($1, '{database}', 'CREATE')"
+    )
+    place_ = {"role": role} if is_member else {"role": role, "database": database}
+    first, second = (thing("Grant", name, **place_, **asked) for name in ("first", "second"))
+    other = grant(f"{role}-2", database, "other", privileges=["TEMP"])
+    await applied(world, first, second, other, seconds=70)
+    if how == "deleted":
+        assert await deleted(world, first) is None
+    else:
+        await edited(world, first, **({"memberOf": "pg_monitor"} if is_member else {"privileges": ["CONNECT"]}))
+    assert await sql.value(query, role), "it waits for its next look"
+    alive = [second] if how == "deleted" else [first, second]
+    await world.settle(seconds=70)
+    assert all([is_ready(await seen(world, each)) for each in alive])
+    assert await is_quiet(world, sql, *alive)
+    assert await deleted(world, second) is None
+    assert not await sql.value(query, role)
+
+
+def test_of_grants_that_wish_the_same_a_few_are_woken_and_the_longest_unseen_forgotten(monkeypatch):
+    monkeypatch.setattr(wishes, "REMEMBERED", 20)
+    known, one = wishes.Wishes(), ("SELECT on t",)
+    things = [Thing(grant("r", "d", f"g{n}"), datetime.now(UTC)) for n in range(30)]
+    for n, each in enumerate(things):
+        each.managed["metadata"]["uid"] = f"uid-{n}"
+        known.note(each, [one, (n,)])
+    assert len(known._by_uid) == 20
+    assert len(known._who) == 21
+    woken = [each.name for each in known.others(things[29], [one])]
+    assert woken == [f"g{n}" for n in range(28, 18, -1)]
+    for each in things:
+        known.forget(each.uid)
+    assert not known._who
 
 
 # --- schemas, extensions, default privileges

@@ -484,6 +484,7 @@ async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[st
         except GroundplaneError as error:
             error.conditions = (*_failed(run, "Update", error), *([observation.ready] if observation.ready else []))
             raise
+    _wake(run, observation)
     await _publish(run, {**published, **details})
     fields = ", ".join(sorted({difference.field for difference in observation.drift}))
     run.event("Normal", "UpdatedExternalResource", f"Successfully requested update of external resource: {fields}")
@@ -536,6 +537,7 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
         except GroundplaneError as error:
             error.conditions = (*observation.conditions, *_failed(run, "Delete", error), conditions.deleting())
             raise
+    _wake(run, observation)
     run.context.creates.leave(run.managed)
     run.event("Normal", "DeletedExternalResource", "Successfully requested deletion of external resource")
     told = [conditions.reconcile_success(), *_ongoing(run), conditions.deleting()]
@@ -543,6 +545,11 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
     stays = is_leaving and conditions.is_true(run.managed, "Synced")  # although it was deleted before, without an error
     await _write_status(run, told, outlook=health.reconciling("Deleting"))
     return Result(again=True) if stays and run.kind.consistent else _look_again(run, SOON)  # less and less often
+
+
+def _wake(run: ManagedRun, observation: Observation) -> None:
+    for key in observation.wakes:
+        run.context.watches.enqueue(key)
 
 
 def _look_again(run: ManagedRun, pause: float) -> Result:

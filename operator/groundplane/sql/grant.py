@@ -19,6 +19,7 @@ from groundplane.sql.privileges import COLUMN, DATABASE, MEMBER, ROUTINE, Type
 from groundplane.sql.server import Server, Session
 from groundplane.sql.text import check_name, check_role, name
 from groundplane.sql.thing import Thing, run_as
+from groundplane.sql.wishes import Wish, Wishes
 
 _HELD = """
 WITH objects AS ({objects}), grantee AS (SELECT oid FROM pg_roles WHERE rolname = {role})
@@ -93,7 +94,7 @@ class Grants:
     """`thing.Kind` for Grant."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._ledger, self._wishes = Ledger(), Wishes()
 
     def check(self, thing: Thing) -> None:
         asked = thing.asked
@@ -122,16 +123,23 @@ class Grants:
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
         if thing.is_leaving:
-            is_held = any([await _left(spec, {}, server) for spec in self._own(thing, server)])
+            own = self._own(thing, server)
+            is_held = any([await _left(spec, {}, server) for spec in own])
+            self._wishes.forget(thing.uid)
             if not is_held:
                 self._ledger.forget(thing)
-            return Observation(exists=is_held, at_provider=before if is_held else {})
+                return Observation(exists=False)
+            lost = [each for spec in own for each in _wishes(spec, server)]
+            return Observation(exists=True, at_provider=before, wakes=self._wishes.others(thing, lost))
         type_ = privileges.type_of(wish)
         if type_ is MEMBER:
             drift, held, notes = await _member_drift(wish, before, server)
         else:
             drift, held, notes = await _drift(type_, wish, before, server)
-        drift += await _surplus(wish, before, server)
+        self._wishes.note(thing, _wishes(wish, server))
+        surplus = await _surplus(wish, self._less_taken(thing, before, server), server)
+        wakes = self._wishes.others(thing, _wishes(before, server)) if surplus else ()
+        drift += surplus
         if not before and any(each.field == "privileges" for each in drift):
             return Observation(exists=False)
         kept = before
@@ -143,7 +151,9 @@ class Grants:
             kept = _kept(type_, wish) | ({HELD_BEFORE: theirs} if theirs else {})
             if kept == before:
                 self._ledger.forget(thing)
-        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=kept, notes=tuple(notes))
+        return Observation(
+            exists=True, ready=available(), drift=tuple(drift), at_provider=kept, notes=tuple(notes), wakes=wakes
+        )
 
     async def create(self, thing: Thing, server: Server) -> None:
         await self._bring(thing, server)
@@ -152,17 +162,25 @@ class Grants:
         await self._bring(thing, server)
         wish, before = _wish(thing), dict(thing.seen)
         if before:
-            await _revoke(before, wish, server)
+            await _revoke(self._less_taken(thing, before, server), wish, server)
+            self._ledger.take(thing, {*_wishes(before, server)} - {*_wishes(wish, server)})
 
     async def delete(self, thing: Thing, server: Server) -> None:
         for spec in self._own(thing, server):
             await _revoke(spec, {}, server)
+            self._ledger.take(thing, _wishes(spec, server))
 
     def _own(self, thing: Thing, server: Server) -> list[Spec]:
         """The specs of what this object has granted: by its status, and since then.  Where that is lost nobody knows, and all stays."""
         wish, told = _wish(thing), dict(thing.seen)
         since = wish | {HELD_BEFORE: self._ledger.not_ours(thing, _texts(wish, server.version))}
-        return [told, since]
+        return [self._less_taken(thing, spec, server) for spec in (told, since)]
+
+    def _less_taken(self, thing: Thing, spec: Spec, server: Server) -> Spec:
+        """A spec without what was revoked already, and others have given again."""
+        taken = self._ledger.taken(thing)
+        theirs = {str(each[-1]) for each in _wishes(spec, server) if each in taken}
+        return {**spec, HELD_BEFORE: sorted(theirs.union(spec.get(HELD_BEFORE) or ()))} if theirs else spec
 
     async def _bring(self, thing: Thing, server: Server) -> None:
         """Grant what is wished."""
@@ -263,6 +281,12 @@ def _texts(spec: Spec, version: int) -> list[str]:
     if type_ is MEMBER:
         return [f"member of {spec['memberOf']}"]
     return [str(item) for item in _items(type_, spec, version)]
+
+
+def _wishes(spec: Spec, server: Server) -> list[Wish]:
+    """The items of a spec, told apart from all others of all servers."""
+    place = (server.login.place, spec.get("database"), spec.get("schema"), spec.get("role"))
+    return [(*place, item) for item in _texts(spec, server.version)]
 
 
 async def _held(type_: Type, spec: Spec, session: Session) -> Held:

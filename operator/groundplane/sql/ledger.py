@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from groundplane.sql.thing import Thing
+from groundplane.sql.wishes import REMEMBERED, Wish
 
 HELD_BEFORE = "heldBefore"  # in status.atProvider: what was held when it came to be wished
 
 
 class Ledger:
-    """What was granted in this process and does not show in a status yet.
+    """What was granted, and revoked, in this process and does not show in a status yet.
 
     A process that dies in between has granted it for good, and so has one whose status is lost, as after a restore: that errs to the side of
     work going on, and what anybody else has granted is never revoked for what an annotation says.
@@ -18,6 +19,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._given: dict[str, frozenset[str]] = {}  # by UID
+        self._taken: dict[str, frozenset[Wish]] = {}  # by UID, the oldest first
 
     def give(self, thing: Thing, items: Collection[str]) -> None:
         """Note what was granted: nobody held it."""
@@ -27,8 +29,20 @@ class Ledger:
         """Of these items those that were not granted by us, as far as that is in no status yet."""
         return sorted(set(items) - self._given.get(thing.uid, frozenset()))
 
+    def take(self, thing: Thing, wishes: Collection[Wish]) -> None:
+        """Note what was revoked: who holds it from now on has it from others."""
+        self._taken[thing.uid] = self._taken.pop(thing.uid, frozenset()) | frozenset(wishes)
+        if len(self._taken) > REMEMBERED:
+            del self._taken[next(iter(self._taken))]
+
+    def taken(self, thing: Thing) -> frozenset[Wish]:
+        return self._taken.get(thing.uid, frozenset())
+
     def forget(self, thing: Thing) -> None:
+        """All of it shows in the status, or nothing is left.  What was taken from one that leaves shows nowhere."""
         self._given.pop(thing.uid, None)
+        if not thing.is_leaving:
+            self._taken.pop(thing.uid, None)
 
     def theirs(
         self, thing: Thing, wished: Collection[str], before: Collection[str], held: Collection[str]
