@@ -201,6 +201,21 @@ def test_under_another_external_name_the_old_thing_stays_and_is_told_of(plan, aw
     assert groundplane("plan", "change.yaml", "--db", "groundplane.db").stdout.startswith("No changes.")
 
 
+def test_of_what_is_taken_over_the_tag_with_a_uid_is_known_once_the_object_is_there(plan, aws):
+    aws.client("s3").create_bucket(Bucket="old", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    aws.forget_calls()
+    taken = {
+        "apiVersion": "s3.aws.upbound.io/v1beta1",
+        "kind": "Bucket",
+        "metadata": {"name": "old"},
+        "spec": {"forProvider": {"region": "eu-west-1"}},
+    }
+    ran = plan(taken)
+    assert "crossplane-uid" in ran.stdout
+    assert "0000-4000" not in ran.stdout
+    assert "(known after apply)" in ran.stdout
+
+
 def test_a_region_that_there_is_not_is_told_as_that(plan):
     assert "immutable in AWS" in plan(composition(region="us-east-1")).stdout
     ran = plan(composition(region="mars"))

@@ -6,7 +6,6 @@ Here is what is loaded, applied and chosen; the work is `runtime/overlay.py`'s.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -66,8 +65,7 @@ async def begun(
 
     logs.configure("text", "critical")
     options = Options(functions=Rules(given=functions[0], develops=True), templates=functions[1])
-    numbers = itertools.count()
-    cluster = Copy(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
+    cluster = Copy()
     loader = Loader(source, cluster, with_accounts=cloud is not None)
     await loader.load([document.object for document in read])
     called = _Given(functions[0]) if functions[0] else None

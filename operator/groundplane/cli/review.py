@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import itertools
 import re
 import subprocess
 import tarfile
@@ -213,8 +212,7 @@ async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff
     from groundplane.runtime.trial import lacking
 
     logs.configure("text", "critical")
-    numbers = itertools.count()
-    cluster = Copy(new_uid=lambda: f"00000000-0000-4000-8000-{next(numbers):012d}")
+    cluster = Copy()
     for crd in _kinds([each.object for each in (*before, *now)]):
         await cluster.apply(crd, manager="groundplane-review")
     looking = Looking(

@@ -56,6 +56,9 @@ HIDDEN = frozenset(
 Way = Literal["added", "modified", "removed"]
 
 
+MADE_UP = "00000000-0000-4000-8000-"  # how the UIDs begin of what is not there yet
+
+
 @dataclass(frozen=True)
 class Change:
     """An object that would be otherwise."""
@@ -67,10 +70,11 @@ class Change:
 
 
 class Copy(SqliteCluster):
-    """What was loaded, in memory; remembers which kinds somebody asked for in vain."""
+    """What was loaded, in memory; what is made in it has UIDs that tell so.  Remembers which kinds somebody asked for in vain."""
 
-    def __init__(self, *, new_uid: Callable[[], str]) -> None:
-        super().__init__(new_uid=new_uid)
+    def __init__(self) -> None:
+        numbers = itertools.count()
+        super().__init__(new_uid=lambda: f"{MADE_UP}{next(numbers):012d}")
         self.missed: set[tuple[str, str]] = set()  # group and kind
 
     def _kind(self, api_version: str, kind: str) -> Kind:

@@ -33,7 +33,7 @@ from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, Action, Allowed, Fi
 from groundplane.errors import GroundplaneError, Throttled, Waiting
 from groundplane.ports import Account, Cloud, Creation, Default, Difference, ManagedKind, Observation
 from groundplane.runtime import clouds
-from groundplane.runtime.overlay import MANAGED, Overlay
+from groundplane.runtime.overlay import MADE_UP, MANAGED, Overlay
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds until what was throttled is asked again
 Did = Literal["create", "update", "delete"]
@@ -418,7 +418,7 @@ def _note(managed: Object, name: str) -> str:
 
 def _shown(value: Any) -> Any:
     """A value with what only the making of something else tells said in the same words each time."""
-    if isinstance(value, str) and value.startswith(LATER):
+    if isinstance(value, str) and value.startswith((LATER, MADE_UP)):
         return f"{LATER})"
     if isinstance(value, list):
         return [_shown(each) for each in value]
