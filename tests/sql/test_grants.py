@@ -302,6 +302,29 @@ async def test_an_extension_lives(sql, place):
     )
 
 
+@pytest.mark.parametrize("how", ["deleted", "narrowed"])
+async def test_what_two_objects_have_given_by_default_the_second_has_at_once_when_the_first_goes(sql, place, how):
+    database, role = place
+    world = await sql.world()
+    usual = {"database": database, "schema": "shop", "role": role, "objectType": "table", "targetRole": "postgres"}
+    first, second = (
+        thing("DefaultPrivileges", each, **usual, privileges=["SELECT", "INSERT"]) for each in ("first", "second")
+    )
+    await applied(world, first, second, seconds=70)
+    query = "SELECT defaclacl::text LIKE '%=ar/%' FROM pg_default_acl"
+    if how == "deleted":
+        assert await deleted(world, first) is None
+    else:
+        await edited(world, first, privileges=["SELECT"])
+    assert await sql.value(query, database=database), "it waits for its next look"
+    alive = [second] if how == "deleted" else [first, second]
+    await world.settle(seconds=70)
+    assert all([is_ready(await seen(world, each)) for each in alive])
+    assert await is_quiet(world, sql, *alive)
+    await deleted(world, *alive)
+    assert not await sql.value(query, database=database)
+
+
 async def test_default_privileges_of_two_targets_stand_beside_each_other(sql, place):
     database, role = place
     world = await sql.world()

@@ -14,6 +14,7 @@ from groundplane.sql.ledger import HELD_BEFORE, Ledger
 from groundplane.sql.server import Server, Session
 from groundplane.sql.text import check_name, check_role, name
 from groundplane.sql.thing import Thing, run_as
+from groundplane.sql.wishes import Wish, Wishes
 
 TYPES = {
     "table": (privileges.TABLE, "r"),
@@ -39,7 +40,7 @@ class DefaultPrivileges:
     """`thing.Kind` for DefaultPrivileges."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger()
+        self._ledger, self._wishes = Ledger(), Wishes()
 
     def check(self, thing: Thing) -> None:
         asked = thing.asked
@@ -61,18 +62,25 @@ class DefaultPrivileges:
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
         if thing.is_leaving:
-            is_held = any([await _surplus({}, spec, server) for spec in self._own(thing, server)])
+            own = self._own(thing, server)
+            is_held = any([await _surplus({}, spec, server) for spec in own])
+            self._wishes.forget(thing.uid)
             if not is_held:
                 self._ledger.forget(thing)
-            return Observation(exists=is_held, at_provider=before if is_held else {})
+                return Observation(exists=False)
+            lost = [each for spec in own for each in _wishes(spec, server)]
+            return Observation(exists=True, at_provider=before, wakes=self._wishes.others(thing, lost))
         held = await _held(wish, server)
         wished, option = _words(wish, server), bool(wish.get("withOption"))
         lacking = [word for word in wished if word not in held or (option and not held[word])]
         too_much = [word for word in wished if before.get("withOption") and not option and held.get(word)]
+        self._wishes.note(thing, _wishes(wish, server))
         if lacking and not before:
             return Observation(exists=False)
         drift = []
-        if lacking or await _surplus(wish, before, server):
+        surplus = await _surplus(wish, self._less_taken(thing, before, server), server)
+        wakes = self._wishes.others(thing, _wishes(before, server)) if surplus else ()
+        if lacking or surplus:
             drift.append(Difference("privileges", wished, sorted(held)))
         if too_much:
             drift.append(Difference("withOption", None, "GRANT"))
@@ -85,7 +93,7 @@ class DefaultPrivileges:
             kept |= {HELD_BEFORE: theirs} if theirs else {}
             if kept == before:
                 self._ledger.forget(thing)
-        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=kept)
+        return Observation(exists=True, ready=available(), drift=tuple(drift), at_provider=kept, wakes=wakes)
 
     async def create(self, thing: Thing, server: Server) -> None:
         wish = _wish(thing)
@@ -105,19 +113,26 @@ class DefaultPrivileges:
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         await self.create(thing, server)
-        if surplus := await _surplus(_wish(thing), dict(thing.seen), server):
-            await _revoke(thing.seen, server, surplus)
+        wish, before = _wish(thing), thing.seen
+        if surplus := await _surplus(wish, self._less_taken(thing, before, server), server):
+            await _revoke(before, server, surplus)
+        self._ledger.take(thing, {*_wishes(before, server)} - {*_wishes(wish, server)})
 
     async def delete(self, thing: Thing, server: Server) -> None:
         for spec in self._own(thing, server):
             if words := await _surplus({}, spec, server):
                 await _revoke(spec, server, words)
+            self._ledger.take(thing, _wishes(spec, server))
 
     def _own(self, thing: Thing, server: Server) -> list[Spec]:
         """The specs of what this object has granted: by its status, and since then.  Where that is lost nobody knows, and all stays."""
         wish, told = _wish(thing), dict(thing.seen)
         words = _words(wish, server) if _is_sound(wish) else []
-        return [told, wish | {HELD_BEFORE: self._ledger.not_ours(thing, words)}]
+        since = wish | {HELD_BEFORE: self._ledger.not_ours(thing, words)}
+        return [self._less_taken(thing, spec, server) for spec in (told, since)]
+
+    def _less_taken(self, thing: Thing, spec: Spec, server: Server) -> Spec:
+        return self._ledger.less_taken(thing, spec, _wishes(spec, server))
 
 
 def _is_sound(spec: Spec) -> bool:
@@ -137,6 +152,12 @@ def _wish(thing: Thing) -> dict[str, Any]:
 def _words(spec: Spec, server: Server) -> list[str]:
     type_, _ = TYPES[spec["objectType"]]
     return privileges.words(type_, spec.get("privileges") or (), server.version)
+
+
+def _wishes(spec: Spec, server: Server) -> list[Wish]:
+    """The words of a spec, told apart from all others of all servers."""
+    place = (server.login.place, *(spec.get(field) for field in PLACE))
+    return [(*place, word) for word in _words(spec, server)] if _is_sound(spec) else []
 
 
 def _plural(spec: Spec) -> str:

@@ -177,10 +177,7 @@ class Grants:
         return [self._less_taken(thing, spec, server) for spec in (told, since)]
 
     def _less_taken(self, thing: Thing, spec: Spec, server: Server) -> Spec:
-        """A spec without what was revoked already, and others have given again."""
-        taken = self._ledger.taken(thing)
-        theirs = {str(each[-1]) for each in _wishes(spec, server) if each in taken}
-        return {**spec, HELD_BEFORE: sorted(theirs.union(spec.get(HELD_BEFORE) or ()))} if theirs else spec
+        return self._ledger.less_taken(thing, spec, _wishes(spec, server))
 
     async def _bring(self, thing: Thing, server: Server) -> None:
         """Grant what is wished."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from groundplane.sql.thing import Thing
 from groundplane.sql.wishes import REMEMBERED, Wish
@@ -35,8 +36,11 @@ class Ledger:
         if len(self._taken) > REMEMBERED:
             del self._taken[next(iter(self._taken))]
 
-    def taken(self, thing: Thing) -> frozenset[Wish]:
-        return self._taken.get(thing.uid, frozenset())
+    def less_taken(self, thing: Thing, spec: Mapping[str, Any], wishes: Collection[Wish]) -> Mapping[str, Any]:
+        """A spec, which has these, without what was revoked already, and others have given again."""
+        taken = self._taken.get(thing.uid, frozenset())
+        theirs = {str(each[-1]) for each in wishes if each in taken}
+        return {**spec, HELD_BEFORE: sorted(theirs.union(spec.get(HELD_BEFORE) or ()))} if theirs else spec
 
     def forget(self, thing: Thing) -> None:
         """All of it shows in the status, or nothing is left.  What was taken from one that leaves shows nowhere."""

@@ -1,4 +1,4 @@
-"""Which Grants wish the same: what one of them takes along, another may have had by that one alone."""
+"""Which Grants, or DefaultPrivileges, wish the same: what one of them takes along, another may have had by that one alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from groundplane.core.objects import Key, key_of
 from groundplane.sql.thing import Thing
 
 Wish = tuple[object, ...]
-REMEMBERED = 10_000  # Grants
+REMEMBERED = 10_000  # objects
 FEW = 10  # of those that wish the same: one of them grants it for all
 
 
 class Wishes:
-    """Of the Grants that this process has looked at.  One that is gone unseen is looked for in vain, and that is all."""
+    """Of the objects that this process has looked at.  One that is gone unseen is looked for in vain, and that is all."""
 
     def __init__(self) -> None:
         self._by_uid: dict[str, frozenset[Wish]] = {}  # the longest not looked at first
