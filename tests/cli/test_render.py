@@ -249,6 +249,30 @@ def test_a_value_that_is_nearly_one_of_the_allowed_is_told_which(folder):
     assert 'spec.size: Unsupported value: "smal": supported values: "small", "large". Mend: did you mean small?' in line
 
 
+@pytest.mark.parametrize("strict", [(), ("--strict-upstream",)])
+@pytest.mark.parametrize(
+    ("old", "new", "tells"),
+    [
+        ("  group:", "  scope: namespaced\n  group:", 'spec.scope: Unsupported value: "namespaced": supported values: "LegacyCluster", "Namespaced", "Cluster". Mend: did you mean Namespaced?'),
+        ("  group:", "  scope: Namespaced\n  group:", "spec.claimNames is only for scope LegacyCluster. Mend: leave it out, people write the composite itself; or write apiVersion apiextensions.crossplane.io/v1 without a scope."),
+        ("  claimNames: {kind: Note, plural: notes, shortNames: [nt]}", "  connectionSecretKeys: [a]\n  scope: Cluster", "spec.connectionSecretKeys is only for scope LegacyCluster. Mend: leave it out, and compose a Secret."),
+        ("crossplane.io/v1\n", "crossplane.io/v2\n", "spec.claimNames is only for scope LegacyCluster. Mend: "),
+        ("  versions:", "  versions: {}\n  others:", 'spec.versions: Invalid value: "object": spec.versions in body must be of type array: "object". Mend: write a list.'),
+        ("  names: {kind: XNote, plural: xnotes}", "  names: {kind: XNote}", "spec.names.plural: Required value"),
+    ],
+)  # fmt: skip
+def test_a_definition_that_the_api_server_refuses_is_an_error(folder, old, new, tells, strict):
+    text = platform.DEFINITION.replace(old, new, 1)
+    assert text != platform.DEFINITION
+    write(folder, definition=text)
+    xrd = folder / "definition.yaml"
+    result = groundplane("render", folder / "xr.yaml", folder / "composition.yaml", "--xrd", xrd, *strict)
+    assert [f"CompositeResourceDefinition xnotes.tests.example.com: {tells}" in line for line in errors(result)] == [
+        True
+    ]
+    assert result.stdout == ""
+
+
 def ruled(rule, message=""):
     """The definition with a rule for its spec."""
     said = f", message: {message}" if message else ""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 from groundplane.core import composition, definition, known_schemas, mistakes, preview, rules, typecheck
+from groundplane.core import schema as schemas
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
 from groundplane.core.objects import Object, annotations_of, group_of, key_of, labels_of, matches, meta, spec_of
@@ -189,6 +190,8 @@ def _source(subject: _Subject, compositions: Sequence[Object]) -> Object:
 
 
 def _admitted(subject: _Subject, source: Object) -> Chosen:
+    if subject.definition is not None and (refused := _refused(subject.definition)):
+        return Chosen(composite=subject.given, source=source, definition=subject.definition, mistakes=refused)
     given, mistakes, unchecked = subject.given, [], Unchecked()
     known = definition.read(subject.definition) if subject.definition else None
     if subject.is_claim:
@@ -220,6 +223,33 @@ def _admitted(subject: _Subject, source: Object) -> Chosen:
         warnings=warnings,
         asks_for_secret=asks,
     )
+
+
+def _refused(xrd: Object) -> list[GroundplaneError]:
+    """What the API server would refuse in a definition itself."""
+    compiled = _of_definitions(xrd["apiVersion"])
+    if compiled is None:
+        return []
+    stored = schemas.prune(compiled, schemas.default(compiled, xrd))
+    where, spec = f"CompositeResourceDefinition {meta(xrd).get('name', '')}", spec_of(stored)
+    found: list[GroundplaneError] = [
+        InvalidInput(str(fault), mend=fault.mend, where=(where,)) for fault in schemas.misshapen(compiled, stored)
+    ]
+    if not found and spec.get("scope", "LegacyCluster") != "LegacyCluster":  # rules of its kind, asked without CEL
+        found += [
+            InvalidInput(f"spec.{name} is only for scope LegacyCluster", mend=mend, where=(where,))
+            for name, mend in definition.LEGACY_ONLY.items()
+            if name in spec
+        ]
+    return found
+
+
+@cache
+def _of_definitions(api_version: str) -> Structural | None:
+    from groundplane.core.crds import apiextensions
+
+    openapi = known_schemas.version_schema(apiextensions.crds()[0], api_version)
+    return Structural(openapi) if openapi else None
 
 
 def _checked(

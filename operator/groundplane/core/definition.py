@@ -43,6 +43,10 @@ API_VERSION = f"{GROUP}/v1"
 MAX_NAME = 63  # characters: names of composites and claims become label values
 
 Scope = Literal["LegacyCluster", "Namespaced", "Cluster"]
+LEGACY_ONLY = {  # fields of a spec that only a definition of that scope can have, and what else to do
+    "claimNames": "leave it out, people write the composite itself; or write apiVersion apiextensions.crossplane.io/v1 without a scope",
+    "connectionSecretKeys": "leave it out, and compose a Secret",
+}
 _COPIED = ("description", "required", "oneOf", "x-kubernetes-validations", "properties")  # of a user's spec and status
 _OF_SPEC = (*_COPIED, "x-kubernetes-preserve-unknown-fields")
 _LOST = schemas.KEYS - {"type", "title", "example", "externalDocs"}  # what is missed if it is not copied

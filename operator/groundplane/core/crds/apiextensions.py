@@ -7,6 +7,7 @@ speaks v2: the rule on `spec` keeps an edit of a legacy definition from making i
 
 from __future__ import annotations
 
+from groundplane.core import definition
 from groundplane.core.crds.build import crd, version
 from groundplane.core.crds.composition import GROUP, IMMUTABLE
 from groundplane.core.objects import Object
@@ -45,13 +46,7 @@ LEGACY_ONLY = tuple(
         f"!has(self.{name}) || !has(self.scope) || self.scope == 'LegacyCluster'",
         f"{name} is only for scope LegacyCluster: {mend}",
     )
-    for name, mend in (
-        (
-            "claimNames",
-            "leave it out, people write the composite itself; or write apiVersion apiextensions.crossplane.io/v1 without a scope",
-        ),
-        ("connectionSecretKeys", "leave it out, and compose a Secret"),
-    )
+    for name, mend in definition.LEGACY_ONLY.items()
 )
 
 
