@@ -176,6 +176,29 @@ def test_what_follows_from_what_can_t_be_seen_blames_nobody_else(plan, aws):
     assert "can't be told, since that can't be" in ran.stderr
 
 
+def test_what_is_named_alike_is_no_cause(plan, aws):
+    """A RouteTable is no Table."""
+    spec = {"forProvider": {"region": "eu-west-1"}}
+    table = {
+        "apiVersion": "dynamodb.aws.upbound.io/v1beta1",
+        "kind": "Table",
+        "metadata": {"name": "orders"},
+        "spec": spec,
+    }
+    aws.fail("dynamodb", "DescribeTable", "AccessDenied", status=403, times=100)
+    reference = {"region": "eu-west-1", "routeTableIdRef": {"name": "orders"}, "subnetIdRef": {"name": "orders"}}
+    other = {
+        "apiVersion": "ec2.aws.upbound.io/v1beta1",
+        "kind": "RouteTableAssociation",
+        "metadata": {"name": "orders"},
+        "spec": {"forProvider": reference},
+    }
+    ran = plan(table, other)
+    assert "? Table orders" in ran.stdout
+    assert "? RouteTableAssociation orders" in ran.stdout
+    assert "it needs Table orders" not in ran.stdout
+
+
 def test_under_another_external_name_the_old_thing_stays_and_is_told_of(plan, aws, monkeypatch):
     monkeypatch.setattr(managed, "GRACE", timedelta())  # else what was made just now is waited for
     (group,) = [obj for obj in read("network.yaml") if obj["kind"] == "SubnetGroup"]

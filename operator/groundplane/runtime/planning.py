@@ -264,7 +264,7 @@ class Planner:
     def _with_causes(self, steps: Sequence[Step]) -> list[Step]:
         """What waits for something that can't be told about says that, and not what it lacks."""
         causes = {
-            re.compile(rf"{re.escape(str(step.key))}(?![\w.-])"): step.key
+            _naming(step.key): step.key
             for step in steps
             if step.action == "unknown" and (note := self._looking.notes.get(step.key.place)) and note.error
         }
@@ -393,6 +393,16 @@ class Planner:
         if what in ("composed", "control plane") and composition:
             return f"Composition {composition}"
         return what or found[0].manager
+
+
+def _naming(key: Key) -> re.Pattern[str]:
+    """What finds an object in a text, and none whose kind or name only contains its own.
+
+    >>> found = _naming(Key("iam.aws.upbound.io/v1beta1", "Policy", "", "a"))
+    >>> [bool(found.search(text)) for text in ("no Policy a.", "no BucketPolicy a.", "no Policy a-b.", "no Policy a.b.")]
+    [True, False, False, False]
+    """
+    return re.compile(rf"(?<![\w.-]){re.escape(str(key))}(?![\w-]|\.\w)")
 
 
 def _renamed(before: Object | None, after: Object | None) -> Field | None:
