@@ -122,7 +122,7 @@ def shops(plane, operator):
     plane.apply(XRD)
     plane.wait("the kind", lambda: plane.get("shops", "-n", NAMESPACE) is not None)
     yield
-    names = [f"composition/shop-{name}" for name in (*MODES, "templated")]
+    names = [f"composition/shop-{name}" for name in (*MODES, "templated", "astray")]
     plane.kubectl("delete", f"xrd/shops.{GROUP}", *names, "--wait=false", "--ignore-not-found")
     plane.wait("the definition goes, with its composites", lambda: plane.get("xrd", f"shops.{GROUP}") is None)
     assert plane.get("configmaps,secrets", "-n", NAMESPACE, "-l", "crossplane.io/composite")["items"] == []
@@ -174,6 +174,20 @@ def test_composites_in_a_namespace_from_their_compositions_to_the_end_of_their_d
     plane.wait("the other kind", lambda: composed("pipeline", "secrets"))
     plane.wait("it is ready", lambda: is_ready("pipeline"))
     assert composed("pipeline") == [settings], "what the template made before stays"
+
+    astray = composition("resources", "beta")
+    astray["metadata"]["name"] = "shop-astray"
+    astray["spec"]["resources"][0] |= {"base": {"apiVersion": "v1", "kind": "Namespace"}, "patches": []}
+    plane.apply(astray)
+
+    def fit():
+        found = (plane.get("composition", "shop-astray").get("status") or {}).get("conditions") or ()
+        return next((entry["message"] for entry in found if entry["type"] == "FitsSchemas"), "")
+
+    plane.wait(
+        "what it can't own",
+        lambda: "base.apiVersion: Namespace is cluster-scoped: a composite in a namespace can't own it" in fit(),
+    )
 
 
 @pytest.mark.soak

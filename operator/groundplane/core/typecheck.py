@@ -486,7 +486,7 @@ class Misfit(NamedTuple):
 def cluster_scoped(api_version: str, kind: str) -> Misfit:
     """What lives in no namespace, where the composite lives in one: garbage collection would take it at once."""
     group = group_of(api_version)
-    text = f"{kind} of {group} is cluster-scoped: a composite in a namespace can't own it"
+    text = f"{kind}{f' of {group}' if group else ''} is cluster-scoped: a composite in a namespace can't own it"
     return Misfit(("apiVersion",), text, providers.mend_of_cluster_scope(group, kind))
 
 
