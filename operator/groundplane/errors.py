@@ -256,3 +256,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     listed = [name if len(name) <= SHOWN else f"{name[: SHOWN - 1]}…" for name in names[:LISTED]]
     rest = [f"… ({len(names) - LISTED} more)"] if len(names) > LISTED else []
     return f"use one of: {', '.join([*listed, *rest])}" if names else ""
+
+
+_BESIDE = frozenset(
+    {"writeConnectionSecretToRef", "providerConfigRef", "deletionPolicy", "managementPolicies", "initProvider"}
+)
+
+
+def field_meant(word: str, known: Iterable[str], *, parent: str = "") -> str:
+    """The mend for a field that its parent has not: a Secret is referred to, some stand beside forProvider; else as `did_you_mean`.
+
+    >>> field_meant("masterPassword", ["manageMasterUserPassword", "passwordSecretRef"])
+    'did you mean passwordSecretRef?'
+    """
+    names = list(known)
+    if parent in ("forProvider", "initProvider") and word in _BESIDE:
+        return f"write it one level up, in spec, beside {parent}"
+    end = "SecretRef"
+    secret = [name for name in names if name.endswith(end) and word.lower().endswith(name.removesuffix(end).lower())]
+    return f"did you mean {secret[0]}?" if len(secret) == 1 else did_you_mean(word, names)

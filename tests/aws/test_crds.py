@@ -8,7 +8,7 @@ import pytest
 from groundplane.aws import catalogue
 from groundplane.aws.crds import crds
 from groundplane.core.rules import Unchecked
-from groundplane.core.schema import compiled, default, validate
+from groundplane.core.schema import compiled, default, undeclared, validate
 
 ALL = {crd["metadata"]["name"]: crd for crd in crds()}
 MANAGED = {f"{found.plural}.{found.group}": found for found in catalogue.every()}
@@ -146,6 +146,23 @@ def served(control_plane):
     """Databases on a real API server."""
     control_plane.install(ALL["instances.rds.aws.upbound.io"], ALL["bucketversionings.s3.aws.upbound.io"])
     return control_plane
+
+
+@pytest.mark.parametrize(
+    "kind, field, mend",
+    [
+        ("instances.rds", "dbInstanceClass", "did you mean instanceClass?"),
+        ("instances.rds", "masterPassword", "did you mean passwordSecretRef?"),
+        ("clusters.rds", "masterPassword", "did you mean masterPasswordSecretRef?"),
+        ("instances.rds", "vpcSecurityGroupIDSelector", "did you mean vpcSecurityGroupIdSelector?"),
+        ("instances.rds", "securityGroupIdSelector", "did you mean vpcSecurityGroupIdSelector?"),
+        ("instances.rds", "writeConnectionSecretToRef", "write it one level up, in spec, beside forProvider"),
+        ("buckets.s3", "providerConfigRef", "write it one level up, in spec, beside forProvider"),
+    ],
+)
+def test_mistakes_that_people_make_are_named_with_the_right_field(kind, field, mend):
+    found = undeclared(schema(f"{kind}.aws.upbound.io"), {"spec": {"forProvider": {field: "x"}}})
+    assert [(fault.path, fault.mend) for fault in found] == [(f".spec.forProvider.{field}", mend)]
 
 
 @pytest.mark.parametrize(

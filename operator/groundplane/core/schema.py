@@ -40,7 +40,7 @@ from groundplane.core.structural import (
     text,
     type_of,
 )
-from groundplane.errors import InvalidInput, Rejected, did_you_mean
+from groundplane.errors import InvalidInput, Rejected, did_you_mean, field_meant
 
 __all__ = ["ANYTHING", "OBJECT_META", "OpenAPI", "Structural", "Unchecked", "compiled"]
 
@@ -77,7 +77,7 @@ def undeclared(schema: OpenAPI | Structural, obj: Object) -> list[Fault]:
     dropped: list[_Dropped] = []
     _shaped(compiled(schema), obj, False, dropped)
     return sorted(
-        Fault(f".{text(path).lstrip('.')}", "field not declared in schema", _meant(str(path[1]), node))
+        Fault(f".{text(path).lstrip('.')}", "field not declared in schema", _meant(path, node))
         for path, node in dropped
     )
 
@@ -86,10 +86,11 @@ NO_SECRET = "composites of Crossplane v2 have no connection Secret: compose a Se
 """The mend for `writeConnectionSecretToRef` where the machinery has a field of its own, `crossplane`."""
 
 
-def _meant(word: str, node: Structural) -> str:
+def _meant(path: tuple[Any, Any], node: Structural) -> str:
     """What to write instead of a field that is not there: one that is spelt alike, or the same one further down."""
-    mend = did_you_mean(word, node.properties)
-    if mend.startswith("did you mean"):
+    word = str(path[1])
+    mend = field_meant(word, node.properties, parent=str(path[0][1]) if path[0] else "")
+    if mend and not mend.startswith("use one of"):
         return mend
     if word == "writeConnectionSecretToRef" and "crossplane" in node.properties:
         return NO_SECRET

@@ -28,7 +28,7 @@ from groundplane.core.spec import Problem, required
 from groundplane.core.structural import OBJECT_META, STRING, TYPE_META, OpenAPI, quoted, type_of
 from groundplane.core.transforms.base import AnyTransform
 from groundplane.core.transforms.convert import ConvertTransform, convertible
-from groundplane.errors import InvalidInput, did_you_mean, nearest, shown
+from groundplane.errors import InvalidInput, did_you_mean, field_meant, nearest, shown
 
 KNOWN_VALUES = "x-groundplane-values"  # in schemas of kinds that are built in: values that AWS is known to take; there may be new ones
 TYPES = "x-groundplane-types"  # in the same: the types of what has none there, as it may have either of two; no fields but its own
@@ -542,7 +542,8 @@ def _misfit_field(schema: OpenAPI, name: str, value: Json, path: tuple[fieldpath
         (schema.get("type") == "object" and not schema.get("x-kubernetes-preserve-unknown-fields")) or TYPES in schema
     ):
         place = fieldpath.render(path) or "the object"
-        yield Misfit((*path, name), f'{place} has no field "{name}"', did_you_mean(name, properties))
+        mend = field_meant(name, properties, parent=str(path[-1]) if path else "")
+        yield Misfit((*path, name), f'{place} has no field "{name}"', mend)
 
 
 def _value(value: Json) -> str:
@@ -657,7 +658,8 @@ def _field(schema: OpenAPI, name: str, place: str) -> OpenAPI | None:
         return None
     if isinstance(additional, Mapping):
         return additional if additional.get("type") else _field(additional, name, place)
-    raise NoSuchField(f'{place} has no field "{name}"', mend=did_you_mean(name, properties))
+    mend = field_meant(name, properties, parent=place.rpartition(".")[2])
+    raise NoSuchField(f'{place} has no field "{name}"', mend=mend)
 
 
 def _element(schema: OpenAPI, index: int, place: str, strict_upstream: bool) -> OpenAPI | None:
