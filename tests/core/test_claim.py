@@ -129,6 +129,12 @@ def test_a_revision_flows_back_only_from_a_composite_that_follows_automatically(
     assert manual["spec"]["compositionRef"] == {"name": "a"}
 
 
+def test_a_revision_that_a_claim_pins_is_not_overwritten_by_a_composite_that_has_not_learnt_of_it():
+    pinning = a_claim(compositionUpdatePolicy="Manual", compositionRevisionRef={"name": "a-1"})
+    there = a_composite(compositionUpdatePolicy="Automatic", compositionRevisionRef={"name": "a-2"})
+    assert flow.claim_from(pinning, there, enforced=False)["spec"]["compositionRevisionRef"] == {"name": "a-1"}
+
+
 def test_a_claims_own_choice_of_composition_stays():
     back = flow.claim_from(
         a_claim(compositionRef={"name": "mine"}), a_composite(compositionRef={"name": "x"}), enforced=False

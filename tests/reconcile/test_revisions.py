@@ -83,6 +83,20 @@ async def test_a_composite_that_was_pinned_is_told_of_no_revision():
     assert await announced(world, revisions[-1]) == {other}
 
 
+async def test_a_claim_goes_back_to_an_earlier_revision_by_one_edit():
+    world = await a_world()
+    first, *_ = await edited(world, 2)
+    [claim] = await world.cluster.list(things.VERSION, "Thing")
+    pinned = {"compositionUpdatePolicy": "Manual", "compositionRevisionRef": {"name": first}}
+    await world.patch(
+        Key(things.VERSION, "Thing", claim["metadata"]["namespace"], claim["metadata"]["name"]), {"spec": pinned}
+    )
+    await world.settle()
+    assert await names_followed(world) == {first}
+    [claim] = await world.cluster.list(things.VERSION, "Thing")
+    assert claim["spec"]["compositionRevisionRef"] == {"name": first}
+
+
 async def test_what_is_said_by_revisions_is_not_read_to_choose_among_them():
     """Of a revision that was seen before, only the head is asked for: a reconcile reads none as a whole."""
     world = await a_world()

@@ -196,7 +196,9 @@ def claim_from(claim: Object, composite: Object, *, enforced: bool) -> Object:
         spec["compositionRef"] = copy.deepcopy(theirs["compositionRef"])
     if "compositionRevisionSelector" in theirs and "compositionRevisionSelector" not in spec:
         spec["compositionRevisionSelector"] = copy.deepcopy(theirs["compositionRevisionSelector"])
-    if theirs.get("compositionUpdatePolicy") == "Automatic" and "compositionRevisionRef" in theirs:
+    # the composite may still have to learn that the claim pins one: what a person has chosen is not overwritten by what came in between
+    is_pinned = spec.get("compositionUpdatePolicy") == "Manual" and spec.get("compositionRevisionRef")
+    if theirs.get("compositionUpdatePolicy") == "Automatic" and "compositionRevisionRef" in theirs and not is_pinned:
         spec["compositionRevisionRef"] = copy.deepcopy(theirs["compositionRevisionRef"])
     return result
 
