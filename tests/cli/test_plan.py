@@ -404,6 +404,22 @@ def test_on_a_cluster_what_was_not_planned_is_paused(plan, tmp_path):
     asyncio.run(oversee())
 
 
+def test_on_a_cluster_what_the_operator_has_still_to_come_to_is_not_paused(plan, tmp_path):
+    assert "~ Instance orders-" in plan(composition(storageType="gp2")).stdout
+
+    async def oversee():
+        found = await planned.make(planned.Asked(("change.yaml",)), ("groundplane.db", "", ""))
+        cluster = SqliteCluster(tmp_path / "groundplane.db")
+        try:
+            await apply._Overseer(cluster, found).run(time.monotonic() + 30)
+            instances = await cluster.list("rds.aws.upbound.io/v1beta1", "Instance")
+            assert not any(annotations_of(obj).get("crossplane.io/paused") for obj in instances)
+        finally:
+            cluster.close()
+
+    asyncio.run(oversee())
+
+
 def test_wrong_input_is_told(plan, tmp_path):
     assert groundplane("plan", "--forbid", "nothing").exit_code == 80
     assert groundplane("plan", "-", "--out", "p.json").exit_code == 80

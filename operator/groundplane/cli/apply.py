@@ -307,6 +307,7 @@ class _Overseer:
 
         self._cluster, self._planned = cluster, planned
         self._allowed = allowed(planned.plan, unknown=True)  # `_again` has asked
+        self._was = {each.key.place: each for each in planned.plan.objects}
         self._paused: set[Key] = set()
 
     async def run(self, deadline: float) -> None:
@@ -363,7 +364,7 @@ class _Overseer:
             if not clouds.lookup(obj["apiVersion"], obj["kind"]) or is_paused(obj) or is_deleting(obj):
                 continue
             address = belonging(obj, lambda key: objects.get(key.place)).address
-            if address in self._allowed and not self._differs(obj):
+            if address in self._allowed and not (self._differs(obj) and await self._was_changed(obj)):
                 continue
             key = key_of(obj)
             await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: "true"}}})
@@ -384,6 +385,15 @@ class _Overseer:
             for name, value in (spec_of(wanted).get("forProvider") or {}).items()
             if not name.endswith(("Ref", "Refs", "Selector"))
         )
+
+    async def _was_changed(self, obj: Object) -> bool:
+        """Whether it is otherwise than it was when it was planned for: else the operator has still to come to it."""
+        from groundplane.core.objects import key_of
+        from groundplane.core.plan import read_of
+
+        was = self._was.get(key_of(obj).place)
+        there = await self._get(was.key) if was else None
+        return was is None or there is None or read_of(there).spec != was.spec
 
     def _troubles(self, objects: Mapping[Key, Object]) -> list[str]:
         """What of the plan is not done yet."""
