@@ -315,8 +315,7 @@ class _Overseer:
         standing, since = [""], time.monotonic()
         while True:
             objects = await self._family()
-            await self._pause_unplanned(objects)
-            troubles = self._troubles(objects)
+            troubles = [*await self._pause_unplanned(objects), *self._troubles(objects)]
             if not troubles or (_is_blocked(self._planned) and time.monotonic() - since > GRACE):
                 break
             if troubles != standing:
@@ -355,21 +354,25 @@ class _Overseer:
         except (NoSuchKind, Unavailable, Denied):
             return None
 
-    async def _pause_unplanned(self, objects: Mapping[Key, Object]) -> None:
+    async def _pause_unplanned(self, objects: Mapping[Key, Object]) -> list[str]:
+        """What the operator has still to come to is no trouble for good; all else that asks for what was not planned is paused."""
         from groundplane.core.objects import is_deleting, is_paused, key_of
         from groundplane.core.plan import belonging
         from groundplane.runtime import clouds
 
+        awaited = []
         for obj in objects.values():
             if not clouds.lookup(obj["apiVersion"], obj["kind"]) or is_paused(obj) or is_deleting(obj):
                 continue
             address = belonging(obj, lambda key: objects.get(key.place)).address
-            if address in self._allowed and not (self._differs(obj) and await self._was_changed(obj)):
+            key, differs = key_of(obj), self._differs(obj)
+            if address in self._allowed and not (differs and await self._was_changed(obj)):
+                awaited += [f"{key}: the operator has not come to it yet"] if differs else []
                 continue
-            key = key_of(obj)
             await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: "true"}}})
             self._paused.add(key)
             click.echo(f"paused: {key} is not in the plan", err=True)
+        return awaited
 
     def _differs(self, obj: Object) -> bool:
         """Whether an object that was planned for asks for something else than it was to."""
