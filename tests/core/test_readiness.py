@@ -15,6 +15,11 @@ from groundplane.errors import InvalidInput
 ROWS = yaml.safe_load((Path(__file__).parents[1] / "vectors" / "readiness.yaml").read_text(encoding="utf-8"))
 
 
+def test_what_are_another_functions_checks_are_not_told_of():
+    assert readiness.unmet({}, [{"type": "Regex", "pattern": "x"}]) == ""
+    assert readiness.unmet({}, ["healthy"]) == ""
+
+
 class Holder(Spec):
     checks: list[ReadinessCheck]
 

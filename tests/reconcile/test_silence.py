@@ -174,3 +174,19 @@ async def test_a_check_that_is_not_met_by_what_is_ready_itself_is_the_cause_that
     claim = await world.cluster.get(things.CLAIM)
     message = conditions.find(claim, "Ready")["message"]
     assert f"alpha: readinessChecks[0]: {told_}. Mend: correct the check" in message
+
+
+async def test_a_check_that_makes_no_sense_for_the_value_keeps_no_pipeline_from_composing():
+    composition = of(
+        things.PIPELINE,
+        {**ALPHA, "readinessChecks": [{"type": "MatchInteger", "fieldPath": "kind", "matchInteger": 3}]},
+    )
+    composition["spec"]["pipeline"] = composition["spec"]["pipeline"][:1]
+    world = await a_platform(composition)
+    await world.apply(a_claim())
+    await world.settle()
+    await things.report(world, "Alpha")
+    await world.settle(seconds=60)
+    [composite] = await world.cluster.list(things.VERSION, "XThing")
+    assert conditions.is_true(composite, "Synced")
+    assert "readinessChecks[0]: kind: not an integer, but " in conditions.find(composite, "Ready")["message"]

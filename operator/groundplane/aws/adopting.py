@@ -31,9 +31,8 @@ ROUNDS = 6  # looks at a manifest, each without the fields that the one before f
 LOOK = ("Observe",)
 ALL_BUT_DELETE = ("Observe", "Create", "Update", "LateInitialize")
 NAME = "Name"  # the tag that people name things by where AWS assigns an id
-LONG = re.compile(
-    r"(Arn|ARN|arn|Url)$"
-)  # what of the thing its external name is, where that is no name that people use
+# What of the thing its external name is, where that is no name that people use.
+LONG = re.compile(r"(Arn|ARN|arn|Url)$")
 LONGEST = 200  # characters of an object's name that is made of an external one
 
 

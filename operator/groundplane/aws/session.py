@@ -104,9 +104,8 @@ class Sessions:
         self._environ = os.environ if environ is None else environ
         self._attempts = attempts
         self._lock = threading.Lock()  # of the dictionary only: nothing is built or asked under it
-        self._accounts: dict[
-            tuple[str, ...], AccountClients
-        ] = {}  # by the ProviderConfig's group, kind, namespace and name
+        # By the ProviderConfig's group, kind, namespace and name.
+        self._accounts: dict[tuple[str, ...], AccountClients] = {}
         self._swept = time.monotonic()
 
     def clients(self, account: Account, *, for_calls: bool = True) -> AccountClients:

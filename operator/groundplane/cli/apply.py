@@ -355,7 +355,7 @@ class _Overseer:
             return None
 
     async def _pause_unplanned(self, objects: Mapping[Key, Object]) -> list[str]:
-        """What the operator has still to come to is no trouble for good; all else that asks for what was not planned is paused."""
+        """Pause what asks for something that was not planned.  What is as it was when it was planned for: the operator has still to come to it."""
         from groundplane.core.objects import is_deleting, is_paused, key_of
         from groundplane.core.plan import belonging
         from groundplane.runtime import clouds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from groundplane.cli import completing, sources, store
+from groundplane.cli import sources, store
 from groundplane.errors import InvalidInput, did_you_mean, mending
 from groundplane.runtime.settings import RBAC, WEBHOOKS, Settings
 
@@ -31,20 +31,7 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     " of restore: nobody, claims, composites, managed, secrets, credentials; of orphans: leaked, missing, finalizers.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option(
-    "--kubeconfig",
-    shell_complete=completing.files,
-    default="",
-    envvar="GROUNDPLANE_KUBECONFIG",
-    help="As of `groundplane run`.",
-)
-@click.option(
-    "--context",
-    shell_complete=completing.contexts,
-    default="",
-    envvar="GROUNDPLANE_CONTEXT",
-    help="As of `groundplane run`.",
-)
+@sources.as_run()
 @click.option(
     "--namespace",
     default="crossplane-system",

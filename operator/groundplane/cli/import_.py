@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from groundplane.cli import completing, iam_policy, store
+from groundplane.cli import completing, iam_policy, sources, store
 from groundplane.core.objects import Object, meta
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, NotLeader, shown
 from groundplane.ports import Account as Credentials
@@ -119,20 +119,7 @@ class Report:
     "--adopt-foreign", is_flag=True, help="Write manifests of what another control plane has tagged as its own, too."
 )
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-@click.option(
-    "--kubeconfig",
-    shell_complete=completing.files,
-    default="",
-    envvar="GROUNDPLANE_KUBECONFIG",
-    help="Where the ProviderConfig is; as of `groundplane run`.",
-)
-@click.option(
-    "--context",
-    shell_complete=completing.contexts,
-    default="",
-    envvar="GROUNDPLANE_CONTEXT",
-    help="As of `groundplane run`.",
-)
+@sources.as_run("Where the ProviderConfig is")
 @click.option(
     "--db", default="", type=click.Path(dir_okay=False), help="The ProviderConfig is in this store of `groundplane up`."
 )

@@ -215,9 +215,7 @@ async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff
     cluster = Copy()
     for crd in _kinds([each.object for each in (*before, *now)]):
         await cluster.apply(crd, manager="groundplane-review")
-    looking = Looking(
-        clouds.looking(lambda: None), refresh=False
-    )  # what is asked for is made at once; nothing is called
+    looking = Looking(clouds.looking(lambda: None), refresh=False)  # nothing is called: what is asked for is there
     looking.is_on = True
     overlay = Overlay(cluster, options=Options(functions=Rules(develops=True)), cloud=looking)
     for config in lacking([each.object for each in (*before, *now)]):

@@ -1,6 +1,6 @@
 """Where a command that only looks finds its objects: the store of `groundplane up`, or an API server.
 
-Both answer the same three questions: which kinds there are, one object, and all of a kind.
+Both answer the same four questions: which kinds there are, one object, all of a kind, and their names.
 """
 
 from __future__ import annotations
@@ -54,26 +54,33 @@ class Source(Protocol):
 
 def options(command: F) -> F:
     """The flags that say which source is meant."""
-    for option in (
-        click.option("--db", default="", type=click.Path(dir_okay=False), help="Look at the store in this file."),
-        click.option(
-            "-c",
-            "--context",
-            shell_complete=completing.contexts,
-            default="",
-            envvar="GROUNDPLANE_CONTEXT",
-            help="The kubeconfig's context.",
-        ),
-        click.option(
-            "--kubeconfig",
-            shell_complete=completing.files,
-            default="",
-            envvar="GROUNDPLANE_KUBECONFIG",
-            help="Look at the cluster of this kubeconfig.",
-        ),
-    ):
-        command = option(command)
-    return command
+    db = click.option("--db", default="", type=click.Path(dir_okay=False), help="Look at the store in this file.")
+    return _cluster(db(command), "Look at the cluster of this kubeconfig.", "The kubeconfig's context.", "-c")
+
+
+def as_run(what: str = "") -> Callable[[F], F]:
+    """The flags of a command that connects as `groundplane run` does; `what` is looked for there."""
+    said = "As of `groundplane run`."
+    return lambda command: _cluster(command, f"{what}; as of `groundplane run`." if what else said, said)
+
+
+def _cluster(command: F, kubeconfig: str, context: str, *short: str) -> F:
+    """The flags that name a cluster, with these helps."""
+    command = click.option(
+        *short,
+        "--context",
+        shell_complete=completing.contexts,
+        default="",
+        envvar="GROUNDPLANE_CONTEXT",
+        help=context,
+    )(command)
+    return click.option(
+        "--kubeconfig",
+        shell_complete=completing.files,
+        default="",
+        envvar="GROUNDPLANE_KUBECONFIG",
+        help=kubeconfig,
+    )(command)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Tag, TypeAdapter
+from pydantic import Discriminator, Tag, TypeAdapter, ValidationError
 
 from groundplane.core import conditions, fieldpath
 from groundplane.core.fieldpath import MISSING
@@ -287,19 +287,29 @@ def is_ready(obj: Object, checks: Sequence[Check]) -> bool:
 
 
 @cache
-def _adapter() -> TypeAdapter[list[FunctionCheck]]:
-    return TypeAdapter(list[FunctionCheck])
+def _adapter() -> TypeAdapter[list[ReadinessCheck]]:
+    return TypeAdapter(list[ReadinessCheck])
 
 
 def unmet(obj: Object, given: Sequence[Json]) -> str:
-    """The first of a template's checks, as they are written, that the object does not pass, with what is there; "" if there is none.
+    """The first of a template's checks, as they are written, that the object does not pass, with what is there.
+
+    "" if there is none, and for what are no such checks, but a function's own that has the same name for them.
 
     >>> unmet({"status": {"phase": "Pending"}}, [{"type": "MatchString", "fieldPath": "status.phase", "matchString": "Running"}])
     'readinessChecks[0]: status.phase is "Pending", and is to be "Running"'
     """
-    for index, check in enumerate(_adapter().validate_python(given)):
-        if not check.compile()(obj):
-            return f"readinessChecks[{index}]: {_found(obj, check)}"
+    try:
+        checks = _adapter().validate_python(given)
+    except ValidationError:
+        return ""
+    for index, check in enumerate(checks):
+        place = f"readinessChecks[{index}]"
+        try:
+            if not check.compile()(obj):
+                return f"{place}: {_found(obj, check)}"
+        except GroundplaneError as error:
+            return f"{place}: {error.without_mend}"
     return ""
 
 

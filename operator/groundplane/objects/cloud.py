@@ -73,9 +73,8 @@ class Found:
     key: Key
     uid: str = ""
     manager: str = ""  # as which it is applied, if that is no matter of course
-    kept: Sequence[
-        Object
-    ] = ()  # by these Objects' finalizers, which nobody waits for: its own, as upstream's leaves it, and a circle's
+    # By these Objects' finalizers, which nobody waits for: its own, as upstream's leaves it, and a circle's.
+    kept: Sequence[Object] = ()
     wanted: Object = field(default_factory=dict, repr=False)
     taken: Taken = field(default_factory=Taken, repr=False)
 

@@ -128,9 +128,8 @@ class Overlay:
             context.policies,
         )
         self._engine = Engine(all_controllers(), context)
-        self._warnings: dict[
-            tuple[str, Key], dict[str, None]
-        ] = {}  # what reconcilers would tell in events, by who tells it
+        # What reconcilers would tell in events, by who tells it.
+        self._warnings: dict[tuple[str, Key], dict[str, None]] = {}
 
     async def begin(self, definitions: Iterable[Key], users: Iterable[Key]) -> None:
         """Know the definitions, and of their composites and claims (`users`) what a change may concern.

@@ -21,9 +21,7 @@ from groundplane.runtime import logs
 
 KEPT = 256  # clusters that one goes on being connected to; of more, the longest unused are left
 LONGEST = 2 * 2**20  # bytes of an answer of another cluster: it is somebody's who may wish us ill
-READ = (
-    10.0  # seconds for an answer of another cluster to a GET: many that never answer would have everybody wait for long
-)
+READ = 10.0  # seconds for another cluster's answer to a GET: of many that never answer each takes that long
 PAGES = 20  # of a list of another cluster: whoever wishes us ill says of each that there is a further one
 _ODD = (
     AttributeError,

@@ -210,9 +210,8 @@ class Server:
     async def serve(self, pair: Pair) -> None:
         """Raises InvalidInput if the certificate can't be used, or the port not listened on."""
         try:
-            certificates.load(
-                self._ssl, pair
-            )  # here, since handshakes are, too: none sees a certificate with another's key
+            # On the loop, where handshakes are, too: none sees a certificate with another's key.
+            certificates.load(self._ssl, pair)
         except (ssl.SSLError, OSError) as error:
             raise InvalidInput(
                 f"the webhooks' certificate can't be loaded: {type(error).__name__}",
