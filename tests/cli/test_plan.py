@@ -343,24 +343,40 @@ def test_what_is_unknown_is_applied_only_by_who_says_so(plan, tmp_path):
         "metadata": {"name": "here"},
         "spec": {"credentials": {"source": "InjectedIdentity"}},
     }
-    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made", "namespace": "my-team"}}
-    thing = {
-        "apiVersion": "kubernetes.crossplane.io/v1alpha2",
-        "kind": "Object",
-        "metadata": {"name": "some"},
-        "spec": {"forProvider": {"manifest": made}, "providerConfigRef": {"name": "here"}},
-    }
-    assert "1 unknown" in plan(config, thing, flags=("--out", "p.json")).stdout
+    made, taken = (
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "my-team"},
+            "data": {"a": "b"},
+        }
+        for name in ("made", "taken")
+    )
+    source = {"apiVersion": "v1", "kind": "ConfigMap", "name": "made", "namespace": "my-team", "fieldPath": "data.a"}
+
+    def thing(manifest, **spec):
+        return {
+            "apiVersion": "kubernetes.crossplane.io/v1alpha2",
+            "kind": "Object",
+            "metadata": {"name": manifest["metadata"]["name"]},
+            "spec": {"forProvider": {"manifest": manifest}, "providerConfigRef": {"name": "here"}, **spec},
+        }
+
+    things = [thing(made), thing(taken, references=[{"patchesFrom": source}])]
+    assert (
+        "1 to add, 0 to change, 0 to destroy, 0 blocked, 0 to forget, 1 unknown"
+        in plan(config, *things, flags=("--out", "p.json")).stdout
+    )
     before = version(tmp_path / "groundplane.db")
     ran = groundplane("apply", "p.json", "--db", "groundplane.db")
     assert ran.exit_code == 1
-    assert "it can't be told what would be done to Object some: " in ran.stderr
+    assert "it can't be told what would be done to Object taken: " in ran.stderr
     assert "apply --allow-unknown" in ran.stderr
     assert version(tmp_path / "groundplane.db") == before
     ran = groundplane("apply", "p.json", "--db", "groundplane.db", "--allow-unknown")
     assert ran.exit_code == 0, ran.output
     with store_of(str(tmp_path / "groundplane.db")) as cluster:
-        assert cluster.peek(key_of(made)) is not None
+        assert cluster.peek(key_of(taken)) is not None
 
 
 def test_a_store_whose_nopresources_live_in_no_namespace_is_applied_to(plan, tmp_path, monkeypatch):

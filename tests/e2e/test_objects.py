@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 
 import pytest
+import yaml
 
+from tests.cli.platform import groundplane
 from tests.cluster.rig import ControlPlane
 from tests.e2e.conftest import QUICK, Operator
 from tests.e2e.guide import condition
@@ -118,11 +121,11 @@ def manifests(other):
         references = [{"dependsOn": {"name": other_name}}]
         yield thing(name, configmap(name), f"{NAMESPACED}/v1alpha1", "own", references=references)
     word = {"apiVersion": "v1", "kind": "Secret", "namespace": TEAM, "name": "login", "fieldPath": "data.word"}
-    copy = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "copy", "namespace": "default"}}
+    copied = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "copy", "namespace": "default"}}
     detail = {**word, "namespace": "default", "name": "copy", "toConnectionSecretKey": "word"}
     yield thing(
         "away",
-        copy,
+        copied,
         f"{GROUP}/v1alpha2",
         "there",
         references=[{"patchesFrom": word}],
@@ -148,6 +151,18 @@ def manifests(other):
 RING = {"left": "right", "right": "left"}  # Objects that depend on each other
 
 
+def planned(plane, *paths):
+    """What a plan tells of Objects, by name: the action, and the reason or the fields."""
+    ran = groundplane("plan", *paths, "--kubeconfig", plane.kubeconfig, "-o", "json")
+    assert ran.exit_code == 0, ran.output
+    assert PROBE not in ran.output
+    found = [each for each in json.loads(ran.stdout)["resources"] if each["key"]["kind"] == "Object"]
+    return {
+        each["key"]["name"]: (each["action"], each["reason"] or [change["path"] for change in each["changes"]])
+        for each in found
+    }
+
+
 def every(plane):
     """The Objects, by name."""
     found = []
@@ -160,7 +175,7 @@ def message(obj):
     return condition(obj or {}, "Synced").get("message", "")
 
 
-def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, other, objects):
+def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, other, objects, tmp_path):
     plane.apply(*manifests(other))
 
     def are_ready():
@@ -222,6 +237,28 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
             lambda k=kind, n=name, p=place: plane.get(k, n, *p)["status"].get("lastHandledReconcileAt") == "now",
         )
     assert len(applied(plane)) == writes
+
+    # A plan sees what there is in both clusters, has servers judge what would be applied, and changes nothing.
+    assert planned(plane) == {}
+    deployment = copy.deepcopy(DEPLOYMENT)
+    deployment["spec"]["selector"]["matchLabels"] = {"app": "another"}
+    deployment["spec"]["template"]["metadata"]["labels"] = {"app": "another"}
+    (tmp_path / "change.yaml").write_text(
+        yaml.safe_dump_all(
+            [
+                thing("own", deployment, f"{NAMESPACED}/v1alpha1", "own"),
+                thing("more", configmap("more", "default"), f"{GROUP}/v1alpha2", "there"),
+                thing("left", configmap("left") | {"data": {"colour": "red"}}, f"{NAMESPACED}/v1alpha1", "own"),
+            ]
+        )
+    )
+    told = planned(plane, str(tmp_path / "change.yaml"))
+    assert told.pop("more")[0] == "add"
+    assert told.pop("left") == ("change", ["spec.forProvider.manifest.data.colour"])
+    action, reason = told.pop("own")
+    assert (action, "field is immutable" in reason, told) == ("blocked", True, {})
+    assert len(applied(plane)) == writes
+    assert other.get("configmap", "more", "-n", "default") is None
 
     # What is watched is mended at once, the rest at the next look.
     plane.kubectl("patch", "configmap", "old", "-n", TEAM, "--type=merge", "-p", '{"data": {"colour": "red"}}')

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from groundplane.sql import standin
+from tests.cli.platform import groundplane
 from tests.e2e.guide import condition
 
 TEAM = "team-sql"
@@ -95,6 +96,9 @@ def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, 
         plane.wait("all are ready", is_done, seconds=90)
     except AssertionError as error:
         raise AssertionError(f"{json.dumps(there(), indent=1)}\n{operator.text()[-3000:]}") from error
+    ran = groundplane("plan", "--kubeconfig", plane.kubeconfig, "-o", "json")
+    differing = [each for each in json.loads(ran.stdout)["resources"] if "postgresql" in each["key"]["apiVersion"]]
+    assert differing == []
     logins = {}
     for name in ("old", "new"):
         data = plane.get("secret", f"{name}-conn", "-n", TEAM)["data"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.core import goyaml, providers
-from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, SIGNS, Field, Step
+from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, SENSITIVE, SIGNS, Field, Step
 from groundplane.core.plan import Action as Action
 from groundplane.errors import shown
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 ALIKE = 3  # steps with the same change in each that are told as one
 COLOURS = {"+": "green", "-": "red", "~": "yellow", "!": "red", ".": "cyan", "?": "magenta"}
 KNOWN = ("", IMMUTABLE)  # reasons that the fields tell
-SENSITIVE = "(sensitive value)"
 
 
 def write(plan: Plan, output: str, *, saved: str = "", verbose: bool = False, in_colour: bool = True) -> None:
@@ -82,11 +81,14 @@ def _title(step: Step) -> str:
 def _radius(plan: Plan) -> Iterator[str]:
     if plan.accounts or plan.regions:
         yield " ".join(filter(None, ("AWS", ", ".join(plan.accounts), ", ".join(plan.regions))))
+    others = sorted({_title(step) for step in plan.steps} - {"", "AWS"})
+    yield from others
     for each in plan.impact():
         blocked = each["blocked"]
         told = f"{each['changed']} of {each['total']} {each['kind']} change"
         yield told + (f", {blocked} {'is' if blocked == 1 else 'are'} blocked" if blocked else "")
-    yield f"{plan.calls} {'call' if plan.calls == 1 else 'calls'}"
+    if plan.calls or not others:
+        yield f"{plan.calls} {'call' if plan.calls == 1 else 'calls'}"
 
 
 def _groups(steps: Sequence[Step]) -> list[list[Step]]:
@@ -128,7 +130,8 @@ def _field(step: Step, each: Field) -> Iterator[str]:
         yield f"    {each.path}: {_value(each.after)}"
     elif step.action == "blocked" and each.kind == "immutable":
         what = "claim" if step.owner else "one"
-        why = f"   immutable in AWS. Mend: make a second {what} and move the data." if step.reason in KNOWN else ""
+        why = f"   immutable in {_title(step)}. Mend: make a second {what} and move the data."
+        why = why if step.reason in KNOWN else ""
         yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}{why}"
     elif each.kind == "sensitive":
         yield f"    {each.path}: {_value(each.after)}" + (f"   {each.note}" if each.note else "")

@@ -77,27 +77,29 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
     from groundplane.cli import function_flag, overlaid, sources
     from groundplane.core.plan import Plan
     from groundplane.runtime import clouds
+    from groundplane.runtime.planned_targets import PlannedTargets
     from groundplane.runtime.planning import Looking, Planner
 
     inputs = _inputs(asked.paths)
     read = overlaid.read(asked.paths) if asked.paths else []
     calls: list[None] = []
-    cloud = clouds.looking(lambda: calls.append(None))
-    looking = Looking(cloud, refresh=asked.refresh)
     functions = (function_flag.addresses(asked.function), function_flag.files(asked.function_templates_dir))
-    try:
-        async with (
-            sources.opened(*place) as source,
-            overlaid.begun(source, read, functions=functions, cloud=looking) as found,
-        ):
-            await found.apply(read, asked.namespace, asked.resource, include_manual=asked.include_pinned)
-            whole = _whole(found, asked)
-            reach = _reach(found, asked, whole)
-            steps = await Planner(found.overlay, looking, found.settle).steps(reach)
-            warnings = _warnings(found, steps)
-        accounts, troubles = await _accounts(cloud, looking) if asked.refresh else ({}, [])
-    finally:
-        await cloud.close()
+    async with sources.opened(*place) as source:
+        targets = PlannedTargets(source.cluster)
+        cloud = clouds.looking(lambda: calls.append(None), targets)
+        looking = Looking(cloud, refresh=asked.refresh)
+        try:
+            async with overlaid.begun(source, read, functions=functions, cloud=looking) as found:
+                targets.peek = found.overlay.cluster.peek
+                await found.apply(read, asked.namespace, asked.resource, include_manual=asked.include_pinned)
+                whole = _whole(found, asked)
+                reach = _reach(found, asked, whole)
+                steps = await Planner(found.overlay, looking, found.settle).steps(reach)
+                warnings = _warnings(found, steps)
+            accounts, troubles = await _accounts(cloud, looking) if asked.refresh else ({}, [])
+        finally:
+            await cloud.close()
+            await targets.close()
     steps = [_of_account(step, looking, accounts) for step in steps]
     plan = Plan(
         steps,

@@ -22,6 +22,7 @@ from groundplane.errors import InvalidInput, NoSuchKind
 if TYPE_CHECKING:
     from groundplane.cluster.client import Api
     from groundplane.cluster.sqlite import SqliteCluster
+    from groundplane.ports import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +37,11 @@ class Source(Protocol):
 
     namespace: str  # where to look if nobody says where
     kinds: Sequence[Served]  # each in the version that is preferred
+
+    @property
+    def cluster(self) -> Cluster:
+        """It as a Kubernetes API."""
+        ...
 
     async def get(self, key: Key) -> Object | None:
         """The object, if it is there.  Raises NoSuchKind, Denied."""
@@ -120,16 +126,16 @@ class _Store:
     namespace = "default"
 
     def __init__(self, cluster: SqliteCluster, kinds: Sequence[Served]) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self.kinds = kinds
 
     async def get(self, key: Key) -> Object | None:
-        return await self._cluster.get(key)
+        return await self.cluster.get(key)
 
     async def list(
         self, api_version: str, kind: str, *, namespace: str = "", labels: Mapping[str, str] | None = None
     ) -> list[Object]:
-        return list(await self._cluster.list(api_version, kind, namespace=namespace, labels=labels))
+        return list(await self.cluster.list(api_version, kind, namespace=namespace, labels=labels))
 
     async def names(self, kind: Served, namespace: str = "") -> Sequence[tuple[str, str]]:
         return [
@@ -146,6 +152,13 @@ class _Server:
         self.namespace = namespace
         self.kinds: Sequence[Served] = ()
         self._known: dict[tuple[str, str], Served] = {}
+
+    @property
+    def cluster(self) -> Cluster:
+        from groundplane.cluster.cache import Cache
+        from groundplane.cluster.kubernetes import KubernetesCluster
+
+        return KubernetesCluster(self._api, Cache())
 
     async def discover(self) -> None:
         """Raises Unavailable, Denied, InvalidInput."""

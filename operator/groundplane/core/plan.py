@@ -33,6 +33,7 @@ from groundplane.errors import InvalidInput, shown
 FORMAT = "groundplane.io/plan/v1"
 VALID = timedelta(hours=24)
 LATER = "(known after apply"  # how values begin that only the making of something else tells
+SENSITIVE = "(sensitive value)"  # in place of what nobody may read
 IMMUTABLE = "immutable"  # why something is blocked, if there is no more to say
 OUTSIDE = "outside"  # who set a field: nobody whose object or file is known
 
@@ -396,21 +397,22 @@ class Allowed:
 def allowed(plan: Plan, *, unknown: bool = False) -> dict[str, Allowed]:
     """By address.  `unknown`: of what is unknown, everything is."""
     return {
-        step.address: Allowed(step.action, frozenset(map(_top, _paths(step))), unknown and step.action == "unknown")
+        step.address: Allowed(
+            step.action,
+            frozenset(_field(each.path.removeprefix("spec.forProvider.")) for each in step.changes),
+            unknown and step.action == "unknown",
+        )
         for step in plan.steps
     }
 
 
-def _paths(step: Step) -> Iterable[str]:
-    return (each.path for each in step.changes)
+def _field(path: str) -> str:
+    """The field that an update is of, which has tags as one.
 
-
-def _top(path: str) -> str:
+    >>> _field("tags[team]"), _field("privileges.createDb"), _field("ingress")
+    ('tags', 'privileges.createDb', 'ingress')
     """
-    >>> _top("spec.forProvider.tags[team]"), _top("spec.forProvider.ingress")
-    ('tags', 'ingress')
-    """
-    return path.removeprefix("spec.forProvider.").partition("[")[0].partition(".")[0]
+    return path.partition("[")[0]
 
 
 def permits(known: Allowed | None, action: Literal["create", "update", "delete"], fields: Iterable[str] = ()) -> bool:
@@ -423,4 +425,4 @@ def permits(known: Allowed | None, action: Literal["create", "update", "delete"]
         return known.action == "add"
     if action == "delete":
         return known.action == "destroy"
-    return known.action == "add" or (known.action == "change" and set(fields) <= known.fields)
+    return known.action == "add" or (known.action == "change" and set(map(_field, fields)) <= known.fields)

@@ -49,10 +49,11 @@ def check(managed: Object) -> None:
                 with at("patchesFrom.fieldPath"):
                     fieldpath.parse(str(source.get("fieldPath") or ""))
                 with at("toFieldPath"):
-                    fieldpath.parse(_target(reference))
+                    fieldpath.parse(filled(reference))
 
 
-def _target(reference: Mapping[str, Any]) -> str:
+def filled(reference: Mapping[str, Any]) -> str:
+    """The field of the manifest that is filled."""
     return str(reference.get("toFieldPath") or reference["patchesFrom"].get("fieldPath") or "")
 
 
@@ -66,7 +67,7 @@ def from_secrets(managed: Object) -> list[str]:
     """The fields of the manifest whose values come from Secrets."""
     secret = ("v1", "Secret")
     return [
-        _target(reference)
+        filled(reference)
         for reference, target in of(managed)
         if reference.get("patchesFrom") and (target.get("apiVersion"), target.get("kind")) == secret
     ]
@@ -120,7 +121,7 @@ async def resolve(managed: Object, manifest: Object, here: Cluster, *, confined:
                     taken.unheld.append(found)
             if reference.get("patchesFrom"):
                 value = _value(source, found, str(target.get("fieldPath") or ""), awaited)
-                patched(manifest, _target(reference), value)
+                patched(manifest, filled(reference), value)
                 if is_secret(source):
                     taken.secrets += [text for text in texts_in(value) if len(text) >= SHORTEST]
     return taken

@@ -109,15 +109,18 @@ def every(*, strict_upstream: bool, namespace: str, targets: Targets) -> Clouds:
     return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream, targets=targets))
 
 
-def looking(on_call: Callable[[], None]) -> Clouds:
-    """All of them, with no way to change anything.  `on_call` is told of each call to AWS, on whichever thread makes it."""
+def looking(on_call: Callable[[], None], targets: Targets | None = None) -> Clouds:
+    """All of them, with no way to change anything.  `on_call` is told of each call to AWS, on whichever thread makes it.
+
+    Without `targets`, Objects are not looked at.
+    """
     from groundplane.aws.cloud import AwsCloud
 
     def refuse() -> None:
         raise InvalidInput("nothing is changed here: this only looks")
 
     aws = AwsCloud(only_looks=True, may_write=refuse, on_call=lambda *told: on_call())
-    return Clouds({"aws": aws} | beside_aws(may_write=refuse))
+    return Clouds({"aws": aws} | beside_aws(may_write=refuse, targets=targets))
 
 
 def beside_aws(

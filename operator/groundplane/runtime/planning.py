@@ -10,7 +10,7 @@ import asyncio
 import copy
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -29,13 +29,17 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, Action, Allowed, Field, Step, belonging, permits
-from groundplane.errors import GroundplaneError, Throttled, Waiting
+from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, SENSITIVE, Action, Allowed, Field, Step, belonging, permits
+from groundplane.errors import GroundplaneError, Rejected, Throttled, Waiting
+from groundplane.objects import references
 from groundplane.ports import Account, Cloud, Creation, Default, Difference, ManagedKind, Observation
 from groundplane.runtime import clouds
-from groundplane.runtime.overlay import MADE_UP, MANAGED, Overlay
+from groundplane.runtime.overlay import MADE_UP, MANAGED, MANAGER, Overlay
 
+REFERENCE = origin.MACHINERY[origin.REFERENCES]
 PAUSES = (0.5, 1.0, 2.0)  # seconds until what was throttled is asked again
+HIDDEN = ("(secret)", "(as wanted)", "as wanted")  # what clouds say in place of a value that nobody may read
+FILE = "file"  # who set a field: one of the files that are planned
 Did = Literal["create", "update", "delete"]
 
 
@@ -122,7 +126,7 @@ class Looking(_Through):
             note.found, note.error = Observation(exists=False), None
             return note.found
         place = (key, _digest(managed, secrets))
-        if place not in self._seen:
+        if place not in self._seen or self._refers(managed):
             try:
                 self._seen[place] = await self._look(managed, account, secrets)
             except GroundplaneError as error:
@@ -131,13 +135,18 @@ class Looking(_Through):
         if isinstance(found, GroundplaneError):
             note.found, note.error = None, found
             raise copy.copy(found)  # who tells of it adds to its words
-        if note.found is not found:
+        if note.found != found:
             note.asked.pop("update", None)
         note.found, note.error = found, None
         # it counts as it will be: settled, and as it was sent; what the cloud chose is not written down
         drift = () if "update" in note.asked else found.drift
         as_it_will_be = replace(found, drift=drift, settled=True, late={}, external_name="", contested=(), renew=())
         return replace(as_it_will_be, next_look=None, notes=())
+
+    def _refers(self, managed: Object) -> bool:
+        """Whether what is seen of it depends on objects that may have changed meanwhile."""
+        kind = self._cloud.kind(managed["apiVersion"], managed["kind"])
+        return kind is not None and kind.refers
 
     def _is_still_to_come(self, managed: Object) -> bool:
         """Whether what it is called only comes of the making of something else, as the settings of a bucket are."""
@@ -163,8 +172,11 @@ class Looking(_Through):
         before, after = _asked(known), _asked(managed)
         fixed = clouds.immutable(managed["apiVersion"], managed["kind"])
         seen = status_of(known).get("atProvider") or {}
+        shown = (
+            before if self._refers(managed) else {**before, **seen}
+        )  # an Object's status has the server's own fields, too
         drift = [
-            Difference(name, value, seen.get(name, before.get(name)))
+            Difference(name, HIDDEN[0], None) if _is_secret(value) else Difference(name, value, shown.get(name))
             for name, value in after.items()
             if before.get(name) != value and not name.endswith(("Ref", "Refs", "Selector"))
         ]
@@ -178,7 +190,7 @@ class Looking(_Through):
     def _as_made(self, managed: Object) -> Observation:
         key = key_of(managed)
         told = {name: f"{LATER}: {name} of {key})" for name in _texts(managed)}
-        at_provider = told | _asked(managed) | {name: told[name] for name in ("id", "arn") if name in told}
+        at_provider = told | _masked(_asked(managed)) | {name: told[name] for name in ("id", "arn") if name in told}
         return Observation(exists=True, ready=conditions.available(), at_provider=at_provider)
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
@@ -306,7 +318,7 @@ class Planner:
         self, before: Object | None, after: Object | None, note: Note | None, composition: str
     ) -> tuple[Action, str, list[Field]]:
         if note is not None and note.error is not None:
-            return "unknown", str(note.error), []
+            return "blocked" if isinstance(note.error, Rejected) else "unknown", str(note.error), []
         if note is not None and "delete" in note.asked:
             return "destroy", "", []
         if after is None or is_deleting(after):
@@ -353,7 +365,7 @@ class Planner:
                 "unknown" if LATER in json.dumps(value, default=str) else "change",
                 self._source(managed, name, composition),
             )
-            for name, value in sorted(_asked(managed).items())
+            for name, value in _leaves(_masked(_asked(managed)))
             if not name.endswith(("Ref", "Refs", "Selector"))
         ]
 
@@ -366,17 +378,17 @@ class Planner:
         kind: Literal["change", "immutable"],
     ) -> list[Field]:
         name, path = difference.field, f"spec.forProvider.{difference.field}"
-        was, becomes = _asked(before or {}).get(name), _asked(after).get(name)
-        is_outside = before is not None and was == becomes
-        source = OUTSIDE if is_outside else self._source(after, name, composition)
-        secret = difference.desired == "(secret)"
+        is_outside = before is not None and _asked_at(before, name) == _asked_at(after, name)
+        source = self._source(after, name, composition)
+        if is_outside and source != REFERENCE:
+            source = OUTSIDE
         note = _note(after, name) if kind == "change" else ""
         if name == "tags" and isinstance(difference.desired, dict) and isinstance(difference.observed, dict):
             names = sorted(difference.desired.keys() | difference.observed.keys())
             pairs = [(each, difference.observed.get(each), difference.desired.get(each)) for each in names]
             return [Field(f"{path}[{each}]", old, _shown(new), kind, source) for each, old, new in pairs if old != new]
-        if secret:
-            return [Field(path, None, "(sensitive value)", "sensitive", source, note)]
+        if difference.desired in HIDDEN:
+            return [Field(path, None, SENSITIVE, "sensitive", source, note)]
         later = LATER in json.dumps(difference.desired, default=str)
         shown = "unknown" if later and kind == "change" else kind
         return [
@@ -385,14 +397,16 @@ class Planner:
 
     def _source(self, managed: Object, name: str, composition: str) -> str:
         """Who sets a field."""
-        path = fieldpath.parse(f"spec.forProvider.{name}")
-        found = origin.writers(managed, path)
+        if _is_taken(managed, name):
+            return REFERENCE
+        path = f"spec.forProvider.{name}"
+        found = origin.writers(managed, fieldpath.parse(path)) if fieldpath.is_path(path) else []
         if not found:
             return ""
         what = origin.machinery(found[0])
         if what in ("composed", "control plane") and composition:
             return f"Composition {composition}"
-        return what or found[0].manager
+        return what or (FILE if found[0].manager == MANAGER else found[0].manager)
 
 
 def _naming(key: Key) -> re.Pattern[str]:
@@ -412,6 +426,58 @@ def _renamed(before: Object | None, after: Object | None) -> Field | None:
         return None
     note = f"{was} stays, and nobody here knows it any more"
     return Field(f"metadata.annotations[{EXTERNAL_NAME}]", was, _shown(becomes) or None, note=note)
+
+
+def _asked_at(managed: Object, name: str) -> Any:
+    """What is asked for at a path in forProvider."""
+    return fieldpath.find(_asked(managed), fieldpath.parse(name)) if fieldpath.is_path(name) else None
+
+
+def _is_taken(managed: Object, name: str) -> bool:
+    """Whether an Object's field is filled from another object."""
+    return any(
+        reference.get("patchesFrom") and f"{name}.".startswith(f"manifest.{references.filled(reference)}.")
+        for reference, _ in references.of(managed)
+    )
+
+
+def _leaves(asked: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The fields that are asked for, sorted; of an Object those of its manifest.
+
+    >>> _leaves({"region": "eu-west-1", "manifest": {"kind": "ConfigMap", "data": {"a.b": "c"}}})
+    [('manifest.data[a.b]', 'c'), ('manifest.kind', 'ConfigMap'), ('region', 'eu-west-1')]
+    """
+    found = {name: value for name, value in asked.items() if name != "manifest"}
+    if isinstance(manifest := asked.get("manifest"), dict):
+        found |= {fieldpath.render(path): value for path, value in _inside(("manifest",), manifest)}
+    return sorted(found.items())
+
+
+def _inside(path: tuple[fieldpath.Segment, ...], value: Any) -> Iterator[tuple[tuple[fieldpath.Segment, ...], Any]]:
+    """Each value inside of a map, with its path; a list is one value."""
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for name, each in value.items():
+        yield from _inside((*path, name), each)
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and (value.get("apiVersion"), value.get("kind")) == ("v1", "Secret")
+
+
+def _masked(value: Any) -> Any:
+    """A value with nothing in it of the Secrets in it.
+
+    >>> _masked({"manifest": {"apiVersion": "v1", "kind": "Secret", "data": {"password": "c2VjcmV0"}}})
+    {'manifest': {'apiVersion': 'v1', 'kind': 'Secret', 'data': {'password': '(sensitive value)'}}}
+    """
+    if not isinstance(value, dict):
+        return value
+    if not _is_secret(value):
+        return {name: _masked(each) for name, each in value.items()}
+    hidden = {name: dict.fromkeys(value[name], SENSITIVE) for name in ("data", "stringData") if value.get(name)}
+    return value | hidden
 
 
 def _note(managed: Object, name: str) -> str:
