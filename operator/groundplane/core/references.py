@@ -1,6 +1,6 @@
 """References and selectors of managed resources: which field is to be filled from which object, and with what.
 
-Source: crossplane-runtime v1.20, pkg/reference.  The reading of other objects is `reconcile/managed.py`'s.
+Source: crossplane-runtime v1.20, pkg/reference.  The reading of other objects is `reconcile/resolving.py`'s.
 """
 
 from __future__ import annotations

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from groundplane.core import conditions, health, references, requests
+from groundplane.core import conditions, health, requests
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import Action, External, Facts
 from groundplane.core.objects import (
-    Json,
     Key,
     Object,
     annotations_of,
-    applied_by,
-    controller_of,
     has_finalizer,
     is_deleting,
     is_paused,
     key_of,
     meta,
-    owner_reference,
-    spec_of,
     status_of,
 )
 from groundplane.errors import (
-    AlreadyExists,
-    Awaited,
-    Conflict,
     Denied,
     GroundplaneError,
     InvalidInput,
-    NotFound,
     NotLeader,
     Throttled,
     Unavailable,
@@ -45,12 +35,11 @@ from groundplane.errors import (
     shown,
     stage,
 )
-from groundplane.ports import Context, Creation, ManagedKind, Observation, Result, SecretField
-from groundplane.reconcile import connection, leaving, observing, provider_config
+from groundplane.ports import Context, Creation, ManagedKind, Observation, Result
+from groundplane.reconcile import leaving, observing, provider_config, resolving, secret_inputs
 from groundplane.reconcile.managing import (
     LATER,
     ManagedRun,
-    asked,
     begin,
     is_unsure_when,
     recover,
@@ -60,7 +49,6 @@ from groundplane.reconcile.managing import (
 )
 
 DEFAULTS = "groundplane.io/defaults"  # field manager of what we fill in: helpful defaults, late initialisation
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 YOUNG = 60.0  # seconds after its creation in which a resource is looked at often
 SOON = 2.0  # seconds between two looks at a young resource in transition
 MADE = 0.5  # seconds from a create to the first look: most things are there and usable by then
@@ -88,12 +76,12 @@ async def reconcile(key: Key, context: Context) -> Result:
         with stage("CannotInitializeManagedResource", "cannot initialize the managed resource"):
             context.cloud.check(run.given)  # before the name is saved: a wrong one would stay
             await _name(run)
-        await _resolve(run)
+        await resolving.resolve(run)
     with stage("CannotConnectToProvider", "connect failed"):
         run.account = await provider_config.connect(run.managed, context)
     if core.is_create_unfinished(run.managed):
         await recover(run)
-    secrets = {} if is_deleting(run.managed) else await _secrets(run, generate=False)
+    secrets = {} if is_deleting(run.managed) else await secret_inputs.read_all(run, generate=False)
     with stage("CannotObserveExternalResource", "observe failed"):
         observation = await context.cloud.observe(run.given, run.account, secrets)
     return await _act(run, observation, secrets)
@@ -160,203 +148,6 @@ async def _name(run: ManagedRun) -> None:
             run.managed = await run.context.cluster.update(run.managed)
 
 
-async def _resolve(run: ManagedRun) -> None:
-    """Fill fields from other managed resources.  Where it has to wait, a ProviderConfig that is missing is told instead:
-    that does not pass, and may well be what the others wait for.
-    """
-    try:
-        with stage("CannotResolveResourceReferences", "cannot resolve references"):
-            await _fill_references(run)
-    except Waiting:
-        if not run.context.options.strict_upstream:
-            with stage("CannotConnectToProvider", "connect failed"):
-                await provider_config.find(run.managed, run.context)
-        raise
-
-
-async def _fill_references(run: ManagedRun) -> None:
-    """Save the values that references give, and the references that gave them."""
-    found: dict[str, dict[str, Json]] = {}
-    for wish in references.wishes(run.managed, run.kind.references):
-        try:
-            values = references.resolved(wish, await _targets(run, wish))
-            if wish.inside:
-                run.nested.append((wish, values))
-            else:
-                found.setdefault(wish.block, {}).update(values)
-        except (Waiting, InvalidInput):
-            if not wish.optional:
-                raise
-    if found:
-        await _fill(run, references.MANAGER, found)
-
-
-async def _targets(run: ManagedRun, wish: references.Wish) -> list[Object]:
-    versions = [
-        kind.api_versions[0]
-        for kind in run.context.cloud.kinds()
-        if kind.kind == wish.kind and kind.api_versions[0].startswith(f"{wish.group}/")
-    ]
-    if not versions:
-        raise InvalidInput(f"{wish.where}: {wish.kind}.{wish.group} is not built in", mend=f"set {wish.where}")
-    if wish.labels is None:
-        places = zip(wish.names, wish.namespaces, strict=True)
-        keys = [Key(versions[0], wish.kind, namespace, name) for name, namespace in places]
-        found = [await run.context.cluster.get(key) for key in keys]
-        return [] if None in found else [obj for obj in found if obj is not None]
-    uid = (controller_of(run.managed) or {}).get("uid", "") if wish.same_controller else ""
-    candidates = await run.context.cluster.list(
-        versions[0], wish.kind, namespace=wish.namespace, labels=wish.labels, controller=uid
-    )
-    return references.matching(wish, run.managed, candidates)
-
-
-async def _fill(run: ManagedRun, manager: str, fields: Mapping[str, Mapping[str, Json]]) -> None:
-    """Set fields of spec, by block, as `manager`, keeping what that manager set before."""
-    key = key_of(run.managed)
-    owned = applied_by(run.managed, manager)
-    wanted = owned | {block: _merged(owned.get(block) or {}, values) for block, values in fields.items()}
-    patch = {
-        "apiVersion": key.api_version,
-        "kind": key.kind,
-        "metadata": {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {}),
-        "spec": wanted,
-    }
-    run.managed = await run.context.cluster.apply(patch, manager=manager)
-
-
-def _merged(owned: Mapping[str, Json], values: Mapping[str, Json]) -> dict[str, Json]:
-    """The values over those that are owned, member by member of objects."""
-    merged = dict(owned)
-    for name, value in values.items():
-        before = owned.get(name)
-        is_object = isinstance(before, dict) and isinstance(value, dict)
-        merged[name] = {**before, **value} if is_object else value  # type: ignore[dict-item]
-    return merged
-
-
-# --- secrets ---------------------------------------------------------------------------------------------------
-
-
-async def _secrets(run: ManagedRun, *, generate: bool) -> dict[str, str]:
-    """The write-only inputs, by field; with `generate`, what is to be generated is, and stored first.
-
-    Without `generate`, what is not there yet is left out: nothing needs it before the create.
-    """
-    found: dict[str, str] = {}
-    spec = asked(run)
-    for secret in run.kind.secrets:
-        reference = spec.get(secret.ref)
-        if not reference or not reference.get("name"):
-            if secret.in_connection and (own := await _own_secret(run, secret, generate=generate)):
-                found[secret.field] = own
-            continue
-        with stage("CannotObserveExternalResource", f"cannot read spec.forProvider.{secret.ref}"):
-            value = await _read_secret(run, reference)
-            if value is None and generate:
-                value = await _generated(
-                    run, secret, reference, wanted=bool(secret.generate and spec.get(secret.generate))
-                )
-        if value is not None:
-            found[secret.field] = value
-    return found
-
-
-async def _own_secret(run: ManagedRun, secret: SecretField, *, generate: bool) -> str:
-    """A value that lives in the object's own connection Secret; "" if there is none, and none to make."""
-    namespace, name = _connection_place(run)
-    if not name or not namespace:
-        return ""
-    known = await connection.read_own(run.context, run.managed, namespace, name)
-    if value := known.get(secret.in_connection):
-        return value.decode(errors="replace")
-    return await _renew(run, secret) if generate else ""
-
-
-async def _renew(run: ManagedRun, secret: SecretField) -> str:
-    """A new value, in the connection Secret before anything else knows it."""
-    value = _drawn(run, secret)
-    await _publish(run, {secret.in_connection: value.encode()})
-    return value
-
-
-def _drawn(run: ManagedRun, secret: SecretField) -> str:
-    return "".join(ALPHABET[run.context.draw(len(ALPHABET))] for _ in range(secret.length))
-
-
-async def _read_secret(run: ManagedRun, reference: Mapping[str, Any]) -> str | None:
-    data = await connection.read(run.context, _namespace(run, reference), reference["name"])
-    value = data.get(reference.get("key") or "")
-    try:
-        return value.decode() if value else None
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"key {reference.get('key')} of Secret {reference['name']} is not UTF-8 text", mend="store it as text"
-        ) from error
-
-
-async def _generated(run: ManagedRun, secret: SecretField, reference: Mapping[str, Any], *, wanted: bool) -> str:
-    """Generate a value and store it; what somebody stored meanwhile wins.  Never overwrites."""
-    namespace, name, key = _namespace(run, reference), reference["name"], reference.get("key") or ""
-    if not wanted:
-        there = await run.context.cluster.referenced(Key("v1", "Secret", namespace, name))
-        other = f", or set spec.forProvider.{secret.generate}: true" if secret.generate else ""
-        raise Waiting(
-            f"Secret {namespace}/{name} has no key {key}" if there else f"there is no Secret {namespace}/{name}",
-            mend=f"add it{other}" if there else f"create it, with key {key}{other}",
-            on=[Awaited("", "Secret", namespace, name)],
-        )
-    found = await run.context.cluster.get(Key("v1", "Secret", namespace, name), live=True)
-    if found and connection.data_of(found).get(key):
-        raise Conflict(f"Secret {namespace}/{name} got its key {key} meanwhile")
-    value = _drawn(run, secret)
-    data = {key: connection.encoded(value.encode())}
-    try:
-        if found is None:
-            metadata = {"name": name, "namespace": namespace, "ownerReferences": [owner_reference(run.managed)]}
-            body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
-            await run.context.cluster.create(body)
-        else:
-            found["data"] = {**(found.get("data") or {}), **data}
-            await run.context.cluster.update(found)
-    except AlreadyExists as error:
-        raise Conflict(f"Secret {namespace}/{name} appeared meanwhile") from error
-    except NotFound as error:
-        raise Waiting(
-            f"namespace {namespace} not found", mend="create it", on=[Awaited("", "Namespace", name=namespace)]
-        ) from error
-    return value
-
-
-def _namespace(run: ManagedRun, reference: Mapping[str, Any]) -> str:
-    """Of a Secret: that of who refers to it, if it lives in one, for it may read no other's."""
-    return meta(run.managed).get("namespace") or reference.get("namespace") or run.context.options.namespace
-
-
-async def _publish(run: ManagedRun, details: Mapping[str, bytes]) -> None:
-    """Bring connection details into the resource's own Secret, if it asks for one."""
-    if not spec_of(run.managed).get("writeConnectionSecretToRef"):
-        return
-    namespace, name = _connection_place(run)
-    with stage("CannotPublishConnectionDetails", "cannot publish connection details"):
-        if not name or not namespace:
-            raise InvalidInput(
-                "spec.writeConnectionSecretToRef needs a name and a namespace", mend="set both, or remove it"
-            )
-        await connection.publish(run.context, run.managed, namespace, name, details)
-
-
-def _connection_place(run: ManagedRun) -> tuple[str, str]:
-    """Namespace and name of the object's connection Secret; "" where it says none."""
-    reference = spec_of(run.managed).get("writeConnectionSecretToRef")
-    if not reference:
-        return "", ""
-    strict = run.context.options.strict_upstream
-    name = reference.get("name") or ("" if strict else f"{meta(run.managed)['name']}-connection")
-    namespace = meta(run.managed).get("namespace") or reference.get("namespace")
-    return namespace or ("" if strict else run.context.options.namespace), name
-
-
 # --- create, update, delete ------------------------------------------------------------------------------------
 
 
@@ -367,13 +158,13 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
         return Result(requeue_after=1.0)  # times are whole seconds: this begin could not be told from the end before it
     if defaults := run.context.cloud.defaults(run.given):
         # one apply: half of them would keep the cloud from proposing the other half
-        await _fill(run, DEFAULTS, {"forProvider": {default.field: default.value for default in defaults}})
+        await resolving.fill(run, DEFAULTS, {"forProvider": {default.field: default.value for default in defaults}})
         for note in dict.fromkeys(default.note for default in defaults):
             run.event("Normal", "AssumedDefault", note)
     with stage("CannotCreateExternalResource", "create failed"):
         try:
             run.context.cloud.check(run.given)
-            secrets = await _secrets(run, generate=True)
+            secrets = await secret_inputs.read_all(run, generate=True)
         except GroundplaneError as error:
             error.conditions = (conditions.creating(),)
             raise
@@ -408,7 +199,7 @@ async def _publish_once(run: ManagedRun, made: Creation) -> None:
     """Store what only the create tells, before anything else.  Where that fails, what was made is of no use: it goes."""
     assert run.account is not None
     try:
-        await _publish(run, made.connection)
+        await secret_inputs.publish(run, made.connection)
     except GroundplaneError:
         taken_back = Observation(exists=True, external_name=made.external_name)
         await run.context.cloud.delete(run.given, run.account, taken_back)
@@ -426,7 +217,7 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     assert run.account is not None
     if run.kind.refers:
         observing.follow(run, observation)
-    await _publish(run, observation.connection)
+    await secret_inputs.publish(run, observation.connection)
     if run.is_name_new or not has_finalizer(run.managed, core.FINALIZER):
         finalizers = meta(run.managed).get("finalizers") or []
         run.managed["metadata"]["finalizers"] = [*finalizers, *({core.FINALIZER} - set(finalizers))]
@@ -441,7 +232,7 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     only_looks = run.context.options.observe_only
     if observation.late and Action.LATE_INITIALIZE in run.may and not only_looks:
         with stage("CannotUpdateManagedResource", "cannot update managed resource"):
-            await _fill(run, DEFAULTS, {"forProvider": observation.late})
+            await resolving.fill(run, DEFAULTS, {"forProvider": observation.late})
     ready = [observation.ready] if observation.ready else []
     if observation.immutable and Action.UPDATE in run.may:
         error = _unchangeable(run, observation)
@@ -476,7 +267,7 @@ async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[st
         published = dict(observation.connection)
         for secret in run.kind.secrets:
             if secret.field in observation.renew:
-                value = await _renew(run, secret)
+                value = await secret_inputs.renew(run, secret)
                 secrets = {**secrets, secret.field: value}
                 published[secret.in_connection] = value.encode()
         try:
@@ -485,7 +276,7 @@ async def _update(run: ManagedRun, observation: Observation, secrets: Mapping[st
             error.conditions = (*_failed(run, "Update", error), *([observation.ready] if observation.ready else []))
             raise
     _wake(run, observation)
-    await _publish(run, {**published, **details})
+    await secret_inputs.publish(run, {**published, **details})
     fields = ", ".join(sorted({difference.field for difference in observation.drift}))
     run.event("Normal", "UpdatedExternalResource", f"Successfully requested update of external resource: {fields}")
 
@@ -584,25 +375,13 @@ def _stays_absent(run: ManagedRun) -> GroundplaneError:
 async def _release(run: ManagedRun) -> Result:
     """Let the object go: nothing of it is left in the cloud, or it stays there on purpose."""
     if is_deleting(run.managed) and Action.DELETE not in run.may and not run.context.options.strict_upstream:
-        await _leave_secrets(run)
+        await secret_inputs.leave(run)
     if run.kind.refers:
         await run.context.cloud.let_go(run.managed)
     await leaving.release(run.managed, core.FINALIZER, run.context)
     if run.account and is_deleting(run.account.provider_config):  # which has waited for this one
         run.context.watches.enqueue(key_of(run.account.provider_config))
     return Result()
-
-
-async def _leave_secrets(run: ManagedRun) -> None:
-    """What was generated for a thing that stays there stays with it: a password that nobody else knows."""
-    spec = asked(run)
-    for reference in [spec[secret.ref] for secret in run.kind.secrets if spec.get(secret.ref)]:
-        secret = await run.context.cluster.get(Key("v1", "Secret", _namespace(run, reference), reference["name"]))
-        owners = meta(secret or {}).get("ownerReferences") or []
-        kept = [owner for owner in owners if owner.get("uid") != meta(run.managed)["uid"]]
-        if secret is not None and kept != owners:
-            secret["metadata"]["ownerReferences"] = kept
-            await run.context.cluster.update(secret)
 
 
 # --- reporting --------------------------------------------------------------------------------------------------
