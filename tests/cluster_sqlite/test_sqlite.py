@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import schema
 from groundplane.core.objects import Key, is_deleting, meta, owner_reference
 from groundplane.errors import Conflict, InvalidInput, NoSuchKind, Rejected, Unavailable
 from tests.contracts.conftest import definition
@@ -331,6 +332,28 @@ async def test_a_kind_that_another_definition_has_is_not_accepted(store):
         "Established": ("False", "not all names are accepted"),
     }
     assert (await store.resource(f"{GROUP}/v1", "Widget")).plural == "widgets"
+
+
+async def test_a_schema_without_defects_is_judged_once_and_one_with_some_each_time(monkeypatch):
+    """Tests of Compositions make a store each, with all our kinds in it."""
+    judged, judge = [], schema.defects
+
+    def counted(openapi, path):
+        judged.append(openapi["properties"]["spec"]["pattern"])
+        return judge(openapi, path)
+
+    monkeypatch.setattr(schema, "defects", counted)
+    sound, wrong = definition(GROUP, "Once", "onces"), definition(GROUP, "Wrong", "wrongs")
+    for crd, pattern in ((sound, "once"), (wrong, "[")):
+        for version in crd["spec"]["versions"]:  # two of one schema
+            version["schema"]["openAPIV3Schema"]["properties"]["spec"] = {"type": "string", "pattern": pattern}
+    for _ in range(2):
+        fresh = SqliteCluster(":memory:")
+        await fresh.create(sound)
+        with pytest.raises(Rejected, match="pattern"):
+            await fresh.create(wrong)
+        fresh.close()
+    assert (judged.count("once"), judged.count("[")) == (1, 4)
 
 
 async def test_a_stored_version_must_stay_in_the_definition(store):

@@ -220,4 +220,6 @@ def clean(plane: ControlPlane, aws: Aws, operator: Operator) -> Iterator[None]:
     try:
         plane.wait("all is gone", lambda: not guide.left(plane))
     except AssertionError as error:
-        raise AssertionError(f"left: {guide.left(plane)}\n{operator.text()[-3000:]}") from error
+        left = guide.left(plane)
+        guide.let_go(plane)  # so that the next test does not wait for it as well
+        raise AssertionError(f"left: {left}\n{operator.text()[-3000:]}") from error

@@ -75,6 +75,17 @@ def left(plane: ControlPlane) -> list[str]:
     return [name for kind in (*MADE, *DECLARED) for name in any_of(plane, kind)]
 
 
+def let_go(plane: ControlPlane) -> None:
+    """Nothing holds any more what is being deleted of the guide."""
+    for kind in (*MADE, *DECLARED):
+        for each in (plane.get(kind) or {"items": []})["items"]:
+            group, _, version = each["apiVersion"].rpartition("/")
+            metadata, patch = each["metadata"], '{"metadata": {"finalizers": null}}'
+            place = ("-n", metadata["namespace"]) if "namespace" in metadata else ()
+            resource = f"{each['kind']}.{version}.{group}"
+            plane.kubectl("patch", resource, metadata["name"], *place, "--type=merge", "-p", patch, check=False)
+
+
 def any_of(plane: ControlPlane, kind: str) -> list[str]:
     """What there is of a kind or a category, as `kind/name`; nothing if it is not served."""
     found = plane.get(kind) or {"items": []}

@@ -209,6 +209,7 @@ def deletions(plane):
     return found
 
 
+@pytest.mark.soak
 def test_the_order_is_kept_though_the_lease_is_handed_over_in_the_middle(plane, operator, shops, tmp_path):
     create(plane, "Shop", compositeDeletePolicy="Foreground")
     before = deletions(plane)

@@ -29,6 +29,7 @@ from tests.e2e.guide import (
 
 pytestmark = [
     pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}"),
+    pytest.mark.soak,
     pytest.mark.usefixtures("clean"),
 ]
 
@@ -54,9 +55,7 @@ def instance_classes(plane) -> list[str]:
     return [item["spec"]["forProvider"].get("instanceClass") for item in found["items"]]
 
 
-@pytest.mark.parametrize(
-    ("while_made", "while_deleted"), [(3, 1), pytest.param(8, 4, marks=pytest.mark.soak)], ids=["a few times", "often"]
-)
+@pytest.mark.parametrize(("while_made", "while_deleted"), [(3, 1), (8, 4)], ids=["a few times", "often"])
 def test_killed_again_and_again_it_makes_one_database_with_one_password(
     plane, aws, operator, while_made, while_deleted
 ):
@@ -85,7 +84,6 @@ def test_killed_again_and_again_it_makes_one_database_with_one_password(
     )
 
 
-@pytest.mark.soak
 def test_it_recovers_by_itself_from_an_api_server_and_an_aws_that_were_away(plane, aws, operator):
     apply(plane, NETWORK, *GUIDE)
     wait_ready(plane)

@@ -85,6 +85,7 @@ def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_be
     assert secret(plane) == {}
 
 
+@pytest.mark.soak
 def test_the_manifests_may_come_in_any_other_order_and_be_deleted_all_at_once(plane, aws, operator):
     """The claim is applied again and again from the first moment on, as a GitOps tool does."""
     refused = plane.kubectl("apply", "-f", CLAIM, check=False)

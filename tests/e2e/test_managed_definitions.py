@@ -156,6 +156,7 @@ def test_a_kind_that_is_built_in_is_activated_and_served_without_a_restart_and_s
     assert "internal error" not in narrow.text()
 
 
+@pytest.mark.soak
 def test_a_start_writes_nothing_of_what_is_declared_already_and_a_deleted_definition_comes_back(plane, narrow):
     plane.wait("all are declared", lambda: plane.get("mrd", VPCS) and established(plane, INSTANCES)[0] == "True")
     plane.wait("the policy is done", lambda: (plane.get("mrap", "default") or {}).get("status", {}).get("activated"))

@@ -20,8 +20,12 @@ PROVIDERS = ("provider-kubernetes", "provider-helm")
 PROBE = base64.b64encode(b"s3cret-word").decode()
 
 
-@pytest.fixture(scope="module")
-def other():
+@pytest.fixture(scope="module", params=["here", pytest.param("elsewhere", marks=pytest.mark.soak)])
+def other(request, plane):
+    """The cluster that a Secret's kubeconfig names: this one, in a namespace where nobody here may do anything, or another one."""
+    if request.param == "here":
+        yield plane
+        return
     with ControlPlane() as running:
         yield running
 

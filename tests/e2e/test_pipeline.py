@@ -303,8 +303,10 @@ def test_a_storm_of_changes_opens_the_circuit_of_its_composite_which_says_so_and
 
     assert responsive() == ("True", "WatchCircuitClosed")
     name = settings(plane)["settings"]["metadata"]["name"]
+    metadata = {"name": name, "namespace": "team-p"}
     for number in range(70):
-        plane.kubectl("annotate", "configmap", name, "-n", "team-p", f"example.org/n={number}", "--overwrite")
+        annotations = {"example.org/n": str(number)}
+        plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**metadata, "annotations": annotations}})
     plane.wait("it says so", lambda: responsive() == ("False", "WatchCircuitOpen"))
     plane.kubectl("patch", "configmap", name, "-n", "team-p", "-p", '{"data": {"old": "y"}}')
     plane.wait("drift is mended", lambda: settings(plane)["settings"]["data"]["old"] == "x")

@@ -106,6 +106,7 @@ def test_with_the_rights_that_the_chart_gives_the_guide_goes_there_and_back_and_
     assert {each for each in refused(plane) if "platform.example.com" not in each} == set()
 
 
+@pytest.mark.soak
 def test_with_the_charts_rights_a_package_of_a_function_is_run(plane, operator):
     began = len(plane.requests())
     spec = {"package": "example.org/acme/function-acme:v1"}
@@ -215,6 +216,7 @@ def synced(plane):
     return guide.condition(found, "Synced")
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("clean")
 def test_a_deployment_is_composed_once_a_person_has_given_the_right_that_the_condition_names(plane, site):
     told = plane.wait("it is refused", lambda: synced(plane).get("status") == "False" and synced(plane)["message"])
@@ -234,6 +236,7 @@ def test_a_deployment_is_composed_once_a_person_has_given_the_right_that_the_con
     assert made["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("clean")
 def test_the_roles_of_a_definition_are_mended_and_one_of_somebody_elses_is_not_touched(plane, operator):
     def role(to):
@@ -342,6 +345,7 @@ def keeping():
     return xrd, {**COMPOSITION, "metadata": {"name": "note"}, "spec": spec}
 
 
+@pytest.mark.soak
 def test_with_rights_to_secrets_in_some_namespaces_one_elsewhere_is_told_which_value_to_add(plane, aws, installed):
     """Nothing is asked for that is refused, what is followed there is mended, and the mend is enough."""
 

@@ -225,6 +225,7 @@ class Successions:
         self.pair.clear()
 
 
+@pytest.mark.soak
 def test_a_leader_stopped_in_the_middle_of_creates_makes_nothing_twice_when_it_goes_on_or_is_killed(pair):
     """The stop catches calls that are on their way, that wait for a thread, and objects of which nothing is saved yet."""
     run = Successions(pair)
@@ -246,6 +247,7 @@ def test_a_leader_stopped_at_twenty_positions_of_creates_makes_nothing_twice(pai
     run.check()
 
 
+@pytest.mark.soak
 def test_two_that_do_not_elect_make_one_vpc_for_each_object_all_the_same(pair):
     for _ in range(2):
         pair.start("--no-leader-election", "--create-wait", "10")
@@ -278,6 +280,7 @@ def test_a_standby_is_ready_and_leads_as_soon_as_the_leader_is_told_to_end(pair)
     pair.clear()
 
 
+@pytest.mark.soak
 def test_a_leader_that_cannot_reach_the_api_server_stops_writing_and_goes_on_when_it_can(pair):
     leader = pair.start(*QUICK)
     pair.wait_leads(leader)
@@ -347,6 +350,7 @@ def test_beside_a_crossplane_that_leads_it_is_not_ready_and_ends_after_a_while(p
     assert pair.writes(pair.identity(operator)) == []
 
 
+@pytest.mark.soak
 def test_a_crossplane_that_leads_is_waited_for_if_asked_to(pair, crossplane):
     operator = pair.start(*QUICK, "--takeover-wait")
     pair.plane.wait("it says so", lambda: "[-]rivals crossplane-0" in pair.ask(operator, "/readyz")[1])

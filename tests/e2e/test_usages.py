@@ -199,7 +199,11 @@ def test_a_usage_in_a_namespace_protects_a_configmap(plane):
 
 
 @pytest.mark.usefixtures("guarded")
-@pytest.mark.parametrize("collected", [False, True], ids=["by the composite", "by garbage collection"])
+@pytest.mark.parametrize(
+    "collected",
+    [False, pytest.param(True, marks=pytest.mark.soak)],
+    ids=["by the composite", "by garbage collection"],
+)
 def test_a_composed_usage_orders_the_deletion_of_a_composite(plane, operator, collected):
     """With strict upstream behaviour the composite goes at once, and garbage collection is refused until the user is gone."""
     if collected:
@@ -256,6 +260,7 @@ def test_with_webhooks_the_answer_names_the_usage_and_the_deletion_is_replayed(p
     plane.wait("it is deleted, as somebody wanted", lambda: not plane.get(kind, "a2"))
 
 
+@pytest.mark.soak
 def test_while_no_operator_answers_what_is_in_use_stays(plane, asked):
     kind = f"useds.{GROUP}"
     plane.apply(nop("Used", "a3"), nop("Used", "a4"), usage("v", of=party("Used", "a3"), reason="production"))
@@ -283,6 +288,7 @@ def installed(plane, aws, operator, tmp_path):
     release.uninstall()
 
 
+@pytest.mark.soak
 def test_with_the_charts_rights_usages_work_and_a_right_that_is_missing_is_told(plane, installed):
     plane.wait("the policy", lambda: plane.get(guard.POLICIES, guard.NAME))
     bucket = {"apiVersion": "s3.aws.upbound.io/v1beta1", "kind": "Bucket"}

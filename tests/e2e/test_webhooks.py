@@ -334,6 +334,7 @@ def test_a_certificate_that_is_gone_or_about_to_expire_is_made_anew(plane, asked
     plane.wait("the API server asks", lambda: is_asked(plane))
 
 
+@pytest.mark.soak
 def test_two_replicas_share_what_they_serve_with_and_both_answer(plane, asked, aws, tmp_path):
     port = free_port()
     other = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "other.log", options=options(port))
@@ -376,6 +377,7 @@ def test_doctor_has_the_api_server_try_them(plane, asked):
     assert findings(plane) == [("failed", "the API server is not told of the webhooks")]
 
 
+@pytest.mark.soak
 def test_without_an_operator_nothing_is_refused_and_one_without_webhooks_clears_up(plane, asked, aws, tmp_path):
     asked.kill()
     code, said = apply(plane, with_(COMPOSITION, lambda composition: composition["spec"].pop("resources")))
@@ -390,7 +392,9 @@ def test_without_an_operator_nothing_is_refused_and_one_without_webhooks_clears_
 
 
 @pytest.mark.usefixtures("unasked")
-@pytest.mark.parametrize("more", [(), ("--strict-upstream",)], ids=["default", "strict"])
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(("--strict-upstream",), marks=pytest.mark.soak)], ids=["default", "strict"]
+)
 def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_withdraws_them(plane, aws, tmp_path, more):
     auto = (*QUICK, "--webhooks", "auto", *more)
     running = Operator(plane.kubeconfig_of("operator"), aws.url, tmp_path / "operator.log", options=auto)
@@ -410,6 +414,7 @@ def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_wit
     assert not plane.get("secret", "-n", NAMESPACE, pairs.SERVER), "the certificate was of that process alone"
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("unasked")
 def test_where_the_api_server_does_not_reach_them_they_end_and_a_policy_protects(plane, aws, tmp_path):
     unreachable = (*QUICK, "--webhooks", "auto", "--webhook-url", f"https://127.0.0.1:{free_port()}")

@@ -1,8 +1,9 @@
 """Whatever goes wrong at whichever write of a managed resource's life, there is one of it in AWS, and at the end none.
 
 The life: it is created and becomes ready, gets a tag, is deleted.  Each test plays it once for every k, with trouble at the
-k-th write, to the cluster or to AWS, of each of these three parts, until k is beyond the last one.  A killed process is
-tried with every kind; lost answers and refusals with a database and a VPC here, and with all in `make soak`.
+k-th write, to the cluster or to AWS, of each of these three parts, until k is beyond the last one.  Here a process is killed
+with a database, a VPC and an attachment (whose name AWS, we, and its spec give), and the database's answers are lost or refused;
+`make soak` has each trouble with each kind.
 """
 
 import itertools
@@ -16,12 +17,12 @@ from tests.reconcile.managed import get, is_ready, key
 from tests.reconcile.test_managed_namespaced import EC2 as EC2_OF_TEAMS
 from tests.reconcile.test_managed_namespaced import config, thing
 
-EVERY_KIND = [
-    pytest.param(each, marks=() if each is Trouble.KILLED else pytest.mark.soak, id=each.name) for each in Trouble
-]
-THREE = (Trouble.KILLED, Trouble.LOST, Trouble.REFUSED)
-SELDOM = pytest.param(Trouble.BROKEN, marks=pytest.mark.soak, id=Trouble.BROKEN.name)
 ROUND, ROUNDS = 5.0, 80  # seconds of the world's clock between two looks, and how many until we give up
+
+
+def troubles(*here):
+    """Each; those that are not `here` in `make soak` alone."""
+    return [pytest.param(each, marks=() if each in here else pytest.mark.soak, id=each.name) for each in Trouble]
 
 
 class Life:
@@ -91,7 +92,7 @@ def tag(things):
     return {entry["Key"]: entry["Value"] for entry in thing.get("Tags") or thing["TagList"]}.get("team")
 
 
-@pytest.mark.parametrize("trouble", [*THREE, SELDOM])
+@pytest.mark.parametrize("trouble", troubles(Trouble.KILLED, Trouble.LOST, Trouble.REFUSED))
 async def test_a_database_is_made_once_with_one_password(aws, trouble):
     async def check(world):
         password = (await managed.secret_of(world, "crossplane-system", "orders-password"))["password"]
@@ -101,12 +102,12 @@ async def test_a_database_is_made_once_with_one_password(aws, trouble):
     await every(aws, managed.instance(), trouble, aws.databases, tag_of=tag, check=check)
 
 
-@pytest.mark.parametrize("trouble", Trouble)
+@pytest.mark.parametrize("trouble", troubles(Trouble.KILLED))
 async def test_a_vpc_is_made_once(aws, trouble):
     await every(aws, managed.vpc(enableDnsHostnames=True), trouble, aws.vpcs, tag_of=tag)
 
 
-@pytest.mark.parametrize("trouble", EVERY_KIND)
+@pytest.mark.parametrize("trouble", troubles())
 async def test_a_security_group_is_made_once_and_lets_nothing_out(aws, trouble):
     async def check(world):
         [group] = aws.groups()
@@ -115,7 +116,7 @@ async def test_a_security_group_is_made_once_and_lets_nothing_out(aws, trouble):
     await every(aws, managed.group(), trouble, aws.groups, tag_of=tag, check=check)
 
 
-@pytest.mark.parametrize("trouble", EVERY_KIND)
+@pytest.mark.parametrize("trouble", troubles())
 async def test_a_role_is_made_once(aws, trouble):
     def tag_of(roles):
         return tag([aws.client("iam").get_role(RoleName=role["RoleName"])["Role"] for role in roles])
@@ -123,7 +124,7 @@ async def test_a_role_is_made_once(aws, trouble):
     await every(aws, managed.role(), trouble, aws.roles, tag_of=tag_of)
 
 
-@pytest.mark.parametrize("trouble", EVERY_KIND)
+@pytest.mark.parametrize("trouble", troubles())
 async def test_a_bucket_is_made_once(aws, trouble):
     def tag_of(buckets):
         return tag([{"Tags": aws.client("s3").get_bucket_tagging(Bucket=b["Name"])["TagSet"]} for b in buckets])
@@ -152,9 +153,7 @@ def of(generation, service, kind, **for_provider):
     return thing(f"{service}.aws.m.upbound.io/v1beta1", kind, "orders", **for_provider)
 
 
-@pytest.mark.parametrize(
-    "trouble", [pytest.param(each, marks=() if each is Trouble.KILLED else pytest.mark.soak) for each in Trouble]
-)
+@pytest.mark.parametrize("trouble", troubles())
 async def test_a_vpc_of_a_team_is_made_once(aws, trouble):
     await every(aws, thing(EC2_OF_TEAMS, "VPC", "main", cidrBlock="10.0.0.0/16"), trouble, aws.vpcs, tag_of=tag)
 
@@ -170,6 +169,7 @@ async def test_an_attachment_whose_name_is_made_of_its_spec_is_made_once(aws, tr
     )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("trouble", "generation"), GENERATIONS)
 async def test_a_policy_that_is_made_of_its_bucket_is_put_and_taken_away(aws, trouble, generation):
     s3 = aws.client("s3")

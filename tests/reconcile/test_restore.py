@@ -68,6 +68,7 @@ async def restored(aws, backup, seed, *, running):
     return world
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
 async def test_a_restored_control_plane_takes_back_all_that_it_had_and_makes_nothing_twice(aws, running):
     world = await provisioned(aws)

@@ -62,7 +62,7 @@ class Bringer:
         made, self.requests = list(self.requests), []
         for _ in range(600):
             there = await crds.listed(self.api)
-            if not crds.missing(wanted, there.get):
+            if problems.keys() >= set(crds.missing(wanted, there.get)):
                 break
         await crds.migrate(self.api, wanted, there.get)
         return problems, made

@@ -58,10 +58,8 @@ class LocalWatches:
         return None
 
     async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
-        for change in self._plane.cluster.changes(0):
-            key = key_of(change.object)
-            if (key.api_version, key.kind) == (api_version, kind):
-                self._plane.dispatcher.enqueue(key, idle=True)
+        for obj in await self._plane.cluster.list(api_version, kind):
+            self._plane.dispatcher.enqueue(key_of(obj), idle=True)
 
     def expect(self, awaited: Sequence[Awaited]) -> None:
         return None
