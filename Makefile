@@ -16,6 +16,9 @@ READY := .venv/.ready
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
 
+# Where it is set, each of the hundred processes that the tests start would compile all modules anew, and pytest rewrite all of its own.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup lock check test soak scenarios e2e up demo cluster crds chart image pin-bases check-bases image-check kind-up kind-down bench fuzz clean
 

@@ -255,7 +255,9 @@ def db(tmp_path_factory) -> Path:
     composition = platform.BROKEN.replace("{hi: there}", "{hello: there}")
     manifests = write(folder / "m", a=platform.DEFINITION, b=composition, c=platform.CLAIM, d=broken)
     path = folder / "x.db"
-    done = groundplane("up", manifests, "--db", path, "--once", "--timeout", 15)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("groundplane.cli.up.GRACE", 0.5)  # one of them is never ready
+        done = groundplane("up", manifests, "--db", path, "--once")
     assert "first" in done.output
     return path
 
@@ -329,12 +331,13 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path):
     assert "there is no store at" in result.stderr
 
 
-def test_secrets_are_shown_without_what_is_in_them(tmp_path):
+def test_secrets_are_shown_without_what_is_in_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)  # a Secret is never ready
     secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: keys, namespace: team}\nstringData: {password: hunter2}\n"
     claim = platform.CLAIM.replace("spec: {text", "spec: {writeConnectionSecretToRef: {name: keys}, text")
     manifests = write(tmp_path / "m", a=platform.DEFINITION, b=platform.COMPOSITION, c=claim, d=secret)
     db = tmp_path / "x.db"
-    groundplane("up", manifests, "--db", db, "--once", "--timeout", 15)
+    groundplane("up", manifests, "--db", db, "--once")
     with closing(sqlite3.connect(db)) as there:
         assert there.execute("select count(*) from sqlite_master").fetchone()[0]
     for output in ("default", "json", "yaml", "dot"):

@@ -458,7 +458,7 @@ async def test_the_inventory_says_where_each_object_came_from(followed):
 
 def test_once_waits_until_all_is_ready_in_whatever_order(tmp_path):
     folder = write(tmp_path / "m", a=CLAIM, b=COMPOSITION, c=DEFINITION)
-    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once")
     assert done.exit_code == 0, done.output
     assert "Note team/first is ready" in done.output
     got = groundplane("get", "configmaps", "-n", "team", "-o", "yaml", "--db", tmp_path / "x.db")
@@ -468,7 +468,7 @@ def test_once_waits_until_all_is_ready_in_whatever_order(tmp_path):
 def test_once_says_what_is_not_ready_and_why(tmp_path, monkeypatch):
     monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
     folder = write(tmp_path / "m", a=CLAIM, b=BROKEN, c=DEFINITION)
-    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once")
     assert done.exit_code == 1
     assert "Note team/first is not ready" in done.output
     assert 'no entry for "hello" in the map' in done.output
@@ -478,7 +478,7 @@ def test_once_fails_for_what_the_schema_refuses_and_names_file_and_field(tmp_pat
     """It needs an edit: nothing is waited for."""
     monkeypatch.setattr("groundplane.cli.up.GRACE", 1000.0)
     folder = write(tmp_path / "m", a=CLAIM.replace("hello", "x" * 21), b=COMPOSITION, c=DEFINITION)
-    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once")
     assert done.exit_code == 1
     assert "a.yaml:2: Note team/first is refused" in done.output
     assert "spec.text" in done.output
@@ -516,7 +516,7 @@ def test_once_fails_for_what_a_rule_refuses_and_names_file_and_rule(tmp_path, mo
     folder = write(
         tmp_path / "m", a=CLAIM.replace("length: 5", "length: 11"), b=COMPOSITION, c=ruled("self.length <= 10")
     )
-    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once")
     assert done.exit_code == 1
     assert "a.yaml:2: Note team/first is refused" in done.output
     assert 'spec: Invalid value: "object": failed rule: self.length <= 10' in done.output
@@ -525,7 +525,7 @@ def test_once_fails_for_what_a_rule_refuses_and_names_file_and_rule(tmp_path, mo
 def test_once_says_which_rule_of_a_definition_can_not_be(tmp_path, monkeypatch):
     monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
     folder = write(tmp_path / "m", c=ruled("self.lenght <= 10"))
-    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--timeout", 30)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once")
     assert done.exit_code == 1
     assert "CompositeResourceDefinition xnotes.tests.example.com" in done.output
     assert "undefined field 'lenght'" in done.output
@@ -565,7 +565,7 @@ def test_once_with_prune_waits_until_the_claim_is_gone(tmp_path):
     folder = write(tmp_path / "m", a=CLAIM, b=COMPOSITION, c=DEFINITION)
     assert groundplane("up", folder, "--db", tmp_path / "x.db", "--once").exit_code == 0
     (folder / "a.yaml").unlink()
-    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--prune", "--timeout", 30)
+    done = groundplane("up", folder, "--db", tmp_path / "x.db", "--once", "--prune")
     assert done.exit_code == 0, done.output
     assert "Note team/first deleted" in done.output
     left = groundplane("get", "notes,xnotes", "-A", "--db", tmp_path / "x.db")

@@ -168,15 +168,26 @@ def test_conditions_of_the_observed_example_say_ready():
             assert conditions.is_true(manifest.object, "Ready")
 
 
-@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
-def test_the_folders_own_tests_pass(folder):
+OWN_TESTS = sorted(LIBRARY.glob("*/tests/*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(each, marks=pytest.mark.soak if "run: aws" in each.read_text() else (), id=each.stem)
+        for each in OWN_TESTS
+    ],
+)
+def test_a_folders_own_tests_pass(file):
     """Those of a folder whose expected/ is not made here meet all of its Compositions."""
-    complete = () if folder in FOLDERS else ("--coverage", "--fail-under", "100")
-    if not list(folder.rglob("tests/*.yaml")):
-        assert folder in FOLDERS
-        return
-    ran = groundplane("test", folder, *complete)
+    folder = file.parents[1]
+    what = (file,) if folder in FOLDERS else (folder, "--coverage", "--fail-under", "100")
+    ran = groundplane("test", *what)
     assert ran.exit_code == 0, ran.output
+
+
+def test_each_folder_has_tests_of_its_own_or_is_rendered_here():
+    assert set(ALL) == {*FOLDERS, *(each.parents[1] for each in OWN_TESTS)}
 
 
 @pytest.mark.parametrize("folder", [each for each in ALL if each not in FOLDERS], ids=lambda folder: folder.name)

@@ -125,8 +125,8 @@ def test_the_examples_of_all_kinds_become_ready_rest_and_go(plane, aws, everythi
     _until(plane, everything, "all is gone", lambda: not there(), lambda: [_left(each) for each in there()])
     assert inside(aws) == before
     for kind in ("clusterproviderconfigs.aws.m.upbound.io", "providerconfigs.aws.m.upbound.io"):
-        plane.kubectl("delete", kind, "default", "-n", aws_examples.NAMESPACE, "--ignore-not-found", "--timeout=30s")
-    plane.kubectl("delete", "providerconfigs.aws.upbound.io", "default", "--ignore-not-found", "--timeout=30s")
+        plane.kubectl("delete", kind, "default", "-n", aws_examples.NAMESPACE, "--ignore-not-found", "--timeout=180s")
+    plane.kubectl("delete", "providerconfigs.aws.upbound.io", "default", "--ignore-not-found", "--timeout=180s")
 
 
 def _served(plane):

@@ -185,11 +185,7 @@ def test_a_namespace_with_claims_and_composites_in_it_ends(plane, operator, shop
     )
     for name in things(plane):
         let_go(plane, name)
-    plane.wait(
-        "the namespace is gone",
-        lambda: plane.get("namespace", NAMESPACE) is None,
-        seconds=90,
-    )
+    plane.wait("the namespace is gone", lambda: plane.get("namespace", NAMESPACE) is None)
     assert plane.get(f"xshops.{GROUP}")["items"] == []
 
 

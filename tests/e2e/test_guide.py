@@ -36,13 +36,9 @@ pytestmark = [
 
 def test_the_guide_ends_in_a_secret_that_fits_the_database_and_leaves_nothing_behind(plane, aws, operator):
     apply(plane, *GUIDE)
-    plane.wait(
-        "the claim says what is missing",
-        lambda: (
-            "no SubnetGroup.rds.aws.upbound.io has labels type=database"
-            in plane.kubectl("describe", "database", NAME, "-n", TEAM).stdout
-        ),
-    )
+    missing = "no SubnetGroup.rds.aws.upbound.io has labels type=database"
+    plane.wait("the claim says what is missing", lambda: missing in condition(claim(plane), "Ready").get("message", ""))
+    assert missing in plane.kubectl("describe", "database", NAME, "-n", TEAM).stdout
     apply(plane, NETWORK)
     wait_ready(plane)
     found = plane.wait("the Secret", lambda: secret(plane))

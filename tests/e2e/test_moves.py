@@ -104,7 +104,7 @@ def lose(plane, definitions, objects):
         plane.kubectl("patch", kind, obj["metadata"]["name"], *place, "--type", "merge", "-p", bare, check=False)
         plane.kubectl("delete", kind, obj["metadata"]["name"], *place, "--wait=false", "--cascade=orphan", check=False)
     for crd in definitions:
-        plane.kubectl("delete", "crd", crd["metadata"]["name"], "--wait=true", "--timeout=60s")
+        plane.kubectl("delete", "crd", crd["metadata"]["name"], "--wait=true", "--timeout=180s")
 
 
 def _resource(obj):

@@ -51,7 +51,7 @@ def test_what_lives_in_a_namespace_becomes_ready_and_goes(plane, aws, operator, 
     plane.kubectl("apply", "-f", "-", input=text)
 
     def managed():
-        return json.loads(plane.kubectl("get", "managed", "-n", TEAM, "-o", "json").stdout)["items"]
+        return plane.get("managed", "-n", TEAM)["items"]
 
     def missing():
         return [
@@ -62,17 +62,17 @@ def test_what_lives_in_a_namespace_becomes_ready_and_goes(plane, aws, operator, 
         ]
 
     try:
-        plane.wait("all is ready", lambda: len(managed()) == 7 and not missing(), seconds=60)
+        plane.wait("all is ready", lambda: len(managed()) == 7 and not missing())
     except AssertionError as error:
         raise AssertionError(f"{missing()}\n{operator.text()[-3000:]}") from error
     bucket = next(each for each in managed() if each["kind"] == "Bucket")
     assert isinstance(bucket["status"]["atProvider"]["versioning"], dict)
     users = {
-        kind: json.loads(plane.kubectl("get", kind, "default", "-n", TEAM, "-o", "json").stdout)["status"]["users"]
+        kind: plane.get(kind, "default", "-n", TEAM)["status"]["users"]
         for kind in ("providerconfigs.aws.m.upbound.io", "clusterproviderconfigs.aws.m.upbound.io")
     }
     assert users == {"providerconfigs.aws.m.upbound.io": 2, "clusterproviderconfigs.aws.m.upbound.io": 5}
     plane.kubectl("delete", "managed", "--all", "-n", TEAM, "--wait=false")
-    plane.wait("all is gone", lambda: not managed(), seconds=60)
+    plane.wait("all is gone", lambda: not managed())
     for kind in users:
-        plane.kubectl("delete", kind, "default", "-n", TEAM, "--timeout=20s")
+        plane.kubectl("delete", kind, "default", "-n", TEAM, "--timeout=180s")

@@ -39,8 +39,7 @@ def test_what_stands_for_nothing_becomes_ready_tells_its_details_and_goes(plane,
     plane.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": MANIFESTS}))
 
     def there():
-        found = [json.loads(plane.kubectl("get", kind, "-A", "-o", "json").stdout)["items"] for kind in KINDS]
-        return [each for items in found for each in items]
+        return [each for kind in KINDS for each in plane.get(kind, "-A")["items"]]
 
     def data(secret):
         return (plane.get("secret", secret, "-n", TEAM) or {}).get("data")
@@ -55,7 +54,7 @@ def test_what_stands_for_nothing_becomes_ready_tells_its_details_and_goes(plane,
         )
 
     try:
-        plane.wait("both are ready", is_done, seconds=60)
+        plane.wait("both are ready", is_done)
     except AssertionError as error:
         raise AssertionError(f"{json.dumps(there(), indent=1)}\n{operator.text()[-3000:]}") from error
     plane.kubectl("delete", "secret", "own", "-n", TEAM)

@@ -70,7 +70,7 @@ def test_a_plan_only_reads_and_is_what_the_operator_does(plane, aws, operator, c
     monkeypatch.chdir(tmp_path)
     here = ("--kubeconfig", plane.kubeconfig)
     plane.apply(yaml.safe_load(DEFINITION), yaml.safe_load(COMPOSITION), CONFIG)
-    plane.wait("the kind is served", lambda: plane.kubectl("get", f"xshelves.{GROUP}", check=False).returncode == 0)
+    plane.wait("the kind is served", lambda: plane.get(f"xshelves.{GROUP}") is not None)
     plane.apply(shelf("red"))
     plane.wait("the shelf is ready", lambda: is_ready(plane.get(f"xshelves.{GROUP}", "plans-one")))
     guide.at_rest(plane)

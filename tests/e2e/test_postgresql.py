@@ -82,8 +82,7 @@ def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, 
     resources = [f"{kind}.{GROUP.format(generation)}" for generation in ("", ".m") for kind in KINDS]
 
     def there():
-        found = [json.loads(plane.kubectl("get", each, "-A", "-o", "json").stdout)["items"] for each in resources]
-        return [obj for objects in found for obj in objects]
+        return [obj for each in resources for obj in plane.get(each, "-A")["items"]]
 
     def is_done():
         found = there()
@@ -93,7 +92,7 @@ def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, 
         )
 
     try:
-        plane.wait("all are ready", is_done, seconds=90)
+        plane.wait("all are ready", is_done)
     except AssertionError as error:
         raise AssertionError(f"{json.dumps(there(), indent=1)}\n{operator.text()[-3000:]}") from error
     ran = groundplane("plan", "--kubeconfig", plane.kubeconfig, "-o", "json")
@@ -107,10 +106,10 @@ def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, 
         assert logins[name]["password"] not in operator.text()
     for each in resources:
         plane.kubectl("delete", each, "--all", "-A", "--wait=false")
-    plane.wait("all is gone", lambda: not there(), seconds=60)
+    plane.wait("all is gone", lambda: not there())
     for name in ("old", "new"):
         with pytest.raises(asyncpg.InvalidPasswordError):
             asyncio.run(counted(server, name, logins[name]["password"]))
     for generation in ("", ".m"):
         configs = f"providerconfigs.{GROUP.format(generation)}"
-        plane.kubectl("delete", configs, "default", *(("-n", TEAM) if generation else ()), "--timeout=30s")
+        plane.kubectl("delete", configs, "default", *(("-n", TEAM) if generation else ()), "--timeout=180s")

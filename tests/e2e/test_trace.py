@@ -58,7 +58,7 @@ def trail(plane):
     """A claim whose composite is composed of fifty leaves, one of which is broken, and of one that is gone."""
     plane.apply(definition("Trail", "Namespaced"), definition("XTrail", "Cluster"), definition("Leaf", "Cluster"))
     for kind in ("trails", "xtrails", "leafs"):
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{kind}.{GROUP}", "--timeout=60s")
+        plane.kubectl("wait", "--for=condition=Established", f"crd/{kind}.{GROUP}", "--timeout=180s")
     names = [f"leaf-{n:02}" for n in range(LEAVES)]
     references = [{"apiVersion": f"{GROUP}/v1", "kind": "Leaf", "name": name} for name in [*names, "lost"]]
     leaves = [

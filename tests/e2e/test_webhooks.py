@@ -140,7 +140,7 @@ def declared(plane, asked):
     """A definition that the operator serves."""
     code, said = apply(plane, XRD)
     assert code == 0, said
-    plane.kubectl("wait", "xrd", XRD["metadata"]["name"], "--for=condition=Offered", "--timeout=60s")
+    plane.kubectl("wait", "xrd", XRD["metadata"]["name"], "--for=condition=Offered", "--timeout=180s")
     yield
     plane.kubectl("delete", "compositions", "--all")
     plane.kubectl("delete", "things,xthings", "--all", "-A", "--wait=false", check=False)
@@ -255,7 +255,7 @@ def test_mistakes_of_newcomers_to_v2_are_told_by_the_api_server_or_by_us(plane):
     assert "claimNames is only for scope LegacyCluster" in said
     code, said = apply(plane, MODERN)
     assert (code, "arning" in said) == (0, False), said
-    plane.kubectl("wait", "xrd", MODERN["metadata"]["name"], "--for=condition=Established", "--timeout=60s")
+    plane.kubectl("wait", "xrd", MODERN["metadata"]["name"], "--for=condition=Established", "--timeout=180s")
     try:
         native = with_(COMPOSITION, lambda composition: composition["spec"]["compositeTypeRef"].update(kind="Store"))
         plane.wait("its kind is known", lambda: "mode Resources: this works here only" in apply(plane, native)[1])

@@ -161,9 +161,9 @@ async def test_a_list_without_end_is_not_read(server, there):
     assert len([path for _, path, _ in server.asked if path.endswith("/configmaps")]) == 20
 
 
-async def test_for_a_server_that_never_answers_one_waits_however_many_objects_are_in_it(server, there, monkeypatch):
+async def test_for_a_server_that_never_answers_one_waits_however_many_objects_are_in_it(server, there):
     """Else those of twenty such servers hold all the workers, and what is in a healthy one waits for minutes."""
-    monkeypatch.setattr("groundplane.cluster.client.REQUEST_TIMEOUT", 0.3)
+    there._api._read_timeout = 0.3
     server.answers.clear()
 
     async def asked_by(many):
@@ -180,6 +180,7 @@ async def test_for_a_server_that_never_answers_one_waits_however_many_objects_ar
     assert await asked_by(30) == words
     assert len(server.asked) == 2, "nobody, or more than one, looks whether it answers again"
     server.answers.set()
+    there._api._read_timeout = 60.0
     there._outage._until = 0.0
     assert await there.get(KEY) == GOOD
     assert await there.get(KEY) == GOOD
