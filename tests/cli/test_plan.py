@@ -128,6 +128,23 @@ def test_what_is_not_made_yet_is_followed_with_what_its_making_tells(plan):
     assert ran.stdout.splitlines()[-1].startswith("Plan: 6 to add, 0 to change")
 
 
+def test_the_name_that_something_new_will_have_is_told_and_filled_in_elsewhere(plan):
+    def of(kind, **asked):
+        return {
+            "apiVersion": "s3.aws.upbound.io/v1beta1",
+            "kind": kind,
+            "metadata": {"name": "new-photos", "labels": {"for": "photos"}},
+            "spec": {"forProvider": {"region": "eu-west-1", **asked}},
+        }
+
+    selector = {"matchLabels": {"for": "photos"}}
+    versioning = of("BucketVersioning", bucketSelector=selector, versioningConfiguration=[{"status": "Enabled"}])
+    ran = plan(versioning, of("Bucket"))
+    assert '+ Bucket new-photos\n    metadata.annotations[crossplane.io/external-name]: "new-photos"\n' in ran.stdout
+    assert '+ BucketVersioning new-photos\n    spec.forProvider.bucket: "new-photos"\n' in ran.stdout
+    assert "2 to add, 0 to change" in ran.stdout
+
+
 def test_what_no_template_makes_any_more_is_destroyed_or_forgotten(plan, store, tmp_path):
     source = composition()
     source["spec"]["resources"][0]["name"] = "renamed"
@@ -454,8 +471,10 @@ def test_wrong_input_is_told(plan, tmp_path):
     assert "no JSON" in groundplane("apply", "p.json", "--db", "groundplane.db").stderr
 
 
-def test_the_rights_that_looking_takes_change_nothing(plan):
-    found = json.loads(plan(composition(), flags=("--iam",)).stdout)
+@pytest.mark.parametrize("given", [composition, lambda: claim("orders")], ids=["Composition", "claim"])
+def test_the_rights_that_looking_takes_change_nothing(plan, aws, given):
+    found = json.loads(plan(given(), flags=("--iam",)).stdout)
     names = [action.partition(":")[2] for each in found["Statement"] for action in each["Action"]]
     assert "DescribeDBInstances" in names
     assert all(name.startswith(READING) for name in names)
+    assert aws.operations() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from groundplane.cli import completing, completing_objects, function_flag, sourc
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
-    from groundplane.cli.planned import Planned
+    from groundplane.cli.planned import Asked, Planned
     from groundplane.core.plan import Plan
 
 CHANGES, FORBIDDEN = 2, 3  # exit codes
@@ -102,10 +103,10 @@ def plan(
         raise click.UsageError(f"--forbid: there is no {unknown[0]}, but: {', '.join(FORBIDDABLE)}")
     if out and "-" in paths:
         raise click.UsageError("a plan of standard input can't be saved: it is read again when it is applied")
-    if iam:
-        click.echo(json.dumps(_policy(paths), indent=2))
-        return
     asked = planned.Asked(paths, namespace, resource, include_pinned, refresh, function, function_templates_dir)
+    if iam:
+        click.echo(json.dumps(_policy(asked, (db, kubeconfig, context)), indent=2))
+        return
     found = asyncio.run(planned.make(asked, (db, kubeconfig, context)))
     for error in found.errors:
         click.echo(f"ERROR: {error}", err=True)
@@ -151,15 +152,25 @@ def _save(plan: Plan, file: str) -> None:
         opened.write(text)
 
 
-def _policy(paths: tuple[str, ...]) -> dict[str, object]:
-    from groundplane.aws import actions
+def _policy(asked: Asked, place: tuple[str, str, str]) -> dict[str, object]:
+    """What it takes to look at all of the kinds that are named in files, and that are made for the composites in them."""
+    from groundplane.aws import actions, catalogue
+    from groundplane.cli import overlaid, planned
     from groundplane.cli.iam_policy import used
 
-    if not paths:
+    if not asked.paths:
         raise InvalidInput(
-            "--iam needs files: the rights depend on the kinds in them", mend="name Compositions or managed resources"
+            "--iam needs files: the rights depend on the kinds in them",
+            mend="name claims, composites, Compositions or managed resources",
         )
-    kinds = {name: kind for path in paths for name, kind in used(path).items()}
+    kinds = {name: kind for path in asked.paths for name, kind in used(path).items()}
+    if any(planned.may_compose(document.object) for document in overlaid.read(asked.paths)):
+        found = asyncio.run(planned.make(replace(asked, refresh=False), place))
+        if found.errors:
+            raise InvalidInput(f"it can't be told what is made of these files: {found.errors[0]}")
+        for step in found.plan.steps:
+            if kind := catalogue.lookup(step.key.api_version, step.key.kind):
+                kinds[kind.file] = kind
     if not kinds:
-        raise GroundplaneError(f"no kind of AWS is named in {', '.join(paths)}")
+        raise GroundplaneError(f"no kind of AWS is named in {', '.join(asked.paths)}, nor made for what is")
     return actions.reading_policy([kind for _, kind in sorted(kinds.items())])

@@ -124,6 +124,16 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
     )
 
 
+def may_compose(obj: Object) -> bool:
+    """Whether an object may be a composite, or a claim: its API group is nobody else's.
+
+    >>> [may_compose({"apiVersion": f"{group}/v1"}) for group in ("shop.example.org", "pkg.crossplane.io", "s3.aws.upbound.io", "apps")]
+    [True, False, False, False]
+    """
+    group = str(obj["apiVersion"]).rpartition("/")[0]
+    return "." in group and not group.endswith(("crossplane.io", "upbound.io", "k8s.io"))
+
+
 def _warnings(found: Overlaid, steps: Sequence[Step]) -> list[str]:
     """What reconcilers would tell.  Of a composite some of whose resources can't be told about that is only what they lack."""
     unseen: dict[Key, Key] = {}

@@ -212,6 +212,17 @@ def immutable(api_version: str, kind: str) -> frozenset[str]:
     return frozenset(name for name, each in found.fields.items() if each.immutable) if found else frozenset()
 
 
+def named_so(api_version: str, kind: str) -> frozenset[str]:
+    """The fields of an AWS kind's status.atProvider that are its external name."""
+    if _provider(api_version) != "aws":
+        return frozenset()
+    from groundplane.aws import catalogue
+
+    found = catalogue.lookup(api_version, kind)
+    outputs = found.at_provider.items() if found else ()
+    return frozenset(name for name, output in outputs if output.from_ == "$external_name")
+
+
 def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
     """The schema of one managed kind, without prose; None if that is not built in."""
     if found := lookup(api_version, kind):

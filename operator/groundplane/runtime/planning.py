@@ -21,6 +21,7 @@ from groundplane.core.objects import (
     Key,
     Object,
     annotations_of,
+    controller_of,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -39,6 +40,7 @@ from groundplane.runtime.overlay import MADE_UP, MANAGED, MANAGER, Overlay
 REFERENCE = origin.MACHINERY[origin.REFERENCES]
 PAUSES = (0.5, 1.0, 2.0)  # seconds until what was throttled is asked again
 HIDDEN = ("(secret)", "(as wanted)", "as wanted")  # what clouds say in place of a value that nobody may read
+NAME_PATH = f"metadata.annotations[{EXTERNAL_NAME}]"
 FILE = "file"  # who set a field: one of the files that are planned
 Did = Literal["create", "update", "delete"]
 
@@ -191,7 +193,16 @@ class Looking(_Through):
         key = key_of(managed)
         told = {name: f"{LATER}: {name} of {key})" for name in _texts(managed)}
         at_provider = told | _masked(_asked(managed)) | {name: told[name] for name in ("id", "arn") if name in told}
+        if name := self.name_to_be(managed):
+            at_provider |= dict.fromkeys(clouds.named_so(managed["apiVersion"], managed["kind"]), name)
         return Observation(exists=True, ready=conditions.available(), at_provider=at_provider)
+
+    def name_to_be(self, managed: Object) -> str:
+        """The external name that it will have; "" if only the making of something tells: a composite's UID is part of what it composes is called."""
+        name = annotations_of(managed).get(EXTERNAL_NAME) or self._cloud.default_external_name(managed)
+        above = str((controller_of(managed) or {}).get("uid") or "")
+        is_of_a_new_one = above.startswith(MADE_UP) and str(meta(managed)["name"]) in name
+        return "" if LATER in name or is_of_a_new_one else name
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
         self._ask(managed, "create", None)
@@ -357,7 +368,10 @@ class Planner:
         return ("same", "", []) if is_seen else ("unknown", "it was not looked at", [])
 
     def _made(self, managed: Object, composition: str) -> list[Field]:
-        return [
+        kind = self._looking.kind(managed["apiVersion"], managed["kind"])
+        name = self._looking.name_to_be(managed) if kind and kind.external_name == "name" and not kind.refers else ""
+        named = [Field(NAME_PATH, None, name)] if name else []
+        return named + [
             Field(
                 f"spec.forProvider.{name}",
                 None,
@@ -425,7 +439,7 @@ def _renamed(before: Object | None, after: Object | None) -> Field | None:
     if before is None or after is None or is_deleting(after) or not _was_made(before) or was in ("", becomes):
         return None
     note = f"{was} stays, and nobody here knows it any more"
-    return Field(f"metadata.annotations[{EXTERNAL_NAME}]", was, _shown(becomes) or None, note=note)
+    return Field(NAME_PATH, was, _shown(becomes) or None, note=note)
 
 
 def _asked_at(managed: Object, name: str) -> Any:
