@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from groundplane.errors import Denied, InvalidInput, NoSuchKind, Rejected
@@ -65,6 +65,8 @@ async def begun(
 
     logs.configure("text", "critical")
     options = Options(functions=Rules(given=functions[0], develops=True), templates=functions[1])
+    if not source.has_others:
+        options = replace(options, create_wait=0.0)
     cluster = Copy()
     loader = Loader(source, cluster, with_accounts=cloud is not None)
     await loader.load([document.object for document in read])

@@ -37,6 +37,7 @@ class Source(Protocol):
 
     namespace: str  # where to look if nobody says where
     kinds: Sequence[Served]  # each in the version that is preferred
+    has_others: bool  # whether another process may be at work on it beside a control plane of ours
 
     @property
     def cluster(self) -> Cluster:
@@ -124,6 +125,7 @@ class _Store:
     """`Source` of the store in a file."""
 
     namespace = "default"
+    has_others = False
 
     def __init__(self, cluster: SqliteCluster, kinds: Sequence[Served]) -> None:
         self.cluster = cluster
@@ -146,6 +148,8 @@ class _Store:
 
 class _Server:
     """`Source` of an API server: what it serves is asked once."""
+
+    has_others = True
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api

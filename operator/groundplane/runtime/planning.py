@@ -250,11 +250,17 @@ def _was_made(managed: Object) -> bool:
 
 def _texts(managed: Object) -> list[str]:
     """The fields of its status.atProvider that are texts."""
-    schema: Any = clouds.schema_of(managed["apiVersion"], managed["kind"])
-    for name in ("status", "atProvider"):
-        schema = ((schema or {}).get("properties") or {}).get(name)
-    properties = (schema or {}).get("properties") or {}
+    properties = _properties(managed, "status", "atProvider")
     return sorted(name for name, each in properties.items() if each.get("type") == "string")
+
+
+def _properties(managed: Object, *place: str) -> Mapping[str, Any]:
+    """The schemas of the fields in a place of a managed resource, forProvider unless it is named."""
+    schema: Any = clouds.schema_of(managed["apiVersion"], managed["kind"])
+    for name in place or ("spec", "forProvider"):
+        schema = ((schema or {}).get("properties") or {}).get(name)
+    found: Mapping[str, Any] = (schema or {}).get("properties") or {}
+    return found
 
 
 # --- the steps ------------------------------------------------------------------------------------------------
@@ -392,7 +398,10 @@ class Planner:
         kind: Literal["change", "immutable"],
     ) -> list[Field]:
         name, path = difference.field, f"spec.forProvider.{difference.field}"
-        is_outside = before is not None and _asked_at(before, name) == _asked_at(after, name)
+        is_field = name == "tags" or re.split(r"[.[]", name)[0] in _properties(
+            after
+        )  # or what a create has not finished
+        is_outside = is_field and before is not None and _asked_at(before, name) == _asked_at(after, name)
         source = self._source(after, name, composition)
         if is_outside and source != REFERENCE:
             source = OUTSIDE
@@ -496,12 +505,8 @@ def _masked(value: Any) -> Any:
 
 def _note(managed: Object, name: str) -> str:
     """When a change comes late."""
-    asked = _asked(managed)
-    schema: Any = clouds.schema_of(managed["apiVersion"], managed["kind"])
-    for each in ("spec", "forProvider"):
-        schema = ((schema or {}).get("properties") or {}).get(each)
-    has = "applyImmediately" in ((schema or {}).get("properties") or {})
-    if has and not asked.get("applyImmediately") and name not in ("tags", "applyImmediately"):
+    has = "applyImmediately" in _properties(managed)
+    if has and not _asked(managed).get("applyImmediately") and name not in ("tags", "applyImmediately"):
         return "waits for the maintenance window (applyImmediately: false)"
     return ""
 
