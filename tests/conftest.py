@@ -28,7 +28,7 @@ gc.disable()  # until all tests are collected: what they consist of stays, and t
 
 
 E2E = "tests/e2e/"
-SECOND_HALF = "test_r"  # of it, by name: as much CPU as the first
+SECOND_HALF = "test_p"  # of it, by name: as much CPU as the first
 # The files that ask for `control_plane`: one process runs them all, for a control plane takes ten seconds of a core to start, and some to idle.
 CLUSTER = (
     "tests/contracts/",

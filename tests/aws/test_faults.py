@@ -21,7 +21,9 @@ def client_error(code, message="", status=400, operation="CreateDBInstance"):
     return boto.ClientError(answer, operation)
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=row["case"]) for row in yaml.safe_load(VECTORS.read_text())])
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row["case"]) for row in yaml.load(VECTORS.read_text(), yaml.CSafeLoader)]
+)
 def test_what_an_answer_of_aws_becomes(row):
     error = client_error(row["code"], row.get("message", ""), row.get("status", 400))
     found = faults.translate(error, KNOWN, young=row.get("young", False))

@@ -13,8 +13,8 @@ from groundplane.core import crds, definition, schema
 from groundplane.errors import InvalidInput
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "definition"
-RECORDED = yaml.safe_load((VECTORS / "recorded.yaml").read_text(encoding="utf-8"))
-REFUSED = yaml.safe_load((VECTORS / "refused.yaml").read_text(encoding="utf-8"))
+RECORDED = yaml.load((VECTORS / "recorded.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
+REFUSED = yaml.load((VECTORS / "refused.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 SCHEMA = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "string"}}}}}
 
 

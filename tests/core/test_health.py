@@ -15,7 +15,7 @@ from groundplane.errors import Denied, InvalidInput, NoSuchKind, Rejected, Throt
 from tests import gitops
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-STATES = yaml.safe_load((Path(__file__).parents[1] / "vectors" / "gitops.yaml").read_text())
+STATES = yaml.load((Path(__file__).parents[1] / "vectors" / "gitops.yaml").read_text(), yaml.CSafeLoader)
 
 
 def fresh(error):

@@ -12,7 +12,7 @@ from groundplane.core.patches import Patch
 from groundplane.core.spec import NATIVE, Spec, load
 from groundplane.errors import InvalidInput
 
-ROWS = yaml.safe_load((Path(__file__).parents[1] / "vectors" / "patches.yaml").read_text(encoding="utf-8"))
+ROWS = yaml.load((Path(__file__).parents[1] / "vectors" / "patches.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 class Holder(Spec):

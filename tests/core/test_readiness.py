@@ -12,7 +12,9 @@ from groundplane.core.readiness import ReadinessCheck
 from groundplane.core.spec import FUNCTION, NATIVE, Spec, load
 from groundplane.errors import InvalidInput
 
-ROWS = yaml.safe_load((Path(__file__).parents[1] / "vectors" / "readiness.yaml").read_text(encoding="utf-8"))
+ROWS = yaml.load(
+    (Path(__file__).parents[1] / "vectors" / "readiness.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader
+)
 
 
 def test_what_are_another_functions_checks_are_not_told_of():

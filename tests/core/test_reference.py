@@ -21,7 +21,8 @@ from groundplane.functions import patch_and_transform
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "patch-and-transform.md").read_text(encoding="utf-8")
 EXAMPLES = [
-    (TEXT[: m.start()].count("\n") + 1, yaml.safe_load(m[1])) for m in re.finditer(r"```yaml\n(.*?)```", TEXT, re.S)
+    (TEXT[: m.start()].count("\n") + 1, yaml.load(m[1], yaml.CSafeLoader))
+    for m in re.finditer(r"```yaml\n(.*?)```", TEXT, re.S)
 ]
 BASE = {"apiVersion": "example.org/v1", "kind": "Composed", "metadata": {}}
 
