@@ -34,6 +34,7 @@ def test_what_aws_is_sent(row):
         with pytest.raises(InvalidInput) as caught:
             convert.place(parameters, row["parameter"], row["value"], shape)
         assert caught.value.what == row["error"]
+        assert caught.value.mend == row.get("mend", caught.value.mend)
     else:
         convert.place(parameters, row["parameter"], row["value"], shape)
         assert parameters[row["parameter"].partition(".")[0]] == row["result"]

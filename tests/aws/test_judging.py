@@ -13,8 +13,9 @@ from groundplane.core import fieldpath, typecheck
 from groundplane.errors import InvalidInput
 from tests.aws.conftest import EC2, managed
 
-RDS, SQS, DYNAMODB, KMS, SECRETS = (
-    f"{service}.aws.upbound.io/v1beta1" for service in ("rds", "sqs", "dynamodb", "kms", "secretsmanager")
+RDS, SQS, DYNAMODB, KMS, SECRETS, CACHE, S3 = (
+    f"{service}.aws.upbound.io/v1beta1"
+    for service in ("rds", "sqs", "dynamodb", "kms", "secretsmanager", "elasticache", "s3")
 )
 OTHERWISE = [
     ("dynamodb.aws.upbound.io/v1beta1", "Table", {"billingMode": "pay_per_request"}, "spec.forProvider.billingMode", "PAY_PER_REQUEST"),
@@ -116,6 +117,18 @@ REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (KMS, "Key", {"deletionWindowInDays": 6}, "deletionWindowInDays", "write 7 to 30"),
     (SECRETS, "Secret", {"recoveryWindowInDays": 3}, "recoveryWindowInDays", "write 0, or 7 to 30"),
     (DYNAMODB, "Table", {"attribute": [{"name": "a", "type": "String"}]}, "attribute[0].type", "use one of: B, N, S"),
+    (CACHE, "Cluster", {"nodeType": "t4g.micro"}, "nodeType", "cache.t4g.micro"),
+    (CACHE, "ReplicationGroup", {"nodeType": "db.t4g.micro"}, "nodeType", "cache.t4g.micro"),
+    (CACHE, "ReplicationGroup", {"replicasPerNodeGroup": 6}, "replicasPerNodeGroup", "write 0 to 5"),
+    (CACHE, "ParameterGroup", {"family": "redis7.0"}, "family", "redis7"),
+    (CACHE, "ParameterGroup", {"family": "redis"}, "family", "redis7"),
+    (RDS, "Instance", {"instanceClass": "t4g.micro"}, "instanceClass", "db.t4g.micro"),
+    (RDS, "ParameterGroup", {"family": "postgresql16"}, "family", "postgres16"),
+    (RDS, "ParameterGroup", {"family": "postgres16.3"}, "family", "postgres16"),
+    (RDS, "ClusterParameterGroup", {"family": "aurora-postgresql"}, "family", "aurora-postgresql16"),
+    (RDS, "ParameterGroup", {"family": "mysql8.0", "parameter": [{"name": "a", "value": "1", "applyMethod": "now"}]}, "parameter[0].applyMethod", "immediate"),
+    (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 8, "maxCapacity": 4}]}, "serverlessv2ScalingConfiguration[0].minCapacity", "at most as much"),
+    (S3, "BucketACL", {"bucket": "b", "acl": "public"}, "acl", "did you mean public-read?"),
 ]  # fmt: skip
 
 
@@ -140,6 +153,12 @@ def test_what_aws_is_never_to_take_is_refused_before_a_call(cloud, api_version, 
         ),
         (SQS, "Queue", {"delaySeconds": 900, "visibilityTimeoutSeconds": 0}),
         (SECRETS, "Secret", {"recoveryWindowInDays": 0}),
+        (CACHE, "ParameterGroup", {"name": "orders", "family": "memcached1.6"}),
+        (CACHE, "ParameterGroup", {"name": "orders", "family": "redis6.x"}),
+        (RDS, "ParameterGroup", {"family": "sqlserver-se-15.0"}),
+        (RDS, "ParameterGroup", {"family": "oracle-ee-cdb-21"}),
+        (RDS, "ParameterGroup", {"family": "postgres9.6"}),
+        (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 0, "maxCapacity": 0.5}]}),
     ],
 )
 def test_what_aws_may_take_passes(cloud, api_version, kind, fields):

@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.validate import ParamValidator
 
+from groundplane.aws import judging
 from groundplane.aws.grammar import KindField, Path, SchemaField, siblings
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, at, did_you_mean, shown
@@ -140,14 +141,14 @@ def to_aws(value: Json, shape: Shape, field: SchemaField = ANY) -> Any:
         if isinstance(value, Mapping) and field.type == "map[string]" and (pair := _pair(shape.member)):
             return [{pair[0]: name, pair[1]: text(entry)} for name, entry in sorted(value.items())]
         items = value if isinstance(value, list) else [value]
-        return [to_aws(item, shape.member, field) for item in items]
+        return judging.bounded([to_aws(item, shape.member, field) for item in items], shape)
     if kind == "map":
         if not isinstance(value, Mapping):
             raise InvalidInput(f"wants an object, got {shown(value)}", mend=WANTED["object"][1])
         return {key: to_aws(entry, shape.value) for key, entry in value.items()}
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return _scalar(value, kind)
+    return judging.bounded(_scalar(value, kind), shape)
 
 
 def _pair(shape: Shape) -> tuple[str, str] | None:

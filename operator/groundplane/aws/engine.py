@@ -25,7 +25,7 @@ from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import CREATE_PENDING, EXTERNAL_NAME
 from groundplane.core.objects import Json, annotations_of, is_deleting, spec_of, status_of
-from groundplane.errors import GroundplaneError, InvalidInput, Waiting, shown
+from groundplane.errors import GroundplaneError, InvalidInput, Waiting, at, shown
 from groundplane.ports import Creation, Difference, Observation
 
 TAGS = "tags"  # the update group of the tags
@@ -98,12 +98,17 @@ class Engine(Resource):
         rule, name = self.kind.external_name, self.external_name
         if rule.mode != "name":
             return
-        where = f"annotation {EXTERNAL_NAME}" if annotations_of(self.managed).get(EXTERNAL_NAME) else "metadata.name"
         if rule.pattern and not re.fullmatch(rule.pattern, name):
             mend = f"{rule.rule or f'it must match {rule.pattern}'}; set annotation {EXTERNAL_NAME} to such a name"
-            raise InvalidInput(f"{shown(name)} is no name for this kind in AWS", mend=mend, where=(where,))
+            raise InvalidInput(f"{shown(name)} is no name for this kind in AWS", mend=mend, where=(self._name_place(),))
         if name.lower() in rule.reserved:
-            raise InvalidInput(f"{shown(name)} is reserved in AWS", mend="use another name", where=(where,))
+            raise InvalidInput(
+                f"{shown(name)} is reserved in AWS", mend="use another name", where=(self._name_place(),)
+            )
+
+    def _name_place(self) -> str:
+        """Where the object says its external name."""
+        return f"annotation {EXTERNAL_NAME}" if annotations_of(self.managed).get(EXTERNAL_NAME) else "metadata.name"
 
     # --- observe ----------------------------------------------------------------------------------------
 
@@ -486,7 +491,8 @@ class Engine(Resource):
                 self.place(parameters, name, field_.create, value, shape)
         identity = self.kind.external_name
         if identity.parameter in shape.members:
-            convert.place(parameters, identity.parameter, self.external_name, shape)
+            with at(self._name_place()):
+                convert.place(parameters, identity.parameter, self.external_name, shape)
         if rule.token:
             parameters[rule.token] = self.uid or self.name
         if self.kind.tags is not None and self.kind.tags.at_create:

@@ -403,6 +403,10 @@ class SchemaField(Strict):
     `[PROVISIONED, PAY_PER_REQUEST]`."""
     closed: bool = False
     """No value will ever be added to `values`: any other is refused before a call: `true`."""
+    pattern: str = ""
+    """Type string: a regular expression for the whole value; what it does not fit is refused before a call: `cache\\..+`."""
+    rule: str = ""
+    """That pattern in words, for an error's mend: `node types begin with cache.: cache.t4g.micro`."""
     range: tuple[int, int] | None = None
     """Type number: the least and the most that AWS takes; what is beyond is refused before a call: `[0, 900]`."""
     zone: bool = False
@@ -424,7 +428,8 @@ class SchemaField(Strict):
     @property
     def is_judged(self) -> bool:
         """Whether its value can be refused before a call."""
-        return bool(self.values or self.exclusive or self.range or self.zone or self.compare in ("cidr", "window"))
+        own = self.values or self.exclusive or self.range or self.pattern or self.zone
+        return bool(own or self.compare in ("cidr", "window"))
 
 
 class KindField(SchemaField):
@@ -678,6 +683,8 @@ class Kind(Strict):
             raise ValueError(f"{where}.closed: no values")
         if field.range and (field.type != "number" or field.range[0] >= field.range[1]):
             raise ValueError(f"{where}.range: {field.type}, {field.range}")
+        if bool(field.pattern) != bool(field.rule) or (field.pattern and field.type != "string"):
+            raise ValueError(f"{where}.pattern: of a {field.type}, with rule {field.rule!r}")
         if field.zone and field.type not in ("string", "[]string"):
             raise ValueError(f"{where}.zone: {field.type} names none")
 

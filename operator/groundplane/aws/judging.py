@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from groundplane.aws.grammar import SchemaField, siblings
 from groundplane.core.objects import Json
@@ -40,6 +42,8 @@ def _check_text(place: str, value: str, field: SchemaField, region: str) -> None
         what, mend = f"{shown(value)} is not spelt as AWS does", f"did you mean {meant}?"
     elif field.closed and value not in field.values:
         what, mend = f"AWS knows no {shown(value)}", did_you_mean(value, field.values)
+    elif field.pattern and not re.fullmatch(field.pattern, value):
+        what, mend = f"AWS knows no {shown(value)}", field.rule
     elif field.zone and region and not value.startswith(region):
         what, mend = f"{shown(value)} is no availability zone of {region}", f"use one of that region: {region}a"
     elif field.compare == "cidr" and not _is_block(value):
@@ -73,6 +77,37 @@ def check_exclusive(where: str, given: Sequence[str]) -> None:
         raise InvalidInput(
             f"can't be used with {given[1]}", mend=f"keep one of {', '.join(given)}", where=(f"{where}.{given[0]}",)
         )
+
+
+def bounded(value: Any, shape: Any) -> Any:
+    """A value in AWS's shape, if it is within what botocore's model allows.  Texts and lists are not quoted but where a pattern is missed: they may be long.
+
+    Raises:
+        InvalidInput: it is too small, too long, or of another form.
+    """
+    if isinstance(value, bool) or not (limits := shape.metadata):
+        return value
+    low, high = limits.get("min"), limits.get("max")
+    is_number = isinstance(value, int | float)
+    size = value if is_number else len(value) if isinstance(value, str | bytes | list) else None
+    if size is not None and ((low is not None and size < low) or (high is not None and size > high)):
+        unit = "entries" if isinstance(value, list) else "characters"
+        what = f"AWS takes no {size}" if is_number else f"has {size} {unit}"
+        raise InvalidInput(what, mend=f"write {low or 0} to {high}" if high is not None else f"write {low} or more")
+    form = _form(limits.get("pattern") or "")
+    if isinstance(value, str) and form is not None and not form.fullmatch(value):
+        told = "such a value" if limits.get("sensitive") else shown(value)
+        raise InvalidInput(f"AWS takes no {told}", mend=f"it has to match {form.pattern}")
+    return value
+
+
+@cache
+def _form(pattern: str) -> re.Pattern[str] | None:
+    """A pattern of AWS's model; None where there is none, or Python has no such thing (a class of Unicode's)."""
+    try:
+        return re.compile(pattern, re.ASCII) if pattern else None
+    except re.error:
+        return None
 
 
 def is_referred(values: Mapping[str, Json], name: str, field: SchemaField) -> bool:

@@ -37,6 +37,14 @@ class Hooks(Base):
                 found.append(Default("autoGeneratePassword", True, note))
         return found
 
+    def check(self, resource: Resource) -> None:
+        for block in ("scalingConfiguration", "serverlessv2ScalingConfiguration"):
+            for given in resource.spec.get(block) or ():
+                least, most = given.get("minCapacity"), given.get("maxCapacity")
+                if least is not None and most is not None and least > most:
+                    what = f"minCapacity {least} is more than maxCapacity {most}"
+                    raise _bad(f"{block}[0].minCapacity", what, "write at most as much as maxCapacity")
+
     def check_create(self, resource: Resource) -> None:
         spec = resource.spec
         if any(spec.get(name) for name in COPIES):
