@@ -13,6 +13,7 @@ from botocore.validate import ParamValidator
 
 from groundplane.aws import catalogue
 from groundplane.aws.engine import Engine
+from groundplane.errors import Waiting
 from tests.aws.conftest import managed
 from tests.aws.test_at_provider import Partition
 from tests.aws.test_grammar import operation
@@ -21,8 +22,8 @@ from tests.aws.test_grammar import operation
 class Recorded(Engine):
     """One that is answered from a table, and whose calls are noted."""
 
-    def ask(self, name, /, **parameters):
-        return copy.deepcopy(self.answers.get(name, {}))
+    def ask(self, name, /, *, region="", **parameters):
+        return copy.deepcopy(self.answers.get(f"{name} {region}" if region else name, {}))
 
     def pages(self, name, /, **parameters):
         yield self.ask(name)
@@ -30,10 +31,10 @@ class Recorded(Engine):
     def shape(self, call):
         return operation(self.kind, call).input_shape
 
-    def write(self, name, /, *, once=False, **parameters):
+    def write(self, name, /, *, once=False, region="", **parameters):
         report = ParamValidator().validate(parameters, operation(self.kind, name).input_shape)
         assert not report.has_errors(), report.generate_report()
-        self.sent.append((name, parameters))
+        self.sent.append((f"{name} {region}" if region else name, parameters))
         return {}
 
 
@@ -118,6 +119,77 @@ ATTRIBUTES = {"AttributeDefinitions": TABLE["AttributeDefinitions"]}
 )  # fmt: skip
 def test_a_table_changes_one_thing_at_a_time(spec, facts, sent):
     assert table(spec, **facts) == sent
+
+
+PROTECTED = {"describe_table eu-west-3": {"Table": {"DeletionProtectionEnabled": True}}}
+BACKED_UP = {
+    "describe_continuous_backups eu-west-3": {
+        "ContinuousBackupsDescription": {"PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "ENABLED"}}
+    }
+}
+IN_PARIS = "arn:aws:dynamodb:eu-west-3:123456789012:table/orders"
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "sent"),
+    [
+        ({"deletionProtectionEnabled": True}, {}, [("update_table eu-west-3", {"DeletionProtectionEnabled": True})]),
+        ({"deletionProtectionEnabled": False}, PROTECTED, [("update_table eu-west-3", {"DeletionProtectionEnabled": False})]),
+        ({"deletionProtectionEnabled": True}, PROTECTED, []),
+        ({"deletionProtectionEnabled": False}, {}, []),
+        ({"pointInTimeRecovery": True}, {}, [("update_continuous_backups eu-west-3", {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}})]),
+        ({"pointInTimeRecovery": False}, BACKED_UP, [("update_continuous_backups eu-west-3", {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": False}})]),
+        ({"pointInTimeRecovery": True}, BACKED_UP, []),
+        ({"propagateTags": True}, {}, [("tag_resource eu-west-3", {"ResourceArn": IN_PARIS})]),
+        ({"propagateTags": False}, {}, []),
+        ({}, PROTECTED | BACKED_UP, []),  # nobody has said anything of them
+    ],
+)  # fmt: skip
+def test_what_is_set_on_a_replica_is_set_in_its_region(options, there, sent):
+    spec = ON_DEMAND | {"replica": [{"regionName": "eu-west-3"} | options]}
+    answers = {"describe_table": {"Table": TABLE | {"Replicas": [PARIS]}}} | there
+    made = changes("dynamodb.aws.upbound.io/v1beta1", "Table", spec, answers)
+    assert [call for call, _ in made] == [call for call, _ in sent]
+    for (_, given), (_, wanted) in zip(made, sent, strict=True):
+        assert given.items() >= wanted.items()
+
+
+def test_a_replica_that_has_the_tables_tags_gets_no_others():
+    answers = {"describe_table": {"Table": TABLE | {"Replicas": [PARIS]}}}
+    spec = ON_DEMAND | {"tags": {"team": "a"}, "replica": [{"regionName": "eu-west-3", "propagateTags": True}]}
+    [(_, tagged)] = changes("dynamodb.aws.upbound.io/v1beta1", "Table", spec, answers)
+    assert {"Key": "team", "Value": "a"} in tagged["Tags"]
+    answers["list_tags_of_resource eu-west-3"] = {"Tags": tagged["Tags"]}
+    [(_, again)] = changes("dynamodb.aws.upbound.io/v1beta1", "Table", spec, answers)
+    assert [tag["Key"] for tag in again["Tags"]] == ["crossplane-uid"]  # that of this other object
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "sent"),
+    [
+        ((), [PARIS], [("delete_table", {"TableName": "orders"})]),  # somebody else's
+        (("eu-west-3",), [], [("delete_table", {"TableName": "orders"})]),
+        (("eu-west-3", "eu-west-2"), [PARIS, LONDON], updated(ReplicaUpdates=[{"Delete": {"RegionName": "eu-west-3"}}])),
+        (("eu-west-3", "eu-west-2"), [PARIS | {"ReplicaStatus": "DELETING"}, LONDON], []),
+    ],
+)  # fmt: skip
+def test_replicas_go_before_their_table(named, there, sent):
+    found = catalogue.lookup("dynamodb.aws.upbound.io/v1beta1", "Table")
+    spec = ON_DEMAND | ({"replica": [{"regionName": region} for region in named]} if named else {})
+    wanted = managed("dynamodb.aws.upbound.io/v1beta1", "Table", "orders", external_name="orders", **spec)
+    engine = Recorded(found, catalogue.hooks(found.file), wanted, None, {}, now=datetime.now(UTC))
+    engine._clients, engine.answers, engine.sent = (
+        Partition(),
+        {"describe_table": {"Table": TABLE | {"Replicas": there}}},
+        [],
+    )
+    observation = engine.observe()
+    if sent and sent[0][0] == "delete_table":
+        engine.delete(observation)
+    else:
+        with pytest.raises(Waiting, match="its replicas go first"):
+            engine.delete(observation)
+    assert engine.sent == sent
 
 
 # --- elasticache ReplicationGroup

@@ -117,6 +117,7 @@ REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (KMS, "Key", {"deletionWindowInDays": 6}, "deletionWindowInDays", "write 7 to 30"),
     (SECRETS, "Secret", {"recoveryWindowInDays": 3}, "recoveryWindowInDays", "write 0, or 7 to 30"),
     (DYNAMODB, "Table", {"attribute": [{"name": "a", "type": "String"}]}, "attribute[0].type", "use one of: B, N, S"),
+    (DYNAMODB, "Table", {"replica": [{"propagateTags": True}]}, "replica", "name the region"),
     (CACHE, "Cluster", {"nodeType": "t4g.micro"}, "nodeType", "cache.t4g.micro"),
     (CACHE, "ReplicationGroup", {"nodeType": "db.t4g.micro"}, "nodeType", "cache.t4g.micro"),
     (CACHE, "ReplicationGroup", {"replicasPerNodeGroup": 6}, "replicasPerNodeGroup", "write 0 to 5"),

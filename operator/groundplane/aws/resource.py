@@ -296,9 +296,9 @@ class Resource:
 
     # --- calls ------------------------------------------------------------------------------------------
 
-    def ask(self, name: str, /, **parameters: Any) -> Item:
-        """A call that only reads: of the kind's service, or `service:name`.  botocore's errors get out."""
-        return self._call(_reading(name), parameters)
+    def ask(self, name: str, /, *, region: str = "", **parameters: Any) -> Item:
+        """A call that only reads: of the kind's service, or `service:name`, in another `region` if one is named.  botocore's errors get out."""
+        return self._call(_reading(name), parameters, region=region)
 
     def pages(self, name: str, /, **parameters: Any) -> Iterator[Item]:
         """The answers to a reading call whose answer comes in pages."""
@@ -311,26 +311,26 @@ class Resource:
         service, _, method = name.rpartition(":")
         return bool(self._client(service).can_paginate(method))
 
-    def write(self, name: str, /, *, once: bool = False, **parameters: Any) -> Item:
+    def write(self, name: str, /, *, once: bool = False, region: str = "", **parameters: Any) -> Item:
         """A call that changes AWS; every one goes through here.  `once`: it is sent a single time, whatever comes."""
-        return self._call(name, parameters, once=once)
+        return self._call(name, parameters, once=once, region=region)
 
-    def _call(self, name: str, parameters: Parameters, *, once: bool = False) -> Item:
+    def _call(self, name: str, parameters: Parameters, *, once: bool = False, region: str = "") -> Item:
         self._may_call()
         service, _, method = name.rpartition(":")
-        answer: Item = getattr(self._client(service, once=once), method)(**parameters)
+        answer: Item = getattr(self._client(service, once=once, region=region), method)(**parameters)
         return answer
 
     def _may_call(self) -> None:
         if self.given is not None:
             raise Alone
 
-    def _client(self, service: str = "", *, once: bool = False) -> Any:
+    def _client(self, service: str = "", *, once: bool = False, region: str = "") -> Any:
         if self._clients is None:
             raise InvalidInput("no account to call AWS with")
         if not self.kind.is_global and not self.region:
             raise InvalidInput("is missing", mend="name a region of AWS: eu-west-1", where=("spec.forProvider.region",))
-        return self._clients.client(service or self.kind.service, self.region, once=once)
+        return self._clients.client(service or self.kind.service, region or self.region, once=once)
 
     def shape(self, call: str) -> Any:
         """The input shape of a call, in botocore's model."""

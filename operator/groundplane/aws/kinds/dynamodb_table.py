@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from groundplane.aws import convert
+from groundplane.aws import convert, tags
+from groundplane.aws.grammar import Path
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, Waiting, shown
 from groundplane.ports import Difference
 
 CAPACITY = {"readCapacity", "writeCapacity"}
@@ -21,6 +22,10 @@ COPIES = ("restoreBackupArn", "restoreSourceName", "restoreSourceTableArn")
 
 
 class Hooks(Base):
+    def check(self, resource: Resource) -> None:
+        if any(not each.get("regionName") for each in _objects(resource.spec.get("replica"))):
+            raise _bad("replica", "has no regionName", "name the region of each replica")
+
     def check_create(self, resource: Resource) -> None:
         spec = resource.spec
         if any(spec.get(name) for name in COPIES):
@@ -66,13 +71,37 @@ class Hooks(Base):
         on = found.get("Status") in ("ENABLED", "ENABLING", "UPDATING")
         item["encryption"] = {"enabled": on, "kmsKeyArn": found.get("KMSMasterKeyArn")} if on else None
         item["replicas"] = [
-            {"regionName": each.get("RegionName"), "kmsKeyArn": each.get("KMSMasterKeyId")}
+            self._replica(resource, each, item)
             for each in item.get("Replicas") or ()
             if each.get("ReplicaStatus") != "DELETING"
         ]
         if any(index.get("IndexStatus") in ("CREATING", "UPDATING", "DELETING") for index in _indexes(item)):
             item["TableStatus"] = "UPDATING" if item.get("TableStatus") == "ACTIVE" else item.get("TableStatus")
         return item
+
+    def _replica(self, resource: Resource, there: Item, item: Item) -> dict[str, Json]:
+        """A replica as the spec has it; its own region is asked for what the spec says of that."""
+        region, table = str(there.get("RegionName")), resource.external_name
+        found: dict[str, Json] = {"regionName": region, "kmsKeyArn": there.get("KMSMasterKeyId")}
+        named = _objects(resource.desired("replica", item))
+        asked: Mapping[str, Json] = next((each for each in named if each.get("regionName") == region), {})
+        if there.get("ReplicaStatus") != "ACTIVE":
+            return found
+        if asked.get("deletionProtectionEnabled") is not None:
+            facts = resource.ask("describe_table", region=region, TableName=table).get("Table") or {}
+            found["deletionProtectionEnabled"] = bool(facts.get("DeletionProtectionEnabled"))
+        if asked.get("pointInTimeRecovery") is not None:
+            answer = resource.ask("describe_continuous_backups", region=region, TableName=table)
+            found["pointInTimeRecovery"] = BACKED_UP.search(answer) == "ENABLED"
+        if asked.get("propagateTags"):
+            found["propagateTags"] = not self._tag_changes(resource, region, item)
+        return found
+
+    def _tag_changes(self, resource: Resource, region: str, item: Item) -> list[tuple[str, Parameters]]:
+        """The calls that give a replica the table's tags."""
+        style, arn = tags.STYLES["dynamodb"], _replica_arn(item, region)
+        answer = resource.ask("list_tags_of_resource", region=region, ResourceArn=arn)
+        return tags.changes(resource.wanted_tags(), tags.parsed(answer.get("Tags"), style), style, arn)
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
         """What is read and written on demand has no capacity of its own; what a stream that is off shows is nothing's."""
@@ -159,11 +188,14 @@ class Hooks(Base):
         rule = resource.kind.fields["replica"]
         wanted = _objects(resource.desired("replica", item))
         gone, new = convert.entries(wanted, item["replicas"], rule)
-        there = {each["regionName"] for each in item["replicas"]}
+        there = {each["regionName"]: each for each in item["replicas"]}
         if gone:
             change: dict[str, Any] = {"Delete": {"RegionName": gone[0]["regionName"]}}
+        elif (known := there.get(new[0]["regionName"])) and _has_key(new[0], known):
+            self._set_replica(resource, new[0], known, item)
+            return
         else:
-            what = "Update" if new[0]["regionName"] in there else "Create"
+            what = "Update" if known else "Create"
             facts = {"RegionName": new[0]["regionName"]}
             if new[0].get("kmsKeyArn"):
                 facts["KMSMasterKeyId"] = new[0]["kmsKeyArn"]
@@ -171,13 +203,60 @@ class Hooks(Base):
         more = {"MultiRegionConsistency": new[0]["consistencyMode"]} if new and new[0].get("consistencyMode") else {}
         resource.write("update_table", TableName=resource.external_name, ReplicaUpdates=[change], **more)
 
+    def _set_replica(self, resource: Resource, wanted: Mapping[str, Any], there: Mapping[str, Any], item: Item) -> None:
+        """What is set on the replica itself, in its region."""
+        table, region = resource.external_name, wanted["regionName"]
+        is_other = {name: wanted[name] != there.get(name) for name in OPTIONS if wanted.get(name) is not None}
+        if is_other.get("deletionProtectionEnabled"):
+            is_on = wanted["deletionProtectionEnabled"]
+            resource.write("update_table", region=region, TableName=table, DeletionProtectionEnabled=is_on)
+        if is_other.get("pointInTimeRecovery"):
+            setting = {"PointInTimeRecoveryEnabled": wanted["pointInTimeRecovery"]}
+            resource.write(
+                "update_continuous_backups", region=region, TableName=table, PointInTimeRecoverySpecification=setting
+            )
+        if is_other.get("propagateTags") and wanted["propagateTags"]:
+            for call, parameters in self._tag_changes(resource, region, item):
+                resource.write(call, region=region, **parameters)
 
+    def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
+        """The replicas that the spec names go first: AWS would leave them behind, as tables of their own."""
+        named = [each.get("regionName") for each in _objects(resource.spec.get("replica"))]
+        left = [each for each in item.get("Replicas") or () if each.get("RegionName") in named]
+        if not left:
+            return
+        if not any(each.get("ReplicaStatus") in ("CREATING", "UPDATING", "DELETING") for each in left):
+            change = {"Delete": {"RegionName": left[0]["RegionName"]}}
+            resource.write("update_table", TableName=resource.external_name, ReplicaUpdates=[change])
+        regions = ", ".join(sorted(str(each["RegionName"]) for each in left))
+        raise Waiting(f"its replicas go first: {regions}", after=AGAIN)
+
+
+OPTIONS = ("deletionProtectionEnabled", "pointInTimeRecovery", "propagateTags")  # of a replica
+BACKED_UP = Path("ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus")
+AGAIN = 10.0  # seconds between two looks at replicas that go
 UPDATABLE = ("IndexName", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
 
 
 def _objects(value: Json) -> list[dict[str, Any]]:
     values = value if isinstance(value, list) else [value] if value else []
     return [dict(entry) for entry in values if isinstance(entry, Mapping)]
+
+
+def _replica_arn(item: Item, region: str) -> str:
+    """The ARN of a table's replica in a region.
+
+    >>> _replica_arn({"TableArn": "arn:aws:dynamodb:eu-west-1:123456789012:table/orders"}, "eu-west-3")
+    'arn:aws:dynamodb:eu-west-3:123456789012:table/orders'
+    """
+    parts = str(item["TableArn"]).split(":")
+    return ":".join([*parts[:3], region, *parts[4:]])
+
+
+def _has_key(wanted: Mapping[str, Json], there: Mapping[str, Json]) -> bool:
+    """Whether a replica is encrypted as it is to be."""
+    key = wanted.get("kmsKeyArn")
+    return key is None or convert.equal("kms", key, there.get("kmsKeyArn"))
 
 
 def _indexes(item: Item) -> list[Item]:
