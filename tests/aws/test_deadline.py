@@ -162,6 +162,19 @@ async def test_whatever_hangs_ends_and_names_itself_and_works_again_when_it_answ
     assert hostile.asked[-1] == "DescribeVpcs"
 
 
+@pytest.mark.parametrize(
+    ("region", "told"), [("us-west-9", "the SDK lists no region us-west-9: did you mean us-west-2?"), ("us-west-2", "")]
+)
+async def test_a_region_that_the_sdk_does_not_list_is_tried_and_told_where_nobody_answers(cloud, hostile, region, told):
+    vpc = managed(EC2, "VPC", "v", "vpc-1", region=region, cidrBlock="10.0.0.0/16")
+    assert not (await cloud.observe(vpc, account(hostile.url), {})).exists  # it may be new
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        nobody = account(f"http://127.0.0.1:{gone.getsockname()[1]}", "gone")
+    with pytest.raises(Unavailable) as raised:
+        await cloud.observe(vpc, nobody, {})
+    assert raised.value.mend.startswith(told or "check the network")
+
+
 @pytest.mark.parametrize("how", ["silent", "dribbles its head", "dribbles its body"])
 def test_over_tls_a_call_ends_as_well(secure, how):
     client = Sessions(attempts=1).clients(account(secure.url)).client("ec2", REGION)

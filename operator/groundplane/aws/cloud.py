@@ -21,7 +21,7 @@ from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Errors, Kind, Shared
 from groundplane.aws.resource import Alone, Memory, digest
-from groundplane.aws.session import AccountClients, Sessions
+from groundplane.aws.session import AccountClients, Sessions, unlisted
 from groundplane.aws.shared_reads import WINDOW, Read, SharedReads
 from groundplane.core import conditions
 from groundplane.core.claim import tenant
@@ -312,8 +312,10 @@ class AwsCloud:
                 if faults.are_stale(error) and clients is not None:
                     found.mend = clients.renewal()
                     clients.refuse(found)
-                if faults.is_silence(error) and (asked := deadline.doing()):
-                    found.what = f"{asked}: {found.what}"
+                if faults.is_silence(error):
+                    if asked := deadline.doing():
+                        found.what = f"{asked}: {found.what}"
+                    found.mend = "; ".join(filter(None, (unlisted(engine.region if engine else ""), found.mend)))
                 if type(found) is InvalidInput and engine is not None and (odd := engine.odd_values()):
                     found.mend = "; ".join(filter(None, (found.mend, odd)))
                 if faults.is_of_another(error):

@@ -42,7 +42,7 @@ from groundplane.aws import answers, deadline, endpoints
 from groundplane.aws.answers import READING
 from groundplane.core.conditions import moment
 from groundplane.core.objects import Json, group_of, meta, spec_of
-from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, shown
+from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, did_you_mean, shown
 from groundplane.ports import Account
 
 Client = Any  # botocore's clients are made at run time
@@ -156,6 +156,16 @@ def check_region(region: str, config: Mapping[str, Any]) -> None:
     if region and not REGION.fullmatch(region) and not config.get("skip_region_validation"):
         mend = "name one: eu-west-1 (or set skip_region_validation in the ProviderConfig, if the endpoint has others)"
         raise InvalidInput(f"{shown(region)} is no region of AWS", mend=mend, where=("spec.forProvider.region",))
+
+
+def unlisted(region: str) -> str:
+    """What to say of a region that botocore does not list, which may be newer than botocore; "" of one that it lists.
+
+    >>> unlisted("us-west-9"), unlisted("us-west-2"), unlisted("")
+    ('the SDK lists no region us-west-9: did you mean us-west-2?', '', '')
+    """
+    known = [name for partition in LOADER.load_data("endpoints")["partitions"] for name in partition["regions"]]
+    return f"the SDK lists no region {region}: {did_you_mean(region, known)}" if region and region not in known else ""
 
 
 class AccountClients:
