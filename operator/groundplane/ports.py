@@ -234,6 +234,7 @@ class ManagedKind:
     namespaced: bool = False  # its objects live in namespaces
     cloud: str = "AWS"  # what its things are in, in texts
     consistent: bool = False  # what was written is seen at once: "not there" is true right after a create
+    ready_at_once: bool = False  # what is there is usable: it is in no state on its way there
     marked_by: str = "tags"  # what says there whose a thing is, in texts
     refers: bool = False  # to objects of any kind: it watches them, and leaves a finalizer on them
 

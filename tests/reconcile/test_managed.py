@@ -33,6 +33,26 @@ async def test_a_database_is_created_becomes_ready_and_has_its_secret(aws):
     assert ("Normal", "CreatedExternalResource") in world.told.reasons("Instance")
 
 
+@pytest.mark.parametrize(("strict", "hidden"), [(False, 0), (False, 1), (True, 0)])
+async def test_what_is_usable_once_it_is_there_is_ready_with_its_create_if_aws_shows_it(aws, strict, hidden):
+    world = await aws.world(strict=strict)
+    aws.standin.fail("iam", "GetRole", "NoSuchEntity", status=404, times=1 + hidden)  # first it is looked for
+    found = await applied(world, managed.role())  # and no time passes
+    assert is_ready(found) == (not strict and not hidden)
+    assert condition(found, "Synced") == ("True", "ReconcileSuccess")
+    await world.settle(seconds=10)
+    assert is_ready(await get(world, managed.role()))
+    assert aws.writes().count("CreateRole") == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_waits_for_its_account_has_its_name_already(aws, strict):
+    world = await aws.world(ready=False, strict=strict)
+    found = await applied(world, managed.role())
+    assert condition(found, "Synced")[0] == "False"
+    assert managed.external_name(found) == "orders"
+
+
 async def test_a_deleted_database_goes_from_aws_first_and_leaves_nothing(aws):
     world = await aws.world()
     await applied(world, managed.instance(), seconds=10)

@@ -69,6 +69,17 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("CannotUseInvalidManagementPolicy"):
         may = core.allowed(managed)
     run = ManagedRun(context, kind, managed, may)
+    try:
+        result = await _bring_in_line(run)
+    except GroundplaneError:
+        await _save_name(run)  # what names it need not wait for whatever this waits for
+        raise
+    await _save_name(run)
+    return result
+
+
+async def _bring_in_line(run: ManagedRun) -> Result:
+    context = run.context
     if _next(run, External.UNSEEN) is Action.RELEASE:
         return await _release(run)
 
@@ -137,15 +148,21 @@ async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, 
 
 
 async def _name(run: ManagedRun) -> None:
-    """Save the external name that we choose, before anything else can use it."""
+    """Choose the external name.  It is saved with what is saved first, so before anything is made under it."""
     if run.external_name:
         return
     if name := run.context.cloud.default_external_name(run.given):
-        run.managed["metadata"].setdefault("annotations", {})[core.EXTERNAL_NAME] = name
-        if run.kind.refers:  # nobody asks an Object for that: it is saved with what is to be saved first
-            run.is_name_new = True
-        else:
-            run.managed = await run.context.cluster.update(run.managed)
+        run.new_name = name
+        run.take(run.managed)
+        if run.context.options.strict_upstream:
+            await _save_name(run)
+
+
+async def _save_name(run: ManagedRun) -> None:
+    """Save the external name if nothing has: of an Object nobody asks for it."""
+    if run.new_name and not run.kind.refers:
+        run.new_name = ""
+        run.managed = await run.context.cluster.update(run.managed)
 
 
 # --- create, update, delete ------------------------------------------------------------------------------------
@@ -188,11 +205,23 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
     run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
     if made.observation:
         return await _keep(run, made.observation, secrets, update=False)
+    if run.kind.ready_at_once and not run.context.options.strict_upstream and (there := await _made(run, secrets)):
+        return await _act(run, there, secrets)
     if not run.kind.consistent:  # else the next look tells at once what has become of it
         told = [conditions.reconcile_success(), *_ongoing(run), conditions.creating()]
         outlook = health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
         await _write_status(run, told, outlook=outlook)
     return _look_again(run, MADE)
+
+
+async def _made(run: ManagedRun, secrets: Mapping[str, str]) -> Observation | None:
+    """What was just made, as the cloud shows it; None if it doesn't show it yet, or can't be asked: the next look tells."""
+    assert run.account is not None
+    try:
+        observation = await run.context.cloud.observe(run.given, run.account, secrets)
+    except GroundplaneError:
+        return None
+    return observation if observation.exists else None
 
 
 async def _publish_once(run: ManagedRun, made: Creation) -> None:
@@ -218,10 +247,11 @@ async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str,
     if run.kind.refers:
         observing.follow(run, observation)
     await secret_inputs.publish(run, observation.connection)
-    if run.is_name_new or not has_finalizer(run.managed, core.FINALIZER):
+    if run.new_name or not has_finalizer(run.managed, core.FINALIZER):
         finalizers = meta(run.managed).get("finalizers") or []
         run.managed["metadata"]["finalizers"] = [*finalizers, *({core.FINALIZER} - set(finalizers))]
         run.managed = await run.context.cluster.update(run.managed)
+        run.new_name = ""
     # only another name is saved: a template that spells it otherwise would be fought for ever
     if observation.external_name and observation.external_name.lower() != run.external_name.lower():
         metadata = {
@@ -455,7 +485,7 @@ async def _write_status(
         status[requests.HANDLED] = requested
         run.event("Normal", "ReconcileRequestHandled", f"Handled reconcile request {shown(requested)}")
     run.context.tell(wanted, *told, outlook=outlook, generation=generation)
-    run.managed = await run.context.cluster.update(wanted, subresource="status")
+    run.take(await run.context.cluster.update(wanted, subresource="status"))
 
 
 async def _forget(run: ManagedRun) -> None:
@@ -464,7 +494,7 @@ async def _forget(run: ManagedRun) -> None:
     del wanted["status"]["atProvider"]
     generation = meta(run.managed).get("generation")
     conditions.set_on(wanted, conditions.creating(), now=run.context.now(), generation=generation)
-    run.managed = await run.context.cluster.update(wanted, subresource="status")
+    run.take(await run.context.cluster.update(wanted, subresource="status"))
 
 
 def _pause_until_next(run: ManagedRun, observation: Observation | None = None, *, settled: bool) -> float | None:

@@ -33,7 +33,7 @@ class ManagedRun:
     managed: Object
     may: frozenset[Action]
     told: list[Condition] = field(default_factory=list)
-    is_name_new: bool = False  # the external name was chosen in this run, and is not saved yet
+    new_name: str = ""  # the external name, if it was chosen in this run and is not saved yet
     account: Account | None = None
     nested: list[tuple[references.Wish, dict[str, Json]]] = field(
         default_factory=list
@@ -46,6 +46,14 @@ class ManagedRun:
         That is not written into its spec: there a list is written whole, and whoever composes it would take it out again and again.
         """
         return references.placed(self.managed, self.nested)
+
+    def take(self, managed: Object) -> None:
+        """The object as it was written, with the name that was not."""
+        self.managed = managed
+        if self.new_name:
+            metadata = dict(meta(managed))
+            metadata["annotations"] = {**annotations_of(managed), core.EXTERNAL_NAME: self.new_name}
+            self.managed = {**managed, "metadata": metadata}
 
     def event(self, type_: str, reason: str, message: str) -> None:
         key = key_of(self.managed)
@@ -93,7 +101,7 @@ async def begin(run: ManagedRun, to_note: Mapping[str, str]) -> None:
         "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
     }
     run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
-    run.is_name_new = False
+    run.new_name = ""
     run.context.creates.begin(run.managed)
 
 

@@ -73,7 +73,7 @@ async def fill(run: ManagedRun, manager: str, fields: Mapping[str, Mapping[str, 
         "metadata": {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {}),
         "spec": wanted,
     }
-    run.managed = await run.context.cluster.apply(patch, manager=manager)
+    run.take(await run.context.cluster.apply(patch, manager=manager))
 
 
 def _merged(owned: Mapping[str, Json], values: Mapping[str, Json]) -> dict[str, Json]:
