@@ -125,6 +125,28 @@ async def test_a_revision_that_somebody_deactivates_is_active_again_at_the_next_
     assert await revisions(world) == [("1", 1, "Active")]
 
 
+async def test_the_column_of_v2_says_which_revision_runs():
+    async def running():
+        found = sorted(await world.cluster.list(API, "ProviderRevision"), key=lambda each: each["spec"]["image"])
+        return [condition(each, "RuntimeActive") for each in found]
+
+    active, inactive = ("True", "ActiveRuntime"), ("False", "InactiveRuntime")
+    world = await World().install()
+    manual = version(2, revisionActivationPolicy="Manual")
+    found = await applied(world, version(1), manual)
+    assert await running() == [active, inactive]
+    await world.patch(
+        Key(API, "ProviderRevision", "", found["status"]["currentRevision"]), {"spec": {"desiredState": "Active"}}
+    )
+    await world.settle()
+    assert await running() == [inactive, active]
+    await applied(world, version(1))
+    assert await running() == [active, inactive]
+    writes = world.cluster.writes
+    await world.restarted().settle(seconds=600)
+    assert world.cluster.writes == writes
+
+
 @pytest.mark.parametrize("strict", [False, True])
 async def test_what_has_no_effect_on_a_package_that_is_built_in_is_told_once(strict):
     world = await World(options=Options(strict_upstream=strict)).install()

@@ -8,7 +8,7 @@ import itertools
 
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, meta
-from groundplane.errors import Denied, Unavailable
+from groundplane.errors import Denied, Rejected, Unavailable
 from groundplane.runtime import events, metrics
 from groundplane.runtime.events import EventRecorder
 from tests.runtime import virtual
@@ -260,6 +260,25 @@ def test_what_is_refused_is_dropped_and_the_next_is_written():
 
     assert [event["message"] for event in play(scene)] == ["written"]
     assert count("failed") == before + 1
+
+
+def test_that_we_may_write_no_events_is_said_ever_more_seldom_and_other_refusals_each_time(monkeypatch):
+    said, before = [], count("failed")
+    monkeypatch.setattr(events.log, "warning", lambda message, **keys: said.append(keys["error"]))
+
+    async def scene(recorder, store):
+        for number in range(3 * 60):
+            store.error = Denied("events are forbidden")
+            recorder.event(thing(uid=f"u{number}"), "Normal", "Fine", "all is well")
+            await asyncio.sleep(30)
+            store.error = Rejected("the namespace is gone")
+            recorder.event(thing(uid=f"v{number}"), "Normal", "Fine", "all is well")
+            await asyncio.sleep(30)
+
+    play(scene)
+    assert said.count("events are forbidden") == 8  # after 0, 5, 15, 35 minutes, then each half hour
+    assert said.count("the namespace is gone") == 3 * 60
+    assert count("failed") == before + 2 * 3 * 60
 
 
 def test_one_object_that_has_too_much_to_tell_is_cut_short_and_the_others_are_not():

@@ -55,9 +55,7 @@ FIRST_PAUSE = 0.1  # seconds before the second attempt, doubled each time
 REQUEST_TIMEOUT = 35.0  # seconds for one attempt
 CONNECT_TIMEOUT = 5.0  # seconds
 SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after which a watch counts as dead
-TLS_BUFFER = (
-    8 * 1024
-)  # bytes that asyncio keeps for each connection, instead of 256 KiB: there is a watch for each kind
+TLS_BUFFER = 4096  # bytes that asyncio keeps for each connection, instead of 256 KiB: there is a watch for each kind
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
 
 # As the API server says it: cannot list resource "deployments" in API group "apps" at the cluster scope

@@ -12,9 +12,8 @@ import ipaddress
 import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from functools import cache
 from typing import Any, Final
-
-import re2
 
 from groundplane.core.objects import Json
 from groundplane.errors import SHOWN, InvalidInput
@@ -190,6 +189,8 @@ def _string_checks(openapi: OpenAPI) -> Iterable[_Check]:
 
 
 def expression(pattern: str) -> Any:
+    import re2  # 2 MiB, and most schemas have no patterns
+
     options = re2.Options()
     options.log_errors = False
     try:
@@ -246,10 +247,16 @@ def _size_checks(openapi: OpenAPI, suffix: str, words: str) -> Iterable[_Check]:
 
 # --- formats: those that people get wrong; every other text passes
 
-_CLOCK = re2.compile(r"^([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
-_BASE64 = re2.compile(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$")
-_UUID = re2.compile(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$")
-_DURATION = re2.compile(
+
+def _like(pattern: str) -> Callable[[str], bool]:
+    compiled = cache(lambda: expression(pattern))
+    return lambda text: bool(compiled().search(text))
+
+
+_is_clock = _like(r"^([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$")
+_is_base64 = _like(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$")
+_is_uuid = _like(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$")
+_is_duration = _like(
     r"^[+-]?(?:0|(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h)(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))*)$"
     r"|(?i)^\d+\s*(?:ns|nano|nanosecond|us|µs|micro|microsecond|ms|milli|millisecond|s|sec|second|m|min|minute"
     r"|h|hr|hour|d|day|w|wk|week)s?$"
@@ -265,7 +272,7 @@ def _is_date(text: str) -> bool:
 
 def _is_date_time(text: str) -> bool:
     day, clock = text[:10], text[11:].upper()
-    return text[10:11] in ("T", "t") and _is_date(day) and bool(_CLOCK.search(clock))
+    return text[10:11] in ("T", "t") and _is_date(day) and _is_clock(clock)
 
 
 def _is_address(version: int) -> Callable[[str], bool]:
@@ -289,9 +296,9 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "date": _is_date,
     "date-time": _is_date_time,
     "datetime": _is_date_time,
-    "byte": lambda text: bool(_BASE64.search(text)),
-    "uuid": lambda text: bool(_UUID.search(text)),
-    "duration": lambda text: bool(_DURATION.search(text)),
+    "byte": _is_base64,
+    "uuid": _is_uuid,
+    "duration": _is_duration,
     "ipv4": _is_address(4),
     "ipv6": _is_address(6),
     "cidr": _is_network,

@@ -6,6 +6,7 @@ Those that we make carry the annotation `groundplane.io/made`; all others stay a
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 from groundplane.core import conditions, packages
 from groundplane.core.conditions import Condition
@@ -87,11 +88,14 @@ async def retire(package: Object, revision: Object, context: Context) -> None:
     earlier = [each for each in await all_of(package, context) if is_ours(each) and not _is(each, revision)]
     if spec_of(revision).get("desiredState") == "Active" or context.options.strict_upstream:
         for each in earlier:
+            now = each
             if spec_of(each).get("desiredState") == "Active":
                 each["spec"]["desiredState"] = "Inactive"
-                await context.cluster.update(each)
+                now = await context.cluster.update(each)
                 message = f"{each['kind']} {meta(each)['name']} is inactive: {meta(revision)['name']} has taken over"
                 context.events.event(package, "Normal", "TransitionRevision", message, source=SOURCE)
+            if conditions.is_true(now, "RuntimeActive"):
+                await _tell(now, [_runtime(now)], context)
     for each in packages.surplus(package, earlier):
         await _delete(each, context)
 
@@ -107,7 +111,6 @@ async def tell(revision: Object, problem: str, context: Context) -> None:
     """Say in a revision of ours how it does."""
     if not is_ours(revision):
         return
-    wanted = copy.deepcopy(revision)
     told = [
         Condition(type_, "False", "UnhealthyPackageRevision", problem)
         if problem and type_ != "RevisionHealthy"
@@ -115,7 +118,19 @@ async def tell(revision: Object, problem: str, context: Context) -> None:
         for type_ in ("Healthy", "RevisionHealthy", "RuntimeHealthy")
     ]
     if not context.options.strict_upstream:
-        told.append(Condition("RuntimeActive", "True", "ActiveRuntime"))
+        told.append(_runtime(revision))
+    await _tell(revision, told, context)
+
+
+def _runtime(revision: Object) -> Condition:
+    """Whether it is by this revision that its package is run: the column RUNTIME-ACTIVE."""
+    if spec_of(revision).get("desiredState") == "Active":
+        return Condition("RuntimeActive", "True", "ActiveRuntime")
+    return Condition("RuntimeActive", "False", "InactiveRuntime")
+
+
+async def _tell(revision: Object, told: Sequence[Condition], context: Context) -> None:
+    wanted = copy.deepcopy(revision)
     conditions.set_on(wanted, *told, now=context.now(), generation=meta(revision).get("generation"))
     await context.cluster.update(wanted, subresource="status")
 

@@ -23,7 +23,16 @@ from groundplane.cluster import compact, slots
 from groundplane.core.bucket import Bucket
 from groundplane.core.conditions import timestamp
 from groundplane.core.objects import Key, Object, key_of, meta
-from groundplane.errors import AlreadyExists, Conflict, GroundplaneError, NotFound, NotLeader, Unavailable, clipped
+from groundplane.errors import (
+    AlreadyExists,
+    Conflict,
+    Denied,
+    GroundplaneError,
+    NotFound,
+    NotLeader,
+    Unavailable,
+    clipped,
+)
 from groundplane.ports import Cluster
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.backlog import Backlog
@@ -66,6 +75,10 @@ class EventRecorder:
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
         self._failures = 0
+        self._silent_until, self._silence = (
+            0.0,
+            QUIET,
+        )  # about events that we may not write, in seconds of the event loop
 
     def event(
         self,
@@ -185,7 +198,8 @@ class EventRecorder:
                 return False
             except GroundplaneError as error:
                 metrics.events.labels(result="failed").inc()
-                log.warning("event could not be written", about=str(key), error=str(error))
+                if not isinstance(error, Denied) or self._may_tell_denial(now):
+                    log.warning("event could not be written", about=str(key), error=str(error))
             else:
                 metrics.events.labels(result="posted").inc()
             self._failures = 0
@@ -193,6 +207,14 @@ class EventRecorder:
             if key not in self._backlog:
                 series.body = b""
             return True
+
+    def _may_tell_denial(self, now: float) -> bool:
+        """Whether to say again that we lack the right: it is the same for each event, and the metric counts them."""
+        if now < self._silent_until:
+            return False
+        self._silent_until = now + self._silence
+        self._silence = min(LONGEST_QUIET, 2 * self._silence)
+        return True
 
     async def _write(self, key: Key, series: _Series) -> None:
         if series.exists:

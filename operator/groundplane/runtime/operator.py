@@ -385,7 +385,7 @@ class Operator:
     async def _tidy(self) -> None:
         """When all is listed, nobody needs what the lists took."""
         await self._watches.listed()
-        memory.give_back()
+        await memory.keep_giving_back()
 
     async def _reach_cluster(self) -> None:
         """Look whether we may start; wait a while for an API server that isn't there yet."""
@@ -504,7 +504,7 @@ class Operator:
                 lambda error: log.warning("not all managed kinds are declared", error=str(error)),
                 KNOCK,
             )
-            memory.give_back()
+            memory.give_back(after_collecting=True)
         except NotLeader:
             return  # whoever leads then begins anew
 

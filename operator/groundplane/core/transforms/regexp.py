@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import re2
-
 from groundplane.core.fieldpath import utf8
 from groundplane.core.spec import Problem
 from groundplane.errors import InvalidInput, shown
@@ -49,6 +47,8 @@ def compiled(pattern: str) -> Any:
     Raises:
         BadPattern: Go would not compile it.
     """
+    import re2  # 2 MiB, and most Compositions have no regular expressions
+
     options = re2.Options()
     options.log_errors = False
     options.max_mem = PATTERN_MEMORY
