@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import shutil
@@ -9,6 +10,7 @@ import shutil
 import pytest
 import yaml
 
+from groundplane.cli import store
 from groundplane.runtime.overlay import comparable
 from tests.cli.filled import DATABASE, claim, labelled, read, version
 from tests.cli.platform import groundplane
@@ -196,3 +198,52 @@ def test_flags_that_only_crossplane_diff_needs_are_accepted(tmp_path):
     ran = groundplane("diff", "xr", tmp_path / "nowhere.yaml", *needless, "--db", tmp_path / "x.db")
     assert ran.exit_code == 1  # not 80, wrong usage
     assert f'there is no file or folder "{tmp_path / "nowhere.yaml"}"' in ran.stderr
+
+
+def test_of_a_changed_composition_a_line_is_enough_if_only_what_comes_of_it_matters(diff):
+    ran = diff(composition(storageType="gp2"), flags=("--compact", "--minimize-composition"))
+    lines = ran.stdout.splitlines()
+    assert lines[lines.index("=== Composition Changes ===") + 2 :][:2] == ["~~~ Composition/database-aws  …", ""]
+    assert differing(ran) == ["-     storageType: gp3", "+     storageType: gp2"]
+
+
+def pipeline(*steps):
+    """The app's Composition with two resources, the second of which waits for the first."""
+    _, source, app = copy.deepcopy(labelled())
+    base = {"apiVersion": "nop.crossplane.io/v1alpha1", "kind": "NopResource", "spec": {"forProvider": {}}}
+    pt = source["spec"]["pipeline"][0]
+    pt["input"]["resources"] = [{"name": name, "base": base} for name in ("first", "second")]
+    sequencer = {
+        "step": "in turn",
+        "functionRef": {"name": "function-sequencer"},
+        "input": {
+            "apiVersion": "sequencer.fn.crossplane.io/v1beta1",
+            "kind": "Input",
+            "rules": [{"sequence": ["first", "second"]}],
+        },
+    }
+    source["spec"]["pipeline"] = [pt, sequencer, *steps]
+    return source, app
+
+
+def test_what_waits_for_what_is_composed_to_be_ready_is_told_if_asked_for(diff):
+    source, app = pipeline()
+    assert diff(source, app).stdout.count("+++ NopResource/") == 1
+    ran = diff(source, app, flags=("--eventual-state",))
+    assert ran.stdout.count("+++ NopResource/") == 2, ran.output
+    assert "conditions" not in ran.stdout
+
+
+def test_what_steps_are_handed_is_read_or_given(diff, tmp_path):
+    where = {"namespace": "my-team", "name": "of-a-step"}
+    handed = {"name": "login", "source": "Secret", "secretRef": where}
+    objects = pipeline({"step": "ready", "functionRef": {"name": "function-auto-ready"}, "credentials": [handed]})
+    assert "there is no Secret my-team/of-a-step" in diff(*objects).stderr
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": where, "data": {"word": "c2VjcmV0"}}
+    (tmp_path / "secret.yaml").write_text(yaml.safe_dump(secret))
+    ran = diff(*objects, flags=("--function-credentials", "secret.yaml"))
+    assert (ran.exit_code, ran.stderr) == (3, "")
+    assert "c2VjcmV0" not in ran.stdout
+    with store.opened("groundplane.db") as cluster:
+        asyncio.run(cluster.apply(secret, manager="person"))
+    assert diff(*objects).exit_code == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -302,3 +303,38 @@ def test_of_what_has_no_value_the_patches_that_would_give_it_one_are_told(db):
     assert unset.exit_code == 1
     why = "Composition app › step pt › resource settings › patches[1] (FromCompositeFieldPath): spec.note: no such field; it is optional"
     assert f"data.note is not set. {why}. Mend: give the patch its value." in unset.stderr
+
+
+QUEUE = Path(__file__).resolve().parents[2] / "compositions" / "queue-aws" / "v2"
+
+
+def test_what_files_come_to_is_explained_without_any_cluster(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = (QUEUE / "definition.yaml", QUEUE / "composition.yaml", QUEUE / "examples" / "composite.yaml")
+    every = groundplane("explain", *files, "--resource", "queue", "-o", "json")
+    assert every.exit_code == 0, every.output
+    found = {each["path"]: each for each in json.loads(every.stdout)["fields"]}
+    seconds = found["spec.forProvider.messageRetentionSeconds"]["chain"]
+    assert [hop["by"] for hop in seconds] == ["patch", "default"]
+    assert seconds[0]["steps"] == [{"what": "transforms[0] (math)", "value": 345600}]
+    assert found["spec.managementPolicies[0]"]["chain"][0]["by"] == "default"
+    assert not any(hop["by"] == "unknown" for each in found.values() for hop in each["chain"])
+    one = groundplane("explain", *files, "spec.forProvider.region", "--resource", "queue").stdout.splitlines()
+    assert one[0] == '= "eu-west-1"'
+    assert one[-1].endswith(f"  set in {files[-1]}:2")
+    lines = groundplane("explain", *files, "--resource", "queue").stdout.splitlines()
+    assert 'spec.forProvider.region = "eu-west-1"' in lines
+    for words, told in {
+        ("--resource", "quuue"): "nothing is made of quuue. Mend: did you mean queue?",
+        ("spec.forProvider.regoin", "--resource", "queue"): "Mend: did you mean region?",
+        ("--all",): "name the object as KIND/NAME, or files with --resource TEMPLATE",
+    }.items():
+        ran = groundplane("explain", *files, *words)
+        assert ran.exit_code in (1, 80)
+        assert told in ran.stderr
+
+
+def test_each_field_of_a_live_object_is_explained(db):
+    ran = groundplane("explain", f"instance/{instance(db)}", "--all", *db, *NAMESPACE)
+    assert 'spec.forProvider.storageType = "gp3"\n  base  Composition database-aws › resource instance\n' in ran.stdout
+    assert "unknown" not in ran.stdout

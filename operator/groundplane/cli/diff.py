@@ -16,6 +16,7 @@ from groundplane.cli import completing, completing_objects, function_flag, overl
 
 if TYPE_CHECKING:
     from groundplane.cli.diff_report import Report
+    from groundplane.core.objects import Object
 
 CHANGES, REFUSED = 3, 2  # exit codes
 
@@ -43,6 +44,23 @@ CHANGES, REFUSED = 3, 2  # exit codes
 @click.option("--no-color", is_flag=True, help="No colours on a terminal, either.")
 @click.option("--ignore-paths", multiple=True, metavar="PATH", help="Fields whose changes don't count.")
 @click.option("-v", "--verbose", is_flag=True, help="Each object by itself, equal changes, too.")
+@click.option(
+    "--minimize-composition",
+    is_flag=True,
+    help="Of a changed Composition a line, not what changes in it; what comes of it in full.",
+)
+@click.option(
+    "--eventual-state",
+    is_flag=True,
+    help="As if all that is composed were ready at once: what a step (function-sequencer) holds back until then is shown, too.",
+)
+@click.option(
+    "--function-credentials",
+    multiple=True,
+    metavar="PATH",
+    shell_complete=completing.files,
+    help="Secrets that steps are handed, in place of those that are there.",
+)
 @click.option("--max-nested-depth", hidden=True)  # the reconcilers themselves stop where nothing changes any more
 @click.option("--max-iterations", hidden=True)
 @click.option("--timeout", hidden=True)
@@ -63,6 +81,9 @@ def diff(
     no_color: bool,
     ignore_paths: tuple[str, ...],
     verbose: bool,
+    minimize_composition: bool,
+    eventual_state: bool,
+    function_credentials: tuple[str, ...],
     function: tuple[str, ...],
     function_templates_dir: str,
     db: str,
@@ -91,13 +112,17 @@ def diff(
             namespace,
             resource,
             include_manual=include_manual,
+            eventual=eventual_state,
             functions=(function_flag.addresses(function), function_flag.files(function_templates_dir)),
+            credentials=[document.object for document in overlaid.read(function_credentials)]
+            if function_credentials
+            else [],
         )
     )
     report = report.without(ignore_paths)
     for error in report.errors:
         click.echo(f"ERROR: {error}", err=True)
-    report.write(output, compact=compact, verbose=verbose, in_colour=not no_color)
+    report.write(output, compact=compact, verbose=verbose, minimize=minimize_composition, in_colour=not no_color)
     if report.errors:
         click.get_current_context().exit(REFUSED if report.is_refused else 1)
     click.get_current_context().exit(CHANGES if report.changes else 0)
@@ -110,12 +135,21 @@ async def _diff(
     chosen: Sequence[str],
     *,
     include_manual: bool,
+    eventual: bool,
     functions: tuple[Any, Any],
+    credentials: Sequence[Object],
 ) -> Report:
     from groundplane.cli.diff_report import Filtered, Report
 
-    async with sources.opened(*place) as source, overlaid.begun(source, read, functions=functions) as found:
+    async with (
+        sources.opened(*place) as source,
+        overlaid.begun(
+            source, [document.object for document in read], functions=functions, credentials=credentials
+        ) as found,
+    ):
         await found.apply(read, namespace, chosen, include_manual=include_manual)
+        if eventual:
+            await found.ripen()
     filtered = [Filtered(key, "Manual update policy (use --include-manual to evaluate)") for key in found.pinned]
     overlay = found.overlay
     changes = overlay.changes()

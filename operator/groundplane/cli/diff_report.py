@@ -69,18 +69,19 @@ class Report:
     def summary(self) -> Counter[str]:
         return Counter(each.kind for each in self.changes if each.key.kind != "Composition")
 
-    def write(self, output: str, *, compact: bool, verbose: bool, in_colour: bool) -> None:
+    def write(self, output: str, *, compact: bool, verbose: bool, minimize: bool, in_colour: bool) -> None:
         if output != "diff":
             record = self._record()
             text = goyaml.dumps(record) if output == "yaml" else json.dumps(record, indent=2, ensure_ascii=False) + "\n"
             click.echo(text, nl=False)
             return
-        for line in self.text(compact=compact, verbose=verbose):
+        for line in self.text(compact=compact, verbose=verbose, minimize=minimize):
             click.echo(_coloured(line) if in_colour else line)
 
     # --- text ----------------------------------------------------------------------------------------------------
 
-    def text(self, *, compact: bool, verbose: bool) -> Iterator[str]:
+    def text(self, *, compact: bool, verbose: bool, minimize: bool = False) -> Iterator[str]:
+        """`minimize`: of a Composition that is changed, only that it is."""
         if not self.changes and not self.filtered:
             if not self.errors:
                 yield "No changes."
@@ -91,7 +92,10 @@ class Report:
             yield "=== Composition Changes ==="
             yield ""
             for change in compositions:
-                yield from self._block(change, self._lines(change, compact=compact))
+                if minimize:
+                    yield f"{SIGNS[change.kind]} {change.key.kind}/{change.key.name}  …"
+                else:
+                    yield from self._block(change, self._lines(change, compact=compact))
             if not compositions:
                 yield "No changes."
             yield ""

@@ -9,11 +9,12 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from groundplane.cli import completing_objects, function_flag, sources
+from groundplane.cli import completing, completing_objects, function_flag, sources
 from groundplane.errors import GroundplaneError, InvalidInput, NotFound, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ CORE = "apiextensions.crossplane.io"
 @click.command(epilog="Example: groundplane explain database/my-service-db spec.parameters.size -n my-team")
 @click.argument("what", metavar="KIND/NAME", shell_complete=completing_objects.objects)
 @click.argument("path", metavar="[PATH]", shell_complete=completing_objects.fields, required=False)
+@click.argument("more", nargs=-1, metavar="", shell_complete=completing.files)
+@click.option(
+    "--resource",
+    default="",
+    metavar="TEMPLATE",
+    help="Look at what this template makes of files, without any cluster: groundplane explain FILE… [PATH] --resource TEMPLATE.",
+)
+@click.option("--all", "everything", is_flag=True, help="Of each field of its spec, where it comes from.")
 @click.option(
     "-n",
     "--namespace",
@@ -49,6 +58,9 @@ CORE = "apiextensions.crossplane.io"
 def explain(
     what: str,
     path: str | None,
+    more: tuple[str, ...],
+    resource: str,
+    everything: bool,
     namespace: str,
     output: str,
     forward: bool,
@@ -63,24 +75,53 @@ def explain(
     With PATH (spec.forProvider.instanceClass), say where that value comes from: who set it last, the patch or base in its
     Composition, the composite's field that it was read from, the claim, the definition's default.  What is not known is said to be unknown.
 
+    With --resource and files, both of what a template makes of them, as `render` shows it; without PATH, of every field.
+
     With --forward as well, say which fields of composed resources patches write from that field of a claim or composite.
 
     Exit code 3 if the object is not ready (without PATH), 1 if there is no such object or field.
     """
-    kind, slash, name = what.partition("/")
-    if not slash or not name:
-        raise click.UsageError("name the object as KIND/NAME")
-    if forward and not path:
-        raise click.UsageError("--forward needs the PATH of a field")
     given = (function_flag.addresses(function), function_flag.files(function_templates_dir))
-    found = asyncio.run(_explain(kind, name, namespace, path, given, (db, kubeconfig, context), forward=forward))
+    if forward and (not path or resource):
+        raise click.UsageError("--forward needs the PATH of a field of a claim or composite")
+    if resource:
+        files, path = _files([what, *([path] if path else []), *more])
+        found = asyncio.run(_explain_files(files, resource, path, given))
+    else:
+        kind, slash, name = what.partition("/")
+        if not slash or not name or more:
+            raise click.UsageError("name the object as KIND/NAME, or files with --resource TEMPLATE")
+        if everything and path:
+            raise click.UsageError("--all is of every field: leave PATH out")
+        asked = _explain(
+            kind, name, namespace, path, given, (db, kubeconfig, context), forward=forward, everything=everything
+        )
+        found = asyncio.run(asked)
     if output == "json":
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         for line in _lines(found):
             click.echo(line)
-    if not path and not found["ready"]:
+    if "ready" in found and not found["ready"]:
         click.get_current_context().exit(NOT_READY)
+
+
+def _files(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Files, and the path of a field behind them, if there is one."""
+    (*before, last) = words
+    is_path = bool(before) and last != "-" and not Path(last).exists() and not last.endswith((".yaml", ".yml"))
+    return (before, last) if is_path else (list(words), None)
+
+
+async def _explain_files(files: Sequence[str], template: str, path: str | None, functions: Any) -> dict[str, Any]:
+    from groundplane.cli.explain_files import rendered, with_places
+
+    source, root, places = await rendered(files, template)
+    chain = Chain(source, functions)
+    if path is not None:
+        return with_places(await chain.of(root, path), places)
+    found = await chain.every(root)
+    return {**found, "fields": [with_places(each, places) for each in found["fields"]]}
 
 
 async def _explain(
@@ -92,15 +133,18 @@ async def _explain(
     place: tuple[str, str, str],
     *,
     forward: bool,
+    everything: bool,
 ) -> dict[str, Any]:
     from groundplane.cli.trace import Asked, Gathering
 
     async with sources.opened(*place) as source:
         gathering = Gathering(source, Asked(kind=kind, name=name, namespace=namespace))
         (root,) = await gathering.trees()
+        chain = Chain(source, functions)
+        if everything:
+            return await chain.every(root)
         if path is None:
             return _cause(root)
-        chain = Chain(source, functions)
         return await (chain.reached(root, path) if forward else chain.of(root, path))
 
 
@@ -160,6 +204,15 @@ class Chain:
             "value": origin.shown_value(obj, path, value),
             "chain": [_record(holder, hop, masked=is_secret(obj)) async for holder, hop in self._hops(obj, path)],
         }
+
+    async def every(self, root: Member) -> dict[str, Any]:
+        """Each value in its spec, and its way there."""
+        from groundplane.core import fieldpath
+        from groundplane.core.objects import spec_of
+
+        assert root.object is not None
+        leaves = [fieldpath.render(segments) for segments in _leaves(spec_of(root.object), ("spec",))]
+        return {"object": str(root.key), "fields": [await self.of(root, path) for path in leaves]}
 
     async def reached(self, root: Member, text: str) -> dict[str, Any]:
         """The value at a path of a claim or composite, and the fields of what is composed that patches write from it.
@@ -489,6 +542,12 @@ def _record(holder: str, hop: Hop, *, masked: bool = False) -> dict[str, Any]:
     return found
 
 
+def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = [leaf for name, inner in inside for leaf in _leaves(inner, (*path, name))]
+    yield from below or [path]
+
+
 def _beside(obj: Object, path: Any) -> str:
     """The mend for a path that leads nowhere."""
     value: Any = obj
@@ -526,6 +585,12 @@ def _ago(time: str) -> str:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    if "fields" in found:
+        for each in found["fields"]:
+            first, *rest = _lines(each)
+            yield f"{each['path']} {first}"
+            yield from rest
+        return
     if "path" not in found:
         if found["ready"]:
             yield f"{found['object']} is ready, and so is all that it is made of."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundplane.cli import completing
+from groundplane.cli import completing, completing_objects, function_flag, sources
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -104,6 +104,83 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
             click.echo(f"  {folder / name}: comments were lost")
     for note in migration.notes:
         click.echo(f"  {note}")
+
+
+STOPPED = 4  # exit code
+
+
+@migrate.command("take-over", epilog="Example: groundplane migrate take-over database/orders -n my-team --dry-run")
+@click.argument("claim", metavar="KIND/NAME", shell_complete=completing_objects.objects)
+@click.option(
+    "-n",
+    "--namespace",
+    shell_complete=completing_objects.namespaces,
+    default="",
+    help="Where the claim is.  [default: the context's]",
+)
+@click.option(
+    "-f",
+    "--filename",
+    "file",
+    default="",
+    shell_complete=completing.files,
+    help="The new composite.  [default: as `migrate v2` writes it]",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would go over, and do no more.")
+@click.option("--back", is_flag=True, help="As if nothing had been begun; until the claim has been deleted.")
+@click.option(
+    "--allow-deletions",
+    is_flag=True,
+    help="Also if objects of Kubernetes go with the claim: its connection Secret, what is composed of Kubernetes' own kinds.",
+)
+@click.option("--timeout", type=float, default=600.0, show_default=True, help="Seconds to wait at most.")
+@function_flag.option
+@function_flag.templates
+@sources.options
+def take_over(
+    claim: str,
+    namespace: str,
+    file: str,
+    dry_run: bool,
+    back: bool,
+    allow_deletions: bool,
+    timeout: float,
+    function: tuple[str, ...],
+    function_templates_dir: str,
+    db: str,
+    kubeconfig: str,
+    context: str,
+) -> None:
+    """Hand what a claim of v1 has in AWS over to a composite of v2, and delete the claim; in AWS nothing is changed.
+
+    The definition and the Composition that `migrate v2` has written are applied before.  First it is looked, on a copy in memory, whether the new
+    composite would leave all as it is; then its resources are made so that they only look, with the external names of those of the claim, by the names
+    of templates.  Once each sees what it gets, the claim's are told to leave it there, the claim is deleted, and the new ones take over.
+
+    It can be repeated wherever it has stopped.  Exit code 4: it has stopped, and says how it goes on, and back.
+    """
+    import asyncio
+
+    from groundplane.cli import take_over as taking
+
+    kind, slash, name = claim.partition("/")
+    if not slash or not name:
+        raise click.UsageError("name the claim as KIND/NAME")
+    if dry_run and back:
+        raise click.UsageError("--dry-run and --back exclude each other")
+    path = sources.store_file(db, kubeconfig, context)
+    place = (path, "", "") if path else (db, kubeconfig, context)
+    functions = (function_flag.addresses(function), function_flag.files(function_templates_dir))
+    asked = taking.Asked(kind, name, namespace, file, place, functions, timeout, allow_deletions)
+    try:
+        asyncio.run(taking.show(asked) if dry_run else taking.back(asked) if back else taking.run(asked))
+    except taking.Stopped as error:
+        click.echo(f"Error: stopped: {error}", err=True)
+        if not dry_run:
+            click.echo(
+                "It goes on when it is run again, and back, until the claim has been deleted, with --back.", err=True
+            )
+        raise click.exceptions.Exit(STOPPED) from error
 
 
 @dataclass(frozen=True)

@@ -52,16 +52,22 @@ def read(paths: Sequence[str]) -> list[Any]:
 
 @asynccontextmanager
 async def begun(
-    source: Source, read: Sequence[Any], *, functions: tuple[Any, Any], cloud: Cloud | None = None
+    source: Source,
+    wanted: Sequence[Object],
+    *,
+    functions: tuple[Any, Any],
+    cloud: Cloud | None = None,
+    credentials: Sequence[Object] = (),
 ) -> AsyncIterator[Overlaid]:
-    """What is there, as far as the files may concern it.  With a `cloud`, also what its resources log in and are made with.
+    """What is there, as far as what is wanted may concern it.  With a `cloud`, also what its resources log in and are made with.
 
     `functions`: where those are that run elsewhere, by name, and the templates.  Those that were started are ended with it.
+    `credentials`: Secrets that are handed to them, in place of those that are there.
     """
     from groundplane.core.function_sources import Rules
     from groundplane.ports import Options
     from groundplane.runtime import logs
-    from groundplane.runtime.overlay import Copy, Overlay
+    from groundplane.runtime.overlay import MANAGER, Copy, Overlay
 
     logs.configure("text", "critical")
     options = Options(functions=Rules(given=functions[0], develops=True), templates=functions[1])
@@ -69,7 +75,9 @@ async def begun(
         options = replace(options, create_wait=0.0)
     cluster = Copy()
     loader = Loader(source, cluster, with_accounts=cloud is not None)
-    await loader.load([document.object for document in read])
+    await loader.load(wanted)
+    for secret in credentials:
+        await cluster.apply(secret, manager=MANAGER)
     called = _Given(functions[0]) if functions[0] else None
     overlay = Overlay(cluster, options=options, cloud=cloud, functions=called)
     try:
@@ -146,6 +154,36 @@ class Overlaid:
         else:
             self.pinned = _manual(self.overlay, self.applied)
 
+    async def ripen(self) -> None:
+        """Have all that is composed be ready as soon as it is there, and what waits for that be made as well.
+
+        Raises:
+            InvalidInput: there is always more.
+        """
+        from groundplane.core import conditions
+        from groundplane.core.objects import controller_of, is_deleting, key_of
+        from groundplane.runtime.overlay import ROUNDS
+
+        for _ in range(ROUNDS):
+            composites = {key_of(obj).place for obj in self.overlay.objects().values() if _is_composite(obj)}
+            unripe = [
+                obj
+                for key, obj in self.overlay.objects().items()
+                if key.place not in composites
+                and controller_of(obj)
+                and not is_deleting(obj)
+                and not conditions.is_true(obj, "Ready")
+                and (await self.overlay.cluster.resource(key.api_version, key.kind)).has_status
+            ]
+            if not unripe:
+                return
+            for obj in unripe:
+                told = (conditions.reconcile_success(), conditions.available())
+                conditions.set_on(obj, *told, now=self.overlay.context.now())
+                await self.overlay.cluster.update(obj, subresource="status")
+            await self.settle()
+        raise InvalidInput("what is composed comes to no end", mend="leave --eventual-state out")
+
     async def settle(self) -> None:
         """Reconcile until nothing is left to do, and nothing more of what is there is needed."""
         await self.overlay.settle()
@@ -170,6 +208,12 @@ def rank(obj: Object) -> int:
 
 def _is_chosen(key: Key, chosen: Iterable[str]) -> bool:
     return any(name in (key.name, f"{key.namespace}/{key.name}") for name in chosen)
+
+
+def _is_composite(obj: Object) -> bool:
+    from groundplane.core.objects import machinery_of, spec_of
+
+    return "resourceRefs" in machinery_of(obj) or "claimRef" in spec_of(obj)
 
 
 def family(objects: Mapping[Key, Object], chosen: Sequence[str], namespace: str) -> set[Key]:
@@ -259,6 +303,7 @@ class Loader:
         self._loaded: dict[tuple[str, str], list[Object]] = {}
         self._declared: set[tuple[str, str]] = set()
         self._single: set[Key] = set()
+        self._wanted: Sequence[Object] = ()
         self._gate = asyncio.Semaphore(AT_ONCE)
         self.definitions: list[Key] = []
         self.users: list[Key] = []  # composites and claims that what is to be applied may concern
@@ -279,6 +324,7 @@ class Loader:
         """
         from groundplane.core.objects import group_of, key_of, spec_of
 
+        self._wanted = wanted
         await self._list_all(ALWAYS)
         definitions = self._loaded.get((CORE, "CompositeResourceDefinition"), [])
         self.definitions = [key_of(each) for each in definitions]
@@ -397,8 +443,9 @@ class Loader:
                 return
 
     async def _load_single(self) -> None:
-        """What is read one by one: connection Secrets (without them it would look as if they came anew), and what is composed of such kinds."""
-        wanted = {key for objects in self._loaded.values() for obj in objects for key in self._singles(obj)}
+        """What is read one by one: connection Secrets (without them it would look as if they came anew), what steps are handed, and what is composed of such kinds."""
+        every = [*self._wanted, *(obj for objects in self._loaded.values() for obj in objects)]
+        wanted = {key for obj in every for key in self._singles(obj)}
         new = sorted(wanted - self._single)
         self._single.update(new)
 
@@ -423,7 +470,9 @@ class Loader:
                 place = str(each.get("namespace") or namespace)
                 yield Key(each["apiVersion"], each["kind"], place, each["name"])
         spec = spec_of(obj)
-        named = [spec.get("writeConnectionSecretToRef")]
+        steps = spec.get("pipeline") if obj["kind"] in ("Composition", "CompositionRevision") else ()
+        handed = [step.get("credentials") for step in steps or () if isinstance(step, dict)]
+        named = [spec.get("writeConnectionSecretToRef"), *_secrets(handed)]
         if self._with_accounts:
             named += _secrets([spec.get("credentials"), spec.get("forProvider"), spec.get("initProvider")])
         for reference in named:

@@ -89,7 +89,9 @@ async def make(asked: Asked, place: tuple[str, str, str]) -> Planned:
         cloud = clouds.looking(lambda: calls.append(None), targets)
         looking = Looking(cloud, refresh=asked.refresh)
         try:
-            async with overlaid.begun(source, read, functions=functions, cloud=looking) as found:
+            async with overlaid.begun(
+                source, [document.object for document in read], functions=functions, cloud=looking
+            ) as found:
                 targets.peek = found.overlay.cluster.peek
                 await found.apply(read, asked.namespace, asked.resource, include_manual=asked.include_pinned)
                 whole = _whole(found, asked)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 import click
 
 from groundplane.cli import completing
-from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, shown
+from groundplane.errors import InvalidInput, shown
 
 if TYPE_CHECKING:
     from groundplane.cli import diff_report, test_report, validation_report
     from groundplane.cli.documents import Document
-    from groundplane.core.objects import Key, Object
     from groundplane.runtime.overlay import Change
 
 MARK = "<!-- groundplane review -->"  # by which a comment is found again
@@ -32,19 +31,6 @@ TOLD = 100  # findings in the table
 PARTS = {"validate": 20_000, "test": 15_000, "errors": 5_000}  # bytes of each at most; the diff has the rest
 CELL = 2_000  # characters of a text
 AND_MORE = "… and more: groundplane review shows it all where it is not for a comment"
-CLUSTER_SCOPED = {  # of Kubernetes' own kinds
-    *(
-        "ClusterRole",
-        "ClusterRoleBinding",
-        "CSIDriver",
-        "FlowSchema",
-        "IngressClass",
-        "MutatingWebhookConfiguration",
-        "Node",
-    ),
-    *("PersistentVolume", "PriorityClass", "PriorityLevelConfiguration", "RuntimeClass", "StorageClass"),
-    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration"),
-}
 
 
 @click.command(epilog="Example: groundplane review platform/ --base origin/main --summary review.md")
@@ -202,29 +188,16 @@ def _changed(before: Sequence[Document], now: Sequence[Document]) -> diff_report
 
 
 async def _compared(before: Sequence[Document], now: Sequence[Document]) -> diff_report.Report:
+    from groundplane.cli import in_memory
     from groundplane.cli.diff_report import Report
-    from groundplane.core.function_sources import Rules
     from groundplane.core.objects import key_of
-    from groundplane.ports import Options
-    from groundplane.runtime import clouds, logs
-    from groundplane.runtime.overlay import Copy, Overlay
-    from groundplane.runtime.planning import Looking
-    from groundplane.runtime.trial import lacking
 
-    logs.configure("text", "critical")
-    cluster = Copy()
-    for crd in _kinds([each.object for each in (*before, *now)]):
-        await cluster.apply(crd, manager="groundplane-review")
-    looking = Looking(clouds.looking(lambda: None), refresh=False)  # nothing is called: what is asked for is there
-    looking.is_on = True
-    overlay = Overlay(cluster, options=Options(functions=Rules(develops=True)), cloud=looking)
-    for config in lacking([each.object for each in (*before, *now)]):
-        await cluster.apply(config, manager="groundplane-review")
+    overlay = await in_memory.made((*before, *now))
     earlier: dict[str, str] = {}
     refused: dict[str, str] = {}
-    old = await _applied(overlay, before, earlier)
+    old = await in_memory.applied(overlay, before, earlier)
     await overlay.begin([], [])
-    new = await _applied(overlay, now, refused)
+    new = await in_memory.applied(overlay, now, refused)
     for key in sorted(old - new, key=lambda key: key.kind != "Composition", reverse=True):
         await overlay.remove(key)
         await overlay.settle()
@@ -246,62 +219,6 @@ def _asked_for(change: Change) -> Change | None:
     if old and new and comparable(old) == comparable(new):
         return None
     return replace(change, old=old, new=new)
-
-
-async def _applied(overlay: object, documents: Sequence[Document], refused: dict[str, str]) -> set[Key]:
-    """Apply what is of a kind that is known here; which objects these are.  What is refused: with its place, by what is said."""
-    from groundplane.cli.overlaid import rank
-    from groundplane.core.composition_tests import is_test
-    from groundplane.core.objects import key_of, meta
-    from groundplane.runtime.overlay import Overlay
-
-    assert isinstance(overlay, Overlay)
-    found: set[Key] = set()
-    for document in sorted(documents, key=lambda each: rank(each.object)):
-        obj = document.object
-        if is_test(obj) or not meta(obj).get("name") or "apiVersion" not in obj:
-            continue
-        try:
-            resource = await overlay.cluster.resource(obj["apiVersion"], obj["kind"])
-            if resource.namespaced and not meta(obj).get("namespace"):
-                obj = {**obj, "metadata": {**meta(obj), "namespace": "default"}}
-            await overlay.apply(obj)
-            found.add(key_of(obj))
-        except NoSuchKind:
-            continue  # what else lies there: a chart's values, a pipeline of CI
-        except GroundplaneError as error:
-            text = f"{obj['kind']}/{meta(obj)['name']}: {error}"
-            refused[text] = f"{text} ({document.place()})"
-        await overlay.settle()
-    return found
-
-
-def _kinds(objects: Iterable[Object]) -> Iterator[Object]:
-    """The definitions of what the control plane brings along, as far as the objects, or templates in them, speak of it."""
-    from groundplane.aws import catalogue
-    from groundplane.aws import crds as aws
-    from groundplane.cli.iam_policy import mentioned
-    from groundplane.cli.overlaid import definition_of
-    from groundplane.cli.store import Served
-    from groundplane.cluster import kubernetes_schemas
-    from groundplane.cluster.kinds import BUILT_IN, PLAIN
-    from groundplane.core.crds import crds
-    from groundplane.runtime import clouds
-
-    yield from crds()
-    yield from aws.configs()
-    named = {pair for each in objects for pair in mentioned(each)}
-    files = {}
-    for api_version, kind in sorted(named):
-        if (known := catalogue.lookup(api_version, kind)) is not None:
-            files[known.group, known.kind] = known
-        elif (api_version, kind) not in BUILT_IN | PLAIN and (schema := kubernetes_schemas.schema(api_version, kind)):
-            served = Served(api_version, kind, f"{kind.lower()}s", kind.lower(), kind not in CLUSTER_SCOPED)
-            yield definition_of(served, schema)
-    for known in files.values():
-        yield aws.of_kind(known, docs=False, strict_upstream=False)
-    if any("sql." in api_version or "nop." in api_version for api_version, _ in named):
-        yield from (each for each in clouds.crds(docs=False) if "aws" not in each["spec"]["group"])
 
 
 # --- the page ----------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source
     """
     if file := store_file(db, kubeconfig, context):
         with store.opened(file) as cluster:
-            yield _Store(cluster, await store.served(cluster))
+            yield Stored(cluster, await store.served(cluster))
         return
     from groundplane.cluster.client import Api
 
@@ -121,7 +121,7 @@ def store_file(db: str, kubeconfig: str, context: str) -> str:
     return store.DEFAULT
 
 
-class _Store:
+class Stored:
     """`Source` of the store in a file."""
 
     namespace = "default"

@@ -246,10 +246,10 @@ class Gathering:
     async def _roots(self) -> list[Object]:
         from groundplane.core.objects import Key, joined, meta
 
-        kinds = _meant(self.asked.kind, self.source.kinds)
+        kinds = meant(self.asked.kind, self.source.kinds)
         place = self.asked.namespace or self.source.namespace
         if not self.asked.name:
-            several = _one(self.asked.kind, kinds)
+            several = one(self.asked.kind, kinds)
             in_one = several.namespaced and not self.asked.everywhere
             return await self.source.list(several.api_version, several.kind, namespace=place if in_one else "")
         if self.asked.everywhere and (found := await self._elsewhere(kinds)):
@@ -261,7 +261,7 @@ class Gathering:
             )
             there += [obj] if obj is not None else []
         if len(there) > 1:
-            _one(self.asked.kind, kinds)
+            one(self.asked.kind, kinds)
         if not there:
             where = f" in namespace {place}" if any(kind.namespaced for kind in kinds) else ""
             mend = f"see what is there: groundplane trace {self.asked.kind}" + (" -A" if where else "")
@@ -362,7 +362,7 @@ def _composite(parent: Object) -> str:
     return str(labels_of(parent).get(COMPOSITE_LABEL) or meta(parent).get("name") or "")
 
 
-def _meant(word: str, kinds: Sequence[Served]) -> list[Served]:
+def meant(word: str, kinds: Sequence[Served]) -> list[Served]:
     found = [kind for kind in kinds if kind.is_called(word)]
     if found:
         return found
@@ -372,7 +372,7 @@ def _meant(word: str, kinds: Sequence[Served]) -> list[Served]:
     raise InvalidInput(f'there is no kind "{word}"', mend=mend)
 
 
-def _one(word: str, kinds: Sequence[Served]) -> Served:
+def one(word: str, kinds: Sequence[Served]) -> Served:
     if len(kinds) > 1:
         names = ", ".join(sorted(kind.full_name for kind in kinds))
         raise InvalidInput(f'"{word}" means several kinds: {names}', mend="name one of them with its group")

@@ -165,10 +165,15 @@ def applied_by(obj: Object, manager: str) -> dict[str, Any]:
 
     An apply must repeat what stays its own, else it is removed.
     """
+    spec: dict[str, Any] = all_applied_by(obj, manager).get("spec") or {}
+    return spec
+
+
+def all_applied_by(obj: Object, manager: str) -> dict[str, Any]:
+    """As `applied_by`, of the whole object but for what says which one it is."""
     for entry in meta(obj).get("managedFields") or ():
         if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
-            below = (entry.get("fieldsV1") or {}).get("f:spec") or {}
-            return _picked(spec_of(obj), below)
+            return _picked(obj, entry.get("fieldsV1") or {})
     return {}
 
 

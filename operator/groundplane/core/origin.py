@@ -274,16 +274,23 @@ def _patch(told: Told, where: str) -> Hop:
 
 
 def default_of(schema: OpenAPI | None, path: Path) -> Any:
-    """The default that a schema gives a field; MISSING if it gives none."""
+    """The default that a schema gives a field, or what it is in; MISSING if it gives none."""
     node: Any = schema
+    found: Any = MISSING
     for segment in path.segments:
         if not isinstance(node, dict):
-            return MISSING
+            return found
+        if found is not MISSING:
+            inside = isinstance(found, dict) and segment in found
+            inside = inside or (isinstance(found, list) and isinstance(segment, int) and segment < len(found))
+            found = found[segment] if inside else MISSING
         if isinstance(segment, int):
             node = node.get("items")
         else:
             node = (node.get("properties") or {}).get(segment) or node.get("additionalProperties")
-    return node.get("default", MISSING) if isinstance(node, dict) else MISSING
+        if isinstance(node, dict) and "default" in node:
+            found = node["default"]
+    return found
 
 
 def claim_field(composite: Object, asked: Object | None, path: Path) -> bool:
