@@ -808,3 +808,19 @@ def test_a_composition_for_what_the_definition_beside_it_lacks_is_wrong(tmp_path
         assert groundplane("validate", folder).exit_code == 0
     elsewhere = text.replace("apiVersion: tests.example.com/", "apiVersion: else.example.com/")
     assert groundplane("validate", write(tmp_path / "else", platform=elsewhere)).exit_code == 0
+
+
+def test_of_what_an_unreadable_definition_makes_there_is_no_more_to_tell(tmp_path):
+    folder = write(
+        tmp_path,
+        definition=platform.DEFINITION.replace("claimNames: {", "claimNames: kind: {"),
+        composition=platform.COMPOSITION,
+        claim=platform.CLAIM,
+    )
+    ran = groundplane("validate", folder)
+    assert ran.exit_code == 1
+    error, claim, *rest = ran.stdout.splitlines()
+    assert error.startswith("[x] YAML error ")
+    name = "tests.example.com/v1, Kind=Note, first"
+    assert claim == f"[!] not judged, for its definition in {folder / 'definition.yaml'} is wrong: {name}"
+    assert not any("could not find" in line or "is not known" in line for line in rest)

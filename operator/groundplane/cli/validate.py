@@ -6,17 +6,19 @@ downloaded.  Here are files and words: what is wrong is found by `core/validatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from groundplane.cli import completing
+from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document, Mistake
     from groundplane.cli.validation_report import Judged, Report
-    from groundplane.core.objects import Key, Object
+    from groundplane.core.objects import GroupKind, Key, Object
     from groundplane.core.pipeline import Find
 
 
@@ -97,12 +99,33 @@ def examined(
     """What is found in objects, by what is known beside them and was there before; and what was `wrong` in files."""
     from groundplane.cli import validation_report
 
-    judged = _judge(subjects, known, before, strict=strict, renders=renders)
+    judged = _judge(subjects, known, before, _unreadable(wrong), strict=strict, renders=renders)
     return validation_report.Report(judged, [*wrong, *_twice(subjects, known)], strict=strict)
 
 
+def _unreadable(wrong: Sequence[Mistake]) -> dict[GroupKind, str]:
+    """What definitions declare in files that are no YAML, with the files: of what is made by them there is no more to tell."""
+    from groundplane.cli import manifests
+    from groundplane.core.validation import definitions
+
+    found: dict[GroupKind, str] = {}
+    for file in {mistake.place.file for mistake in wrong}:
+        try:
+            text = manifests.text_of(Path(file))
+        except (InvalidInput, OSError):
+            continue  # standard input, or what can't be read at all
+        found |= dict.fromkeys(definitions.declared_in(text), f"in {file}")
+    return found
+
+
 def _judge(
-    subjects: Sequence[Document], known: Sequence[Document], before: Sequence[Document], *, strict: bool, renders: bool
+    subjects: Sequence[Document],
+    known: Sequence[Document],
+    before: Sequence[Document],
+    unreadable: Mapping[GroupKind, str],
+    *,
+    strict: bool,
+    renders: bool,
 ) -> list[Judged]:
     from groundplane.cli import built_in, render
     from groundplane.cli.validation_report import Judged
@@ -117,7 +140,7 @@ def _judge(
         return finds[0]
 
     around, of_extensions = judging.known_of(
-        extensions, given, built_in.EveryKind(), find, lambda spec, found: render.parts_of(spec, found)
+        extensions, given, built_in.EveryKind(), find, lambda spec, found: render.parts_of(spec, found), unreadable
     )
     options = judging.Options(strict=strict, renders=renders)
     earlier = {_key(each.object): each.object for each in before}

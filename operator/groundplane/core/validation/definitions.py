@@ -56,6 +56,18 @@ def declared(obj: Object) -> dict[GroupKind, str]:
     return {GroupKind(str(group), kind): str(name) for kind in kinds if kind and isinstance(kind, str)}
 
 
+def declared_in(text: str) -> set[GroupKind]:
+    """What definitions probably declare, in a text that is no YAML.
+
+    >>> declared_in("kind: CustomResourceDefinition\\nspec: {group: a.example.org, names: kind: Thing")
+    {GroupKind(group='a.example.org', kind='Thing')}
+    """
+    if not re.search(r"kind: *(CompositeResourceDefinition|CustomResourceDefinition)\b", text):
+        return set()
+    groups, kinds = (re.findall(rf"\b{name}: *[\"']?([\w.-]+)", text) for name in ("group", "kind"))
+    return {GroupKind(group, kind) for group in groups for kind in kinds if not kind.endswith("ResourceDefinition")}
+
+
 def _mapping(value: Json) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 

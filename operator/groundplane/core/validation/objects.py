@@ -312,13 +312,21 @@ def _misshapen(obj: Object, library: Library) -> Iterable[Finding]:
 
 
 def known_of(
-    extensions: Iterable[Object], objects: Iterable[Object], built_in: object, find: Callable[[], Find], parts: Parts
+    extensions: Iterable[Object],
+    objects: Iterable[Object],
+    built_in: object,
+    find: Callable[[], Find],
+    parts: Parts,
+    unreadable: Mapping[GroupKind, str],
 ) -> tuple[Known, list[tuple[Object, Finding]]]:
-    """What `objects` are judged with: the schemas, Compositions and definitions among `extensions`; and what is wrong with these."""
+    """What `objects` are judged with: the schemas, Compositions and definitions among `extensions`; and what is wrong with these.
+
+    `unreadable`: what definitions declare that could not be read, with their files.
+    """
     given: dict[tuple[str, str], schemas.OpenAPI] = {}
     wrong: dict[int, list[Finding]] = {}
     told: list[tuple[Object, Finding]] = []
-    broken: dict[GroupKind, str] = {}
+    broken = dict(unreadable)
     defined: set[str] = set()
     bare = Library({}, built_in)  # type: ignore[arg-type] # a BuiltIn
     given_over, every = list(extensions), list[Object]()
