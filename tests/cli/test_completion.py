@@ -222,7 +222,7 @@ async def test_what_is_no_api_server_is_told(answer):
             return 200, answer
 
     with pytest.raises(InvalidInput, match="otherwise than an API server"):
-        await sources._Server(Other(), "default").discover()
+        await sources.Server(Other(), "default").discover()
 
 
 def test_the_page_of_commands_is_fresh():

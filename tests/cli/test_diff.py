@@ -10,8 +10,10 @@ import shutil
 import pytest
 import yaml
 
-from groundplane.cli import store
-from groundplane.runtime.overlay import comparable
+from groundplane.cli import diff_server, store
+from groundplane.core.objects import key_of
+from groundplane.errors import Denied, NoSuchKind, Rejected
+from groundplane.runtime.overlay import Change, comparable
 from tests.cli.filled import DATABASE, claim, labelled, read, version
 from tests.cli.platform import groundplane
 
@@ -247,3 +249,63 @@ def test_what_steps_are_handed_is_read_or_given(diff, tmp_path):
     with store.opened("groundplane.db") as cluster:
         asyncio.run(cluster.apply(secret, manager="person"))
     assert diff(*objects).exit_code == 3
+
+
+class Says:
+    """`sources.Server` that answers what a test wants."""
+
+    def __init__(self, answer):
+        self.answer, self.asked = answer, []
+
+    async def tried(self, obj, *, is_new):
+        self.asked.append((obj, is_new))
+        return self.answer(obj)
+
+
+def change(old=None, new=None):
+    given = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b", "uid": "1"}}
+    both = [{**given, "data": each} if each is not None else None for each in (old, new)]
+    return Change("added" if old is None else "modified", key_of(given), *both)
+
+
+def of_server(answer, *changes):
+    server = Says(answer)
+    return server, asyncio.run(diff_server.tried(server, changes))
+
+
+def test_a_server_says_what_it_would_store():
+    server, (added, modified, removed) = of_server(
+        lambda obj: {**obj, "data": {**obj["data"], "by": "webhook"}},
+        change(new={}),
+        change(old={"c": "1"}, new={"c": "2"}),
+        Change("removed", change(new={}).key, {}, None),
+    )
+    assert added.change.new["data"] == {"by": "webhook"}
+    assert modified.change.new["data"] == {"c": "2", "by": "webhook"}
+    assert removed.change.new is None
+    (first, is_new), (second, _) = server.asked
+    assert is_new
+    assert "uid" not in first["metadata"]
+    assert second["metadata"]["uid"] == "1", "an edit of what is there"
+
+
+@pytest.mark.parametrize(
+    ("error", "of_new", "of_old"),
+    [
+        (Rejected("no"), ("ConfigMap/a: no", True, False), ("ConfigMap/a: no", True, False)),
+        (Denied("may not"), ("", False, True), ("ConfigMap/a: may not", False, False)),
+        (NoSuchKind("not served"), ("", False, True), ("", False, True)),
+    ],
+)
+def test_what_a_server_can_t_try_is_told_as_it_was_worked_out_here(error, of_new, of_old):
+    def refuse(obj):
+        raise error
+
+    _, found = of_server(refuse, change(new={}), change(old={}, new={"c": "2"}))
+    assert [(each.error, each.is_refused, each.change.local) for each in found] == [of_new, of_old]
+
+
+def test_a_store_has_no_server_to_be_asked(diff):
+    ran = diff(claim("orders"), flags=("--server",))
+    assert ran.exit_code == 1
+    assert "--server asks an API server, and a store has none. Mend: leave it out." in ran.stderr

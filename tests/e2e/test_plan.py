@@ -86,6 +86,13 @@ def test_a_plan_only_reads_and_is_what_the_operator_does(plane, aws, operator, c
     assert 'spec.forProvider.tags[team]: "red" → "blue"' in made.stdout
     assert "1 to add, 1 to change, 0 to destroy, 0 blocked, 0 to forget, 0 unknown." in made.stdout
 
+    told = groundplane("diff", "change.yaml", *here)
+    tried = groundplane("diff", "change.yaml", *here, "--server")
+    assert (told.exit_code, tried.exit_code) == (3, 3), tried.output
+    assert tried.stdout.splitlines()[-1] == told.stdout.splitlines()[-1]
+    assert "(local)" not in tried.stdout
+    assert plane.get(f"xshelves.{GROUP}")["items"] == before["items"]
+
     done = groundplane("apply", "p.json", *here)
     assert done.exit_code == 0, done.output
     assert done.stdout == "Applied: 1 added, 1 changed, 0 destroyed.\n"

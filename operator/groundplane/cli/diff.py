@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.cli import completing, completing_objects, function_flag, overlaid, sources
+from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.diff_report import Report
     from groundplane.core.objects import Object
+    from groundplane.runtime.overlay import Change
 
 CHANGES, REFUSED = 3, 2  # exit codes
 
@@ -44,6 +46,11 @@ CHANGES, REFUSED = 3, 2  # exit codes
 @click.option("--no-color", is_flag=True, help="No colours on a terminal, either.")
 @click.option("--ignore-paths", multiple=True, metavar="PATH", help="Fields whose changes don't count.")
 @click.option("-v", "--verbose", is_flag=True, help="Each object by itself, equal changes, too.")
+@click.option(
+    "--server",
+    is_flag=True,
+    help="Have the API server say what it would store, and refuse, by a dry run: its own defaults and webhooks count as well.",
+)
 @click.option(
     "--minimize-composition",
     is_flag=True,
@@ -81,6 +88,7 @@ def diff(
     no_color: bool,
     ignore_paths: tuple[str, ...],
     verbose: bool,
+    server: bool,
     minimize_composition: bool,
     eventual_state: bool,
     function_credentials: tuple[str, ...],
@@ -113,6 +121,7 @@ def diff(
             resource,
             include_manual=include_manual,
             eventual=eventual_state,
+            server=server,
             functions=(function_flag.addresses(function), function_flag.files(function_templates_dir)),
             credentials=[document.object for document in overlaid.read(function_credentials)]
             if function_credentials
@@ -136,9 +145,11 @@ async def _diff(
     *,
     include_manual: bool,
     eventual: bool,
+    server: bool,
     functions: tuple[Any, Any],
     credentials: Sequence[Object],
 ) -> Report:
+    from groundplane.cli import diff_server
     from groundplane.cli.diff_report import Filtered, Report
 
     async with (
@@ -150,13 +161,24 @@ async def _diff(
         await found.apply(read, namespace, chosen, include_manual=include_manual)
         if eventual:
             await found.ripen()
+        changes = _chosen(found, chosen, namespace)
+        is_refused, errors = found.is_refused, [*found.errors, *chain.from_iterable(found.overlay.warnings.values())]
+        if server:
+            if not isinstance(source, sources.Server):
+                raise InvalidInput("--server asks an API server, and a store has none", mend="leave it out")
+            results = await diff_server.tried(source, changes)
+            changes = [each.change for each in results]
+            errors += [each.error for each in results if each.error]
+            is_refused = is_refused or any(each.is_refused for each in results)
     filtered = [Filtered(key, "Manual update policy (use --include-manual to evaluate)") for key in found.pinned]
+    return Report(changes, found.applied, found.overlay.objects(), filtered, errors, is_refused)
+
+
+def _chosen(found: overlaid.Overlaid, chosen: Sequence[str], namespace: str) -> list[Change]:
+    """The changes of what is asked for, and of the files themselves."""
     overlay = found.overlay
     changes = overlay.changes()
-    if chosen or namespace:
-        family = {
-            place for each in (overlay.base, overlay.objects()) for place in overlaid.family(each, chosen, namespace)
-        }
-        changes = [each for each in changes if each.key.place in family or each.key in found.applied]
-    errors = [*found.errors, *chain.from_iterable(overlay.warnings.values())]
-    return Report(changes, found.applied, overlay.objects(), filtered, errors, found.is_refused)
+    if not chosen and not namespace:
+        return changes
+    family = {place for each in (overlay.base, overlay.objects()) for place in overlaid.family(each, chosen, namespace)}
+    return [each for each in changes if each.key.place in family or each.key in found.applied]

@@ -121,7 +121,7 @@ class Report:
         if count > 1:
             owner = (controller_of(change.new or change.old or {}) or {}).get("kind", "")
             name = f"{change.key.kind}  of {count} {owner or 'objects'}, the same change in each"
-        yield f"{SIGNS[change.kind]} {name}"
+        yield f"{SIGNS[change.kind]} {name}{' (local)' if change.local else ''}"
         yield from lines
         yield "---"
 
@@ -219,6 +219,7 @@ class Report:
                     **({"old": self._shown(each.old)} if each.old else {}),
                     **({"new": self._shown(each.new)} if each.new else {}),
                 },
+                **({"local": True} if each.local else {}),
             }
             for each in self.changes
         ]

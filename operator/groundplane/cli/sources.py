@@ -16,7 +16,7 @@ import click
 from groundplane.cli import completing, store
 from groundplane.cli.kubeconfig import namespace_of, paths
 from groundplane.cli.store import Served
-from groundplane.core.objects import Key, Object, meta
+from groundplane.core.objects import Key, Object, key_of, meta
 from groundplane.errors import InvalidInput, NoSuchKind
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source
 
     api = Api.connect(kubeconfig or None, context or None)
     try:
-        found = _Server(api, namespace_of(kubeconfig, context))
+        found = Server(api, namespace_of(kubeconfig, context))
         await found.discover()
         yield found
     finally:
@@ -146,7 +146,7 @@ class Stored:
         ]
 
 
-class _Server:
+class Server:
     """`Source` of an API server: what it serves is asked once."""
 
     has_others = True
@@ -213,6 +213,15 @@ class _Server:
         status, found = await self._api.request(
             "GET", f"{self._path(key.api_version, key.kind, key.namespace)}/{key.name}"
         )
+        return None if status == 404 or not isinstance(found, dict) else found
+
+    async def tried(self, obj: Object, *, is_new: bool) -> Object | None:
+        """What the API server would store, which it does not (dryRun); None if there is no such place.  Raises Rejected, Denied, NoSuchKind."""
+        key = key_of(obj)
+        path = self._path(key.api_version, key.kind, key.namespace)
+        method, path = ("POST", path) if is_new else ("PUT", f"{path}/{key.name}")
+        query = {"dryRun": "All", "fieldManager": "groundplane-diff"}
+        status, found = await self._api.request(method, path, query=query, body=obj)
         return None if status == 404 or not isinstance(found, dict) else found
 
     async def list(

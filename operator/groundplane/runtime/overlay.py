@@ -67,6 +67,7 @@ class Change:
     key: Key
     old: Object | None
     new: Object | None
+    local: bool = False  # an API server was to try it, and could not
 
 
 class Copy(SqliteCluster):
