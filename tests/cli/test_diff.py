@@ -257,6 +257,9 @@ class Says:
     def __init__(self, answer):
         self.answer, self.asked = answer, []
 
+    async def get(self, key):
+        return {"metadata": {"name": key.name, "uid": "1", "resourceVersion": "7"}}
+
     async def tried(self, obj, *, is_new):
         self.asked.append((obj, is_new))
         return self.answer(obj)
@@ -286,7 +289,7 @@ def test_a_server_says_what_it_would_store():
     (first, is_new), (second, _) = server.asked
     assert is_new
     assert "uid" not in first["metadata"]
-    assert second["metadata"]["uid"] == "1", "an edit of what is there"
+    assert second["metadata"]["resourceVersion"] == "7", "an edit of what is there"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ async def _tried(server: Server, change: Change, new: Object) -> Tried:
     is_new = change.old is None
     local = Tried(replace(change, local=True))
     try:
-        found = await server.tried(_asked(new, change.old), is_new=is_new)
+        live = None if is_new else await server.get(change.key)  # in the copy that was changed it has another version
+        found = await server.tried(_asked(new, live), is_new=live is None)
     except Rejected as error:
         return Tried(change, f"{change.key.kind}/{change.key.name}: {error}", is_refused=True)
     except (NoSuchKind, AlreadyExists, Waiting):
@@ -58,9 +59,9 @@ async def _tried(server: Server, change: Change, new: Object) -> Tried:
     return Tried(replace(change, new={name: value for name, value in found.items() if name != "status"} | status))
 
 
-def _asked(new: Object, old: Object | None) -> Object:
+def _asked(new: Object, live: Object | None) -> Object:
     """The object to be sent: without what the server has to say, and as an edit of what is there."""
     metadata = {name: value for name, value in meta(new).items() if name not in OWN}
-    if old is not None:
-        metadata |= {name: meta(old)[name] for name in OWN if name in meta(old) and name != "managedFields"}
+    if live is not None:
+        metadata |= {name: meta(live)[name] for name in OWN if name in meta(live) and name != "managedFields"}
     return {**new, "metadata": metadata}
