@@ -125,7 +125,13 @@ async def test_a_server_that_is_not_there_is_unavailable_and_says_so_without_an_
         (status(409, "AlreadyExists"), AlreadyExists),
         (status(409, "Conflict"), Conflict),
         (status(410, "Expired"), Expired),
+        (status(413, "RequestEntityTooLarge"), Rejected),
         (status(422, "Invalid"), Rejected),
+        (status(500, "", "etcdserver: request is too large"), Rejected),
+        (
+            status(500, "", "rpc error: code = ResourceExhausted desc = trying to send message larger than max"),
+            Rejected,
+        ),
         (status(500, "", "failed to create typed patch object (/x; v1, Kind=Box): .spec.size: expected"), Rejected),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

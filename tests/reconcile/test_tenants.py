@@ -455,6 +455,39 @@ async def test_labels_and_annotations_of_the_control_plane_on_a_claim_reach_noth
     assert alpha["metadata"]["annotations"] == documented | {"crossplane.io/composition-resource-name": "alpha"}
 
 
+# --- owner references of their own
+
+
+async def test_what_only_says_that_a_composite_controls_it_calls_for_none_of_its_reconciles():
+    world = await a_platform()
+    await world.apply(a_claim("victim"))
+    await world.settle()
+    victim = await world.one(things.VERSION, "XThing")
+    forged = {**owner_reference(victim), "uid": "forged"}
+    loud = {"metadata": {"name": "loud", "namespace": "team-a", "ownerReferences": [forged]}}
+    for thing in ({"apiVersion": "v1", "kind": "Secret"}, {"apiVersion": things.VERSION, "kind": "Thing"}):
+        found = world.routes.targets(None, thing | loud) | world.routes.targets(thing | loud, None)
+        assert ("composite", key_of(victim)) not in found
+
+
+async def test_a_secret_that_is_no_longer_somebody_elses_is_written_at_once():
+    world = await a_platform()
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone", "controller": True}
+    place = Key("v1", "Secret", "team-a", "conn")
+    metadata = {"name": "conn", "namespace": "team-a", "ownerReferences": [theirs], "finalizers": ["example.org/held"]}
+    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": connection.TYPE})
+    await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
+    await world.settle()
+    await things.all_ready(world)
+    await world.settle()
+    assert "is not controlled by UID" in (await synced_of(world))["message"]
+    await world.patch(place, {"metadata": {"finalizers": None}})
+    await world.cluster.delete(place)
+    await world.settle()
+    assert (await synced_of(world))["status"] == "True"
+    assert (await world.cluster.get(place))["metadata"]["ownerReferences"][0]["kind"] == "Thing"
+
+
 # --- connection details
 
 

@@ -112,21 +112,24 @@ def test_a_connection_secret_concerns_the_user_of_its_owner_whoever_reconciles_t
     composite = Key("example.org/v1", "XThing", "n", "db")
     for version, is_ours in [("rds.aws.m.upbound.io/v1beta1", True), ("sql.other.example/v1", False)]:
         managed = Key(version, "Instance", "n", "db-1")
-        owned = {**owned_by(composite), "apiVersion": version, "kind": "Instance"}
+        owned = {**owned_by(composite, uid="i"), "apiVersion": version, "kind": "Instance"}
         routes = Routes(definitions, lambda version, kind, is_ours=is_ours: is_ours, {managed: owned}.get)
-        secret = {**owned_by(managed), "apiVersion": "v1", "kind": "Secret"}
+        secret = {**owned_by(managed, "i"), "apiVersion": "v1", "kind": "Secret"}
         assert ("composite", composite) in routes.targets(None, secret)
+        forged = {**owned_by(managed, "forged"), "apiVersion": "v1", "kind": "Secret"}
+        free = {**secret, "metadata": {"name": "owned", "namespace": "n"}}
+        assert routes.targets(None, forged) == routes.targets(forged, None) == routes.targets(None, free)
 
 
-def owned_by(owner):
+def owned_by(owner, controller="u", **metadata):
     reference = {
         "apiVersion": owner.api_version,
         "kind": owner.kind,
         "name": owner.name,
-        "uid": "u",
+        "uid": controller,
         "controller": True,
     }
-    return {"metadata": {"name": "owned", "namespace": "n", "ownerReferences": [reference]}}
+    return {"metadata": {"name": "owned", "namespace": "n", "ownerReferences": [reference], **metadata}}
 
 
 def test_a_usage_that_came_from_a_backup_before_we_worked_is_looked_at_when_we_begin_to():

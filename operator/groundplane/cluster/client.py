@@ -58,6 +58,9 @@ SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after whic
 TLS_BUFFER = 4096  # bytes that asyncio keeps for each connection, instead of 256 KiB: there is a watch for each kind
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
 
+# Of an object that etcd, or the way to it, does not take: a 500, and it stays one
+_TOO_LARGE = ("request is too large", "trying to send message larger than max")
+
 # As the API server says it: cannot list resource "deployments" in API group "apps" at the cluster scope
 _REFUSED = re.compile(r'resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"')
 
@@ -400,6 +403,8 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
         if "custom resource definition is terminating" in text:
             return NoSuchKind(text, mend="wait for the CustomResourceDefinition to go, then apply it again")
         return Denied(text, mend=_rule_for(text))
+    if code == 413 or (code >= 500 and any(words in text for words in _TOO_LARGE)):
+        return Rejected(text, mend="have the object hold less: an API server stores 1.5 MiB of each")
     if code >= 500 and "failed to create typed patch object" not in text:
         return Unavailable(text)
     return Rejected(text)

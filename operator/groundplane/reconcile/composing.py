@@ -15,6 +15,7 @@ from groundplane.core.render import COMPOSITE_LABEL, Rendered
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind
 from groundplane.ports import Context
 from groundplane.reconcile import connection
+from groundplane.reconcile.taken import taken
 
 SOURCE = "defined/compositeresourcedefinition.apiextensions.crossplane.io"
 
@@ -203,7 +204,7 @@ def check_control(run: CompositeRun, live: Object) -> None:
     if controller is not None and is_of_others(run, live):
         refers = any(reference.get("name") == meta(live)["name"] for reference in references(run))
         adopt = f"to adopt it, as after a restore, take that owner reference (UID {controller.get('uid')}) off it"
-        raise _taken(
+        raise taken(
             live,
             f"existing object is not controlled by this composite: {key_of(live)} belongs to "
             f"{controller.get('kind')} {controller.get('name')}",
@@ -211,19 +212,12 @@ def check_control(run: CompositeRun, live: Object) -> None:
         )
     key, claim = key_of(live), spec_of(live).get("claimRef")
     if controller is None and claim and run.context.definitions.composite(key.group, key.kind):
-        raise _taken(
+        raise taken(
             live,
             f"existing object is bound to a claim: {key} belongs to {claim.get('kind')} {claim.get('name')} "
             f"in namespace {claim.get('namespace')}",
             mend="give the template another name",
         )
-
-
-def _taken(live: Object, what: str, *, mend: str) -> InvalidInput:
-    """An object has the name that a template needs: it is tried again when that object changes, or goes."""
-    error, key = InvalidInput(what, mend=mend), key_of(live)
-    error.on = (Awaited(key.group, key.kind, key.namespace, key.name),)
-    return error
 
 
 def not_served(run: CompositeRun, template: str, error: NoSuchKind) -> Composed:

@@ -11,8 +11,9 @@ import binascii
 from collections.abc import Mapping
 
 from groundplane.core.objects import Key, Object, annotations_of, controller_of, key_of, meta, owner_reference
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput
+from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context
+from groundplane.reconcile.taken import taken
 
 TYPE = "connection.crossplane.io/v1alpha1"
 INHERITED = "groundplane.io/inherited-keys"  # annotation: what was in a Secret before its owner took it, and is not the owner's to tell
@@ -124,13 +125,15 @@ def _check_ownership(secret: Object, owner: Object) -> None:
     controller = controller_of(secret)
     if controller is not None:
         if controller.get("uid") != meta(owner)["uid"]:
-            raise InvalidInput(
+            raise taken(
+                secret,
                 f'existing secret is not controlled by UID "{meta(owner)["uid"]}": '
                 f"{key} belongs to {controller.get('kind')} {controller.get('name')}",
                 mend="name another Secret in writeConnectionSecretToRef",
             )
     elif secret.get("type") != TYPE:
-        raise InvalidInput(
+        raise taken(
+            secret,
             f'refusing to modify uncontrolled secret of type "{secret.get("type")}": {key}',
             mend="delete that Secret, or name another one in writeConnectionSecretToRef",
         )

@@ -29,6 +29,7 @@ from groundplane.core.objects import (
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, TooDeep, Waiting, stage
 from groundplane.ports import Context, Resource, Result
 from groundplane.reconcile import doubts, leaving, roles
+from groundplane.reconcile.taken import taken
 
 API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
@@ -209,7 +210,8 @@ async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Obje
     if live is not None:
         controller = controller_of(live)
         if controller is not None and controller.get("uid") != meta(xrd)["uid"]:
-            raise InvalidInput(
+            raise taken(
+                live,
                 f"existing object is not controlled by this definition: {key} belongs to "
                 f"{controller.get('kind')} {controller.get('name')}",
                 mend="rename the kind, or delete the other definition",

@@ -93,7 +93,7 @@ class Routes:
             for name in self.own(owner):
                 yield name, owner
             if key.kind == "Secret":
-                yield from self._user_of(owner, key.namespace)
+                yield from self._user_of(owner, obj)
         if key.kind == "CustomResourceDefinition" and self._peek(defining := _defining(key.name)):
             yield "managed-definition", defining
         for config in self._accounts.readers(key):
@@ -133,7 +133,11 @@ class Routes:
         return self._policies.of(meta(obj)["name"])
 
     def _owner(self, obj: Object) -> Key | None:
-        """The key of an object's controller.  References name no namespace: the owner's kind tells its scope."""
+        """The key of an object's controller.  References name no namespace: the owner's kind tells its scope.
+
+        None if the object of that name is another one: who may write an object may write any reference on it, and would have
+        somebody else's reconciled as often as they like.
+        """
         controller = controller_of(obj)
         if controller is None:
             return None
@@ -145,15 +149,17 @@ class Routes:
         here = Key(version, kind, key_of(obj).namespace, controller["name"])
         if not definition and (family := providers.of(group)):
             in_namespace = family.is_namespaced or (family.is_mixed and self._peek(here) is not None)
-        return here if in_namespace else here._replace(namespace="")
+        owner = here if in_namespace else here._replace(namespace="")
+        known = self._peek(owner)
+        return owner if known is None or _controls(known, obj) else None
 
-    def _user_of(self, owner: Key, namespace: str) -> Iterator[Target]:
+    def _user_of(self, owner: Key, secret: Object) -> Iterator[Target]:
         """Whoever takes up the connection Secret of a composed resource, or of a composite: no status need tell of its change.
 
         Somebody else's kind may be in the Secret's namespace, or in none.
         """
-        source = self._peek(owner) or self._peek(owner._replace(namespace=namespace))
-        if source is None:
+        source = self._peek(owner) or self._peek(owner._replace(namespace=key_of(secret).namespace))
+        if source is None or not _controls(source, secret):
             return
         if user := self._owner(source):
             for name in self.own(user):
@@ -169,6 +175,10 @@ class Routes:
                 "claim",
                 Key(definition.api_version, reference["kind"], reference["namespace"], reference["name"]),
             )
+
+
+def _controls(owner: Object, obj: Object) -> bool:
+    return bool(meta(owner).get("uid") == (controller_of(obj) or {}).get("uid"))
 
 
 def _defining(name: str) -> Key:
