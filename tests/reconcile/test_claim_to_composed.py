@@ -450,6 +450,26 @@ async def test_a_definition_that_is_deleted_takes_all_its_objects_along(restarte
     assert nothing_is_left(world)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_definition_that_waits_for_its_objects_is_not_called_ready_and_keeps_the_time_since_when(strict):
+    world = await running(await a_world(options=Options(strict_upstream=strict)))
+    held = {"apiVersion": things.VERSION, "kind": "XThing", "metadata": {"name": "held", "finalizers": ["a.b/c"]}}
+    await world.apply({**held, "spec": {}})
+    await world.settle()
+    world.clock.advance(60)
+    await world.cluster.delete(DEFINITION)
+    begun = conditions.timestamp(world.clock())
+    await world.settle(seconds=60)
+    definition = await world.cluster.get(DEFINITION)
+    established, told = (conditions.find(definition, type_) for type_ in ("Established", "Ready"))
+    assert (established["status"], established["lastTransitionTime"]) == ("False", begun)
+    if strict:
+        assert told is None
+        return
+    assert (told["status"], told["reason"], told["lastTransitionTime"]) == ("False", "Deleting", begun)
+    assert told["observedGeneration"] == definition["metadata"]["generation"]
+
+
 async def test_a_paused_claim_whose_definition_is_deleted_goes_when_it_is_unpaused():
     world = await ready(await a_world())
     await world.patch(things.CLAIM, {"metadata": {"annotations": {"crossplane.io/paused": "true"}}})

@@ -730,6 +730,17 @@ async def test_what_was_told_is_unknown_after_a_fatal_result_but_for_what_came_b
     assert conditions.is_true(await composite_of(world), "Other")
 
 
+@pytest.mark.parametrize("strict", [False, True])
+async def test_types_of_conditions_that_came_with_v2_are_functions_own_to_v1(strict):
+    told = Told()
+    told.conditions = [condition("False", type_=type_) for type_ in ("Ready", "Synced", "Healthy", "UpToDate")]
+    world = await told_world(told, options=Options(strict_upstream=strict))
+    composite = await composite_of(world)
+    assert conditions.is_true(composite, "Synced")
+    assert conditions.find(composite, "Healthy") is None
+    assert (conditions.find(composite, "UpToDate") is not None) is strict
+
+
 @pytest.mark.parametrize(("ready", "status"), [(True, "True"), (False, "False")])
 async def test_what_functions_say_of_the_composite_overrules_what_it_is_composed_of(ready, status):
     told = Told()

@@ -17,7 +17,8 @@ from groundplane.core.objects import status_of
 from groundplane.errors import InvalidInput, clipped, shown
 
 LONGEST, LONGEST_REASON = 32_768, 1024  # characters of a message and a reason, as metav1.Condition has them
-SYSTEM_TYPES = frozenset({"Ready", "Synced", "Healthy", "UpToDate", "Responsive"})
+V1_SYSTEM_TYPES = frozenset({"Ready", "Synced", "Healthy"})  # those that no function may set, to v1.20
+SYSTEM_TYPES = V1_SYSTEM_TYPES | {"UpToDate", "Responsive"}
 
 
 @dataclass(frozen=True)

@@ -345,8 +345,9 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
 
 async def _say_terminating(xrd: Object, context: Context, side: Side) -> Object:
     wanted = copy.deepcopy(xrd)
-    conditions.set_on(wanted, side.terminating, now=context.now(), generation=context.observed_generation(xrd))
-    return {**xrd, "metadata": meta(await context.cluster.update(wanted, subresource="status"))}
+    told = [side.terminating] if context.options.strict_upstream else [side.terminating, conditions.deleting()]
+    conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(xrd))
+    return {**wanted, "metadata": meta(await context.cluster.update(wanted, subresource="status"))}
 
 
 async def _stay_with_it(known: Definition, context: Context, side: Side) -> None:

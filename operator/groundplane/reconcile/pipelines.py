@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from groundplane.core import claim as flow
 from groundplane.core import composition, connection, fieldpath, health, pipeline, render, summary
-from groundplane.core.conditions import SYSTEM_TYPES, Condition
+from groundplane.core.conditions import SYSTEM_TYPES, V1_SYSTEM_TYPES, Condition
 from groundplane.core.objects import Object, annotations_of, group_of, key_of, meta, spec_of, status_of
 from groundplane.core.pipeline import Found, Outcome, Resource, Selector, Wanted
 from groundplane.core.render import Rendered
@@ -285,7 +285,7 @@ def _own_status(run: CompositeRun) -> frozenset[str]:
 async def _hear(run: CompositeRun, outcome: Outcome) -> None:
     """Events for results, and conditions for the composite's status, which is written later."""
     for told in outcome.conditions:
-        if told.condition.type in SYSTEM_TYPES | _kept(run):
+        if told.condition.type in _reserved(run):
             continue
         run.told.append(told.condition)
         if told.to_claim:
@@ -329,7 +329,7 @@ async def _leave_word(run: CompositeRun) -> None:
             "A fatal error occurred before the status of this condition could be determined.",
         )
         for condition in status_of(run.composite).get("conditions") or ()
-        if condition.get("type") not in heard | SYSTEM_TYPES | _kept(run)
+        if condition.get("type") not in heard | _reserved(run)
     ]
     if not run.told and not lost:
         return
@@ -338,6 +338,6 @@ async def _leave_word(run: CompositeRun) -> None:
     run.composite = await run.context.cluster.update(wanted, subresource="status")
 
 
-def _kept(run: CompositeRun) -> frozenset[str]:
-    """Types of conditions that are ours beside upstream's."""
-    return frozenset() if run.context.options.strict_upstream else health.TYPES
+def _reserved(run: CompositeRun) -> frozenset[str]:
+    """Types of conditions that no function sets: upstream's own, and ours beside them."""
+    return V1_SYSTEM_TYPES if run.context.options.strict_upstream else SYSTEM_TYPES | health.TYPES
