@@ -52,7 +52,7 @@ check: $(READY)  ## lint, formatting, types, imports, and that crds/ and the cha
 test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words")
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-soak: $(READY)  ## the tests that take long and break rarely, twenty minutes of them (PART=2/6: every sixth from the second on)
+soak: $(READY)  ## the tests that take long and break rarely (PART=2/6: every sixth from the second on)
 	$(BIN)/python -m pytest -n $(JOBS) --dist load --soak $(PART) $(ARGS)
 
 scenarios: $(READY)  ## what people do with v2 manifests, by the specification; and what was recorded from Crossplane, if it lies beside (ARGS=--fast: a third)
