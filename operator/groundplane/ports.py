@@ -30,7 +30,7 @@ from groundplane.core.objects import Json, Key, Object, group_of, key_of, meta
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.core.turns import Lane
 from groundplane.core.usages import Referent
-from groundplane.errors import Awaited, InvalidInput
+from groundplane.errors import Awaited, GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.core.composition import Compiled
@@ -290,6 +290,7 @@ class Observation:
     deleting: bool = False  # AWS is at it: no further delete call
     item: Any = field(default=None, repr=False)  # the adapter's own
     owner: Mapping[str, str] = field(default_factory=dict)  # tags that say whose it is, where atProvider has none
+    obstacle: GroundplaneError | None = None  # not there, and can't be created yet: what for
     to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
     conditions: tuple[Condition, ...] = ()  # further ones, beside Ready and before Synced
     next_look: float | None = None  # seconds, where it is known when something will have changed
@@ -298,7 +299,7 @@ class Observation:
     watches: tuple[Key, ...] = ()  # objects of this cluster at whose changes it is looked at again
     wakes: tuple[
         Key, ...
-    ] = ()  # objects that may lack something once this is updated or deleted: they are looked at then
+    ] = ()  # objects that may lack something once this is updated or deleted, or that waited until it is gone: they are looked at then
     renew: tuple[str, ...] = ()  # generated secrets that an update is to replace: stored anew before it
 
 
@@ -316,6 +317,7 @@ class Creation:
     external_name: str
     connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     observation: Observation | None = None  # what the answer shows, where that spares a look
+    wakes: tuple[Key, ...] = ()  # objects that have waited for it: they are looked at now
 
 
 class Cloud(Protocol):

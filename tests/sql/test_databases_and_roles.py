@@ -212,6 +212,28 @@ async def test_a_role_that_owns_something_waits_until_that_is_gone_or_an_heir_is
     await sql.run("DROP TABLE t")
 
 
+async def test_who_waits_for_a_role_is_woken_when_it_is_made_and_the_role_when_what_it_owns_is_gone(sql, monkeypatch):
+    world, name, looked = await sql.world(), sql.name("user"), []
+    role, database, process = thing("Role", name), thing("Database", name, owner=name), world.engine.process
+    grant = thing("Grant", name, role=name, database=name, privileges=["CONNECT"])
+    stranger = thing("Database", sql.name("stranger"), owner=sql.name("nobody"))
+
+    async def process_noted(controller, key, *lane):
+        looked.append(key.name)
+        return await process(controller, key, *lane)
+
+    await applied(world, grant, database, stranger)
+    assert "does not exist" in message(await seen(world, database))
+    monkeypatch.setattr(world.engine, "process", process_noted)
+    await applied(world, role, seconds=0.5)  # less than the pause after a failure
+    assert all([is_ready(await seen(world, each)) for each in (role, database, grant)])
+    await deleted(world, grant)
+    assert "owns 1 of database" in message(await deleted(world, role))
+    await deleted(world, database, seconds=0.5)
+    assert await seen(world, role) is None
+    assert stranger["metadata"]["name"] not in looked
+
+
 async def test_privileges_elsewhere_go_with_the_role_and_no_data_does(sql):
     world, name = await sql.world(), sql.name("user")
     role = thing("Role", name)

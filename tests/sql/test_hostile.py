@@ -13,6 +13,7 @@ from groundplane.sql import server as connections
 from groundplane.sql import text, wire
 from groundplane.sql.account import Login
 from groundplane.sql.wire import Frames
+from tests.sql.conftest import applied, edited, is_ready, message, seen, thing
 
 OK = b"R\0\0\0\x08\0\0\0\0"
 
@@ -113,6 +114,22 @@ async def test_a_statement_that_is_late_is_no_outage_of_its_server(sql, monkeypa
     running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(600)%'"
     assert await sql.value(running) == 0
     await server.close()
+
+
+async def test_who_holds_a_lock_is_told_and_holds_up_nobody_else(sql, monkeypatch):
+    monkeypatch.setattr(connections, "LOCK", 0.05)
+    world, held, free = await sql.world(), thing("Role", sql.name("held")), thing("Role", sql.name("free"))
+    assert is_ready(await applied(world, held))
+    async with sql.connected() as other, other.transaction():
+        await other.execute(f'ALTER ROLE "{sql.name("held")}" CREATEDB')
+        told = message(await edited(world, held, connectionLimit=3))
+        assert "another transaction holds a lock" in told
+        assert f"session {other.get_server_pid()} of role {sql.user} (of no name), in a transaction since 2" in told
+        assert is_ready(await applied(world, free))
+        assert message(await seen(world, held)) == told, "the condition changes"
+    await world.settle(seconds=130)
+    assert is_ready(await seen(world, held))
+    assert await sql.value("SELECT rolconnlimit FROM pg_roles WHERE rolname = $1", sql.name("held")) == 3
 
 
 async def test_a_server_that_falls_silent_while_it_is_connected_is_out(sql, monkeypatch):

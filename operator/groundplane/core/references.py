@@ -186,7 +186,7 @@ def resolved(wish: Wish, targets: Sequence[Object]) -> dict[str, Json]:
                 f"{wish.where}: referenced field was empty (referenced resource may not yet be ready): "
                 f"{wish.kind} {meta(target)['name']} has no {wish.extract} yet",
                 mend=f"look at {wish.kind} {meta(target)['name']}, or wait for it",
-                on=on,
+                on=[Awaited(wish.group, wish.kind, meta(target).get("namespace") or "", meta(target)["name"])],
             )
         named = {"name": meta(target)["name"]}
         pairs.append((value, named | ({"namespace": wish.namespace} if wish.namespace else {})))

@@ -127,6 +127,7 @@ async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, 
     if observation.released and action in (Action.DELETE, Action.RELEASE):
         _tell(run, observation)
     if action is Action.RELEASE:
+        _wake(run, observation)
         return await _release(run)
     may_be_of_another = action in (Action.UPDATE, Action.DELETE) or (observation.owner and run.may - {Action.OBSERVE})
     if may_be_of_another and (other := await observing.owner(run, observation)):
@@ -172,7 +173,8 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
     """Create, in the order in which a crash at any point can be told apart afterwards."""
     assert run.account is not None
     if timestamp(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
-        return Result(requeue_after=1.0)  # times are whole seconds: this begin could not be told from the end before it
+        # times are whole seconds: this begin could not be told from the end before it
+        return Result(requeue_after=1.0 - run.context.now().microsecond / 1e6)
     if defaults := run.context.cloud.defaults(run.given):
         # one apply: half of them would keep the cloud from proposing the other half
         await resolving.fill(run, DEFAULTS, {"forProvider": {default.field: default.value for default in defaults}})
@@ -181,6 +183,8 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
     with stage("CannotCreateExternalResource", "create failed"):
         try:
             run.context.cloud.check(run.given)
+            if observation.obstacle:
+                raise observation.obstacle
             secrets = await secret_inputs.read_all(run, generate=True)
         except GroundplaneError as error:
             error.conditions = (conditions.creating(),)
@@ -196,6 +200,7 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
         if not _is_outcome_unknown(error):
             await save_outcome(run, {core.CREATE_FAILED: timestamp(run)})
         raise
+    _wake(run, made)
     notes = {core.CREATE_SUCCEEDED: timestamp(run)}
     if made.external_name:
         notes[core.EXTERNAL_NAME] = made.external_name
@@ -368,8 +373,8 @@ async def _delete(run: ManagedRun, observation: Observation) -> Result:
     return Result(again=True) if stays and run.kind.consistent else _look_again(run, SOON)  # less and less often
 
 
-def _wake(run: ManagedRun, observation: Observation) -> None:
-    for key in observation.wakes:
+def _wake(run: ManagedRun, done: Observation | Creation) -> None:
+    for key in done.wakes:
         run.context.watches.enqueue(key)
 
 

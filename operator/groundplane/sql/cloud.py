@@ -5,12 +5,13 @@ All of it waits on the event loop; no thread is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from groundplane.core.objects import Object
-from groundplane.errors import InvalidInput
+from groundplane.core.objects import Key, Object
+from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
 from groundplane.sql.account import login_of
 from groundplane.sql.database import Databases
@@ -22,6 +23,14 @@ from groundplane.sql.role import Roles
 from groundplane.sql.schema import Extensions, Schemas
 from groundplane.sql.server import Server, Servers
 from groundplane.sql.thing import Kind, Thing
+from groundplane.sql.wishes import REMEMBERED, Wishes
+
+GIVEN_UP = "given up"  # what a role that is to go waits for: its owner's name is all that is known
+Name = tuple[str, str, str]  # as of Thing.names
+_THERE = f"""
+SELECT '{ROLE}' AS kind, rolname AS name FROM pg_roles WHERE rolname = ANY($1)
+UNION ALL SELECT '{DATABASE}', datname FROM pg_database WHERE datname = ANY($1)
+"""
 
 
 class SqlCloud:
@@ -36,6 +45,7 @@ class SqlCloud:
     ) -> None:
         self._strict, self._now = strict_upstream, now
         self._servers = Servers(may_write)
+        self._expected = Wishes()  # what objects wait for: to be made, or to be given up by its owner
         self._kinds: dict[str, Kind] = {
             DATABASE: Databases(),
             ROLE: Roles(),
@@ -68,11 +78,19 @@ class SqlCloud:
         return ()
 
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
-        server = await self._server(account)
+        thing, server = self._thing(managed, secrets), await self._server(account)
         try:
-            return await self._kinds[managed["kind"]].observe(self._thing(managed, secrets), server)
+            found = await self._kinds[managed["kind"]].observe(thing, server)
         except Lacking as error:
             raise InvalidInput(str(error)) from error
+        if thing.is_leaving:
+            self._expected.forget(thing.uid)
+            wakes = () if found.exists else self._waiting(thing, _given_up(thing), server)
+            return replace(found, wakes=(*found.wakes, *wakes))
+        if found.exists or self._strict or not thing.needs:
+            return found
+        self._expect(thing, thing.needs.values(), server)
+        return replace(found, obstacle=await _lacking(thing, server))
 
     async def find(self, managed: Object, account: Account) -> str | None:
         found, thing = await self.observe(managed, account, {}), self._thing(managed)
@@ -80,25 +98,64 @@ class SqlCloud:
         return thing.name if found.exists and is_ours else ""
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
-        thing = replace(self._thing(managed, secrets), is_new=True)
-        await self._kinds[managed["kind"]].create(thing, await self._server(account))
-        return Creation(self.default_external_name(managed))
+        thing, server = replace(self._thing(managed, secrets), is_new=True), await self._server(account)
+        with self._expecting(thing, thing.needs.values(), server):
+            await self._kinds[managed["kind"]].create(thing, server)
+        return Creation(self.default_external_name(managed), wakes=self._waiting(thing, [thing.names], server))
 
     async def update(
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
     ) -> Mapping[str, bytes]:
         thing, server = self._thing(managed, secrets), await self._server(account)
-        await self._kinds[managed["kind"]].update(thing, server, observation)
+        with self._expecting(thing, thing.needs.values(), server):
+            await self._kinds[managed["kind"]].update(thing, server, observation)
         return {}
 
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
-        await self._kinds[managed["kind"]].delete(self._thing(managed), await self._server(account))
+        thing, server = self._thing(managed), await self._server(account)
+        with self._expecting(thing, [(GIVEN_UP, "", thing.name)], server):
+            await self._kinds[managed["kind"]].delete(thing, server)
 
     async def let_go(self, managed: Object) -> None:
         return None
+
+    @contextmanager
+    def _expecting(self, thing: Thing, names: Collection[Name], server: Server) -> Iterator[None]:
+        """It waits for these, unless what is done inside is done."""
+        self._expect(thing, names, server)
+        yield
+        self._expected.forget(thing.uid)
+
+    def _expect(self, thing: Thing, names: Collection[Name], server: Server) -> None:
+        """To be noted before it is looked for: then nothing comes unseen."""
+        self._expected.note(thing, [(server.login.place, *each) for each in names])
+
+    def _waiting(self, thing: Thing, names: Collection[Name], server: Server) -> tuple[Key, ...]:
+        """Who waits for one of these."""
+        return self._expected.others(thing, [(server.login.place, *each) for each in names], most=REMEMBERED)
 
     def _thing(self, managed: Object, secrets: Mapping[str, str] | None = None) -> Thing:
         return Thing(managed, self._now(), self._strict, secrets or {})
 
     async def _server(self, account: Account) -> Server:
         return await self._servers.of(login_of(account, strict_upstream=self._strict))
+
+
+async def _lacking(thing: Thing, server: Server) -> Waiting | None:
+    """What it names, and there is not: roles and databases, which are the server's."""
+    async with server.session() as session:
+        there = {
+            (row["kind"], row["name"])
+            for row in await session.rows(_THERE, [name for *_, name in thing.needs.values()])
+        }
+    for field, (kind, _, name) in thing.needs.items():
+        if kind in (ROLE, DATABASE) and (kind, name) not in there:
+            text = f'{kind.lower()} "{name}" does not exist'
+            return Waiting(text, mend=f"create it, or correct spec.forProvider.{field}")
+    return None
+
+
+def _given_up(thing: Thing) -> list[Name]:
+    """What its owner had, and has no more."""
+    owner = thing.asked.get("owner") or thing.asked.get("role")
+    return [(GIVEN_UP, "", str(owner))] if owner else []

@@ -104,7 +104,6 @@ class Databases:
                 raise Waiting(
                     f'role "{owner}" does not exist',
                     mend="create it, or correct spec.forProvider.owner",
-                    on=thing.awaits("Role"),
                 )
             is_given_later = bool(await missing(session, owner))
             if owner and not is_given_later:
@@ -148,9 +147,7 @@ class Databases:
             try:
                 await run_as(session, owners, *statements)
             except Lacking as error:
-                raise Waiting(
-                    str(error), mend="create it, or correct spec.forProvider.owner", on=thing.awaits("Role")
-                ) from error
+                raise Waiting(str(error), mend="create it, or correct spec.forProvider.owner") from error
 
     async def delete(self, thing: Thing, server: Server) -> None:
         if thing.name in (*KEPT, server.login.database):

@@ -106,9 +106,7 @@ class DefaultPrivileges:
         try:
             await _alter(wish, server, *statements)
         except Lacking as error:
-            raise Waiting(
-                str(error), mend="create it, or correct the spec", on=thing.awaits("Database", "Role", "Schema")
-            ) from error
+            raise Waiting(str(error), mend="create it, or correct the spec") from error
         self._ledger.give(thing, [word for word in _words(wish, server) if word not in had])
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:

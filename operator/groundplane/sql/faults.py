@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from groundplane.errors import Conflict, Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
+from groundplane.errors import (
+    Conflict,
+    Denied,
+    GroundplaneError,
+    InvalidInput,
+    Throttled,
+    Unavailable,
+    Waiting,
+    clipped,
+)
 
 MISSING = {
     "3D000": "Database",
@@ -17,7 +26,7 @@ MISSING = {
     "42703": "",
 }
 """SQLSTATEs of what is not there, and which kind makes it, if one of ours does."""
-_CONFLICTS = ("42710", "42P04", "42P06", "40001", "40P01", "55P03")
+_CONFLICTS = ("40001", "40P01")
 _INVALID = (
     "0A000",
     "22023",
@@ -87,6 +96,15 @@ def late(host: str, seconds: float) -> Unavailable:
     )
 
 
+def locked(holders: Sequence[str]) -> Waiting:
+    """A lock was not to be had in time; `holders` have it."""
+    who = "; ".join(holders) or "nobody who can be seen any more"
+    return Waiting(
+        f"another transaction holds a lock that is needed: {clipped(who, MOST)} (55P03)",
+        mend="have it ended, or end its session by pg_terminate_backend; it is tried again by and by",
+    )
+
+
 def _words(told_: Mapping[str, str]) -> str:
     parts = [told_.get("message", ""), told_.get("detail", ""), told_.get("hint", "")]
     words = " ".join(part if part.endswith(".") else f"{part}." for part in parts if part).rstrip(".")
@@ -104,6 +122,8 @@ def of_state(state: str, words: str) -> GroundplaneError:
         return Throttled(text, after=5.0)
     if state in ("42710", "42P04", "42P06"):
         return Exists(text)
+    if state == "55P03":
+        return locked(())
     if state in _CONFLICTS or "tuple concurrently" in words:
         return Conflict(text)
     if state in ("55006", "2BP01"):

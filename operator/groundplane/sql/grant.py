@@ -217,9 +217,7 @@ class Grants:
                 had, has = set(found.texts(items)), set((await _held(type_, wish, session)).texts(items))
                 self._ledger.give(thing, has - had)
         except Lacking as error:
-            raise Waiting(
-                str(error), mend="create it, or correct the Grant", on=thing.awaits("Database", "Role", "Schema")
-            ) from error
+            raise Waiting(str(error), mend="create it, or correct the Grant") from error
         if drift := (await _drift(type_, wish, before, server))[0]:
             raise _powerless(server, ", ".join(each.field for each in drift))
 

@@ -188,7 +188,6 @@ class Roles:
             raise Waiting(
                 f"{role} owns {_listed(owned)}",
                 mend=f"delete these first, or annotate the role with {REASSIGN}: <another role>",
-                on=thing.awaits("Database", "Schema"),
             )
         for database in sorted({row["database"] or server.login.database for row in rows}):
             async with server.session(database) as session:
@@ -196,7 +195,7 @@ class Roles:
                 if heir:
                     statements.insert(0, f"REASSIGN OWNED BY {text.name(role)} TO {text.name(heir)}")
                 elif any(row["how"] == "o" for row in await session.rows(_DEPENDENTS, role)):
-                    raise Waiting(f"{role} owns something by now", on=thing.awaits("Database", "Schema"))
+                    raise Waiting(f"{role} owns something by now")
                 await run_as(session, [role, *filter(None, [heir])], *statements)
         async with server.session() as session:
             await session.run(f"DROP ROLE IF EXISTS {text.name(role)}")

@@ -100,7 +100,7 @@ class Schemas:
                 roles = [str(role) for role in (thing.asked.get("role"), *(row["rolname"] for row in rows)) if role]
                 await run_as(session, roles, *statements)
         except Lacking as error:
-            raise _missing(thing, error) from error
+            raise _missing(error) from error
 
 
 class Extensions:
@@ -148,7 +148,7 @@ class Extensions:
                     (row,) = await session.rows(_EXTENSION, asked["extension"])  # what it says of itself stays
                     await mark_new(session, thing.marking("EXTENSION", str(row["comment"] or "")))
         except Lacking as error:
-            raise _missing(thing, error) from error
+            raise _missing(error) from error
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         place = f"ALTER EXTENSION {text.name(thing.asked['extension'])}"
@@ -168,7 +168,7 @@ class Extensions:
                 owners = [row["owner"] for row in await session.rows(_EXTENSION, thing.asked["extension"])]
                 await run_as(session, owners, *statements)
         except Lacking as error:
-            raise _missing(thing, error) from error
+            raise _missing(error) from error
 
 
 def _is_system(schema: str) -> bool:
@@ -188,5 +188,5 @@ def _check_database(thing: Thing) -> None:
         )
 
 
-def _missing(thing: Thing, error: Lacking) -> Waiting:
-    return Waiting(str(error), mend="create it, or correct the spec", on=thing.awaits("Database", "Role", "Schema"))
+def _missing(error: Lacking) -> Waiting:
+    return Waiting(str(error), mend="create it, or correct the spec")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from groundplane.core.outage import Outage
-from groundplane.errors import Unavailable
+from groundplane.errors import GroundplaneError, Unavailable
 from groundplane.sql import faults, wire
 from groundplane.sql.account import Login
 
@@ -26,6 +26,13 @@ PER_SERVER = 5  # connections at most, of one login
 IDLE = 30.0  # seconds until a connection that nobody uses is closed
 REMEMBERED = 1_024  # logins
 CONNECT, COMMAND = 10.0, 60.0  # seconds
+LOCK = 2.0  # seconds until a statement that changes something and waits for a lock is given up
+LOCK_TIMEOUT = 10  # seconds until the server gives it up itself, where it can't be asked what it waits for
+_HOLDERS = """
+SELECT format('session %s of role %s (%s), in a transaction since %s', pid, usename, coalesce(nullif(application_name, ''), 'of no name'),
+  coalesce(to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'a moment that only a superuser is told')) AS told
+FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids($1)) ORDER BY pid LIMIT 3
+"""
 
 
 class Session:
@@ -60,7 +67,20 @@ class Session:
         """Change something; several statements are one transaction."""
         self._may_write()
         async with contextlib.nullcontext() if self._is_writer else self._server.writing, self._asking():
-            await self._connection.execute(";\n".join(statements))
+            await self._execute(";\n".join(statements))
+
+    async def _execute(self, statements: str) -> None:
+        """Give up what waits for a lock: the server's other writers wait with it.  Who holds that must be asked before."""
+        sent = asyncio.ensure_future(self._connection.execute(statements))
+        try:
+            while not (await asyncio.wait([sent], timeout=LOCK))[0]:
+                if holders := await self._server.holders(self._connection.get_server_pid()):
+                    raise faults.locked(holders)
+            await sent
+        finally:
+            if not sent.done():
+                sent.cancel()
+                await _closed(self._connection)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -143,6 +163,17 @@ class Server:
         finally:
             made.terminate()
 
+    async def holders(self, pid: int) -> list[str]:
+        """Who holds the lock that a connection waits for, as far as that can be asked."""
+        with contextlib.suppress(GroundplaneError):
+            made = await self._connect(self.login.database)
+            try:
+                with faults.told(self.login.host):
+                    return [row["told"] for row in await made.fetch(_HOLDERS, pid, timeout=CONNECT)]
+            finally:
+                made.terminate()
+        return []
+
     async def leave(self, database: str) -> None:
         """Close what is open to a database: it is to be dropped."""
         if kept := self._kept.pop(database, None):
@@ -198,6 +229,8 @@ class Server:
                 server_settings={"application_name": "groundplane"},
             )
             self.version = int(found.get_server_version().major)
+            # Not among the login's settings: PgBouncer refuses that.
+            await found.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'", timeout=CONNECT)
             return found
 
 

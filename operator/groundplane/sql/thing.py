@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from groundplane.core.managed import CREATE_FAILED, CREATE_PENDING, CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME
-from groundplane.core.objects import Object, annotations_of, group_of, is_deleting, meta, spec_of, status_of
-from groundplane.errors import Awaited, Denied
+from groundplane.core.objects import Object, annotations_of, is_deleting, meta, spec_of, status_of
+from groundplane.errors import Denied
 from groundplane.ports import Difference, Observation
 from groundplane.sql import marks
-from groundplane.sql.kinds import ADOPT
+from groundplane.sql.kinds import ADOPT, REFERENCES, ROLE, SCHEMA
 from groundplane.sql.server import Server, Session
 from groundplane.sql.text import literal, name
 
@@ -121,10 +121,20 @@ class Thing:
             f"COMMENT ON {keyword} {name(self.asked['extension'] if keyword == 'EXTENSION' else self.name)} IS {words}"
         )
 
-    def awaits(self, *kinds: str) -> list[Awaited]:
-        """Objects of these kinds, of its own generation, by whose change it may go on."""
-        group = group_of(self.managed["apiVersion"])
-        return [Awaited(group, kind) for kind in kinds]
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What others name it by: its kind, the database that it is in, its name."""
+        return self.managed["kind"], self.place, self.name
+
+    @property
+    def needs(self) -> dict[str, tuple[str, str, str]]:
+        """By field, what it names itself, in the same way, and can't do without."""
+        fields = {**REFERENCES[self.managed["kind"]], "schema": SCHEMA, "targetRole": ROLE}
+        return {
+            field: (kind, self.place if kind == SCHEMA else "", str(self.asked[field]))
+            for field, kind in fields.items()
+            if self.asked.get(field)
+        }
 
 
 class Kind(Protocol):

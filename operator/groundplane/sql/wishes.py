@@ -1,4 +1,4 @@
-"""Which Grants, or DefaultPrivileges, wish the same: what one of them takes along, another may have had by that one alone."""
+"""Which objects wish the same: what a Grant takes along, another may have had by that one alone; what is made, others have waited for."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Wishes:
             if not self._who[each]:
                 del self._who[each]
 
-    def others(self, thing: Thing, wishes: Collection[Wish]) -> tuple[Key, ...]:
+    def others(self, thing: Thing, wishes: Collection[Wish], *, most: int = FEW) -> tuple[Key, ...]:
         """Who else wishes any of these, of each those that were looked at last."""
         known = [reversed(self._who.get(each, {}).items()) for each in wishes]
-        found = [key for each in known for uid, key in islice(each, FEW + 1) if uid != thing.uid]
+        found = [key for each in known for uid, key in islice(each, most + 1) if uid != thing.uid]
         return tuple(dict.fromkeys(found))
