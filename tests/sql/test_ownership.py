@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from groundplane.core import conditions
 from groundplane.core.objects import key_of
 from groundplane.sql import marks, standin, text
 from tests.reconcile.interrupt import Killed
@@ -544,3 +545,44 @@ async def test_a_list_s_parts_may_have_commas(sql):
     assert stored == ['search_path="a,b", "Say ""hi""", public']
     assert await is_quiet(world, sql, manifest)
     await deleted(world, manifest)
+
+
+async def test_a_name_alone_gives_no_right_to_what_is_nobody_s_if_the_config_says_so(sql):
+    """A tenant whose claim is called as somebody's database is."""
+    world, name, prod = await sql.world(adoption="Annotated"), sql.name("tenant"), sql.name("prod")
+    await sql.run(
+        f'CREATE DATABASE "{prod}"', f'CREATE ROLE "{prod}-owner"', f'ALTER DATABASE "{prod}" OWNER TO "{prod}-owner"'
+    )
+    role, own = thing("Role", name), thing("Database", name, owner=name)
+    assert is_ready(await applied(world, role))
+    assert is_ready(await applied(world, own))
+    refused = [
+        thing("Database", prod, owner=name),
+        thing("Database", "other", annotations={"crossplane.io/external-name": prod}, owner=name),
+        thing("Grant", "in-it", role=name, database=prod, privileges=["ALL"]),
+        thing("Schema", sql.name("schema"), role=name, database=prod),
+        thing("Grant", "member", role=name, memberOf=f"{prod}-owner"),
+    ]
+    for each in refused:
+        found = await applied(world, each)
+        assert not conditions.is_true(found, "Ready")
+        assert "was there before, and is no object's" in message(found)
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1"
+    assert await sql.value(owner, prod) == f"{prod}-owner"
+    assert not await sql.value("SELECT has_database_privilege($1, $2, 'CREATE')", name, prod)
+    assert not await sql.value("SELECT pg_has_role($1, $2, 'MEMBER')", name, f"{prod}-owner")
+    assert (
+        await sql.value("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = $1", prod)
+        is None
+    )
+    grant = thing("Grant", name, role=name, database=name, privileges=["ALL"])
+    assert is_ready(await applied(world, grant)), "what an object has made is for others"
+    looks = thing(
+        "Database", "looks", {"managementPolicies": ["Observe"]}, annotations={"crossplane.io/external-name": prod}
+    )
+    assert is_ready(await applied(world, looks))
+    refused[2]["metadata"]["annotations"]["groundplane.io/adopt"] = "true"
+    assert is_ready(await applied(world, refused[2]))
+    for each in refused:
+        await deleted(world, each)
+    assert await sql.value(owner, prod) == f"{prod}-owner"

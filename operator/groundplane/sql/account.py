@@ -28,6 +28,7 @@ class Login:
     database: str = "postgres"  # the default one
     ssl_mode: str = "verify-full"
     ca: str = field(default="", repr=False)
+    adoption: str = ""  # what of that which was there before an object may take
 
     @property
     def place(self) -> tuple[str, int]:
@@ -94,6 +95,7 @@ def login_of(account: Account, *, strict_upstream: bool) -> Login:
         database=str(spec.get("defaultDatabase") or "postgres"),
         ssl_mode=str(spec.get("sslMode") or "verify-full"),
         ca="" if strict_upstream else _text(account, CA),
+        adoption="" if strict_upstream else str(spec.get("adoption") or ""),
     )
 
 

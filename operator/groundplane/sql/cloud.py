@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from groundplane.core.objects import Key, Object
 from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
+from groundplane.sql import adoption
 from groundplane.sql.account import login_of
 from groundplane.sql.database import Databases
 from groundplane.sql.default_privileges import DefaultPrivileges
@@ -27,10 +28,6 @@ from groundplane.sql.wishes import REMEMBERED, Wishes
 
 GIVEN_UP = "given up"  # what a role that is to go waits for: its owner's name is all that is known
 Name = tuple[str, str, str]  # as of Thing.names
-_THERE = f"""
-SELECT '{ROLE}' AS kind, rolname AS name FROM pg_roles WHERE rolname = ANY($1)
-UNION ALL SELECT '{DATABASE}', datname FROM pg_database WHERE datname = ANY($1)
-"""
 
 
 class SqlCloud:
@@ -87,6 +84,7 @@ class SqlCloud:
             self._expected.forget(thing.uid)
             wakes = () if found.exists else self._waiting(thing, _given_up(thing), server)
             return replace(found, wakes=(*found.wakes, *wakes))
+        await adoption.check(thing, found, server)
         if found.exists or self._strict or not thing.needs:
             return found
         self._expect(thing, thing.needs.values(), server)
@@ -143,11 +141,7 @@ class SqlCloud:
 
 async def _lacking(thing: Thing, server: Server) -> Waiting | None:
     """What it names, and there is not: roles and databases, which are the server's."""
-    async with server.session() as session:
-        there = {
-            (row["kind"], row["name"])
-            for row in await session.rows(_THERE, [name for *_, name in thing.needs.values()])
-        }
+    there = await adoption.there(thing, server)
     for field, (kind, _, name) in thing.needs.items():
         if kind in (ROLE, DATABASE) and (kind, name) not in there:
             text = f'{kind.lower()} "{name}" does not exist'

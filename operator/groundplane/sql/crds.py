@@ -21,7 +21,9 @@ from groundplane.core.openapi import (
     unseen,
 )
 from groundplane.ports import ManagedKind
+from groundplane.sql import adoption
 from groundplane.sql.kinds import (
+    ADOPT,
     DATABASE,
     DEFAULT_PRIVILEGES,
     DOMAIN,
@@ -333,6 +335,12 @@ def _config(domain: str, kind: str) -> Object:
     modes = ["disable", "require", "verify-ca", "verify-full"]
     spec = obj(
         {
+            "adoption": enum(
+                adoption.MODES,
+                "Which things that were there before, and are no object's, an object takes and works with: Named, those that it names; Annotated,"
+                f' none unless it is annotated {ADOPT}: "true".',
+                default=adoption.NAMED,
+            ),
             "credentials": credentials,
             "defaultDatabase": string("The database to connect to, where the object names none.", default="postgres"),
             "sslMode": enum(modes, "How far the server must prove itself.", default="verify-full"),
