@@ -97,7 +97,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     done = subprocess.run(
         ["bash", "-c", script], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["check", "v2"]
+    assert done.stdout.split() == ["check", "take-over", "v2"]
     assert not done.stderr
 
 
