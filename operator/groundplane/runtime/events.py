@@ -75,10 +75,9 @@ class EventRecorder:
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
         self._failures = 0
-        self._silent_until, self._silence = (
-            0.0,
-            QUIET,
-        )  # about events that we may not write, in seconds of the event loop
+        # about events that we may not write, in seconds of the event loop
+        self._silent_until = 0.0
+        self._silence = QUIET
 
     def event(
         self,
