@@ -108,6 +108,26 @@ async def test_deleting_a_claim_takes_composite_composed_resources_and_secrets_a
         assert await world.cluster.list(things.COMPOSED, kind) == []
 
 
+async def test_a_composite_that_the_cache_does_not_have_yet_goes_with_its_claim(monkeypatch):
+    world = await ready(await a_world())
+    get, list_ = world.cluster.get, world.cluster.list
+
+    async def late(key, *, live=False):
+        return await get(key, live=live) if live or key.kind != "XThing" else None
+
+    async def late_list(version, kind, **which):
+        return await list_(version, kind, **which) if kind != "XThing" else []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.cluster, "get", late)
+        patched.setattr(world.cluster, "list", late_list)
+        await world.cluster.delete(things.CLAIM)
+        await world.settle(seconds=60)
+        assert await claim_of(world) is None
+    await world.restarted().settle(seconds=60)  # it is told of all that there is
+    assert await world.cluster.list(things.VERSION, "XThing") == []
+
+
 async def test_an_edited_or_deleted_secret_is_repaired():
     world = await ready(await a_world())
     await world.patch(Key("v1", "Secret", "team-a", "conn"), {"data": {"port": "aGFuZA==", "extra": "aGFuZA=="}})

@@ -116,7 +116,10 @@ async def _named(claim: Object, definition: Definition, context: Context) -> Obj
     with stage("BindCompositeResource", "cannot get composite resource"):
         try:
             key = Key(definition.api_version, definition.kind, "", name)
-            return await leaving.seen(key, context, anyhow=is_deleting(claim))
+            found = await leaving.seen(key, context, anyhow=is_deleting(claim))
+            if found is None and is_deleting(claim):  # by a cache that is late, it would be left behind
+                found = await leaving.seen(key, context, anyhow=True, live=True)
+            return found
         except NoSuchKind:
             crd = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", definition.name)
             if not is_deleting(claim) or await context.cluster.get(crd):
