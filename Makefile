@@ -6,7 +6,7 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 BIN := .venv/bin
 # Processes that test at the same time: on two cores three, since those with an API server (three at most) wait a good part of their time.
 JOBS ?= 3
-# Which of the long tests `make soak` runs: 2/6 is every sixth of them from the second on.
+# Which of the long tests `make soak` runs: 2/8 is every eighth of them from the second on.
 PART ?= 1/1
 # What `make image` calls it.
 IMAGE ?= groundplane:dev
@@ -52,7 +52,7 @@ check: $(READY)  ## lint, formatting, types, imports, and that crds/ and the cha
 test: $(READY)  ## every test; brings its own API server and AWS (ARGS="-k words")
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-soak: $(READY)  ## the tests that take long and break rarely (PART=2/6: every sixth from the second on)
+soak: $(READY)  ## the tests that take long and break rarely (PART=2/8: every eighth from the second on)
 	$(BIN)/python -m pytest -n $(JOBS) --dist load --soak $(PART) $(ARGS)
 
 scenarios: $(READY)  ## what people do with v2 manifests, by the specification; and what was recorded from Crossplane, if it lies beside (ARGS=--fast: a third)
