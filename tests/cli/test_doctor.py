@@ -405,7 +405,7 @@ def test_what_is_left_in_aws_of_a_cluster_is_found_and_adopted(control_plane, ex
         code, found = examined("orphans", "--region", "eu-west-1", "--checks", "leaked,missing")
         assert (code, states(found, "leaked"), states(found, "missing")) == (0, ["warning"], ["ok"])
         assert "doctor-left in eu-west-1, made for Queue doctor-left" in found["leaked"][0]["objects"][0]
-        adopted = groundplane(*run, "--adopt", "--yes")
+        adopted = groundplane(*run, "--adopt", "--alone", "--yes")
         assert (adopted.exit_code, adopted.output.count("made again")) == (0, 1), adopted.output
         queue = control_plane.get("queues.sqs.aws.upbound.io", "doctor-left")
         assert queue["spec"]["providerConfigRef"]["name"] == "doctor-works"

@@ -238,14 +238,15 @@ def test_the_command_asks_before_it_does_anything(aws, tmp_path):
         "! leaked       1 things in AWS were made for objects that are gone: Bucket orders in eu-west-1, made for Bucket orders"
         in done.output
     )
-    refused = groundplane("doctor", "orphans", "--db", db, "--delete", "--yes")
-    assert refused.exit_code == 1
-    assert "what another control plane has made in the account looks the same" in refused.stderr
+    for deed in ("--adopt", "--delete"):
+        refused = groundplane("doctor", "orphans", "--db", db, deed, "--yes")
+        assert refused.exit_code == 1
+        assert f"{deed}: what another control plane has made in the account looks the same" in refused.stderr
     done = groundplane("doctor", "orphans", "--db", db, "--delete", "--alone")  # nobody answers
     assert done.exit_code == 1
     assert "Delete 1 thing in AWS? This can't be undone." in done.output
     assert "orders" in {each["Name"] for each in aws.buckets()}
-    done = groundplane("doctor", "orphans", "--db", db, "--adopt", "--yes")
+    done = groundplane("doctor", "orphans", "--db", db, "--adopt", "--alone", "--yes")
     assert (done.exit_code, done.output.splitlines()[-1]) == (
         0,
         "✔ Bucket orders in eu-west-1, made for Bucket orders: made again",

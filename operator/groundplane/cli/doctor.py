@@ -79,7 +79,7 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
 @click.option(
     "--alone",
     is_flag=True,
-    help="With --delete: no other control plane has ProviderConfigs of these names in these accounts. Tags can't tell whose a thing is.",
+    help="With --adopt and --delete: no other control plane has ProviderConfigs of these names in these accounts. Tags can't tell whose a thing is.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask before --adopt and --delete.")
 def doctor(
@@ -167,11 +167,11 @@ def doctor(
 def _check_deeds(*, adopt: bool, delete: bool, alone: bool, as_json: bool) -> None:
     if adopt and delete:
         raise InvalidInput("--adopt and --delete exclude each other", mend="choose one")
-    if delete and not alone:
+    if (adopt or delete) and not alone:
         raise InvalidInput(
             "what another control plane has made in the account looks the same: its objects can't be seen from here",
             mend="make sure that none uses ProviderConfigs of these names there, and say so: --alone",
-            where=("--delete",),
+            where=("--adopt" if adopt else "--delete",),
         )
     if as_json and (adopt or delete):
         raise InvalidInput("--adopt and --delete ask and tell", mend="leave --output out")

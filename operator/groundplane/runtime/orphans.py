@@ -231,7 +231,7 @@ def told(found: Sequence[Orphan], problems: Sequence[str]) -> list[Finding]:
     result = []
     if found:
         mend = (
-            "look at each; then groundplane doctor orphans --adopt makes their objects again, --delete ends them."
+            "look at each; then groundplane doctor orphans --adopt --alone makes their objects again, --delete --alone ends them."
             " Where another control plane uses the account, they may be its own"
         )
         result.append(
