@@ -42,7 +42,7 @@ class Recorded(Engine):
         super().__init__(Kind.model_validate(BASE | document), Hooks(), thing, CLIENTS, now=datetime.now(UTC))
         self.writes, self.answers = [], answers or {}
 
-    def _call(self, name, parameters, *, once=False):
+    def _call(self, name, parameters, *, once=False, region=""):
         if name in self.answers:
             return self.answers[name]
         self.writes.append((name, parameters))
