@@ -171,6 +171,10 @@ class ControlPlane:
             raise AssertionError(f"kubectl {' '.join(map(str, args))}: {done.stderr.strip()}")
         return done
 
+    def forget_kinds(self) -> None:
+        """Have kubectl ask anew which kinds there are: it takes a short name for that of a kind that has gone."""
+        shutil.rmtree(self.folder / ".kube", ignore_errors=True)
+
     def apply(self, *objects: dict[str, Any]) -> None:
         """`kubectl apply --server-side` of objects as they are in YAML."""
         assert self._direct

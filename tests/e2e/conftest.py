@@ -215,6 +215,7 @@ def clean(plane: ControlPlane, aws: Aws, operator: Operator) -> Iterator[None]:
     aws.request("DELETE", "/standin/faults")
     if operator.process and operator.process.poll() is not None:
         operator.start()
+    plane.forget_kinds()
     for kinds in ("claim", "composite", "managed", *guide.DECLARED):
         plane.kubectl("delete", kinds, "--all", "-A", "--wait=false", check=False)  # an empty category is an error
     try:

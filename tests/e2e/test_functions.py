@@ -100,10 +100,10 @@ def served(port, *how):
 def shop(plane, operator):
     plane.kubectl("create", "namespace", "team-f", check=False)
     plane.apply(XRD)
-    plane.wait("the claim's kind", lambda: plane.get("shops", "-n", "team-f") is not None)
+    plane.wait("the claim's kind", lambda: plane.get(f"shops.{GROUP}", "-n", "team-f") is not None)
     yield
-    plane.kubectl("delete", "shops", "--all", "-n", "team-f", "--wait=false", check=False)
-    plane.wait("the shop is gone", lambda: not guide.any_of(plane, "xshops"))
+    plane.kubectl("delete", f"shops.{GROUP}", "--all", "-n", "team-f", "--wait=false", check=False)
+    plane.wait("the shop is gone", lambda: not guide.any_of(plane, f"xshops.{GROUP}"))
     plane.kubectl("delete", f"xrd/xshops.{GROUP}", "composition/shop", f"function.{PACKAGES.split('/')[0]}/acme")
     plane.kubectl("delete", "secret", "conn", "-n", "team-f", "--ignore-not-found")
 
@@ -113,7 +113,7 @@ def conditions(obj):
 
 
 def claim(plane):
-    return plane.get("shop", "shop", "-n", "team-f")
+    return plane.get(f"shops.{GROUP}", "shop", "-n", "team-f")
 
 
 def seen(plane):

@@ -129,7 +129,7 @@ def app(plane, operator):
     plane.apply(XRD, SITE)
     plane.wait("the claim's kind", lambda: plane.get("apps", "-n", "team-p") is not None)
     yield
-    plane.kubectl("delete", "apps", "--all", "-n", "team-p", "--wait=false", check=False)
+    plane.kubectl("delete", f"apps.{GROUP}", "--all", "-n", "team-p", "--wait=false", check=False)
     plane.wait("the app is gone", lambda: not any_of(plane, "xapps"))
     plane.kubectl("delete", f"xrd/xapps.{GROUP}", "composition/app", "environmentconfig/site")
     plane.kubectl("delete", "secret", "conn", "-n", "team-p", "--ignore-not-found")

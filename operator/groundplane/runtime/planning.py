@@ -140,10 +140,10 @@ class Looking(_Through):
         if note.found != found:
             note.asked.pop("update", None)
         note.found, note.error = found, None
-        # it counts as it will be: settled, and as it was sent; what the cloud chose is not written down
+        # it counts as it will be: settled, and as it was sent; what the cloud chose is not written down, what it lacks may be planned, too
         drift = () if "update" in note.asked else found.drift
         as_it_will_be = replace(found, drift=drift, settled=True, late={}, external_name="", contested=(), renew=())
-        return replace(as_it_will_be, next_look=None, notes=())
+        return replace(as_it_will_be, next_look=None, notes=(), obstacle=None)
 
     def _refers(self, managed: Object) -> bool:
         """Whether what is seen of it depends on objects that may have changed meanwhile."""
