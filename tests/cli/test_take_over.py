@@ -77,8 +77,8 @@ def take_over(filled, standin_process, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     standin_process.forget_calls()
 
-    def run(*flags):
-        ran = groundplane("migrate", "take-over", "queue.platform.example.com/orders", "-n", "my-team", *flags)
+    def run(*flags, kind="queue.platform.example.com"):
+        ran = groundplane("migrate", "take-over", f"{kind}/orders", "-n", "my-team", *flags)
         assert [call for call in standin_process.operations() if not call.startswith(READING)] == []
         return ran
 
@@ -180,6 +180,7 @@ def test_a_dry_run_says_who_gets_what_and_does_nothing(take_over):
     assert lines[0] == "Queue my-team/orders → Queue my-team/orders (m.platform.example.com)"
     assert lines[1].startswith("  dead-letters: Queue orders-")
     assert lines[-1] == "No changes. 6 resources match AWS."
+    assert take_over("--dry-run", "--allow-deletions", kind="queue").stdout == ran.stdout  # not AWS's, nor the composite of v2
     ran = take_over("--dry-run")
     assert ran.exit_code == 4
     assert "Error: stopped: Secret my-team/orders-queue would be deleted with the claim. Mend: " in ran.stderr

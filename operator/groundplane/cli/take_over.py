@@ -168,18 +168,16 @@ async def _wanted(source: Source, asked: Asked) -> tuple[Key, Object]:
     from groundplane.core.conversion import generations
     from groundplane.core.gitops import without_tools
 
-    kind = trace.one(asked.kind, trace.meant(asked.kind, source.kinds))
-    if not kind.namespaced:
-        raise InvalidInput(f"{kind.full_name} is no kind of claims", mend="name a claim")
+    definitions = [(xrd, definition.read(xrd)) for xrd in await source.list(f"{CORE}/v1", "CompositeResourceDefinition")]
+    claims = {(known.group, known.claim_kind): (xrd, known) for xrd, known in definitions if known.claim_kind}
+    meant = trace.meant(asked.kind, source.kinds)
+    # what `migrate v2` makes of a definition has composites of the same name as its claims
+    kind = trace.one(asked.kind, [each for each in meant if (each.group, each.kind) in claims] or meant)
     key = Key(kind.api_version, kind.kind, asked.namespace or source.namespace, asked.name)
-    claim = await source.get(key)
-    definitions = await source.list(f"{CORE}/v1", "CompositeResourceDefinition")
-    for xrd in definitions:
-        known = definition.read(xrd)
-        if (known.group, known.claim_kind) == (key.group, key.kind):
-            break
-    else:
+    if (key.group, key.kind) not in claims:
         raise InvalidInput(f"{kind.full_name} is no kind of claims", mend="name a claim")
+    xrd, known = claims[key.group, key.kind]
+    claim = await source.get(key)
     if asked.file:
         (document, *more) = overlaid.read([asked.file])
         if more:
