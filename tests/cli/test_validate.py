@@ -629,6 +629,29 @@ OWN = CRD.replace("dbs.", "things.").replace("kind: DB, plural: dbs", "kind: Thi
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("", "", CANNOT_OWN),
+        ("name: queue\n", "name: queue\n        patches: [{fromFieldPat: spec.region}]\n", 'unknown field "fromFieldPat"'),
+        ("scope: Namespaced", "scope: Namespaced\n  claimNames: {kind: A, plural: as}", "claimNames is only for scope LegacyCluster"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_extensions_is_told_of_what_they_are_for(tmp_path, old, new, told):
+    (tmp_path / "platform.yaml").write_text(SCOPED.replace(old, new))
+    (tmp_path / "xr.yaml").write_text(A_QUEUE)
+    result = groundplane("validate", tmp_path / "platform.yaml", tmp_path / "xr.yaml")
+    assert result.exit_code == 1
+    (line,) = [line for line in lines(result) if line.startswith("[x]")]
+    assert told in line
+
+
+def test_a_function_that_runs_elsewhere_is_no_mistake_of_who_uses_extensions(tmp_path):
+    (tmp_path / "platform.yaml").write_text(SCOPED.replace("function-patch-and-transform", "function-of-ours"))
+    (tmp_path / "xr.yaml").write_text(A_QUEUE)
+    assert groundplane("validate", tmp_path / "platform.yaml", tmp_path / "xr.yaml").exit_code == 0
+
+
+@pytest.mark.parametrize(
     ("base", "mend"),
     [
         ("apiVersion: sqs.aws.upbound.io/v1beta1, kind: Queue", "Queue of sqs.aws.m.upbound.io, which lives in a namespace"),

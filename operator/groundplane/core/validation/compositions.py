@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from groundplane.core import choice, composition, fieldpath, mistakes, pipeline, preview, typecheck
@@ -200,17 +200,23 @@ def rendered(
     find: Find | None,
     parts: Parts,
     there: Sequence[Object] = (),
+    judged: Collection[int] = (),
 ) -> list[Finding]:
     """What goes wrong when a claim or composite is composed for the first time, and what does not fit in what is made of it.
 
-    Nothing is said of what has no Composition here, or several.  `there` is what functions may ask for.
+    Nothing is said of what has no Composition here, or several.  `there` is what functions may ask for, and `judged` has the `id` of
+    each Composition that is told of itself what is wrong with it.
     """
     try:
         chosen = choice.choose([obj], compositions, definitions)
     except InvalidInput:
         return []
-    if chosen.mistakes or mistakes.every(chosen.source, find if chosen.is_pipeline else None):
-        return []  # told of the object, or of the Composition
+    if chosen.mistakes:
+        return []  # told of the object
+    is_told = id(chosen.source) in judged
+    if wrong := mistakes.every(chosen.source, find if chosen.is_pipeline else None):
+        # which functions there are elsewhere is not known of what others bring
+        return [] if is_told else [_of_render(each) for each in wrong if not each.where[-1].startswith("functionRef.name")]
     where = f"Composition {meta(chosen.source).get('name', '')}"
     try:
         compiled = composition.compile(chosen.source, find)
@@ -224,7 +230,7 @@ def rendered(
         return [_of_render(error)]
     spec = composition.review(spec_of(chosen.source)).spec
     told: list[GroundplaneError] = []
-    if spec is not None:
+    if spec is not None and is_told:
         part = parts(spec, find) if find and chosen.is_pipeline else []
         misfits = _outcome(spec, part, library).misfits
         told = [mistakes.error_of(problem, spec_of(chosen.source), where) for problem in misfits]

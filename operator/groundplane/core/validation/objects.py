@@ -55,6 +55,7 @@ class Known:
         default_factory=dict
     )  # what is wrong with those, by `id` of the object
     there: Sequence[Object] = ()  # what functions may ask for
+    judged: frozenset[int] = frozenset()  # objects that are judged themselves, by `id`: what is wrong with them is told there
 
 
 def judge(obj: Object, known: Known, old: Object | None = None, options: Options | None = None) -> list[Verdict]:
@@ -185,6 +186,7 @@ def _rendered(obj: Object, known: Known, asked: Options) -> list[Finding]:
             known.find() if needs else None,
             known.parts,
             known.there,
+            known.judged,
         )
     return []
 
@@ -311,6 +313,13 @@ def _misshapen(obj: Object, library: Library) -> Iterable[Finding]:
         yield from (each for each in _by_schema(structural, obj, None, Unchecked()) if each.type == "schema")
 
 
+def _broken_rules(obj: Object, library: Library) -> Iterable[Finding]:
+    """The rules of its kind that a definition breaks: the API server would not take it."""
+    structural = library.structural(str(obj.get("apiVersion")), str(obj.get("kind")))
+    if structural is not None:
+        yield from (each for each in _by_schema(structural, obj, None, Unchecked()) if each.type == "cel")
+
+
 def known_of(
     extensions: Iterable[Object],
     objects: Iterable[Object],
@@ -329,7 +338,8 @@ def known_of(
     broken = dict(unreadable)
     defined: set[str] = set()
     bare = Library({}, built_in)  # type: ignore[arg-type] # a BuiltIn
-    given_over, every = list(extensions), list[Object]()
+    given_over, every, subjects = list(extensions), list[Object](), list(objects)
+    seen, judged = {id(each) for each in given_over}, frozenset(id(each) for each in subjects)
     for obj in given_over:
         if not _is_sound(obj, bare):  # told by its schema, if it is judged itself
             told += [(obj, finding) for finding in _misshapen(obj, bare)]
@@ -341,12 +351,12 @@ def known_of(
         if found:
             wrong[id(obj)] = found
             told += [(obj, finding) for finding in found]
+        if known_schemas.is_definition(obj) and id(obj) not in judged:
+            told += [(obj, finding) for finding in _broken_rules(obj, bare)]
         if any(finding.severity == "error" for finding in found):
             broken |= definitions.declared(obj)
         elif known_schemas.is_definition(obj):
             defined |= {group_of(version) for version, _ in learnt}
-    seen = {id(each) for each in given_over}
-    subjects = list(objects)
     for obj in subjects:
         is_schema = known_schemas.is_definition(obj) or definitions.is_crd(obj)
         if is_schema and id(obj) not in seen and _is_sound(obj, bare) and (found := definitions.learn(obj)[1]):
@@ -381,5 +391,6 @@ def known_of(
         definitions=xrds,
         of_definition=wrong,
         there=there,
+        judged=judged,
     )
     return known, told
