@@ -67,6 +67,10 @@ def test_a_composition_s_change_is_told_once_for_all_that_it_reaches(diff):
     one = diff(composition(storageType="gp2"), flags=("--resource", "my-team/users"))
     assert one.stdout.count("~~~ Instance/users-") == 1
     assert "orders" not in one.stdout.partition("Impact")[2]
+    assert "  ⚠ XDatabase/users-" in one.stdout
+    assert "  ⊘ 3 XDatabase — not asked for" in one.stdout  # nobody has said that they stay as they are
+    nobody = diff(composition(storageType="gp2"), flags=("-n", "nowhere"))
+    assert "✓" not in nobody.stdout
 
 
 def test_a_claim_s_change_is_followed_to_what_is_composed(diff):
@@ -105,6 +109,13 @@ def test_a_file_that_would_be_refused_is_told_with_its_place(diff):
     assert ran.stderr.startswith("ERROR: Database/orders: ")
     assert '"oracle"' in ran.stderr
     assert "(change.yaml:1:1)" in ran.stderr
+
+
+def test_a_uid_that_nothing_has_is_told_with_what_to_do(diff):
+    ran = diff(*read("examples/composite.yaml"))
+    assert ran.exit_code == 2
+    assert "not found, and so none with uid 6e1b0f4c-" in ran.stderr
+    assert "Mend: leave metadata.uid out: the one that is made gets its own. (change.yaml:1:1)" in ran.stderr
 
 
 def test_a_change_of_several_files_is_one(diff):

@@ -89,6 +89,8 @@ def test_no_changes_is_only_said_of_what_was_seen():
     every = [instance(f"i{number}", f"c{number}", "same") for number in range(452)]
     assert list(text_of(Plan(every))) == ["No changes. 452 resources match AWS."]
     assert list(text_of(Plan(every[:1]))) == ["No changes. 1 resource matches AWS."]
+    unseen = Plan(every[:1], asked={"refresh": False})
+    assert list(text_of(unseen)) == ["No changes. 1 resource matches AWS as last seen; nothing was looked at."]
     assert list(text_of(Plan([]))) == ["No changes: this concerns no managed resource."]
     lines = list(text_of(Plan([*every, instance("dark", "dark", "unknown", reason="AWS is down")])))
     assert lines[-3:-1] == ["? Instance dark   (Database my-team/dark › rds-instance)", "    AWS is down"]

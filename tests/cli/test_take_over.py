@@ -180,7 +180,9 @@ def test_a_dry_run_says_who_gets_what_and_does_nothing(take_over):
     assert lines[0] == "Queue my-team/orders → Queue my-team/orders (m.platform.example.com)"
     assert lines[1].startswith("  dead-letters: Queue orders-")
     assert lines[-1] == "No changes. 6 resources match AWS."
-    assert take_over("--dry-run", "--allow-deletions", kind="queue").stdout == ran.stdout  # not AWS's, nor the composite of v2
+    assert (
+        take_over("--dry-run", "--allow-deletions", kind="queue").stdout == ran.stdout
+    )  # not AWS's, nor the composite of v2
     ran = take_over("--dry-run")
     assert ran.exit_code == 4
     assert "Error: stopped: Secret my-team/orders-queue would be deleted with the claim. Mend: " in ran.stderr

@@ -6,7 +6,7 @@ The work is `overlaid.py`'s and `runtime/overlay.py`'s, the words are `diff_repo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.diff_report import Report
-    from groundplane.core.objects import Object
+    from groundplane.core.objects import Key, Object
     from groundplane.runtime.overlay import Change
 
 CHANGES, REFUSED = 3, 2  # exit codes
@@ -161,7 +161,8 @@ async def _diff(
         await found.apply(read, namespace, chosen, include_manual=include_manual)
         if eventual:
             await found.ripen()
-        changes = _chosen(found, chosen, namespace)
+        family = _family(found, chosen, namespace)
+        changes = _chosen(found, family)
         is_refused, errors = found.is_refused, [*found.errors, *chain.from_iterable(found.overlay.warnings.values())]
         if server:
             if not isinstance(source, sources.Server):
@@ -171,14 +172,21 @@ async def _diff(
             errors += [each.error for each in results if each.error]
             is_refused = is_refused or any(each.is_refused for each in results)
     filtered = [Filtered(key, "Manual update policy (use --include-manual to evaluate)") for key in found.pinned]
-    return Report(changes, found.applied, found.overlay.objects(), filtered, errors, is_refused)
+    return Report(changes, found.applied, found.overlay.objects(), filtered, errors, is_refused, chosen=family)
 
 
-def _chosen(found: overlaid.Overlaid, chosen: Sequence[str], namespace: str) -> list[Change]:
-    """The changes of what is asked for, and of the files themselves."""
-    overlay = found.overlay
-    changes = overlay.changes()
+def _family(found: overlaid.Overlaid, chosen: Sequence[str], namespace: str) -> frozenset[Key] | None:
+    """The places of what is asked for, before and after, and of the files themselves; None: of everything."""
     if not chosen and not namespace:
+        return None
+    both = (found.overlay.base, found.overlay.objects())
+    asked = {place for each in both for place in overlaid.family(each, chosen, namespace)}
+    return frozenset(asked | {key.place for key in found.applied})
+
+
+def _chosen(found: overlaid.Overlaid, family: Collection[Key] | None) -> list[Change]:
+    """The changes of what is asked for."""
+    changes = found.overlay.changes()
+    if family is None:
         return changes
-    family = {place for each in (overlay.base, overlay.objects()) for place in overlaid.family(each, chosen, namespace)}
-    return [each for each in changes if each.key.place in family or each.key in found.applied]
+    return [each for each in changes if each.key.place in family]

@@ -53,6 +53,7 @@ class Report:
     errors: Sequence[str]
     is_refused: bool = False
     ignored: tuple[str, ...] = ()
+    chosen: frozenset[Key] | None = None  # the places of what is asked for; None: of everything
 
     def without(self, paths: Sequence[str]) -> Report:
         """The same, where changes of these fields do not count."""
@@ -132,6 +133,8 @@ class Report:
         used = {key.name for key in self.applied if key.kind == "Composition"}
         users = [key for key, obj in self.objects.items() if _composition_of(obj) in used and _is_composite(obj)]
         counts: dict[tuple[str, str], list[Key]] = {}
+        others = Counter(key.kind for key in users if self.chosen is not None and key.place not in self.chosen)
+        users = [key for key in users if self.chosen is None or key.place in self.chosen]
         for key in users:
             sign = "⊘" if key in left_out else "⚠" if (key.kind, key.name) in changed else "✓"
             counts.setdefault((sign, key.kind), []).append(key)
@@ -143,7 +146,9 @@ class Report:
                     yield f"  {sign} {kind}/{key.name}{place}{why}"
             else:
                 yield f"  {sign} {len(keys)} {kind}{' (-v lists)' if sign == '⚠' else ''}"
-        if not users:
+        for kind, count in sorted(others.items()):
+            yield f"  ⊘ {count} {kind} — not asked for (--namespace, --resource)"
+        if not users and not others:
             yield "  No composite uses it."
 
     def _root(self, change: Change) -> tuple[str, str] | None:

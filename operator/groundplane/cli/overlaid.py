@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from groundplane.errors import Denied, InvalidInput, NoSuchKind, Rejected
+from groundplane.errors import Denied, InvalidInput, NoSuchKind, NotFound, Rejected
 
 if TYPE_CHECKING:
     from groundplane.cli.sources import Source
@@ -143,7 +143,7 @@ class Overlaid:
             try:
                 await self.overlay.apply(obj)
                 self.applied.append(key_of(obj))
-            except (Rejected, NoSuchKind) as error:
+            except (Rejected, NoSuchKind, NotFound) as error:
                 self.is_refused = True
                 self.errors.append(f"{obj['kind']}/{meta(obj).get('name')}: {error} ({document.place()})")
             await self.settle()

@@ -70,6 +70,8 @@ def _nothing(plan: Plan) -> str:
     count = len(plan.steps)
     match = "matches" if count == 1 else "match"
     what = f"{match} {' and '.join(sorted(titles))}" if titles else ("is as wanted" if count == 1 else "are as wanted")
+    if plan.asked.get("refresh") is False:
+        what += " as last seen; nothing was looked at"
     return f"No changes. {count} {'resource' if count == 1 else 'resources'} {what}."
 
 

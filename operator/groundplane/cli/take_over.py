@@ -168,7 +168,9 @@ async def _wanted(source: Source, asked: Asked) -> tuple[Key, Object]:
     from groundplane.core.conversion import generations
     from groundplane.core.gitops import without_tools
 
-    definitions = [(xrd, definition.read(xrd)) for xrd in await source.list(f"{CORE}/v1", "CompositeResourceDefinition")]
+    definitions = [
+        (xrd, definition.read(xrd)) for xrd in await source.list(f"{CORE}/v1", "CompositeResourceDefinition")
+    ]
     claims = {(known.group, known.claim_kind): (xrd, known) for xrd, known in definitions if known.claim_kind}
     meant = trace.meant(asked.kind, source.kinds)
     # what `migrate v2` makes of a definition has composites of the same name as its claims

@@ -239,7 +239,11 @@ class SqliteCluster:
         with self._write("apply", dry_run=dry_run):
             live = self._store.read(key_of(wanted))
             if live is None and (subresource or meta(wanted).get("uid")):
-                raise NotFound(f"{key_of(obj)} not found")
+                uid = "" if subresource else str(meta(wanted)["uid"])
+                raise NotFound(
+                    f"{key_of(obj)} not found" + (f", and so none with uid {uid}" if uid else ""),
+                    mend="leave metadata.uid out: the one that is made gets its own" if uid else "",
+                )
             if live is not None:
                 self._check_preconditions(live, meta(wanted))
             self._check_declared(wanted)

@@ -216,7 +216,9 @@ def rendered(
     is_told = id(chosen.source) in judged
     if wrong := mistakes.every(chosen.source, find if chosen.is_pipeline else None):
         # which functions there are elsewhere is not known of what others bring
-        return [] if is_told else [_of_render(each) for each in wrong if not each.where[-1].startswith("functionRef.name")]
+        return (
+            [] if is_told else [_of_render(each) for each in wrong if not each.where[-1].startswith("functionRef.name")]
+        )
     where = f"Composition {meta(chosen.source).get('name', '')}"
     try:
         compiled = composition.compile(chosen.source, find)

@@ -55,7 +55,9 @@ class Known:
         default_factory=dict
     )  # what is wrong with those, by `id` of the object
     there: Sequence[Object] = ()  # what functions may ask for
-    judged: frozenset[int] = frozenset()  # objects that are judged themselves, by `id`: what is wrong with them is told there
+    judged: frozenset[int] = (
+        frozenset()
+    )  # objects that are judged themselves, by `id`: what is wrong with them is told there
 
 
 def judge(obj: Object, known: Known, old: Object | None = None, options: Options | None = None) -> list[Verdict]:
