@@ -154,6 +154,7 @@ def test_templates_without_names_are_refused_unless_they_may_be_named(tmp_path):
     [
         ("", "No changes needed."),
         ("a: [", "Mend: correct the YAML"),
+        ("a: {b: c[d]}", "Mend: correct the YAML: close the bracket, and quote a text within {}"),
         (platform.CLAIM, "Note of tests.example.com/v1 is no Composition"),
         (
             COMMENTED.replace("apiextensions.crossplane.io", "example.org"),

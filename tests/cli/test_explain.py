@@ -334,6 +334,15 @@ def test_what_files_come_to_is_explained_without_any_cluster(tmp_path, monkeypat
         assert told in ran.stderr
 
 
+def test_a_composite_as_a_cluster_has_it_is_explained_in_files(tmp_path):
+    text = (QUEUE / "examples" / "composite.yaml").read_text()
+    assert text.count("metadata:\n") == 1
+    (tmp_path / "composite.yaml").write_text(text.replace("metadata:\n", "metadata:\n  uid: 6e1b0f4c\n"))
+    files = (QUEUE / "definition.yaml", QUEUE / "composition.yaml", tmp_path / "composite.yaml")
+    ran = groundplane("explain", *files, "spec.forProvider.region", "--resource", "queue")
+    assert ran.stdout.startswith('= "eu-west-1"\n'), ran.output
+
+
 def test_each_field_of_a_live_object_is_explained(db):
     ran = groundplane("explain", f"instance/{instance(db)}", "--all", *db, *NAMESPACE)
     assert 'spec.forProvider.storageType = "gp3"\n  base  Composition database-aws › resource instance\n' in ran.stdout

@@ -176,7 +176,7 @@ def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document]
 def _mistake(error: yaml.MarkedYAMLError, name: str) -> Mistake:
     mark = error.problem_mark or error.context_mark
     place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
-    return Mistake(place, error.problem or "it is no YAML", "correct the YAML")
+    return Mistake(place, error.problem or "it is no YAML", manifests.yaml_mend(error.problem))
 
 
 def _objects(value: Any, source: Text, first: int, last: int) -> tuple[list[Document], Mistake | None]:

@@ -62,6 +62,8 @@ async def applied(overlay: Overlay, documents: Sequence[Document], refused: dict
     found: set[Key] = set()
     for document in sorted(documents, key=lambda each: rank(each.object)):
         obj = document.object
+        if meta(obj).get("uid"):  # of an object that was somewhere else: what is made here gets its own
+            obj = {**obj, "metadata": {name: value for name, value in meta(obj).items() if name != "uid"}}
         if is_test(obj) or not meta(obj).get("name") or "apiVersion" not in obj:
             continue
         try:

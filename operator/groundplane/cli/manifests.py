@@ -246,12 +246,39 @@ def parse(text: str, name: str, *, skip_others: bool = False) -> list[Manifest]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}" if mark else name
-        raise InvalidInput(f"{place}: {error.problem or 'is no YAML'}", mend="correct the YAML") from error
+        raise InvalidInput(f"{place}: {error.problem or 'is no YAML'}", mend=yaml_mend(error.problem)) from error
     except yaml.YAMLError as error:
         raise InvalidInput(f"{name}: {' '.join(str(error).split())}", mend="correct the YAML") from error
     finally:
         loader.dispose()
     return found
+
+
+_YAML_MENDS = {  # by what the parser says
+    "did not find expected ',' or": "close the bracket, and quote a text within {} or [] that has one of , [ ] { } in it",
+    "mapping values are not allowed": "quote a text that has a colon and a space in it, and look at the indentation",
+    "cannot start any token": "indent with spaces, not tabs, and quote a text that begins with @, ` or %",
+    "undefined alias": "quote a text that begins with *",
+    "did not find expected key": "look at the indentation",
+    "did not find expected '-'": "look at the indentation",
+    "could not find expected ':'": "look for a colon that is missing, and at the indentation",
+    "unexpected end of stream": "close the quotation mark",
+    "unhashable key": "quote a text that begins with {; a template of Helm is rendered first, by helm template",
+    "expected node content": "close the bracket; a template of Helm is rendered first, by helm template",
+    "unknown escape character": "write the backslash twice, or ' in place of \"",
+}
+
+
+def yaml_mend(problem: str | None) -> str:
+    """What to do about a text that is no YAML.
+
+    >>> yaml_mend("found undefined alias")
+    'correct the YAML: quote a text that begins with *'
+    >>> yaml_mend("found something")
+    'correct the YAML'
+    """
+    hint = next((mend for words, mend in _YAML_MENDS.items() if words in (problem or "")), "")
+    return f"correct the YAML: {hint}" if hint else "correct the YAML"
 
 
 def with_namespace(manifest: Manifest, namespace: str) -> Manifest:
