@@ -645,6 +645,22 @@ def test_what_is_wrong_with_extensions_is_told_of_what_they_are_for(tmp_path, ol
     assert told in line
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("{region: eu-west-1}", "{region: eu-west-1, messageRetentionSeconds: 5184000}", "AWS takes no 5184000. Mend: write 60 to 1209600."),
+        ("kind: Queue, spec", "kind: QueuePolicy, spec", ""),  # its policy may come with a later patch
+    ],
+)  # fmt: skip
+def test_what_aws_would_refuse_of_what_is_composed_is_told(tmp_path, old, new, told):
+    text = SCOPED.replace("sqs.aws.upbound.io", "sqs.aws.m.upbound.io").replace(old, new)
+    (tmp_path / "all.yaml").write_text(f"{text}---{A_QUEUE}")
+    found = [line for line in lines(groundplane("validate", tmp_path)) if line.startswith("[x]")]
+    assert len(found) == bool(told)
+    place = "Composition queues › resource queue › rendered › spec.forProvider.messageRetentionSeconds: "
+    assert all(f"Kind=Queue, orders : {place}{told}" in line for line in found)
+
+
 def test_a_function_that_runs_elsewhere_is_no_mistake_of_who_uses_extensions(tmp_path):
     (tmp_path / "platform.yaml").write_text(SCOPED.replace("function-patch-and-transform", "function-of-ours"))
     (tmp_path / "xr.yaml").write_text(A_QUEUE)

@@ -344,14 +344,14 @@ def rendered_fit(
     for obj in composed:
         pair = (obj["apiVersion"], obj["kind"])
         if in_namespace and known_schemas.namespaced(pair, scopes, built_in) is False:
-            resource, misfit = _resource(obj), typecheck.cluster_scoped(*pair)
+            resource, misfit = resource_of(obj), typecheck.cluster_scoped(*pair)
             if (misfit.detail, resource) not in seen:
                 found.append(InvalidInput(misfit.detail, mend=misfit.mend, where=(where, resource, "rendered")))
         if typecheck.is_built_in(pair[0]):
             continue
         if pair not in known and (schema := built_in.schema(*pair)) is not None:
             known[pair] = schema
-        resource = _resource(obj)
+        resource = resource_of(obj)
         errors: list[GroundplaneError] = []
         if pair in known:
             errors = [
@@ -366,6 +366,6 @@ def rendered_fit(
     return found
 
 
-def _resource(obj: Object) -> str:
+def resource_of(obj: Object) -> str:
     """What messages call a composed object: by its template."""
     return f"resource {annotations_of(obj).get(TEMPLATE_ANNOTATION) or key_of(obj)}"

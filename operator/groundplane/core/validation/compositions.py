@@ -36,6 +36,8 @@ _SOUND: Mapping[str, Object] = {
     "patchSets": {"patches": []},
 }
 
+LACKING = "is required"  # what is said of a field that is not there
+
 
 def by_itself(source: Object, find: Find | None) -> list[Finding]:
     """What is wrong with it whatever the kinds are like."""
@@ -237,7 +239,16 @@ def rendered(
         misfits = _outcome(spec, part, library).misfits
         told = [mistakes.error_of(problem, spec_of(chosen.source), where) for problem in misfits]
     misfit = choice.rendered_fit(chosen.source, found.composed, library.given, library.built_in, told, library.scopes)
-    return [*map(_of_render, found.mistakes), *map(_of_render, misfit)]
+    shaped = [*map(_of_render, found.mistakes), *map(_of_render, misfit)]
+    return shaped or [finding for each in found.composed for finding in _by_cloud(each, where, library)]
+
+
+def _by_cloud(obj: Object, where: str, library: Library) -> Iterator[Finding]:
+    """What its cloud would refuse in a managed resource that was rendered; what it lacks, a later render may have."""
+    refused = library.built_in.check(obj)
+    if refused is not None and refused.what != LACKING:
+        place = (where, choice.resource_of(obj), "rendered", *refused.where[-1:])
+        yield _of_render(InvalidInput(refused.what, mend=refused.mend, where=place))
 
 
 def _of_render(error: GroundplaneError) -> Finding:
