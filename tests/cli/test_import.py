@@ -182,6 +182,7 @@ def test_a_secret_is_told_of_and_never_written(old):
     "arguments, message",
     {
         ("queu",): "did you mean sqs/Queue?",
+        ("bukket",): "did you mean s3/Bucket?",
         ("vpc", "--name", "vpc-nope"): "VPC vpc-nope is not there, or lacks the tags.",
         ("resource",): "Resource is listed by its typeName. Mend: give it: --with typeName=….",
         ("vpc", "--with", "typeName"): '"typeName" is no --with. Mend: write KEY=VALUE.',

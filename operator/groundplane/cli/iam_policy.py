@@ -12,7 +12,7 @@ from groundplane.aws import actions, catalogue
 from groundplane.aws.grammar import DOMAIN, NAMESPACED_DOMAIN, Kind, file_of
 from groundplane.cli import completing
 from groundplane.core.objects import Json, Object
-from groundplane.errors import InvalidInput, did_you_mean, shown
+from groundplane.errors import InvalidInput, did_you_mean, nearest, shown
 
 ROLE = re.compile(r"arn:[\w-]+:iam::\d{12}:role/[\w+=,.@/-]+")
 _SAID = r"""["']?{}["']?:\s*["']?({})["']?"""  # in YAML and in JSON
@@ -84,7 +84,10 @@ def named(name: str) -> list[Kind]:
     spellings = [f"{kind.group.partition('.')[0]}/{kind.kind}" for kind in kinds or _loaded(files or catalogue.names())]
     if kinds:
         raise InvalidInput(f"{shown(name)} may mean {' or '.join(spellings)}", mend="write one of these")
-    raise InvalidInput(f"there is no kind {shown(name)} of AWS", mend=did_you_mean(name, spellings))
+    by_word = {spelling.partition("/")[2].lower(): spelling for spelling in spellings}
+    near = by_word.get(nearest(word.lower(), by_word), "")
+    mend = f"did you mean {near}?" if near else did_you_mean(name, spellings)
+    raise InvalidInput(f"there is no kind {shown(name)} of AWS", mend=mend)
 
 
 def _loaded(files: Iterable[str]) -> list[Kind]:
