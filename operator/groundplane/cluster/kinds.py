@@ -124,14 +124,18 @@ def plain(api_version: str, kind: str) -> Kind | None:
 
 
 def no_such_kind(api_version: str, kind: str, served: Iterable[str] = ()) -> NoSuchKind:
-    """`served` are the versions in which the kind is there."""
-    others = ", ".join(sorted(served))
-    error = NoSuchKind(
-        f'no matches for kind "{kind}" in version "{api_version}"',
-        mend=f"it is served as {others}"
-        if others
-        else "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind",
-    )
+    """`served` are the versions in which the kind is there.
+
+    >>> no_such_kind("apps/v1", "Deployment").mend
+    'use a cluster: a store keeps no Deployment of Kubernetes, for nobody there would do anything with it'
+    """
+    if others := ", ".join(sorted(served)):
+        mend = f"it is served as {others}"
+    elif kubernetes_schemas.schema(api_version, kind):
+        mend = f"use a cluster: a store keeps no {kind} of Kubernetes, for nobody there would do anything with it"
+    else:
+        mend = "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind"
+    error = NoSuchKind(f'no matches for kind "{kind}" in version "{api_version}"', mend=mend)
     error.on = (Awaited(group_of(api_version), kind, served=True),)
     return error
 
