@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from botocore.session import Session
 
-from groundplane.aws import catalogue, crds, judging
+from groundplane.aws import catalogue, convert, crds, judging
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.grammar import siblings
 from groundplane.core import fieldpath, typecheck
@@ -159,6 +160,13 @@ def test_what_aws_is_never_to_take_is_refused_before_a_call(cloud, api_version, 
         (RDS, "ParameterGroup", {"family": "sqlserver-se-15.0"}),
         (RDS, "ParameterGroup", {"family": "oracle-ee-cdb-21"}),
         (RDS, "ParameterGroup", {"family": "postgres9.6"}),
+        (RDS, "ParameterGroup", {"family": "MySQL8.0"}),  # as AWS's own examples spell it
+        (RDS, "ClusterParameterGroup", {"family": "aurora-postgresql16-limitless"}),
+        (RDS, "ParameterGroup", {"family": "custom-sqlserver-ee-15.0"}),
+        (CACHE, "ParameterGroup", {"name": "orders", "family": "Redis3.2"}),
+        (CACHE, "ParameterGroup", {"name": "orders", "family": "valkey8"}),
+        (RDS, "Instance", {"instanceClass": "DB.r6g.large"}),
+        (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 0, "maxCapacity": 512}]}),
         (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 0, "maxCapacity": 0.5}]}),
     ],
 )
@@ -193,6 +201,17 @@ async def test_what_a_create_lacks_is_told_before_it(cloud, account, standin, ap
     with pytest.raises(InvalidInput, match=message):
         await cloud.create(managed(api_version, kind, "orders", **more | fields), account, {})
     assert not [each for each in standin.operations() if each.startswith(("Create", "Put"))]
+
+
+def test_how_much_a_list_may_hold_is_aws_s_to_say():
+    """Its model says twenty, while DynamoDB takes a hundred."""
+    names = [f"column-{number}" for number in range(21)]
+    found: dict = {}
+    shape = Session().get_service_model("dynamodb").shape_for("Projection")
+    convert.place(found, "NonKeyAttributes", names, shape)
+    assert found == {"NonKeyAttributes": names}
+    with pytest.raises(InvalidInput, match="has 256 characters"):
+        convert.place(found, "NonKeyAttributes", ["a" * 256], shape)
 
 
 async def test_what_aws_refuses_is_told_with_what_may_be_meant(cloud, account):

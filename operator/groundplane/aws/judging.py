@@ -82,12 +82,14 @@ def check_exclusive(where: str, given: Sequence[str]) -> None:
 def bounded(value: Any, shape: Any) -> Any:
     """A value in AWS's shape, if it is within what botocore's model allows.  Texts and lists are not quoted but where a pattern is missed: they may be long.
 
+    How many entries a list may have is a quota, which AWS raises before its model tells: DynamoDB projects a hundred attributes, not twenty.
+
     Raises:
         InvalidInput: it is too small, too long, or of another form.
     """
     if isinstance(value, bool) or not (limits := shape.metadata):
         return value
-    low, high = limits.get("min"), limits.get("max")
+    low, high = limits.get("min"), None if isinstance(value, list) else limits.get("max")
     is_number = isinstance(value, int | float)
     size = value if is_number else len(value) if isinstance(value, str | bytes | list) else None
     if size is not None and ((low is not None and size < low) or (high is not None and size > high)):
