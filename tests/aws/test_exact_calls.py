@@ -192,6 +192,22 @@ def test_replicas_go_before_their_table(named, there, sent):
     assert engine.sent == sent
 
 
+def test_the_replicas_of_a_protected_table_stay():
+    found = catalogue.lookup("dynamodb.aws.upbound.io/v1beta1", "Table")
+    wanted = managed(
+        "dynamodb.aws.upbound.io/v1beta1",
+        "Table",
+        "orders",
+        external_name="orders",
+        replica=[{"regionName": "eu-west-3"}],
+    )
+    engine = Recorded(found, catalogue.hooks(found.file), wanted, None, {}, now=datetime.now(UTC))
+    table = TABLE | {"Replicas": [PARIS], "DeletionProtectionEnabled": True}
+    engine._clients, engine.answers, engine.sent = Partition(), {"describe_table": {"Table": table}}, []
+    engine.delete(engine.observe())
+    assert engine.sent == [("delete_table", {"TableName": "orders"})], "which AWS refuses"
+
+
 # --- elasticache ReplicationGroup
 
 

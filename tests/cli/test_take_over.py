@@ -12,7 +12,8 @@ import yaml
 
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import conditions
-from groundplane.core.objects import annotations_of, meta, spec_of
+from groundplane.core.objects import annotations_of, key_of, meta, spec_of
+from groundplane.core.take_over import STAYS
 from groundplane.errors import NoSuchKind
 from groundplane.runtime.local import LocalControlPlane
 from tests.cli.platform import groundplane
@@ -221,3 +222,33 @@ def test_wrong_input_is_told(take_over, tmp_path):
     assert told("queue/a", "--dry-run", "--back")[0] == 80
     assert "not found" in told("queue.platform.example.com/nobody", "-n", "my-team")[1]
     assert "is no kind of claims. Mend: name a claim." in told("topic.sns.aws.upbound.io/a")[1]
+
+
+@pytest.mark.soak
+def test_what_would_be_deleted_with_a_claim_that_somebody_has_deleted_meanwhile_is_let_go_first(take_over, monkeypatch):
+    before = names(managed("aws.upbound.io"))
+    apply = SqliteCluster.apply
+
+    async def ends(self, obj, **how):
+        if obj.get("spec") == STAYS:
+            raise Ended
+        return await apply(self, obj, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteCluster, "apply", ends)
+        with pytest.raises(Ended):
+            take_over("--allow-deletions")
+    assert all("crossplane.io/paused" in annotations_of(obj) for obj in there(OLD, "XQueue"))
+    asyncio.run(_without_claim())
+    assert there(OLD, "Queue") == []
+    assert {spec_of(obj).get("deletionPolicy") for obj in managed("aws.upbound.io").values()} == {"Delete"}
+    ran = take_over("--allow-deletions")
+    assert ran.exit_code == 0, ran.output
+    assert has_gone_over(before)
+
+
+async def _without_claim():
+    async with LocalControlPlane("groundplane.db") as plane:
+        (claim,) = await plane.cluster.list(OLD, "Queue")
+        await plane.cluster.delete(key_of(claim))
+        await plane.idle()

@@ -101,6 +101,14 @@ class Rehearsal:
         """Whether the claim has been deleted: there is no way back."""
         return not self.claim_is_there
 
+    @property
+    def would_take_along(self) -> bool:
+        """Whether old resources, whose composite is paused, would still be deleted in AWS: somebody else has deleted the claim, before all were let go."""
+        return any(
+            not is_deleting(obj) and spec_of(obj).get("deletionPolicy") != STAYS["deletionPolicy"]
+            for obj in self.old.values()
+        )
+
     def lines(self) -> list[str]:
         """What goes over, and what stands in the way."""
         from groundplane.cli import plan_report
@@ -369,7 +377,7 @@ class _TakeOver:
 
     async def run(self) -> None:
         seen = await rehearse(self._asked)
-        if not seen.is_past:
+        if not seen.is_past or seen.would_take_along:
             seen = await self._prepare(seen)
             await self._wait(lambda: self._unseen(seen))
             click.echo("2/5 each sees what it gets")
@@ -377,7 +385,8 @@ class _TakeOver:
             self._check(seen)
             await self._let_go(seen)
             click.echo("3/5 those of the claim leave it there")
-            await self._cluster.delete(seen.claim)
+            if not seen.is_past:
+                await self._cluster.delete(seen.claim)
         await self._wait(lambda: self._left(seen))
         click.echo(f"4/5 {seen.claim} is gone, and nothing in AWS with it")
         self._check(await rehearse(self._asked))

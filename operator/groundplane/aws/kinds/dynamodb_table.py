@@ -220,10 +220,13 @@ class Hooks(Base):
                 resource.write(call, region=region, **parameters)
 
     def before_delete(self, resource: Resource, item: Item, parameters: Parameters) -> None:
-        """The replicas that the spec names go first: AWS would leave them behind, as tables of their own."""
+        """The replicas that the spec names go first: AWS would leave them behind, as tables of their own.
+
+        They stay with a table that is protected: AWS refuses its deletion.
+        """
         named = [each.get("regionName") for each in _objects(resource.spec.get("replica"))]
         left = [each for each in item.get("Replicas") or () if each.get("RegionName") in named]
-        if not left:
+        if not left or item.get("DeletionProtectionEnabled"):
             return
         if not any(each.get("ReplicaStatus") in ("CREATING", "UPDATING", "DELETING") for each in left):
             change = {"Delete": {"RegionName": left[0]["RegionName"]}}
