@@ -562,6 +562,9 @@ async def test_a_name_alone_gives_no_right_to_what_is_nobody_s_if_the_config_say
         thing("Grant", "in-it", role=name, database=prod, privileges=["ALL"]),
         thing("Schema", sql.name("schema"), role=name, database=prod),
         thing("Grant", "member", role=name, memberOf=f"{prod}-owner"),
+        thing("Database", sql.name("copy"), template=prod),
+        thing("Extension", "in-the-default-one", extension="hstore"),
+        thing("DefaultPrivileges", "in-it", targetRole=name, role=name, objectType="schema", privileges=["ALL"]),
     ]
     for each in refused:
         found = await applied(world, each)
@@ -577,6 +580,12 @@ async def test_a_name_alone_gives_no_right_to_what_is_nobody_s_if_the_config_say
     )
     grant = thing("Grant", name, role=name, database=name, privileges=["ALL"])
     assert is_ready(await applied(world, grant)), "what an object has made is for others"
+    copy = thing("Database", sql.name("of-mine"), template=name, owner=name)
+    assert is_ready(await applied(world, copy))
+    shared = thing("Database", sql.name("of-a-template"), template="template0", owner=name)
+    assert is_ready(await applied(world, shared)), "an administrator has said that it may be copied"
+    own = thing("Extension", "in-mine", extension="hstore", database=name)
+    assert is_ready(await applied(world, own))
     looks = thing(
         "Database", "looks", {"managementPolicies": ["Observe"]}, annotations={"crossplane.io/external-name": prod}
     )

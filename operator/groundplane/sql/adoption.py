@@ -6,14 +6,14 @@ says whether that is enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from groundplane.core import managed as core
 from groundplane.core.managed import Action
 from groundplane.errors import InvalidInput
 from groundplane.ports import Observation
 from groundplane.sql import marks
-from groundplane.sql.kinds import ADOPT, DATABASE, ROLE, SCHEMA
+from groundplane.sql.kinds import ADOPT, DATABASE, DEFAULT_PRIVILEGES, EXTENSION, ROLE, SCHEMA
 from groundplane.sql.server import Server
 from groundplane.sql.thing import Thing
 
@@ -26,11 +26,10 @@ UNION ALL SELECT '{DATABASE}', datname, shobj_description(oid, 'pg_database') FR
 Comments = Mapping[tuple[str, str], str]
 
 
-async def there(thing: Thing, server: Server) -> Comments:
-    """Of the roles and databases that an object names those that there are, by kind and name: what their comments say."""
-    names = [name for *_, name in thing.needs.values()]
+async def there(server: Server, names: Collection[str]) -> Comments:
+    """Of the roles and databases of these names those that there are, by kind and name: what their comments say."""
     async with server.session() as session:
-        return {(row["kind"], row["name"]): row["comment"] or "" for row in await session.rows(_THERE, names)}
+        return {(row["kind"], row["name"]): row["comment"] or "" for row in await session.rows(_THERE, [*names])}
 
 
 async def check(thing: Thing, found: Observation, server: Server) -> None:
@@ -41,11 +40,26 @@ async def check(thing: Thing, found: Observation, server: Server) -> None:
     kind = thing.managed["kind"]
     if kind in (DATABASE, ROLE, SCHEMA) and found.exists and thing.found(found.item).is_found:
         raise _refusal(kind, thing.name)
-    known = await there(thing, server) if thing.needs else {}
-    for kind, _, name in thing.needs.values():
-        mark = marks.read(known.get((kind, name), ""))
-        if (kind, name) in known and (not mark or marks.FOUND in mark):
-            raise _refusal(kind, name)
+    meant = [(each, name) for each, _, name in thing.needs.values()]
+    if kind in (EXTENSION, DEFAULT_PRIVILEGES) and not thing.place:
+        meant.append((DATABASE, server.login.database))  # it is in that one
+    if not found.exists and (source := await _copied(thing, server)):
+        meant.append((DATABASE, source))
+    known = await there(server, [name for _, name in meant]) if meant else {}
+    for each in meant:
+        mark = marks.read(known.get(each, ""))
+        if each in known and (not mark or marks.FOUND in mark):
+            raise _refusal(*each)
+
+
+async def _copied(thing: Thing, server: Server) -> str:
+    """The database that a new one would be a copy of; "" for one that is there to be copied."""
+    source = str(thing.asked.get("template") or "")
+    if not source:
+        return ""
+    async with server.session() as session:
+        rows = await session.rows("SELECT datistemplate FROM pg_database WHERE datname = $1", source)
+    return "" if rows and rows[0]["datistemplate"] else source
 
 
 def _refusal(kind: str, name: str) -> InvalidInput:

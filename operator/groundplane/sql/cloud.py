@@ -141,7 +141,7 @@ class SqlCloud:
 
 async def _lacking(thing: Thing, server: Server) -> Waiting | None:
     """What it names, and there is not: roles and databases, which are the server's."""
-    there = await adoption.there(thing, server)
+    there = await adoption.there(server, [name for *_, name in thing.needs.values()])
     for field, (kind, _, name) in thing.needs.items():
         if kind in (ROLE, DATABASE) and (kind, name) not in there:
             text = f'{kind.lower()} "{name}" does not exist'

@@ -74,7 +74,8 @@ class Session:
         sent = asyncio.ensure_future(self._connection.execute(statements))
         try:
             while not (await asyncio.wait([sent], timeout=LOCK))[0]:
-                if holders := await self._server.holders(self._connection.get_server_pid()):
+                holders = await self._server.holders(self._connection.get_server_pid())
+                if holders and not sent.done():
                     raise faults.locked(holders)
             await sent
         finally:
