@@ -115,6 +115,10 @@ def test_a_step_lets_its_own_calls_be_made_and_no_others():
     assert not permits(known, "update", ["instanceClass", "engineVersion"])
     assert not permits(known, "delete")
     assert not permits(known, "create")
+    path = "spec.forProvider.manifest.data[app.conf]"
+    one = allowed(replace(PLAN, steps=[step("change", Field(path, "a", "b"))]))["orders"]
+    assert permits(one, "update", ["manifest.data[app.conf]"])
+    assert not permits(one, "update", ["manifest.data[db.conf]"]), "another key of the same map"
     assert permits(Allowed("add", frozenset()), "create")
     assert permits(Allowed("add", frozenset()), "update", ["anything"])  # what the create call does not take
     assert permits(Allowed("destroy", frozenset()), "delete")

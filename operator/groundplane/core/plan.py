@@ -409,10 +409,10 @@ def allowed(plan: Plan, *, unknown: bool = False) -> dict[str, Allowed]:
 def _field(path: str) -> str:
     """The field that an update is of, which has tags as one.
 
-    >>> _field("tags[team]"), _field("privileges.createDb"), _field("ingress")
-    ('tags', 'privileges.createDb', 'ingress')
+    >>> _field("tags[team]"), _field("privileges.createDb"), _field("manifest.data[app.conf]")
+    ('tags', 'privileges.createDb', 'manifest.data[app.conf]')
     """
-    return path.partition("[")[0]
+    return "tags" if path.startswith("tags[") else path
 
 
 def permits(known: Allowed | None, action: Literal["create", "update", "delete"], fields: Iterable[str] = ()) -> bool:
