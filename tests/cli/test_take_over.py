@@ -207,6 +207,19 @@ def test_what_would_not_stay_as_it_is_is_not_begun(take_over):
     assert "spec.forProvider.receiveWaitTimeSeconds: 20 → 5" in ran.stdout
 
 
+def test_of_two_of_one_template_none_is_passed_over(take_over):
+    """What is passed over would be deleted with the claim."""
+    old = managed("aws.upbound.io")
+    one = key_of(old["dead-letters", "Queue"])
+    cluster = SqliteCluster("groundplane.db")
+    named = {"metadata": {"annotations": {"crossplane.io/composition-resource-name": "queue"}}}
+    asyncio.run(cluster.patch(one, named))
+    cluster.close()
+    ran = take_over("--dry-run", "--allow-deletions")
+    assert ran.exit_code == 4
+    assert "has the template of another Queue, which would be handed over in its place." in ran.stdout
+
+
 async def _with_plane(*objects):
     async with LocalControlPlane("groundplane.db") as plane:
         await _apply(plane, objects)

@@ -271,6 +271,13 @@ def _sort_old(rehearsal: Rehearsal, base: Mapping[Key, Object]) -> None:
         else:
             rehearsal.goes.append(key)
     rehearsal.old = by_place(managed, lambda key: base.get(key.place))
+    known = [*map(key_of, rehearsal.old.values())]
+    rehearsal.hindrances += [
+        f"{key} has the template of another {key.kind}, which would be handed over in its place. Mend: delete one of them first, or give it its"
+        " own name in the annotation crossplane.io/composition-resource-name."
+        for key in map(key_of, managed)
+        if key not in known
+    ]
     secret = spec_of(base.get(claim.place) or {}).get("writeConnectionSecretToRef")
     if isinstance(secret, dict) and secret.get("name"):
         rehearsal.goes.append(Key("v1", "Secret", claim.namespace, str(secret["name"])))
