@@ -175,6 +175,13 @@ def plane() -> Iterator[ControlPlane]:
 
     It ends with the folder's last test: one that idles still takes a twentieth of a core.
     """
+    with with_kinds() as running:
+        yield running
+
+
+@contextmanager
+def with_kinds() -> Iterator[ControlPlane]:
+    """A control plane with Groundplane's kinds."""
     with ControlPlane(audit=True) as running:
         used = sorted(filter(is_used, (guide.REPOSITORY / "crds").iterdir()))
         running.kubectl("apply", "--server-side", *(word for crd in used for word in ("-f", crd)))

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from groundplane.runtime import rights
+from tests.e2e.conftest import with_kinds
 from tests.e2e.release import NAMESPACE, USER, Release
 
 GROUP, TEAM = "lacking.example.org", "lacking-team"
@@ -105,6 +106,13 @@ GROUPS = {
 }
 # Where it must be told, at the object; of what follows whole kinds, and of the operator's own affairs, the log will do.
 NEAREST = {"status": {"condition", "event"}, "finalizers": {"condition", "event"}}
+
+
+@pytest.fixture(scope="module")
+def plane():
+    """One of its own: what is made where rights are missing is left there."""
+    with with_kinds() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
