@@ -281,6 +281,21 @@ def test_that_we_may_write_no_events_is_said_ever_more_seldom_and_other_refusals
     assert count("failed") == before + 2 * 3 * 60
 
 
+def test_that_we_may_write_no_events_is_said_soon_again_once_we_could(monkeypatch):
+    said = []
+    monkeypatch.setattr(events.log, "warning", lambda message, **keys: said.append(asyncio.get_running_loop().time()))
+
+    async def scene(recorder, store):
+        for number in range(10):
+            store.error = None if number == 5 else Denied("events are forbidden")
+            recorder.event(thing(uid=f"u{number}"), "Normal", "Fine", "all is well")
+            await asyncio.sleep(600)
+
+    play(scene)
+    pauses = [after - before for before, after in itertools.pairwise(said)]
+    assert pauses[-1] < max(pauses)
+
+
 def test_one_object_that_has_too_much_to_tell_is_cut_short_and_the_others_are_not():
     before = count("spam")
 

@@ -15,7 +15,17 @@ import click
 
 from groundplane.core import fieldpath, goyaml
 from groundplane.core.explain import is_secret, masked_secret
-from groundplane.core.objects import Json, Key, Object, annotations_of, controller_of, labels_of, machinery_of, meta
+from groundplane.core.objects import (
+    Json,
+    Key,
+    Object,
+    annotations_of,
+    controller_of,
+    is_composite,
+    labels_of,
+    machinery_of,
+    meta,
+)
 from groundplane.core.render import CLAIM_NAME_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.errors import GroundplaneError
 from groundplane.runtime.overlay import Change, comparable
@@ -131,7 +141,7 @@ class Report:
         changed = {self._root(each) for each in self.changes} - {None}
         left_out = {each.key: each.why for each in self.filtered}
         used = {key.name for key in self.applied if key.kind == "Composition"}
-        users = [key for key, obj in self.objects.items() if _composition_of(obj) in used and _is_composite(obj)]
+        users = [key for key, obj in self.objects.items() if _composition_of(obj) in used and is_composite(obj)]
         counts: dict[tuple[str, str], list[Key]] = {}
         others = Counter(key.kind for key in users if self.chosen is not None and key.place not in self.chosen)
         users = [key for key in users if self.chosen is None or key.place in self.chosen]
@@ -154,7 +164,7 @@ class Report:
     def _root(self, change: Change) -> tuple[str, str] | None:
         """The composite that a changed object is, or belongs to."""
         obj = change.new or change.old or {}
-        if _is_composite(obj):
+        if is_composite(obj):
             return (change.key.kind, change.key.name)
         owner = controller_of(obj)
         return (owner["kind"], owner["name"]) if owner else None
@@ -249,15 +259,6 @@ class Report:
 def _composition_of(obj: Object) -> str:
     reference = machinery_of(obj).get("compositionRef")
     return str(reference.get("name") or "") if isinstance(reference, dict) else ""
-
-
-def _is_composite(obj: Object) -> bool:
-    """Whether it is composed of others: a claim is not."""
-    machinery = machinery_of(obj)
-    return (
-        bool(machinery.get("resourceRefs") or machinery.get("compositionRevisionRef"))
-        and "resourceRef" not in machinery
-    )
 
 
 def _nameless(line: str, change: Change) -> str:

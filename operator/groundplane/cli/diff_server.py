@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from groundplane.cli.sources import Server
 from groundplane.core.objects import Object, meta
 from groundplane.errors import AlreadyExists, Conflict, Denied, NoSuchKind, Rejected, Waiting
+from groundplane.objects import manifest
 from groundplane.runtime.overlay import Change
 
 AT_ONCE = 16  # requests
-OWN = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "ownerReferences")
+OWN = manifest.SERVERS_OWN | {"ownerReferences"}
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ async def rendered(paths: Sequence[str], template: str) -> tuple[Source, Member,
     from groundplane.core.naming import TEMPLATE_ANNOTATION
     from groundplane.core.objects import annotations_of
 
-    found, wrong = documents.read(documents.expanded(paths))
-    found = documents.judged(found, documents.expanded(paths))
+    files = documents.expanded(paths)
+    found, wrong = documents.read(files)
+    found = documents.judged(found, files)
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
     overlay = await in_memory.made(found)

@@ -161,11 +161,11 @@ class Overlaid:
             InvalidInput: there is always more.
         """
         from groundplane.core import conditions
-        from groundplane.core.objects import controller_of, is_deleting, key_of
+        from groundplane.core.objects import controller_of, is_composite, is_deleting, key_of
         from groundplane.runtime.overlay import ROUNDS
 
         for _ in range(ROUNDS):
-            composites = {key_of(obj).place for obj in self.overlay.objects().values() if _is_composite(obj)}
+            composites = {key_of(obj).place for obj in self.overlay.objects().values() if is_composite(obj)}
             unripe = [
                 obj
                 for key, obj in self.overlay.objects().items()
@@ -208,12 +208,6 @@ def rank(obj: Object) -> int:
 
 def _is_chosen(key: Key, chosen: Iterable[str]) -> bool:
     return any(name in (key.name, f"{key.namespace}/{key.name}") for name in chosen)
-
-
-def _is_composite(obj: Object) -> bool:
-    from groundplane.core.objects import machinery_of, spec_of
-
-    return "resourceRefs" in machinery_of(obj) or "claimRef" in spec_of(obj)
 
 
 def family(objects: Mapping[Key, Object], chosen: Sequence[str], namespace: str) -> set[Key]:

@@ -22,10 +22,10 @@ from groundplane.core.objects import (
     Object,
     all_applied_by,
     controller_of,
+    is_composite,
     is_deleting,
     is_paused,
     key_of,
-    machinery_of,
     meta,
     spec_of,
 )
@@ -266,7 +266,7 @@ def _sort_old(rehearsal: Rehearsal, base: Mapping[Key, Object]) -> None:
         key = key_of(obj)
         if clouds.lookup(key.api_version, key.kind):
             managed.append(obj)
-        elif _is_composite(obj) or place == claim.place:
+        elif is_composite(obj) or place == claim.place:
             rehearsal.owners += [key] if key not in rehearsal.owners else []
         else:
             rehearsal.goes.append(key)
@@ -281,11 +281,6 @@ def _sort_old(rehearsal: Rehearsal, base: Mapping[Key, Object]) -> None:
     secret = spec_of(base.get(claim.place) or {}).get("writeConnectionSecretToRef")
     if isinstance(secret, dict) and secret.get("name"):
         rehearsal.goes.append(Key("v1", "Secret", claim.namespace, str(secret["name"])))
-
-
-def _is_composite(obj: Object) -> bool:
-    machinery = machinery_of(obj)
-    return "resourceRefs" in machinery or "compositionRef" in machinery
 
 
 async def _vanish(overlay: Any, key: Key) -> None:
@@ -313,7 +308,7 @@ def _sort_new(rehearsal: Rehearsal, found: Overlaid) -> None:
             rehearsal.managers[key] = pipelines.composed_manager(above)
         if clouds.lookup(key.api_version, key.kind):
             managed.append(obj)
-        elif _is_composite(obj):
+        elif is_composite(obj):
             rehearsal.nested += [obj] if place != rehearsal.key.place else []
             rehearsal.references.append(obj)
     rehearsal.new = by_place(managed, lambda key: now.get(key.place))

@@ -160,6 +160,17 @@ def machinery_of(obj: Mapping[str, Any]) -> Mapping[str, Any]:
     return nested if isinstance(nested, dict) else spec
 
 
+def is_composite(obj: Object) -> bool:
+    """Whether it is composed of others, by what its reconciler has written into it; a claim is not.
+
+    >>> [is_composite({"spec": spec}) for spec in ({"claimRef": {}}, {"crossplane": {"resourceRefs": []}}, {"resourceRef": {}, "compositionRevisionRef": {}}, {})]
+    [True, True, False, False]
+    """
+    machinery, spec = machinery_of(obj), obj.get("spec") or {}
+    is_written = "claimRef" in spec or "resourceRefs" in machinery or "compositionRevisionRef" in machinery
+    return is_written and "resourceRef" not in machinery
+
+
 def applied_by(obj: Object, manager: str) -> dict[str, Any]:
     """The fields of spec that `manager` owns by server-side apply, with their values: `{"forProvider": {…}}`.
 

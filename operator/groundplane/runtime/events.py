@@ -201,6 +201,7 @@ class EventRecorder:
                     log.warning("event could not be written", about=str(key), error=str(error))
             else:
                 metrics.events.labels(result="posted").inc()
+                self._silence = QUIET
             self._failures = 0
             series.quiet = min(LONGEST_QUIET, 2 * series.quiet)
             if key not in self._backlog:

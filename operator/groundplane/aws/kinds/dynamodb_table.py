@@ -19,6 +19,9 @@ from groundplane.ports import Difference
 
 CAPACITY = {"readCapacity", "writeCapacity"}
 COPIES = ("restoreBackupArn", "restoreSourceName", "restoreSourceTableArn")
+OPTIONS = ("deletionProtectionEnabled", "pointInTimeRecovery", "propagateTags")  # of a replica
+BACKED_UP = Path("ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus")
+AGAIN = 10.0  # seconds between two looks at replicas that go
 
 
 class Hooks(Base):
@@ -235,9 +238,6 @@ class Hooks(Base):
         raise Waiting(f"its replicas go first: {regions}", after=AGAIN)
 
 
-OPTIONS = ("deletionProtectionEnabled", "pointInTimeRecovery", "propagateTags")  # of a replica
-BACKED_UP = Path("ContinuousBackupsDescription.PointInTimeRecoveryDescription.PointInTimeRecoveryStatus")
-AGAIN = 10.0  # seconds between two looks at replicas that go
 UPDATABLE = ("IndexName", "ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput")
 
 
