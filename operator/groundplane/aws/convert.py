@@ -431,6 +431,9 @@ def _is_json(value: Json) -> bool:
 
 
 def _ci(desired: Json, observed: Json) -> bool:
+    """Whatever the case: AWS keeps it in lower case; of a list, the order doesn't matter either."""
+    if isinstance(desired, list) and isinstance(observed, list):
+        return {text(entry).lower() for entry in desired} == {text(entry).lower() for entry in observed}
     return text(desired).lower() == text(observed).lower()
 
 
@@ -576,6 +579,14 @@ def _kms(desired: Json, observed: Json) -> bool:
     return text(desired).rpartition("/")[2] == text(observed).rpartition("/")[2]
 
 
+def _arn(desired: Json, observed: Json) -> bool:
+    """An identifier by itself is the one in an ARN, whatever the case; of two ARNs all parts count."""
+    one, other = text(desired).lower(), text(observed).lower()
+    if one.startswith("arn:") and other.startswith("arn:"):
+        return one == other
+    return one.rpartition(":")[2] == other.rpartition(":")[2]
+
+
 def _time(desired: Json, observed: Json) -> bool:
     """A moment in two spellings: `2030-01-01` is midnight in UTC."""
     try:
@@ -623,6 +634,7 @@ _COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
     "window": _window,
     "cidr": _cidr,
     "kms": _kms,
+    "arn": _arn,
     "time": _time,
     "subset": lambda desired, observed: set(_sorted(desired)) <= set(_sorted(observed)),
     "any": lambda desired, observed: True,

@@ -80,6 +80,7 @@ Compare = Literal[
     "window",
     "cidr",
     "kms",
+    "arn",
     "time",
     "subset",
     "any",

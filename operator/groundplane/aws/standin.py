@@ -6,7 +6,7 @@ It prints its URL when it listens, and ends on SIGTERM or with its parent, a she
 HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
-an own DbiResourceId for each instance; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
+an own DbiResourceId for each instance; names and classes in lower case, in ElastiCache, too; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
 Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for Cloud Control `standin_cloudcontrol.py`; for
 NAT gateways, IAM and KMS `standin_network.py` and `standin_identity.py`.
 
@@ -98,6 +98,30 @@ DOMAIN = {  # parameter → member of a DomainMembership
     "domain_iam_role_name": "iam_role_name",
     "domain_ou": "ou",
 }
+LOWERED = {  # parameters that AWS keeps in lower case and takes in any, by service
+    "rds": (
+        "DBClusterIdentifier",
+        "DBClusterInstanceClass",
+        "DBClusterParameterGroupName",
+        "DBInstanceClass",
+        "DBInstanceIdentifier",
+        "DBParameterGroupName",
+        "DBSubnetGroupName",
+        "GlobalClusterIdentifier",
+        "OptionGroupName",
+        "SourceDBInstanceIdentifier",
+    ),
+    "elasticache": (
+        "CacheClusterId",
+        "CacheNodeType",
+        "CacheParameterGroupName",
+        "CacheSubnetGroupName",
+        "ReplicationGroupId",
+        "UserGroupIds",
+        "UserGroupIdsToAdd",
+        "UserGroupIdsToRemove",
+    ),
+}
 XML_ERROR = (
     '<?xml version="1.0"?><ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>'
     "</Error><RequestId>{id}</RequestId></ErrorResponse>"
@@ -155,7 +179,6 @@ def mend_rds() -> None:
     endpoint = DBInstance.endpoint.fget
 
     def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
-        arguments["db_instance_identifier"] = arguments["db_instance_identifier"].lower()
         _check_instance(self, arguments, rds_errors)
         if str(arguments.get("option_group_name") or "").startswith("default:"):
             del arguments["option_group_name"]  # AWS has it, moto only says so
@@ -434,6 +457,7 @@ class Application:
                 standin_cloudcontrol.STORE.clear()
             return self._inner(environ, start_response)
         service, operation = _called(environ, body)
+        _lower(environ, body, service)
         with WORLD.lock:
             call: dict[str, Any] = {"service": service, "operation": operation}
             WORLD.calls.append(call)
@@ -512,6 +536,19 @@ def _body(environ: dict[str, Any]) -> bytes:
     if length:
         environ["wsgi.input"] = io.BytesIO(body)
     return body
+
+
+def _lower(environ: dict[str, Any], body: bytes, service: str) -> None:
+    """Put what AWS keeps in lower case, and finds in any, into it."""
+    if names := LOWERED.get(service):
+        pattern = rf"(?<![^&])({'|'.join(names)})(\.[A-Za-z.]+\d+)?=[^&]*"
+        body = re.sub(pattern.encode(), _with_lower_value, body)
+        environ["wsgi.input"] = io.BytesIO(body)
+
+
+def _with_lower_value(parameter: re.Match[bytes]) -> bytes:
+    name, _, value = parameter[0].partition(b"=")
+    return name + b"=" + value.lower()
 
 
 def _called(environ: dict[str, Any], body: bytes) -> tuple[str, str]:

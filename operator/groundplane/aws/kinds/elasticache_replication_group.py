@@ -92,7 +92,8 @@ class Hooks(Base):
             self._replicas(resource, item)
 
     def _users(self, resource: Resource, item: Item) -> None:
-        wanted, there = set(_texts(resource.desired("userGroupIds", item))), set(item.get("UserGroupIds") or ())
+        groups = _texts(resource.desired("userGroupIds", item))
+        wanted, there = {name.lower() for name in groups}, set(item.get("UserGroupIds") or ())
         change = {
             "UserGroupIdsToAdd": sorted(wanted - there),
             "UserGroupIdsToRemove": sorted(there - wanted),
