@@ -6,6 +6,7 @@ import pytest
 
 from groundplane import errors
 from groundplane.aws.kinds.cloudcontrol_resource import patch
+from groundplane.ports import Account
 from tests.aws.conftest import external_name, made, managed, settle
 
 API = "cloudcontrol.aws.upbound.io/v1beta1"
@@ -53,6 +54,20 @@ async def test_a_document_becomes_a_resource_is_changed_and_goes(patient_cloud, 
     deleting(thing)
     await cloud.delete(thing, account, observation)
     assert not (await cloud.observe(thing, account, {})).exists
+
+
+async def test_what_an_endpoint_says_of_a_type_counts_for_its_own_account_alone(patient_cloud, account, standin):
+    other = Account({**account.provider_config, "metadata": {"name": "other", "uid": "pc-2"}}, account.credentials, "2")
+    for each in (account, other):
+        thing = resource()
+        await made(patient_cloud, thing, each)
+        standin.forget_calls()
+        await patient_cloud.observe(thing, each, {})
+        assert "DescribeType" not in standin.operations()  # it is remembered
+    standin.forget_calls()
+    third = Account({**account.provider_config, "metadata": {"name": "third", "uid": "pc-3"}}, account.credentials, "3")
+    await patient_cloud.observe(thing, third, {})
+    assert "DescribeType" in standin.operations()
 
 
 async def test_what_takes_time_is_awaited_and_made_once(patient_cloud, account, standin):

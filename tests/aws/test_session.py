@@ -1,5 +1,6 @@
 """ProviderConfig → clients: every source of credentials, role chains, endpoints, flags, and the cache."""
 
+import copy
 import threading
 
 import pytest
@@ -171,6 +172,27 @@ def test_a_web_identity_is_traded_for_a_role(standin, tmp_path, where):
     given = account(standin.url, {"token": b"dummy-token\n"}, **source("WebIdentity", webIdentity=identity))
     environ = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token")} if where == "environment" else {}
     assert Sessions(environ).clients(given).account_id("eu-west-1") == "111122223333"
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        source("WebIdentity", webIdentity={"roleARN": ROLE}),
+        source("Upbound", upbound={"webIdentity": {"roleARN": ROLE}}),
+    ],
+)
+def test_the_operators_token_goes_to_no_endpoint_that_a_namespace_names(tmp_path, credentials):
+    (tmp_path / "token").write_text("dummy-token")
+    sessions = Sessions({"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token")})
+    given = account("http://127.0.0.1:1", **credentials)
+    given.provider_config["metadata"]["namespace"] = "team-a"
+    with pytest.raises(InvalidInput, match=r"spec\.endpoint: is not handed the operator's own token"):
+        sessions.clients(given).check()
+    with pytest.raises(InvalidInput, match=r"spec\.endpoint: is not handed the operator's own token"):
+        sessions.clients(given).client("rds", "eu-west-1")
+    elsewhere = Account(copy.deepcopy(given.provider_config), given.credentials, "2")
+    elsewhere.provider_config["spec"]["endpoint"]["services"] = ["rds"]
+    assert sessions.clients(elsewhere).client("rds", "eu-west-1").meta.endpoint_url == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(

@@ -100,14 +100,29 @@ async def test_an_account_of_a_namespace_reads_the_secrets_of_its_own_and_no_oth
     assert await get(world, in_team) is None
 
 
-@pytest.mark.parametrize("source", ["Filesystem", "Environment"])
-async def test_an_account_of_a_namespace_may_not_use_what_the_operator_has(aws, world, source):
-    await world.apply(config(aws.standin.url, "ProviderConfig", TEAM, source=source, fs={"path": "/etc/passwd"}))
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"source": "Filesystem", "fs": {"path": "/etc/passwd"}},
+        {"source": "Environment", "fs": {"path": "/etc/passwd"}},
+        {
+            "source": "WebIdentity",
+            "webIdentity": {
+                "roleARN": "arn:aws:iam::111122223333:role/any",
+                "tokenConfig": {"source": "Filesystem", "fs": {"path": "/etc/passwd"}},
+            },
+        },
+    ],
+    ids=lambda credentials: credentials["source"],
+)
+async def test_an_account_of_a_namespace_may_not_use_what_the_operator_has(aws, world, credentials):
+    await world.apply(config(aws.standin.url, "ProviderConfig", TEAM, **credentials))
     found = await applied(
         world, vpc(spec={"providerConfigRef": {"kind": "ProviderConfig", "name": "default"}}), seconds=10
     )
     assert "is not for a namespace to say" in message(found)
     assert aws.vpcs() == []
+    assert "AssumeRoleWithWebIdentity" not in aws.standin.operations()
 
 
 async def test_a_wrong_kind_of_account_is_named(world):

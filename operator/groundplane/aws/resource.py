@@ -321,6 +321,15 @@ class Resource:
         answer: Item = getattr(self._client(service, once=once, region=region), method)(**parameters)
         return answer
 
+    @property
+    def account(self) -> str:
+        """Which ProviderConfig, and which state of it and of its credentials, is used."""
+        return self._clients.version if self._clients else ""
+
+    def has_own_endpoint(self, service: str) -> bool:
+        """Whether its ProviderConfig has the service called somewhere else than AWS is."""
+        return self._clients is not None and self._clients.has_own_endpoint(service)
+
     def _may_call(self) -> None:
         if self.given is not None:
             raise Alone

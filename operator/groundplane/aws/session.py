@@ -283,6 +283,10 @@ class AccountClients:
         """What the host names of the region's services end with: "amazonaws.com.cn" in China."""
         return str(_resolver().get_partition_dns_suffix(self.partition(region)) or "amazonaws.com")
 
+    def has_own_endpoint(self, service: str) -> bool:
+        """Whether the ProviderConfig has the service called somewhere else than AWS is: whoever answers there can say anything."""
+        return self._url(service, "") is not None
+
     @property
     def is_identified(self) -> bool:
         """Whether the account's number is known, so that nobody is asked for it."""
@@ -526,6 +530,10 @@ class AccountClients:
 
     def _token(self, source: str, block: Mapping[str, Json], place: str) -> Callable[[], str]:
         config = block.get("tokenConfig")
+        is_of_operator = source == "Upbound" or not config
+        if is_of_operator and self._namespace and self.has_own_endpoint("sts"):
+            mend = "name the services that it is for in spec.endpoint.services, without sts; or use credentials of a Secret"
+            raise self._bad("spec.endpoint", "is not handed the operator's own token: with that one acts as it", mend)
         if source == "Upbound":
             return self._file(UPBOUND_TOKEN, f"spec.credentials.{place}")
         if not config:

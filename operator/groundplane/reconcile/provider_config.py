@@ -117,9 +117,11 @@ async def account_of(config: Object, context: Context, *, leaving: bool = False)
     credentials = spec_of(config).get("credentials") or {}
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
     awaited = Awaited(key.group, key.kind, key.namespace, name)
-    if key.namespace and (origin := credentials.get("source")) in OF_OPERATOR:
+    token = (credentials.get("webIdentity") or {}).get("tokenConfig") or {}
+    origins = [each.get("source") for each in (credentials, token)]
+    if key.namespace and (read := [origin for origin in origins if origin in OF_OPERATOR]):
         error = InvalidInput(
-            f'{key.kind} "{name}": source {origin} reads what the operator has, which is not for a namespace to say',
+            f'{key.kind} "{name}": source {read[0]} reads what the operator has, which is not for a namespace to say',
             mend="use source Secret, or a ClusterProviderConfig",
         )
         error.on = (awaited,)

@@ -32,6 +32,7 @@ RUNNING = ("PENDING", "IN_PROGRESS", "CANCEL_IN_PROGRESS")
 WRONG = ("InvalidRequest", "NotUpdatable", "AlreadyExists", "NotFound", "UnauthorizedTaggingOperation")
 REFUSED = ("AccessDenied", "InvalidCredentials")
 STATE = ("spec.forProvider.desiredState",)
+OF_AWS = "AWS::"  # what the names of types begin with that nobody else may register
 KEPT, DAY = 256, 86_400  # schemas that are remembered, and for how many seconds
 
 Schema = Mapping[str, Any]
@@ -41,7 +42,8 @@ class Schemas:
     """Types' schemas, as CloudFormation has them.  Safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str, str], tuple[float, Schema]] = OrderedDict()
+        # By account, region, type and version; AWS's own types are the same in all accounts.
+        self._known: OrderedDict[tuple[str, str, str, str], tuple[float, Schema]] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, resource: Resource) -> Schema:
@@ -50,14 +52,16 @@ class Schemas:
         if given:
             return _object(given, ("spec.forProvider.schemaSecretRef",))
         name = str(resource.spec.get("typeName"))
-        key = (resource.region, name, str(resource.spec.get("typeVersionId") or ""))
+        version = str(resource.spec.get("typeVersionId") or "")
+        is_shared = name.startswith(OF_AWS) and not resource.has_own_endpoint("cloudformation")
+        key = ("" if is_shared else resource.account, resource.region, name, version)
         with self._lock:
             at, found = self._known.get(key, (-DAY, {}))
         if time.monotonic() - at < DAY:
             return found
         try:
-            version = {"VersionId": key[2]} if key[2] else {}
-            answer = resource.ask("cloudformation:describe_type", Type="RESOURCE", TypeName=name, **version)
+            given_version = {"VersionId": version} if version else {}
+            answer = resource.ask("cloudformation:describe_type", Type="RESOURCE", TypeName=name, **given_version)
             found = _object(str(answer.get("Schema") or "{}"), ("spec.forProvider.typeName",))
         except ClientError as error:
             if not faults.is_refused(error):
