@@ -44,7 +44,8 @@ MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
 class Result:
     """What a reconcile that went through wants next.  None: nothing but the next event."""
 
-    requeue_after: float | None = None  # seconds; the engine adds jitter
+    requeue_after: float | None = None  # seconds; the queue adds jitter,
+    exactly: bool = False  # but not to these: something is due then
     again: bool = False  # what the run itself changed calls for another one: soon, and less soon each time
     on: tuple[Awaited, ...] = ()  # what calls for another one by changing
 

@@ -8,6 +8,7 @@ import pytest
 from groundplane.core import conditions, operations
 from groundplane.core.objects import Key, meta
 from groundplane.errors import Unavailable
+from groundplane.runtime.queue import After
 from tests.reconcile.interrupt import deaths
 from tests.reconcile.things import patch_step
 from tests.world import EPOCH, World
@@ -95,6 +96,7 @@ async def test_an_operation_that_fails_is_tried_again_until_its_limit():
     assert found["status"]["failures"] == 1
     assert told(found)["Succeeded"] == ("Unknown", "PipelineRunning")
     assert told(found)["Synced"] == ("False", "ReconcileError")
+    assert told(found)["ValidPipeline"] == ("True", "ValidPipeline"), "the functions are there; what they do fails"
     await world.settle(seconds=600)
     found = await get(world, "Operation", "once")
     assert found["status"]["failures"] == 3
@@ -126,7 +128,9 @@ async def test_what_passes_by_itself_does_not_end_it():
 async def test_an_unknown_function_says_what_to_do():
     steps = [{"step": "x", "functionRef": {"name": "function-nobody-has"}}]
     world = await a_world({**operation(), "spec": {"mode": "Pipeline", "pipeline": steps}})
-    message = conditions.find(await get(world, "Operation", "once"), "Synced")["message"]
+    found = await get(world, "Operation", "once")
+    assert "ValidPipeline" not in told(found)
+    message = conditions.find(found, "Synced")["message"]
     assert "function-nobody-has" in message
     assert "Mend: " in message
 
@@ -162,6 +166,12 @@ async def test_a_schedule_makes_one_each_time_and_keeps_as_many_as_it_is_told():
     await world.cluster.delete(Key(OPS, "CronOperation", "", "often"))
     await world.settle(seconds=600)
     assert await names(world) == []
+
+
+async def test_it_asks_to_be_looked_at_exactly_when_the_next_is_due():
+    world = await a_world(cron("0 2 * * *", startingDeadlineSeconds=1))
+    outcome = await world.engine.process("cronoperation", Key(OPS, "CronOperation", "", "often"))
+    assert outcome == After(2 * 3600, exactly=True), "two minutes late would be too late"
 
 
 async def test_what_was_missed_is_made_up_for_by_one_unless_it_is_too_late():

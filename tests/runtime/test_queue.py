@@ -392,6 +392,16 @@ def test_a_retry_never_comes_before_it_was_asked_for():
     assert 5 <= rig.times[1] <= 6
 
 
+def test_what_is_due_at_a_time_runs_then_also_after_what_is_all_looked_at_together():
+    async def scene(queue):
+        queue.add(A, lane="poll")
+        await settled(queue, within=4000)
+
+    rig = Rig(outcomes=[After(3600, exactly=True)]).play(scene)
+    assert rig.times == [0, 3600]
+    assert rig.lanes == ["poll", "change"]
+
+
 def test_a_key_in_backoff_runs_at_once_when_it_changes_and_not_again_for_the_backoff():
     rig = Rig(outcomes=[Retry(50.0)])
 

@@ -43,7 +43,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         known = making.with_another(made, spec, known)
     told = (conditions.reconcile_success(), _scheduling("True", "ScheduleActive"))
     await making.tell(cron, context, *told, status=status | making.what_runs(cron, known))
-    return Result((due.next - now).total_seconds() if due.next else None)
+    return Result((due.next - now).total_seconds() if due.next else None, exactly=True)
 
 
 def _scheduling(status: str, reason: str, message: str = "") -> Condition:

@@ -7,7 +7,7 @@ and before it has said so, leaves it to the next one, which applies the same.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from groundplane import functions as catalogue
 from groundplane.core import conditions, health, operations, pipeline
@@ -29,11 +29,12 @@ async def reconcile(key: Key, context: Context) -> Result:
     if operation is None or is_deleting(operation) or operations.state(operation) != "runs":
         return Result()
     spec = operations.read(operation, operations.OperationSpec)
-    if conditions.find(operation, operations.SUCCEEDED) is None:
-        outlook = health.reconciling("Creating", "the pipeline runs")
-        operation = await _tell(operation, context, operations.running(), outlook=outlook)
     try:
-        refs, outcome = await _run(operation, spec, context)
+        steps = await _compiled(operation, spec, context)
+        if conditions.find(operation, operations.SUCCEEDED) is None:
+            outlook = health.reconciling("Creating", "the pipeline runs")
+            operation = await _tell(operation, context, VALID, operations.running(), outlook=outlook)
+        refs, outcome = await _run(operation, steps, context)
     except (Busy, Conflict, NotLeader):
         raise
     except GroundplaneError as error:
@@ -51,12 +52,15 @@ async def reconcile(key: Key, context: Context) -> Result:
     return Result()
 
 
+async def _compiled(operation: Object, spec: operations.OperationSpec, context: Context) -> Sequence[pipeline.Step]:
+    find = catalogue.finder(await compiling.sources_of(context, operation), templates=context.options.templates)
+    return operations.compiled(operation, spec, find)
+
+
 async def _run(
-    operation: Object, spec: operations.OperationSpec, context: Context
+    operation: Object, steps: Sequence[pipeline.Step], context: Context
 ) -> tuple[list[dict[str, str]], Outcome]:
     """Call the functions, then apply what they desire: references to that, and what they said."""
-    find = catalogue.finder(await compiling.sources_of(context, operation), templates=context.options.templates)
-    steps = operations.compiled(operation, spec, find)
     handed = await functions.credentials(context, steps)
     running = pipeline.calls(Resource({}), steps, {}, credentials=handed, hands_over=True)
     outcome = await functions.run(context, running, lambda wanted: functions.found(context, wanted))

@@ -131,7 +131,7 @@ class Engine:
                     if result.requeue_after is None:
                         return Done()
                     fate = "requeue_after"
-                    return After(result.requeue_after)
+                    return After(result.requeue_after, result.exactly)
                 outcome, fate = type(error).__name__, "requeue" if isinstance(error, NO_ERRORS) else "error"
                 span |= {"outcome": outcome, "result": fate}
                 return await self._handle(controller, key, error, since)

@@ -47,9 +47,10 @@ class Done:
 
 @dataclass(frozen=True)
 class After:
-    """All is well; look again in so many seconds."""
+    """All is well; look again in so many seconds, give or take a tenth, or `exactly` then, as soon as a change would be."""
 
     seconds: float
+    exactly: bool = False
 
 
 @dataclass(frozen=True)
@@ -337,7 +338,9 @@ class Queue:
         self._restless.pop(key, None)
         share = random.uniform(FIRST_SPREAD if key in self._unspread else 1 - JITTER, 1 + JITTER)
         self._unspread.discard(key)
-        if isinstance(outcome, After):
+        if isinstance(outcome, After) and outcome.exactly:
+            self._delay(key, outcome.seconds, "change", own=True)
+        elif isinstance(outcome, After):
             self._delay(key, outcome.seconds * share, "poll", own=True)
         elif self._exists and self._exists(key):
             self._delay(key, RESYNC * share, "poll", own=True)
