@@ -115,6 +115,29 @@ def test_a_composition_is_refused_by_the_rules_of_v2_and_only_where_there_are_su
     assert admit(found, versions=UPSTREAM)
 
 
+@pytest.mark.parametrize(
+    ("given", "is_taken"),
+    [({"name": "a"}, True), ({"matchLabels": {}}, True), ({}, False), ({"name": "a", "matchLabels": {"b": "c"}}, False)],
+)
+@pytest.mark.parametrize("kind", ["Composition", "Operation"])
+def test_what_a_step_needs_is_named_or_selected(kind, given, is_taken):
+    """control-plane.md §3.1: name xor matchLabels."""
+    need = {"requirementName": "x", "apiVersion": "v1", "kind": "ConfigMap", **given}
+    step = {"step": "a", "functionRef": {"name": "f"}, "requirements": {"requiredResources": [need]}}
+    reference = {"compositeTypeRef": {"apiVersion": "example.org/v1", "kind": "XThing"}}
+    found = {
+        "apiVersion": "apiextensions.crossplane.io/v1" if kind == "Composition" else "ops.crossplane.io/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "thing"},
+        "spec": {**(reference if kind == "Composition" else {}), "mode": "Pipeline", "pipeline": [step]},
+    }
+    if is_taken:
+        assert admit(found)
+        return
+    with pytest.raises(Rejected, match="either name or matchLabels must be given"):
+        admit(found)
+
+
 def test_an_edit_through_v2_does_not_make_a_legacy_definition_namespaced():
     old = admit(definition("v1"))
     with pytest.raises(Rejected, match=r"edit it as apiextensions\.crossplane\.io/v1"):

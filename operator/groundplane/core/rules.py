@@ -46,6 +46,7 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "!has(self.source) || self.source != 'Secret' || has(self.secretRef)": lambda new, old: (
         new.get("source") != "Secret" or "secretRef" in new
     ),
+    "has(self.name) != has(self.matchLabels)": lambda new, old: ("name" in new) != ("matchLabels" in new),
     "!self.contains('Environment')": lambda new, old: "Environment" not in new,
     "self == oldSelf || oldSelf != 'Active'": lambda new, old: new == old or old != "Active",
     "has(self.by) || has(self.reason)": lambda new, old: "by" in new or "reason" in new,

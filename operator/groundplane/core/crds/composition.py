@@ -42,6 +42,10 @@ HAS_SECRET = (
     "!has(self.source) || self.source != 'Secret' || has(self.secretRef)",
     "the Secret source requires a secretRef",
 )
+BY_NAME_OR_LABELS = (
+    "has(self.name) != has(self.matchLabels)",
+    "either name or matchLabels must be given, and not both; matchLabels: {} are all of the kind",
+)
 PATCH_TYPES = (
     "FromCompositeFieldPath",
     "PatchSet",
@@ -52,7 +56,7 @@ PATCH_TYPES = (
 GONE_TYPES = ("FromEnvironmentFieldPath", "ToEnvironmentFieldPath", "CombineFromEnvironment", "CombineToEnvironment")
 GONE_FIELD = "environment"
 NO_ENVIRONMENT_PATCH = ("!self.contains('Environment')", NO_ENVIRONMENT)  # an enum's refusal has no room for the mend
-OF_OTHERS = {rule for rule, _ in (HAS_STEPS, HAS_SECRET, NO_ENVIRONMENT_PATCH)}
+OF_OTHERS = {rule for rule, _ in (HAS_STEPS, HAS_SECRET, BY_NAME_OR_LABELS, NO_ENVIRONMENT_PATCH)}
 """Rules that v1.20 does not have."""
 
 CHECKS = ("MatchString", "MatchInteger", "NonEmpty", "MatchCondition", "MatchTrue", "MatchFalse", "None")
@@ -393,6 +397,7 @@ def _requirements() -> Schema:
             "matchLabels": strings("Labels that the objects must have; or else name."),
         },
         required=["apiVersion", "kind", "requirementName"],
+        rules=[BY_NAME_OR_LABELS],
     )
     schema = obj(
         {
