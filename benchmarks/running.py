@@ -29,12 +29,13 @@ class Running:
         return (int(fields[11]) + int(fields[12])) / ticks, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def requests(self, since: int = 0) -> list[tuple[str, str]]:
-        """The operator's requests as (verb, resource), from the audit log."""
-        return [
-            (entry["verb"], (entry.get("objectRef") or {}).get("resource", ""))
+        """The operator's requests as (verb, resource or resource/subresource), from the audit log."""
+        about = [
+            (entry["verb"], entry.get("objectRef") or {})
             for entry in self.plane.requests()[since:]
             if entry["user"]["username"] == "operator"
         ]
+        return [(verb, "/".join(filter(None, (of.get("resource"), of.get("subresource"))))) for verb, of in about]
 
 
 @contextmanager

@@ -179,6 +179,7 @@ class World:
         self.due: dict[tuple[str, Key], None] = {}
         self.later: list = []
         self._order = itertools.count()
+        self._latest = {}  # of each target, the order of its last outcome
 
     def restarted(self, **changes) -> World:
         """A new process on the same store: all that was only in memory is gone."""
@@ -258,14 +259,16 @@ class World:
                     wait = outcome.after
                 elif isinstance(outcome, Retry):
                     wait = BACKOFF if outcome.after is None else outcome.after
+                self._latest[target] = order = next(self._order)
                 if wait is not None:
                     moment = self.clock() + datetime.timedelta(seconds=wait)
-                    heapq.heappush(self.later, (moment, next(self._order), target))
+                    heapq.heappush(self.later, (moment, order, target))
                 continue
             if self.later and self.later[0][0] <= end:
-                moment, _, target = heapq.heappop(self.later)
-                self.clock.moment = max(self.clock.moment, moment)
-                self.due[target] = None
+                moment, order, target = heapq.heappop(self.later)
+                if order == self._latest[target]:  # a later outcome decides anew when it is looked at
+                    self.clock.moment = max(self.clock.moment, moment)
+                    self.due[target] = None
                 continue
             self.clock.moment = max(self.clock.moment, end)
             return self

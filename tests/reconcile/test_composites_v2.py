@@ -152,8 +152,8 @@ def counted(cluster):
     return asked
 
 
-async def test_a_new_composite_through_a_pipeline_takes_no_request_too_many():
-    """Of three resources; with two more and two events it is twelve, and the budget of the spike fourteen."""
+async def with_a_new_app():
+    """A world in which a composite of three resources has just come, and its requests from now on."""
     world = await a_world()
     await world.apply(things.v2_definition("Cluster"))
     await world.settle()
@@ -164,11 +164,31 @@ async def test_a_new_composite_through_a_pipeline_takes_no_request_too_many():
     app = things.v2_composite()
     del app["metadata"]["namespace"]
     await world.apply(app)
-    asked = counted(world.cluster)
+    return world, counted(world.cluster)
+
+
+async def is_ready(world):
+    return conditions.is_true(await world.cluster.get(things.APP._replace(namespace="")), "Ready")
+
+
+async def test_what_is_ready_soon_after_it_was_created_through_a_pipeline_takes_one_report():
+    world, asked = await with_a_new_app()
+    world.listen()
+    (target,) = world.due
+    await world.engine.process(*target)
+    for kind in things.KINDS:
+        await things.report(world, kind)
+    await world.settle()
+    assert await is_ready(world)
+    assert asked["update", "App", "status"] == 1
+
+
+async def test_a_new_composite_through_a_pipeline_takes_no_request_too_many():
+    """Of three resources, all but the reports; with two more and an event it is ten, and the budget of the spike fourteen."""
+    world, asked = await with_a_new_app()
     await world.settle()
     await things.all_ready(world)
-    found = await world.cluster.get(things.APP._replace(namespace=""))
-    assert conditions.is_true(found, "Ready")
+    assert await is_ready(world)
     assert asked == {
         ("update", "App", ""): 1,
         ("apply", "App", ""): 1,
