@@ -117,7 +117,12 @@ def test_a_composition_is_refused_by_the_rules_of_v2_and_only_where_there_are_su
 
 @pytest.mark.parametrize(
     ("given", "is_taken"),
-    [({"name": "a"}, True), ({"matchLabels": {}}, True), ({}, False), ({"name": "a", "matchLabels": {"b": "c"}}, False)],
+    [
+        ({"name": "a"}, True),
+        ({"matchLabels": {}}, True),
+        ({}, False),
+        ({"name": "a", "matchLabels": {"b": "c"}}, False),
+    ],
 )
 @pytest.mark.parametrize("kind", ["Composition", "Operation"])
 def test_what_a_step_needs_is_named_or_selected(kind, given, is_taken):
