@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
+from groundplane.core import conditions
 from groundplane.core.objects import Key, key_of
 from tests import gitops
 from tests.sql.conftest import (
@@ -249,6 +250,30 @@ async def test_privileges_elsewhere_go_with_the_role_and_no_data_does(sql):
     await sql.run("DROP TABLE kept")
 
 
+async def test_a_role_waits_for_a_database_that_lets_nobody_in(sql):
+    world, name = await sql.world(), sql.name("user")
+    role, database = thing("Role", name), thing("Database", name)
+    await applied(world, role, database)
+    await sql.run(f'GRANT CREATE ON SCHEMA public TO "{name}"', database=name)
+    await edited(world, database, allowConnections=False)
+    found = await deleted(world, role)
+    assert "not currently accepting connections (55000). Mend: let the database accept" in message(found)
+    assert conditions.find(found, "Reconciling")["reason"] == "Waiting", "it is told as wrong for good"
+    assert await deleted(world, database, seconds=60) is None
+    assert await seen(world, role) is None
+
+
+async def test_a_schema_that_is_not_empty_waits_and_says_how_it_would_go(sql):
+    world, name = await sql.world(), sql.name("full")
+    schema = thing("Schema", name, database="postgres")
+    await applied(world, schema)
+    await sql.run(f'CREATE TABLE "{name}".kept ()')
+    assert "or set spec.forProvider.dropBehavior: CASCADE" in message(await deleted(world, schema))
+    await sql.run(f'DROP TABLE "{name}".kept')
+    await world.settle(seconds=60)
+    assert await seen(world, schema) is None
+
+
 @pytest.mark.parametrize("annotations", [{}, {"crossplane.io/external-name": None}])
 async def test_the_password_of_a_role_that_was_there_before_is_nobody_s_to_take(sql, annotations):
     world, name = await sql.world(), sql.name("admin")
@@ -312,6 +337,43 @@ async def test_what_can_not_work_is_told(sql, manifest, words):
     found = await applied(world, manifest)
     assert all(word in message(found) for word in words), message(found)
     assert await deleted(world, manifest) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "field", "words"),
+    [
+        ("Database", {"encoding": "NOPE"}, "encoding", "NOPE is not a valid encoding name"),
+        ("Database", {"tablespace": "nope"}, "tablespace", 'tablespace "nope" does not exist'),
+        ("Database", {"lcCollate": "nope", "template": "template0"}, "lcCollate", '"nope"'),
+        ("Role", {"configurationParameters": [{"name": "nope", "value": "1"}]}, "configurationParameters[0].name", "nope"),
+        ("Role", {"configurationParameters": [{"name": "work_mem", "value": "no"}]}, "configurationParameters[0].value", "no"),
+        ("Extension", {"extension": "nope"}, "extension", 'extension "nope" is not available'),
+        ("Extension", {"extension": "hstore", "version": "99"}, "version", 'version "99"'),
+    ],
+)  # fmt: skip
+async def test_what_the_server_does_not_take_is_told_with_the_field_and_the_mend(sql, kind, spec, field, words):
+    world, manifest = await sql.world(), thing(kind, sql.name("wrong"), **spec)
+    found = message(await applied(world, manifest))
+    assert found.startswith(f"create failed: spec.forProvider.{field}: "), found
+    assert words in found
+    assert f"Mend: correct spec.forProvider.{field}, or have the server know it." in found
+    assert await deleted(world, manifest) is None
+
+
+async def test_a_database_waits_for_its_template(sql):
+    world, name = await sql.world(), sql.name("template")
+    copy = thing("Database", sql.name("copy"), template=name)
+    assert "Mend: create it, or correct spec.forProvider.template." in message(await applied(world, copy))
+    template = thing("Database", name)
+    await applied(world, template, seconds=60)
+    assert is_ready(await seen(world, copy))
+    async with sql.connected(name):
+        another = thing("Database", sql.name("another"), template=name)
+        told = message(await applied(world, another))
+        assert f'source database "{name}" is being accessed by other users' in told
+        assert "Mend: have the sessions that use it ended" in told
+    await world.settle(seconds=60)
+    assert is_ready(await seen(world, another))
 
 
 async def test_the_servers_own_databases_are_never_dropped(sql):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
+from groundplane.errors import GroundplaneError, InvalidInput, Unavailable, Waiting
 from groundplane.sql import server as connections
 from groundplane.sql import text, wire
 from groundplane.sql.account import Login
@@ -130,6 +130,54 @@ async def test_who_holds_a_lock_is_told_and_holds_up_nobody_else(sql, monkeypatc
     await world.settle(seconds=130)
     assert is_ready(await seen(world, held))
     assert await sql.value("SELECT rolconnlimit FROM pg_roles WHERE rolname = $1", sql.name("held")) == 3
+
+
+async def test_of_many_that_need_a_lock_only_the_first_waits_for_it_for_long(sql, monkeypatch):
+    """Who comes next is told as soon as the same transaction is seen to hold it up; who waits for another one has all the patience."""
+    name, there = sql.name("held"), sql.server
+    await sql.run(f'CREATE ROLE "{name}"', f'CREATE ROLE "{name}-2"')
+    login = Login("uid", "1", there.host, there.port, there.user, there.password, ssl_mode="disable")
+    server = connections.Server(login, asyncio.Lock(), lambda: None)
+
+    async def change(role):
+        async with server.session() as session:
+            await session.run(f'ALTER ROLE "{role}" CREATEDB')
+
+    async with sql.connected() as one, one.transaction(), sql.connected() as two:
+        other = two.transaction()
+        await other.start()
+        await one.execute(f'ALTER ROLE "{name}" CREATEROLE')
+        await two.execute(f'ALTER ROLE "{name}-2" CREATEROLE')
+        monkeypatch.setattr(connections, "LOCK", 0.05)
+        with pytest.raises(Waiting, match=f"session {one.get_server_pid()} "):
+            await change(name)
+        monkeypatch.setattr(connections, "LOCK", 600.0)
+        with pytest.raises(Waiting, match=f"session {one.get_server_pid()} "):
+            await change(name)
+        waiting = asyncio.ensure_future(change(f"{name}-2"))
+        seen_ = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
+        while not await sql.value(seen_, two.get_server_pid()):
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await other.rollback()
+        await waiting
+    await server.close()
+
+
+async def test_a_limit_of_a_statement_stays_on_no_connection(sql):
+    """Of a pooler's connection the next transaction may be somebody else's."""
+    there = sql.server
+    login = Login("uid", "1", there.host, there.port, there.user, there.password, ssl_mode="disable")
+    server = connections.Server(login, asyncio.Lock(), lambda: None)
+    async with server.session() as session:
+        await session.run("SELECT set_config('test.limit', current_setting('lock_timeout'), false)")
+        (row,) = await session.rows(
+            "SELECT current_setting('test.limit') AS inside, current_setting('lock_timeout') AS after"
+        )
+        assert tuple(row) == ("10s", "0")
+        await session.run(f'CREATE DATABASE "{sql.name("alone")}"')
+        await session.run(f'DROP DATABASE "{sql.name("alone")}" WITH (FORCE)')
+    await server.close()
 
 
 async def test_a_server_that_falls_silent_while_it_is_connected_is_out(sql, monkeypatch):

@@ -5,6 +5,7 @@ All of it waits on the event loop; no thread is used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -97,7 +98,7 @@ class SqlCloud:
 
     async def create(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Creation:
         thing, server = replace(self._thing(managed, secrets), is_new=True), await self._server(account)
-        with self._expecting(thing, thing.needs.values(), server):
+        with self._expecting(thing, thing.needs.values(), server), _blaming(thing):
             await self._kinds[managed["kind"]].create(thing, server)
         return Creation(self.default_external_name(managed), wakes=self._waiting(thing, [thing.names], server))
 
@@ -105,7 +106,7 @@ class SqlCloud:
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
     ) -> Mapping[str, bytes]:
         thing, server = self._thing(managed, secrets), await self._server(account)
-        with self._expecting(thing, thing.needs.values(), server):
+        with self._expecting(thing, thing.needs.values(), server), _blaming(thing):
             await self._kinds[managed["kind"]].update(thing, server, observation)
         return {}
 
@@ -137,6 +138,48 @@ class SqlCloud:
 
     async def _server(self, account: Account) -> Server:
         return await self._servers.of(login_of(account, strict_upstream=self._strict))
+
+
+@contextmanager
+def _blaming(thing: Thing) -> Iterator[None]:
+    """Name the field whose value the server does not take, as far as its words quote one."""
+    try:
+        yield
+    except InvalidInput as error:
+        path = "" if error.mend else _quoted(thing.asked, error.what)
+        if not path:
+            raise
+        field = f"spec.forProvider.{path}"
+        if isinstance(error, Lacking) and error.state in ("3D000", "3F000"):
+            raise Waiting(error.what, mend=f"create it, or correct {field}") from error
+        raise InvalidInput(error.what, mend=f"correct {field}, or have the server know it", where=(field,)) from error
+
+
+def _quoted(asked: object, words: str) -> str:
+    """The path of the text that the words quote last, for they come to what is wrong; "" where they quote none.
+
+    >>> _quoted({"parameters": [{"name": "work_mem", "value": "lots"}]}, 'invalid value for parameter "work_mem": "lots"')
+    'parameters[0].value'
+    """
+    ends = {
+        path: [each.end() for each in re.finditer(rf"(?<![\w-]){re.escape(text)}(?![\w-])", words)]
+        for path, text in _texts(asked, "")
+    }
+    return max((path for path, found in ends.items() if found), key=lambda path: ends[path][-1], default="")
+
+
+def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """All texts of some length inside of a value, with their paths."""
+    match value:
+        case str():
+            if len(value) > 1:
+                yield path, value
+        case Mapping():
+            for name, each in value.items():
+                yield from _texts(each, f"{path}.{name}" if path else name)
+        case list():
+            for place, each in enumerate(value):
+                yield from _texts(each, f"{path}[{place}]")
 
 
 async def _lacking(thing: Thing, server: Server) -> Waiting | None:

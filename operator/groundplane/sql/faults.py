@@ -27,6 +27,11 @@ MISSING = {
 }
 """SQLSTATEs of what is not there, and which kind makes it, if one of ours does."""
 _CONFLICTS = ("40001", "40P01")
+_WAITING = {
+    "55006": "have the sessions that use it ended; it is tried again by and by",
+    "2BP01": "delete first what depends on it",
+    "55000": "let the database accept connections again (allowConnections), or drop it",
+}
 _INVALID = (
     "0A000",
     "22023",
@@ -126,8 +131,8 @@ def of_state(state: str, words: str) -> GroundplaneError:
         return locked(())
     if state in _CONFLICTS or "tuple concurrently" in words:
         return Conflict(text)
-    if state in ("55006", "2BP01"):
-        return Waiting(text)
+    if state in _WAITING:
+        return Waiting(text, mend=_WAITING[state])
     if state in MISSING:
         return Lacking(text, state)
     if state in _INVALID:

@@ -91,7 +91,11 @@ class Schemas:
 
     async def delete(self, thing: Thing, server: Server) -> None:
         behaviour = thing.asked.get("dropBehavior") or "RESTRICT"
-        await self._run(thing, server, f"DROP SCHEMA IF EXISTS {text.name(thing.name)} {behaviour}")
+        try:
+            await self._run(thing, server, f"DROP SCHEMA IF EXISTS {text.name(thing.name)} {behaviour}")
+        except Waiting as error:
+            error.mend = error.mend and f"{error.mend}, or set spec.forProvider.dropBehavior: CASCADE"
+            raise
 
     async def _run(self, thing: Thing, server: Server, *statements: str) -> None:
         try:

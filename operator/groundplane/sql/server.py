@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,10 @@ IDLE = 30.0  # seconds until a connection that nobody uses is closed
 REMEMBERED = 1_024  # logins
 CONNECT, COMMAND = 10.0, 60.0  # seconds
 LOCK = 2.0  # seconds until a statement that changes something and waits for a lock is given up
+KNOWN_LOCK = 0.1  # seconds, where those who hold it were met lately
+MET = 60.0  # seconds for which they are remembered
 LOCK_TIMEOUT = 10  # seconds until the server gives it up itself, where it can't be asked what it waits for
+_ALONE = ("CREATE DATABASE ", "DROP DATABASE ")  # what may be in no transaction
 _HOLDERS = """
 SELECT format('session %s of role %s (%s), in a transaction since %s', pid, usename, coalesce(nullif(application_name, ''), 'of no name'),
   coalesce(to_char(xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'a moment that only a superuser is told')) AS told
@@ -67,16 +70,20 @@ class Session:
         """Change something; several statements are one transaction."""
         self._may_write()
         async with contextlib.nullcontext() if self._is_writer else self._server.writing, self._asking():
-            await self._execute(";\n".join(statements))
+            await self._execute(_limited(statements))
 
     async def _execute(self, statements: str) -> None:
         """Give up what waits for a lock: the server's other writers wait with it.  Who holds that must be asked before."""
         sent = asyncio.ensure_future(self._connection.execute(statements))
+        known = self._server.met()
+        patience = KNOWN_LOCK if known else LOCK
         try:
-            while not (await asyncio.wait([sent], timeout=LOCK))[0]:
+            while not (await asyncio.wait([sent], timeout=patience))[0]:
                 holders = await self._server.holders(self._connection.get_server_pid())
-                if holders and not sent.done():
+                if holders and not sent.done() and (patience == LOCK or known.intersection(holders)):
+                    self._server.meet(holders)
                     raise faults.locked(holders)
+                patience = LOCK
             await sent
         finally:
             if not sent.done():
@@ -107,6 +114,13 @@ class Session:
             raise faults.late(self._server.login.host, COMMAND) from error
 
 
+def _limited(statements: Sequence[str]) -> str:
+    """Statements that wait for no lock for long.  The limit ends with their transaction: by PgBouncer the next one on the connection may be another's."""
+    if len(statements) == 1 and statements[0].startswith(_ALONE):
+        return statements[0]
+    return ";\n".join([f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'", *statements])
+
+
 @dataclass
 class _Kept:
     """A connection to one database, or the place where it will be."""
@@ -126,6 +140,10 @@ class Server:
         self._kept: dict[str, _Kept] = {}
         self._slots = asyncio.Semaphore(PER_SERVER)
         self._outage = Outage(lambda: asyncio.get_running_loop().time())
+        self._met: tuple[frozenset[str], float] = (
+            frozenset(),
+            0.0,
+        )  # who held a lock that was needed, and until when that counts
 
     @asynccontextmanager
     async def session(self, database: str = "") -> AsyncIterator[Session]:
@@ -174,6 +192,14 @@ class Server:
             finally:
                 made.terminate()
         return []
+
+    def met(self) -> frozenset[str]:
+        """Who held a lock lately that was needed, as `holders` tells it: one transaction, as long as it is the same text."""
+        holders, until = self._met
+        return holders if asyncio.get_running_loop().time() < until else frozenset()
+
+    def meet(self, holders: Collection[str]) -> None:
+        self._met = self.met().union(holders), asyncio.get_running_loop().time() + MET
 
     async def leave(self, database: str) -> None:
         """Close what is open to a database: it is to be dropped."""
@@ -230,8 +256,6 @@ class Server:
                 server_settings={"application_name": "groundplane"},
             )
             self.version = int(found.get_server_version().major)
-            # Not among the login's settings: PgBouncer refuses that.
-            await found.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'", timeout=CONNECT)
             return found
 
 
