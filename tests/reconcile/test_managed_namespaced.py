@@ -1,6 +1,7 @@
 """The generation of managed resources that live in namespaces: their accounts, references, Secrets and shapes."""
 
 import copy
+import json
 
 import pytest
 
@@ -8,7 +9,9 @@ from groundplane.core.objects import Key
 from tests.reconcile import managed
 from tests.reconcile.managed import applied, condition, deleted, get, is_ready, message
 
-EC2, RDS, S3 = (f"{service}.aws.m.upbound.io/v1beta1" for service in ("ec2", "rds", "s3"))
+EC2, RDS, S3, SQS, CLOUD_CONTROL = (
+    f"{service}.aws.m.upbound.io/v1beta1" for service in ("ec2", "rds", "s3", "sqs", "cloudcontrol")
+)
 AWS = "aws.m.upbound.io/v1beta1"
 TEAM, OTHERS = "team-a", "team-b"
 
@@ -32,7 +35,7 @@ def vpc(name="main", **how):
     return thing(EC2, "VPC", name, cidrBlock="10.0.0.0/16", **how)
 
 
-def database(name="orders", **for_provider):
+def database(name="orders", namespace=TEAM, **for_provider):
     usual = {
         "engine": "postgres",
         "instanceClass": "db.t3.micro",
@@ -40,7 +43,8 @@ def database(name="orders", **for_provider):
         "username": "boss",
         "skipFinalSnapshot": True,
     }
-    return thing(RDS, "Instance", name, {"writeConnectionSecretToRef": {"name": "conn"}}, **usual | for_provider)
+    publishes = {"writeConnectionSecretToRef": {"name": "conn"}}
+    return thing(RDS, "Instance", name, publishes, namespace, **usual | for_provider)
 
 
 @pytest.fixture
@@ -177,3 +181,49 @@ async def test_a_namespace_that_goes_takes_what_is_in_it_along(aws, world, kind)
     assert aws.vpcs() == []
     assert await get(world, manifest) is None
     assert await get(world, own) is None
+
+
+def named(obj, external_name):
+    obj["metadata"]["annotations"] = {"crossplane.io/external-name": external_name}
+    return obj
+
+
+@pytest.mark.parametrize(
+    "theirs, mine, spelt",
+    [
+        (database("orders", namespace=OTHERS), database("orders"), str.upper),
+        (
+            thing(SQS, "Queue", "orders", namespace=OTHERS),
+            thing(SQS, "Queue", "mine"),
+            lambda url: url.rpartition("/")[2],
+        ),
+    ],
+    ids=["another case", "a name in place of the URL"],
+)
+async def test_what_a_living_object_has_made_is_no_others_however_its_name_is_spelt(aws, world, theirs, mine, spelt):
+    there = await applied(world, theirs, seconds=30)
+    assert is_ready(there), message(there)
+    name = there["metadata"]["annotations"]["crossplane.io/external-name"]
+    thief = named(copy.deepcopy(mine), spelt(name))
+    found = await applied(world, thief, seconds=30)
+    assert f"is that of {theirs['kind']} {OTHERS}/orders" in message(found)
+    aws.standin.forget_calls()
+    assert await deleted(world, thief, seconds=30) is None
+    assert not [call for call in aws.standin.operations() if call.startswith(("Delete", "Modify", "Add", "Tag"))]
+    await world.settle(seconds=700)
+    still = await get(world, theirs)
+    assert is_ready(still), message(still)
+    assert still["status"]["atProvider"]["tagsAll"]["crossplane-uid"] == still["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("as_map", [False, True], ids=["a list of tags", "a map of tags"])
+async def test_cloud_control_takes_nothing_that_a_kind_of_its_own_has_made(aws, world, as_map):
+    owner = await applied(world, vpc(namespace=OTHERS), seconds=10)
+    tags = owner["status"]["atProvider"]["tagsAll"]
+    listed = tags if as_map else [{"Key": key, "Value": value} for key, value in tags.items()]
+    document = json.dumps({"Size": 1, "Tags": listed})
+    thief = thing(CLOUD_CONTROL, "Resource", "mine", typeName="AWS::Stand::In", desiredState=document)
+    found = await applied(world, thief, seconds=30)
+    assert f"is that of VPC {OTHERS}/main" in message(found)
+    assert await deleted(world, thief, seconds=30) is None
+    assert "DeleteResource" not in aws.standin.operations()

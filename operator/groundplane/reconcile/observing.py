@@ -67,11 +67,24 @@ async def owner(run: ManagedRun, observation: Observation) -> Key | None:
         if f"{kind.kind}.{key.group}".lower() != told:
             continue
         found = await run.context.cluster.get(key)
-        ours = run.external_name or run.context.cloud.default_external_name(run.given)  # it may not be saved yet
-        is_named = not ours or annotations_of(found or {}).get(EXTERNAL_NAME) == ours  # some kinds have no names
-        if found and meta(found).get("uid") == uid and is_named:
+        if found and meta(found).get("uid") == uid and _names_the_same(run, observation, found):
             return key
     return None
+
+
+def _names_the_same(run: ManagedRun, observation: Observation, found: Object) -> bool:
+    """Whether an object still names the thing that it has marked.
+
+    One name is spelt in many ways (another case, an ARN, a URL): what the cloud calls the thing counts as much as what it was asked for.
+    Of an object of another kind it is taken for granted.
+    """
+    ours = run.external_name or run.context.cloud.default_external_name(run.given)  # it may not be saved yet
+    if not ours or _kind_of(found) != _kind_of(run.managed):
+        return True  # some kinds have no names
+    asked = {ours, observation.external_name} - {""}
+    mine = asked | _names(run.managed, observation.at_provider) if observation.at_provider else asked
+    its = _names(found, status_of(found).get("atProvider") or {})
+    return not {each.casefold() for each in mine}.isdisjoint(each.casefold() for each in its)
 
 
 async def contest(run: ManagedRun, observation: Observation, field: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults
+from groundplane.aws import convert, faults, tags
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.managed import CREATE_PENDING
@@ -151,6 +151,15 @@ class Hooks(Base):
                 )
             resource.spec["typeName"] = before
         return resource.external_name
+
+    def owner(self, resource: Resource, item: Item) -> Mapping[str, str]:
+        """A kind of its own, whose thing this is, has tagged it."""
+        given = (_read(item.get("Properties")) or {}).get("Tags")
+        if isinstance(given, dict):
+            given = [{"Key": name, "Value": value} for name, value in given.items()]
+        pairs = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+        found = {str(each.get("Key")): str(each.get("Value")) for each in pairs}
+        return found if tags.OWNER in found else {}
 
     def observed(self, resource: Resource, item: Item) -> Item:
         item["state"] = "SUCCESS"
