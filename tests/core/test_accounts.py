@@ -1,5 +1,7 @@
 """Who reads which Secret, and who works with which credentials."""
 
+import pytest
+
 from groundplane.core.accounts import Accounts
 from groundplane.core.objects import Key
 
@@ -51,3 +53,18 @@ def test_nothing_is_left_of_what_is_gone():
         accounts.forget(config(f"{number}"))
     assert len(accounts) == 0
     assert not any(vars(accounts).values())
+
+
+def test_credentials_are_followed_at_once_until_they_change_again_and_again():
+    accounts = Accounts()
+    assert [accounts.pause(config(), str(version), now=0.0) for version in range(7)] == [0.0] * 6 + [10.0]
+    assert accounts.pause(config(), "5", now=0.0) == 0.0  # those in use
+    assert accounts.pause(config("other"), "1", now=0.0) == 0.0
+    assert accounts.pause(config(), "8", now=5.0) == pytest.approx(5.0)
+    assert accounts.pause(config(), "9", now=10.0) == 0.0
+    assert accounts.pause(config(), "9", now=10.0) == 0.0
+    assert accounts.pause(config(), "10", now=10.0) == 10.0
+    assert accounts.pause(config(), "10", now=3_600.0) == 0.0
+    accounts.forget(config())
+    accounts.forget(config("other"))
+    assert len(accounts) == 0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from groundplane.core.accounts import CHANGES
 from groundplane.core.objects import Key
 from groundplane.errors import Rejected
 from tests.reconcile import managed
@@ -181,6 +182,24 @@ async def test_what_is_to_be_deleted_goes_on_when_credentials_are_rotated_whose_
     await world.settle(seconds=5)
     assert await get(world, managed.vpc()) is None
     assert await config_of(world) is None
+
+
+async def test_credentials_that_change_again_and_again_are_followed_ever_so_often_and_it_says_so(aws):
+    world = await aws.world()
+    await managed.applied(world, managed.vpc(), seconds=10)
+    aws.standin.forget_calls()
+    for number in range(40):
+        await world.apply(managed.secret("aws", creds=keys(f"AKIA{number}")))
+        await world.settle()  # no time passes
+    assert aws.standin.operations().count("DescribeVpcs") <= CHANGES
+    assert (
+        "change again and again, and are followed every ten seconds. Mend: find out who writes them"
+        in world.told.text()
+    )
+    aws.standin.fail("*", "*", "InvalidClientTokenId", status=403, times=10_000, key="AKIA38")
+    await world.settle(seconds=15)
+    assert condition(await config_of(world), "Ready") == ("True", "Available")
+    assert is_ready(await get(world, managed.vpc()))
 
 
 async def test_a_secret_that_changes_in_what_nobody_uses_wakes_nobody(aws):

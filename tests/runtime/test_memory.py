@@ -39,3 +39,16 @@ async def test_what_becomes_free_later_goes_back_too(monkeypatch):
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+async def test_who_has_grown_is_looked_through_for_garbage_and_nobody_else(monkeypatch):
+    collected: asyncio.Queue[int] = asyncio.Queue()
+    held = iter([100, 90, 389, 390, 200, 499])  # at the start, after a minute, and so on; after a collection once more
+    monkeypatch.setattr(memory, "resident", lambda: next(held, 499))
+    monkeypatch.setattr(memory, "give_back", lambda *, after_collecting=False: collected.put_nowait(after_collecting))
+    task = asyncio.create_task(memory.keep_giving_back(every=0.0, grown=300))
+    told = [await collected.get() for _ in range(6)]
+    assert told == [True, False, False, False, True, False]
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Key
 
 REMEMBERED, LONGEST = 1_024, 65_536  # ProviderConfigs whose credentials are kept, and their bytes
+CHANGES, PER_SECOND = 5, 0.1  # of a ProviderConfig's credentials that are followed at once, and from then on
 
 
 class Accounts:
@@ -21,10 +23,11 @@ class Accounts:
         self._used: dict[Key, tuple[Key, str]] = {}  # by managed resource
         self._users: dict[Key, dict[str, dict[Key, None]]] = {}  # by ProviderConfig and version of its credentials
         self._kept: dict[Key, Mapping[str, bytes]] = {}  # what the Secret held, by ProviderConfig; the latest last
+        self._followed: dict[Key, tuple[str, Bucket]] = {}  # by ProviderConfig: the version in use, and what is left
 
     def __len__(self) -> int:
         """How many objects something is known of."""
-        return len(self._secret) + len(self._used)
+        return len({*self._secret, *self._followed}) + len(self._used)
 
     def reads(self, config: Key, secret: Key | None) -> None:
         """Its credentials come from this Secret and no other; None: from none."""
@@ -53,6 +56,21 @@ class Accounts:
     def kept(self, config: Key) -> Mapping[str, bytes]:
         return self._kept.get(config, {})
 
+    def pause(self, config: Key, version: str, now: float) -> float:
+        """Seconds until these credentials are used, 0 for at once: what changes again and again would keep everybody busy.
+
+        `now` in seconds, of whichever clock.
+        """
+        if config not in self._followed:
+            self._followed[config] = version, Bucket(PER_SECOND, CHANGES, now)
+            return 0.0
+        known, bucket = self._followed[config]
+        if known == version:
+            return 0.0
+        if not (left := bucket.wait(now)):
+            self._followed[config] = version, bucket
+        return left
+
     def uses(self, user: Key, config: Key, version: str) -> None:
         """A managed resource is looked at with these credentials."""
         if self._used.get(user) == (config, version):
@@ -72,6 +90,7 @@ class Accounts:
         """The object is gone."""
         self.reads(key, None)
         self._kept.pop(key, None)
+        self._followed.pop(key, None)
         self._leave(key)
 
     def _leave(self, user: Key) -> None:

@@ -26,7 +26,17 @@ from groundplane.core.objects import (
     owner_reference,
     spec_of,
 )
-from groundplane.errors import AlreadyExists, Awaited, GroundplaneError, InvalidInput, NoSuchKind, Waiting, shown, stage
+from groundplane.errors import (
+    AlreadyExists,
+    Awaited,
+    GroundplaneError,
+    InvalidInput,
+    NoSuchKind,
+    Throttled,
+    Waiting,
+    shown,
+    stage,
+)
 from groundplane.ports import Account, Context, Result
 from groundplane.reconcile import connection, leaving
 
@@ -109,10 +119,25 @@ def _family(obj: Object) -> providers.Family:
 
 
 async def account_of(config: Object, context: Context, *, leaving: bool = False) -> Account:
-    """A ProviderConfig with its credentials.  Raises Waiting if they are not there.
+    """A ProviderConfig with its credentials.
 
-    With a namespace its Secrets go at once, before what needs them to leave: for that it is known what they held.
+    Raises:
+        Waiting: they are not there.
+        Throttled: they have changed too often lately; each change costs new connections, and a look at all that uses them.
     """
+    account = await _account_of(config, context, leaving=leaving)
+    key = key_of(config)
+    if pause := context.accounts.pause(key, account.version, context.now().timestamp()):
+        raise Throttled(
+            f'{key.kind} "{key.name}": it or its credentials change again and again, and are followed every ten seconds',
+            after=pause,
+            mend="find out who writes them, and have it write what is new alone",
+        )
+    return account
+
+
+async def _account_of(config: Object, context: Context, *, leaving: bool) -> Account:
+    """With a namespace its Secrets go at once, before what needs them to leave: for that it is known what they held."""
     key, name = key_of(config), meta(config)["name"]
     credentials = spec_of(config).get("credentials") or {}
     version = f"{meta(config)['uid']}/{meta(config).get('generation')}"
