@@ -347,7 +347,7 @@ async def test_what_an_object_of_somebody_else_has_is_not_touched():
 
 
 async def test_an_object_that_the_api_server_refuses_is_told_and_the_others_go_on():
-    base = {"apiVersion": things.COMPOSED, "kind": "Alpha", "metadata": {"name": "Not A Name"}}
+    base = {"apiVersion": things.COMPOSED, "kind": "Alpha", "metadata": {"labels": {"a": "no value!"}}}
     step = things.patch_step(resource("Alpha", base=base), resource("Beta"))
     world = await running(await a_world(), pipeline(step, things.READY_STEP))
     assert await kinds_of(world) == {"Beta"}
@@ -827,6 +827,17 @@ async def test_a_composite_in_a_namespace_can_not_own_what_is_in_none():
     world = await v2_world(resource("Alpha"), config_map())
     message = conditions.find(await world.cluster.get(XAPP), "Synced")["message"]
     assert 'cannot apply cluster scoped composed resource "alpha"' in message
+    assert await world.cluster.list("v1", "ConfigMap", namespace="team-a") == []
+
+
+async def test_a_name_that_no_object_may_have_ends_the_run_before_anything_is_made():
+    """control-plane.md §3.5, step 4."""
+    named = {"name": "named", "base": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Not_Valid"}}}
+    world = await v2_world(named, config_map())
+    app = await world.cluster.get(XAPP)
+    message = conditions.find(app, "Synced")["message"]
+    assert 'cannot apply composed resource "named": "Not_Valid" is no name of a ConfigMap. Mend: use lower' in message
+    assert "resourceRefs" not in app["spec"]["crossplane"]
     assert await world.cluster.list("v1", "ConfigMap", namespace="team-a") == []
 
 

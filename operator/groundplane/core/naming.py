@@ -16,6 +16,8 @@ DIGEST = 12  # hex digits that tell two composed resources apart
 SUFFIX = 5  # random characters at the end of a composite's name
 TEMPLATE_ANNOTATION = "crossplane.io/composition-resource-name"
 COMPOSITE_LABEL = "crossplane.io/composite"  # on all that is composed, at any depth: the name of the root
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = f"{_LABEL}([.]{_LABEL})*"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 
 
@@ -47,6 +49,19 @@ def is_composed_name(generate_prefix: str, name: str) -> bool:
     if re.fullmatch(f"[0-9a-f]{{{DIGEST}}}", end):
         return stem == composed_name(generate_prefix, "", "").rpartition("-")[0]
     return bool(re.fullmatch(f"[a-z0-9]{{{SUFFIX}}}", end)) and stem == generate_prefix[: MAX_LENGTH - SUFFIX - 1]
+
+
+def may_be_called(api_version: str, name: str) -> bool:
+    """Whether an object of an API group may have this name: an RFC 1123 subdomain; one of roles may have colons in it, too.
+
+    >>> may_be_called("v1", "orders.eu-1"), may_be_called("v1", "Orders"), may_be_called("v1", "a:b")
+    (True, False, False)
+    >>> may_be_called("rbac.authorization.k8s.io/v1", "team:orders")
+    True
+    """
+    if api_version.startswith("rbac.authorization.k8s.io/"):
+        name = name.replace(":", "")
+    return len(name) <= MAX_NAME and re.fullmatch(_SUBDOMAIN, name) is not None
 
 
 def secret_name(uid: str, resource: str) -> str:

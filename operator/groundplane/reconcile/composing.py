@@ -12,7 +12,7 @@ from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
 from groundplane.core.render import COMPOSITE_LABEL, Rendered
-from groundplane.errors import Awaited, InvalidInput, NoSuchKind
+from groundplane.errors import Awaited, InvalidInput, NoSuchKind, shown
 from groundplane.ports import Context
 from groundplane.reconcile import connection
 from groundplane.reconcile.taken import taken
@@ -237,6 +237,17 @@ def forced(run: CompositeRun, rendered: Sequence[Rendered]) -> None:
                 "NamespaceOverridden",
                 f'Composed resource "{item.template}" asks for namespace "{item.elsewhere}": it goes to that of its composite, "{own}"'
                 " (leave its metadata.namespace out; to compose in other namespaces, declare the composite with scope: Cluster)",
+            )
+
+
+def check_names(rendered: Sequence[Rendered]) -> None:
+    """Raise InvalidInput if a function gives a name that no object may have, before anything is made of what it desires."""
+    for item in rendered:
+        name = item.reference["name"]
+        if not naming.may_be_called(item.reference["apiVersion"], name):
+            raise InvalidInput(
+                f'cannot apply composed resource "{item.template}": {shown(name)} is no name of a {item.reference["kind"]}',
+                mend="use lower case letters, digits, - and ., with a letter or digit at both ends, 253 characters at most",
             )
 
 

@@ -67,6 +67,8 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
     held |= await _lost(run, outcome)
     scope = run.definition.scope
     rendered = pipeline.compose(run.composite, outcome.desired, {**held, **observed}, scope=scope, v1=not helpful)
+    if helpful:  # upstream's v1 leaves it to the API server
+        composing.check_names(rendered)
     await composing.check_scope(run, rendered)
     for name in observed.keys() - outcome.desired.resources.keys():
         if not await composing.collect_garbage(run, observed[name].object):
