@@ -49,6 +49,16 @@ async def test_an_interrupted_put_is_found_when_its_object_is_deleted(cloud, acc
     assert await cloud.find(controls, account) == bucket
 
 
+async def test_logs_may_have_no_prefix(cloud, account, bucket):
+    facts = {"bucket": bucket, "targetBucket": bucket, "targetPrefix": ""}
+    logging = managed(S3, "BucketLogging", "orders", **facts)
+    assert (await made(cloud, logging, account)).at_provider["targetPrefix"] == ""
+    logging["spec"]["forProvider"]["targetPrefix"] = "log/"
+    assert (await settle(cloud, logging, account)).at_provider["targetPrefix"] == "log/"
+    logging["spec"]["forProvider"]["targetPrefix"] = ""
+    assert (await settle(cloud, logging, account)).at_provider["targetPrefix"] == ""
+
+
 async def test_the_stand_in_writes_no_logs_of_access_so_that_their_bucket_can_be_deleted(cloud, account, bucket):
     target = managed(S3, "Bucket", "orders-logs")
     await made(cloud, target, account)

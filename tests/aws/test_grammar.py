@@ -500,6 +500,11 @@ def test_the_first_of_several_names_in_a_template_that_has_a_value_counts():
             "fields.name.update: no update group rename",
         ),
         ("  name: {type: string,", "  name: {type: string, conflicts: [nam],", "fields.name: no field nam"),
+        (
+            "  name: {type: string,",
+            "  name: {type: string, blank: true,",
+            "fields.name.blank: the field is no required",
+        ),
         ("  ownerId: OwnerId", "  ownerId: {form: OwnerId}", "atProvider.ownerId.type: Field required"),
     ],
 )

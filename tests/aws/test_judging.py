@@ -23,7 +23,7 @@ OTHERWISE = [
     ("dynamodb.aws.upbound.io/v1beta1", "Table", {"billingMode": "PayPerRequest"}, "spec.forProvider.billingMode", "PAY_PER_REQUEST"),
     ("dynamodb.aws.upbound.io/v1beta1", "Table", {"attribute": [{"name": "a", "type": "s"}]}, "spec.forProvider.attribute[0].type", "S"),
     ("s3.aws.upbound.io/v1beta1", "BucketVersioning", {"versioningConfiguration": [{"status": "enabled"}]}, "versioningConfiguration[0].status", "Enabled"),
-    ("s3.aws.m.upbound.io/v1beta1", "BucketVersioning", {"versioningConfiguration": {"status": "enabled"}}, "versioningConfiguration[0].status", "Enabled"),
+    ("s3.aws.m.upbound.io/v1beta1", "BucketVersioning", {"versioningConfiguration": {"status": "enabled"}}, "versioningConfiguration.status", "Enabled"),
     ("ec2.aws.upbound.io/v1beta1", "VPC", {"instanceTenancy": "Default"}, "spec.forProvider.instanceTenancy", "default"),
 ]  # fmt: skip
 
@@ -92,6 +92,22 @@ def test_a_value_that_is_spelt_otherwise_is_refused_with_what_is_meant(api_versi
     assert told.value.mend == f"did you mean {meant}?"
 
 
+@pytest.mark.parametrize("written", ["as a list", "as an object"])
+def test_a_place_is_named_as_it_is_written(cloud, written):
+    """An object where earlier versions have a list of one, at each depth."""
+    both = {"partitionedPrefix": {"partitionDateSource": "event-time"}}
+    form, place = ([both], "[0]") if written == "as a list" else (both, "")
+    wanted = managed("s3.aws.upbound.io/v1beta2", "BucketLogging", "x", targetPrefix="", targetObjectKeyFormat=form)
+    with pytest.raises(InvalidInput) as told:
+        cloud.check(wanted)
+    where = f"targetObjectKeyFormat{place}.partitionedPrefix.partitionDateSource"
+    assert told.value.where == (f"spec.forProvider.{where}",)
+    new = {"partitionedPrefix": {"partitionDateSource": "Time"}}
+    form = [new] if written == "as a list" else new
+    wanted = managed("s3.aws.upbound.io/v1beta2", "BucketLogging", "x", targetPrefix="", targetObjectKeyFormat=form)
+    assert where in cloud._offline(wanted).odd_values()
+
+
 def test_a_value_that_may_be_new_is_sent(cloud):
     wanted = managed(KMS, "Key", "orders", keyUsage="SIGN_VERIFI")
     cloud.check(wanted)
@@ -130,6 +146,7 @@ REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (RDS, "ClusterParameterGroup", {"family": "aurora-postgresql"}, "family", "aurora-postgresql16"),
     (RDS, "ParameterGroup", {"family": "mysql8.0", "parameter": [{"name": "a", "value": "1", "applyMethod": "now"}]}, "parameter[0].applyMethod", "immediate"),
     (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 8, "maxCapacity": 4}]}, "serverlessv2ScalingConfiguration[0].minCapacity", "at most as much"),
+    (RDS.replace("v1beta1", "v1beta2"), "Cluster", {"engine": "mysql", "scalingConfiguration": {"minCapacity": 8, "maxCapacity": 4}}, "scalingConfiguration.minCapacity", "at most as much"),
     (S3, "BucketACL", {"bucket": "b", "acl": "public"}, "acl", "did you mean public-read?"),
 ]  # fmt: skip
 

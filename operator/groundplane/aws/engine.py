@@ -73,11 +73,11 @@ class Engine(Resource):
         if self.kind.is_judged:
             for names in self.kind.exclusive:
                 judging.check_exclusive("spec.forProvider", [name for name in names if self._is_given(name)])
-            judging.check("spec.forProvider", self.spec, self.kind.fields, self.wanted_region)
+            judging.check("spec.forProvider", self.spec, self.kind.fields, self.wanted_region, self.written())
 
     def odd_values(self) -> str:
         """What of the spec AWS's model does not know, and what may be meant: a mend for what AWS refuses."""
-        found = judging.unknown(self.spec, self.kind.fields) if self.kind.is_judged else ()
+        found = judging.unknown(self.spec, self.kind.fields, written=self.written()) if self.kind.is_judged else ()
         return ", ".join(f"for {place}, {meant}" for place, meant in found)
 
     def _is_given(self, name: str) -> bool:
@@ -484,7 +484,7 @@ class Engine(Resource):
             if not field_.create or field_.create.partition(".")[0] not in shape.members:
                 continue
             value = self._create_value(name, field_)
-            if field_.required and value in (None, "", []):
+            if field_.required and value in (None, "", []) and not (field_.blank and value == ""):
                 mend = "set it" + (f", or {name}Ref or a selector" if field_.reference else "")
                 raise InvalidInput("is required", mend=mend, where=(f"spec.forProvider.{name}",))
             if _is_sent(field_, value):

@@ -452,6 +452,8 @@ class KindField(SchemaField):
     """Taken from AWS into the spec when unset: `true`."""
     default: Json = None
     """What unset means, enforced: `true`."""
+    blank: bool = False
+    """Of a required text: the empty one is a value, too, and sent: `true`."""
     omit: Json = None
     """The value that AWS takes by silence only, and calls that make or remake the thing leave out: `false`."""
     initial: Json = None
@@ -661,6 +663,8 @@ class Kind(Strict):
             raise ValueError(f"fields.{name}: says {' and '.join(ways) or 'nothing'} of what its absence means")
         if field.late and field.observe is None:
             raise ValueError(f"fields.{name}.late: nothing is observed")
+        if field.blank and not (field.required and field.type == "string"):
+            raise ValueError(f"fields.{name}.blank: the field is no required text")
         if field.immutable and field.update:
             raise ValueError(f"fields.{name}.immutable: it is updated")
         if field.generate and (not field.secret or field.generate not in self.fields):

@@ -18,13 +18,23 @@ from groundplane.errors import InvalidInput, did_you_mean, shown
 WINDOW = re.compile(r"((mon|tue|wed|thu|fri|sat|sun):)?([01]?\d|2[0-3]):[0-5]\d", re.IGNORECASE)  # one of its two ends
 
 
-def check(where: str, values: Mapping[str, Json], fields: Mapping[str, SchemaField], region: str = "") -> None:
-    """Look through an object's fields, at any depth.  Raises InvalidInput."""
+def check(
+    where: str,
+    values: Mapping[str, Json],
+    fields: Mapping[str, SchemaField],
+    region: str = "",
+    written: Json = None,
+) -> None:
+    """Look through an object's fields, at any depth, and name their places as they are `written`: an object may stand for a list of one.
+
+    Raises:
+        InvalidInput: fields that exclude each other are set, or a value is none that AWS takes.
+    """
     for name, value in values.items():
         field = fields.get(name)
         if field is None or value is None:
             continue
-        for place, entry in _entries(f"{where}.{name}", value):
+        for place, entry, own in _entries(f"{where}.{name}", value, _member(written, name)):
             if isinstance(entry, str) and entry:
                 _check_text(place, entry, field, region)
             elif field.range and isinstance(entry, int | float) and not field.range[0] <= entry <= field.range[1]:
@@ -33,7 +43,7 @@ def check(where: str, values: Mapping[str, Json], fields: Mapping[str, SchemaFie
             if isinstance(entry, Mapping) and field.fields:
                 for names in field.exclusive:
                     check_exclusive(place, [each for each in names if _is_set(entry, each, field.fields)])
-                check(place, entry, field.fields, region)
+                check(place, entry, field.fields, region, own)
 
 
 def _check_text(place: str, value: str, field: SchemaField, region: str) -> None:
@@ -118,29 +128,38 @@ def is_referred(values: Mapping[str, Json], name: str, field: SchemaField) -> bo
 
 
 def unknown(
-    values: Mapping[str, Json], fields: Mapping[str, SchemaField], where: str = ""
+    values: Mapping[str, Json], fields: Mapping[str, SchemaField], where: str = "", written: Json = None
 ) -> Iterator[tuple[str, str]]:
     """The values that AWS's model does not know: their places below forProvider, and what may be meant."""
     for name, value in values.items():
         field = fields.get(name)
         if field is None:
             continue
-        for place, entry in _entries(f"{where}.{name}".lstrip("."), value):
+        for place, entry, own in _entries(f"{where}.{name}".lstrip("."), value, _member(written, name)):
             if field.values and isinstance(entry, str) and entry not in field.values:
                 yield place, did_you_mean(entry, field.values)
             elif isinstance(entry, Mapping):
-                yield from unknown(entry, field.fields, place)
+                yield from unknown(entry, field.fields, place, own)
 
 
 def _is_set(values: Mapping[str, Json], name: str, known: Mapping[str, SchemaField]) -> bool:
     return values.get(name) not in (None, "", [], {}, False) or is_referred(values, name, known[name])
 
 
-def _entries(where: str, value: Json) -> Iterator[tuple[str, Json]]:
-    if isinstance(value, list):
-        yield from ((f"{where}[{index}]", entry) for index, entry in enumerate(value))
+def _entries(where: str, value: Json, written: Json) -> Iterator[tuple[str, Json, Json]]:
+    """Place, value, and what was written there, of a value that is none in a list, or of a list's entries."""
+    if isinstance(value, list) and not isinstance(written, Mapping):
+        own = written if isinstance(written, list) else []
+        for index, entry in enumerate(value):
+            yield f"{where}[{index}]", entry, own[index] if index < len(own) else None
+    elif isinstance(value, list):
+        yield from ((where, entry, written) for entry in value)
     else:
-        yield where, value
+        yield where, value, written
+
+
+def _member(written: Json, name: str) -> Json:
+    return written.get(name) if isinstance(written, Mapping) else None
 
 
 def _spelt(value: str, field: SchemaField) -> str:

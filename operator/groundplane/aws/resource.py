@@ -417,6 +417,11 @@ class Resource:
 
     # --- values -----------------------------------------------------------------------------------------
 
+    def written(self) -> dict[str, Json]:
+        """The spec's fields as the object has them, in whichever API version it was written."""
+        spec = spec_of(self.managed)
+        return {**(spec.get("initProvider") or {}), **(spec.get("forProvider") or {})}
+
     def desired(self, name: str, item: Item | None = None) -> Json:
         """The value to hold AWS to now; None: the field is not managed."""
         if name in self.once and not self.is_new:

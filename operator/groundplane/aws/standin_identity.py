@@ -1,6 +1,6 @@
 """IAM and KMS as AWS has them, in the stand-in.
 
-What moto 5.2 lacks and this adds: policies in use kept, boundaries of users, credentials for single services (nobody has any), the period of a key's rotation.
+What moto 5.2 lacks and this adds: policies in use kept, boundaries of users, credentials for single services (nobody has any), the period of a key's rotation, numbers in a policy's conditions.
 """
 
 from __future__ import annotations
@@ -12,8 +12,28 @@ from typing import Any
 
 def mend() -> None:
     """Replace the methods of moto's IAM and KMS that behave otherwise than AWS."""
+    _take_numbers()
     _mend_iam()
     _mend_kms()
+
+
+def _take_numbers() -> None:
+    """AWS takes numbers in conditions, moto texts and booleans alone."""
+    policies: Any = importlib.import_module("moto.iam.policy_validation").IAMPolicyDocumentValidator
+    check = policies._validate_condition_syntax
+
+    def check_conditions(statement: dict[str, Any]) -> None:
+        tests = statement.get("Condition")
+        if isinstance(tests, dict) and all(isinstance(test, dict) for test in tests.values()):
+            texts = {name: {key: _as_text(value) for key, value in test.items()} for name, test in tests.items()}
+            statement = {**statement, "Condition": texts}
+        check(statement)
+
+    policies._validate_condition_syntax = staticmethod(check_conditions)
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _mend_iam() -> None:

@@ -1,7 +1,7 @@
-"""EC2's NAT gateways as AWS has them, in the stand-in.
+"""EC2's NAT gateways and rules of security groups as AWS has them, in the stand-in.
 
 What moto 5.2 lacks and this adds: a gateway is made once for a token, is found by its tags, has the private address that it is told to
-have, and addresses beside the first.
+have, and addresses beside the first; a changed rule needs no ports where its protocol has none, and takes another IPv6 block or group.
 """
 
 from __future__ import annotations
@@ -11,6 +11,32 @@ from typing import Any
 
 
 def mend() -> None:
+    """Replace the methods of moto's EC2 that behave otherwise than AWS."""
+    _mend_gateways()
+    _mend_rules()
+
+
+def _mend_rules() -> None:
+    groups: Any = importlib.import_module("moto.ec2.models.security_groups").SecurityGroupBackend
+    modify = groups.modify_security_group_rules
+
+    def modify_security_group_rules(self: Any, group_id: str, rules: dict[str, dict[str, Any]]) -> None:
+        for new in rules.values():
+            if new.get("IpProtocol") not in ("tcp", "udp", "6", "17"):
+                new.setdefault("FromPort", -1)
+                new.setdefault("ToPort", -1)
+        modify(self, group_id, rules)
+        for name, new in rules.items():
+            rule = self.get_security_group_by_name_or_id(group_id).get_rule(name)
+            if new.get("CidrIpv6"):
+                rule.ip_range["CidrIpv6"] = new["CidrIpv6"]
+            if new.get("ReferencedGroupId"):
+                rule.source_group["GroupId"] = new["ReferencedGroupId"]
+
+    groups.modify_security_group_rules = modify_security_group_rules
+
+
+def _mend_gateways() -> None:
     """Replace the methods of moto's NAT gateways that behave otherwise than AWS."""
     gateways: Any = importlib.import_module("moto.ec2.responses.nat_gateways").NatGateways
     backend: Any = importlib.import_module("moto.ec2.models.nat_gateways").NatGatewayBackend

@@ -43,7 +43,8 @@ class Hooks(Base):
                 least, most = given.get("minCapacity"), given.get("maxCapacity")
                 if least is not None and most is not None and least > most:
                     what = f"minCapacity {least} is more than maxCapacity {most}"
-                    raise _bad(f"{block}[0].minCapacity", what, "write at most as much as maxCapacity")
+                    place = f"{block}[0]" if isinstance(resource.written().get(block), list) else block
+                    raise _bad(f"{place}.minCapacity", what, "write at most as much as maxCapacity")
 
     def check_create(self, resource: Resource) -> None:
         spec = resource.spec
