@@ -77,6 +77,21 @@ def test_a_member_that_the_spec_leaves_out_differs_in_nothing():
     assert convert.covers([{"name": "a"}, {"name": "b"}], found, index)
 
 
+@pytest.mark.parametrize(
+    "desired, observed, same",
+    [
+        ({"enabled": False, "days": 7}, {"enabled": False}, True),
+        ({"enabled": False, "days": 7}, None, True),
+        ({"enabled": False, "days": 7}, {"enabled": True, "days": 7}, False),
+        ({"enabled": True, "days": 7}, {"enabled": True, "days": 8}, False),
+        ({"days": 7}, {"enabled": False}, False),
+    ],
+)
+def test_what_is_off_differs_in_nothing_else(desired, observed, same):
+    fields = {"enabled": {"type": "boolean"}, "days": {"type": "number"}}
+    assert convert.covers([desired], observed, SchemaField(type="[]object", single=True, fields=fields)) is same
+
+
 def test_two_entries_that_one_would_fit_are_two():
     pair = SchemaField(type="[]object", fields={"a": {"type": "number"}, "b": {"type": "number"}})
     assert convert.covers([{"a": 1}, {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"a": 1, "b": 3}], pair)

@@ -411,6 +411,8 @@ def _has(desired: Json, observed: Json, field: SchemaField) -> bool:
         return equal("exact", desired, observed)
     if not field.fields:
         return _exact(desired, observed)
+    if desired.get("enabled") is False and not observed.get("enabled"):
+        return True  # off it is: AWS forgets all else that was said of it
     return all(
         covers(value, observed.get(name), field.fields[name])
         for name, value in desired.items()

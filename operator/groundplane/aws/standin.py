@@ -7,7 +7,7 @@ HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 
 instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
 a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
 an own DbiResourceId for each instance; names and classes in lower case, in ElastiCache, too; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
-Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for Cloud Control `standin_cloudcontrol.py`; for
+Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for DynamoDB `standin_dynamodb.py`; for Cloud Control `standin_cloudcontrol.py`; for
 NAT gateways, IAM and KMS `standin_network.py` and `standin_identity.py`.
 
 Controls, JSON over HTTP:
@@ -50,6 +50,7 @@ from urllib.parse import parse_qs
 
 from groundplane.aws import (
     standin_cloudcontrol,
+    standin_dynamodb,
     standin_elasticache,
     standin_identity,
     standin_messaging,
@@ -627,6 +628,7 @@ def main(argv: list[str] | None = None) -> None:
     mend_subnet_groups()
     mend_parameter_groups()
     mend_ec2()
+    standin_dynamodb.mend()
     standin_elasticache.mend()
     standin_storage.mend()
     standin_messaging.mend()
