@@ -142,6 +142,113 @@ def test_coverage_tells_what_no_test_met_and_fails_below_a_limit(play):
     assert play(tests, flags=("--coverage", "--fail-under", "10")).exit_code == 0
 
 
+def test_steps_count_and_a_few_points_are_named_in_the_last_line(play, tmp_path):
+    composition = yaml.safe_load(COMPOSITION)
+    composition["spec"] = {
+        "compositeTypeRef": composition["spec"]["compositeTypeRef"],
+        "mode": "Pipeline",
+        "pipeline": [
+            {
+                "step": "make",
+                "functionRef": {"name": "function-patch-and-transform"},
+                "input": {
+                    "apiVersion": "pt.fn.crossplane.io/v1beta1",
+                    "kind": "Resources",
+                    "resources": composition["spec"]["resources"],
+                },
+            }
+        ],
+    }
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"raw": composition}}
+    claim = yaml.safe_load(CLAIM)
+    refused = {"name": "refused", "inputs": {"claim": {"raw": claim | {"spec": {"text": 5}}}}}
+    refused["assertions"] = [{"error": {}}]
+    tests = document(refused, **given)
+    ran = play(tests, flags=("--coverage",))
+    assert "not met: notes: step make" in ran.stdout, ran.output  # a Composition that only fails is not met
+    made = {"name": "made", "inputs": {"claim": {"raw": claim}}, "assertions": [{"count": 1}]}
+    ran = play(document(made, **given), flags=("--coverage",))
+    assert "step make" not in ran.stdout
+    assert ran.stdout.splitlines()[0].endswith("(readiness map ready untested)")
+
+
+def test_a_patch_that_did_not_write_is_told_with_its_place(play, tmp_path):
+    (tmp_path / "notes.yaml").write_text(
+        COMPOSITION.replace("spec.text, toFieldPath: data.text", "spec.txt, toFieldPath: data.text")
+    )
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"path": "notes.yaml"}}
+    test = {"name": "copied", "assertions": [{"resources": {"map": {"data": {"text": "hello"}}}}]}
+    ran = play(document(test, **given, claim={"raw": yaml.safe_load(CLAIM)}), flags=("database.yaml",))
+    assert (
+        'map data.text: want "hello", got nothing; resource map › patches[1] (FromCompositeFieldPath) skipped'
+        in ran.stdout
+    )
+    assert "(notes.yaml:13:7)" in ran.stdout
+
+
+def test_what_crossplanes_format_says_is_read(play):
+    composite = yaml.safe_load((DATABASE / "examples" / "composite.yaml").read_text())
+    test = {
+        "name": "first",
+        "patches": {"xrd": INPUTS["xrd"], "addFields": {"spec.parameters.size": "small"}},
+        "inputs": {
+            "xr": {"raw": composite},
+            "composition": INPUTS["composition"],
+            "observedResources": {"raw": []},
+            "timeoutSeconds": 120,
+            "validate": False,
+            "functionCredentialsPath": "credentials.yaml",
+        },
+        "assertions": [
+            {
+                "type": "chainsaw",
+                "chainsaw": {"resources": [{"kind": "Instance", "apiVersion": "rds.aws.upbound.io/v1beta1"}]},
+            }
+        ],
+    }
+    theirs = document(test)
+    del theirs["spec"]["defaults"]
+    Path("credentials.yaml").write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n")
+    ran = play(theirs, flags=("database.yaml",))
+    assert ran.exit_code == 0, ran.output
+    del test["patches"]["addFields"]
+    composite["spec"]["parameters"]["size"] = "huge"  # the definition refuses it: so it was read
+    assert 'Unsupported value: "huge"' in play(theirs, flags=("database.yaml",)).stdout
+
+
+def test_what_is_rendered_fits_its_schema_unless_that_is_not_asked_for(play):
+    composition = yaml.safe_load(COMPOSITION)
+    queue = {"apiVersion": "sqs.aws.upbound.io/v1beta1", "kind": "Queue", "spec": {"forProvider": {"region": 5}}}
+    composition["spec"]["resources"] = [{"name": "queue", "base": queue}]
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"raw": composition}}
+    test = {"name": "one", "assertions": [{"count": 1}]}
+    given["claim"] = {"raw": yaml.safe_load(CLAIM)}
+    assert "spec.forProvider.region" in play(document(test, **given)).stdout
+    test["inputs"] = {"validate": False}
+    assert play(document(test, **given)).exit_code == 0
+
+
+def test_all_inputs_that_are_missing_are_told_at_once(play):
+    test = {"name": "one", "inputs": {"claim": {"path": "a.yaml"}, "extra": [{"path": "b.yaml"}, {"raw": ["text"]}]}}
+    (told,) = problems(play, {"count": 1}, **test)
+    for what in ('no file or folder "a.yaml"', 'no file or folder "b.yaml"', "no Kubernetes object"):
+        assert what in told
+
+
+@pytest.mark.parametrize("raw", ["text", [5], {"kind": "A"}, {"apiVersion": "a/v1", "kind": "A", "metadata": "x"}])
+@pytest.mark.parametrize("name", ["claim", "composition", "xrd", "crds", "observed", "functions"])
+def test_an_input_that_is_no_object_is_told(play, name, raw):
+    (told,) = problems(play, {"count": 1}, inputs={name: {"raw": raw}})
+    assert told.startswith("an input that is written here: ")
+
+
+def test_a_composition_without_a_name_is_told(play):
+    nameless = yaml.safe_load(COMPOSITION)
+    del nameless["metadata"]
+    (told,) = problems(play, {"count": 1}, inputs={"composition": {"raw": nameless}})
+    assert told == "Composition has no metadata.name. Mend: name it."
+
+
 def test_a_change_that_no_test_notices_survives(play):
     sizes = [
         {
@@ -199,6 +306,37 @@ def test_processes_and_shards_run_each_test_once_in_order(play):
     ]
     assert shards == [["n0", "n2", "n4"], ["n1", "n3"]]
     assert play(tests, flags=("--shard", "3/2")).exit_code == 80
+    ran = play(tests, flags=("--shard", "9/9"))  # there are tests, though none for this machine
+    assert (ran.exit_code, ran.stdout.partition(" in ")[0]) == (0, "0 passed, 0 failed")
+
+
+def test_watching_sees_what_tests_are_given_wherever_it_is(tmp_path, monkeypatch):
+    """A Composition outside of the tests' folder changes: the tests run again; an error ends nothing."""
+    folder, composition = tmp_path / "tests", tmp_path / "notes.yaml"
+    folder.mkdir()
+    composition.write_text(COMPOSITION)
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"path": "../notes.yaml"}}
+    test = {"name": "one", "assertions": [{"resources": {"map": {"data": {"by": "groundplane"}}}}]}
+    given["claim"] = {"raw": yaml.safe_load(CLAIM)}
+    (folder / "one.yaml").write_text(yaml.safe_dump(document(test, **given)))
+    changes = [
+        lambda: composition.write_text(COMPOSITION.replace("groundplane", "somebody else")),
+        lambda: composition.unlink(),
+        lambda: composition.write_text(COMPOSITION + "\n"),
+    ]
+
+    def sleep(seconds):
+        if not changes:
+            raise KeyboardInterrupt
+        changes.pop(0)()
+
+    monkeypatch.setattr("groundplane.cli.test.time.sleep", sleep)
+    ran = groundplane("test", folder, "--watch", "--junit", tmp_path / "junit.xml")
+    assert ran.exit_code == 0
+    lines = [line.partition(" in ")[0] for line in ran.stdout.splitlines() if " passed, " in line]
+    assert lines == ["1 passed, 0 failed", "0 passed, 1 failed", "0 passed, 1 failed", "1 passed, 0 failed"]
+    assert "there is no file or folder" in ran.stdout
+    assert (tmp_path / "junit.xml").exists()
 
 
 def test_the_first_failure_may_end_it(play):

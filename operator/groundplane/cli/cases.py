@@ -21,15 +21,22 @@ from groundplane.core import assertions, composition_tests, rehearsal
 from groundplane.core.assertions import Outcome
 from groundplane.core.composition_tests import Case, Given, Inputs
 from groundplane.core.explain import is_secret, masked_secret
+from groundplane.core.objects import group_of, meta
 from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.core.coverage import Point
+    from groundplane.core.explain import Told
     from groundplane.core.objects import Object
     from groundplane.core.rehearsal import Platform
 
 DIFFERING = 12  # lines of a snapshot's difference that are told
 
+NAMED = (
+    "apiextensions.crossplane.io",
+    "apiextensions.k8s.io",
+    "pkg.crossplane.io",
+)  # groups whose objects are told by name
 OFTEN = 1_000_000  # times that a call fails: for as long as a test takes
 
 
@@ -137,14 +144,19 @@ class Runner:
         from groundplane.core import coverage, preview
 
         inputs, folder = found.case.inputs, found.folder
-        platform = self._platform(inputs, folder, replaced)
+        self._read_all(found)
+        platform = self._platform(found.case, folder, replaced)
         around = preview.Around(
             extra=[*self._objects(inputs.extra, folder), *platform.sources],
             context=inputs.context,
             credentials=self._objects(inputs.credentials, folder),
         )
         play = rehearsal.Rehearsal(
-            platform, self._subjects(inputs, folder), self._objects(inputs.observed, folder), around
+            platform,
+            self._subjects(inputs, folder),
+            self._objects(inputs.observed, folder),
+            around,
+            validated=inputs.validated,
         )
         for index, step in enumerate(found.case.steps):
             outcome = play.play(step, found.case.patches)
@@ -152,17 +164,18 @@ class Runner:
             if outcome.source is not None:
                 result.met |= coverage.met(outcome.source, outcome)
                 result.all |= set(coverage.points(outcome.source))
-            if problems := assertions.problems(step.assertions, outcome, self._snapshot(found)):
+            if problems := assertions.problems(step.assertions, outcome, self._snapshot(found), self._place):
                 result.problems = problems
                 result.step = _step_name(found.case, index)
                 return
 
-    def _platform(self, inputs: Inputs, folder: Path, replaced: Object | None) -> Platform:
+    def _platform(self, case: Case, folder: Path, replaced: Object | None) -> Platform:
+        inputs = case.inputs
         sources = self._objects([inputs.composition] if inputs.composition else [], folder)
         if replaced is not None:
             names = replaced["metadata"]["name"]
             sources = [replaced if each["metadata"].get("name") == names else each for each in sources]
-        declared, kinds = self._objects(inputs.xrd, folder), self._objects(inputs.crds, folder)
+        declared, kinds = self._objects(_definitions(case), folder), self._objects(inputs.crds, folder)
         functions = self._objects(inputs.functions, folder)
         key = tuple(tuple(map(id, objects)) for objects in (sources, declared, kinds, functions))
         if replaced is not None or key not in self._platforms:
@@ -183,9 +196,17 @@ class Runner:
 
         logs.configure("text", "critical")
         case, inputs, folder = found.case, found.case.inputs, found.folder
+        self._read_all(found)
         if case.run == "aws":
             self._use_standin(case.aws.fail)
-        given = (inputs.composition, *inputs.xrd, *inputs.crds, *inputs.functions, *inputs.credentials, *inputs.extra)
+        given = (
+            inputs.composition,
+            *_definitions(case),
+            *inputs.crds,
+            *inputs.functions,
+            *inputs.credentials,
+            *inputs.extra,
+        )
         platform = self._objects([each for each in given if each is not None], folder)
         async with trial(obeys=case.run == "engine", patience=case.timeout) as running:
             await running.prepare(platform)
@@ -259,7 +280,11 @@ class Runner:
         if bool(given.path) == (given.raw is not None):
             raise rehearsal.Misuse("an input needs a path or raw", mend="give one of them")
         if given.raw is not None:
-            yield from given.raw if isinstance(given.raw, list) else [given.raw]
+            for value in given.raw if isinstance(given.raw, list) else [given.raw]:
+                inside, wrong = documents.objects_in(value, documents.Text("raw", []))
+                if wrong:
+                    raise rehearsal.Misuse(f"an input that is written here: {wrong.message}", mend=wrong.mend)
+                yield from (document.object for document in inside)
             return
         path = Path(os.path.normpath(folder / given.path))
         if path not in self._read:
@@ -270,6 +295,30 @@ class Runner:
                 raise rehearsal.Misuse(f"there is no object in {path}", mend="correct the path")
             self._read[path] = read
         yield from (document.object for document in self._read[path])
+
+    def _read_all(self, found: Found) -> None:
+        """Raises Misuse: with all that can't be read, not with the first alone."""
+        missing: list[InvalidInput] = []
+        for given in given_to(found.case):
+            try:
+                for obj in self._objects([given], found.folder):
+                    if group_of(obj["apiVersion"]) in NAMED and not isinstance(meta(obj).get("name"), str):
+                        raise rehearsal.Misuse(f"{obj['kind']} has no metadata.name", mend="name it")
+            except InvalidInput as error:
+                missing.append(error)
+        if len(missing) > 1:
+            raise rehearsal.Misuse("; ".join(dict.fromkeys(error.what for error in missing)), mend=missing[0].mend)
+        if missing:
+            raise missing[0]
+
+    def _place(self, outcome: Outcome, told: Told) -> str:
+        """Where a patch is written: file, line and column; nothing if no file has it."""
+        from groundplane.core import coverage
+
+        if outcome.source is None:
+            return ""
+        document, path = self.written(outcome.source["metadata"]["name"]), coverage.written_at(outcome.source, told)
+        return str(document.place(path)) if document and path else ""
 
     def written(self, composition: str) -> Document | None:
         """Where a Composition is written that a test was given."""
@@ -305,6 +354,25 @@ class Runner:
             return [f"snapshot {path} differs (--update writes it anew):\n" + "\n".join(lines[:DIFFERING]) + rest]
 
         return compare
+
+
+def _definitions(case: Case) -> list[Given]:
+    """The definitions that a test names among its inputs, and under `patches`, as Crossplane's format does."""
+    return [*case.inputs.xrd, *([case.patches.xrd] if case.patches.xrd else [])]
+
+
+def given_to(case: Case) -> list[Given]:
+    """All that a test is given in files, or written in it."""
+    inputs = case.inputs
+    lists = (inputs.functions, inputs.observed, inputs.extra, inputs.crds, inputs.credentials)
+    single = (inputs.claim, inputs.composite, inputs.composition)
+    return [*(each for each in single if each), *_definitions(case), *(each for several in lists for each in several)]
+
+
+def read_by(tests: Iterable[Found]) -> set[str]:
+    """The files and folders that tests are given."""
+    paths = ((each.folder, given.path) for each in tests for given in given_to(each.case))
+    return {os.path.normpath(folder / path) for folder, path in paths if path}
 
 
 def _normal(outcome: Outcome) -> str:

@@ -161,7 +161,7 @@ def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document]
                 wrong.append(_mistake(error, name))
                 continue
             if value is not None:
-                documents, problem = _objects(value, source, first, node.end_mark.line)
+                documents, problem = objects_in(value, source, first, node.end_mark.line)
                 found += documents
                 wrong += [problem] if problem and is_told else []
     except yaml.MarkedYAMLError as error:
@@ -179,7 +179,8 @@ def _mistake(error: yaml.MarkedYAMLError, name: str) -> Mistake:
     return Mistake(place, error.problem or "it is no YAML", manifests.yaml_mend(error.problem))
 
 
-def _objects(value: Any, source: Text, first: int, last: int) -> tuple[list[Document], Mistake | None]:
+def objects_in(value: Any, source: Text, first: int = 0, last: int = 0) -> tuple[list[Document], Mistake | None]:
+    """The objects that a value of YAML is, one or a List of them, and what is wrong with it."""
     place = Place(source.file, first + 1)
     if not isinstance(value, Mapping):
         return [], Mistake(place, "no Kubernetes object", "write a mapping with apiVersion, kind and metadata")

@@ -5,15 +5,16 @@ Here are options and the order of things: tests are found and run by `cases.py`,
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from groundplane.cli import completing
-from groundplane.errors import InvalidInput, mending
+from groundplane.errors import GroundplaneError, InvalidInput, mending
 
 if TYPE_CHECKING:
     from groundplane.cli.cases import Found, Result
@@ -68,15 +69,18 @@ def test(
 
     Exit code 1 if a test fails, 5 if there is none, 80 if a test file can't be read as one.
     """
-    from groundplane.cli import test_report
+    from groundplane.cli import cases, test_report
 
     if update and os.environ.get("CI"):
         raise click.UsageError("--update writes what is tested against: not where CI is set")
     part = _part(shard)
 
+    read: set[str] = set()  # what the tests were given
+
     def once() -> Report:
         begun = time.perf_counter()
         tests = _tests(paths, words, part)
+        read.update(cases.read_by(tests))
         results = [] if lint else run_all(tests, jobs, update=update, stops=stops)
         changes = _survivors(tests) if mutate and not lint else None
         return test_report.Report(
@@ -87,14 +91,15 @@ def test(
             survivors=changes,
         )
 
+    def told(report: Report) -> None:
+        report.write(output, coverage)
+        if junit:
+            report.write_junit(junit)
+
     if watch:
-        _watch(paths, lambda: once().write(output, coverage))
+        _watch(paths, read, lambda: told(once()))
     report = once()
-    report.write(output, coverage)
-    if junit:
-        report.write_junit(junit)
-    if not report.found:
-        click.get_current_context().exit(NOTHING_FOUND)
+    told(report)
     if report.failed or (fail_under is not None and report.percent < fail_under):
         if fail_under is not None and report.percent < fail_under:
             click.echo(f"Error: the tests meet {report.percent:.0f} %, less than {fail_under:g} %", err=True)
@@ -183,31 +188,37 @@ def _survivors(tests: Sequence[Found]) -> list[tuple[str, str]]:
         runner.close()
 
 
-def _watch(paths: Sequence[str], run: object) -> None:
-    """Run until Ctrl-C, whenever something below the paths changes."""
+def _watch(paths: Sequence[str], read: set[str], run: Callable[[], None]) -> None:
+    """Run until Ctrl-C, whenever something below the paths changes, or what was `read` for the tests."""
     from pathlib import Path
 
     from groundplane.cli import manifests
 
     def stamps() -> dict[Path, int]:
         folders = [str(Path(path) if Path(path).is_dir() else Path(path).parent) for path in paths or ["."]]
+        there = [path for path in dict.fromkeys([*folders, *sorted(read)]) if Path(path).exists()]
         found = {}
-        for file in manifests.files(folders, recursive=True):
-            if file is not None and file.exists():
-                found[file] = file.stat().st_mtime_ns
+        for file in manifests.files(there, recursive=True):
+            with contextlib.suppress(FileNotFoundError):  # an editor that writes it anew
+                found[file or Path()] = (file or Path()).stat().st_mtime_ns
         return found
 
-    assert callable(run)
     before: dict[Path, int] | None = None
     try:
         while True:
             if (now := stamps()) != before:
-                before = now
                 try:
                     run()
-                except (click.exceptions.Exit, click.UsageError) as error:
-                    if isinstance(error, click.UsageError):
-                        click.echo(f"Error: {error.message}", err=True)
+                except click.exceptions.Exit:
+                    pass  # it is told
+                except click.UsageError as error:
+                    click.echo(f"Error: {error.message}", err=True)
+                except GroundplaneError as error:
+                    click.echo(f"Error: {error}", err=True)
+                before = {
+                    **stamps(),
+                    **now,
+                }  # a change in the meantime counts; what was read for the first time, from now
                 click.echo("waiting for a change; Ctrl-C ends", err=True)
             time.sleep(LOOK)
     except KeyboardInterrupt:

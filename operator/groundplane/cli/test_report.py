@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from groundplane.core.coverage import Point
 
 UNMET = 40  # points that are told
+NAMED = 3  # points of a kind that the last line names
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,26 @@ class Report:
     def summary(self) -> str:
         passed = len(self.results) - self.failed
         text = f"{passed} passed, {self.failed} failed in {self.seconds:.1f} s."
-        if not self.results:
+        if not self.results and self.found:
             text = f"{self.found} {'test' if self.found == 1 else 'tests'} can be read."
         if self.wants_coverage:
             text += f"   Coverage {self.percent:.0f} %"
-            kinds = Counter(point.kind for point in self.unmet)
-            if kinds:
-                words = (
-                    f"{count} {kind}{'' if count == 1 else _ENDINGS.get(kind, 's')}" for kind, count in kinds.items()
-                )
-                text += f" (untested: {', '.join(words)})"
+            if self.unmet:
+                text += f" ({self._untested()} untested)"
         if self.survivors is not None:
             text += f"   {len(self.survivors)} changes survived" if self.survivors else "   No change survived"
         return text
+
+    def _untested(self) -> str:
+        """What no test met: a few of a kind by their names, many by their number."""
+        kinds: dict[str, list[str]] = {}
+        for point in self.unmet:
+            kinds.setdefault(point.kind, []).append(_short(point))
+        told = []
+        for kind, names in kinds.items():
+            words = kind if len(names) == 1 else f"{kind}{_ENDINGS.get(kind, 's')}"
+            told.append(f"{words} {', '.join(names)}" if len(names) <= NAMED else f"{len(names)} {words}")
+        return "; ".join(told)
 
     def github(self) -> Iterator[str]:
         for each in self.results:
@@ -164,6 +171,13 @@ class Report:
 
 
 _ENDINGS = {"patch": "es", "readiness": ""}
+
+
+def _short(point: Point) -> str:
+    """What a point is called where its kind is said: `large` of a map's entry, `instance patches[2]`, `instance not ready`."""
+    if point.kind in ("map entry", "match pattern"):
+        return point.what.rpartition(" › ")[2]
+    return " ".join(part for part in (point.resource, point.what) if part)
 
 
 def _at(result: Result) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from groundplane.core import cel, expectation, fieldpath
 from groundplane.core.composition_tests import Assertion, Told
+from groundplane.core.expectation import Difference
 from groundplane.core.explain import MASK, is_secret
 from groundplane.core.explain import Told as Patched
 from groundplane.core.fieldpath import MISSING
@@ -38,9 +39,15 @@ class Outcome:
 
 
 Snapshot = Callable[[str, Outcome], list[str]]  # how what is there differs from the file of that name
+Written = Callable[[Outcome, Patched], str]  # where a patch is written: "composition.yaml:58:5", or nothing
 
 
-def problems(assertions: Sequence[Assertion], outcome: Outcome, snapshot: Snapshot) -> list[str]:
+def problems(
+    assertions: Sequence[Assertion],
+    outcome: Outcome,
+    snapshot: Snapshot,
+    written: Written = lambda outcome, told: "",
+) -> list[str]:
     """What is not as asserted, a line each; nothing if all is.
 
     An error that no assertion of the step is about is a problem itself.
@@ -51,22 +58,23 @@ def problems(assertions: Sequence[Assertion], outcome: Outcome, snapshot: Snapsh
     found = [] if any(each.error for each in assertions) else list(outcome.errors)
     for index, assertion in enumerate(assertions):
         try:
-            found += _problems(assertion, outcome, snapshot)
+            found += _problems(assertion, outcome, snapshot, written)
         except InvalidInput as error:
             error.where = (f"assertions[{index}]", *error.where)
             raise
     return list(dict.fromkeys(found))
 
 
-def _problems(assertion: Assertion, outcome: Outcome, snapshot: Snapshot) -> Iterator[str]:
+def _problems(assertion: Assertion, outcome: Outcome, snapshot: Snapshot, written: Written) -> Iterator[str]:
     for template, want in (assertion.resources or {}).items():
-        yield from _of_resource(template, want, outcome)
+        yield from _of_resource(template, want, outcome, written)
     for what, wanted, got in (
         ("composite", assertion.composite, outcome.composite),
         ("claim", assertion.claim, outcome.claim),
     ):
         if wanted is not None:
-            yield from _of(what, wanted, MISSING if got is None else got, outcome.told)
+            for each in expectation.differences(wanted, MISSING if got is None else got):
+                yield f"{_unlike(what, each)}{_hint(what, each, outcome, written)}"
     if assertion.count is not None:
         yield from _of("count of composed resources", assertion.count, len(outcome.composed))
     if assertion.writes is not None:
@@ -93,39 +101,43 @@ def _problems(assertion: Assertion, outcome: Outcome, snapshot: Snapshot) -> Ite
         yield from snapshot(assertion.snapshot, outcome)
 
 
-def _of(what: str, want: Json, got: Any, told: Sequence[Patched] = ()) -> Iterator[str]:
-    for each in expectation.differences(want, got):
-        path = fieldpath.render(each.path)
-        yield f"{' '.join(part for part in (what, path) if part)}: want {each.want}, got {each.got}{_hint(what, path, told)}"
+def _of(what: str, want: Json, got: Any) -> Iterator[str]:
+    return (_unlike(what, each) for each in expectation.differences(want, got))
 
 
-def _of_resource(template: str, want: Json, outcome: Outcome) -> Iterator[str]:
+def _unlike(what: str, found: Difference) -> str:
+    path = fieldpath.render(found.path)
+    return f"{' '.join(part for part in (what, path) if part)}: want {found.want}, got {found.got}"
+
+
+def _of_resource(template: str, want: Json, outcome: Outcome, written: Written) -> Iterator[str]:
     got: Any = outcome.composed.get(template, MISSING)
     if got is MISSING and not _may_be_absent(want):
         mend = did_you_mean(template, outcome.composed)
-        yield f"{template}: want it composed, got nothing{f' ({mend})' if mend else ''}{_hint(template, '', outcome.told)}"
+        yield f"{template}: want it composed, got nothing{f' ({mend})' if mend else ''}"
         return
     for each in expectation.differences(want, got):
-        path = fieldpath.render(each.path)
-        shown_ = MASK if got is not MISSING and is_secret(got) else each.got
-        text = f"{template}{f' {path}' if path else ''}: want {each.want}, got {shown_}"
-        yield text + _hint(template, path, outcome.told)
+        masked = each._replace(got=MASK) if got is not MISSING and is_secret(got) else each
+        yield f"{_unlike(template, masked)}{_hint(template, each, outcome, written)}"
 
 
 def _may_be_absent(want: Json) -> bool:
     return isinstance(want, dict) and "$absent" in want
 
 
-def _hint(what: str, path: str, told: Sequence[Patched]) -> str:
-    """The patch that should have written there and did not, and why."""
-    for each in told:
+def _hint(what: str, found: Difference, outcome: Outcome, written: Written) -> str:
+    """The patch that should have written there and did not, why, and where it is written."""
+    path = fieldpath.render(found.path)
+    for each in outcome.told:
         reason = each.skipped or each.error
         if not reason or not path:
             continue
         to_composite = each.type.startswith(("ToComposite", "CombineToComposite"))
         is_there = to_composite if what == "composite" else f"resource {what}" in each.place and not to_composite
         if is_there and (each.target == path or path.startswith((f"{each.target}.", f"{each.target}["))):
-            return f"; {' › '.join(each.place)} {'skipped' if each.skipped else 'failed'}: {reason}"
+            place = written(outcome, each)
+            text = f"; {' › '.join(each.place)} {'skipped' if each.skipped else 'failed'}: {reason}"
+            return f"{text} ({place})" if place else text
     return ""
 
 

@@ -21,6 +21,7 @@ from groundplane.errors import InvalidInput, did_you_mean
 GROUP, KIND = "test.crossplane.io", "CompositionTest"
 OF_UP = "meta.dev.upbound.io"
 Run = Literal["render", "engine", "aws"]
+TIMEOUT = 30.0  # seconds, as in Crossplane's format
 
 
 class Given(Spec):
@@ -50,9 +51,12 @@ class Inputs(Spec):
     crds: Several = ()
     credentials: Several = ()
     context: Mapping[str, Any] = {}
+    timeout: float | None = Field(default=None, gt=0, alias="timeoutSeconds")  # seconds; the test's own counts before
+    validated: bool = Field(default=True, alias="validate")  # whether what is rendered must fit its kinds' schemas
 
 
 ALIASES = {"xr": "composite", "observedResources": "observed", "extraResources": "extra"}  # the formats' own names
+CREDENTIALS = "functionCredentialsPath"
 
 
 def _renamed(value: Any) -> Any:
@@ -61,7 +65,12 @@ def _renamed(value: Any) -> Any:
     for name in ALIASES.keys() & value.keys():
         if ALIASES[name] in value:
             raise ValueError(f"{name} and {ALIASES[name]} are the same input: give one of them")
-    return {ALIASES.get(name, name): inner for name, inner in value.items()}
+    given = {ALIASES.get(name, name): inner for name, inner in value.items() if name != CREDENTIALS}
+    if CREDENTIALS in value:
+        if "credentials" in given:
+            raise ValueError(f"{CREDENTIALS} and credentials are the same input: give one of them")
+        given["credentials"] = {"path": value[CREDENTIALS]}
+    return given
 
 
 class Patches(Spec):
@@ -128,7 +137,7 @@ class _Test(Spec):
     inputs: Annotated[Inputs, BeforeValidator(_renamed)] = Inputs()
     patches: Patches | None = None
     run: Run = "render"
-    timeout: float = Field(default=30.0, gt=0)
+    timeout: float | None = Field(default=None, gt=0)
     aws: Aws | None = None
     steps: Sequence[Step] = ()
     assertions: Sequence[Assertion] = ()
@@ -225,14 +234,15 @@ def _case(test: _Test, defaults: _Defaults, suite: str, index: int) -> Case:
             )
     if test.aws is not None and run != "aws":
         raise InvalidInput(f"{place}.aws: this test does not run against AWS's stand-in", mend="set run: aws")
+    inputs = defaults.inputs.model_copy(update=given)
     return Case(
         suite,
         test.name or test.id or f"test {index + 1}",
         index,
-        defaults.inputs.model_copy(update=given),
+        inputs,
         test.patches or Patches(),
         run,
-        test.timeout,
+        test.timeout or inputs.timeout or TIMEOUT,
         test.aws or Aws(),
         steps,
     )
@@ -247,6 +257,7 @@ _INPUTS_OF_UP = {  # field of theirs → input of ours
     "functionCredentials": "credentials",
 }
 _ACCEPTED_OF_UP = frozenset({"timeoutSeconds", "validate", "context", "assertResources"})
+_KEPT_OF_UP = ("timeoutSeconds", "validate")
 
 
 def _from_up(spec: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -261,6 +272,7 @@ def _from_up(spec: Mapping[str, Any], name: str) -> dict[str, Any]:
         elif field not in _ACCEPTED_OF_UP:
             known = [*_ACCEPTED_OF_UP, *_INPUTS_OF_UP, *(f"{each}Path" for each in _INPUTS_OF_UP)]
             raise InvalidInput(f"spec.{field}: there is no such field", mend=did_you_mean(field, known))
+    inputs |= {field: spec[field] for field in _KEPT_OF_UP if field in spec}
     if spec.get("context"):
         inputs["context"] = _context_of_up(spec["context"])
     asserted = spec.get("assertResources") or []

@@ -1,4 +1,4 @@
-"""What of Compositions tests have met: templates, patches, entries of maps, patterns, readiness both ways, connection details.
+"""What of Compositions tests have met: steps, templates, patches, entries of maps, patterns, readiness both ways, connection details.
 
 A Composition's points are read from its manifest; which of them a test met, from what its patches told.
 Source: author-tools specification, §6.
@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from groundplane.core import fieldpath
 from groundplane.core.assertions import Outcome
 from groundplane.core.explain import Told
 from groundplane.core.objects import Object, meta, spec_of
 
-Kind = Literal["template", "patch", "map entry", "match pattern", "readiness", "connection detail"]
+Kind = Literal["step", "template", "patch", "map entry", "match pattern", "readiness", "connection detail"]
 
 
 class Point(NamedTuple):
@@ -41,6 +42,8 @@ class _Templates:
 def points(source: Object) -> Iterator[Point]:
     """All that there is to meet in a Composition; one that makes no sense has no more than can be read of it."""
     name = str(meta(source).get("name", ""))
+    for index, step in enumerate(_maps(spec_of(source).get("pipeline"))):
+        yield Point(name, "step", "", str(step.get("step", index + 1)), ("spec", "pipeline", index))
     for templates in _templates(source):
         for number, template in enumerate(_maps(templates.resources)):
             resource, path = str(template.get("name") or f"{number + 1}"), (*templates.path, "resources", number)
@@ -62,7 +65,9 @@ def met(source: Object, outcome: Outcome) -> set[Point]:
     applied = {_key(told): told for told in outcome.told if told.written}
     found: set[Point] = set()
     for point in points(source):
-        if point.kind == "template":
+        if point.kind == "step":
+            is_met = outcome.composite is not None  # a pipeline that is stopped leaves none
+        elif point.kind == "template":
             is_met = point.resource in outcome.composed
         elif point.kind == "readiness":
             is_met = outcome.readiness.get(point.resource) is (point.what == "ready")
@@ -75,6 +80,13 @@ def met(source: Object, outcome: Outcome) -> set[Point]:
         if is_met:
             found.add(point)
     return found
+
+
+def written_at(source: Object, told: Told) -> str:
+    """Where in the Composition's manifest a patch is written, as a field path; empty if that can't be told."""
+    key = _key(told)
+    paths = (point.path for point in points(source) if point.kind == "patch" and (point.resource, point.what) == key)
+    return fieldpath.render(next(paths, ()))
 
 
 def _key(told: Told) -> tuple[str, str]:

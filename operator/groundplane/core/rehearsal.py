@@ -71,10 +71,16 @@ class Rehearsal:
     """One test, step by step."""
 
     def __init__(
-        self, platform: Platform, subjects: Sequence[Object], observed: Sequence[Object], around: Around
+        self,
+        platform: Platform,
+        subjects: Sequence[Object],
+        observed: Sequence[Object],
+        around: Around,
+        *,
+        validated: bool = True,
     ) -> None:
-        """`subjects` are the claim or the composite, `observed` what exists in the beginning."""
-        self._platform, self._subjects, self._around = platform, subjects, around
+        """`subjects` are the claim or the composite, `observed` what exists in the beginning; with `validated`, what is rendered must fit."""
+        self._platform, self._subjects, self._around, self._validated = platform, subjects, around, validated
         composed = {name: obj for obj in observed if (name := annotations_of(obj).get(TEMPLATE_ANNOTATION))}
         others = [obj for obj in observed if TEMPLATE_ANNOTATION not in annotations_of(obj)]
         self._state = _State(composed=composed, others=others)
@@ -93,19 +99,20 @@ class Rehearsal:
                 self._state = before
 
     def _play(self, step: Step, patches: Patches) -> Outcome:
-        platform, trace = self._platform, Trace()
+        platform, trace, source = self._platform, Trace(), None
         subjects = [patched(patched(obj, patches), step.patches) for obj in self._subjects]
         try:
             chosen = choice.choose(subjects, platform.sources, platform.declared)
-            if wrong := [*chosen.mistakes, *platform.mistakes(chosen.source)]:
-                return Outcome(errors=[str(each) for each in wrong])
+            source = chosen.source
+            if wrong := [*chosen.mistakes, *platform.mistakes(source)]:
+                return Outcome(errors=[str(each) for each in wrong], source=source)
             composite = self._state.composite_of(chosen.composite)
             self._observe(step, chosen, composite)
             found = self._preview(chosen, composite, trace)
         except Misuse:
             raise
         except GroundplaneError as error:
-            return Outcome(errors=[str(error)], told=trace.told)
+            return Outcome(errors=[str(error)], told=trace.told, source=source)
         return self._outcome(chosen, composite, found, trace)
 
     def _observe(self, step: Step, chosen: Chosen, composite: Object) -> None:
@@ -147,9 +154,11 @@ class Rehearsal:
         writes = sum(before.get(name) != obj for name, obj in after.items()) + len(before.keys() - after.keys())
         writes += not _same(self._state.composite or composite, found.composite)
         self._state.composed, self._state.composite = after, found.composite
-        misfits = choice.rendered_fit(
-            chosen.source, found.composed, platform.schemas, platform.built_in, (), platform.scopes
-        )
+        misfits: Sequence[GroundplaneError] = ()
+        if self._validated:
+            misfits = choice.rendered_fit(
+                chosen.source, found.composed, platform.schemas, platform.built_in, (), platform.scopes
+            )
         return Outcome(
             composite=found.composite,
             composed=after,
