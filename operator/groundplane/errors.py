@@ -68,6 +68,10 @@ class InvalidInput(GroundplaneError):
     """What a user wrote can't work; waits for an edit of it (and a slow retry)."""
 
 
+class Lacking(InvalidInput):
+    """A field that must be set, and is not: what is rendered later may set it."""
+
+
 class Rejected(InvalidInput):
     """The API server refused an object as invalid (422)."""
 

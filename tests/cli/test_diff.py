@@ -143,7 +143,18 @@ def test_composites_that_stay_on_their_revision_are_left_out_and_told(diff):
 
 def test_fields_may_be_left_out_of_account(diff):
     flags = ("--ignore-paths", "spec.forProvider.storageType")
-    assert "Summary: no changes" in diff(composition(storageType="gp2"), flags=flags).stdout
+    ran = diff(composition(storageType="gp2"), flags=flags)
+    assert "Summary: no changes" in ran.stdout
+    assert "--ignore-paths" not in ran.stderr
+
+
+def test_a_field_to_leave_out_that_nothing_has_is_told_and_no_path_is_wrong_usage(diff):
+    ran = diff(composition(storageType="gp2"), flags=("--ignore-paths", "spec.forProvider.storageTyp"))
+    assert ran.exit_code == 3
+    assert ran.stderr == "--ignore-paths spec.forProvider.storageTyp: nothing that would change has such a field\n"
+    ran = diff(composition(), flags=("--ignore-paths", "spec[forProvider"))
+    assert ran.exit_code == 80
+    assert "--ignore-paths spec[forProvider: " in ran.stderr
 
 
 def test_kinds_of_kubernetes_and_composites_in_namespaces(diff):

@@ -209,6 +209,13 @@ def test_the_cause_is_the_lowest_failure_with_its_mend():
     assert json.loads(written([root], Look(output="json")))["cause"].startswith("Instance db: AWS refuses")
 
 
+def test_the_cause_names_the_template_that_made_it():
+    below = member("Instance", "db-x7k2p", **FAILED)
+    below.object["metadata"]["annotations"] = {"crossplane.io/composition-resource-name": "instance"}
+    root = member("XDatabase", "a", below, **GOOD)
+    assert trace_report.cause_of(root).startswith("Cause  Instance db-x7k2p (template instance): ")
+
+
 def test_without_a_failure_the_cause_is_what_the_others_wait_for():
     below = member("Instance", "db", synced=TRUE, ready=("False", "Creating", "AWS makes it"))
     root = member("XDatabase", "a", below, synced=TRUE, ready=("False", "Creating", "Unready resources: db"))
@@ -323,6 +330,16 @@ def test_watching_until_it_is_ready_ends_at_once_where_it_is(db):
     assert result.exit_code == 0
     assert result.stdout.count("Note/first ") == 1
     assert traced(db, "note", "third", "-n", "team", "--until", "gone").exit_code == 0
+
+
+def test_a_hint_of_another_command_names_the_store(db):
+    ran = groundplane("trace", "note", "nobody", "-n", "team", "--db", db)
+    assert f"groundplane trace note -A --db {db}." in ran.stderr
+    assert (
+        f"groundplane get notes -A --db {db}." in groundplane("get", "notes", "nobody", "-n", "team", "--db", db).stderr
+    )
+    assert f"groundplane get crds --db {db}." in groundplane("get", "qqqqqq", "--db", db).stderr
+    assert "--db" not in groundplane("get", "notes", "--db", db, "-n", "nowhere").stderr
 
 
 def test_a_store_that_is_not_there_is_one_line(tmp_path):

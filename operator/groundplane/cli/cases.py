@@ -281,9 +281,9 @@ class Runner:
             raise rehearsal.Misuse("an input needs a path or raw", mend="give one of them")
         if given.raw is not None:
             for value in given.raw if isinstance(given.raw, list) else [given.raw]:
-                inside, wrong = documents.objects_in(value, documents.Text("raw", []))
-                if wrong:
-                    raise rehearsal.Misuse(f"an input that is written here: {wrong.message}", mend=wrong.mend)
+                inside, mistake = documents.objects_in(value, documents.Text("raw", []))
+                if mistake:
+                    raise rehearsal.Misuse(f"an input that is written here: {mistake.message}", mend=mistake.mend)
                 yield from (document.object for document in inside)
             return
         path = Path(os.path.normpath(folder / given.path))

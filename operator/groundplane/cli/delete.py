@@ -114,7 +114,7 @@ async def _wait(belonging: Belonging, patience: float, ends: str) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(
                 f"still there after {patience:.0f} seconds: {text}",
-                mend="look at their conditions with groundplane get -o yaml",
+                mend=f"look at their conditions with groundplane get -o yaml{store.again()}",
             )
         if gone := [key for key in told if key not in left]:
             click.echo(f"gone: {', '.join(map(str, gone))}", err=True)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.cli import completing, completing_objects, function_flag, overlaid, sources
-from groundplane.errors import InvalidInput
+from groundplane.core import fieldpath
+from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.diff_report import Report
@@ -112,6 +113,11 @@ def diff(
         paths = (str(what), *paths)
     if not paths:
         raise click.UsageError("no file is named")
+    for path in ignore_paths:
+        try:
+            fieldpath.parse(path)
+        except GroundplaneError as refused:
+            raise click.UsageError(f"--ignore-paths {path}: {refused}") from None
     read = overlaid.read(paths)
     report = asyncio.run(
         _diff(
@@ -129,6 +135,8 @@ def diff(
         )
     )
     report = report.without(ignore_paths)
+    for path in report.unmatched:
+        click.echo(f"--ignore-paths {path}: nothing that would change has such a field", err=True)
     for error in report.errors:
         click.echo(f"ERROR: {error}", err=True)
     report.write(output, compact=compact, verbose=verbose, minimize=minimize_composition, in_colour=not no_color)

@@ -69,6 +69,13 @@ class Report:
         """The same, where changes of these fields do not count."""
         return replace(self, ignored=tuple(paths))
 
+    @property
+    def unmatched(self) -> list[str]:
+        """The paths to ignore that no changed object has, before or after."""
+        objects = [obj for each in self.every for obj in (each.old, each.new) if obj is not None]
+        paths = [(text, fieldpath.parse(text)) for text in self.ignored] if objects else []
+        return [text for text, path in paths if not any(_has(obj, path) for obj in objects)]
+
     @cached_property
     def changes(self) -> list[Change]:
         """What counts."""
@@ -285,3 +292,10 @@ def _coloured(line: str) -> str:
     if line.startswith("~~~"):
         return click.style(line, fg="yellow")
     return line
+
+
+def _has(obj: Object, path: fieldpath.Path) -> bool:
+    try:
+        return fieldpath.find(obj, path) is not fieldpath.MISSING
+    except GroundplaneError:
+        return False  # a value on the way is of another kind

@@ -85,7 +85,10 @@ async def _find(cluster: SqliteCluster, kind: str, names: tuple[str, ...], names
     if missing:
         place = f" in namespace {namespace}" if any(served.namespaced for served in meant) else ""
         there = ", ".join(served.full_name for served in meant)
-        raise NotFound(f'{there} "{missing[0]}" not found{place}', mend=f"see what is there: groundplane get {kind} -A")
+        raise NotFound(
+            f'{there} "{missing[0]}" not found{place}',
+            mend=f"see what is there: groundplane get {kind} -A{store.again()}",
+        )
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
+from click.core import ParameterSource
 
 from groundplane.cli import tree
 from groundplane.cluster import kinds as built_in
@@ -22,12 +24,27 @@ from groundplane.core.objects import Key, Object, group_of, meta
 from groundplane.errors import InvalidInput, NoSuchKind, did_you_mean
 
 DEFAULT = "groundplane.db"  # in the current folder
+PLACES = ("db", "kubeconfig", "context")  # flags
 ALL = ("claim", "composite", "managed", "all")  # categories that `get all` shows
 SHORT = {"Namespace": ("ns",), "ConfigMap": ("cm",), "Event": ("ev",), built_in.CRD_KIND: ("crd", "crds")}
 
 database = click.option(
     "--db", "db", type=click.Path(dir_okay=False), default=DEFAULT, show_default=True, help="The store's file."
 )
+
+
+def again() -> str:
+    """The flags with which the running command was told where to look, for a hint that names another command: " --db x.db".
+
+    What the environment says holds for that one, too.
+    """
+    context = click.get_current_context(silent=True)
+    given = [
+        (name, str(value))
+        for name, value in (context.params.items() if context else ())
+        if context and name in PLACES and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in given if value)
 
 
 @dataclass(frozen=True)
@@ -187,7 +204,7 @@ def find(words: str, known: Sequence[Served]) -> list[Served]:
                 f'the store has no kind "{word}"',
                 mend=did_you_mean(word.lower(), _names(known))
                 if _near(word, known)
-                else "see them with: groundplane get crds",
+                else f"see them with: groundplane get crds{again()}",
             )
         found |= {kind.full_name: kind for kind in meant}
     return list(found.values())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundplane.cli import completing_objects, sources
+from groundplane.cli import completing_objects, sources, store
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class Gathering:
             one(self.asked.kind, kinds)
         if not there:
             where = f" in namespace {place}" if any(kind.namespaced for kind in kinds) else ""
-            mend = f"see what is there: groundplane trace {self.asked.kind}" + (" -A" if where else "")
+            mend = f"see what is there: groundplane trace {self.asked.kind}{' -A' if where else ''}{store.again()}"
             if places := [str(meta(obj).get("namespace")) for obj in (await self._elsewhere(kinds) if where else ())]:
                 mend = f"there is one in {joined(places)}: add -n {places[0]}"
             raise NotFound(

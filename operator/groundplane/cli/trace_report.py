@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from groundplane.cli import table, tree
+from groundplane.cli import store, table, tree
 from groundplane.cli.get import masked
 from groundplane.core import lineage
 from groundplane.core.lineage import Member
@@ -224,7 +224,7 @@ def cause_of(root: Member) -> str:
         rest = len(failing) - 1
         told = _sentence(lowest, members[lowest.key])
         namespace = f" -n {root.key.namespace}" if root.key.namespace else ""
-        trace = f"groundplane trace {root.key.kind.lower()}/{root.key.name}{namespace} -o wide"
+        trace = f"groundplane trace {root.key.kind.lower()}/{root.key.name}{namespace} -o wide{store.again()}"
         return told + (f"\n{'':<{len(CAUSE)}}{rest} more failed: {trace} shows all." if rest else "")
     lost = [member for member in lineage.every(root) if member.object is None]
     if lost:
@@ -268,6 +268,10 @@ def _sentence(node: tree.Node, member: Member) -> str:
         text = f"{node.told}: {ready['message']}"
     what, _, mend = text.replace("\n", " ").partition(" Mend: ")
     since = f", for {table.duration(node.seconds)}" if node.state == "working" and node.seconds is not None else ""
-    external = f" (AWS: {node.external_name})" if node.external_name else ""
-    told = f"{CAUSE}{node.key}{external}: {what.rstrip('.')}{since}."
+    names = (
+        f"template {member.template}" * bool(member.template),
+        f"AWS: {node.external_name}" * bool(node.external_name),
+    )
+    known_as = ", ".join(filter(None, names))
+    told = f"{CAUSE}{node.key}{f' ({known_as})' if known_as else ''}: {what.rstrip('.')}{since}."
     return told + (f"\n{'':<{len(CAUSE)}}{mending(mend)}" if mend else "")

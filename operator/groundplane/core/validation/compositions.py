@@ -13,7 +13,7 @@ from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
 from groundplane.core.validation.findings import Finding
 from groundplane.core.validation.library import Library
-from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, shown
+from groundplane.errors import GroundplaneError, InvalidInput, Lacking, did_you_mean, shown
 
 if TYPE_CHECKING:
     from groundplane.core.validation.library import Parts
@@ -35,8 +35,6 @@ _SOUND: Mapping[str, Object] = {
     "resources": {"base": {"apiVersion": "v1", "kind": "ConfigMap"}},
     "patchSets": {"patches": []},
 }
-
-LACKING = "is required"  # what is said of a field that is not there
 
 
 def by_itself(source: Object, find: Find | None) -> list[Finding]:
@@ -246,7 +244,7 @@ def rendered(
 def _by_cloud(obj: Object, where: str, library: Library) -> Iterator[Finding]:
     """What its cloud would refuse in a managed resource that was rendered; what it lacks, a later render may have."""
     refused = library.built_in.check(obj)
-    if refused is not None and refused.what != LACKING:
+    if refused is not None and not isinstance(refused, Lacking):
         place = (where, choice.resource_of(obj), "rendered", *refused.where[-1:])
         yield _of_render(InvalidInput(refused.what, mend=refused.mend, where=place))
 
