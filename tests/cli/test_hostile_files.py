@@ -140,7 +140,52 @@ def test_a_file_without_an_end_is_too_large(folder, monkeypatch):
     monkeypatch.setattr(manifests, "LARGEST", 5_000_000)
     for arguments in (("validate", "/dev/zero"), ("iam-policy", "-c", "/dev/zero"), ("render", "/dev/zero", ".")):
         ran = groundplane(*arguments)
-        assert (ran.exit_code, "/dev/zero has more than 5 MB" in ran.output) == (1, True)
+        assert (ran.exit_code, "more than 5 MB" in ran.output, ran.output.count("/dev/zero")) == (1, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\x7fELF\x80", "no text in UTF-8: its byte 5 can't be. Mend: name a file of YAML, or save it as UTF-8."),
+        (HEAD.encode() + b"a\0b\n", "there is a character that YAML does not allow. Mend: leave it out"),
+    ],
+    ids=["binary", "control character"],
+)
+@pytest.mark.parametrize("command", COMMANDS.keys() - {"test --lint"})
+def test_what_is_no_text_is_told_once_with_its_mend(folder, command, content, told):
+    with open("bad.yaml", "wb") as file:
+        file.write(content)
+    ran = groundplane(*command.split(), *(each.format("bad.yaml") for each in COMMANDS[command]))
+    assert ran.exit_code == 1
+    assert told.partition(". Mend")[0] in ran.output
+    assert told.rpartition("Mend: ")[2].rstrip(".") in ran.output
+    assert "bad.yaml:5" in ran.output or "character" not in told
+    assert "codec" not in ran.output
+    assert "bad.yaml: bad.yaml" not in ran.output
+
+
+@pytest.mark.parametrize("command", ["diff", "plan"])
+def test_what_is_given_twice_and_differs_is_refused(folder, command):
+    text = platform.CLAIM + "---" + platform.CLAIM.replace("hello", "bye")
+    with open("twice.yaml", "w", encoding="utf-8") as file:
+        file.write(text)
+    ran = groundplane(command, "twice.yaml", "--db", "groundplane.db")
+    assert ran.exit_code == 1
+    assert (
+        ran.stderr
+        == "Error: twice.yaml:7:1: Note team/first is given at twice.yaml:2:1 already. Mend: remove one of them.\n"
+    )
+    with open("twice.yaml", "w", encoding="utf-8") as file:
+        file.write(platform.CLAIM + "---" + platform.CLAIM)
+    assert "already" not in groundplane(command, "twice.yaml", "--db", "groundplane.db").output
+
+
+def test_what_was_there_before_and_cannot_be_read_is_told(folder):
+    with open("old.yaml", "w", encoding="utf-8") as file:
+        file.write("a: [1\n")
+    ran = groundplane("validate", "--old", "old.yaml", "composition.yaml", "definition.yaml")
+    assert ran.stderr.startswith("--old: old.yaml:2:1: ")
+    assert "nothing in it is compared with" in ran.stderr
 
 
 @pytest.mark.parametrize(

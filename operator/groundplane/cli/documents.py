@@ -41,6 +41,9 @@ class Mistake:
     message: str
     mend: str = ""
 
+    def __str__(self) -> str:
+        return str(InvalidInput(f"{self.place}: {self.message}", mend=self.mend))
+
 
 @dataclass(frozen=True)
 class Text:
@@ -110,7 +113,7 @@ def read(paths: Iterable[str], *, recursive: bool = True) -> tuple[list[Document
             try:
                 text = manifests.text_of(file)
             except InvalidInput as error:
-                wrong.append(Mistake(Place(name), error.what, error.mend))
+                wrong.append(Mistake(Place(name), f"it {error.what.removeprefix(f'{name} ')}", error.mend))
                 continue
             documents, mistakes = parse(text, name, is_told=not is_folder)
             found += documents
@@ -166,6 +169,9 @@ def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document]
                 wrong += [problem] if problem and is_told else []
     except yaml.MarkedYAMLError as error:
         wrong.append(_mistake(error, name))
+    except yaml.reader.ReaderError as error:
+        place = Place(name, manifests.line_of(error, text))
+        wrong.append(Mistake(place, manifests.NO_CHARACTER, manifests.WITHOUT_IT))
     except (yaml.YAMLError, RecursionError) as error:
         wrong.append(Mistake(Place(name), " ".join(str(error).split()) or "it is nested too deep", "correct the YAML"))
     finally:

@@ -220,8 +220,14 @@ def text_of(path: Path | None) -> str:
     try:
         with contextlib.nullcontext(sys.stdin) if path is None else path.open(encoding="utf-8") as file:
             text = file.read(LARGEST + 1)
+    except UnicodeDecodeError as error:
+        what = f"{name_of(path)} is no text in UTF-8: its byte {error.start + 1} can't be"
+        raise InvalidInput(what, mend="name a file of YAML, or save it as UTF-8") from error
     except (OSError, ValueError) as error:
-        raise InvalidInput(f"{name_of(path)} can't be read: {error}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise InvalidInput(
+            f"{name_of(path)} can't be read: {reason}", mend="correct the path, or its rights"
+        ) from error
     if len(text) > LARGEST:
         raise InvalidInput(f"{name_of(path)} has more than {LARGEST // 1_000_000} MB", mend="split it")
     return text
@@ -247,11 +253,22 @@ def parse(text: str, name: str, *, skip_others: bool = False) -> list[Manifest]:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}" if mark else name
         raise InvalidInput(f"{place}: {error.problem or 'is no YAML'}", mend=yaml_mend(error.problem)) from error
+    except yaml.reader.ReaderError as error:
+        raise InvalidInput(f"{name}:{line_of(error, text)}: {NO_CHARACTER}", mend=WITHOUT_IT) from error
     except yaml.YAMLError as error:
         raise InvalidInput(f"{name}: {' '.join(str(error).split())}", mend="correct the YAML") from error
     finally:
         loader.dispose()
     return found
+
+
+NO_CHARACTER = "there is a character that YAML does not allow"
+WITHOUT_IT = "leave it out; in quotes it can be written as an escape"
+
+
+def line_of(error: yaml.reader.ReaderError, text: str) -> int:
+    """The line, from 1, of a character that can't be."""
+    return text.count("\n", 0, error.position) + 1
 
 
 _YAML_MENDS = {  # by what the parser says

@@ -49,7 +49,7 @@ def check(paths: tuple[str, ...]) -> None:
         if count:
             click.echo(f"    Fix: {each.fix}")
     for mistake in wrong:
-        click.echo(f"[!] {mistake.place}: {mistake.message}")
+        click.echo(f"[!] {mistake}")
     if issues or wrong:
         raise SystemExit(1)
 

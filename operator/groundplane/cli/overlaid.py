@@ -41,12 +41,21 @@ def read(paths: Sequence[str]) -> list[Any]:
         InvalidInput: a file is wrong, or there is nothing in them.
     """
     from groundplane.cli import documents
+    from groundplane.core.objects import key_of, meta
 
     found, wrong = documents.read(documents.expanded(paths), recursive=False)
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
     if not found:
         raise InvalidInput(f"there is no object in {', '.join(paths)}", mend="name files with manifests")
+    first: dict[Key, Any] = {}
+    for document in found:
+        if not meta(document.object).get("name"):
+            continue  # generateName: each is another
+        earlier = first.setdefault(key_of(document.object), document)
+        if earlier.object != document.object:  # several folders may need the same
+            what = f"{document.place()}: {key_of(document.object)} is given at {earlier.place()} already"
+            raise InvalidInput(what, mend="remove one of them")
     return found
 
 

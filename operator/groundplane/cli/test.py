@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from groundplane.cli import completing
-from groundplane.errors import GroundplaneError, InvalidInput, mending
+from groundplane.errors import GroundplaneError, InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.cases import Found, Result
@@ -127,8 +127,7 @@ def _tests(paths: Sequence[str], words: str | None, part: tuple[int, int]) -> li
     found, mistakes = cases.find(paths or ["."])
     if mistakes:
         for mistake in mistakes:
-            mend = f". {mending(mistake.mend)}" if mistake.mend else ""
-            click.echo(f"{mistake.place}: {mistake.message}{mend}", err=True)
+            click.echo(str(mistake), err=True)
         raise click.UsageError("not all test files can be read")
     chosen = [each for each in found if words is None or words.lower() in f"{each.case.suite} {each.case.name}".lower()]
     if not chosen:

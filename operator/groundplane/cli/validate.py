@@ -78,7 +78,9 @@ def validate(
         known, more = documents.read(documents.expanded(both[:1]))
         known = documents.judged(known, documents.expanded(both[:1]))
         wrong = [*more, *wrong]
-    before, _ = documents.read(documents.expanded(old))
+    before, lost = documents.read(documents.expanded(old))
+    for mistake in lost:  # a branch may mend what is broken where it comes from
+        click.echo(f"--old: {mistake.place}: {mistake.message}: nothing in it is compared with", err=True)
     report = examined(subjects, known, before, wrong, strict=strict, renders=not no_render)
     click.echo(report.written(output, skip_success=skip_success_results), nl=False)
     if report.is_wrong:
