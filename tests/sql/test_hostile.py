@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import time
 
+import asyncpg
 import pytest
 
 from groundplane.errors import GroundplaneError, InvalidInput, Unavailable, Waiting
+from groundplane.sql import faults, text, wire
 from groundplane.sql import server as connections
-from groundplane.sql import text, wire
 from groundplane.sql.account import Login
 from groundplane.sql.wire import Frames
 from tests.sql.conftest import applied, edited, is_ready, message, seen, thing
@@ -178,6 +179,14 @@ async def test_a_limit_of_a_statement_stays_on_no_connection(sql):
         await session.run(f'CREATE DATABASE "{sql.name("alone")}"')
         await session.run(f'DROP DATABASE "{sql.name("alone")}" WITH (FORCE)')
     await server.close()
+
+
+def test_what_the_driver_says_itself_is_told():
+    with (
+        pytest.raises(Unavailable, match=r"^connection was closed in the middle of operation \(08003\)"),
+        faults.told("db"),
+    ):
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
 
 async def test_a_server_that_falls_silent_while_it_is_connected_is_out(sql, monkeypatch):

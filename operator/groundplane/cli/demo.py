@@ -32,7 +32,7 @@ from groundplane.cli.follow import Applier, Source
 from groundplane.cli.get import MASK
 from groundplane.cli.up import interruptible
 from groundplane.core.objects import Key, Object, key_of, meta, spec_of
-from groundplane.errors import InvalidInput, Unavailable
+from groundplane.errors import GroundplaneError, InvalidInput, Unavailable
 from groundplane.ports import Account, Observation
 from groundplane.sql.standin import Running
 
@@ -176,6 +176,7 @@ class Demo:
     started: float = field(default_factory=time.monotonic)
     passed: int = 0
     failed: int = 0
+    shown: dict[Key, tree.Node] = field(default_factory=dict)  # what was told of the roots
 
     async def run(self) -> bool:
         """Play it; whether every check passed."""
@@ -200,6 +201,9 @@ class Demo:
                     await self._play()
             except Failed:
                 pass
+            except GroundplaneError as error:
+                self.failed += 1
+                self.say(f"✘ NOT SO: {error}", style="bold red")
             except Interrupted:
                 self.say("ended by Ctrl-C; nothing is left running")
                 return False
@@ -321,7 +325,7 @@ class Demo:
 
     async def until(self, what: str, condition: Callable[[], Awaitable[bool]], roots: list[Key]) -> None:
         deadline = time.monotonic() + PATIENCE
-        before: list[tree.Node] = []
+        before = [self.shown[root] for root in roots if root in self.shown]
         live = Live(console=self.console, refresh_per_second=8, transient=False) if self.console.is_terminal else None
         with live or contextlib.nullcontext():
             is_so = False
@@ -336,8 +340,11 @@ class Demo:
                 before = nodes
                 if not is_so:
                     await self._wait()
-        lacking = [trouble.key for node in before for trouble in tree.troubles(node)]
-        self.check(what, is_so, f"not within {PATIENCE:.0f} s; {', '.join(map(str, lacking))}", is_vital=True)
+        self.shown |= {node.key: node for node in before}
+        late = [each for node in before for each in tree.every(node) if each.state not in ("ready", "absent")]
+        lacking = [trouble for node in before for trouble in tree.troubles(node)] or late
+        named = ", ".join(f"{node.key} ({node.cause or node.told})" for node in lacking)
+        self.check(what, is_so, f"not within {PATIENCE:.0f} s{named and '; '}{named}", is_vital=True)
 
     async def _wait(self) -> None:
         try:

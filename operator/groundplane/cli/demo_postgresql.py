@@ -88,11 +88,14 @@ class Login:
             await admin.run(f"""CREATE ROLE "{INTRUDER}" LOGIN PASSWORD 'known'""")
         refused = await self._refusal(INTRUDER, "known")
         demo.check("another user of the server can't connect to it", "42501" in refused, refused)
+        by_hand = [
+            f'ALTER ROLE "{self._user}" NOLOGIN',
+            f'REVOKE ALL ON DATABASE "{self._user}" FROM "{self._user}"',
+        ]
+        for statement in by_hand:
+            demo.say(f"  somebody types: {statement};")
         async with self._as_admin() as admin:
-            await admin.run(
-                f"""ALTER ROLE "{self._user}" NOLOGIN""",
-                f"""REVOKE ALL ON DATABASE "{self._user}" FROM "{self._user}" """,
-            )
+            await admin.run(*by_hand)
         await demo.until("what somebody has changed by hand is mended", self._is_mended, [key])
         self.family = [node.key for node in tree.every(await demo.grow(key))]
         await self._rotate(claim)
@@ -103,6 +106,7 @@ class Login:
         found = await store.family(demo.plane.cluster, key_of(claim))
         (role,) = [key for key in found if key.kind == "Role"]
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        demo.say(f"  the platform team sets passwordRotationTrigger: {now}")
         await demo.plane.cluster.patch(role, {"spec": {"forProvider": {"passwordRotationTrigger": now}}})
 
         async def is_another() -> bool:

@@ -42,6 +42,7 @@ class Node:
     external_name: str = ""  # what a managed resource stands for
     seconds: int | None = None  # until it was ready; its age while it is not
     children: tuple[Node, ...] = ()
+    waits: bool = False  # what it lacks is still to come
 
 
 def references(obj: Object) -> Iterator[Key]:
@@ -69,7 +70,9 @@ def _grow(key: Key, objects: Mapping[Key, Object], now: datetime, above: frozens
     children = tuple(_grow(child, objects, now, below) for child in references(obj) if child not in below)
     state, told, cause = condition(obj)
     name = annotations_of(obj).get(EXTERNAL_NAME, "") if "forProvider" in spec_of(obj) else ""
-    return Node(key, state, told, cause, name, seconds_of(obj, state, now), children)
+    outlook = health.outlook(obj)
+    waits = state == "failed" and outlook is not None and outlook.reason == "Waiting"
+    return Node(key, state, told, cause, name, seconds_of(obj, state, now), children, waits)
 
 
 def condition(obj: Object) -> tuple[State, str, str]:
@@ -172,12 +175,12 @@ def _drawn(node: Node, tree: Tree) -> Tree:
 def _label(node: Node) -> Text:
     from rich.text import Text
 
-    sign, style = _LOOKS[node.state]
-    text = Text.assemble((f"{sign} ", style), (node.key.kind, "bold"), f" {_place(node.key)}  ", (node.told, style))
+    sign, style = _LOOKS[_looks_like(node)]
+    text = Text.assemble((f"{sign} ", style), (node.key.kind, "bold"), f" {_place(node.key)}  ", (_told(node), style))
     if node.seconds is not None:
         text.append(f"  {node.seconds} s", "dim")
     if node.cause:
-        text.append(f"\n  {node.cause}", "red")
+        text.append(f"\n  {node.cause}", style)
     return text
 
 
@@ -194,12 +197,7 @@ def changes(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
         old = known.pop(node.key, None)
         if node.told == SILENT:
             continue
-        if old is None or (old.state, old.told, old.cause, old.external_name) != (
-            node.state,
-            node.told,
-            node.cause,
-            node.external_name,
-        ):
+        if old is None or line(old) != line(node):
             lines.append(line(node))
     lines += [f"{_LOOKS['absent'][0]} {key}: gone" for key, node in known.items() if node.state != "absent"]
     return lines
@@ -208,8 +206,19 @@ def changes(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
 def line(node: Node) -> str:
     """One node in one line."""
     name = f" → {_cloud(node)} {node.external_name}" if node.external_name else ""
-    cause = f": {node.cause}" if node.cause else ""
-    return f"{_LOOKS[node.state][0]} {node.key}{name}: {node.told}{cause}"
+    cause = node.cause.partition(" Mend:")[0] if node.waits else node.cause  # what is still to come nobody has to mend
+    cause = f": {cause}" if cause else ""
+    return f"{_LOOKS[_looks_like(node)][0]} {node.key}{name}: {_told(node)}{cause}"
+
+
+def _looks_like(node: Node) -> State:
+    return "working" if node.waits else node.state
+
+
+def _told(node: Node) -> str:
+    if node.waits:
+        return "waits"
+    return "being deleted" if node.state == "deleting" and not node.cause else node.told
 
 
 def _cloud(node: Node) -> str:

@@ -75,7 +75,8 @@ def told(host: str) -> Iterator[None]:
     try:
         yield
     except asyncpg.PostgresError as error:
-        raise of_state(error.sqlstate or "", _words(error.as_dict())) from error
+        words = _words(error.as_dict()) or str(error).partition("\n")[0]  # the driver's own, which no server has said
+        raise of_state(error.sqlstate or "", words) from error
     except (ssl.SSLCertVerificationError, ssl.CertificateError) as error:
         words = getattr(error, "verify_message", "") or str(error)
         raise InvalidInput(
