@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, KeysView, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,7 @@ class Session:
         try:
             while not (await asyncio.wait([sent], timeout=patience))[0]:
                 holders = await self._server.holders(self._connection.get_server_pid())
-                if holders and not sent.done() and (patience == LOCK or known.intersection(holders)):
+                if holders and not sent.done() and (patience == LOCK or known & set(holders)):
                     self._server.meet(holders)
                     raise faults.locked(holders)
                 patience = LOCK
@@ -140,10 +140,7 @@ class Server:
         self._kept: dict[str, _Kept] = {}
         self._slots = asyncio.Semaphore(PER_SERVER)
         self._outage = Outage(lambda: asyncio.get_running_loop().time())
-        self._met: tuple[frozenset[str], float] = (
-            frozenset(),
-            0.0,
-        )  # who held a lock that was needed, and until when that counts
+        self._met: dict[str, float] = {}  # who held a lock that was needed, and until when that counts
 
     @asynccontextmanager
     async def session(self, database: str = "") -> AsyncIterator[Session]:
@@ -193,13 +190,14 @@ class Server:
                 made.terminate()
         return []
 
-    def met(self) -> frozenset[str]:
+    def met(self) -> KeysView[str]:
         """Who held a lock lately that was needed, as `holders` tells it: one transaction, as long as it is the same text."""
-        holders, until = self._met
-        return holders if asyncio.get_running_loop().time() < until else frozenset()
+        now = asyncio.get_running_loop().time()
+        self._met = {holder: until for holder, until in self._met.items() if until > now}
+        return self._met.keys()
 
     def meet(self, holders: Collection[str]) -> None:
-        self._met = self.met().union(holders), asyncio.get_running_loop().time() + MET
+        self._met |= dict.fromkeys(holders, asyncio.get_running_loop().time() + MET)
 
     async def leave(self, database: str) -> None:
         """Close what is open to a database: it is to be dropped."""
