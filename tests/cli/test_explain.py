@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -305,6 +306,12 @@ def test_of_what_has_no_value_the_patches_that_would_give_it_one_are_told(db):
     assert f"data.note is not set. {why}. Mend: give the patch its value." in unset.stderr
 
 
+def placed(told, file):
+    """What stands at the place in a file with which a line ends."""
+    line, column = map(int, re.search(rf"{re.escape(str(file))}:(\d+):(\d+)$", told).groups())
+    return Path(file).read_text().splitlines()[line - 1][column - 1 :]
+
+
 QUEUE = Path(__file__).resolve().parents[2] / "compositions" / "queue-aws" / "v2"
 
 
@@ -321,7 +328,8 @@ def test_what_files_come_to_is_explained_without_any_cluster(tmp_path, monkeypat
     assert not any(hop["by"] == "unknown" for each in found.values() for hop in each["chain"])
     one = groundplane("explain", *files, "spec.forProvider.region", "--resource", "queue").stdout.splitlines()
     assert one[0] == '= "eu-west-1"'
-    assert one[-1].endswith(f"  set in {files[-1]}:2")
+    assert placed(one[-1], files[-1]) == "eu-west-1"
+    assert placed(one[1].partition(": ")[0], files[1]) == "type: FromCompositeFieldPath"
     lines = groundplane("explain", *files, "--resource", "queue").stdout.splitlines()
     assert 'spec.forProvider.region = "eu-west-1"' in lines
     for words, told in {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from groundplane.core.lineage import Member
 
 
-async def rendered(paths: Sequence[str], template: str) -> tuple[Source, Member, dict[str, str]]:
+_MADE = re.compile(r"Composition (\S+) › (?:.* › )?resource (.+?)(?: › (patches\[\d+\].*))?")  # a hop's place
+
+
+async def rendered(paths: Sequence[str], template: str) -> tuple[Source, Member, dict[str, Document]]:
     """What files come to, what the template of that name makes in it, and where each object of the files is written.
 
     Raises:
@@ -51,17 +55,26 @@ async def rendered(paths: Sequence[str], template: str) -> tuple[Source, Member,
     return (
         source,
         lineage.Member(made[0], composed[made[0]]),
-        {origin.name_of(each.object): _place(each) for each in found if "kind" in each.object},
+        {origin.name_of(each.object): each for each in found if "kind" in each.object},
     )
 
 
-def _place(document: Document) -> str:
-    return f"set in {document.text.file}:{document.first + 1}"
+def with_places(found: dict[str, Any], written: dict[str, Document]) -> dict[str, Any]:
+    """The chain, with file, line and column of what somebody set and of the patches, by what the objects are called."""
+    from groundplane.core import coverage
 
-
-def with_places(found: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
-    """The chain, with the file in which somebody set what."""
+    paths = [found["path"]]  # where the value is in the object of the hop
     for hop in found["chain"]:
-        if hop["by"] == "person":
-            hop["place"] = places.get(hop["object"], hop["place"])
+        document = written.get(hop["object"])
+        if hop["by"] == "person" and document:
+            hop["place"] = f"set in {document.place(paths[0] if len(paths) == 1 else '')}"
+        made = _MADE.fullmatch(hop["place"]) if hop["by"] in ("patch", "base") else None
+        composition = written.get(f"Composition {made[1]}") if made else None
+        if made and composition:
+            if made[3]:
+                path = coverage.patch_at(composition.object, made[2], made[3])
+            else:
+                path = f"{coverage.base_at(composition.object, made[2])}.{paths[0]}"
+            hop["place"] += f", {composition.place(path)}"
+        paths = [each["path"] for each in hop.get("input", ())] or paths
     return found

@@ -84,7 +84,19 @@ def met(source: Object, outcome: Outcome) -> set[Point]:
 
 def written_at(source: Object, told: Told) -> str:
     """Where in the Composition's manifest a patch is written, as a field path; empty if that can't be told."""
-    key = _key(told)
+    return patch_at(source, *_key(told))
+
+
+def base_at(source: Object, resource: str) -> str:
+    """Where a template's base is written, as a field path; empty if that can't be told."""
+    paths = (point.path for point in points(source) if point.kind == "template" and point.resource == resource)
+    found = next(paths, None)
+    return "" if found is None else fieldpath.render((*found, "base"))
+
+
+def patch_at(source: Object, resource: str, label: str) -> str:
+    """As `written_at`, of the patch `patches[0] › patch set size › patches[1]` of a template."""
+    key = resource, _unnamed(label)
     paths = (point.path for point in points(source) if point.kind == "patch" and (point.resource, point.what) == key)
     return fieldpath.render(next(paths, ()))
 
