@@ -10,7 +10,7 @@ import shutil
 import pytest
 import yaml
 
-from groundplane.cli import diff_server, store
+from groundplane.cli import diff_server, sources, store
 from groundplane.core.objects import key_of
 from groundplane.errors import Denied, NoSuchKind, Rejected
 from groundplane.runtime.overlay import Change, comparable
@@ -109,6 +109,23 @@ def test_a_file_that_would_be_refused_is_told_with_its_place(diff):
     assert ran.stderr.startswith("ERROR: Database/orders: ")
     assert '"oracle"' in ran.stderr
     assert "(change.yaml:1:1)" in ran.stderr
+
+
+def test_whom_it_reaches_is_never_guessed_where_a_list_is_not_allowed(diff, monkeypatch):
+    listed = sources.Stored.list
+
+    async def refuse(self, api_version, kind, **which):
+        if kind == "XDatabase":
+            raise Denied("xdatabases.platform.example.com is forbidden")
+        return await listed(self, api_version, kind, **which)
+
+    monkeypatch.setattr(sources.Stored, "list", refuse)
+    ran = diff(composition(storageType="gp2"))
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr == (
+        "Error: not allowed to list xdatabases.platform.example.com: can't tell whom this reaches."
+        " Mend: grant list of xdatabases.platform.example.com.\n"
+    )
 
 
 def test_a_uid_that_nothing_has_is_told_with_what_to_do(diff):

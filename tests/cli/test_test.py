@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -99,6 +100,46 @@ def test_what_is_so(play):
 def test_what_is_not_so_is_told_with_what_is_there(play, assertion, text):
     (told,) = problems(play, assertion)
     assert text in told
+
+
+def test_the_specifications_example(play, tmp_path):
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"path": "notes.yaml"}}
+    text = yaml.safe_load(COMPOSITION)
+    text["spec"]["resources"][0]["patches"] += [
+        {"type": "ToCompositeFieldPath", "fromFieldPath": "data.endpont", "toFieldPath": "status.endpoint"},
+        {
+            "fromFieldPath": "spec.text",
+            "toFieldPath": "data.size",
+            "transforms": [{"type": "map", "map": {"small": "s", "large": "l", "hello": "m"}}],
+        },
+    ]
+    (tmp_path / "notes.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
+    tests = document(
+        {"name": "medium", "assertions": [{"resources": {"map": {"data": {"size": "m"}}}, "count": 1}]},
+        {
+            "name": "endpoint flows back",
+            "steps": [
+                {
+                    "observe": {"map": {"data": {"endpoint": "db.x"}}},
+                    "assertions": [{"composite": {"status": {"endpoint": "db.x"}}, "ready": True}],
+                },
+                {"assertions": [{"writes": 0}]},
+            ],
+        },
+        **given,
+        claim={"raw": yaml.safe_load(CLAIM)},
+    )
+    ran = play(tests, flags=("database.yaml", "--coverage"))
+    assert ran.exit_code == 1
+    first, second, last, *_ = re.sub(r"\d+ ms|\d\.\d s", "…", ran.stdout).splitlines()
+    assert first == "✘ database › endpoint flows back › step 1 (…)   database.yaml:72:5"
+    assert second == (
+        '    composite status.endpoint: want "db.x", got nothing; resource map › patches[2] (ToCompositeFieldPath) skipped:'
+        " data.endpont: no such field; it is optional (notes.yaml:23:7)"
+    )
+    assert last == (
+        "1 passed, 1 failed in ….   Coverage 60 % (map entries large, small; patch map patches[2]; readiness map not ready untested)"
+    )
 
 
 def test_an_error_that_nobody_asserts_is_a_failure_and_one_that_is_asserted_is_none(play):

@@ -123,7 +123,7 @@ class Report:
             kinds.setdefault(point.kind, []).append(_short(point))
         told = []
         for kind, names in kinds.items():
-            words = kind if len(names) == 1 else f"{kind}{_ENDINGS.get(kind, 's')}"
+            words = kind if len(names) == 1 else _PLURALS.get(kind, f"{kind}s")
             told.append(f"{words} {', '.join(names)}" if len(names) <= NAMED else f"{len(names)} {words}")
         return "; ".join(told)
 
@@ -170,7 +170,7 @@ class Report:
         return {"percent": round(self.percent, 1), "points": len(self._all), "unmet": unmet}
 
 
-_ENDINGS = {"patch": "es", "readiness": ""}
+_PLURALS = {"map entry": "map entries", "patch": "patches", "readiness": "readiness"}
 
 
 def _short(point: Point) -> str:
