@@ -279,6 +279,29 @@ def test_what_somebody_changed_outside_is_told_apart(plan, aws):
         rds.modify_db_instance(DBInstanceIdentifier=name, BackupRetentionPeriod=7, ApplyImmediately=True)
 
 
+def test_tags_that_say_whose_a_thing_is_are_the_control_planes(plan, aws):
+    """As after `migrate take-over`, where the thing has gone over and its tags have still to follow."""
+    rds = aws.client("rds")
+    arn, name = next(
+        (each["DBInstanceArn"], each["DBInstanceIdentifier"]) for each in rds.describe_db_instances()["DBInstances"]
+    )
+    (owner,) = [
+        each for each in rds.list_tags_for_resource(ResourceName=arn)["TagList"] if each["Key"] == "crossplane-uid"
+    ]
+    rds.add_tags_to_resource(
+        ResourceName=arn, Tags=[{"Key": "crossplane-uid", "Value": "another"}, {"Key": "x", "Value": "y"}]
+    )
+    aws.forget_calls()
+    try:
+        ran = plan()
+        assert f'    spec.forProvider.tags[crossplane-uid]: "another" → "{owner["Value"]}"' in ran.stdout
+        assert f'Changed outside: Instance {name} tags[x] + "y" (would be removed)' in ran.stdout
+        assert [each["path"] for each in record(plan(flags=("-o", "json")))["outside"]] == ["spec.forProvider.tags[x]"]
+    finally:
+        rds.add_tags_to_resource(ResourceName=arn, Tags=[owner])
+        rds.remove_tags_from_resource(ResourceName=arn, TagKeys=["x"])
+
+
 def test_what_can_t_be_seen_is_unknown_and_never_no_changes(plan, aws):
     aws.fail("rds", "DescribeDBInstances", "AccessDenied", times=100)
     ran = plan(flags=("--forbid", "unknown"))

@@ -108,7 +108,9 @@ class Report:
         text = f"{passed} passed, {self.failed} failed in {self.seconds:.1f} s."
         if not self.results and self.found:
             text = f"{self.found} {'test' if self.found == 1 else 'tests'} can be read."
-        if self.wants_coverage:
+        if self.wants_coverage and not self._all:
+            text += "   No coverage: no Composition was rendered"
+        elif self.wants_coverage:
             text += f"   Coverage {self.percent:.0f} %"
             if self.unmet:
                 text += f" ({self._untested()} untested)"

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from groundplane.aws.tags import OWNERSHIP
 from groundplane.core import conditions, fieldpath, origin
 from groundplane.core import managed as core
 from groundplane.core.managed import CREATE_PENDING, CREATE_SUCCEEDED, EXTERNAL_NAME, FINALIZER
@@ -41,6 +42,7 @@ REFERENCE = origin.MACHINERY[origin.REFERENCES]
 PAUSES = (0.5, 1.0, 2.0)  # seconds until what was throttled is asked again
 HIDDEN = ("(secret)", "(as wanted)", "as wanted")  # what clouds say in place of a value that nobody may read
 NAME_PATH = f"metadata.annotations[{EXTERNAL_NAME}]"
+OWNED = origin.MACHINERY["crossplane"]  # who sets the tags that say whose a thing is: they change with its object
 FILE = "file"  # who set a field: one of the files that are planned
 Did = Literal["create", "update", "delete"]
 
@@ -409,7 +411,11 @@ class Planner:
         if name == "tags" and isinstance(difference.desired, dict) and isinstance(difference.observed, dict):
             names = sorted(difference.desired.keys() | difference.observed.keys())
             pairs = [(each, difference.observed.get(each), difference.desired.get(each)) for each in names]
-            return [Field(f"{path}[{each}]", old, _shown(new), kind, source) for each, old, new in pairs if old != new]
+            return [
+                Field(f"{path}[{each}]", old, _shown(new), kind, OWNED if each in OWNERSHIP else source)
+                for each, old, new in pairs
+                if old != new
+            ]
         if difference.desired in HIDDEN:
             return [Field(path, None, SENSITIVE, "sensitive", source, note)]
         later = LATER in json.dumps(difference.desired, default=str)
