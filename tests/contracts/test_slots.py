@@ -10,7 +10,7 @@ import pytest
 from groundplane.cluster.client import Api
 from groundplane.cluster.credentials import Access
 from groundplane.cluster.slots import FEWEST, KINDS, LATE, MOST, Slots, turn
-from groundplane.errors import Rejected
+from groundplane.errors import Rejected, Throttled
 from groundplane.runtime.queue import Done, Queue
 from tests.contracts.scripted import serving, status
 from tests.runtime import virtual
@@ -217,3 +217,70 @@ async def test_writes_tell_how_fast_the_server_is_and_long_lists_do_not(monkeypa
             await api.request("PUT", "/apis/example.org/v1/boxes/a", body={})
         assert told == [(True, 7.0, "update boxes.example.org"), (True, 7.0, "")]
         await api.close()
+
+
+class SilentHook:
+    """A server that answers all writes at once but those of one resource, which hang for as long as a webhook may."""
+
+    def __init__(self, *silent):
+        self.slots, self._silent, self.hanging, self.most = Slots(), silent, 0, 0
+
+    async def write(self, resource):
+        loop = asyncio.get_running_loop()
+        async with self.slots.writing(f"update {resource}/status", 35.0) as write:
+            begun = loop.time()
+            self.hanging += resource in self._silent
+            self.most = max(self.most, self.hanging)
+            await asyncio.sleep(30 if resource in self._silent else 0.01)
+            self.hanging -= resource in self._silent
+            if not write.hangs:
+                self.slots.answered(begun, loop.time(), 35.0, f"update {resource}/status")
+
+    async def insist(self, resource):
+        """As one does that comes back when it was asked to."""
+        while True:
+            try:
+                await self.write(resource)
+            except Throttled as error:
+                await asyncio.sleep(error.after)
+
+
+def test_where_writes_of_one_kind_hang_those_of_others_go_on_and_few_more_of_it_are_sent():
+    async def main():
+        loop, server = asyncio.get_running_loop(), SilentHook("boxes")
+        hostile = [asyncio.create_task(server.insist("boxes")) for _ in range(200)]
+        begun = loop.time()
+        await server.write("crates")
+        first = loop.time() - begun
+        await asyncio.sleep(60)
+        begun, server.most = loop.time(), server.hanging
+        for _ in range(100):
+            await server.write("crates")
+            await asyncio.sleep(1)
+        took = loop.time() - begun - 100
+        for task in hostile:
+            task.cancel()
+        await asyncio.gather(*hostile, return_exceptions=True)
+        return first, took, server
+
+    first, took, server = virtual.run(main())
+    assert first < LATE + 0.1  # until it is known what hangs
+    assert took < 1.1  # as without them
+    assert server.most <= MOST
+    assert server.slots.limit == MOST
+    assert server.slots._taken == 0
+
+
+def test_where_all_writes_hang_the_server_does_and_gets_fewer():
+    async def main():
+        server = SilentHook("boxes", "crates")
+        asking = [asyncio.create_task(server.insist(name)) for _ in range(100) for name in ("boxes", "crates")]
+        await asyncio.sleep(300)
+        server.most = server.hanging
+        await asyncio.sleep(300)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        return server
+
+    assert virtual.run(main()).most == FEWEST

@@ -318,7 +318,9 @@ class Api:
         if data is not None:
             headers["Content-Type"] = content_type
         options = self._connection()
-        async with self._slots:
+        what = " ".join(_verb_and_resource(method, url, content_type))
+        place = self._slots if method == "GET" else self._slots.writing(what, self._write_timeout)
+        async with place as write:
             if method != "GET":
                 self._may_write()
                 options["timeout"] = aiohttp.ClientTimeout(total=self._write_timeout, sock_connect=CONNECT_TIMEOUT)
@@ -330,9 +332,9 @@ class Api:
                     return status, _parsed(raw), _retry_after(response)
             finally:
                 self._tell(method, url, content_type, status, begun)
-                if method != "GET":  # a long list is no sign of a slow server
-                    what = " ".join(_verb_and_resource(method, url, content_type)) if 200 <= status < 300 else ""
-                    self._slots.answered(begun, time.monotonic(), self._write_timeout, what)
+                if write is not None and not write.hangs:  # a long list is no sign of a slow server
+                    went_well = 200 <= status < 300
+                    self._slots.answered(begun, time.monotonic(), self._write_timeout, what if went_well else "")
 
     async def _read(self, response: aiohttp.ClientResponse, times: int) -> bytes:
         """The answer, of a server that nobody vouches for only as far as it can be read at once, and kept: empty lists are thirty times their text."""
