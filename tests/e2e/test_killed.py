@@ -104,3 +104,32 @@ def test_killed_while_fifty_claims_are_made_and_again_while_they_go(platform, op
     operator.start()
     plane.wait("nothing is left", lambda: not (names(CLAIMS) or names(COMPOSITES) or names(MANAGED)))
     assert vpcs() == []
+
+
+@pytest.mark.soak
+def test_the_api_server_is_killed_three_times_among_a_hundred_creates(platform, operator, aws, vpcs):
+    plane, count = platform, 100
+
+    def managed():
+        return (plane.get(MANAGED) or {"items": []})["items"]
+
+    def ready():
+        found = [obj.get("status", {}).get("conditions", ()) for obj in managed()]
+        return sum(any(c["type"] == "Ready" and c["status"] == "True" for c in each) for each in found)
+
+    fault = {"service": "ec2", "operation": "CreateVpc", "delay": 0.3, "times": 10_000}
+    aws.request("POST", "/standin/faults", fault)
+    plane.apply(*(VPC | {"metadata": {"name": f"vpc-{index}"}} for index in range(count)))
+    for made in (3, 30, 60):
+        plane.wait(f"{made} creates", lambda made=made: aws.calls("CreateVpc") >= made)
+        plane.restart_api_server()
+    plane.wait("all are ready", lambda: ready() == count)
+    found = [obj["metadata"]["annotations"]["crossplane.io/external-name"] for obj in managed()]
+    assert len(set(found)) == count
+    assert vpcs() == sorted(found)
+
+    plane.kubectl("delete", MANAGED, "--all", "--wait=false")
+    plane.wait("some are gone", lambda: len(vpcs()) <= count - 20)
+    plane.restart_api_server()
+    plane.wait("nothing is left", lambda: not managed())
+    assert vpcs() == []
