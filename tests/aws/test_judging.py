@@ -118,6 +118,8 @@ def test_a_value_that_may_be_new_is_sent(cloud):
     assert odd == "for keyUsage, did you mean SIGN_VERIFY?"
 
 
+SNS = "sns.aws.upbound.io/v1beta1"
+RULE = {"type": "ingress", "protocol": "tcp", "fromPort": 80, "toPort": 80, "securityGroupId": "sg-1"}
 REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (EC2, "VPC", {"instanceTenancy": "dedicate"}, "instanceTenancy", "did you mean dedicated?"),
     (EC2, "VPC", {"cidrBlock": "10.0.0.0/33"}, "cidrBlock", "CIDR notation"),
@@ -147,6 +149,17 @@ REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (RDS, "ParameterGroup", {"family": "mysql8.0", "parameter": [{"name": "a", "value": "1", "applyMethod": "now"}]}, "parameter[0].applyMethod", "immediate"),
     (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 8, "maxCapacity": 4}]}, "serverlessv2ScalingConfiguration[0].minCapacity", "at most as much"),
     (RDS.replace("v1beta1", "v1beta2"), "Cluster", {"engine": "mysql", "scalingConfiguration": {"minCapacity": 8, "maxCapacity": 4}}, "scalingConfiguration.minCapacity", "at most as much"),
+    (RDS, "Instance", {"monitoringInterval": 7}, "monitoringInterval", "write one of 0, 1, 5"),
+    (RDS, "Instance", {"engineVersion": "latest"}, "engineVersion", "begin with a number"),
+    (RDS, "Instance", {"dbName": "my-db"}, "dbName", "letters, digits and underscores"),
+    (RDS, "Cluster", {"databaseName": "1st"}, "databaseName", "begins with none of the digits"),
+    (EC2, "SecurityGroup", {"description": "für alle"}, "description", "ASCII"),
+    (EC2, "SecurityGroupRule", {**RULE, "fromPort": 443, "toPort": 80}, "fromPort", "at most as much as toPort"),
+    (EC2, "SecurityGroupRule", {**RULE, "cidrBlocks": ["10.0.0.0/8", "0.0.0.0"]}, "cidrBlocks[1]", "CIDR notation"),
+    (EC2, "SecurityGroupRule", {**RULE, "protocol": "http"}, "protocol", "use tcp"),
+    (EC2, "SecurityGroupIngressRule", {"securityGroupId": "sg-1", "ipProtocol": "256", "cidrIpv4": "10.0.0.0/8"}, "ipProtocol", "use tcp"),
+    (SNS, "TopicSubscription", {"topicArn": "orders", "protocol": "sqs", "endpoint": "arn:x"}, "topicArn", "arn:aws:sns"),
+    ("iam.aws.upbound.io/v1beta1", "Policy", {"policy": "{}"}, "policy", "Statement"),
     (S3, "BucketACL", {"bucket": "b", "acl": "public"}, "acl", "did you mean public-read?"),
 ]  # fmt: skip
 
@@ -193,6 +206,9 @@ def test_what_aws_may_take_passes(cloud, api_version, kind, fields):
     )
 
 
+OUT = {"securityGroupId": "sg-1", "cidrIpv4": "10.0.0.0/8"}
+PAIR = {"description": "x", "nodeType": "cache.t4g.micro"}
+DATABASE = {"engine": "mysql", "instanceClass": "db.t4g.micro", "allocatedStorage": 100, "username": "boss", "manageMasterUserPassword": True}  # fmt: skip
 KEY = [{"name": "a", "type": "S"}]
 INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
 
@@ -201,6 +217,14 @@ INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
     ("api_version", "kind", "fields", "message"),
     [
         (EC2, "VPC", {}, "cidrBlock: is required"),
+        (EC2, "VPC", {"cidrBlock": "10.0.0.0/8"}, "between /16 and /28"),
+        (EC2, "Subnet", {"vpcId": "vpc-1", "cidrBlock": "10.0.0.0/29"}, "between /16 and /28"),
+        (EC2, "SecurityGroupEgressRule", {**OUT, "ipProtocol": "TCP"}, "fromPort: is required with TCP"),
+        (RDS, "Instance", {**DATABASE, "storageType": "io1"}, "iops: is required with storageType io1"),
+        (KMS, "Key", {"customerMasterKeySpec": "RSA_2048", "enableKeyRotation": True}, "rotates no key"),
+        (CACHE, "Cluster", {"engine": "redis", "numCacheNodes": 2}, "has one node"),
+        (CACHE, "ReplicationGroup", {**PAIR, "numCacheClusters": 1, "automaticFailoverEnabled": True}, "no second"),
+        (CACHE, "ReplicationGroup", {**PAIR, "numCacheClusters": 2, "multiAzEnabled": True}, "automatic failover"),
         (
             SECRETS,
             "SecretVersion",
@@ -217,7 +241,7 @@ async def test_what_a_create_lacks_is_told_before_it(cloud, account, standin, ap
     more = {"hashKey": "a", "billingMode": "PAY_PER_REQUEST"} if kind == "Table" else {}
     with pytest.raises(InvalidInput, match=message):
         await cloud.create(managed(api_version, kind, "orders", **more | fields), account, {})
-    assert not [each for each in standin.operations() if each.startswith(("Create", "Put"))]
+    assert not [each for each in standin.operations() if each.startswith(("Create", "Put", "Authorize"))]
 
 
 def test_how_much_a_list_may_hold_is_aws_s_to_say():

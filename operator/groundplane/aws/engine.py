@@ -59,7 +59,7 @@ class Engine(Resource):
             if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.spec:
                 raise Lacking("is required", mend="set it", where=(f"spec.forProvider.{name}",))
             if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
-                self._check_json(name, text)
+                self._check_json(name, text, is_policy=rule.comparison == "policy")
         self.hooks.check(self)
 
     def _check_together(self) -> None:
@@ -85,14 +85,18 @@ class Engine(Resource):
         return bool(self.spec.get(name)) or judging.is_referred(self.spec, name, self.kind.fields[name])
 
     @staticmethod
-    def _check_json(name: str, text: str) -> None:
+    def _check_json(name: str, text: str, *, is_policy: bool) -> None:
         try:
-            json.loads(text)
+            found = json.loads(text)
         except convert.NO_JSON as error:
             what = "is no JSON that can be read: it is nested too deep, or has too long a number"
             if isinstance(error, json.JSONDecodeError):
                 what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
             raise InvalidInput(what, mend="correct it", where=(f"spec.forProvider.{name}",)) from error
+        members = {key.lower() for key in found} if isinstance(found, Mapping) else set()
+        if is_policy and "statement" not in members:
+            mend = 'write {"Version": "2012-10-17", "Statement": […]}'
+            raise InvalidInput("is a policy without a Statement", mend=mend, where=(f"spec.forProvider.{name}",))
 
     def check_name(self) -> None:
         rule, name = self.kind.external_name, self.external_name

@@ -682,7 +682,7 @@ class Kind(Strict):
             for name in names:
                 if name not in field.fields:
                     raise ValueError(f"{where}.{key}: no member {name}")
-        if field.values and field.type not in ("string", "[]string"):
+        if field.values and field.type not in ("string", "[]string", "number"):
             raise ValueError(f"{where}.values: {field.type} has none")
         if field.closed and not field.values:
             raise ValueError(f"{where}.closed: no values")

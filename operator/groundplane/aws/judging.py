@@ -40,6 +40,9 @@ def check(
             elif field.range and isinstance(entry, int | float) and not field.range[0] <= entry <= field.range[1]:
                 low, high = field.range
                 raise InvalidInput(f"AWS takes no {shown(entry)}", mend=f"write {low} to {high}", where=(place,))
+            elif field.closed and isinstance(entry, int | float) and f"{entry:g}" not in field.values:
+                mend = f"write one of {', '.join(field.values)}"
+                raise InvalidInput(f"AWS takes no {shown(entry)}", mend=mend, where=(place,))
             if isinstance(entry, Mapping) and field.fields:
                 for names in field.exclusive:
                     check_exclusive(place, [each for each in names if _is_set(entry, each, field.fields)])
@@ -56,7 +59,7 @@ def _check_text(place: str, value: str, field: SchemaField, region: str) -> None
         what, mend = f"AWS knows no {shown(value)}", field.rule
     elif field.zone and region and not value.startswith(region):
         what, mend = f"{shown(value)} is no availability zone of {region}", f"use one of that region: {region}a"
-    elif field.compare == "cidr" and not _is_block(value):
+    elif field.compare == "cidr" and not is_block(value):
         what, mend = (
             f"{shown(value)} is no block of addresses",
             "write one in CIDR notation: 10.0.0.0/16, 2001:db8::/32",
@@ -68,7 +71,8 @@ def _check_text(place: str, value: str, field: SchemaField, region: str) -> None
         raise InvalidInput(what, mend=mend, where=(place,))
 
 
-def _is_block(value: str) -> bool:
+def is_block(value: str) -> bool:
+    """Whether it is a block of addresses in CIDR notation, of either kind."""
     try:
         ipaddress.ip_network(value, strict=False)
     except ValueError:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, shown
 
 ALL = "-1"
+WITH_PORTS = ("tcp", "udp")
 PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "all": ALL}  # as AWS tells them
 SOURCES = {  # field: where a new rule has it, and where a changed one
     "cidrIpv4": ("IpRanges", "CidrIp", "CidrIpv4"),
@@ -42,8 +44,29 @@ def pair(group: str) -> dict[str, str]:
     return {"GroupId": name, **({"UserId": account} if account else {})}
 
 
+def check_ports(resource: Resource, field: str) -> None:
+    """Whether the protocol is one, and the ports are in their order.  Raises InvalidInput."""
+    spec, given = resource.spec, resource.spec.get(field)
+    name = ALL if given is None else protocol(given)
+    if name not in PROTOCOLS.values() and not (name.isdecimal() and len(name) <= 3 and int(name) <= 255):
+        mend = "use tcp, udp, icmp, icmpv6, a number, or -1 for all"
+        raise InvalidInput(f"{shown(given)} is no protocol", mend=mend, where=(f"spec.forProvider.{field}",))
+    first, last = spec.get("fromPort"), spec.get("toPort")
+    if name in WITH_PORTS and first is not None and last is not None and first > last:
+        what = f"{convert.text(first)} is more than toPort {convert.text(last)}"
+        raise InvalidInput(what, mend="write at most as much as toPort", where=("spec.forProvider.fromPort",))
+
+
 class Hooks(Base):
+    def check(self, resource: Resource) -> None:
+        check_ports(resource, "ipProtocol")
+
     def check_create(self, resource: Resource) -> None:
+        if protocol(resource.spec.get("ipProtocol")) in WITH_PORTS:
+            for name in ("fromPort", "toPort"):
+                if resource.spec.get(name) is None:
+                    what = f"is required with {resource.spec['ipProtocol']}"
+                    raise InvalidInput(what, mend="set it: 443", where=(f"spec.forProvider.{name}",))
         given = [name for name in SOURCES if resource.spec.get(name)]
         if len(given) != 1:
             problem = "has no source" if not given else f"has more than one source: {', '.join(given)}"

@@ -11,8 +11,8 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from groundplane.aws import tags
-from groundplane.aws.kinds.ec2_security_group_ingress_rule import ALL, pair, protocol
+from groundplane.aws import judging, tags
+from groundplane.aws.kinds.ec2_security_group_ingress_rule import ALL, check_ports, pair, protocol
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json, status_of
@@ -39,6 +39,12 @@ class Hooks(Base):
         given = resource.spec.get("type")
         if given is not None and given not in TYPES:
             raise InvalidInput(f"{shown(given)} is no type", mend="write ingress or egress", where=(_at("type"),))
+        check_ports(resource, "protocol")
+        for name in ("cidrBlocks", "ipv6CidrBlocks"):
+            for index, block in enumerate(resource.spec.get(name) or ()):
+                if not judging.is_block(str(block)):
+                    mend, where = "write one in CIDR notation: 10.0.0.0/16", (_at(f"{name}[{index}]"),)
+                    raise InvalidInput(f"{shown(block)} is no block of addresses", mend=mend, where=where)
 
     def check_create(self, resource: Resource) -> None:
         self._check_sources(resource)

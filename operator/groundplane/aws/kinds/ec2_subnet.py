@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from groundplane.aws.kinds.ec2_vpc import associated
+from groundplane.aws.kinds.ec2_vpc import associated, check_size
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 
@@ -17,6 +17,9 @@ NEED_IPV6 = {
 
 
 class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        check_size(resource)
+
     def observed(self, resource: Resource, item: Item) -> Item:
         item["ipv6"] = associated(item)
         return item

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 
+from groundplane.aws import judging
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Resource
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, shown
+
+
+def check_size(resource: Resource) -> None:
+    """Whether AWS has VPCs and subnets that are as large as the block.  Raises InvalidInput."""
+    block = str(resource.spec.get("cidrBlock") or "")
+    if judging.is_block(block) and not 16 <= ip_network(block, strict=False).prefixlen <= 28:
+        where = ("spec.forProvider.cidrBlock",)
+        raise InvalidInput(f"AWS takes no {shown(block)}", mend="use a block between /16 and /28", where=where)
 
 
 class Hooks(Base):
@@ -15,6 +25,7 @@ class Hooks(Base):
         if not resource.spec.get("cidrBlock") and not resource.spec.get("ipv4IpamPoolId"):
             mend = "set it, such as 10.0.0.0/16, or ipv4IpamPoolId"
             raise InvalidInput("is required", mend=mend, where=("spec.forProvider.cidrBlock",))
+        check_size(resource)
 
     def observed(self, resource: Resource, item: Item) -> Item:
         item["ipv6"] = block = associated(item)

@@ -11,9 +11,17 @@ from typing import Any
 from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
+from groundplane.errors import InvalidInput
 
 
 class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        engine, count = str(resource.spec.get("engine") or ""), resource.spec.get("numCacheNodes") or 1
+        if engine in ("redis", "valkey") and count > 1:
+            mend = "write 1, or use a ReplicationGroup, which has replicas"
+            where = ("spec.forProvider.numCacheNodes",)
+            raise InvalidInput(f"a cluster of {engine} has one node, not {count}", mend=mend, where=where)
+
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         resource.write(
             "modify_cache_cluster",

@@ -24,6 +24,14 @@ class Hooks(Base):
         if not _now(resource).get("description"):
             where = ("spec.forProvider.description",)
             raise InvalidInput("is required", mend="set it, in words: what it is for", where=where)
+        spec = resource.spec
+        if spec.get("automaticFailoverEnabled") and _now(resource).get("numCacheClusters") == 1:
+            mend = "set numCacheClusters: 2, or more"
+            where = ("spec.forProvider.automaticFailoverEnabled",)
+            raise InvalidInput("there is no second node to fail over to", mend=mend, where=where)
+        if spec.get("multiAzEnabled") and not spec.get("automaticFailoverEnabled"):
+            where = ("spec.forProvider.multiAzEnabled",)
+            raise InvalidInput("needs automatic failover", mend="set automaticFailoverEnabled: true", where=where)
 
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         """What earlier fields say; without a mode of its own, what has replicas of shards is in cluster mode."""

@@ -12,10 +12,20 @@ from botocore.exceptions import ClientError
 from groundplane.aws import faults, tags
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Resource
+from groundplane.errors import InvalidInput
 from groundplane.ports import Difference
+
+SYMMETRIC = "SYMMETRIC_DEFAULT"
 
 
 class Hooks(Base):
+    def check_create(self, resource: Resource) -> None:
+        spec = resource.spec.get("customerMasterKeySpec") or SYMMETRIC
+        if resource.spec.get("enableKeyRotation") and spec != SYMMETRIC:
+            what = f"AWS rotates no key of customerMasterKeySpec {spec}"
+            mend = f"remove it, or set customerMasterKeySpec: {SYMMETRIC}"
+            raise InvalidInput(what, mend=mend, where=("spec.forProvider.enableKeyRotation",))
+
     def find(self, resource: Resource) -> str | None:
         """By the tagging API, which may not know it yet or not be allowed; then key by key, as only KMS itself is sure of it."""
         wanted = {"Key": tags.OWNER, "Values": [resource.uid]}

@@ -82,6 +82,8 @@ class Hooks(Base):
             raise _bad("engine", "is required", "set it: postgres, mysql, mariadb, …")
         if spec.get("allocatedStorage") is None and not engine.startswith("aurora"):
             raise _bad("allocatedStorage", "is required", "set it, in GiB: 20")
+        if str(spec.get("storageType")) in ("io1", "io2") and not spec.get("iops"):
+            raise _bad("iops", f"is required with storageType {spec['storageType']}", "set it: 3000")
         if not spec.get("username"):
             raise _bad("username", '"username": required field is not set', "set it: postgres")
         if not _has_password(spec):
