@@ -62,15 +62,15 @@ class Hooks(Base):
         check_ports(resource, "ipProtocol")
 
     def check_create(self, resource: Resource) -> None:
+        given = [name for name in SOURCES if resource.spec.get(name)]
+        if len(given) != 1:
+            problem = "has no source" if not given else f"has more than one source: {', '.join(given)}"
+            raise InvalidInput(problem, mend=f"set one of {', '.join(SOURCES)}", where=("spec.forProvider",))
         if protocol(resource.spec.get("ipProtocol")) in WITH_PORTS:
             for name in ("fromPort", "toPort"):
                 if resource.spec.get(name) is None:
                     what = f"is required with {resource.spec['ipProtocol']}"
                     raise InvalidInput(what, mend="set it: 443", where=(f"spec.forProvider.{name}",))
-        given = [name for name in SOURCES if resource.spec.get(name)]
-        if len(given) != 1:
-            problem = "has no source" if not given else f"has more than one source: {', '.join(given)}"
-            raise InvalidInput(problem, mend=f"set one of {', '.join(SOURCES)}", where=("spec.forProvider",))
 
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         spec = resource.spec
