@@ -94,6 +94,33 @@ async def test_an_optional_reference_is_left_empty(aws):
     assert is_ready(found)
 
 
+@pytest.mark.parametrize("reference", ["vpcIdRef", "vpcIdSelector"])
+async def test_an_optional_reference_that_the_create_needs_is_awaited(aws, reference):
+    """AWS makes no subnet without a VPC: what isn't there yet is no mistake that only an edit could mend."""
+    world = await aws.world()
+    given = {"vpcIdRef": {"name": "main"}, "vpcIdSelector": SELECTOR}[reference] | {
+        "policy": {"resolution": "Optional"}
+    }
+    found = await applied(world, subnet(**{reference: given}), seconds=30)
+    assert "its reference gives nothing yet" in message(found)
+    assert condition(found, "Stalled")[0] != "True"
+    await applied(world, labelled(type="network"), seconds=120)
+    assert is_ready(await get(world, found))
+
+
+async def test_a_source_by_an_optional_reference_is_awaited(aws):
+    world = await aws.world()
+    optional = {"name": "web", "policy": {"resolution": "Optional"}}
+    await applied(world, managed.vpc(), managed.group(vpcIdRef={"name": "main"}), seconds=30)
+    facts = {"ipProtocol": "tcp", "fromPort": 80, "toPort": 80, "securityGroupIdRef": {"name": "database"}}
+    rule = managed.resource(
+        managed.EC2, "SecurityGroupIngressRule", "web", {}, **facts, referencedSecurityGroupIdRef=optional
+    )
+    assert "its reference gives nothing yet" in message(await applied(world, rule, seconds=30))
+    await applied(world, managed.group("web", vpcIdRef={"name": "main"}), seconds=120)
+    assert is_ready(await get(world, rule))
+
+
 async def test_a_kind_that_is_not_built_in_is_named_unless_the_reference_is_optional(aws):
     world = await aws.world()
     found = await applied(world, managed.vpc(ipv4IpamPoolIdRef={"name": "pool"}))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -434,12 +434,14 @@ class Engine(Resource):
 
     def create(self) -> Creation:
         self.region, self.external_name, self.addressed = self.wanted_region, self._name_to_give(), self.spec
-        self.hooks.check_create(self)
+        with self._awaiting():
+            self.hooks.check_create(self)
         if taken := self._taken():
             return Creation(taken)  # an earlier create of ours
         if self._is_right():
             return Creation(self.external_name)
-        call, parameters = self.create_call()
+        with self._awaiting():
+            call, parameters = self.create_call()
         # where AWS chooses the name, a call that is sent again because its answer was lost makes a second thing
         once = not self.kind.port.repeatable
         try:
@@ -466,6 +468,22 @@ class Engine(Resource):
             if (value := path.search(answer)) is not None
         }
         return Creation(self.external_name, connection)
+
+    @contextmanager
+    def _awaiting(self) -> Iterator[None]:
+        """What a reference that is optional has not given yet is awaited: it isn't missing for good."""
+        try:
+            yield
+        except InvalidInput as error:
+            fields = [name for name, rule in self.kind.fields.items() if self._is_awaited(name, rule)]
+            places = {"spec.forProvider", *(f"spec.forProvider.{name}" for name in fields)}
+            if not fields or not places & set(error.where):
+                raise
+            where = (f"spec.forProvider.{fields[0]}",)
+            raise Waiting("its reference gives nothing yet", mend="wait for what it refers to", where=where) from error
+
+    def _is_awaited(self, name: str, rule: KindField) -> bool:
+        return not self.spec.get(name) and judging.is_referred(self.spec, name, rule)
 
     def create_call(self) -> tuple[str, Parameters]:
         """The call that makes the thing, and what it takes."""
