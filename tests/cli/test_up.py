@@ -621,3 +621,16 @@ def test_a_nopresource_of_v04_becomes_ready_without_any_cloud(tmp_path):
     run = groundplane("up", "--db", tmp_path / "gp.db", "--once", "--nop-scope", "cluster", manifest)
     assert run.exit_code == 0, run.output
     assert "NopResource some" in run.output
+
+
+async def test_tests_of_compositions_are_passed_over_and_that_is_told_once(followed):
+    """They lie beside what they test; for their kind no definition would ever come."""
+    world = followed()
+    world.write("a", config("a"))
+    world.write("test", "apiVersion: test.crossplane.io/v1alpha1\nkind: CompositionTest\nmetadata: {name: a}\n")
+    await world.round()
+    await world.round()
+    words = "Tests of compositions are passed over: 1; groundplane test runs them"
+    assert [each for each in world.told if "passed over" in each] == [words]
+    assert await world.text("a") == "a"
+    assert not world.applier.waiting

@@ -18,6 +18,7 @@ from groundplane.cli.manifests import STDIN, Manifest
 from groundplane.cli.prune import Placed
 from groundplane.cluster.kinds import CRD_KIND
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import composition_tests
 from groundplane.core.objects import Json, Key, group_of, is_deleting, meta, spec_of
 from groundplane.errors import Conflict, GroundplaneError, InUse, InvalidInput, NoSuchKind, Unavailable
 
@@ -165,6 +166,7 @@ class Applier:
         self._done: dict[Identity, Json] = {}  # what was applied, as it was written
         self._stale: set[Identity] = set()  # of these, what was applied before the last change of kinds
         self._told: set[str] = set()
+        self._tests = 0  # that were found among the manifests
         self._waits_since: dict[Identity, float] = {}
         self._inventory: dict[Identity, dict[str, str]] | None = None
         self._seen = cluster.version()
@@ -181,7 +183,9 @@ class Applier:
     async def round(self) -> None:
         """Read what changed, apply what is due, prune, remember."""
         if self._source.look():
-            self._wanted, self.problems = self._source.objects()
+            wanted, self.problems = self._source.objects()
+            self._wanted = [each for each in wanted if each.manifest.key.group != composition_tests.GROUP]
+            self._pass_over(each for each in wanted if each.manifest.key.group == composition_tests.GROUP)
             for name in self._source.mended:
                 self._tell(f"{name} is accepted again")
         self._look_at_kinds()
@@ -199,6 +203,12 @@ class Applier:
             await self._write_inventory()
         self._retell([*self.problems, *self.refused.values(), *long, *self.unpruned])
         self.leaving = [key for key in self.leaving if await self._is_there(key)]
+
+    def _pass_over(self, tests: Iterable[Placed]) -> None:
+        """They lie beside what they test; `groundplane test` reads them."""
+        if (found := len(list(tests))) != self._tests:
+            self._tests = found
+            self._tell(f"Tests of compositions are passed over: {found}; groundplane test runs them")
 
     async def _apply(self, placed: Placed, refused_before: dict[Identity, str]) -> None:
         manifest = placed.manifest
