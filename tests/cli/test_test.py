@@ -307,6 +307,13 @@ def test_a_change_that_no_test_notices_survives(play):
     assert any("patchSets[0].patches[1].transforms[0].map" in line for line in survived)
 
 
+@pytest.mark.soak
+def test_no_change_of_the_library_goes_unnoticed():
+    ran = groundplane("test", DATABASE.parent, "--mutate")
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.endswith("   No change survived\n"), ran.output
+
+
 def test_snapshots_are_written_on_demand_alone_and_never_hold_secrets(play, tmp_path, monkeypatch):
     tests = document({"name": "all of it", "assertions": [{"snapshot": "snapshots/all.yaml"}]})
     assert "there is no snapshot snapshots/all.yaml. Mend: write it with --update" in play(tests).stdout
