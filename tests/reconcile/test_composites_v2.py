@@ -448,3 +448,36 @@ async def test_nothing_is_told_of_a_definition_that_is_read_whole_nor_with_stric
     await world.apply(found)
     await world.settle()
     assert await told_of_definition(world) is None
+
+
+@pytest.mark.parametrize("composition", [native, piped])
+async def test_references_that_a_person_writes_into_a_composite_give_it_nothing_that_is_another_s(composition):
+    theirs = things.v2_composite() | {"metadata": {"name": "app", "namespace": "team-b"}}
+    alpha = {"apiVersion": things.COMPOSED, "kind": "Alpha", "metadata": {"name": "free"}, "spec": {}}
+    free = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "free", "namespace": "team-a"},
+        "data": {"a": "b"},
+    }
+    world = await running(composition(template(name="settings")))
+    await world.apply(theirs, alpha, free)
+    await world.settle()
+    [own] = await world.cluster.list("v1", "ConfigMap", namespace="team-b")
+    objects = [own, alpha, free]
+    before = [await world.cluster.get(key_of(obj)) for obj in objects]
+    named = [
+        {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": obj["metadata"]["name"]}
+        | ({"namespace": obj["metadata"]["namespace"]} if astray and "namespace" in obj["metadata"] else {})
+        for obj in objects
+        for astray in (False, True)
+    ]
+    await world.patch(things.APP, {"spec": {"crossplane": {"resourceRefs": named}}})
+    await world.settle(seconds=100)
+    assert conditions.is_true(await world.cluster.get(things.APP), "Ready")
+    assert [await world.cluster.get(key_of(obj)) for obj in objects] == before
+    await world.patch(things.APP, {"spec": {"crossplane": {"resourceRefs": named}}})
+    await world.cluster.delete(things.APP)
+    await world.settle(seconds=100)
+    assert await world.cluster.get(things.APP) is None
+    assert [await world.cluster.get(key_of(obj)) for obj in objects] == before
