@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from groundplane.cluster.client import Api
 from groundplane.core.objects import Key
 from groundplane.errors import TooDeep
 from groundplane.runtime import kopf_supervisor
+from groundplane.runtime.kopf_supervisor import KopfSupervisor
+from groundplane.runtime.served import ApiKind
 from tests.runtime.watching import CRDS, Kind, Rig, at_rest, eventually
 
 
@@ -106,6 +109,20 @@ async def test_at_rest_there_are_no_requests_but_watches(control_plane):
         assert [verb for verb, _ in rig.requests[ours:] if verb != "watch"] == []
         assert [path for _, path, is_watch in rig.asked[kopfs:] if not is_watch] == []
         await rig.remove(kind)
+
+
+async def test_kopf_begins_with_the_first_kind_for_in_a_cluster_without_any_it_dies(control_plane):
+    """There the list of CustomResourceDefinitions has `items: null`."""
+    api, kind, served = Api.connect(str(control_plane.kubeconfig)), ApiKind("apps", "v1", "deployments"), []
+    supervisor = KopfSupervisor(api, lambda *_: None, served=served.__contains__, touch=lambda _: asyncio.sleep(0))
+    supervisor.want([kind])
+    supervisor.start()
+    with pytest.raises(AssertionError):
+        await eventually("it follows what is not there", lambda: supervisor.is_streaming(kind), seconds=1)
+    served.append(kind)
+    await eventually("it follows what has come", lambda: supervisor.is_streaming(kind))
+    await supervisor.stop()
+    await api.close()
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.soak)])

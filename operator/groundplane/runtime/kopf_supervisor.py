@@ -57,6 +57,7 @@ LEFT_OVER = 60.0  # seconds that kopf may keep asking for a kind that is gone
 GRACE = 5.0  # seconds for kopf to end by itself
 LAST_BREATH = 1.0  # seconds after its last hook
 FAREWELL = 0.1  # seconds for connections to close, which aiohttp does not wait for
+KNOCK = 0.2  # seconds between two looks for a kind to follow, while there is none
 SHORT_LIFE, LONGEST_PAUSE = 10.0, 5.0  # seconds: who lives shorter is restarted after a growing pause, up to
 
 log = logs.get_logger(__name__)
@@ -135,7 +136,7 @@ class KopfSupervisor:
         self.wanted = self.wanted - frozenset(kinds)
 
     def start(self) -> None:
-        """kopf scans the API once and follows what is wanted."""
+        """As soon as any of it is served, kopf scans the API once and follows what is wanted."""
         self._thread.start()
 
     async def audit(self, every: float = 1.0) -> None:
@@ -204,6 +205,9 @@ class KopfSupervisor:
     def _supervise(self) -> None:
         short_lives = 0
         while not self._stopping.is_set():
+            if not any(map(self._served, self.wanted)):  # of a cluster without any kind of ours it can't read the list
+                self._stopping.wait(KNOCK)
+                continue
             begun = time.monotonic()
             asked = self._live_once()
             if self._stopping.is_set():
