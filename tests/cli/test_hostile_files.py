@@ -151,7 +151,7 @@ def test_a_file_without_an_end_is_too_large(folder, monkeypatch):
     ],
     ids=["binary", "control character"],
 )
-@pytest.mark.parametrize("command", COMMANDS.keys() - {"test --lint"})
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "test --lint"])
 def test_what_is_no_text_is_told_once_with_its_mend(folder, command, content, told):
     with open("bad.yaml", "wb") as file:
         file.write(content)
