@@ -231,6 +231,11 @@ def test_defaults_come_from_the_definition(folder):
     assert documents(result)[0]["spec"]["length"] == 7
 
 
+def test_a_file_of_definitions_without_one_is_an_error(folder):
+    (told,) = errors(groundplane("render", folder / "xr.yaml", folder, "--xrd", folder / "xr.yaml"))
+    assert told == f"Error: --xrd {folder}/xr.yaml: no CompositeResourceDefinition. Mend: name the file that has it."
+
+
 def test_a_composite_that_its_definition_refuses_is_an_error_with_every_problem(folder):
     write(folder, xr=COMPOSITE.replace("text: hello", "txet: hello, length: long"))
     lines = errors(groundplane("render", folder / "xr.yaml", folder))

@@ -183,6 +183,14 @@ def test_coverage_tells_what_no_test_met_and_fails_below_a_limit(play):
     assert play(tests, flags=("--coverage", "--fail-under", "10")).exit_code == 0
 
 
+def test_tests_that_render_nothing_fail_below_any_limit_but_not_as_an_empty_part_nor_where_they_are_only_read(play):
+    tests = document({"name": "made", "run": "engine", "timeout": 1, "assertions": [{"ready": False}]})
+    ran = play(tests, flags=("--fail-under", "1"))
+    assert (ran.exit_code, ran.stderr) == (1, "Error: the tests render nothing\n")
+    assert play(tests, flags=("--fail-under", "1", "--shard", "2/2")).exit_code == 0
+    assert play(tests, flags=("--fail-under", "1", "--lint")).exit_code == 0
+
+
 def test_steps_count_and_a_few_points_are_named_in_the_last_line(play, tmp_path):
     composition = yaml.safe_load(COMPOSITION)
     composition["spec"] = {

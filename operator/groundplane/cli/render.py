@@ -149,6 +149,8 @@ def render(
     files = Files()
     subjects, sources = files.read([xr]), files.read([composition])
     declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
+    if xrd and not any(map(known_schemas.is_definition, declared)):
+        raise InvalidInput(f"--xrd {' '.join(xrd)}: no CompositeResourceDefinition", mend="name the file that has it")
     others = files.read([functions] if functions else [])
     chosen = _choose(subjects, sources, declared)
     addresses = function_flag.addresses(function)

@@ -45,9 +45,14 @@ class Report:
 
     @property
     def percent(self) -> float:
-        """How much of the Compositions the tests met."""
+        """How much of the Compositions the tests met; 0 if they render none."""
         every = len(self._all)
-        return 100.0 * (every - len(self.unmet)) / every if every else 100.0
+        return 100.0 * (every - len(self.unmet)) / every if every else 0.0
+
+    @property
+    def renders(self) -> bool:
+        """Whether there is anything to meet."""
+        return bool(self._all)
 
     def write(self, output: str, coverage: str | None) -> None:
         if output == "json":
@@ -108,7 +113,7 @@ class Report:
         text = f"{passed} passed, {self.failed} failed in {self.seconds:.1f} s."
         if not self.results and self.found:
             text = f"{self.found} {'test' if self.found == 1 else 'tests'} can be read."
-        if self.wants_coverage and not self._all:
+        if self.wants_coverage and not self.renders:
             text += "   No coverage: no Composition was rendered"
         elif self.wants_coverage:
             text += f"   Coverage {self.percent:.0f} %"
