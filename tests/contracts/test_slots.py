@@ -284,3 +284,39 @@ def test_where_all_writes_hang_the_server_does_and_gets_fewer():
         return server
 
     assert virtual.run(main()).most == FEWEST
+
+
+def test_a_server_that_stops_amid_answers_is_no_webhook_that_does_not_answer():
+    """Of what is under way then nearly all has seen another kind answered; it tells nothing of how the server is now."""
+
+    class Stopping(SilentHook):
+        async def write(self, resource):
+            loop = asyncio.get_running_loop()
+            async with self.slots.writing(f"update {resource}/status", 35.0) as write:
+                begun, self.hanging = loop.time(), self.hanging + 1
+                self.most = max(self.most, self.hanging)
+                await asyncio.sleep(next(pauses))
+                if 3 <= loop.time() - start < 10:
+                    await asyncio.sleep(10 - (loop.time() - start))
+                self.hanging -= 1
+                hung.append(write.hangs)
+                if not write.hangs:
+                    self.slots.answered(begun, loop.time(), 35.0, f"update {resource}/status")
+                    narrow.append(self.slots.limit)
+
+    pauses, hung, narrow, start = itertools.cycle([0.05, 0.08, 0.11, 0.14]), [], [], 0.0
+
+    async def main():
+        nonlocal start
+        start, server = asyncio.get_running_loop().time(), Stopping()
+        asking = [asyncio.create_task(server.insist(f"kind{number % 5}")) for number in range(200)]
+        await asyncio.sleep(11)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        return server
+
+    server = virtual.run(main())
+    assert not any(hung)
+    assert server.most == MOST
+    assert min(narrow) < MOST, "it gets as many as before"
