@@ -209,6 +209,15 @@ def test_what_can_t_be_read_is_an_error(diff, tmp_path):
     assert "there is no nobody" in ran.stderr
 
 
+@pytest.mark.parametrize("group", ["test.crossplane.io", "meta.dev.upbound.io"])
+def test_tests_beside_what_they_test_are_no_change(diff, group):
+    test = {"apiVersion": f"{group}/v1alpha1", "kind": "CompositionTest", "metadata": {"name": "a"}, "spec": {}}
+    ran = diff(*read("composition.yaml"), test)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert "CompositionTest" not in ran.stdout
+    assert "there is no object in change.yaml" in diff(test).stderr
+
+
 def test_a_platform_s_folder_that_is_applied_changes_nothing(diff, tmp_path):
     """Its own tests and examples below it are not read, and what counts users or revisions is no change."""
     folder = tmp_path / "platform"

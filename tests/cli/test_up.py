@@ -623,11 +623,12 @@ def test_a_nopresource_of_v04_becomes_ready_without_any_cloud(tmp_path):
     assert "NopResource some" in run.output
 
 
-async def test_tests_of_compositions_are_passed_over_and_that_is_told_once(followed):
+@pytest.mark.parametrize("group", ["test.crossplane.io", "meta.dev.upbound.io"])
+async def test_tests_of_compositions_are_passed_over_and_that_is_told_once(followed, group):
     """They lie beside what they test; for their kind no definition would ever come."""
     world = followed()
     world.write("a", config("a"))
-    world.write("test", "apiVersion: test.crossplane.io/v1alpha1\nkind: CompositionTest\nmetadata: {name: a}\n")
+    world.write("test", f"apiVersion: {group}/v1alpha1\nkind: CompositionTest\nmetadata: {{name: a}}\n")
     await world.round()
     await world.round()
     words = "Tests of compositions are passed over: 1; groundplane test runs them"

@@ -184,8 +184,8 @@ class Applier:
         """Read what changed, apply what is due, prune, remember."""
         if self._source.look():
             wanted, self.problems = self._source.objects()
-            self._wanted = [each for each in wanted if each.manifest.key.group != composition_tests.GROUP]
-            self._pass_over(each for each in wanted if each.manifest.key.group == composition_tests.GROUP)
+            self._wanted = [each for each in wanted if not composition_tests.is_test(each.manifest.object)]
+            self._pass_over(each for each in wanted if composition_tests.is_test(each.manifest.object))
             for name in self._source.mended:
                 self._tell(f"{name} is accepted again")
         self._look_at_kinds()
