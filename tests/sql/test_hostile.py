@@ -181,6 +181,18 @@ async def test_a_limit_of_a_statement_stays_on_no_connection(sql):
     await server.close()
 
 
+@pytest.mark.parametrize(
+    ("words", "mend"),
+    [
+        ('database "orders" is not currently accepting connections', "let the database accept connections again"),
+        ("pgaudit must be loaded via shared_preload_libraries", "bring it into the state that this takes"),
+    ],
+)
+def test_of_what_is_not_in_its_state_only_a_closed_database_is_to_be_opened(words, mend):
+    told = str(faults.of_state("55000", words))
+    assert told.startswith(f"{words} (55000). Mend: {mend}")
+
+
 def test_what_the_driver_says_itself_is_told():
     with (
         pytest.raises(Unavailable, match=r"^connection was closed in the middle of operation \(08003\)"),

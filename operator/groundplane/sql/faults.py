@@ -30,8 +30,9 @@ _CONFLICTS = ("40001", "40P01")
 _WAITING = {
     "55006": "have the sessions that use it ended; it is tried again by and by",
     "2BP01": "delete first what depends on it",
-    "55000": "let the database accept connections again (allowConnections), or drop it",
+    "55000": "bring it into the state that this takes; it is tried again by and by",
 }
+_CLOSED = "let the database accept connections again (allowConnections), or drop it"
 _INVALID = (
     "0A000",
     "22023",
@@ -133,7 +134,7 @@ def of_state(state: str, words: str) -> GroundplaneError:
     if state in _CONFLICTS or "tuple concurrently" in words:
         return Conflict(text)
     if state in _WAITING:
-        return Waiting(text, mend=_WAITING[state])
+        return Waiting(text, mend=_CLOSED if "accepting connections" in words else _WAITING[state])
     if state in MISSING:
         return Lacking(text, state)
     if state in _INVALID:
