@@ -405,6 +405,18 @@ WRONG = [
         document({"name": "a", "asertions": []}),
         "spec.tests[0].asertions: unknown field. Mend: did you mean assertions?",
     ),
+    (
+        document({"name": "a", "inputs": {"timeout": 5}, "assertions": [{"count": 1}]}),
+        "spec.tests[0].inputs.timeout: unknown field. Mend: did you mean timeoutSeconds?",
+    ),
+    (
+        document({"name": "a", "patches": {"addField": {}}, "assertions": [{"count": 1}]}),
+        "spec.tests[0].patches.addField: unknown field. Mend: did you mean addFields?",
+    ),
+    (
+        document({"name": "a", "inputs": {"xr": {}, "composite": {}}, "assertions": [{"count": 1}]}),
+        "spec.tests[0].inputs: xr and composite are the same input: give one of them",
+    ),
     (document({"name": "a"}), "spec.tests[0]: nothing is asserted"),
     (document({"name": "a", "assertions": [{}]}), "spec.tests[0]: nothing is asserted"),
     (document(), "spec.tests: has no test"),

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from groundplane.core.objects import Json
@@ -219,6 +220,8 @@ def _problem(item: Any, location: Sequence[str | int], model: type[Spec]) -> Pro
             return Problem("Forbidden", field, "unknown field", mend)
         case "too_short":
             return Problem("Invalid", field, "must not be empty")
+        case "value_error":
+            return Problem("Invalid", field, str(context["error"]))
         case kind if kind.endswith("_type"):
             return Problem("TypeInvalid", field, item["msg"], _TYPE_MENDS.get(kind, ""))
     return Problem("Invalid", field, item["msg"])
@@ -238,12 +241,17 @@ def _fields(model: type[Spec], location: Iterable[str | int]) -> Iterable[str]:
     for part in location:
         if isinstance(part, int):
             continue
-        found = model.model_fields.get(part)
+        found = _by_name(model).get(part)
         inner = _model(found.annotation) if found else None
         if inner is None:
             return ()
         model = inner
-    return model.model_fields
+    return _by_name(model)
+
+
+def _by_name(model: type[Spec]) -> dict[str, FieldInfo]:
+    """A model's fields, by the names that users write."""
+    return {found.alias or name: found for name, found in model.model_fields.items()}
 
 
 def _model(annotation: Any) -> type[Spec] | None:
