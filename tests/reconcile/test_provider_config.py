@@ -1,5 +1,7 @@
 """ProviderConfigs: what is wrong with them is said on them, their users are counted, and they stay while they have any."""
 
+from dataclasses import replace
+
 import pytest
 
 from groundplane.core.accounts import CHANGES
@@ -199,6 +201,18 @@ async def test_credentials_that_change_again_and_again_are_followed_ever_so_ofte
     aws.standin.fail("*", "*", "InvalidClientTokenId", status=403, times=10_000, key="AKIA38")
     await world.settle(seconds=15)
     assert condition(await config_of(world), "Ready") == ("True", "Available")
+    assert is_ready(await get(world, managed.vpc()))
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_from_new_credentials(aws):
+    world = await aws.world()
+    await managed.applied(world, managed.vpc(), seconds=10)
+    up = world.context.uptime()  # goes on as if nothing had happened
+    world.context = world.engine.context = replace(world.context, uptime=lambda: up)
+    world.clock.advance(-3600)
+    await world.apply(managed.secret("aws", creds=keys("AKIANEW")))
+    await world.settle(seconds=15)
+    assert "change again and again" not in world.told.text()
     assert is_ready(await get(world, managed.vpc()))
 
 

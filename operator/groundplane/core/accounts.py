@@ -59,7 +59,7 @@ class Accounts:
     def pause(self, config: Key, version: str, now: float) -> float:
         """Seconds until these credentials are used, 0 for at once: what changes again and again would keep everybody busy.
 
-        `now` in seconds, of whichever clock.
+        `now` in seconds of a clock that nobody sets: set back, it would keep everybody waiting for as long.
         """
         if config not in self._followed:
             self._followed[config] = version, Bucket(PER_SECOND, CHANGES, now)

@@ -127,7 +127,7 @@ async def account_of(config: Object, context: Context, *, leaving: bool = False)
     """
     account = await _account_of(config, context, leaving=leaving)
     key = key_of(config)
-    if pause := context.accounts.pause(key, account.version, context.now().timestamp()):
+    if pause := context.accounts.pause(key, account.version, context.uptime()):
         raise Throttled(
             f'{key.kind} "{key.name}": it or its credentials change again and again, and are followed every ten seconds',
             after=pause,
