@@ -438,7 +438,7 @@ def test_of_a_store_it_is_told_what_makes_sense_without_a_cluster(tmp_path):
     told = {check["id"]: check for check in json.loads(result.output)["checks"]}
     assert result.exit_code == 1
     assert set(told) == {"definitions", "credentials"}
-    assert told["definitions"]["message"] == "1 are established"
+    assert told["definitions"]["message"] == "1 is established"
     assert "Secret doctor-home/gone not found" in told["credentials"]["message"]
     assert content(db) == before
     assert groundplane("doctor", "--db", db, "--checks", "definitions").exit_code == 0

@@ -342,6 +342,12 @@ def test_what_files_come_to_is_explained_without_any_cluster(tmp_path, monkeypat
         assert told in ran.stderr
 
 
+def test_a_folder_with_more_than_one_composite_is_told_with_what_to_name_instead():
+    ran = groundplane("explain", QUEUE.parents[1] / "database-aws", "--resource", "instance")
+    assert ran.exit_code == 1
+    assert "Mend: name the file of one claim or composite, its Composition and its definition" in ran.stderr
+
+
 def test_a_composite_as_a_cluster_has_it_is_explained_in_files(tmp_path):
     text = (QUEUE / "examples" / "composite.yaml").read_text()
     assert text.count("metadata:\n") == 1

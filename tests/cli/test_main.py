@@ -61,6 +61,13 @@ def test_help_imports_nothing_heavy():
         ("up --bogus", "No such option"),
         ("up --timeout soon x.yaml", "not a valid float"),
         ("get", "Missing argument"),
+        ("validate", "Missing argument 'RESOURCES'."),
+        (
+            "convert pipeline-compositon",
+            'No such command "pipeline-compositon". Mend: did you mean pipeline-composition?',
+        ),
+        ("migrate v3 x", 'No such command "v3". Mend: use one of: check, take-over, v2.'),
+        ("explain archive orders", "name the object as KIND/NAME: archive/orders, or files"),
         ("delete", "either KIND NAME or -f FILE"),
         ("run --log-level loud", "Invalid value"),
     ],
@@ -94,6 +101,16 @@ def refused(*arguments: object) -> str:
     assert "Mend: " in line
     assert "Traceback" not in done.output
     return line
+
+
+@pytest.mark.parametrize("words", [["trace", "database", "orders"], ["explain", "database/orders"], ["plan"]])
+def test_where_there_is_neither_a_store_nor_a_cluster_both_are_named(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    assert "Mend: name a store of `groundplane up` with --db (there is no ./groundplane.db), or a cluster: " in refused(
+        *words
+    )
+    assert "--db" not in refused(*words, "--kubeconfig", tmp_path / "absent")
 
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"

@@ -417,6 +417,14 @@ async def test_a_version_that_is_not_served_names_those_that_are(store):
     )
 
 
+async def test_a_misspelt_kind_is_told_with_that_which_is_meant(store):
+    await store.create(definition(GROUP, "Widget", "widgets"))
+    with pytest.raises(NoSuchKind, match=r"Mend: did you mean Widget\?$"):
+        await store.resource(f"{GROUP}/v1", "Widgit")
+    with pytest.raises(NoSuchKind, match="Mend: apply the definition or"):
+        await store.resource(f"other.{GROUP}/v1", "Widget")
+
+
 async def test_a_secrets_data_is_never_told(store):
     for data in ({"password": "hunter2!"}, {"bad key": "aHVudGVyMg=="}):
         with pytest.raises(Rejected) as raised:

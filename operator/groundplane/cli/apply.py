@@ -282,11 +282,10 @@ def _roots(planned: Planned) -> list[Key]:
 
 async def _on_cluster(place: tuple[str, str, str], planned: Planned, timeout: float) -> None:
     from groundplane.cluster.cache import Cache
-    from groundplane.cluster.client import Api
     from groundplane.cluster.kubernetes import KubernetesCluster
 
     deadline = time.monotonic() + timeout
-    api = Api.connect(place[1] or None, place[2] or None)
+    api = sources.connected(place[1], place[2])
     try:
         cluster = KubernetesCluster(api, Cache())
         await _check_all(cluster, _versioned(planned), MANAGER)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.cli import completing
+from groundplane.cli.groups import Group
 from groundplane.errors import GroundplaneError, InvalidInput, at
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Convert = Callable[["Object"], "Object | None"]
 
 
-@click.group(epilog="Example: groundplane convert pipeline-composition composition.yaml -w --check")
+@click.group(cls=Group, epilog="Example: groundplane convert pipeline-composition composition.yaml -w --check")
 def convert() -> None:
     """Convert manifests to what Crossplane v2 takes.
 

@@ -90,7 +90,8 @@ def explain(
     else:
         kind, slash, name = what.partition("/")
         if not slash or not name or more:
-            raise click.UsageError("name the object as KIND/NAME, or files with --resource TEMPLATE")
+            meant = f": {what}/{path}" if path and not slash and not more else ""
+            raise click.UsageError(f"name the object as KIND/NAME{meant}, or files with --resource TEMPLATE")
         if everything and path:
             raise click.UsageError("--all is of every field: leave PATH out")
         asked = _explain(

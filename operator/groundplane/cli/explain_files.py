@@ -43,7 +43,10 @@ async def rendered(paths: Sequence[str], template: str) -> tuple[Source, Member,
     made = [key for key, obj in composed.items() if annotations_of(obj)[TEMPLATE_ANNOTATION] == template]
     if len(made) > 1:
         names = ", ".join(map(str, made))
-        raise InvalidInput(f"several are made of {template}: {names}", mend="give the files of one composite")
+        raise InvalidInput(
+            f"several are made of {template}: {names}",
+            mend="name the file of one claim or composite, its Composition and its definition, in place of a folder that has more",
+        )
     if not made:
         told = [text for texts in overlay.warnings.values() for text in texts]
         known = {annotations_of(obj)[TEMPLATE_ANNOTATION] for obj in composed.values()}

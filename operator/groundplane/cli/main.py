@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from groundplane import __version__
-from groundplane.errors import GroundplaneError, did_you_mean, mending, shown
+from groundplane.cli.groups import Group
+from groundplane.errors import GroundplaneError
 
 COMMANDS = {  # name (with _ for -, and behind a word of Python's, also of the module and of the command in it): what help says, in the order of help
     "run": "Run the operator against a Kubernetes API server.",
@@ -67,7 +68,7 @@ CONTAINERS = (
 )
 
 
-class Commands(click.Group):
+class Commands(Group):
     """Knows the commands by the table above."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:
@@ -83,8 +84,6 @@ class Commands(click.Group):
             args = ["run", *args[2:]]
         elif args[:1] and args[0] in UPSTREAM_GROUPS and args[1:2] and args[1] in COMMANDS:
             args = args[1:]
-        if args[:1] and args[0] not in COMMANDS and args[0][:1] not in ("", "-"):
-            ctx.fail(f"No such command {shown(args[0])}. {mending(did_you_mean(args[0], COMMANDS))}")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

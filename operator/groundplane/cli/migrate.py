@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from groundplane.cli import completing, completing_objects, function_flag, sources
+from groundplane.cli.groups import Group
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from groundplane.core.objects import Object
 
 
-@click.group(epilog="Example: groundplane migrate v2 platform/ -o platform-v2/")
+@click.group(cls=Group, epilog="Example: groundplane migrate v2 platform/ -o platform-v2/")
 def migrate() -> None:
     """Bring manifests of Crossplane's first generation to the second."""
 

@@ -101,15 +101,30 @@ async def opened(db: str, kubeconfig: str, context: str) -> AsyncIterator[Source
         with store.opened(file) as cluster:
             yield Stored(cluster, await store.served(cluster))
         return
-    from groundplane.cluster.client import Api
-
-    api = Api.connect(kubeconfig or None, context or None)
+    api = connected(kubeconfig, context)
     try:
         found = Server(api, namespace_of(kubeconfig, context))
         await found.discover()
         yield found
     finally:
         await api.close()
+
+
+def connected(kubeconfig: str, context: str) -> Api:
+    """The API server that is meant, where a store could have been.
+
+    Raises:
+        InvalidInput: there is none, or its kubeconfig is incomplete.
+    """
+    from groundplane.cluster.client import Api
+    from groundplane.cluster.credentials import NoKubeconfig
+
+    try:
+        return Api.connect(kubeconfig or None, context or None)
+    except NoKubeconfig as error:
+        if not (kubeconfig or context):
+            error.mend = f"name a store of `groundplane up` with --db (there is no ./{store.DEFAULT}), or a cluster: {error.mend}"
+        raise
 
 
 def store_file(db: str, kubeconfig: str, context: str) -> str:

@@ -340,10 +340,9 @@ async def _at_work(place: tuple[str, str, str]) -> AsyncIterator[Cluster]:
             await cloud.close()
         return
     from groundplane.cluster.cache import Cache
-    from groundplane.cluster.client import Api
     from groundplane.cluster.kubernetes import KubernetesCluster
 
-    api = Api.connect(place[1] or None, place[2] or None)
+    api = sources.connected(place[1], place[2])
     try:
         yield KubernetesCluster(api, Cache())
     finally:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: groundplane validate compositions/database-aws")
-@click.argument("extensions", metavar="[EXTENSIONS]", shell_complete=completing.files)
+@click.argument("extensions", metavar="[EXTENSIONS]", shell_complete=completing.files, required=False)
 @click.argument("resources", metavar="RESOURCES", shell_complete=completing.files, required=False)
 @click.option(
     "--old",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--update-cache", is_flag=True, hidden=True)
 @click.option("--crossplane-image", hidden=True)
 def validate(
-    extensions: str,
+    extensions: str | None,
     resources: str | None,
     old: tuple[str, ...],
     output: str,
@@ -68,6 +68,8 @@ def validate(
     """
     from groundplane.cli import documents
 
+    if extensions is None:
+        raise click.UsageError("Missing argument 'RESOURCES'.")
     both = [extensions] if resources is None else [extensions, resources]
     if sum(documents.expanded([argument]).count("-") for argument in both) > 1:
         raise click.UsageError("standard input (-) can be read only once: write one of them to a file")

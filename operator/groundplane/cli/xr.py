@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from groundplane.cli import completing
+from groundplane.cli.groups import Group
 from groundplane.errors import InvalidInput, at
 
 
-@click.group(epilog="Example: groundplane xr generate claim.yaml -o xr.yaml")
+@click.group(cls=Group, epilog="Example: groundplane xr generate claim.yaml -o xr.yaml")
 def xr() -> None:
     """Make composites of claims."""
 

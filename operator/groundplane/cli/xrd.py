@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from groundplane.cli import completing
+from groundplane.cli.groups import Group
 from groundplane.errors import InvalidInput, at
 
 if TYPE_CHECKING:
     from groundplane.core.objects import Object
 
 
-@click.group(epilog="Example: groundplane xrd convert definition.yaml --output-dir crds/")
+@click.group(cls=Group, epilog="Example: groundplane xrd convert definition.yaml --output-dir crds/")
 def xrd() -> None:
     """Show what becomes of CompositeResourceDefinitions."""
 

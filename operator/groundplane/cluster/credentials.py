@@ -38,6 +38,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ADDRESS = re.compile(r"https?://[^/\s]+")
 
 
+class NoKubeconfig(InvalidInput):
+    """Nothing says where an API server is."""
+
+
 @dataclass(frozen=True)
 class Access:
     """One way into one API server.  Never printed: it holds secrets."""
@@ -59,7 +63,8 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
     May run the login program that the kubeconfig names.
 
     Raises:
-        InvalidInput: there is no configuration, or it is incomplete.
+        NoKubeconfig: there is none.
+        InvalidInput: it is incomplete.
         Denied: the login program or provider gave no credentials.
     """
     named = kubeconfig or os.environ.get("KUBECONFIG") or ""
@@ -71,7 +76,7 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
         paths = [home]
     present = [path for path in paths if path.is_file()]
     if not present:
-        raise InvalidInput(
+        raise NoKubeconfig(
             f"no kubeconfig at {', '.join(map(str, paths))}",
             mend="name one with --kubeconfig or $KUBECONFIG, or run in a Pod with a service account",
         )

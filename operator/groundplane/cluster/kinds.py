@@ -23,7 +23,7 @@ import orjson
 from groundplane.cluster import kubernetes_schemas
 from groundplane.core import schema
 from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
-from groundplane.errors import Awaited, NoSuchKind, Rejected, shown
+from groundplane.errors import Awaited, NoSuchKind, Rejected, nearest, shown
 from groundplane.ports import Resource
 
 CRD_GROUP = "apiextensions.k8s.io"
@@ -123,16 +123,20 @@ def plain(api_version: str, kind: str) -> Kind | None:
     return Kind(resource, kubernetes_schemas.schema(api_version, kind) or {}, deleting=False)
 
 
-def no_such_kind(api_version: str, kind: str, served: Iterable[str] = ()) -> NoSuchKind:
-    """`served` are the versions in which the kind is there.
+def no_such_kind(api_version: str, kind: str, served: Iterable[str] = (), *, beside: Iterable[str] = ()) -> NoSuchKind:
+    """`served` are the versions in which the kind is there, `beside` the other kinds of its group.
 
     >>> no_such_kind("apps/v1", "Deployment").mend
     'use a cluster: a store keeps no Deployment of Kubernetes, for nobody there would do anything with it'
+    >>> no_such_kind("example.org/v1", "Databse", beside=["Database"]).mend
+    'did you mean Database?'
     """
     if others := ", ".join(sorted(served)):
         mend = f"it is served as {others}"
     elif kubernetes_schemas.schema(api_version, kind):
         mend = f"use a cluster: a store keeps no {kind} of Kubernetes, for nobody there would do anything with it"
+    elif meant := nearest(kind, beside):
+        mend = f"did you mean {meant}?"
     else:
         mend = "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind"
     error = NoSuchKind(f'no matches for kind "{kind}" in version "{api_version}"', mend=mend)

@@ -310,7 +310,7 @@ class SqliteCluster:
         place = (group_of(api_version), kind)
         serving = self._store.definition_of(*place)
         if serving is None:
-            raise kinds.no_such_kind(api_version, kind)
+            raise kinds.no_such_kind(api_version, kind, beside=self._store.kinds_of(place[0]))
         known = self._kinds.get(place)
         if known is None or known[0] != serving:
             definition = self._store.by_uid(serving[0])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -260,6 +260,10 @@ class Store:
             kind,
         )
         return rows[0] if rows else None
+
+    def kinds_of(self, group: str) -> Sequence[str]:
+        """The kinds of an API group that definitions serve."""
+        return [kind for (kind,) in self._rows("SELECT kind FROM kinds WHERE grp=? ORDER BY kind", group)]
 
     # --- writing, within a transaction
 

@@ -299,6 +299,7 @@ async def definitions_of(cluster: Cluster) -> list[Object]:
 async def check_definitions(installation: Installation) -> list[Finding]:
     """Whether what definitions declare is served and followed."""
     found, all_of_them = [], await definitions_of(installation.cluster)
+    count = len(all_of_them)
     for xrd in all_of_them:
         sides = [definition.COMPOSITE, *([definition.CLAIM] if spec_of(xrd).get("claimNames") else [])]
         for side in sides:
@@ -309,7 +310,7 @@ async def check_definitions(installation: Installation) -> list[Finding]:
                 ) or "nothing is told yet: is the operator running?"
                 name = meta(xrd)["name"]
                 found.append(Finding("definitions", "failed", f"{name} is not {type_}: {said}", objects=(name,)))
-    return found or [Finding("definitions", "ok", f"{len(all_of_them)} are established")]
+    return found or [Finding("definitions", "ok", f"{count} {'is' if count == 1 else 'are'} established")]
 
 
 async def check_credentials(installation: Installation) -> list[Finding]:
