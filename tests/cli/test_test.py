@@ -235,6 +235,32 @@ def test_a_patch_that_did_not_write_is_told_with_its_place(play, tmp_path):
     assert "(notes.yaml:13:7)" in ran.stdout
 
 
+def test_of_two_steps_that_make_one_resource_each_has_its_own_patches(play, tmp_path):
+    def step(name, path, field, **base):
+        patch = {"type": "FromCompositeFieldPath", "fromFieldPath": path, "toFieldPath": f"data.{field}"}
+        resources = [{"name": "map", **base, "patches": [patch]}]
+        given = {"apiVersion": "pt.fn.crossplane.io/v1beta1", "kind": "Resources", "resources": resources}
+        return {"step": name, "functionRef": {"name": "function-patch-and-transform"}, "input": given}
+
+    composition = yaml.safe_load(COMPOSITION)
+    base = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "default"}}
+    steps = [step("one", "spec.text", "one", base=base), step("two", "spec.txt", "two")]
+    composition["spec"] = {
+        "compositeTypeRef": composition["spec"]["compositeTypeRef"],
+        "mode": "Pipeline",
+        "pipeline": steps,
+    }
+    text = yaml.safe_dump(composition, sort_keys=False)
+    (tmp_path / "notes.yaml").write_text(text)
+    line = text[: text.index("spec.txt")].count("\n")  # the patch begins with its type
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"path": "notes.yaml"}}
+    test = {"name": "two", "assertions": [{"resources": {"map": {"data": {"one": "hello", "two": "hello"}}}}]}
+    claim = {"raw": yaml.safe_load(CLAIM)}
+    ran = play(document(test, **given, claim=claim), flags=("database.yaml", "--coverage"))
+    assert f"step two › resource map › patches[0] (FromCompositeFieldPath) skipped: spec.txt: no such field; it is optional (notes.yaml:{line}:" in ran.stdout  # fmt: skip
+    assert ran.stdout.count("not met: notes: patch") == 1
+
+
 def test_what_crossplanes_format_says_is_read(play):
     composite = yaml.safe_load((DATABASE / "examples" / "composite.yaml").read_text())
     test = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from groundplane.core.lineage import Member
 
 
-_MADE = re.compile(r"Composition (\S+) › (?:.* › )?resource (.+?)(?: › (patches\[\d+\].*))?")  # a hop's place
+_MADE = re.compile(r"Composition (\S+) › (?:step (.+) › )?resource (.+?)(?: › (patches\[\d+\].*))?")  # a hop's place
 
 
 async def rendered(paths: Sequence[str], template: str) -> tuple[Source, Member, dict[str, Document]]:
@@ -74,10 +74,11 @@ def with_places(found: dict[str, Any], written: dict[str, Document]) -> dict[str
         made = _MADE.fullmatch(hop["place"]) if hop["by"] in ("patch", "base") else None
         composition = written.get(f"Composition {made[1]}") if made else None
         if made and composition:
-            if made[3]:
-                path = coverage.patch_at(composition.object, made[2], made[3])
+            step, template, patch = made[2] or "", made[3], made[4]
+            if patch:
+                path = coverage.patch_at(composition.object, step, template, patch)
             else:
-                path = f"{coverage.base_at(composition.object, made[2])}.{paths[0]}"
+                path = f"{coverage.base_at(composition.object, step, template)}.{paths[0]}"
             hop["place"] += f", {composition.place(path)}"
         paths = [each["path"] for each in hop.get("input", ())] or paths
     return found

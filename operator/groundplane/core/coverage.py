@@ -75,7 +75,7 @@ def met(source: Object, outcome: Outcome) -> set[Point]:
             is_met = point.what in outcome.keys
         else:
             label, *rest = point.what.split(" › transforms[")
-            told = applied.get((point.resource, label))
+            told = applied.get((_step(source, point), point.resource, label))
             is_met = told is not None and (not rest or _takes(told, rest[0], is_pattern=point.kind == "match pattern"))
         if is_met:
             found.add(point)
@@ -87,23 +87,35 @@ def written_at(source: Object, told: Told) -> str:
     return patch_at(source, *_key(told))
 
 
-def base_at(source: Object, resource: str) -> str:
-    """Where a template's base is written, as a field path; empty if that can't be told."""
-    paths = (point.path for point in points(source) if point.kind == "template" and point.resource == resource)
-    found = next(paths, None)
-    return "" if found is None else fieldpath.render((*found, "base"))
+def base_at(source: Object, step: str, resource: str) -> str:
+    """Where a template's base is written, as a field path; empty if that can't be told.  `step` is "" if it is not known, or there are none."""
+    found = _path(source, "template", (step, resource, ""))
+    return fieldpath.render((*found, "base")) if found else ""
 
 
-def patch_at(source: Object, resource: str, label: str) -> str:
+def patch_at(source: Object, step: str, resource: str, label: str) -> str:
     """As `written_at`, of the patch `patches[0] › patch set size › patches[1]` of a template."""
-    key = resource, _unnamed(label)
-    paths = (point.path for point in points(source) if point.kind == "patch" and (point.resource, point.what) == key)
-    return fieldpath.render(next(paths, ()))
+    return fieldpath.render(_path(source, "patch", (step, resource, _unnamed(label))))
 
 
-def _key(told: Told) -> tuple[str, str]:
-    *_, resource, label = told.place if len(told.place) > 1 else ("", *told.place)
-    return resource.removeprefix("resource "), _unnamed(label)
+def _path(source: Object, kind: Kind, key: tuple[str, str, str]) -> tuple[str | int, ...]:
+    step, *rest = key
+    found = (each for each in points(source) if each.kind == kind and [each.resource, each.what] == rest)
+    return next((each.path for each in found if step in ("", _step(source, each))), ())
+
+
+def _step(source: Object, point: Point) -> str:
+    """The step that a point is of: several may have templates of one name, for one thing."""
+    if point.path[1] != "pipeline":
+        return ""
+    return str(_maps(spec_of(source).get("pipeline"))[int(point.path[2])].get("step", ""))
+
+
+def _key(told: Told) -> tuple[str, str, str]:
+    """Step, template, and which of its patches."""
+    *above, resource, label = told.place if len(told.place) > 1 else ("", *told.place)
+    step = next((each for each in above if each.startswith("step ")), "")
+    return step.removeprefix("step "), resource.removeprefix("resource "), _unnamed(label)
 
 
 def _unnamed(label: str) -> str:
