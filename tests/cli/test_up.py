@@ -631,6 +631,8 @@ async def test_tests_of_compositions_are_passed_over_and_that_is_told_once(follo
     world.write("test", f"apiVersion: {group}/v1alpha1\nkind: CompositionTest\nmetadata: {{name: a}}\n")
     await world.round()
     await world.round()
+    world.remove("test")
+    await world.round()
     words = "Tests of compositions are passed over: 1; groundplane test runs them"
     assert [each for each in world.told if "passed over" in each] == [words]
     assert await world.text("a") == "a"

@@ -206,9 +206,9 @@ class Applier:
 
     def _pass_over(self, tests: Iterable[Placed]) -> None:
         """They lie beside what they test; `groundplane test` reads them."""
-        if (found := len(list(tests))) != self._tests:
-            self._tests = found
-            self._tell(f"Tests of compositions are passed over: {found}; groundplane test runs them")
+        before, self._tests = self._tests, len(list(tests))
+        if self._tests not in (0, before):
+            self._tell(f"Tests of compositions are passed over: {self._tests}; groundplane test runs them")
 
     async def _apply(self, placed: Placed, refused_before: dict[Identity, str]) -> None:
         manifest = placed.manifest
