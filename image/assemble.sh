@@ -31,6 +31,8 @@ rm -rf "$site/boto3/data" "$site/boto3/examples" "$site/pydantic/v1"
 find "$site" \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' \) -exec rm {} +
 cp -RL "$here/operator/groundplane" "$site/groundplane"
 if [ "$3" = operator ]; then
+	# The operator makes botocore's clients itself.
+	without boto3 s3transfer
 	# botocore's models: those of our kinds and of logging in.  Of the others the names stay, for endpoints may list them.
 	needed=" sts sso sso-oidc signin $(sed -n 's/^service: *//p' "$site"/groundplane/aws/kinds/*.yaml | tr '\n' ' ') "
 	for service in "$site"/botocore/data/*/; do

@@ -135,6 +135,21 @@ async def test_a_website_may_send_all_requests_elsewhere(cloud, account, bucket)
     assert "redirectAllRequestsTo" not in (await settle(cloud, site, account)).at_provider
 
 
+async def test_rules_of_a_website_in_the_one_form_are_changed_though_aws_shows_them_in_the_other_too(
+    cloud, account, bucket, standin
+):
+    def rules(prefix):
+        return [{"condition": [{"keyPrefixEquals": prefix}], "redirect": [{"hostName": "example.org"}]}]
+
+    site = managed(S3, "BucketWebsiteConfiguration", "orders", bucket=bucket, routingRule=rules("docs/"))
+    site["spec"]["forProvider"]["indexDocument"] = [{"suffix": "index.html"}]
+    await made(cloud, site, account)
+    site["spec"]["forProvider"]["routingRule"] = rules("papers/")
+    await settle(cloud, site, account)
+    (rule,) = standin.client("s3").get_bucket_website(Bucket=bucket)["RoutingRules"]
+    assert rule["Condition"] == {"KeyPrefixEquals": "papers/"}
+
+
 async def test_a_lifecycle_rule_for_all_objects_needs_no_filter(cloud, account, bucket):
     rule = [{"id": "all", "status": "Enabled", "expiration": [{"days": 0, "expiredObjectDeleteMarker": True}]}]
     observation = await made(

@@ -112,7 +112,7 @@ def test_what_the_image_consists_of_is_small_the_same_bytes_each_time_and_told_b
     absent = {url.removeprefix("pkg:pypi/").partition("@")[0] for url in locked - named}
     assert named <= locked
     assert "kubernetes" in absent
-    assert absent & {"boto3", "botocore", "kopf", "pydantic", "aiohttp"} == set()
+    assert absent & {"botocore", "kopf", "pydantic", "aiohttp"} == set()
 
 
 def test_the_image_knows_the_names_of_all_services_and_the_models_of_those_that_have_kinds(root):

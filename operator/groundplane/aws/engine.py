@@ -683,12 +683,14 @@ class Engine(Resource):
             self.memory.external_name = str(rule.new_external_name.search(answer) or "")
 
     def _value(self, name: str, item: Item) -> Json:
-        """What an update sends for a field: the desired value, else the observed one."""
+        """What an update sends for a field: the desired value, else the observed one, unless what excludes it is desired."""
         field_ = self.kind.fields[name]
         if field_.secret:
             return self.secrets.get(field_.secret)
         desired = self.desired(name, item)
-        return self.observed(name, item) if desired is None else desired
+        if desired is not None or any(self.desired(other, item) is not None for other in field_.conflicts):
+            return desired
+        return self.observed(name, item)
 
     # --- delete -----------------------------------------------------------------------------------------
 
