@@ -53,6 +53,7 @@ def test_its_readme_names_what_is_there():
         "requirements.txt",
         "main.py",
         "store.yaml",
+        "provider.yaml",
         "composition.yaml",
         "definition.yaml",
         "function.yaml",

@@ -303,6 +303,35 @@ def test_what_is_rendered_fits_its_schema_unless_that_is_not_asked_for(play):
     assert play(document(test, **given)).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "field, value, told",
+    [
+        (
+            "kind",
+            "CompositionTst",
+            'database.yaml:20:1: kind: unsupported value "CompositionTst". Mend: did you mean CompositionTest?',
+        ),
+        ("apiVersion", "tests.crossplane.io/v1", "Mend: write test.crossplane.io/v1alpha1."),
+    ],
+)
+def test_a_document_that_is_nearly_a_test_is_not_passed_over(play, field, value, told):
+    good = document({"name": "one", "assertions": [{"count": 1}]})
+    ran = play(good, good | {field: value})
+    assert ran.exit_code == 80
+    assert told in ran.stderr
+
+
+@pytest.mark.parametrize("version", ["test.crossplane.io/v1alpha1", "meta.dev.upbound.io/v1alpha1"])
+def test_other_kinds_of_tests_are_left_alone(play, version):
+    good = document({"name": "one", "assertions": [{"count": 1}]})
+    ran = play(
+        good,
+        {"apiVersion": version, "kind": "OperationTest", "metadata": {"name": "b"}},
+        {"kind": "CompositionTest", "apiVersion": "acme.org/v1"},
+    )
+    assert (ran.exit_code, ran.stdout[:8]) == (0, "1 passed")
+
+
 def test_all_inputs_that_are_missing_are_told_at_once(play):
     test = {"name": "one", "inputs": {"claim": {"path": "a.yaml"}, "extra": [{"path": "b.yaml"}, {"raw": ["text"]}]}}
     (told,) = problems(play, {"count": 1}, **test)

@@ -13,7 +13,7 @@ import yaml
 
 from groundplane.cli import manifests
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import composition, conditions, definition, goyaml, render
+from groundplane.core import composition, conditions, definition, goyaml, preview, render
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import key_of, meta, spec_of
 from groundplane.errors import Rejected
@@ -24,12 +24,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = REPOSITORY / "compositions"
 ALL = sorted(path.parent for path in LIBRARY.glob("*/composition.yaml"))
 FOLDERS = sorted(path.parents[1] for path in LIBRARY.glob("*/examples/observed.yaml"))  # whose expected/ is made here
-EXAMPLE_SECRET = {
-    "endpoint": b"db.example.org",
-    "password": b"made-by-the-operator",
-    "port": b"5432",
-    "username": b"my-app-db-x7k2p",
-}
 
 
 def one(path: Path) -> dict:
@@ -37,19 +31,25 @@ def one(path: Path) -> dict:
     return found.object
 
 
+def given(folder: Path) -> preview.Observed:
+    """What exists, by its template, and the Secrets beside it."""
+    found = [m.object for m in manifests.read(folder / "examples" / "observed.yaml")]
+    return preview.observe(one(folder / "examples" / "composite.yaml"), found)
+
+
 def rendered(folder: Path) -> dict[str, str]:
     """File name in expected/ → text."""
     compiled = composition.compile(one(folder / "composition.yaml"))
     composite = one(folder / "examples" / "composite.yaml")
-    observed = {
-        meta(m.object)["annotations"][render.TEMPLATE_ANNOTATION]: m.object
-        for m in manifests.read(folder / "examples" / "observed.yaml")
-    }
+    observed = given(folder)
     new = render.render(composite, compiled, {}, helpful=True)
     assert not [item.error for item in new if item.error]
-    again = render.render(composite, compiled, observed, helpful=True)
+    again = render.render(composite, compiled, observed.resources, helpful=True)
     composed = {
-        item.template: render.Composed(item.object | {"status": observed[item.template]["status"]}, EXAMPLE_SECRET)
+        item.template: render.Composed(
+            item.object | {"status": observed.resources[item.template]["status"]},
+            observed.connection(observed.resources[item.template]),
+        )
         for item in again
     }
     collected = render.collect(composite, compiled, composed, helpful=True)
@@ -75,7 +75,16 @@ def test_the_observed_example_is_what_the_composite_would_have_made(folder):
     compiled = composition.compile(one(folder / "composition.yaml"))
     new = render.render(one(folder / "examples" / "composite.yaml"), compiled, {}, helpful=True)
     names = {meta(item.object)["name"] for item in new}
-    assert {meta(m.object)["name"] for m in manifests.read(folder / "examples" / "observed.yaml")} == names
+    assert {meta(obj)["name"] for obj in given(folder).resources.values()} == names
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_examples_render_without_a_warning(folder):
+    examples = folder / "examples"
+    ran = groundplane(
+        "render", examples / "composite.yaml", folder / "composition.yaml", "-o", examples / "observed.yaml"
+    )
+    assert (ran.exit_code, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
@@ -164,8 +173,8 @@ def test_the_folders_of_one_api_have_the_same_definition():
 
 def test_conditions_of_the_observed_example_say_ready():
     for folder in FOLDERS:
-        for manifest in manifests.read(folder / "examples" / "observed.yaml"):
-            assert conditions.is_true(manifest.object, "Ready")
+        for obj in given(folder).resources.values():
+            assert conditions.is_true(obj, "Ready")
 
 
 OWN_TESTS = sorted(LIBRARY.glob("*/tests/*.yaml"))

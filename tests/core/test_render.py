@@ -202,6 +202,16 @@ def test_an_object_must_stay_an_object(target):
     assert item.object is None
 
 
+def test_what_a_patch_requires_of_a_status_is_waited_for():
+    required = {"policy": {"fromFieldPath": "Required"}}
+    [item] = rendered(template("a", patch("status.arn", "spec.x", **required)))
+    assert item.object is None
+    assert str(item.error) == (
+        "resource a › patches[0] (FromCompositeFieldPath): status: no such field. "
+        "Mend: it is required, and comes once resources that exist have filled the status; if it never does, correct the path."
+    )
+
+
 def test_a_template_that_fails_is_withheld_and_the_others_go_on():
     required = {"policy": {"fromFieldPath": "Required"}}
     [first, second] = rendered(template("a", patch("spec.no", "spec.x", **required)), template("b"))

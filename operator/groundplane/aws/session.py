@@ -228,7 +228,10 @@ class AccountClients:
         elif source in ("WebIdentity", "Upbound"):
             mend = "look whether the token is still valid, and whether the role trusts who issued it"
         else:
-            mend = "look at the identity of the operator's Pod or machine; a login by SSO is renewed by `aws sso login`"
+            mend = (
+                "look at the identity of the operator's Pod or machine, on a laptop at the credentials that AWS's command line would take"
+                " ($AWS_PROFILE, $AWS_ACCESS_KEY_ID); a login by SSO is renewed by `aws sso login`"
+            )
         return f"{mend} (ProviderConfig {self._name})"
 
     @property

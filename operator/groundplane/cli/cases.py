@@ -90,10 +90,11 @@ def find(paths: Sequence[str]) -> tuple[list[Found], list[Mistake]]:
     found: list[Found] = []
     mistakes = [each for each in wrong if each.message.startswith("it is given") or _may_hold_tests(each.place.file)]
     for document in read:
-        if not composition_tests.is_test(document.object):
-            continue
         try:
-            found += [Found(case, document) for case in composition_tests.cases_of(document.object)]
+            if composition_tests.is_test(document.object):
+                found += [Found(case, document) for case in composition_tests.cases_of(document.object)]
+            else:
+                composition_tests.check_kind(document.object)
         except InvalidInput as error:
             path = error.what.partition(":")[0]
             mistakes.append(Mistake(document.place(path, of_name=True), error.what, error.mend))
