@@ -332,6 +332,18 @@ def test_other_kinds_of_tests_are_left_alone(play, version):
     assert (ran.exit_code, ran.stdout[:8]) == (0, "1 passed")
 
 
+def test_a_name_that_no_object_may_have_fits_nothing(play):
+    composition = yaml.safe_load(COMPOSITION)
+    named = {"type": "FromCompositeFieldPath", "fromFieldPath": "spec.text", "toFieldPath": "metadata.name"}
+    named["transforms"] = [{"type": "string", "string": {"type": "Format", "fmt": "Big_%s"}}]
+    composition["spec"]["resources"][0]["patches"].append(named)
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"raw": composition}}
+    test = {"name": "named", "assertions": [{"count": 1}]}
+    ran = play(document(test, **given, claim={"raw": yaml.safe_load(CLAIM)}), flags=("database.yaml",))
+    assert ran.exit_code == 1, ran.output
+    assert 'resource map › rendered › metadata.name: "Big_hello" is no name of a ConfigMap' in ran.stdout
+
+
 def test_all_inputs_that_are_missing_are_told_at_once(play):
     test = {"name": "one", "inputs": {"claim": {"path": "a.yaml"}, "extra": [{"path": "b.yaml"}, {"raw": ["text"]}]}}
     (told,) = problems(play, {"count": 1}, **test)

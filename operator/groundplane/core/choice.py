@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
-from groundplane.core import composition, definition, known_schemas, mistakes, preview, rules, typecheck
+from groundplane.core import composition, definition, known_schemas, mistakes, naming, preview, rules, typecheck
 from groundplane.core import schema as schemas
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
@@ -18,7 +18,7 @@ from groundplane.core.objects import Object, annotations_of, group_of, key_of, l
 from groundplane.core.render import TEMPLATE_ANNOTATION
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import Structural
-from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, nearest
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, nearest, shown
 
 CORE = "apiextensions.crossplane.io"
 NOT_A_SUBJECT = frozenset({CORE, "pkg.crossplane.io", "apiextensions.k8s.io"})  # API groups that no composite has
@@ -342,7 +342,10 @@ def rendered_fit(
     found: list[GroundplaneError] = []
     in_namespace = known_schemas.namespaced(_reference(source), scopes, None)
     for obj in composed:
-        pair = (obj["apiVersion"], obj["kind"])
+        pair, name = (obj["apiVersion"], obj["kind"]), meta(obj).get("name")
+        if isinstance(name, str) and name and not naming.may_be_called(pair[0], name):
+            place = (where, resource_of(obj), "rendered", "metadata.name")
+            found.append(InvalidInput(f"{shown(name)} is no name of a {pair[1]}", mend=naming.NAMES, where=place))
         if in_namespace and known_schemas.namespaced(pair, scopes, built_in) is False:
             resource, misfit = resource_of(obj), typecheck.cluster_scoped(*pair)
             if (misfit.detail, resource) not in seen:

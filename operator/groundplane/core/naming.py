@@ -51,6 +51,10 @@ def is_composed_name(generate_prefix: str, name: str) -> bool:
     return bool(re.fullmatch(f"[a-z0-9]{{{SUFFIX}}}", end)) and stem == generate_prefix[: MAX_LENGTH - SUFFIX - 1]
 
 
+NAMES = "use lower case letters, digits, - and ., with a letter or digit at both ends, 253 characters at most"
+"""The mend of a name that no object may have."""
+
+
 def may_be_called(api_version: str, name: str) -> bool:
     """Whether an object of an API group may have this name: an RFC 1123 subdomain; one of roles may have colons in it, too.
 

@@ -247,7 +247,7 @@ def check_names(rendered: Sequence[Rendered]) -> None:
         if not naming.may_be_called(item.reference["apiVersion"], name):
             raise InvalidInput(
                 f'cannot apply composed resource "{item.template}": {shown(name)} is no name of a {item.reference["kind"]}',
-                mend="use lower case letters, digits, - and ., with a letter or digit at both ends, 253 characters at most",
+                mend=naming.NAMES,
             )
 
 
