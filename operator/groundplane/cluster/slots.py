@@ -124,9 +124,9 @@ class Slots:
     def _check(self, what: str) -> None:
         if what in self._silent and sum(each.what == what for each in self._writes) >= HANGING:
             raise Throttled(
-                f"the API server answers, but not to this ({what}): earlier ones have not come back in time",
+                f"the API server does not answer this ({what}): earlier ones have not come back in time",
                 after=COME_BACK,
-                mend="look for a webhook of that kind that does not answer",
+                mend="look for a webhook of that kind that does not answer; if nothing else is answered, at the server",
             )
 
     def _look(self, write: Write) -> None:
