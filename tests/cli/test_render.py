@@ -540,13 +540,13 @@ def test_the_kinds_that_are_built_in_are_known_without_being_given(tmp_path, wri
         ("s3", "Bucket", "forceDestory: true", 'base.spec.forProvider.forceDestory: spec.forProvider has no field "forceDestory". Mend: did you mean forceDestroy?'),
         ("sqs", "Queue", 'visibilityTimeoutSeconds: "60"', 'spec.forProvider.visibilityTimeoutSeconds is a number, and not the string "60". Mend: write 60.'),
         ("ec2", "VPC", "cidrBlok: 10.0.0.0/16", 'spec.forProvider has no field "cidrBlok". Mend: did you mean cidrBlock?'),
-        ("ec2", "InternetGatway", "region: eu", "Mend: did you mean InternetGateway? Else"),
-        ("ec2/v1beta2", "InternetGateway", "region: eu", "Mend: did you mean InternetGateway of ec2.aws.upbound.io/v1beta1? Else"),
+        ("ec2", "InternetGatway", "vpcId: a", "Mend: did you mean InternetGateway? Else"),
+        ("ec2/v1beta2", "InternetGateway", "vpcId: a", "Mend: did you mean InternetGateway of ec2.aws.upbound.io/v1beta1? Else"),
     ],
 )  # fmt: skip
 def test_a_base_that_its_kind_does_not_know_so_is_warned_of(folder, version, kind, field, said):
     group, _, version = version.partition("/")
-    base = f"{{apiVersion: {group}.aws.upbound.io/{version or 'v1beta1'}, kind: {kind}, spec: {{forProvider: {{{field}}}}}}}"
+    base = f"{{apiVersion: {group}.aws.upbound.io/{version or 'v1beta1'}, kind: {kind}, spec: {{forProvider: {{region: eu, {field}}}}}}}"
     text = TWO.replace("{apiVersion: example.org/v1, kind: Bucket, spec: {region: eu}}", base)
     text = text[: text.index("    patches:\n    - {fromFieldPath: spec.absent")]
     write(folder, composition=text)

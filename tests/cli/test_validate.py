@@ -217,6 +217,64 @@ def test_the_library_of_this_repository_is_right_and_kinds_of_aws_need_no_file()
     assert "rds.aws.upbound.io/v1beta1, Kind=SubnetGroup, database validated successfully" in result.stdout
 
 
+ARCHIVES = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: archives}
+spec:
+  compositeTypeRef: {apiVersion: example.org/v1, kind: XArchive}
+  mode: Resources
+  resources:
+  - name: bucket
+    base: {apiVersion: s3.aws.upbound.io/v1beta1, kind: Bucket, spec: {forProvider: {}}}
+    patches: PATCHES
+---
+apiVersion: example.org/v1
+kind: XArchive
+metadata: {name: a}
+spec: {}
+"""
+ARCHIVE = """
+apiVersion: apiextensions.crossplane.io/v1
+kind: CompositeResourceDefinition
+metadata: {name: xarchives.example.org}
+spec:
+  group: example.org
+  names: {kind: XArchive, plural: xarchives}
+  versions:
+  - {name: v1, served: true, referenceable: true, schema: {openAPIV3Schema: {type: object, properties: {
+      spec: {type: object, properties: {where: {type: string}}}, status: {type: object, properties: {where: {type: string}}}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    "patches, is_told",
+    [
+        ("[]", True),
+        ("[{fromFieldPath: spec.where, toFieldPath: 'spec.forProvider.tags[where]'}]", True),
+        ("[{fromFieldPath: spec.where, toFieldPath: spec.forProvider.region}]", False),
+        (
+            "[{fromFieldPath: status.where, toFieldPath: spec.forProvider.region, policy: {fromFieldPath: Optional}}]",
+            False,
+        ),
+    ],
+)
+def test_a_required_field_that_nothing_writes_is_told_by_validate_and_render(tmp_path, patches, is_told):
+    (tmp_path / "xrd.yaml").write_text(ARCHIVE)
+    composition, composite = ARCHIVES.replace("PATCHES", patches).split("---")
+    (tmp_path / "composition.yaml").write_text(composition)
+    (tmp_path / "xr.yaml").write_text(composite)
+    told = (
+        "resource bucket › rendered: spec.forProvider.region: Required value. Mend: set it in the base, or by a patch."
+    )
+    validated = groundplane("validate", tmp_path)
+    assert validated.exit_code == 0
+    assert (told in validated.stdout) is is_told
+    assert groundplane("validate", "--strict", tmp_path).exit_code == int(is_told)
+    rendered = groundplane("render", tmp_path / "xr.yaml", tmp_path / "composition.yaml")
+    assert (told in rendered.stderr) is is_told
+
+
 @pytest.mark.parametrize("folder", ["bucket-v2", "function-python"])
 def test_the_examples_are_right(folder):
     result = groundplane("validate", REPOSITORY / "examples" / folder)

@@ -188,6 +188,7 @@ def render(
     misfits: list[GroundplaneError] = []
     if not strict_upstream:
         misfits = choice.rendered_fit(chosen.source, found.composed, schemas, BuiltIn(), fit.warnings, scopes)
+        misfits += choice.lacking(chosen.source, found.composed, schemas, BuiltIn())
         if observed and (spec := review(spec_of(chosen.source)).spec):
             misfits += preview.missing_keys([typecheck.native(spec), *parts_of(spec, find)], observed, found)
     documents = list(

@@ -6,11 +6,22 @@ out of it; without them, a kind that differs from the composite's by its X alone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from typing import Any
 
-from groundplane.core import composition, definition, known_schemas, mistakes, naming, preview, rules, typecheck
+from groundplane.core import (
+    composition,
+    definition,
+    fieldpath,
+    known_schemas,
+    mistakes,
+    naming,
+    preview,
+    rules,
+    typecheck,
+)
 from groundplane.core import schema as schemas
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
@@ -367,6 +378,42 @@ def rendered_fit(
                 errors = [InvalidInput(text, mend=_mend(meant), where=(where, resource, "rendered"))]
         found += [error for error in errors if (error.what, resource) not in seen]
     return found
+
+
+def lacking(
+    source: Object, composed: Sequence[Object], schemas: typecheck.Schemas, built_in: known_schemas.BuiltIn
+) -> list[GroundplaneError]:
+    """Required fields that are not in the objects that were rendered, and that no patch of the Composition writes: no later render has them."""
+    where = f"Composition {meta(source).get('name', '')}"
+    written = list(_written(spec_of(source)))
+    found: list[GroundplaneError] = []
+    for obj in composed:
+        pair = (obj["apiVersion"], obj["kind"])
+        schema = None if typecheck.is_built_in(pair[0]) else schemas.get(pair) or built_in.schema(*pair)
+        for path in typecheck.absent(schema or {}, obj):
+            if not any(_overlap(path, each) for each in written):
+                what = f"{fieldpath.render(path)}: Required value"
+                mend = "set it in the base, or by a patch"
+                found.append(InvalidInput(what, mend=mend, where=(where, resource_of(obj), "rendered")))
+    return found
+
+
+def _written(part: Any) -> Iterator[tuple[fieldpath.Segment, ...]]:
+    """The paths that patches anywhere in this may write to; without `toFieldPath` it is that which is read."""
+    if isinstance(part, Mapping):
+        text = part.get("toFieldPath") or part.get("fromFieldPath")
+        if isinstance(text, str) and fieldpath.is_path(text):
+            yield fieldpath.parse(text).segments
+    for item in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        yield from _written(item)
+
+
+def _overlap(one: tuple[fieldpath.Segment, ...], other: tuple[fieldpath.Segment, ...]) -> bool:
+    """Whether one is in the other, whichever elements of lists are meant."""
+    return all(
+        a == b or not (isinstance(a, str) and isinstance(b, str)) or "*" in (a, b)
+        for a, b in zip(one, other, strict=False)
+    )
 
 
 def resource_of(obj: Object) -> str:

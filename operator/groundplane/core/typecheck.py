@@ -508,6 +508,29 @@ def misfits(schema: OpenAPI, obj: Mapping[str, Json]) -> Iterator[Misfit]:
             yield from _misfit_field(schema, name, value, ())
 
 
+def absent(
+    schema: OpenAPI, value: Json, path: tuple[fieldpath.Segment, ...] = ()
+) -> Iterator[tuple[fieldpath.Segment, ...]]:
+    """Required fields that are not there, and have no default.
+
+    >>> size = {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}
+    >>> list(absent({"type": "object", "properties": {"spec": size}}, {"spec": {}}))
+    [('spec', 'size')]
+    """
+    properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
+    if isinstance(value, dict):
+        for name in schema.get("required") or ():
+            if name not in value and "default" not in properties.get(name, {}):
+                yield (*path, name)
+        for name, item in value.items():
+            child = properties.get(name, schema.get("additionalProperties"))
+            if isinstance(child, Mapping) and (path or name not in (*TYPE_META, "metadata", "status")):
+                yield from absent(child, item, (*path, name))
+    elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+        for index, item in enumerate(value):
+            yield from absent(items, item, (*path, index))
+
+
 def _misfits(schema: OpenAPI, value: Json, path: tuple[fieldpath.Segment, ...]) -> Iterator[Misfit]:
     if value is None:
         return

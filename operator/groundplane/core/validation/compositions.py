@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from groundplane.core import choice, composition, fieldpath, mistakes, pipeline, preview, typecheck
@@ -238,7 +239,15 @@ def rendered(
         told = [mistakes.error_of(problem, spec_of(chosen.source), where) for problem in misfits]
     misfit = choice.rendered_fit(chosen.source, found.composed, library.given, library.built_in, told, library.scopes)
     shaped = [*map(_of_render, found.mistakes), *map(_of_render, misfit)]
-    return shaped or [finding for each in found.composed for finding in _by_cloud(each, where, library)]
+    if shaped:
+        return shaped
+    lacking = choice.lacking(chosen.source, found.composed, library.given, library.built_in)
+    return [
+        *(
+            replace(_of_render(each), severity="warning") for each in lacking
+        ),  # a function might set it once it sees more
+        *(finding for each in found.composed for finding in _by_cloud(each, where, library)),
+    ]
 
 
 def _by_cloud(obj: Object, where: str, library: Library) -> Iterator[Finding]:
