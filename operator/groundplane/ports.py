@@ -317,8 +317,7 @@ class Default:
 class Creation:
     external_name: str
     connection: Mapping[str, bytes] = field(default_factory=dict, repr=False)
-    # What the answer shows, where that spares a look: the status that tells it is the record that it was made.
-    observation: Observation | None = None
+    observation: Observation | None = None  # what the answer shows, where that spares a look
     wakes: tuple[Key, ...] = ()  # objects that have waited for it: they are looked at now
 
 

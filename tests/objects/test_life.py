@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from groundplane.core import managed as core
 from groundplane.core.objects import Key, has_finalizer, key_of, meta
-from groundplane.errors import Conflict
-from groundplane.objects.crds import IDENTITIES
 from tests.objects.conftest import (
     GROUP,
     NAMESPACED,
@@ -324,71 +321,3 @@ async def test_a_namespace_goes_though_its_kubeconfig_goes_first():
     await world.settle(seconds=5)
     assert await seen(other, configmap()) is None
     assert not [obj for obj in world.objects() if meta(obj).get("namespace") == TEAM and obj["kind"] != "Event"]
-
-
-IDENTITY = "put a ServiceAccount's token into the kubeconfig"
-SOURCE = "use InjectedIdentity for this cluster, or Secret with a kubeconfig"
-REFUSED = [("type", each, namespace) for each in IDENTITIES for namespace in ("", TEAM)]
-REFUSED += [("source", "None", TEAM), *(("source", each, "") for each in ("None", "Environment", "Filesystem"))]
-
-
-@pytest.mark.parametrize(("field", "value", "namespace"), REFUSED)
-async def test_a_way_to_log_in_that_there_is_not_is_refused_by_its_config_and_by_who_uses_it(field, value, namespace):
-    """It is not passed over: the object would be made with another identity than the one that is asked for."""
-    world = await made()
-    spec = {"identity": {"type": value, "source": "None"}} if field == "type" else {"credentials": {"source": value}}
-    words = f"spec.identity.type: {value} is not" if field == "type" else f"spec.credentials.source: {value} names no"
-    account = config(name="other", namespace=namespace, **spec)
-    reference = {"name": "other", **({"kind": "ProviderConfig"} if namespace else {})}
-    told = message(await applied(world, account, thing(configmap(), namespace=namespace, providerConfigRef=reference)))
-    assert f'ProviderConfig "other" › {words}' in told
-    assert (IDENTITY if field == "type" else SOURCE) in told
-    own = await seen(world, account)
-    assert any(words in each.get("message", "") for each in own["status"]["conditions"]), own["status"]
-    assert await seen(world, configmap()) is None
-
-
-def recorded(world, monkeypatch, fails=lambda key, subresource: False):
-    """What is written of Objects themselves from now on; a write that `fails` conflicts."""
-    written = []
-    reals = {verb: getattr(world.cluster, verb) for verb in ("update", "patch")}
-    for verb in reals:
-
-        def record(given, *rest, _verb=verb, subresource="", **more):
-            key = key_of(given) if isinstance(given, dict) else given
-            if key.kind == "Object":
-                written.append(f"{_verb} {subresource}".strip())
-                if fails(key, subresource):
-                    raise Conflict("somebody was faster")
-            return reals[_verb](given, *rest, subresource=subresource, **more)
-
-        monkeypatch.setattr(world.cluster, verb, record)
-    return written
-
-
-@pytest.mark.parametrize("namespace", ["", TEAM])
-async def test_an_object_is_written_twice_until_it_is_ready(monkeypatch, namespace):
-    """That it begins, with the finalizer, and the status, which says that it was made."""
-    world, manifest = await made(), thing(configmap(), namespace=namespace)
-    written = recorded(world, monkeypatch)
-    assert is_ready(await applied(world, manifest))
-    assert written == ["patch", "update status"]
-    await world.cluster.delete(key_of(configmap()))
-    await world.settle(seconds=70)
-    assert is_ready(await seen(world, manifest)), "made anew"
-    assert await world.cluster.get(key_of(configmap())), "it is not"
-    assert not core.is_create_unfinished(await seen(world, manifest))
-
-
-async def test_what_was_made_is_recorded_though_its_status_meets_another_write(monkeypatch):
-    world, manifest, met = await made(), thing(configmap()), []
-
-    def fails(key, subresource):
-        met.append(subresource)
-        return met.count("status") == 1 and subresource == "status"
-
-    recorded(world, monkeypatch, fails)
-    obj = await applied(world, manifest, seconds=5)
-    assert is_ready(obj)
-    assert core.CREATE_SUCCEEDED in obj["metadata"]["annotations"]
-    assert "interrupted" not in world.told.text()

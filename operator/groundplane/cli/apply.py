@@ -400,8 +400,8 @@ class _Overseer:
     def _troubles(self, objects: Mapping[Key, Object]) -> list[str]:
         """What of the plan is not done yet."""
         from groundplane.core import conditions
-        from groundplane.core.managed import is_made
-        from groundplane.core.objects import is_paused, meta
+        from groundplane.core.managed import CREATE_SUCCEEDED
+        from groundplane.core.objects import annotations_of, is_paused, meta
         from groundplane.core.plan import belonging
         from groundplane.runtime import clouds
 
@@ -415,7 +415,7 @@ class _Overseer:
             obj = managed.get(step.address)
             if step.action == "destroy":
                 found += [f"still there: {step.address}"] if step.key.place in objects else []
-            elif step.action == "add" and (obj is None or not is_made(obj)):
+            elif step.action == "add" and (obj is None or CREATE_SUCCEEDED not in annotations_of(obj)):
                 found.append(f"not made yet: {step.address}")
             elif step.action in ("add", "change") and obj is not None and not is_paused(obj):
                 synced = conditions.find(obj, "Synced") or {}

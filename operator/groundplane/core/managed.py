@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of, status_of
+from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of
 from groundplane.errors import InvalidInput
 
 FINALIZER = "finalizer.managedresource.crossplane.io"
@@ -223,26 +223,12 @@ def allowed(managed: Object) -> frozenset[Action]:
 
 
 def is_create_unfinished(managed: Object) -> bool:
-    """Whether a create was begun after the last one of known outcome (whole seconds, strictly later).
-
-    A status that tells what was made is an outcome, too: it is dropped before another create begins.
-    """
+    """Whether a create was begun after the last one of known outcome (whole seconds, strictly later)."""
     pending = _moment(managed, CREATE_PENDING)
-    if pending is None or _is_seen(managed):
+    if pending is None:
         return False
     ends = [_moment(managed, end) for end in CREATE_ENDS]
     return all(end is None or pending > end for end in ends)
-
-
-def is_made(managed: Object) -> bool:
-    """Whether what it stands for was made, by it or by what it was restored from."""
-    return CREATE_SUCCEEDED in annotations_of(managed) or _is_seen(managed)
-
-
-def _is_seen(managed: Object) -> bool:
-    """Whether the status names the very object that was made, as provider-kubernetes' Objects do."""
-    made = (status_of(managed).get("atProvider") or {}).get("object")
-    return isinstance(made, dict) and bool(made.get("uid"))
 
 
 def is_created_recently(managed: Object, now: datetime) -> bool:

@@ -352,7 +352,7 @@ class ObjectCloud:
 
     def _next_look(self, managed: Object, *, settled: bool, watched: bool) -> float | None:
         if not settled:
-            since = annotations_of(managed).get(CREATE_PENDING) or str(meta(managed).get("creationTimestamp"))
+            since = annotations_of(managed).get(core.CREATE_SUCCEEDED) or str(meta(managed).get("creationTimestamp"))
             born = conditions.moment(since)
             return None if born and (self._now() - born).total_seconds() < YOUNG else UNREADY
         return WATCHED if watched else None

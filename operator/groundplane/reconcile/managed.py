@@ -204,12 +204,12 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
     notes = {core.CREATE_SUCCEEDED: timestamp(run)}
     if made.external_name:
         notes[core.EXTERNAL_NAME] = made.external_name
-    if made.observation:
-        return await _show(run, made.observation, secrets, notes)
     if made.connection:
         await _publish_once(run, made)
     await save_outcome(run, notes)
-    _tell_created(run)
+    run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
+    if made.observation:
+        return await _keep(run, made.observation, secrets, update=False)
     if run.kind.ready_at_once and not run.context.options.strict_upstream and (there := await _made(run, secrets)):
         return await _act(run, there, secrets)
     if not run.kind.consistent:  # else the next look tells at once what has become of it
@@ -217,22 +217,6 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
         outlook = health.reconciling("Creating", f"{run.kind.cloud} has been asked to create it")
         await _write_status(run, told, outlook=outlook)
     return _look_again(run, MADE)
-
-
-async def _show(run: ManagedRun, made: Observation, secrets: Mapping[str, str], notes: Mapping[str, str]) -> Result:
-    """Save what was just made by the status that shows it; by itself only where there is none."""
-    _tell_created(run)
-    try:
-        result = await _keep(run, made, secrets, update=False)
-    except GroundplaneError:
-        await save_outcome(run, notes)
-        raise
-    run.context.creates.forget(key_of(run.managed))
-    return result
-
-
-def _tell_created(run: ManagedRun) -> None:
-    run.event("Normal", "CreatedExternalResource", "Successfully requested creation of external resource")
 
 
 async def _made(run: ManagedRun, secrets: Mapping[str, str]) -> Observation | None:
@@ -537,10 +521,7 @@ def _usual_pause(run: ManagedRun, *, settled: bool) -> float:
 
 def _age(run: ManagedRun) -> float:
     """Seconds since the last thing that a cloud takes its time for: the create, or the deletion."""
-    notes = annotations_of(run.managed)
-    since = (
-        meta(run.managed).get("deletionTimestamp") or notes.get(core.CREATE_SUCCEEDED) or notes.get(core.CREATE_PENDING)
-    )
+    since = meta(run.managed).get("deletionTimestamp") or annotations_of(run.managed).get(core.CREATE_SUCCEEDED)
     if not since:
         return YOUNG
     moment = conditions.moment(since)
