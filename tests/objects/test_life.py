@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from groundplane.core.objects import Key, has_finalizer, key_of, meta
+from groundplane.objects.crds import IDENTITIES
 from tests.objects.conftest import (
     GROUP,
     NAMESPACED,
@@ -321,3 +322,25 @@ async def test_a_namespace_goes_though_its_kubeconfig_goes_first():
     await world.settle(seconds=5)
     assert await seen(other, configmap()) is None
     assert not [obj for obj in world.objects() if meta(obj).get("namespace") == TEAM and obj["kind"] != "Event"]
+
+
+IDENTITY = "put a ServiceAccount's token into the kubeconfig"
+SOURCE = "use InjectedIdentity for this cluster, or Secret with a kubeconfig"
+REFUSED = [("type", each, namespace) for each in IDENTITIES for namespace in ("", TEAM)]
+REFUSED += [("source", "None", TEAM), *(("source", each, "") for each in ("None", "Environment", "Filesystem"))]
+
+
+@pytest.mark.parametrize(("field", "value", "namespace"), REFUSED)
+async def test_a_way_to_log_in_that_there_is_not_is_refused_by_its_config_and_by_who_uses_it(field, value, namespace):
+    """It is not passed over: the object would be made with another identity than the one that is asked for."""
+    world = await made()
+    spec = {"identity": {"type": value, "source": "None"}} if field == "type" else {"credentials": {"source": value}}
+    words = f"spec.identity.type: {value} is not" if field == "type" else f"spec.credentials.source: {value} names no"
+    account = config(name="other", namespace=namespace, **spec)
+    reference = {"name": "other", **({"kind": "ProviderConfig"} if namespace else {})}
+    told = message(await applied(world, account, thing(configmap(), namespace=namespace, providerConfigRef=reference)))
+    assert f'ProviderConfig "other" › {words}' in told
+    assert (IDENTITY if field == "type" else SOURCE) in told
+    own = await seen(world, account)
+    assert any(words in each.get("message", "") for each in own["status"]["conditions"]), own["status"]
+    assert await seen(world, configmap()) is None

@@ -31,17 +31,17 @@ def place_of(account: Account) -> Place:
     source = (spec.get("credentials") or {}).get("source")
     if identity := spec.get("identity"):
         raise InvalidInput(
-            f"spec.identity.type {identity.get('type')} is not understood",
+            f"{identity.get('type')} is not understood",
             mend="leave spec.identity out, and put a ServiceAccount's token into the kubeconfig",
-            where=(where,),
+            where=(where, "spec.identity.type"),
         )
     if source == HERE:
         return Place(is_here=True)
     if source != SECRET:
         raise InvalidInput(
-            f"spec.credentials.source {source} names no cluster",
+            f"{source} names no cluster",
             mend=f"use {HERE} for this cluster, or {SECRET} with a kubeconfig",
-            where=(where,),
+            where=(where, "spec.credentials.source"),
         )
     return Place(is_here=False, kubeconfig=next(iter(account.credentials.values()), b""))
 
