@@ -404,8 +404,8 @@ def test_beside_an_api_server_on_this_machine_they_are_on_and_an_orderly_end_wit
         plane.wait("the API server asks", lambda: is_asked(plane, judged))
         assert is_asked(plane) is not bool(more)
         plane.wait("they alone protect", lambda: not plane.get("validatingadmissionpolicies", guard.NAME))
-        address = configuration(plane, NO_USAGES)["webhooks"][0]["clientConfig"]["url"]
-        assert address.startswith("https://127.0.0.1:")
+        found = plane.wait("usages are asked about, too", lambda: configuration(plane, NO_USAGES))
+        assert found["webhooks"][0]["clientConfig"]["url"].startswith("https://127.0.0.1:")
     finally:
         running.stop()
     assert configuration(plane) is None
