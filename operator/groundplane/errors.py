@@ -68,7 +68,7 @@ class InvalidInput(GroundplaneError):
     """What a user wrote can't work; waits for an edit of it (and a slow retry)."""
 
 
-class Lacking(InvalidInput):
+class Required(InvalidInput):
     """A field that must be set, and is not: what is rendered later may set it."""
 
 

@@ -25,7 +25,7 @@ from groundplane.core import conditions
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import CREATE_PENDING, EXTERNAL_NAME
 from groundplane.core.objects import Json, annotations_of, is_deleting, spec_of, status_of
-from groundplane.errors import GroundplaneError, InvalidInput, Lacking, Waiting, at, shown
+from groundplane.errors import GroundplaneError, InvalidInput, Required, Waiting, at, shown
 from groundplane.ports import Creation, Difference, Observation
 
 TAGS = "tags"  # the update group of the tags
@@ -57,7 +57,7 @@ class Engine(Resource):
         policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
         for name, rule in self.kind.fields.items():
             if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.spec:
-                raise Lacking("is required", mend="set it", where=(f"spec.forProvider.{name}",))
+                raise Required("is required", mend="set it", where=(f"spec.forProvider.{name}",))
             if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
                 self._check_json(name, text, is_policy=rule.comparison == "policy")
         self.hooks.check(self)
@@ -476,7 +476,9 @@ class Engine(Resource):
             yield
         except InvalidInput as error:
             fields = [name for name, rule in self.kind.fields.items() if self._is_awaited(name, rule)]
-            places = {"spec.forProvider", *(f"spec.forProvider.{name}" for name in fields)}
+            places = {f"spec.forProvider.{name}" for name in fields}
+            if isinstance(error, Required):  # one of several fields, which may be the one that is awaited
+                places.add("spec.forProvider")
             if not fields or not places & set(error.where):
                 raise
             where = (f"spec.forProvider.{fields[0]}",)
@@ -508,7 +510,7 @@ class Engine(Resource):
             value = self._create_value(name, field_)
             if field_.required and value in (None, "", []) and not (field_.blank and value == ""):
                 mend = "set it" + (f", or {name}Ref or a selector" if field_.reference else "")
-                raise Lacking("is required", mend=mend, where=(f"spec.forProvider.{name}",))
+                raise Required("is required", mend=mend, where=(f"spec.forProvider.{name}",))
             if _is_sent(field_, value):
                 self.place(parameters, name, field_.create, value, shape)
         identity = self.kind.external_name

@@ -183,9 +183,9 @@ class Applier:
     async def round(self) -> None:
         """Read what changed, apply what is due, prune, remember."""
         if self._source.look():
-            wanted, self.problems = self._source.objects()
-            self._wanted = [each for each in wanted if not composition_tests.is_test(each.manifest.object)]
-            self._pass_over(each for each in wanted if composition_tests.is_test(each.manifest.object))
+            found, self.problems = self._source.objects()
+            self._wanted = [each for each in found if not composition_tests.is_test(each.manifest.object)]
+            self._pass_over(len(found) - len(self._wanted))
             for name in self._source.mended:
                 self._tell(f"{name} is accepted again")
         self._look_at_kinds()
@@ -204,9 +204,9 @@ class Applier:
         self._retell([*self.problems, *self.refused.values(), *long, *self.unpruned])
         self.leaving = [key for key in self.leaving if await self._is_there(key)]
 
-    def _pass_over(self, tests: Iterable[Placed]) -> None:
+    def _pass_over(self, tests: int) -> None:
         """They lie beside what they test; `groundplane test` reads them."""
-        before, self._tests = self._tests, len(list(tests))
+        before, self._tests = self._tests, tests
         if self._tests not in (0, before):
             self._tell(f"Tests of compositions are passed over: {self._tests}; groundplane test runs them")
 

@@ -218,10 +218,8 @@ def _watch(paths: Sequence[str], read: set[str], run: Callable[[], None]) -> Non
                     click.echo(f"Error: {error.message}", err=True)
                 except GroundplaneError as error:
                     click.echo(f"Error: {error}", err=True)
-                before = {
-                    **stamps(),
-                    **now,
-                }  # a change in the meantime counts; what was read for the first time, from now
+                # A change in the meantime counts; what was read for the first time counts from now on.
+                before = {**stamps(), **now}
                 click.echo("waiting for a change; Ctrl-C ends", err=True)
             time.sleep(LOOK)
     except KeyboardInterrupt:

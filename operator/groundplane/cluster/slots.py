@@ -134,9 +134,8 @@ class Slots:
         if write not in self._writes:
             return
         loop = asyncio.get_running_loop()
-        since = (
-            write.begun + write.late / 2
-        )  # what was answered before tells nothing of a server that has stopped since
+        # What was answered before that tells nothing of a server that has stopped since.
+        since = write.begun + write.late / 2
         others_answered = any(at > since for what, at in self._prompt.items() if what != write.what)
         late = (each for each in self._writes if loop.time() - each.begun >= each.late)
         if others_answered or all(each.resource == write.resource for each in late):

@@ -11,7 +11,7 @@ import zlib
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Resource
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, Required, shown
 
 BLOCKS = ("destinationCidrBlock", "destinationIpv6CidrBlock")
 DESTINATIONS = (*BLOCKS, "destinationPrefixListId")
@@ -36,15 +36,17 @@ class Hooks(Base):
 
     def check_create(self, resource: Resource) -> None:
         if not any(resource.spec.get(name) for name in DESTINATIONS):
-            raise InvalidInput(
+            raise Required(
                 "has no destination", mend=f"set one of {', '.join(DESTINATIONS)}", where=("spec.forProvider",)
             )
         targets = [name for name, field in resource.kind.fields.items() if field.group == "target"]
         given = [name for name in targets if resource.spec.get(name)]
         if len(given) != 1:
-            problem = f"has more than one target: {', '.join(given)}" if given else "has no target"
-            mend = f"keep one of {', '.join(given or targets)}" if given else f"set one of {', '.join(targets)}"
-            raise InvalidInput(problem, mend=mend, where=("spec.forProvider",))
+            where = ("spec.forProvider",)
+            if not given:
+                raise Required("has no target", mend=f"set one of {', '.join(targets)}", where=where)
+            names = ", ".join(given)
+            raise InvalidInput(f"has more than one target: {names}", mend=f"keep one of {names}", where=where)
 
     def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
         """Its id is upstream's, not our external name."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Resource
-from groundplane.errors import InvalidInput
+from groundplane.errors import Required
 
 
 class Hooks(Base):
     def check_create(self, resource: Resource) -> None:
         if not (resource.spec.get("subnetId") or resource.spec.get("gatewayId")):
             mend = "set spec.forProvider.subnetId, or gatewayId"
-            raise InvalidInput("is of nothing", mend=mend, where=("spec.forProvider",))
+            raise Required("is of nothing", mend=mend, where=("spec.forProvider",))
 
     def find(self, resource: Resource) -> str | None:
         """That of our subnet or gateway with our table: AWS refuses a second one, so nobody else's is taken for it."""

@@ -11,7 +11,7 @@ from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, Required, shown
 
 ALL = "-1"
 WITH_PORTS = ("tcp", "udp")
@@ -64,8 +64,10 @@ class Hooks(Base):
     def check_create(self, resource: Resource) -> None:
         given = [name for name in SOURCES if resource.spec.get(name)]
         if len(given) != 1:
-            problem = "has no source" if not given else f"has more than one source: {', '.join(given)}"
-            raise InvalidInput(problem, mend=f"set one of {', '.join(SOURCES)}", where=("spec.forProvider",))
+            mend, where = f"set one of {', '.join(SOURCES)}", ("spec.forProvider",)
+            if not given:
+                raise Required("has no source", mend=mend, where=where)
+            raise InvalidInput(f"has more than one source: {', '.join(given)}", mend=mend, where=where)
         if protocol(resource.spec.get("ipProtocol")) in WITH_PORTS:
             for name in ("fromPort", "toPort"):
                 if resource.spec.get(name) is None:

@@ -16,7 +16,7 @@ from groundplane.aws.kinds.ec2_security_group_ingress_rule import ALL, check_por
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json, status_of
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, Required, shown
 
 TYPES = ("ingress", "egress")
 LISTS = {  # field: where a new rule has the source, its member there, and where AWS shows it
@@ -53,7 +53,7 @@ class Hooks(Base):
     def _check_sources(resource: Resource) -> None:
         if not _wanted(resource):
             names = [*LISTS, "self", "sourceSecurityGroupId"]
-            raise InvalidInput("has no source", mend=f"set one of {', '.join(names)}", where=("spec.forProvider",))
+            raise Required("has no source", mend=f"set one of {', '.join(names)}", where=("spec.forProvider",))
 
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         return _call("authorize", resource), _permission(resource, list(_wanted(resource))) | _tagged(resource)

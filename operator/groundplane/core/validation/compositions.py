@@ -14,7 +14,7 @@ from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
 from groundplane.core.validation.findings import Finding
 from groundplane.core.validation.library import Library
-from groundplane.errors import GroundplaneError, InvalidInput, Lacking, did_you_mean, shown
+from groundplane.errors import GroundplaneError, InvalidInput, Required, did_you_mean, shown
 
 if TYPE_CHECKING:
     from groundplane.core.validation.library import Parts
@@ -242,10 +242,9 @@ def rendered(
     if shaped:
         return shaped
     lacking = choice.lacking(chosen.source, found.composed, library.given, library.built_in)
+    # Warnings: a function might set it once it sees more.
     return [
-        *(
-            replace(_of_render(each), severity="warning") for each in lacking
-        ),  # a function might set it once it sees more
+        *(replace(_of_render(each), severity="warning") for each in lacking),
         *(finding for each in found.composed for finding in _by_cloud(each, where, library)),
     ]
 
@@ -253,7 +252,7 @@ def rendered(
 def _by_cloud(obj: Object, where: str, library: Library) -> Iterator[Finding]:
     """What its cloud would refuse in a managed resource that was rendered; what it lacks, a later render may have."""
     refused = library.built_in.check(obj)
-    if refused is not None and not isinstance(refused, Lacking):
+    if refused is not None and not isinstance(refused, Required):
         place = (where, choice.resource_of(obj), "rendered", *refused.where[-1:])
         yield _of_render(InvalidInput(refused.what, mend=refused.mend, where=place))
 
