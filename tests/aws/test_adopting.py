@@ -10,7 +10,7 @@ import pytest
 
 from groundplane.aws import adopting, catalogue, tags
 from groundplane.aws.session import Sessions
-from groundplane.core import conditions
+from groundplane.core import conditions, importing
 from groundplane.core.objects import key_of
 from tests.aws.conftest import external_name, made
 from tests.aws.test_life import World, secrets
@@ -50,7 +50,7 @@ def aws(standin):
 
 
 def in_account(account, **how):
-    return adopting.Account(Sessions(attempts=1).clients(account), adopting.How(region=REGION, **how))
+    return adopting.Account(Sessions(attempts=1).clients(account), importing.How(region=REGION, **how))
 
 
 def given(found):

@@ -183,7 +183,7 @@ def test_a_secret_is_told_of_and_never_written(old):
     {
         ("queu",): "did you mean sqs/Queue?",
         ("bukket",): "did you mean s3/Bucket?",
-        ("vpc", "--name", "vpc-nope"): "VPC vpc-nope is not there, or lacks the tags.",
+        ("vpc", "--name", "vpc-nope"): "VPC vpc-nope is not there. Mend: list",
         ("resource",): "Resource is listed by its typeName. Mend: give it: --with typeName=….",
         ("vpc", "--with", "typeName"): '"typeName" is no --with. Mend: write KEY=VALUE.',
         ("vpc", "--db", "none.db", "--provider-config", "default"): "there is no store at none.db",

@@ -22,18 +22,15 @@ from groundplane.aws.engine import TAGS, Engine
 from groundplane.aws.grammar import Kind, KindField, Listing
 from groundplane.aws.resource import VARIABLE, composed_of
 from groundplane.aws.session import AccountClients
-from groundplane.core.managed import EXTERNAL_NAME
+from groundplane.core.importing import How, name_like
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.errors import InvalidInput
-from groundplane.ports import Difference, Observation
+from groundplane.ports import Difference, ManagedKind, Observation
 
 ROUNDS = 6  # looks at a manifest, each without the fields that the one before found to be other
-LOOK = ("Observe",)
-ALL_BUT_DELETE = ("Observe", "Create", "Update", "LateInitialize")
 NAME = "Name"  # the tag that people name things by where AWS assigns an id
 # What of the thing its external name is, where that is no name that people use.
 LONG = re.compile(r"(Arn|ARN|arn|Url)$")
-LONGEST = 200  # characters of an object's name that is made of an external one
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,6 @@ class Sight:
     def owner(self) -> dict[str, str]:
         """The tags by which a control plane says that it is its own."""
         return {name: value for name, value in self.tags.items() if name in tags.OWNERSHIP}
-
-
-@dataclass(frozen=True)
-class How:
-    """How manifests are written."""
-
-    region: str = ""
-    namespace: str = ""  # "": of the cluster-scoped generation
-    provider_config: str = ""
-    adopt: bool = False  # they are to be held to, not only looked at
-    given: Mapping[str, Json] = field(default_factory=dict)  # fields that a list, or each thing, needs
 
 
 class Account:
@@ -212,29 +198,12 @@ class Account:
     ) -> Object:
         """An object of the kind that stands for the thing of that external name."""
         how = self._how
-        spec: Object = {}
-        if not how.adopt:
-            spec["managementPolicies"] = list(LOOK)
-        elif how.namespace:
-            spec["managementPolicies"] = list(ALL_BUT_DELETE)
-        if not how.namespace:
-            spec["deletionPolicy"] = "Orphan"
-        if how.provider_config:
-            kinds = {"kind": "ClusterProviderConfig"} if how.namespace else {}
-            spec["providerConfigRef"] = {**kinds, "name": how.provider_config}
         known = {key: value for key, value in how.given.items() if key in kind.fields}
         region = {} if kind.is_global else {"region": how.region}
         tagged = {key: value for key, value in (given or {}).items() if key not in tags.OWNERSHIP}
-        spec["forProvider"] = {**region, **known, **copy.deepcopy(dict(fields)), **({TAGS: tagged} if tagged else {})}
-        found: Object = {
-            "apiVersion": f"{kind.group}/{kind.versions[0]}",
-            "kind": kind.kind,
-            "metadata": {"name": object_name(name, given or {}), "annotations": {EXTERNAL_NAME: name} if name else {}},
-            "spec": spec,
-        }
-        if how.namespace:
-            found["metadata"]["namespace"] = how.namespace
-        return found
+        asked = {**region, **known, **copy.deepcopy(dict(fields)), **({TAGS: tagged} if tagged else {})}
+        api_version = f"{kind.group}/{kind.versions[0]}"
+        return how.manifest(api_version, kind.kind, object_name(name, given or {}), name, asked)
 
     def _engine(self, kind: Kind, manifest: Object) -> Engine:
         return Engine(kind, catalogue.hooks(kind.file), manifest, self._clients, now=datetime.now(UTC))
@@ -285,12 +254,10 @@ def object_name(external_name: str, given: Mapping[str, str]) -> str:
     >>> object_name("vpc-0a1b", {"Name": "Main VPC"}), object_name("arn:aws:iam::123456789012:oidc-provider/oidc.example.org", {})
     ('main-vpc', 'oidc.example.org')
     """
-    text = given.get(NAME) or last_of(external_name)
-    plain = re.sub(r"[^a-z0-9.-]+", "-", text.lower())[:LONGEST]
-    return re.sub(r"[.-]*\.[.-]*", ".", plain).strip(".-") or "imported"
+    return name_like(given.get(NAME) or last_of(external_name))
 
 
-def refer(found: Sequence[tuple[Kind, Object, Sight]]) -> None:
+def refer(found: Sequence[tuple[ManagedKind, Object, Sight]]) -> None:
     """Name what is imported beside instead of its id: `vpcId` becomes `vpcIdRef`, in place."""
     names: dict[tuple[str, str, str], dict[str, str]] = {}  # (group, kind, extract) → value → the object's name
     for kind, manifest, sight in found:
@@ -302,7 +269,7 @@ def refer(found: Sequence[tuple[Kind, Object, Sight]]) -> None:
             names.setdefault((kind.group, kind.kind, extract), {})[value] = meta(manifest)["name"]
     for kind, manifest, _ in found:
         fields = spec_of(manifest)["forProvider"]
-        for each in kind.port.references:
+        for each in kind.references:
             values = names.get((each.group, each.kind, each.extract), {})
             value = fields.get(each.field)
             if each.many and isinstance(value, list) and value and all(entry in values for entry in value):

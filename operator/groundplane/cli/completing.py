@@ -24,10 +24,24 @@ def contexts(ctx: click.Context, param: click.Parameter, begun: str) -> list[Com
 
 def aws_kinds(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     """Kinds of AWS, as rds/instance; what stands before a comma stays."""
+    return _listed(_of_aws(), begun)
+
+
+def importable(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Kinds of AWS, and of PostgreSQL."""
+    from groundplane.sql.kinds import PLURALS
+
+    return _listed([*_of_aws(), *(f"postgresql/{kind.lower()}" for kind in PLURALS)], begun)
+
+
+def _of_aws() -> list[str]:
     from groundplane.aws import catalogue
 
-    before, comma, last = begun.rpartition(",")
-    words = [
+    return [
         f"{service}/{rest.replace('_', '')}" for service, _, rest in (file.partition("_") for file in catalogue.names())
     ]
+
+
+def _listed(words: list[str], begun: str) -> list[CompletionItem]:
+    before, comma, last = begun.rpartition(",")
     return [CompletionItem(before + comma + word) for word in words if word.startswith(last.lower())]

@@ -1,4 +1,4 @@
-"""`groundplane import`: manifests for what there is in AWS already.  It only reads."""
+"""`groundplane import`: manifests for what there is in AWS, or in a PostgreSQL server, already.  It only reads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from groundplane.cli import completing, iam_policy, sources, store
+from groundplane.cli import completing, iam_policy, import_sql, sources, store
+from groundplane.core.importing import How
 from groundplane.core.objects import Object, meta
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, NotLeader, shown
 from groundplane.ports import Account as Credentials
-from groundplane.ports import Cluster, Options
+from groundplane.ports import Cluster, ManagedKind, Options
 
 if TYPE_CHECKING:
-    from groundplane.aws.adopting import Account, Candidate, How, Sight
+    from groundplane.aws.adopting import Account, Candidate, Sight
     from groundplane.aws.grammar import Kind
     from groundplane.aws.session import AccountClients
 
@@ -37,7 +38,7 @@ STEP = 25  # things between two lines of progress
 class Report:
     """What became of a thing."""
 
-    kind: Kind
+    kind: ManagedKind
     external_name: str
     manifest: Object | None = None
     sight: Sight | None = None
@@ -80,7 +81,7 @@ class Report:
 @click.command(
     "import", epilog="Example: groundplane import bucket,rds/Instance --region eu-west-1 --tag team=orders -o imported/"
 )
-@click.argument("kinds", nargs=-1, required=True, metavar="KIND[,KIND]...|all", shell_complete=completing.aws_kinds)
+@click.argument("kinds", nargs=-1, required=True, metavar="KIND[,KIND]...|all", shell_complete=completing.importable)
 @click.option(
     "--region",
     default=lambda: os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "",
@@ -141,40 +142,33 @@ def import_(
     context: str,
     db: str,
 ) -> None:
-    """Write manifests for what there is in AWS already, with their external names and the fields that matter.
+    """Write manifests for what there is in AWS already, or in a PostgreSQL server, with their external names and the fields that matter.
 
     Each manifest was looked at as the operator would: to apply it changes nothing.  What it would change is left out, and told.  As they are
     written, the operator only looks (managementPolicies: [Observe]); with --adopt it holds AWS to them, and its first change is to tag
     things as its own.  Deleting such an object leaves the thing in AWS.
 
     Nothing is changed in AWS, nor in the cluster; no secret is written.  What a list shows that AWS made for itself, such as default VPCs, is
-    imported where --name has its id.  Exit code 1 if something could not be written as it is.
+    imported where --name has its id.  Kinds of PostgreSQL are postgresql/role and its siblings, or postgresql for all of them, in the server of
+    --provider-config.  Exit code 1 if something could not be written as it is.
     """
-    from groundplane.aws.adopting import Account, How, is_called
-
-    chosen = _kinds(kinds, namespaced=bool(namespace))
-    if not region and not all(kind.is_global for kind in chosen):
-        raise InvalidInput("no region is named", mend="write --region eu-west-1, or set AWS_REGION")
-    how = How(region, namespace, provider_config, adopt, _pairs(given, "--with"))
+    place = (db, kubeconfig, context)
     if (db or kubeconfig or context) and not provider_config:
         raise InvalidInput(
             "no ProviderConfig is named", mend="write --provider-config default, or leave out where it is"
         )
-    clients = _clients(provider_config, namespace, kubeconfig, context, db)
-    search = Search(Account(clients, how), how, names, _pairs(tags, "--tag", value=None), adopt_foreign)
-    found = search.reports(chosen)
-    missing = [
-        name
-        for name in names
-        if not _is_pattern(name) and not any(is_called(each.external_name, name) for each in found)
-    ]
-    if missing:
-        what = ", ".join(sorted({kind.kind for kind in chosen}) if len(chosen) < FEW else [EVERY])
-        raise NotFound(
-            f"{what} {missing[0]} is not there, or lacks the tags", mend="list what there is: leave --name out"
-        )
+    wanted = import_sql.kinds(kinds, namespaced=bool(namespace))
+    if wanted:
+        if tags or given:
+            raise click.UsageError("--tag and --with are for AWS: nothing in PostgreSQL has tags")
+        found = _of_postgresql(wanted, How("", namespace, provider_config, adopt), names, place, foreign=adopt_foreign)
+    else:
+        how = How(region, namespace, provider_config, adopt, _pairs(given, "--with"))
+        found = _of_aws(kinds, how, names, _pairs(tags, "--tag", value=None), place, foreign=adopt_foreign)
     _name_apart(found)
-    if refs:
+    if refs and wanted:
+        import_sql.refer([(each.kind, each.external_name, each.manifest) for each in found if each.manifest])
+    elif refs:
         from groundplane.aws.adopting import refer
 
         refer([(each.kind, each.manifest, each.sight) for each in found if each.manifest and each.sight])
@@ -182,6 +176,48 @@ def import_(
     _tell(found, to_err=not output, as_json=as_json)
     if any(each.problem or each.left_out for each in found):
         raise SystemExit(1)
+
+
+Place = tuple[str, str, str]  # a store's file, a kubeconfig, its context
+
+
+def _of_aws(
+    words: Sequence[str], how: How, names: Sequence[str], tags: Mapping[str, str | None], place: Place, *, foreign: bool
+) -> list[Report]:
+    """What became of each thing in AWS."""
+    from groundplane.aws.adopting import Account, is_called
+
+    chosen = _kinds(words, namespaced=bool(how.namespace))
+    if not how.region and not all(kind.is_global for kind in chosen):
+        raise InvalidInput("no region is named", mend="write --region eu-west-1, or set AWS_REGION")
+    found = Search(Account(_clients(how, place), how), how, names, tags, foreign).reports(chosen)
+    few = sorted({kind.kind for kind in chosen}) if len(chosen) < FEW else [EVERY]
+    _check_named(names, few, lambda name: any(is_called(each.external_name, name) for each in found), tagged=bool(tags))
+    return found
+
+
+def _of_postgresql(
+    wanted: Sequence[ManagedKind], how: How, names: Sequence[str], place: Place, *, foreign: bool
+) -> list[Report]:
+    """What became of each thing in a server."""
+    if not how.provider_config:
+        raise InvalidInput("no ProviderConfig is named", mend="write --provider-config default")
+    looks = asyncio.run(import_sql.looks(wanted, how, names, _account_at("sql", how, place), foreign=foreign))
+    few = sorted(kind.kind for kind in wanted) if len(wanted) < FEW else [EVERY]
+    _check_named(names, few, lambda name: any(import_sql.is_called(each.called, name) for each in looks))
+    return [Report(each.kind, each.name, each.manifest, problem=each.problem, skipped=each.skipped) for each in looks]
+
+
+def _check_named(
+    names: Iterable[str], kinds: Sequence[str], is_there: Callable[[str], bool], *, tagged: bool = False
+) -> None:
+    """Raise NotFound for a name, no pattern, that nothing has."""
+    missing = [name for name in names if not _is_pattern(name) and not is_there(name)]
+    if missing:
+        also = ", or lacks the tags" if tagged else ""
+        raise NotFound(
+            f"{', '.join(kinds)} {missing[0]} is not there{also}", mend="list what there is: leave --name out"
+        )
 
 
 @dataclass
@@ -205,7 +241,7 @@ class Search:
             looks: list[tuple[Kind, Candidate]] = []
             for kind, (candidates, problem) in zip(kinds, listed, strict=True):
                 if problem:
-                    found.append(Report(kind, "", problem=problem))
+                    found.append(Report(kind.port, "", problem=problem))
                 looks += [(kind, candidate) for candidate in candidates]
             for report in pool.map(lambda look: self._look(*look), looks):
                 self._progress(total)
@@ -233,7 +269,7 @@ class Search:
 
     def _look(self, kind: Kind, candidate: Candidate) -> Report | None:
         """What became of a thing; None: it is not there, or not looked for."""
-        report = Report(kind, candidate.external_name)
+        report = Report(kind.port, candidate.external_name)
         try:
             sight = _translated(kind, lambda: self.account.look(kind, candidate))
         except GroundplaneError as error:
@@ -304,7 +340,7 @@ def _pairs(texts: Iterable[str], option: str, *, value: str | None = "") -> dict
     return found
 
 
-def _clients(name: str, namespace: str, kubeconfig: str, context: str, db: str) -> AccountClients:
+def _clients(how: How, place: Place) -> AccountClients:
     """The account's clients, which change nothing."""
     from groundplane.aws.session import Sessions
 
@@ -312,30 +348,33 @@ def _clients(name: str, namespace: str, kubeconfig: str, context: str, db: str) 
         raise NotLeader("an import changes nothing")
 
     account = Credentials({"metadata": {"name": ACCOUNT}, "spec": {"credentials": {"source": "InjectedIdentity"}}})
-    if name and db:
-        with store.opened(db) as cluster:
-            account = asyncio.run(_account(cluster, name, namespaced=bool(namespace)))
-    elif name:
-        account = asyncio.run(_account_in_cluster(kubeconfig, context, name, namespaced=bool(namespace)))
-    return Sessions(may_write=refuse).clients(account)
+    return Sessions(may_write=refuse).clients(_account_at("aws", how, place) if how.provider_config else account)
 
 
-async def _account_in_cluster(kubeconfig: str, context: str, name: str, *, namespaced: bool) -> Credentials:
+def _account_at(provider: str, how: How, place: Place) -> Credentials:
+    """A ProviderConfig with its credentials, from a store or a cluster."""
+    if file := sources.store_file(*place):
+        with store.opened(file) as cluster:
+            return asyncio.run(_account(cluster, provider, how))
+    return asyncio.run(_account_in_cluster(provider, how, *place[1:]))
+
+
+async def _account_in_cluster(provider: str, how: How, kubeconfig: str, context: str) -> Credentials:
     from groundplane.runtime import doctor
 
     async with doctor.reached(kubeconfig, context) as cluster:
-        return await _account(cluster, name, namespaced=namespaced)
+        return await _account(cluster, provider, how)
 
 
-async def _account(cluster: Cluster, name: str, *, namespaced: bool) -> Credentials:
-    """A ProviderConfig with its credentials."""
+async def _account(cluster: Cluster, provider: str, how: How) -> Credentials:
     from groundplane.core import providers
     from groundplane.core.objects import Key
     from groundplane.reconcile import provider_config
     from groundplane.runtime import doctor
 
-    [family] = [each for each in providers.FAMILIES if (each.provider, each.is_namespaced) == ("aws", namespaced)]
-    key = Key(family.api_version, providers.CLUSTER_CONFIG if namespaced else providers.CONFIG, "", name)
+    is_namespaced, name = bool(how.namespace), how.provider_config
+    [family] = [each for each in providers.FAMILIES if (each.provider, each.is_namespaced) == (provider, is_namespaced)]
+    key = Key(family.api_version, providers.CLUSTER_CONFIG if is_namespaced else providers.CONFIG, "", name)
     config = await cluster.get(key)
     if config is None:
         raise NotFound(f'{key.kind}.{key.group} "{name}" not found', mend="apply it, or name another")
@@ -350,10 +389,10 @@ def _name_apart(found: Iterable[Report]) -> None:
             continue
         name = base = meta(report.manifest)["name"]
         number = 1
-        while (report.kind.file, name) in taken:
+        while (report.kind.name, name) in taken:
             number += 1
             name = f"{base}-{number}"
-        taken.add((report.kind.file, name))
+        taken.add((report.kind.name, name))
         report.manifest["metadata"]["name"] = name
 
 
@@ -382,11 +421,15 @@ def _files(written: Sequence[tuple[Report, Object]]) -> Iterator[str]:
     """A file's name for each: with the service, where kinds of two services are called the same."""
     services: dict[str, set[str]] = {}
     for report, _ in written:
-        services.setdefault(report.kind.kind, set()).add(report.kind.service)
+        services.setdefault(report.kind.kind, set()).add(_service(report.kind))
     for report, manifest in written:
         kind = report.kind
-        service = f"{kind.service}-" if len(services[kind.kind]) > 1 else ""
+        service = f"{_service(kind)}-" if len(services[kind.kind]) > 1 else ""
         yield f"{service}{kind.kind.lower()}-{meta(manifest)['name']}.yaml"
+
+
+def _service(kind: ManagedKind) -> str:
+    return kind.group.partition(".")[0]
 
 
 def _tell(found: Sequence[Report], *, to_err: bool, as_json: bool) -> None:
@@ -398,10 +441,7 @@ def _tell(found: Sequence[Report], *, to_err: bool, as_json: bool) -> None:
     written = [each for each in found if each.manifest is not None]
     other = sum(bool(each.problem or each.left_out) for each in found)
     text = f"{len(written)} written, {other} with a difference, {sum(bool(each.skipped) for each in found)} skipped."
-    hidden = {
-        each.kind.kind: next((name for name, rule in each.kind.fields.items() if rule.secret), "") for each in written
-    }
-    hidden = {kind: name for kind, name in hidden.items() if name}
+    hidden = {each.kind.kind: each.kind.secrets[0].ref for each in written if each.kind.secrets}
     if hidden:
         words = ", ".join(f"{name} of {kind}" for kind, name in sorted(hidden.items()))
         text += f" Secret values can't be read: set {words} before taking over."

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from groundplane.aws import catalogue, faults, tags
-from groundplane.aws.adopting import Account, Candidate, How
+from groundplane.aws.adopting import Account, Candidate
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.grammar import Kind
 from groundplane.aws.session import AccountClients, Sessions
 from groundplane.core import claim, definition, managed, providers, usages
+from groundplane.core.importing import How
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, key_of, meta, spec_of, status_of
 from groundplane.errors import AlreadyExists, GroundplaneError, NoSuchKind, NotLeader, Waiting
 from groundplane.ports import Account as Credentials

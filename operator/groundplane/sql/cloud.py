@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from groundplane.core.objects import Key, Object
 from groundplane.errors import InvalidInput, Waiting
 from groundplane.ports import Account, Creation, Default, ManagedKind, Observation
-from groundplane.sql import adoption
+from groundplane.sql import adoption, listing
 from groundplane.sql.account import login_of
 from groundplane.sql.database import Databases
 from groundplane.sql.default_privileges import DefaultPrivileges
 from groundplane.sql.faults import Lacking
 from groundplane.sql.grant import Grants
 from groundplane.sql.kinds import DATABASE, DEFAULT_PRIVILEGES, EXTENSION, GRANT, KINDS, NAMELESS, ROLE, SCHEMA
+from groundplane.sql.listing import Found
 from groundplane.sql.role import Roles
 from groundplane.sql.schema import Extensions, Schemas
 from groundplane.sql.server import Server, Servers
@@ -90,6 +91,10 @@ class SqlCloud:
             return found
         self._expect(thing, thing.needs.values(), server)
         return replace(found, obstacle=await _lacking(thing, server))
+
+    async def listed(self, account: Account, kinds: Collection[str]) -> list[Found]:
+        """What the server has of these kinds.  Raises as `observe`."""
+        return await listing.everything(await self._server(account), kinds)
 
     async def find(self, managed: Object, account: Account) -> str | None:
         found, thing = await self.observe(managed, account, {}), self._thing(managed)

@@ -41,14 +41,14 @@ _POWERS = (
     "alloydbsuperuser",
     "azure_pg_admin",
 )
-_IS_POWERFUL = f"""
+IS_POWERFUL = f"""
 EXISTS (SELECT FROM pg_roles p WHERE (p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolbypassrls OR p.rolname IN {_POWERS})
   AND (p.oid = r.oid OR pg_has_role(r.oid, p.oid, 'MEMBER')))
 """
 _SEEN = f"""
 SELECT oid, {", ".join(column for column, _ in FLAGS.values())}, rolconnlimit, rolconfig, shobj_description(oid, 'pg_authid') AS comment,
   (pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') OR {CREATES}) AND (NOT rolsuper OR current_setting('is_superuser') = 'on') AS may_mark,
-  {_IS_POWERFUL} AS is_powerful
+  {IS_POWERFUL} AS is_powerful
 FROM pg_roles r WHERE rolname = $1
 """
 _DEPENDENTS = """
