@@ -10,7 +10,7 @@ from botocore.session import Session
 from groundplane.aws import catalogue, convert, crds, judging
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.grammar import siblings
-from groundplane.core import fieldpath, typecheck
+from groundplane.core import fieldpath, misfits, value_types
 from groundplane.errors import InvalidInput
 from tests.aws.conftest import EC2, managed
 
@@ -277,10 +277,10 @@ async def test_what_aws_refuses_is_told_with_what_may_be_meant(cloud, account):
 def test_a_patch_onto_what_is_a_list_or_an_object_is_checked_in_both_shapes(path, types):
     schema, whole = crds.schema_of("dynamodb.aws.upbound.io/v1beta1", "Table"), f"spec.forProvider.{path}"
     if isinstance(types, set):
-        assert typecheck.types_at(schema, fieldpath.parse(whole)) == types
+        assert value_types.types_at(schema, fieldpath.parse(whole)) == types
         return
-    with pytest.raises(typecheck.NoSuchField, match=types):
-        typecheck.types_at(schema, fieldpath.parse(whole))
+    with pytest.raises(value_types.NoSuchField, match=types):
+        value_types.types_at(schema, fieldpath.parse(whole))
 
 
 def test_render_tells_what_is_meant_and_no_api_server_is_told_of_values():
@@ -290,9 +290,9 @@ def test_render_tells_what_is_meant_and_no_api_server_is_told_of_values():
             "forProvider": {"billingMode": "pay-per-request", "tableClass": "NEWEST", "attribute": [{"type": "S"}]}
         }
     }
-    told = [(each.detail, each.mend) for each in typecheck.misfits(schema, obj)]
+    told = [(each.detail, each.mend) for each in misfits.of(schema, obj)]
     assert told == [
         ('spec.forProvider.billingMode can hardly be the string "pay-per-request"', "did you mean PAY_PER_REQUEST?")
     ]
     crd = crds.of_kind(catalogue.load("dynamodb_table"), docs=False, strict_upstream=False)
-    assert typecheck.KNOWN_VALUES not in repr(crd)
+    assert misfits.KNOWN_VALUES not in repr(crd)

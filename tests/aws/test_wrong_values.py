@@ -10,7 +10,7 @@ import pytest
 from groundplane import errors
 from groundplane.aws import catalogue, convert, crds
 from groundplane.aws.session import Sessions
-from groundplane.core import typecheck
+from groundplane.core import misfits
 from groundplane.ports import Account
 from tests.aws.conftest import EC2, INI, RDS, S3, made, managed, provider_config
 from tests.aws.test_at_provider import Answered, answer, given
@@ -246,7 +246,7 @@ def test_a_misspelt_member_of_what_has_no_type_in_the_schema_is_named_before_any
         cloud.check(wrong)
     assert refused.value.where[0] == f"spec.forProvider.{path[0]}"
     assert all(name in str(refused.value) for name in path)
-    told = [found.detail for found in typecheck.misfits(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]
+    told = [found.detail for found in misfits.of(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]
     assert any(text.endswith('has no field "misspelt"') for text in told), told
 
 
@@ -258,4 +258,4 @@ def test_something_single_instead_of_such_an_object_is_named_before_any_call(clo
         wrong = managed(f"{kind.group}/{kind.versions[0]}", kind.kind, "orders", **given)
         with pytest.raises(errors.InvalidInput, match="wants an object, got"):
             cloud.check(wrong)
-        assert [*typecheck.misfits(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]
+        assert [*misfits.of(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]

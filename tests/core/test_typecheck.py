@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from groundplane.core import fieldpath, typecheck
 from groundplane.core.composition import review
-from groundplane.core.typecheck import ANY, NoSuchField, Outcome, types_at
+from groundplane.core.typecheck import Outcome
+from groundplane.core.value_types import ANY, NoSuchField, types_at
 from groundplane.errors import InvalidInput
 
 ROWS = yaml.safe_load(

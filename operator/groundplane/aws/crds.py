@@ -24,7 +24,7 @@ from groundplane.aws.grammar import (
     digest_field,
     siblings,
 )
-from groundplane.core import requests, typecheck
+from groundplane.core import misfits, requests, value_types
 from groundplane.core.crds import bricks
 from groundplane.core.crds.bricks import BOOLEAN, CLUSTER, KEEP_ALL, MANAGED_COLUMNS, PLAIN, STRING
 from groundplane.core.objects import Object
@@ -90,10 +90,10 @@ def _tell_more(schema: Schema, fields: Mapping[str, SchemaField]) -> None:
     for name, field in fields.items():
         there = (schema.get("properties") or {}).get(name) or {}
         if there.get(KEEP_ALL) and "items" in there:
-            there[typecheck.TYPES] = ["array", "object" if field.fields else "string"]
+            there[value_types.TYPES] = ["array", "object" if field.fields else "string"]
         for below in (there, there.get("items") or {}):
             if field.values and below.get("type") == "string":
-                below[typecheck.KNOWN_VALUES] = list(field.values)
+                below[misfits.KNOWN_VALUES] = list(field.values)
             _tell_more(below, field.fields)
 
 

@@ -16,6 +16,7 @@ from groundplane.core import (
     definition,
     fieldpath,
     known_schemas,
+    misfits,
     mistakes,
     naming,
     preview,
@@ -358,7 +359,7 @@ def rendered_fit(
             place = (where, resource_of(obj), "rendered", "metadata.name")
             found.append(InvalidInput(f"{shown(name)} is no name of a {pair[1]}", mend=naming.NAMES, where=place))
         if in_namespace and known_schemas.namespaced(pair, scopes, built_in) is False:
-            resource, misfit = resource_of(obj), typecheck.cluster_scoped(*pair)
+            resource, misfit = resource_of(obj), misfits.cluster_scoped(*pair)
             if (misfit.detail, resource) not in seen:
                 found.append(InvalidInput(misfit.detail, mend=misfit.mend, where=(where, resource, "rendered")))
         if typecheck.is_built_in(pair[0]):
@@ -370,7 +371,7 @@ def rendered_fit(
         if pair in known:
             errors = [
                 InvalidInput(misfit.detail, mend=misfit.mend, where=(where, resource, "rendered"))
-                for misfit in typecheck.misfits(known[pair], obj)
+                for misfit in misfits.of(known[pair], obj)
             ]
         elif meant := known_schemas.kind_meant(pair, schemas, built_in):
             [text] = typecheck.Outcome(missing=[pair]).unknown()
@@ -390,7 +391,7 @@ def lacking(
     for obj in composed:
         pair = (obj["apiVersion"], obj["kind"])
         schema = None if typecheck.is_built_in(pair[0]) else schemas.get(pair) or built_in.schema(*pair)
-        for path in typecheck.absent(schema or {}, obj):
+        for path in misfits.absent(schema or {}, obj):
             if not any(_overlap(path, each) for each in written):
                 what = f"{fieldpath.render(path)}: Required value"
                 mend = "set it in the base, or by a patch"

@@ -12,38 +12,30 @@ Upstream reports some patches that work; only with `strict_upstream` does this:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
-from groundplane.core import fieldpath, goformat, providers
+from groundplane.core import fieldpath, goformat, misfits, value_types
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.connection import ConnectionDetail
-from groundplane.core.fieldpath import Path, PathSyntax
+from groundplane.core.fieldpath import PathSyntax
 from groundplane.core.objects import Json, Object, annotations_of, group_of
 from groundplane.core.patches import AnyPatch, PatchSetReference
 from groundplane.core.readiness import AnyCheck
 from groundplane.core.spec import Problem, required
-from groundplane.core.structural import OBJECT_META, STRING, TYPE_META, OpenAPI, quoted, type_of
+from groundplane.core.structural import OpenAPI
 from groundplane.core.transforms.base import AnyTransform
 from groundplane.core.transforms.convert import ConvertTransform, convertible
-from groundplane.errors import InvalidInput, did_you_mean, field_meant, nearest, shown
+from groundplane.core.value_types import ANY, NUMBERS, SCALARS, TEXT, NoSuchField, Types
+from groundplane.errors import InvalidInput, did_you_mean, shown
 
-KNOWN_VALUES = "x-groundplane-values"  # in schemas of kinds that are built in: values that AWS is known to take; there may be new ones
-TYPES = "x-groundplane-types"  # in the same: the types of what has none there, as it may have either of two; no fields but its own
 MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
 LISTED = 20  # warnings in one text: a condition's message has 32 KiB at most
 MODES = ("warn", "loose", "strict")
 
 Mode = Literal["warn", "loose", "strict"]
-Types = frozenset[str]  # what a value may be, in the words of JSON schema
 Schemas = Mapping[tuple[str, str], OpenAPI]  # (API version, kind) → the schema of that version
-
-ANY: Types = frozenset({"array", "boolean", "integer", "number", "object", "string"})
-SCALARS: Types = frozenset({"boolean", "integer", "number", "string"})
-NUMBERS: Types = frozenset({"integer", "number"})
-TEXT: Types = frozenset({"string"})
 
 _GO_NAMES = {"string": "string", "boolean": "bool", "integer": "int64", "number": "float64"}
 _JSON_NAMES = {"string": "string", "bool": "boolean", "int": "integer", "int64": "integer", "float64": "number"}
@@ -54,10 +46,6 @@ _CHECKED = {
     "MatchFalse": frozenset({"boolean"}),
 }
 _OF_ANYTHING = frozenset({"ToJson", "ToSha1", "ToSha256", "ToSha512", "ToAdler32"})
-_UPSTREAM_META: dict[str, Any] = {
-    **dict.fromkeys(("name", "namespace", "uid", "generateName"), STRING),
-    **{key: {"type": "object", "additionalProperties": STRING} for key in ("labels", "annotations")},
-}
 
 
 @dataclass(frozen=True)
@@ -230,7 +218,7 @@ def check(
             checker = _Checker(composite, composed, strict_upstream)
             found |= dict.fromkeys(checker.template(part, place, template))
             if in_namespace and not known_scopes.get(_kind(template), True):
-                misfit = cluster_scoped(*_kind(template))
+                misfit = misfits.cluster_scoped(*_kind(template))
                 bases.append(Problem("Invalid", f"{place}.base.apiVersion", misfit.detail, misfit.mend))
             if composed is not None and template.base and not strict_upstream:
                 bases += _base(composed, template.base, f"{place}.base", _written(part, template))
@@ -280,7 +268,7 @@ class _Checker:
     def types(self, schema: OpenAPI | None, text: str, where: str) -> tuple[Types, list[Problem]]:
         """What the value at a path may be, or why there can't be one."""
         try:
-            return types_at(schema, fieldpath.parse(text), strict_upstream=self.upstream), []
+            return value_types.types_at(schema, fieldpath.parse(text), strict_upstream=self.upstream), []
         except NoSuchField as error:
             return ANY, [Problem("Invalid", where, f"{text}: {error.what}", error.mend)]
         except PathSyntax as error:  # which names the path itself
@@ -292,8 +280,8 @@ class _Checker:
         types, problems = self.types(self.composed, check.fieldPath, where)
         yield from problems
         wanted = _CHECKED.get(check.type, ANY)
-        if not problems and not _fits(types, wanted):
-            text = f"{check.fieldPath} is {_words(types)}, and {check.type} compares {_words(wanted)}"
+        if not problems and not value_types.fits(types, wanted):
+            text = f"{check.fieldPath} is {value_types.in_words(types)}, and {check.type} compares {value_types.in_words(wanted)}"
             yield Problem("Invalid", where, text, "choose the type of check that fits")
 
     def patch(self, place: str, patch: AnyPatch) -> Iterator[Problem]:
@@ -342,7 +330,9 @@ class _Checker:
         for index, transform in enumerate(patch.transforms):
             accepted, made = self.transformed(transform, types)
             if not types & accepted:
-                text = f"{_what(transform)} takes {_words(accepted)}, and gets {_words(types)}"
+                text = (
+                    f"{_what(transform)} takes {value_types.in_words(accepted)}, and gets {value_types.in_words(types)}"
+                )
                 mend = "convert it to a string first" if accepted == TEXT else "convert it first"
                 yield Problem("Invalid", f"{place}.transforms[{index}]", text, mend)
                 return
@@ -351,10 +341,10 @@ class _Checker:
             types = made
             if self.upstream and transform.type in ("map", "match"):
                 return
-        if _fits(types, wanted):
+        if value_types.fits(types, wanted):
             return
         target = patch.toFieldPath or patch.fromFieldPath or ""
-        text = f"{target} is {_words(wanted)}, and {_words(types)} would be written to it"
+        text = f"{target} is {value_types.in_words(wanted)}, and {value_types.in_words(types)} would be written to it"
         mend = f"convert it: toType {_to_type(wanted)}" if wanted & SCALARS else ""
         yield Problem("Invalid" if patch.transforms else "Required", f"{place}.transforms", text, mend)
 
@@ -363,7 +353,7 @@ class _Checker:
         printed = "" if self.upstream or not template else _misprinted(template, given)
         if not printed:
             return []
-        text = f"{shown(template)} does not fit {' and '.join(map(_words, given))}: it prints {shown(printed)}"
+        text = f"{shown(template)} does not fit {' and '.join(map(value_types.in_words, given))}: it prints {shown(printed)}"
         return [Problem("Invalid", where, text, "write %v, which prints every type, once for each value")]
 
     def transformed(self, transform: AnyTransform, given: Types) -> tuple[Types, Types]:
@@ -371,7 +361,7 @@ class _Checker:
         match transform.type:
             case "map":
                 values = (transform.map or {}).values()
-                return TEXT, ANY if self.upstream else _types_of(values)
+                return TEXT, ANY if self.upstream else value_types.of_values(values)
             case "match":
                 return TEXT, ANY if self.upstream else _matched(transform, given)
             case "math":
@@ -406,17 +396,8 @@ def _matched(transform: AnyTransform, given: Types) -> Types:
         return ANY
     values = [pattern.result for pattern in settings.patterns]
     if settings.fallbackTo == "Input":
-        return _types_of(values) | (given & TEXT)
-    return _types_of([*values, settings.fallbackValue])
-
-
-def _types_of(values: Iterable[Json]) -> Types:
-    """The types of values; a null fits everywhere, and says nothing."""
-    return frozenset(type_of(value) for value in values) - {"null"} or ANY
-
-
-def _fits(given: Types, wanted: Types) -> bool:
-    return bool(given & wanted) or ("integer" in given and "number" in wanted)
+        return value_types.of_values(values) | (given & TEXT)
+    return value_types.of_values([*values, settings.fallbackValue])
 
 
 _SAMPLES: Mapping[str, Sequence[Json]] = {
@@ -455,137 +436,10 @@ def _what(transform: AnyTransform) -> str:
     return f"string {settings.type or 'Format'}" if transform.type == "string" and settings else transform.type
 
 
-def _words(types: Types) -> str:
-    """The types for a sentence.
-
-    >>> _words(frozenset({"integer", "string"}))
-    'an integer or a string'
-    """
-    if types == ANY:
-        return "anything"
-    return " or ".join(f"{'an' if name[0] in 'aio' else 'a'} {name}" for name in sorted(types)) or "nothing"
-
-
 def _to_type(wanted: Types) -> str:
     names = {"boolean": "bool", "integer": "int64", "number": "float64"}
     first = sorted(wanted & SCALARS)[0]
     return names.get(first, first)
-
-
-# --- an object and its schema ---------------------------------------------------------------------------------
-
-
-class Misfit(NamedTuple):
-    """One thing in an object that its schema does not have so."""
-
-    path: tuple[fieldpath.Segment, ...]
-    detail: str
-    mend: str
-
-
-def cluster_scoped(api_version: str, kind: str) -> Misfit:
-    """What lives in no namespace, where the composite lives in one: garbage collection would take it at once."""
-    group = group_of(api_version)
-    text = f"{kind}{f' of {group}' if group else ''} is cluster-scoped: a composite in a namespace can't own it"
-    return Misfit(("apiVersion",), text, providers.mend_of_cluster_scope(group, kind))
-
-
-def misfits(schema: OpenAPI, obj: Mapping[str, Json]) -> Iterator[Misfit]:
-    """The fields of an object that its schema does not know, and values of another type or none of its enum.
-
-    What is missing, and what is null, may be filled in later.
-
-    >>> size = {"type": "object", "properties": {"size": {"type": "integer"}}}
-    >>> for found in misfits({"type": "object", "properties": {"spec": size}}, {"spec": {"sise": 1, "size": "1"}}):
-    ...     print(found.detail, found.mend)
-    spec has no field "sise" did you mean size?
-    spec.size is an integer, and not the string "1" write 1
-    """
-    for name, value in obj.items():
-        if name == "metadata":
-            yield from _misfits(_metadata(schema, False), value, (name,))
-        elif name not in TYPE_META:
-            yield from _misfit_field(schema, name, value, ())
-
-
-def absent(
-    schema: OpenAPI, value: Json, path: tuple[fieldpath.Segment, ...] = ()
-) -> Iterator[tuple[fieldpath.Segment, ...]]:
-    """Required fields that are not there, and have no default.
-
-    >>> size = {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}
-    >>> list(absent({"type": "object", "properties": {"spec": size}}, {"spec": {}}))
-    [('spec', 'size')]
-    """
-    properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
-    if isinstance(value, dict):
-        for name in schema.get("required") or ():
-            if name not in value and "default" not in properties.get(name, {}):
-                yield (*path, name)
-        for name, item in value.items():
-            child = properties.get(name, schema.get("additionalProperties"))
-            if isinstance(child, Mapping) and (path or name not in (*TYPE_META, "metadata", "status")):
-                yield from absent(child, item, (*path, name))
-    elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
-        for index, item in enumerate(value):
-            yield from absent(items, item, (*path, index))
-
-
-def _misfits(schema: OpenAPI, value: Json, path: tuple[fieldpath.Segment, ...]) -> Iterator[Misfit]:
-    if value is None:
-        return
-    types = _types(schema, Path("", path), False)
-    if not _fits(frozenset({type_of(value)}), types):
-        yield Misfit(
-            path, f"{fieldpath.render(path)} is {_words(types)}, and not {_value(value)}", _instead(value, types)
-        )
-        return
-    allowed = schema.get("enum")
-    if allowed and value not in allowed:
-        mend = did_you_mean(str(value), map(str, allowed))
-        yield Misfit(path, f"{fieldpath.render(path)} can't be {_value(value)}", mend)
-    elif isinstance(value, str) and value not in (known := schema.get(KNOWN_VALUES) or (value,)):
-        if near := nearest(value, known) or nearest(value.upper(), known) or nearest(value.lower(), known):
-            yield Misfit(path, f"{fieldpath.render(path)} can hardly be {_value(value)}", f"did you mean {near}?")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if not (schema.get("x-kubernetes-embedded-resource") and name in TYPE_META):
-                yield from _misfit_field(schema, name, item, path)
-    elif isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
-        for index, item in enumerate(value):
-            yield from _misfits(items, item, (*path, index))
-
-
-def _misfit_field(schema: OpenAPI, name: str, value: Json, path: tuple[fieldpath.Segment, ...]) -> Iterator[Misfit]:
-    properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
-    child = properties.get(name, schema.get("additionalProperties"))
-    if isinstance(child, Mapping):
-        yield from _misfits(child, value, (*path, name))
-    elif not child and (
-        (schema.get("type") == "object" and not schema.get("x-kubernetes-preserve-unknown-fields")) or TYPES in schema
-    ):
-        place = fieldpath.render(path) or "the object"
-        mend = field_meant(name, properties, parent=str(path[-1]) if path else "")
-        yield Misfit((*path, name), f'{place} has no field "{name}"', mend)
-
-
-def _value(value: Json) -> str:
-    return f"the {type_of(value)} {quoted(value)}" if not isinstance(value, dict | list) else f"an {type_of(value)}"
-
-
-def _instead(value: Json, types: Types) -> str:
-    """How to write the same value in one of these types; "" if there is no telling."""
-    if isinstance(value, str):
-        try:
-            meant = json.loads(value)
-        except ValueError:
-            return ""
-        return f"write {value.strip()}" if _fits(frozenset({type_of(meant)}), types) else ""
-    if types == TEXT and not isinstance(value, dict | list):
-        return f'write "{quoted(value)}", with the quotes'
-    if types == frozenset({"array"}):
-        return "write a list"
-    return ""
 
 
 def _written(part: Part, template: Template) -> set[tuple[fieldpath.Segment, ...]]:
@@ -606,98 +460,7 @@ def _base(
     schema: OpenAPI, base: Mapping[str, Json], place: str, written: set[tuple[fieldpath.Segment, ...]]
 ) -> Iterator[Problem]:
     """What does not fit in a base, but where a patch writes."""
-    for found in misfits(schema, base):
+    for found in misfits.of(schema, base):
         if found.path not in written:
             where = fieldpath.render(found.path)
             yield Problem("Invalid", f"{place}.{where}", found.detail, found.mend)
-
-
-# --- a path in a schema -----------------------------------------------------------------------------------------
-
-
-class NoSuchField(InvalidInput):
-    """The schema has no such field."""
-
-
-def types_at(schema: OpenAPI | None, path: Path, *, strict_upstream: bool = False) -> Types:
-    """What the value at a path may be; ANY where the schema leaves that open.
-
-    Raises:
-        NoSuchField: with the first part of the path that the schema doesn't have.
-    """
-    if schema is None or not path.segments:
-        return ANY
-    here = schema
-    for depth, segment in enumerate(path.segments):
-        place = fieldpath.render(path.segments[:depth]) or "the object"
-        if depth == 0 and segment == "metadata":
-            here = _metadata(schema, strict_upstream)
-            continue
-        if isinstance(segment, int):
-            found = _element(here, segment, place, strict_upstream)
-        elif segment == "*" and not strict_upstream and here.get("type") == "array":
-            found = _element(here, 0, place, strict_upstream)
-        elif segment == "*" and not strict_upstream and here.get("properties"):
-            found = None
-        else:
-            found = _field(here, segment, place)
-        if found is None:
-            return ANY
-        here = found
-    return _types(here, path, strict_upstream)
-
-
-def _types(schema: OpenAPI, path: Path, strict_upstream: bool) -> Types:
-    kind = schema.get("type")
-    if kind in ANY:
-        return frozenset({"object"}) if strict_upstream and kind == "array" else frozenset({kind})
-    if TYPES in schema:
-        return frozenset(schema[TYPES])
-    if strict_upstream:
-        raise NoSuchField(f"has no type that is known: {shown(kind or '')}")
-    if schema.get("x-kubernetes-int-or-string"):
-        return frozenset({"integer", "string"})
-    return ANY
-
-
-def _metadata(schema: OpenAPI, strict_upstream: bool) -> OpenAPI:
-    named = (schema.get("properties") or {}).get("metadata") or {}
-    known = _UPSTREAM_META if strict_upstream else OBJECT_META["properties"]
-    return {"type": "object", **named, "properties": {**known, **(named.get("properties") or {})}}
-
-
-def _field(schema: OpenAPI, name: str, place: str) -> OpenAPI | None:
-    """The schema of a field; None where every field is allowed."""
-    kind = schema.get("type") or ("array" if "object" not in schema.get(TYPES, ("object",)) else "")
-    if kind and kind != "object":
-        raise NoSuchField(f'{place} is of type {kind}: it has no field "{name}"')
-    properties: Mapping[str, OpenAPI] = schema.get("properties") or {}
-    if name in properties:
-        return properties[name]
-    if schema.get("x-kubernetes-preserve-unknown-fields") and TYPES not in schema:
-        return None
-    additional = schema.get("additionalProperties")
-    if additional is True or (isinstance(additional, Mapping) and not additional):
-        return None
-    if isinstance(additional, Mapping):
-        return additional if additional.get("type") else _field(additional, name, place)
-    mend = field_meant(name, properties, parent=place.rpartition(".")[2])
-    raise NoSuchField(f'{place} has no field "{name}"', mend=mend)
-
-
-def _element(schema: OpenAPI, index: int, place: str, strict_upstream: bool) -> OpenAPI | None:
-    """The schema of an array's items; None where they may be anything."""
-    kind = schema.get("type")
-    if kind != "array" and "array" not in schema.get(TYPES, ()):
-        if not kind and not strict_upstream and schema.get("x-kubernetes-preserve-unknown-fields"):
-            return None
-        raise NoSuchField(f"{place} is {f'of type {kind}' if kind else 'no array'}: it has no index {index}")
-    most = schema.get("maxItems")
-    if most is not None and index >= most:
-        raise NoSuchField(f"{place} has at most {most} items: there is no index {index}")
-    items = schema.get("items")
-    if isinstance(items, Mapping):
-        return items
-    if isinstance(items, list) and index <= len(items):
-        return None
-    raise NoSuchField(f"{place}: its items are not declared: there is no index {index}")
