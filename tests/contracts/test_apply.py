@@ -1,4 +1,4 @@
-"""Server-side apply and garbage collection as rules: ownership cases, and the laws that hold for any object."""
+"""Server-side apply as rules: ownership cases, and the laws that hold for any object."""
 
 from __future__ import annotations
 
@@ -351,55 +351,3 @@ def test_sets_of_fields_are_sets(one, other):
     assert members(ownership.union(one, other)) == members(one) | members(other)
     assert members(ownership.difference(one, other)) == members(one) - members(other)
     assert ownership.difference(one, one) == {}
-
-
-# --- garbage collection
-
-PRESENT, WAITING, GONE = rules.Owner.PRESENT, rules.Owner.WAITING, rules.Owner.GONE
-
-
-@pytest.mark.parametrize(
-    "states, has_dependents, action, propagation",
-    [
-        ([], False, "keep", None),
-        ([PRESENT], False, "keep", None),
-        ([PRESENT, PRESENT], True, "keep", None),
-        ([PRESENT, GONE], False, "release", None),
-        ([PRESENT, WAITING], True, "release", None),
-        ([GONE], False, "delete", "Background"),
-        ([GONE], True, "delete", "Background"),
-        ([WAITING], False, "delete", "Background"),
-        ([WAITING], True, "delete", "Foreground"),
-        ([GONE, WAITING], True, "delete", "Foreground"),
-    ],
-)
-def test_the_fate_of_a_dependent(states, has_dependents, action, propagation):
-    references = [{"uid": str(index)} for index in range(len(states))]
-    dependent = widget(metadata={"ownerReferences": references})
-    fate = rules.fate(dependent, lambda reference: states[int(reference["uid"])], has_dependents=has_dependents)
-    assert (fate.action, fate.propagation) == (action, propagation)
-    if action == "release":
-        assert [reference["uid"] for reference in fate.references] == ["0"]
-
-
-def test_a_dependent_that_is_going_already_is_left_alone():
-    dependent = widget(metadata={"ownerReferences": [{"uid": "0"}], "deletionTimestamp": NOW})
-    assert rules.fate(dependent, lambda reference: GONE, has_dependents=True).action == "keep"
-
-
-def test_a_dependents_own_wish_for_orphans_is_heeded():
-    dependent = widget(metadata={"ownerReferences": [{"uid": "0"}], "finalizers": ["orphan"]})
-    assert rules.fate(dependent, lambda reference: GONE, has_dependents=True).propagation == "Orphan"
-
-
-@pytest.mark.parametrize(
-    "propagation, finalizers",
-    [
-        (None, ["a", "orphan", "b"]),
-        ("Background", ["a", "b"]),
-        ("Foreground", ["a", "b", "foregroundDeletion"]),
-        ("Orphan", ["a", "b", "orphan"]),
-    ],
-)
-def test_a_deletion_leaves_its_policy_among_the_finalizers(propagation, finalizers):
-    assert rules.deletion_finalizers(["a", "orphan", "b"], propagation) == finalizers

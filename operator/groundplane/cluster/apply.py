@@ -1,28 +1,20 @@
-"""Server-side apply and garbage collection, as rules over data.
+"""Server-side apply, as rules over data.
 
 Pure: objects in, objects out; both adapters of the Cluster port use it.  Follows Kubernetes 1.34:
-structured-merge-diff v6 (`merge.Updater`, `typed.Merge`), apimachinery's `managedfields`, and the garbage
-collector's `attemptToDeleteItem` and `attemptToOrphan`.  Results may share parts with the arguments.
+structured-merge-diff v6 (`merge.Updater`, `typed.Merge`) and apimachinery's `managedfields`.  Results may share
+parts with the arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum, auto
 from functools import lru_cache
-from typing import Any, Literal
 
 import orjson
 
 from groundplane.cluster import ownership
 from groundplane.cluster.ownership import SERVER_METADATA, Entry, Fields, Schema, Writer, child, items_of, same
-from groundplane.core.objects import Json, Object, has_finalizer, is_deleting, meta
+from groundplane.core.objects import Json, Object, meta
 
-__all__ = ["SERVER_METADATA", "same"]
-
-FOREGROUND = "foregroundDeletion"  # the finalizer of an owner that waits for its dependents
-ORPHAN = "orphan"  # the finalizer of an owner whose dependents are to be let go
 _CONTAINERS = (dict, list)
 BEFORE_FIRST_APPLY = "before-first-apply"  # owns what was there when nothing had been tracked
 
@@ -361,67 +353,3 @@ def _equal_whole(desired: Json, live: Json, schema: Schema | None) -> bool:
 
 def _is_default(live: Json, schema: Schema) -> bool:
     return "default" in schema and _equal_whole(schema["default"], live, schema)
-
-
-# --- garbage collection ---------------------------------------------------------------------------
-
-
-class Owner(Enum):
-    """What became of the object that an owner reference names."""
-
-    PRESENT = auto()
-    WAITING = auto()  # being deleted in the foreground: there until its dependents are gone
-    GONE = auto()
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What garbage collection does with a dependent: keep it, keep fewer references, or delete it."""
-
-    action: Literal["keep", "release", "delete"]
-    propagation: Literal["Background", "Foreground", "Orphan"] | None = None  # of a deletion
-    references: tuple[Mapping[str, Any], ...] = ()  # what remains after a release
-
-
-_KEEP = Fate("keep")
-
-
-def fate(dependent: Object, owner: Callable[[Mapping[str, Any]], Owner], *, has_dependents: bool) -> Fate:
-    """Decide about an object with owner references, one of whose owners may be going or gone.
-
-    It goes when no owner stays; in the foreground if an owner waits for it and it has dependents itself.
-    While one owner stays, only the references to the others go.
-    """
-    references = meta(dependent).get("ownerReferences") or ()
-    if not references or is_deleting(dependent):
-        return _KEEP
-    states = [owner(reference) for reference in references]
-    if all(state is Owner.PRESENT for state in states):
-        return _KEEP
-    if Owner.PRESENT in states:
-        staying = (ref for ref, state in zip(references, states, strict=True) if state is Owner.PRESENT)
-        return Fate("release", references=tuple(staying))
-    if Owner.WAITING in states and has_dependents:
-        return Fate("delete", "Foreground")
-    if has_finalizer(dependent, ORPHAN):
-        return Fate("delete", "Orphan")
-    return Fate("delete", "Foreground" if has_finalizer(dependent, FOREGROUND) else "Background")
-
-
-def blocks(dependent: Object, owner_uid: str) -> bool:
-    """Whether an owner that is deleted in the foreground waits for this dependent."""
-    references: Iterable[Mapping[str, Any]] = meta(dependent).get("ownerReferences") or ()
-    return any(ref.get("uid") == owner_uid and ref.get("blockOwnerDeletion") for ref in references)
-
-
-def deletion_finalizers(finalizers: Iterable[str], propagation: str | None) -> list[str]:
-    """The finalizers of an object once its deletion with this policy is asked for; None keeps them."""
-    kept = list(finalizers)
-    if propagation is None:
-        return kept
-    kept = [name for name in kept if name not in (FOREGROUND, ORPHAN)]
-    if propagation == "Foreground":
-        kept.append(FOREGROUND)
-    elif propagation == "Orphan":
-        kept.append(ORPHAN)
-    return kept

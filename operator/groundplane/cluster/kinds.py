@@ -184,6 +184,14 @@ def accepted(definition: Object, old: Object | None, *, kind_is_taken: bool, now
     return {**definition, "spec": spec, "status": status}
 
 
+def is_definition(obj: Object) -> bool:
+    return bool(obj["kind"] == CRD_KIND and obj["apiVersion"] == CRD_VERSION)
+
+
+def is_namespace(obj: Object) -> bool:
+    return bool(obj["kind"] == "Namespace" and obj["apiVersion"] == "v1")
+
+
 def is_established(definition: Object) -> bool:
     conditions = status_of(definition).get("conditions") or ()
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)

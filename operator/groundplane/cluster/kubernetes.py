@@ -18,6 +18,7 @@ from groundplane.cluster import apply as rules
 from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
+from groundplane.cluster.ownership import same
 from groundplane.cluster.referenced import Referenced
 from groundplane.core import providers, roles, usages
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
@@ -209,7 +210,7 @@ class KubernetesCluster:
         resource, key = await self._writable(obj)
         if known := self._cache.get(key) or await self._unfollowed(key):
             wanted = _relevant(obj, resource, subresource)
-            if rules.same(_relevant(known, resource, subresource), wanted):
+            if same(_relevant(known, resource, subresource), wanted):
                 return known
         # Without managedFields the server keeps its own; ours may be trimmed, and it would believe them.
         metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}

@@ -12,7 +12,7 @@ SQLite is called right in the async methods: a call takes tens of microseconds, 
 and nothing can come in between a read and the write that depends on it.  Only another process's write
 can keep one waiting; those are as short.
 
-Source: Kubernetes 1.34, apiserver registry/rest and registry/generic, kubernetes pkg/controller/garbagecollector.
+Source: Kubernetes 1.34, apiserver registry/rest and registry/generic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ import orjson
 
 from groundplane.cluster import apply as rules
 from groundplane.cluster import depth, kinds
+from groundplane.cluster.garbage_collection import Collector
 from groundplane.cluster.heads import Cut, Heads
+from groundplane.cluster.ownership import SERVER_METADATA, same
 from groundplane.cluster.store import Change, Store
 from groundplane.core import providers, schema, usages
 from groundplane.core.conditions import timestamp
@@ -41,7 +43,6 @@ from groundplane.core.objects import (
     Json,
     Key,
     Object,
-    annotations_of,
     controller_of,
     group_of,
     is_deleting,
@@ -50,7 +51,6 @@ from groundplane.core.objects import (
     merge_patched,
     meta,
     spec_of,
-    status_of,
 )
 from groundplane.errors import AlreadyExists, Awaited, Conflict, InUse, NotFound, Rejected
 from groundplane.ports import MANAGER, Propagation, Resource
@@ -58,7 +58,6 @@ from groundplane.ports import MANAGER, Propagation, Resource
 POLL = 0.1  # seconds between two looks for changes that another process made
 WARNINGS = 1000  # remembered, so that each is told once
 SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as the API server's
-COLLECTOR = "kube-controller-manager"  # the field manager of garbage collection, as upstream's
 
 Objects = list[Object]  # inside the class, `list` is the verb
 Changes = list[Change]
@@ -92,7 +91,6 @@ class SqliteCluster:
         self._new_uid = new_uid
         # By group and kind: the definition's UID and resource version, and what it serves by API version.
         self._kinds: dict[tuple[str, str], tuple[tuple[str, int], dict[str, kinds.Kind]]] = {}
-        self._due: dict[str, None] = {}  # UIDs that garbage collection has to look at, in order
         self._heads = Heads()
         self._awake = asyncio.Event()
         self.wrote: Callable[[int, Changes], None] = lambda since, changes: None  # called after each write of ours
@@ -100,6 +98,7 @@ class SqliteCluster:
         self.warned: Callable[[str, str], None] = lambda what, mend: None
         self._warnings: dict[str, None] = {}
         self._store = Store(str(path))
+        self._collector = Collector(self._store, self._openapi, self._time)
 
     def close(self) -> None:
         self._store.close()
@@ -167,18 +166,7 @@ class SqliteCluster:
 
     def speaking_of(self, role: usages.Role, referent: usages.Referent) -> Sequence[Key]:
         """The usages of which that is what is used (`of`), or what uses it (`by`)."""
-        return [key_of(usage) for usage in self._usages(role, referent)]
-
-    def _usages(self, role: usages.Role, referent: usages.Referent) -> Objects:
-        found = self._store.usages(role, referent.kind, referent.name)
-        spoken_of = (role, referent)
-        return [
-            usage | {"apiVersion": api_version}
-            for api_version, kind in usages.KINDS
-            for usage in found
-            if (group_of(usage["apiVersion"]), usage["kind"]) == (group_of(api_version), kind)
-            and spoken_of in usages.spoken_of(usage)
-        ]
+        return [key_of(usage) for usage in self._collector.usages_of(role, referent)]
 
     def version(self) -> int:
         """The resource version of the latest change."""
@@ -208,8 +196,8 @@ class SqliteCluster:
         """Have objects as they are elsewhere, UIDs and owners included; nothing of them is checked, or reconciled."""
         with self._store.transaction():
             for obj in objects:
-                self._put(None, obj)
-        self._due.clear()
+                self._collector.put(None, obj)
+        self._collector.forget()
 
     async def create(self, obj: Object) -> Object:
         with self._write("create"):
@@ -282,24 +270,11 @@ class SqliteCluster:
             if live is None:
                 return False
             self._check_preconditions(live, {"uid": uid})
-            denial = self._denial(live, propagation)
+            denial = self._collector.denial(live, propagation)
             if not denial:
-                self._delete(live, propagation)
+                self._collector.delete(live, propagation)
                 return True
         raise InUse(denial, mend=usages.MEND, on=[Awaited(key.group, key.kind, key.namespace, key.name)])
-
-    def _denial(self, live: Object, propagation: Propagation | None) -> str:
-        """Why it can't be deleted, since a usage protects it: that it was tried is noted on it; "" if it can be."""
-        if not usages.is_protected(live):
-            return ""
-        found = self._usages("of", usages.referent_of(live))
-        denial = usages.denial(found[0], len(found)) if found else ""
-        tried = propagation or "Background"
-        if denial and annotations_of(live).get(usages.ATTEMPT) != tried:
-            metadata = {**meta(live), "annotations": {**annotations_of(live), usages.ATTEMPT: tried}}
-            new = {**live, "metadata": metadata}
-            self._put(live, rules.record_update(live, new, MANAGER, "", self._time(), self._openapi(live)))
-        return denial
 
     # --- kinds
 
@@ -343,7 +318,7 @@ class SqliteCluster:
         """Defaulted, pruned and validated as its kind wants it.  Raises Rejected."""
         place = (obj["apiVersion"], obj["kind"])
         kinds.check_metadata(obj, plain_label=place == ("v1", "Namespace"))
-        if _is_definition(obj):
+        if kinds.is_definition(obj):
             names = spec_of(obj).get("names") or {}
             serving = self._store.definition_of(spec_of(obj).get("group") or "", names.get("kind") or "")
             taken = serving is not None and serving[0] != meta(old or {}).get("uid")
@@ -395,7 +370,7 @@ class SqliteCluster:
         if manager is not None:
             metadata.pop("managedFields", None)
             obj = rules.record_update(None, obj, manager, "", self._time(), self._openapi(obj))
-        return self._put(None, obj)
+        return self._collector.put(None, obj)
 
     def _check_scope(self, obj: Object, resource: Resource) -> None:
         if resource.namespaced == bool(meta(obj).get("namespace")):
@@ -452,14 +427,14 @@ class SqliteCluster:
         before = meta(live).get("generation")
         if before and not subresource and self._is_another(admitted, live, resource):
             admitted = {**admitted, "metadata": {**meta(admitted), "generation": before + 1}}
-        return self._put(live, admitted)
+        return self._collector.put(live, admitted)
 
     def _is_another(self, new: Object, live: Object, resource: Resource) -> bool:
         """Whether somebody wants something else of it; what a default has filled in since is nobody's wish."""
         wanted = _generational(new, resource)
-        if rules.same(wanted, _generational(live, resource)):
+        if same(wanted, _generational(live, resource)):
             return False
-        return not rules.same(wanted, _generational(self._admitted(live, live), resource))
+        return not same(wanted, _generational(self._admitted(live, live), resource))
 
     def _check_preconditions(self, live: Object, theirs: Mapping[str, Any]) -> None:
         uid, version = theirs.get("uid"), theirs.get("resourceVersion")
@@ -483,119 +458,6 @@ class SqliteCluster:
             what = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, "
             raise kinds.invalid(live, [f"{what}found new finalizers []string{{{told}}}"])
 
-    # --- deletion and garbage collection
-
-    def _delete(self, live: Object, propagation: Propagation | None) -> None:
-        """Mark the object, or take it out at once if nothing holds it."""
-        first = not is_deleting(live)
-        metadata = dict(meta(live))
-        finalizers = rules.deletion_finalizers(metadata.get("finalizers") or (), propagation)
-        marked = {**live, "metadata": metadata}
-        if _is_definition(live) and first:
-            finalizers += [kinds.CRD_CLEANUP] if kinds.CRD_CLEANUP not in finalizers else []
-            marked = kinds.terminating(marked, self._time())
-        if _is_namespace(live):
-            marked["status"] = {**status_of(live), "phase": "Terminating"}
-        if first:
-            metadata |= {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
-            if "generation" in metadata:
-                metadata["generation"] += 1
-        metadata["finalizers"] = finalizers
-        if not finalizers:
-            del metadata["finalizers"]
-        if not _is_held(marked):
-            self._remove(live)
-        elif first or finalizers != meta(live).get("finalizers"):
-            self._put(live, marked)
-
-    def _settle(self) -> None:
-        """Collect garbage until there is none: what Kubernetes' controllers would do in a while."""
-        while self._due:
-            uid = next(iter(self._due))
-            del self._due[uid]
-            obj = self._store.by_uid(uid)
-            if obj is None:
-                for dependent in self._store.dependents(uid):
-                    self._judge(dependent)
-                continue
-            if is_deleting(obj):
-                self._advance(obj)
-            else:
-                self._judge(obj)
-
-    def _judge(self, obj: Object) -> None:
-        """Do to an object with owners what garbage collection wants."""
-        if not meta(obj).get("ownerReferences"):
-            return
-        uid = meta(obj)["uid"]
-        verdict = rules.fate(
-            obj, lambda ref: self._owner_state(obj, ref), has_dependents=self._store.has_dependents(uid)
-        )
-        if verdict.action == "release":
-            self._set_owners(obj, [dict(reference) for reference in verdict.references])
-        elif verdict.action == "delete" and not self._denial(obj, verdict.propagation):
-            self._delete(obj, verdict.propagation)
-
-    def _advance(self, obj: Object) -> None:
-        """Bring a deletion forward as far as our own finalizers go."""
-        uid, finalizers = meta(obj)["uid"], meta(obj).get("finalizers") or ()
-        if rules.ORPHAN in finalizers:
-            for dependent in self._store.dependents(uid):
-                self._set_owners(dependent, [ref for ref in meta(dependent)["ownerReferences"] if ref["uid"] != uid])
-            self._without_finalizer(obj, rules.ORPHAN)
-        elif rules.FOREGROUND in finalizers:
-            for dependent in self._store.dependents(uid):
-                self._judge(dependent)
-            if not any(rules.blocks(dependent, uid) for dependent in self._store.dependents(uid)):
-                self._without_finalizer(obj, rules.FOREGROUND)
-        elif kinds.CRD_CLEANUP in finalizers and _is_definition(obj):
-            held = {"group": obj["spec"]["group"], "kind": obj["spec"]["names"]["kind"]}
-            if not kinds.is_established(obj) or self._emptied(**held):
-                self._without_finalizer(obj, kinds.CRD_CLEANUP)
-        elif _is_namespace(obj) and self._emptied(namespace=meta(obj)["name"]):
-            done = {**obj, "spec": {}}
-            if _is_held(done):
-                if spec_of(obj):
-                    self._put(obj, done)
-            else:
-                self._remove(done)
-
-    def _emptied(self, **where: str) -> bool:
-        """Delete what is there; True if nothing is left."""
-        for found in self._store.within(**where):
-            current = self._store.by_uid(meta(found)["uid"])  # an earlier one may have taken it along
-            if current is None or is_deleting(current):
-                continue
-            if "namespace" in where and self._denial(current, None):
-                continue
-            self._delete(current, None)
-        return not self._store.within(**where)
-
-    def _owner_state(self, dependent: Object, reference: Mapping[str, Any]) -> rules.Owner:
-        found = self._store.by_uid(reference["uid"])
-        if found is None:
-            return rules.Owner.GONE
-        key = key_of(found)
-        named = (group_of(reference["apiVersion"]), reference["kind"], reference["name"])
-        if named != (key.group, key.kind, key.name) or key.namespace not in ("", meta(dependent).get("namespace")):
-            return rules.Owner.GONE  # a namespaced owner counts only in its own namespace
-        waits = is_deleting(found) and rules.FOREGROUND in (meta(found).get("finalizers") or ())
-        return rules.Owner.WAITING if waits else rules.Owner.PRESENT
-
-    def _set_owners(self, obj: Object, references: Objects) -> None:
-        metadata = {**meta(obj), "ownerReferences": references}
-        if not references:
-            del metadata["ownerReferences"]
-        new = {**obj, "metadata": metadata}
-        self._put(obj, rules.record_update(obj, new, COLLECTOR, "", self._time(), self._openapi(obj)))
-
-    def _without_finalizer(self, obj: Object, finalizer: str) -> None:
-        metadata = dict(meta(obj))
-        metadata["finalizers"] = [name for name in metadata["finalizers"] if name != finalizer]
-        if not metadata["finalizers"]:
-            del metadata["finalizers"]
-        self._put(obj, {**obj, "metadata": metadata})
-
     # --- the store
 
     @contextmanager
@@ -609,13 +471,13 @@ class SqliteCluster:
                 yield
                 if dry_run:
                     raise _Undone
-                self._settle()
+                self._collector.settle()
                 changes = self.changes(since) if self.writes != before else []
         except _Undone:
-            self._due.clear()
+            self._collector.forget()
             return
         except BaseException:
-            self._due.clear()
+            self._collector.forget()
             self._kinds.clear()  # some may be of a definition that is undone
             raise
         if self.writes != before:
@@ -629,35 +491,11 @@ class SqliteCluster:
             raise NotFound(f'{resource.plural} "{key.name}" not found')
         return found
 
-    def _put(self, old: Object | None, obj: Object) -> Object:
-        """Store the object, or take it out if it was only waiting to be let go."""
-        if old is not None and is_deleting(obj) and not _is_held(obj):
-            return self._remove(obj)
-        obj = self._store.put(obj, new=old is None)
-        uid = meta(obj)["uid"]
-        owners, before = _owner_uids(obj), _owner_uids(old) if old is not None else []
-        if owners != before:
-            self._store.set_owners(uid, owners)
-            self._due |= dict.fromkeys([uid, *before])
-        if is_deleting(obj):
-            self._due[uid] = None
-        if old is not None and usages.is_protected(old) and not usages.is_protected(obj):
-            self._due |= dict.fromkeys([uid, *self._store.containers_going()])  # what was to be deleted can be
-        if _is_definition(obj) and kinds.is_established(obj):
-            self._store.serve(obj["spec"]["group"], obj["spec"]["names"]["kind"], uid)
-        return obj
-
-    def _remove(self, obj: Object) -> Object:
-        """Take the object out; what it owned, what waited for it and what contained it are due."""
-        gone = self._store.remove(obj)
-        self._due |= dict.fromkeys([meta(obj)["uid"], *_owner_uids(obj), *self._store.containers_going()])
-        return gone
-
     def _time(self) -> str:
         return timestamp(self._now())
 
 
-_SET_BY_STORE = rules.SERVER_METADATA - {"name", "namespace", "managedFields"}
+_SET_BY_STORE = SERVER_METADATA - {"name", "namespace", "managedFields"}
 _WITHOUT_GENERATION = {("v1", kind) for kind in ("Namespace", "Secret", "ConfigMap", "Event")} | {
     place for place in kinds.PLAIN if place[1] != "NetworkPolicy"
 }
@@ -666,23 +504,6 @@ _WITHOUT_GENERATION = {("v1", kind) for kind in ("Namespace", "Secret", "ConfigM
 def _copied(value: Any) -> Any:
     """A deep copy, as JSON: a caller's object is never shared with the store's."""
     return orjson.loads(depth.written(value))
-
-
-def _is_definition(obj: Object) -> bool:
-    return bool(obj["kind"] == kinds.CRD_KIND and obj["apiVersion"] == kinds.CRD_VERSION)
-
-
-def _is_namespace(obj: Object) -> bool:
-    return bool(obj["kind"] == "Namespace" and obj["apiVersion"] == "v1")
-
-
-def _is_held(obj: Object) -> bool:
-    """Whether a deletion has to wait: for finalizers, or for what is in the namespace."""
-    return bool(meta(obj).get("finalizers") or (_is_namespace(obj) and spec_of(obj).get("finalizers")))
-
-
-def _owner_uids(obj: Object) -> list[str]:
-    return list(dict.fromkeys(reference["uid"] for reference in meta(obj).get("ownerReferences") or ()))
 
 
 def _generational(obj: Object, resource: Resource) -> Object:
@@ -704,4 +525,4 @@ def _same_but_times(new: Object, live: Object) -> bool:
     def content(obj: Object) -> Object:
         return {**obj, "metadata": {name: value for name, value in meta(obj).items() if name != "managedFields"}}
 
-    return rules.same(content(new), content(live)) and owned(new) == owned(live)
+    return same(content(new), content(live)) and owned(new) == owned(live)
