@@ -27,6 +27,7 @@ from groundplane.core.function_sources import Rules, Source
 from groundplane.core.interests import Interests
 from groundplane.core.managed import Creates
 from groundplane.core.objects import Json, Key, Object, group_of, key_of, meta
+from groundplane.core.paces import Paces
 from groundplane.core.references import Reference as Reference  # of a ManagedKind
 from groundplane.core.turns import Lane
 from groundplane.core.usages import Referent
@@ -520,6 +521,7 @@ class Context:
     followers: Followers = field(default_factory=Followers)
     accounts: Accounts = field(default_factory=Accounts)
     circuits: Circuits = field(default_factory=Circuits)
+    paces: Paces = field(default_factory=Paces)
     policies: Policies = field(default_factory=Policies)
     built_in: BuiltIn = field(default_factory=NothingBuiltIn)
     compiled_revisions: CompiledRevisions = field(default_factory=CompiledRevisions)

@@ -8,14 +8,18 @@ from groundplane.core import composition, conditions
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.followers import Followers
 from groundplane.core.objects import Key
+from groundplane.core.paces import MOST
+from groundplane.ports import Options
+from groundplane.runtime.engine import HELD_LONG
 from tests.reconcile import things
 from tests.world import World
 
 REVISION = "apiextensions.crossplane.io/v1"
+NAME = things.COMPOSITION["metadata"]["name"]
 
 
-async def a_world(*, claims=1):
-    world = await World().install()
+async def a_world(*, claims=1, strict_upstream=False):
+    world = await World(options=Options(strict_upstream=strict_upstream)).install()
     await world.apply(*things.composed_crds(), things.XRD)
     await world.settle()
     await world.apply(things.COMPOSITION)
@@ -54,6 +58,59 @@ async def test_every_composite_takes_the_latest_revision():
     revisions = await edited(world, 4)
     assert len(revisions) == 5
     assert await names_followed(world) == {revisions[-1]}
+
+
+def with_followers(world, count):
+    """As if so many more composites followed the composition, in which nobody looks."""
+    for number in range(count):
+        world.context.followers.set(Key(things.VERSION, "XThing", "", f"far-{number}"), NAME)
+
+
+async def revisions_of(world, name):
+    labels = {composition.NAME_LABEL: name}
+    found = await world.cluster.list(REVISION, "CompositionRevision", labels=labels)
+    return sorted(found, key=lambda r: r["spec"]["revision"])
+
+
+async def test_a_composition_that_is_edited_in_a_loop_is_followed_at_a_pace_that_its_followers_set():
+    world = await a_world(claims=3)
+    with_followers(world, 400)
+    await edited(world, 40)  # no time passes
+    [*_, latest] = revisions = await revisions_of(world, NAME)
+    assert len(revisions) < 5
+    assert await names_followed(world) == {latest["metadata"]["name"]}
+    await world.settle(seconds=2 * MOST)
+    assert len(await revisions_of(world, NAME)) == len(revisions) + 1, "what it is by then, and nothing in between"
+    [*_, newest] = await revisions_of(world, NAME)
+    assert newest["metadata"]["labels"]["edition"] == "39"
+    assert await names_followed(world) == {newest["metadata"]["name"]}
+
+
+async def test_a_composition_that_is_edited_in_a_loop_says_so_and_holds_up_no_other():
+    world = await a_world()
+    with_followers(world, 400)
+    await edited(world, 10)
+    other = copy.deepcopy(things.COMPOSITION)
+    other["metadata"]["name"] = "another"
+    await world.apply(other)
+    await world.settle()
+    assert len(await revisions_of(world, "another")) == 1
+    for _ in range(3):
+        with_followers(world, 400)  # they were looked for when they were told
+        await world.settle(seconds=HELD_LONG)
+        await edited(world, 10)
+    loud = await world.cluster.get(Key(REVISION, "Composition", "", NAME))
+    assert "changes again and again" in conditions.find(loud, "Reconciling")["message"]
+    await world.settle(seconds=2 * MOST)
+    loud = await world.cluster.get(Key(REVISION, "Composition", "", NAME))
+    assert conditions.find(loud, "Reconciling") is None
+
+
+async def test_upstream_follows_each_edit_of_a_composition():
+    world = await a_world(strict_upstream=True)
+    with_followers(world, 400)
+    await edited(world, 10)
+    assert len(await revisions_of(world, NAME)) == 11
 
 
 async def test_a_superseded_revision_is_told_to_nobody_but_those_that_choose_by_label():

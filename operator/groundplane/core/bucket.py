@@ -40,10 +40,10 @@ class Bucket:
         self._fill(now)
         return (1 - self._tokens) / self._rate if self._tokens < 1 - EPSILON else 0.0
 
-    def reserve(self, now: float) -> float:
-        """Take a token in any case: seconds to wait in line before it may be used."""
+    def reserve(self, now: float, cost: float = 1.0) -> float:
+        """Take so many tokens in any case: seconds to wait in line before they may be used."""
         self._fill(now)
-        self._tokens -= 1
+        self._tokens -= cost
         return max(0.0, -self._tokens / self._rate)
 
     def change(self, rate: float, burst: float, now: float) -> None:

@@ -28,6 +28,10 @@ class Followers:
             self._composition[composite] = composition
             self._composites.setdefault(composition, {})[composite] = selects
 
+    def count(self, composition: str) -> int:
+        """How many follow it."""
+        return len(self._composites.get(composition, ()))
+
     def of(self, composition: str, *, latest: bool) -> list[Key]:
         """Whom a change of one of its revisions concerns: of one that is not the latest, those that select by label."""
         return [key for key, selects in self._composites.get(composition, {}).items() if latest or selects]

@@ -44,6 +44,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     found = await context.cluster.get(key)
     if found is None or is_deleting(found):
         return Result()
+    if not context.options.strict_upstream:
+        context.paces.check("revisions", key, context.uptime())
     with stage("InvalidComposition"):
         outcome = await _fit(found, context)
     with stage("CreateRevision", "cannot create new CompositionRevision"):
@@ -71,6 +73,8 @@ async def _snapshot(found: Object, context: Context) -> Object:
         latest = max(latest, number)
         if labels_of(revision).get(HASH_LABEL) == digest[:63]:
             same = revision
+    if same is None or int(spec_of(same).get("revision") or 0) != latest:
+        context.paces.spend("revisions", key_of(found), context.followers.count(name), context.uptime())
     if same is None:
         made = composition.revision_for(found, latest + 1, strict_upstream=context.options.strict_upstream)
         try:
