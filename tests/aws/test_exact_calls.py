@@ -13,7 +13,7 @@ from botocore.validate import ParamValidator
 
 from groundplane.aws import catalogue
 from groundplane.aws.engine import Engine
-from groundplane.errors import Waiting
+from groundplane.errors import InvalidInput, Waiting
 from tests.aws.conftest import managed
 from tests.aws.test_at_provider import Partition
 from tests.aws.test_grammar import operation
@@ -329,3 +329,78 @@ def test_a_cluster_gets_its_other_password_once():
     spec = {"engine": "aurora-postgresql", "applyImmediately": True} | reference
     sent = changes("rds.aws.upbound.io/v1beta1", "Cluster", spec, answers, {"masterPassword": "correct-horse"})
     assert sent == modified(MasterUserPassword="correct-horse")
+
+
+# --- what a create says of what follows from the rest
+
+
+def created(api_version, kind, spec):
+    """The parameters of the create call."""
+    found = catalogue.lookup(api_version, kind)
+    wanted = managed(api_version, kind, "orders", **spec)
+    engine = Recorded(found, catalogue.hooks(found.file), wanted, None, {"password": "p"}, now=datetime.now(UTC))
+    engine._clients, engine.answers, engine.sent = Partition(), {}, []
+    engine.check()
+    engine.hooks.check_create(engine)
+    return engine.create_call()[1]
+
+
+GP3 = {"instanceClass": "db.t4g.micro", "username": "boss", "storageType": "gp3", "manageMasterUserPassword": True}
+
+
+@pytest.mark.parametrize(
+    ("engine", "size", "rate", "sent"),
+    [
+        ("postgres", 20, {"iops": 3000, "storageThroughput": 125}, {}),  # as a first look has filled in
+        ("postgres", 400, {"iops": 12000}, {"Iops": 12000}),
+        ("oracle-ee", 200, {"iops": 12000}, {"Iops": 12000}),
+        ("sqlserver-ex", 20, {"iops": 4000, "storageThroughput": 200}, {"Iops": 4000, "StorageThroughput": 200}),
+        ("custom-oracle-ee", 40, {"iops": 4000}, {"Iops": 4000}),
+    ],
+)
+def test_the_rate_of_gp3_is_sent_where_it_can_be_chosen(engine, size, rate, sent):
+    spec = {**GP3, "engine": engine, "allocatedStorage": size, **rate}
+    parameters = created("rds.aws.upbound.io/v1beta1", "Instance", spec)
+    assert {name: parameters[name] for name in ("Iops", "StorageThroughput") if name in parameters} == sent
+
+
+def test_the_rate_of_sql_server_is_changed_at_any_size():
+    there = {
+        "DBInstanceIdentifier": "orders",
+        "DBInstanceStatus": "available",
+        "DBInstanceArn": "arn:aws:rds:eu-west-1:123456789012:db:orders",
+        "Engine": "sqlserver-ex",
+        "StorageType": "gp3",
+        "AllocatedStorage": 20,
+        "Iops": 3000,
+        "DBInstanceClass": "db.t3.micro",
+    }
+    spec = {"engine": "sqlserver-ex", "instanceClass": "db.t3.micro", "iops": 4000}
+    answers = {"describe_db_instances": {"DBInstances": [there]}}
+    ((call, parameters),) = changes("rds.aws.upbound.io/v1beta1", "Instance", spec, answers)
+    assert (call, parameters["Iops"]) == ("modify_db_instance", 4000)
+
+
+@pytest.mark.parametrize(
+    ("spec", "origin"),
+    [
+        ({"customKeyStoreId": "cks-1"}, "AWS_CLOUDHSM"),
+        ({"customKeyStoreId": "cks-1", "xksKeyId": "a"}, "EXTERNAL_KEY_STORE"),
+        ({}, None),
+    ],
+)
+def test_a_key_of_a_custom_key_store_comes_from_there(spec, origin):
+    assert created("kms.aws.upbound.io/v1beta1", "Key", spec).get("Origin") == origin
+
+
+@pytest.mark.parametrize("is_fifo", [True, False])
+def test_what_is_only_of_fifo_queues_is_sent_to_no_other_that_is_there(is_fifo):
+    """Whatever the spec says of fifoQueue: an imported one says nothing."""
+    there = {"QueueArn": "arn:aws:sqs:eu-west-1:123456789012:orders", "FifoQueue": str(is_fifo).lower()}
+    answers = {"get_queue_attributes": {"Attributes": there}}
+    arguments = ("sqs.aws.upbound.io/v1beta1", "Queue", {"deduplicationScope": "queue"}, answers)
+    if not is_fifo:
+        with pytest.raises(InvalidInput, match="deduplicationScope: AWS takes it only with fifoQueue: true"):
+            changes(*arguments)
+        return
+    assert dict(changes(*arguments))["set_queue_attributes"]["Attributes"]["DeduplicationScope"] == "queue"

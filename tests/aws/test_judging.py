@@ -120,6 +120,8 @@ def test_a_value_that_may_be_new_is_sent(cloud):
 
 SNS = "sns.aws.upbound.io/v1beta1"
 RULE = {"type": "ingress", "protocol": "tcp", "fromPort": 80, "toPort": 80, "securityGroupId": "sg-1"}
+MAIL = {"topicArn": "arn:aws:sns:eu-west-1:123456789012:orders", "protocol": "email", "endpoint": "a@example.org"}
+EXPIRES = {"id": "a", "status": "Enabled", "expiration": [{"days": 1}]}
 REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (EC2, "VPC", {"instanceTenancy": "dedicate"}, "instanceTenancy", "did you mean dedicated?"),
     (EC2, "VPC", {"cidrBlock": "10.0.0.0/33"}, "cidrBlock", "CIDR notation"),
@@ -161,6 +163,31 @@ REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (SNS, "TopicSubscription", {"topicArn": "orders", "protocol": "sqs", "endpoint": "arn:x"}, "topicArn", "arn:aws:sns"),
     ("iam.aws.upbound.io/v1beta1", "Policy", {"policy": "{}"}, "policy", "Statement"),
     (S3, "BucketACL", {"bucket": "b", "acl": "public"}, "acl", "did you mean public-read?"),
+    (SQS, "Queue", {"deduplicationScope": "queue"}, "deduplicationScope", "set fifoQueue: true, or remove it"),
+    (SQS, "Queue", {"fifoThroughputLimit": "perQueue"}, "fifoThroughputLimit", "set fifoQueue: true"),
+    (SQS, "Queue", {"contentBasedDeduplication": True, "fifoQueue": False}, "contentBasedDeduplication", "set fifoQueue: true"),
+    (SNS, "Topic", {"contentBasedDeduplication": True}, "contentBasedDeduplication", "set fifoTopic: true, or remove it"),
+    (SNS, "Topic", {"fifoThroughputScope": "Topic"}, "fifoThroughputScope", "set fifoTopic: true"),
+    (SNS, "Topic", {"archivePolicy": '{"MessageRetentionPeriod": 30}'}, "archivePolicy", "set fifoTopic: true"),
+    (SNS, "TopicSubscription", {**MAIL, "rawMessageDelivery": True}, "rawMessageDelivery", "set protocol: sqs or http"),
+    (KMS, "Key", {"xksKeyId": "a"}, "customKeyStoreId", "set it, or remove xksKeyId"),
+    (EC2, "VPC", {"ipv4NetmaskLength": 24}, "ipv4IpamPoolId", "set it, or remove ipv4NetmaskLength"),
+    (RDS, "Instance", {"monitoringInterval": 60}, "monitoringRoleArn", "set it, or remove monitoringInterval"),
+    (RDS, "ClusterInstance", {"clusterIdentifier": "a", "monitoringInterval": 60}, "monitoringRoleArn", "set it"),
+    (RDS, "ParameterGroup", {"family": "mysql8.0", "parameter": [{"name": "a"}]}, "parameter[0].value", "set it"),
+    (RDS, "ClusterParameterGroup", {"family": "mysql8.0", "parameter": [{"value": "a"}]}, "parameter[0].name", "set it"),
+    (CACHE, "ParameterGroup", {"name": "a", "family": "redis7", "parameter": [{"name": "a", "value": "1"}, {"name": "b"}]}, "parameter[1].value", "set it"),
+    (CACHE, "Cluster", {"logDeliveryConfiguration": [{"destination": "a"}]}, "logDeliveryConfiguration[0].destinationType", "set it"),
+    (S3, "BucketVersioning", {"bucket": "b", "versioningConfiguration": [{"mfaDelete": "Disabled"}]}, "versioningConfiguration[0].status", "set it"),
+    (S3.replace("v1beta1", "v1beta2"), "BucketServerSideEncryptionConfiguration", {"bucket": "b", "rule": [{"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256", "kmsMasterKeyId": "a"}}]}, "rule[0].applyServerSideEncryptionByDefault.kmsMasterKeyId", "set sseAlgorithm: aws:kms"),
+    (S3, "BucketNotification", {"bucket": "b", "queue": [{"queueArn": "arn:a"}]}, "queue[0].events", "set it"),
+    (S3, "BucketLifecycleConfiguration", {"bucket": "b", "rule": [EXPIRES | {"filter": [{"prefix": "a/"}], "prefix": "b/"}]}, "rule[0].filter", "keep one of filter, prefix"),
+    (S3, "BucketLifecycleConfiguration", {"bucket": "b", "rule": [EXPIRES, EXPIRES]}, "rule[1].id", "choose another"),
+    (S3, "BucketLifecycleConfiguration", {"bucket": "b", "rule": [{"id": "a", "status": "Enabled"}]}, "rule[0]", "give it one of"),
+    (S3, "BucketLifecycleConfiguration", {"bucket": "b", "rule": [EXPIRES | {"transition": [{"days": 1}]}]}, "rule[0].transition[0].storageClass", "set it"),
+    (DYNAMODB, "Table", {"globalSecondaryIndex": [{"name": "a", "hashKey": "b", "projectionType": "INCLUDE"}]}, "globalSecondaryIndex[0].nonKeyAttributes", "list the attributes"),
+    (DYNAMODB, "Table", {"localSecondaryIndex": [{"name": "a", "rangeKey": "b", "projectionType": "ALL", "nonKeyAttributes": ["c"]}]}, "localSecondaryIndex[0].nonKeyAttributes", "set projectionType: INCLUDE"),
+    (DYNAMODB, "Table", {"localSecondaryIndex": [{"name": "a", "projectionType": "ALL"}]}, "localSecondaryIndex[0].rangeKey", "set it"),
 ]  # fmt: skip
 
 
@@ -198,6 +225,39 @@ def test_what_aws_is_never_to_take_is_refused_before_a_call(cloud, api_version, 
         (RDS, "Instance", {"instanceClass": "DB.r6g.large"}),
         (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 0, "maxCapacity": 512}]}),
         (RDS, "Cluster", {"serverlessv2ScalingConfiguration": [{"minCapacity": 0, "maxCapacity": 0.5}]}),
+        (SQS, "Queue", {"contentBasedDeduplication": False}),
+        (SQS, "Queue", {"fifoQueue": True, "deduplicationScope": "queue", "contentBasedDeduplication": True}),
+        (SNS, "Topic", {"fifoTopic": True, "contentBasedDeduplication": True, "fifoThroughputScope": "Topic"}),
+        (RDS, "Instance", {"instanceClass": "db.t4g.micro", "monitoringInterval": 0}),
+        (
+            RDS,
+            "Instance",
+            {
+                "instanceClass": "db.t4g.micro",
+                "monitoringInterval": 60,
+                "monitoringRoleArnSelector": {"matchLabels": {"a": "b"}},
+            },
+        ),
+        (RDS, "ParameterGroup", {"family": "mysql8.0", "parameter": [{"name": "init_connect", "value": ""}]}),
+        (
+            S3,
+            "BucketNotification",
+            {"bucket": "b", "queue": [{"queueArnRef": {"name": "a"}, "events": ["s3:ObjectCreated:*"]}]},
+        ),
+        (S3, "BucketLifecycleConfiguration", {"bucket": "b", "rule": [EXPIRES | {"filter": [{}], "prefix": "a/"}]}),
+        (
+            S3,
+            "BucketLifecycleConfiguration",
+            {"bucket": "b", "rule": [EXPIRES | {"filter": [{"prefix": "a/"}], "prefix": ""}]},
+        ),
+        (
+            S3,
+            "BucketServerSideEncryptionConfiguration",
+            {
+                "bucket": "b",
+                "rule": [{"applyServerSideEncryptionByDefault": [{"sseAlgorithm": "AES256", "kmsMasterKeyId": ""}]}],
+            },
+        ),
     ],
 )
 def test_what_aws_may_take_passes(cloud, api_version, kind, fields):
@@ -210,6 +270,7 @@ OUT = {"securityGroupId": "sg-1", "cidrIpv4": "10.0.0.0/8"}
 PAIR = {"description": "x", "nodeType": "cache.t4g.micro"}
 DATABASE = {"engine": "mysql", "instanceClass": "db.t4g.micro", "allocatedStorage": 100, "username": "boss", "manageMasterUserPassword": True}  # fmt: skip
 KEY = [{"name": "a", "type": "S"}]
+LOCAL = {"name": "by-b", "rangeKey": "b", "projectionType": "ALL"}
 INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
 
 
@@ -234,6 +295,60 @@ INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
         (DYNAMODB, "Table", {"attribute": [*KEY, {"name": "b", "type": "S"}]}, 'attribute: has "b", which is no key'),
         (DYNAMODB, "Table", {"attribute": KEY, "globalSecondaryIndex": INDEX}, 'attribute: lacks "b", which is a key'),
         (DYNAMODB, "Table", {"attribute": KEY, "ttl": [{"enabled": True}]}, "ttl: has no attributeName"),
+        (DYNAMODB, "Table", {"attribute": KEY, "rangeKey": "a"}, "rangeKey: is the hashKey"),
+        (DYNAMODB, "Table", {"attribute": KEY * 2}, 'attribute: has "a" twice'),
+        (DYNAMODB, "Table", {"attribute": KEY, "localSecondaryIndex": [LOCAL]}, "only of a table that has a rangeKey"),
+        (
+            DYNAMODB,
+            "Table",
+            {"attribute": KEY, "globalSecondaryIndex": [INDEX[0] | {"hashKey": "a"}] * 2},
+            "name of another index",
+        ),
+        (SQS, "Queue", {"fifoQueue": True, "fifoThroughputLimit": "perMessageGroupId"}, "only with deduplicationScope"),
+        (
+            KMS,
+            "Key",
+            {"customerMasterKeySpec": "ECC_NIST_P256"},
+            "keyUsage: a key of .* is not for ENCRYPT_DECRYPT. Mend: set it: SIGN_VERIFY or KEY_AGREEMENT",
+        ),
+        (KMS, "Key", {"customKeyStoreId": "cks-1", "multiRegion": True}, "multiRegion: AWS has no such key"),
+        (
+            EC2,
+            "NATGateway",
+            {"subnetId": "subnet-1", "allocationId": "eipalloc-1", "connectivityType": "private"},
+            "no public address",
+        ),
+        (
+            CACHE,
+            "Cluster",
+            {"engine": "memcached", "nodeType": "cache.t4g.micro", "azMode": "cross-az", "numCacheNodes": 1},
+            "one node is in one zone",
+        ),
+        (CACHE, "ReplicationGroup", {**PAIR, "numNodeGroups": 2}, "automaticFailoverEnabled: is required where"),
+        (
+            CACHE,
+            "ReplicationGroup",
+            {**PAIR, "authTokenSecretRef": {"namespace": "a", "name": "b", "key": "c"}},
+            "transitEncryptionEnabled: is required",
+        ),
+        (
+            RDS,
+            "Instance",
+            {**DATABASE, "multiAz": True, "availabilityZone": "eu-west-1a"},
+            "availabilityZone: AWS chooses",
+        ),
+        (
+            RDS,
+            "Instance",
+            {**DATABASE, "storageType": "gp3", "iops": 5000},
+            "iops: gp3 of less than 400 GiB always has 3000",
+        ),
+        (
+            RDS,
+            "Instance",
+            {**DATABASE, "engine": "sqlserver-ex", "dbName": "orders"},
+            "dbName: SQL Server makes no database",
+        ),
     ],
 )
 async def test_what_a_create_lacks_is_told_before_it(cloud, account, standin, api_version, kind, fields, message):

@@ -61,6 +61,30 @@ class Engine(Resource):
             if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
                 self._check_json(name, text, is_policy=rule.comparison == "policy")
         self.hooks.check(self)
+        if policies & {"*", "Create"} and not (self._given_annotation() or status_of(self.managed).get("atProvider")):
+            self._check_beside(self.kind.fields, is_early=True)
+
+    def _check_beside(self, names: Iterable[str], item: Item | None = None, *, is_early: bool = False) -> None:
+        """What AWS refuses without another field: in a create, or in an update of the thing `item`.
+
+        Of what is there, only what can't be changed is sure; `is_early`: a reference counts as what it will give.
+        """
+        for name in names:
+            rule = self.kind.fields.get(name)
+            if rule is None or not rule.beside or not self._beside(name, item):
+                continue
+            others = {
+                other: self._beside(other, item) or (is_early and self._is_given(other))
+                for other in rule.beside
+                if item is None or self.kind.fields[other].immutable
+            }
+            judging.check_beside("spec.forProvider", name, rule, others)
+
+    def _beside(self, name: str, item: Item | None) -> Json:
+        """What a create sends for a field, or what a thing has or is to have."""
+        if item is None:
+            return self._create_value(name, self.kind.fields[name])
+        return self.observed(name, item) if self.kind.fields[name].immutable else self.desired(name, item)
 
     def _check_together(self) -> None:
         """What can't be used together, and values that are spelt otherwise than AWS's."""
@@ -112,7 +136,10 @@ class Engine(Resource):
 
     def _name_place(self) -> str:
         """Where the object says its external name."""
-        return f"annotation {EXTERNAL_NAME}" if annotations_of(self.managed).get(EXTERNAL_NAME) else "metadata.name"
+        return f"annotation {EXTERNAL_NAME}" if self._given_annotation() else "metadata.name"
+
+    def _given_annotation(self) -> str:
+        return annotations_of(self.managed).get(EXTERNAL_NAME) or ""
 
     # --- observe ----------------------------------------------------------------------------------------
 
@@ -435,6 +462,7 @@ class Engine(Resource):
     def create(self) -> Creation:
         self.region, self.external_name, self.addressed = self.wanted_region, self._name_to_give(), self.spec
         with self._awaiting():
+            self._check_beside(self.kind.fields)
             self.hooks.check_create(self)
         if taken := self._taken():
             return Creation(taken)  # an earlier create of ours
@@ -553,6 +581,7 @@ class Engine(Resource):
             raise Waiting("must be observed again before it is updated")
         item, found_tags = observation.item["item"], observation.item["tags"]
         self.external_name = observation.external_name or self.external_name
+        self._check_beside([difference.field for difference in observation.drift], item)
         groups: dict[str, list[Difference]] = {}
         for difference in observation.drift:
             rule = self.kind.fields.get(difference.field)

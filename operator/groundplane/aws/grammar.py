@@ -414,6 +414,11 @@ class SchemaField(Strict):
     """Availability zones, by name: one of another region is refused before a call: `true`."""
     exclusive: tuple[tuple[str, ...], ...] = ()
     """Type object or []object: members of which one at most may be set, also by a reference: `[[days, date]]`."""
+    needed: bool = False
+    """Of a member: AWS takes no entry without it, though no schema says so: `true`."""
+    beside: dict[str, Names] = Field(default_factory=dict)
+    """The fields beside it, or members of its entry, without which AWS refuses it, and the values that these must have, none: any:
+    `{fifoQueue: "true"}`."""
     idle: str = ""
     """Why it may be set and nothing is done about it: `a change of the Secret is noticed without it`."""
 
@@ -429,7 +434,7 @@ class SchemaField(Strict):
     @property
     def is_judged(self) -> bool:
         """Whether its value can be refused before a call."""
-        own = self.values or self.exclusive or self.range or self.pattern or self.zone
+        own = self.values or self.exclusive or self.range or self.pattern or self.zone or self.needed or self.beside
         return bool(own or self.compare in ("cidr", "window"))
 
 
@@ -671,6 +676,9 @@ class Kind(Strict):
             raise ValueError(f"fields.{name}.generate: no secret, or no field {field.generate}")
         if field.aws:
             raise ValueError(f"fields.{name}.aws: is of members; a field says `create` and `observe`")
+        if field.needed:
+            raise ValueError(f"fields.{name}.needed: is of members; a field says `required`")
+        self._check_names(f"fields.{name}.beside", tuple(field.beside))
 
     def _check_shape(self, where: str, field: SchemaField) -> None:
         is_object = field.type.removeprefix(LIST) == "object"
@@ -682,6 +690,9 @@ class Kind(Strict):
             for name in names:
                 if name not in field.fields:
                     raise ValueError(f"{where}.{key}: no member {name}")
+        for name, member in field.fields.items():
+            if unknown := sorted(set(member.beside) - set(field.fields)):
+                raise ValueError(f"{where}.{name}.beside: no member {unknown[0]}")
         if field.values and field.type not in ("string", "[]string", "number"):
             raise ValueError(f"{where}.values: {field.type} has none")
         if field.closed and not field.values:

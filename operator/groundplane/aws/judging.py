@@ -13,8 +13,9 @@ from typing import Any
 
 from groundplane.aws.grammar import SchemaField, siblings
 from groundplane.core.objects import Json
-from groundplane.errors import InvalidInput, did_you_mean, shown
+from groundplane.errors import InvalidInput, Required, did_you_mean, shown
 
+UNSET: tuple[Json, ...] = (None, "", [], {}, [{}], False)  # and 0, which equals False
 WINDOW = re.compile(r"((mon|tue|wed|thu|fri|sat|sun):)?([01]?\d|2[0-3]):[0-5]\d", re.IGNORECASE)  # one of its two ends
 
 
@@ -44,9 +45,41 @@ def check(
                 mend = f"write one of {', '.join(field.values)}"
                 raise InvalidInput(f"AWS takes no {shown(entry)}", mend=mend, where=(place,))
             if isinstance(entry, Mapping) and field.fields:
+                given = {**own, **entry} if isinstance(own, Mapping) else entry  # with its references
                 for names in field.exclusive:
-                    check_exclusive(place, [each for each in names if _is_set(entry, each, field.fields)])
+                    check_exclusive(place, [each for each in names if _is_set(given, each, field.fields)])
+                _check_members(place, given, field.fields)
                 check(place, entry, field.fields, region, own)
+
+
+def _check_members(place: str, entry: Mapping[str, Json], fields: Mapping[str, SchemaField]) -> None:
+    for name, field in fields.items():
+        if field.needed and entry.get(name) is None and not is_referred(entry, name, field):
+            raise Required("is required", mend="set it", where=(f"{place}.{name}",))
+        if field.beside and entry.get(name):
+            check_beside(place, name, field, {other: entry.get(other) for other in field.beside})
+
+
+def check_beside(where: str, name: str, field: SchemaField, others: Mapping[str, Json]) -> None:
+    """Whether the fields `others`, without which AWS refuses one that is set, are there.
+
+    Raises:
+        InvalidInput: one is missing, or has another value.
+    """
+    for other, value in others.items():
+        allowed = field.beside[other]
+        if not allowed and value in UNSET:
+            raise Required(f"is required with {name}", mend=f"set it, or remove {name}", where=(f"{where}.{other}",))
+        if allowed and _word(value) not in allowed:
+            wanted = f"{other}: {' or '.join(allowed)}"
+            raise InvalidInput(
+                f"AWS takes it only with {wanted}", mend=f"set {wanted}, or remove it", where=(f"{where}.{name}",)
+            )
+
+
+def _word(value: Json) -> str:
+    """As a kind file spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_text(place: str, value: str, field: SchemaField, region: str) -> None:
@@ -147,7 +180,7 @@ def unknown(
 
 
 def _is_set(values: Mapping[str, Json], name: str, known: Mapping[str, SchemaField]) -> bool:
-    return values.get(name) not in (None, "", [], {}, False) or is_referred(values, name, known[name])
+    return values.get(name) not in UNSET or is_referred(values, name, known[name])
 
 
 def _entries(where: str, value: Json, written: Json) -> Iterator[tuple[str, Json, Json]]:

@@ -28,6 +28,9 @@ class Hooks(Base):
     def check(self, resource: Resource) -> None:
         if any(not each.get("regionName") for each in _objects(resource.spec.get("replica"))):
             raise _bad("replica", "has no regionName", "name the region of each replica")
+        for name in ("globalSecondaryIndex", "localSecondaryIndex"):
+            for place, index in enumerate(_objects(resource.spec.get(name))):
+                _check_projection(f"{name}[{place}]", index)
 
     def check_create(self, resource: Resource) -> None:
         spec = resource.spec
@@ -37,6 +40,7 @@ class Hooks(Base):
             raise _bad("hashKey", "is required", "name the attribute that is the partition key")
         if not spec.get("attribute"):
             raise _bad("attribute", "is required", "list the attributes that are keys, with their types")
+        _check_keys(spec)
         _check_attributes(spec)
         if any(each.get("enabled") and not each.get("attributeName") for each in _objects(spec.get("ttl"))):
             raise _bad("ttl", "has no attributeName", "name the attribute that holds when an item expires")
@@ -329,12 +333,42 @@ def _is_other(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     )
 
 
+def _check_projection(place: str, index: Mapping[str, Json]) -> None:
+    """AWS takes further attributes with INCLUDE, and with nothing else."""
+    kind, more = index.get("projectionType"), index.get("nonKeyAttributes")
+    if kind == "INCLUDE" and not more:
+        raise _bad(f"{place}.nonKeyAttributes", "is required with projectionType INCLUDE", "list the attributes")
+    if more and kind in ("ALL", "KEYS_ONLY"):
+        what = f"AWS takes none with projectionType {kind}"
+        raise _bad(f"{place}.nonKeyAttributes", what, "remove them, or set projectionType: INCLUDE")
+
+
+def _check_keys(spec: Mapping[str, Json]) -> None:
+    """Of the table and its indexes: each has its own name, and no attribute is both keys of one."""
+    if spec.get("hashKey") == spec.get("rangeKey"):
+        raise _bad("rangeKey", f"is the hashKey, {shown(spec['hashKey'])}", "name another attribute, or remove it")
+    if spec.get("localSecondaryIndex") and not spec.get("rangeKey"):
+        mend = "set rangeKey, or make it a globalSecondaryIndex"
+        raise _bad("localSecondaryIndex", "is only of a table that has a rangeKey", mend)
+    seen: set[Json] = set()
+    for name in ("globalSecondaryIndex", "localSecondaryIndex"):
+        for place, index in enumerate(_objects(spec.get(name))):
+            if name.startswith("global") and not (index.get("hashKey") or index.get("keySchema")):
+                raise _bad(f"{name}[{place}].hashKey", "is required", "name the attribute that is its partition key")
+            if index.get("name") in seen:
+                what = f"{shown(index['name'])} is the name of another index of the table"
+                raise _bad(f"{name}[{place}].name", what, "choose another")
+            seen.add(index.get("name"))
+
+
 def _check_attributes(spec: Mapping[str, Json]) -> None:
     """AWS takes the attributes that are keys, of the table or of an index, and no other."""
     keys = [each["AttributeName"] for each in _keys(spec)]
     for index in (*_objects(spec.get("globalSecondaryIndex")), *_objects(spec.get("localSecondaryIndex"))):
         keys += [each["AttributeName"] for each in _keys(index) if each["AttributeName"]]
     listed = [each.get("name") for each in _objects(spec.get("attribute"))]
+    if twice := [name for name in listed if listed.count(name) > 1]:
+        raise _bad("attribute", f"has {shown(twice[0])} twice", "list each once")
     if missing := [key for key in keys if key not in listed]:
         raise _bad("attribute", f"lacks {shown(missing[0])}, which is a key", "list it, with its type")
     if more := [name for name in listed if name not in keys]:

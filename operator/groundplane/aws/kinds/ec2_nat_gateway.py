@@ -23,6 +23,9 @@ class Hooks(Base):
             if needed and not spec.get(name):
                 mend = f"set it, or {name}Ref or a selector"
                 raise InvalidInput("is required", mend=mend, where=(f"spec.forProvider.{name}",))
+        if not is_public and spec.get("allocationId"):
+            what, where = "a private NAT gateway has no public address", ("spec.forProvider.allocationId",)
+            raise InvalidInput(what, mend="remove it, or set connectivityType: public", where=where)
 
     def observed(self, resource: Resource, item: Item) -> Item:
         addresses = item.get("NatGatewayAddresses") or []

@@ -21,6 +21,11 @@ class Hooks(Base):
             mend = "write 1, or use a ReplicationGroup, which has replicas"
             where = ("spec.forProvider.numCacheNodes",)
             raise InvalidInput(f"a cluster of {engine} has one node, not {count}", mend=mend, where=where)
+        if resource.spec.get("azMode") == "cross-az" and count == 1:
+            where = ("spec.forProvider.azMode",)
+            raise InvalidInput(
+                "one node is in one zone", mend="set numCacheNodes: 2, or azMode: single-az", where=where
+            )
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         resource.write(

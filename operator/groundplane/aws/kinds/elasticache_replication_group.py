@@ -29,6 +29,13 @@ class Hooks(Base):
             mend = "set numCacheClusters: 2, or more"
             where = ("spec.forProvider.automaticFailoverEnabled",)
             raise InvalidInput("there is no second node to fail over to", mend=mend, where=where)
+        if not spec.get("automaticFailoverEnabled") and (_now(resource).get("numNodeGroups") or 1) > 1:
+            where, mend = ("spec.forProvider.automaticFailoverEnabled",), "set it: true"
+            raise InvalidInput("is required where there are several shards", mend=mend, where=where)
+        is_encrypted = spec.get("transitEncryptionEnabled", spec.get("engine") == "valkey")
+        if spec.get("authTokenSecretRef") and not is_encrypted:
+            where, mend = ("spec.forProvider.transitEncryptionEnabled",), "set it: true"
+            raise InvalidInput("is required with a token", mend=mend, where=where)
         if spec.get("multiAzEnabled") and not spec.get("automaticFailoverEnabled"):
             where = ("spec.forProvider.multiAzEnabled",)
             raise InvalidInput("needs automatic failover", mend="set automaticFailoverEnabled: true", where=where)

@@ -11,11 +11,18 @@ from botocore.exceptions import ClientError
 
 from groundplane.aws import faults, tags
 from groundplane.aws.resource import Hooks as Base
-from groundplane.aws.resource import Item, Resource
+from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.errors import InvalidInput
 from groundplane.ports import Difference
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"
+USAGES = {  # what keys of a specification, by how its name begins, are for
+    SYMMETRIC: ("ENCRYPT_DECRYPT",),
+    "HMAC_": ("GENERATE_VERIFY_MAC",),
+    "RSA_": ("ENCRYPT_DECRYPT", "SIGN_VERIFY"),
+    "ECC_SECG_P256K1": ("SIGN_VERIFY",),
+    "ECC_NIST_P": ("SIGN_VERIFY", "KEY_AGREEMENT"),
+}
 
 
 class Hooks(Base):
@@ -25,6 +32,23 @@ class Hooks(Base):
             what = f"AWS rotates no key of customerMasterKeySpec {spec}"
             mend = f"remove it, or set customerMasterKeySpec: {SYMMETRIC}"
             raise InvalidInput(what, mend=mend, where=("spec.forProvider.enableKeyRotation",))
+        usages = next((each for prefix, each in USAGES.items() if spec.startswith(prefix)), ())
+        usage = resource.spec.get("keyUsage") or "ENCRYPT_DECRYPT"
+        if usages and usage not in usages and any(usage in each for each in USAGES.values()):  # else it may be new
+            what = f"a key of customerMasterKeySpec {spec} is not for {usage}"
+            where = ("spec.forProvider.keyUsage",)
+            raise InvalidInput(what, mend=f"set it: {' or '.join(usages)}", where=where)
+        if resource.spec.get("customKeyStoreId"):
+            for name in ("enableKeyRotation", "multiRegion"):
+                if resource.spec.get(name):
+                    what, mend = "AWS has no such key in a custom key store", "remove it, or customKeyStoreId"
+                    raise InvalidInput(what, mend=mend, where=(f"spec.forProvider.{name}",))
+
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        """Where its material comes from follows from the key store, as upstream."""
+        if resource.spec.get("xksKeyId"):
+            return "", {"Origin": "EXTERNAL_KEY_STORE"}
+        return "", {"Origin": "AWS_CLOUDHSM"} if resource.spec.get("customKeyStoreId") else {}
 
     def find(self, resource: Resource) -> str | None:
         """By the tagging API, which may not know it yet or not be allowed; then key by key, as only KMS itself is sure of it."""

@@ -25,7 +25,9 @@ RESOURCE_ID = re.compile(r"db-[A-Z0-9]{20,}")  # what later versions of upstream
 PENDING = "PendingModifiedValues"
 RESTORABLE = 3600  # seconds: how much later latestRestorableTime must be to be told
 STORAGE = frozenset({"allocatedStorage", "iops", "storageThroughput", "storageType", "maxAllocatedStorage"})
-GP3_FIXED_BELOW = {"oracle": 200, "": 400}  # GiB: below it gp3 has a fixed rate that must not be named
+# GiB of gp3 by engine: below it the rate is fixed, and must not be named; elsewhere it can always be chosen
+GP3_FIXED_BELOW = {"db2": 100, "mariadb": 400, "mysql": 400, "oracle": 200, "postgres": 400}
+GP3_FIXED = {"iops": 3000, "storageThroughput": 125}  # that rate
 DOMAIN = {
     "domain": "Domain",
     "domainAuthSecretArn": "DomainAuthSecretArn",
@@ -76,6 +78,8 @@ class Hooks(Base):
 
     def check_create(self, resource: Resource) -> None:
         spec, engine = resource.spec, str(resource.spec.get("engine") or "")
+        if spec.get("multiAz") and spec.get("availabilityZone"):
+            raise _bad("availabilityZone", "AWS chooses the zones of an instance with multiAz", "remove one of the two")
         if _copy_of(spec):
             return
         if not engine:
@@ -84,6 +88,13 @@ class Hooks(Base):
             raise _bad("allocatedStorage", "is required", "set it, in GiB: 20")
         if str(spec.get("storageType")) in ("io1", "io2") and not spec.get("iops"):
             raise _bad("iops", f"is required with storageType {spec['storageType']}", "set it: 3000")
+        if engine.startswith("sqlserver") and spec.get("dbName"):
+            raise _bad("dbName", "SQL Server makes no database with the instance", "remove it")
+        if _is_fixed(spec):
+            for name, rate in GP3_FIXED.items():
+                if spec.get(name) not in (None, rate):
+                    what = f"gp3 of less than {_fixed_below(engine)} GiB always has {rate}"
+                    raise _bad(name, what, "remove it, or raise allocatedStorage")
         if not spec.get("username"):
             raise _bad("username", '"username": required field is not set', "set it: postgres")
         if not _has_password(spec):
@@ -120,7 +131,7 @@ class Hooks(Base):
                     "TargetDBInstanceIdentifier": resource.external_name,
                     **_point_in_time(spec["restoreToPointInTime"]),
                 }
-        return "", {}
+        return "", {"Iops": None, "StorageThroughput": None} if _is_fixed(spec) else {}
 
     # --- observe ------------------------------------------------------------------------------------
 
@@ -222,7 +233,7 @@ class Hooks(Base):
                 parameters.setdefault("AllocatedStorage", size)
                 if iops := desired("iops") or item.get("Iops"):
                     parameters["Iops"] = iops
-            if kind == "gp3" and size < GP3_FIXED_BELOW["oracle" if "oracle" in item.get("Engine", "") else ""]:
+            if kind == "gp3" and size < _fixed_below(item.get("Engine")):
                 parameters.pop("Iops", None)
                 parameters.pop("StorageThroughput", None)
         return self._beside(resource, item, parameters)
@@ -296,6 +307,17 @@ def _is_later(time: Json, before: Json) -> bool:
     if moments[0] is None or moments[1] is None:
         return True
     return not 0 <= (moments[0] - moments[1]).total_seconds() < RESTORABLE
+
+
+def _fixed_below(engine: Json) -> int:
+    """From how many GiB of gp3 on an engine's rate can be chosen."""
+    return next((size for name, size in GP3_FIXED_BELOW.items() if str(engine or "").startswith(name)), 0)
+
+
+def _is_fixed(spec: Mapping[str, Json]) -> bool:
+    """Whether the storage that is asked for has a rate that can't be chosen."""
+    size: Any = spec.get("allocatedStorage")
+    return spec.get("storageType") == "gp3" and bool(size) and size < _fixed_below(spec.get("engine"))
 
 
 def _bad(field: str, what: str, mend: str) -> InvalidInput:

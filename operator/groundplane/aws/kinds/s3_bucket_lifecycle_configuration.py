@@ -11,9 +11,29 @@ from typing import Any
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Resource
 from groundplane.core.objects import Json
+from groundplane.errors import InvalidInput, shown
+
+ACTIONS = (
+    "abortIncompleteMultipartUpload",
+    "expiration",
+    "noncurrentVersionExpiration",
+    "noncurrentVersionTransition",
+    "transition",
+)
 
 
 class Hooks(Base):
+    def check(self, resource: Resource) -> None:
+        seen: set[Json] = set()
+        for place, rule in enumerate(resource.spec.get("rule") or ()):
+            where, name = (f"spec.forProvider.rule[{place}]",), rule.get("id")
+            if not any(rule.get(action) for action in ACTIONS):
+                raise InvalidInput("does nothing", mend=f"give it one of {', '.join(ACTIONS)}", where=where)
+            if name and name in seen:
+                what = f"{shown(name)} is the id of another rule"
+                raise InvalidInput(what, mend="choose another", where=(f"{where[0]}.id",))
+            seen.add(name)
+
     def outgoing(self, resource: Resource, name: str, value: Json) -> Json:
         return [_rule(rule) for rule in value] if name == "rule" else value
 

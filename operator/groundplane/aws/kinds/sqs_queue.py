@@ -31,6 +31,13 @@ class Hooks(Base):
                 mend=f"let it end in {FIFO}",
                 where=("spec.forProvider.name",),
             )
+        per_group = resource.spec.get("fifoThroughputLimit") == "perMessageGroupId"
+        if per_group and resource.spec.get("deduplicationScope") != "messageGroup":
+            raise InvalidInput(
+                "AWS takes perMessageGroupId only with deduplicationScope: messageGroup",
+                mend="set deduplicationScope: messageGroup, or fifoThroughputLimit: perQueue",
+                where=("spec.forProvider.fifoThroughputLimit",),
+            )
 
     def create_call(self, resource: Resource) -> tuple[str, Parameters]:
         return "", {"QueueName": _name(resource)}
