@@ -89,12 +89,12 @@ def test_sets_are_put_in_the_place_of_their_reference():
         single("q"),
         read({"type": "PatchSet", "patchSetName": "one"}),
     ]
-    assert [patch.fromFieldPath for patch in patches.inlined(template, sets)] == ["p1", "p2", "q", "p3", "p4"]
+    assert [patch.fromFieldPath for _, patch in patches.placed(template, sets)] == ["p1", "p2", "q", "p3", "p4"]
 
 
 def test_an_unknown_set_is_answered_with_the_nearest():
     with pytest.raises(InvalidInput) as caught:
-        patches.inlined([read({"type": "PatchSet", "patchSetName": "comon"})], {"common": []})
+        patches.placed([read({"type": "PatchSet", "patchSetName": "comon"})], {"common": []})
     assert caught.value.mend == "did you mean common?"
 
 

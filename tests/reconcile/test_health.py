@@ -24,7 +24,6 @@ CM = argocd_health.checks(argocd_health.declared([things.XRD]))
 XRD, COMPOSITION = key_of(things.XRD), key_of(things.COMPOSITION)
 NEW = ("InProgress", "Progressing", "waits")
 DONE = ("Current", "Healthy", "met")
-CHANGING = ("InProgress", "Progressing", "met")  # Ready as of an older generation: only `wait` on the same one is met
 WAITED = ("InProgress", "Progressing", "waits")
 INVALID = ("Failed", "Degraded", "waits")
 

@@ -292,7 +292,7 @@ def _telling(engine: Engine, item: Mapping[str, Any], known: Mapping[str, Json])
             continue
         value = known.get(name) if rule.observe is None else engine.observed(name, dict(item))
         value = _pruned(known.get(name) if value is None else value)
-        if not (name in known or _matters(engine, name, rule, value, item)) or value is None:
+        if not (name in known or _matters(engine, rule, value, item)) or value is None:
             continue
         if name == kind.external_name.field and not rule.required:
             continue  # the annotation says it
@@ -306,7 +306,7 @@ def _telling(engine: Engine, item: Mapping[str, Any], known: Mapping[str, Json])
     return engine.shaped(found)
 
 
-def _matters(engine: Engine, name: str, rule: KindField, value: Json, item: Mapping[str, Any]) -> bool:
+def _matters(engine: Engine, rule: KindField, value: Json, item: Mapping[str, Any]) -> bool:
     if value is None or value in ([], {}):
         return False
     if rule.required:

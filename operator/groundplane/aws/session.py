@@ -455,7 +455,7 @@ class AccountClients:
                         mend="give the pod an identity (IRSA, Pod Identity), or use source: Secret",
                         where=(f"ProviderConfig {self._name}",),
                     )
-                credentials = self._assumed(session, credentials, role, hop, region)
+                credentials = self._assumed(credentials, role, hop, region)
             if credentials is not None:
                 session._credentials = credentials  # botocore has no public way for refreshable ones
             self._sessions[region] = session
@@ -483,7 +483,7 @@ class AccountClients:
             return self._from_ini(self._file((spec.get("fs") or {}).get("path"), "spec.credentials.fs.path")(),
                                   "spec.credentials.fs")  # fmt: skip
         if source in ("WebIdentity", "Upbound"):
-            return self._web_identity(session, source, region)
+            return self._web_identity(source, region)
         raise self._bad("spec.credentials.source", f"unknown: {shown(source)}", f"use one of: {', '.join(SOURCES)}")
 
     def _file(self, path: object, field: str) -> Callable[[], str]:
@@ -514,7 +514,7 @@ class AccountClients:
             raise self._bad(field, f"has no {missing} in section [default]", f"add {missing}")
         return Credentials(key, secret, values.get("aws_session_token") or None)
 
-    def _web_identity(self, session: Any, source: str, region: str) -> DeferredRefreshableCredentials:
+    def _web_identity(self, source: str, region: str) -> DeferredRefreshableCredentials:
         place = "webIdentity" if source == "WebIdentity" else "upbound.webIdentity"
         spec = self._credentials_spec
         block = (
@@ -524,7 +524,7 @@ class AccountClients:
         if not role:
             raise self._bad(f"spec.credentials.{place}.roleARN", "is missing", "give the role's ARN")
         fetcher = AssumeRoleWithWebIdentityCredentialFetcher(
-            client_creator=self._sts(session, region),
+            client_creator=self._sts(region),
             web_identity_token_loader=self._token(source, block, place),
             role_arn=role,
             extra_args={"RoleSessionName": block.get("roleSessionName") or "groundplane"},
@@ -553,7 +553,7 @@ class AccountClients:
         token = self._secret[key].decode("utf-8", "replace").strip()
         return lambda: token
 
-    def _assumed(self, session: Any, credentials: Any, role: Mapping[str, Json], hop: int, region: str) -> Any:
+    def _assumed(self, credentials: Any, role: Mapping[str, Json], hop: int, region: str) -> Any:
         arn = self._role_arn(role, hop)
         arguments: dict[str, Any] = {"RoleSessionName": role.get("roleSessionName") or "groundplane"}
         if role.get("externalID"):
@@ -562,7 +562,7 @@ class AccountClients:
             arguments["Tags"] = [{"Key": tag["key"], "Value": tag["value"]} for tag in role["tags"]]
         if role.get("transitiveTagKeys"):
             arguments["TransitiveTagKeys"] = list(role["transitiveTagKeys"])
-        fetcher = AssumeRoleCredentialFetcher(self._sts(session, region), credentials, arn, arguments)
+        fetcher = AssumeRoleCredentialFetcher(self._sts(region), credentials, arn, arguments)
         return DeferredRefreshableCredentials(self._fresh(fetcher), "assume-role")
 
     def _fresh(self, fetcher: Any) -> Callable[[], Mapping[str, Any]]:
@@ -589,7 +589,7 @@ class AccountClients:
             raise self._bad(field, f"{shown(arn)} is no ARN", "write arn:aws:iam::ACCOUNT:role/NAME")
         return arn
 
-    def _sts(self, session: Any, region: str) -> Callable[..., Client]:
+    def _sts(self, region: str) -> Callable[..., Client]:
         """What botocore's fetchers call with credentials.  Refreshes come from worker threads: hence a session
         and a lock of its own."""
         own, lock = _new_session(), threading.Lock()

@@ -62,7 +62,6 @@ from groundplane.aws import (
 CLASS = re.compile(
     r"db\.(serverless|(t[234]g?|[cmrx]\d\w*|z1d)\.(micro|small|medium|large|\d*xlarge|metal)(\.tpc\d\.mem\dx)?)"
 )
-PENDING = "PendingModifiedValues"
 # forProvider's and ModifyDBInstance's names that wait for the window unless ApplyImmediately: (parameter, attribute)
 WAITING = {
     "db_instance_class": "DBInstanceClass",
@@ -180,7 +179,7 @@ def mend_rds() -> None:
     endpoint = DBInstance.endpoint.fget
 
     def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
-        _check_instance(self, arguments, rds_errors)
+        _check_instance(arguments, rds_errors)
         if str(arguments.get("option_group_name") or "").startswith("default:"):
             del arguments["option_group_name"]  # AWS has it, moto only says so
         database = create(self, arguments)
@@ -333,7 +332,7 @@ def _echo(database: Any, arguments: dict[str, Any], membership: Any) -> None:
         database.domain_memberships = [known]
 
 
-def _check_instance(backend: Any, arguments: dict[str, Any], errors: Any) -> None:
+def _check_instance(arguments: dict[str, Any], errors: Any) -> None:
     if arguments.get("db_cluster_identifier"):
         return
     if not arguments.get("master_username"):

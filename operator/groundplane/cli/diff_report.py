@@ -32,7 +32,6 @@ from groundplane.runtime.overlay import Change, comparable
 
 SIGNS = {"added": "+++", "removed": "---", "modified": "~~~"}
 CONTEXT = 3  # lines around what changes, with --compact
-LINE = "=" * 80
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of
 from groundplane.errors import Awaited, NoSuchKind, Rejected, nearest, shown
 from groundplane.ports import Resource
 
-CRD_GROUP = "apiextensions.k8s.io"
 CRD_VERSION = "apiextensions.k8s.io/v1"
 CRD_KIND = "CustomResourceDefinition"
 CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"  # finalizer of a definition that waits for its objects

@@ -320,17 +320,8 @@ FunctionPatch = Annotated[
 AnyKind = TypeVar("AnyKind", bound=AnyPatch)
 
 
-def inlined(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -> list[AnyKind]:
-    """The patches with each reference to a set replaced by the set's, in place.
-
-    Raises:
-        InvalidInput: there is no set of that name.
-    """
-    return [patch for _, patch in placed(patches, sets)]
-
-
 def placed(patches: Sequence[AnyKind], sets: Mapping[str, Sequence[AnyKind]]) -> list[tuple[str, AnyKind]]:
-    """As `inlined`, each with the place in the manifest where a person finds it.
+    """The patches with each reference to a set replaced by the set's, in place; each with where in the manifest it is.
 
     Raises:
         InvalidInput: there is no set of that name.

@@ -39,7 +39,6 @@ State = Literal["ok", "warning", "failed", "not allowed"]
 AT_ONCE = 16  # questions
 LOOK = 0.5  # seconds between two looks at the Lease
 CONNECT = 5.0  # seconds for a connection to a webhook
-CORE = "apiextensions.crossplane.io"
 LOGS = "the Pods' logs say why nobody leads"
 SHOWN = 5  # names in a message; `objects` has them all
 

@@ -359,7 +359,7 @@ class _Compiler:
             case nodes.Identifier():
                 return self.call(self.program.functions[first.name], node, node.arguments[1:], final, first)
             case nodes.Field() | nodes.Variable() | nodes.Chain():
-                return self.reached(first, node.arguments[1:], final, node)
+                return self.reached(first, node.arguments[1:], final)
         if len(node.arguments) > 1 or final is not None:
             what = f"can't give argument to non-function {first}"
             return self.failing(before if isinstance(first, nodes.Pipeline) else first, what)
@@ -375,7 +375,7 @@ class _Compiler:
             case nodes.Pipeline():
                 return self.pipeline(node)
             case nodes.Field() | nodes.Variable() | nodes.Chain():
-                return self.reached(node, [], None, node)
+                return self.reached(node, [], None)
             case nodes.Identifier():
                 return self.call(self.program.functions[node.name], node, [], None, node)
             case nodes.Nil():
@@ -556,7 +556,6 @@ class _Compiler:
         node: nodes.Field | nodes.Variable | nodes.Chain,
         arguments: Sequence[Operand],
         final: Evaluate | None,
-        command: Any,
     ) -> Evaluate:
         """What a chain of names leads to."""
         start, place = self.start(node)

@@ -7,7 +7,7 @@ Text that is not UTF-8 is carried as surrogate escapes, as in `goformat`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from groundplane.core import goformat
@@ -285,7 +285,3 @@ def same(one: Value, other: Value) -> bool:
         elif a != b:
             return False
     return True
-
-
-def texts(values: Iterable[Value]) -> Strings:
-    return Strings(values)
