@@ -28,6 +28,9 @@ class Targets:
     async def here(self):
         return self._here
 
+    def replace(self, here):
+        self._here = here
+
     async def there(self, config, version, kubeconfig):
         return self.others[kubeconfig.decode()]
 
@@ -41,7 +44,7 @@ async def made(*, strict=False, targets=None, cloud=None, **options):
     clock = Clock()
     cluster = SqliteCluster(":memory:", now=clock)
     targets = (targets or Targets)(cluster)
-    objects = ObjectCloud(targets, strict_upstream=strict, now=clock)
+    objects = ObjectCloud(targets, strict_upstream=strict, looks_first=bool(options.get("observe_only")), now=clock)
     asked = Options(strict_upstream=strict, **{"poll_interval": 60.0, "create_wait": 0.0, **options})
     clouds = Clouds({"objects": objects})
     world = World(clouds, cluster=cluster, clock=clock, options=asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from groundplane.core import managed as core
 from groundplane.core.objects import Key, has_finalizer, key_of, meta
 from groundplane.objects.crds import IDENTITIES
 from tests.objects.conftest import (
@@ -120,6 +121,102 @@ async def test_what_was_there_before_is_adopted_and_that_is_told():
     assert is_ready(await applied(world, thing(configmap()), seconds=5))
     assert (await seen(world, configmap()))["data"] == {"colour": "blue", "size": "xl"}
     assert world.told.text().count("it is adopted") == 1
+
+
+class Asked:
+    """A cluster, and the requests about some objects."""
+
+    def __init__(self, inner, keys):
+        self._inner, self._keys, self.found = inner, keys, []
+
+    def __getattr__(self, name):
+        found = getattr(self._inner, name)
+        if name not in ("get", "create", "update", "apply", "patch", "delete"):
+            return found
+
+        async def told(what, *args, **how):
+            if (key := what if isinstance(what, Key) else key_of(what)) in self._keys:
+                self.found.append((name, key.kind))
+            return await found(what, *args, **how)
+
+        return told
+
+
+async def made_with_requests(mine, *before, **how):
+    """The world in which an Object was applied, and what was asked of the cluster that its object is in."""
+    world = await made(**how)
+    await world.apply(*before)
+    here = Asked(world.cluster, [key_of(mine["spec"]["forProvider"]["manifest"])])
+    world.targets.replace(here)
+    obj = await applied(world, mine)
+    assert is_ready(obj), message(obj)
+    return world, obj, here.found
+
+
+@pytest.mark.parametrize("place", [{}, {"namespace": TEAM}])
+async def test_a_new_object_is_one_apply_and_leaves_no_notes_of_its_create(place):
+    """crossplane-runtime goes on with an object without these notes, and stops at one with the first alone."""
+    world, obj, asked = await made_with_requests(thing(configmap(), **place))
+    assert asked == [("apply", "ConfigMap")]
+    assert not [each for each in meta(obj)["annotations"] if "external-create" in each]
+    assert "it is adopted" not in world.told.text()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"watch": True},
+        {"managementPolicies": ["Observe", "Create"]},
+        {
+            "connectionDetails": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "namespace": TEAM,
+                    "name": "settings",
+                    "fieldPath": "data.colour",
+                    "toConnectionSecretKey": "colour",
+                }
+            ]
+        },
+    ],
+)
+async def test_what_the_answer_to_an_apply_does_not_tell_is_looked_at_before(spec):
+    _, _, asked = await made_with_requests(thing(configmap(), **spec))
+    assert asked[0] == ("get", "ConfigMap")
+
+
+async def test_what_may_not_be_changed_is_not_though_it_was_there_before():
+    mine = thing(configmap(), managementPolicies=["Observe", "Create", "Delete"])
+    world, _, _ = await made_with_requests(mine, configmap(colour="green"))
+    assert (await seen(world, configmap()))["data"] == {"colour": "green"}
+
+
+async def test_with_strict_upstream_a_create_has_its_notes():
+    _, obj, asked = await made_with_requests(thing(configmap()), strict=True)
+    assert {core.CREATE_PENDING, core.CREATE_SUCCEEDED} <= set(meta(obj)["annotations"])
+    assert asked[0] == ("get", "ConfigMap")
+
+
+async def test_an_object_that_was_restored_without_its_status_deletes_what_it_has_made():
+    world, obj, _ = await made_with_requests(thing(configmap()))
+    await world.patch(key_of(obj), {"metadata": {"finalizers": None}})
+    await world.cluster.delete(key_of(obj))
+    restored = {**obj, "metadata": {n: meta(obj)[n] for n in ("name", "annotations")}}
+    del restored["status"]
+    assert is_ready(await applied(world, restored))
+    assert "it is adopted" not in world.told.text()
+    assert await deleted(world, restored) is None
+    assert await seen(world, configmap()) is None
+
+
+async def test_an_object_that_can_not_be_made_is_not_written_again_and_again():
+    world = await made()
+    mine = thing({**configmap(), "metadata": {"name": "UPPER", "namespace": TEAM}})
+    assert "UPPER" in message(await applied(world, mine))
+    writes = world.cluster.writes
+    await world.settle(seconds=1000)
+    assert world.cluster.writes == writes
 
 
 async def test_an_object_that_never_did_anything_deletes_nothing():

@@ -182,7 +182,7 @@ async def _on_store(path: str, planned: Planned, timeout: float) -> None:
         functions=Rules(given=functions, develops=True), templates=templates, nop_scope=_nop_scope(cluster)
     )
     targets = ClusterTargets(cluster)
-    cloud = clouds.every(strict_upstream=False, namespace=options.namespace, targets=targets)
+    cloud = clouds.every(strict_upstream=False, namespace=options.namespace, targets=targets, looks_first=True)
     guarded = Guarded(
         cloud, allowed(planned.plan, unknown=True), lambda managed: belonging(managed, cluster.peek).address
     )
@@ -400,8 +400,8 @@ class _Overseer:
     def _troubles(self, objects: Mapping[Key, Object]) -> list[str]:
         """What of the plan is not done yet."""
         from groundplane.core import conditions
-        from groundplane.core.managed import CREATE_SUCCEEDED
-        from groundplane.core.objects import annotations_of, is_paused, meta
+        from groundplane.core.managed import is_made
+        from groundplane.core.objects import is_paused, meta
         from groundplane.core.plan import belonging
         from groundplane.runtime import clouds
 
@@ -415,7 +415,7 @@ class _Overseer:
             obj = managed.get(step.address)
             if step.action == "destroy":
                 found += [f"still there: {step.address}"] if step.key.place in objects else []
-            elif step.action == "add" and (obj is None or CREATE_SUCCEEDED not in annotations_of(obj)):
+            elif step.action == "add" and (obj is None or not is_made(obj)):
                 found.append(f"not made yet: {step.address}")
             elif step.action in ("add", "change") and obj is not None and not is_paused(obj):
                 synced = conditions.find(obj, "Synced") or {}

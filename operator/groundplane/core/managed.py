@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of
+from groundplane.core.objects import Key, Object, annotations_of, key_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput
 
 FINALIZER = "finalizer.managedresource.crossplane.io"
@@ -229,6 +229,11 @@ def is_create_unfinished(managed: Object) -> bool:
         return False
     ends = [_moment(managed, end) for end in CREATE_ENDS]
     return all(end is None or pending > end for end in ends)
+
+
+def is_made(managed: Object) -> bool:
+    """Whether what it stands for is known to have been made: a create says so, or what was seen of it."""
+    return bool(CREATE_SUCCEEDED in annotations_of(managed) or status_of(managed).get("atProvider"))
 
 
 def is_created_recently(managed: Object, now: datetime) -> bool:

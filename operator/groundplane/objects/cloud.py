@@ -56,7 +56,7 @@ from groundplane.ports import (
 )
 
 UNREADY = 30.0  # seconds between two looks at what is not ready for long
-YOUNG = 60.0  # seconds in which it is looked at more often
+YOUNG, SOON = 60.0, 2.0  # seconds in which what was just made is looked at more often, and how often
 WATCHED = (
     600.0  # seconds between two looks at most, where changes are told: who is not asked for so long, tells no more
 )
@@ -98,9 +98,12 @@ class ObjectCloud:
         *,
         strict_upstream: bool = False,
         may_write: Callable[[], None] = lambda: None,
+        looks_first: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`looks_first`: what is applied for the first time is looked at before: for who tells what would be done, or does what was told."""
         self._targets, self._strict, self._may_write, self._now = targets, strict_upstream, may_write, now
+        self._looks_first = looks_first
         self._kept: dict[str, _Kept] = {}  # by the Object's UID
         self._circles = references.Circles()
 
@@ -139,10 +142,26 @@ class ObjectCloud:
         with _told(found.taken):
             if moved := await self._moved(managed, found, target, confined=self._confines(account, place)):
                 return moved
-            live = await target.get(found.key, live=True)
+            if self._is_new(managed):
+                await target.resource(found.key.api_version, found.key.kind)  # or nothing is noted
+                live = None
+            else:
+                live = await target.get(found.key, live=True)
             if live is None:
                 return Observation(exists=False, item=found, to_note={STANDS_FOR: manifests.noted(found.key)})
             return await self._looked_at(managed, live, found, target, account, place)
+
+    def _is_new(self, managed: Object) -> bool:
+        """Whether it is applied without a look at what is there: it never did anything, and the answer tells all that a look would."""
+        notes = annotations_of(managed)
+        has_acted = manifests.stands_for(managed) or any(notes.get(each) for each in (CREATE_PENDING, *CREATE_ENDS))
+        may_change = core.allowed(managed) >= {Action.CREATE, Action.UPDATE}
+        return may_change and self._answer_is_all(managed) and not (has_acted or self._looks_first)
+
+    def _answer_is_all(self, managed: Object) -> bool:
+        """Whether the answer to an apply tells all that is to be known."""
+        asked = spec_of(managed)
+        return not (asked.get("connectionDetails") or asked.get("watch") or self._strict)
 
     async def _wanted(self, managed: Object, account: Account, place: Place, target: Cluster) -> Found:
         """What an Object wants to be there, with what it takes from others.
@@ -186,10 +205,12 @@ class ObjectCloud:
         target = await self._cluster(place, account)
         found = await self._wanted(managed, account, place, target)
         live = await self._apply(managed, found, target)
-        asked = spec_of(managed)
-        is_all = not (asked.get("connectionDetails") or asked.get("watch") or self._strict)  # that is to be known
-        shown = self._shown(managed, live, found, place) if is_all else None
-        return Creation(self.default_external_name(managed), observation=shown)
+        name = self.default_external_name(managed)
+        if not self._answer_is_all(managed):
+            return Creation(name)
+        shown = self._shown(managed, live, found, place)
+        notes = (*shown.notes, _adopts(live)) if _was_there(live, self._manager(managed)) else shown.notes
+        return Creation(name, observation=replace(shown, notes=notes))
 
     async def update(
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
@@ -345,16 +366,15 @@ class ObjectCloud:
             at_provider=self._seen(managed, live, found.taken),
             item=found,
             watches=watches,
-            next_look=self._next_look(managed, settled=settled, watched=bool(watches)),
+            next_look=self._next_look(live, settled=settled, watched=bool(watches)),
             rests=bool((spec.get("readiness") or {}).get("noRequeue")),
             notes=() if place.is_here or not spec.get("watch") else (_SEEN_LATER,),
         )
 
-    def _next_look(self, managed: Object, *, settled: bool, watched: bool) -> float | None:
+    def _next_look(self, live: Object, *, settled: bool, watched: bool) -> float | None:
         if not settled:
-            since = annotations_of(managed).get(core.CREATE_SUCCEEDED) or str(meta(managed).get("creationTimestamp"))
-            born = conditions.moment(since)
-            return None if born and (self._now() - born).total_seconds() < YOUNG else UNREADY
+            born = conditions.moment(str(meta(live).get("creationTimestamp")))
+            return SOON if born and (self._now() - born).total_seconds() < YOUNG else UNREADY
         return WATCHED if watched else None
 
     def _seen(self, managed: Object, live: Object, taken: Taken | None = None) -> dict[str, Any]:
@@ -375,7 +395,7 @@ class ObjectCloud:
         known = status_of(managed).get("atProvider") or any(annotations_of(managed).get(each) for each in CREATE_ENDS)
         if known or _has_applied(self._manager(managed), live):
             return ()
-        return (f"{key_of(live)} was there before: it is adopted, and goes with this object",)
+        return (_adopts(live),)
 
     def _watched(self, managed: Object, found: Found, place: Place) -> tuple[Key, ...]:
         if self._strict or not spec_of(managed).get("watch"):
@@ -489,6 +509,16 @@ class ObjectCloud:
         if place.is_here:
             return await self._targets.here()
         return await self._targets.there(str(meta(account.provider_config)["uid"]), account.version, place.kubeconfig)
+
+
+def _adopts(live: Object) -> str:
+    return f"{key_of(live)} was there before: it is adopted, and goes with this object"
+
+
+def _was_there(live: Object, manager_: str) -> bool:
+    """Whether an apply, whose answer this is, has changed something: of what it made, nobody else has a field."""
+    entries = meta(live).get("managedFields") or ()
+    return [(each.get("manager"), each.get("subresource")) for each in entries] != [(manager_, None)]
 
 
 @contextmanager

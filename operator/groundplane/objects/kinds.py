@@ -31,6 +31,7 @@ def _kind(domain: str) -> ManagedKind:
         cloud="Kubernetes",
         consistent=True,
         refers=True,
+        tells_maker=True,
     )
 
 

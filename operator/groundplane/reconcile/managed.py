@@ -41,6 +41,7 @@ from groundplane.reconcile.managing import (
     LATER,
     ManagedRun,
     begin,
+    is_noted,
     is_unsure_when,
     recover,
     save_outcome,
@@ -172,7 +173,7 @@ async def _save_name(run: ManagedRun) -> None:
 async def _create(run: ManagedRun, observation: Observation) -> Result:
     """Create, in the order in which a crash at any point can be told apart afterwards."""
     assert run.account is not None
-    if timestamp(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
+    if is_noted(run) and timestamp(run) in [annotations_of(run.managed).get(end) for end in core.CREATE_ENDS]:
         # times are whole seconds: this begin could not be told from the end before it
         return Result(requeue_after=1.0 - run.context.now().microsecond / 1e6)
     if defaults := run.context.cloud.defaults(run.given):

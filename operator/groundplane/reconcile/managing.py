@@ -93,16 +93,27 @@ async def begin(run: ManagedRun, to_note: Mapping[str, str]) -> None:
     A patch, for an update that changes nothing is not sent: another process may have begun in this very second, with this very text.
     """
     finalizers = list(meta(run.managed).get("finalizers") or ())
+    begun: dict[str, str | None] = {}
+    if is_noted(run):
+        begun = {**dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: timestamp(run)}  # no old end hides it
+        begun |= {core.REGION: _region(run) or None, core.CREATE_UID: meta(run.managed)["uid"]}
     metadata = {
         "resourceVersion": meta(run.managed)["resourceVersion"],
-        "annotations": {**to_note, **dict.fromkeys(core.CREATE_ENDS), core.CREATE_PENDING: timestamp(run)}
-        | {core.REGION: _region(run) or None, core.CREATE_UID: meta(run.managed)["uid"]}  # no old end hides it
-        | ({core.EXTERNAL_NAME: run.external_name} if run.external_name else {}),
+        "annotations": {**to_note, **begun} | ({core.EXTERNAL_NAME: run.external_name} if run.external_name else {}),
         "finalizers": [*finalizers, *({core.FINALIZER} - set(finalizers))],
     }
     run.managed = await run.context.cluster.patch(key_of(run.managed), {"metadata": metadata})
     run.new_name = ""
-    run.context.creates.begin(run.managed)
+    if is_noted(run):
+        run.context.creates.begin(run.managed)
+
+
+def is_noted(run: ManagedRun) -> bool:
+    """Whether it is noted that a create begins, and how it ends.
+
+    crossplane-runtime goes on with what has neither note as with what has both, and stops at a beginning without an end.
+    """
+    return run.context.options.strict_upstream or not run.kind.tells_maker
 
 
 def _region(run: ManagedRun) -> str:
@@ -111,11 +122,13 @@ def _region(run: ManagedRun) -> str:
 
 
 async def save_outcome(run: ManagedRun, notes: Mapping[str, str]) -> None:
-    """Save the outcome of a create whatever else is written meanwhile: it must not be lost, nor taken for another create's.
+    """Save the outcome of a create that is noted, whatever else is written meanwhile: it must not be lost, nor taken for another create's.
 
     Raises:
         Conflict: the object or its create is another one by now.
     """
+    if not is_noted(run):
+        return
     context, key = run.context, key_of(run.managed)
     for attempt in range(ATTEMPTS):
         try:

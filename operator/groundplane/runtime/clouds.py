@@ -101,12 +101,12 @@ class Clouds:
         return found
 
 
-def every(*, strict_upstream: bool, namespace: str, targets: Targets) -> Clouds:
-    """All of them, for a control plane on one machine."""
+def every(*, strict_upstream: bool, namespace: str, targets: Targets, looks_first: bool = False) -> Clouds:
+    """All of them, for a control plane on one machine.  `looks_first`: see `ObjectCloud`."""
     from groundplane.aws.cloud import AwsCloud
 
     aws = AwsCloud(strict_upstream=strict_upstream, namespace=namespace)
-    return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream, targets=targets))
+    return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream, targets=targets, looks_first=looks_first))
 
 
 def looking(on_call: Callable[[], None], targets: Targets | None = None) -> Clouds:
@@ -120,13 +120,14 @@ def looking(on_call: Callable[[], None], targets: Targets | None = None) -> Clou
         raise InvalidInput("nothing is changed here: this only looks")
 
     aws = AwsCloud(only_looks=True, may_write=refuse, on_call=lambda *told: on_call())
-    return Clouds({"aws": aws} | beside_aws(may_write=refuse, targets=targets))
+    return Clouds({"aws": aws} | beside_aws(may_write=refuse, looks_first=True, targets=targets))
 
 
 def beside_aws(
     *,
     strict_upstream: bool = False,
     may_write: Callable[[], None] = lambda: None,
+    looks_first: bool = False,
     targets: Targets | None = None,
 ) -> dict[str, Cloud]:
     """The providers beside AWS, by name; without `targets`, Objects can be checked, and no more."""
@@ -134,7 +135,8 @@ def beside_aws(
     from groundplane.objects.cloud import ObjectCloud
     from groundplane.sql.cloud import SqlCloud
 
-    objects = ObjectCloud(targets or NoTargets(), strict_upstream=strict_upstream, may_write=may_write)
+    there = targets or NoTargets()
+    objects = ObjectCloud(there, strict_upstream=strict_upstream, may_write=may_write, looks_first=looks_first)
     sql = SqlCloud(strict_upstream=strict_upstream, may_write=may_write)
     return {"nop": NopCloud(), "objects": objects, "sql": sql}
 

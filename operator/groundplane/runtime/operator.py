@@ -151,7 +151,12 @@ class Operator:
         )
         self._cloud = Clouds(
             {"aws": self._aws}
-            | clouds.beside_aws(strict_upstream=settings.strict_upstream, may_write=may_write, targets=self._targets),
+            | clouds.beside_aws(
+                strict_upstream=settings.strict_upstream,
+                may_write=may_write,
+                looks_first=settings.observe_only,
+                targets=self._targets,
+            ),
             is_active=lambda definition: self._kinds.is_active(definition),
         )
         self._kinds = ManagedKinds(
