@@ -24,9 +24,11 @@ class Running:
 
     def cost(self) -> tuple[float, float]:
         """CPU seconds so far, and resident memory in MiB."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks = os.sysconf("SC_CLK_TCK")
-        return (int(fields[11]) + int(fields[12])) / ticks, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return _cost(self.process.pid)
+
+    def cluster_cpu(self) -> float:
+        """CPU seconds of the API server, etcd and the controllers so far."""
+        return sum(_cost(pid)[0] for pid in self.plane.pids())
 
     def requests(self, since: int = 0) -> list[tuple[str, str]]:
         """The operator's requests as (verb, resource or resource/subresource), from the audit log."""
@@ -36,6 +38,12 @@ class Running:
             if entry["user"]["username"] == "operator"
         ]
         return [(verb, "/".join(filter(None, (of.get("resource"), of.get("subresource"))))) for verb, of in about]
+
+
+def _cost(pid: int) -> tuple[float, float]:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @contextmanager

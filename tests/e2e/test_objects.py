@@ -229,6 +229,8 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
     assert all(condition(kubernetes, type_)["status"] == "True" for type_ in ("Installed", "Healthy"))
     assert "HelmRelease" in condition(helm, "Installed")["message"]
 
+    assert "it is adopted" not in json.dumps(plane.get("events", "-A")), "all of it is new"
+
     # What was applied is not applied again, though the server writes it otherwise than the manifest.
     writes = len(applied(plane))
     for kind, name, *place in (

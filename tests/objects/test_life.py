@@ -219,6 +219,25 @@ async def test_an_object_that_can_not_be_made_is_not_written_again_and_again():
     assert world.cluster.writes == writes
 
 
+async def test_the_users_of_a_config_are_counted_by_and_by_where_many_come():
+    world, versions = await made(), set()
+    for number in range(30):
+        await applied(world, thing(configmap(f"c{number}"), f"o{number}"))
+        versions.add(meta(await seen(world, config()))["resourceVersion"])
+    assert len(versions) < 10
+    await world.settle(seconds=3)
+    assert (await seen(world, config()))["status"]["users"] == 30
+
+
+async def test_what_is_but_a_name_and_was_there_before_is_adopted_too():
+    world = await made()
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "acting", "namespace": TEAM}}
+    await world.cluster.create(account)
+    await world.settle(seconds=2)
+    await applied(world, thing({**account, "metadata": {**account["metadata"], "labels": {"team": "shop"}}}))
+    assert world.told.text().count("it is adopted") == 1
+
+
 async def test_an_object_that_never_did_anything_deletes_nothing():
     world = await made()
     await world.apply(configmap())

@@ -9,6 +9,7 @@ from groundplane.core.objects import Key
 
 REMEMBERED, LONGEST = 1_024, 65_536  # ProviderConfigs whose credentials are kept, and their bytes
 CHANGES, PER_SECOND = 5, 0.1  # of a ProviderConfig's credentials that are followed at once, and from then on
+COUNTS, COUNTS_PER_SECOND = 5, 1.0  # of its users that are written at once, and from then on
 
 
 class Accounts:
@@ -24,10 +25,11 @@ class Accounts:
         self._users: dict[Key, dict[str, dict[Key, None]]] = {}  # by ProviderConfig and version of its credentials
         self._kept: dict[Key, Mapping[str, bytes]] = {}  # what the Secret held, by ProviderConfig; the latest last
         self._followed: dict[Key, tuple[str, Bucket]] = {}  # by ProviderConfig: the version in use, and what is left
+        self._counted: dict[Key, Bucket] = {}  # by ProviderConfig
 
     def __len__(self) -> int:
         """How many objects something is known of."""
-        return len({*self._secret, *self._followed}) + len(self._used)
+        return len({*self._secret, *self._followed, *self._counted}) + len(self._used)
 
     def reads(self, config: Key, secret: Key | None) -> None:
         """Its credentials come from this Secret and no other; None: from none."""
@@ -71,6 +73,10 @@ class Accounts:
             self._followed[config] = version, bucket
         return left
 
+    def until_counted(self, config: Key, now: float) -> float:
+        """Seconds until another count of its users is written, 0 for at once: where a thousand come, not a thousand times."""
+        return self._counted.setdefault(config, Bucket(COUNTS_PER_SECOND, COUNTS, now)).wait(now)
+
     def uses(self, user: Key, config: Key, version: str) -> None:
         """A managed resource is looked at with these credentials."""
         if self._used.get(user) == (config, version):
@@ -91,6 +97,7 @@ class Accounts:
         self.reads(key, None)
         self._kept.pop(key, None)
         self._followed.pop(key, None)
+        self._counted.pop(key, None)
         self._leave(key)
 
     def _leave(self, user: Key) -> None:

@@ -60,6 +60,7 @@ YOUNG, SOON = 60.0, 2.0  # seconds in which what was just made is looked at more
 WATCHED = (
     600.0  # seconds between two looks at most, where changes are told: who is not asked for so long, tells no more
 )
+SKEW = 60.0  # seconds by which another cluster's clock may differ
 PACE = 10.0  # seconds between two updates of an object that is changed back at once
 _SEEN_LATER = "watch: changes in another cluster are seen at the next look, not at once; what is referred to is watched"
 REMEMBERED = 20_000  # Objects of which it is known that nothing is left to do
@@ -209,7 +210,8 @@ class ObjectCloud:
         if not self._answer_is_all(managed):
             return Creation(name)
         shown = self._shown(managed, live, found, place)
-        notes = (*shown.notes, _adopts(live)) if _was_there(live, self._manager(managed)) else shown.notes
+        was_there = _was_there(live, managed, self._manager(managed), slack=0.0 if place.is_here else SKEW)
+        notes = (*shown.notes, _adopts(live)) if was_there else shown.notes
         return Creation(name, observation=replace(shown, notes=notes))
 
     async def update(
@@ -515,10 +517,16 @@ def _adopts(live: Object) -> str:
     return f"{key_of(live)} was there before: it is adopted, and goes with this object"
 
 
-def _was_there(live: Object, manager_: str) -> bool:
-    """Whether an apply, whose answer this is, has changed something: of what it made, nobody else has a field."""
+def _was_there(live: Object, managed: Object, manager_: str, *, slack: float) -> bool:
+    """Whether an apply, whose answer this is, has not made it: somebody else has fields of it, or it is older than the Object.
+
+    What nobody has a field of, such as a ServiceAccount that is but a name, tells its age alone.  `slack` is in seconds, of two servers' clocks.
+    """
     entries = meta(live).get("managedFields") or ()
-    return [(each.get("manager"), each.get("subresource")) for each in entries] != [(manager_, None)]
+    if any((each.get("manager"), each.get("subresource")) != (manager_, None) for each in entries):
+        return True
+    born, asked = (conditions.moment(str(meta(each).get("creationTimestamp"))) for each in (live, managed))
+    return bool(born and asked and (asked - born).total_seconds() > slack)
 
 
 @contextmanager

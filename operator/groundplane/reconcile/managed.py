@@ -6,10 +6,9 @@ the cloud for what carries our ownership tags, and stops only if that can't be t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
-from groundplane.core import conditions, health, requests
+from groundplane.core import conditions, fieldpath, health, requests
 from groundplane.core import managed as core
 from groundplane.core.conditions import Condition
 from groundplane.core.managed import Action, External, Facts
@@ -480,9 +479,9 @@ async def _write_status(
     *,
     outlook: Condition | None = None,
 ) -> None:
-    wanted = copy.deepcopy(run.managed)
     generation = meta(run.managed).get("generation")
-    status = wanted.setdefault("status", {})
+    status = fieldpath.copied(status_of(run.managed))
+    wanted: Object = {**run.managed, "status": status}
     if observation is not None and observation.exists:
         status["atProvider"] = dict(observation.at_provider)
     if generation is not None:
@@ -496,8 +495,9 @@ async def _write_status(
 
 async def _forget(run: ManagedRun) -> None:
     """Drop what is known of a thing that is gone: it holds for no other, least of all that it has been shown."""
-    wanted = copy.deepcopy(run.managed)
-    del wanted["status"]["atProvider"]
+    status = fieldpath.copied(status_of(run.managed))
+    del status["atProvider"]
+    wanted: Object = {**run.managed, "status": status}
     generation = meta(run.managed).get("generation")
     conditions.set_on(wanted, conditions.creating(), now=run.context.now(), generation=generation)
     run.take(await run.context.cluster.update(wanted, subresource="status"))

@@ -290,8 +290,7 @@ async def reconcile(key: Key, context: Context) -> Result:
             config, users, [conditions.unavailable()], context
         )  # Argo CD takes one that only counts for healthy
         raise
-    await _count(config, users, [] if strict else told, context)
-    return Result()
+    return await _count(config, users, [] if strict else told, context)
 
 
 async def _users(config: Object, context: Context) -> int:
@@ -326,14 +325,19 @@ def _names(user: Object, config: Key) -> bool:
         return False
 
 
-async def _count(config: Object, users: int, told: list[Condition], context: Context) -> None:
-    """Write how many use it, and what is known of it, at once."""
+async def _count(config: Object, users: int, told: list[Condition], context: Context) -> Result:
+    """Write how many use it, and what is known of it, at once; where nothing but their number changes again and again, by and by."""
     wanted = copy.deepcopy(config)
-    wanted.setdefault("status", {})["users"] = users
+    before = wanted.setdefault("status", {}).get("users")
     if told:
         outlook = health.outlook(config) if told[0].status == "False" else None
         context.tell(wanted, *told, outlook=outlook, generation=meta(config).get("generation"))
+    only_number = users != before and before is not None and wanted["status"] == config.get("status")
+    if only_number and (left := context.accounts.until_counted(key_of(config), context.uptime())):
+        return Result(requeue_after=left)
+    wanted["status"]["users"] = users
     await context.cluster.update(wanted, subresource="status")
+    return Result()
 
 
 async def _wake_users(config: Object, context: Context, *, quietly: bool) -> Account | None:
