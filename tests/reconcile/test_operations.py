@@ -6,7 +6,7 @@ import datetime
 import pytest
 
 from groundplane.core import conditions, operations
-from groundplane.core.objects import Key, meta
+from groundplane.core.objects import Key, key_of, meta
 from groundplane.errors import Unavailable
 from groundplane.runtime.queue import After
 from tests.reconcile.interrupt import deaths
@@ -197,6 +197,66 @@ async def test_what_becomes_of_one_that_is_due_while_another_runs(policy, expect
     assert (first in found) is (policy != "Replace")
     running = (await get(world, "CronOperation", "often"))["status"]["runningOperationRefs"]
     assert [each["name"] for each in running] == found
+
+
+def made_before(maker, name, **told):
+    """An operation as a process has left it that died before it said so on its maker."""
+    template = operations.Template.model_validate(maker["spec"]["operationTemplate"])
+    made = operations.made(maker, template, name)
+    return made | ({"status": {"conditions": [told]}} if told else {})
+
+
+SUCCEEDED = {"type": "Succeeded", "status": "True", "reason": "PipelineSuccess", "lastTransitionTime": "2026-01-01T00:05:01Z"}
+ENDLESS = spec({"name": "a", "base": {"apiVersion": "v1", "kind": "ConfigMap"}}, retryLimit=99)
+
+
+@pytest.mark.parametrize("policy", ["Allow", "Forbid", "Replace"])
+async def test_whose_maker_died_before_it_said_so_runs_on_and_is_the_one_of_its_time(policy):
+    world = await a_world(cron(concurrencyPolicy=policy, operationTemplate={"spec": ENDLESS}))
+    world.clock.advance(301)
+    due = EPOCH + datetime.timedelta(minutes=5)
+    maker = await get(world, "CronOperation", "often")
+    made = await world.cluster.create(made_before(maker, operations.cron_name(maker, due)))
+    successor = world.restarted()
+    await successor.settle()
+    [found] = await world.cluster.list(OPS, "Operation")
+    assert meta(found)["uid"] == meta(made)["uid"]
+    assert (await get(world, "CronOperation", "often"))["status"]["lastScheduleTime"] == "2026-01-01T00:05:00Z"
+
+
+async def test_what_has_run_and_need_not_be_kept_is_not_run_again_by_a_successor():
+    world = await a_world(cron(successfulHistoryLimit=0))
+    world.clock.advance(301)
+    maker = await get(world, "CronOperation", "often")
+    name = operations.cron_name(maker, EPOCH + datetime.timedelta(minutes=5))
+    await world.cluster.create(made_before(maker, name, **SUCCEEDED))
+    await world.restarted().settle()
+    assert "CreateOperation" not in {reason for _, _, reason, _ in world.told.events}
+    assert await names(world) == []
+    assert (await get(world, "CronOperation", "often"))["status"]["lastScheduleTime"] == "2026-01-01T00:05:00Z"
+
+
+async def test_what_ran_for_changes_and_need_not_be_kept_is_not_run_again_by_a_successor():
+    world = await a_world(watch(successfulHistoryLimit=1), watched("a"), watched("b"), watched("c"))
+    maker = await get(world, "WatchOperation", "eyes")
+    await world.settle(seconds=10)
+    assert len(world.told.events) == len(set(world.told.events))
+    before = [text for _, _, reason, text in world.told.events if reason == "CreateOperation"]
+    for each in await world.cluster.list(OPS, "Operation"):
+        await world.cluster.delete(key_of(each))
+    maker = await get(world, "WatchOperation", "eyes")
+    maker["status"].pop("watchedVersion")
+    await world.cluster.update(maker, subresource="status")
+    for name in "abc":
+        seen = await world.cluster.get(Key("v1", "ConfigMap", "team", name))
+        await world.cluster.create(made_before(maker, operations.watch_name(maker, seen), **SUCCEEDED))
+    world.seen = world.cluster.version()
+    world.due.clear()
+    successor = world.restarted()
+    successor.enqueue({("watchoperation", Key(OPS, "WatchOperation", "", "eyes"))})
+    await successor.settle()
+    assert [text for _, _, reason, text in world.told.events if reason == "CreateOperation"] == before
+    assert len(await names(world)) == 1
 
 
 async def test_a_schedule_that_is_none_says_so_and_a_paused_one_makes_nothing():

@@ -195,6 +195,10 @@ class History:
     succeeded: tuple[Object, ...]
     failed: tuple[Object, ...]
 
+    def has(self, name: str) -> bool:
+        """Whether one of that name is among them."""
+        return any(meta(each)["name"] == name for each in (*self.running, *self.succeeded, *self.failed))
+
     def surplus(self, making: Making) -> list[Object]:
         """Those that need not be kept."""
         found: list[Object] = []

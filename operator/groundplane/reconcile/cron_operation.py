@@ -27,7 +27,7 @@ async def reconcile(key: Key, context: Context) -> Result:
         )
         return Result()
     spec = operations.read(cron, operations.CronSpec)
-    known = await making.history(cron, spec, context)
+    known = await making.history(cron, context)
     now, before = context.now(), status_of(cron)
     since = conditions.moment(str(before.get("lastScheduleTime") or meta(cron)["creationTimestamp"])) or now
     try:
@@ -36,13 +36,16 @@ async def reconcile(key: Key, context: Context) -> Result:
         error.conditions = (_scheduling("False", "ScheduleInvalid", error.what),)
         raise
     status: dict[str, Json] = {}
-    if due.now is not None and await making.may_begin(spec, known, context):
-        name = operations.cron_name(cron, due.now)
+    name = operations.cron_name(cron, due.now) if due.now else ""
+    if due.now and known.has(name):  # who made it did not come to say so
+        status["lastScheduleTime"] = conditions.timestamp(due.now)
+    elif due.now and await making.may_begin(spec, known, context):
         made = await making.make(operations.made(cron, spec.operationTemplate, name), cron, SOURCE, context)
         status["lastScheduleTime"] = conditions.timestamp(due.now)
         known = making.with_another(made, spec, known)
     told = (conditions.reconcile_success(), _scheduling("True", "ScheduleActive"))
     await making.tell(cron, context, *told, status=status | making.what_runs(cron, known))
+    await making.delete_surplus(spec, known, context)
     return Result((due.next - now).total_seconds() if due.next else None, exactly=True)
 
 

@@ -14,16 +14,13 @@ from groundplane.ports import Context
 PAUSED = "Reconciliation is paused via the pause annotation"
 
 
-async def history(maker: Object, making: Making, context: Context) -> History:
-    """Its operations, without those that need not be kept, which are deleted."""
+async def history(maker: Object, context: Context) -> History:
+    """Its operations, but for those that are being deleted."""
     label = operations.MADE_BY[key_of(maker).kind]
     found = await context.cluster.list(
         operations.API_VERSION, operations.OPERATION, labels={label: meta(maker)["name"]}
     )
-    known = operations.history(maker, [each for each in found if not is_deleting(each)])
-    for surplus in known.surplus(making):
-        await context.cluster.delete(key_of(surplus), uid=meta(surplus)["uid"])
-    return known
+    return operations.history(maker, [each for each in found if not is_deleting(each)])
 
 
 async def may_begin(making: Making, known: History, context: Context) -> bool:
@@ -59,6 +56,12 @@ def what_runs(maker: Object, known: History) -> dict[str, Json]:
     if latest := operations.last_success(known, str(status_of(maker).get("lastSuccessfulTime") or "")):
         status["lastSuccessfulTime"] = latest
     return status
+
+
+async def delete_surplus(making: Making, known: History, context: Context) -> None:
+    """Those that need not be kept.  To be called once the status says what they were made for: who is stopped before would make them anew."""
+    for surplus in known.surplus(making):
+        await context.cluster.delete(key_of(surplus), uid=meta(surplus)["uid"])
 
 
 async def tell(maker: Object, context: Context, *told: Condition, status: dict[str, Json] | None = None) -> None:

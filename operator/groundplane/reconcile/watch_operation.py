@@ -37,7 +37,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     watch, selector = spec.watch, spec.selector
     context.interests.set(key, (selector,))  # before looking: what changes meanwhile counts
     await context.watches.ensure([(watch.apiVersion, watch.kind)], whole=True)
-    known = await making.history(watching, spec, context)
+    known = await making.history(watching, context)
     try:
         heads = await context.cluster.heads(watch.apiVersion, watch.kind, _head, labels=watch.matchLabels)
     except NoSuchKind as error:
@@ -48,14 +48,16 @@ async def reconcile(key: Key, context: Context) -> Result:
     changed = [head for head in watched if _version(head) > reacted]
     status: dict[str, Json] = {"watchingResources": len(watched)}
     for head in changed[:MOST]:
-        if not await making.may_begin(spec, known, context):
-            break
         name = operations.watch_name(watching, head)
-        wanted = operations.made(watching, spec.operationTemplate, name, watched=head)
-        known = making.with_another(await making.make(wanted, watching, SOURCE, context), spec, known)
+        if not known.has(name):  # else who made it did not come to say so
+            if not await making.may_begin(spec, known, context):
+                break
+            wanted = operations.made(watching, spec.operationTemplate, name, watched=head)
+            known = making.with_another(await making.make(wanted, watching, SOURCE, context), spec, known)
         status |= {"watchedVersion": str(_version(head)), "lastScheduleTime": conditions.timestamp(context.now())}
     told = (conditions.reconcile_success(), _watching("True", "WatchActive"))
     await making.tell(watching, context, *told, status=status | making.what_runs(watching, known))
+    await making.delete_surplus(spec, known, context)
     return Result(again=len(changed) > MOST)
 
 
