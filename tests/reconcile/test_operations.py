@@ -206,7 +206,12 @@ def made_before(maker, name, **told):
     return made | ({"status": {"conditions": [told]}} if told else {})
 
 
-SUCCEEDED = {"type": "Succeeded", "status": "True", "reason": "PipelineSuccess", "lastTransitionTime": "2026-01-01T00:05:01Z"}
+SUCCEEDED = {
+    "type": "Succeeded",
+    "status": "True",
+    "reason": "PipelineSuccess",
+    "lastTransitionTime": "2026-01-01T00:05:01Z",
+}
 ENDLESS = spec({"name": "a", "base": {"apiVersion": "v1", "kind": "ConfigMap"}}, retryLimit=99)
 
 

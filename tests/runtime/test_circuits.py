@@ -42,7 +42,7 @@ class Rig:
                 None, None, None, None, None, None, None, options=self.options, circuits=Circuits(), uptime=loop.time
             )
             controller = Controller("composite", self.reconcile, lambda key, context: "test", "Failed")
-            routes = Routes(definitions, lambda version, kind: False, lambda key: None)
+            routes = Routes(definitions, lambda version, kind: False, lambda key: None, context.interests)
             dispatcher = Dispatcher(Engine([controller], context), routes, peek=lambda key: None)
             running = asyncio.create_task(dispatcher.run())
             await scene(dispatcher)

@@ -1,4 +1,4 @@
-"""How often a change of what many objects follow is taken up: a Composition or a definition that is edited in a loop costs nobody else.
+"""How often a change of what many objects follow is taken up: a Composition or an EnvironmentConfig that is edited in a loop costs nobody else.
 
 Each change that is taken up costs seconds, by how many follow it, and some seconds are saved up: a person's edits are followed at once.
 When they are used up, what was changed meanwhile is taken up together, as it is by then.
@@ -15,8 +15,16 @@ EACH = 0.2  # seconds for each that follows
 LEAST, MOST = 1.0, 60.0  # seconds that a change costs
 
 
+class _Pace:
+    __slots__ = ("booked", "bucket")
+
+    def __init__(self, now: float) -> None:
+        self.bucket = Bucket(1.0, SAVED, now)
+        self.booked = now  # when those that follow look at it next
+
+
 class Paces:
-    """By controller and object.  `now` is in seconds of a clock that nobody sets.
+    """By purpose and object.  `now` is in seconds of a clock that nobody sets.
 
     >>> paces, key = Paces(), Key("apiextensions.crossplane.io/v1", "Composition", "", "network")
     >>> for _ in range(7):
@@ -25,31 +33,48 @@ class Paces:
     Traceback (most recent call last):
     groundplane.errors.Busy: ...
     >>> paces.check("revisions", key, now=11.0)
+
+    >>> [paces.book("read", key, followers=200, now=now) for now in (0.0, 0.0, 1.0, 20.0, 21.0)]
+    [0.0, 0.0, 20.0, 1.0, 40.0]
     """
 
     def __init__(self) -> None:
-        self._buckets: dict[tuple[str, Key], Bucket] = {}
+        self._paces: dict[tuple[str, Key], _Pace] = {}
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._paces)
 
-    def check(self, controller: str, key: Key, now: float) -> None:
-        """Return if a change of the object may be taken up.
+    def check(self, purpose: str, key: Key, now: float) -> None:
+        """Return if a change of the object may be taken up; to be followed by `spend` if one is.
 
         Raises:
             Busy: it has changed too often lately.
         """
-        bucket = self._buckets.get((controller, key))
-        if bucket and (left := bucket.left(now)):
+        pace = self._paces.get((purpose, key))
+        if pace and (left := pace.bucket.left(now)):
             error = Busy(f"{key} changes again and again", after=left)
             error.line = "it changes again and again; what it is by then is taken up after a while"
             raise error
 
-    def spend(self, controller: str, key: Key, followers: int, now: float) -> None:
+    def spend(self, purpose: str, key: Key, followers: int, now: float) -> None:
         """A change of it is taken up, which so many objects follow."""
-        bucket = self._buckets.setdefault((controller, key), Bucket(1.0, SAVED, now))
-        bucket.reserve(now, min(MOST, max(LEAST, EACH * followers)))
+        self._of(purpose, key, now).bucket.reserve(now, _cost(followers))
 
-    def forget(self, controller: str, key: Key) -> None:
+    def book(self, purpose: str, key: Key, followers: int, now: float) -> float:
+        """Seconds until those that follow are to look at a change, 0 for at once; what changes until then they see as well."""
+        pace = self._of(purpose, key, now)
+        if pace.booked <= now:
+            pace.booked = now + pace.bucket.left(now)
+            pace.bucket.reserve(now, _cost(followers))
+        return pace.booked - now
+
+    def forget(self, purpose: str, key: Key) -> None:
         """The object is gone."""
-        self._buckets.pop((controller, key), None)
+        self._paces.pop((purpose, key), None)
+
+    def _of(self, purpose: str, key: Key, now: float) -> _Pace:
+        return self._paces.setdefault((purpose, key), _Pace(now))
+
+
+def _cost(followers: int) -> float:
+    return min(MOST, max(LEAST, EACH * followers))

@@ -17,6 +17,7 @@ from groundplane.runtime.waiting import Target
 
 TOLD = 100  # keys of a queue, and of those that wait for something, that are named to people
 SPREAD, LONGEST_SPREAD = 0.05, 300.0  # seconds for each that is woken although nothing is wrong with it, and for all
+READ = "read"  # the pace at which those that read an object follow it
 HERD = 16  # reconciles that wait for one object and are still a person's change when it comes; more are retries
 
 
@@ -72,6 +73,7 @@ class Dispatcher:
             self._queues[name].wake(waiting, lane="retry")
         if after is None:
             self._engine.forget(key)
+            self._engine.context.paces.forget(READ, key)
             for queue in self._queues.values():
                 queue.forget(key)
 
@@ -126,13 +128,15 @@ class Dispatcher:
         return sum(await asyncio.gather(*(queue.drain(seconds) for queue in self._queues.values())))
 
     def _admit(self, targets: Iterable[Target], before: Object | None, after: Object | None) -> set[Target]:
-        """Whom somebody else's change concerns now; a composite that is changed too often comes later.
+        """Whom somebody else's change concerns now; a composite that is changed too often comes later, and so do those that read what is.
 
         What is being deleted always counts: it must not wait for others.
         """
         context, found = self._engine.context, set[Target]()
         obj = after if after is not None else before or {}
         is_going, cost = is_deleting(obj), 2.0 if before and after else 1.0  # upstream looks at both sides of an update
+        if not is_going and self._may_work():
+            targets = self._paced(targets, obj)
         for name, key in targets:
             if name != "composite" or is_going or not self._may_work():
                 if is_going and key == key_of(obj):
@@ -146,6 +150,17 @@ class Dispatcher:
             else:
                 found.add((name, key))
         return found
+
+    def _paced(self, targets: Iterable[Target], obj: Object) -> set[Target]:
+        """Whom a change concerns now: those that read what changes again and again come later, all at once."""
+        paces, now, found = self._engine.context.paces, self._engine.context.uptime(), set(targets)
+        readers = found & {target for target in self._routes.interested(obj) if target[0] != "watchoperation"}
+        readers.discard(("composite", key_of(obj)))
+        if not readers or not (pause := paces.book(READ, key_of(obj), len(readers), now)):
+            return found
+        for name, key in readers:
+            self._queues[name].add(key, after=pause)
+        return found - readers
 
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         if not self._may_work():

@@ -100,12 +100,16 @@ class Routes:
             yield "providerconfig", config
         if self._definitions.composite(key.group, key.kind):
             yield from self._claim_of(obj)
-        for interested in self._interests.of(obj):
-            yield self._interested(interested), interested
+        yield from self.interested(obj)
         if key.kind == "ProviderConfigUsage" and (used := provider_config.used_by(obj)):
             yield "providerconfig", used
             if controller_of(obj) is None:
                 yield "providerconfig", key  # nobody's
+
+    def interested(self, obj: Object) -> Iterator[Target]:
+        """Who wanted to see this object."""
+        for key in self._interests.of(obj):
+            yield self._interested(key), key
 
     def _interested(self, key: Key) -> str:
         if key.group == operations.GROUP:
