@@ -7,7 +7,7 @@ import copy
 
 import pytest
 
-from groundplane.core.objects import Key, meta, owner_reference, spec_of, status_of
+from groundplane.core.objects import Key, key_of, meta, owner_reference, spec_of, status_of
 from groundplane.errors import AlreadyExists, Conflict, NoSuchKind, NotFound, Rejected
 from groundplane.ports import Resource
 from tests.contracts.conftest import Place, definition, eventually
@@ -267,6 +267,23 @@ async def test_a_name_is_generated_where_one_is_asked_for(place: Place):
 async def test_a_name_must_be_a_subdomain(place: Place, name):
     with pytest.raises(Rejected) as raised:
         await place.cluster.create(place.widget(name))
+    assert "metadata.name: Invalid value" in raised.value.what
+
+
+@pytest.mark.parametrize(("name", "is_good"), [("crossplane:a:View_1", True), ("a%b", False), ("a/b", False)])
+async def test_a_role_may_be_called_whatever_can_stand_in_a_path(place: Place, name, is_good):
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name},
+        "rules": [],
+    }
+    if is_good:
+        await place.cluster.create(role)
+        assert await place.cluster.delete(key_of(role))
+        return
+    with pytest.raises(Rejected) as raised:
+        await place.cluster.create(role)
     assert "metadata.name: Invalid value" in raised.value.what
 
 

@@ -81,7 +81,7 @@ def test_with_the_rights_that_the_chart_gives_the_guide_goes_there_and_back_and_
     guide.wait_ready(plane)
     plane.wait("the Secret", lambda: guide.secret(plane))
     roles = plane.get("clusterroles", "-l", "rbac.crossplane.io/xrd=xdatabases.platform.example.com")["items"]
-    assert len(roles) == 4
+    assert len(roles) == 3
     told = plane.get("validatingwebhookconfigurations", "crossplane")
     assert told["metadata"]["ownerReferences"][0]["name"] == "crossplane:system:webhooks"
     wrong = {"compositeTypeRef": {"apiVersion": "a.example.org/v1", "kind": "A"}, "resources": []}
@@ -267,12 +267,13 @@ def test_the_roles_of_a_definition_are_mended_and_one_of_somebody_elses_is_not_t
 
     plane.wait("it is told", lambda: "belongs to Namespace default. Mend: delete it" in told())
     assert not role("view").get("rules")
-    plane.kubectl("patch", "clusterrole", role("edit")["metadata"]["name"], "--type=merge", "-p", '{"rules": []}')
     plane.kubectl("delete", "clusterrole", role("view")["metadata"]["name"])
-    plane.kubectl("label", "xrd", XRD["metadata"]["name"], "again=now")
-    plane.wait(
-        "both are as they should be", lambda: role("view") and role("view").get("rules") and role("edit").get("rules")
-    )
+    plane.wait("it is the definition's", lambda: role("view") and role("view").get("rules"))
+    before = role("view")["metadata"]["uid"]
+    plane.kubectl("patch", "clusterrole", role("edit")["metadata"]["name"], "--type=merge", "-p", '{"rules": []}')
+    plane.wait("what is edited is put back", lambda: role("edit").get("rules"))
+    plane.kubectl("delete", "clusterrole", role("view")["metadata"]["name"])
+    plane.wait("what is deleted, too", lambda: role("view") and role("view")["metadata"]["uid"] != before)
     plane.kubectl("delete", "xrd", XRD["metadata"]["name"])
 
 

@@ -310,7 +310,9 @@ def check_metadata(obj: Object, *, plain_label: bool = False) -> None:
     `plain_label`: the name may have no dots (namespaces).
     """
     metadata = meta(obj)
-    problems = _name_problems(metadata.get("name"), plain_label)
+    name = metadata.get("name")
+    is_of_roles = group_of(obj["apiVersion"]) == group_of(_RBAC)
+    problems = _segment_problems(name) if name and is_of_roles else _name_problems(name, plain_label)
     for key, value in _mapping(metadata, "labels", problems):
         problems += _label_problems(key, value) if isinstance(value, str) else [_not_text("labels", key, value)]
     for key, value in _mapping(metadata, "annotations", problems):
@@ -342,6 +344,15 @@ def _name_problems(name: Json, plain_label: bool) -> list[str]:
         )
         return [_bad("metadata.name", name, f"{rule}'{_SUBDOMAIN}')")]
     return []
+
+
+def _segment_problems(name: Json) -> list[str]:
+    """Of roles and their bindings, whose names may have colons and capitals: what can stand in a path will do."""
+    if not isinstance(name, str):
+        return [_bad("metadata.name", name, "must be a string")]
+    if name in (".", ".."):
+        return [_bad("metadata.name", name, f"may not be '{name}'")]
+    return [_bad("metadata.name", name, f"may not contain '{each}'") for each in "/%" if each in name]
 
 
 def _mapping(metadata: Mapping[str, Any], name: str, problems: list[str]) -> Iterable[tuple[str, Json]]:

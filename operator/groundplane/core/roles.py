@@ -1,7 +1,7 @@
 """Who may do what with the kinds of a definition: its four ClusterRoles, and the rule that gives the operator a right.
 
-Source: Crossplane v1.20, internal/controller/rbac/definition/roles.go: names, labels, rules.  Ours: the label with the definition's name is on
-all four, shortened if need be; of a group that is not a user's own no role is made, for it would give whoever holds `crossplane-edit` what is Kubernetes' or a provider's,
+Source: Crossplane v1.20, internal/controller/rbac/definition/roles.go: names, labels, rules.  Ours: the label with the definition's name is
+shortened if need be; of a group that is not a user's own no role is made, for it would give whoever holds `crossplane-edit` what is Kubernetes' or a provider's,
 and none for a kind whose CustomResourceDefinition is not the definition's.
 """
 
@@ -17,8 +17,9 @@ from groundplane.core.objects import Object, meta, owner_reference
 from groundplane.errors import InvalidInput
 
 API_VERSION, KIND = "rbac.authorization.k8s.io/v1", "ClusterRole"
-DEFINITION = "rbac.crossplane.io/xrd"  # label: the definition's name
-AGGREGATE = "rbac.crossplane.io/aggregate-to-"
+LABELS = "rbac.crossplane.io/"  # what those of its labels begin with that say whose a role is, and where it is gathered
+DEFINITION = f"{LABELS}xrd"  # label: the definition's name, on the roles that people get
+AGGREGATE = f"{LABELS}aggregate-to-"
 OPERATORS = f"{AGGREGATE}crossplane"  # label: the operator's own rights are all roles with it
 HOLD = ("get", "list", "watch", "create", "update", "patch", "delete")  # an apply creates and patches
 _READ = ("get", "list", "watch")
@@ -72,12 +73,13 @@ def roles(known: Definition, definition: Object, owned: Collection[str]) -> list
 
 def _role(definition: Object, to: str, aggregated: Iterable[str], rules: list[Any]) -> Object:
     name = meta(definition)["name"]
+    labels = {} if to == "crossplane" else {DEFINITION: label_of(name)}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {
             "name": f"crossplane:composite:{name}:aggregate-to-{to}",
-            "labels": {DEFINITION: label_of(name)} | {f"{AGGREGATE}{each}": "true" for each in aggregated},
+            "labels": labels | {f"{AGGREGATE}{each}": "true" for each in aggregated},
             "ownerReferences": [owner_reference(definition)],
         },
         "rules": rules,

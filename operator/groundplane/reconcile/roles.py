@@ -9,8 +9,9 @@ from __future__ import annotations
 from groundplane.core import conditions, roles
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, key_of, labels_of, meta
-from groundplane.errors import Denied, InvalidInput, NoSuchKind
+from groundplane.errors import Denied, NoSuchKind
 from groundplane.ports import Context
+from groundplane.reconcile.taken import taken
 
 SOURCE = "rbac/compositeresourcedefinition.apiextensions.crossplane.io"
 LAG = 10.0  # seconds until a role is gathered into the operator's own; some tenths of one, as a rule
@@ -20,6 +21,8 @@ WATCHED = ("list", "watch")  # without these a kind can't be followed
 async def ensure(definition: Object, known: Definition, context: Context) -> bool:
     """Make or mend the definition's roles, as far as they differ; whether they are so new that they may not count yet.
 
+    They are followed from then on, so that what somebody edits or deletes is put back at once.
+
     Raises InvalidInput: its group is nobody's to give rights for, or a role of that name is somebody else's.
     """
     owned = [
@@ -28,15 +31,13 @@ async def ensure(definition: Object, known: Definition, context: Context) -> boo
         if plural and await _controls(definition, f"{plural}.{known.group}", context)
     ]
     wanted = roles.roles(known, definition, owned)
-    labels = {roles.DEFINITION: roles.label_of(known.name)}
-    there = {
-        meta(role)["name"]: role for role in await context.cluster.list(roles.API_VERSION, roles.KIND, labels=labels)
-    }
-    are_new = any(_is_new(live, context) for live in there.values())
+    await context.watches.ensure([(roles.API_VERSION, roles.KIND)], whole=True)
+    are_new = False
     for role in wanted:
-        live = there.get(meta(role)["name"])
+        live = await context.cluster.get(key_of(role))
+        are_new = are_new or (live is not None and _is_new(live, context))
         if live is None or not _is_as_wanted(live, role):
-            await _write(role, live or await context.cluster.get(key_of(role)), context)
+            await _write(role, live, context)
             are_new = True
             text = f"Applied RBAC ClusterRole: {meta(role)['name']}"
             context.events.event(definition, "Normal", "ApplyClusterRoles", text, source=SOURCE)
@@ -55,9 +56,18 @@ def _is_new(role: Object, context: Context) -> bool:
 
 
 def _is_as_wanted(live: Object, role: Object) -> bool:
-    same_labels = labels_of(role).items() <= labels_of(live).items()
     owner, controller = meta(role)["ownerReferences"][0], controller_of(live) or {}
-    return same_labels and (live.get("rules") or []) == role["rules"] and controller.get("uid") == owner["uid"]
+    return (
+        labels_of(live) == _labels(live, role)
+        and (live.get("rules") or []) == role["rules"]
+        and controller.get("uid") == owner["uid"]
+    )
+
+
+def _labels(live: Object, role: Object) -> dict[str, str]:
+    """Those that a role is to have: others' stay, but none that says into which role its rules are gathered."""
+    others = {name: value for name, value in labels_of(live).items() if not name.startswith(roles.LABELS)}
+    return others | labels_of(role)
 
 
 async def _write(role: Object, live: Object | None, context: Context) -> None:
@@ -66,13 +76,14 @@ async def _write(role: Object, live: Object | None, context: Context) -> None:
         return
     owner, controller = meta(role)["ownerReferences"][0], controller_of(live)
     if controller and controller.get("uid") != owner["uid"]:
-        raise InvalidInput(
+        raise taken(
+            live,
             f"ClusterRole {meta(role)['name']} belongs to {controller.get('kind')} {controller.get('name')}",
             mend="delete it, or rename the definition",
         )
     metadata = {
         **meta(live),
-        "labels": labels_of(live) | labels_of(role),
+        "labels": _labels(live, role),
         "ownerReferences": [*(each for each in meta(live).get("ownerReferences") or () if each != controller), owner],
     }
     await context.cluster.update({**live, "metadata": metadata, "rules": role["rules"]})

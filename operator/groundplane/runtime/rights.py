@@ -130,8 +130,9 @@ CONCERNS = (
         "Providers and Functions that are built in are reported as installed; revisions of our own are made and taken away.",
         (
             Rule(_PACKAGES, _PACKAGE_KINDS, READ),
-            Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "update", "delete")),
-            Rule(_PACKAGES, ("deploymentruntimeconfigs",), ("get",)),
+            Rule(_PACKAGES, _REVISION_KINDS, (*READ, "create", "update", "patch", "delete")),
+            Rule(_PACKAGES, ("locks",), (*READ, "create", "update", "patch")),
+            Rule(_PACKAGES, ("deploymentruntimeconfigs",), ("get", "create")),
             Rule(_PACKAGES, ("imageconfigs",), ("list",)),
             _status(_PACKAGES, *_PACKAGE_KINDS, *_REVISION_KINDS),
             _owners(_PACKAGES, *_PACKAGE_KINDS, "functionrevisions"),
@@ -183,7 +184,9 @@ CONCERNS = (
         (
             Rule(operations.GROUP, ("operations",), (*READ, "create", "delete")),
             Rule(operations.GROUP, ("cronoperations",), READ),
-            Rule(operations.GROUP, ("watchoperations",), (*READ, "patch")),  # a finalizer of Crossplane's is taken off
+            Rule(
+                operations.GROUP, ("watchoperations",), (*READ, "update", "patch")
+            ),  # a finalizer is put on, and taken off
             _status(operations.GROUP, "operations", "cronoperations", "watchoperations"),
             _owners(operations.GROUP, "cronoperations", "watchoperations"),
         ),
@@ -199,8 +202,8 @@ CONCERNS = (
     ),
     Concern(
         "roles",
-        "Definitions get their ClusterRoles, the operator's and people's.  To escalate is everything: rbac.guard narrows it.",
-        (Rule(_RBAC, ("clusterroles",), ("get", "list", "create", "update", "delete", "escalate")),),
+        "Definitions get their ClusterRoles, the operator's and people's; what is edited is put back.  To escalate is everything: rbac.guard narrows it.",
+        (Rule(_RBAC, ("clusterroles",), (*READ, "create", "update", "delete", "escalate")),),
         mode="aggregated",
     ),
     Concern(
