@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 MANAGER = "crossplane"  # the field manager of plain updates, as upstream's
+UNTRACKED = "before-first-apply"  # the API server's, of what was there when nothing had been tracked
 
 
 @dataclass(frozen=True)

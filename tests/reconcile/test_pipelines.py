@@ -9,7 +9,7 @@ import pytest
 
 from groundplane.core import composition, conditions
 from groundplane.core import pipeline as pipelines
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, key_of
 from groundplane.errors import Denied
 from groundplane.functions import finder
 from groundplane.ports import Options
@@ -850,3 +850,56 @@ async def test_killed_at_any_write_the_next_process_ends_in_the_same_state():
         assert len(await world.cluster.list(things.VERSION, "XThing")) == 1
         assert conditions.is_true(await claim_of(world), "Ready")
         assert await secret_of(world) == {"host": "a.example.org", "port": "5432"}
+
+
+# --- what Crossplane began to hand over, or wrote in another version
+
+
+async def without_owners(world, key):
+    """As Crossplane's first step leaves it: nothing is tracked."""
+    return await world.patch(key, [{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}])
+
+
+def managers(obj):
+    return {entry["manager"] for entry in obj["metadata"]["managedFields"]}
+
+
+async def test_a_handover_that_crossplane_has_left_half_done_is_ended():
+    """§3.8: nothing was tracked, so the API server gave it all to `before-first-apply`, which holds on to what we no longer apply."""
+    world = await ready(await a_world())
+    alpha, composite = key_of(await world.one(things.COMPOSED, "Alpha")), key_of(await composite_of(world))
+    assert (await world.cluster.get(alpha))["spec"]["forProvider"]["class"]
+    for key in (alpha, composite):
+        await without_owners(world, key)
+        await world.settle(seconds=60)
+        found = await world.cluster.get(key)
+        assert "before-first-apply" not in managers(found)
+        assert any(each.startswith("apiextensions.crossplane.io/c") for each in managers(found))
+    step = things.patch_step(resource("Alpha"), resource("Beta"), resource("Gamma"))
+    await world.apply(pipeline(step, things.READY_STEP))
+    await world.settle()
+    assert "class" not in (await world.cluster.get(alpha))["spec"].get("forProvider", {})
+
+
+async def test_what_an_older_crossplane_wrote_in_several_versions_leaves_with_its_template_too():
+    world = await ready(await a_world(), composition=things.COMPOSITION)
+    alpha = key_of(await world.one(things.COMPOSED, "Alpha"))
+    entries = (await world.cluster.get(alpha))["metadata"]["managedFields"]
+    (index,) = [
+        index for index, each in enumerate(entries) if each["manager"] == "crossplane" and "f:spec" in each["fieldsV1"]
+    ]
+    fields = entries[index]["fieldsV1"]
+    newer, older = ({"f:forProvider": {name: {}}} for name in ("f:class", "f:fixed"))
+    entries[index : index + 1] = [
+        entries[index] | {"fieldsV1": fields | {"f:spec": newer}},
+        entries[index] | {"apiVersion": "nop.example.org/v1alpha0", "fieldsV1": {"f:spec": older}},
+    ]
+    await world.patch(alpha, [{"op": "replace", "path": "/metadata/managedFields", "value": entries}])
+    step = things.patch_step(resource("Alpha"), resource("Beta"), resource("Gamma"))
+    await world.cluster.update(
+        {**await world.cluster.get(COMPOSITION), "spec": pipeline(step, things.READY_STEP)["spec"]}
+    )
+    await world.settle()
+    found = await world.cluster.get(alpha)
+    assert found["spec"] == {"forProvider": {}}
+    assert not [each for each in managers(found) if "handover" in each]

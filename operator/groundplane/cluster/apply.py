@@ -14,9 +14,9 @@ import orjson
 from groundplane.cluster import ownership
 from groundplane.cluster.ownership import SERVER_METADATA, Entry, Fields, Schema, Writer, child, items_of, same
 from groundplane.core.objects import Json, Object, meta
+from groundplane.ports import UNTRACKED
 
 _CONTAINERS = (dict, list)
-BEFORE_FIRST_APPLY = "before-first-apply"  # owns what was there when nothing had been tracked
 
 
 # --- what an endpoint takes -----------------------------------------------------------------------
@@ -76,7 +76,7 @@ def server_side_apply(
     base: Object = live if live is not None else _bare(applied)
     if live is not None and not entries:
         tracked, _ = ownership.compare(_bare(live), live, rooted)
-        untold = Writer(BEFORE_FIRST_APPLY, "Update", "", live["apiVersion"])
+        untold = Writer(UNTRACKED, "Update", "", live["apiVersion"])
         entries[untold] = Entry(ownership.stripped(tracked), now)
 
     writer = Writer(manager, "Apply", subresource)

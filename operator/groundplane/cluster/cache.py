@@ -2,7 +2,7 @@
 
 Objects are kept as compact JSON (about a third of what they weigh as dicts), so every read is a fresh dict; those of the kinds that say what kinds there are,
 compressed (a tenth).  Of managedFields
-only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with.
+only the server-side-apply entries of our own managers stay: they are what `apply.unchanged` compares with; and that of what nobody is known to have written.
 Versions that our own writes made are told apart from others' by `own_writes.Versions`.
 One event loop puts; no locks but the turn of those who list.  Another thread may read (`Reading`): what it goes through it copies in one step of the
 interpreter first, entries are replaced whole, and what stays indexed by something is so at every moment.  Versions are compared as integers: resource versions of one kind are ordered (Kubernetes KEP 5504).
@@ -27,6 +27,7 @@ from groundplane.cluster.own_writes import Versions
 from groundplane.cluster.tally import Tally
 from groundplane.core import usages
 from groundplane.core.objects import Key, Object, controller_of, group_of, labels_of, matches, meta
+from groundplane.ports import UNTRACKED
 
 OUR_MANAGERS = (
     "apiextensions.crossplane.io/",
@@ -444,7 +445,8 @@ class Cache:
         kept = [
             entry
             for entry in metadata["managedFields"]
-            if entry.get("operation") == "Apply" and entry.get("manager", "").startswith(self._managers)
+            if (entry.get("operation") == "Apply" and entry.get("manager", "").startswith(self._managers))
+            or entry.get("manager") == UNTRACKED
         ]
         rest = {name: value for name, value in metadata.items() if name != "managedFields"}
         return {**obj, "metadata": {**rest, "managedFields": kept} if kept else rest}
