@@ -50,6 +50,7 @@ ENDS = (
 # Of what follows kinds whose objects are then not seen, so that none of them can say it: the log does.
 FOLLOWED = (
     "packages: providers",
+    "packages: locks",
     "usages: usages",
     "operations: cron",
     "operations: watch",

@@ -74,3 +74,16 @@ def test_what_is_built_in_is_installed_at_each_version_and_anything_else_is_told
     finally:
         for each in declared:
             plane.kubectl("delete", resource(each["kind"]), each["metadata"]["name"], "--ignore-not-found")
+
+
+@pytest.mark.usefixtures("operator")
+def test_what_crossplanes_init_makes_is_there_and_what_it_left_goes_when_it_is_deleted(plane):
+    plane.wait("the Lock", lambda: plane.get("locks.pkg.crossplane.io", "lock"))
+    plane.wait("the default", lambda: plane.get("deploymentruntimeconfigs.pkg.crossplane.io", "default"))
+    metadata = {"name": "left-1234", "finalizers": ["revision.pkg.crossplane.io"]}
+    spec = {"image": "xpkg.example.org/acme/left:v1", "revision": 1, "desiredState": "Active"}
+    revision = {"apiVersion": "pkg.crossplane.io/v1", "kind": "ConfigurationRevision", "metadata": metadata}
+    plane.apply(revision | {"spec": spec})
+    plane.kubectl("patch", "lock", "lock", "--type=merge", "-p", '{"packages": [{"name": "left-1234"}]}')
+    plane.kubectl("delete", "configurationrevision", "left-1234", "--timeout=60s")
+    assert plane.get("lock", "lock")["packages"] == []

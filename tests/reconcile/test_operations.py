@@ -321,10 +321,10 @@ async def test_one_at_a_time_with_forbid_and_none_is_lost():
     assert len(await names(world)) == 3
 
 
-async def test_the_finalizer_that_crossplane_has_left_is_taken_off_at_the_end():
-    made = watch()
-    made["metadata"]["finalizers"] = ["watchoperation.ops.crossplane.io"]
-    world = await a_world(made)
+async def test_a_watch_operation_has_a_finalizer_until_its_end():
+    world = await a_world(watch())
+    found = await get(world, "WatchOperation", "eyes")
+    assert found["metadata"]["finalizers"] == ["watchoperation.ops.crossplane.io"]
     await world.cluster.delete(Key(OPS, "WatchOperation", "", "eyes"))
     await world.settle()
     assert await get(world, "WatchOperation", "eyes") is None

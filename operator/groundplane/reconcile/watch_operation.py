@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from groundplane.core import conditions, operations
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import Json, Key, Object, is_deleting, is_paused, meta, status_of
+from groundplane.core.objects import Json, Key, Object, has_finalizer, is_deleting, is_paused, meta, status_of
 from groundplane.errors import NoSuchKind
 from groundplane.ports import Context, Result
 from groundplane.reconcile import leaving
 from groundplane.reconcile import made_operations as making
 
 SOURCE = "ops/watchoperation.ops.crossplane.io"
-FINALIZER = "watchoperation.ops.crossplane.io"  # Crossplane's; we set none, for there is nothing to do at the end
+FINALIZER = "watchoperation.ops.crossplane.io"
 MOST = 50  # operations that one reconcile makes
 
 
@@ -33,6 +33,9 @@ async def reconcile(key: Key, context: Context) -> Result:
             watching, context, conditions.reconcile_paused(making.PAUSED), _watching("False", "WatchPaused")
         )
         return Result()
+    if not has_finalizer(watching, FINALIZER):
+        watching["metadata"].setdefault("finalizers", []).append(FINALIZER)
+        watching = await context.cluster.update(watching)
     spec = operations.read(watching, operations.WatchSpec)
     watch, selector = spec.watch, spec.selector
     context.interests.set(key, (selector,))  # before looking: what changes meanwhile counts

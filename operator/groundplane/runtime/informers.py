@@ -23,6 +23,7 @@ from groundplane.core.objects import group_of
 from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
 from groundplane.ports import Cloud, Resource
+from groundplane.reconcile import predecessor
 from groundplane.runtime import logs, metrics
 from groundplane.runtime.served import CRDS, Crd, ServedKinds, version_of
 from groundplane.runtime.tasks import detached, within
@@ -99,11 +100,18 @@ class Informers:
 
     def start(self) -> None:
         """Follow what is followed from the start: connection Secrets, usages of objects and of ProviderConfigs, managed
-        definitions, and what the cloud has."""
+        definitions, what Crossplane may have left of packages, and what the cloud has."""
         for informed in self._secrets:
             self._start(informed)
         self._wanted.update(
-            (*providers.usages(), *providers.collections(), *usages.KINDS, *operations.KINDS, MANAGED_DEFINITIONS)
+            (
+                *providers.usages(),
+                *providers.collections(),
+                *usages.KINDS,
+                *operations.KINDS,
+                *predecessor.KINDS,
+                MANAGED_DEFINITIONS,
+            )
         )
         self._wanted.update(
             wanted for kind in self._cloud.kinds() if (wanted := self._canonical(kind.api_versions[0], kind.kind))

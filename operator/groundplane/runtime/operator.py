@@ -44,6 +44,7 @@ from groundplane.runtime import (
     clouds,
     crds,
     guard,
+    initial,
     logs,
     memory,
     metrics,
@@ -470,6 +471,7 @@ class Operator:
                     await self._bring_kinds()
                 if self._webhooks is None or self._webhooks.have_ended:
                     await guard.bring(self._cluster)
+                await initial.make(self._cluster)
                 await self._watches.listed()
                 await self._bring_added()
                 self._has_listed = True

@@ -15,7 +15,7 @@ from groundplane.core.activation import Policies
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, meta, spec_of
-from groundplane.reconcile import provider_config
+from groundplane.reconcile import predecessor, provider_config
 from groundplane.runtime.waiting import Target
 
 CORE = "apiextensions.crossplane.io"
@@ -34,6 +34,7 @@ _OWN = {
     (operations.GROUP, operations.CRON): ("cronoperation",),
     (operations.GROUP, operations.WATCH): ("watchoperation",),
 }
+_OWN |= {(group_of(api_version), kind): ("predecessor",) for api_version, kind in predecessor.KINDS}
 _OWN |= {(group_of(api_version), kind): ("providerconfig",) for api_version, kind in providers.configs()}
 _OWN |= {(group_of(api_version), kind): ("collection",) for api_version, kind in providers.collections()}
 _OWN |= {(group_of(api_version), kind): ("usage",) for api_version, kind in usages.KINDS}
