@@ -26,13 +26,13 @@ LONGEST = 64 * 2**20  # bytes of one answer: some calls list all that there is i
 _thread = threading.local()  # `end`: by the monotonic clock; `doing`: what is asked for just now
 
 
-class Overdue(HTTPClientError):  # type: ignore[misc]
+class Overdue(HTTPClientError):  # type: ignore[misc] # botocore is untyped
     """The time for all calls of one operation is over; counts as silence."""
 
     fmt = "no answer in time, {what} is not even begun"
 
 
-class Overlong(HTTPClientError):  # type: ignore[misc]
+class Overlong(HTTPClientError):  # type: ignore[misc] # botocore is untyped
     """Nobody but AWS's double answers so much; counts as silence."""
 
     fmt = "the answer is longer than {longest} MiB"
@@ -94,7 +94,7 @@ class _SecureSocket(_Bounded, ssl.SSLSocket):
     pass
 
 
-class _Connection(awsrequest.AWSHTTPConnection):  # type: ignore[misc]
+class _Connection(awsrequest.AWSHTTPConnection):  # type: ignore[misc] # botocore is untyped
     def _new_conn(self) -> socket.socket:
         made = _made_in_time(self, super()._new_conn)
         patience = made.gettimeout()
@@ -103,7 +103,7 @@ class _Connection(awsrequest.AWSHTTPConnection):  # type: ignore[misc]
         return ours
 
 
-class _SecureConnection(awsrequest.AWSHTTPSConnection):  # type: ignore[misc]
+class _SecureConnection(awsrequest.AWSHTTPSConnection):  # type: ignore[misc] # botocore is untyped
     def _new_conn(self) -> socket.socket:
         return _made_in_time(self, super()._new_conn)
 

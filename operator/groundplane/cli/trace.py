@@ -20,6 +20,7 @@ from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound,
 if TYPE_CHECKING:
     from groundplane.cli.sources import Source
     from groundplane.cli.store import Served
+    from groundplane.cli.trace_report import Look
     from groundplane.core.lineage import Member
     from groundplane.core.objects import Key, Object
 
@@ -153,7 +154,7 @@ class Shape:
     unready: bool
     depth: int | None
     everything: bool
-    look: object
+    look: Look
 
     def of(self, root: Member) -> Member:
         from groundplane.core import lineage
@@ -181,7 +182,7 @@ async def _run(asked: Asked, shape: Shape, db: str, kubeconfig: str, context: st
                     click.echo("It is gone.", err=True)
                     return until == "gone"
                 raise
-            text = trace_report.written([shape.of(root) for root in roots], shape.look, is_list=not asked.name)  # type: ignore[arg-type] # a Look
+            text = trace_report.written([shape.of(root) for root in roots], shape.look, is_list=not asked.name)
             if text != before:
                 again = "\x1b[H\x1b[2J" if before and sys.stdout.isatty() else "\n" if before else ""
                 click.echo(again + text, nl=False)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import partial
+from typing import Literal, Protocol, get_args
 
 from groundplane.core import fieldpath, goformat, misfits, value_types
 from groundplane.core.composition import CompositionSpec
@@ -32,10 +33,11 @@ from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MODE_ANNOTATION = "crossplane.io/composition-schema-aware-validation-mode"
 LISTED = 20  # warnings in one text: a condition's message has 32 KiB at most
-MODES = ("warn", "loose", "strict")
 
 Mode = Literal["warn", "loose", "strict"]
 Schemas = Mapping[tuple[str, str], OpenAPI]  # (API version, kind) → the schema of that version
+
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 _GO_NAMES = {"string": "string", "boolean": "bool", "integer": "int64", "number": "float64"}
 _JSON_NAMES = {"string": "string", "bool": "boolean", "int": "integer", "int64": "integer", "float64": "number"}
@@ -94,7 +96,7 @@ def mode_of(composition: Object) -> Mode:
     word = annotations_of(composition).get(MODE_ANNOTATION) or "warn"
     for mode in MODES:
         if word == mode:
-            return mode  # type: ignore[return-value] # one of the three literals
+            return mode
     raise InvalidInput(
         f"metadata.annotations[{MODE_ANNOTATION}]: there is no mode {shown(word)}", mend=did_you_mean(word, MODES)
     )
@@ -425,7 +427,7 @@ def _misprinted(template: str, given: Sequence[Types]) -> str:
     try:
         for index, types in enumerate(given):  # each by itself: a verb's fault is its value's alone
             samples = [value for name, some in _SAMPLES.items() if name in types for value in some]
-            values[index] = min(samples, key=lambda value, index=index: faults(index, value))  # type: ignore[misc]
+            values[index] = min(samples, key=partial(faults, index))
         return goformat.sprintf(template, *values) if "%!" in goformat.sprintf(plain, *values) else ""
     except InvalidInput:  # it would be too long: told where it is used
         return ""

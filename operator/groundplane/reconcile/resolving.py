@@ -81,6 +81,5 @@ def _merged(owned: Mapping[str, Json], values: Mapping[str, Json]) -> dict[str, 
     merged = dict(owned)
     for name, value in values.items():
         before = owned.get(name)
-        is_object = isinstance(before, dict) and isinstance(value, dict)
-        merged[name] = {**before, **value} if is_object else value  # type: ignore[dict-item]
+        merged[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
     return merged

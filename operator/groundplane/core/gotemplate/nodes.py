@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+Branching = Literal["if", "with", "range"]
+
 
 @dataclass(slots=True)
 class Dot:
@@ -154,7 +156,7 @@ class Branch:
     """An if, a with or a range."""
 
     position: int
-    word: Literal["if", "with", "range"]
+    word: Branching
     pipeline: Pipeline
     body: list[Node]
     otherwise: list[Node] | None = None

@@ -278,8 +278,8 @@ class _Parser:
                 if not isinstance(end, _End):
                     self.fail(f"expected end; found {end}")
         del self.variables[known:]
-        kind = "if" if word == "if" else "with" if word == "with" else "range"
-        return nodes.Branch(token.position, kind, pipeline, body, otherwise)  # type: ignore[arg-type]  # one of the three
+        kind: nodes.Branching = "if" if word == "if" else "with" if word == "with" else "range"
+        return nodes.Branch(token.position, kind, pipeline, body, otherwise)
 
     def block(self) -> nodes.Template:
         context = "block clause"

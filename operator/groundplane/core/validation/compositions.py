@@ -12,7 +12,7 @@ from groundplane.core.composition import CompositionSpec
 from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
-from groundplane.core.validation.findings import Finding
+from groundplane.core.validation.findings import Finding, Severity, Type
 from groundplane.core.validation.library import Library
 from groundplane.errors import GroundplaneError, InvalidInput, Required, did_you_mean, shown
 
@@ -175,18 +175,18 @@ def _first_use(spec: Mapping[str, object], told: Sequence[typecheck.Part], api_v
     return "spec.compositeTypeRef.kind"
 
 
-def _finding(type_: str, problem: Problem, spec: Mapping[str, object], severity: str = "error") -> Finding:
+def _finding(type_: Type, problem: Problem, spec: Mapping[str, object], severity: Severity = "error") -> Finding:
     """
     >>> _finding("patch", Problem("Invalid", "spec.resources[0].patches[1].x", "is odd"), {"resources": [{"name": "vpc"}]}).message
     'resource vpc › patches[1] › x: is odd'
     """
     error = mistakes.error_of(problem, spec)
     return Finding(
-        type=type_,  # type: ignore[arg-type] # one of the literals, by our callers
+        type=type_,
         field=problem.field,
         message=": ".join(part for part in (" › ".join(error.where), error.what) if part),
         mend=error.mend,
-        severity=severity,  # type: ignore[arg-type]
+        severity=severity,
     )
 
 

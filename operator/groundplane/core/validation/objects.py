@@ -17,8 +17,8 @@ from groundplane.core.objects import GroupKind, Json, Object, annotations_of, gr
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import quoted
 from groundplane.core.validation import definitions
-from groundplane.core.validation.findings import Finding, Verdict
-from groundplane.core.validation.library import Library
+from groundplane.core.validation.findings import Finding, Status, Verdict
+from groundplane.core.validation.library import BuiltIn, Library
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _of_input(
     reference = step.get("functionRef")
     name = str(reference.get("name") or "") if isinstance(reference, dict) else ""
     try:
-        is_known = bool(find) and not hasattr(find(name), "endpoint")  # type: ignore[misc]
+        is_known = find is not None and not hasattr(find(name), "endpoint")
     except InvalidInput:
         is_known = False
     if is_known:
@@ -131,12 +131,12 @@ def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options)
     try:
         structural = known.library.structural(api_version, kind)
         if structural is None:
-            status = "invalid" if any(finding.severity == "error" for finding in found) else "missingSchema"
+            status: Status = "invalid" if any(finding.severity == "error" for finding in found) else "missingSchema"
             broken = known.library.broken(api_version, kind)
             meant = "" if broken else known.library.meant(api_version, kind)
             return Verdict(
                 object=obj,
-                status=status,  # type: ignore[arg-type] # of the literals
+                status=status,
                 findings=found,
                 broken=broken,
                 meant=f"did you mean {meant}?" if meant else "",
@@ -325,7 +325,7 @@ def _broken_rules(obj: Object, library: Library) -> Iterable[Finding]:
 def known_of(
     extensions: Iterable[Object],
     objects: Iterable[Object],
-    built_in: object,
+    built_in: BuiltIn,
     find: Callable[[], Find],
     parts: Parts,
     unreadable: Mapping[GroupKind, str],
@@ -339,7 +339,7 @@ def known_of(
     told: list[tuple[Object, Finding]] = []
     broken = dict(unreadable)
     defined: set[str] = set()
-    bare = Library({}, built_in)  # type: ignore[arg-type] # a BuiltIn
+    bare = Library({}, built_in)
     given_over, every, subjects = list(extensions), list[Object](), list(objects)
     seen, judged = {id(each) for each in given_over}, frozenset(id(each) for each in subjects)
     for obj in given_over:
@@ -383,7 +383,7 @@ def known_of(
         for obj, finding in definitions.connection_keys(xrd, sources, told_of):
             wrong.setdefault(id(obj), []).append(finding)
     scopes = known_schemas.scopes_in(every)
-    library = Library(given, built_in, scopes, broken, frozenset(defined))  # type: ignore[arg-type] # a BuiltIn
+    library = Library(given, built_in, scopes, broken, frozenset(defined))
     there = [*every, *(obj for obj in subjects if id(obj) not in seen and _is_sound(obj, bare))]
     known = Known(
         library=library,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
+from collections.abc import Callable
 from typing import Literal
 
 from groundplane.core import goformat
@@ -329,8 +330,8 @@ def _next_word(text: str, start: int) -> tuple[_Word, int]:
     first = text[start]
     end = start + 1
 
-    def run(accepts: object, position: int) -> int:
-        while position < len(text) and accepts(text[position]):  # type: ignore[operator]  # a predicate
+    def run(accepts: Callable[[str], bool], position: int) -> int:
+        while position < len(text) and accepts(text[position]):
             position += 1
         return position
 
