@@ -3,12 +3,8 @@
     python -m groundplane.aws.standin --port 5000 --slow 5
 
 It prints its URL when it listens, and ends on SIGTERM or with its parent, a shell that is closed, too; all is forgotten then.  The demo and the tests talk to it over
-HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks and this adds: RDS
-instances whose creation, modification and deletion take time; PendingModifiedValues; ModifyDBSubnetGroup;
-a master user, a password, a known class and a snapshot decision demanded; DB subnet groups in use kept;
-an own DbiResourceId for each instance; names and classes in lower case, in ElastiCache, too; settings of instances and subnets that moto takes and forgets; domains left.  For S3, SQS, SNS and
-Secrets Manager see `standin_storage.py`, `standin_messaging.py` and `standin_secrets.py`; for DynamoDB `standin_dynamodb.py`; for Cloud Control `standin_cloudcontrol.py`; for
-NAT gateways, IAM and KMS `standin_network.py` and `standin_identity.py`.
+HTTP, through a ProviderConfig's endpoint block or AWS_ENDPOINT_URL.  What moto 5.2 lacks is in the modules of the services, `standin_*.py`; here are the process,
+the controls, injected faults, and names that AWS keeps in lower case and takes in any.
 
 Controls, JSON over HTTP:
 
@@ -33,7 +29,6 @@ Controls, JSON over HTTP:
 from __future__ import annotations
 
 import argparse
-import importlib
 import io
 import json
 import os
@@ -55,49 +50,11 @@ from groundplane.aws import (
     standin_identity,
     standin_messaging,
     standin_network,
+    standin_rds,
     standin_secrets,
     standin_storage,
 )
 
-CLASS = re.compile(
-    r"db\.(serverless|(t[234]g?|[cmrx]\d\w*|z1d)\.(micro|small|medium|large|\d*xlarge|metal)(\.tpc\d\.mem\dx)?)"
-)
-# forProvider's and ModifyDBInstance's names that wait for the window unless ApplyImmediately: (parameter, attribute)
-WAITING = {
-    "db_instance_class": "DBInstanceClass",
-    "allocated_storage": "AllocatedStorage",
-    "multi_az": "MultiAZ",
-    "engine_version": "EngineVersion",
-    "storage_type": "StorageType",
-    "iops": "Iops",
-    "backup_retention_period": "BackupRetentionPeriod",
-    "license_model": "LicenseModel",
-    "ca_certificate_identifier": "CACertificateIdentifier",
-}
-# what moto's RDS takes and doesn't show: parameter → attribute
-ECHOED = {
-    "backup_target": "backup_target",
-    "custom_iam_instance_profile": "custom_iam_instance_profile",
-    "database_insights_mode": "database_insights_mode",
-    "dedicated_log_volume": "dedicated_log_volume",
-    "enable_customer_owned_ip": "customer_owned_ip_enabled",
-    "enable_performance_insights": "performance_insights_enabled",
-    "engine_lifecycle_support": "engine_lifecycle_support",
-    "nchar_character_set_name": "nchar_character_set_name",
-    "network_type": "network_type",
-    "performance_insights_kms_key_id": "performance_insights_kms_key_id",
-    "performance_insights_retention_period": "performance_insights_retention_period",
-    "replica_mode": "replica_mode",
-    "timezone": "timezone",
-}
-DOMAIN = {  # parameter → member of a DomainMembership
-    "domain": "domain",
-    "domain_auth_secret_arn": "auth_secret_arn",
-    "domain_dns_ips": "dns_ips",
-    "domain_fqdn": "fqdn",
-    "domain_iam_role_name": "iam_role_name",
-    "domain_ou": "ou",
-}
 LOWERED = {  # parameters that AWS keeps in lower case and takes in any, by service
     "rds": (
         "DBClusterIdentifier",
@@ -164,278 +121,6 @@ class World:
 
 
 WORLD = World()
-
-
-# --- RDS as AWS does it ---------------------------------------------------------------------------
-
-
-def mend_rds() -> None:
-    """Replace the methods of moto's RDS backend that behave otherwise than AWS."""
-    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
-    models: Any = importlib.import_module("moto.rds.models")
-    DBInstance, RDSBackend = models.DBInstance, models.RDSBackend
-    create, modify, delete = RDSBackend.create_db_instance, RDSBackend.modify_db_instance, RDSBackend.delete_db_instance
-    describe, promote = RDSBackend.describe_db_instances, RDSBackend.promote_read_replica
-    endpoint = DBInstance.endpoint.fget
-
-    def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
-        _check_instance(arguments, rds_errors)
-        if str(arguments.get("option_group_name") or "").startswith("default:"):
-            del arguments["option_group_name"]  # AWS has it, moto only says so
-        database = create(self, arguments)
-        database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
-        database.pending_modified_values = {}
-        _echo(database, arguments, models.DomainMembership)
-        _pass(database, "creating")
-        return database
-
-    def describe_db_instances(self: Any, db_instance_identifier: str | None = None, filters: Any = None) -> Any:
-        for database in list(self.databases.values()):
-            _advance(self, database)
-        return describe(self, db_instance_identifier, filters)
-
-    def modify_db_instance(self: Any, db_instance_identifier: str, arguments: dict[str, Any]) -> Any:
-        name = db_instance_identifier.lower()
-        database = self.describe_db_instances(name)[0]
-        if database.status not in ("available", "storage-full", "storage-optimization"):
-            raise rds_errors.InvalidDBInstanceStateFault(f"Instance {name} is not in available state.")
-        if name_ := arguments.get("db_instance_class"):
-            _check_class(name_, rds_errors)
-        now = arguments.get("apply_immediately")
-        waiting = {}
-        for parameter, attribute in WAITING.items():
-            value = arguments.get(parameter)
-            if now or value is None or value == getattr(database, parameter, None):
-                continue
-            waiting[attribute] = value
-            database.deferred = {**getattr(database, "deferred", {}), parameter: arguments.pop(parameter)}
-        if port := arguments.get("db_port_number"):
-            database.port = port
-        changed = {key for key in arguments if key not in ("apply_immediately", "db_instance_identifier")}
-        modify(self, name, arguments)
-        _echo(database, arguments, models.DomainMembership)
-        database.pending_modified_values = {**(getattr(database, "pending_modified_values", None) or {}), **waiting}
-        if "master_user_password" in changed:
-            _pass(database, "resetting-master-credentials")
-        elif changed and now:
-            _pass(database, "modifying")
-        return database
-
-    def delete_db_instance(self: Any, db_instance_identifier: str, **arguments: Any) -> Any:
-        name = db_instance_identifier.lower()
-        database = self.describe_db_instances(name)[0]
-        if database.status == "deleting":
-            raise rds_errors.InvalidDBInstanceStateFault(f"Instance {name} is already being deleted.")
-        skip = arguments.get("skip_final_snapshot")
-        if not skip and not arguments.get("final_db_snapshot_identifier") and not database.is_replica:
-            raise rds_errors.InvalidParameterCombination(
-                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
-            )
-        database = delete(self, name, **arguments)
-        if WORLD.slow:
-            self.databases[name] = database  # still there for a while
-            database.until = WORLD.now() + WORLD.slow
-        return database
-
-    def promote_read_replica(self: Any, arguments: dict[str, Any]) -> Any:
-        database = promote(self, arguments)
-        database.source_db_instance_identifier = None
-        return database
-
-    RDSBackend.create_db_instance = create_db_instance
-    RDSBackend.describe_db_instances = describe_db_instances
-    RDSBackend.modify_db_instance = modify_db_instance
-    RDSBackend.delete_db_instance = delete_db_instance
-    RDSBackend.promote_read_replica = promote_read_replica
-    DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
-
-
-def mend_subnet_groups() -> None:
-    """The same for DB subnet groups."""
-    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
-    RDSBackend: Any = importlib.import_module("moto.rds.models").RDSBackend
-    create_group, delete_group = RDSBackend.create_subnet_group, RDSBackend.delete_subnet_group
-
-    def create_subnet_group(self: Any, name: str, description: str, subnets: list[Any], tags: list[Any]) -> Any:
-        if name.lower() in self.subnet_groups:
-            raise rds_errors.RDSClientError("DBSubnetGroupAlreadyExists", f"DB Subnet Group {name} already exists")
-        _check_zones(subnets, rds_errors)
-        return create_group(self, name.lower(), description, subnets, tags)
-
-    def modify_db_subnet_group(self: Any, name: str, description: str, subnets: list[Any]) -> Any:
-        group = self.describe_db_subnet_groups(name)[0]
-        _check_zones(subnets, rds_errors)
-        group.subnets = subnets
-        if description is not None:
-            group.description = description
-        return group
-
-    def delete_subnet_group(self: Any, name: str) -> Any:
-        users = [db for db in self.databases.values() if getattr(db, "_db_subnet_group_name", None) == name]
-        if users:
-            raise rds_errors.RDSClientError(
-                "InvalidDBSubnetGroupStateFault",
-                f"Cannot delete the subnet group '{name}' because at least one database instance is still using it.",
-            )
-        return delete_group(self, name)
-
-    RDSBackend.create_subnet_group = create_subnet_group
-    RDSBackend.modify_db_subnet_group = modify_db_subnet_group
-    RDSBackend.delete_subnet_group = delete_subnet_group
-
-
-def mend_parameter_groups() -> None:
-    """Let parameters be reset, which moto doesn't know, and keep groups that are in use."""
-    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
-    backend: Any = importlib.import_module("moto.rds.models").RDSBackend
-    responses: Any = importlib.import_module("moto.rds.responses")
-    delete = backend.delete_db_parameter_group
-
-    def delete_db_parameter_group(self: Any, db_parameter_group_name: str) -> Any:
-        if any(each.db_parameter_group_name == db_parameter_group_name for each in self.databases.values()):
-            words = "One or more database instances are still members of this parameter group"
-            what = f"{words} {db_parameter_group_name}, so the group cannot be deleted"
-            raise rds_errors.RDSClientError("InvalidDBParameterGroupState", what)
-        return delete(self, db_parameter_group_name)
-
-    backend.delete_db_parameter_group = delete_db_parameter_group
-
-    def reset(member: str, groups: str) -> Callable[[Any], Any]:
-        def answer(self: Any) -> Any:
-            name = self.params.get(member)
-            found = getattr(self.backend, groups).get(name)
-            if found is None:
-                raise responses.DBParameterGroupNotFoundError(name)
-            given = [parameter.original_dict()["ParameterName"] for parameter in self.params.get("Parameters", [])]
-            for parameter in list(found.parameters) if self.params.get("ResetAllParameters") else given:
-                found.parameters.pop(parameter, None)
-            return responses.ActionResult({member: name})
-
-        return answer
-
-    rds: Any = responses.RDSResponse
-    rds.reset_db_parameter_group = reset("DBParameterGroupName", "db_parameter_groups")
-    rds.reset_db_cluster_parameter_group = reset("DBClusterParameterGroupName", "db_cluster_parameter_groups")
-
-
-def _echo(database: Any, arguments: dict[str, Any], membership: Any) -> None:
-    """Keep what moto takes and forgets."""
-    for parameter, attribute in ECHOED.items():
-        if arguments.get(parameter) is not None:
-            setattr(database, attribute, arguments[parameter])
-    given = {member: arguments[name] for name, member in DOMAIN.items() if arguments.get(name)}
-    if arguments.get("disable_domain"):
-        database.domain_memberships = []
-    elif given:
-        known = database.domain_memberships[0] if database.domain_memberships else membership()
-        vars(known).update(given)
-        database.domain_memberships = [known]
-
-
-def _check_instance(arguments: dict[str, Any], errors: Any) -> None:
-    if arguments.get("db_cluster_identifier"):
-        return
-    if not arguments.get("master_username"):
-        raise errors.InvalidParameterValue("The parameter MasterUsername must be provided and must not be blank.")
-    password, managed = arguments.get("master_user_password"), arguments.get("manage_master_user_password")
-    if password and managed:
-        raise errors.InvalidParameterCombination(
-            "You can't specify MasterUserPassword when you specify ManageMasterUserPassword."
-        )
-    if not managed and (not password or not 8 <= len(password) <= 128 or set(password) & set('/"@ ')):
-        raise errors.InvalidParameterValue("Invalid master password")
-    if not arguments.get("allocated_storage"):
-        raise errors.InvalidParameterValue("Invalid storage size for engine name. You must specify AllocatedStorage.")
-    _check_class(arguments.get("db_instance_class") or "", errors)
-
-
-def _check_class(name: str, errors: Any) -> None:
-    if not CLASS.fullmatch(name):
-        raise errors.InvalidParameterValue(f"Invalid DB Instance class: {name}")
-
-
-def _check_zones(subnets: list[Any], errors: Any) -> None:
-    if len({subnet.availability_zone for subnet in subnets}) < 2:
-        raise errors.RDSClientError(
-            "DBSubnetGroupDoesNotCoverEnoughAZs",
-            "The DB subnet group doesn't meet Availability Zone (AZ) coverage requirement. "
-            "Current AZ coverage: 1. Add subnets to cover at least 2 AZs.",
-        )
-
-
-def _pass(database: Any, state: str) -> None:
-    """Put an instance into a state that passes."""
-    if WORLD.slow:
-        database.status, database.until = state, WORLD.now() + WORLD.slow
-
-
-def _advance(backend: Any, database: Any) -> None:
-    until = getattr(database, "until", None)
-    if until is None or WORLD.now() < until:
-        return
-    database.until = None
-    if database.status == "deleting":
-        backend.databases.pop(database.db_instance_identifier, None)
-    else:
-        database.status = "available"
-
-
-def maintain() -> None:
-    """Apply what waits for the maintenance window, in all accounts and regions."""
-    for database in _databases():
-        database.update(**getattr(database, "deferred", {}))
-        database.deferred, database.pending_modified_values = {}, {}
-
-
-def passwords() -> dict[str, str | None]:
-    """The master passwords that databases were given, by identifier, in all accounts and regions."""
-    return {
-        database.db_instance_identifier: getattr(database, "_master_user_password", None) for database in _databases()
-    }
-
-
-def _databases() -> list[Any]:
-    models: Any = importlib.import_module("moto.rds.models")
-    backends = [backend for regions in models.rds_backends.values() for backend in regions.values()]
-    return [database for backend in backends for database in backend.databases.values()]
-
-
-# --- EC2 as AWS does it ---------------------------------------------------------------------------
-
-
-def mend_ec2() -> None:
-    """Let subnets keep the attributes that moto doesn't know, and tell the state of their IPv6 block."""
-    subnets: Any = importlib.import_module("moto.ec2.responses.subnets").Subnets
-    modify = subnets.modify_subnet_attribute
-
-    def modify_subnet_attribute(self: Any) -> Any:
-        subnet = self.ec2_backend.get_subnet(self._get_param("SubnetId"))
-        for attribute, name in (
-            ("EnableDns64", "enable_dns64"),
-            ("MapCustomerOwnedIpOnLaunch", "map_customer_owned_ip_on_launch"),
-        ):
-            if (value := self._get_param(f"{attribute}.Value")) is not None:
-                setattr(subnet, name, value)
-        if (value := self._get_param("EnableResourceNameDnsAAAARecordOnLaunch.Value")) is not None:
-            subnet.private_dns_name_options_on_launch["EnableResourceNameDnsAAAARecord"] = value
-        if (value := self._get_param("CustomerOwnedIpv4Pool")) is not None:
-            subnet.customer_owned_ipv4_pool = value
-        if (value := self._get_param("EnableLniAtDeviceIndex")) is not None:
-            subnet.enable_lni_at_device_index = value
-        if self._get_param("DisableLniAtDeviceIndex"):
-            subnet.enable_lni_at_device_index = None
-        return modify(self)
-
-    def blocks(self: Any) -> list[dict[str, Any]]:
-        kept = [
-            entry
-            for entry in self.ipv6_cidr_block_associations.values()
-            if entry["ipv6CidrBlockState"]["State"] == "associated"
-        ]
-        return [entry | {"ipv6CidrBlockState": {"state": "associated"}} for entry in kept]
-
-    subnets.modify_subnet_attribute = modify_subnet_attribute
-    importlib.import_module("moto.ec2.models.subnets").Subnet.ipv6_cidr_block_association_set = property(blocks)
 
 
 # --- the controls ---------------------------------------------------------------------------------
@@ -516,13 +201,13 @@ class Application:
                 case "DELETE", "calls":
                     WORLD.calls.clear()
                 case "GET", "passwords":
-                    answer = passwords()
+                    answer = standin_rds.passwords()
                 case "POST", "clock":
                     WORLD.offset += float(given["advance"])
                 case "POST", "slow":
                     WORLD.slow = float(given["seconds"])
                 case "POST", "maintenance":
-                    maintain()
+                    standin_rds.maintain()
                 case _:
                     start_response("404 Not Found", [("Content-Type", "application/json")])
                     return [b'{"error": "no such control"}']
@@ -623,10 +308,7 @@ def main(argv: list[str] | None = None) -> None:
         def log(self, *args: Any, **kwargs: Any) -> None:
             """The log of calls is asked for at /standin/calls."""
 
-    mend_rds()
-    mend_subnet_groups()
-    mend_parameter_groups()
-    mend_ec2()
+    standin_rds.mend(WORLD)
     standin_dynamodb.mend()
     standin_elasticache.mend()
     standin_storage.mend()

@@ -1,7 +1,8 @@
-"""EC2's NAT gateways and rules of security groups as AWS has them, in the stand-in.
+"""EC2's NAT gateways, subnets and rules of security groups as AWS has them, in the stand-in.
 
 What moto 5.2 lacks and this adds: a gateway is made once for a token, is found by its tags, has the private address that it is told to
-have, and addresses beside the first; a changed rule needs no ports where its protocol has none, and takes another IPv6 block or group.
+have, and addresses beside the first; a changed rule needs no ports where its protocol has none, and takes another IPv6 block or group; a subnet keeps all its
+attributes, and tells the state of its IPv6 block.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ def mend() -> None:
     """Replace the methods of moto's EC2 that behave otherwise than AWS."""
     _mend_gateways()
     _mend_rules()
+    _mend_subnets()
 
 
 def _mend_rules() -> None:
@@ -106,3 +108,38 @@ def _add_address(backend: Any, gateway: Any, given: dict[str, str]) -> None:
         address = backend.address_by_allocation([allocation])[0]
         made |= {"publicIp": address.public_ip, "associationId": utils.random_eip_association_id()}
     gateway.address_set.append(made | given)
+
+
+def _mend_subnets() -> None:
+    """Let subnets keep the attributes that moto doesn't know, and tell the state of their IPv6 block."""
+    subnets: Any = importlib.import_module("moto.ec2.responses.subnets").Subnets
+    modify = subnets.modify_subnet_attribute
+
+    def modify_subnet_attribute(self: Any) -> Any:
+        subnet = self.ec2_backend.get_subnet(self._get_param("SubnetId"))
+        for attribute, name in (
+            ("EnableDns64", "enable_dns64"),
+            ("MapCustomerOwnedIpOnLaunch", "map_customer_owned_ip_on_launch"),
+        ):
+            if (value := self._get_param(f"{attribute}.Value")) is not None:
+                setattr(subnet, name, value)
+        if (value := self._get_param("EnableResourceNameDnsAAAARecordOnLaunch.Value")) is not None:
+            subnet.private_dns_name_options_on_launch["EnableResourceNameDnsAAAARecord"] = value
+        if (value := self._get_param("CustomerOwnedIpv4Pool")) is not None:
+            subnet.customer_owned_ipv4_pool = value
+        if (value := self._get_param("EnableLniAtDeviceIndex")) is not None:
+            subnet.enable_lni_at_device_index = value
+        if self._get_param("DisableLniAtDeviceIndex"):
+            subnet.enable_lni_at_device_index = None
+        return modify(self)
+
+    def blocks(self: Any) -> list[dict[str, Any]]:
+        kept = [
+            entry
+            for entry in self.ipv6_cidr_block_associations.values()
+            if entry["ipv6CidrBlockState"]["State"] == "associated"
+        ]
+        return [entry | {"ipv6CidrBlockState": {"state": "associated"}} for entry in kept]
+
+    subnets.modify_subnet_attribute = modify_subnet_attribute
+    importlib.import_module("moto.ec2.models.subnets").Subnet.ipv6_cidr_block_association_set = property(blocks)

@@ -1,0 +1,301 @@
+"""RDS as AWS has it, in the stand-in.
+
+What moto 5.2 lacks and this adds: instances whose creation, modification and deletion take time; PendingModifiedValues;
+ModifyDBSubnetGroup; a master user, a password, a known class and a snapshot decision demanded; subnet groups and parameter
+groups in use kept, parameters reset; an own DbiResourceId for each instance; names and classes in lower case; settings of
+instances that moto takes and forgets; domains left.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, Protocol
+
+CLASS = re.compile(
+    r"db\.(serverless|(t[234]g?|[cmrx]\d\w*|z1d)\.(micro|small|medium|large|\d*xlarge|metal)(\.tpc\d\.mem\dx)?)"
+)
+# forProvider's and ModifyDBInstance's names that wait for the window unless ApplyImmediately: (parameter, attribute)
+WAITING = {
+    "db_instance_class": "DBInstanceClass",
+    "allocated_storage": "AllocatedStorage",
+    "multi_az": "MultiAZ",
+    "engine_version": "EngineVersion",
+    "storage_type": "StorageType",
+    "iops": "Iops",
+    "backup_retention_period": "BackupRetentionPeriod",
+    "license_model": "LicenseModel",
+    "ca_certificate_identifier": "CACertificateIdentifier",
+}
+# what moto's RDS takes and doesn't show: parameter → attribute
+ECHOED = {
+    "backup_target": "backup_target",
+    "custom_iam_instance_profile": "custom_iam_instance_profile",
+    "database_insights_mode": "database_insights_mode",
+    "dedicated_log_volume": "dedicated_log_volume",
+    "enable_customer_owned_ip": "customer_owned_ip_enabled",
+    "enable_performance_insights": "performance_insights_enabled",
+    "engine_lifecycle_support": "engine_lifecycle_support",
+    "nchar_character_set_name": "nchar_character_set_name",
+    "network_type": "network_type",
+    "performance_insights_kms_key_id": "performance_insights_kms_key_id",
+    "performance_insights_retention_period": "performance_insights_retention_period",
+    "replica_mode": "replica_mode",
+    "timezone": "timezone",
+}
+DOMAIN = {  # parameter → member of a DomainMembership
+    "domain": "domain",
+    "domain_auth_secret_arn": "auth_secret_arn",
+    "domain_dns_ips": "dns_ips",
+    "domain_fqdn": "fqdn",
+    "domain_iam_role_name": "iam_role_name",
+    "domain_ou": "ou",
+}
+
+
+class Clock(Protocol):
+    """The time of what takes time."""
+
+    slow: float  # seconds that a creation, a modification or a deletion takes
+
+    def now(self) -> float:
+        """In seconds, since any moment."""
+        ...
+
+
+def mend(clock: Clock) -> None:
+    """Replace the methods of moto's RDS that behave otherwise than AWS."""
+    _mend_instances(clock)
+    _mend_subnet_groups()
+    _mend_parameter_groups()
+
+
+def _mend_instances(clock: Clock) -> None:
+    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
+    models: Any = importlib.import_module("moto.rds.models")
+    DBInstance, RDSBackend = models.DBInstance, models.RDSBackend
+    create, modify, delete = RDSBackend.create_db_instance, RDSBackend.modify_db_instance, RDSBackend.delete_db_instance
+    describe, promote = RDSBackend.describe_db_instances, RDSBackend.promote_read_replica
+    endpoint = DBInstance.endpoint.fget
+
+    def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
+        _check_instance(arguments, rds_errors)
+        if str(arguments.get("option_group_name") or "").startswith("default:"):
+            del arguments["option_group_name"]  # AWS has it, moto only says so
+        database = create(self, arguments)
+        database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
+        database.pending_modified_values = {}
+        _echo(database, arguments, models.DomainMembership)
+        _pass(clock, database, "creating")
+        return database
+
+    def describe_db_instances(self: Any, db_instance_identifier: str | None = None, filters: Any = None) -> Any:
+        for database in list(self.databases.values()):
+            _advance(clock, self, database)
+        return describe(self, db_instance_identifier, filters)
+
+    def modify_db_instance(self: Any, db_instance_identifier: str, arguments: dict[str, Any]) -> Any:
+        name = db_instance_identifier.lower()
+        database = self.describe_db_instances(name)[0]
+        if database.status not in ("available", "storage-full", "storage-optimization"):
+            raise rds_errors.InvalidDBInstanceStateFault(f"Instance {name} is not in available state.")
+        if name_ := arguments.get("db_instance_class"):
+            _check_class(name_, rds_errors)
+        now = arguments.get("apply_immediately")
+        waiting = {}
+        for parameter, attribute in WAITING.items():
+            value = arguments.get(parameter)
+            if now or value is None or value == getattr(database, parameter, None):
+                continue
+            waiting[attribute] = value
+            database.deferred = {**getattr(database, "deferred", {}), parameter: arguments.pop(parameter)}
+        if port := arguments.get("db_port_number"):
+            database.port = port
+        changed = {key for key in arguments if key not in ("apply_immediately", "db_instance_identifier")}
+        modify(self, name, arguments)
+        _echo(database, arguments, models.DomainMembership)
+        database.pending_modified_values = {**(getattr(database, "pending_modified_values", None) or {}), **waiting}
+        if "master_user_password" in changed:
+            _pass(clock, database, "resetting-master-credentials")
+        elif changed and now:
+            _pass(clock, database, "modifying")
+        return database
+
+    def delete_db_instance(self: Any, db_instance_identifier: str, **arguments: Any) -> Any:
+        name = db_instance_identifier.lower()
+        database = self.describe_db_instances(name)[0]
+        if database.status == "deleting":
+            raise rds_errors.InvalidDBInstanceStateFault(f"Instance {name} is already being deleted.")
+        skip = arguments.get("skip_final_snapshot")
+        if not skip and not arguments.get("final_db_snapshot_identifier") and not database.is_replica:
+            raise rds_errors.InvalidParameterCombination(
+                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
+            )
+        database = delete(self, name, **arguments)
+        if clock.slow:
+            self.databases[name] = database  # still there for a while
+            database.until = clock.now() + clock.slow
+        return database
+
+    def promote_read_replica(self: Any, arguments: dict[str, Any]) -> Any:
+        database = promote(self, arguments)
+        database.source_db_instance_identifier = None
+        return database
+
+    RDSBackend.create_db_instance = create_db_instance
+    RDSBackend.describe_db_instances = describe_db_instances
+    RDSBackend.modify_db_instance = modify_db_instance
+    RDSBackend.delete_db_instance = delete_db_instance
+    RDSBackend.promote_read_replica = promote_read_replica
+    DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
+
+
+def _mend_subnet_groups() -> None:
+    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
+    RDSBackend: Any = importlib.import_module("moto.rds.models").RDSBackend
+    create_group, delete_group = RDSBackend.create_subnet_group, RDSBackend.delete_subnet_group
+
+    def create_subnet_group(self: Any, name: str, description: str, subnets: list[Any], tags: list[Any]) -> Any:
+        if name.lower() in self.subnet_groups:
+            raise rds_errors.RDSClientError("DBSubnetGroupAlreadyExists", f"DB Subnet Group {name} already exists")
+        _check_zones(subnets, rds_errors)
+        return create_group(self, name.lower(), description, subnets, tags)
+
+    def modify_db_subnet_group(self: Any, name: str, description: str, subnets: list[Any]) -> Any:
+        group = self.describe_db_subnet_groups(name)[0]
+        _check_zones(subnets, rds_errors)
+        group.subnets = subnets
+        if description is not None:
+            group.description = description
+        return group
+
+    def delete_subnet_group(self: Any, name: str) -> Any:
+        users = [db for db in self.databases.values() if getattr(db, "_db_subnet_group_name", None) == name]
+        if users:
+            raise rds_errors.RDSClientError(
+                "InvalidDBSubnetGroupStateFault",
+                f"Cannot delete the subnet group '{name}' because at least one database instance is still using it.",
+            )
+        return delete_group(self, name)
+
+    RDSBackend.create_subnet_group = create_subnet_group
+    RDSBackend.modify_db_subnet_group = modify_db_subnet_group
+    RDSBackend.delete_subnet_group = delete_subnet_group
+
+
+def _mend_parameter_groups() -> None:
+    """Let parameters be reset, which moto doesn't know, and keep groups that are in use."""
+    rds_errors: Any = importlib.import_module("moto.rds.exceptions")
+    backend: Any = importlib.import_module("moto.rds.models").RDSBackend
+    responses: Any = importlib.import_module("moto.rds.responses")
+    delete = backend.delete_db_parameter_group
+
+    def delete_db_parameter_group(self: Any, db_parameter_group_name: str) -> Any:
+        if any(each.db_parameter_group_name == db_parameter_group_name for each in self.databases.values()):
+            words = "One or more database instances are still members of this parameter group"
+            what = f"{words} {db_parameter_group_name}, so the group cannot be deleted"
+            raise rds_errors.RDSClientError("InvalidDBParameterGroupState", what)
+        return delete(self, db_parameter_group_name)
+
+    backend.delete_db_parameter_group = delete_db_parameter_group
+
+    def reset(member: str, groups: str) -> Callable[[Any], Any]:
+        def answer(self: Any) -> Any:
+            name = self.params.get(member)
+            found = getattr(self.backend, groups).get(name)
+            if found is None:
+                raise responses.DBParameterGroupNotFoundError(name)
+            given = [parameter.original_dict()["ParameterName"] for parameter in self.params.get("Parameters", [])]
+            for parameter in list(found.parameters) if self.params.get("ResetAllParameters") else given:
+                found.parameters.pop(parameter, None)
+            return responses.ActionResult({member: name})
+
+        return answer
+
+    rds: Any = responses.RDSResponse
+    rds.reset_db_parameter_group = reset("DBParameterGroupName", "db_parameter_groups")
+    rds.reset_db_cluster_parameter_group = reset("DBClusterParameterGroupName", "db_cluster_parameter_groups")
+
+
+def _echo(database: Any, arguments: dict[str, Any], membership: Any) -> None:
+    """Keep what moto takes and forgets."""
+    for parameter, attribute in ECHOED.items():
+        if arguments.get(parameter) is not None:
+            setattr(database, attribute, arguments[parameter])
+    given = {member: arguments[name] for name, member in DOMAIN.items() if arguments.get(name)}
+    if arguments.get("disable_domain"):
+        database.domain_memberships = []
+    elif given:
+        known = database.domain_memberships[0] if database.domain_memberships else membership()
+        vars(known).update(given)
+        database.domain_memberships = [known]
+
+
+def _check_instance(arguments: dict[str, Any], errors: Any) -> None:
+    if arguments.get("db_cluster_identifier"):
+        return
+    if not arguments.get("master_username"):
+        raise errors.InvalidParameterValue("The parameter MasterUsername must be provided and must not be blank.")
+    password, managed = arguments.get("master_user_password"), arguments.get("manage_master_user_password")
+    if password and managed:
+        raise errors.InvalidParameterCombination(
+            "You can't specify MasterUserPassword when you specify ManageMasterUserPassword."
+        )
+    if not managed and (not password or not 8 <= len(password) <= 128 or set(password) & set('/"@ ')):
+        raise errors.InvalidParameterValue("Invalid master password")
+    if not arguments.get("allocated_storage"):
+        raise errors.InvalidParameterValue("Invalid storage size for engine name. You must specify AllocatedStorage.")
+    _check_class(arguments.get("db_instance_class") or "", errors)
+
+
+def _check_class(name: str, errors: Any) -> None:
+    if not CLASS.fullmatch(name):
+        raise errors.InvalidParameterValue(f"Invalid DB Instance class: {name}")
+
+
+def _check_zones(subnets: list[Any], errors: Any) -> None:
+    if len({subnet.availability_zone for subnet in subnets}) < 2:
+        raise errors.RDSClientError(
+            "DBSubnetGroupDoesNotCoverEnoughAZs",
+            "The DB subnet group doesn't meet Availability Zone (AZ) coverage requirement. "
+            "Current AZ coverage: 1. Add subnets to cover at least 2 AZs.",
+        )
+
+
+def _pass(clock: Clock, database: Any, state: str) -> None:
+    """Put an instance into a state that passes."""
+    if clock.slow:
+        database.status, database.until = state, clock.now() + clock.slow
+
+
+def _advance(clock: Clock, backend: Any, database: Any) -> None:
+    until = getattr(database, "until", None)
+    if until is None or clock.now() < until:
+        return
+    database.until = None
+    if database.status == "deleting":
+        backend.databases.pop(database.db_instance_identifier, None)
+    else:
+        database.status = "available"
+
+
+def maintain() -> None:
+    """Apply what waits for the maintenance window, in all accounts and regions."""
+    for database in _databases():
+        database.update(**getattr(database, "deferred", {}))
+        database.deferred, database.pending_modified_values = {}, {}
+
+
+def passwords() -> dict[str, str | None]:
+    """The master passwords that databases were given, by identifier, in all accounts and regions."""
+    return {
+        database.db_instance_identifier: getattr(database, "_master_user_password", None) for database in _databases()
+    }
+
+
+def _databases() -> list[Any]:
+    models: Any = importlib.import_module("moto.rds.models")
+    backends = [backend for regions in models.rds_backends.values() for backend in regions.values()]
+    return [database for backend in backends for database in backend.databases.values()]
