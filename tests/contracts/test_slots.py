@@ -222,8 +222,9 @@ async def test_writes_tell_how_fast_the_server_is_and_long_lists_do_not(monkeypa
 class SilentHook:
     """A server that answers all writes at once but those of one resource, which hang for as long as a webhook may."""
 
-    def __init__(self, *silent):
+    def __init__(self, *silent, seconds=30.0):
         self.slots, self._silent, self.hanging, self.most = Slots(), silent, 0, 0
+        self._seconds = seconds
 
     async def write(self, resource):
         loop = asyncio.get_running_loop()
@@ -231,10 +232,20 @@ class SilentHook:
             begun = loop.time()
             self.hanging += resource in self._silent
             self.most = max(self.most, self.hanging)
-            await asyncio.sleep(30 if resource in self._silent else 0.01)
+            await asyncio.sleep(self._seconds if resource in self._silent else 0.01)
             self.hanging -= resource in self._silent
-            if not write.hangs:
+            if write.hangs:
+                self.slots.came_back(write, went_well=self._seconds < 30)
+            else:
                 self.slots.answered(begun, loop.time(), 35.0, f"update {resource}/status")
+
+    async def once(self, resource):
+        """Until it has gone through."""
+        while True:
+            try:
+                return await self.write(resource)
+            except Throttled as error:
+                await asyncio.sleep(error.after)
 
     async def insist(self, resource):
         """As one does that comes back when it was asked to."""
@@ -269,6 +280,21 @@ def test_where_writes_of_one_kind_hang_those_of_others_go_on_and_few_more_of_it_
     assert server.most <= MOST
     assert server.slots.limit == MOST
     assert server.slots._taken == 0
+
+
+def test_writes_whose_webhook_takes_seconds_for_each_come_to_be_as_many_at_a_time_as_others():
+    async def main():
+        loop, server = asyncio.get_running_loop(), SilentHook("boxes", seconds=3.0)
+        slow = [asyncio.create_task(server.once("boxes")) for _ in range(200)]
+        for _ in range(10):
+            await server.write("crates")
+            await asyncio.sleep(1)
+        await asyncio.gather(*slow)
+        return loop.time(), server
+
+    took, server = virtual.run(main())
+    assert took < 60, "four at a time would take a hundred"
+    assert server.slots.limit == MOST
 
 
 def test_where_all_writes_hang_the_server_does_and_gets_fewer():

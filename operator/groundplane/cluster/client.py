@@ -332,8 +332,10 @@ class Api:
                     return status, _parsed(raw), _retry_after(response)
             finally:
                 self._tell(method, url, content_type, status, begun)
-                if write is not None and not write.hangs:  # a long list is no sign of a slow server
-                    went_well = 200 <= status < 300
+                went_well = 200 <= status < 300
+                if write is not None and write.hangs:
+                    self._slots.came_back(write, went_well=went_well)
+                elif write is not None:  # a long list is no sign of a slow server
                     self._slots.answered(begun, time.monotonic(), self._write_timeout, what if went_well else "")
 
     async def _read(self, response: aiohttp.ClientResponse, times: int) -> bytes:

@@ -3,7 +3,7 @@
 A server that is late gets fewer at once, half as many each time, and one more with each round that it answers.  With as many as before all would
 be late, given up when they had cost it their work, and sent again: it would come to nothing any more.  Late is also an answer that takes several times
 as long as the fastest to such a request: then requests wait for each other in the server, where nobody takes turns.  Where writes of one kind of object hang while
-others are answered, a webhook of that kind does: they give their places back, and few more of them are sent.  Who waits for a place here has those
+others are answered, a webhook of that kind does: they give their places back, and few more of them are sent, as long as none comes back.  Who waits for a place here has those
 of the queues (`core/turns.py`), so that what one tenant has waiting delays another's requests by one of his at a time.
 """
 
@@ -24,7 +24,7 @@ TIMES = 4  # as long as the fastest answer of its kind is late, too; a webhook t
 PROMPT = 0.1  # seconds that are never so
 MEMORY = 300.0  # seconds after which the fastest answer counts as twice as long: a server may have become slower
 KINDS = 1_000  # of requests whose fastest answer is remembered
-HANGING = 4  # writes of one kind at a time, once some of it have hung and none was answered since
+HANGING = 4  # writes of one kind at a time, once some of it have hung; one more for each that is answered late
 COME_BACK = 5.0  # seconds until who was refused for that tries again
 
 _whose: ContextVar[tuple[Lane, str]] = ContextVar("whose", default=("change", ""))
@@ -65,7 +65,9 @@ class Slots:
         self._fastest: dict[str, tuple[float, float]] = {}  # answer in seconds, and when, by the kind of request
         self._prompt: dict[str, float] = {}  # when a write was answered in time last, by its kind
         self._writes: dict[Write, None] = {}
-        self._silent: set[str] = set()  # kinds of writes that hung, and none was answered since
+        self._few: dict[
+            str, int
+        ] = {}  # kinds of writes that hung, and none was answered in time since: how many at a time
 
     @property
     def limit(self) -> int:
@@ -80,7 +82,7 @@ class Slots:
         took = ended - begun
         usual = max(PROMPT, TIMES * self._learn(what, took, ended)) if what else float("inf")
         if what and took < min(LATE, patience / 2):
-            self._silent.discard(what)
+            self._few.pop(what, None)
             self._prompt.pop(what, None)
             self._prompt[what] = ended
             if len(self._prompt) > KINDS:
@@ -89,6 +91,12 @@ class Slots:
             self._limit = min(self._most, self._limit + 1 / self._limit)
         elif begun >= self._narrowed:  # those that were under way before tell nothing new
             self._limit, self._narrowed = max(FEWEST, self._limit / 2), ended
+
+    def came_back(self, write: Write, *, went_well: bool) -> None:
+        """One that hung has ended: its webhook is slow if it was answered, and does not answer else."""
+        if write.what in self._few:
+            few = self._few[write.what]
+            self._few[write.what] = min(self._most, few + 1) if went_well else max(HANGING, few // 2)
 
     def _learn(self, what: str, took: float, now: float) -> float:
         """How long the fastest answer to such a request took, this one included."""
@@ -122,7 +130,7 @@ class Slots:
                 self._give()
 
     def _check(self, what: str) -> None:
-        if what in self._silent and sum(each.what == what for each in self._writes) >= HANGING:
+        if what in self._few and sum(each.what == what for each in self._writes) >= self._few[what]:
             raise Throttled(
                 f"the API server does not answer this ({what}): earlier ones have not come back in time",
                 after=COME_BACK,
@@ -140,8 +148,8 @@ class Slots:
         late = (each for each in self._writes if loop.time() - each.begun >= each.late)
         if others_answered or all(each.resource == write.resource for each in late):
             write.hangs = True
-            if len(self._silent) < KINDS:
-                self._silent.add(write.what)
+            if len(self._few) < KINDS:
+                self._few.setdefault(write.what, HANGING)
             self._give()
         else:
             loop.call_later(write.late, self._look, write)
