@@ -372,13 +372,13 @@ class Targets(Protocol):
     async def here(self) -> Cluster:
         """This one, as whoever Objects act as in it."""
 
-    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+    async def there(self, config: str, version: str, kubeconfig: bytes, *, by_aws: bool = False) -> Cluster:
         """The one that a kubeconfig leads to; it belongs to the ProviderConfig of that UID, and `version` changes with it.
 
-        Raises InvalidInput for one that can't be used.
+        `by_aws`: one of EKS, where we log in as who we are in AWS.  Raises InvalidInput for one that can't be used.
         """
 
-    def check(self, kubeconfig: bytes) -> None:
+    def check(self, kubeconfig: bytes, *, by_aws: bool = False) -> None:
         """Raise InvalidInput for a kubeconfig that can't be used.  No call is made."""
 
 

@@ -23,7 +23,7 @@ class Targets:
     """`ports.Targets` over stores: `here`, and those that kubeconfigs name."""
 
     def __init__(self, here):
-        self._here, self.others = here, {}
+        self._here, self.others, self.by_aws = here, {}, set()
 
     async def here(self):
         return self._here
@@ -31,10 +31,11 @@ class Targets:
     def replace(self, here):
         self._here = here
 
-    async def there(self, config, version, kubeconfig):
+    async def there(self, config, version, kubeconfig, *, by_aws=False):
+        self.by_aws.add(by_aws)
         return self.others[kubeconfig.decode()]
 
-    def check(self, kubeconfig):
+    def check(self, kubeconfig, *, by_aws=False):
         if kubeconfig.decode() not in self.others:
             raise InvalidInput("no kubeconfig")
 

@@ -43,6 +43,7 @@ class Server:
         self.kinds, self.answer, self.status, self.asked = KINDS, GOOD, 200, []
         self.answers, self.answered = asyncio.Event(), ()  # methods that it answers in any case
         self.answers.set()
+        self.tokens = None  # None: it takes any
 
     async def handle(self, request):
         self.asked.append((request.method, request.path, dict(request.query)))
@@ -51,6 +52,8 @@ class Server:
         told = self.kinds if request.path == "/api/v1" else self.answer
         body = told if isinstance(told, bytes) else json.dumps(told).encode()
         status = 200 if request.path == "/api/v1" else self.status
+        if self.tokens is not None and request.headers.get("Authorization") not in {f"Bearer {t}" for t in self.tokens}:
+            return web.Response(body=b"{}", status=401, content_type="application/json")
         return web.Response(body=body, status=status, content_type="application/json")
 
 
@@ -71,6 +74,43 @@ async def server():
 async def there(server):
     made = ClusterTargets(None)
     yield await made.there("uid", "1", kubeconfig(server.address))
+    await made.close()
+
+
+async def test_a_cluster_of_eks_is_logged_in_to_by_tokens_that_end(server):
+    """Whatever program the kubeconfig names, as AWS's tool writes it."""
+    asked, valid = [], {"first"}
+
+    def token(access):
+        asked.append((access.cluster, access.server))
+        return "first" if len(asked) == 1 else "second"
+
+    server.tokens = valid
+    made = ClusterTargets(None, aws_token=token)
+    eks = kubeconfig(server.address, exec={"command": "aws", "args": ["eks", "get-token"]})
+    made.check(eks, by_aws=True)
+    with pytest.raises(InvalidInput, match="logs in with a program"):
+        await made.there("other", "1", eks)
+    both = await asyncio.gather(*(made.there("uid", "1", eks, by_aws=True) for _ in range(2)))
+    assert both[0] is both[1]
+    assert await both[0].get(KEY) == GOOD
+    valid.clear()
+    valid.add("second")
+    assert await both[0].get(KEY) == GOOD
+    assert {*asked} == {("it", server.address)}
+    await made.close()
+
+
+async def test_credentials_that_aws_does_not_give_are_told(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/no/such")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    made = ClusterTargets(None)
+    with pytest.raises(Denied) as raised:
+        await made.there("uid", "1", kubeconfig(), by_aws=True)
+    assert "give the operator an identity in AWS" in str(raised.value)
     await made.close()
 
 
@@ -208,7 +248,7 @@ async def test_a_server_that_answers_reads_alone_is_asked_to_write_by_one(server
 
 async def test_a_kubeconfig_that_is_none_is_read_once(monkeypatch):
     read, parse = [], credentials.parse
-    monkeypatch.setattr(credentials, "parse", lambda text: read.append(text) or parse(text))
+    monkeypatch.setattr(credentials, "parse", lambda text, **how: read.append(text) or parse(text, **how))
     made = ClusterTargets(None)
     for _ in range(3):
         with pytest.raises(InvalidInput, match="not YAML"):

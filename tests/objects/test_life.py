@@ -6,6 +6,7 @@ import pytest
 
 from groundplane.core import managed as core
 from groundplane.core.objects import Key, has_finalizer, key_of, meta
+from groundplane.objects.account import OF_AWS
 from groundplane.objects.crds import IDENTITIES
 from tests.objects.conftest import (
     GROUP,
@@ -442,7 +443,7 @@ async def test_a_namespace_goes_though_its_kubeconfig_goes_first():
 
 IDENTITY = "put a ServiceAccount's token into the kubeconfig"
 SOURCE = "use InjectedIdentity for this cluster, or Secret with a kubeconfig"
-REFUSED = [("type", each, namespace) for each in IDENTITIES for namespace in ("", TEAM)]
+REFUSED = [("type", each, namespace) for each in IDENTITIES if each != OF_AWS for namespace in ("", TEAM)]
 REFUSED += [("source", "None", TEAM), *(("source", each, "") for each in ("None", "Environment", "Filesystem"))]
 
 
@@ -460,3 +461,58 @@ async def test_a_way_to_log_in_that_there_is_not_is_refused_by_its_config_and_by
     own = await seen(world, account)
     assert any(words in each.get("message", "") for each in own["status"]["conditions"]), own["status"]
     assert await seen(world, configmap()) is None
+
+
+KUBECONFIG = {"source": "Secret", "secretRef": {"name": "kubeconfig", "namespace": TEAM, "key": "kubeconfig"}}
+
+
+async def test_an_object_is_in_a_cluster_of_eks():
+    world, other = await made(), await made()
+    world.targets.others["eks"] = other.cluster
+    await world.apply(secret("kubeconfig", kubeconfig="eks"))
+    identity = {"type": OF_AWS, "source": "InjectedIdentity"}
+    for place in ("", TEAM):
+        reference = {"name": "eks", "kind": "ClusterProviderConfig"} if place else {"name": "eks"}
+        account = config(
+            "ClusterProviderConfig" if place else "ProviderConfig", "eks", "", KUBECONFIG, identity=identity
+        )
+        mine = thing(configmap(f"in{place}"), namespace=place, providerConfigRef=reference)
+        assert is_ready(await applied(world, account, mine)), message(await seen(world, mine))
+        assert await seen(other, configmap(f"in{place}"))
+    assert world.targets.by_aws == {True}, "the kubeconfig's own user is not who logs in"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "identity", "credentials", "said"),
+    [
+        (
+            TEAM,
+            {"source": "InjectedIdentity"},
+            KUBECONFIG,
+            'ProviderConfig "other" › spec.identity.type: AWSWebIdentityCredentials is the operator\'s own identity',
+        ),
+        (
+            "",
+            {"source": "Secret", "secretRef": KUBECONFIG["secretRef"]},
+            KUBECONFIG,
+            'ProviderConfig "other" › spec.identity.source: AWSWebIdentityCredentials is for source InjectedIdentity alone',
+        ),
+        (
+            "",
+            {"source": "InjectedIdentity"},
+            {"source": "InjectedIdentity"},
+            'ProviderConfig "other" › spec.credentials.source: InjectedIdentity is no cluster of EKS. Mend: use Secret',
+        ),
+    ],
+)
+async def test_the_operators_identity_in_aws_is_for_kubeconfigs_that_are_no_tenants(
+    namespace, identity, credentials, said
+):
+    world, other = await made(), await made()
+    world.targets.others["eks"] = other.cluster
+    account = config(name="other", namespace=namespace, credentials=credentials, identity={"type": OF_AWS, **identity})
+    reference = {"name": "other", **({"kind": "ProviderConfig"} if namespace else {})}
+    mine = thing(configmap(), namespace=namespace, providerConfigRef=reference)
+    told = message(await applied(world, secret("kubeconfig", kubeconfig="eks"), account, mine))
+    assert said in told
+    assert not [each for each in (*world.objects(), *other.objects()) if each["kind"] == "ConfigMap"]

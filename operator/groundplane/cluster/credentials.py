@@ -55,6 +55,7 @@ class Access:
     verify: bool = True
     server_name: str = ""  # that the certificate must be for, if not the host
     proxy: str = ""
+    cluster: str = ""  # what the kubeconfig calls it
 
 
 def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
@@ -85,8 +86,10 @@ def load(kubeconfig: str | None = None, context: str | None = None) -> Access:
     return _from_file(present[0], context)
 
 
-def parse(kubeconfig: bytes) -> Access:
+def parse(kubeconfig: bytes, *, logs_in: bool = True) -> Access:
     """The way that a kubeconfig tells which somebody has handed us: no program of it is run, and no file that it names is read.
+
+    Without `logs_in` its user is not looked at: who we are is told otherwise.
 
     Raises:
         InvalidInput: it is none, is incomplete, or needs a program or a file.
@@ -99,7 +102,7 @@ def parse(kubeconfig: bytes) -> Access:
     try:
         text = kubeconfig.decode()
         _check_plain(text)
-        return _from_text(text, "the kubeconfig", None, None)
+        return _from_text(text, "the kubeconfig", None, None, logs_in=logs_in)
     except UnicodeDecodeError as error:
         raise InvalidInput(
             "the kubeconfig is not text", mend="store it as `kubectl config view --raw` prints it"
@@ -163,7 +166,9 @@ def _from_file(path: Path, context: str | None) -> Access:
     return _from_text(text, path, path.parent, context)
 
 
-def _from_text(text: str, path: Path | str, folder: Path | None, context: str | None) -> Access:
+def _from_text(
+    text: str, path: Path | str, folder: Path | None, context: str | None, *, logs_in: bool = True
+) -> Access:
     """`path` names it; without a `folder`, it is somebody else's, and may name no file and no program."""
     try:
         config = yaml.load(text, _Loader)
@@ -172,16 +177,19 @@ def _from_text(text: str, path: Path | str, folder: Path | None, context: str | 
     if not isinstance(config, dict):
         raise InvalidInput(f"{path} is not a kubeconfig", mend="compare it with `kubectl config view`")
     try:
-        return _of_config(config, path, folder, context)
+        return _of_config(config, path, folder, context, logs_in=logs_in)
     except (AttributeError, TypeError) as error:  # a list where a map belongs
         raise InvalidInput(f"{path} is not a kubeconfig", mend="compare it with `kubectl config view`") from error
 
 
-def _of_config(config: dict[str, Any], path: Path | str, folder: Path | None, context: str | None) -> Access:
+def _of_config(
+    config: dict[str, Any], path: Path | str, folder: Path | None, context: str | None, *, logs_in: bool
+) -> Access:
     wanted = context or config.get("current-context") or ""
     chosen = _named(config, "contexts", "context", wanted, path)
     cluster = _named(config, "clusters", "cluster", chosen.get("cluster") or "", path)
-    user = _named(config, "users", "user", chosen.get("user") or "", path) if chosen.get("user") else {}
+    has_user = logs_in and chosen.get("user")
+    user = _named(config, "users", "user", chosen.get("user") or "", path) if has_user else {}
     if "exec" in user or "auth-provider" in user:
         if folder is None:
             raise InvalidInput(
@@ -212,6 +220,7 @@ def _of_config(config: dict[str, Any], path: Path | str, folder: Path | None, co
         verify=not cluster.get("insecure-skip-tls-verify"),
         server_name=cluster.get("tls-server-name") or "",
         proxy=cluster.get("proxy-url") or "",
+        cluster=str(chosen.get("cluster") or ""),
     )
 
 

@@ -127,7 +127,7 @@ class ObjectCloud:
     async def check_account(self, account: Account) -> None:
         place = place_of(account)
         if not place.is_here:
-            self._targets.check(place.kubeconfig)
+            self._targets.check(place.kubeconfig, by_aws=place.by_aws)
 
     def defaults(self, managed: Object) -> Sequence[Default]:
         return ()
@@ -510,7 +510,8 @@ class ObjectCloud:
     async def _cluster(self, place: Place, account: Account) -> Cluster:
         if place.is_here:
             return await self._targets.here()
-        return await self._targets.there(str(meta(account.provider_config)["uid"]), account.version, place.kubeconfig)
+        uid = str(meta(account.provider_config)["uid"])
+        return await self._targets.there(uid, account.version, place.kubeconfig, by_aws=place.by_aws)
 
 
 def _adopts(live: Object) -> str:

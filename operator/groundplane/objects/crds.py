@@ -264,7 +264,8 @@ def _config(domain: str, kind: str) -> Object:
 
     impersonated = obj({"name": string(), "delegates": array(string())}, "Of Google.", required=["name"])
     identity = source(
-        "A further way to log in. None is understood: put a token into the kubeconfig.", type=enum(IDENTITIES)
+        "A further way to log in. AWSWebIdentityCredentials with source InjectedIdentity logs in to a cluster of EKS as the operator; no other one is understood.",
+        type=enum(IDENTITIES),
     )
     identity["properties"]["impersonateServiceAccount"] = impersonated
     spec = obj(

@@ -281,8 +281,8 @@ class NoTargets:
     async def here(self) -> Cluster:
         raise InvalidInput("what an Object stands for is not looked at here")
 
-    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+    async def there(self, config: str, version: str, kubeconfig: bytes, *, by_aws: bool = False) -> Cluster:
         return await self.here()
 
-    def check(self, kubeconfig: bytes) -> None:
-        credentials.parse(kubeconfig)
+    def check(self, kubeconfig: bytes, *, by_aws: bool = False) -> None:
+        credentials.parse(kubeconfig, logs_in=not by_aws)

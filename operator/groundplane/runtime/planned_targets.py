@@ -23,11 +23,11 @@ class PlannedTargets:
     async def here(self) -> Cluster:
         return OnlyLooks(self._there, lambda key: self.peek(key))
 
-    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
-        return OnlyLooks(await self._others.there(config, version, kubeconfig))
+    async def there(self, config: str, version: str, kubeconfig: bytes, *, by_aws: bool = False) -> Cluster:
+        return OnlyLooks(await self._others.there(config, version, kubeconfig, by_aws=by_aws))
 
-    def check(self, kubeconfig: bytes) -> None:
-        self._others.check(kubeconfig)
+    def check(self, kubeconfig: bytes, *, by_aws: bool = False) -> None:
+        self._others.check(kubeconfig, by_aws=by_aws)
 
     async def close(self) -> None:
         """Close all connections."""

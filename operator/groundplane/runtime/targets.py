@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from groundplane.cluster import credentials
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
+from groundplane.cluster.credentials import Access
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, Object, key_of
 from groundplane.core.outage import Outage
@@ -44,9 +47,13 @@ class ClusterTargets:
         *,
         may_write: Callable[[], None] = lambda: None,
         warns: bool = False,
+        aws_token: Callable[[Access], str] | None = None,
     ) -> None:
-        """`here` is this cluster as the operator acts in it; `acting` gives the way into it for Objects: None: the same, which is told if it `warns`."""
-        self._warns = warns
+        """`here` is this cluster as the operator acts in it; `acting` gives the way into it for Objects: None: the same, which is told if it `warns`.
+
+        `aws_token` gives what logs in to a cluster of EKS as who we are in AWS, and may block; None: what AWS's tools would take.
+        """
+        self._warns, self._aws_token = warns, aws_token or _aws_token()
         self._cluster, self._acting, self._may_write = here, acting, may_write
         self._api: Api | None = None
         self._here: Cluster | None = None
@@ -65,7 +72,7 @@ class ClusterTargets:
                 self._here = KubernetesCluster(self._api, Cache())
         return self._here
 
-    async def there(self, config: str, version: str, kubeconfig: bytes) -> Cluster:
+    async def there(self, config: str, version: str, kubeconfig: bytes, *, by_aws: bool = False) -> Cluster:
         known = self._there.get(config)
         if known and known[0] == version:
             self._there.move_to_end(config)
@@ -74,7 +81,7 @@ class ClusterTargets:
         if refused and refused[0] == version:
             raise InvalidInput(refused[1], mend=refused[2])
         try:
-            access = credentials.parse(kubeconfig)
+            access = _parsed(kubeconfig, by_aws=by_aws)
         except InvalidInput as error:
             self._refused[config] = version, error.what, error.mend
             while len(self._refused) > KEPT:
@@ -82,8 +89,18 @@ class ClusterTargets:
             raise
         self._refused.pop(config, None)
         outage, writes = Outage(time.monotonic), Outage(time.monotonic)
+
+        def login() -> Access:
+            return replace(access, authorization=f"Bearer {self._aws_token(access)}")
+
+        if by_aws:
+            access = await asyncio.to_thread(login)
+            known = self._there.get(config)
+            if known and known[0] == version:  # others came, too, while credentials were looked for
+                return known[2]
         api = Api(
             access,
+            reload=login if by_aws else None,  # after a 401: a token of EKS is taken for a quarter of an hour
             may_write=self._may_write,
             longest=LONGEST,
             grant=_grant,
@@ -101,8 +118,8 @@ class ClusterTargets:
             await unused.close()
         return made
 
-    def check(self, kubeconfig: bytes) -> None:
-        credentials.ssl_context(credentials.parse(kubeconfig))
+    def check(self, kubeconfig: bytes, *, by_aws: bool = False) -> None:
+        credentials.ssl_context(_parsed(kubeconfig, by_aws=by_aws))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -153,6 +170,30 @@ class ForeignCluster(KubernetesCluster):
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
         with _wary():
             return await super().delete(key, uid=uid, propagation=propagation)
+
+
+def _parsed(kubeconfig: bytes, *, by_aws: bool) -> Access:
+    access = credentials.parse(kubeconfig, logs_in=not by_aws)
+    if by_aws and not access.cluster:
+        raise InvalidInput(
+            "the kubeconfig's context names no cluster", mend="write the name or ARN of the EKS cluster as cluster"
+        )
+    return access
+
+
+def _aws_token() -> Callable[[Access], str]:
+    """AWS is loaded when it is first needed."""
+    sessions: list[Any] = []
+
+    def token(access: Access) -> str:
+        from groundplane.aws import eks
+        from groundplane.aws.session import Sessions
+
+        if not sessions:
+            sessions.append(Sessions())
+        return eks.token(sessions[0], access.cluster, access.server)
+
+    return token
 
 
 def _grant(group: str, resource: str) -> str:
