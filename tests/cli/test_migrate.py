@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from groundplane.cli import yaml_edit
 from tests.cli import platform
 from tests.cli.platform import groundplane, write
 
-DATABASE = Path(__file__).resolve().parents[2] / "compositions" / "database-aws"
+LIBRARY = Path(__file__).resolve().parents[2] / "compositions"
+DATABASE = LIBRARY / "database-aws"
 
 ENGINE = """
 apiVersion: apiextensions.crossplane.io/v1
@@ -38,6 +40,51 @@ spec:
       combine: {strategy: string, variables: [{fromFieldPath: spec.claimRef.name}, {fromFieldPath: spec.text}], string: {fmt: "%s-%s"}}
       toFieldPath: spec.forProvider.bucket
   - {name: role, base: {apiVersion: other.example.org/v1, kind: Role}}
+"""
+STATUS = "          status: {type: object, properties: {state: {type: string}}}"
+NOTES = f"""{platform.DEFINITION}{STATUS}
+---
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {{name: notes}}
+spec:
+  compositeTypeRef: {{apiVersion: tests.example.com/v1, kind: XNote}}
+  resources:
+  - name: bucket
+    base:
+      apiVersion: s3.aws.upbound.io/v1beta1
+      kind: BucketVersioning
+      spec: {{forProvider: {{region: eu-west-1, bucket: a, versioningConfiguration: [{{status: Enabled}}]}}}}
+    patches:
+    - {{fromFieldPath: spec.text, toFieldPath: "spec.forProvider.versioningConfiguration[0].status"}}
+    - {{type: ToCompositeFieldPath, fromFieldPath: "status.atProvider.versioningConfiguration[0].status", toFieldPath: status.state}}
+"""
+NOTES_TEST = """
+apiVersion: test.crossplane.io/v1alpha1
+kind: CompositionTest
+metadata: {name: notes}
+spec:
+  defaults:
+    inputs:
+      xrd: {path: notes.yaml}
+      composition: {path: notes.yaml}
+      claim: {raw: {apiVersion: tests.example.com/v1, kind: Note, metadata: {name: first, namespace: team}, spec: {text: Suspended}}}
+  tests:
+  # why it matters
+  - name: text is written
+    patches: {addFields: {spec.compositionRef.name: notes, spec.text: Enabled}}
+    assertions:
+    - claim: {spec: {text: Enabled}}
+      secret: {keys: []}
+      resources: {bucket: {spec: {forProvider: {versioningConfiguration: [{status: Enabled}]}}}}
+  - name: state comes back
+    steps:
+    - observe: {bucket: {status: {atProvider: {versioningConfiguration: [{status: "On"}]}}}}
+      assertions: [{composite: {status: {state: "On"}}}]
+  - {name: a Secret alone, assertions: [{secret: {keys: [a]}}]}
+  - name: a Secret by name
+    patches: {addFields: {spec.writeConnectionSecretToRef: {name: kept, namespace: x}}}
+    assertions: [{ready: false}]
 """
 COMMENTED = """\
 # Copyright somebody.
@@ -74,7 +121,7 @@ spec:
       # there
       toFieldPath: "spec.forProvider.versioningConfiguration[0].status"
     # goes
-    - fromFieldPath: spec.writeConnectionSecretToRef.name
+    - fromFieldPath: spec.writeConnectionSecretToRef
       toFieldPath: spec.forProvider.bucket
     # back
     - {type: ToCompositeFieldPath, fromFieldPath: "status.atProvider.versioningConfiguration[0].status", toFieldPath: status.state}
@@ -211,12 +258,13 @@ def test_definition_composition_and_claim_become_those_of_composites_in_namespac
             "forProvider": {"region": "eu-west-1", "versioningConfiguration": {"status": "Enabled"}},
         },
     }
-    first, second, third, combined = bucket["patches"]
+    first, second, third, secret, combined = bucket["patches"]
+    assert (secret["fromFieldPath"], secret["toFieldPath"]) == ("metadata.uid", "spec.forProvider.bucket")
     assert (first["fromFieldPath"], first["toFieldPath"]) == ("metadata.namespace", "metadata.namespace")
     assert second["toFieldPath"] == "spec.forProvider.versioningConfiguration.status"
     assert third["fromFieldPath"] == "status.atProvider.versioningConfiguration.status"
     assert [each["fromFieldPath"] for each in combined["combine"]["variables"]] == ["metadata.name", "spec.text"]
-    assert "patches[3]: left out, as it reads the composite's connection Secret" in told
+    assert "patches[3]: reads metadata.uid now, where it read spec.writeConnectionSecretToRef.name" in told
     assert "resource role: Role of other.example.org/v1 may not be in a namespace" in told
 
 
@@ -232,6 +280,58 @@ def test_the_library_becomes_manifests_that_are_right(tmp_path):
     again = groundplane("migrate", "v2", DATABASE, "-o", tmp_path / "v2")
     assert again.exit_code == 1
     assert "is not empty" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "tests", "count"),
+    [
+        ("bucket-aws", "tests", 3),
+        ("cache-aws", "tests", 4),
+        ("database-aws", "tests/database.yaml", 6),  # one of seven sets the composite's connection Secret
+        ("network-aws", "tests", 5),
+        ("queue-aws", "tests", 2),
+        ("table-aws", "tests", 4),
+    ],
+)
+def test_the_librarys_tests_come_along_and_pass(tmp_path, name, tests, count):
+    source = LIBRARY / name
+    shutil.copytree(source, tmp_path / "v1", ignore=shutil.ignore_patterns("v2"))
+    migrated = groundplane("migrate", "v2", tmp_path / "v1", "-o", tmp_path / "v2")
+    assert migrated.exit_code == 0, migrated.output
+    assert " 0 failed" in migrated.output
+    ran = groundplane("test", tmp_path / "v2" / tests)
+    assert f"{count} passed, 0 failed" in ran.output, ran.output
+
+
+def test_what_is_asserted_goes_with_what_it_is_about(tmp_path):
+    write(tmp_path / "v1", notes=NOTES, test=NOTES_TEST)
+    migrated = groundplane("migrate", "v2", tmp_path / "v1", "-o", tmp_path / "v2")
+    test = yaml.safe_load((tmp_path / "v2/test.yaml").read_text())
+    [first, second] = test["spec"]["tests"]
+    assert test["spec"]["defaults"]["inputs"]["composite"]["raw"]["apiVersion"] == "m.tests.example.com/v1"
+    assert first["patches"] == {
+        "addFields": {"spec.crossplane.compositionRef.name": "notes-v2", "spec.text": "Enabled"}
+    }
+    versioning = {"forProvider": {"versioningConfiguration": {"status": "Enabled"}}}
+    assert first["assertions"] == [
+        {"composite": {"spec": {"text": "Enabled"}}, "resources": {"bucket": {"spec": versioning}}}
+    ]
+    assert second["steps"][0]["observe"]["bucket"]["status"]["atProvider"] == {
+        "versioningConfiguration": {"status": "On"}
+    }
+    told = migrated.output
+    assert '"a Secret alone" is left out: all that it asserts is of what v2 has not' in told
+    assert '"a Secret by name" is left out, as it sets spec.writeConnectionSecretToRef' in told
+    assert "secret is not asserted: composites of v2 have no connection Secret" in told
+    assert "Tests: 2 passed, 0 failed. Compare the snapshots" in told
+    assert "# why it matters" in (tmp_path / "v2/test.yaml").read_text()
+
+
+def test_what_is_tested_and_fails_is_told(tmp_path):
+    write(tmp_path / "v1", notes=NOTES, test=NOTES_TEST.replace('status: "On"}', 'status: "Off"}', 1))
+    told = groundplane("migrate", "v2", tmp_path / "v1", "-o", tmp_path / "v2").output
+    assert "Tests: 1 passed, 1 failed" in told
+    assert "test notes › state comes back fails: composite status.state" in told
 
 
 def test_what_stands_in_the_way_is_counted_by_upstreams_categories(tmp_path):

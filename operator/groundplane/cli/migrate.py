@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -12,10 +12,12 @@ import click
 
 from groundplane.cli import completing, completing_objects, function_flag, sources
 from groundplane.cli.groups import Group
+from groundplane.core.objects import group_of
 from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document
+    from groundplane.core.conversion.generations import Migration
     from groundplane.core.objects import Object
 
 
@@ -71,7 +73,8 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
     """Write manifests of v2 for definitions, Compositions and claims of v1.
 
     A definition with claims becomes one of composites in namespaces, of the claim's kind in a new group: the old one is served until the last
-    claim is gone.  Claims become such composites; Compositions pipelines that compose managed resources in namespaces (*.m.upbound.io).
+    claim is gone.  Claims become such composites; Compositions pipelines that compose managed resources in namespaces (*.m.upbound.io).  Tests
+    are brought along with what they test, and run; their snapshots are written anew.
     Comments, order and style stay where what is written stays.  What has no equivalent is told, a line each, and is yours to decide; exit code 0.  Nothing is contacted.  Review what is written, and
     see it work for a new claim, before anything that exists is moved.
     """
@@ -85,6 +88,7 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
     _check_shapes(found)
     migration = generations.Migration(built_in.EveryKind().schema, group, kind)
     made = migration.run([document.object for document in found])
+    made = [_test(document, new, migration) for document, new in zip(found, made, strict=True)]
     folder = Path(output)
     if folder.exists() and any(folder.iterdir()):
         raise InvalidInput(f"{folder} is not empty", mend="name a new folder")
@@ -105,6 +109,8 @@ def v2(paths: tuple[str, ...], output: str, group: str, kind: str) -> None:
             click.echo(f"  {folder / name}: comments were lost")
     for note in migration.notes:
         click.echo(f"  {note}")
+    for line in _tried(folder):
+        click.echo(f"  {line}")
 
 
 STOPPED = 4  # exit code
@@ -240,6 +246,43 @@ def _edited(text: str, before: Object, after: Object) -> str | None:
                 return None
             text = moved
     return yaml_edit.edited(text, between, after)
+
+
+def _test(document: Document, new: Object | None, migration: Migration) -> Object | None:
+    """A test for the new kinds; what is none as it is."""
+    from groundplane.cli import documents
+    from groundplane.core import composition_tests
+    from groundplane.core.conversion import cases
+
+    if new is None or not composition_tests.is_test(new) or group_of(new["apiVersion"]) != composition_tests.GROUP:
+        return new
+
+    def read(path: str) -> list[Object]:
+        file = Path(document.text.file).parent / path
+        return [each.object for each in documents.read([str(file)])[0]] if file.exists() else []
+
+    return cases.migrated(new, migration, read)
+
+
+def _tried(folder: Path) -> Iterator[str]:
+    """How the tests go that were written, as far as they contact nothing; their snapshots are written."""
+    from groundplane.cli import cases
+
+    found, mistakes = cases.find([str(folder)])
+    runner = cases.Runner(update=True)
+    try:
+        results = [runner.run(each) for each in found if each.case.run == "render"]
+    finally:
+        runner.close()
+    for mistake in mistakes:
+        yield str(mistake)
+    for result in results:
+        if not result.passed:
+            yield f"{result.place}: test {result.label} fails: {'; '.join(result.problems)}"
+    if found:
+        passed, others = sum(each.passed for each in results), len(found) - len(results)
+        more = f", {others} with a control plane not run" if others else ""
+        yield f"Tests: {passed} passed, {len(results) - passed} failed{more}. Compare the snapshots, which were written anew."
 
 
 def _check_shapes(found: Sequence[Document]) -> None:

@@ -44,9 +44,16 @@ _READS = (  # paths of the composite that mean something else, or are elsewhere
     (re.compile(r"spec\.claimRef\.name"), "metadata.name"),
     (re.compile(r"metadata\.labels\[['\"]?crossplane\.io/claim-name['\"]?\]"), "metadata.name"),
     (re.compile(r"metadata\.labels\[['\"]?crossplane\.io/claim-namespace['\"]?\]"), "metadata.namespace"),
+    (re.compile(r"spec\.writeConnectionSecretToRef\.namespace"), "metadata.namespace"),
+    (re.compile(r"spec\.writeConnectionSecretToRef\.name"), "metadata.uid"),  # as a claim's composite had it
     (re.compile(rf"spec\.({'|'.join((*SELECTION, 'resourceRefs'))})(?=$|[.\[])"), r"spec.crossplane.\1"),
 )
-_NO_SECRET = "composites of v2 have no connection Secret"
+_API = rf"apiVersion:\s*[\"']?([\w.-]+{re.escape(AWS)}/\w+)[\"']?\s*$"
+_KIND = r"^\s*kind:\s*[\"']?(\w+)[\"']?\s*$"
+_NAMED = re.compile(rf"{_API}\n{_KIND}|{_KIND}\n\s*{_API}", re.MULTILINE)  # in a template, a line beside the other
+_OTHERWISE = re.compile(r"deletionPolicy|SecretRef|SecretToRef|providerConfigRef|claimRef|claim-name")
+_SECRETS_NAME = re.compile(r"spec\.writeConnectionSecretToRef\.(name|namespace)")
+NO_SECRET = "composites of v2 have no connection Secret"
 _COMPOSE_ONE = "compose a Secret in a template, and let programs read that"
 
 Schema = Callable[[str, str], OpenAPI | None]
@@ -75,7 +82,13 @@ class Migration:
     kinds: dict[tuple[str, str], tuple[str, str]] = field(
         default_factory=dict
     )  # (group, kind) of composites and claims → new ones
-    _names: dict[str, str] = field(default_factory=dict)  # of Compositions: what one is for can't be changed
+    left_out: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # what patches that were left out would have written: by template, "" for the composite, "*" for any template; the path
+    later: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # of Compositions that become pipelines: a template, and a field of the composite that is written once what it makes is there
+    names: dict[str, str] = field(default_factory=dict)  # of Compositions: what one is for can't be changed
     _claims: set[tuple[str, str | None]] = field(default_factory=set)
 
     def run(self, objects: Sequence[Object]) -> list[Object | None]:
@@ -89,9 +102,9 @@ class Migration:
                     if known.claim_kind:
                         self.kinds[known.group, known.claim_kind] = new
         for obj in objects:
-            if _is_composition(obj) and self._reference(obj) in self.kinds:
+            if is_composition(obj) and self._reference(obj) in self.kinds:
                 name = str(meta(obj).get("name") or "")
-                self._names[name] = f"{name}{SUFFIX}"
+                self.names[name] = f"{name}{SUFFIX}"
         self._claims = {
             (definition.read(obj).group, definition.read(obj).claim_kind)
             for obj in objects
@@ -103,7 +116,7 @@ class Migration:
         group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
         if known_schemas.is_definition(obj):
             return self._definition(obj)
-        if _is_composition(obj):
+        if is_composition(obj):
             return self._composition(obj)
         if (group, kind) in self.kinds:
             return self._composite(obj, is_claim=(group, kind) in self._claims)
@@ -122,6 +135,42 @@ class Migration:
             )
         return obj
 
+    def subject(self, obj: Object) -> Object:
+        """The composite that comes of a claim, or of a composite, as a test is given one; what it can't have is not told."""
+        group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
+        if (group, kind) not in self.kinds:
+            return obj
+        told = len(self.notes)
+        claimed = spec_of(obj).get("claimRef") or {}
+        if claimed:
+            plain = {name: value for name, value in spec_of(obj).items() if name != "claimRef"}
+            metadata = {name: claimed[name] for name in ("name", "namespace") if claimed.get(name)}
+            obj = {**obj, "metadata": {**meta(obj), "labels": {}, **metadata}, "spec": plain}
+        made = self._composite(fieldpath.copied(obj), is_claim=True) or obj
+        del self.notes[told:]
+        if not meta(made).get("labels"):
+            meta(made).pop("labels", None)
+        return made
+
+    def composed(self, obj: Object, namespace: str) -> Object:
+        """What a test has of a managed resource, whole or in part, in the second generation."""
+        api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
+        group = group_of(api_version)
+        new = f"{group.removesuffix(AWS)}{NAMESPACED_AWS}/v1beta1"
+        schema = self.schema(new, kind) if group.endswith(AWS) else None
+        if schema is None:
+            return obj
+        made = {**obj, "apiVersion": new}
+        for part in ("spec", "status"):
+            if part in made:
+                value = made[part]
+                if isinstance(value, dict):
+                    value = {name: each for name, each in value.items() if name != "deletionPolicy"}
+                made[part] = _fitted(value, _at(schema, part), part)
+        if namespace:
+            made["metadata"] = {**meta(obj), "namespace": namespace}
+        return made
+
     def _reference(self, source: Object) -> tuple[str, str]:
         reference = spec_of(source).get("compositeTypeRef")
         named = reference if isinstance(reference, dict) else {}
@@ -130,8 +179,8 @@ class Migration:
     def _renamed(self, holder: dict[str, Any], name: str) -> None:
         """A reference to a Composition, by the new one's name."""
         reference = holder.get(name)
-        if isinstance(reference, dict) and reference.get("name") in self._names:
-            holder[name] = {**reference, "name": self._names[reference["name"]]}
+        if isinstance(reference, dict) and reference.get("name") in self.names:
+            holder[name] = {**reference, "name": self.names[reference["name"]]}
 
     def _tell(self, obj: Object, what: str, mend: str = "") -> None:
         self.notes.append(Note(str(key_of(obj)), what, mend))
@@ -148,7 +197,7 @@ class Migration:
         if kind != names.get("kind"):
             names = {"kind": kind, "plural": f"{kind.lower()}s"}
         for gone, what in (
-            ("connectionSecretKeys", f"connectionSecretKeys: {_NO_SECRET}"),
+            ("connectionSecretKeys", f"connectionSecretKeys: {NO_SECRET}"),
             ("defaultCompositeDeletePolicy", "defaultCompositeDeletePolicy: there are no claims"),
         ):
             if spec.pop(gone, None):
@@ -169,7 +218,7 @@ class Migration:
             self._tell(obj, "a composite without a claim has no namespace yet", "write metadata.namespace")
         group, kind = self.kinds[group_of(obj["apiVersion"]), obj["kind"]]
         if spec.get("writeConnectionSecretToRef"):
-            self._tell(obj, f"writeConnectionSecretToRef: {_NO_SECRET}", _COMPOSE_ONE)
+            self._tell(obj, f"writeConnectionSecretToRef: {NO_SECRET}", _COMPOSE_ONE)
         chosen = {name: spec.pop(name) for name in SELECTION if name in spec}
         kept = {name: value for name, value in spec.items() if name not in MACHINERY}
         self._renamed(chosen, "compositionRef")
@@ -202,23 +251,52 @@ class Migration:
         group, kind = self.kinds[old]
         spec = made["spec"]
         spec["compositeTypeRef"] = {"apiVersion": f"{group}/{version}", "kind": kind}
-        made["metadata"] = {**meta(made), "name": self._names[str(meta(made).get("name") or "")]}
+        made["metadata"] = {**meta(made), "name": self.names[str(meta(made).get("name") or "")]}
         for gone in ("writeConnectionSecretsToNamespace", "publishConnectionDetailsWithStoreConfigRef"):
             if spec.pop(gone, None):
-                self._tell(source, f"{gone}: {_NO_SECRET}")
+                self._tell(source, f"{gone}: {NO_SECRET}")
         for step in spec.get("pipeline") or ():
             given = step.get("input") if isinstance(step, dict) else None
             if isinstance(given, dict) and group_of(str(given.get("apiVersion"))) == group_of(
                 pipelines.RESOURCES["apiVersion"]
             ):
                 self._templates(source, given)
+                if made is not source:
+                    self.later += _written_back(given)
             elif isinstance(given, dict) and AWS in str(given):
+                step["input"], is_moved = self._texts(given)
+                told, mend = (
+                    ("are now of", "review them")
+                    if is_moved
+                    else ("stay: not all that it says can be said of", "write them anew, for")
+                )
                 self._tell(
                     source,
-                    f"step {step.get('step')} names kinds of {AWS.lstrip('.')}",
-                    f"name those of {NAMESPACED_AWS.lstrip('.')}",
+                    f"step {step.get('step')}: its kinds of {AWS.lstrip('.')} {told} {NAMESPACED_AWS.lstrip('.')}",
+                    mend if is_moved else f"{mend} {NAMESPACED_AWS.lstrip('.')}",
                 )
         return made
+
+    def _texts(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """A step's input with kinds of the second generation in its texts, if these say nothing that is otherwise there."""
+        texts = list(_strings(given))
+        named = [pair for text in texts for pair in _NAMED.findall(text)]
+        named = [(api or late_api, kind or early_kind) for api, kind, early_kind, late_api in named]
+        count = sum(text.count(f"{AWS}/") for text in texts)
+        is_same = len(named) == count and all(self._is_shaped_alike(*pair) for pair in named)
+        if not is_same or any(_OTHERWISE.search(text) for text in texts):
+            return given, False
+        moved: dict[str, Any] = _replaced(given)
+        return moved, True
+
+    def _is_shaped_alike(self, api_version: str, kind: str) -> bool:
+        """Whether a kind's fields are lists, and objects, in the same places in both generations."""
+        new = f"{group_of(api_version).removesuffix(AWS)}{NAMESPACED_AWS}/v1beta1"
+        one, other = self.schema(api_version, kind), self.schema(new, kind)
+        if one is None or other is None:
+            return False
+        shapes = [list(_objects(_at(_at(each, "spec"), "forProvider"), "")) for each in (one, other)]
+        return shapes[0] == shapes[1]
 
     def _templates(self, source: Object, given: dict[str, Any]) -> None:
         sets = {each.get("name"): each for each in given.get("patchSets") or () if isinstance(each, dict)}
@@ -234,12 +312,14 @@ class Migration:
                 if isinstance(patch, dict) and patch.get("type") == "PatchSet":
                     unwrapped.setdefault(str(patch.get("patchSetName")), set()).update(lists)
             if patches:
-                template["patches"] = list(self._patches(where, patches, lists))
+                template["patches"] = list(self._patches(where, patches, lists, str(template.get("name"))))
             if template.pop("connectionDetails", None):
-                self.notes.append(Note(where, f"connectionDetails: {_NO_SECRET}", _COMPOSE_ONE))
+                self.notes.append(Note(where, f"connectionDetails: {NO_SECRET}", _COMPOSE_ONE))
         for name, each in sets.items():
             where = f"{key_of(source)} › patch set {name}"
-            each["patches"] = list(self._patches(where, each.get("patches") or [], unwrapped.get(str(name), set())))
+            each["patches"] = list(
+                self._patches(where, each.get("patches") or [], unwrapped.get(str(name), set()), "*")
+            )
 
     def _base(self, where: str, template: Mapping[str, Json], base: dict[str, Any]) -> set[str]:
         """Bring a base to the second generation; the paths of what is an object there, and may have been a list of one."""
@@ -277,7 +357,7 @@ class Migration:
         base["spec"] = _fitted(spec, _at(schema, "spec"), "spec")
         return set(_objects(_at(_at(schema, "spec"), "forProvider"), "spec.forProvider"))
 
-    def _patches(self, where: str, patches: Sequence[Json], lists: set[str]) -> Iterator[Json]:
+    def _patches(self, where: str, patches: Sequence[Json], lists: set[str], template: str) -> Iterator[Json]:
         for index, patch in enumerate(patches):
             if not isinstance(patch, dict) or patch.get("type") == "PatchSet":
                 yield patch
@@ -290,17 +370,36 @@ class Migration:
                 if isinstance(each, dict)
             ]
             of_composite, of_composed = (reads, writes) if is_forth else (writes, reads)
-            if any(isinstance(path, str) and "writeConnectionSecretToRef" in path for path in of_composite):
+            written = str(patch.get("toFieldPath") or patch.get("fromFieldPath"))
+            of_secret = [
+                path for path in of_composite if isinstance(path, str) and "writeConnectionSecretToRef" in path
+            ]
+            if of_secret and is_forth and all(_SECRETS_NAME.fullmatch(path) for path in of_secret):
                 self.notes.append(
                     Note(
                         f"{where} › patches[{index}]",
-                        f"left out, as it reads the composite's connection Secret: {_NO_SECRET}",
+                        f"reads {composite_path(of_secret[0])} now, where it read {of_secret[0]}: {NO_SECRET}",
+                        "review it",
+                    )
+                )
+            elif of_secret:
+                self.left_out.append((template if is_forth else "", written))
+                self.notes.append(
+                    Note(
+                        f"{where} › patches[{index}]",
+                        f"left out, as it is about the composite's connection Secret: {NO_SECRET}",
                         _COMPOSE_ONE,
                     )
                 )
                 continue
+            gone = {path for holder, path in self.left_out if holder == template}
+            if not is_forth and any(path in gone for path in of_composed):
+                self.left_out.append(("", written))
+                self.notes.append(Note(f"{where} › patches[{index}]", "left out, as what it reads is not written"))
+                continue
             odd = [path for path in of_composed if isinstance(path, str) and _is_gone(path)]
             if odd and is_forth:
+                self.left_out.append((template, written))
                 self.notes.append(
                     Note(
                         f"{where} › patches[{index}]",
@@ -308,8 +407,8 @@ class Migration:
                     )
                 )
                 continue
-            change = _composite_path if is_forth else lambda path: _composed_path(path, lists)
-            other = (lambda path: _composed_path(path, lists)) if is_forth else _composite_path
+            change = composite_path if is_forth else lambda path: _composed_path(path, lists)
+            other = (lambda path: _composed_path(path, lists)) if is_forth else composite_path
             found = dict(patch)
             if isinstance(found.get("fromFieldPath"), str):
                 to_same = found.get("toFieldPath") is None
@@ -330,13 +429,21 @@ class Migration:
             yield found
 
 
+def _written_back(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of each template the fields of the composite that its patches write."""
+    for template in given.get("resources") or ():
+        for patch in template.get("patches") or () if isinstance(template, dict) else ():
+            if isinstance(patch, dict) and "ToComposite" in str(patch.get("type")):
+                yield str(template.get("name")), str(patch.get("toFieldPath") or patch.get("fromFieldPath"))
+
+
 def as_pipeline(source: Object) -> Object:
     """A Composition in mode Pipeline; what is in it already as it is."""
     made = pipelines.to_pipeline(source) or source
     return pipelines.environment_to_step(made) or made
 
 
-def _is_composition(obj: Object) -> bool:
+def is_composition(obj: Object) -> bool:
     return obj.get("kind") == "Composition" and group_of(str(obj.get("apiVersion") or "")) == GROUP
 
 
@@ -345,9 +452,9 @@ def _is_gone(path: str) -> bool:
     return bool(re.search(r"(writeConnectionSecretToRef|SecretRef)\.namespace$", path)) or path == "spec.deletionPolicy"
 
 
-def _composite_path(path: str) -> str:
+def composite_path(path: str) -> str:
     """
-    >>> _composite_path("spec.claimRef.namespace"), _composite_path("spec.compositionRef.name"), _composite_path("spec.size")
+    >>> composite_path("spec.claimRef.namespace"), composite_path("spec.compositionRef.name"), composite_path("spec.size")
     ('metadata.namespace', 'spec.crossplane.compositionRef.name', 'spec.size')
     """
     for pattern, instead in _READS:
@@ -380,6 +487,31 @@ def _objects(schema: OpenAPI, path: str) -> Iterator[str]:
         elif each.get("type") == "object":
             yield place
             yield from _objects(each, place)
+
+
+def _strings(value: Json) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for each in value.values():
+                yield from _strings(each)
+        case list():
+            for each in value:
+                yield from _strings(each)
+
+
+def _replaced(value: Any) -> Any:
+    """A value with the second generation's groups in all its texts.
+
+    >>> _replaced({"a": ["apiVersion: ec2.aws.upbound.io/v1beta1"]})
+    {'a': ['apiVersion: ec2.aws.m.upbound.io/v1beta1']}
+    """
+    if isinstance(value, str):
+        return value.replace(f"{AWS}/", f"{NAMESPACED_AWS}/")
+    if isinstance(value, dict):
+        return {name: _replaced(each) for name, each in value.items()}
+    return [_replaced(each) for each in value] if isinstance(value, list) else value
 
 
 def _at(schema: OpenAPI, name: str) -> OpenAPI:
