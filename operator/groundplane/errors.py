@@ -73,7 +73,11 @@ class Required(InvalidInput):
 
 
 class Rejected(InvalidInput):
-    """The API server refused an object as invalid (422)."""
+    """The API server refused an object as invalid (422); `field` is the path of the first value that is refused, where that is known."""
+
+    def __init__(self, what: str, *, mend: str = "", where: Iterable[str] = (), field: str = "") -> None:
+        super().__init__(what, mend=mend, where=where)
+        self.field = field
 
 
 class TooDeep(InvalidInput):

@@ -156,7 +156,9 @@ class Overlaid:
                 self.applied.append(key_of(obj))
             except (Rejected, NoSuchKind, NotFound) as error:
                 self.is_refused = True
-                self.errors.append(f"{obj['kind']}/{meta(obj).get('name')}: {error} ({document.place()})")
+                field = error.field if isinstance(error, Rejected) else ""
+                text = str(error).partition('" is invalid: ')[2] if field else ""
+                self.errors.append(f"{obj['kind']}/{meta(obj).get('name')}: {text or error} ({document.place(field)})")
             await self.settle()
         if chosen and not any(_is_chosen(key, chosen) for key in self.overlay.objects()):
             raise InvalidInput(f"there is no {' or '.join(chosen)}", mend="correct --resource")

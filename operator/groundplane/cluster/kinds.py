@@ -469,4 +469,4 @@ def invalid(obj: Object, problems: Iterable[str], *, mend: str = "") -> Rejected
     listed = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
     group = group_of(obj["apiVersion"])
     kind = f"{obj['kind']}.{group}" if group else obj["kind"]
-    return Rejected(f'{kind} "{key_of(obj).name}" is invalid: {listed}', mend=mend)
+    return Rejected(f'{kind} "{key_of(obj).name}" is invalid: {listed}', mend=mend, field=found[0].partition(":")[0])

@@ -459,7 +459,7 @@ def _rejected(obj: Object, problems: _Problems) -> Rejected:
     group = group_of(obj.get("apiVersion") or "")
     kind = f"{obj.get('kind')}.{group}" if group else f"{obj.get('kind')}"
     name = meta(obj).get("name") or meta(obj).get("generateName") or ""
-    return Rejected(f'{kind} "{name}" is invalid: {listed}', mend=mends(found))
+    return Rejected(f'{kind} "{name}" is invalid: {listed}', mend=mends(found), field=found[0].path.lstrip("."))
 
 
 # --- look up
