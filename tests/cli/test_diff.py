@@ -108,7 +108,9 @@ def test_a_file_that_would_be_refused_is_told_with_its_place(diff):
     assert ran.exit_code == 2
     assert ran.stdout == ""
     line, text = next(
-        (number, text) for number, text in enumerate(Path("change.yaml").read_text().splitlines(), 1) if "oracle" in text
+        (number, text)
+        for number, text in enumerate(Path("change.yaml").read_text().splitlines(), 1)
+        if "oracle" in text
     )
     assert ran.stderr == (
         'ERROR: Database/orders: spec.parameters.engine: Unsupported value: "oracle": supported values: "postgres", "mysql"'
