@@ -411,7 +411,7 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
         return Rejected(text, mend="have the object hold less: an API server stores 1.5 MiB of each")
     if code >= 500 and "failed to create typed patch object" not in text:
         return Unavailable(text)
-    first = next(iter(details.get("causes") or ()), {})
+    first: Mapping[str, Any] = next(iter(details.get("causes") or ()), {})
     return Rejected(text, field=str(first.get("field") or ""))
 
 

@@ -27,12 +27,13 @@ def migrated(document: Object, migration: Migration, read: Read) -> Object:
 
 class _Cases:
     def __init__(self, document: Object, migration: Migration, read: Read) -> None:
-        self._source, self._migration, self._read = fieldpath.copied(document), migration, read
+        self._source: Object = fieldpath.copied(document)
+        self._migration, self._read = migration, read
         self._told: dict[str, None] = {}
 
     def document(self) -> Object:
         spec = spec_of(self._source)
-        defaults = spec.get("defaults") if isinstance(spec.get("defaults"), dict) else {}
+        defaults: dict[str, Any] = spec["defaults"] if isinstance(spec.get("defaults"), dict) else {}
         shared = self._names(defaults.get("inputs") or {})
         tests = []
         for test in spec.get("tests") or ():
