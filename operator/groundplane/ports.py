@@ -239,6 +239,7 @@ class ManagedKind:
     consistent: bool = False  # what was written is seen at once: "not there" is true right after a create
     ready_at_once: bool = False  # what is there is usable: it is in no state on its way there
     marked_by: str = "tags"  # what says there whose a thing is, in texts
+    connection: tuple[str, ...] = ()  # the keys of its connection Secret, sorted
     refers: bool = False  # to objects of any kind: it watches them, and leaves a finalizer on them
     # What is made says who made it, and made twice it is one thing: its creates need no notes of when they began and ended.
     tells_maker: bool = False

@@ -36,7 +36,9 @@ def nop(name="a", kind="NopResource", spec=None, **for_provider):
 
 async def the_world():
     clock = Clock()
-    return await World(Clouds({"nop": NopCloud(clock)}), clock=clock, options=Options(poll_interval=600.0)).install()
+    return await World(
+        Clouds({"nop": lambda: NopCloud(clock)}), clock=clock, options=Options(poll_interval=600.0)
+    ).install()
 
 
 async def seen(world, manifest):

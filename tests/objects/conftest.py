@@ -47,7 +47,7 @@ async def made(*, strict=False, targets=None, cloud=None, **options):
     targets = (targets or Targets)(cluster)
     objects = ObjectCloud(targets, strict_upstream=strict, looks_first=bool(options.get("observe_only")), now=clock)
     asked = Options(strict_upstream=strict, **{"poll_interval": 60.0, "create_wait": 0.0, **options})
-    clouds = Clouds({"objects": objects})
+    clouds = Clouds({"objects": lambda: objects})
     world = World(clouds, cluster=cluster, clock=clock, options=asked)
     world.context = world.engine.context = replaced(world.context, clouds)
     world.targets = targets
@@ -65,7 +65,7 @@ def replaced(context, clouds):
 
 def again(world):
     """A new process on the same store."""
-    clouds = Clouds({"objects": ObjectCloud(world.targets, now=world.clock)})
+    clouds = Clouds({"objects": lambda: ObjectCloud(world.targets, now=world.clock)})
     fresh = world.restarted(cloud=clouds)
     fresh.targets = world.targets
     fresh.context = fresh.engine.context = replaced(fresh.context, clouds)

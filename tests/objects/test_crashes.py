@@ -49,7 +49,9 @@ async def life(fatal, *, remote):
 
     def fragile(world):
         cluster = FragileCluster(world.cluster, counter, Trouble.KILLED)
-        clouds = Clouds({"objects": ObjectCloud(FragileTargets(world.targets, cluster, counter), now=world.clock)})
+        clouds = Clouds(
+            {"objects": lambda: ObjectCloud(FragileTargets(world.targets, cluster, counter), now=world.clock)}
+        )
         return within(world, clouds, cluster)
 
     def within(world, clouds, cluster):
@@ -64,7 +66,9 @@ async def life(fatal, *, remote):
             await world.settle(seconds=seconds)
             return world
         except Killed:
-            again = within(world, Clouds({"objects": ObjectCloud(world.targets, now=world.clock)}), world.cluster)
+            again = within(
+                world, Clouds({"objects": lambda: ObjectCloud(world.targets, now=world.clock)}), world.cluster
+            )
             await again.settle(seconds=seconds + 100)
             return again
 

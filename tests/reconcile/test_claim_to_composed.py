@@ -576,7 +576,7 @@ async def test_a_claim_whose_composite_says_nothing_says_so_itself_after_a_while
     world.engine.controllers["composite"] = dataclasses.replace(world.engine.controllers["composite"], reconcile=silent)
     await running(world)
     assert conditions.find(await claim_of(world), "Ready") is None
-    await world.settle(seconds=6)
+    await world.settle(seconds=31)
     assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"
 
 

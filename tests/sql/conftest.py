@@ -71,7 +71,7 @@ class Sql:
     def cloud(self, *, strict=False):
         cloud = SqlCloud(strict_upstream=strict, now=self.clock, may_write=self.wrote)
         self.clouds.append(cloud)
-        return Clouds({"sql": cloud})
+        return Clouds({"sql": lambda: cloud})
 
     def wrote(self):
         self.before_write()

@@ -32,7 +32,7 @@ async def life(sql, fatal):
     def fragile(world):
         cloud = SqlCloud(now=world.clock, may_write=die)
         sql.clouds.append(cloud)
-        fresh = world.restarted(cloud=Clouds({"sql": cloud}))
+        fresh = world.restarted(cloud=Clouds({"sql": lambda: cloud}))
         cluster = FragileCluster(world.cluster, counter, Trouble.KILLED)
         fresh.context = fresh.engine.context = replace(fresh.context, cluster=cluster)
         return fresh

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from groundplane.aws.grammar import DOMAIN, NAMESPACED_DOMAIN, Kind, file_of
 from groundplane.core.objects import group_of
 from groundplane.errors import InvalidInput, nearest
+from groundplane.ports import ManagedKind
 
 if TYPE_CHECKING:
     from groundplane.aws.resource import Hooks
@@ -88,6 +89,28 @@ def hooks(file: str) -> Hooks:
 def load(file: str) -> Kind | None:
     """The kind file of that name, read once; None if there is none.  Raises InvalidInput if it is faulty."""
     return _read(file) if file.replace("_", "").isalnum() else None
+
+
+_ports: dict[str, tuple[ManagedKind, ManagedKind]] = {}  # of both generations, by kind file
+
+
+def ports() -> Iterator[ManagedKind]:
+    """What the managed reconciler must know of all kinds, in both generations, sorted by file name.
+
+    A kind file takes fifty times the memory of that: it is read, and not kept, until somebody acts on AWS with it.
+    """
+    for name in names():
+        if name not in _ports and (kind := _read(name)):
+            _ports[name] = (kind.port, kind.namespaced.port)
+        yield from _ports.get(name, ())
+
+
+def port(api_version: str, kind: str) -> ManagedKind | None:
+    """What the managed reconciler must know of the kind that is served under that API version and kind, if any."""
+    if known := _ports.get(file_of(group_of(api_version), kind)):
+        return next((each for each in known if each.kind == kind and api_version in each.api_versions), None)
+    found = lookup(api_version, kind)
+    return found.port if found else None
 
 
 def lookup(api_version: str, kind: str) -> Kind | None:

@@ -104,11 +104,10 @@ class AwsCloud:
     # --- what needs no call -------------------------------------------------------------------------
 
     def kind(self, api_version: str, kind_: str) -> ManagedKind | None:
-        found = catalogue.lookup(api_version, kind_)
-        return found.port if found else None
+        return catalogue.port(api_version, kind_)
 
     def kinds(self) -> Sequence[ManagedKind]:
-        return tuple(found.port for found in catalogue.every())
+        return tuple(catalogue.ports())
 
     def default_external_name(self, managed: Object) -> str:
         return self._offline(managed).name_in_advance()

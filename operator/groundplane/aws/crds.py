@@ -30,6 +30,7 @@ from groundplane.core.crds.bricks import BOOLEAN, CLUSTER, KEEP_ALL, MANAGED_COL
 from groundplane.core.objects import Object
 from groundplane.core.openapi import handled_request, unseen
 from groundplane.errors import with_article
+from groundplane.ports import ManagedKind
 
 Schema = dict[str, Any]
 LONGEST = 200  # characters of a description
@@ -68,10 +69,9 @@ def _name(crd: Object) -> str:
     return str(crd["metadata"]["name"])
 
 
-def connection_details(found: Kind) -> list[dict[str, str]]:
+def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
     """The keys of a kind's connection Secrets, sorted, and what they hold."""
-    keys = sorted({*found.connection, *found.create.connection})
-    return [{"name": key, "description": DETAILS.get(key) or f"{key} of the {found.kind}."} for key in keys]
+    return [{"name": key, "description": DETAILS.get(key) or f"{key} of the {kind.kind}."} for key in kind.connection]
 
 
 def schema_of(api_version: str, kind: str) -> Schema | None:

@@ -786,6 +786,7 @@ class Kind(Strict):
             repeatable=self.external_name.mode != "assigned" or bool(self.create.token) or self.create.repeatable,
             namespaced=self.is_namespaced,
             ready_at_once=self.ready is None,
+            connection=tuple(sorted({*self.connection, *self.create.connection})),
         )
 
     def _references(self) -> Iterator[ports.Reference]:

@@ -125,7 +125,7 @@ class EveryKind(BuiltIn):
             return None
         from groundplane.runtime import clouds
 
-        cloud = clouds.beside_aws()[provider]
+        cloud = clouds.beside_aws()[provider]()
         try:
             if cloud.kind(obj["apiVersion"], obj["kind"]):
                 cloud.check(obj)

@@ -194,7 +194,7 @@ class Demo:
                 style="yellow",
             )
         aws = AwsCloud()
-        cloud = Clouds({"aws": aws} | beside_aws())
+        cloud = Clouds({"aws": lambda: aws} | beside_aws())
         with interruptible() as self.stop:
             try:
                 async with LocalControlPlane(self.db, options=Options(poll_interval=5.0), cloud=cloud) as self.plane:

@@ -36,7 +36,7 @@ from groundplane.reconcile import connection, handover, leaving, restored
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
 REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
-FIRST_REPORT = 5.0  # seconds after which a claim says something though its composite has not
+FIRST_REPORT = 30.0  # seconds after which a claim says something though its composite has not
 FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
 
 

@@ -15,29 +15,40 @@ from groundplane.core.objects import Object, group_of, spec_of
 from groundplane.errors import InvalidInput, nearest
 from groundplane.ports import Account, Cloud, Cluster, Creation, Default, ManagedKind, Observation, Targets
 
+Made = Callable[[], Cloud]  # makes a provider's
+
 
 class Clouds:
     """`ports.Cloud`: each managed resource, and each account, is the business of one of them."""
 
-    def __init__(self, clouds: Mapping[str, Cloud], is_active: Callable[[str], bool] = lambda definition: True) -> None:
-        """`clouds` by the names of their providers.
+    def __init__(self, clouds: Mapping[str, Made], is_active: Callable[[str], bool] = lambda definition: True) -> None:
+        """`clouds` by the names of their providers, each made when something is first asked of it: what nobody uses takes no memory.
 
         Of kinds whose definition (`vpcs.ec2.aws.upbound.io`) is not active, nothing is known: they are somebody else's.
         """
         self._clouds, self._is_active = dict(clouds), is_active
+        self._made: dict[str, Cloud] = {}
 
     def of(self, api_version: str) -> Cloud | None:
         """Whose kinds those of an API version are."""
-        family = providers.of(group_of(api_version))
-        return self._clouds.get(family.provider) if family else None
+        provider = _provider(api_version)
+        if provider not in self._clouds:
+            return None
+        if provider not in self._made:
+            self._made[provider] = self._clouds[provider]()
+        return self._made[provider]
+
+    def made(self, provider: str) -> Cloud | None:
+        """That provider, if anything was asked of it yet."""
+        return self._made.get(provider)
 
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:
-        cloud = self.of(api_version)
-        found = cloud.kind(api_version, kind) if cloud else None
+        found = lookup(api_version, kind) if _provider(api_version) in self._clouds else None
         return found if found and self._is_active(found.name) else None
 
     def kinds(self) -> Sequence[ManagedKind]:
-        return tuple(each for cloud in self._clouds.values() for each in cloud.kinds() if self._is_active(each.name))
+        ours = (each for each in kinds() if _provider(each.api_versions[0]) in self._clouds)
+        return tuple(each for each in ours if self._is_active(each.name))
 
     def default_external_name(self, managed: Object) -> str:
         return self._its(managed).default_external_name(managed)
@@ -88,7 +99,7 @@ class Clouds:
 
     async def close(self) -> None:
         """Close the connections that are kept to databases."""
-        if (sql := self._clouds.get("sql")) is not None:
+        if (sql := self.made("sql")) is not None:
             from groundplane.sql.cloud import SqlCloud
 
             if isinstance(sql, SqlCloud):
@@ -103,9 +114,12 @@ class Clouds:
 
 def every(*, strict_upstream: bool, namespace: str, targets: Targets, looks_first: bool = False) -> Clouds:
     """All of them, for a control plane on one machine.  `looks_first`: see `ObjectCloud`."""
-    from groundplane.aws.cloud import AwsCloud
 
-    aws = AwsCloud(strict_upstream=strict_upstream, namespace=namespace)
+    def aws() -> Cloud:
+        from groundplane.aws.cloud import AwsCloud
+
+        return AwsCloud(strict_upstream=strict_upstream, namespace=namespace)
+
     return Clouds({"aws": aws} | beside_aws(strict_upstream=strict_upstream, targets=targets, looks_first=looks_first))
 
 
@@ -114,12 +128,15 @@ def looking(on_call: Callable[[], None], targets: Targets | None = None) -> Clou
 
     Without `targets`, Objects are not looked at.
     """
-    from groundplane.aws.cloud import AwsCloud
 
     def refuse() -> None:
         raise InvalidInput("nothing is changed here: this only looks")
 
-    aws = AwsCloud(only_looks=True, may_write=refuse, on_call=lambda *told: on_call())
+    def aws() -> Cloud:
+        from groundplane.aws.cloud import AwsCloud
+
+        return AwsCloud(only_looks=True, may_write=refuse, on_call=lambda *told: on_call())
+
     return Clouds({"aws": aws} | beside_aws(may_write=refuse, looks_first=True, targets=targets))
 
 
@@ -129,16 +146,26 @@ def beside_aws(
     may_write: Callable[[], None] = lambda: None,
     looks_first: bool = False,
     targets: Targets | None = None,
-) -> dict[str, Cloud]:
-    """The providers beside AWS, by name; without `targets`, Objects can be checked, and no more."""
-    from groundplane.nop.cloud import NopCloud
-    from groundplane.objects.cloud import ObjectCloud
-    from groundplane.sql.cloud import SqlCloud
+) -> dict[str, Made]:
+    """What makes the providers beside AWS, by name; without `targets`, Objects can be checked, and no more."""
 
-    there = targets or NoTargets()
-    objects = ObjectCloud(there, strict_upstream=strict_upstream, may_write=may_write, looks_first=looks_first)
-    sql = SqlCloud(strict_upstream=strict_upstream, may_write=may_write)
-    return {"nop": NopCloud(), "objects": objects, "sql": sql}
+    def nop() -> Cloud:
+        from groundplane.nop.cloud import NopCloud
+
+        return NopCloud()
+
+    def objects() -> Cloud:
+        from groundplane.objects.cloud import ObjectCloud
+
+        there = targets or NoTargets()
+        return ObjectCloud(there, strict_upstream=strict_upstream, may_write=may_write, looks_first=looks_first)
+
+    def sql() -> Cloud:
+        from groundplane.sql.cloud import SqlCloud
+
+        return SqlCloud(strict_upstream=strict_upstream, may_write=may_write)
+
+    return {"nop": nop, "objects": objects, "sql": sql}
 
 
 # --- their kinds ------------------------------------------------------------------------------------------------
@@ -148,11 +175,8 @@ def beside_aws(
 def kinds() -> tuple[ManagedKind, ...]:
     """All managed kinds that are built in."""
     from groundplane.aws import catalogue
-    from groundplane.nop.kinds import KINDS as NOP
-    from groundplane.objects.kinds import every as every_object
-    from groundplane.sql.kinds import KINDS as SQL
 
-    return (*(kind.port for kind in catalogue.every()), *NOP.values(), *every_object(), *SQL.values())
+    return (*catalogue.ports(), *dict.fromkeys(_beside_aws().values()))
 
 
 def lookup(api_version: str, kind: str) -> ManagedKind | None:
@@ -160,9 +184,18 @@ def lookup(api_version: str, kind: str) -> ManagedKind | None:
     if _provider(api_version) == "aws":
         from groundplane.aws import catalogue
 
-        found = catalogue.lookup(api_version, kind)
-        return found.port if found else None
-    return next((each for each in kinds() if each.kind == kind and api_version in each.api_versions), None)
+        return catalogue.port(api_version, kind)
+    return _beside_aws().get((api_version, kind))
+
+
+@cache
+def _beside_aws() -> dict[tuple[str, str], ManagedKind]:
+    from groundplane.nop.kinds import KINDS as NOP
+    from groundplane.objects.kinds import every as every_object
+    from groundplane.sql.kinds import KINDS as SQL
+
+    found = (*NOP.values(), *every_object(), *SQL.values())
+    return {(version, each.kind): each for each in found for version in each.api_versions}
 
 
 def crds(*, docs: bool = True, nop_scope: str = "namespaced") -> list[Object]:
@@ -197,11 +230,9 @@ def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
         from groundplane.sql import crds as sql
 
         return sql.connection_details(kind)
-    from groundplane.aws import catalogue
     from groundplane.aws.crds import connection_details
 
-    found = catalogue.lookup(kind.api_versions[0], kind.kind)
-    return connection_details(found) if found else []
+    return connection_details(kind)
 
 
 def immutable(api_version: str, kind: str) -> frozenset[str]:

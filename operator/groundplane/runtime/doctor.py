@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -553,7 +554,7 @@ def looking(cluster: Cluster, namespace: str) -> Context:
     """What it takes to find an account's credentials; nobody is told anything."""
     return Context(
         cluster=cluster,
-        cloud=Clouds({"aws": AwsCloud(namespace=namespace, may_write=_refuse)} | clouds.beside_aws()),
+        cloud=Clouds({"aws": partial(AwsCloud, namespace=namespace, may_write=_refuse)} | clouds.beside_aws()),
         events=_Nobody(),
         watches=_Nobody(),
         now=lambda: datetime.now(UTC),

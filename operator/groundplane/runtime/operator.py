@@ -17,7 +17,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +25,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from groundplane import __version__
-from groundplane.aws.cloud import AwsCloud
 from groundplane.cluster.cache import Cache, Change, Reading
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
@@ -75,6 +74,7 @@ from groundplane.runtime.tracing import NoTraces
 from groundplane.runtime.watches import KubernetesWatches
 
 if TYPE_CHECKING:
+    from groundplane.aws.cloud import AwsCloud
     from groundplane.runtime.webhooks import Webhooks
 
 # Shares of the grace period: another replica waits for the Lease during the first two; the rest is for watches and sessions.
@@ -135,15 +135,7 @@ class Operator:
         self._traces = traces
         traces.peek = self._cache.get
         may_write = _refuse_change if settings.observe_only else gate.check
-        self._aws = AwsCloud(
-            settings.aws_threads,
-            strict_upstream=settings.strict_upstream,
-            namespace=settings.namespace,
-            may_write=may_write,
-            on_call=self._aws_called,
-            on_wait=metrics.aws_call_waited,
-            on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
-        )
+        self._aws: AwsCloud | None = None  # nobody has asked anything of AWS yet
         self._targets = ClusterTargets(
             self._cluster,
             self._acting_as if settings.objects_identity else None,
@@ -151,7 +143,7 @@ class Operator:
             warns=True,
         )
         self._cloud = Clouds(
-            {"aws": self._aws}
+            {"aws": partial(self._with_aws, may_write)}
             | clouds.beside_aws(
                 strict_upstream=settings.strict_upstream,
                 may_write=may_write,
@@ -258,6 +250,22 @@ class Operator:
             self._on_standing,
             identity=identity,
         )
+
+    def _with_aws(self, may_write: Callable[[], None]) -> AwsCloud:
+        """What acts on AWS; boto3 comes with it."""
+        from groundplane.aws.cloud import AwsCloud
+
+        settings = self._settings
+        self._aws = AwsCloud(
+            settings.aws_threads,
+            strict_upstream=settings.strict_upstream,
+            namespace=settings.namespace,
+            may_write=may_write,
+            on_call=self._aws_called,
+            on_wait=metrics.aws_call_waited,
+            on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),
+        )
+        return self._aws
 
     def _acting_as(self) -> Api:
         """The way to the API server for Objects, as whom they are to act as."""
@@ -581,7 +589,7 @@ class Operator:
         if self._webhooks:
             await self._webhooks.withdraw()
         # Nothing is written from here on, and another replica waits for the Lease: what takes its time to end has it after that.
-        await self._elector.stop(release=not self._aws.in_flight)
+        await self._elector.stop(release=not (self._aws and self._aws.in_flight))
         await self._watches.stop()
         await self._functions.close()
         await self._cloud.close()
@@ -620,7 +628,7 @@ class Operator:
             "identity": self._elector.identity,
             "queues": self._dispatcher.told(),
             "waiting": self._dispatcher.told_waiting(),
-            "budgets": self._aws.budgets[:TOLD],
+            "budgets": self._aws.budgets[:TOLD] if self._aws else [],
         }
 
     def _count_objects(self) -> None:
