@@ -357,6 +357,13 @@ def test_a_composite_as_a_cluster_has_it_is_explained_in_files(tmp_path):
     assert ran.stdout.startswith('= "eu-west-1"\n'), ran.output
 
 
+def test_a_base_of_a_step_is_told_with_its_line():
+    files = [QUEUE / name for name in ("definition.yaml", "composition.yaml", "examples/composite.yaml")]
+    [line] = [n for n, text in enumerate(files[1].read_text().splitlines(), 1) if "receiveWaitTimeSeconds: 20" in text]
+    ran = groundplane("explain", *files, "spec.forProvider.receiveWaitTimeSeconds", "--resource", "queue")
+    assert f"  base  Composition queue-aws-v2 › step resources › resource queue, {files[1]}:{line}:" in ran.stdout
+
+
 def test_each_field_of_a_live_object_is_explained(db):
     ran = groundplane("explain", f"instance/{instance(db)}", "--all", *db, *NAMESPACE)
     assert 'spec.forProvider.storageType = "gp3"\n  base  Composition database-aws › resource instance\n' in ran.stdout

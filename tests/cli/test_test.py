@@ -183,6 +183,47 @@ def test_coverage_tells_what_no_test_met_and_fails_below_a_limit(play):
     assert play(tests, flags=("--coverage", "--fail-under", "10")).exit_code == 0
 
 
+def test_a_path_after_coverage_is_a_path(play, tmp_path):
+    assert play(document({"name": "small", "patches": small(), "assertions": [{"count": 1}]})).exit_code == 0
+    ran = groundplane("test", "--coverage", tmp_path)
+    assert "1 passed, 0 failed" in ran.stdout
+    assert "Coverage " in ran.stdout
+    ran = groundplane("test", "--coverage", tmp_path / "none")
+    assert ran.exit_code == 1
+    assert "none" in ran.stderr
+
+
+def test_points_of_two_steps_are_told_apart(play):
+    composition = yaml.safe_load(COMPOSITION)
+    steps = [
+        {
+            "step": step,
+            "functionRef": {"name": "function-patch-and-transform"},
+            "input": {
+                "apiVersion": "pt.fn.crossplane.io/v1beta1",
+                "kind": "Resources",
+                "resources": composition["spec"]["resources"],
+            },
+        }
+        for step in ("one", "other")
+    ]
+    composition["spec"] = {
+        "compositeTypeRef": composition["spec"]["compositeTypeRef"],
+        "mode": "Pipeline",
+        "pipeline": steps,
+    }
+    given = {"xrd": {"raw": yaml.safe_load(DEFINITION)}, "composition": {"raw": composition}}
+    made = {"name": "made", "inputs": {"claim": {"raw": yaml.safe_load(CLAIM)}}, "assertions": [{"count": 1}]}
+    ran = play(document(made, **given), flags=("--coverage=json",))
+    unmet = json.loads(ran.stdout.split("\n", 1)[1])["unmet"]
+    assert [(each["step"], each["what"]) for each in unmet if each["kind"] == "readiness"] == [
+        ("one", "ready"),
+        ("other", "ready"),
+    ]
+    ran = play(document(made, **given), flags=("--coverage",))
+    assert "not met: notes: step other › readiness map ready" in ran.stdout
+
+
 def test_tests_that_render_nothing_fail_below_any_limit_but_not_as_an_empty_part_nor_where_they_are_only_read(play):
     tests = document({"name": "made", "run": "engine", "timeout": 1, "assertions": [{"ready": False}]})
     ran = play(tests, flags=("--fail-under", "1"))
@@ -258,7 +299,8 @@ def test_of_two_steps_that_make_one_resource_each_has_its_own_patches(play, tmp_
     claim = {"raw": yaml.safe_load(CLAIM)}
     ran = play(document(test, **given, claim=claim), flags=("database.yaml", "--coverage"))
     assert f"step two › resource map › patches[0] (FromCompositeFieldPath) skipped: spec.txt: no such field; it is optional (notes.yaml:{line}:" in ran.stdout  # fmt: skip
-    assert ran.stdout.count("not met: notes: patch") == 1
+    assert ran.stdout.count("not met: notes: step two › patch") == 1
+    assert "not met: notes: step one › patch" not in ran.stdout
 
 
 def test_what_crossplanes_format_says_is_read(play):

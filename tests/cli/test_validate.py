@@ -308,6 +308,11 @@ def test_the_examples_are_right(folder):
             "apiVersion: iam.aws.upbound.io/v1beta1\nkind: Policy\nmetadata: {name: a}\nspec: {forProvider: {policy: '{'}}\n",
             "[x] AWS error iam.aws.upbound.io/v1beta1, Kind=Policy, a : spec.forProvider.policy: is no JSON",
         ),
+        (
+            "apiVersion: s3.aws.upbound.io/v1beta1\nkind: Bucket\nmetadata: {name: a}\nspec: {forProvider: {region: eu-wst-1}}\n",
+            "[!] AWS error s3.aws.upbound.io/v1beta1, Kind=Bucket, a : spec.forProvider.region: the SDK lists no region eu-wst-1."
+            " Mend: did you mean eu-west-1?",
+        ),
     ],
 )
 def test_kinds_of_kubernetes_of_core_and_of_aws_are_known(tmp_path, text, tells):

@@ -238,6 +238,7 @@ def test_the_command_asks_before_it_does_anything(aws, tmp_path):
         "! leaked       1 things in AWS were made for objects that are gone: Bucket orders in eu-west-1, made for Bucket orders"
         in done.output
     )
+    assert f"Mend: look at each; then groundplane doctor orphans --db {db} --adopt --alone makes" in done.output
     for deed in ("--adopt", "--delete"):
         refused = groundplane("doctor", "orphans", "--db", db, deed, "--yes")
         assert refused.exit_code == 1

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from groundplane.aws import catalogue
 from groundplane.aws.engine import Engine
-from groundplane.core.objects import Object
+from groundplane.core.objects import Object, spec_of
 from groundplane.errors import InvalidInput, nearest
 
 
@@ -20,6 +20,16 @@ def refusal(managed: Object) -> InvalidInput | None:
     except InvalidInput as error:
         return error
     return None
+
+
+def doubt(managed: Object) -> InvalidInput | None:
+    """A region that botocore does not list, and that may be newer than botocore."""
+    from groundplane.aws import session
+
+    region = (spec_of(managed).get("forProvider") or {}).get("region")
+    meant = session.unlisted(region) if isinstance(region, str) else ""
+    what, _, mend = meant.partition(": ")
+    return InvalidInput(what, mend=mend, where=("spec.forProvider.region",)) if meant else None
 
 
 def check_call(service: str, operation: str) -> None:

@@ -133,6 +133,14 @@ class EveryKind(BuiltIn):
             return error
         return None
 
+    def doubt(self, obj: Object) -> InvalidInput | None:
+        """A region that botocore does not list."""
+        if provider_of(str(obj.get("apiVersion"))) != "aws":
+            return None
+        from groundplane.aws import offline
+
+        return offline.doubt(obj)
+
     @cached_property
     def _core(self) -> Mapping[tuple[str, str], OpenAPI]:
         from groundplane.core import known_schemas

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from groundplane.cluster.sqlite import SqliteCluster
 
 PARTS = ("installation", "takeover", "restore", "orphans")
+ORPHANS = "groundplane doctor orphans"  # in mends: what is to be run next
 SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
 
 
@@ -138,6 +141,7 @@ def doctor(
         secret_namespaces=secret_namespaces,
         webhooks=webhooks,
     )
+    given = f" --db {shlex.quote(db)}" if db else ""
     if part == "orphans":
         db = sources.store_file(db, kubeconfig, context)
     with ExitStack() as stack:
@@ -153,6 +157,7 @@ def doctor(
             findings = asyncio.run(checking.examine_store(cluster, chosen))
         else:
             findings = asyncio.run(checking.examine_cluster(settings, chosen, mode=rbac, account=account))
+    findings = [replace(each, mend=each.mend.replace(ORPHANS, f"{ORPHANS}{given}")) for each in findings]
     if output == "json":
         click.echo(json.dumps(checking.as_json(findings), indent=2, ensure_ascii=False))
     else:

@@ -19,10 +19,12 @@ from groundplane.errors import GroundplaneError, InvalidInput, NotFound, did_you
 
 if TYPE_CHECKING:
     from groundplane.cli.sources import Source
+    from groundplane.core.composition import CompositionSpec
     from groundplane.core.lineage import Member
     from groundplane.core.objects import Key, Object
     from groundplane.core.origin import Hop
     from groundplane.core.pipeline import Find
+    from groundplane.core.typecheck import Part
 
 T = TypeVar("T")
 Step: TypeAlias = "tuple[Hop, tuple[Object, Any] | None]"  # and the object and path where the next one begins
@@ -286,6 +288,8 @@ class Chain:
             composite = await self._composite(obj, controller_of(obj))
             if composite is not None:
                 hops = await self._in_composition(composite, obj, path, origin.in_composition)
+                if [hop.by for hop in hops] == ["function"] and (base := await self._in_base(composite, obj, path)):
+                    hops = [base]
                 for hop in hops:
                     yield origin.name_of(obj), hop
                 if hops and hops[0].inputs:
@@ -453,21 +457,36 @@ class Chain:
         observed = await self._observed(composite)
         return ask(composite, obj, observed, compiled, preview.Around(), path)
 
+    async def _in_base(self, composite: Object, obj: Object, path: Any) -> Hop | None:
+        """The base that has the value of a field, where a step's templates have one."""
+        from groundplane.core import origin
+
+        return await self._told(composite, lambda spec, parts, where: origin.in_base(spec, parts, where, obj, path))
+
     async def _details(self, composite: Object, key: str) -> Sequence[Hop]:
         """The connection details that give a composite's Secret that key."""
+        from groundplane.core import origin
+
+        told = await self._told(composite, lambda spec, parts, where: origin.details(spec, parts, where, key))
+        return told or ()
+
+    async def _told(
+        self, composite: Object, ask: Callable[[CompositionSpec, Sequence[Part], str], T | None]
+    ) -> T | None:
+        """What is asked of what the steps of a composite's revision are told; None where that can't be known."""
         from groundplane.cli.render import parts_of
-        from groundplane.core import composition, origin
+        from groundplane.core import composition
         from groundplane.core.objects import labels_of, spec_of
 
         if (known := await self._revision(composite)) is None:
-            return ()
+            return None
         revision, find = known
         spec = composition.review(spec_of(revision)).spec
         where = f"Composition {labels_of(revision).get(composition.NAME_LABEL, '')}"
         try:
-            return origin.details(spec, parts_of(spec, find), where, key) if spec else ()
+            return ask(spec, parts_of(spec, find), where) if spec else None
         except GroundplaneError:
-            return ()  # a function that is not known: what it makes is not, either
+            return None  # a function that is not known: what it makes is not, either
 
     async def _revision(self, composite: Object) -> tuple[Object, Find] | None:
         """The revision that a composite uses, and what finds its functions."""

@@ -34,11 +34,11 @@ LOOK = 0.1  # seconds between two looks at files, with --watch
 @click.option("--junit", metavar="FILE", shell_complete=completing.files, help="Write the results as JUnit has them.")
 @click.option(
     "--coverage",
-    type=click.Choice(["text", "json"]),
+    metavar="[json]",
     is_flag=False,
     flag_value="text",
     default=None,
-    help="Tell what of the Compositions no test met.",
+    help="Tell what of the Compositions no test met.  A word after it that is neither json nor text is a PATH.",
 )
 @click.option("--fail-under", type=click.FloatRange(0, 100), metavar="PCT", help="Fail if the tests meet less of them.")
 @click.option(
@@ -71,6 +71,8 @@ def test(
     """
     from groundplane.cli import cases, test_report
 
+    if coverage not in (None, "text", "json"):
+        paths, coverage = (coverage, *paths), "text"
     if update and os.environ.get("CI"):
         raise click.UsageError("--update writes what is tested against: not where CI is set")
     part = _part(shard)

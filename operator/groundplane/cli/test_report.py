@@ -171,7 +171,13 @@ class Report:
 
     def _coverage(self) -> dict[str, Json]:
         unmet: list[Json] = [
-            {"composition": each.composition, "kind": each.kind, "resource": each.resource, "what": each.what}
+            {
+                "composition": each.composition,
+                "step": each.step,
+                "kind": each.kind,
+                "resource": each.resource,
+                "what": each.what,
+            }
             for each in self.unmet
         ]
         return {"percent": round(self.percent, 1), "points": len(self._all), "unmet": unmet}

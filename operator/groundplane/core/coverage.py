@@ -27,9 +27,11 @@ class Point(NamedTuple):
     resource: str  # the name of the template
     what: str  # "patches[2] › transforms[0] › small"
     path: tuple[str | int, ...]  # where it is written, in the manifest
+    step: str = ""  # of the pipeline; "" where only one has templates
 
     def __str__(self) -> str:
-        return f"{self.composition}: {self.kind} {' '.join(part for part in (self.resource, self.what) if part)}"
+        what = " ".join(part for part in (self.resource, self.what) if part)
+        return f"{self.composition}: {f'step {self.step} › ' if self.step else ''}{self.kind} {what}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class _Templates:
 
 def points(source: Object) -> Iterator[Point]:
     """All that there is to meet in a Composition; one that makes no sense has no more than can be read of it."""
+    several = sum(bool(templates.resources) for templates in _templates(source)) > 1
+    for point in _points(source):
+        yield point._replace(step=_step(source, point)) if several and point.kind != "step" else point
+
+
+def _points(source: Object) -> Iterator[Point]:
     name = str(meta(source).get("name", ""))
     for index, step in enumerate(_maps(spec_of(source).get("pipeline"))):
         yield Point(name, "step", "", str(step.get("step", index + 1)), ("spec", "pipeline", index))

@@ -132,6 +132,26 @@ def in_composition(
     return []
 
 
+def in_base(spec: CompositionSpec, parts: Sequence[Part], where: str, composed: Object, path: Path) -> Hop | None:
+    """The base of a template, in a step of a pipeline, that has a field of a composed resource as it is; None if none has.
+
+    `parts` are what the steps are told.
+    """
+    name, value = annotations_of(composed).get(TEMPLATE_ANNOTATION, ""), fieldpath.find(composed, path)
+    steps = _steps(spec)
+    for part in reversed(parts):
+        for template in part.templates:
+            if template.name == name and fieldpath.find(template.base, path) == value is not MISSING:
+                step = steps.get(part.place, "").replace('"', "")
+                return Hop("base", f"{where}{step} › resource {name}")
+    return None
+
+
+def _steps(spec: CompositionSpec) -> dict[str, str]:
+    """By the place of a step's input, how the step is called in a chain."""
+    return {f"spec.pipeline[{index}].input": f' › step "{step.step}"' for index, step in enumerate(spec.pipeline or ())}
+
+
 def onto_composite(
     composite: Object, composed: Object, observed: Sequence[Object], compiled: Compiled, around: Around, path: Path
 ) -> list[Hop]:
@@ -156,9 +176,7 @@ def onto_composite(
 
 def details(spec: CompositionSpec, parts: Sequence[Part], where: str, key: str) -> list[Hop]:
     """The connection details that give the composite's Secret that key, the last one first; `parts` are what the steps are told."""
-    steps = {
-        f"spec.pipeline[{index}].input": f' › step "{step.step}"' for index, step in enumerate(spec.pipeline or ())
-    }
+    steps = _steps(spec)
     return [
         _detail(detail, f"{where}{steps.get(part.place, '')} › resource {template.name}", index, template.name or "")
         for part in (typecheck.native(spec), *parts)

@@ -251,10 +251,13 @@ def rendered(
 
 def _by_cloud(obj: Object, where: str, library: Library) -> Iterator[Finding]:
     """What its cloud would refuse in a managed resource that was rendered; what it lacks, a later render may have."""
-    refused = library.built_in.check(obj)
+    refused, doubted = library.built_in.check(obj), library.built_in.doubt(obj)
+    place = (where, choice.resource_of(obj), "rendered")
     if refused is not None and not isinstance(refused, Required):
-        place = (where, choice.resource_of(obj), "rendered", *refused.where[-1:])
-        yield _of_render(InvalidInput(refused.what, mend=refused.mend, where=place))
+        yield _of_render(InvalidInput(refused.what, mend=refused.mend, where=(*place, *refused.where[-1:])))
+    if doubted is not None:
+        told = InvalidInput(doubted.what, mend=doubted.mend, where=(*place, *doubted.where[-1:]))
+        yield replace(_of_render(told), severity="warning")
 
 
 def _of_render(error: GroundplaneError) -> Finding:

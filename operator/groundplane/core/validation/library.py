@@ -34,6 +34,10 @@ class BuiltIn(known_schemas.BuiltIn, Protocol):
         """What AWS would refuse in a managed resource, whatever is there."""
         ...
 
+    def doubt(self, obj: Object) -> InvalidInput | None:
+        """What AWS may know, and nobody here does, in a managed resource: a region that may be a new one."""
+        ...
+
 
 _ANY_OBJECT = Structural({"type": "object", **ANYTHING})
 

@@ -17,7 +17,7 @@ from groundplane.core.objects import GroupKind, Json, Object, annotations_of, gr
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import quoted
 from groundplane.core.validation import definitions
-from groundplane.core.validation.findings import Finding, Status, Verdict
+from groundplane.core.validation.findings import Finding, Severity, Status, Verdict
 from groundplane.core.validation.library import BuiltIn, Library
 from groundplane.errors import InvalidInput
 
@@ -159,15 +159,18 @@ def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options)
 
 
 def _by_aws(obj: Object, known: Known, told: Sequence[Finding]) -> list[Finding]:
-    refused = known.library.built_in.check(obj)
-    if refused is None:
-        return []
-    place = refused.where[-1] if refused.where else ""
-    field = place.removeprefix("annotation ")
-    if any(_is_about(field, each.field) for each in told):
-        return []
-    message = f"{place}: {refused.what}" if place else refused.what
-    return [Finding(type="aws", field=field, message=message, mend=refused.mend)]
+    refused, doubted = known.library.built_in.check(obj), known.library.built_in.doubt(obj)
+    found: list[Finding] = []
+    judged: tuple[tuple[InvalidInput | None, Severity], ...] = ((refused, "error"), (doubted, "warning"))
+    for each, severity in judged:
+        if each is None:
+            continue
+        place = each.where[-1] if each.where else ""
+        field = place.removeprefix("annotation ")
+        if not any(_is_about(field, other.field) for other in (*told, *found)):
+            message = f"{place}: {each.what}" if place else each.what
+            found.append(Finding(type="aws", field=field, message=message, mend=each.mend, severity=severity))
+    return found
 
 
 def _rendered(obj: Object, known: Known, asked: Options) -> list[Finding]:
