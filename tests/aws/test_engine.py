@@ -9,8 +9,10 @@ import pytest
 from groundplane import errors
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.grammar import Kind
-from groundplane.aws.resource import Digests, Hooks, Resource, composed_of
+from groundplane.aws.memory import Digests
+from groundplane.aws.resource import Hooks, Resource
 from groundplane.aws.session import Sessions
+from groundplane.aws.templates import parts_of
 from groundplane.ports import Difference
 from tests.aws.conftest import EC2, IAM, RDS, S3, external_name, made, managed, settle
 from tests.standin import REGION
@@ -291,8 +293,8 @@ def test_a_digest_is_remembered_without_the_password_and_only_so_many_are():
 
 
 def test_the_names_of_identity_fields_are_read_from_a_composite_name():
-    assert composed_of("$spec.role/$spec.policyArn", "a/arn:b/c") == {"spec.role": "a", "spec.policyArn": "arn:b/c"}
-    assert composed_of("$spec.role/$spec.policyArn", "a-20240101") is None
+    assert parts_of("$spec.role/$spec.policyArn", "a/arn:b/c") == {"spec.role": "a", "spec.policyArn": "arn:b/c"}
+    assert parts_of("$spec.role/$spec.policyArn", "a-20240101") is None
 
 
 ATTACHMENT = {

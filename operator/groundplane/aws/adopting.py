@@ -18,10 +18,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from groundplane.aws import catalogue, convert, faults, tags
-from groundplane.aws.engine import TAGS, Engine
+from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Kind, KindField, Listing
-from groundplane.aws.resource import VARIABLE, composed_of
+from groundplane.aws.observing import TAGS
 from groundplane.aws.session import AccountClients
+from groundplane.aws.templates import VARIABLE, parts_of
 from groundplane.core.importing import How, name_like
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.errors import InvalidInput
@@ -244,7 +245,7 @@ def direct(kind: Kind, names: Sequence[str]) -> list[Candidate] | None:
     if is_long and rule and any(":" not in name for name in names):
         return None  # they are called by the end of it
     if of.mode == "composite":
-        return [Candidate(name) for name in names] if all(composed_of(of.format, name) for name in names) else None
+        return [Candidate(name) for name in names] if all(parts_of(of.format, name) for name in names) else None
     return [Candidate(name) for name in names] if rule is None or not rule.fields else None
 
 
@@ -377,4 +378,4 @@ def _inside(format_: str, text: str) -> str:
     >>> _inside("alias/${name}", "alias/orders"), _inside("", "orders")
     ('orders', 'orders')
     """
-    return (composed_of(format_, text) or {}).get("name", "") if format_ else text
+    return (parts_of(format_, text) or {}).get("name", "") if format_ else text

@@ -20,7 +20,8 @@ from groundplane.aws import actions, catalogue, deadline, faults
 from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Errors, Kind, Shared
-from groundplane.aws.resource import Alone, Memory, digest
+from groundplane.aws.memory import Memory, digest
+from groundplane.aws.resource import Alone
 from groundplane.aws.session import AccountClients, Sessions, unlisted
 from groundplane.aws.shared_reads import WINDOW, Read, SharedReads
 from groundplane.core import conditions

@@ -1,29 +1,24 @@
 """One managed resource at hand: its values, its name, and calls to AWS on its behalf; and the hooks that see it.
 
-`engine.py` has what is done with it.  Synchronous: it runs in a worker thread.
+`observing.py` looks at it, `engine.py` has what is done with it.  Synchronous: it runs in a worker thread.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import re
-import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import zip_longest
-from secrets import token_bytes
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults, tags
+from groundplane.aws import convert, faults, tags, templates
 from groundplane.aws.grammar import READING, Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
+from groundplane.aws.memory import Memory
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions, requests
 from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, REGION
@@ -36,46 +31,8 @@ Parameters = dict[str, Any]  # of a call
 
 SELDOM = 3600  # seconds between reads of what only informs
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
-DIGEST_ROUNDS = 50_000  # makes guessing a weak password from its digest slow: 22 ms each
-DIGESTS = 32_768  # remembered, of 150 bytes each
 
 COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
-VARIABLE = re.compile(r"\$(?:\{([^}]+)\}|([A-Za-z_][\w.]*))")
-OPTIONAL = ","  # before a variable's name: it and the comma are left out together
-ALTERNATIVE = re.compile(r"(?<![ |])\|(?![ |])")  # JMESPath's own `|` has blanks around it, its `||` is two
-
-
-class Sent(NamedTuple):
-    """The difference of a field that was sent last."""
-
-    key: str  # a digest of what was desired, and what was observed
-    in_vain: int = 0  # successful updates after which AWS still showed the old value, as far as anybody looked
-    overwritten: int = 0  # those after which AWS showed what was desired, and the old value again later
-    is_settled: bool = False  # a look has shown what is desired since
-
-    @property
-    def is_repeated(self) -> bool:
-        return self.in_vain + self.overwritten > 1
-
-
-@dataclass
-class Memory:
-    """What this process knows of a managed resource beyond its object.  Losing it costs a call, never a wrong one."""
-
-    sent: dict[str, Sent] = field(default_factory=dict)  # by field
-    digests: dict[str, str] = field(default_factory=dict)  # secret: of the value that AWS took, not yet in status
-    external_name: str = ""  # an update gave it a new one
-    own: dict[str, str] = field(default_factory=dict)  # what the kind's hooks remember
-    informed: float = 0.0  # when what is read seldom was read, in Unix seconds
-    is_fresh: bool = False  # made by this process, and never seen as desired: what is sent is the rest of its create
-    complete: float = 0.0  # when all that is read hourly was read
-
-    def __bool__(self) -> bool:
-        known = self.sent or self.digests or self.external_name or self.own
-        return bool(known or self.informed or self.is_fresh or self.complete)
-
-    def copy(self) -> Memory:
-        return replace(self, sent=dict(self.sent), digests=dict(self.digests), own=dict(self.own))
 
 
 class Alone(Exception):
@@ -90,38 +47,6 @@ class Want(NamedTuple):
     shared: Shared
     call: str
     key: str
-
-
-class Digests:
-    """Salted digests of write-only values, by which a change of one is noticed.  Safe to use from many threads.
-
-    They are slow to make, for they stand in status.atProvider, where a weak password must not be guessed from them;
-    so each is made once in a process.  What is remembered for that tells nothing: a hash with a key of this process.
-    """
-
-    def __init__(self, size: int = DIGESTS) -> None:
-        self._size = size
-        self._key = token_bytes(32)
-        self._known: OrderedDict[bytes, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def of(self, uid: str, name: str, value: str) -> str:
-        """16 hex digits; of what is seen again, in microseconds."""
-        salt = f"{uid}/{name}".encode()
-        key = hashlib.blake2b(salt + b"\0" + value.encode(), key=self._key, digest_size=16).digest()
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        made = hashlib.pbkdf2_hmac("sha256", value.encode(), salt, DIGEST_ROUNDS, 8).hex()
-        with self._lock:
-            self._known[key] = made
-            while len(self._known) > self._size:
-                self._known.popitem(last=False)
-        return made
-
-
-digest = Digests().of
 
 
 class Resource:
@@ -219,9 +144,9 @@ class Resource:
         if self.region != self.wanted_region:
             found.append(Difference("region", self.wanted_region, self.region))
         if self.kind.external_name.mode == "composite":
-            parts = composed_of(self.kind.external_name.format, self.external_name) or {}
+            parts = templates.parts_of(self.kind.external_name.format, self.external_name) or {}
             for name, observed in parts.items():
-                desired = self._variable(name, None, self.spec)
+                desired = self.template(f"${{{name}}}", spec=self.spec)
                 if desired is not None and convert.text(desired) != observed:
                     found.append(Difference(name.removeprefix("spec."), desired, observed))
         return found
@@ -229,7 +154,7 @@ class Resource:
     def _given_name(self) -> str:
         given = annotations_of(self.managed).get(EXTERNAL_NAME) or ""
         if self.kind.external_name.mode == "composite":
-            if given and composed_of(self.kind.external_name.format, given) is not None:
+            if given and templates.parts_of(self.kind.external_name.format, given) is not None:
                 return given
             policies = set(spec_of(self.managed).get("managementPolicies") or ["*"])
             if self.kind.external_name.preset and policies & {"*", "Create"}:
@@ -240,7 +165,7 @@ class Resource:
     def _parts(self) -> dict[str, str]:
         """The fields of the spec that a composite name is made of, as the name has them."""
         rule = self.kind.external_name
-        found = (composed_of(rule.format, self.external_name) if rule.mode == "composite" else None) or {}
+        found = (templates.parts_of(rule.format, self.external_name) if rule.mode == "composite" else None) or {}
         return {name.removeprefix("spec."): value for name, value in found.items() if name.startswith("spec.")}
 
     def name_in_advance(self) -> str:
@@ -350,44 +275,13 @@ class Resource:
 
     def arguments(self, value: Json, item: Item | None = None) -> Any:
         """Arguments with their templates filled in; a member whose template has no value is left out."""
-        if isinstance(value, Mapping):
-            filled = {key: self.arguments(entry, item) for key, entry in value.items()}
-            return {key: entry for key, entry in filled.items() if entry is not None}
-        if isinstance(value, list):
-            return [self.arguments(entry, item) for entry in value]
-        return self.template(value, item) if isinstance(value, str) and "$" in value else value
+        return templates.arguments(value, lambda name: self._value_of(name, item))
 
     def template(self, text: str, item: Item | None = None, *, spec: Item | None = None) -> Json:
-        """The text with its variables; the value itself if the text is one variable; None if one has none.
+        """The text with its variables; the value itself if the text is one variable; None if one has none."""
+        return templates.filled(text, lambda name: self._value_of(name, item, spec))
 
-        What one has nothing for but an empty alternative is empty: `/${spec.path|}`.
-        """
-        whole = VARIABLE.fullmatch(text)
-        if whole:
-            return self._variable(whole.group(1) or whole.group(2), item, spec)
-        missing = False
-
-        def fill(match: re.Match[str]) -> str:
-            nonlocal missing
-            value = self._variable(match.group(1) or match.group(2), item, spec)
-            missing = missing or value is None
-            return convert.text(value)
-
-        filled = VARIABLE.sub(fill, text)
-        return None if missing else filled
-
-    def _variable(self, names: str, item: Item | None, spec: Item | None = None) -> Json:
-        """The first of the names that has a value; behind a comma, with it or empty."""
-        if names.startswith(OPTIONAL):
-            value = self._variable(names.removeprefix(OPTIONAL), item, spec)
-            return "" if value is None else OPTIONAL + convert.text(value)
-        for name in ALTERNATIVE.split(names):
-            value = self._value_of(name, item, spec) if name else ""
-            if value is not None:
-                return value
-        return None
-
-    def _value_of(self, name: str, item: Item | None, spec: Item | None) -> Json:
+    def _value_of(self, name: str, item: Item | None, spec: Item | None = None) -> Json:
         scope, _, rest = name.partition(".")
         if scope == "spec":
             return convert.whole(Path(rest).search(self.addressed if spec is None else spec))
@@ -617,27 +511,6 @@ class Resource:
         """Seconds since a time as Kubernetes writes it; for ever if it tells none."""
         moment = conditions.moment(time) if time else None
         return (self._now - moment).total_seconds() if moment else math.inf
-
-
-def composed_of(format_: str, name: str) -> dict[str, str] | None:
-    """The values of a template's variables in a text that it made; None if it can't have made it.
-
-    >>> composed_of("${spec.role}/${spec.policyArn}", "orders/arn:aws:iam::aws:policy/Admin")
-    {'spec.role': 'orders', 'spec.policyArn': 'arn:aws:iam::aws:policy/Admin'}
-    >>> composed_of("${spec.bucket}${,spec.expectedBucketOwner}", "orders,123456789012")
-    {'spec.bucket': 'orders'}
-    """
-    names, pattern, end = [], "", 0
-    for variable in VARIABLE.finditer(format_):
-        name_ = variable.group(1) or variable.group(2)
-        if name_.startswith(OPTIONAL):  # which of several it is can't be told
-            pattern += f"(?:{OPTIONAL}[^{OPTIONAL}]*)?"
-        else:
-            pattern += re.escape(format_[end : variable.start()]) + "(.+?)"
-            names.append(name_)
-        end = variable.end()
-    found = re.fullmatch(pattern + re.escape(format_[end:]), name, re.DOTALL)
-    return dict(zip(names, found.groups(), strict=True)) if found else None
 
 
 def _reading(call: str) -> str:

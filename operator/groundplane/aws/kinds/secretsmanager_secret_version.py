@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from groundplane.aws.grammar import Read
+from groundplane.aws.memory import digest
 from groundplane.aws.resource import Hooks as Base
-from groundplane.aws.resource import Item, Parameters, Resource, digest
+from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json, spec_of
 from groundplane.errors import InvalidInput
 from groundplane.ports import Difference
