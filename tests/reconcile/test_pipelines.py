@@ -9,7 +9,7 @@ import pytest
 
 from groundplane.core import composition, conditions
 from groundplane.core import pipeline as pipelines
-from groundplane.core.objects import Key, key_of
+from groundplane.core.objects import Key, key_of, owner_reference
 from groundplane.errors import Denied
 from groundplane.functions import finder
 from groundplane.ports import Options
@@ -903,3 +903,57 @@ async def test_what_an_older_crossplane_wrote_in_several_versions_leaves_with_it
     found = await world.cluster.get(alpha)
     assert found["spec"] == {"forProvider": {}}
     assert not [each for each in managers(found) if "handover" in each]
+
+
+OUTER = {
+    **things.XRD,
+    "metadata": {"name": "xouters.example.org"},
+    "spec": {
+        **{name: value for name, value in things.XRD["spec"].items() if name != "claimNames"},
+        "names": {"kind": "XOuter", "plural": "xouters"},
+    },
+}
+
+
+def outer_pipeline(*resources):
+    spec = {"compositeTypeRef": {"apiVersion": things.VERSION, "kind": "XOuter"}, "mode": "Pipeline"}
+    spec["pipeline"] = [things.patch_step(*resources), things.READY_STEP]
+    return things.COMPOSITION | {"metadata": {"name": "outer"}, "spec": spec}
+
+
+def written(kind, name, resource, owner, spec):
+    """As a composite of Crossplane writes it by a plain update."""
+    metadata = {
+        "name": name,
+        "labels": {"crossplane.io/composite": "o"},
+        "annotations": {"crossplane.io/composition-resource-name": resource},
+        "ownerReferences": [owner_reference(owner)] if owner else [],
+    }
+    api_version = things.COMPOSED if kind in things.KINDS else things.VERSION
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("inner", [things.COMPOSITION, things.PIPELINE], ids=["Resources", "Pipeline"])
+async def test_a_composite_that_an_older_crossplane_composed_keeps_what_it_has_made_when_its_own_becomes_a_pipeline(
+    strict, inner
+):
+    world = await a_world(options=Options(strict_upstream=strict, poll_interval=60.0))
+    await world.apply(things.XRD, OUTER)
+    await world.settle()
+    refs = [{"apiVersion": things.COMPOSED, "kind": kind, "name": f"o-{kind.lower()}"} for kind in things.KINDS]
+    composed = {"size": "small", "region": "eu", "compositionRef": {"name": "thing"}, "resourceRefs": refs}
+    nested = {"apiVersion": things.VERSION, "kind": "XThing", "name": "o-inner"}
+    chosen = {"size": "small", "compositionRef": {"name": "outer"}, "resourceRefs": [nested]}
+    outer = await world.cluster.create(written("XOuter", "o", "", None, chosen))
+    thing = await world.cluster.create(written("XThing", "o-inner", "inner", outer, composed))
+    for kind in things.KINDS:
+        await world.cluster.create(written(kind, f"o-{kind.lower()}", kind.lower(), thing, {"forProvider": {}}))
+    base = {"apiVersion": things.VERSION, "kind": "XThing", "spec": {"size": "small"}}
+    await world.apply(inner, outer_pipeline({"name": "inner", "base": base}))
+    await world.settle(seconds=120)
+    found = await world.one(things.VERSION, "XThing")
+    assert "region" not in found["spec"], "what is composed no longer has it"
+    assert sorted(ref["name"] for ref in found["spec"]["resourceRefs"]) == ["o-alpha", "o-beta", "o-gamma"]
+    for kind in things.KINDS:
+        assert (await world.one(things.COMPOSED, kind))["metadata"]["name"] == f"o-{kind.lower()}"

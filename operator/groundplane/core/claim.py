@@ -67,6 +67,8 @@ _CLAIM_MACHINERY = frozenset(
     }
 )
 _COMPOSITE_MACHINERY = frozenset({"resourceRefs", "claimRef"})
+MACHINERY = _CLAIM_MACHINERY | _COMPOSITE_MACHINERY
+"""The fields of a claim's and of a composite's spec, of v1, that are no field of their definition."""
 _FLOWING_MACHINERY = ("compositionSelector", "compositionUpdatePolicy", "compositionRevisionSelector")
 _OWN_STATUS = ("conditions", "connectionDetails", "claimConditionTypes")
 

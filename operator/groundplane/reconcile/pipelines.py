@@ -14,7 +14,17 @@ from collections.abc import Mapping, Sequence
 from groundplane.core import claim as flow
 from groundplane.core import composition, connection, fieldpath, health, pipeline, render, summary
 from groundplane.core.conditions import SYSTEM_TYPES, V1_SYSTEM_TYPES, Condition
-from groundplane.core.objects import Object, annotations_of, group_of, key_of, meta, spec_of, status_of
+from groundplane.core.objects import (
+    Json,
+    Object,
+    annotations_of,
+    group_of,
+    is_composite,
+    key_of,
+    meta,
+    spec_of,
+    status_of,
+)
 from groundplane.core.pipeline import Found, Outcome, Resource, Selector, Wanted
 from groundplane.core.render import Rendered
 from groundplane.errors import (
@@ -252,11 +262,21 @@ async def _let_go(run: CompositeRun, obj: Object, subresource: handover.Subresou
         kept["status"] = {name: value for name, value in status_of(obj).items() if name in _own_status(run)}
     else:
         kept["metadata"] |= {name: meta(obj)[name] for name in KEPT if name in meta(obj)}
+        if machinery := _machinery_of(obj):
+            kept["spec"] = machinery
     try:
         obj = await run.context.cluster.apply(kept, manager=handover.MANAGER, subresource=subresource)
     except Rejected as error:
         run.event("Normal", "ComposeResources", f"{key_of(obj)} keeps what its composition no longer has: {error}")
     return await handover.end(run.context, obj, subresource)
+
+
+def _machinery_of(obj: Object) -> dict[str, Json]:
+    """What of a composed composite's, or claim's, spec its own reconciler writes: without it, it would make all of its resources anew."""
+    spec = spec_of(obj)
+    if not (is_composite(obj) or "resourceRef" in spec):
+        return {}
+    return {name: value for name, value in spec.items() if name in flow.MACHINERY or name == "crossplane"}
 
 
 async def _has_patched_status(run: CompositeRun) -> bool:
