@@ -412,6 +412,7 @@ def test_what_is_unknown_is_applied_only_by_who_says_so(plan, tmp_path):
     assert ran.exit_code == 1
     assert "it can't be told what would be done to Object taken: " in ran.stderr
     assert "apply --allow-unknown" in ran.stderr
+    assert ran.stderr.count("Mend: ") == 1
     assert version(tmp_path / "groundplane.db") == before
     ran = groundplane("apply", "p.json", "--db", "groundplane.db", "--allow-unknown")
     assert ran.exit_code == 0, ran.output

@@ -101,9 +101,11 @@ async def _again(before: Mapping[str, Any], place: tuple[str, str, str], *, allo
     unknown = [step for step in now.plan.steps if step.action == "unknown"]
     if unknown and not allow_unknown:
         first, more = unknown[0], f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        what, _, mend = first.reason.partition(". Mend: ")
         raise InvalidInput(
-            f"it can't be told what would be done to {first.key}{more}: {first.reason}".rstrip(": "),
-            mend="leave it out of the files and plan again, or take whatever comes of it: apply --allow-unknown",
+            f"it can't be told what would be done to {first.key}{more}: {what}".rstrip(": "),
+            mend=f"{mend.rstrip('.')}; or " * bool(mend)
+            + "leave it out of the files and plan again, or take whatever comes of it: apply --allow-unknown",
         )
     return now
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
@@ -141,8 +140,7 @@ def doctor(
         secret_namespaces=secret_namespaces,
         webhooks=webhooks,
     )
-    given = f" --db {shlex.quote(db)}" if db else ""
-    if part == "orphans":
+    if part in ("installation", "orphans") and not account:
         db = sources.store_file(db, kubeconfig, context)
     with ExitStack() as stack:
         cluster = stack.enter_context(store.opened(db)) if db else None
@@ -157,7 +155,7 @@ def doctor(
             findings = asyncio.run(checking.examine_store(cluster, chosen))
         else:
             findings = asyncio.run(checking.examine_cluster(settings, chosen, mode=rbac, account=account))
-    findings = [replace(each, mend=each.mend.replace(ORPHANS, f"{ORPHANS}{given}")) for each in findings]
+    findings = [replace(each, mend=each.mend.replace(ORPHANS, f"{ORPHANS}{store.again()}")) for each in findings]
     if output == "json":
         click.echo(json.dumps(checking.as_json(findings), indent=2, ensure_ascii=False))
     else:

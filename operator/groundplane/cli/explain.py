@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Step: TypeAlias = "tuple[Hop, tuple[Object, Any] | None]"  # and the object and path where the next one begins
+FIELD = re.compile(r"spec\.forProvider(?:\.\w+(?:\[\d+\])?)+")  # in a message
 NOT_READY = 3  # exit code
 CORE = "apiextensions.crossplane.io"
 
@@ -147,7 +149,8 @@ async def _explain(
         if everything:
             return await chain.every(root)
         if path is None:
-            return _cause(root)
+            found = _cause(root)
+            return found | {"causes": [*found["causes"], *await _set_by(root, found["causes"], chain)]}
         return await (chain.reached(root, path) if forward else chain.of(root, path))
 
 
@@ -164,6 +167,24 @@ def _cause(root: Member) -> dict[str, Any]:
         "since": str(ready.get("lastTransitionTime") or "") if ready.get("status") != "True" else "",
         "causes": [" ".join(line.split()) for line in cause.splitlines() if line.strip()],
     }
+
+
+async def _set_by(root: Member, causes: Sequence[str], chain: Chain) -> list[str]:
+    """Who in a Composition has set the field that the cause is about, or its selector; [] where that is not known."""
+    from groundplane.core import fieldpath, lineage
+
+    named = FIELD.search(causes[0]) if causes else None
+    blamed = [
+        each for each in lineage.every(root) if causes and causes[0].startswith(f"{each.key.kind} {each.key.name} ")
+    ]
+    if not named or not blamed or blamed[0].object is None:
+        return []
+    for path in (f"{named[0]}{end}" for end in ("Selector", "Ref", "Refs", "")):
+        if fieldpath.find(blamed[0].object, fieldpath.parse(path)) is not fieldpath.MISSING:
+            hops = (await chain.of(blamed[0], path))["chain"]
+            place = next((hop["place"] for hop in hops if hop["by"] in ("patch", "base", "function")), "")
+            return [f"{path} is set by {place}."] if place else []
+    return []
 
 
 class Chain:
