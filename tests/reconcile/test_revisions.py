@@ -101,6 +101,13 @@ async def test_a_composition_that_is_edited_in_a_loop_says_so_and_holds_up_no_ot
         await edited(world, 10)
     loud = await world.cluster.get(Key(REVISION, "Composition", "", NAME))
     assert "changes again and again" in conditions.find(loud, "Reconciling")["message"]
+    for number in range(3):
+        changed = copy.deepcopy(things.COMPOSITION)
+        changed["spec"]["writeConnectionSecretsToNamespace"] = f"place-{number}"
+        await world.apply(changed)
+        await world.settle()
+    loud = await world.cluster.get(Key(REVISION, "Composition", "", NAME))
+    assert conditions.find(loud, "Reconciling")["observedGeneration"] == 1, "told once, not with each edit"
     await world.settle(seconds=2 * MOST)
     loud = await world.cluster.get(Key(REVISION, "Composition", "", NAME))
     assert conditions.find(loud, "Reconciling") is None

@@ -67,7 +67,7 @@ def test_a_few_edits_are_followed_at_once_and_all_of_an_object_that_is_deleted()
         await asyncio.sleep(0.1)
         assert set(rig.seen.values()) == {"going"}
 
-    rig = Readers(READERS)
+    rig = Readers(5)
     rig.play(scene)
 
 

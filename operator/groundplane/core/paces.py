@@ -10,8 +10,8 @@ from groundplane.core.bucket import Bucket
 from groundplane.core.objects import Key
 from groundplane.errors import Busy
 
-SAVED = 60.0  # seconds
-EACH = 0.2  # seconds for each that follows
+SAVED = 30.0  # seconds
+EACH = 0.5  # seconds for each that follows
 LEAST, MOST = 1.0, 60.0  # seconds that a change costs
 
 
@@ -27,15 +27,15 @@ class Paces:
     """By purpose and object.  `now` is in seconds of a clock that nobody sets.
 
     >>> paces, key = Paces(), Key("apiextensions.crossplane.io/v1", "Composition", "", "network")
-    >>> for _ in range(7):
+    >>> for _ in range(2):
     ...     paces.spend("revisions", key, followers=50, now=0.0)
     >>> paces.check("revisions", key, now=0.0)
     Traceback (most recent call last):
     groundplane.errors.Busy: ...
-    >>> paces.check("revisions", key, now=11.0)
+    >>> paces.check("revisions", key, now=21.0)
 
-    >>> [paces.book("read", key, followers=200, now=now) for now in (0.0, 0.0, 1.0, 20.0, 21.0)]
-    [0.0, 0.0, 20.0, 1.0, 40.0]
+    >>> [paces.book("read", key, followers=50, now=now) for now in (0.0, 1.0, 2.0, 20.0, 25.0)]
+    [0.0, 0.0, 19.0, 1.0, 21.0]
     """
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ class Engine:
         self.waiting = Waiting()
         self._conflicts: dict[Target, _Conflicts] = {}
         self._failures: dict[Target, tuple[str, float, int]] = {}  # of what kind, since when, how many in a row
-        self._held: dict[Target, float] = {}  # since when it has been held back, again and again
+        self._held: dict[Target, float] = {}  # since when it has been held back, again and again; inf: that was told
 
     async def process(self, name: str, key: Key, lane: Lane = "change") -> Outcome:
         """Reconcile one object once, and say when to come back.  `lane` tells why."""
@@ -228,6 +228,8 @@ class Engine:
             await self._report(controller, key, error, health.reconciling("Waiting", error.line), False)
         except (NotLeader, Conflict, NotFound, NoSuchKind, Rejected, Denied, Unavailable) as trouble:
             log.debug("status was not written", error=str(trouble))
+        else:
+            self._held[controller.name, key] = float("inf")  # told once, not with each edit of what is held back
 
     def _failed(self, target: Target, error: Exception) -> health.Failures:
         """Count a failure; one of another kind begins anew."""
