@@ -11,6 +11,7 @@ from groundplane.core import conditions
 from groundplane.errors import NoSuchKind
 from groundplane.runtime.local import LocalControlPlane
 from groundplane.runtime.trial import Obedient
+from tests.definitions import definition
 
 DATABASE = Path(__file__).resolve().parents[2] / "compositions" / "database-aws"
 VERSION = "platform.example.com/v1alpha1"
@@ -32,29 +33,7 @@ def claim(name, **parameters):
 
 def labelled():
     """A composite of plain kinds of Kubernetes, of the second generation."""
-    xrd = {
-        "apiVersion": "apiextensions.crossplane.io/v2",
-        "kind": "CompositeResourceDefinition",
-        "metadata": {"name": "apps.example.org"},
-        "spec": {
-            "scope": "Namespaced",
-            "group": "example.org",
-            "names": {"kind": "App", "plural": "apps"},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "referenceable": True,
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "properties": {"spec": {"type": "object", "properties": {"word": {"type": "string"}}}},
-                        }
-                    },
-                }
-            ],
-        },
-    }
+    xrd = definition("App", "example.org", scope="Namespaced", spec={"word": {"type": "string"}})
     base = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"kept": "yes"}}
     template = {
         "name": "settings",

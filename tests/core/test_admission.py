@@ -11,30 +11,10 @@ from groundplane.core.admission import Malformed
 from groundplane.core.composition import review
 from groundplane.core.definition import dropped, read, replaced
 from groundplane.core.spec import Problem
+from tests.definitions import definition
 
-XRD = {
-    "apiVersion": "apiextensions.crossplane.io/v1",
-    "kind": "CompositeResourceDefinition",
-    "metadata": {"name": "xdatabases.example.org", "uid": "1"},
-    "spec": {
-        "group": "example.org",
-        "names": {"kind": "XDatabase", "plural": "xdatabases"},
-        "claimNames": {"kind": "Database", "plural": "databases"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "referenceable": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {"spec": {"type": "object", "properties": {"size": {"type": "string"}}}},
-                    }
-                },
-            }
-        ],
-    },
-}
+XRD = definition("XDatabase", "example.org", claim="Database", spec={"size": {"type": "string"}})
+XRD["metadata"]["uid"] = "1"
 
 
 def changed(obj, path, value):

@@ -6,39 +6,21 @@ import json
 
 import pytest
 
+from tests.definitions import definition
 from tests.e2e import guide
 from tests.e2e.test_claims import ARGO, ARGO_LABELS, FLUX, WAYS, marked
 
 GROUP = "modern.example.org"
 NAMESPACE = "team-v2"
 MODES = ("pipeline", "resources")
-XRD = {
-    "apiVersion": "apiextensions.crossplane.io/v2",
-    "kind": "CompositeResourceDefinition",
-    "metadata": {"name": f"shops.{GROUP}"},
-    "spec": {
-        "scope": "Namespaced",
-        "group": GROUP,
-        "names": {"kind": "Shop", "plural": "shops"},
-        "defaultCompositionRevisionSelector": {"matchLabels": {"channel": "stable"}},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "referenceable": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {"type": "object", "properties": {"size": {"type": "string"}}},
-                            "status": {"type": "object", "properties": {"seen": {"type": "string"}}},
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+XRD = definition(
+    "Shop",
+    GROUP,
+    scope="Namespaced",
+    spec={"size": {"type": "string"}},
+    status={"seen": {"type": "string"}},
+    defaultCompositionRevisionSelector={"matchLabels": {"channel": "stable"}},
+)
 
 
 def template(kind, size):

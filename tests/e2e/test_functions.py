@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests.definitions import definition
 from tests.e2e import guide
 from tests.e2e.conftest import Operator
 from tests.ports import free_port
@@ -24,32 +25,7 @@ def text():
     return {"type": "string"}
 
 
-XRD = {
-    "apiVersion": "apiextensions.crossplane.io/v1",
-    "kind": "CompositeResourceDefinition",
-    "metadata": {"name": f"xshops.{GROUP}"},
-    "spec": {
-        "group": GROUP,
-        "names": {"kind": "XShop", "plural": "xshops"},
-        "claimNames": {"kind": "Shop", "plural": "shops"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "referenceable": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {"type": "object", "properties": {"size": text()}},
-                            "status": {"type": "object", "properties": {"seen": text()}},
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+XRD = definition("XShop", GROUP, claim="Shop", spec={"size": text()}, status={"seen": text()})
 CLAIM = {
     "apiVersion": f"{GROUP}/v1",
     "kind": "Shop",

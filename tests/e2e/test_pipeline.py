@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from tests.definitions import definition
 from tests.e2e.conftest import without_aws
 from tests.e2e.guide import any_of, at_rest, writes
 
@@ -18,32 +19,7 @@ def text():
     return {"type": "string"}
 
 
-XRD = {
-    "apiVersion": "apiextensions.crossplane.io/v1",
-    "kind": "CompositeResourceDefinition",
-    "metadata": {"name": f"xapps.{GROUP}"},
-    "spec": {
-        "group": GROUP,
-        "names": {"kind": "XApp", "plural": "xapps"},
-        "claimNames": {"kind": "App", "plural": "apps"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "referenceable": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {"type": "object", "properties": {"size": text()}},
-                            "status": {"type": "object", "properties": {"seen": text(), "more": text()}},
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+XRD = definition("XApp", GROUP, claim="App", spec={"size": text()}, status={"seen": text(), "more": text()})
 CLAIM = {
     "apiVersion": f"{GROUP}/v1",
     "kind": "App",

@@ -14,39 +14,13 @@ import pytest
 from groundplane.runtime import certificates, doctor, guard, issuing, pairs
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
+from tests.definitions import definition
 from tests.e2e.conftest import QUICK, Operator, asked_at
 from tests.ports import free_port
 
 NAMESPACE = "crossplane-system"
 GROUP = "webhooks.example.org"
-XRD = {
-    "apiVersion": "apiextensions.crossplane.io/v1",
-    "kind": "CompositeResourceDefinition",
-    "metadata": {"name": f"xthings.{GROUP}"},
-    "spec": {
-        "group": GROUP,
-        "names": {"kind": "XThing", "plural": "xthings"},
-        "claimNames": {"kind": "Thing", "plural": "things"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "referenceable": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "properties": {"size": {"type": "integer"}, "colour": {"type": "string"}},
-                            }
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+XRD = definition("XThing", GROUP, claim="Thing", spec={"size": {"type": "integer"}, "colour": {"type": "string"}})
 COMPOSITION = {
     "apiVersion": "apiextensions.crossplane.io/v1",
     "kind": "Composition",

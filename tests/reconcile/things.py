@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from groundplane.core.objects import Key
+from tests.definitions import definition
 from tests.world import World
 
 GROUP = "example.org"
@@ -19,38 +20,17 @@ def text():
     return {"type": "string"}
 
 
-XRD = {
-    "apiVersion": "apiextensions.crossplane.io/v1",
-    "kind": "CompositeResourceDefinition",
-    "metadata": {"name": "xthings.example.org"},
-    "spec": {
-        "group": GROUP,
-        "names": {"kind": "XThing", "plural": "xthings"},
-        "claimNames": {"kind": "Thing", "plural": "things"},
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "referenceable": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "properties": {
-                                    "size": {"type": "string", "enum": ["small", "large", "huge"]},
-                                    "region": text(),
-                                },
-                            },
-                            "status": {"type": "object", "properties": {"address": text()}},
-                        },
-                    }
-                },
-            }
-        ],
+XRD = definition(
+    "XThing",
+    GROUP,
+    claim="Thing",
+    version="v1alpha1",
+    spec={
+        "size": {"type": "string", "enum": ["small", "large", "huge"]},
+        "region": text(),
     },
-}
+    status={"address": text()},
+)
 
 COMPOSITION = {
     "apiVersion": "apiextensions.crossplane.io/v1",
