@@ -214,6 +214,12 @@ def test_a_folder_says_what_it_makes_and_names_each_file(folder):
     }
     assert [name for name in sorted(names) if name not in page] == []
     assert f"[{folder.name}]({folder.name}/README.md)" in (LIBRARY / "README.md").read_text()
+    typed = [line for line in page.splitlines() if line.startswith("    kubectl ")]
+    waits = [line for line in typed if "kubectl wait xrd/" in line]
+    assert len(waits) == 1
+    assert typed.index(waits[0]) < typed.index(next(each for each in typed if "/examples" in each)), (
+        "the kind is there first"
+    )
     assert ("v2/" in page) is (folder / "v2").is_dir() or folder.name == "application"
 
 

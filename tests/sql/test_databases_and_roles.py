@@ -259,7 +259,21 @@ async def test_a_role_waits_for_a_database_that_lets_nobody_in(sql):
     found = await deleted(world, role)
     assert "not currently accepting connections (55000). Mend: let the database accept" in message(found)
     assert conditions.find(found, "Reconciling")["reason"] == "Waiting", "it is told as wrong for good"
-    assert await deleted(world, database, seconds=60) is None
+    assert await deleted(world, database, seconds=0.5) is None  # less than the pause after a failure
+    assert await seen(world, role) is None
+
+
+async def test_who_waits_for_a_database_that_lets_nobody_in_is_woken_when_it_does(sql):
+    world, name = await sql.world(), sql.name("user")
+    role, database = thing("Role", name), thing("Database", name)
+    schema = thing("Schema", sql.name("late"), database=name)
+    await applied(world, role, database)
+    await sql.run(f'GRANT CREATE ON SCHEMA public TO "{name}"', database=name)
+    await edited(world, database, allowConnections=False)
+    assert "accepting connections" in message(await applied(world, schema))
+    assert "accepting connections" in message(await deleted(world, role))
+    await edited(world, database, allowConnections=True, seconds=0.5)
+    assert is_ready(await seen(world, schema))
     assert await seen(world, role) is None
 
 
@@ -345,6 +359,8 @@ async def test_what_can_not_work_is_told(sql, manifest, words):
         ("Database", {"encoding": "NOPE"}, "encoding", "NOPE is not a valid encoding name"),
         ("Database", {"tablespace": "nope"}, "tablespace", 'tablespace "nope" does not exist'),
         ("Database", {"lcCollate": "nope", "template": "template0"}, "lcCollate", '"nope"'),
+        ("Database", {"encoding": "UTF8", "lcCollate": "C", "lcCType": "nope", "template": "template0"}, "lcCType", '"nope"'),
+        ("Database", {"owner": "postgres", "tablespace": "postgres"}, "tablespace", 'tablespace "postgres" does not exist'),
         ("Role", {"configurationParameters": [{"name": "nope", "value": "1"}]}, "configurationParameters[0].name", "nope"),
         ("Role", {"configurationParameters": [{"name": "work_mem", "value": "no"}]}, "configurationParameters[0].value", "no"),
         ("Extension", {"extension": "nope"}, "extension", 'extension "nope" is not available'),

@@ -18,7 +18,7 @@ from groundplane.sql import adoption, listing
 from groundplane.sql.account import login_of
 from groundplane.sql.database import Databases
 from groundplane.sql.default_privileges import DefaultPrivileges
-from groundplane.sql.faults import Lacking
+from groundplane.sql.faults import Closed, Lacking
 from groundplane.sql.grant import Grants
 from groundplane.sql.kinds import DATABASE, DEFAULT_PRIVILEGES, EXTENSION, GRANT, KINDS, NAMELESS, ROLE, SCHEMA
 from groundplane.sql.listing import Found
@@ -29,7 +29,16 @@ from groundplane.sql.thing import Kind, Thing
 from groundplane.sql.wishes import REMEMBERED, Wishes
 
 GIVEN_UP = "given up"  # what a role that is to go waits for: its owner's name is all that is known
+OPENED = "opened"  # what waits until a database that lets nobody in does, or is gone
 Name = tuple[str, str, str]  # as of Thing.names
+_FIELDS = {
+    "role": ("owner", "memberOf"),
+    "database": ("template",),
+    "relation": ("tables", "sequences"),
+    "function": ("routines",),
+    "procedure": ("routines",),
+}
+"""By the server's word for a thing: the fields for such things that are not called after it."""
 
 
 class SqlCloud:
@@ -79,13 +88,16 @@ class SqlCloud:
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
         thing, server = self._thing(managed, secrets), await self._server(account)
         try:
-            found = await self._kinds[managed["kind"]].observe(thing, server)
+            with self._noting_closed(thing, server):
+                found = await self._kinds[managed["kind"]].observe(thing, server)
         except Lacking as error:
             raise InvalidInput(str(error)) from error
         if thing.is_leaving:
             self._expected.forget(thing.uid)
-            wakes = () if found.exists else self._waiting(thing, _given_up(thing), server)
+            wakes = () if found.exists else self._waiting(thing, [*_given_up(thing), *_opened(thing)], server)
             return replace(found, wakes=(*found.wakes, *wakes))
+        if any((each.field, each.desired) == ("allowConnections", True) for each in found.drift):
+            found = replace(found, wakes=(*found.wakes, *self._waiting(thing, _opened(thing), server)))
         await adoption.check(thing, found, server)
         if found.exists or self._strict or not thing.needs:
             return found
@@ -105,7 +117,8 @@ class SqlCloud:
         thing, server = replace(self._thing(managed, secrets), is_new=True), await self._server(account)
         with self._expecting(thing, thing.needs.values(), server), _blaming(thing):
             await self._kinds[managed["kind"]].create(thing, server)
-        return Creation(self.default_external_name(managed), wakes=self._waiting(thing, [thing.names], server))
+        wakes = self._waiting(thing, [thing.names, *_opened(thing)], server)
+        return Creation(self.default_external_name(managed), wakes=wakes)
 
     async def update(
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
@@ -127,8 +140,18 @@ class SqlCloud:
     def _expecting(self, thing: Thing, names: Collection[Name], server: Server) -> Iterator[None]:
         """It waits for these, unless what is done inside is done."""
         self._expect(thing, names, server)
-        yield
+        with self._noting_closed(thing, server):
+            yield
         self._expected.forget(thing.uid)
+
+    @contextmanager
+    def _noting_closed(self, thing: Thing, server: Server) -> Iterator[None]:
+        """It waits for a database that lets nobody in, where that is what stops it."""
+        try:
+            yield
+        except Closed as error:
+            self._expected.add(thing, (server.login.place, OPENED, "", error.database))
+            raise
 
     def _expect(self, thing: Thing, names: Collection[Name], server: Server) -> None:
         """To be noted before it is looked for: then nothing comes unseen."""
@@ -163,14 +186,27 @@ def _blaming(thing: Thing) -> Iterator[None]:
 def _quoted(asked: object, words: str) -> str:
     """The path of the text that the words quote last, for they come to what is wrong; "" where they quote none.
 
+    Of several with that text the one that is for what the words call it.
+
     >>> _quoted({"parameters": [{"name": "work_mem", "value": "lots"}]}, 'invalid value for parameter "work_mem": "lots"')
     'parameters[0].value'
+    >>> asked = {"template": "orders", "owner": "orders", "tablespace": "orders"}
+    >>> [_quoted(asked, f'{noun} "orders" does not exist') for noun in ("role", "template database", "tablespace")]
+    ['owner', 'template', 'tablespace']
     """
-    ends = {
-        path: [each.end() for each in re.finditer(rf"(?<![\w-]){re.escape(text)}(?![\w-])", words)]
+    last = {
+        path: found[-1]
         for path, text in _texts(asked, "")
+        if (found := list(re.finditer(rf"(?<![\w-]){re.escape(text)}(?![\w-])", words)))
     }
-    return max((path for path, found in ends.items() if found), key=lambda path: ends[path][-1], default="")
+    return max(last, key=lambda path: (last[path].end(), _is_for(path, words[: last[path].start()])), default="")
+
+
+def _is_for(path: str, before: str) -> bool:
+    """Whether a field is for what the words call what they quote: `role "x"`."""
+    field, nouns = path.rpartition(".")[2].partition("[")[0], re.findall(r"[a-z]+", before.lower())
+    noun = nouns[-1] if nouns else ""
+    return bool(noun) and (noun in field.lower() or field in _FIELDS.get(noun, ()))
 
 
 def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -195,6 +231,11 @@ async def _lacking(thing: Thing, server: Server) -> Waiting | None:
             text = f'{kind.lower()} "{name}" does not exist'
             return Waiting(text, mend=f"create it, or correct spec.forProvider.{field}")
     return None
+
+
+def _opened(thing: Thing) -> list[Name]:
+    """What lets others in from now on, or is gone."""
+    return [(OPENED, "", thing.name)] if thing.managed["kind"] == DATABASE else []
 
 
 def _given_up(thing: Thing) -> list[Name]:

@@ -64,6 +64,12 @@ class Lacking(InvalidInput):
         self.state = state
 
 
+class Closed(Waiting):
+    """A database lets nobody in; `database` is its name."""
+
+    database = ""
+
+
 class Exists(Conflict):
     """What was to be created is there already."""
 
@@ -133,8 +139,10 @@ def of_state(state: str, words: str) -> GroundplaneError:
         return locked(())
     if state in _CONFLICTS or "tuple concurrently" in words:
         return Conflict(text)
+    if state == "55000" and "accepting connections" in words:
+        return Closed(text, mend=_CLOSED)
     if state in _WAITING:
-        return Waiting(text, mend=_CLOSED if "accepting connections" in words else _WAITING[state])
+        return Waiting(text, mend=_WAITING[state])
     if state in MISSING:
         return Lacking(text, state)
     if state in _INVALID:

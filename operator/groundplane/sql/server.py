@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, KeysView, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, KeysView, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -239,7 +239,7 @@ class Server:
 
         wire.guard()
         login = self.login
-        with faults.told(login.host):
+        with _of(database), faults.told(login.host):
             found: asyncpg.Connection[Any] = await asyncpg.connect(
                 host=login.host,
                 port=login.port,
@@ -255,6 +255,16 @@ class Server:
             )
             self.version = int(found.get_server_version().major)
             return found
+
+
+@contextlib.contextmanager
+def _of(database: str) -> Iterator[None]:
+    """Say which database lets nobody in."""
+    try:
+        yield
+    except faults.Closed as error:
+        error.database = database
+        raise
 
 
 async def _closed(connection: asyncpg.Connection[Any]) -> None:

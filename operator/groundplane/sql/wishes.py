@@ -28,6 +28,9 @@ class Wishes:
         if len(self._by_uid) > REMEMBERED:
             self.forget(next(iter(self._by_uid)))
 
+    def add(self, thing: Thing, wish: Wish) -> None:
+        self.note(thing, self._by_uid.get(thing.uid, frozenset()) | {wish})
+
     def forget(self, uid: str) -> None:
         for each in self._by_uid.pop(uid, ()):
             del self._who[each][uid]
