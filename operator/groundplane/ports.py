@@ -530,6 +530,9 @@ class Context:
     built_in: BuiltIn = field(default_factory=NothingBuiltIn)
     compiled_revisions: CompiledRevisions = field(default_factory=CompiledRevisions)
     options: Options = field(default_factory=Options)
+    is_waiting: Callable[[Key], bool] = lambda key: (
+        False
+    )  # whether an object's reconcile waits for others to have had their turn
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
     uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets
     creates: Creates = field(default_factory=Creates)

@@ -576,7 +576,24 @@ async def test_a_claim_whose_composite_says_nothing_says_so_itself_after_a_while
     world.engine.controllers["composite"] = dataclasses.replace(world.engine.controllers["composite"], reconcile=silent)
     await running(world)
     assert conditions.find(await claim_of(world), "Ready") is None
-    await world.settle(seconds=31)
+    await world.settle(seconds=6)
+    assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"
+
+
+async def test_a_claim_waits_with_its_report_while_its_composite_waits_behind_others():
+    world = await a_world()
+
+    async def silent(key, context):
+        return Result()
+
+    world.engine.controllers["composite"] = dataclasses.replace(world.engine.controllers["composite"], reconcile=silent)
+    behind = ["XThing"]
+    world.engine.context = dataclasses.replace(world.engine.context, is_waiting=lambda key: key.kind in behind)
+    await running(world)
+    await world.settle(seconds=20)
+    assert conditions.find(await claim_of(world), "Ready") is None
+    behind.clear()
+    await world.settle(seconds=15)
     assert conditions.find(await claim_of(world), "Ready")["reason"] == "Waiting"
 
 

@@ -8,7 +8,7 @@ composite is created, so a crash or a stale read never leaks a composite.
 from __future__ import annotations
 
 import copy
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from groundplane.core import claim as flow
@@ -36,7 +36,8 @@ from groundplane.reconcile import connection, handover, leaving, restored
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
 REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
-FIRST_REPORT = 30.0  # seconds after which a claim says something though its composite has not
+FIRST_REPORT = 5.0  # seconds after which a claim says something though its composite has not
+BEHIND = 30.0  # seconds until it looks again while its composite waits for its turn: that will have something to say
 FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
 
 
@@ -74,8 +75,8 @@ async def reconcile(key: Key, context: Context) -> Result:
         _event(context, before, definition, "BindCompositeResource", "Successfully bound composite resource")
     if _asks_in_vain(claim, composite, context):
         context.watches.enqueue(key_of(composite))  # nothing of it changes when a claim asks later
-    if _is_too_early(claim, composite, context):
-        return Result(requeue_after=FIRST_REPORT)
+    if seconds := _until_report(claim, composite, context):
+        return Result(requeue_after=seconds)
     await _report(claim, composite, definition, context)
     return Result()
 
@@ -182,12 +183,14 @@ async def _free_name(claim: Object, definition: Definition, context: Context) ->
     raise Unavailable("cannot generate a name for a resource: ten names in a row were taken")
 
 
-def _is_too_early(claim: Object, composite: Object, context: Context) -> bool:
-    """Whether neither has said anything yet, and the composite is about to: what it says calls for the claim's own report."""
+def _until_report(claim: Object, composite: Object, context: Context) -> float:
+    """Seconds in which the claim leaves it to its composite to say something first, which calls for its own report; 0: it reports."""
     if conditions.find(claim, "Synced") or status_of(composite).get("conditions"):
-        return False
-    born = datetime.fromisoformat(meta(composite)["creationTimestamp"])
-    return timedelta(0) <= context.now() - born < timedelta(seconds=FIRST_REPORT)
+        return 0.0
+    if context.is_waiting(key_of(composite)):
+        return BEHIND
+    age = (context.now() - datetime.fromisoformat(meta(composite)["creationTimestamp"])).total_seconds()
+    return FIRST_REPORT - age if 0 <= age < FIRST_REPORT else 0.0
 
 
 async def _report(claim: Object, composite: Object, definition: Definition, context: Context) -> None:

@@ -81,6 +81,10 @@ class Dispatcher:
         """Have an object reconciled by the controllers of its kind."""
         self._add(((name, key) for name in self._routes.own(key)), "poll" if idle else "change")
 
+    def is_waiting(self, key: Key) -> bool:
+        """Whether an object's reconcile is due, and waits for its turn."""
+        return any(self._queues[name].is_waiting(key) for name in self._routes.own(key))
+
     def begin(self, obj: Object, *, idle: bool) -> None:
         """Have an object looked at that was there before we began to work."""
         key = key_of(obj)

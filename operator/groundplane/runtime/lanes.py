@@ -55,6 +55,9 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._turns)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._since
+
     def add(self, key: Key, lane: Lane, now: float) -> bool:
         """Have it wait in that lane, or stay in a better one; whether anything changed.  Its place in time it keeps."""
         if known := self._turns.place(key):

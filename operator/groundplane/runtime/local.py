@@ -115,6 +115,7 @@ class LocalControlPlane:
             collected=self.cloud if isinstance(self.cloud, clouds.Clouds) else None,
             definitions=self.definitions,
             options=options,
+            is_waiting=lambda key: self.dispatcher.is_waiting(key),
         )
         self.engine = Engine(all_controllers(), self.context)
         self.routes = Routes(

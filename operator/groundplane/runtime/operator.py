@@ -200,6 +200,7 @@ class Operator:
             definitions=definitions,
             built_in=self._kinds,
             options=options,
+            is_waiting=lambda key: self._dispatcher.is_waiting(key),
             circuits=Circuits(
                 settings.circuit_breaker_burst, settings.circuit_breaker_refill_rate, settings.circuit_breaker_cooldown
             ),

@@ -176,6 +176,10 @@ class Queue:
         """Whether its last run has failed, or one is under way."""
         return key in self._failures or key in self._running
 
+    def is_waiting(self, key: Key) -> bool:
+        """Whether it is due, and waits for a worker."""
+        return key in self._waiting
+
     def resume(self) -> None:
         """Keys may be taken again."""
         self._dispatch()
