@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from groundplane.core import conditions, usages
-from groundplane.core.objects import Key, annotations_of, is_deleting, key_of, meta
+from groundplane.core.objects import Key, annotations_of, is_deleting, key_of, meta, owner_reference
 from groundplane.core.usages import LEGACY_VERSION, PROTECTION_VERSION
 from groundplane.errors import Denied, InUse
 from groundplane.ports import Options
@@ -213,6 +213,20 @@ async def test_what_is_not_there_is_told_and_waited_for(spec, reason, text, miss
     await world.apply(missing)
     await world.settle()
     assert (await ready(world))["status"] == "True"
+
+
+async def test_a_user_that_goes_is_no_trouble_and_one_that_comes_in_its_place_owns_the_usage():
+    world = await a_world(obj(ALPHA, "a1"), obj(BETA, "b1"), usage(of=of(ALPHA, "a1"), by=of(BETA, "b1")))
+    made = await world.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+    owners = meta(await world.cluster.get(U))["ownerReferences"]
+    await world.patch(U, {"metadata": {"ownerReferences": [*owners, owner_reference(made)]}})  # as of a composed one
+    await delete(world, B1)
+    assert await is_labelled(world)
+    assert not [event for event in world.told.events if event[1] == "Warning"]
+    await world.apply(obj(BETA, "b1"))
+    await world.settle()
+    uid = meta(await world.cluster.get(B1))["uid"]
+    assert uid in {owner["uid"] for owner in meta(await world.cluster.get(U))["ownerReferences"]}
 
 
 async def test_a_used_object_that_is_made_anew_or_loses_its_label_is_labelled_again():

@@ -67,10 +67,16 @@ async def _protect(found: Object, context: Context) -> Result:
     _follow(usage, context)
     with stage("GetUsedResource", "cannot get used"):
         used = await _there(usage, usage.of, context)
-    using = await _using(usage, context) if usage.is_across else None  # nobody protects what is others' for nobody
-    with stage("AddInUseLabel", "cannot add in-use label"):
-        await _label(used, context)
-    if using := using or await _using(usage, context):
+    try:
+        using = await _using(usage, context) if usage.is_across else None  # nobody protects what is others' for nobody
+        with stage("AddInUseLabel", "cannot add in-use label"):
+            await _label(used, context)
+        using = using or await _using(usage, context)
+    except Waiting as gone:
+        if not _had_user(found):
+            raise
+        return Result(requeue_after=LOOK_AGAIN, on=gone.on)  # its user is gone, and it goes next
+    if using:
         owners = usages.owners(found, using)
         if owners is not None:
             found["metadata"]["ownerReferences"] = owners
@@ -172,6 +178,12 @@ async def _using(usage: Usage, context: Context) -> Object | None:
     """What uses the object; None if the usage says a reason only."""
     with stage("GetUsingResource", "cannot get using"):
         return await _there(usage, usage.by, context) if usage.by else None
+
+
+def _had_user(found: Object) -> bool:
+    """Whether what uses the object was there, as the usage is now: it was Ready since its last edit."""
+    ready = conditions.find(found, "Ready") or {}
+    return ready.get("status") == "True" and ready.get(health.GENERATION) == meta(found).get("generation")
 
 
 async def _label(used: Object, context: Context) -> None:
