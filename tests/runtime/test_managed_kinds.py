@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from groundplane.aws import catalogue
 from groundplane.cluster.client import Api
 from groundplane.core.crds.marks import MARK
 from groundplane.core.managed_definition import definition_of
@@ -205,3 +206,10 @@ async def test_two_at_once_make_each_one_once():
     await asyncio.gather(kinds(world).declare_all(), kinds(world).declare_all())
     found = await world.cluster.list(*mrds.key()[:2])
     assert {each["metadata"]["generation"] for each in found} == {1}
+
+
+def test_a_kind_beside_aws_is_known_without_reading_any_of_aws(monkeypatch):
+    monkeypatch.setattr(catalogue, "every", lambda: pytest.fail("every kind file is read"))
+    clouds._beside_aws.cache_clear()
+    assert clouds.lookup("postgresql.sql.crossplane.io/v1alpha1", "Role").kind == "Role"
+    assert clouds.lookup("example.org/v1", "Role") is None

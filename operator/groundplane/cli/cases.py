@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundplane.cli import documents, manifests
 from groundplane.cli.documents import Document, Mistake, Place
-from groundplane.core import assertions, composition_tests, rehearsal
+from groundplane.core import assertions, composition_tests, rehearsal, testing
 from groundplane.core.assertions import Outcome
 from groundplane.core.composition_tests import Case, Given, Inputs
 from groundplane.core.explain import is_secret, masked_secret
@@ -91,10 +91,10 @@ def find(paths: Sequence[str]) -> tuple[list[Found], list[Mistake]]:
     mistakes = [each for each in wrong if each.message.startswith("it is given") or _may_hold_tests(each.place.file)]
     for document in read:
         try:
-            if composition_tests.is_test(document.object):
+            if testing.is_test(document.object):
                 found += [Found(case, document) for case in composition_tests.cases_of(document.object)]
             else:
-                composition_tests.check_kind(document.object)
+                testing.check_kind(document.object)
         except InvalidInput as error:
             path = error.what.partition(":")[0]
             mistakes.append(Mistake(document.place(path, of_name=True), error.what, error.mend))
@@ -105,7 +105,7 @@ def _may_hold_tests(file: str) -> bool:
     """Other files that are no YAML (templates of charts) are not our business."""
     try:
         with Path(file).open(encoding="utf-8", errors="replace") as text:
-            return composition_tests.KIND in text.read(manifests.LARGEST)
+            return testing.KIND in text.read(manifests.LARGEST)
     except OSError:
         return False
 

@@ -126,7 +126,7 @@ def judged(found: Sequence[Document], paths: Iterable[str], *, with_tests: bool 
 
     That is the snapshots that tests name, and whatever lies in a folder `expected`; who names such a file, or folder, means it.
     """
-    from groundplane.core.composition_tests import is_test, snapshots
+    from groundplane.core.testing import is_test, snapshots
 
     folders = [Path(path) for path in paths if Path(path).is_dir()]
     compared = {

@@ -18,7 +18,7 @@ from groundplane.cli.manifests import STDIN, Manifest
 from groundplane.cli.prune import Placed
 from groundplane.cluster.kinds import CRD_KIND
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import composition_tests
+from groundplane.core import testing
 from groundplane.core.objects import Json, Key, group_of, is_deleting, meta, spec_of
 from groundplane.errors import Conflict, GroundplaneError, InUse, InvalidInput, NoSuchKind, Unavailable
 
@@ -184,7 +184,7 @@ class Applier:
         """Read what changed, apply what is due, prune, remember."""
         if self._source.look():
             found, self.problems = self._source.objects()
-            self._wanted = [each for each in found if not composition_tests.is_test(each.manifest.object)]
+            self._wanted = [each for each in found if not testing.is_test(each.manifest.object)]
             self._pass_over(len(found) - len(self._wanted))
             for name in self._source.mended:
                 self._tell(f"{name} is accepted again")

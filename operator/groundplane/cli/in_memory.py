@@ -56,8 +56,8 @@ async def made(documents: Sequence[Document]) -> Overlay:
 async def applied(overlay: Overlay, documents: Sequence[Document], refused: dict[str, str]) -> set[Key]:
     """Apply what is of a kind that is known here; which objects these are.  What is refused: with its place, by what is said."""
     from groundplane.cli.overlaid import rank
-    from groundplane.core.composition_tests import is_test
     from groundplane.core.objects import key_of, meta
+    from groundplane.core.testing import is_test
 
     found: set[Key] = set()
     for document in sorted(documents, key=lambda each: rank(each.object)):

@@ -251,10 +251,10 @@ def _edited(text: str, before: Object, after: Object) -> str | None:
 def _test(document: Document, new: Object | None, migration: Migration) -> Object | None:
     """A test for the new kinds; what is none as it is."""
     from groundplane.cli import documents
-    from groundplane.core import composition_tests
+    from groundplane.core import testing
     from groundplane.core.conversion import cases
 
-    if new is None or not composition_tests.is_test(new) or group_of(new["apiVersion"]) != composition_tests.GROUP:
+    if new is None or not testing.is_test(new) or group_of(new["apiVersion"]) != testing.GROUP:
         return new
 
     def read(path: str) -> list[Object]:

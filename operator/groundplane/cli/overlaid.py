@@ -41,13 +41,13 @@ def read(paths: Sequence[str]) -> list[Any]:
         InvalidInput: a file is wrong, or there is nothing in them.
     """
     from groundplane.cli import documents
-    from groundplane.core import composition_tests
+    from groundplane.core import testing
     from groundplane.core.objects import key_of, meta
 
     found, wrong = documents.read(documents.expanded(paths), recursive=False)
     if wrong:
         raise InvalidInput(f"{wrong[0].place}: {wrong[0].message}", mend=wrong[0].mend)
-    found = [each for each in found if not composition_tests.is_test(each.object)]
+    found = [each for each in found if not testing.is_test(each.object)]
     if not found:
         raise InvalidInput(f"there is no object in {', '.join(paths)}", mend="name files with manifests")
     first: dict[Key, Any] = {}
