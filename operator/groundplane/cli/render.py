@@ -195,16 +195,19 @@ def render(
         preview.documents(found, full=include_full_xr, results=include_function_results, context=include_context)
     )
     click.echo(written(documents, output), nl=False)
-    for warning in (*chosen.warnings, *mistakes.strays(chosen.source), *fit.warnings, *misfits):
+    warnings: list[object] = [*chosen.warnings, *mistakes.strays(chosen.source), *fit.warnings, *misfits]
+    warnings += [] if strict_upstream else found.hints
+    warnings += [] if include_function_results else _warnings_of_steps(found)
+    for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
-    for hint in found.hints if not strict_upstream else ():
-        click.echo(f"Warning: {hint}", err=True)
-    if not include_function_results:
-        for told in found.results:
-            if told.severity == "WARNING" and not any(told.message == str(error) for error in found.mistakes):
-                click.echo(f"Warning: {told.message}", err=True)
     if found.mistakes:
         raise Mistakes(found.mistakes)
+
+
+def _warnings_of_steps(found: Preview) -> list[str]:
+    """What steps warn of, but what ends the run."""
+    ends = {str(error) for error in found.mistakes}
+    return [told.message for told in found.results if told.severity == "WARNING" and told.message not in ends]
 
 
 def _choose(subjects: Sequence[Object], sources: Sequence[Object], declared: Sequence[Object]) -> Chosen:

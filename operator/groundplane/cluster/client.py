@@ -170,7 +170,10 @@ class Api:
             try:
                 self._authorization = f"Bearer {self._access.token_file.read_text().strip()}"
             except OSError as error:
-                raise Denied(f"can't read the token file {self._access.token_file}") from error
+                raise Denied(
+                    f"can't read the token file {self._access.token_file}",
+                    mend="see that it is there, and that this user may read it",
+                ) from error
             self._token_read = time.monotonic()
         headers = {"Accept": JSON, "Accept-Encoding": "identity", "User-Agent": self._agent}
         if self._authorization:

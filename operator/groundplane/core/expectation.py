@@ -143,7 +143,10 @@ def _match(operand: Json, got: Any, path: Place) -> Iterator[Difference]:
     try:
         pattern = re.compile(operand)
     except re.error as error:
-        raise InvalidInput(f"{_text(path)}: $match {shown(operand)} is no regular expression: {error}") from None
+        raise InvalidInput(
+            f"{_text(path)}: $match {shown(operand)} is no regular expression: {error}",
+            mend="write a backslash before what is meant literally",
+        ) from None
     if not isinstance(got, str) or not pattern.search(got):
         yield Difference(path, f"a text like {shown(operand)}", _shown(got))
 

@@ -45,7 +45,10 @@ class Login:
         try:
             context = ssl.create_default_context(cadata=self.ca or None)
         except ssl.SSLError as error:
-            raise InvalidInput(f"key {CA} of the connection Secret is no certificate in PEM: {error.reason}") from error
+            raise InvalidInput(
+                f"key {CA} of the connection Secret is no certificate in PEM: {error.reason}",
+                mend="store the authority's certificate as it is, from BEGIN CERTIFICATE on",
+            ) from error
         context.check_hostname = self.ssl_mode == "verify-full"
         if self.ssl_mode == "require":
             context.verify_mode = ssl.CERT_NONE
@@ -119,7 +122,9 @@ def _text(account: Account, name: str) -> str:
             else account.credentials.get(name, b"").decode()
         )
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"key {name} of {_secret(account.provider_config)} is not UTF-8 text") from error
+        raise InvalidInput(
+            f"key {name} of {_secret(account.provider_config)} is not UTF-8 text", mend="store it as UTF-8"
+        ) from error
 
 
 def _secret(config: Object) -> str:

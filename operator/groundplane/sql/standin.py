@@ -140,7 +140,9 @@ def _as_nobody() -> dict[str, Any]:
     try:
         entry = pwd.getpwnam(NOBODY)
     except KeyError as error:
-        raise InvalidInput("PostgreSQL does not run as root, and there is no user nobody") from error
+        raise InvalidInput(
+            "PostgreSQL does not run as root, and there is no user nobody", mend="run it as another user"
+        ) from error
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 

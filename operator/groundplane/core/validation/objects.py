@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from groundplane.core import known_schemas
@@ -368,20 +369,7 @@ def known_of(
             wrong[id(obj)] = found
     sources = [obj for obj in every if is_composition(obj)]
     xrds = [obj for obj in every if known_schemas.is_definition(obj)]
-
-    def told_of(source: Object) -> list[Part] | None:
-        """What the steps of a pipeline are told; None if one of them may do what nobody here knows."""
-        from groundplane.core import composition
-
-        spec = composition.review(spec_of(source)).spec
-        try:
-            found = parts(spec, find()) if spec else []
-        except InvalidInput:
-            return None
-        names = [step.functionRef.name for step in spec.pipeline] if spec else []
-        silent = sum(name.endswith(NO_DETAILS) for name in names)
-        return found if len(found) + silent == len(names) else None
-
+    told_of = partial(_told_to_steps, parts=parts, find=find)
     for xrd in xrds:
         for obj, finding in definitions.connection_keys(xrd, sources, told_of):
             wrong.setdefault(id(obj), []).append(finding)
@@ -399,3 +387,17 @@ def known_of(
         judged=judged,
     )
     return known, told
+
+
+def _told_to_steps(source: Object, parts: Parts, find: Callable[[], Find]) -> list[Part] | None:
+    """What the steps of a pipeline are told; None if one of them may do what nobody here knows."""
+    from groundplane.core import composition
+
+    spec = composition.review(spec_of(source)).spec
+    try:
+        found = parts(spec, find()) if spec else []
+    except InvalidInput:
+        return None
+    names = [step.functionRef.name for step in spec.pipeline] if spec else []
+    silent = sum(name.endswith(NO_DETAILS) for name in names)
+    return found if len(found) + silent == len(names) else None
