@@ -12,7 +12,7 @@ from groundplane.errors import Busy
 
 SAVED = 30.0  # seconds
 EACH = 0.5  # seconds for each that follows
-LEAST, MOST = 1.0, 60.0  # seconds that a change costs
+LEAST, MOST = 1.0, SAVED  # seconds that a change costs: of two in a row the second waits a second at most
 
 
 class _Pace:
