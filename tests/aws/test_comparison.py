@@ -1,9 +1,11 @@
 """What a spec leaves out is no difference, at any depth; and how nested fields take AWS's shape and come back."""
 
+import json
+
 import botocore.session
 import pytest
 
-from groundplane.aws import convert
+from groundplane.aws import catalogue, convert
 from groundplane.aws.grammar import SchemaField
 
 RULE = SchemaField(
@@ -121,3 +123,14 @@ def test_a_list_is_brought_in_line_by_its_keys():
 )
 def test_moments_are_compared_whatever_their_spelling(desired, observed, same):
     assert convert.equal("time", desired, observed) is same
+
+
+def test_a_policy_is_compared_as_one_at_any_depth():
+    """Also within a list of them: IAM answers in other words than it was told."""
+    field = catalogue.load("iam_role").fields["inlinePolicy"]
+    one = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
+    same = {"Statement": {"Resource": ["*"], "Action": ["s3:Get*"], "Effect": "Allow"}, "Version": "2012-10-17"}
+    wanted, found = ([{"name": "read", "policy": json.dumps(each, indent=n)}] for n, each in ((2, one), (None, same)))
+    assert convert.covers(wanted, found, field)
+    assert not convert.covers([{"name": "read", "policy": json.dumps(one | {"Version": "2008-10-17"})}], found, field)
+    assert not convert.covers([*wanted, {"name": "write", "policy": json.dumps(one)}], found, field)

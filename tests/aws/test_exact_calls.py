@@ -404,3 +404,151 @@ def test_what_is_only_of_fifo_queues_is_sent_to_no_other_that_is_there(is_fifo):
             changes(*arguments)
         return
     assert dict(changes(*arguments))["set_queue_attributes"]["Attributes"]["DeduplicationScope"] == "queue"
+
+
+# --- what AWS or another thing decides
+
+GROUPED = {
+    "CacheClusterId": "orders", "ARN": "arn:aws:elasticache:eu-west-1:123456789012:cluster:orders", "CacheClusterStatus": "available", "Engine": "redis",
+    "EngineVersion": "7.1.0", "CacheNodeType": "cache.t4g.small", "NumCacheNodes": 1, "AutoMinorVersionUpgrade": False,
+    "CacheParameterGroup": {"CacheParameterGroupName": "default.redis7"},
+}  # fmt: skip
+
+
+def cache(spec, **facts):
+    answers = {"describe_cache_clusters": {"CacheClusters": [GROUPED | facts]}}
+    given = {"engine": "redis", "autoMinorVersionUpgrade": "false", **spec}
+    return changes("elasticache.aws.upbound.io/v1beta1", "Cluster", given, answers)
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts", "sent"),
+    [
+        ({"engineVersion": "6.2", "parameterGroupName": "default.redis6.x"}, {}, []),  # AWS has upgraded it
+        ({"engineVersion": "7.2"}, {}, [{"EngineVersion": "7.2"}]),
+        ({"parameterGroupName": "orders"}, {}, [{"CacheParameterGroupName": "orders"}]),
+        ({"nodeType": "cache.t4g.micro"}, {}, [{"CacheNodeType": "cache.t4g.micro"}]),
+        # its replication group decides
+        ({"nodeType": "cache.t4g.micro", "autoMinorVersionUpgrade": "true"}, {"ReplicationGroupId": "orders"}, []),
+        ({"engineVersion": "7.2", "parameterGroupName": "orders"}, {"ReplicationGroupId": "orders"}, []),
+    ],
+)
+def test_a_cache_is_not_held_to_what_others_decide(spec, facts, sent):
+    found = [parameters for _, parameters in cache(spec, **facts)]
+    assert found == [each | {"CacheClusterId": "orders", "ApplyImmediately": False} for each in sent]
+
+
+def late(api_version, kind, spec, answers):
+    """What a first look fills in."""
+    found = catalogue.lookup(api_version, kind)
+    wanted = managed(api_version, kind, "orders", external_name="orders", **spec)
+    engine = Recorded(found, catalogue.hooks(found.file), wanted, None, {}, now=datetime.now(UTC))
+    engine._clients, engine.answers = Partition(), answers
+    return engine.observe().late
+
+
+def test_of_a_member_of_a_replication_group_nothing_is_filled_in_that_the_group_decides():
+    answers = {"describe_cache_clusters": {"CacheClusters": [GROUPED | {"ReplicationGroupId": "orders"}]}}
+    member = late("elasticache.aws.upbound.io/v1beta1", "Cluster", {"replicationGroupId": "orders"}, answers)
+    assert not member.keys() & {"engineVersion", "nodeType", "parameterGroupName", "numCacheNodes"}
+    alone = {"describe_cache_clusters": {"CacheClusters": [GROUPED]}}
+    assert late("elasticache.aws.upbound.io/v1beta1", "Cluster", {}, alone)["engineVersion"] == "7.1.0"
+
+
+def test_a_group_in_a_global_one_is_upgraded_with_that():
+    spec = SHARDED | {"engineVersion": "7.1", "nodeType": "cache.r7g.large"}
+    for facts, is_changed in (
+        ({"GlobalReplicationGroupInfo": {"GlobalReplicationGroupId": "world"}}, False),
+        ({}, True),
+    ):
+        answers = shards(1, 1, CacheNodeType="cache.r6g.large", **facts)
+        answers["describe_cache_clusters"]["CacheClusters"][0]["EngineVersion"] = "7.0.7"
+        sent = changes("elasticache.aws.upbound.io/v1beta2", "ReplicationGroup", spec, answers)
+        assert is_changed == any({"EngineVersion", "CacheNodeType"} <= parameters.keys() for _, parameters in sent)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "sent"),
+    [
+        ("default.aurora-postgresql15", "default.aurora-postgresql16", []),
+        ("default.aurora-postgresql15", "orders", modified(DBClusterParameterGroupName="default.aurora-postgresql15")),
+        ("orders", "default.aurora-postgresql16", modified(DBClusterParameterGroupName="orders")),
+    ],
+)
+def test_an_upgraded_cluster_keeps_the_parameters_that_came_with_its_version(wanted, there, sent):
+    assert cluster({"dbClusterParameterGroupName": wanted}, DBClusterParameterGroup=there) == sent
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted", "sent"), [(500, 3000, []), (500, 13000, [13000]), (20, 3000, []), (20, None, [])]
+)
+def test_the_rate_that_grows_with_its_storage_is_not_set_back(size, wanted, sent):
+    there = {
+        "DBInstanceIdentifier": "orders",
+        "DBInstanceStatus": "available",
+        "DBInstanceArn": "arn:aws:rds:eu-west-1:123456789012:db:orders",
+        "Engine": "postgres",
+        "StorageType": "gp3",
+        "AllocatedStorage": size,
+        "Iops": 12000 if size == 500 else 3000,
+        "DBInstanceClass": "db.t4g.micro",
+    }
+    spec = {"engine": "postgres", "instanceClass": "db.t4g.micro"} | ({"iops": wanted} if wanted else {})
+    answers = {"describe_db_instances": {"DBInstances": [there]}}
+    found = changes("rds.aws.upbound.io/v1beta1", "Instance", spec, answers)
+    assert [parameters["Iops"] for _, parameters in found if "Iops" in parameters] == sent
+    assert "iops" not in late("rds.aws.upbound.io/v1beta1", "Instance", spec, answers)
+
+
+DECIDED = {  # by an autoscaling target, by a resource of its own, or by AWS
+    "dynamodb_table": ["readCapacity", "writeCapacity"],
+    "ec2_internet_gateway": ["vpcId"],
+    "iam_role": ["inlinePolicy", "managedPolicyArns"],
+    "kms_key": ["policy"],
+    "rds_cluster": ["masterUserSecretKmsKeyId"],
+    "rds_cluster_instance": ["dbParameterGroupName", "engineVersion", "monitoringRoleArn", "performanceInsightsKmsKeyId"],
+    "rds_instance": ["iops", "storageThroughput"],
+    "sns_topic": ["policy"],
+    "sqs_queue": ["policy", "redriveAllowPolicy", "redrivePolicy"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "names"), DECIDED.items())
+def test_what_another_resource_may_decide_is_not_filled_in(file, names):
+    fields = catalogue.load(file).fields
+    assert [name for name in names if fields[name].late] == []
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "spec", "parameter"),
+    [
+        ("rds.aws.upbound.io/v1beta1", "Instance", {**GP3, "engine": "postgres", "allocatedStorage": 20, "parameterGroupName": "default.postgres15"}, "DBParameterGroupName"),
+        ("rds.aws.upbound.io/v1beta1", "Cluster", {"engine": "aurora-mysql", "masterUsername": "boss", "manageMasterUserPassword": True, "dbClusterParameterGroupName": "default.aurora-mysql5.7"}, "DBClusterParameterGroupName"),
+        ("elasticache.aws.upbound.io/v1beta1", "Cluster", {"engine": "redis", "parameterGroupName": "default.redis6.x"}, "CacheParameterGroupName"),
+    ],
+)  # fmt: skip
+def test_a_group_of_parameters_of_an_earlier_version_does_not_keep_a_deleted_thing_from_being_made_again(
+    api_version, kind, spec, parameter
+):
+    assert parameter not in created(api_version, kind, spec)
+    own = {name: "orders" if str(value).startswith("default.") else value for name, value in spec.items()}
+    assert created(api_version, kind, own)[parameter] == "orders"
+    if kind == "Cluster" and "elasticache" in api_version:
+        assert created(api_version, kind, spec | {"parameterGroupName": "default.redis7.cluster.on"})[parameter]
+
+
+def test_what_comes_after_a_thing_that_is_gone_has_a_token_of_its_own():
+    """With the token of the one that is gone, EC2 answers with that."""
+    found, seen = catalogue.lookup("ec2.aws.upbound.io/v1beta1", "RouteTable"), []
+    wanted = managed("ec2.aws.upbound.io/v1beta1", "RouteTable", "main", vpcId="vpc-1")
+    for name in ("", "", "rtb-1", "rtb-1", "rtb-2"):
+        if name:
+            wanted["metadata"]["annotations"]["crossplane.io/external-name"] = name
+        engine = Recorded(found, catalogue.hooks(found.file), wanted, None, {}, now=datetime.now(UTC))
+        engine._clients, engine.answers, engine.sent = Partition(), {}, []
+        engine.create()
+        seen.append(engine.sent[0][1]["ClientToken"])
+    assert seen[0] == seen[1] == wanted["metadata"]["uid"]
+    assert seen[2] == seen[3]
+    assert len({*seen}) == 3
+    assert max(map(len, seen)) <= 64

@@ -20,7 +20,7 @@ KINDS = {found.file: found for found in catalogue.first_generation()}
 EXACT = ["Observe", "Create", "Update", "Delete"]
 READS = ("Describe", "Get", "List", "HEAD", "GET")
 ROUNDS = 8
-SUCCEEDED = "crossplane.io/external-create-succeeded"
+PENDING, SUCCEEDED = "crossplane.io/external-create-pending", "crossplane.io/external-create-succeeded"
 # what differs in a second one of a kind
 OTHERS = {"ec2/Subnet": {"availabilityZone": "eu-west-1b", "cidrBlock": "10.0.2.0/24"}}
 
@@ -244,3 +244,30 @@ def test_every_field_does_something_or_is_refused(found, kind_source):
         and f'"{name}"' not in beside
     ]
     assert not idle, f"{found.file}.yaml: {idle} are read by nothing: map them, or say `unsupported` or `idle` and why"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("found", KINDS.values(), ids=KINDS)
+async def test_what_somebody_deletes_by_hand_is_made_again_as_it_was(world, account, standin, found):
+    """With all that a first look has filled in: nothing of it may keep the create from going through."""
+    cloud, hidden = world.cloud, secrets(found)
+    thing = await world.thing(found, "orders-one")
+    thing["metadata"]["annotations"] |= (await cloud.observe(thing, account, hidden)).to_note
+    first = await made(cloud, thing, account, hidden)
+    thing["spec"]["forProvider"] |= first.late
+    by_hand = copy.deepcopy(thing)
+    by_hand["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    for _ in range(ROUNDS):
+        gone = await cloud.observe(by_hand, account, hidden)
+        if not gone.exists:
+            break
+        await cloud.delete(by_hand, account, gone)
+    found_gone = await cloud.observe(thing, account, hidden)
+    if not found_gone.exists or found.external_name.preset:
+        thing["metadata"]["annotations"] |= found_gone.to_note | {PENDING: "2030-01-01T00:00:01Z"}
+        again = await made(cloud, thing, account, hidden)
+        assert (again.exists, again.ready and again.ready.status) == (True, "True")
+        assert again.drift == ()
+        assert {name: value for name, value in again.late.items() if name not in first.late} == {}
+    else:
+        assert found.delete.done is not None or not found.delete.call, "it is still there"

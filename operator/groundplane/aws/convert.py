@@ -239,6 +239,26 @@ def text(value: Json) -> str:
     return str(whole(value))
 
 
+def are_defaults(wanted: Json, found: Json) -> bool:
+    """Whether both are groups of parameters or options that AWS makes for an engine and a version, and gives to what has no other.
+
+    >>> are_defaults("default.redis6.x", "default.redis7"), are_defaults("default.redis7", "default.redis7.cluster.on")
+    (True, False)
+    """
+    names = [str(name or "") for name in (wanted, found)]
+    return all(name.startswith("default") for name in names) and len({name.endswith(".on") for name in names}) == 1
+
+
+def is_older(wanted: str, live: str) -> bool:
+    """Whether a version comes before another, as far as it says.
+
+    >>> is_older("7.0", "7.1.2"), is_older("7", "7.1.2")
+    (True, False)
+    """
+    key = version_key(wanted)
+    return key < version_key(live)[: len(key)]
+
+
 def member(shape: Shape, name: str) -> Shape | None:
     """The member of a structure or a map; None if there is none."""
     if shape is None:

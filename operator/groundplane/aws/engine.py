@@ -7,6 +7,7 @@ observe and update settles what is left.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -281,12 +282,18 @@ class Engine(Observer):
             with at(self._name_place()):
                 convert.place(parameters, identity.parameter, self.external_name, shape)
         if rule.token:
-            parameters[rule.token] = self.uid or self.name
+            parameters[rule.token] = self._token()
         if self.kind.tags is not None and self.kind.tags.at_create:
             style = tags.STYLES[self.kind.tags.style]
             given = tags.at_create(self.wanted_tags(), style, self.kind.tags.style, self.kind.tags.resource)
             parameters |= given
         return {name: value for name, value in (parameters | extra).items() if value is not None}
+
+    def _token(self) -> str:
+        """The same for each attempt to make one thing, and another one for what comes after a thing that is gone: with its token AWS would answer with that."""
+        before = self._given_annotation()
+        after = f"-{hashlib.blake2b(before.encode(), digest_size=8).hexdigest()}" if before else ""
+        return (self.uid or self.name) + after
 
     def _create_value(self, name: str, field_: KindField) -> Json:
         if field_.secret:

@@ -116,7 +116,7 @@ class Create(Call):
     repeatable: bool = False
     """Whether the same call once more makes no second thing, but answers with the first, as by its name: `true`."""
     token: str = ""
-    """The parameter that takes an idempotency token, for which metadata.uid is sent: `ClientToken`."""
+    """The parameter that takes an idempotency token, which is made of metadata.uid: `ClientToken`."""
     connection: dict[str, PathText] = Field(default_factory=dict)
     """Connection details that only the create's answer has, key: path: `{password: AccessKey.SecretAccessKey}`."""
 

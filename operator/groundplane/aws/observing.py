@@ -248,7 +248,7 @@ class Observer(Resource):
             value = self.observed(name, item)
             if not convert.is_empty(value):
                 found[name] = value
-        return self.shaped(found)
+        return self.shaped(self.hooks.late(self, item, found))
 
     def _at_provider(self, item: Item, found_tags: Mapping[str, str] | None) -> dict[str, Json]:
         values: dict[str, Json] = {}

@@ -615,6 +615,10 @@ class Hooks:
         """A field's value as it was found where the kind file says, before it takes the field's type."""
         return value
 
+    def late(self, resource: Resource, item: Item, found: dict[str, Json]) -> dict[str, Json]:
+        """What of the unset fields is taken into the spec: not what another thing decides."""
+        return found
+
     def is_own(self, resource: Resource, item: Item) -> bool:
         """Whether AWS made it for itself, where the kind file's `list.own` can't say so."""
         return False

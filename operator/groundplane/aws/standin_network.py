@@ -1,7 +1,7 @@
 """EC2's NAT gateways, subnets and rules of security groups as AWS has them, in the stand-in.
 
 What moto 5.2 lacks and this adds: a gateway is made once for a token, is found by its tags, has the private address that it is told to
-have, and addresses beside the first; a changed rule needs no ports where its protocol has none, and takes another IPv6 block or group; a subnet keeps all its
+have, and addresses beside the first, which go with it; a changed rule needs no ports where its protocol has none, and takes another IPv6 block or group; a subnet keeps all its
 attributes, and tells the state of its IPv6 block.
 """
 
@@ -44,7 +44,7 @@ def _mend_gateways() -> None:
     backend: Any = importlib.import_module("moto.ec2.models.nat_gateways").NatGatewayBackend
     responses: Any = importlib.import_module("moto.core.responses")
     utils: Any = importlib.import_module("moto.ec2.utils")
-    describe = backend.describe_nat_gateways
+    describe, delete = backend.describe_nat_gateways, backend.delete_nat_gateway
 
     def create_nat_gateway(self: Any) -> Any:
         token = self._get_param("ClientToken")
@@ -75,6 +75,15 @@ def _mend_gateways() -> None:
         wanted = {name: values for name, values in (filters or {}).items() if name.startswith("tag:")}
         return [each for each in found if all(each.get_filter_value(name) in wanted[name] for name in wanted)]
 
+    def delete_nat_gateway(self: Any, nat_gateway_id: str) -> Any:
+        gone = delete(self, nat_gateway_id)
+        for each in gone.address_set:
+            if allocation := each.get("allocationId"):
+                for address in self.address_by_allocation([allocation]):
+                    if address.association_id:
+                        self.disassociate_address(association_id=address.association_id)
+        return gone
+
     def addresses(name: str, member: str, *, gone: bool) -> Any:
         def change(self: Any) -> Any:
             gateway = self.ec2_backend.nat_gateways[self._get_param("NatGatewayId")]
@@ -93,6 +102,7 @@ def _mend_gateways() -> None:
     gateways.assign_private_nat_gateway_address = addresses("PrivateIpAddresses", "privateIp", gone=False)
     gateways.unassign_private_nat_gateway_address = addresses("PrivateIpAddresses", "privateIp", gone=True)
     backend.describe_nat_gateways = describe_nat_gateways
+    backend.delete_nat_gateway = delete_nat_gateway
 
 
 def _add_address(backend: Any, gateway: Any, given: dict[str, str]) -> None:

@@ -77,6 +77,7 @@ def _mend_instances(clock: Clock) -> None:
     models: Any = importlib.import_module("moto.rds.models")
     DBInstance, RDSBackend = models.DBInstance, models.RDSBackend
     create, modify, delete = RDSBackend.create_db_instance, RDSBackend.modify_db_instance, RDSBackend.delete_db_instance
+    delete_cluster = RDSBackend.delete_db_cluster
     describe, promote = RDSBackend.describe_db_instances, RDSBackend.promote_read_replica
     endpoint = DBInstance.endpoint.fget
 
@@ -144,11 +145,18 @@ def _mend_instances(clock: Clock) -> None:
         database.source_db_instance_identifier = None
         return database
 
+    def delete_db_cluster(self: Any, cluster_identifier: str, snapshot_name: str | None = None) -> Any:
+        gone = delete_cluster(self, cluster_identifier, snapshot_name)
+        for name in [each for each in self.cluster_snapshots if each.startswith(f"rds:{cluster_identifier}-")]:
+            del self.cluster_snapshots[name]  # AWS's own go with their cluster
+        return gone
+
     RDSBackend.create_db_instance = create_db_instance
     RDSBackend.describe_db_instances = describe_db_instances
     RDSBackend.modify_db_instance = modify_db_instance
     RDSBackend.delete_db_instance = delete_db_instance
     RDSBackend.promote_read_replica = promote_read_replica
+    RDSBackend.delete_db_cluster = delete_db_cluster
     DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
 
 

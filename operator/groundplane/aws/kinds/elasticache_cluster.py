@@ -11,7 +11,27 @@ from typing import Any
 from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
+from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
+from groundplane.ports import Difference
+
+# what a replication group decides for its members
+OF_GROUP = frozenset(
+    {
+        "autoMinorVersionUpgrade",
+        "engine",
+        "engineVersion",
+        "ipDiscovery",
+        "maintenanceWindow",
+        "nodeType",
+        "notificationTopicArn",
+        "numCacheNodes",
+        "parameterGroupName",
+        "securityGroupIds",
+        "snapshotRetentionLimit",
+        "snapshotWindow",
+    }
+)
 
 
 class Hooks(Base):
@@ -26,6 +46,19 @@ class Hooks(Base):
             raise InvalidInput(
                 "one node is in one zone", mend="set numCacheNodes: 2, or azMode: single-az", where=where
             )
+
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        return "", without_default(resource)
+
+    def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
+        """What its replication group decides is not its own."""
+        found = without_versions(found)
+        return [each for each in found if each.field not in OF_GROUP] if item.get("ReplicationGroupId") else found
+
+    def late(self, resource: Resource, item: Item, found: dict[str, Json]) -> dict[str, Json]:
+        if not item.get("ReplicationGroupId"):
+            return found
+        return {name: value for name, value in found.items() if name not in OF_GROUP}
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         resource.write(
@@ -42,6 +75,25 @@ class Hooks(Base):
             names = sorted(node["CacheNodeId"] for node in nodes)
             parameters["CacheNodeIdsToRemove"] = names[wanted:]
         return parameters
+
+
+def without_default(resource: Resource) -> Parameters:
+    """AWS's own group of parameters may be that of an earlier version; what is not named is right."""
+    group = str(resource.spec.get("parameterGroupName") or "")
+    is_default = convert.are_defaults(group, group) and not group.endswith(".on")
+    return {"CacheParameterGroupName": None} if is_default else {}
+
+
+def without_versions(found: list[Difference]) -> list[Difference]:
+    """AWS may have upgraded it by itself, takes no version back, and a new one brings its own group of parameters."""
+
+    def is_version(each: Difference) -> bool:
+        if each.field == "parameterGroupName":
+            return convert.are_defaults(each.desired, each.observed)
+        is_number = each.field == "engineVersion" and bool(each.observed)
+        return is_number and convert.is_older(str(each.desired), str(each.observed))
+
+    return [each for each in found if not is_version(each)]
 
 
 def log_changes(resource: Resource, item: Item) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from groundplane.aws.kinds.elasticache_cluster import log_changes
+from groundplane.aws.kinds.elasticache_cluster import log_changes, without_default, without_versions
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
@@ -51,7 +51,7 @@ class Hooks(Base):
             "clusterMode": "ClusterMode",
         }
         given = {names[name]: value for name, value in now.items() if name not in spec or name == "clusterMode"}
-        return "", given
+        return "", given | without_default(resource)
 
     def observed(self, resource: Resource, item: Item) -> Item:
         members = item.get("MemberClusters") or []
@@ -66,6 +66,9 @@ class Hooks(Base):
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
         """Of the fields of v1beta1; a count of nodes says nothing where there are shards."""
+        found = without_versions(found)
+        if (item.get("GlobalReplicationGroupInfo") or {}).get("GlobalReplicationGroupId"):  # which decides these
+            found = [each for each in found if each.field not in ("engineVersion", "nodeType")]
         sharded = bool(item.get("ClusterEnabled"))
         kept = [each for each in found if each.field != "clusterMode" or isinstance(each.desired, str)]
         if sharded:

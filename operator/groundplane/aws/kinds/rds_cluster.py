@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from groundplane.aws.convert import version_key
+from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
@@ -55,6 +55,13 @@ class Hooks(Base):
         if not spec.get("manageMasterUserPassword") and not any(resource.secrets.values()):
             raise _bad("masterPasswordSecretRef", "has no value", "fill the Secret, or set autoGeneratePassword: true")
 
+    def create_call(self, resource: Resource) -> tuple[str, Parameters]:
+        """AWS's own group of parameters may be that of an earlier version; what is not named is right."""
+        group = resource.spec.get("dbClusterParameterGroupName")
+        is_copy = any(resource.spec.get(name) for name in COPIES)
+        is_default = convert.are_defaults(group, group) and not is_copy
+        return "", {"DBClusterParameterGroupName": None} if is_default else {}
+
     def observed(self, resource: Resource, item: Item) -> Item:
         """What waits for the maintenance window counts as there: it is not sent again and again."""
         pending = item.get("PendingModifiedValues") or {}
@@ -66,7 +73,7 @@ class Hooks(Base):
         return item
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
-        return [difference for difference in found if not _is_downgrade(difference)]
+        return [each for each in found if not _is_downgrade(each) and not _is_default(each)]
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
         cluster = resource.external_name
@@ -133,7 +140,13 @@ def _is_downgrade(difference: Difference) -> bool:
     """AWS may have upgraded it by itself, and takes no version back."""
     if difference.field != "engineVersion" or not difference.observed:
         return False
-    return version_key(str(difference.desired)) <= version_key(str(difference.observed))
+    return convert.version_key(str(difference.desired)) <= convert.version_key(str(difference.observed))
+
+
+def _is_default(difference: Difference) -> bool:
+    """A new version brings its own group of parameters."""
+    is_group = difference.field == "dbClusterParameterGroupName"
+    return is_group and convert.are_defaults(difference.desired, difference.observed)
 
 
 def _texts(value: Json) -> list[str]:

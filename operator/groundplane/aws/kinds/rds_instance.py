@@ -43,6 +43,7 @@ BESIDE = {
     "monitoringRoleArn": "monitoringInterval",
     "masterUserSecretKmsKeyId": "manageMasterUserPassword",
 }
+DEFAULTS = {"parameterGroupName": "DBParameterGroupName", "optionGroupName": "OptionGroupName"}
 COPIES = ("replicateSourceDb", "s3Import", "snapshotIdentifier", "restoreToPointInTime")  # in upstream's order
 
 
@@ -131,7 +132,10 @@ class Hooks(Base):
                     "TargetDBInstanceIdentifier": resource.external_name,
                     **_point_in_time(spec["restoreToPointInTime"]),
                 }
-        return "", {"Iops": None, "StorageThroughput": None} if _is_fixed(spec) else {}
+        silent = ["Iops", "StorageThroughput"] if _is_fixed(spec) else []
+        for name, parameter in DEFAULTS.items():  # of an earlier version, maybe; what is not named is right
+            silent += [parameter] if convert.are_defaults(spec.get(name), spec.get(name)) else []
+        return "", dict.fromkeys(silent)
 
     # --- observe ------------------------------------------------------------------------------------
 
@@ -173,7 +177,7 @@ class Hooks(Base):
     def notes(self, resource: Resource, item: Item) -> Sequence[str]:
         found, desired = [], resource.desired
         wanted, live = desired("engineVersion"), item.get("EngineVersion")
-        if wanted and live and not convert.equal("version", wanted, live) and _is_older(wanted, live):
+        if wanted and live and not convert.equal("version", wanted, live) and convert.is_older(wanted, live):
             found.append(f"engineVersion {wanted} is older than the {live} that runs; RDS can't go back")
         size, has = desired("allocatedStorage"), item.get("AllocatedStorage")
         if size and has and size < has and not desired("maxAllocatedStorage"):
@@ -356,11 +360,6 @@ def _point_in_time(block: Json) -> Parameters:
     return _renamed(block, names, "restoreToPointInTime")
 
 
-def _is_older(wanted: str, live: str) -> bool:
-    parts = len(convert.version_key(wanted))
-    return convert.version_key(wanted) < convert.version_key(live)[:parts]
-
-
 def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     """Whether a difference is one that nobody should act on."""
     wanted, found = difference.desired, difference.observed
@@ -371,13 +370,17 @@ def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     if difference.field in BESIDE and not resource.desired(BESIDE[difference.field]):
         return True  # AWS shows it no more, and takes it no more
     if difference.field == "engineVersion":  # RDS can't go back
-        return _is_older(wanted, found)
+        return convert.is_older(wanted, found)
     if difference.field == "allocatedStorage":
         return bool(found is not None and found >= wanted)  # it grew by itself, RDS rounded up, or can't shrink
     if difference.field == "maxAllocatedStorage":
         return found is None and wanted == resource.desired("allocatedStorage")  # that is how it is switched off
     if difference.field in ("parameterGroupName", "optionGroupName"):
-        return wanted.startswith("default") and str(found).startswith("default")  # a new version brings its own
+        return convert.are_defaults(wanted, found)  # a new version brings its own
+    if difference.field in GP3_FIXED and wanted == GP3_FIXED[difference.field] and item.get("StorageType") == "gp3":
+        return (
+            0 < _fixed_below(item.get("Engine")) <= (item.get("AllocatedStorage") or 0)
+        )  # filled in while it was small
     if difference.field in ("passwordSecretRef", "passwordWoSecretRef"):
         return bool(item.get("ReadReplicaSourceDBInstanceIdentifier"))
     return bool(difference.field == "port" and (item.get("Endpoint") or {}).get("PendingPort") == wanted)
