@@ -98,7 +98,9 @@ def test_objects_are_told_field_by_field_and_done_so(folder):
     told = planned(*changed, odd, configmap("source", colour="yellow"))
     assert 'manifest.data.taken: "green" → "yellow"\n' in told
     assert "! Object config\n    " in told
-    assert '? Object odd\n    no matches for kind "Nosuch" in version "example.org/v1".' in told
+    assert (
+        '? Object odd\n    spec.forProvider.manifest: no matches for kind "Nosuch" in version "example.org/v1".' in told
+    )
     assert '~ Object some\n    spec.forProvider.manifest.data.colour: "blue" → "red"\n' in told
     assert "~ Object login\n    spec.forProvider.manifest.data.password: (sensitive value)\n" in told
     assert 'Changed outside: Object some manifest.data.size "7" (would be set to "1")\n' in told

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from groundplane.cluster import client, credentials
 from groundplane.core.objects import Key
-from groundplane.errors import Denied, GroundplaneError, InvalidInput, Unavailable
+from groundplane.errors import Denied, GroundplaneError, InvalidInput, NoSuchKind, Unavailable
 from groundplane.runtime import targets
 from groundplane.runtime.targets import ClusterTargets
 
@@ -150,6 +150,14 @@ async def test_what_says_no_kinds_is_told(server, there, kinds):
     with pytest.raises(GroundplaneError) as raised:
         await there.get(KEY)
     assert not raised.value.on, "a kind that comes here is no news of that cluster"
+
+
+@pytest.mark.parametrize("kind", ["ConfigMaps", "configmap", "configmaps", "ConfigMpa"])
+async def test_of_a_kind_that_is_misspelt_the_one_that_is_meant_is_told(there, kind):
+    with pytest.raises(NoSuchKind, match="did you mean ConfigMap"):
+        await there.get(KEY._replace(kind=kind))
+    with pytest.raises(NoSuchKind, match="install its CustomResourceDefinition"):
+        await there.get(KEY._replace(kind="Gadget"))
 
 
 async def test_an_answer_without_end_is_not_read(server, there, monkeypatch):

@@ -28,6 +28,7 @@ from tests.objects.conftest import (
 )
 
 OLD = "kubernetes.crossplane.io/v1alpha1"
+SOURCE = {"apiVersion": "v1", "kind": "Namespace", "name": TEAM}
 
 
 @pytest.mark.parametrize("version", [GROUP, OLD, NAMESPACED])
@@ -332,8 +333,45 @@ async def test_with_strict_upstream_another_name_is_another_object_and_the_old_o
 @pytest.mark.parametrize(
     ("manifest", "spec", "said"),
     [
-        ({"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "a"}}, {}, "the store serves no Gadget|v1"),
-        (configmap(namespace=""), {}, "has no namespace. Mend: set metadata.namespace"),
+        (
+            {"apiVersion": "v1", "kind": "Gadget", "metadata": {"name": "a"}},
+            {},
+            'spec.forProvider.manifest: no matches for kind "Gadget"',
+        ),
+        (
+            configmap(namespace=""),
+            {},
+            "spec.forProvider.manifest: ConfigMap settings has no namespace. Mend: set metadata.namespace",
+        ),
+        (
+            {"apiVersion": "v1", "kind": "ConfigMapList", "items": [configmap()]},
+            {},
+            "it is a list of objects. Mend: write an Object for each of them",
+        ),
+        (
+            configmap(),
+            {"references": [{"patchesFrom": {**SOURCE, "fieldPath": "data[*]"}}]},
+            'spec.references[0] › patchesFrom.fieldPath: "data[*]" means many values. Mend: name one of them',
+        ),
+        (
+            configmap(),
+            {"references": [{"patchesFrom": {**SOURCE, "fieldPath": ""}}]},
+            "spec.references[0] › patchesFrom.fieldPath: no field is named. Mend: write one",
+        ),
+        (
+            configmap(),
+            {
+                "references": [
+                    {"patchesFrom": {**SOURCE, "fieldPath": "metadata.name"}, "toFieldPath": "data.colour[0]"}
+                ]
+            },
+            "data.colour: not an array, but a string. Mend: correct toFieldPath",
+        ),
+        (
+            configmap(),
+            {"connectionDetails": [{**SOURCE, "fieldPath": "data[*]", "toConnectionSecretKey": "a"}]},
+            'spec.connectionDetails[0] › fieldPath: "data[*]" means many values. Mend: name one of them',
+        ),
         (
             configmap(),
             {"references": [{}]},
@@ -359,7 +397,11 @@ async def test_with_strict_upstream_another_name_is_another_object_and_the_old_o
             {"readiness": {"policy": "DeriveFromCelQuery", "celQuery": "size(object.data)"}},
             "spec.readiness: celQuery gives int, not bool",
         ),
-        ({**configmap(), "metadata": {"name": "UPPER", "namespace": TEAM}}, {}, "UPPER"),
+        (
+            {**configmap(), "metadata": {"name": "UPPER", "namespace": TEAM}},
+            {},
+            'spec.forProvider.manifest: ConfigMap "UPPER" is',
+        ),
     ],
 )
 async def test_what_can_not_be_is_told_with_field_value_and_mend(manifest, spec, said):

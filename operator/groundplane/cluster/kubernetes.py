@@ -22,7 +22,18 @@ from groundplane.cluster.ownership import same
 from groundplane.cluster.referenced import Referenced
 from groundplane.core import providers, roles, usages
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
-from groundplane.errors import Awaited, Conflict, Denied, InUse, NoSuchKind, NotFound, Rejected, Unavailable, shown
+from groundplane.errors import (
+    Awaited,
+    Conflict,
+    Denied,
+    InUse,
+    NoSuchKind,
+    NotFound,
+    Rejected,
+    Unavailable,
+    nearest,
+    shown,
+)
 from groundplane.ports import MANAGER, Propagation, Resource
 
 PAGE = "500"  # objects of one answer to a list
@@ -66,8 +77,7 @@ class KubernetesCluster:
                 self._served[api_version] = await self._discover(api_version)
         if found := self._served[api_version].get(kind):
             return found
-        del self._served[api_version]
-        raise _no_such_kind(api_version, kind)
+        raise _no_such_kind(api_version, kind, self._served.pop(api_version))
 
     def forget(self, group: str) -> None:
         """Ask discovery anew for all of a group: one of its CustomResourceDefinitions has changed."""
@@ -405,10 +415,12 @@ class KubernetesCluster:
             self._cache.put(obj, ours=ours)
 
 
-def _no_such_kind(api_version: str, kind: str) -> NoSuchKind:
+def _no_such_kind(api_version: str, kind: str, known: Collection[str] = ()) -> NoSuchKind:
+    """`known`: the kinds that the API server has of that version."""
+    meant = next((each for each in known if kind.lower() in (each.lower(), f"{each.lower()}s")), nearest(kind, known))
     error = NoSuchKind(
         f"the cluster serves no {kind} of {api_version}",
-        mend="install its CustomResourceDefinition, or mend apiVersion and kind",
+        mend=f"did you mean {meant}?" if meant else "install its CustomResourceDefinition, or mend apiVersion and kind",
     )
     error.on = (Awaited(group_of(api_version), kind, served=True),)
     return error
@@ -435,8 +447,11 @@ def _check_place(resource: Resource, key: Key) -> None:
     if key.namespace and not resource.namespaced:
         raise Rejected(f"{key} is cluster-scoped", mend="leave metadata.namespace out")
     if not _is_nameable(key):
+        field, value = (
+            ("name", key.name) if not _is_nameable(key._replace(namespace="")) else ("namespace", key.namespace)
+        )
         raise Rejected(
-            f"{key.kind} {shown(key.name)} in namespace {shown(key.namespace)}: no object has such a name",
+            f"{key.kind} {shown(key.name)} is invalid: metadata.{field}: Invalid value: {shown(value)}: no object has such a {field}",
             mend="use lower case letters, digits, '-' and '.' alone",
         )
 

@@ -143,11 +143,12 @@ class ObjectCloud:
         with _told(found.taken):
             if moved := await self._moved(managed, found, target, confined=self._confines(account, place)):
                 return moved
-            if self._is_new(managed):
-                await target.resource(found.key.api_version, found.key.kind)  # or nothing is noted
-                live = None
-            else:
-                live = await target.get(found.key, live=True)
+            with _of_manifest():
+                if self._is_new(managed):
+                    await target.resource(found.key.api_version, found.key.kind)  # or nothing is noted
+                    live = None
+                else:
+                    live = await target.get(found.key, live=True)
             if live is None:
                 return Observation(exists=False, item=found, to_note={STANDS_FOR: manifests.noted(found.key)})
             return await self._looked_at(managed, live, found, target, account, place)
@@ -315,9 +316,12 @@ class ObjectCloud:
         own = str(meta(managed).get("namespace") or "")
         key = key_of(wanted)
         implied = own and not key.namespace and not self._strict
-        if implied and (await target.resource(key.api_version, key.kind)).namespaced:
-            wanted["metadata"]["namespace"] = own
-            key = key._replace(namespace=own)
+        if implied:
+            with _of_manifest():
+                resource = await target.resource(key.api_version, key.kind)
+            if resource.namespaced:
+                wanted["metadata"]["namespace"] = own
+                key = key._replace(namespace=own)
         if confined:
             _check_confined(managed, key)
         return key
@@ -409,7 +413,7 @@ class ObjectCloud:
         name, known = found.manager, self._kept.get(str(meta(managed)["uid"]))
         wanted, there = manifests.fingerprint(found.wanted), manifests.fingerprint(manifests.content(live, name))
         if not (known and (known.wanted, known.live) == (wanted, there)):
-            with _told(found.taken):
+            with _told(found.taken), _of_manifest():
                 would = await target.apply(found.wanted, manager=name, dry_run=True)
             if drift := manifests.differences(would, live, name, tells=_tells(managed)):
                 return drift
@@ -452,7 +456,7 @@ class ObjectCloud:
         self._may_write()
         if self._holds(managed) and found.taken.unheld:
             await references.hold(managed, found.taken.unheld, await self._targets.here())
-        with _told(found.taken):
+        with _told(found.taken), _of_manifest():
             made = await self._applied(managed, found, target)
         content = manifests.content(made, found.manager or self._manager(managed))
         self._keep(managed, manifests.fingerprint(found.wanted), manifests.fingerprint(content))
@@ -539,6 +543,16 @@ def _told(taken: Taken) -> Iterator[None]:
         error.what = manifests.without(error.what, taken.secrets)
         if isinstance(error, Rejected) and "immutable" in error.what and not error.mend:
             error.mend = "set the old value again, or delete the object: it is then made anew"
+        raise
+
+
+@contextmanager
+def _of_manifest() -> Iterator[None]:
+    """Where it stands, what a server does not take."""
+    try:
+        yield
+    except (InvalidInput, NoSuchKind) as error:
+        error.where = error.where or (manifests.WHERE,)
         raise
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from groundplane.core import fieldpath
 from groundplane.core.objects import Json, Object
 from groundplane.errors import InvalidInput, at
-from groundplane.objects.manifest import is_secret
+from groundplane.objects.manifest import check_source, is_secret
 
 _NEEDED = ("apiVersion", "kind", "name", "fieldPath", "toConnectionSecretKey")
 
@@ -26,7 +26,7 @@ def check(details: object) -> None:
                     f"{' and '.join(missing)} not set", mend="set it: where the value is, and under which key it goes"
                 )
             with at("fieldPath"):
-                fieldpath.parse(str(each["fieldPath"]))
+                check_source(str(each["fieldPath"]))
 
 
 def value(source: Object, detail: Mapping[str, Any]) -> bytes:

@@ -45,6 +45,8 @@ def check(manifest: Object, *, tells: bool = True) -> None:
         if not isinstance(manifest.get(name), str) or not manifest[name]:
             text = f"{name} is {_told(manifest[name], tells)}" if name in manifest else f"{name} is missing"
             raise InvalidInput(text, mend=f"write the object's {name}", where=(WHERE,))
+    if str(manifest["kind"]).endswith("List") and isinstance(manifest.get("items"), list):
+        raise InvalidInput("it is a list of objects", mend="write an Object for each of them", where=(WHERE,))
     metadata = manifest.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise InvalidInput(
@@ -65,8 +67,20 @@ def _told(value: Json, tells: bool) -> str:
 
 def patched(manifest: Object, path: str, value: Json) -> None:
     """Write a value that was taken from elsewhere into the manifest."""
-    with at(WHERE):
-        fieldpath.set(manifest, fieldpath.parse(path), value)
+    try:
+        with at(WHERE):
+            fieldpath.set(manifest, fieldpath.parse(path), value)
+    except InvalidInput as error:
+        error.mend = error.mend or "correct toFieldPath, or what is there in the manifest"
+        raise
+
+
+def check_source(path: str) -> None:
+    """Raise InvalidInput for a path that leads to no single value of an object."""
+    if not path:
+        raise InvalidInput("no field is named", mend="write one: data.password, status.address")
+    if fieldpath.parse(path).wild:
+        raise InvalidInput(f"{shown(path)} means many values", mend="name one of them: [0], or a key")
 
 
 # --- what it stands for -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from groundplane.core import fieldpath
 from groundplane.core.objects import Json, Key, Object, has_finalizer, is_deleting, key_of, meta, spec_of
 from groundplane.errors import Awaited, Denied, InvalidInput, NoSuchKind, NotFound, Waiting, at
 from groundplane.objects.kinds import FINALIZER, NAMESPACED_DOMAIN, OBJECT, VERSION, applying, finalizer, is_object
-from groundplane.objects.manifest import held_by, is_secret, patched, texts_in
+from groundplane.objects.manifest import check_source, held_by, is_secret, patched, texts_in
 from groundplane.ports import Cluster
 
 FEW = 100  # objects that each look for a circle may look at
@@ -47,7 +47,7 @@ def check(managed: Object) -> None:
                 raise InvalidInput("neither patchesFrom nor dependsOn is set", mend="set one of them")
             if source:
                 with at("patchesFrom.fieldPath"):
-                    fieldpath.parse(str(source.get("fieldPath") or ""))
+                    check_source(str(source.get("fieldPath") or ""))
                 with at("toFieldPath"):
                     fieldpath.parse(filled(reference))
 
