@@ -37,6 +37,7 @@ from groundplane.core import (
     quantity,
     readiness,
     schema,
+    structural,
     typecheck,
     usages,
 )
@@ -568,7 +569,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _is_from_a_cluster(*objects: Any) -> bool:
     """What every API server sees to: an object has its kind, and metadata of the right shape."""
-    known = schema.compiled(schema.OBJECT_META)
+    known = structural.compiled(structural.OBJECT_META)
     for each in objects:
         if not isinstance(each, dict):
             return False

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import schema
+from groundplane.core import schema_defects
 from groundplane.core.objects import Key, is_deleting, meta, owner_reference
 from groundplane.errors import Conflict, InvalidInput, NoSuchKind, Rejected, Unavailable
 from tests.contracts.conftest import definition
@@ -336,13 +336,13 @@ async def test_a_kind_that_another_definition_has_is_not_accepted(store):
 
 async def test_a_schema_without_defects_is_judged_once_and_one_with_some_each_time(monkeypatch):
     """Tests of Compositions make a store each, with all our kinds in it."""
-    judged, judge = [], schema.defects
+    judged, judge = [], schema_defects.of
 
     def counted(openapi, path):
         judged.append(openapi["properties"]["spec"]["pattern"])
         return judge(openapi, path)
 
-    monkeypatch.setattr(schema, "defects", counted)
+    monkeypatch.setattr(schema_defects, "of", counted)
     sound, wrong = definition(GROUP, "Once", "onces"), definition(GROUP, "Wrong", "wrongs")
     for crd, pattern in ((sound, "once"), (wrong, "[")):
         for version in crd["spec"]["versions"]:  # two of one schema

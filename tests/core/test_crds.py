@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.core import crds, schema
+from groundplane.core import crds, schema, schema_defects
 from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.rules import RULES
 from groundplane.errors import Rejected
@@ -250,7 +250,7 @@ def test_every_kind_is_in_the_category_and_stores_one_version(crd):
 
 @pytest.mark.parametrize("openapi", VERSIONS.values(), ids=map(" ".join, VERSIONS))
 def test_every_schema_is_such_that_the_api_server_takes_it(openapi):
-    assert schema.defects(openapi) == []
+    assert schema_defects.of(openapi) == []
 
 
 @pytest.mark.parametrize("openapi", VERSIONS.values(), ids=map(" ".join, VERSIONS))

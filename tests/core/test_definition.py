@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.core import crds, definition, schema
+from groundplane.core import crds, definition, schema, schema_defects
 from groundplane.errors import InvalidInput
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "definition"
@@ -288,7 +288,7 @@ def test_generated_schemas_are_such_that_the_api_server_takes_them():
         declared = xrd(scope=scope, claimNames={"kind": "Thing", "plural": "things"})
         for crd in (definition.composite_crd(declared), definition.claim_crd(declared)):
             if crd is not None:
-                assert schema.defects(schema_of(crd)) == []
+                assert schema_defects.of(schema_of(crd)) == []
 
 
 # --- keys of other tools
@@ -353,7 +353,7 @@ def test_keys_that_the_api_server_does_not_know_are_left_out_wherever_they_are(m
     spec = schema_of(make(declared, strict_upstream=strict))["properties"]["spec"]
     assert {name: spec["properties"][name] for name in CLEAN} == CLEAN
     assert spec["x-kubernetes-validations"] == MARKED["properties"]["spec"]["x-kubernetes-validations"]
-    assert schema.without_foreign_keys(spec) == spec
+    assert schema_defects.without_foreign_keys(spec) == spec
     assert declared == marked()
 
 

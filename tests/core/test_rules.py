@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.core import cel, cel_functions, rules, schema
+from groundplane.core import cel, cel_functions, rules, schema, schema_defects
 from groundplane.core.structural import MISSING, Structural
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "cel"
@@ -25,7 +25,7 @@ def with_rule(row):
 @pytest.mark.parametrize("row", table("rules"), ids=lambda row: row["case"])
 def test_a_rule_is_answered_as_the_api_server_answers(row):
     root = {"type": "object", "properties": {"v": with_rule(row)}}
-    unchecked = schema.Unchecked()
+    unchecked = rules.Unchecked()
     old = {"v": row["old"]} if "old" in row else None
     found = schema.validate(root, {"v": row["value"]}, old, unchecked=unchecked)
     if row.get("unchecked"):
@@ -37,14 +37,14 @@ def test_a_rule_is_answered_as_the_api_server_answers(row):
 
 @pytest.mark.parametrize("row", table("mistakes"), ids=lambda row: row["case"])
 def test_a_rule_that_no_schema_can_have_is_told(row):
-    found = schema.defects({"type": "object", "properties": {"v": with_rule(row)}}, "s")
+    found = schema_defects.of({"type": "object", "properties": {"v": with_rule(row)}}, "s")
     assert bool(found) == ("says" in row)
     assert row.get("says", "") in "; ".join(found)
 
 
 @pytest.mark.parametrize("row", table("rules"), ids=lambda row: row["case"])
 def test_a_rule_that_a_schema_can_have_is_no_mistake(row):
-    assert schema.defects({"type": "object", "properties": {"v": with_rule(row)}}) == []
+    assert schema_defects.of({"type": "object", "properties": {"v": with_rule(row)}}) == []
 
 
 # --- our limits
@@ -71,9 +71,9 @@ HOSTILE = {
 @pytest.mark.parametrize("rule", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_rule_is_refused_or_given_up_and_never_runs_away(rule):
     ruled = {"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": [{"rule": rule}]}
-    unchecked = schema.Unchecked()
+    unchecked = rules.Unchecked()
     found = schema.validate(ruled, ["x" * 1000] * 100, unchecked=unchecked)
-    assert schema.defects(ruled) or unchecked.reasons or found
+    assert schema_defects.of(ruled) or unchecked.reasons or found
 
 
 def test_what_a_rule_can_not_see_is_never_handed_to_the_library():
@@ -143,13 +143,13 @@ def test_every_function_is_asked_in_the_vectors():
 
 def test_a_time_that_is_none_is_not_checked_rather_than_refused():
     ruled = {"type": "string", "format": "duration", "x-kubernetes-validations": [{"rule": "self < duration('1h')"}]}
-    unchecked = schema.Unchecked()
+    unchecked = rules.Unchecked()
     assert schema.validate(ruled, "3 weeks", unchecked=unchecked) == []
     assert unchecked.reasons
 
 
 def test_without_the_library_the_rules_that_were_not_checked_are_named_in_one_line():
-    unchecked = schema.Unchecked()
+    unchecked = rules.Unchecked()
     for index in (0, 7):
         unchecked.add(((None, "spec"), index), "self < 1", cel.Unchecked("no library", missing=True))
     unchecked.add((None, "spec"), "self.a < 1", cel.Unchecked("no library", missing=True))

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groundplane.core import schema
+from groundplane.core import schema, schema_defects, structural
 from groundplane.errors import InvalidInput, Rejected
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "schema"
@@ -21,7 +21,7 @@ def table(name):
 
 
 ADMIT = table("admit")
-SPEC = schema.compiled({"type": "object", "properties": {"spec": ADMIT["schema"]}})
+SPEC = structural.compiled({"type": "object", "properties": {"spec": ADMIT["schema"]}})
 LOOKUP = table("lookup")
 
 
@@ -51,13 +51,13 @@ def test_a_path_is_looked_up(row):
         assert caught.value.what == row["error"]
         assert row.get("mend", "") in caught.value.mend
     else:
-        found = schema.lookup(schema.compiled(LOOKUP["schema"]), row["path"])
-        assert ("anything" if found is schema.ANYTHING else found["type"]) == row["type"]
+        found = schema.lookup(structural.compiled(LOOKUP["schema"]), row["path"])
+        assert ("anything" if found is structural.ANYTHING else found["type"]) == row["type"]
 
 
 @pytest.mark.parametrize("row", table("defects"), ids=lambda row: str(row["schema"]))
 def test_a_schema_that_no_crd_can_have_is_told(row):
-    found = schema.defects(row["schema"], "s")
+    found = schema_defects.of(row["schema"], "s")
     if "contains" in row:
         assert row["contains"] in "; ".join(found)
     else:
@@ -177,7 +177,7 @@ def test_metadata_has_its_shape_whatever_the_schema_says(metadata, problem):
 
 def test_a_pattern_that_is_no_regular_expression_is_said_so():
     with pytest.raises(InvalidInput, match="is no regular expression"):
-        schema.compiled({"type": "string", "pattern": "(?=x)"})
+        structural.compiled({"type": "string", "pattern": "(?=x)"})
 
 
 def test_a_long_value_is_shortened_in_the_text():

@@ -126,7 +126,7 @@ def write_schemas(folder: Path, only: tuple[str, ...], definitions: tuple[str, .
     import json
 
     from groundplane.cli import documents
-    from groundplane.core import definition, json_schema, known_schemas, schema
+    from groundplane.core import definition, json_schema, known_schemas, schema_defects
 
     found, wrong = documents.read(documents.expanded(definitions))
     if wrong:
@@ -138,7 +138,7 @@ def write_schemas(folder: Path, only: tuple[str, ...], definitions: tuple[str, .
             own += [definition.composite_crd(obj), *([claim] if claim else [])]
         elif obj["kind"] == "CustomResourceDefinition":
             for version, openapi in known_schemas.versions(obj):
-                if problems := schema.defects(openapi, with_rules=False):
+                if problems := schema_defects.of(openapi, with_rules=False):
                     name = f"CustomResourceDefinition {meta(obj).get('name')} › {version['name']}"
                     raise InvalidInput(problems[0], mend="correct its schema", where=(name,))
             own.append(obj)

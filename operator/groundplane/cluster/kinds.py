@@ -21,8 +21,9 @@ from typing import Any
 import orjson
 
 from groundplane.cluster import kubernetes_schemas
-from groundplane.core import schema
+from groundplane.core import schema_defects
 from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
+from groundplane.core.structural import Structural, compiled
 from groundplane.errors import Awaited, NoSuchKind, Rejected, nearest, shown
 from groundplane.ports import Resource
 
@@ -91,8 +92,8 @@ class Kind:
     deleting: bool  # the definition is going: nothing new
 
     @cached_property
-    def compiled(self) -> schema.Structural:
-        return schema.compiled(self.openapi)
+    def compiled(self) -> Structural:
+        return compiled(self.openapi)
 
 
 def versions(definition: Object) -> dict[str, Kind]:
@@ -270,7 +271,7 @@ def _defects(openapi: Json, path: str) -> list[str]:
     digest = hashlib.sha256(orjson.dumps(openapi)).digest()
     if digest in _sound:
         return []
-    found = schema.defects(openapi, path)
+    found = schema_defects.of(openapi, path)
     if not found and len(_sound) < _SOUND:
         _sound.add(digest)
     return found

@@ -24,7 +24,7 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "o": dict(ANYTHING),
 }
 _DEEPEST = 24  # types within types: a JSONSchemaProps holds others of its kind
-_OPEN = frozenset({"V1JSONSchemaProps"})  # it has no end, and `core/schema.defects` judges it
+_OPEN = frozenset({"V1JSONSchemaProps"})  # it has no end, and `core/schema_defects.py` judges it
 
 
 @cache

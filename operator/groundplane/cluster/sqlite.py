@@ -52,6 +52,7 @@ from groundplane.core.objects import (
     meta,
     spec_of,
 )
+from groundplane.core.rules import Unchecked
 from groundplane.errors import AlreadyExists, Awaited, Conflict, InUse, NotFound, Rejected
 from groundplane.ports import MANAGER, Propagation, Resource
 
@@ -330,7 +331,7 @@ class SqliteCluster:
         kind = self._kind(*place)
         if old is None and kind.deleting:
             raise Conflict(f"create not allowed while custom resource definition is terminating: {key_of(obj)}")
-        unchecked = schema.Unchecked()
+        unchecked = Unchecked()
         admitted = schema.admit(kind.compiled, obj, old=old, unchecked=unchecked)
         for what, mend in unchecked.told():
             self._warn(f"{kind.resource.plural}.{group_of(obj['apiVersion'])}: {what}", mend)

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from groundplane.core import gitops, health, requests, summary
-from groundplane.core import schema as schemas
+from groundplane.core import gitops, health, requests, schema_defects, summary
 from groundplane.core.objects import Json, Object, annotations_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.openapi import (
     AGE,
@@ -49,7 +48,7 @@ LEGACY_ONLY = {  # fields of a spec that only a definition of that scope can hav
 }
 _COPIED = ("description", "required", "oneOf", "x-kubernetes-validations", "properties")  # of a user's spec and status
 _OF_SPEC = (*_COPIED, "x-kubernetes-preserve-unknown-fields")
-_LOST = schemas.KEYS - {"type", "title", "example", "externalDocs"}  # what is missed if it is not copied
+_LOST = schema_defects.KEYS - {"type", "title", "example", "externalDocs"}  # what is missed if it is not copied
 _ROOT = ("apiVersion", "kind", "metadata", "spec", "status")  # the fields that every object has
 
 
@@ -353,7 +352,7 @@ def _schema_mistakes(user: Mapping[str, Any], version: Mapping[str, Any]) -> Ite
             yield _no_mapping(declared, place, version)
             continue
         own = _merged(declared, {}, _COPIED)
-        found = schemas.defects(own, place, with_rules=False)  # which may ask about fields that are put in later
+        found = schema_defects.of(own, place, with_rules=False)  # which may ask about fields that are put in later
         if found:
             yield InvalidInput("; ".join(found), where=[f"version {version.get('name')}"])
 
@@ -428,7 +427,7 @@ def _check_claim_names(claim: Mapping[str, Any], composite: Mapping[str, Any]) -
 
 def _schema(user: Mapping[str, Any], spec: Schema, status: Schema, *, keep_rules: bool) -> Schema:
     """The user's schema with our machinery put over it.  What is not copied here is dropped, as upstream drops it."""
-    user = _mapping(schemas.without_foreign_keys(user))
+    user = _mapping(schema_defects.without_foreign_keys(user))
     properties = _mapping(user.get("properties"))
     result = obj(
         {

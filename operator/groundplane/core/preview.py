@@ -34,7 +34,8 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.core.schema import Structural
+from groundplane.core.rules import Unchecked
+from groundplane.core.structural import Structural
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def composite_of(claim: Object, *, api_version: str, kind: str, enforced: bool =
 
 
 def admitted(
-    obj: Object, schema: Structural, unchecked: schemas.Unchecked | None = None
+    obj: Object, schema: Structural, unchecked: Unchecked | None = None
 ) -> tuple[Object, list[GroundplaneError]]:
     """The object as the API server would store it, and what it, or a strict client, would refuse in it.
 

@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from groundplane.core import definition, known_schemas
-from groundplane.core import schema as schemas
+from groundplane.core import definition, known_schemas, schema_defects
 from groundplane.core.objects import GroupKind, Json, Object, group_of, meta, spec_of
 from groundplane.core.structural import TYPE_META, OpenAPI
 from groundplane.core.validation.findings import Finding
@@ -40,7 +39,7 @@ def learn(obj: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Finding]]:
     learnt: dict[tuple[str, str], OpenAPI] = {}
     for pair, openapi in known_schemas.schemas_in([obj]).items():
         index = _index(spec_of(obj).get("versions"), pair[0].rpartition("/")[2])
-        wrong = schemas.defects(openapi)
+        wrong = schema_defects.of(openapi)
         found += [_defect(text, index, "schema.") for text in wrong]
         if not wrong:
             learnt[pair] = openapi
@@ -82,7 +81,7 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
             found.append(_finding(error, xrd))
     versions = spec_of(xrd).get("versions")
     for (api_version, kind), openapi in list(learnt.items()):
-        wrong = schemas.defects(openapi)
+        wrong = schema_defects.of(openapi)
         if kind == definition.read(xrd).kind:  # the claim's has the same
             found += [_defect(text, _index(versions, api_version.rpartition("/")[2]), "schema.") for text in wrong]
         if wrong:

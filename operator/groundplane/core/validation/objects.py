@@ -16,7 +16,7 @@ from groundplane.core import known_schemas
 from groundplane.core import schema as schemas
 from groundplane.core.objects import GroupKind, Json, Object, annotations_of, group_of, labels_of, meta, spec_of
 from groundplane.core.rules import Unchecked
-from groundplane.core.structural import quoted
+from groundplane.core.structural import OpenAPI, Structural, quoted
 from groundplane.core.validation import definitions
 from groundplane.core.validation.findings import Finding, Severity, Status, Verdict
 from groundplane.core.validation.library import BuiltIn, Library
@@ -216,9 +216,7 @@ def _decided(verdict: Verdict, asked: Options) -> Verdict:
     return replace(verdict, status="unchecked") if verdict.unchecked else verdict
 
 
-def _by_schema(
-    structural: schemas.Structural, obj: Object, old: Object | None, unchecked: Unchecked
-) -> Iterable[Finding]:
+def _by_schema(structural: Structural, obj: Object, old: Object | None, unchecked: Unchecked) -> Iterable[Finding]:
     filled = schemas.default(structural, obj)
     stored = schemas.prune(structural, filled)
     before = schemas.prune(structural, schemas.default(structural, old)) if old is not None else None
@@ -338,7 +336,7 @@ def known_of(
 
     `unreadable`: what definitions declare that could not be read, with their files.
     """
-    given: dict[tuple[str, str], schemas.OpenAPI] = {}
+    given: dict[tuple[str, str], OpenAPI] = {}
     wrong: dict[int, list[Finding]] = {}
     told: list[tuple[Object, Finding]] = []
     broken = dict(unreadable)
