@@ -352,6 +352,7 @@ GP3 = {"instanceClass": "db.t4g.micro", "username": "boss", "storageType": "gp3"
     ("engine", "size", "rate", "sent"),
     [
         ("postgres", 20, {"iops": 3000, "storageThroughput": 125}, {}),  # as a first look has filled in
+        ("postgres", 20, {"iops": 5000}, {"Iops": 5000}),  # AWS says what is wrong
         ("postgres", 400, {"iops": 12000}, {"Iops": 12000}),
         ("oracle-ee", 200, {"iops": 12000}, {"Iops": 12000}),
         ("sqlserver-ex", 20, {"iops": 4000, "storageThroughput": 200}, {"Iops": 4000, "StorageThroughput": 200}),

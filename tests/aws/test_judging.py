@@ -340,12 +340,6 @@ INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
         (
             RDS,
             "Instance",
-            {**DATABASE, "storageType": "gp3", "iops": 5000},
-            "iops: gp3 of less than 400 GiB always has 3000",
-        ),
-        (
-            RDS,
-            "Instance",
             {**DATABASE, "engine": "sqlserver-ex", "dbName": "orders"},
             "dbName: SQL Server makes no database",
         ),

@@ -28,6 +28,7 @@ STORAGE = frozenset({"allocatedStorage", "iops", "storageThroughput", "storageTy
 # GiB of gp3 by engine: below it the rate is fixed, and must not be named; elsewhere it can always be chosen
 GP3_FIXED_BELOW = {"db2": 100, "mariadb": 400, "mysql": 400, "oracle": 200, "postgres": 400}
 GP3_FIXED = {"iops": 3000, "storageThroughput": 125}  # that rate
+RATES = {"iops": "Iops", "storageThroughput": "StorageThroughput"}
 DOMAIN = {
     "domain": "Domain",
     "domainAuthSecretArn": "DomainAuthSecretArn",
@@ -91,11 +92,6 @@ class Hooks(Base):
             raise _bad("iops", f"is required with storageType {spec['storageType']}", "set it: 3000")
         if engine.startswith("sqlserver") and spec.get("dbName"):
             raise _bad("dbName", "SQL Server makes no database with the instance", "remove it")
-        if _is_fixed(spec):
-            for name, rate in GP3_FIXED.items():
-                if spec.get(name) not in (None, rate):
-                    what = f"gp3 of less than {_fixed_below(engine)} GiB always has {rate}"
-                    raise _bad(name, what, "remove it, or raise allocatedStorage")
         if not spec.get("username"):
             raise _bad("username", '"username": required field is not set', "set it: postgres")
         if not _has_password(spec):
@@ -132,7 +128,7 @@ class Hooks(Base):
                     "TargetDBInstanceIdentifier": resource.external_name,
                     **_point_in_time(spec["restoreToPointInTime"]),
                 }
-        silent = ["Iops", "StorageThroughput"] if _is_fixed(spec) else []
+        silent = [RATES[name] for name, rate in GP3_FIXED.items() if spec.get(name) == rate and _is_fixed(spec)]
         for name, parameter in DEFAULTS.items():  # of an earlier version, maybe; what is not named is right
             silent += [parameter] if convert.are_defaults(spec.get(name), spec.get(name)) else []
         return "", dict.fromkeys(silent)
