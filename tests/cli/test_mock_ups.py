@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from groundplane.runtime.local import LocalControlPlane
+from tests.cli import platform
 from tests.cli.filled import read
 from tests.cli.platform import groundplane
 from tests.cli.test_plan import KEYS
@@ -101,6 +103,36 @@ def test_explain_of_what_waits_for_others(waiting):
     )
     assert mend == "Mend: create a SubnetGroup with these labels, or set spec.forProvider.dbSubnetGroupName."
     assert by == "spec.forProvider.dbSubnetGroupNameSelector is set by Composition database-aws › resource instance."
+
+
+def test_explain_of_a_name_that_a_patch_has_set(waiting):
+    base = {
+        "apiVersion": "s3.aws.upbound.io/v1beta1",
+        "kind": "Bucket",
+        "spec": {"forProvider": {"region": "eu-west-1"}},
+    }
+    patch = {"fromFieldPath": "spec.text", "toFieldPath": "metadata.annotations[crossplane.io/external-name]"}
+    notes = yaml.safe_load(platform.COMPOSITION)
+    notes["spec"]["resources"] = [{"name": "bucket", "base": base, "patches": [patch]}]
+    claim = yaml.safe_load(platform.CLAIM)
+    claim["spec"]["text"] = "No_Such_Name"
+
+    async def fill():
+        async with LocalControlPlane("groundplane.db") as plane:
+            for obj in (yaml.safe_load(platform.DEFINITION), notes):
+                await plane.cluster.apply(obj, manager="person")
+            await plane.idle()
+            await plane.cluster.apply(claim, manager="person")
+            await plane.idle()
+
+    asyncio.run(fill())
+    ran = groundplane("explain", "note/first", "-n", "team")
+    assert ran.exit_code == 3
+    assert '"No_Such_Name" is no name for this kind in AWS.' in ran.stdout
+    assert (
+        "metadata.annotations[crossplane.io/external-name] is set by Composition notes › resource bucket › patches[0] (FromCompositeFieldPath).\n"
+        in ran.stdout
+    )
 
 
 def test_doctor_of_the_store_that_lies_here(waiting):

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Step: TypeAlias = "tuple[Hop, tuple[Object, Any] | None]"  # and the object and path where the next one begins
-FIELD = re.compile(r"spec\.forProvider(?:\.\w+(?:\[\d+\])?)+")  # in a message
+FIELD = re.compile(r"spec\.forProvider(?:\.\w+(?:\[\d+\])?)+|annotation ([\w./-]+)")  # in a message
+ENDS = ("Selector", "Ref", "Refs", "")  # of the fields that fill a field, and of itself
 NOT_READY = 3  # exit code
 CORE = "apiextensions.crossplane.io"
 
@@ -179,9 +180,13 @@ async def _set_by(root: Member, causes: Sequence[str], chain: Chain) -> list[str
     ]
     if not named or not blamed or blamed[0].object is None:
         return []
-    for path in (f"{named[0]}{end}" for end in ("Selector", "Ref", "Refs", "")):
+    fields = [f"metadata.annotations[{named[1]}]"] if named[1] else [f"{named[0]}{end}" for end in ENDS]
+    for path in fields:
         if fieldpath.find(blamed[0].object, fieldpath.parse(path)) is not fieldpath.MISSING:
-            hops = (await chain.of(blamed[0], path))["chain"]
+            try:
+                hops = (await chain.of(blamed[0], path))["chain"]
+            except GroundplaneError:
+                return []  # a Composition that is broken by now: the cause is told all the same
             place = next((hop["place"] for hop in hops if hop["by"] in ("patch", "base", "function")), "")
             return [f"{path} is set by {place}."] if place else []
     return []
