@@ -282,6 +282,22 @@ def test_the_library_becomes_manifests_that_are_right(tmp_path):
     assert "is not empty" in again.stderr
 
 
+def test_kinds_of_postgresql_and_their_provider_config_become_those_of_namespaces(tmp_path):
+    result = groundplane("migrate", "v2", LIBRARY / "database-postgresql", "-o", tmp_path / "v2")
+    assert result.exit_code == 0, result.output
+    assert "may not be in a namespace" not in result.output
+    source = yaml.safe_load((tmp_path / "v2/composition.yaml").read_text())
+    bases = [each["base"] for each in source["spec"]["pipeline"][0]["input"]["resources"]]
+    assert {each["apiVersion"] for each in bases} == {"postgresql.sql.m.crossplane.io/v1alpha1"}
+    _, config = yaml.safe_load_all((tmp_path / "v2/provider.yaml").read_text())
+    assert (config["apiVersion"], config["kind"]) == (
+        "postgresql.sql.m.crossplane.io/v1alpha1",
+        "ClusterProviderConfig",
+    )
+    checked = groundplane("validate", tmp_path / "v2")
+    assert checked.exit_code == 0, checked.output
+
+
 @pytest.mark.parametrize(
     ("name", "tests", "count"),
     [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import definition, fieldpath, known_schemas
+from groundplane.core import definition, fieldpath, known_schemas, providers
 from groundplane.core.conversion import pipelines, runtimes
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, group_of, key_of, meta, spec_of
@@ -20,7 +20,6 @@ from groundplane.core.structural import OpenAPI
 
 GROUP = definition.GROUP
 AWS, NAMESPACED_AWS = ".aws.upbound.io", ".aws.m.upbound.io"
-CONFIGS = {"aws.upbound.io": "aws.m.upbound.io"}
 SELECTION = (
     "compositionRef",
     "compositionSelector",
@@ -122,10 +121,11 @@ class Migration:
             return self._composite(obj, is_claim=(group, kind) in self._claims)
         if group == "pkg.crossplane.io" and kind == "ControllerConfig":
             return runtimes.to_runtime_config(obj)
-        if group in CONFIGS and kind == "ProviderConfig":
-            obj["apiVersion"], obj["kind"] = f"{CONFIGS[group]}/v1beta1", "ClusterProviderConfig"
+        second = _second(group)
+        if second and kind == providers.CONFIG:
+            obj["apiVersion"], obj["kind"] = second, providers.CLUSTER_CONFIG
             return obj
-        if group.endswith(AWS):
+        if second:
             if TEMPLATE_ANNOTATION in annotations_of(obj):
                 return None  # it was composed: the new composite makes its own
             self._tell(
@@ -156,8 +156,8 @@ class Migration:
         """What a test has of a managed resource, whole or in part, in the second generation."""
         api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
         group = group_of(api_version)
-        new = f"{group.removesuffix(AWS)}{NAMESPACED_AWS}/v1beta1"
-        schema = self.schema(new, kind) if group.endswith(AWS) else None
+        new = _second(group)
+        schema = self.schema(new, kind) if new else None
         if schema is None:
             return obj
         made = {**obj, "apiVersion": new}
@@ -291,7 +291,7 @@ class Migration:
 
     def _is_shaped_alike(self, api_version: str, kind: str) -> bool:
         """Whether a kind's fields are lists, and objects, in the same places in both generations."""
-        new = f"{group_of(api_version).removesuffix(AWS)}{NAMESPACED_AWS}/v1beta1"
+        new = _second(group_of(api_version))
         one, other = self.schema(api_version, kind), self.schema(new, kind)
         if one is None or other is None:
             return False
@@ -329,7 +329,8 @@ class Migration:
             new_group, base["kind"] = self.kinds[group, kind]
             base["apiVersion"] = f"{new_group}/{api_version.rpartition('/')[2]}"
             return set()
-        if not group.endswith(AWS):
+        new = _second(group)
+        if not new:
             if "." in group:
                 self.notes.append(
                     Note(
@@ -339,7 +340,6 @@ class Migration:
                     )
                 )
             return set()
-        new = f"{group.removesuffix(AWS)}{NAMESPACED_AWS}/v1beta1"
         schema = self.schema(new, kind)
         if schema is None:
             self.notes.append(Note(where, f"there is no {kind} of {new}", "look for another kind"))
@@ -445,6 +445,19 @@ def as_pipeline(source: Object) -> Object:
 
 def is_composition(obj: Object) -> bool:
     return obj.get("kind") == "Composition" and group_of(str(obj.get("apiVersion") or "")) == GROUP
+
+
+def _second(group: str) -> str:
+    """The API version of a provider's kinds of the second generation, for a group of the first; "" if there is none.
+
+    >>> _second("rds.aws.upbound.io"), _second("postgresql.sql.crossplane.io"), _second("rds.aws.m.upbound.io")
+    ('rds.aws.m.upbound.io/v1beta1', 'postgresql.sql.m.crossplane.io/v1alpha1', '')
+    """
+    family = providers.of(group)
+    if family is None or family.is_namespaced or family.is_mixed:
+        return ""
+    other = next(each for each in providers.FAMILIES if each.provider == family.provider and each.is_namespaced)
+    return f"{group.removesuffix(family.domain)}{other.domain}/{other.version}"
 
 
 def _is_gone(path: str) -> bool:
