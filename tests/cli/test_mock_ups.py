@@ -1,4 +1,4 @@
-"""What the specification shows of commands, typed: author-tools §1, §5, §9.  What it shows of plan, test, diff, import and convert is in their own files."""
+"""What the specification shows of commands, typed: author-tools §1, §2, §5, §9.  What it shows of plan, test, diff, import and convert is in their own files."""
 
 from __future__ import annotations
 
@@ -103,6 +103,21 @@ def test_explain_of_what_waits_for_others(waiting):
     )
     assert mend == "Mend: create a SubnetGroup with these labels, or set spec.forProvider.dbSubnetGroupName."
     assert by == "spec.forProvider.dbSubnetGroupNameSelector is set by Composition database-aws › resource instance."
+
+
+def test_trace_of_what_waits_for_others(waiting):
+    ran = groundplane("trace", "database/my-service-db", "-n", "my-team")
+    assert ran.exit_code == 0
+    cause, mend, by = ran.stdout.splitlines()[-3:]
+    assert cause.startswith("Cause  Instance my-service-db-")
+    assert cause.endswith(": no SubnetGroup.rds.aws.upbound.io has labels type=database.")
+    assert mend == "       Mend: create a SubnetGroup with these labels, or set spec.forProvider.dbSubnetGroupName."
+    assert (
+        by
+        == "       spec.forProvider.dbSubnetGroupNameSelector is set by Composition database-aws › resource instance."
+    )
+    plain = groundplane("trace", "database/my-service-db", "-n", "my-team", "--plain").stdout
+    assert "is set by" not in plain
 
 
 def test_explain_of_a_name_that_a_patch_has_set(waiting):

@@ -151,7 +151,7 @@ async def _explain(
             return await chain.every(root)
         if path is None:
             found = _cause(root)
-            return found | {"causes": [*found["causes"], *await _set_by(root, found["causes"], chain)]}
+            return found | {"causes": [*found["causes"], *await set_by(root, found["causes"], chain)]}
         return await (chain.reached(root, path) if forward else chain.of(root, path))
 
 
@@ -170,7 +170,7 @@ def _cause(root: Member) -> dict[str, Any]:
     }
 
 
-async def _set_by(root: Member, causes: Sequence[str], chain: Chain) -> list[str]:
+async def set_by(root: Member, causes: Sequence[str], chain: Chain) -> list[str]:
     """Who in a Composition has set the field that the cause is about, or its selector; [] where that is not known."""
     from groundplane.core import fieldpath, lineage
 

@@ -183,6 +183,8 @@ async def _run(asked: Asked, shape: Shape, db: str, kubeconfig: str, context: st
                     return until == "gone"
                 raise
             text = trace_report.written([shape.of(root) for root in roots], shape.look, is_list=not asked.name)
+            if not watch and shape.look.tells_causes and len(roots) == 1:
+                text += await _set_by(roots[0], source)
             if text != before:
                 again = "\x1b[H\x1b[2J" if before and sys.stdout.isatty() else "\n" if before else ""
                 click.echo(again + text, nl=False)
@@ -192,6 +194,15 @@ async def _run(asked: Asked, shape: Shape, db: str, kubeconfig: str, context: st
             if not watch or (until == "ready" and all_ready):
                 return all_ready
             await asyncio.sleep(PAUSE)
+
+
+async def _set_by(root: Member, source: Source) -> str:
+    """A line below the cause: who in a Composition has set what it is about; "" where that is not known."""
+    from groundplane.cli import explain, trace_report
+
+    cause = trace_report.cause_of(root).removeprefix(trace_report.CAUSE).splitlines()
+    lines = await explain.set_by(root, cause, explain.Chain(source, ({}, None)))
+    return "".join(f"{'':<{len(trace_report.CAUSE)}}{line}\n" for line in lines)
 
 
 def _tell_rights(gathering: Gathering) -> None:

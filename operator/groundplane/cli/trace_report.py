@@ -27,6 +27,11 @@ class Look:
     plain: bool = False  # upstream's alone: without what we add
     external: bool = False
 
+    @property
+    def tells_causes(self) -> bool:
+        """Whether, below the trees, it is said what to look at first."""
+        return not self.plain and self.output not in ("json", "yaml", "dot")
+
 
 def written(roots: Sequence[Member], look: Look, *, is_list: bool = False) -> str:
     """The trees as text, with its line end."""
