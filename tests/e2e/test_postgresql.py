@@ -76,6 +76,16 @@ async def counted(server, user, password):
         await connection.close()
 
 
+async def asked_of(server, statement):
+    connection = await asyncpg.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, database="postgres", ssl=False
+    )
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, clean, server):
     items = list(manifests(server))
     plane.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
@@ -98,6 +108,14 @@ def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, 
     ran = groundplane("plan", "--kubeconfig", plane.kubeconfig, "-o", "json")
     differing = [each for each in json.loads(ran.stdout)["resources"] if "postgresql" in each["key"]["apiVersion"]]
     assert differing == []
+    asyncio.run(asked_of(server, 'CREATE ROLE "by-hand" NOLOGIN CONNECTION LIMIT 3'))
+    config = ("--provider-config", "default", "--kubeconfig", plane.kubeconfig)
+    ran = groundplane("import", "postgresql/role", "--name", "by-hand", *config)
+    assert ran.exit_code == 0, ran.output
+    plane.kubectl("apply", "-f", "-", input=ran.stdout)
+    roles = f"roles.{GROUP.format('')}"
+    plane.wait("it is seen", lambda: condition(plane.get(roles, "by-hand"), "Ready").get("status") == "True")
+    assert plane.get(roles, "by-hand")["spec"]["forProvider"] == {"connectionLimit": 3}
     logins = {}
     for name in ("old", "new"):
         data = plane.get("secret", f"{name}-conn", "-n", TEAM)["data"]
@@ -107,6 +125,7 @@ def test_a_login_comes_works_and_goes_in_both_generations(plane, aws, operator, 
     for each in resources:
         plane.kubectl("delete", each, "--all", "-A", "--wait=false")
     plane.wait("all is gone", lambda: not there())
+    asyncio.run(asked_of(server, 'DROP ROLE "by-hand"'))  # it is not our own: it stayed
     for name in ("old", "new"):
         with pytest.raises(asyncpg.InvalidPasswordError):
             asyncio.run(counted(server, name, logins[name]["password"]))
