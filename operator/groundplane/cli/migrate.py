@@ -281,8 +281,11 @@ def _tried(folder: Path) -> Iterator[str]:
             yield f"{result.place}: test {result.label} fails: {'; '.join(result.problems)}"
     if found:
         passed, others = sum(each.passed for each in results), len(found) - len(results)
-        more = f", {others} with a control plane not run" if others else ""
-        yield f"Tests: {passed} passed, {len(results) - passed} failed{more}. Compare the snapshots, which were written anew."
+        more = f", {others} with a control plane not run: groundplane test {folder} runs them" if others else ""
+        anew = any(each.snapshot for one in found for step in one.case.steps for each in step.assertions)
+        yield f"Tests: {passed} passed, {len(results) - passed} failed{more}."
+        if anew:
+            yield "Snapshots were written anew: compare them with the old ones."
 
 
 def _check_shapes(found: Sequence[Document]) -> None:
