@@ -1,4 +1,4 @@
-"""What the specification shows of commands, typed: author-tools §1, §2, §5, §9.  What it shows of plan, test, diff, import and convert is in their own files."""
+"""What the specification shows of commands, typed: author-tools §1–3, §5, §9.  What it shows of plan, test, diff, import and convert is in their own files."""
 
 from __future__ import annotations
 
@@ -69,6 +69,30 @@ def test_validate_of_a_refused_change(tmp_path, monkeypatch):
     assert ran.stdout.splitlines()[0] == (
         '[x] immutable field rds.aws.upbound.io/v1beta1, Kind=Instance, orders : spec.forProvider.engine: "postgres" → "mysql" can\'t change in AWS.'
         " Mend: make a new Instance and move the data. (branch/orders.yaml:9:13)"
+    )
+
+
+def test_diff_of_a_composition(filled, database):
+    """Three composites follow it, and change alike; one is pinned."""
+    text = (database / "composition.yaml").read_text().replace("storageType: gp3", "storageType: gp2")
+    (database / "composition.yaml").write_text(text)
+    shutil.copy(filled, "groundplane.db")
+    ran = groundplane("diff", "composition.yaml", "--compact", "--db", "groundplane.db")
+    assert ran.exit_code == 3
+    changes, _, rest = ran.stdout.partition("=== Affected Composite Resources ===\n")
+    assert changes.startswith("=== Composition Changes ===\n\n~~~ Composition/database-aws\n")
+    pinned = re.search(r"XDatabase/pinned-\w+", rest)
+    assert pinned
+    assert rest == (
+        "\n"
+        "  ⚠ 3 XDatabase (-v lists)\n"
+        f"  ⊘ {pinned[0]} (cluster-scoped) — filtered: Manual update policy (use --include-manual to evaluate)\n"
+        "\n=== Impact Analysis ===\n\n"
+        "~~~ Instance  of 3 XDatabase, the same change in each\n"
+        "-     storageType: gp3\n"
+        "+     storageType: gp2\n"
+        "---\n"
+        "Summary: 3 modified\n"
     )
 
 

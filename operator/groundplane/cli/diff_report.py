@@ -154,7 +154,7 @@ class Report:
         for key in users:
             sign = "⊘" if key in left_out else "⚠" if (key.kind, key.name) in changed else "✓"
             counts.setdefault((sign, key.kind), []).append(key)
-        for (sign, kind), keys in sorted(counts.items()):
+        for (sign, kind), keys in sorted(counts.items(), key=lambda each: ("⚠✓⊘".index(each[0][0]), each[0][1])):
             if sign == "⊘" or verbose or len(keys) == 1:
                 for key in keys:
                     place = f" (namespace: {key.namespace})" if key.namespace else " (cluster-scoped)"
