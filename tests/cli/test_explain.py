@@ -76,8 +76,8 @@ def test_pipelines_and_composites_of_the_second_generation(db):
     (hop,) = chain(db, "data.kept", f"configmap/{settings}")["chain"]
     assert hop == {
         "object": f"ConfigMap my-team/{settings}",
-        "by": "function",
-        "place": 'Composition app › step "pt" (function-patch-and-transform)',
+        "by": "base",
+        "place": "Composition app › step pt › resource settings",
     }
 
 

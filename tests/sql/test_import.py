@@ -146,6 +146,29 @@ async def test_the_operator_is_silent_on_what_was_imported(every_sql, adopt):
     assert await privileges(sql) == before
 
 
+async def test_a_login_that_is_no_superuser_writes_what_it_sees(every_sql):
+    sql = every_sql
+    await sql.world()
+    await furnish(sql)
+    own = [f"*-{sql.number}", f"*-{sql.number}-*"]
+    wanted, how = import_sql.kinds(["postgresql"], namespaced=False), How(provider_config="default")
+
+    async def seen_by_login():
+        told = {name: text.encode() for name, text in sql.secret()["stringData"].items()}
+        looks = await import_sql.looks(wanted, how, own, Account(sql.config(), told), foreign=False)
+        return {
+            (each.kind.kind, each.name): (each.problem, each.manifest) for each in looks if sql.user not in each.called
+        }
+
+    every = await seen_by_login()
+    await sql.boss()
+    seen_by_boss = await seen_by_login()
+    routines = "Grant", f"{sql.app}-on-{sql.db}-sales-routines"  # a schema that is not its own to look into
+    assert seen_by_boss.pop(routines)[0].startswith("permission denied for schema sales (42501). Mend: grant ")
+    del every[routines]
+    assert seen_by_boss == every
+
+
 async def privileges(sql):
     """What there is, and who may do what with it, as the server's catalogs say."""
     return [

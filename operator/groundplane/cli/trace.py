@@ -198,10 +198,10 @@ async def _run(asked: Asked, shape: Shape, db: str, kubeconfig: str, context: st
 
 async def _set_by(root: Member, source: Source) -> str:
     """A line below the cause: who in a Composition has set what it is about; "" where that is not known."""
-    from groundplane.cli import explain, trace_report
+    from groundplane.cli import chain, trace_report
 
     cause = trace_report.cause_of(root).removeprefix(trace_report.CAUSE).splitlines()
-    lines = await explain.set_by(root, cause, explain.Chain(source, ({}, None)))
+    lines = await chain.set_by(root, cause, chain.Chain(source, ({}, None)))
     return "".join(f"{'':<{len(trace_report.CAUSE)}}{line}\n" for line in lines)
 
 
