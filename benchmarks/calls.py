@@ -22,8 +22,7 @@ from tests.standin import Standin, serving
 
 from groundplane.aws import catalogue, shared_reads
 from groundplane.aws.cloud import AwsCloud
-from groundplane.aws.grammar import Kind
-from groundplane.aws.resource import READING
+from groundplane.aws.grammar import READING, Kind
 from groundplane.aws.session import Sessions
 from groundplane.ports import Account
 

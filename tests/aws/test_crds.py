@@ -8,7 +8,8 @@ import pytest
 from groundplane.aws import catalogue
 from groundplane.aws.crds import crds
 from groundplane.core.rules import Unchecked
-from groundplane.core.schema import compiled, default, undeclared, validate
+from groundplane.core.schema import default, undeclared, validate
+from groundplane.core.structural import compiled
 
 ALL = {crd["metadata"]["name"]: crd for crd in crds()}
 MANAGED = {f"{found.plural}.{found.group}": found for found in catalogue.every()}

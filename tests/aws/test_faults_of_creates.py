@@ -15,8 +15,7 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 from groundplane import errors
 from groundplane.aws import catalogue, faults
 from groundplane.aws.engine import Engine
-from groundplane.aws.grammar import siblings
-from groundplane.aws.resource import READING
+from groundplane.aws.grammar import READING, siblings
 from groundplane.aws.session import ATTEMPTS, Sessions
 from groundplane.ports import Account
 from tests.aws.conftest import INI, managed, provider_config

@@ -14,8 +14,8 @@ import yaml
 from botocore import xform_name
 
 from groundplane.aws import actions, catalogue, convert, grammar, tags
-from groundplane.aws.grammar import KindField, Path
-from groundplane.aws.resource import READING, Hooks, Resource
+from groundplane.aws.grammar import READING, KindField, Path
+from groundplane.aws.resource import Hooks, Resource
 from groundplane.aws.session import Sessions
 from groundplane.errors import InvalidInput
 from groundplane.ports import Account

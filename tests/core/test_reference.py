@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import Field
 
-from groundplane.core import composition, connection, environment, fieldpath, patches, readiness, render
+from groundplane.core import composition, connection, environment, fieldpath, naming, patches, readiness, render
 from groundplane.core.patches import FunctionPatch, Patch, PatchSet
 from groundplane.core.pipeline import Request, Resource, State
 from groundplane.core.readiness import ReadinessCheck
@@ -92,7 +92,7 @@ def patched(example):
     assert not compiled.pruned
     composite = {"apiVersion": "example.org/v1", "kind": "XR", **fieldpath.copied(example["composite"])}
     composite["metadata"] = {"name": "xr", "uid": "u", **composite.get("metadata", {})}
-    composite["metadata"]["labels"] = {render.COMPOSITE_LABEL: "xr", **composite["metadata"].get("labels", {})}
+    composite["metadata"]["labels"] = {naming.COMPOSITE_LABEL: "xr", **composite["metadata"].get("labels", {})}
     (item,) = render.render(composite, compiled, {}, helpful=False)
     if item.error:
         raise item.error

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from groundplane.core import fieldpath, typecheck
 from groundplane.core.composition import review
+from groundplane.core.spec import Problem
 from groundplane.core.typecheck import Outcome
 from groundplane.core.value_types import ANY, NoSuchField, types_at
 from groundplane.errors import InvalidInput
@@ -234,7 +235,7 @@ def test_kinds_of_the_api_server_itself_need_no_schema():
     assert typecheck.kinds_in(spec) == [("example.org/v1", "XR")]
 
 
-PROBLEM = [typecheck.Problem("Invalid", "a", "b")]
+PROBLEM = [Problem("Invalid", "a", "b")]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_the_mode_decides_what_is_refused(outcome, refused):
 
 
 def test_a_summary_has_room_in_a_condition():
-    many = Outcome(problems=[typecheck.Problem("Invalid", f"spec.resources[{n}]", "x" * 200) for n in range(500)])
+    many = Outcome(problems=[Problem("Invalid", f"spec.resources[{n}]", "x" * 200) for n in range(500)])
     assert len(many.summary()) < 32_768
     assert many.summary().endswith("; and 480 more")
     assert Outcome(problems=PROBLEM, missing=[("a/v1", "B")]).summary() == (

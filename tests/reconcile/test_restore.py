@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import controller_of, key_of, meta, owner_reference
-from groundplane.core.render import TEMPLATE_ANNOTATION
 from tests.reconcile import managed, restore, things
 from tests.reconcile.things import changed
 from tests.world import World, manifests

@@ -303,7 +303,7 @@ async def test_another_certificate_is_served_at_once(begin, pair):
 async def test_a_port_in_use_is_told_with_its_mend(begin, pair):
     asker = await begin()
     other = Server((), World().context, taken, host="127.0.0.1", port=asker.server.port)
-    with pytest.raises(webhooks.InvalidInput, match="can't listen on .* for webhooks: .*--webhook-port"):
+    with pytest.raises(InvalidInput, match="can't listen on .* for webhooks: .*--webhook-port"):
         await other.serve(pair)
 
 

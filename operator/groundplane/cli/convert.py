@@ -254,8 +254,8 @@ def _rendered(obj: Object, source: Object, definitions: Sequence[Object]) -> Any
     from groundplane.cli.render import finder
     from groundplane.core import choice, composition, known_schemas, preview
     from groundplane.core.health import GENERATION
+    from groundplane.core.naming import TEMPLATE_ANNOTATION
     from groundplane.core.objects import annotations_of, group_of, meta, status_of
-    from groundplane.core.render import TEMPLATE_ANNOTATION
 
     if group_of(str(obj.get("apiVersion"))) in choice.NOT_A_SUBJECT or known_schemas.is_definition(obj):
         return None

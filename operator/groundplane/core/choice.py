@@ -26,8 +26,8 @@ from groundplane.core import (
 from groundplane.core import schema as schemas
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Scope
+from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Object, annotations_of, group_of, key_of, labels_of, matches, meta, spec_of
-from groundplane.core.render import TEMPLATE_ANNOTATION
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import Structural
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean, nearest, shown

@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 from groundplane.core import usages
+from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Key, Object, annotations_of, group_of, key_of, meta, spec_of
 from groundplane.core.references import BLOCKS, Reference, value_of
-from groundplane.core.render import TEMPLATE_ANNOTATION
 
 OUTPUTS = ("writeConnectionSecretToRef", "publishConnectionDetailsTo", "resourceRef", "resourceRefs", "claimRef")
 

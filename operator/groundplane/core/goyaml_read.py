@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from groundplane.core import goformat
-from groundplane.core.fieldpath import INT64_MAX, INT64_MIN, MAX_DEPTH, utf8
+from groundplane.core.fieldpath import INT64_MIN, MAX_DEPTH, utf8
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput
 
@@ -282,6 +282,3 @@ def manifest(text: str) -> Json:
     """
     value = read(text, SIGS)
     return None if value is MERGE else value
-
-
-__all__ = ["INT64_MAX", "MERGE", "OLD_BOOLEANS", "SIGS", "Dialect", "NotYaml", "integer", "manifest", "read"]

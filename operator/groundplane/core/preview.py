@@ -140,7 +140,7 @@ def _identified(composite: Object, secrets: str) -> Object:
     result: Object = fieldpath.normalised(composite)
     metadata = result.setdefault("metadata", {})
     labels = metadata["labels"] = dict(metadata.get("labels") or {})
-    labels.setdefault(render.COMPOSITE_LABEL, metadata.get("name", ""))
+    labels.setdefault(naming.COMPOSITE_LABEL, metadata.get("name", ""))
     reference = spec_of(result).get("claimRef")
     if isinstance(reference, dict):
         labels.setdefault(render.CLAIM_NAME_LABEL, reference.get("name", ""))
@@ -188,14 +188,14 @@ def observe(composite: Object, objects: Iterable[Object], *, places: Sequence[st
     free = iter(places)
     for given in objects:
         obj = fieldpath.normalised(given)
-        name = annotations_of(obj).get(render.TEMPLATE_ANNOTATION)
+        name = annotations_of(obj).get(naming.TEMPLATE_ANNOTATION)
         if not name and is_secret(obj):
             secrets[meta(obj).get("namespace") or "", meta(obj).get("name", "")] = data_of(obj)
             continue
         name = name or next(free, "")
         if not name:
             raise InvalidInput(
-                f"observed {key_of(obj)} has no annotation {render.TEMPLATE_ANNOTATION}",
+                f"observed {key_of(obj)} has no annotation {naming.TEMPLATE_ANNOTATION}",
                 mend="add it, with the name of the resource in the Composition",
             )
         if name in found:
@@ -229,7 +229,7 @@ def data_of(secret: Object) -> dict[str, bytes]:
 
 def missing_keys(parts: Iterable[Part], observed: Iterable[Object], found: Preview) -> list[GroundplaneError]:
     """The connection details of resources that exist for which no Secret with their key was given."""
-    there = {annotations_of(obj).get(render.TEMPLATE_ANNOTATION) for obj in observed}
+    there = {annotations_of(obj).get(naming.TEMPLATE_ANNOTATION) for obj in observed}
     return [
         InvalidInput(
             f"{detail.name} is missing: no connection Secret of the resource with the key {detail.parameter} was given",
@@ -461,7 +461,7 @@ def _metadata(given: Object, after: Object) -> dict[str, Any]:
     before = meta(given)
     if not before.get("uid"):
         metadata.pop("uid", None)
-    made_up = {render.COMPOSITE_LABEL, *EMPTY_IS_NONE} - labels_of(given).keys()
+    made_up = {naming.COMPOSITE_LABEL, *EMPTY_IS_NONE} - labels_of(given).keys()
     labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name not in made_up}
     if labels or "labels" in before:
         metadata["labels"] = labels
@@ -482,7 +482,7 @@ def _shown_composed(given: Object, ours: Object, template: str, obj: Object, is_
     metadata["labels"] = {name: value for name, value in labels.items() if value or name not in EMPTY_IS_NONE}
     if meta(given).get("uid"):
         return result
-    uid, prefix = meta(ours)["uid"], labels_of(ours)[render.COMPOSITE_LABEL]
+    uid, prefix = meta(ours)["uid"], labels_of(ours)[naming.COMPOSITE_LABEL]
     if not is_observed and metadata.get("name") == naming.composed_name(f"{prefix}-", uid, template):
         del metadata["name"]
     for reference in metadata.get("ownerReferences") or ():

@@ -18,10 +18,10 @@ from groundplane.core.composition import Compiled
 from groundplane.core.composition_tests import Patches, Step
 from groundplane.core.explain import Trace
 from groundplane.core.known_schemas import BuiltIn, schemas_in, scopes_in
+from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Object, annotations_of, key_of, merge_patched, meta, spec_of, status_of
 from groundplane.core.pipeline import Find
 from groundplane.core.preview import Around, Preview
-from groundplane.core.render import TEMPLATE_ANNOTATION
 from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
 
 SECRETS = "crossplane-system"

@@ -10,8 +10,9 @@ from groundplane.core import claim as flow
 from groundplane.core import health, naming, providers, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
+from groundplane.core.naming import COMPOSITE_LABEL
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
-from groundplane.core.render import COMPOSITE_LABEL, Rendered
+from groundplane.core.render import Rendered
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, shown
 from groundplane.ports import Context
 from groundplane.reconcile import connection

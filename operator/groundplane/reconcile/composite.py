@@ -14,6 +14,7 @@ from dataclasses import replace
 from groundplane.core import claim as flow
 from groundplane.core import composition, conditions, fieldpath, health, requests, summary
 from groundplane.core.conditions import Condition
+from groundplane.core.naming import COMPOSITE_LABEL
 from groundplane.core.objects import (
     Key,
     Object,
@@ -29,7 +30,6 @@ from groundplane.core.objects import (
     meta,
     spec_of,
 )
-from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, Conflict, Denied, GroundplaneError, InvalidInput, Waiting, shown, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import (

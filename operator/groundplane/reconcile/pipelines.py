@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, connection, fieldpath, health, pipeline, render, summary
+from groundplane.core import composition, connection, fieldpath, health, naming, pipeline, render, summary
 from groundplane.core.conditions import SYSTEM_TYPES, V1_SYSTEM_TYPES, Condition
 from groundplane.core.objects import (
     Json,
@@ -113,13 +113,13 @@ async def _observed(run: CompositeRun) -> tuple[dict[str, Resource], dict[str, R
     observed: dict[str, Resource] = {}
     held: dict[str, Resource] = {}
     for obj in await composing.observe(run, of_others=True):
-        name = annotations_of(obj).get(render.TEMPLATE_ANNOTATION)
+        name = annotations_of(obj).get(naming.TEMPLATE_ANNOTATION)
         if composing.is_of_others(run, obj):
             held |= {name: Resource(obj)} if name else {}
             continue
         if not name:
             raise InvalidInput(
-                f'encountered composed resource without required "{render.TEMPLATE_ANNOTATION}" annotation: {key_of(obj)}',
+                f'encountered composed resource without required "{naming.TEMPLATE_ANNOTATION}" annotation: {key_of(obj)}',
                 mend="annotate it with the name of the resource in the composition, or delete it",
             )
         observed[name] = Resource(fieldpath.normalised(obj), await composing.details(run, obj))

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from groundplane.core import conditions, naming
 from groundplane.core.claim import CLAIM_NAME, CLAIM_NAMESPACE
+from groundplane.core.naming import COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.core.objects import (
     Key,
     Object,
@@ -23,7 +24,6 @@ from groundplane.core.objects import (
     meta,
     spec_of,
 )
-from groundplane.core.render import COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, Waiting
 from groundplane.ports import MANAGER, Context
 from groundplane.reconcile import composing

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, fieldpath, render, usages
+from groundplane.core import composition, fieldpath, naming, render, usages
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Rejected, at
 from groundplane.reconcile import composing, restored, silence
@@ -79,7 +79,7 @@ async def _observe(run: CompositeRun, compiled: composition.Compiled) -> list[Ob
         obj
         for obj in await composing.observe(run, of_others=True)
         if not composing.is_of_others(run, obj)
-        or (compiled.is_anonymous or annotations_of(obj).get(render.TEMPLATE_ANNOTATION) in names)
+        or (compiled.is_anonymous or annotations_of(obj).get(naming.TEMPLATE_ANNOTATION) in names)
     ]
 
 

@@ -19,8 +19,8 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import activation, operations, providers, usages
+from groundplane.core.naming import COMPOSITE_LABEL
 from groundplane.core.objects import group_of
-from groundplane.core.render import COMPOSITE_LABEL
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
 from groundplane.ports import Cloud, Resource
 from groundplane.reconcile import predecessor

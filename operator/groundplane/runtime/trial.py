@@ -14,6 +14,7 @@ from groundplane.aws.cloud import AwsCloud
 from groundplane.core import conditions
 from groundplane.core.assertions import Outcome
 from groundplane.core.composition_tests import Patches, Step
+from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import (
     Key,
     Object,
@@ -27,7 +28,6 @@ from groundplane.core.objects import (
     status_of,
 )
 from groundplane.core.rehearsal import Misuse, patched
-from groundplane.core.render import TEMPLATE_ANNOTATION
 from groundplane.errors import GroundplaneError, NoSuchKind, NotFound, did_you_mean
 from groundplane.ports import Account, Cloud, Creation, Default, ManagedKind, Observation, Options
 from groundplane.runtime.local import LocalControlPlane

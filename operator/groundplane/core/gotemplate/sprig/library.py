@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from groundplane.core import goformat
 from groundplane.core.gotemplate.mistakes import Failure
-from groundplane.core.gotemplate.run import check_items, check_length
+from groundplane.core.gotemplate.run import check_length
 from groundplane.core.gotemplate.values import Function, Strings, Value, kind
 
 Library = dict[str, Function]
@@ -61,6 +61,3 @@ def items_of(value: Value, complaint: str) -> list[Value]:
             "what should be a list is not there: X | default list",
         )
     raise Failure(f"{complaint} {kind(value)}", "give it a list")
-
-
-__all__ = ["Failure", "Library", "check_items", "check_length", "function", "items_of", "text_of", "texts_of"]
