@@ -120,6 +120,7 @@ def manifests(other):
             "spec": {"package": package},
         }
     yield thing("old", configmap("old"), f"{GROUP}/v1alpha1", "here", watch=True, managementPolicy="Default")
+    yield thing("written", configmap("written"), f"{GROUP}/v1alpha2", "here", managementPolicies=["Observe"])
     yield thing("own", DEPLOYMENT, f"{NAMESPACED}/v1alpha1", "own")
     for name, other_name in RING.items():
         references = [{"dependsOn": {"name": other_name}}]
@@ -180,13 +181,16 @@ def message(obj):
 
 
 def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, other, objects, tmp_path):
+    written = configmap("written") | {"data": {"colour": "blue", "old": "x"}}
+    as_before = "--field-manager=crossplane-kubernetes-provider"  # of a provider-kubernetes that does not apply
+    plane.kubectl("create", as_before, "-f", "-", input=json.dumps(written))
     plane.apply(*manifests(other))
 
     def are_ready():
         there = every(plane)
-        names = {"old", "own", "away", *RING, *(name for name in there if name.startswith("spaces-"))}
+        names = {"old", "own", "away", "written", *RING, *(name for name in there if name.startswith("spaces-"))}
         ready = {name for name, each in there.items() if condition(each, "Ready").get("status") == "True"}
-        return len(names) == 6 and names <= ready
+        return len(names) == 7 and names <= ready
 
     # What Objects may do here is their ServiceAccount's: at first nothing, and what to add is told.
     plane.wait("it is told which rule lacks", lambda: "resources: [configmaps]" in message(every(plane).get("old")))
@@ -243,6 +247,14 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
             lambda k=kind, n=name, p=place: plane.get(k, n, *p)["status"].get("lastHandledReconcileAt") == "now",
         )
     assert len(applied(plane)) == writes
+
+    # What provider-kubernetes wrote before it applied, and nobody wants any more, goes.
+    plane.kubectl(
+        "patch", f"objects.{GROUP}", "written", "--type=merge", "-p", '{"spec": {"managementPolicies": ["*"]}}'
+    )
+    plane.wait("it is gone", lambda: plane.get("configmap", "written", "-n", TEAM)["data"] == {"colour": "blue"})
+    plane.wait("it is ready", lambda: condition(every(plane)["written"], "Synced").get("status") == "True")
+    writes = len(applied(plane))
 
     # A plan sees what there is in both clusters, has servers judge what would be applied, and changes nothing.
     assert planned(plane) == {}

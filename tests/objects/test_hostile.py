@@ -20,6 +20,7 @@ from tests.objects.conftest import (
     configmap,
     deleted,
     edited,
+    is_quiet,
     is_ready,
     made,
     message,
@@ -149,6 +150,31 @@ async def test_what_comes_from_upstream_goes_on_as_its_manager():
     assert live["data"] == {"colour": "blue"}, "what the manifest does not have any more goes"
     assert {each["manager"] for each in meta(live)["managedFields"]} == {"provider-kubernetes/some"}
     assert meta(live)["uid"] == meta(before)["uid"]
+
+
+@pytest.mark.parametrize("has_applied", [False, True])
+async def test_what_provider_kubernetes_wrote_before_it_applied_goes_when_the_manifest_has_it_no_more(has_applied):
+    world = await made()
+    mine = thing(configmap())
+    written = configmap(colour="blue", old="x", last="y")
+    written["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    await world.cluster.create(written)
+    changes = [
+        {"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "crossplane-kubernetes-provider"}
+    ]
+    await world.cluster.patch(key_of(written), changes)
+    if has_applied:
+        await world.cluster.apply(configmap(colour="blue", last="y"), manager="provider-kubernetes/some")
+    await world.cluster.apply(configmap(size="xl"), manager="somebody")
+    await applied(world, thing(configmap(), managementPolicies=["Observe"]))
+    assert (await seen(world, configmap()))["data"].keys() == {"colour", "old", "last", "size"}
+    obj = await applied(world, mine, seconds=5)
+    assert is_ready(obj), message(obj)
+    live = await seen(world, configmap())
+    assert live["data"] == {"colour": "blue", "size": "xl"}
+    assert "annotations" not in meta(live)
+    assert {each["manager"] for each in meta(live)["managedFields"]} == {"provider-kubernetes/some", "somebody"}
+    assert await is_quiet(world, mine)
 
 
 # --- what comes from a Secret

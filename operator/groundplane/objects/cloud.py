@@ -41,7 +41,17 @@ from groundplane.errors import (
 from groundplane.objects import collection, connection, readiness, references
 from groundplane.objects import manifest as manifests
 from groundplane.objects.account import HERE, Place, is_of_tenant, place_of
-from groundplane.objects.kinds import KINDS, STANDS_FOR, every, finalizer, is_object, manager, upstreams_manager
+from groundplane.objects.kinds import (
+    HANDOVER,
+    KINDS,
+    STANDS_FOR,
+    WROTE,
+    every,
+    finalizer,
+    is_object,
+    manager,
+    upstreams_manager,
+)
 from groundplane.objects.references import Taken
 from groundplane.ports import (
     Account,
@@ -74,6 +84,7 @@ class Found:
     key: Key
     uid: str = ""
     manager: str = ""  # as which it is applied, if that is no matter of course
+    is_written: bool = False  # by provider-kubernetes, before it applied: what it wrote goes over to who applies
     # By these Objects' finalizers, which nobody waits for: its own, as upstream's leaves it, and a circle's.
     kept: Sequence[Object] = ()
     wanted: Object = field(default_factory=dict, repr=False)
@@ -340,7 +351,8 @@ class ObjectCloud:
     async def _looked_at(
         self, managed: Object, live: Object, found: Found, target: Cluster, account: Account, place: Place
     ) -> Observation:
-        found = replace(found, uid=str(meta(live)["uid"]), manager=self._manager(managed, live))
+        is_written = _has_seen(live, managed) and _written(live) is not None
+        found = replace(found, uid=str(meta(live)["uid"]), manager=self._manager(managed, live), is_written=is_written)
         if not is_deleting(live):
             if Action.UPDATE in core.allowed(managed) and (drift := await self._drift(managed, live, found, target)):
                 return Observation(
@@ -410,6 +422,8 @@ class ObjectCloud:
 
     async def _drift(self, managed: Object, live: Object, found: Found, target: Cluster) -> tuple[Difference, ...]:
         """What an apply would change: asked of the server once, for it alone knows its defaults; then again when something is otherwise."""
+        if found.is_written:
+            return (Difference("manifest", f"applied by {found.manager}", "written by plain updates"),)
         name, known = found.manager, self._kept.get(str(meta(managed)["uid"]))
         wanted, there = manifests.fingerprint(found.wanted), manifests.fingerprint(manifests.content(live, name))
         if not (known and (known.wanted, known.live) == (wanted, there)):
@@ -477,7 +491,10 @@ class ObjectCloud:
 
     async def _applied(self, managed: Object, found: Found, target: Cluster) -> Object:
         try:
-            return await target.apply(found.wanted, manager=found.manager or self._manager(managed))
+            if found.is_written:
+                await _hand_over(found.key, target)
+            made = await target.apply(found.wanted, manager=found.manager or self._manager(managed))
+            return await _end_handover(made, target) if found.is_written else made
         except NotFound as error:
             namespace = found.key.namespace
             on = [Awaited("", "Namespace", name=namespace)]
@@ -554,6 +571,51 @@ def _of_manifest() -> Iterator[None]:
     except (InvalidInput, NoSuchKind) as error:
         error.where = error.where or (manifests.WHERE,)
         raise
+
+
+def _written(live: Object) -> int | None:
+    """The place in managedFields of what plain updates of provider-kubernetes own, or of its handover.
+
+    A field that was written so stays its writer's, and stays when the manifest has it no more.
+    """
+    owners = ((WROTE, "Update"), (HANDOVER, "Apply"))
+    entries = enumerate(meta(live).get("managedFields") or ())
+    found = (
+        i
+        for i, each in entries
+        if (each.get("manager"), each.get("operation")) in owners and not each.get("subresource")
+    )
+    return next(found, None)
+
+
+async def _hand_over(key: Key, target: Cluster) -> None:
+    """Have it owned by an applier, who can give it up.  Raises Conflict if the object changes meanwhile."""
+    live = await target.get(key, live=True)
+    place = _written(live) if live else None
+    if live is None or place is None:
+        return
+    entry = f"/metadata/managedFields/{place}"
+    changes = {"manager": HANDOVER, "operation": "Apply"}.items()
+    edits = [{"op": "replace", "path": f"{entry}/{name}", "value": value} for name, value in changes]
+    await target.patch(key, [_as_seen(live), *edits])
+
+
+async def _end_handover(made: Object, target: Cluster) -> Object:
+    """What nobody applies goes, with who owned it for a moment; what the server does not let go stays, and nobody owns it."""
+    key = key_of(made)
+    metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
+    nothing = {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
+    with suppress(Rejected):
+        made = await target.apply(nothing, manager=HANDOVER)
+    left = [
+        place for place, each in enumerate(meta(made).get("managedFields") or ()) if each.get("manager") == HANDOVER
+    ]
+    edits = [{"op": "remove", "path": f"/metadata/managedFields/{place}"} for place in reversed(left)]
+    return await target.patch(key, [_as_seen(made), *edits]) if edits else made
+
+
+def _as_seen(obj: Object) -> dict[str, Any]:
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": meta(obj)["resourceVersion"]}
 
 
 def _check_not_itself(managed: Object, key: Key) -> None:

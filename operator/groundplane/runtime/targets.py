@@ -6,7 +6,7 @@ import asyncio
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.credentials import Access
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core.objects import Key, Object, key_of
+from groundplane.core.objects import Json, Key, Object, key_of
 from groundplane.core.outage import Outage
 from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, Unavailable
 from groundplane.ports import Cluster, Propagation, Resource
@@ -166,6 +166,16 @@ class ForeignCluster(KubernetesCluster):
         with _wary():
             found = await super().apply(obj, manager=manager, subresource=subresource, dry_run=dry_run)
             return _sane(found, key_of(obj))
+
+    async def patch(
+        self,
+        key: Key,
+        patch: Sequence[Mapping[str, Json]] | Mapping[str, Json],
+        *,
+        subresource: Literal["", "status"] = "",
+    ) -> Object:
+        with _wary():
+            return _sane(await super().patch(key, patch, subresource=subresource), key)
 
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
         with _wary():
