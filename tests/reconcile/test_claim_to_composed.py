@@ -657,3 +657,18 @@ async def test_what_could_not_be_made_since_its_name_was_anothers_is_made_once_t
     await world.cluster.delete(taken)
     await world.settle()
     assert (await world.cluster.get(taken))["metadata"]["ownerReferences"][0]["kind"] == "XThing"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_an_edit_of_a_live_definition_is_told_once_by_the_reason_of_v2(strict):
+    def told():
+        return [text for _, _, reason, text in world.told.events if reason == "RestartComposite"]
+
+    world = await a_world(options=Options(strict_upstream=strict))
+    await world.apply(things.XRD)
+    await world.settle(seconds=60)
+    assert told() == []
+    await world.apply(things.changed(things.XRD, connectionSecretKeys=["host"]))
+    await world.settle(seconds=60)
+    await world.restarted().settle(seconds=60)
+    assert told() == ([] if strict else ["The definition has changed: XThing is followed as it is now"])

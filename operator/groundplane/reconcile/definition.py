@@ -192,8 +192,17 @@ async def _reconcile(key: Key, context: Context, side: Side) -> Result:
             if _is_just_coming_up(live, known.version, context):
                 return Result(requeue_after=RECHECK)  # discovery lags behind
             raise
+    if side is COMPOSITE and not context.options.strict_upstream and _has_changed(xrd):
+        text = f"The definition has changed: {known.kind} is followed as it is now"  # nothing restarts here
+        context.events.event(xrd, "Normal", "RestartComposite", text, source=side.source)
     await _report(xrd, known, context, side)
     return Result()
+
+
+def _has_changed(xrd: Object) -> bool:
+    """Whether its spec is another one than when its kind was last found established; upstream restarts a controller then."""
+    seen = (conditions.find(xrd, COMPOSITE.established.type) or {}).get(health.GENERATION)
+    return conditions.is_true(xrd, COMPOSITE.established.type) and seen not in (None, 0, meta(xrd).get("generation"))
 
 
 def _render(xrd: Object, context: Context, side: Side) -> Object | None:
