@@ -553,3 +553,11 @@ def test_what_comes_after_a_thing_that_is_gone_has_a_token_of_its_own():
     assert seen[2] == seen[3]
     assert len({*seen}) == 3
     assert max(map(len, seen)) <= 64
+
+
+@pytest.mark.parametrize("spec", [{}, {"streamEnabled": False}, {"streamEnabled": True}])
+def test_the_kind_of_a_stream_alone_makes_none(spec):
+    """As a look has filled it in, before the stream was switched off."""
+    given = {**ON_DEMAND, "attribute": [{"name": "id", "type": "S"}], "streamViewType": "NEW_IMAGE", **spec}
+    sent = created("dynamodb.aws.upbound.io/v1beta1", "Table", given).get("StreamSpecification")
+    assert sent == ({"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"} if spec.get("streamEnabled") else None)

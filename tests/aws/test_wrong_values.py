@@ -65,7 +65,7 @@ def test_no_value_of_any_field_is_an_internal_error(clients, file):
             engine = Answered(kind, hooks, wrong, clients, {"password": "correct-horse"}, now=datetime.now(UTC))
             thing = copy.deepcopy(item(file))
             thing = thing if kind.kind == "Resource" else hooks.observed(engine, thing)
-            drift = engine._drift(thing, {})  # also of what is faulty: it may be on its way out
+            drift = engine.drift(thing, {})  # also of what is faulty: it may be on its way out
             assert engine._thawed(drift) is not None
             assert isinstance(engine._immutable(thing), list)
             assert what != "nothing" or engine._at_provider(thing, {})

@@ -42,7 +42,11 @@ class Engine(Observer):
         for name, rule in self.kind.fields.items():
             if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.spec:
                 raise Required("is required", mend="set it", where=(f"spec.forProvider.{name}",))
-            if rule.comparison in ("policy", "json") and isinstance(text := self.spec.get(name), str) and text:
+            if (
+                rule.comparison in ("policy", "json", "json-text")
+                and isinstance(text := self.spec.get(name), str)
+                and text
+            ):
                 self._check_json(name, text, is_policy=rule.comparison == "policy")
         self.hooks.check(self)
         if policies & {"*", "Create"} and not (self._given_annotation() or status_of(self.managed).get("atProvider")):

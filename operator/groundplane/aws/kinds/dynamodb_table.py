@@ -52,8 +52,12 @@ class Hooks(Base):
         spec = resource.spec
         if any(spec.get(name) for name in COPIES):
             return "", {}
-        keys: Parameters = {"KeySchema": _keys(spec)}
-        return "", keys | ({"ProvisionedThroughput": None} if _on_demand(resource) else {})  # as with an update
+        given: Parameters = {"KeySchema": _keys(spec)}
+        if _on_demand(resource):
+            given["ProvisionedThroughput"] = None  # as with an update
+        if not spec.get("streamEnabled"):
+            given["StreamSpecification"] = None  # a kind alone, as of a stream that was switched off, is none
+        return "", given
 
     def outgoing(self, resource: Resource, name: str, value: Json) -> Json:
         if name == "globalSecondaryIndex":

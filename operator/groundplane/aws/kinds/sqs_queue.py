@@ -5,6 +5,7 @@ Source: SQS API 2012-11-05, CreateQueue: a FIFO queue's name ends in `.fifo`, wh
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -13,11 +14,22 @@ from groundplane.aws.resource import Parameters, Resource
 from groundplane.errors import InvalidInput, shown
 
 FIFO = ".fifo"
+REDRIVE = ("deadLetterTargetArn", "maxReceiveCount")  # what a redrive policy says
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 RULE = "a queue's name has 1 to 80 letters, digits, hyphens and underscores, and ends in .fifo if fifoQueue is true"
 
 
 class Hooks(Base):
+    def check(self, resource: Resource) -> None:
+        text = resource.spec.get("redrivePolicy")
+        given = json.loads(str(text)) if text else None
+        if given and (missing := [name for name in REDRIVE if not isinstance(given, dict) or not given.get(name)]):
+            raise InvalidInput(
+                f"has no {missing[0]}",
+                mend=f"write both {' and '.join(REDRIVE)}",
+                where=("spec.forProvider.redrivePolicy",),
+            )
+
     def check_create(self, resource: Resource) -> None:
         name = _name(resource)
         if len(name) > 80 or not NAME.fullmatch(name.removesuffix(FIFO) if resource.spec.get("fifoQueue") else name):
