@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.core import goyaml, providers
-from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, SENSITIVE, SIGNS, Field, Step
+from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, PAUSED, SENSITIVE, SIGNS, Field, Step
 from groundplane.core.plan import Action as Action
 from groundplane.errors import shown
 
 if TYPE_CHECKING:
     from groundplane.core.plan import Plan
 
+FEW = 5  # paused resources that are named
 ALIKE = 3  # steps with the same change in each that are told as one
 COLOURS = {"+": "green", "-": "red", "~": "yellow", "!": "red", ".": "cyan", "?": "magenta"}
 KNOWN = ("", IMMUTABLE)  # reasons that the fields tell
@@ -37,6 +38,7 @@ def text_of(plan: Plan, *, saved: str = "", verbose: bool = False) -> Iterator[s
     """Blast radius first, then each step, then what was changed outside, then the sum."""
     if plan.is_empty:
         yield _nothing(plan)
+        yield from _paused(plan)
         if saved:
             yield f"Saved: {saved}, valid 24 h"
         return
@@ -51,6 +53,7 @@ def text_of(plan: Plan, *, saved: str = "", verbose: bool = False) -> Iterator[s
         for each in step.changes:
             if each.source == OUTSIDE and step.action in ("change", "blocked"):
                 yield f"Changed outside: {step.key.kind} {step.key.name} {_outside(each)}"
+    yield from _paused(plan)
     counts = plan.summary
     sums = [
         f"{counts['add']} to add",
@@ -66,13 +69,24 @@ def text_of(plan: Plan, *, saved: str = "", verbose: bool = False) -> Iterator[s
 def _nothing(plan: Plan) -> str:
     if not plan.steps:
         return "No changes: this concerns no managed resource."
-    titles = {title for step in plan.steps if (title := _title(step))}
-    count = len(plan.steps)
+    seen = [step for step in plan.steps if step.reason != PAUSED]
+    if not seen:
+        return "No changes: all that this concerns is paused."
+    titles = {title for step in seen if (title := _title(step))}
+    count = len(seen)
     match = "matches" if count == 1 else "match"
     what = f"{match} {' and '.join(sorted(titles))}" if titles else ("is as wanted" if count == 1 else "are as wanted")
     if plan.asked.get("refresh") is False:
         what += " as last seen; nothing was looked at"
     return f"No changes. {count} {'resource' if count == 1 else 'resources'} {what}."
+
+
+def _paused(plan: Plan) -> Iterator[str]:
+    """What nobody has looked at, since nothing is done about it as long as it is paused."""
+    names = [f"{step.key.kind} {step.key.name}" for step in plan.steps if step.reason == PAUSED]
+    if names:
+        few = ", ".join(sorted(names)[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+        yield f"Paused, and not looked at: {few}"
 
 
 def _title(step: Step) -> str:

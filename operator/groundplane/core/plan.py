@@ -35,6 +35,7 @@ VALID = timedelta(hours=24)
 LATER = "(known after apply"  # how values begin that only the making of something else tells
 SENSITIVE = "(sensitive value)"  # in place of what nobody may read
 IMMUTABLE = "immutable"  # why something is blocked, if there is no more to say
+PAUSED = "paused"  # why a resource stays as it is: nobody looks at it
 OUTSIDE = "outside"  # who set a field: nobody whose object or file is known
 
 Action = Literal["add", "change", "blocked", "destroy", "forget", "same", "unknown"]

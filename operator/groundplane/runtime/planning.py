@@ -31,7 +31,19 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.core.plan import IMMUTABLE, LATER, OUTSIDE, SENSITIVE, Action, Allowed, Field, Step, belonging, permits
+from groundplane.core.plan import (
+    IMMUTABLE,
+    LATER,
+    OUTSIDE,
+    PAUSED,
+    SENSITIVE,
+    Action,
+    Allowed,
+    Field,
+    Step,
+    belonging,
+    permits,
+)
 from groundplane.errors import GroundplaneError, Rejected, Throttled, Waiting
 from groundplane.objects import references
 from groundplane.ports import Account, Cloud, Creation, Default, Difference, ManagedKind, Observation
@@ -370,7 +382,7 @@ class Planner:
 
     def _unseen(self, managed: Object, *, is_seen: bool = False) -> tuple[Action, str, list[Field]]:
         if is_paused(managed) or spec_of(managed).get("managementPolicies") == []:
-            return "same", "paused", []
+            return "same", PAUSED, []
         if trouble := _trouble(managed):
             return "unknown", trouble, []
         return ("same", "", []) if is_seen else ("unknown", "it was not looked at", [])
