@@ -298,6 +298,7 @@ class Observation:
     owner: Mapping[str, str] = field(default_factory=dict)  # tags that say whose it is, where atProvider has none
     obstacle: GroundplaneError | None = None  # not there, and can't be created yet: what for
     to_note: Mapping[str, str] = field(default_factory=dict)  # not there: annotations to save before it is created
+    may_come: bool = False  # not there, and another process may be making it just now
     conditions: tuple[Condition, ...] = ()  # further ones, beside Ready and before Synced
     next_look: float | None = None  # seconds, where it is known when something will have changed
     rests: bool = False  # once it is settled it is not looked at by and by: somebody has asked for that

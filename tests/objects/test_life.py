@@ -12,6 +12,7 @@ from tests.objects.conftest import (
     GROUP,
     NAMESPACED,
     TEAM,
+    again,
     applied,
     config,
     configmap,
@@ -210,6 +211,25 @@ async def test_an_object_that_was_restored_without_its_status_deletes_what_it_ha
     assert "it is adopted" not in world.told.text()
     assert await deleted(world, restored) is None
     assert await seen(world, configmap()) is None
+
+
+async def test_what_another_process_may_still_be_making_is_waited_for_before_its_object_goes():
+    world = await made(create_wait=75.0)
+    mine = thing({**configmap(), "metadata": {"name": "UPPER", "namespace": TEAM}})
+    await applied(world, mine)
+    world = again(world)  # to which the first is another one, and may have an apply on its way
+    found = await deleted(world, mine, seconds=60)
+    assert "another process began a create that may still be under way" in message(found)
+    assert await seen(world, mine)
+    await world.settle(seconds=60)
+    assert await seen(world, mine) is None
+
+
+async def test_who_began_it_itself_knows_how_it_ended():
+    world = await made(create_wait=75.0)
+    mine = thing({**configmap(), "metadata": {"name": "UPPER", "namespace": TEAM}})
+    await applied(world, mine)
+    assert await deleted(world, mine) is None
 
 
 async def test_an_object_that_can_not_be_made_is_not_written_again_and_again():

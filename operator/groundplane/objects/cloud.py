@@ -117,6 +117,9 @@ class ObjectCloud:
         self._targets, self._strict, self._may_write, self._now = targets, strict_upstream, may_write, now
         self._looks_first = looks_first
         self._kept: dict[str, _Kept] = {}  # by the Object's UID
+        self._tried: dict[
+            str, None
+        ] = {}  # the Objects, by UID, that this process has applied something of, or tried to
         self._circles = references.Circles()
 
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:
@@ -250,6 +253,7 @@ class ObjectCloud:
 
     async def let_go(self, managed: Object) -> None:
         self._kept.pop(str(meta(managed)["uid"]), None)
+        self._tried.pop(str(meta(managed)["uid"]), None)
         here = await self._targets.here()
         held = manifests.held_by(managed)
         if held or references.of(managed):
@@ -299,7 +303,9 @@ class ObjectCloud:
         around = [] if self._strict else await self._circles.around(managed, live, await self._targets.here())
         released, notes = self._released(managed, live, around)
         if live is None or key is None:
-            return Observation(exists=False, released=released, notes=notes)
+            is_begun = key is not None and not manifests.seen_of(managed)  # and how it ended nobody has told
+            may_come = is_begun and not self._strict and str(meta(managed)["uid"]) not in self._tried
+            return Observation(exists=False, may_come=may_come, released=released, notes=notes)
         kept = [each for each in (managed, *around) if has_finalizer(live, finalizer(each))]
         found = Found(key, uid=str(meta(live)["uid"]), kept=kept)
         return Observation(
@@ -468,6 +474,9 @@ class ObjectCloud:
 
     async def _apply(self, managed: Object, found: Found, target: Cluster) -> Object:
         self._may_write()
+        self._tried[str(meta(managed)["uid"])] = None
+        if len(self._tried) > REMEMBERED:
+            del self._tried[next(iter(self._tried))]
         if self._holds(managed) and found.taken.unheld:
             await references.hold(managed, found.taken.unheld, await self._targets.here())
         with _told(found.taken), _of_manifest():

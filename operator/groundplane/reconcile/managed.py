@@ -40,6 +40,7 @@ from groundplane.reconcile.managing import (
     LATER,
     ManagedRun,
     begin,
+    check_over,
     is_noted,
     is_unsure_when,
     recover,
@@ -124,6 +125,8 @@ def _seen(observation: Observation) -> External:
 async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, str]) -> Result:
     """Do what the observation calls for; write the status once."""
     action = _next(run, _seen(observation), observation.released)
+    if observation.may_come and action is Action.RELEASE:
+        check_over(run)
     if observation.released and action in (Action.DELETE, Action.RELEASE):
         _tell(run, observation)
     if action is Action.RELEASE:

@@ -191,6 +191,15 @@ def too_early(run: ManagedRun, what: str, annotation: str, patience: float, then
     return error
 
 
+def check_over(run: ManagedRun) -> None:
+    """Raise Waiting while what another process began without a note may still be sent to the cloud: what it makes would be left behind."""
+    context, patience = run.context, run.context.options.create_wait
+    waited, _ = context.creates.waited(run.managed, context.uptime(), context.now())
+    if waited < patience:
+        what = "another process began a create that may still be under way"
+        raise too_early(run, what, core.CREATE_PENDING, patience, "it is taken for dead")
+
+
 async def _found(run: ManagedRun, begun_by: str) -> str | None:
     """What the create has made, which carries the UID that it was begun with, whatever the object's is by now."""
     assert run.account is not None
