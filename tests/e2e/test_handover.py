@@ -1,4 +1,4 @@
-"""Replicas in succession, in the middle of work whose other side is no AWS resource: a PostgreSQL server, another cluster, Cloud Control, Operations.
+"""Replicas in succession, in the middle of work whose other side is no AWS resource: a PostgreSQL server, another cluster, Cloud Control, Operations, kinds, webhooks.
 
 The leader is killed, told to end, or stopped for longer than its Lease and sent on again.  Nothing is made twice, and nothing is lost.
 """
@@ -30,6 +30,7 @@ from tests.e2e.test_objects import portable
 from tests.e2e.test_operations import made
 from tests.e2e.test_two_operators import CONFIG, LEASE, NAMESPACE, QUICK, Pair
 from tests.ports import free_port
+from tests.reconcile import mrds
 from tests.reconcile.things import patch_step
 from tests.standin import REGION, serving
 
@@ -308,6 +309,36 @@ def test_operations_come_to_their_end_and_a_schedule_makes_one_each_time_across_
     ]
     assert len(created) == len(set(created))
     plane.kubectl("delete", "cronoperations,operations", "--all")
+
+
+# --- activation
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kinds_are_activated_and_made_across_a_succession(pair, way):
+    plane, group = pair.plane, f"{way}.{mrds.GROUP}"
+    plurals = [f"{letter * 3}s" for letter in "abcdef"]
+    names = [f"{plural}.{group}" for plural in plurals]
+    succession = Succession(pair)
+    plane.wait("the kinds are served", lambda: plane.get("mrap") is not None)
+
+    def declare():
+        plane.apply(*(mrds.definition(plural, group) for plural in plurals), mrds.policy(f"*.{group}"))
+
+    def are_established():
+        found = [plane.get("mrd", name) or {} for name in names]
+        return all(condition(each, "Established").get("status") == "True" for each in found)
+
+    succession.amid(way, 10, declare)
+    plane.wait("all are established", are_established)
+    plane.wait("all are listed", lambda: plane.get("mrap", "mine")["status"].get("activated") == names)
+    assert condition(plane.get("mrap", "mine"), "Healthy")["reason"] == "Running"
+    for name in names:
+        [owner] = plane.get("crd", name)["metadata"]["ownerReferences"]
+        assert (owner["name"], owner["uid"]) == (name, plane.get("mrd", name)["metadata"]["uid"])
+    plane.kubectl("delete", "mrap", "mine")
+    plane.kubectl("delete", "mrd", *names)
+    plane.wait("they are gone", lambda: not any(plane.get("crd", name) for name in names))
 
 
 # --- webhooks
