@@ -121,6 +121,7 @@ def test_a_value_that_may_be_new_is_sent(cloud):
 SNS = "sns.aws.upbound.io/v1beta1"
 RULE = {"type": "ingress", "protocol": "tcp", "fromPort": 80, "toPort": 80, "securityGroupId": "sg-1"}
 MAIL = {"topicArn": "arn:aws:sns:eu-west-1:123456789012:orders", "protocol": "email", "endpoint": "a@example.org"}
+TRUST = '{"Version": "2012-10-17", "Statement": []}'
 EXPIRES = {"id": "a", "status": "Enabled", "expiration": [{"days": 1}]}
 REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (EC2, "VPC", {"instanceTenancy": "dedicate"}, "instanceTenancy", "did you mean dedicated?"),
@@ -166,6 +167,9 @@ REFUSED = [  # what AWS is never to take: no call, and the field with its mend
     (SQS, "Queue", {"deduplicationScope": "queue"}, "deduplicationScope", "set fifoQueue: true, or remove it"),
     (SQS, "Queue", {"fifoThroughputLimit": "perQueue"}, "fifoThroughputLimit", "set fifoQueue: true"),
     (SQS, "Queue", {"contentBasedDeduplication": True, "fifoQueue": False}, "contentBasedDeduplication", "set fifoQueue: true"),
+    ("iam.aws.upbound.io/v1beta1", "Role", {"assumeRolePolicy": TRUST, "inlinePolicy": [{"name": "a"}]}, "inlinePolicy[0].policy", "set it"),
+    ("iam.aws.upbound.io/v1beta1", "Role", {"assumeRolePolicy": TRUST, "inlinePolicy": [{}, {"policy": TRUST}]}, "inlinePolicy[1].name", "set it"),
+    (S3, "BucketCorsConfiguration", {"bucket": "b", "corsRule": [{"allowedMethods": ["PUT", "get"], "allowedOrigins": ["*"]}]}, "corsRule[0].allowedMethods[1]", "did you mean GET?"),
     (SQS, "Queue", {"redrivePolicy": '{"maxReceiveCount": 4}'}, "redrivePolicy", "write both deadLetterTargetArn and maxReceiveCount"),
     (SQS, "Queue", {"redriveAllowPolicy": "{"}, "redriveAllowPolicy", "correct it"),
     (DYNAMODB, "Table", {"streamEnabled": True}, "streamViewType", "set it, or remove streamEnabled"),

@@ -13,9 +13,18 @@ from typing import Any
 from groundplane.aws import convert
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
+from groundplane.errors import Required
 
 
 class Hooks(Base):
+    def check(self, resource: Resource) -> None:
+        """An entry with neither is upstream's way to say that there is to be none."""
+        for place, entry in enumerate(resource.spec.get("inlinePolicy") or ()):
+            missing = [name for name in ("name", "policy") if not entry.get(name)]
+            if len(missing) == 1:
+                where = f"spec.forProvider.inlinePolicy[{place}].{missing[0]}"
+                raise Required("is required", mend="set it", where=(where,))
+
     def observed(self, resource: Resource, item: Item) -> Item:
         if resource.spec.get("inlinePolicy") is not None:
             names = _listed(resource, "list_role_policies", "PolicyNames")
