@@ -376,6 +376,22 @@ async def test_what_the_server_does_not_take_is_told_with_the_field_and_the_mend
     assert await deleted(world, manifest) is None
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (
+            {"connectionLimit": -5},
+            "spec.forProvider.connectionLimit: -5 is no number of connections. Mend: write 0 or more",
+        ),
+        ({"owner": "o" * 64}, "has 64 bytes: PostgreSQL cuts what is longer than 63. Mend: write a shorter one."),
+    ],
+)
+async def test_what_no_database_can_have_is_told_with_its_field(sql, spec, said):
+    world, manifest = await sql.world(), thing("Database", sql.name("wrong"), **spec)
+    assert said in message(await applied(world, manifest))
+    assert await deleted(world, manifest) is None
+
+
 async def test_a_database_waits_for_its_template(sql):
     world, name = await sql.world(), sql.name("template")
     copy = thing("Database", sql.name("copy"), template=name)

@@ -39,6 +39,12 @@ class Databases:
         for field in ("owner", "template", "tablespace"):
             if thing.asked.get(field):
                 text.check_name(str(thing.asked[field]), f"spec.forProvider.{field}")
+        if (limit := thing.asked.get("connectionLimit")) is not None and int(limit) < -1:
+            raise InvalidInput(
+                f"{limit} is no number of connections",
+                mend="write 0 or more, or -1 for no limit",
+                where=("spec.forProvider.connectionLimit",),
+            )
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
         asked = thing.asked

@@ -48,7 +48,9 @@ def check_name(text: str, what: str) -> None:
     if size > LONGEST:
         raise InvalidInput(
             f"the name {shown(text)} has {size} bytes: PostgreSQL cuts what is longer than {LONGEST}",
-            mend="annotate the object with a shorter crossplane.io/external-name",
+            mend="write a shorter one"
+            if what.startswith("spec.")
+            else "annotate the object with a shorter crossplane.io/external-name",
             where=(what,),
         )
     _clean(text)
