@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+from groundplane.runtime.settings import Settings
 from tests.chart import generate
 from tests.chart.helm import helm
 
@@ -29,6 +30,19 @@ EXPRESSIONS = [rule["expr"] for rule in RULES] + [
 ]
 GIVEN = {"job", "instance", "le"}  # labels that Prometheus adds, and that of a bucket
 SAMPLE = r"\b([a-z]+_[a-z_]+)(?:\{([^}]*)\})?(?![a-z_]*\()"  # a metric and what it is selected by; no function
+
+
+def test_the_values_that_runbooks_name_are_the_charts():
+    values = yaml.safe_load((generate.CHART / "values.yaml").read_text())
+    settings = {generate.camel(name) for name in Settings.__dataclass_fields__}
+    named = set(re.findall(r"`([a-zA-Z]+(?:\.[a-zA-Z]+)+)(?:=\w+)?`", "".join(RUNBOOKS.values())))
+    named = {each for each in named if not each.endswith(".io")}
+    assert len(named) > 5
+    for name in named:
+        found = values | {"settings": dict.fromkeys(settings)}
+        for part in name.split("."):
+            assert part in (found or ()), name
+            found = found[part]
 
 
 def samples(expression):

@@ -162,17 +162,17 @@ def test_a_missing_target_is_named_with_a_mend_and_waited_for():
 
 
 @pytest.mark.parametrize(
-    "labels, same, words",
+    "labels, same, words, mend",
     [
-        ({"b": "2", "a": "1"}, False, "no VPC.ec2.aws.upbound.io has labels a=1, b=2"),
-        ({}, True, "no VPC.ec2.aws.upbound.io has labels (any) under the same controller"),
+        ({"b": "2", "a": "1"}, False, "no VPC.ec2.aws.upbound.io has labels a=1, b=2", "a VPC with these labels"),
+        ({}, True, "no VPC.ec2.aws.upbound.io is there under the same controller", "a VPC"),
     ],
 )
-def test_a_selector_without_match_says_what_it_looked_for(labels, same, words):
+def test_a_selector_without_match_says_what_it_looked_for(labels, same, words, mend):
     with pytest.raises(Waiting) as caught:
         references.resolved(wish(labels=labels, same_controller=same), [])
     assert f"spec.forProvider.vpcId: no resources matched selector: {words}. Mend: " in str(caught.value)
-    assert "create a VPC with these labels, or set spec.forProvider.vpcId" in str(caught.value)
+    assert f"Mend: create {mend}, or set spec.forProvider.vpcId" in str(caught.value)
 
 
 def test_a_target_without_a_value_is_named_and_waited_for():

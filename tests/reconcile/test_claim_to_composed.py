@@ -384,6 +384,15 @@ async def test_a_composition_for_another_kind_is_named_and_a_fitting_one_ends_th
     assert len(await world.cluster.list(things.COMPOSED, "Alpha")) == 1
 
 
+async def test_a_selector_without_match_is_named_as_what_may_be_wrong():
+    world = await a_world()
+    selector = {"matchLabels": {"provider": "gcp"}}
+    await running(world, claim=things.changed(things.THING, compositionSelector=selector))
+    claim = await world.cluster.get(things.CLAIM)
+    mend = "carries the labels provider=gcp, or correct spec.compositionSelector."
+    assert mend in conditions.find(claim, "Reconciling")["message"]
+
+
 async def test_a_secret_of_somebody_else_is_never_overwritten():
     world = await a_world()
     theirs = {

@@ -488,6 +488,26 @@ async def test_a_secret_that_is_no_longer_somebody_elses_is_written_at_once():
     assert (await world.cluster.get(place))["metadata"]["ownerReferences"][0]["kind"] == "Thing"
 
 
+async def test_a_claim_that_gets_no_secret_says_so_and_no_longer_what_was_in_the_way_before():
+    world = await a_platform()
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "other", "controller": True}
+    metadata = {"name": "conn", "namespace": "team-a", "ownerReferences": [theirs], "finalizers": ["example.org/held"]}
+    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": connection.TYPE})
+    await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
+    await world.settle()
+    assert not (await world.cluster.get(things.CLAIM))["status"]["composed"].get("ready")
+    await things.all_ready(world)
+    await world.settle()
+    claim = await world.cluster.get(things.CLAIM)
+    ready = conditions.find(claim, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Waiting")
+    assert "is waiting for its connection Secret: " in ready["message"]
+    assert "belongs to ConfigMap other" in ready["message"]
+    composed = claim["status"]["composed"]
+    assert composed["ready"] == composed["total"]
+    assert all(each["ready"] for each in composed["resources"])
+
+
 # --- connection details
 
 

@@ -60,7 +60,8 @@ VOLATILE = (
 MEND_NETWORK = (
     "check the network, the proxy (HTTPS_PROXY, NO_PROXY), forProvider.region and the ProviderConfig's endpoint"
 )
-MEND_DENIED = "check the ProviderConfig's credentials and what they may do"
+MEND_CREDENTIALS = "check the ProviderConfig's credentials and what they may do"
+MEND_FORBIDDEN = "allow it to the identity of the ProviderConfig: groundplane iam-policy prints what a kind needs"
 
 
 def are_stale(error: Exception) -> bool:
@@ -168,8 +169,9 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
         return Throttled(what)
     mend = next((mend for mend in known.mends if said(mend, error.operation_name, code, words)), None)
     if code in DENIED:
-        denied = Denied(what, mend=mend.mend if mend else MEND_DENIED)
-        denied.fresh = code in FORBIDDEN
+        forbidden = code in FORBIDDEN
+        denied = Denied(what, mend=mend.mend if mend else MEND_FORBIDDEN if forbidden else MEND_CREDENTIALS)
+        denied.fresh = forbidden
         return denied
     if NOT_FOUND.fullmatch(code):  # what it refers to, since its own absence is no error: it may come yet
         return _mended(Waiting(what), mend)

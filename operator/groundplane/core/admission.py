@@ -185,7 +185,11 @@ def composition(
         refusals += outcome.unknown() if mode == "strict" else []
     if refusals:
         return refused(obj, refusals, warnings)
-    return allowed([*warnings, *map(str, [*unknown, *warned]), *outcome.unknown()])
+    later = [
+        f"{kind} of {version} is not there yet: its fields are checked once it is, in the condition FitsSchemas"
+        for version, kind in outcome.missing
+    ]
+    return allowed([*warnings, *map(str, [*unknown, *warned]), *later])
 
 
 def gone_warnings(spec: Mapping[str, Any]) -> list[str]:

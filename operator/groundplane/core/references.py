@@ -202,12 +202,13 @@ def _nothing(wish: Wish) -> str:
     kind = f"{wish.kind}.{wish.group}"
     if wish.labels is None:
         return f"cannot get referenced resource: {kind} {', '.join(wish.names)} not found"
-    labels = ", ".join(f"{name}={value}" for name, value in sorted(wish.labels.items())) or "(any)"
-    controller = " under the same controller" if wish.same_controller else ""
-    return f"no resources matched selector: no {kind} has labels {labels}{controller}"
+    labels = ", ".join(f"{name}={value}" for name, value in sorted(wish.labels.items()))
+    has = f"{kind} has labels {labels}" if labels else f"{kind} is there"
+    return f"no resources matched selector: no {has}{' under the same controller' if wish.same_controller else ''}"
 
 
 def _mend(wish: Wish) -> str:
     if wish.labels is None:
         return f"create {wish.kind} {', '.join(wish.names)}, or correct spec.{wish.block}.{wish.parent}{wish.ref}"
-    return f"create a {wish.kind} with these labels, or set {wish.where}"
+    such = " with these labels" if wish.labels else ""
+    return f"create a {wish.kind}{such}, or set {wish.where}"

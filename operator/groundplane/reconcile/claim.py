@@ -29,12 +29,13 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.errors import InvalidInput, NoSuchKind, Unavailable, stage
+from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import connection, handover, leaving, restored
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
+WAITING_SECRET = "Composite resource is Ready, and claim is waiting for its connection Secret"
 REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
 FIRST_REPORT = 5.0  # seconds after which a claim says something though its composite has not
 BEHIND = 30.0  # seconds until it looks again while its composite waits for its turn: that will have something to say
@@ -204,7 +205,13 @@ async def _report(claim: Object, composite: Object, definition: Definition, cont
         found = conditions.find(composite, type_) or {}
         told.append(Condition(type_, found.get("status", "Unknown"), found.get("reason", ""), found.get("message", "")))
     if conditions.is_true(composite, "Ready"):
-        propagated = await _propagate(claim, composite, definition, context)
+        try:
+            propagated = await _propagate(claim, composite, definition, context)
+        except GroundplaneError as error:  # else what was in the way before stands there for ever
+            if not (context.options.strict_upstream or conditions.is_true(claim, "Ready")):
+                error.conditions = (Condition("Ready", "False", "Waiting", f"{WAITING_SECRET}: {error}"),)
+            await context.cluster.update(wanted, subresource="status")
+            raise
         known = wanted["status"].get("connectionDetails") or {}
         if propagated or (propagated is not None and not known.get("lastPublishedTime")):  # or it was not saved then
             published = {**known, "lastPublishedTime": conditions.timestamp(context.now())}

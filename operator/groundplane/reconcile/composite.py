@@ -242,10 +242,11 @@ async def _select_composition(run: CompositeRun) -> None:
     candidates = await run.context.cluster.heads(CORE_VERSION, "Composition", composition.head, labels=selector)
     fitting = [c for c in candidates if composition.compatible(c, key.api_version, key.kind)]
     if not fitting:
+        place = f"{run.definition.place}.compositionSelector"
+        labelled = f" and that carries the labels {_labels_text(selector)}, or correct {place}" if selector else ""
         raise Waiting(
             _nothing_fits(key, selector, candidates),
-            mend="apply a Composition whose spec.compositeTypeRef names them"
-            + (f" and that carries the labels {_labels_text(selector)}" if selector else ""),
+            mend="apply a Composition whose spec.compositeTypeRef names them" + labelled,
             on=[Awaited(CORE, "Composition", labels=tuple(sorted(selector.items())))],
         )
     chosen = fitting[run.context.choose(len(fitting))]
