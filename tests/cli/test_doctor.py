@@ -121,6 +121,17 @@ def test_a_kind_that_was_activated_in_the_cluster_is_looked_at_as_those_of_the_s
     control_plane.kubectl("delete", "mrd", name)
 
 
+@pytest.mark.usefixtures("kinds")
+def test_kinds_that_are_inactive_in_the_cluster_are_not_missed(control_plane, examined):
+    lacking, inactive = [each for each in crds.brought() if each.name.endswith(".ec2.aws.m.upbound.io")][:2]
+    control_plane.apply(definition_of(inactive.read(), [], mark="1.0.0-a", state="Inactive"))
+    _, found = examined("--activations", "", "--checks", "kinds")
+    (told,) = [each for each in found["kinds"] if each["state"] == "failed"]
+    assert lacking.name in told["objects"]
+    assert inactive.name not in told["objects"]
+    control_plane.kubectl("delete", "mrd", inactive.name)
+
+
 def test_each_right_that_is_missing_is_named_with_the_rule_to_add(control_plane, examined):
     code, found = examined("--checks", "rights")
     assert (code, states(found, "rights")) == (0, ["ok"])  # a person who may do everything

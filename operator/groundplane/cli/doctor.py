@@ -42,7 +42,10 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     help="The operator's namespace.",
 )
 @click.option(
-    "--activations", default="*", envvar="GROUNDPLANE_ACTIVATIONS", show_default=True, help="As of `groundplane run`."
+    "--activations",
+    default="",
+    envvar="GROUNDPLANE_ACTIVATIONS",
+    help="As of `groundplane run`; unless given, the managed kinds that are not inactive in the cluster.",
 )
 @click.option(
     "--rbac",

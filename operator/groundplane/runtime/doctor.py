@@ -61,7 +61,9 @@ class Installation:
     cluster: Cluster
     context: Context
     namespace: str = "crossplane-system"  # the operator's
-    activations: tuple[str, ...] = ("*",)
+    activations: tuple[
+        str, ...
+    ] = ()  # globs of managed kinds that are to be served; (): those that the cluster has not as inactive
     mode: str = "aggregated"  # of RBAC
     webhooks: bool = False  # whether the operator is to serve them
     secret_places: tuple[str, ...] = ()  # the only namespaces whose Secrets it works with; none: all
@@ -79,19 +81,22 @@ Check = Callable[[Installation], Awaitable[list[Finding]]]
 async def examine(installation: Installation, checks: Mapping[str, Check]) -> list[Finding]:
     """What these checks find, in their order."""
     found = []
-    installation = replace(installation, activations=(*installation.activations, *await _activated(installation)))
+    installation = replace(installation, activations=await _activations(installation))
     for name, check in checks.items():
         found += await guarded(name, check(installation))
     return found
 
 
-async def _activated(installation: Installation) -> list[str]:
-    """The managed kinds that were activated in the cluster, as far as that can be seen; what is wrong there, the checks tell."""
+async def _activations(installation: Installation) -> tuple[str, ...]:
+    """The managed kinds that are meant to be served, as globs; what can't be seen of it in the cluster, the checks tell."""
     try:
         heads = await installation.cluster.heads(activation.VERSION, activation.DEFINITION, activation.head)
     except GroundplaneError:
-        return []
-    return [meta(head)["name"] for head in heads if managed_definition.is_built_in(head) and activation.is_active(head)]
+        heads = []
+    states = {meta(head)["name"]: activation.is_active(head) for head in heads if managed_definition.is_built_in(head)}
+    if installation.activations:
+        return (*installation.activations, *(name for name, active in states.items() if active))
+    return tuple(each.name for each in crds.brought() if states.get(each.name, True))
 
 
 async def guarded(name: str, checking: Awaitable[list[Finding]]) -> list[Finding]:
