@@ -8,6 +8,7 @@ from rich.console import Console
 
 from groundplane.cli import health, tree
 from groundplane.core import conditions
+from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.objects import Key, key_of
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
@@ -53,7 +54,7 @@ def family(**instance):
         **synced,
         Ready=("False", "Creating", ""),
     )
-    managed = made("Instance", "i", spec={"forProvider": {}}, annotations={tree.EXTERNAL_NAME: "db-1"}, **instance)
+    managed = made("Instance", "i", spec={"forProvider": {}}, annotations={EXTERNAL_NAME: "db-1"}, **instance)
     return {key_of(obj): obj for obj in (claim, composite, managed)}
 
 

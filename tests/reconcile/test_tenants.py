@@ -8,6 +8,7 @@ import pytest
 
 from groundplane.core import conditions
 from groundplane.core.claim import BINDABLE_TO
+from groundplane.core.connection import SECRET_TYPE
 from groundplane.core.objects import Key, key_of, meta, owner_reference
 from groundplane.errors import Conflict
 from groundplane.ports import Options
@@ -475,7 +476,7 @@ async def test_a_secret_that_is_no_longer_somebody_elses_is_written_at_once():
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "gone", "controller": True}
     place = Key("v1", "Secret", "team-a", "conn")
     metadata = {"name": "conn", "namespace": "team-a", "ownerReferences": [theirs], "finalizers": ["example.org/held"]}
-    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": connection.TYPE})
+    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": SECRET_TYPE})
     await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
     await world.settle()
     await things.all_ready(world)
@@ -549,7 +550,7 @@ async def test_connection_details_are_not_read_from_a_secret_that_the_composed_r
 async def test_a_free_secret_that_is_taken_gives_nothing_away_of_what_it_held(base):
     composition = changed(base, writeConnectionSecretsToNamespace=None)
     world = await a_platform(composition)
-    free = {"apiVersion": "v1", "kind": "Secret", "type": connection.TYPE, "data": {"loot": "c2VjcmV0", "port": "MQ=="}}
+    free = {"apiVersion": "v1", "kind": "Secret", "type": SECRET_TYPE, "data": {"loot": "c2VjcmV0", "port": "MQ=="}}
     await world.apply(free | {"metadata": {"name": "free", "namespace": "team-b"}})
     await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
     await world.settle()

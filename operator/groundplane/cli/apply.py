@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from groundplane.cli import sources, store
+from groundplane.core.objects import PAUSED_ANNOTATION
 from groundplane.errors import Conflict, Denied, GroundplaneError, InvalidInput, NoSuchKind, Unavailable
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ MANAGER = "groundplane-apply"  # field manager on a cluster
 LOOK = 1.0  # seconds between two looks
 GRACE = 10.0  # seconds in which nothing gets any better until it is given up
 DECIDE = ("CompositeResourceDefinition", "CustomResourceDefinition", "Namespace")  # whether others are taken
-PAUSED = "crossplane.io/paused"
 
 
 @click.command(epilog="Example: groundplane apply plan.json")
@@ -330,7 +330,7 @@ class _Overseer:
             names = ", ".join(map(str, sorted(self._paused)))
             raise GroundplaneError(
                 f"paused, since it is not in the plan: {names}",
-                mend=f"plan again, and remove annotation {PAUSED}; the operator may have begun before it was paused",
+                mend=f"plan again, and remove annotation {PAUSED_ANNOTATION}; the operator may have begun before it was paused",
             )
 
     async def _family(self) -> dict[Key, Object]:
@@ -370,7 +370,7 @@ class _Overseer:
             if address in self._allowed and not (differs and await self._was_changed(obj)):
                 awaited += [f"{key}: the operator has not come to it yet"] if differs else []
                 continue
-            await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: "true"}}})
+            await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED_ANNOTATION: "true"}}})
             self._paused.add(key)
             click.echo(f"paused: {key} is not in the plan", err=True)
         return awaited

@@ -15,7 +15,7 @@ import click
 
 from groundplane.core import fieldpath, goyaml
 from groundplane.core.explain import is_secret, masked_secret
-from groundplane.core.naming import COMPOSITE_LABEL, TEMPLATE_ANNOTATION
+from groundplane.core.naming import CLAIM_NAME_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.core.objects import (
     Json,
     Key,
@@ -27,7 +27,6 @@ from groundplane.core.objects import (
     machinery_of,
     meta,
 )
-from groundplane.core.render import CLAIM_NAME_LABEL
 from groundplane.errors import GroundplaneError
 from groundplane.runtime.overlay import Change, comparable
 

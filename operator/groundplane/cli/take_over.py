@@ -18,6 +18,7 @@ import click
 from groundplane.cli import overlaid, sources
 from groundplane.core import conditions, definition, health
 from groundplane.core.objects import (
+    PAUSED_ANNOTATION,
     Key,
     Object,
     all_applied_by,
@@ -33,7 +34,6 @@ from groundplane.core.plan import Plan, belonging
 from groundplane.core.take_over import (
     LOOKS,
     MANAGER,
-    PAUSED,
     STAYS,
     Place,
     by_place,
@@ -231,7 +231,7 @@ async def _play(rehearsal: Rehearsal, found: Overlaid, handing: _Handing) -> Non
         await _vanish(overlay, key)
     try:
         if rehearsal.is_there:
-            await overlay.assume(key_of(base[place]), {"metadata": {"annotations": {PAUSED: None}}})
+            await overlay.assume(key_of(base[place]), {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
             rehearsal.composite = base[place]
         else:
             await overlay.apply(rehearsal.composite)
@@ -393,7 +393,7 @@ class _TakeOver:
         self._check(await rehearse(self._asked))
         new = await self._get(seen.key)
         if new is not None and is_paused(new):
-            await self._cluster.patch(key_of(new), {"metadata": {"annotations": {PAUSED: None}}})
+            await self._cluster.patch(key_of(new), {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
         await self._wait(lambda: self._unready(seen))
         click.echo(f"5/5 {seen.key} ({seen.key.group}) has taken over")
 
@@ -410,7 +410,7 @@ class _TakeOver:
             await self._cluster.apply(_named(key), manager=MANAGER)
         for key in seen.owners:
             if (owner := await self._get(key)) is not None and is_paused(owner):
-                await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: None}}})
+                await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
         click.echo(f"{seen.claim} is as it was")
 
     async def _prepare(self, seen: Rehearsal) -> Rehearsal:
@@ -470,7 +470,7 @@ class _TakeOver:
         """Have the old ones leave what they stand for where it is, and see that they know."""
         for key in seen.owners:
             if key.place != seen.claim.place:  # a Composition that says Delete would say so again
-                await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: "true"}}})
+                await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED_ANNOTATION: "true"}}})
         for obj in seen.old.values():
             await self._cluster.apply(_named(key_of(obj)) | {"spec": dict(STAYS)}, manager=MANAGER)
         await self._wait(lambda: self._holding(seen))
@@ -513,7 +513,7 @@ class _TakeOver:
         for key in keys:
             live = await self._get(key)
             if live is not None and is_deleting(live) and is_paused(live):
-                await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED: None}}})
+                await self._cluster.patch(key, {"metadata": {"annotations": {PAUSED_ANNOTATION: None}}})
         return await self._there(keys)
 
     async def _there(self, keys: Sequence[Key]) -> list[str]:
@@ -550,7 +550,10 @@ def _named(key: Key) -> Object:
 
 def _paused(obj: Object) -> Object:
     metadata = meta(obj)
-    return {**obj, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), PAUSED: "true"}}}
+    return {
+        **obj,
+        "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), PAUSED_ANNOTATION: "true"}},
+    }
 
 
 def _trouble(obj: Object) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from groundplane.cli import completing_objects, sources, store
+from groundplane.core.naming import COMPOSITE_LABEL
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ MANY = 4  # references of a kind from which they are listed, not asked for one b
 FOLD = 20  # siblings of a kind that are ready and shown
 PAUSE = 2.0  # seconds between two looks
 NOT_READY = 3  # exit code
-COMPOSITE_LABEL = "crossplane.io/composite"
 
 
 @click.command(epilog="Example: groundplane trace database my-service-db -n my-team")

@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from groundplane.core import conditions, health, providers
+from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, meta, spec_of
 
 if TYPE_CHECKING:  # rich takes 40 ms to import: only what draws pays for it
     from rich.text import Text
     from rich.tree import Tree
 
-EXTERNAL_NAME = "crossplane.io/external-name"
 SILENT = "no conditions yet"
 UNAVAILABLE = "unavailable"  # the cause of what says none
 

@@ -39,6 +39,7 @@ from groundplane.cluster.ownership import SERVER_METADATA, same
 from groundplane.cluster.store import Change, Store
 from groundplane.core import providers, schema, usages
 from groundplane.core.conditions import timestamp
+from groundplane.core.naming import ALPHABET
 from groundplane.core.objects import (
     Json,
     Key,
@@ -58,7 +59,6 @@ from groundplane.ports import MANAGER, Propagation, Resource
 
 POLL = 0.1  # seconds between two looks for changes that another process made
 WARNINGS = 1000  # remembered, so that each is told once
-SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # of generated names, as the API server's
 
 Objects = list[Object]  # inside the class, `list` is the verb
 Changes = list[Change]
@@ -386,7 +386,7 @@ class SqliteCluster:
         base = meta(obj)["generateName"][:58]
         for _ in range(8):
             drawn = hashlib.sha256(self._new_uid().encode()).digest()
-            name = base + "".join(SUFFIX[byte % len(SUFFIX)] for byte in drawn[:5])
+            name = base + "".join(ALPHABET[byte % len(ALPHABET)] for byte in drawn[:5])
             if self._store.read(key_of(obj)._replace(name=name)) is None:
                 return str(name)
         raise AlreadyExists(f"no free name found for {obj['kind']} {base}")

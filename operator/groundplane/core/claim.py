@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from groundplane.core import gitops, health, requests, summary
+from groundplane.core.managed import EXTERNAL_NAME
+from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL
 from groundplane.core.objects import (
     Json,
     Object,
@@ -28,9 +30,6 @@ from groundplane.core.objects import (
 
 MANAGER = "apiextensions.crossplane.io/claim"  # field manager of what a claim wants in its composite
 FINALIZER = "finalizer.apiextensions.crossplane.io"
-EXTERNAL_NAME = "crossplane.io/external-name"
-CLAIM_NAME = "crossplane.io/claim-name"
-CLAIM_NAMESPACE = "crossplane.io/claim-namespace"
 BINDABLE_TO = "groundplane.io/bindable-to"  # annotation of a free composite: NAMESPACE/NAME or NAMESPACE/*
 RESERVED_SUFFIXES = ("kubernetes.io", "k8s.io")  # of the part of a key before its first slash
 OURS = frozenset(  # such parts, too: what they say of an object its reconciler says, and nobody who writes a claim
@@ -88,7 +87,9 @@ def reference_to(claim: Object) -> dict[str, str]:
 def tenant(obj: Object) -> str:
     """The namespace on whose behalf an object is there: its own, or that of the claim it was made for; "" if there is none."""
     claimed_by = spec_of(obj).get("claimRef") or {}
-    return str(meta(obj).get("namespace") or claimed_by.get("namespace") or labels_of(obj).get(CLAIM_NAMESPACE) or "")
+    return str(
+        meta(obj).get("namespace") or claimed_by.get("namespace") or labels_of(obj).get(CLAIM_NAMESPACE_LABEL) or ""
+    )
 
 
 def reference_to_composite(api_version: str, kind: str, name: str) -> dict[str, str]:
@@ -119,8 +120,8 @@ def composite_from(
         annotations[EXTERNAL_NAME] = external_name
     reference = reference_to(claim)
     labels = _flowing(labels_of(claim), strict_upstream) | {
-        CLAIM_NAME: reference["name"],
-        CLAIM_NAMESPACE: reference["namespace"],
+        CLAIM_NAME_LABEL: reference["name"],
+        CLAIM_NAMESPACE_LABEL: reference["namespace"],
     }
 
     theirs = spec_of(claim)

@@ -22,6 +22,8 @@ _PARAMETERS = {
     "FromFieldPath": "fromFieldPath",
 }
 
+SECRET_TYPE = "connection.crossplane.io/v1alpha1"  # of connection Secrets
+
 
 class ConnectionDetail(Spec):
     """One key of the composite's Secret."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Key, Object, annotations_of, group_of, meta, spec_of
 
 PACKAGES = "pkg.crossplane.io"
 PACKAGE_KINDS = ("Configuration", "Provider", "Function")
 REVISION_LABEL = "pkg.crossplane.io/package"
-EXTERNAL_NAME = "crossplane.io/external-name"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 Json = Any  # None | bool | int | float | str | list[Json] | dict[str, Json]
 Object = dict[str, Any]  # a Kubernetes object
 
+PAUSED_ANNOTATION = "crossplane.io/paused"
+
 
 class Key(NamedTuple):
     """The only way to point at an object.  `namespace` is "" for cluster-scoped kinds."""
@@ -134,7 +136,7 @@ def matches(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
 
 def is_paused(obj: Mapping[str, Any]) -> bool:
     """Only the exact text "true" pauses (control-plane behaviour of upstream)."""
-    return annotations_of(obj).get("crossplane.io/paused") == "true"
+    return annotations_of(obj).get(PAUSED_ANNOTATION) == "true"
 
 
 def joined(names: Iterable[str]) -> str:

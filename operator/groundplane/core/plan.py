@@ -17,6 +17,7 @@ from groundplane.core import conditions
 from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import (
+    PAUSED_ANNOTATION,
     Json,
     Key,
     Object,
@@ -250,7 +251,7 @@ def _versionless(key: Key) -> str:
 def read_of(obj: Object) -> Read:
     """What of an object has to stay as it is."""
     uid, version = str(meta(obj).get("uid") or ""), str(meta(obj).get("resourceVersion") or "")
-    annotations = {name: annotations_of(obj).get(name) for name in (EXTERNAL_NAME, "crossplane.io/paused")}
+    annotations = {name: annotations_of(obj).get(name) for name in (EXTERNAL_NAME, PAUSED_ANNOTATION)}
     asked = {name: value for name, value in obj.items() if name not in ("metadata", "status")}
     if obj["kind"] == "Secret":
         asked = {}  # a digest of it would tell of what is in it

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)  # the time of everything: the same input gives the same output
 NAMESPACE = uuid.UUID("5f7f4d3a-3f0c-4a8e-9a52-6f6c6d0e8a11")  # of the UIDs that stand in for missing ones
-EMPTY_IS_NONE = (render.CLAIM_NAME_LABEL, render.CLAIM_NAMESPACE_LABEL)
+EMPTY_IS_NONE = (naming.CLAIM_NAME_LABEL, naming.CLAIM_NAMESPACE_LABEL)
 
 Severity = Literal["FATAL", "WARNING", "NORMAL", "UNSPECIFIED"]
 
@@ -143,8 +143,8 @@ def _identified(composite: Object, secrets: str) -> Object:
     labels.setdefault(naming.COMPOSITE_LABEL, metadata.get("name", ""))
     reference = spec_of(result).get("claimRef")
     if isinstance(reference, dict):
-        labels.setdefault(render.CLAIM_NAME_LABEL, reference.get("name", ""))
-        labels.setdefault(render.CLAIM_NAMESPACE_LABEL, reference.get("namespace", ""))
+        labels.setdefault(naming.CLAIM_NAME_LABEL, reference.get("name", ""))
+        labels.setdefault(naming.CLAIM_NAMESPACE_LABEL, reference.get("namespace", ""))
     key = key_of(result)
     metadata.setdefault("uid", str(uuid.uuid5(NAMESPACE, "/".join(key))))
     if secrets and _scope(result) == "LegacyCluster" and not spec_of(result).get("writeConnectionSecretToRef"):

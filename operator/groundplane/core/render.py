@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from groundplane.core import connection, fieldpath, naming, patches, readiness
-from groundplane.core.naming import COMPOSITE_LABEL as COMPOSITE_LABEL
-from groundplane.core.naming import TEMPLATE_ANNOTATION as TEMPLATE_ANNOTATION
+from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.core.objects import Object, annotations_of, controller_of, labels_of, meta, owner_reference, spec_of
 from groundplane.core.template import CompiledTemplate, Templates
 from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
@@ -21,9 +20,6 @@ from groundplane.errors import GroundplaneError, InvalidInput, at, shown, stage
 if TYPE_CHECKING:
     from groundplane.core.explain import Trace
     from groundplane.core.patches import Compiled as Patch
-
-CLAIM_NAME_LABEL = "crossplane.io/claim-name"
-CLAIM_NAMESPACE_LABEL = "crossplane.io/claim-namespace"
 
 
 class Broken(InvalidInput):

@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from groundplane.core import managed as core
 from groundplane.core.managed import EXTERNAL_NAME, Action
-from groundplane.core.objects import Object, annotations_of, is_paused, key_of, spec_of
+from groundplane.core.objects import PAUSED_ANNOTATION, Object, annotations_of, is_paused, key_of, spec_of
 from groundplane.core.plan import Peek, Step, belonging
 
 MANAGER = "groundplane-take-over"  # field manager of the external names that are handed over
-PAUSED = "crossplane.io/paused"
 LOOKS = {"managementPolicies": ["Observe"]}  # of a spec
 STAYS = {"deletionPolicy": "Orphan"}
 _TAG = "spec.forProvider.tags[crossplane-"
@@ -39,7 +38,7 @@ def hindrances(old: Mapping[Place, Object], new: Mapping[Place, Object]) -> Iter
         template, kind = place
         where = f"{template} ({key_of(obj)})"
         if is_paused(obj):
-            yield f"{where} is paused, and would not let go. Mend: remove annotation {PAUSED}."
+            yield f"{where} is paused, and would not let go. Mend: remove annotation {PAUSED_ANNOTATION}."
         if not external_name(obj) or core.is_create_unfinished(obj):
             yield f"{where} is not made yet. Mend: wait until the claim is ready."
         if Action.DELETE in core.allowed({**obj, "spec": {**spec_of(obj), **STAYS}}):

@@ -25,9 +25,6 @@ from groundplane.core.spec import FUNCTION, Problem, Spec, load, required
 from groundplane.core.typecheck import Part
 from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
-SECRET_TYPE = "connection.crossplane.io/v1alpha1"
-
-
 # --- the YAML -------------------------------------------------------------------------------------------------
 
 
@@ -394,7 +391,13 @@ class _Run:
             reference = self._secret_reference(secret, composite)
         metadata = {name: value for name, value in reference.items() if value}
         data = {name: base64.b64encode(self.connection[name]).decode() for name in sorted(self.connection)}
-        made = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": SECRET_TYPE, "data": data}
+        made = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": connection.SECRET_TYPE,
+            "data": data,
+        }
         self.resources[f"{meta(composite).get('name', '')}-connection-secret"] = Resource(made, ready=True)
 
     def _secret_reference(self, secret: _Secret, composite: Object) -> dict[str, str]:

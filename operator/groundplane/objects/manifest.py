@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from groundplane.core import fieldpath
+from groundplane.core.explain import LAST_APPLIED
 from groundplane.core.objects import Json, Key, Object, annotations_of, key_of, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at, shown
 from groundplane.objects.kinds import STANDS_FOR
@@ -15,7 +16,6 @@ from groundplane.ports import Difference
 WHERE = "spec.forProvider.manifest"
 _SERVERS = ("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields")
 SERVERS_OWN = frozenset((*_SERVERS, "resourceVersion", "selfLink", "uid"))  # metadata that nobody can want
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 REDACTED = "redacted"
 TELLING = 8  # characters of a value that is found within other texts, too
 MOST = 20  # differences that are told

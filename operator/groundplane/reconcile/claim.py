@@ -15,6 +15,8 @@ from groundplane.core import claim as flow
 from groundplane.core import composition, conditions, health, naming, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
+from groundplane.core.managed import EXTERNAL_NAME
+from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL
 from groundplane.core.objects import (
     Key,
     Object,
@@ -102,7 +104,7 @@ async def _composite(claim: Object, definition: Definition, context: Context) ->
 async def _own(claim: Object, definition: Definition, context: Context) -> list[Object]:
     """The composites that are bound to the claim and not being deleted, the oldest first: one, or none."""
     reference = flow.reference_to(claim)
-    labels = {flow.CLAIM_NAME: reference["name"], flow.CLAIM_NAMESPACE: reference["namespace"]}
+    labels = {CLAIM_NAME_LABEL: reference["name"], CLAIM_NAMESPACE_LABEL: reference["namespace"]}
     try:
         found = await context.cluster.list(definition.api_version, definition.kind, labels=labels)
     except NoSuchKind:
@@ -371,7 +373,7 @@ async def _write_status(
 def event_annotations(claim: Object, definition: Definition) -> dict[str, str]:
     """Of an event about a claim, which upstream tells with the composite that it concerns, once the claim names that."""
     composite = spec_of(claim).get("resourceRef", {}).get("name")
-    told = _controller(definition) | {"external-name": annotations_of(claim).get(flow.EXTERNAL_NAME, "")}
+    told = _controller(definition) | {"external-name": annotations_of(claim).get(EXTERNAL_NAME, "")}
     return told | ({"composite-name": composite} if composite else {})
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import claim as flow
 from groundplane.core import health, naming, providers, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
-from groundplane.core.naming import COMPOSITE_LABEL
+from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
 from groundplane.core.render import Rendered
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, shown
@@ -276,7 +275,7 @@ async def collect_garbage(run: CompositeRun, garbage: Object) -> bool:
     if is_deleting(garbage) or controller is None or is_of_others(run, garbage):
         return is_deleting(garbage) or controller is not None
     key = key_of(garbage)
-    names = (COMPOSITE_LABEL, flow.CLAIM_NAME, flow.CLAIM_NAMESPACE)
+    names = (COMPOSITE_LABEL, CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL)
     await run.context.cluster.patch(key, {"metadata": {"labels": dict.fromkeys(names)}})
     await run.context.cluster.delete(key, uid=meta(garbage)["uid"])
     return True

@@ -10,12 +10,12 @@ import base64
 import binascii
 from collections.abc import Mapping
 
+from groundplane.core.connection import SECRET_TYPE
 from groundplane.core.objects import Key, Object, annotations_of, controller_of, key_of, meta, owner_reference
 from groundplane.errors import AlreadyExists, Conflict
 from groundplane.ports import Context
 from groundplane.reconcile.taken import taken
 
-TYPE = "connection.crossplane.io/v1alpha1"
 INHERITED = "groundplane.io/inherited-keys"  # annotation: what was in a Secret before its owner took it, and is not the owner's to tell
 
 
@@ -115,7 +115,7 @@ def _secret(owner: Object, key: Key, details: Mapping[str, bytes]) -> Object:
             "namespace": key.namespace,
             "ownerReferences": [owner_reference(owner)],
         },
-        "type": TYPE,
+        "type": SECRET_TYPE,
         "data": {name: encoded(details[name]) for name in sorted(details)},
     }
 
@@ -131,7 +131,7 @@ def _check_ownership(secret: Object, owner: Object) -> None:
                 f"{key} belongs to {controller.get('kind')} {controller.get('name')}",
                 mend="name another Secret in writeConnectionSecretToRef",
             )
-    elif secret.get("type") != TYPE:
+    elif secret.get("type") != SECRET_TYPE:
         raise taken(
             secret,
             f'refusing to modify uncontrolled secret of type "{secret.get("type")}": {key}',

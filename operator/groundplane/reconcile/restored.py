@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from groundplane.core import conditions, naming
-from groundplane.core.claim import CLAIM_NAME, CLAIM_NAMESPACE
-from groundplane.core.naming import COMPOSITE_LABEL, TEMPLATE_ANNOTATION
+from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
 from groundplane.core.objects import (
     Key,
     Object,
@@ -143,7 +142,7 @@ async def _left_behind(run: CompositeRun, api_version: str, kind: str) -> list[O
     """The objects of a kind that nobody controls and that are marked and named as this composite's."""
     theirs, root = labels_of(run.composite), meta(run.composite)["name"]
     labels = {COMPOSITE_LABEL: root} | {
-        name: theirs[name] for name in (CLAIM_NAME, CLAIM_NAMESPACE) if theirs.get(name)
+        name: theirs[name] for name in (CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL) if theirs.get(name)
     }
     namespace = key_of(run.composite).namespace
     try:
@@ -158,5 +157,7 @@ async def _left_behind(run: CompositeRun, api_version: str, kind: str) -> list[O
         and not is_deleting(obj)
         and key_of(obj).namespace == namespace
         and naming.is_composed_name(root, meta(obj)["name"])
-        and all(labels_of(obj).get(name, "") == theirs.get(name, "") for name in (CLAIM_NAME, CLAIM_NAMESPACE))
+        and all(
+            labels_of(obj).get(name, "") == theirs.get(name, "") for name in (CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL)
+        )
     ]

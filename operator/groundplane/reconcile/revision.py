@@ -31,8 +31,6 @@ from groundplane.reconcile import functions as schemas
 
 SOURCE = "revisions/composition.apiextensions.crossplane.io"
 API_VERSION = "apiextensions.crossplane.io/v1"
-NAME_LABEL = "crossplane.io/composition-name"
-HASH_LABEL = "crossplane.io/composition-hash"
 FITS = "FitsSchemas"  # our condition on Compositions: whether the patches fit the kinds at both their ends, and the bases their own
 DECLARED = "FitsDefinition"  # and whether it is what the definition of its composite's kind asks for
 CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
@@ -61,7 +59,7 @@ async def _snapshot(found: Object, context: Context) -> Object:
     """The revision for the Composition's content as it is: found again, brought to the front, or made."""
     name, uid = meta(found)["name"], meta(found)["uid"]
     revisions = await context.cluster.heads(
-        API_VERSION, "CompositionRevision", composition.head, labels={NAME_LABEL: name}
+        API_VERSION, "CompositionRevision", composition.head, labels={composition.NAME_LABEL: name}
     )
     digest = composition.content_hash(found)
     latest, same = 0, None
@@ -71,7 +69,7 @@ async def _snapshot(found: Object, context: Context) -> Object:
             continue
         number = int(spec_of(revision).get("revision") or 0)
         latest = max(latest, number)
-        if labels_of(revision).get(HASH_LABEL) == digest[:63]:
+        if labels_of(revision).get(composition.HASH_LABEL) == digest[:63]:
             same = revision
     if same is None or int(spec_of(same).get("revision") or 0) != latest:
         context.paces.spend("revisions", key_of(found), context.followers.count(name), context.uptime())
@@ -264,9 +262,9 @@ async def announce(key: Key, context: Context) -> Result:
         context.compiled_revisions.drop(key.name)
         return Result()
     revision = composition.head(found)
-    name = labels_of(revision).get(NAME_LABEL, "")
+    name = labels_of(revision).get(composition.NAME_LABEL, "")
     all_of_it = await context.cluster.heads(
-        API_VERSION, "CompositionRevision", composition.head, labels={NAME_LABEL: name}
+        API_VERSION, "CompositionRevision", composition.head, labels={composition.NAME_LABEL: name}
     )
     latest = composition.select_revision(
         all_of_it, composition_uid=(controller_of(revision) or {}).get("uid", ""), policy=None, selector={}

@@ -19,6 +19,7 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import activation, operations, providers, usages
+from groundplane.core.connection import SECRET_TYPE
 from groundplane.core.naming import COMPOSITE_LABEL
 from groundplane.core.objects import group_of
 from groundplane.errors import Awaited, GroundplaneError, NoSuchKind
@@ -29,7 +30,6 @@ from groundplane.runtime.served import CRDS, Crd, ServedKinds, version_of
 from groundplane.runtime.tasks import detached, within
 
 SECRETS = Resource("v1", "Secret", "secrets", namespaced=True, has_status=False)
-CONNECTION_TYPE = "connection.crossplane.io/v1alpha1"
 MANAGED_DEFINITIONS = (activation.VERSION, activation.DEFINITION)
 
 PATIENCE = 10.0  # seconds to wait for the first list of a composed kind; reads go to the API server until it is there
@@ -80,7 +80,7 @@ class Informers:
         self._metadata = cluster.metadata
         self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._secret_namespaces = tuple(secret_namespaces) or ("",)
-        ours = f"type={CONNECTION_TYPE}"
+        ours = f"type={SECRET_TYPE}"
         self._secrets = [
             _Informed(
                 Informer(
@@ -257,7 +257,7 @@ class Informers:
                 informed.expected = min(informed.expected, expected)
             return
         is_secret = place == (SECRETS.api_version, SECRETS.kind)
-        rest = f"type!={CONNECTION_TYPE}" if is_secret else ""
+        rest = f"type!={SECRET_TYPE}" if is_secret else ""
         part = self._informed.get(place)
         others = f"!{COMPOSITE_LABEL}" if part and part.is_part else ""
         informers = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groundplane.core import claim as claims
-from groundplane.core.naming import COMPOSITE_LABEL
+from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL
 from groundplane.core.objects import Object, group_of, labels_of, meta
 from groundplane.errors import InvalidInput
 
@@ -32,7 +32,7 @@ def composite(claim: Object, name: str, *, kind: str = "", direct: bool = False)
     made = claims.composite_from(
         claim, None, api_version=claim["apiVersion"], kind=kind or f"X{claim['kind']}", name=name, enforced=False
     )
-    own = {claims.CLAIM_NAME, claims.CLAIM_NAMESPACE} if direct else set()
+    own = {CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL} if direct else set()
     own.add(COMPOSITE_LABEL)
     labels = {label: value for label, value in labels_of(made).items() if label not in own}
     made["metadata"] = {**made["metadata"], "labels": labels}
