@@ -131,7 +131,12 @@ class Things:
         return [each for each in calls if not each.startswith(READING)]
 
     def shows(self, value):
-        return [each for each in self.tagged() if each["status"]["atProvider"].get("tags", {}).get("edited") != value]
+        """The things with tags of which AWS does not show this one."""
+
+        def tags(each):
+            return each.get("status", {}).get("atProvider", {}).get("tags", {})
+
+        return [each for each in self.tagged() if tags(each).get("edited") != value]
 
     def tagged(self):
         return [each for each in self.there() if self.kinds[self.kind(each)].tags]
