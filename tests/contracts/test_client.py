@@ -120,6 +120,7 @@ async def test_a_server_that_is_not_there_is_unavailable_and_says_so_without_an_
         (status(401, "Unauthorized"), Denied),
         (status(403, "Forbidden"), Denied),
         (status(403, "Forbidden", causes=[{"reason": "NamespaceTerminating"}]), Waiting),
+        (status(403, "Forbidden", "cannot set blockOwnerDeletion: cannot find RESTMapping for Kind XNote"), Waiting),
         (status(403, "Forbidden", "create not allowed while custom resource definition is terminating"), NoSuchKind),
         (status(405, "MethodNotAllowed"), Rejected),
         (status(409, "AlreadyExists"), AlreadyExists),

@@ -38,7 +38,7 @@ ELSEWHERE = {
 MENTIONED = (
     "kubectl get -o yaml",
     "kubectl delete --cascade=foreground",
-    "kubectl apply -k",
+    "kubectl apply --server-side -k",
     "kubectl wait --for=condition=Ready",
     "kubectl logs -l",
 )

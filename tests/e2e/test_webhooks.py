@@ -341,7 +341,7 @@ def test_doctor_has_the_api_server_try_them(plane, asked):
     other = first | {"caBundle": base64.b64encode(issuing.new_authority(certificates.now()).certificate).decode()}
     assert "its certificate is not trusted" in asyncio.run(doctor._unreachable(other))
     asked.kill()
-    unanswered = "the API server gets no answer from those of {}: nobody is asked about a Composition"
+    unanswered = "the API server gets no answer from those of {}: it lets in a Composition that they refuse"
     assert findings(plane) == [("failed", unanswered.format(name)) for name in names]
     assert asyncio.run(doctor._unreachable(first)) == "Connection refused"
     assert findings(plane, user="nobody")[0][0] == "not allowed"

@@ -409,6 +409,8 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
             return Waiting(text)
         if "custom resource definition is terminating" in text:
             return NoSuchKind(text, mend="wait for the CustomResourceDefinition to go, then apply it again")
+        if "cannot find RESTMapping" in text:  # it asks who may set an owner of a kind that it will know by and by
+            return Waiting(text, mend="wait: the API server learns of a new kind within half a minute")
         return Denied(text, mend=_rule_for(text))
     if code == 413 or (code >= 500 and any(words in text for words in _TOO_LARGE)):
         return Rejected(text, mend="have the object hold less: an API server stores 1.5 MiB of each")

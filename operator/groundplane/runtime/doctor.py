@@ -196,7 +196,7 @@ async def check_rights(installation: Installation) -> list[Finding]:
     )
     first = next(iter(missing))
     mend = f"helm upgrade, or {grant(*first)}"
-    return [about("rights", "failed", f"{who} lacks rights", objects, mend)]
+    return [about("rights", "failed", f"resources to which {who} lacks rights", objects, mend)]
 
 
 def _of_the_table(installation: Installation) -> list[_Question]:

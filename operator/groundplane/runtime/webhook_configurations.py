@@ -206,7 +206,7 @@ async def unanswered(api: Api) -> str | None:
     except Rejected as error:
         if "webhook" in error.what:
             return ""
-    return "nobody is asked about a Composition"
+    return "it lets in a Composition that they refuse"
 
 
 async def withdraw(api: Api) -> None:
