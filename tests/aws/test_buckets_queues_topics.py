@@ -286,11 +286,26 @@ async def test_a_name_that_waits_for_its_deletion_says_so(cloud, account, standi
         await cloud.create(managed(SECRETS, "Secret", "orders-old"), account, {})
 
 
-async def test_a_table_on_demand_is_made_without_the_capacity_that_its_spec_has(cloud, account):
+@pytest.mark.parametrize("capacity", [5, 0])  # 0, as upstream fills it in
+async def test_a_table_on_demand_is_made_without_the_capacity_that_its_spec_has(cloud, account, capacity):
     attribute = [{"name": "id", "type": "S"}]
     facts = {"hashKey": "id", "attribute": attribute, "billingMode": "PAY_PER_REQUEST"}
-    table = managed("dynamodb.aws.upbound.io/v1beta1", "Table", "orders", **facts, readCapacity=5, writeCapacity=5)
+    facts |= {"readCapacity": capacity, "writeCapacity": capacity}
+    table = managed("dynamodb.aws.upbound.io/v1beta1", "Table", "orders", **facts)
     assert (await made(cloud, table, account)).drift == ()
+
+
+async def test_a_table_is_restored_and_gets_its_tags_afterwards(cloud, account, standin):
+    attribute = [{"name": "id", "type": "S"}]
+    facts = {"hashKey": "id", "attribute": attribute, "billingMode": "PAY_PER_REQUEST"}
+    facts |= {"pointInTimeRecovery": [{"enabled": True}]}
+    await made(cloud, managed("dynamodb.aws.upbound.io/v1beta1", "Table", "orders", **facts), account)
+    again = {"restoreSourceName": "orders", "restoreToLatestTime": True, "tags": {"team": "a"}}
+    copy = managed("dynamodb.aws.upbound.io/v1beta1", "Table", "orders-again", **again)
+    observation = await made(cloud, copy, account)
+    assert observation.drift == ()
+    assert observation.at_provider["tagsAll"]["team"] == "a"
+    assert "RestoreTableToPointInTime" in standin.operations()
 
 
 async def test_a_provider_of_identities_without_https_is_refused_before_it_is_made(cloud, account, standin):

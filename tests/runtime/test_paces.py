@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 from groundplane.core.objects import Key
-from groundplane.core.paces import EACH, MOST, SAVED
+from groundplane.core.paces import EACH, FEW, MOST, SAVED, Paces
 from groundplane.core.pipeline import Selector
 from tests.reconcile.things import VERSION
 from tests.runtime.test_circuits import Rig, config
@@ -71,16 +71,32 @@ def test_a_few_edits_are_followed_at_once_and_all_of_an_object_that_is_deleted()
     rig.play(scene)
 
 
-def test_the_pace_of_what_is_gone_is_forgotten():
+def test_who_deletes_it_and_makes_it_again_in_a_loop_is_no_faster_than_who_edits_it():
     async def scene(dispatcher):
-        await rig.storm(dispatcher, 1)
-        paces = dispatcher._engine.context.paces
-        assert len(paces) == 1
-        dispatcher.dispatch(config("4", ownerReferences=[]), None)
-        assert len(paces) == 0
+        for number in range(READERS):
+            dispatcher._engine.context.interests.set(key(number), (LOUD,))
+        for number in range(SECONDS * 5):
+            rig.now = str(number)
+            there = config(rig.now, uid=rig.now, ownerReferences=[])
+            dispatcher.dispatch(None, there)
+            dispatcher.dispatch(there, None)
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(MOST)
+        assert set(rig.seen.values()) == {str(SECONDS * 5 - 1)}, "that it is gone in the end"
 
     rig = Readers(READERS)
     rig.play(scene)
+    assert max(rig.by.values()) <= (SAVED + SECONDS) / (EACH * READERS) + 2
+
+
+def test_paces_of_what_has_come_to_rest_take_no_memory():
+    paces = Paces()
+    for number in range(10 * FEW):
+        paces.book("read", key(number), 1, float(number))
+    assert len(paces) <= 2 * FEW
+    for number in range(10 * FEW):
+        paces.spend("revisions", key(number), 10 * FEW, 0.0)
+    assert len(paces) >= 10 * FEW, "none that is still to be held"
 
 
 def test_with_strict_upstream_each_edit_is_followed():

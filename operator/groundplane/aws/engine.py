@@ -272,8 +272,9 @@ class Engine(Observer):
 
     def _create_parameters(self, call: str, parameters: Parameters, extra: Parameters) -> Parameters:
         rule, shape = self.kind.create, self.shape(call)
+        members = {*shape.members} - {name for name, value in extra.items() if value is None}
         for name, field_ in self.kind.fields.items():
-            if not field_.create or field_.create.partition(".")[0] not in shape.members:
+            if not field_.create or field_.create.partition(".")[0] not in members:
                 continue
             value = self._create_value(name, field_)
             if field_.required and value in (None, "", []) and not (field_.blank and value == ""):
@@ -290,7 +291,8 @@ class Engine(Observer):
         if self.kind.tags is not None and self.kind.tags.at_create:
             style = tags.STYLES[self.kind.tags.style]
             given = tags.at_create(self.wanted_tags(), style, self.kind.tags.style, self.kind.tags.resource)
-            parameters |= given
+            # where a call takes none, as a restore, the next look finds that they lack
+            parameters |= {name: value for name, value in given.items() if name in shape.members}
         return {name: value for name, value in (parameters | extra).items() if value is not None}
 
     def _token(self) -> str:

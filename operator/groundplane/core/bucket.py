@@ -40,6 +40,11 @@ class Bucket:
         self._fill(now)
         return (1 - self._tokens) / self._rate if self._tokens < 1 - EPSILON else 0.0
 
+    def is_full(self, now: float) -> bool:
+        """Whether it is as a new one."""
+        self._fill(now)
+        return self._tokens >= self._burst - EPSILON
+
     def reserve(self, now: float, cost: float = 1.0) -> float:
         """Take so many tokens in any case: seconds to wait in line before they may be used."""
         self._fill(now)

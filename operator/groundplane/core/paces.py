@@ -13,6 +13,7 @@ from groundplane.errors import Busy
 SAVED = 30.0  # seconds
 EACH = 0.5  # seconds for each that follows
 LEAST, MOST = 1.0, SAVED  # seconds that a change costs: of two in a row the second waits a second at most
+FEW = 64  # that are kept, whatever they are
 
 
 class _Pace:
@@ -21,6 +22,10 @@ class _Pace:
     def __init__(self, now: float) -> None:
         self.bucket = Bucket(1.0, SAVED, now)
         self.booked = now  # when those that follow look at it next
+
+    def is_rested(self, now: float) -> bool:
+        """Whether it is as a new one: all is saved up again, and nobody is to look at anything."""
+        return self.booked <= now and self.bucket.is_full(now)
 
 
 class Paces:
@@ -40,6 +45,7 @@ class Paces:
 
     def __init__(self) -> None:
         self._paces: dict[tuple[str, Key], _Pace] = {}
+        self._most = FEW  # when those that are as new ones are dropped next
 
     def __len__(self) -> int:
         return len(self._paces)
@@ -68,11 +74,11 @@ class Paces:
             pace.bucket.reserve(now, _cost(followers))
         return pace.booked - now
 
-    def forget(self, purpose: str, key: Key) -> None:
-        """The object is gone."""
-        self._paces.pop((purpose, key), None)
-
     def _of(self, purpose: str, key: Key, now: float) -> _Pace:
+        """That of an object that is gone stays a while: who deletes it and makes it again, again and again, changes it as well."""
+        if (purpose, key) not in self._paces and len(self._paces) >= self._most:
+            self._paces = {each: pace for each, pace in self._paces.items() if not pace.is_rested(now)}
+            self._most = max(FEW, 2 * len(self._paces))
         return self._paces.setdefault((purpose, key), _Pace(now))
 
 

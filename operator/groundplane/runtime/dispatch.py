@@ -73,7 +73,6 @@ class Dispatcher:
             self._queues[name].wake(waiting, lane="retry")
         if after is None:
             self._engine.forget(key)
-            self._engine.context.paces.forget(READ, key)
             for queue in self._queues.values():
                 queue.forget(key)
 
