@@ -144,6 +144,27 @@ async def test_each_refusal_has_its_error_and_is_final(api, server, answer, erro
     assert len(server.requests) <= 2  # the second with fresh credentials
 
 
+@pytest.mark.parametrize(
+    ("refusal", "mend"),
+    [
+        ('boxes is forbidden: User "eve" cannot list resource "boxes" in API group ""', "grant it with a Role"),
+        (
+            'boxes is forbidden: User "system:serviceaccount:a:b" cannot list resource "boxes" in API group "x"',
+            "apply a ClusterRole",
+        ),
+        ("is forbidden: exceeded quota: s, requested: secrets=1, used: secrets=0", "raise the ResourceQuota"),
+        ('"p" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true', ""),
+        ('admission webhook "x.example.org" denied the request: no', ""),
+    ],
+)
+async def test_a_right_is_to_be_given_only_where_one_is_missing(api, server, refusal, mend):
+    server.answers = [status(403, "Forbidden", refusal)]
+    with pytest.raises(Denied) as raised:
+        await api.request("POST", BOXES)
+    assert raised.value.mend.startswith(mend)
+    assert bool(raised.value.mend) == bool(mend)
+
+
 async def test_what_is_not_there_is_an_answer_and_no_error(api, server):
     server.answers = [status(404, "NotFound")]
     assert (await api.request("GET", BOXES))[0] == 404

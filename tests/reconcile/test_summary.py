@@ -171,3 +171,14 @@ async def test_what_a_function_writes_to_a_field_of_its_name_is_not_taken_as_no_
     await running(world, composition=composition)
     await things.all_ready(world)
     assert (await composed(world))["total"] == 3
+
+
+def test_of_a_long_trouble_what_to_do_is_kept():
+    mend = " Mend: allow ec2:CreateVpc."
+    part = summary.Part("vpc", None, ready=False, synced=False, trouble=f"UnauthorizedOperation: {'x' * 1000}.{mend}")
+    message = part.entry()["message"]
+    assert len(message) == summary.LONGEST
+    assert message.startswith("UnauthorizedOperation: xxx")
+    assert message.endswith(f"(cut: 1024 characters in all){mend}")
+    endless = summary.Part("vpc", None, ready=False, synced=False, trouble=f"no. Mend: {'y' * 1000}")
+    assert len(endless.entry()["message"]) == summary.LONGEST

@@ -410,7 +410,7 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
         if "custom resource definition is terminating" in text:
             return NoSuchKind(text, mend="wait for the CustomResourceDefinition to go, then apply it again")
         if "cannot find RESTMapping" in text:  # it asks who may set an owner of a kind that it will know by and by
-            return Waiting(text, mend="wait: the API server learns of a new kind within half a minute")
+            return Waiting(text, mend="wait, for the API server learns of a new kind within half a minute")
         return Denied(text, mend=_rule_for(text))
     if code == 413 or (code >= 500 and any(words in text for words in _TOO_LARGE)):
         return Rejected(text, mend="have the object hold less: an API server stores 1.5 MiB of each")
@@ -421,12 +421,17 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
 
 
 def _rule_for(text: str) -> str:
-    """What gives us a right that was refused; to a Pod of the chart, by the role that gathers others."""
+    """What gives us a right that was refused; to a Pod of the chart, by the role that gathers others.
+
+    "" of what is refused for another reason than rights, in words of its own.
+    """
     refused = _REFUSED.search(text)
+    if " exceeded quota: " in text:
+        return "raise the ResourceQuota, or delete something that it counts"
     if " cannot impersonate " in text:
         return "allow it the verb impersonate on that ServiceAccount, as the chart does with objects.impersonate"
     if not refused or 'User "system:serviceaccount:' not in text:
-        return "grant it with a Role or ClusterRole"
+        return "grant it with a Role or ClusterRole" if 'user "' in text.lower() else ""
     return roles.grant(refused["group"], refused["resource"])
 
 

@@ -19,6 +19,7 @@ from groundplane.errors import clipped
 FIELD = "composed"  # of a status
 LISTED = 20  # resources: those in trouble first, then those that are not ready
 LONGEST = 300  # characters of a trouble that are shown
+MENDING = " Mend: "  # between what happened and what to do
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Part:
             found |= {"namespace": key.namespace} if key.namespace else {}
             found["synced"] &= (conditions.find(self.object, "Synced") or {}).get("status") != "False"
             trouble = trouble or conditions.cause_of(self.object)
-        return found | ({"message": clipped(trouble, LONGEST)} if trouble else {})
+        return found | ({"message": _shown(trouble)} if trouble else {})
 
     def entries(self) -> list[dict[str, Any]]:
         """The resource, and what is in trouble below it, by a path of names: `network/vpc`."""
@@ -51,6 +52,13 @@ class Part:
             below = _troubled(status_of(self.object).get(FIELD))
             found += [{**each, "resource": f"{self.template}/{each.get('resource')}"} for each in below]
         return found
+
+
+def _shown(trouble: str) -> str:
+    """A trouble, cut if it is long: rather what happened than what to do."""
+    cause, sign, mend = trouble.rpartition(MENDING)
+    kept = LONGEST - len(sign + mend)
+    return f"{clipped(cause, kept)}{sign}{mend}" if cause and kept >= LONGEST // 2 else clipped(trouble, LONGEST)
 
 
 def of(parts: Collection[Part]) -> dict[str, Any]:
