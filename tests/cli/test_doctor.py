@@ -155,6 +155,8 @@ def test_each_right_that_is_missing_is_named_with_the_rule_to_add(control_plane,
     assert not [each for each in examined(*own, NAMESPACE)[1]["rights"][0]["objects"] if each.endswith(": secrets")]
     elsewhere = examined(*own, f"{NAMESPACE},default")[1]["rights"][0]["objects"]
     assert "create, update, patch, delete: secrets" in elsewhere
+    (told,) = examined("--checks", "rights", "--account", "mistyped")[1]["rights"]
+    assert (told["state"], told["message"]) == ("failed", f"there is no ServiceAccount {NAMESPACE}/mistyped")
 
 
 def lease(holder, duration=1):

@@ -194,9 +194,20 @@ async def check_rights(installation: Installation) -> list[Finding]:
     objects = tuple(
         f"{', '.join(verbs)}: {_as_kubectl(group, resource)}" for (group, resource), verbs in missing.items()
     )
+    if subject and await _is_no_account(api, place, name):
+        mend = "name the operator's: --account [NAMESPACE/]NAME, which the chart calls groundplane, and --namespace"
+        return [Finding("rights", "failed", f"there is no ServiceAccount {place}/{name}", mend)]
     first = next(iter(missing))
     mend = f"helm upgrade, or {grant(*first)}"
     return [about("rights", "failed", f"resources to which {who} lacks rights", objects, mend)]
+
+
+async def _is_no_account(api: Api, namespace: str, name: str) -> bool:
+    """Whether it can be seen that there is no such ServiceAccount."""
+    with suppress(Denied):
+        status, _ = await api.request("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}")
+        return status == 404
+    return False
 
 
 def _of_the_table(installation: Installation) -> list[_Question]:
