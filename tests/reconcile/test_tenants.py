@@ -493,7 +493,7 @@ async def test_a_claim_that_gets_no_secret_says_so_and_no_longer_what_was_in_the
     world = await a_platform()
     theirs = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": "other", "controller": True}
     metadata = {"name": "conn", "namespace": "team-a", "ownerReferences": [theirs], "finalizers": ["example.org/held"]}
-    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": connection.TYPE})
+    await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": SECRET_TYPE})
     await world.apply(a_claim(writeConnectionSecretToRef={"name": "conn"}))
     await world.settle()
     assert not (await world.cluster.get(things.CLAIM))["status"]["composed"].get("ready")
