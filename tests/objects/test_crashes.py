@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,19 @@ import pytest
 from groundplane.core.objects import key_of, meta
 from groundplane.objects.cloud import ObjectCloud
 from groundplane.runtime.clouds import Clouds
-from tests.objects.conftest import Targets, config, configmap, data_of, is_ready, made, message, secret, seen, thing
+from tests.objects.conftest import (
+    Targets,
+    again,
+    config,
+    configmap,
+    data_of,
+    is_ready,
+    made,
+    message,
+    secret,
+    seen,
+    thing,
+)
 from tests.reconcile.interrupt import Counter, FragileCluster, Killed, Trouble
 
 MOST = 60  # writes that a life has at most
@@ -104,6 +117,26 @@ async def life(fatal, *, remote):
 @pytest.mark.parametrize("fatal", [1, 3, 5, 7, 10, 13])
 async def test_who_dies_at_some_write_is_succeeded(fatal, remote):
     assert await life(fatal, remote=remote)
+
+
+@pytest.mark.parametrize("fatal", [1, 2, 3])
+async def test_that_something_was_adopted_is_told_also_by_who_succeeds_who_died(fatal):
+    world = await made()
+    await world.apply(configmap(colour="green", size="xl"))
+    await world.settle(seconds=5)
+    counter = Counter(fatal)
+    cluster = FragileCluster(world.cluster, counter, Trouble.KILLED)
+    targets = Targets(cluster)
+    killed = world.restarted(cloud=Clouds({"objects": lambda: ObjectCloud(targets, now=world.clock)}))
+    killed.context = killed.engine.context = replace(killed.context, cluster=cluster)
+    await killed.apply(thing(configmap()))
+    with contextlib.suppress(Killed):
+        await killed.settle(seconds=5)
+    assert counter.times
+    fresh = again(world)
+    await fresh.settle(seconds=130)
+    assert is_ready(await seen(fresh, thing(configmap())))
+    assert world.told.text().count("it is adopted") == 1, world.told.text()
 
 
 @pytest.mark.soak

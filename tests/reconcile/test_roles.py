@@ -8,6 +8,7 @@ import pytest
 
 from groundplane.core import roles
 from groundplane.core.objects import Key, labels_of
+from groundplane.core.paces import SAVED
 from groundplane.ports import Options
 from tests.reconcile import things
 from tests.world import NoWatches, World
@@ -58,6 +59,18 @@ async def test_a_role_that_somebody_changes_is_put_back_at_once(change, to):
     before = told(await made(world))
     await change(world, to)
     await world.settle()
+    assert told(await made(world)) == before
+
+
+async def test_who_undoes_it_at_once_again_and_again_is_answered_by_and_by():
+    world, answers = await a_world(), 0
+    before = told(await made(world))
+    for _ in range(3 * int(SAVED)):
+        await without_rules(world, "view")
+        await world.settle(seconds=0.1)
+        answers += bool((await world.cluster.get(key("view")))["rules"])
+    assert 5 < answers <= SAVED + 10
+    await world.settle(seconds=10)
     assert told(await made(world)) == before
 
 

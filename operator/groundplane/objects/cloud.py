@@ -225,7 +225,7 @@ class ObjectCloud:
         if not self._answer_is_all(managed):
             return Creation(name)
         shown = self._shown(managed, live, found, place)
-        was_there = _was_there(live, managed, self._manager(managed), slack=0.0 if place.is_here else SKEW)
+        was_there = _was_there(live, managed, self._manager(managed), slack=_slack(place))
         notes = (*shown.notes, _adopts(live)) if was_there else shown.notes
         return Creation(name, observation=replace(shown, notes=notes))
 
@@ -367,10 +367,11 @@ class ObjectCloud:
                     at_provider=self._seen(managed, live, found.taken),
                     item=found,
                     watches=self._watched(managed, found, place),
-                    notes=self._adopted(managed, live),
+                    notes=self._adopted(managed, live, place),
                 )
             details = await self._details(managed, target, confined=place.is_here and self._is_confined(account))
-            return replace(self._shown(managed, live, found, place), connection=details)
+            shown = self._shown(managed, live, found, place)
+            return replace(shown, connection=details, notes=(*shown.notes, *self._adopted(managed, live, place)))
         return self._shown(managed, live, found, place)
 
     def _shown(self, managed: Object, live: Object, found: Found, place: Place) -> Observation:
@@ -415,9 +416,12 @@ class ObjectCloud:
             known = {"manifest": shown, "object": manifests.identity(live)}
         return known | ({"references": manifests.as_held(held)} if held else {})
 
-    def _adopted(self, managed: Object, live: Object) -> tuple[str, ...]:
+    def _adopted(self, managed: Object, live: Object, place: Place) -> tuple[str, ...]:
+        """That somebody else has made what is there: told with the first status, also where who applied it was stopped before that."""
         known = status_of(managed).get("atProvider") or any(annotations_of(managed).get(each) for each in CREATE_ENDS)
-        if known or _has_applied(self._manager(managed), live):
+        if known or Action.UPDATE not in core.allowed(managed):
+            return ()
+        if _has_applied(self._manager(managed), live) and not _is_older(live, managed, slack=_slack(place)):
             return ()
         return (_adopts(live),)
 
@@ -556,8 +560,17 @@ def _was_there(live: Object, managed: Object, manager_: str, *, slack: float) ->
     entries = meta(live).get("managedFields") or ()
     if any((each.get("manager"), each.get("subresource")) != (manager_, None) for each in entries):
         return True
+    return _is_older(live, managed, slack=slack)
+
+
+def _is_older(live: Object, managed: Object, *, slack: float) -> bool:
     born, asked = (conditions.moment(str(meta(each).get("creationTimestamp"))) for each in (live, managed))
     return bool(born and asked and (asked - born).total_seconds() > slack)
+
+
+def _slack(place: Place) -> float:
+    """Seconds by which clocks may differ: a cluster is its own clock."""
+    return 0.0 if place.is_here else SKEW
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from groundplane.ports import Context
 from groundplane.reconcile.taken import taken
 
 SOURCE = "rbac/compositeresourcedefinition.apiextensions.crossplane.io"
+PACED = "roles"  # the pace at which they are put back
 LAG = 10.0  # seconds until a role is gathered into the operator's own; some tenths of one, as a rule
 WATCHED = ("list", "watch")  # without these a kind can't be followed
 
@@ -23,7 +24,9 @@ async def ensure(definition: Object, known: Definition, context: Context) -> boo
 
     They are followed from then on, so that what somebody edits or deletes is put back at once.
 
-    Raises InvalidInput: its group is nobody's to give rights for, or a role of that name is somebody else's.
+    Raises:
+        InvalidInput: its group is nobody's to give rights for, or a role of that name is somebody else's.
+        Busy: somebody changes them again and again.
     """
     owned = [
         plural
@@ -32,16 +35,18 @@ async def ensure(definition: Object, known: Definition, context: Context) -> boo
     ]
     wanted = roles.roles(known, definition, owned)
     await context.watches.ensure([(roles.API_VERSION, roles.KIND)], whole=True)
-    are_new = False
-    for role in wanted:
-        live = await context.cluster.get(key_of(role))
-        are_new = are_new or (live is not None and _is_new(live, context))
-        if live is None or not _is_as_wanted(live, role):
-            await _write(role, live, context)
-            are_new = True
-            text = f"Applied RBAC ClusterRole: {meta(role)['name']}"
-            context.events.event(definition, "Normal", "ApplyClusterRoles", text, source=SOURCE)
-    return are_new
+    found = [(role, await context.cluster.get(key_of(role))) for role in wanted]
+    others = [(role, live) for role, live in found if live is None or not _is_as_wanted(live, role)]
+    if (
+        others and not context.options.strict_upstream
+    ):  # two who want it otherwise would undo each other's work for ever
+        context.paces.check(PACED, key_of(definition), context.uptime())
+        context.paces.spend(PACED, key_of(definition), 1, context.uptime())
+    for role, live in others:
+        await _write(role, live, context)
+        text = f"Applied RBAC ClusterRole: {meta(role)['name']}"
+        context.events.event(definition, "Normal", "ApplyClusterRoles", text, source=SOURCE)
+    return bool(others) or any(_is_new(live, context) for _, live in found if live is not None)
 
 
 async def _controls(definition: Object, crd: str, context: Context) -> bool:
