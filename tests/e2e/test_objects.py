@@ -193,11 +193,12 @@ def test_objects_are_made_mended_and_deleted_here_and_in_another_cluster(plane, 
         return len(names) == 7 and names <= ready
 
     # What Objects may do here is their ServiceAccount's: at first nothing, and what to add is told.
-    plane.wait("it is told which rule lacks", lambda: "resources: [configmaps]" in message(every(plane).get("old")))
-    told = message(every(plane)["old"])
-    assert f"to ServiceAccount {TEAM}/acting" in told
-    assert "resources: [deployments]" in message(every(plane)["own"])
-    assert "resources: [secrets]" in message(every(plane)["away"])
+    lacking = {"old": "configmaps", "own": "deployments", "away": "secrets"}
+    plane.wait(
+        "it is told which rules lack",
+        lambda: all(f"resources: [{what}]" in message(every(plane).get(name)) for name, what in lacking.items()),
+    )
+    assert f"to ServiceAccount {TEAM}/acting" in message(every(plane)["old"])
     verbs = "--verb=get,list,watch,create,update,patch,delete"
     plane.kubectl(
         "create",
