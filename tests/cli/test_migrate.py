@@ -351,6 +351,29 @@ def test_what_is_tested_and_fails_is_told(tmp_path):
     assert "test notes › state comes back fails: composite status.state" in told
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("tests",), True, "spec.tests"),
+        (("defaults", "inputs"), [None], "spec.defaults.inputs"),
+        (("tests", 1, "steps"), [None], "spec.tests[1].steps[0]"),
+        (("tests", 0, "patches", "addFields"), 5, "spec.tests[0].patches.addFields"),
+        (("tests", 0, "patches", "addFields", "spec.compositionRef.name"), {"a": 1}, "text is written fails"),
+        (("defaults", "inputs", "claim", "raw", "metadata"), 5, "metadata"),
+    ],
+)
+def test_a_test_that_is_none_stays_as_it_is_and_that_is_told(tmp_path, place, value, told):
+    test = yaml.safe_load(NOTES_TEST)
+    holder = test["spec"]
+    for part in place[:-1]:
+        holder = holder[part]
+    holder[place[-1]] = value
+    write(tmp_path / "v1", notes=NOTES, test=yaml.safe_dump(test))
+    migrated = groundplane("migrate", "v2", tmp_path / "v1", "-o", tmp_path / "v2")
+    assert migrated.exit_code == 0
+    assert told in migrated.output
+
+
 def test_what_stands_in_the_way_is_counted_by_upstreams_categories(tmp_path):
     provider = "apiVersion: pkg.crossplane.io/v1\nkind: Provider\nmetadata: {name: p}\nspec: {package: upbound/provider-aws:v1}\n"
     source = write(tmp_path / "v1", composition=ENGINE, provider=provider)

@@ -249,12 +249,16 @@ def _edited(text: str, before: Object, after: Object) -> str | None:
 
 
 def _test(document: Document, new: Object | None, migration: Migration) -> Object | None:
-    """A test for the new kinds; what is none as it is."""
+    """A test for the new kinds; what is none, or can't be read, as it is: when tests are tried, that is told."""
     from groundplane.cli import documents
-    from groundplane.core import testing
+    from groundplane.core import composition_tests, testing
     from groundplane.core.conversion import cases
 
     if new is None or not testing.is_test(new) or group_of(new["apiVersion"]) != testing.GROUP:
+        return new
+    try:
+        composition_tests.cases_of(new)
+    except InvalidInput:
         return new
 
     def read(path: str) -> list[Object]:

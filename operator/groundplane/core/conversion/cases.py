@@ -76,7 +76,11 @@ class _Cases:
                 found += self._read(each["path"])
             elif isinstance(each, dict):
                 raw = each.get("raw")
-                found += [one for one in (raw if isinstance(raw, list) else [raw]) if isinstance(one, dict)]
+                found += [
+                    one
+                    for one in (raw if isinstance(raw, list) else [raw])
+                    if isinstance(one, dict) and _is_object(one)
+                ]
         return found
 
     def _subjects(self, inputs: Mapping[str, Any]) -> list[Object]:
@@ -150,7 +154,7 @@ class _Cases:
         if isinstance(added, dict):
             patches["addFields"] = {
                 generations.composite_path(path): self._migration.names.get(value, value)
-                if path == "spec.compositionRef.name"
+                if path == "spec.compositionRef.name" and isinstance(value, str)
                 else value
                 for path, value in added.items()
             }
@@ -229,6 +233,11 @@ class _Cases:
 
     def _tell(self, what: str) -> None:
         self._told[what] = None
+
+
+def _is_object(raw: Mapping[str, Json]) -> bool:
+    """Whether it has the parts of an object, as far as it has any: what a test has instead is its runner's to refuse."""
+    return all(isinstance(raw.get(part, {}), dict) for part in ("metadata", "spec", "status"))
 
 
 def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
