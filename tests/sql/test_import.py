@@ -114,6 +114,33 @@ def test_all_of_a_server_is_written_and_changes_nothing(old):
     assert planned(old, *manifests).splitlines()[-1].startswith("No changes.")
 
 
+def test_names_that_no_object_can_have_are_told_and_none_moves_the_cursor(shop):  # noqa: F811
+    app, db, red = (shop.name(word) for word in ("app", "odd", "\x1b[31mred"))
+    asyncio.run(shop.run(f'CREATE ROLE "{app}"', f'CREATE ROLE "{red}"', f'CREATE DATABASE "{db}"'))
+    asyncio.run(
+        shop.run(
+            'CREATE TABLE "a table" (id int)',
+            f'GRANT SELECT ON "a table" TO "{app}"',
+            f'CREATE SCHEMA "a\nschema" AUTHORIZATION "{app}"',
+            database=db,
+        )
+    )
+    ran, manifests = imported(shop, "postgresql", "--json")
+    assert [each["problem"].partition(":")[0] for each in json.loads(ran.stderr) if each["problem"]] == [
+        "no Grant can be so"
+    ]
+    assert red in [
+        meta(each)["annotations"]["crossplane.io/external-name"] for each in manifests if each["kind"] == "Role"
+    ]
+    ran, manifests = imported(shop, "postgresql")
+    assert ran.exit_code == 1
+    assert '"a table"' in ran.stderr
+    assert "\\x1b[31mred" in ran.stderr
+    assert "Schema a\\nschema   plan empty" in ran.stderr
+    assert asked(manifests, "Grant") == []
+    assert planned(shop, *manifests).splitlines()[-1].startswith("No changes.")
+
+
 @pytest.mark.parametrize("adopt", [False, True])
 async def test_the_operator_is_silent_on_what_was_imported(every_sql, adopt):
     """Adopted things are marked once, as the operator's own; nothing else is written, and what there was works on."""

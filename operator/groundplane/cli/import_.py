@@ -56,6 +56,11 @@ class Report:
 
     @property
     def line(self) -> str:
+        """For people: what a name has that can't be printed, or moves the cursor, is written as an escape."""
+        return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in self._line)
+
+    @property
+    def _line(self) -> str:
         head = f"{self.sign} {self.kind.kind} {self.external_name}".rstrip()
         if self.skipped or self.manifest is None:
             return f"{head}: {self.skipped or self.problem}"
@@ -165,6 +170,7 @@ def import_(
     else:
         how = How(region, namespace, provider_config, adopt, _pairs(given, "--with"))
         found = _of_aws(kinds, how, names, _pairs(tags, "--tag", value=None), place, foreign=adopt_foreign)
+    _leave_out(found)
     _name_apart(found)
     if refs and wanted:
         import_sql.refer([(each.kind, each.external_name, each.manifest) for each in found if each.manifest])
@@ -379,6 +385,18 @@ async def _account(cluster: Cluster, provider: str, how: How) -> Credentials:
     if config is None:
         raise NotFound(f'{key.kind}.{key.group} "{name}" not found', mend="apply it, or name another")
     return await provider_config.account_of(config, doctor.looking(cluster, Options().namespace))
+
+
+def _leave_out(found: Iterable[Report]) -> None:
+    """What no object can say, such as a grant on a table whose name has a space: no API server would take its manifest."""
+    from groundplane.core import schema
+    from groundplane.runtime import clouds
+
+    for report in found:
+        manifest = report.manifest
+        known = clouds.schema_of(manifest["apiVersion"], manifest["kind"]) if manifest else None
+        if known and (faults := schema.validate(known, manifest)):
+            report.manifest, report.problem = None, f"no {report.kind.kind} can be so: {faults[0]}"
 
 
 def _name_apart(found: Iterable[Report]) -> None:
