@@ -84,10 +84,10 @@ async def test_the_lock_goes_when_somebody_deletes_it():
     assert await world.cluster.get(LOCK) is None
 
 
-async def claimed(world, kind, *owners):
-    """A definition that the revision controls, and an object of its kind."""
+async def claimed(world, kind, *owners, controls=True):
+    """A definition that the revision owns, and an object of its kind."""
     found = await world.cluster.get(revision(kind))
-    references = [owner_reference(found), *owners]
+    references = [owner_reference(found) | {"controller": controls}, *owners]
     await world.apply(things.XRD | {"metadata": {"name": "xthings.example.org", "ownerReferences": references}})
     await world.settle()
     await world.apply(things.THING)
@@ -113,11 +113,24 @@ async def test_a_revision_with_which_claims_would_go_waits_for_their_end_and_say
     assert (
         told
         == [
-            "ConfigurationRevision thing-1234 controls CompositeResourceDefinition xthings.example.org, which would go with it, and with that "
+            "ConfigurationRevision thing-1234 owns CompositeResourceDefinition xthings.example.org, which would go with it, and with that "
             "all things: team-a/db is there. Mend: delete those objects first; to keep them, take the owner references off that CompositeResourceDefinition."
         ]
         or "all xthings" in told[0]
     )
+    await world.cluster.delete(things.CLAIM)
+    await world.settle(seconds=60)
+    assert await world.cluster.get(revision("Configuration")) is None
+
+
+async def test_a_revision_that_only_owns_definitions_as_an_inactive_one_does_waits_as_well():
+    world = await a_world("Configuration")
+    package = owner_reference(await world.cluster.get(Key(API, "Configuration", "", "thing")))
+    await claimed(world, "Configuration", {**package, "controller": False}, controls=False)
+    await world.cluster.delete(Key(API, "Configuration", "", "thing"))
+    await world.settle(seconds=600)
+    assert await world.cluster.get(revision("Configuration"))
+    assert await world.cluster.get(things.CLAIM)
     await world.cluster.delete(things.CLAIM)
     await world.settle(seconds=60)
     assert await world.cluster.get(revision("Configuration")) is None

@@ -3,7 +3,7 @@
 Their finalizers wait for Crossplane's package manager, which works no more.  What it would do before it takes them off is done here, as
 far as somebody may still ask for it: a revision that goes leaves the Lock, so that Crossplane, if it comes back, does not take its package for installed.
 
-Ours: a revision waits as long as there are objects of kinds that would go with it.  It controls what its package installed, so the garbage
+Ours: a revision waits as long as there are objects of kinds that would go with it.  It owns what its package installed, so the garbage
 collector takes definitions, with them claims and managed resources, and we would delete all that is in AWS, where Crossplane's
 provider has gone before and deletes nothing.
 Source: Crossplane v2.3, internal/controller/pkg/{revision,resolver}/reconciler.go.
@@ -11,7 +11,7 @@ Source: Crossplane v2.3, internal/controller/pkg/{revision,resolver}/reconciler.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from groundplane.core import activation
 from groundplane.core.objects import (
@@ -71,27 +71,44 @@ async def _check_use(revision: Object, context: Context) -> None:
             place = f"{first.namespace}/{first.name}" if first.namespace else first.name
             owner, own = key_of(revision), key_of(root)
             raise Waiting(
-                f"{owner.kind} {owner.name} controls {own.kind} {own.name}, which would go with it, and with that all {spec['names']['plural']}: {place} is there",
+                f"{owner.kind} {owner.name} owns {own.kind} {own.name}, which would go with it, and with that all {spec['names']['plural']}: {place} is there",
                 mend=f"delete those objects first; to keep them, take the owner references off that {own.kind}",
                 on=[Awaited(group, kind), Awaited(own.group, own.kind, name=own.name)],
             )
 
 
 async def _kinds_of(revision: Object, context: Context) -> AsyncIterator[tuple[Object, Object]]:
-    """What would go with the revision that defines kinds, each with the CustomResourceDefinition of such a kind."""
+    """What would go with the revision that defines kinds, each with the CustomResourceDefinition of such a kind.
+
+    Whether it controls them or not: a revision that is active no more owns what it installed as well.
+    """
     uid = meta(revision)["uid"]
-    for crd in await context.cluster.list(*_CRD, controller=uid):
+    crds = await context.cluster.heads(*_CRD, _head)
+    for crd in _owned(crds, uid):
         if not await _has_other_owner(crd, uid, context):
             yield crd, crd
     for defining in _DEFINING:
         try:
-            roots = await context.cluster.list(*defining, controller=uid)
+            roots = await context.cluster.heads(*defining, _head)
         except NoSuchKind:
             continue  # v1.20 has no managed definitions
-        for root in roots:
+        for root in _owned(roots, uid):
             if not await _has_other_owner(root, uid, context):
-                for crd in await context.cluster.list(*_CRD, controller=meta(root)["uid"]):
+                for crd in _owned(crds, meta(root)["uid"]):
                     yield root, crd
+
+
+def _owned(objects: Iterable[Object], uid: str) -> list[Object]:
+    return [each for each in objects if any(owner["uid"] == uid for owner in meta(each).get("ownerReferences") or ())]
+
+
+def _head(obj: Object) -> Object:
+    """Who owns a definition, and what objects are of its kind: of two hundred kilobytes, maybe."""
+    spec = spec_of(obj)
+    metadata = {name: meta(obj)[name] for name in ("name", "uid", "ownerReferences") if name in meta(obj)}
+    versions = [{name: each.get(name) for name in ("name", "storage")} for each in spec.get("versions") or ()]
+    kept = {"group": spec.get("group"), "names": spec.get("names"), "versions": versions}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata, "spec": kept}
 
 
 async def _has_other_owner(obj: Object, uid: str, context: Context) -> bool:
