@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groundplane.cluster import slots
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.credentials import load
@@ -75,6 +76,17 @@ async def answer(cluster, kind, field, row):
     return []
 
 
+async def few_at_a_time(questions):
+    """With more writes of one kind a server that is late would look like a webhook of that kind that is silent."""
+    places = asyncio.Semaphore(slots.HANGING)
+
+    async def one(question):
+        async with places:
+            return await question
+
+    return await asyncio.gather(*map(one, questions))
+
+
 @pytest.mark.cluster
 async def test_the_api_server_answers_every_rule_as_the_vectors_have_it(real):
     rows = table("rules")
@@ -97,7 +109,7 @@ async def test_the_api_server_answers_every_rule_as_the_vectors_have_it(real):
         return await answer(real, f"Ruled{number}", f"f{index}", row)
 
     places = [(number, index, row) for number, group in enumerate(kinds) for index, row in enumerate(group)]
-    answers = await asyncio.gather(*(asked(*place) for place in places))
+    answers = await few_at_a_time(asked(*place) for place in places)
     found = {row["case"]: wrong for (_, _, row), wrong in zip(places, answers, strict=True)}
     assert found == {row["case"]: sorted(row["wrong"]) for row in rows}
 
@@ -112,7 +124,7 @@ async def test_the_api_server_refuses_every_rule_that_the_vectors_call_a_mistake
         return ""
 
     rows = table("mistakes")
-    found = await asyncio.gather(*(refusal(index, row) for index, row in enumerate(rows)))
+    found = await few_at_a_time(refusal(index, row) for index, row in enumerate(rows))
     assert {
         row["case"]: told for row, told in zip(rows, found, strict=True) if not told or row.get("says", "") not in told
     } == {}

@@ -80,7 +80,7 @@ class Hooks(Base):
 
     def check_create(self, resource: Resource) -> None:
         spec, engine = resource.spec, str(resource.spec.get("engine") or "")
-        if spec.get("multiAz") and spec.get("availabilityZone"):
+        if spec.get("multiAz") and spec.get("availabilityZone") and not spec.get("replicateSourceDb"):
             raise _bad("availabilityZone", "AWS chooses the zones of an instance with multiAz", "remove one of the two")
         if _copy_of(spec):
             return
