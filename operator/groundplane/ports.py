@@ -533,7 +533,7 @@ class Context:
     options: Options = field(default_factory=Options)
     is_waiting: Callable[[Key], bool] = lambda key: (
         False
-    )  # whether an object's reconcile waits for others to have had their turn
+    )  # whether an object's reconcile waits for its turn, or has just begun
     draw: Callable[[int], int] = secrets.randbelow  # an index below n that nobody can guess, for passwords
     uptime: Callable[[], float] = time.monotonic  # seconds of a clock that nobody sets
     creates: Creates = field(default_factory=Creates)

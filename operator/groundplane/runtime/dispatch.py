@@ -81,7 +81,7 @@ class Dispatcher:
         self._add(((name, key) for name in self._routes.own(key)), "poll" if idle else "change")
 
     def is_waiting(self, key: Key) -> bool:
-        """Whether an object's reconcile is due, and waits for its turn."""
+        """Whether an object's reconcile is due, and waits for its turn, or has just begun."""
         return any(self._queues[name].is_waiting(key) for name in self._routes.own(key))
 
     def begin(self, obj: Object, *, idle: bool) -> None:

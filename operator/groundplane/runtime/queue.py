@@ -34,6 +34,7 @@ RESYNC = 36_000.0  # seconds: ten hours, after which a settled object is looked 
 JITTER = 0.1  # of a delay, so that what began together does not stay together
 FIRST_SPREAD = 0.05  # of its interval, at least: when the first poll comes after what is all looked at together
 PATIENCE = 1.0  # seconds after which a run only waits for something outside, and needs no worker for that
+MOMENT = 5.0  # seconds in which a run that has begun is expected to end
 PARKED = 4  # times the workers: how many such runs there may be in all
 STALE = 1_000  # void entries of the heap that we put up with
 
@@ -177,8 +178,9 @@ class Queue:
         return key in self._failures or key in self._running
 
     def is_waiting(self, key: Key) -> bool:
-        """Whether it is due, and waits for a worker."""
-        return key in self._waiting
+        """Whether it is due, and waits for a worker, or has had one for a moment."""
+        job = self._running.get(key)
+        return key in self._waiting or (job is not None and self._loop.time() - job.started < MOMENT)
 
     def resume(self) -> None:
         """Keys may be taken again."""
