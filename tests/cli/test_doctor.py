@@ -223,7 +223,7 @@ def test_who_renews_the_lease_leads_unless_it_is_a_crossplane(control_plane, exa
     assert f"Lease default/{LEASE} is renewed by crossplane-0_1" in found["rivals"][0]["message"]
 
 
-def test_what_may_not_be_looked_at_is_told_of_each_check_and_hides_no_other(control_plane, examined):
+def test_what_may_not_be_looked_at_is_told_of_each_check_and_hides_no_other(control_plane, kinds, examined):
     """Least of all as if there were nothing."""
     control_plane.kubectl("create", "serviceaccount", "doctor-nobody", "-n", NAMESPACE, check=False)
     code, found = examined(kubeconfig=control_plane.kubeconfig_of_account(NAMESPACE, "doctor-nobody"))

@@ -65,9 +65,8 @@ class Slots:
         self._fastest: dict[str, tuple[float, float]] = {}  # answer in seconds, and when, by the kind of request
         self._prompt: dict[str, float] = {}  # when a write was answered in time last, by its kind
         self._writes: dict[Write, None] = {}
-        self._few: dict[
-            str, int
-        ] = {}  # kinds of writes that hung, and none was answered in time since: how many at a time
+        # How many at a time of the kinds of writes that hung, and of which none was answered in time since.
+        self._few: dict[str, int] = {}
 
     @property
     def limit(self) -> int:

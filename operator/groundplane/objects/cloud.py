@@ -119,7 +119,7 @@ class ObjectCloud:
         self._kept: dict[str, _Kept] = {}  # by the Object's UID
         self._tried: dict[
             str, None
-        ] = {}  # the Objects, by UID, that this process has applied something of, or tried to
+        ] = {}  # the Objects, by UID, of which this process has applied something, or tried to
         self._circles = references.Circles()
 
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:

@@ -38,10 +38,6 @@ class Clouds:
             self._made[provider] = self._clouds[provider]()
         return self._made[provider]
 
-    def made(self, provider: str) -> Cloud | None:
-        """That provider, if anything was asked of it yet."""
-        return self._made.get(provider)
-
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:
         found = lookup(api_version, kind) if _provider(api_version) in self._clouds else None
         return found if found and self._is_active(found.name) else None
@@ -99,7 +95,7 @@ class Clouds:
 
     async def close(self) -> None:
         """Close the connections that are kept to databases."""
-        if (sql := self.made("sql")) is not None:
+        if (sql := self._made.get("sql")) is not None:
             from groundplane.sql.cloud import SqlCloud
 
             if isinstance(sql, SqlCloud):

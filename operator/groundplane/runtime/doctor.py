@@ -61,9 +61,7 @@ class Installation:
     cluster: Cluster
     context: Context
     namespace: str = "crossplane-system"  # the operator's
-    activations: tuple[
-        str, ...
-    ] = ()  # globs of managed kinds that are to be served; (): those that the cluster has not as inactive
+    activations: tuple[str, ...] = ()  # globs of managed kinds to be served; (): all but those inactive in the cluster
     mode: str = "aggregated"  # of RBAC
     webhooks: bool = False  # whether the operator is to serve them
     secret_places: tuple[str, ...] = ()  # the only namespaces whose Secrets it works with; none: all

@@ -184,9 +184,8 @@ CONCERNS = (
         (
             Rule(operations.GROUP, ("operations",), (*READ, "create", "delete")),
             Rule(operations.GROUP, ("cronoperations",), READ),
-            Rule(
-                operations.GROUP, ("watchoperations",), (*READ, "update", "patch")
-            ),  # a finalizer is put on, and taken off
+            # A finalizer is put on, and taken off.
+            Rule(operations.GROUP, ("watchoperations",), (*READ, "update", "patch")),
             _status(operations.GROUP, "operations", "cronoperations", "watchoperations"),
             _owners(operations.GROUP, "cronoperations", "watchoperations"),
         ),
