@@ -49,6 +49,11 @@ def test_other_metadata_flows(key):
     assert metadata["annotations"] == {key: "v"}
 
 
+def test_a_claim_that_is_read_in_an_older_version_is_named_in_the_one_that_its_composite_has():
+    claim = a_claim(size="large") | {"apiVersion": "example.org/v1alpha1"}
+    assert wanted(claim)["spec"]["claimRef"]["apiVersion"] == "example.org/v1"
+
+
 def test_the_claims_identity_wins_over_labels_a_user_wrote():
     claim = a_claim()
     claim["metadata"]["labels"] = {"crossplane.io/claim-name": "wrong"}

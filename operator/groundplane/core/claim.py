@@ -118,7 +118,7 @@ def composite_from(
     annotations = _flowing(annotations_of(claim), strict_upstream)
     if external_name := annotations_of(existing).get(EXTERNAL_NAME) or annotations_of(claim).get(EXTERNAL_NAME):
         annotations[EXTERNAL_NAME] = external_name
-    reference = reference_to(claim)
+    reference = reference_to(claim) | {"apiVersion": api_version}  # the claim may still be read in an older version
     labels = _flowing(labels_of(claim), strict_upstream) | {
         CLAIM_NAME_LABEL: reference["name"],
         CLAIM_NAMESPACE_LABEL: reference["namespace"],
