@@ -345,7 +345,18 @@ async def test_a_definition_that_may_not_be_let_go_says_so_and_its_two_sides_do_
     await world.cluster.delete(key_of(things.XRD))
     await world.settle(seconds=60)
     found = await world.cluster.get(key_of(things.XRD))
-    assert [conditions.find(found, type_)["reason"] for type_ in ("Established", "Offered")] == ["ReconcileError"] * 2
+    told = {type_: conditions.find(found, type_) for type_ in ("Established", "Offered", "Ready", "Synced")}
+    assert {type_: each["reason"] for type_, each in told.items()} == {
+        "Established": "TerminatingCompositeResource",
+        "Offered": "TerminatingCompositeResourceClaim",
+        "Ready": "Deleting",
+        "Synced": "ReconcileError",
+    }
+    assert all("may not patch" in told[type_]["message"] for type_ in ("Established", "Offered", "Synced"))
+    assert world.told.reasons("CompositeResourceDefinition") >= {
+        ("Warning", "TerminateComposite"),
+        ("Warning", "RedactClaim"),
+    }
     assert len(written) < 30
     world.cluster.patch = patch
     await world.settle(seconds=300)

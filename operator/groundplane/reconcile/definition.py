@@ -56,16 +56,20 @@ class Side:
     ended: str
 
     def failure(self, xrd: Object, text: str) -> Iterable[Condition]:
-        """What to say when this side did not go through: a kind that is served stays served."""
+        """What to say when this side did not go through: a kind that is served stays served, and one that goes is still going."""
         type_ = self.established.type
-        if conditions.is_true(xrd, type_):
+        if is_deleting(xrd):
+            yield replace(self.terminating, message=text)
+        elif conditions.is_true(xrd, type_):
             yield replace(self.established, message=f"the last change was not taken: {text}")
         else:
             yield Condition(type_, "False", "ReconcileError", text)
         if self is CLAIM and COMPOSITE.is_in_trouble(xrd):
             return  # which has told it, in other words: both would write for ever
         yield conditions.reconcile_error(text)
-        if not conditions.is_true(xrd, "Ready"):
+        if is_deleting(xrd):
+            yield conditions.deleting()
+        elif not conditions.is_true(xrd, "Ready"):
             yield conditions.unavailable()
 
     def outlook(self, xrd: Object) -> Condition | None:
@@ -79,7 +83,8 @@ class Side:
     def is_in_trouble(self, xrd: Object) -> bool:
         """Whether the last attempt of this side was told to have failed."""
         found = conditions.find(xrd, self.established.type) or {}
-        return bool(found.get("message")) and found.get("reason") in (self.established.reason, "ReconcileError")
+        reasons = (self.established.reason, self.terminating.reason, "ReconcileError")
+        return bool(found.get("message")) and found.get("reason") in reasons
 
 
 COMPOSITE = Side(
@@ -154,7 +159,8 @@ async def _reconcile(key: Key, context: Context, side: Side) -> Result:
         context.definitions.remove(key.name)
         return Result()
     if is_deleting(xrd):
-        return await _terminate(xrd, context, side)
+        with stage(side.ended):
+            return await _terminate(xrd, context, side)
     with stage("RenderCRD", f"cannot render {side.words} CustomResourceDefinition"):
         crd = _render(xrd, context, side)
     if crd is None:
@@ -355,6 +361,8 @@ async def _terminate(xrd: Object, context: Context, side: Side) -> Result:
 async def _say_terminating(xrd: Object, context: Context, side: Side) -> Object:
     wanted = copy.deepcopy(xrd)
     told = [side.terminating] if context.options.strict_upstream else [side.terminating, conditions.deleting()]
+    if conditions.find(xrd, "Synced") is not None:
+        told.append(conditions.reconcile_success())
     conditions.set_on(wanted, *told, now=context.now(), generation=context.observed_generation(xrd))
     return {**wanted, "metadata": meta(await context.cluster.update(wanted, subresource="status"))}
 
