@@ -29,13 +29,19 @@ def provider_of(api_version: str) -> str:
 class BuiltIn:
     """The managed kinds: for what composes them."""
 
+    def __init__(self) -> None:
+        self._managed: dict[tuple[str, str], OpenAPI | None] = {}  # a Composition of ten buckets asks for theirs often
+
     def schema(self, api_version: str, kind: str) -> OpenAPI | None:
         """The schema of a kind's version; None if it is not built in."""
         if not provider_of(api_version):
             return None
-        from groundplane.runtime import clouds
+        pair = (api_version, kind)
+        if pair not in self._managed:
+            from groundplane.runtime import clouds
 
-        return clouds.schema_of(api_version, kind)
+            self._managed[pair] = clouds.schema_of(api_version, kind)
+        return self._managed[pair]
 
     def namespaced(self, api_version: str, kind: str) -> bool | None:
         """Whether a kind's objects live in namespaces; None if it is not built in."""

@@ -127,19 +127,13 @@ class Structural:
         self.enum: tuple[Json, ...] = tuple(openapi.get("enum") or ())
         self.list_type: str = openapi.get("x-kubernetes-list-type") or ""
         self.keys: tuple[str, ...] = tuple(openapi.get("x-kubernetes-list-map-keys") or ())
-        self.checks: dict[type, tuple[_Check, ...]] = _checks(openapi)
-        self.logic = {
-            name: tuple(Structural(branch) for branch in openapi.get(name) or ())
-            for name in ("allOf", "anyOf", "oneOf")
-        }
-        if isinstance(openapi.get("not"), Mapping):
-            self.logic["not"] = (Structural(openapi["not"]),)
-        self.logic = {name: branches for name, branches in self.logic.items() if branches}
+        self.checks: Mapping[type, tuple[_Check, ...]] = _checks(openapi)
+        self.logic: Mapping[str, tuple[Structural, ...]] = _logic(openapi)
         self.rules: tuple[Mapping[str, Any], ...] = tuple(openapi.get("x-kubernetes-validations") or ())
-        below = [child for child in (*self.properties.values(), self.additional, self.items) if child is not None]
+        below = [*self.properties.values(), *filter(None, (self.additional, self.items))]
         self.ruled: bool = bool(self.rules) or any(child.ruled for child in below)
-        self.compares: bool = any("oldSelf" in str(rule.get("rule")) for rule in self.rules) or any(
-            child.compares for child in below
+        self.compares: bool = self.ruled and (
+            any("oldSelf" in str(rule.get("rule")) for rule in self.rules) or any(child.compares for child in below)
         )
         self.view: Any = None
         self.python = _PYTHON.get(self.type)
@@ -155,8 +149,25 @@ def compiled(schema: OpenAPI | Structural) -> Structural:
 _Check = Callable[[Any, Path], str]  # (value, path) → the problem without its path, or ""
 
 
-def _checks(openapi: OpenAPI) -> dict[type, tuple[_Check, ...]]:
+_NOTHING: Final[Mapping[Any, Any]] = {}  # shared by all nodes without limits, or without logic: nearly all
+_LOGIC: Final = ("allOf", "anyOf", "oneOf")
+_LIMITS: Final = frozenset(
+    f"{least_or_most}{what}" for least_or_most in ("min", "max") for what in ("Length", "Items", "Properties", "imum")
+) | {"pattern", "format", "multipleOf", "uniqueItems"}  # what a check is made of
+
+
+def _logic(openapi: OpenAPI) -> Mapping[str, tuple[Structural, ...]]:
+    """The branches of allOf, anyOf, oneOf and not, of those that are there."""
+    found = {name: tuple(Structural(branch) for branch in openapi[name]) for name in _LOGIC if openapi.get(name)}
+    if isinstance(openapi.get("not"), Mapping):
+        found["not"] = (Structural(openapi["not"]),)
+    return found or _NOTHING
+
+
+def _checks(openapi: OpenAPI) -> Mapping[type, tuple[_Check, ...]]:
     """The limits that a schema sets, by the Python type of the values they apply to."""
+    if _LIMITS.isdisjoint(openapi):
+        return _NOTHING
     numbers = [*_number_checks(openapi)]
     found = {
         str: (*_string_checks(openapi),),
