@@ -88,10 +88,10 @@ class SqlCloud:
     async def observe(self, managed: Object, account: Account, secrets: Mapping[str, str]) -> Observation:
         thing, server = self._thing(managed, secrets), await self._server(account)
         try:
-            with self._noting_closed(thing, server):
+            with self._noting_closed(thing, server), _blaming(thing):
                 found = await self._kinds[managed["kind"]].observe(thing, server)
         except Lacking as error:
-            raise InvalidInput(str(error)) from error
+            raise InvalidInput(error.what, mend=error.mend) from error
         if thing.is_leaving:
             self._expected.forget(thing.uid)
             wakes = () if found.exists else self._waiting(thing, [*_given_up(thing), *_opened(thing)], server)
@@ -130,7 +130,7 @@ class SqlCloud:
 
     async def delete(self, managed: Object, account: Account, observation: Observation) -> None:
         thing, server = self._thing(managed), await self._server(account)
-        with self._expecting(thing, [(GIVEN_UP, "", thing.name)], server):
+        with self._expecting(thing, [(GIVEN_UP, "", thing.name)], server), _blaming(thing):
             await self._kinds[managed["kind"]].delete(thing, server)
 
     async def let_go(self, managed: Object) -> None:
@@ -170,17 +170,24 @@ class SqlCloud:
 
 @contextmanager
 def _blaming(thing: Thing) -> Iterator[None]:
-    """Name the field whose value the server does not take, as far as its words quote one."""
+    """Name the field whose value the server does not take, or whose thing it lacks, as far as its words quote one."""
     try:
         yield
     except InvalidInput as error:
-        path = "" if error.mend else _quoted(thing.asked, error.what)
+        if error.mend:
+            raise
+        path = _quoted(thing.asked, error.what)
+        field = f"spec.forProvider.{path}" if path else "spec.forProvider"
+        if isinstance(error, Lacking) and _may_come(thing, error):
+            raise Waiting(error.what, mend=f"create it, or correct {field}") from error
         if not path:
             raise
-        field = f"spec.forProvider.{path}"
-        if isinstance(error, Lacking) and error.state in ("3D000", "3F000"):
-            raise Waiting(error.what, mend=f"create it, or correct {field}") from error
         raise InvalidInput(error.what, mend=f"correct {field}, or have the server know it", where=(field,)) from error
+
+
+def _may_come(thing: Thing, error: Lacking) -> bool:
+    """Whether it is a thing that somebody makes, and no encoding or parameter, of which only the server's makers make more."""
+    return error.state != "42704" or thing.managed["kind"] not in (DATABASE, ROLE)
 
 
 def _quoted(asked: object, words: str) -> str:
@@ -194,12 +201,14 @@ def _quoted(asked: object, words: str) -> str:
     >>> [_quoted(asked, f'{noun} "orders" does not exist') for noun in ("role", "template database", "tablespace")]
     ['owner', 'template', 'tablespace']
     """
-    last = {
-        path: found[-1]
-        for path, text in _texts(asked, "")
-        if (found := list(re.finditer(rf"(?<![\w-]){re.escape(text)}(?![\w-])", words)))
-    }
+    last = {path: found[-1] for path, text in _texts(asked, "") if (found := _mentions(text, words))}
     return max(last, key=lambda path: (last[path].end(), _is_for(path, words[: last[path].start()])), default="")
+
+
+def _mentions(text: str, words: str) -> list[re.Match[str]]:
+    """Where words have a text as a word of its own; one letter only in quotes."""
+    around = ('(?<=")', '(?=")') if len(text) == 1 else (r"(?<![\w-])", r"(?![\w-])")
+    return list(re.finditer(f"{around[0]}{re.escape(text)}{around[1]}", words))
 
 
 def _is_for(path: str, before: str) -> bool:
@@ -210,10 +219,10 @@ def _is_for(path: str, before: str) -> bool:
 
 
 def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
-    """All texts of some length inside of a value, with their paths."""
+    """All texts inside of a value, with their paths."""
     match value:
         case str():
-            if len(value) > 1:
+            if value:
                 yield path, value
         case Mapping():
             for name, each in value.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from groundplane.core.conditions import available
@@ -36,9 +38,7 @@ class Databases:
 
     def check(self, thing: Thing) -> None:
         text.check_name(thing.name, "the database")
-        for field in ("owner", "template", "tablespace"):
-            if thing.asked.get(field):
-                text.check_name(str(thing.asked[field]), f"spec.forProvider.{field}")
+        text.check_names(thing.asked, "owner", "template", "tablespace")
         if (limit := thing.asked.get("connectionLimit")) is not None and int(limit) < -1:
             raise InvalidInput(
                 f"{limit} is no number of connections",
@@ -105,7 +105,7 @@ class Databases:
             )
             if asked.get(field) is not None
         ]
-        async with server.session() as session:
+        async with _source_in_use(asked), server.session() as session:
             if owner and not await session.rows("SELECT FROM pg_roles WHERE rolname = $1", owner):
                 raise Waiting(
                     f'role "{owner}" does not exist',
@@ -173,6 +173,19 @@ class Databases:
             await run_as(session, [rows[0]["owner"]], *first)
             force = " WITH (FORCE)" if session.version >= 13 and not thing.strict else ""
             await session.run(f"DROP DATABASE IF EXISTS {text.name(thing.name)}{force}")
+
+
+@contextlib.asynccontextmanager
+async def _source_in_use(asked: Mapping[str, Any]) -> AsyncIterator[None]:
+    """Say which field names a database whose sessions keep it from being copied."""
+    try:
+        yield
+    except Waiting as error:
+        if "(55006)" in error.what:
+            field = f"spec.forProvider.template: {asked.get('template') or 'template1'}"
+            error.what = f"{field}: {error.what}"
+            error.mend = "have the sessions that use it ended, or name another one, such as template0; it is tried again by and by"
+        raise
 
 
 def stray(thing: Thing, name: str = "") -> str:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from groundplane.core.conditions import available
-from groundplane.errors import InvalidInput, Waiting
+from groundplane.errors import InvalidInput
 from groundplane.ports import Difference, Observation
 from groundplane.sql import privileges
 from groundplane.sql.faults import Lacking
 from groundplane.sql.ledger import HELD_BEFORE, Ledger
 from groundplane.sql.server import Server, Session
-from groundplane.sql.text import check_name, check_role, name
+from groundplane.sql.text import check_names, check_roles, name
 from groundplane.sql.thing import Thing, run_as
 from groundplane.sql.wishes import Wish, Wishes
 
@@ -54,10 +54,8 @@ class DefaultPrivileges:
         if asked.get("withOption") == "ADMIN":
             raise InvalidInput("withOption ADMIN is for memberships", mend="use GRANT for privileges")
         privileges.words(TYPES[asked["objectType"]][0], asked["privileges"])
-        for field in ("targetRole", "role", "schema"):
-            if asked.get(field):
-                check = check_role if field in ("role", "targetRole") else check_name
-                check(str(asked[field]), f"spec.forProvider.{field}")
+        check_roles(asked, "targetRole", "role")
+        check_names(asked, "database", "schema")
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
         wish, before = _wish(thing), dict(thing.seen)
@@ -103,10 +101,7 @@ class DefaultPrivileges:
         if thing.seen.get("withOption") and not option:
             statements.append(f"REVOKE GRANT OPTION FOR {wished} ON {_plural(wish)} FROM {name(wish['role'])}")
         had = await _held(wish, server)
-        try:
-            await _alter(wish, server, *statements)
-        except Lacking as error:
-            raise Waiting(str(error), mend="create it, or correct the spec") from error
+        await _alter(wish, server, *statements)
         self._ledger.give(thing, [word for word in _words(wish, server) if word not in had])
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:

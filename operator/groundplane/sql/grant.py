@@ -17,7 +17,7 @@ from groundplane.sql.faults import OWNERSHIP, Lacking
 from groundplane.sql.ledger import HELD_BEFORE, Ledger
 from groundplane.sql.privileges import COLUMN, DATABASE, MEMBER, ROUTINE, Type
 from groundplane.sql.server import Server, Session
-from groundplane.sql.text import check_name, check_role, name
+from groundplane.sql.text import check_names, check_roles, name
 from groundplane.sql.thing import Thing, run_as
 from groundplane.sql.wishes import Wish, Wishes
 
@@ -99,10 +99,8 @@ class Grants:
     def check(self, thing: Thing) -> None:
         asked = thing.asked
         type_ = privileges.type_of(asked) if _is_complete(asked) else None
-        for field in ("role", "memberOf", "database", "schema"):
-            if asked.get(field):
-                check = check_role if field in ("role", "memberOf") else check_name
-                check(str(asked[field]), f"spec.forProvider.{field}")
+        check_roles(asked, "role", "memberOf")
+        check_names(asked, *privileges.PLACES)
         if type_ is None:
             return
         option, given = asked.get("withOption"), asked.get("privileges") or ()
@@ -183,41 +181,38 @@ class Grants:
         """Grant what is wished."""
         wish, before = _wish(thing), dict(thing.seen)
         type_, role = privileges.type_of(wish), name(wish["role"])
-        try:
-            async with server.session(_database(type_, wish)) as session:
-                if type_ is MEMBER:
-                    is_there = bool(await _membership(wish, session))
-                    await session.run(*_join(wish, before, session.version))
-                    self._ledger.give(thing, () if is_there else _texts(wish, session.version))
-                    return
-                found, statements = await _held(type_, wish, session), []
-                option = " WITH GRANT OPTION" if wish.get("withOption") else ""
-                for each in privileges.names(type_, wish):
-                    if type_ is COLUMN and each in found.owned:
-                        continue
-                    if each not in found.there:
-                        raise Lacking(f"{each} is not there", "42P01")
-                    target, columns = privileges.objects(type_, wish, each, found.signatures)
-                    holds = [
-                        (word, found.items.get(Item(each, word)))
-                        for word in privileges.words(type_, wish["privileges"], session.version)
-                    ]
-                    lacking = [word for word, hold in holds if not hold or (option and not hold.is_grantable)]
-                    if lacking:
-                        words = ", ".join(f"{word}{columns}" for word in lacking)
-                        statements.append(f"GRANT {words} ON {type_.keyword} {target} TO {role}{option}")
-                    loose = [word for word, hold in holds if hold and hold.is_revocably_grantable]
-                    if loose and not option and before.get("withOption"):
-                        words = ", ".join(f"{word}{columns}" for word in loose)
-                        statements.append(f"REVOKE GRANT OPTION FOR {words} ON {type_.keyword} {target} FROM {role}")
-                if wish.get("revokePublicOnDb"):
-                    statements.append(f"REVOKE ALL ON DATABASE {name(wish['database'])} FROM PUBLIC")
-                await run_as(session, found.owners, *statements)
-                items = _items(type_, wish, session.version)
-                had, has = set(found.texts(items)), set((await _held(type_, wish, session)).texts(items))
-                self._ledger.give(thing, has - had)
-        except Lacking as error:
-            raise Waiting(str(error), mend="create it, or correct the Grant") from error
+        async with server.session(_database(type_, wish)) as session:
+            if type_ is MEMBER:
+                is_there = bool(await _membership(wish, session))
+                await session.run(*_join(wish, before, session.version))
+                self._ledger.give(thing, () if is_there else _texts(wish, session.version))
+                return
+            found, statements = await _held(type_, wish, session), []
+            option = " WITH GRANT OPTION" if wish.get("withOption") else ""
+            for each in privileges.names(type_, wish):
+                if type_ is COLUMN and each in found.owned:
+                    continue
+                if each not in found.there:
+                    raise await _absent(type_, wish, each, session)
+                target, columns = privileges.objects(type_, wish, each, found.signatures)
+                holds = [
+                    (word, found.items.get(Item(each, word)))
+                    for word in privileges.words(type_, wish["privileges"], session.version)
+                ]
+                lacking = [word for word, hold in holds if not hold or (option and not hold.is_grantable)]
+                if lacking:
+                    words = ", ".join(f"{word}{columns}" for word in lacking)
+                    statements.append(f"GRANT {words} ON {type_.keyword} {target} TO {role}{option}")
+                loose = [word for word, hold in holds if hold and hold.is_revocably_grantable]
+                if loose and not option and before.get("withOption"):
+                    words = ", ".join(f"{word}{columns}" for word in loose)
+                    statements.append(f"REVOKE GRANT OPTION FOR {words} ON {type_.keyword} {target} FROM {role}")
+            if wish.get("revokePublicOnDb"):
+                statements.append(f"REVOKE ALL ON DATABASE {name(wish['database'])} FROM PUBLIC")
+            await run_as(session, found.owners, *statements)
+            items = _items(type_, wish, session.version)
+            had, has = set(found.texts(items)), set((await _held(type_, wish, session)).texts(items))
+            self._ledger.give(thing, has - had)
         if drift := (await _drift(type_, wish, before, server))[0]:
             raise _powerless(server, ", ".join(each.field for each in drift))
 
@@ -293,7 +288,15 @@ async def _held(type_: Type, spec: Spec, session: Session) -> Held:
     if type_ is privileges.COLUMN:
         arguments.append(list(spec["columns"]))
     query = _HELD.format(objects=type_.objects, acl=type_.acl, role=f"${len(arguments) + 1}")
-    rows = await session.rows(query, *arguments, spec["role"])
+    try:
+        rows = await session.rows(query, *arguments, spec["role"])
+    except Lacking:
+        raise
+    except InvalidInput as error:
+        if type_ is ROUTINE:
+            error.where = ("spec.forProvider.routines",)
+            error.mend = "write each argument as PostgreSQL writes a type, such as integer or text[]"
+        raise
     items: dict[Item, Hold] = {}
     for row in rows:
         if row["word"]:
@@ -367,6 +370,10 @@ async def _left(spec: Spec, kept: Spec, server: Server) -> list[Item]:
         if error.state in ("3D000", "3F000", "42P01", "42704", "42883"):
             return []
         raise
+    except InvalidInput:
+        if type_ is ROUTINE:
+            return []  # what was edited to no routine at all has granted nothing
+        raise
 
 
 async def _left_in(session: Session, type_: Type, spec: Spec, kept: Spec) -> list[Item]:
@@ -409,6 +416,31 @@ async def _revoke(spec: Spec, kept: Spec, server: Server) -> None:
         still = await _left_in(session, type_, spec, kept)
     if still:
         raise _powerless(server, ", ".join(map(str, still)))
+
+
+async def _absent(type_: Type, wish: Spec, each: str, session: Session) -> Waiting:
+    """One of a grant's objects is not there, or what it would be in."""
+    field, noun = type_.fields[-1], type_.keyword.lower()
+    path, words = field, f'{noun} "{each}" does not exist'
+    schema = wish.get("schema") if type_ is not privileges.SCHEMA else None
+    if schema and not await session.rows("SELECT FROM pg_namespace WHERE nspname = $1", schema):
+        path, words = "schema", f'schema "{schema}" does not exist'
+    elif type_ is COLUMN:
+        table, _, column = each.rpartition(".")
+        in_table = {**wish, "columns": None}
+        if table in (await _held(privileges.TABLE, in_table, session)).there:
+            path = f"columns[{wish['columns'].index(column)}]"
+            words = f'column "{column}" of table "{table}" in schema "{schema}" does not exist'
+        else:
+            path = f"tables[{wish['tables'].index(table)}]"
+            words = f'table "{table}" in schema "{schema}" does not exist'
+    elif isinstance(wish[field], list):
+        path = f"{field}[{privileges.names(type_, wish).index(each)}]"
+        if type_ is ROUTINE:
+            words = f"routine {each} does not exist"
+        elif schema:
+            words = f'{noun} "{each}" in schema "{schema}" does not exist'
+    return Waiting(words, mend=f"create it, or correct spec.forProvider.{path}")
 
 
 def _powerless(server: Server, what: str) -> Denied:

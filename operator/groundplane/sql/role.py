@@ -69,9 +69,7 @@ class Roles:
 
     def check(self, thing: Thing) -> None:
         text.check_role(thing.name, "the role")
-        for place, each in enumerate(thing.asked.get("configurationParameters") or ()):
-            if each.get("name"):
-                text.check_name(str(each["name"]), f"spec.forProvider.configurationParameters[{place}].name")
+        text.check_names(thing.asked, "configurationParameters")
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
         asked = thing.asked

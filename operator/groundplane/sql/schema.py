@@ -35,6 +35,7 @@ class Schemas:
 
     def check(self, thing: Thing) -> None:
         text.check_name(thing.name, "the schema")
+        text.check_names(thing.asked, "database", "role")
         _check_database(thing)
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
@@ -98,20 +99,17 @@ class Schemas:
             raise
 
     async def _run(self, thing: Thing, server: Server, *statements: str) -> None:
-        try:
-            async with server.session(str(thing.asked["database"])) as session:
-                rows = await session.rows(_SCHEMA, thing.name)
-                roles = [str(role) for role in (thing.asked.get("role"), *(row["rolname"] for row in rows)) if role]
-                await run_as(session, roles, *statements)
-        except Lacking as error:
-            raise _missing(error) from error
+        async with server.session(str(thing.asked["database"])) as session:
+            rows = await session.rows(_SCHEMA, thing.name)
+            roles = [str(role) for role in (thing.asked.get("role"), *(row["rolname"] for row in rows)) if role]
+            await run_as(session, roles, *statements)
 
 
 class Extensions:
     """`thing.Kind` for Extension."""
 
     def check(self, thing: Thing) -> None:
-        text.check_name(str(thing.asked.get("extension") or ""), "spec.forProvider.extension")
+        text.check_names(thing.asked, "extension", "database", "schema")
 
     async def observe(self, thing: Thing, server: Server) -> Observation:
         asked = thing.asked
@@ -145,14 +143,11 @@ class Extensions:
             words.append(f"SCHEMA {text.name(asked['schema'])}")
         if asked.get("version"):
             words.append(f"VERSION {text.literal(asked['version'])}")
-        try:
-            async with server.session(str(asked.get("database") or "")) as session, session.writing():
-                await session.run(" ".join(words))
-                if not thing.strict:
-                    (row,) = await session.rows(_EXTENSION, asked["extension"])  # what it says of itself stays
-                    await mark_new(session, thing.marking("EXTENSION", str(row["comment"] or "")))
-        except Lacking as error:
-            raise _missing(error) from error
+        async with server.session(str(asked.get("database") or "")) as session, session.writing():
+            await session.run(" ".join(words))
+            if not thing.strict:
+                (row,) = await session.rows(_EXTENSION, asked["extension"])  # what it says of itself stays
+                await mark_new(session, thing.marking("EXTENSION", str(row["comment"] or "")))
 
     async def update(self, thing: Thing, server: Server, observation: Observation) -> None:
         place = f"ALTER EXTENSION {text.name(thing.asked['extension'])}"
@@ -167,12 +162,9 @@ class Extensions:
         await self._run(thing, server, f"DROP EXTENSION IF EXISTS {text.name(thing.asked['extension'])}")
 
     async def _run(self, thing: Thing, server: Server, *statements: str) -> None:
-        try:
-            async with server.session(str(thing.asked.get("database") or "")) as session:
-                owners = [row["owner"] for row in await session.rows(_EXTENSION, thing.asked["extension"])]
-                await run_as(session, owners, *statements)
-        except Lacking as error:
-            raise _missing(error) from error
+        async with server.session(str(thing.asked.get("database") or "")) as session:
+            owners = [row["owner"] for row in await session.rows(_EXTENSION, thing.asked["extension"])]
+            await run_as(session, owners, *statements)
 
 
 def _is_system(schema: str) -> bool:
@@ -190,7 +182,3 @@ def _check_database(thing: Thing) -> None:
         raise InvalidInput(
             "no database is named", mend="set spec.forProvider.database, databaseRef or databaseSelector"
         )
-
-
-def _missing(error: Lacking) -> Waiting:
-    return Waiting(str(error), mend="create it, or correct the spec")

@@ -239,7 +239,7 @@ class Server:
 
         wire.guard()
         login = self.login
-        with _of(database), faults.told(login.host):
+        with _of(database, is_default=database == login.database), faults.told(login.host):
             found: asyncpg.Connection[Any] = await asyncpg.connect(
                 host=login.host,
                 port=login.port,
@@ -258,10 +258,14 @@ class Server:
 
 
 @contextlib.contextmanager
-def _of(database: str) -> Iterator[None]:
-    """Say which database lets nobody in."""
+def _of(database: str, *, is_default: bool) -> Iterator[None]:
+    """Say which database lets nobody in, and who names the one that is not there, if no object does."""
     try:
         yield
+    except faults.Lacking as error:
+        if is_default:
+            error.mend = "create it, or correct spec.defaultDatabase of the ProviderConfig"
+        raise
     except faults.Closed as error:
         error.database = database
         raise

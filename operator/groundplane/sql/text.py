@@ -8,6 +8,8 @@ import hmac
 import os
 import stringprep
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 from groundplane.errors import InvalidInput, shown
 
@@ -56,12 +58,35 @@ def check_name(text: str, what: str) -> None:
     _clean(text)
 
 
+def check_names(asked: Mapping[str, Any], *fields: str) -> None:
+    """Raise InvalidInput for a field, or a part of one, whose name the server would cut."""
+    for field in fields:
+        value = asked.get(field)
+        for place, each in enumerate(value if isinstance(value, list) else [value]):
+            path = f"spec.forProvider.{field}" + (f"[{place}]" if isinstance(value, list) else "")
+            if isinstance(each, Mapping):
+                check_name(str(each.get("name") or ""), f"{path}.name")
+            elif each:
+                check_name(str(each), path)
+
+
+def check_roles(asked: Mapping[str, Any], *fields: str) -> None:
+    """Raise InvalidInput for a field that names what can be no role."""
+    for field in fields:
+        if asked.get(field):
+            check_role(str(asked[field]), f"spec.forProvider.{field}")
+
+
 def check_role(text: str, what: str) -> None:
     """Raise InvalidInput for a name that no role can have."""
     check_name(text, what)
     if text in EVERYBODY:
         raise InvalidInput(
-            f"{shown(text)} is no role", mend="name a role; what everybody may is not granted here", where=(what,)
+            f"{shown(text)} is no role",
+            mend="name a role; what everybody may is not granted here"
+            if what.startswith("spec.")
+            else "annotate the object with another crossplane.io/external-name",
+            where=(what,),
         )
 
 
