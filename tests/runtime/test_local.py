@@ -5,6 +5,9 @@ import pytest
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core.objects import key_of
+from groundplane.ports import Options
+from groundplane.runtime import initial
 from groundplane.runtime.local import LocalControlPlane
 from tests.reconcile import managed
 
@@ -36,3 +39,15 @@ async def test_what_another_process_wrote_is_reconciled(standin, plane, tmp_path
     assert await plane.idle(SECONDS)
     names = {bucket["Name"] for bucket in standin.client("s3").list_buckets()["Buckets"]}
     assert names == {"orders-bucket", "mine-bucket"}
+
+
+@pytest.mark.parametrize("strict_upstream", [False, True])
+async def test_a_store_has_what_a_cluster_has_from_the_start(tmp_path, strict_upstream):
+    options = Options(strict_upstream=strict_upstream)
+    async with LocalControlPlane(tmp_path / "store.db", options=options) as made:
+        for wanted in initial.OBJECTS:
+            assert await made.cluster.get(key_of(wanted))
+        config = await made.cluster.get(key_of(initial.OBJECTS[1]))
+        edited = await made.cluster.update(config | {"spec": {"serviceTemplate": {"metadata": {"name": "ours"}}}})
+    async with LocalControlPlane(tmp_path / "store.db", options=options) as again:
+        assert await again.cluster.get(key_of(edited)) == edited

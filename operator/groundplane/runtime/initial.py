@@ -1,6 +1,6 @@
 """What Crossplane's init leaves in a cluster for those who look for it: the Lock, and what Functions run as unless they say otherwise.
 
-Each is made where it is missing when we begin to lead; whoever edits it has the last word.
+Each is made where it is missing when we begin to lead, or to work on a store; whoever edits it has the last word.
 Source: Crossplane v2.3, internal/initializer/{lock,deployment_runtime_config}.go.
 """
 

@@ -27,7 +27,7 @@ from groundplane.functions import HOW_HERE
 from groundplane.ports import Cloud, Context, Options
 from groundplane.remote.runner import Runner
 from groundplane.remote.turns import Slices
-from groundplane.runtime import clouds, logs, metrics
+from groundplane.runtime import clouds, initial, logs, metrics
 from groundplane.runtime.aside import Aside
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.controllers import all_controllers
@@ -133,6 +133,7 @@ class LocalControlPlane:
     async def __aenter__(self) -> LocalControlPlane:
         for crd in brought(self.context.options):
             await self.cluster.apply(crd, manager=INSTALLER)
+        await initial.make(self.cluster)
         self.dispatcher = Dispatcher(self.engine, self.routes, peek=self.cluster.peek)
         self.cluster.wrote = self._wrote
         self._tasks = [
