@@ -23,6 +23,7 @@ import pytest
 
 from groundplane.runtime import certificates, issuing, pairs
 from groundplane.sql import standin as sql_standin
+from tests.cluster.silent import Silent
 from tests.e2e import test_webhooks as webhooks
 from tests.e2e.conftest import Aws, asked_at
 from tests.e2e.guide import condition
@@ -188,16 +189,27 @@ def thing(number, colour):
     return {"apiVersion": OBJECTS, "kind": "Object", "metadata": {"name": f"thing-{number}"}, "spec": spec}
 
 
+def elsewhere(plane):
+    """What leads to another cluster, which is this one."""
+    reference = {"namespace": TEAM, "name": "there", "key": "kubeconfig"}
+    yield {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "there", "namespace": TEAM},
+        "stringData": {"kubeconfig": portable(plane)},
+    }
+    yield {
+        "apiVersion": "kubernetes.crossplane.io/v1alpha1",
+        "kind": "ProviderConfig",
+        "metadata": {"name": "there"},
+        "spec": {"credentials": {"source": "Secret", "secretRef": reference}},
+    }
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_objects_of_another_cluster_are_made_changed_and_deleted_across_successions(pair, way):
     plane, kind = pair.plane, "objects.kubernetes.crossplane.io"
-    reference = {"namespace": TEAM, "name": "there", "key": "kubeconfig"}
-    plane.apply(
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "there", "namespace": TEAM}}
-        | {"stringData": {"kubeconfig": portable(plane)}},
-        {"apiVersion": "kubernetes.crossplane.io/v1alpha1", "kind": "ProviderConfig", "metadata": {"name": "there"}}
-        | {"spec": {"credentials": {"source": "Secret", "secretRef": reference}}},
-    )
+    plane.apply(*elsewhere(plane))
     succession = Succession(pair)
 
     def colours():
@@ -217,6 +229,56 @@ def test_objects_of_another_cluster_are_made_changed_and_deleted_across_successi
     plane.wait("all are gone", lambda: not plane.get(kind)["items"])
     assert colours() == []
     plane.kubectl("delete", "providerconfigs.kubernetes.crossplane.io", "there", "--timeout=180s")
+
+
+def test_a_write_to_another_cluster_has_ended_before_another_replica_leads(pair):
+    """A webhook there holds what changes ConfigMaps for ten seconds, and lets it pass then; the leader is stopped meanwhile."""
+    plane, kind = pair.plane, "objects.kubernetes.crossplane.io"
+    plane.apply(*elsewhere(plane))
+    succession = Succession(pair)
+    plane.apply(thing(0, "red"))
+    plane.wait("it is ready", lambda: are_done(plane, kind, 1))
+    with Silent() as webhook:
+        plane.apply(webhook.holds("configmaps", TEAM))
+        plane.wait("the webhook counts", lambda: _is_held(plane, webhook))
+        before = webhook.asked
+        plane.apply(thing(0, "blue"))
+        plane.wait("the change is held", lambda: webhook.asked > before)
+        succession.leader.process.send_signal(signal.SIGSTOP)
+        plane.kubectl("delete", "validatingwebhookconfigurations", webhook.NAME)
+        pair.wait_leads(succession.standby)
+        plane.kubectl("delete", kind, "--all", "--wait=false")
+        plane.wait("it is gone", lambda: not plane.get(kind)["items"])
+
+        who = pair.identity(succession.leader)
+
+        def codes():
+            """What the leader's applies were answered, the one that made it before."""
+            return [
+                entry.get("responseStatus", {}).get("code")
+                for entry in plane.requests()
+                if (entry["verb"], entry.get("objectRef", {}).get("name")) == ("patch", "thing-0")
+                and f"({who})" in entry.get("userAgent", "")
+                and "dryRun" not in entry["requestURI"]
+                and entry["objectRef"]["resource"] == "configmaps"
+            ]
+
+        plane.wait("the change has ended", lambda: len(codes()) == 2)
+        made, ended = codes()
+        assert made == 201
+        assert ended >= 500
+        succession.leader.process.send_signal(signal.SIGCONT)
+        assert succession.leader.process.wait(180) == 1
+    assert plane.get("configmap", "thing-0", "-n", TEAM) is None
+    plane.kubectl("delete", "providerconfigs.kubernetes.crossplane.io", "there", "--timeout=180s")
+
+
+def _is_held(plane, webhook):
+    """Whether the API server asks the webhook by now: a ConfigMap of nobody's is held, for as long as the shortest timeout."""
+    before = webhook.asked
+    plane.kubectl("create", "configmap", "probe", "-n", TEAM, "--request-timeout=1s", check=False)
+    plane.kubectl("delete", "configmap", "probe", "-n", TEAM, "--ignore-not-found")
+    return webhook.asked > before
 
 
 # --- Cloud Control

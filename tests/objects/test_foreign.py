@@ -117,7 +117,7 @@ async def test_credentials_that_aws_does_not_give_are_told(monkeypatch):
 async def test_what_an_api_server_answers_is_taken(server, there):
     assert await there.get(KEY) == GOOD
     assert await there.apply(GOOD, manager="me", dry_run=True) == GOOD
-    assert server.asked[-1][2] == {"fieldManager": "me", "force": "true", "dryRun": "All"}
+    assert server.asked[-1][2] == {"fieldManager": "me", "force": "true", "dryRun": "All", "timeout": "35000ms"}
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,17 @@ async def test_a_server_that_answers_reads_alone_is_asked_to_write_by_one(server
     server.answers.set()
     there._api._write_outage._until = 0.0
     await change()
+
+
+async def test_what_is_written_there_ends_there_before_another_replica_leads(server):
+    made = ClusterTargets(None, write_timeout=5.0, identity="groundplane_one_12345678")
+    there = await made.there("uid", "1", kubeconfig(server.address))
+    await there.apply(GOOD, manager="me")
+    await there.delete(KEY)
+    await there.get(KEY)
+    bounds = [(method, query.get("timeout")) for method, path, query in server.asked if path != "/api/v1"]
+    assert bounds == [("PATCH", "5000ms"), ("DELETE", "5000ms"), ("GET", None)]
+    await made.close()
 
 
 async def test_a_kubeconfig_that_is_none_is_read_once(monkeypatch):

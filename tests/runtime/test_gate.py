@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import re
 from pathlib import Path
 
@@ -12,16 +13,18 @@ import pytest
 
 import groundplane
 from groundplane.aws.session import Sessions
+from groundplane.cluster import client
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core.objects import Key
-from groundplane.errors import InvalidInput, NotLeader
+from groundplane.core.objects import Key, key_of
+from groundplane.errors import InvalidInput, NotLeader, Unavailable
 from groundplane.ports import Account
 from groundplane.runtime.engine import Controller, Engine
 from groundplane.runtime.kopf_supervisor import KopfSupervisor
 from groundplane.runtime.leader import Gate
 from groundplane.runtime.queue import Done, Queue
+from tests.cluster.silent import Silent
 from tests.runtime import virtual
 from tests.standin import REGION
 from tests.world import World
@@ -138,6 +141,34 @@ def callers(*names):
                 if name in names:
                     found.add(str(path.relative_to(SOURCES)))
     return found
+
+
+async def test_what_passed_the_gate_ends_in_the_api_server_though_whoever_sent_it_is_stopped(
+    control_plane, monkeypatch
+):
+    """A webhook holds it for ten seconds, and lets it pass then; who is stopped gives nothing up."""
+    monkeypatch.setattr(client, "EARLIER", 100.0)
+    answered, namespace = [], "held"
+    api = Api.connect(
+        str(control_plane.kubeconfig),
+        on_request=lambda verb, resource, status, _: answered.append((verb, status)),
+        write_timeout=2.0,
+    )
+    cluster = KubernetesCluster(api, Cache())
+    held = {**MAP, "metadata": {"name": KEY.name, "namespace": namespace}}
+    control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    with Silent() as webhook:
+        control_plane.apply(webhook.holds("configmaps", namespace))
+        while not webhook.asked:  # until it counts
+            await cluster.delete(key_of(held))
+            with contextlib.suppress(Unavailable):
+                await cluster.apply(held, manager="test")
+        verb, status = answered[-1]
+        assert verb == "apply"
+        assert not 200 <= status < 300
+        control_plane.kubectl("delete", "validatingwebhookconfigurations", webhook.NAME)
+    assert control_plane.get("configmap", KEY.name, "-n", namespace) is None
+    await api.close()
 
 
 def test_clients_of_aws_are_made_in_one_place_which_has_the_gate():

@@ -9,7 +9,8 @@ import time
 import asyncpg
 import pytest
 
-from groundplane.errors import GroundplaneError, InvalidInput, Unavailable, Waiting
+from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavailable, Waiting
+from groundplane.runtime.leader import Gate
 from groundplane.sql import faults, text, wire
 from groundplane.sql import server as connections
 from groundplane.sql.account import Login
@@ -171,13 +172,30 @@ async def test_a_limit_of_a_statement_stays_on_no_connection(sql):
     login = Login("uid", "1", there.host, there.port, there.user, there.password, ssl_mode="disable")
     server = connections.Server(login, asyncio.Lock(), lambda: None)
     async with server.session() as session:
-        await session.run("SELECT set_config('test.limit', current_setting('lock_timeout'), false)")
-        (row,) = await session.rows(
-            "SELECT current_setting('test.limit') AS inside, current_setting('lock_timeout') AS after"
-        )
-        assert tuple(row) == ("10s", "0")
+        for limit, inside in (("lock_timeout", "10s"), ("statement_timeout", "62s")):
+            await session.run(f"SELECT set_config('test.limit', current_setting('{limit}'), false)")
+            (row,) = await session.rows(
+                f"SELECT current_setting('test.limit') AS inside, current_setting('{limit}') AS after"
+            )
+            assert tuple(row) == (inside, "0")
         await session.run(f'CREATE DATABASE "{sql.name("alone")}"')
         await session.run(f'DROP DATABASE "{sql.name("alone")}" WITH (FORCE)')
+    await server.close()
+
+
+async def test_who_loses_the_lease_while_others_write_writes_nothing_any_more(sql):
+    there, gate, writing = sql.server, Gate(is_open=True), asyncio.Lock()
+    login = Login("uid", "1", there.host, there.port, there.user, there.password, ssl_mode="disable")
+    server, name = connections.Server(login, writing, gate.check), sql.name("late")
+    async with server.session() as session, writing:
+        late = asyncio.ensure_future(session.run(f'CREATE ROLE "{name}"'))
+        await asyncio.sleep(0)
+        gate.valid_until = float("-inf")
+        writing.release()
+        with pytest.raises(NotLeader):
+            await late
+        await writing.acquire()
+    assert not await sql.value("SELECT count(*) FROM pg_roles WHERE rolname = $1", name)
     await server.close()
 
 

@@ -54,6 +54,7 @@ PATIENCE = 20.0  # seconds after which no further attempt begins
 FIRST_PAUSE = 0.1  # seconds before the second attempt, doubled each time
 REQUEST_TIMEOUT = 35.0  # seconds for one attempt
 CONNECT_TIMEOUT = 5.0  # seconds
+EARLIER = 0.95  # of the time that a write has: then we give it up, and the server a moment later
 SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after which a watch counts as dead
 TLS_BUFFER = 4096  # bytes that asyncio keeps for each connection, instead of 256 KiB: there is a watch for each kind
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
@@ -99,7 +100,7 @@ class Api:
         """`qps` and `burst` bound our requests per second.  `reload` gets fresh credentials after a 401.
 
         `may_write` is asked right before each attempt of all that is no GET, and raises NotLeader; what it let pass ends
-        within `write_timeout` seconds, a GET within `read_timeout`.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
+        within `write_timeout` seconds, in the server, too, whatever becomes of us; a GET is given up after `read_timeout`.  `identity` stands in the user agent, for audit logs.  `impersonate` is the user to act as.
         Of a server that nobody vouches for, no answer of more than `longest` bytes is read, of a list LISTS times that; 0: whatever comes.  `grant` says what
         gives a right to a resource of a group, where it is not the operator that lacks it.  `outage` keeps all but one from waiting for it
         while it does not answer a GET, `write_outage` while it does not answer what is none: an answer to the one says nothing of the other.
@@ -231,6 +232,8 @@ class Api:
         repeatable: bool,
     ) -> tuple[int, Any]:
         data = depth.written(body) if body is not None else None
+        if method != "GET":  # who is stopped gives nothing up, and a webhook may hold it for half a minute
+            query = {**(query or {}), "timeout": f"{max(1, int(self._write_timeout * 1000))}ms"}
         url = self._url(path, query)
         deadline = time.monotonic() + PATIENCE
         fresh = False
@@ -326,7 +329,8 @@ class Api:
         async with place as write:
             if method != "GET":
                 self._may_write()
-                options["timeout"] = aiohttp.ClientTimeout(total=self._write_timeout, sock_connect=CONNECT_TIMEOUT)
+                patience = EARLIER * self._write_timeout
+                options["timeout"] = aiohttp.ClientTimeout(total=patience, sock_connect=CONNECT_TIMEOUT)
             status, begun = 0, time.monotonic()
             try:
                 async with self._open().request(method, url, data=data, headers=headers, **options) as response:

@@ -107,7 +107,7 @@ async def run(settings: Settings) -> int:
         metrics.request_made(api.host, verb, resource, status, seconds)
         traces.api_request(verb, resource, status, seconds)
 
-    gate, identity, terms = Gate(is_open=settings.no_leader_election), alive.new_identity(PREFIX), settings.terms
+    gate, identity = Gate(is_open=settings.no_leader_election), alive.new_identity(PREFIX)
     api = Api.connect(
         settings.kubeconfig or None,
         settings.context or None,
@@ -115,13 +115,18 @@ async def run(settings: Settings) -> int:
         burst=settings.burst,
         on_request=told,
         may_write=gate.check,
-        write_timeout=REQUEST_TIMEOUT if settings.no_leader_election else terms.duration - terms.deadline,
+        write_timeout=write_timeout(settings),
         identity=identity,
     )
     try:
         return await Operator(api, settings, gate, identity, traces).run()
     finally:
         await api.close()
+
+
+def write_timeout(settings: Settings) -> float:
+    """Seconds for a write to any API server: what a leader has begun has ended there before another one may lead."""
+    return REQUEST_TIMEOUT if settings.no_leader_election else settings.lease_duration - settings.renew_deadline
 
 
 class Operator:
@@ -140,6 +145,8 @@ class Operator:
             self._cluster,
             self._acting_as if settings.objects_identity else None,
             may_write=gate.check,
+            write_timeout=write_timeout(settings),
+            identity=identity,
             warns=True,
         )
         self._cloud = Clouds(
@@ -279,6 +286,7 @@ class Operator:
             qps=settings.qps,
             burst=settings.burst,
             may_write=self._gate.check,
+            write_timeout=write_timeout(settings),
             identity=self._identity,
             impersonate=user,
             grant=partial(roles.grant_to, settings.objects_identity),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from groundplane.cluster import credentials
 from groundplane.cluster.cache import Cache
-from groundplane.cluster.client import Api
+from groundplane.cluster.client import REQUEST_TIMEOUT, Api
 from groundplane.cluster.credentials import Access
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Json, Key, Object, key_of
@@ -46,15 +46,19 @@ class ClusterTargets:
         acting: Callable[[], Api] | None = None,
         *,
         may_write: Callable[[], None] = lambda: None,
+        write_timeout: float = REQUEST_TIMEOUT,
+        identity: str = "",
         warns: bool = False,
         aws_token: Callable[[Access], str] | None = None,
     ) -> None:
         """`here` is this cluster as the operator acts in it; `acting` gives the way into it for Objects: None: the same, which is told if it `warns`.
 
+        What `may_write` let pass to another cluster has ended there within `write_timeout` seconds; `identity` is in that cluster's audit log.
         `aws_token` gives what logs in to a cluster of EKS as who we are in AWS, and may block; None: what AWS's tools would take.
         """
         self._warns, self._aws_token = warns, aws_token or _aws_token()
-        self._cluster, self._acting, self._may_write = here, acting, may_write
+        self._cluster, self._acting = here, acting
+        self._may_write, self._write_timeout, self._identity = may_write, write_timeout, identity
         self._api: Api | None = None
         self._here: Cluster | None = None
         self._refused: OrderedDict[str, tuple[str, str, str]] = OrderedDict()  # versions, and what is wrong with them
@@ -102,6 +106,8 @@ class ClusterTargets:
             access,
             reload=login if by_aws else None,  # after a 401: a token of EKS is taken for a quarter of an hour
             may_write=self._may_write,
+            write_timeout=self._write_timeout,
+            identity=self._identity,
             longest=LONGEST,
             grant=_grant,
             outage=outage,

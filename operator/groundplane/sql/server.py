@@ -26,6 +26,7 @@ PER_SERVER = 5  # connections at most, of one login
 IDLE = 30.0  # seconds until a connection that nobody uses is closed
 REMEMBERED = 1_024  # logins
 CONNECT, COMMAND = 10.0, 60.0  # seconds
+ENDS = COMMAND + 2.0  # seconds until the server ends a statement that nobody gave up, for who sent it is stopped
 LOCK = 2.0  # seconds until a statement that changes something and waits for a lock is given up
 KNOWN_LOCK = 0.1  # seconds, where those who hold it were met lately
 MET = 60.0  # seconds for which they are remembered
@@ -68,8 +69,8 @@ class Session:
 
     async def run(self, *statements: str) -> None:
         """Change something; several statements are one transaction."""
-        self._may_write()
         async with contextlib.nullcontext() if self._is_writer else self._server.writing, self._asking():
+            self._may_write()  # not before: others write for a minute, and the Lease may be somebody else's then
             await self._execute(_limited(statements))
 
     async def _execute(self, statements: str) -> None:
@@ -115,10 +116,14 @@ class Session:
 
 
 def _limited(statements: Sequence[str]) -> str:
-    """Statements that wait for no lock for long.  The limit ends with their transaction: by PgBouncer the next one on the connection may be another's."""
+    """Statements that wait for no lock for long, and that end, whatever becomes of us, before another process takes up our work.
+
+    The limits end with their transaction: by PgBouncer the next one on the connection may be another's.
+    """
     if len(statements) == 1 and statements[0].startswith(_ALONE):
         return statements[0]
-    return ";\n".join([f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'", *statements])
+    limits = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'", f"SET LOCAL statement_timeout = '{ENDS:.0f}s'"
+    return ";\n".join([*limits, *statements])
 
 
 @dataclass
