@@ -170,6 +170,23 @@ async def test_what_is_no_duration_is_told_where_it_stands(wrong, words):
     assert await seen(world, manifest) is None
 
 
+async def test_a_deletion_whose_time_was_edited_to_no_duration_names_the_field_and_goes_once_that_is_right():
+    world = await the_world()
+    manifest = nop(conditionAfter=[entry("0s")])
+    await world.apply(manifest)
+    await world.settle()
+    await world.patch(key_of(manifest), {"spec": {"forProvider": {"deleteAfter": "10"}}})
+    await world.cluster.delete(key_of(manifest))
+    await world.settle()
+    assert (
+        'spec.forProvider.deleteAfter: time: invalid duration "10"'
+        in find(await seen(world, manifest), "Synced")["message"]
+    )
+    await world.patch(key_of(manifest), {"spec": {"forProvider": {"deleteAfter": "1s"}}})
+    await world.settle(seconds=1)
+    assert await seen(world, manifest) is None
+
+
 def test_the_definition_of_v04_lives_in_no_namespace_and_has_a_mark_of_its_own():
     def scopes(**how):
         found = {each.name: each for each in brought(["*.nop.crossplane.io"], **how)}

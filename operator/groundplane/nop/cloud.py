@@ -113,7 +113,8 @@ def _leaving(managed: Object, passed: float, at_provider: Mapping[str, Any]) -> 
     if asked.get("deleteError"):
         told = Condition("Deletion", "False", "DeletionFailed")
         return Observation(exists=True, at_provider=at_provider, conditions=(told,))
-    left = durations.seconds(str(asked.get("deleteAfter") or "0")) - passed
+    with at("spec.forProvider.deleteAfter"):
+        left = durations.seconds(str(asked.get("deleteAfter") or "0")) - passed
     if left <= 0:
         return Observation(exists=False)
     told = Condition("Deletion", "False", "DeletionPending")
