@@ -31,6 +31,21 @@ FAULTS = {
     "no variable": ({"credentials": {"source": "Environment", "env": {"name": "NOPE"}}}, "no such variable"),
     "no file": ({"credentials": {"source": "Filesystem", "fs": {"path": "/nowhere"}}}, "can't read /nowhere"),
     "no role": ({"credentials": {"source": "WebIdentity", "webIdentity": {}}}, "webIdentity.roleARN: is missing"),
+    "no Secret of a token": (
+        {
+            "credentials": {
+                "source": "WebIdentity",
+                "webIdentity": {
+                    "roleARN": "arn:aws:iam::123456789012:role/a",
+                    "tokenConfig": {
+                        "source": "Secret",
+                        "secretRef": {"namespace": "crossplane-system", "name": "other", "key": "token"},
+                    },
+                },
+            }
+        },
+        "or correct spec.credentials.webIdentity.tokenConfig.secretRef",
+    ),
     "a hop without a role": ({"assumeRoleChain": [{"externalID": "x"}]}, "assumeRoleChain[0].roleARN: is missing"),
     "no URL": ({"endpoint": {"url": {"type": "Static"}}}, "spec.endpoint.url.static: is missing"),
     "a faulty URL": ({"endpoint": {"url": {"type": "Static", "static": "here"}}}, '"here" is no URL'),

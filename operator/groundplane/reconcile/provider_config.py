@@ -152,15 +152,16 @@ async def _account_of(config: Object, context: Context, *, leaving: bool) -> Acc
         error.on = (awaited,)
         raise error
     whole = _family(config).source
-    field = "connectionSecretRef" if whole else "secretRef"
-    reference = credentials.get(field) or {} if whole else _secret_reference(credentials)
+    of_token = "webIdentity.tokenConfig." if credentials.get("source") == "WebIdentity" else ""
+    field = f"spec.credentials.{'connectionSecretRef' if whole else f'{of_token}secretRef'}"
+    reference = credentials.get("connectionSecretRef") or {} if whole else _secret_reference(credentials)
     if reference is None:
         context.accounts.reads(key, None)
         return Account(config, version=version, lane=context.lane)
     if not reference.get("name"):
         raise Waiting(
-            f'{key.kind} "{name}": spec.credentials.{field} is not set',
-            mend="set its namespace and name" if whole else "set its namespace, name and key",
+            f'{key.kind} "{name}": {field} is not set',
+            mend=f"set its {_parts_of_reference(key, is_whole=bool(whole))}",
             on=[awaited],
         )
     namespace = key.namespace or reference.get("namespace") or context.options.namespace
@@ -173,8 +174,7 @@ async def _account_of(config: Object, context: Context, *, leaving: bool) -> Acc
         by_hand = f"delete what it stands for yourself, and take its finalizer {MANAGED} off"
         raise Waiting(
             f'{key.kind} "{name}": cannot get credentials: {place} not found',
-            mend=f"create it, or correct spec.credentials.{field}"
-            + (f"; if its namespace goes, {by_hand}" if goes else ""),
+            mend=f"create it, or correct {field}" + (f"; if its namespace goes, {by_hand}" if goes else ""),
             on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
     if whole:
@@ -185,11 +185,17 @@ async def _account_of(config: Object, context: Context, *, leaving: bool) -> Acc
     if value is None:
         raise Waiting(
             f'{key.kind} "{name}": {place} has no key "{reference.get("key")}"',
-            mend="store the credentials under it, or correct spec.credentials.secretRef.key",
+            mend=f"store the credentials under it, or correct {field}.key",
             on=[awaited, Awaited("", "Secret", place.namespace, place.name)],
         )
     _keep(key, {reference["key"]: value}, context)
     return Account(config, {reference["key"]: value}, f"{version}/{_digest(value)}", context.lane)
+
+
+def _parts_of_reference(config: Key, *, is_whole: bool) -> str:
+    """What says which Secret is meant, in a namespace one of its own, and where in it the credentials are."""
+    place = "name" if config.namespace else "namespace and name" if is_whole else "namespace, name"
+    return place if is_whole else f"{place} and key"
 
 
 def _keep(config: Key, credentials: Mapping[str, bytes], context: Context) -> None:
