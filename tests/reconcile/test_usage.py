@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from groundplane.cluster.garbage_collection import Collector
 from groundplane.core import conditions, usages
 from groundplane.core.objects import Key, annotations_of, is_deleting, key_of, meta, owner_reference
 from groundplane.core.usages import LEGACY_VERSION, PROTECTION_VERSION
@@ -227,6 +228,19 @@ async def test_a_user_that_goes_is_no_trouble_and_one_that_comes_in_its_place_ow
     await world.settle()
     uid = meta(await world.cluster.get(B1))["uid"]
     assert uid in {owner["uid"] for owner in meta(await world.cluster.get(U))["ownerReferences"]}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_nothing_is_told_between_the_end_of_a_user_and_that_of_its_usage(strict, monkeypatch):
+    used_by = usage(of=of(ALPHA, "a1"), by=of(BETA, "b1"))
+    world = await a_world(obj(ALPHA, "a1"), obj(BETA, "b1"), used_by, options=Options(strict_upstream=strict))
+    monkeypatch.setattr(Collector, "settle", lambda self: None)  # a cluster's comes later
+    await delete(world, B1)
+    assert meta(await world.cluster.get(U))["ownerReferences"]
+    assert not [event for event in world.told.events if event[1] == "Warning"]
+    await world.patch(U, {"spec": {"by": {"resourceRef": {"name": "b2"}}}})
+    await world.settle()
+    assert [event[2] for event in world.told.events if event[1] == "Warning"] == ["GetUsingResource"]
 
 
 async def test_a_used_object_that_is_made_anew_or_loses_its_label_is_labelled_again():

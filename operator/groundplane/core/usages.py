@@ -260,6 +260,13 @@ def owners(usage: Object, using: Object) -> list[dict[str, Any]] | None:
     return [*of_old, {"apiVersion": key.api_version, "kind": key.kind, "name": key.name, "uid": uid}]
 
 
+def is_owned_by_user(found: Object, usage: Usage) -> bool:
+    """Whether an object of the name that uses the other one is an owner of the usage, there or gone."""
+    using = usage.by.key(namespaced=False) if usage.by else None
+    owners = meta(found).get("ownerReferences") or []
+    return using is not None and any(_names(owner, using) and not owner.get("controller") for owner in owners)
+
+
 def _names(owner: Mapping[str, Any], key: Key) -> bool:
     return (group_of(owner.get("apiVersion") or ""), owner.get("kind"), owner.get("name")) == (
         key.group,

@@ -73,7 +73,7 @@ async def _protect(found: Object, context: Context) -> Result:
             await _label(used, context)
         using = using or await _using(usage, context)
     except Waiting as gone:
-        if not _had_user(found):
+        if not _had_user(found, usage):
             raise
         return Result(requeue_after=LOOK_AGAIN, on=gone.on)  # its user is gone, and it goes next
     if using:
@@ -180,8 +180,10 @@ async def _using(usage: Usage, context: Context) -> Object | None:
         return await _there(usage, usage.by, context) if usage.by else None
 
 
-def _had_user(found: Object) -> bool:
-    """Whether what uses the object was there, as the usage is now: it was Ready since its last edit."""
+def _had_user(found: Object, usage: Usage) -> bool:
+    """Whether what uses the object was there, as the usage is now: it owns the usage, or this was Ready since its last edit."""
+    if usages.is_owned_by_user(found, usage):
+        return True
     ready = conditions.find(found, "Ready") or {}
     return ready.get("status") == "True" and ready.get(health.GENERATION) == meta(found).get("generation")
 
