@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 
 import pytest
 
@@ -200,7 +201,7 @@ async def test_a_list_that_lacks_some_is_no_ground_for_anything(aws, monkeypatch
     monkeypatch.setattr(world.cluster, "list", denied)
     with pytest.raises(Denied):
         await orphans.orphans(installation(world))
-    [finding] = await doctor.examine(installation(world), {"leaked": orphans.check_leaked})
+    [finding] = await doctor.examine(installation(world), {"leaks": orphans.check_leaked})
     assert finding.state == "not allowed"
 
 
@@ -211,7 +212,7 @@ async def test_objects_without_a_thing_and_deletions_that_nobody_ends(aws):
     aws.client("s3").delete_bucket(Bucket="orders")
     await world.cluster.delete(key_of(stuck))
     found = {each.id: each for each in await doctor.examine(installation(world), orphans.ORPHANS)}
-    assert found["leaked"].state == "ok"
+    assert found["leaks"].state == "ok"
     assert (found["missing"].state, found["missing"].objects) == ("warning", ("Bucket orders → orders",))
     assert (found["finalizers"].state, found["finalizers"].objects) == ("warning", ("Bucket stuck (example.org/keep)",))
     live = await world.cluster.get(key_of(bucket("kept")))
@@ -233,11 +234,8 @@ def test_the_command_asks_before_it_does_anything(aws, tmp_path):
 
     asyncio.run(plant())
     done = groundplane("doctor", "orphans", "--db", db)
-    assert done.exit_code == 0, done.output
-    assert (
-        "! leaked       1 things in AWS were made for objects that are gone: Bucket orders in eu-west-1, made for Bucket orders"
-        in done.output
-    )
+    assert done.exit_code == 3, done.output
+    assert "! leaks        1 leaked: Bucket orders in eu-west-1, made for Bucket orders" in done.output
     assert f"Mend: look at each; then groundplane doctor orphans --db {db} --adopt --alone makes" in done.output
     for deed in ("--adopt", "--delete"):
         refused = groundplane("doctor", "orphans", "--db", db, deed, "--yes")
@@ -258,5 +256,37 @@ def test_the_command_asks_before_it_does_anything(aws, tmp_path):
     )
     assert {each["Name"] for each in aws.buckets()} == {"orders", "kept"}
     for wrong in (("--adopt", "--delete", "--alone"), ("--delete", "--alone", "-o", "json")):
-        assert groundplane("doctor", "orphans", "--db", db, *wrong).exit_code == 1
-    assert groundplane("doctor", "--region", REGION).exit_code == 1
+        assert groundplane("doctor", "orphans", "--db", db, *wrong).exit_code == 80
+    for usage in (("--region", REGION), ("takeover", "--leaks"), ("--leaks", "--delete", "--alone")):
+        assert groundplane("doctor", *usage).exit_code == 80, usage
+
+
+def test_leaks_are_looked_for_beside_the_installation(aws, tmp_path):
+    """Exit code 3 is for leaks alone: what failed beside them counts more."""
+    db = tmp_path / "store.db"
+
+    async def plant(*, is_broken):
+        world = await lived(aws, bucket("orders"), bucket("kept"))
+        await forget(world, bucket("orders"))
+        if is_broken:
+            secret = {"namespace": "default", "name": "gone", "key": "credentials"}
+            broken = {"source": "Secret", "secretRef": secret}
+            config = {"apiVersion": "aws.upbound.io/v1beta1", "kind": "ProviderConfig", "metadata": {"name": "broken"}}
+            await world.cluster.apply({**config, "spec": {"credentials": broken}}, manager="person")
+        db.unlink(missing_ok=True)
+        world.cluster._store._db.execute("vacuum into ?", (str(db),))
+
+    asyncio.run(plant(is_broken=False))
+    assert "leak" not in groundplane("doctor", "--db", db).output
+    done = groundplane("doctor", "--leaks", "--db", db, "-o", "json")
+    checks = {each["id"]: each for each in json.loads(done.stdout)["checks"]}
+    assert (done.exit_code, list(checks)) == (3, ["definitions", "credentials", "leaks"])
+    assert checks["leaks"]["objects"] == ["Bucket orders in eu-west-1, made for Bucket orders"]
+    assert (
+        groundplane("doctor", "--leaks", "--region", "us-west-2", "--checks", "definitions", "--db", db).exit_code == 3
+    )
+    aws.client("s3").delete_bucket(Bucket="orders")
+    asyncio.run(plant(is_broken=True))
+    done = groundplane("doctor", "--leaks", "--db", db)
+    assert done.exit_code == 1
+    assert "! leaks" in done.output

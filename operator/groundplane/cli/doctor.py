@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from groundplane.cluster.sqlite import SqliteCluster
 
 PARTS = ("installation", "takeover", "restore", "orphans")
+WITH_LEAKS = ("installation", "orphans")  # parts that know of things in AWS
+LEAKED = 3  # exit code
 ORPHANS = "groundplane doctor orphans"  # in mends: what is to be run next
 SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
 
@@ -30,7 +32,7 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     default="",
     metavar="a,b",
     help="Only these: kinds, rights, lease, rivals, definitions, credentials, webhooks; of takeover: stopped, in-use, packages, creates;"
-    " of restore: nobody, claims, composites, managed, secrets, credentials; of orphans: leaked, missing, finalizers.",
+    " of restore: nobody, claims, composites, managed, secrets, credentials; of orphans: leaks, missing, finalizers.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @sources.as_run()
@@ -78,7 +80,13 @@ SIGNS = {"ok": "✔", "warning": "!", "failed": "✘", "not allowed": "?"}
     type=click.Path(dir_okay=False),
     help="Look at the store of `groundplane up` in this file, not at a cluster.",
 )
-@click.option("--region", "regions", multiple=True, help="Of orphans: look here, too; else only where objects are.")
+@click.option("--leaks", is_flag=True, help="Also look for what in AWS carries our tags and has no object any more.")
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    help="Of --leaks and of orphans: look here, too; else only where objects are.",
+)
 @click.option("--adopt", is_flag=True, help="Of orphans: make the objects again of which AWS still has the things.")
 @click.option("--delete", is_flag=True, help="Of orphans: delete those things in AWS.")
 @click.option(
@@ -100,6 +108,7 @@ def doctor(
     webhooks: Literal["off", "on"],
     account: str,
     db: str,
+    leaks: bool,
     regions: tuple[str, ...],
     adopt: bool,
     delete: bool,
@@ -114,7 +123,8 @@ def doctor(
     `doctor orphans`: what in AWS carries our tags and has no object any more, which objects have nothing in AWS any more, which deletions nobody
     ends.
 
-    Nothing is changed, but by --adopt and --delete, after a question.  Exit code 1 if something failed or could not be looked at; a warning is none.
+    Nothing is changed, but by --adopt and --delete, after a question.  Exit code 1 if something failed or could not be looked at, 3 if nothing did
+    and something in AWS has no object any more; another warning is none.
     """
     from groundplane.runtime import doctor as checking
     from groundplane.runtime import moves, orphans
@@ -125,15 +135,21 @@ def doctor(
         "restore": moves.RESTORE,
         "orphans": orphans.ORPHANS,
     }[part]
+    if leaks and part not in WITH_LEAKS:
+        raise click.UsageError(f"doctor {part} does not look for leaks. Mend: write groundplane doctor --leaks.")
     only = [each.strip() for each in checks.split(",") if each.strip()] or list(every)
     for each in only:
         if each not in every:
-            raise InvalidInput(f"there is no check called {each}", mend=did_you_mean(each, every))
+            raise click.UsageError(f"there is no check called {each}. {mending(did_you_mean(each, every))}")
     chosen = {name: check for name, check in every.items() if name in only}
+    if leaks:
+        chosen[orphans.LEAKS] = orphans.check_leaked
     if db and part in ("takeover", "restore"):
-        raise InvalidInput(f"doctor {part} looks at a cluster", mend="leave --db out")
-    if (regions or adopt or delete) and part != "orphans":
-        raise InvalidInput("--region, --adopt and --delete are of orphans", mend="write: groundplane doctor orphans …")
+        raise click.UsageError(f"doctor {part} looks at a cluster. Mend: leave --db out.")
+    if (adopt or delete) and part != "orphans":
+        raise click.UsageError("--adopt and --delete are of orphans. Mend: write groundplane doctor orphans …")
+    if regions and orphans.LEAKS not in chosen and not (adopt or delete):
+        raise click.UsageError("--region is where to look for leaks. Mend: write groundplane doctor --leaks --region …")
     _check_deeds(adopt=adopt, delete=delete, alone=alone, as_json=output == "json")
     settings = Settings(
         kubeconfig=kubeconfig,
@@ -151,9 +167,7 @@ def doctor(
             asyncio.run(_do(settings, cluster, regions, adopt=adopt, yes=yes))
             return
         if regions:
-            chosen = (
-                {**chosen, "leaked": partial(orphans.check_leaked, regions=regions)} if "leaked" in chosen else chosen
-            )
+            chosen[orphans.LEAKS] = partial(orphans.check_leaked, regions=regions)
         if cluster is not None:
             findings = asyncio.run(checking.examine_store(cluster, chosen))
         else:
@@ -168,11 +182,13 @@ def doctor(
                 click.echo(f"{'':<15}{mending(finding.mend)}")
     if checking.has_failed(findings):
         raise SystemExit(1)
+    if any(each.id == orphans.LEAKS and each.state == "warning" for each in findings):
+        raise SystemExit(LEAKED)
 
 
 def _check_deeds(*, adopt: bool, delete: bool, alone: bool, as_json: bool) -> None:
     if adopt and delete:
-        raise InvalidInput("--adopt and --delete exclude each other", mend="choose one")
+        raise click.UsageError("--adopt and --delete exclude each other. Mend: choose one.")
     if (adopt or delete) and not alone:
         raise InvalidInput(
             "what another control plane has made in the account looks the same: its objects can't be seen from here",
@@ -180,7 +196,7 @@ def _check_deeds(*, adopt: bool, delete: bool, alone: bool, as_json: bool) -> No
             where=("--adopt" if adopt else "--delete",),
         )
     if as_json and (adopt or delete):
-        raise InvalidInput("--adopt and --delete ask and tell", mend="leave --output out")
+        raise click.UsageError("--adopt and --delete ask and tell. Mend: leave --output out.")
 
 
 async def _do(

@@ -483,7 +483,7 @@ CHECKS: Mapping[str, Check] = {
     "credentials": check_credentials,
     "webhooks": check_webhooks,
 }
-IN_A_STORE = ("definitions", "credentials", "leaked", "missing", "finalizers")  # what a store has, too
+IN_A_STORE = ("definitions", "credentials", "leaks", "missing", "finalizers")  # what a store has, too
 
 
 def about(id: str, state: State, what: str, objects: Iterable[str], mend: str) -> Finding:

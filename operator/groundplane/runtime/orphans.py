@@ -29,6 +29,7 @@ from groundplane.reconcile import definition as definitions
 from groundplane.runtime import clouds, crds
 from groundplane.runtime.doctor import AT_ONCE, Check, Finding, Installation, about, aws_configs, definitions_of
 
+LEAKS = "leaks"  # the check of things in AWS
 THREADS = 8  # things that are looked at at a time
 ROUNDS = 5  # of deletions, for what others are in the way of
 PAUSE = 2.0  # seconds between two of these
@@ -235,13 +236,11 @@ def told(found: Sequence[Orphan], problems: Sequence[str]) -> list[Finding]:
             "look at each; then groundplane doctor orphans --adopt --alone makes their objects again, --delete --alone ends them."
             " Where another control plane uses the account, they may be its own"
         )
-        result.append(
-            about("leaked", "warning", "things in AWS were made for objects that are gone", map(str, found), mend)
-        )
+        result.append(about(LEAKS, "warning", "leaked", map(str, found), mend))
     if problems:
         mend = "allow it, or correct or add what is named"
-        result.append(about("leaked", "not allowed", "looks were not possible", problems, mend))
-    return result or [Finding("leaked", "ok", "everything in AWS that carries our tags has its object")]
+        result.append(about(LEAKS, "not allowed", "looks were not possible", problems, mend))
+    return result or [Finding(LEAKS, "ok", "everything in AWS that carries our tags has its object")]
 
 
 # --- what is done about them -------------------------------------------------------------------------------------
@@ -422,7 +421,7 @@ async def check_leaked(installation: Installation, regions: Sequence[str] = ()) 
 
 
 ORPHANS: Mapping[str, Check] = {
-    "leaked": check_leaked,
+    LEAKS: check_leaked,
     "missing": check_missing,
     "finalizers": check_finalizers,
 }
