@@ -24,6 +24,9 @@ class Still:
         if request.path.startswith("/still/"):
             return await self._control(request)
         self.calls += 1
+        if "ResourceGroupsTagging" in request.headers.get("X-Amz-Target", ""):
+            tagged = [{"ResourceARN": arn, "Tags": TAGS} for arn in (await request.json())["ResourceARNList"]]
+            return web.json_response({"ResourceTagMappingList": tagged})
         if request.method in ("HEAD", "GET"):
             return self._bucket(request)
         fields = {name: values[0] for name, values in parse_qs(await request.text()).items()}
@@ -65,7 +68,10 @@ class Still:
 
     def _bucket(self, request: web.Request) -> web.Response:
         if request.path == "/":
-            entries = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in self.known.get("HeadBucket", ()))
+            entries = "".join(
+                f"<Bucket><Name>{name}</Name><BucketRegion>eu-west-1</BucketRegion></Bucket>"
+                for name in self.known.get("HeadBucket", ())
+            )
             return _xml(f"<ListAllMyBucketsResult><Buckets>{entries}</Buckets></ListAllMyBucketsResult>")
         self.known.setdefault("HeadBucket", {})[request.path.strip("/")] = None
         if request.path.strip("/") in self.failing:
@@ -76,6 +82,8 @@ class Still:
         return web.Response(headers={"x-amz-bucket-region": "eu-west-1"})
 
 
+TAGS = [{"Key": "team", "Value": "orders"}]
+TAG = "<Tag><Key>team</Key><Value>orders</Value></Tag>"
 NAMES = ("SubnetId.1", "GroupId.1", "RoleName", "DBSubnetGroupName")
 ANSWERS = {
     "DescribeSubnets": "<DescribeSubnetsResponse><subnetSet><item><subnetId>{name}</subnetId><vpcId>vpc-1</vpcId><state>available</state>"
@@ -90,7 +98,7 @@ ANSWERS = {
     "<DBSubnetGroupName>{name}</DBSubnetGroupName><DBSubnetGroupDescription>still</DBSubnetGroupDescription><VpcId>vpc-1</VpcId>"
     "<SubnetGroupStatus>Complete</SubnetGroupStatus><DBSubnetGroupArn>arn:aws:rds:eu-west-1:{account}:subgrp:{name}</DBSubnetGroupArn>"
     "</DBSubnetGroup></DBSubnetGroups></DescribeDBSubnetGroupsResult></DescribeDBSubnetGroupsResponse>",
-    "ListTagsForResource": "<ListTagsForResourceResponse><ListTagsForResourceResult><TagList></TagList></ListTagsForResourceResult>"
+    "ListTagsForResource": f"<ListTagsForResourceResponse><ListTagsForResourceResult><TagList>{TAG}</TagList></ListTagsForResourceResult>"
     "</ListTagsForResourceResponse>",
 }
 LISTS = {  # of each listing: the action of one, what its list begins and ends with, and how it tells that there is more
@@ -116,7 +124,7 @@ def _unset(code: str) -> str:
 
 
 SETTINGS = {  # of a bucket, by the query that asks for it
-    "tagging": "<Tagging><TagSet></TagSet></Tagging>",
+    "tagging": f"<Tagging><TagSet>{TAG}</TagSet></Tagging>",
     "accelerate": "<AccelerateConfiguration></AccelerateConfiguration>",
     "acl": "<AccessControlPolicy><Owner><ID>o</ID></Owner><AccessControlList></AccessControlList></AccessControlPolicy>",
     "cors": _unset("NoSuchCORSConfiguration"),

@@ -13,7 +13,7 @@ from groundplane import errors
 from groundplane.aws import catalogue
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.engine import Engine
-from groundplane.aws.resource import SELDOM
+from groundplane.aws.resource import POLL, SELDOM
 from groundplane.aws.session import Sessions
 from tests.aws.conftest import RDS, S3, made, managed, settle
 from tests.aws.test_fields import KINDS, upstream
@@ -140,7 +140,7 @@ class Clock:
         return self.now
 
 
-async def test_what_only_informs_is_read_once_an_hour_and_when_a_look_is_asked_for(account, bucket, standin):
+async def test_what_only_informs_is_read_every_six_hours_and_when_a_look_is_asked_for(account, bucket, standin):
     clock = Clock()
     cloud = AwsCloud(sessions=Sessions(attempts=1), now=clock)
     settings = {"GET ?versioning", "GET ?cors", "GET ?policy", "GET ?lifecycle", "GET ?website", "GET ?encryption"}
@@ -153,7 +153,7 @@ async def test_what_only_informs_is_read_once_an_hour_and_when_a_look_is_asked_f
         return bool(settings & set(standin.operations()))
 
     assert not await asked()
-    clock.now += timedelta(seconds=SELDOM - 1)
+    clock.now += timedelta(seconds=SELDOM * POLL - 1)
     assert not await asked()
     clock.now += timedelta(seconds=1)
     assert await asked()
@@ -173,7 +173,7 @@ async def test_after_a_start_buckets_take_turns_with_what_only_informs(account, 
         standin.forget_calls()
         await restarted.observe(bucket, account, {})
         read.append("GET ?versioning" in standin.operations())
-        clock.now += timedelta(minutes=1)
+        clock.now += timedelta(minutes=6)
     assert read.count(True) == 1
     restarted.close()
 

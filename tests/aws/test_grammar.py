@@ -127,7 +127,9 @@ def test_a_shared_read_lists_what_the_read_itself_answers(found):
         listed = walk(call.output_shape, shared.in_.text)
         assert listed.type_name == "list", f"{shared.in_.text} is no list"
         assert walk(listed.member, shared.key.text.replace("[]", "")), f"{shared.key.text} is not in its entries"
+        entry = dict.fromkeys(["BucketRegion"], "eu-west-1")  # without which there is no answer
         answer = shared.answer.search([{}]) if shared.answer else {shared.in_.text: []}
+        answer = shared.answer.search([entry]) if answer is None else answer
         own = operation(found, read.call).output_shape
         assert set(answer) <= set(own.members), f"{read.call} answers no {set(answer) - set(own.members)}"
         for name in shared.lacks:

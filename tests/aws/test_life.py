@@ -174,6 +174,7 @@ async def polled(world, found, thing, known, standin, calls):
     if found.observe.shared is not None:
         reads = [found.observe, *found.also.values()]
         shared = {(each.shared.call or each.call).rpartition(":")[2] for each in reads if each.shared}
+        shared |= {call.rpartition(":")[2] for call in actions.shared_calls(found)}
         assert called <= {"GET ?max-buckets", *(actions.operation(each) for each in shared)}
     else:
         assert len(standin.operations()) <= calls - found.is_untagged

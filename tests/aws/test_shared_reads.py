@@ -5,6 +5,7 @@ import copy
 import json
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -222,6 +223,90 @@ async def test_what_is_in_no_listing_is_confirmed_one_by_one(cloud, standin, pol
     found = await looks(cloud, things, polls)
     assert [each.exists for each in found] == [False, False]
     assert Counter(standin.operations()) == {"DescribeDBSubnetGroups": 3}
+
+
+def subnet_groups(standin, count):
+    ec2, rds, found = standin.client("ec2"), standin.client("rds"), []
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24", AvailabilityZone=f"eu-west-1{zone}")["Subnet"][
+            "SubnetId"
+        ]
+        for n, zone in enumerate("ab")
+    ]
+    for number in range(count):
+        name = f"group-{number}"
+        group = {"subnetIds": subnets, "description": "orders"}
+        thing = managed(RDS, "SubnetGroup", name, external_name=name, **group)
+        listed = [{"Key": key, "Value": value} for key, value in tags.desired(thing).items()]
+        rds.create_db_subnet_group(
+            DBSubnetGroupName=name, DBSubnetGroupDescription="orders", SubnetIds=subnets, Tags=listed
+        )
+        known = {"tagsAll": tags.desired(thing), "arn": f"arn:aws:rds:eu-west-1:123456789012:subgrp:{name}"}
+        found.append(settled(thing, **known))
+    return found
+
+
+class Calendar:
+    """Hours pass when they are told to."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def now(self):
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def clock(self):
+        return self.seconds
+
+
+async def test_tags_that_are_told_one_by_one_travel_together_too(standin, polls):
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0.05)
+    things = subnet_groups(standin, 3)
+    for _ in range(12):  # two hours
+        standin.forget_calls()
+        found = await looks(cloud, things, polls)
+        assert all(each.exists and not each.drift for each in found)
+        assert sorted(standin.operations()) == ["DescribeDBSubnetGroups", "GetResources"]
+        time.seconds += 600
+    of = things[1]["status"]["atProvider"]["arn"]
+    standin.client("rds").add_tags_to_resource(ResourceName=of, Tags=[{"Key": "by", "Value": "hand"}])
+    standin.forget_calls()
+    found = await looks(cloud, things, polls)
+    assert [len(each.drift) for each in found] == [0, 1, 0]
+    singly = Counter(standin.operations()) - Counter(["DescribeDBSubnetGroups", "GetResources"])
+    assert singly == {"DescribeDBSubnetGroups": 1, "ListTagsForResource": 1}
+    cloud.close()
+
+
+async def test_without_a_right_to_the_tagging_api_tags_are_read_once_an_hour(standin, polls):
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0.05)
+    things = subnet_groups(standin, 3)
+    standin.fail("tagging", "GetResources", "AccessDeniedException", status=400, times=99)
+    standin.forget_calls()
+    for _ in range(7):  # an hour
+        found = await looks(cloud, things, polls)
+        assert all(each.exists and not each.drift for each in found)
+        time.seconds += 600
+    assert Counter(standin.operations())["ListTagsForResource"] == len(things)
+    cloud.close()
+
+
+async def test_what_is_polled_more_often_is_read_in_full_more_often(standin, polls):
+    """What others take a call for once an hour is read at every sixth poll, as the object says how often that is."""
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0)
+    (thing,) = vpcs(standin, 1)
+    thing["metadata"]["annotations"]["crossplane.io/poll-interval"] = "10s"
+    standin.client("ec2").modify_vpc_attribute(VpcId=external_name(thing), EnableDnsHostnames={"Value": True})
+    drifts = []
+    for _ in range(12):
+        drifts += (await cloud.observe(thing, polls, {})).drift
+        time.seconds += 10
+    assert {each.field for each in drifts} == {"enableDnsHostnames"}
+    cloud.close()
 
 
 # --- the module alone -----------------------------------------------------------------------------------

@@ -120,8 +120,13 @@ def polls(kind: Kind) -> str:
     """How many calls they take."""
     reads = [kind.observe, *(also for also in kind.also.values() if not also.seldom and not also.once)]
     shared = {operation(kind, each.shared.call or each.call): None for each in reads if each.shared}
+
+    shared |= dict.fromkeys(actions.actions([actions.TAGGED]) if shared and kind.is_untagged else ())
     alone = [operation(kind, each.call) for each in reads if not each.shared and not getattr(each, "hourly", ())]
-    hourly = [*(kind.observe.shared.lacks if kind.observe.shared else ()), *(["tags"] if kind.is_untagged else [])]
+    hourly = [
+        *(kind.observe.shared.lacks if kind.observe.shared else ()),
+        *(["tags"] if kind.is_untagged and not shared else []),
+    ]
     hourly += [name for also in kind.also.values() for name in also.hourly]
     said = f"together, by {codes(shared)}" if shared else ""
     if alone := alone if not shared else []:

@@ -86,7 +86,11 @@ def test_actions_have_the_names_of_iam_and_roles_are_bounded():
 
 def test_what_only_saves_calls_is_a_statement_of_its_own():
     statements = {each["Sid"]: each["Action"] for each in json.loads(run("iam/Role", "s3/Bucket").stdout)["Statement"]}
-    assert statements["SharedReads"] == ["iam:GetAccountAuthorizationDetails", "s3:ListAllMyBuckets"]
+    assert statements["SharedReads"] == [
+        "iam:GetAccountAuthorizationDetails",
+        "s3:ListAllMyBuckets",
+        "tag:GetResources",
+    ]
     assert "SharedReads" not in run("ec2/VPC").stdout  # it is the call that a look makes, too
 
 

@@ -21,7 +21,7 @@ from groundplane.aws.budget import Budgets, Call, Fate, Place
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Errors, Kind, Shared
 from groundplane.aws.memory import Memory, digest
-from groundplane.aws.resource import Alone
+from groundplane.aws.resource import POLL, Alone
 from groundplane.aws.session import AccountClients, Sessions, unlisted
 from groundplane.aws.shared_reads import WINDOW, Read, SharedReads
 from groundplane.core import conditions
@@ -56,6 +56,7 @@ class AwsCloud:
         certain_after: float = CERTAIN_AFTER,
         patience: float = PATIENCE,
         window: float = WINDOW,
+        poll: float = POLL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,6 +66,7 @@ class AwsCloud:
         and AWS's id of the request, if there is one; in the context of who wanted it.
         `on_wait` is told how long each piece of work waited for its budget (service, seconds), `on_look` what an existing resource was
         found to be; both on the event loop.
+        `poll`: seconds from poll to poll of what says nothing else; what is read once an hour is read at every sixth.
         One that `only_looks` has no way to change anything: no call gets through but the reads that kind files name.
         """
         self._on_wait, self._on_look = on_wait, on_look
@@ -83,6 +85,7 @@ class AwsCloud:
         self._namespace = namespace
         self._certain_after = certain_after
         self._patience = patience
+        self._poll = poll
         self._now = now
         self._shared = SharedReads(window=window, clock=clock)
         self._memories: dict[str, Memory] = {}  # by UID, the longest unused first
@@ -213,6 +216,7 @@ class AwsCloud:
             now=self._now(),
             strict_upstream=self._strict_upstream,
             namespace=self._namespace,
+            poll=self._poll,
         )
 
     # --- polls --------------------------------------------------------------------------------------
@@ -226,16 +230,21 @@ class AwsCloud:
             return None
         kind, uid = self._kind(managed), meta(managed).get("uid") or ""
         engine = self._engine(managed, None, secrets, self._memories.get(uid))
-        if not engine.is_complete or uid in self._running:
+        is_complete = engine.is_complete
+        if uid in self._running:
+            return None
+        self._remember(uid, engine.memory)
+        if not (is_complete or engine.is_hourly_for_tags):
             return None
         try:
             wants = engine.wants()
             if wants is None:
-                return await self._run(managed, account, secrets, Engine.glance) if kind.is_hourly else None
+                may = kind.is_hourly and is_complete
+                return await self._run(managed, account, secrets, Engine.glance) if may else None
             place = _place(account, engine.region, kind.service)
             reader = self._reader(account, engine.region, tenant(managed))
             given = await self._shared.look(place, wants, uid, reader) if wants else None
-            if given is None:
+            if given is None or not (is_complete or engine.is_completed_by(given)):
                 return None
 
             def look() -> Observation:

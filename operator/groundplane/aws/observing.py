@@ -97,6 +97,8 @@ class Observer(Resource):
         if not self.is_confirmed(found):
             raise Alone
         memory.sent, memory.digests, memory.informed = confirmed.sent, confirmed.digests, confirmed.informed
+        if given is not None and self.is_completed_by(given):
+            memory.complete = self._now.timestamp()
         return found
 
     def is_confirmed(self, found: Observation) -> bool:

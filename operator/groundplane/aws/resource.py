@@ -10,14 +10,15 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags, templates
-from groundplane.aws.grammar import READING, Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
+from groundplane.aws.actions import TAGGED
+from groundplane.aws.grammar import KEYS, READING, Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
 from groundplane.aws.memory import Memory
 from groundplane.aws.session import AccountClients
 from groundplane.core import conditions, requests
@@ -29,10 +30,30 @@ from groundplane.ports import Default, Difference
 Item = dict[str, Any]  # a thing as AWS describes it
 Parameters = dict[str, Any]  # of a call
 
-SELDOM = 3600  # seconds between reads of what only informs
+HOURLY, SELDOM = 6, 36  # in polls: how often it is read what takes a call of its own, and what only informs
+POLL = 600.0  # seconds from poll to poll, if nothing else is said
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 
 COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
+
+
+TAG_LIST = "Tags"  # the shared read of them, and where its answer has them
+
+
+@cache
+def _tagged() -> Shared:
+    """How tags are read that their services tell one by one.  What never had any is not in the answer."""
+    given = {"ResourceARNList": KEYS}
+    answer = f"{{{TAG_LIST}: [0].Tags}}"
+    rule = {
+        "call": TAGGED,
+        "with": given,
+        "in": "ResourceTagMappingList",
+        "key": "ResourceARN",
+        "answer": answer,
+        "most": 100,
+    }
+    return Shared.model_validate(rule)
 
 
 class Alone(Exception):
@@ -47,6 +68,7 @@ class Want(NamedTuple):
     shared: Shared
     call: str
     key: str
+    is_extra: bool = False  # a look can do without it
 
 
 class Resource:
@@ -69,7 +91,9 @@ class Resource:
         now: datetime,
         strict_upstream: bool = False,
         namespace: str = "crossplane-system",
+        poll: float = POLL,
     ) -> None:
+        """`poll`: seconds from one look at what has settled to the next, where the object says nothing else."""
         self.kind = kind
         self.hooks = hooks
         self.managed = managed
@@ -79,6 +103,7 @@ class Resource:
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now
+        self._poll = requests.interval(managed) or poll
         self.given: Mapping[str, Item] | None = (
             None  # what others have read, by the name of the read; then no call is made
         )
@@ -378,7 +403,7 @@ class Resource:
             elif also.hourly and self.is_quick:
                 item[name] = None
                 self.kept.update(also.hourly)
-            elif name not in kept and (not also.when or any(self.spec.get(field) is not None for field in also.when)):
+            elif name not in kept and self._is_asked(also):
                 item[name] = self._read_also(also)
         if is_due:
             self.memory.informed = self._now.timestamp()
@@ -386,10 +411,14 @@ class Resource:
 
     def _is_to_be_informed(self, known: Mapping[str, Json]) -> bool:
         """Whether what is read seldom is to be read now.  After a start, those that are known already take turns."""
-        now, memory = self._now.timestamp(), self.memory
+        now, memory, every = self._now.timestamp(), self.memory, SELDOM * self._poll
         if not memory.informed and any(also.seldom and name in known for name, also in self.kind.also.items()):
-            memory.informed = now - zlib.crc32(self.uid.encode()) % SELDOM
-        return bool(requests.asked(self.managed)) or now - memory.informed >= SELDOM
+            memory.informed = now - self._turn(every)
+        return bool(requests.asked(self.managed)) or now - memory.informed >= every
+
+    def _turn(self, every: float) -> float:
+        """Seconds within `every`, the same for one object always: where all would do a thing at once, each does it then."""
+        return zlib.crc32(self.uid.encode()) % max(1, int(every))
 
     def search(self, rule: Read) -> Any:
         """What a read of the kind file gives."""
@@ -425,9 +454,7 @@ class Resource:
             return None
         reads: dict[str, Read] = {"observe": self.kind.observe}
         for name, also in self.kind.also.items():
-            if also.shared is not None and (
-                not also.when or any(self.spec.get(each) is not None for each in also.when)
-            ):
+            if also.shared is not None and self._is_asked(also):
                 reads[f"also.{name}"] = also
         found = []
         for read, rule in reads.items():
@@ -436,7 +463,13 @@ class Resource:
             key = self.template(rule.shared.of)
             if key:
                 found.append(Want(read, service or self.kind.service, rule.shared, call, str(key)))
-        return found if len(found) == len(reads) else []
+        if len(found) < len(reads):
+            return []
+        if self.kind.is_untagged and (arn := self._status("arn")):
+            shared = _tagged()
+            service, _, call = shared.call.partition(":")
+            found.append(Want(TAG_LIST, service, shared, call, str(arn), is_extra=True))
+        return found
 
     def _name_of(self, rule: Read) -> str:
         return next((f"also.{name}" for name, also in self.kind.also.items() if also is rule), "observe")
@@ -444,9 +477,26 @@ class Resource:
     @property
     def is_complete(self) -> bool:
         """Whether all that is read hourly was, within the hour.  After a start, those that the status knows take turns."""
-        now = self._now.timestamp()
-        since = self.memory.complete or now - zlib.crc32(self.uid.encode()) % SELDOM
-        return not self.kind.is_hourly or now - since < SELDOM
+        if not self.kind.is_hourly:
+            return True
+        now, every = self._now.timestamp(), HOURLY * self._poll
+        self.memory.complete = self.memory.complete or now - self._turn(every)
+        return now - self.memory.complete < every
+
+    @property
+    def is_hourly_for_tags(self) -> bool:
+        """Whether its tags are all that is read hourly, so that who has them has all."""
+        shared = self.kind.observe.shared
+        others = any(also.hourly and self._is_asked(also) for also in self.kind.also.values())
+        return self.kind.is_untagged and not (shared is not None and shared.lacks) and not others
+
+    def is_completed_by(self, given: Mapping[str, Item]) -> bool:
+        """Whether what others have read is all that is read hourly."""
+        return TAG_LIST in given and self.is_hourly_for_tags
+
+    def _is_asked(self, also: Also) -> bool:
+        """Whether the spec asks for a further read."""
+        return not also.when or any(self.spec.get(field) is not None for field in also.when)
 
     def _is_known(self) -> bool:
         """Whether the status tells of the thing at hand."""
@@ -480,6 +530,8 @@ class Resource:
         if rule is None:
             return None
         style = tags.STYLES[rule.style]
+        if self.given is not None and TAG_LIST in self.given:
+            return {entry["Key"]: entry.get("Value") or "" for entry in self.given[TAG_LIST][TAG_LIST]}
         if self.is_quick and (rule.inline is None or "tags" in self.kept):
             known = self._status("tagsAll")
             return dict(known) if isinstance(known, Mapping) else {}

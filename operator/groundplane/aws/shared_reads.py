@@ -98,12 +98,17 @@ class SharedReads:
                 group.answers.pop(want.key, None)
 
     async def look(self, place: Place, wants: Sequence[Want], uid: str, read: Read) -> dict[str, Item] | None:
-        """What the reads of a thing answer, by their names; None: they are to be made for it alone.  `read` calls its account."""
+        """What the reads of a thing answer, by their names; an extra one may be missing.  None: they are to be made for it alone.
+
+        `read` calls its account.
+        """
         groups = [self._group(place, want) for want in wants]
         found = await asyncio.gather(*(self._entries(*each, uid, read) for each in zip(groups, wants, strict=True)))
         answers: dict[str, Item] = {}
         for want, entries in zip(wants, found, strict=True):
             if not entries:
+                if want.is_extra:
+                    continue
                 return None
             shared = want.shared
             answer = shared.answer.search(entries) if shared.answer else {shared.in_.text: entries}

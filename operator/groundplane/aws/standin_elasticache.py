@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Thing = dict[str, Any]
@@ -108,6 +108,16 @@ def add_tags_to_resource(self: Any) -> Any:
     tags = _store(self).tags.setdefault(given["ResourceName"], {})
     tags.update({tag["Key"]: tag["Value"] for tag in given.get("Tags", [])})
     return list_tags_for_resource(self)
+
+
+def _tagged(backend: Any) -> Iterator[Any]:
+    """What the tagging API tells."""
+    tagged: Any = importlib.import_module("moto.core.resource_tagging").TaggedResource
+    store: Store = vars(backend).get("groundplane") or Store()
+    there = {thing.get("ARN") for things in store.things.values() for thing in things.values()}
+    for arn, tags in store.tags.items():
+        if arn in there:
+            yield tagged(arn, tags, f"elasticache:{arn.split(':')[5]}")
 
 
 def remove_tags_from_resource(self: Any) -> Any:
@@ -410,5 +420,7 @@ def mend() -> None:
         modify_replication_group_shard_configuration,
     ):
         setattr(responses, answer.__name__, answer)
+    backend: Any = importlib.import_module("moto.elasticache.models").ElastiCacheBackend
+    backend.iter_tagged_resources = _tagged
     for name in ("increase_replica_count", "decrease_replica_count"):
         setattr(responses, name, _replica_count)

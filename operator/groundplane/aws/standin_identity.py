@@ -37,7 +37,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _mend_iam() -> None:
-    """Users have boundaries; nobody has credentials for single services."""
+    """Users have boundaries; nobody has credentials for single services; a list of policies names them."""
     iam: Any = importlib.import_module("moto.iam.responses").IamResponse
     user: Any = importlib.import_module("moto.iam.models").User
     responses: Any = importlib.import_module("moto.core.responses")
@@ -70,6 +70,8 @@ def _mend_iam() -> None:
         arn = getattr(self, "boundary", None)
         return {"PermissionsBoundaryType": "PermissionsBoundaryPolicy", "PermissionsBoundaryArn": arn} if arn else None
 
+    policy: Any = importlib.import_module("moto.iam.models").ManagedPolicy
+    policy.policy_name, policy.policy_id = property(lambda self: self.name), property(lambda self: self.id)
     iam.create_user = create_user
     models.delete_policy = delete_policy
     iam.put_user_permissions_boundary = put_user_permissions_boundary

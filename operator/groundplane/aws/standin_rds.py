@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 CLASS = re.compile(
@@ -70,6 +70,23 @@ def mend(clock: Clock) -> None:
     _mend_instances(clock)
     _mend_subnet_groups()
     _mend_parameter_groups()
+    _mend_tags()
+
+
+def _mend_tags() -> None:
+    """The tagging API tells the tags of groups, too."""
+    backend: Any = importlib.import_module("moto.rds.models").RDSBackend
+    tagged: Any = importlib.import_module("moto.core.resource_tagging").TaggedResource
+    others = backend.iter_tagged_resources
+
+    def iter_tagged_resources(self: Any) -> Iterator[Any]:
+        yield from others(self)
+        for groups in (self.subnet_groups, self.db_parameter_groups, self.db_cluster_parameter_groups):
+            for group in groups.values():
+                tags = {tag["Key"]: tag["Value"] for tag in group.get_tags()}
+                yield tagged(group.arn, tags, f"rds:{group.resource_type}")
+
+    backend.iter_tagged_resources = iter_tagged_resources
 
 
 def _mend_instances(clock: Clock) -> None:

@@ -3,7 +3,8 @@
 What this adds to moto 5.2: a new bucket is private, owns all that is in it and encrypts it; a bucket's settings come back as they
 were put; a request that expects another owner is refused; encryption falls back to S3's own when it is deleted;
 who may write logs into a bucket is not checked, for moto looks at the first of a grantee's permissions alone; no log of
-access is written, which AWS does hours later if at all, and moto with each request, so that no target could be deleted.
+access is written, which AWS does hours later if at all, and moto with each request, so that no target could be deleted; a list
+of buckets tells their regions.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ ENCRYPTION = (
 )
 DEFAULT = {"Rule": {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": "false"}}
 ENTRY = re.compile(r"<((?:Queue|Topic|CloudFunction)Configuration)>((?:(?!<Id>).)*?)</\1>", re.DOTALL)  # without a name
+NAME = re.compile(r"<Name>([^<]*)</Name>")
 MINIMUM = "x-amz-transition-default-minimum-object-size"
 
 
@@ -34,6 +36,7 @@ def mend() -> None:
     backend = models.S3Backend
     create, drop_encryption = backend.create_bucket, backend.delete_bucket_encryption
     respond = responses._bucket_response
+    list_all = responses.all_buckets
     put, get = responses._bucket_response_put, responses._bucket_response_get
 
     def create_bucket(self: Any, bucket_name: str, region_name: str, *rest: Any, **named: Any) -> Any:
@@ -46,6 +49,15 @@ def mend() -> None:
     def delete_bucket_encryption(self: Any, bucket_name: str) -> None:
         drop_encryption(self, bucket_name)
         _encrypt(self.get_bucket(bucket_name))
+
+    def all_buckets(self: Any) -> Any:
+        status, headers, document = list_all(self)
+        regions = {bucket.name: bucket.region_name for bucket in self.backend.list_buckets(None, None, None)}
+
+        def told(found: re.Match[str]) -> str:
+            return f"{found[0]}<BucketRegion>{regions[found[1]]}</BucketRegion>" if found[1] in regions else found[0]
+
+        return status, headers, NAME.sub(told, document)
 
     def _bucket_response(self: Any, request: Any, full_url: str) -> Any:
         expected = request.headers.get("x-amz-expected-bucket-owner")
@@ -81,6 +93,7 @@ def mend() -> None:
     backend.log_incoming_request = lambda self, request, bucket_name: None
     backend.create_bucket = create_bucket
     backend.delete_bucket_encryption = delete_bucket_encryption
+    responses.all_buckets = all_buckets
     responses._bucket_response = _bucket_response
     responses._bucket_response_put = _bucket_response_put
     responses._bucket_response_get = _bucket_response_get

@@ -269,6 +269,7 @@ class Operator:
             strict_upstream=settings.strict_upstream,
             namespace=settings.namespace,
             may_write=may_write,
+            poll=settings.poll_interval,
             on_call=self._aws_called,
             on_wait=metrics.aws_call_waited,
             on_look=lambda managed, observation: self._census.looked(managed, is_as_wanted=not observation.drift),

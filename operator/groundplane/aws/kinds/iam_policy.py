@@ -18,8 +18,12 @@ MOST_VERSIONS = 5
 
 class Hooks(Base):
     def observed(self, resource: Resource, item: Item) -> Item:
-        answer = resource.ask("get_policy_version", PolicyArn=item["Arn"], VersionId=item["DefaultVersionId"])
-        item["document"] = answer["PolicyVersion"]["Document"]
+        if "PolicyVersionList" in item:  # among those that were listed
+            version = next(each for each in item["PolicyVersionList"] if each["IsDefaultVersion"])
+        else:
+            answer = resource.ask("get_policy_version", PolicyArn=item["Arn"], VersionId=item["DefaultVersionId"])
+            version = answer["PolicyVersion"]
+        item["document"] = version["Document"]
         return item
 
     def update(self, resource: Resource, group: str, item: Item, fields: Sequence[str]) -> None:
