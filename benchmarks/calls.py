@@ -105,6 +105,7 @@ async def _poll(cloud: AwsCloud, kind: Kind, thing: Any, known: Any, account: Ac
     if not shared or kind.observe.shared is None:
         return str(len(calls))
     sizes = {"a page" if each.is_listing else f"up to {each.most}" for each in shared}
+    sizes |= {"up to 100"} if kind.is_untagged else set()  # their tags
     return f"{len(calls)} for {' and '.join(sorted(sizes))}"
 
 
