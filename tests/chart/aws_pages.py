@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from groundplane.aws import actions, catalogue, convert, crds
+from groundplane.aws import actions, catalogue, convert, crds, tags
 from groundplane.aws.grammar import LIST, Kind, KindField, SchemaField, siblings
 from groundplane.core import goyaml
 from groundplane.core.objects import Json, Object
@@ -121,7 +121,7 @@ def polls(kind: Kind) -> str:
     reads = [kind.observe, *(also for also in kind.also.values() if not also.seldom and not also.once)]
     shared = {operation(kind, each.shared.call or each.call): None for each in reads if each.shared}
 
-    shared |= dict.fromkeys(actions.actions([actions.TAGGED]) if shared and kind.is_untagged else ())
+    shared |= dict.fromkeys(actions.actions([tags.TOGETHER]) if shared and kind.is_untagged else ())
     alone = [operation(kind, each.call) for each in reads if not each.shared and not getattr(each, "hourly", ())]
     hourly = [
         *(kind.observe.shared.lacks if kind.observe.shared else ()),

@@ -18,7 +18,6 @@ PREFIXES = {
     "cloudcontrol": "cloudformation",
     "resourcegroupstaggingapi": "tag",
 }  # of actions, where it isn't the client's name
-TAGGED = "resourcegroupstaggingapi:get_resources"  # what tells the tags of many things
 WORDS = {"db": "DB", "mfa": "MFA", "ssh": "SSH"}  # of methods' names, as operations spell them
 SPELT = {"IdConnect": "IDConnect"}  # parts of operations' names
 ACTIONS: dict[str, tuple[str, ...]] = {  # of an operation, where it isn't one of its own name
@@ -73,7 +72,7 @@ def reads(kind: Kind) -> list[str]:
 def shared_calls(kind: Kind) -> list[str]:
     """Those by which polls travel together, where they are others: without a right to them, each is made alone."""
     shared = [each.shared.call for each in (kind.observe, *kind.also.values()) if each.shared]
-    shared += [TAGGED] if kind.observe.shared is not None and kind.is_untagged else []
+    shared += [tags.TOGETHER] if kind.observe.shared is not None and kind.is_untagged else []
     return sorted({*_named(kind, shared)} - {*calls(kind)})
 
 

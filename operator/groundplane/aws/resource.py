@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from groundplane.aws import convert, faults, tags, templates
-from groundplane.aws.actions import TAGGED
 from groundplane.aws.grammar import KEYS, READING, Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
 from groundplane.aws.memory import Memory
 from groundplane.aws.session import AccountClients
@@ -46,7 +45,7 @@ def _tagged() -> Shared:
     given = {"ResourceARNList": KEYS}
     answer = f"{{{TAG_LIST}: [0].Tags}}"
     rule = {
-        "call": TAGGED,
+        "call": tags.TOGETHER,
         "with": given,
         "in": "ResourceTagMappingList",
         "key": "ResourceARN",

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 
+TOGETHER = "resourcegroupstaggingapi:get_resources"  # the call that tells the tags of many things
 OWNER = "crossplane-uid"
 AWS = "aws:"
 OWNERSHIP = frozenset(
