@@ -19,7 +19,7 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import Key
-from groundplane.runtime import preflight
+from groundplane.runtime import preflight, rivals
 
 NAMESPACE = "rivals"
 # What dashboards and alerts of Crossplane, its providers and controller-runtime look for, and what the platform's do.
@@ -176,7 +176,7 @@ def test_with_a_token_that_nobody_accepts_it_ends_in_one_line_with_its_mend(cont
 
 async def test_a_crossplane_that_is_scaled_to_zero_is_no_rival(cluster, rival):
     rival(ready=0)
-    assert await preflight.rival(cluster, "crossplane-system") == ""
+    assert await rivals.rival(cluster, "crossplane-system") == ""
 
 
 def lease(renewed):
@@ -192,7 +192,7 @@ async def test_a_lease_that_is_renewed_in_another_namespace_is_a_rival(control_p
     """The times that it names are years away from ours: they say nothing."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     control_plane.apply(namespace, lease("2001-01-01T00:00:00.000000Z"))
-    looking = asyncio.create_task(preflight.rival(cluster, "crossplane-system"))
+    looking = asyncio.create_task(rivals.rival(cluster, "crossplane-system"))
     try:
         for second in itertools.count():
             if looking.done():
@@ -206,7 +206,7 @@ async def test_a_lease_that_is_renewed_in_another_namespace_is_a_rival(control_p
 async def test_who_may_not_look_or_create_is_let_through(control_plane):
     api = Api.connect(str(control_plane.kubeconfig_of("nobody")))
     stranger = KubernetesCluster(api, Cache())
-    assert await preflight.rival(stranger, "") == ""
+    assert await rivals.rival(stranger, "") == ""
     await preflight.ensure_namespace(stranger, "elsewhere")
     await api.close()
     assert control_plane.get("namespace", "elsewhere") is None

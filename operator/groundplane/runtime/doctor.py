@@ -30,7 +30,7 @@ from groundplane.core.roles import HOLD, grant
 from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
-from groundplane.runtime import clouds, crds, guard, preflight, rights, webhook_configurations
+from groundplane.runtime import clouds, crds, guard, preflight, rights, rivals, webhook_configurations
 from groundplane.runtime.clouds import Clouds
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.election import PREFIX
@@ -292,7 +292,7 @@ async def check_lease(installation: Installation) -> list[Finding]:
 
 async def check_rivals(installation: Installation) -> list[Finding]:
     """Whether another control plane is at work in the cluster."""
-    rival, denied = await preflight.sought(installation.cluster, installation.namespace)
+    rival, denied = await rivals.sought(installation.cluster, installation.namespace)
     found = [not_allowed("rivals", error) for error in denied]
     if rival:
         mend = "scale it to zero: its objects stay"

@@ -14,7 +14,7 @@ from groundplane.core import definition, function_sources, managed, packages
 from groundplane.core.objects import Object, annotations_of, key_of, labels_of, meta, spec_of, status_of
 from groundplane.errors import GroundplaneError, NoSuchKind
 from groundplane.ports import Cluster, ManagedKind
-from groundplane.runtime import clouds, crds, preflight
+from groundplane.runtime import clouds, crds, preflight, rivals
 from groundplane.runtime.doctor import (
     AT_ONCE,
     Check,
@@ -38,7 +38,7 @@ LOOK = 0.5  # seconds between two looks at the Lease
 
 async def check_stopped(installation: Installation) -> list[Finding]:
     """Whether the other control plane and its providers have ended: two would write the same objects, and the same things in AWS."""
-    rival, denied = await preflight.sought(installation.cluster, "")
+    rival, denied = await rivals.sought(installation.cluster, "")
     found = [not_allowed("stopped", error) for error in denied]
     if rival:
         mend = "scale its Deployments, the RBAC manager's too, to zero: its objects stay"

@@ -41,14 +41,12 @@ from groundplane.remote.turns import Slices
 from groundplane.runtime import (
     alive,
     clouds,
-    crds,
     guard,
     initial,
     logs,
     memory,
     metrics,
     preflight,
-    tasks,
     template_files,
     tracing,
     webhook_configurations,
@@ -66,6 +64,8 @@ from groundplane.runtime.health import Health
 from groundplane.runtime.kopf_kinds import REQUIRED
 from groundplane.runtime.leader import Elector, Gate
 from groundplane.runtime.managed_kinds import ManagedKinds
+from groundplane.runtime.own_kinds import OwnKinds
+from groundplane.runtime.rivals import Rivals
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.served import CRDS
 from groundplane.runtime.settings import Settings
@@ -81,7 +81,6 @@ if TYPE_CHECKING:
 DRAIN, FLUSH, TRACES = 0.6, 0.025, 0.1
 START_PATIENCE = 60.0  # seconds to wait for an API server that isn't there at the start, before ending
 KNOCK = 5.0  # seconds between two attempts to reach the API server at the start
-RIVAL_LEASES = 8  # how many lease durations a Crossplane may hold our Lease: two minutes by default
 TOLD = 100  # budgets that the debug page names: those with trouble come first
 BATCH = 100  # objects that are looked at in one go when we begin to lead
 ARENAS = 2  # from which all threads take memory: one each would keep what a hundred calls of AWS once needed
@@ -230,16 +229,9 @@ class Operator:
             may_work=self._may_work,
         )
         self._is_working = False
-        self._wanted = (
-            crds.brought(settings.active, strict_upstream=settings.strict_upstream, nop_scope=settings.nop_scope)
-            if settings.crds != "leave"
-            else []
-        )
-        self._has_kinds = not self._wanted  # what we bring is there
+        self._own_kinds = OwnKinds(api, self._kinds, self._watches.definition, settings)
         self._has_listed = False
-        self._problems: dict[str, str] = {}  # why a definition is not, by its name
         self._led = asyncio.Event()  # we lead, and have not yet looked at everything
-        self._rival = ""  # another control plane at work
         self._ended = asyncio.Event()  # another one leads
         self._declared: dict[Key, None] = {}  # definitions that a standby has to look at
         self._news = asyncio.Event()
@@ -258,6 +250,7 @@ class Operator:
             self._on_standing,
             identity=identity,
         )
+        self._rivals = Rivals(self._cluster, self._elector, settings)
 
     def _with_aws(self, may_write: Callable[[], None]) -> AwsCloud:
         """What acts on AWS; boto3 comes with it."""
@@ -343,7 +336,7 @@ class Operator:
             ready={
                 "kinds": lambda: ", ".join(self._watches.unready()) or self._lacks(),
                 "engine": self._check_working,
-                "rivals": lambda: self._rival or self._elector.rival(),
+                "rivals": self._rivals.problem,
                 **({"webhooks": self._webhooks.problem} if self._webhooks and not self._webhooks.is_tentative else {}),
             },
             host=self._settings.health_host,
@@ -383,7 +376,7 @@ class Operator:
             self._elector.start()
         await self._watches.start()
         missing = [resource.plural for resource in REQUIRED if not self._watches.serves(resource)]
-        if missing and not self._wanted:
+        if missing and self._own_kinds.are_left:
             log.error(
                 "the cluster lacks our kinds; waiting for them",
                 kinds=", ".join(missing),
@@ -399,7 +392,7 @@ class Operator:
             group.create_task(self._dispatcher.run())
             group.create_task(self._events.run())
             group.create_task(self._stand_by())
-            group.create_task(self._mind_rivals())
+            group.create_task(self._rivals.mind())
             if self._webhooks:
                 group.create_task(self._webhooks.run())
             self._leading = group.create_task(self._lead())
@@ -417,7 +410,7 @@ class Operator:
         while True:
             try:
                 await preflight.check_rights(self._api, (CRDS, *REQUIRED))
-                await self._refuse_rival()
+                await self._rivals.refuse(waits=self._settings.takeover_wait)
                 if self._settings.no_leader_election:
                     await preflight.ensure_namespace(self._cluster, self._settings.namespace)
                 return
@@ -430,35 +423,6 @@ class Operator:
                     raise Unavailable(f"can't reach the API server at {server}: {cause}", mend=mend) from error
                 log.warning("waiting for the API server", server=server, cause=cause)
                 await asyncio.sleep(KNOCK)
-
-    async def _refuse_rival(self) -> None:
-        """Raise InvalidInput if another control plane is at work elsewhere in the cluster, or wait for its end."""
-        settings = self._settings
-        own = "" if settings.no_leader_election else settings.namespace
-        while not settings.force and (found := await preflight.rival(self._cluster, own)):
-            if not settings.takeover_wait or self._is_working:
-                raise _at_work(found)
-            if found != self._rival:
-                log.warning("waiting for a Crossplane to end", found=found)
-            self._rival = found
-            await asyncio.sleep(KNOCK)
-        self._rival = ""
-
-    async def _mind_rivals(self) -> None:
-        """Raise InvalidInput if a Crossplane comes to work beside us, or holds our Lease and does not go."""
-        settings = self._settings
-        patience = RIVAL_LEASES * settings.lease_duration
-        looked = time.monotonic()
-        while True:
-            await asyncio.sleep(min(KNOCK, settings.lease_duration))
-            if self._elector.rival_seconds() > patience and not (settings.takeover_wait or settings.force):
-                raise _at_work(f"{self._elector.rival()} holds the Lease {settings.namespace}/{preflight.LEASE}")
-            if time.monotonic() - looked > preflight.AGAIN:
-                looked = time.monotonic()
-                try:
-                    await self._refuse_rival()
-                except Unavailable as error:
-                    log.warning("could not look for another Crossplane", error=str(error))
 
     # --- leading and standing by ---------------------------------------------------------------------------
 
@@ -485,13 +449,12 @@ class Operator:
             await self._led.wait()
             self._led.clear()
             try:
-                if not self._has_kinds:
-                    await self._bring_kinds()
+                await self._own_kinds.bring()
                 if self._webhooks is None or self._webhooks.have_ended:
                     await guard.bring(self._cluster)
                 await initial.make(self._cluster)
                 await self._watches.listed()
-                await self._bring_added()
+                await self._own_kinds.bring_added()
                 self._has_listed = True
                 await self._enqueue_all()
             except (NotLeader, Unavailable) as error:
@@ -503,35 +466,9 @@ class Operator:
             if self._webhooks is None or self._webhooks.have_ended:
                 await webhook_configurations.withdraw(self._api)
             if self._migrating is None or self._migrating.done():
-                self._migrating = asyncio.create_task(self._migrate())
+                self._migrating = asyncio.create_task(self._own_kinds.migrate())
             if self._declaring is None or self._declaring.done():
-                self._declaring = asyncio.create_task(self._declare())
-
-    async def _bring_kinds(self) -> None:
-        """Apply what of our definitions is missing or old; returns when all are served, or that takes too long."""
-        adopt, known = self._settings.crds == "adopt", self._watches.definition
-        self._problems = await crds.bring(self._api, self._wanted, known, adopt=adopt)
-        if lacking := await crds.served(self._wanted, known):
-            log.error("not all of our kinds are served", definitions=", ".join(lacking))
-        self._has_kinds = True
-
-    async def _bring_added(self) -> None:
-        """Bring in line what was activated while an earlier process led; no request if that is nothing."""
-        if added := self._kinds.added:
-            adopt, known = self._settings.crds == "adopt", self._watches.definition
-            self._problems |= await crds.bring(self._api, added, known, adopt=adopt)
-
-    async def _declare(self) -> None:
-        """Make what managed definitions are missing or old: nobody waits for them, and little changes."""
-        try:
-            await tasks.insisting(
-                self._kinds.declare_all,
-                lambda error: log.warning("not all managed kinds are declared", error=str(error)),
-                KNOCK,
-            )
-            memory.give_back(after_collecting=True)
-        except NotLeader:
-            return  # whoever leads then begins anew
+                self._declaring = asyncio.create_task(self._own_kinds.declare())
 
     def _serve(self, kind: ManagedKind) -> None:
         """A managed kind has become active: follow it, and look at what there is of it."""
@@ -540,27 +477,12 @@ class Operator:
             for obj in self._cache.list(api_version, kind.kind):
                 self._dispatcher.enqueue(key_of(obj))
 
-    async def _migrate(self) -> None:
-        try:
-            await tasks.insisting(
-                lambda: crds.migrate(self._api, [*self._wanted, *self._kinds.added], self._watches.definition),
-                lambda error: log.warning(
-                    "not all stored objects were rewritten in their new version", error=str(error)
-                ),
-                KNOCK,
-            )
-        except NotLeader:
-            return  # whoever leads then begins anew
-
     def _may_work(self) -> bool:
-        return self._has_kinds and self._has_listed and self._gate.is_open()
+        return self._own_kinds.have_been_brought and self._has_listed and self._gate.is_open()
 
     def _lacks(self) -> str:
         """What of the kinds that we bring is not served, and why; "" for a standby, to whom the leader brings them."""
-        if not self._gate.is_open():
-            return ""
-        lacking = crds.missing(self._wanted, self._watches.definition)
-        return "; ".join(sorted(self._problems.get(name, name) for name in lacking))
+        return self._own_kinds.lacking() if self._gate.is_open() else ""
 
     async def _enqueue_all(self) -> None:
         """Look at everything; first at what waits for it: what is new, is being deleted, or is half made."""
@@ -646,10 +568,7 @@ class Operator:
         for (api_version, kind), count in self._cache.count().items():
             metrics.objects.labels(kind=f"{api_version}, Kind={kind}").set(count)
         self._census.tell(self._cache.tallies(), leads=self._gate.is_open())
-        known, wanted = self._watches.definition, [*self._wanted, *self._kinds.added]
-        missing, outdated = len(crds.missing(wanted, known)), len(crds.outdated(wanted, known))
-        counts = {"missing": missing, "outdated": outdated, "served": len(wanted) - missing - outdated}
-        for state, count in counts.items():
+        for state, count in self._own_kinds.count().items():
             metrics.crds.labels(state=state).set(count)
 
 
@@ -675,13 +594,6 @@ def _stop_signals() -> Iterator[asyncio.Event]:
 def _is_urgent(obj: Object) -> bool:
     """Whether somebody waits for it: it is new, being deleted, or half made."""
     return is_deleting(obj) or conditions.find(obj, "Synced") is None or is_create_unfinished(obj)
-
-
-def _at_work(found: str) -> InvalidInput:
-    return InvalidInput(
-        f"a Crossplane is at work in this cluster: {found}",
-        mend="scale its Deployment to zero first (its objects stay), or start with --takeover-wait or --force",
-    )
 
 
 def _refuse_change() -> None:

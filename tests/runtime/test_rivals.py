@@ -10,10 +10,11 @@ import pytest
 
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key
-from groundplane.runtime import preflight
+from groundplane.runtime import rivals
+from groundplane.runtime.preflight import LEASE
 from tests.runtime import virtual
 
-PLACE = Key("coordination.k8s.io/v1", "Lease", "elsewhere", preflight.LEASE)
+PLACE = Key("coordination.k8s.io/v1", "Lease", "elsewhere", LEASE)
 ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 LEASES = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -49,7 +50,7 @@ def look(*leases, renewed_after=None, own="crossplane-system"):
         for each in (LEASES, *leases):
             await cluster.apply(each, manager="test")
         renewing = asyncio.create_task(renew(cluster)) if renewed_after is not None else None
-        found = await preflight.rival(cluster, own)
+        found = await rivals.rival(cluster, own)
         if renewing:
             renewing.cancel()
             with suppress(asyncio.CancelledError):
@@ -60,14 +61,14 @@ def look(*leases, renewed_after=None, own="crossplane-system"):
     return virtual.run(main())
 
 
-@pytest.mark.parametrize(("duration", "seconds"), [(15, 15), (60, 60), (86_400, preflight.LOOK)])
+@pytest.mark.parametrize(("duration", "seconds"), [(15, 15), (60, 60), (86_400, rivals.LOOK)])
 def test_a_dead_one_delays_a_start_by_its_own_duration_and_no_more_than_a_crossplanes(duration, seconds):
     assert look(lease(duration=duration)) == ("", seconds)
 
 
 def test_one_that_is_renewed_within_its_duration_is_a_rival_whatever_times_it_names():
     found, seconds = look(lease(duration=15), renewed_after=13.5)
-    assert found == f"Lease elsewhere/{preflight.LEASE} is renewed by crossplane-0"
+    assert found == f"Lease elsewhere/{LEASE} is renewed by crossplane-0"
     assert seconds == 14
 
 
@@ -80,6 +81,6 @@ def test_the_log_says_who_holds_it_and_until_when_that_is_looked_at(caplog):
     caplog.set_level(logging.INFO)
     look(lease())
     [line] = [record for record in caplog.records if "another namespace" in record.getMessage()]
-    assert line.facts["lease"] == f"elsewhere/{preflight.LEASE}"
+    assert line.facts["lease"] == f"elsewhere/{LEASE}"
     assert line.facts["holder"] == "crossplane-0"
     assert line.facts["until"].endswith("Z")
