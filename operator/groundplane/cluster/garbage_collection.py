@@ -189,7 +189,7 @@ class Collector:
             del self._due[uid]
             obj = self._store.by_uid(uid)
             if obj is None:
-                for dependent in self._store.dependents(uid):
+                for dependent in self._store.dependents(uid, staying=True):
                     self._judge(dependent)
                 continue
             if is_deleting(obj):
@@ -216,7 +216,7 @@ class Collector:
                 self._set_owners(dependent, [ref for ref in meta(dependent)["ownerReferences"] if ref["uid"] != uid])
             self._without_finalizer(obj, ORPHAN)
         elif FOREGROUND in finalizers:
-            for dependent in self._store.dependents(uid):
+            for dependent in self._store.dependents(uid, staying=True):
                 self._judge(dependent)
             if not any(blocks(dependent, uid) for dependent in self._store.dependents(uid)):
                 self._without_finalizer(obj, FOREGROUND)
@@ -234,14 +234,14 @@ class Collector:
 
     def _emptied(self, **where: str) -> bool:
         """Delete what is there; True if nothing is left."""
-        for found in self._store.within(**where):
+        for found in self._store.staying(**where):
             current = self._store.by_uid(meta(found)["uid"])  # an earlier one may have taken it along
             if current is None or is_deleting(current):
                 continue
             if "namespace" in where and self.denial(current, None):
                 continue
             self.delete(current, None)
-        return not self._store.within(**where)
+        return self._store.is_empty(**where)
 
     def _owner_state(self, dependent: Object, reference: Mapping[str, Any]) -> Owner:
         found = self._store.by_uid(reference["uid"])

@@ -120,7 +120,7 @@ class SqliteCluster:
 
     def owned_by(self, uid: str) -> Objects:
         """The objects with an owner reference to that UID."""
-        return self._store.dependents(uid)
+        return list(self._store.dependents(uid))
 
     async def referenced(self, key: Key) -> Object | None:
         return await self.get(key)

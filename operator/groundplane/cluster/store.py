@@ -217,18 +217,22 @@ class Store:
         where, values = _where(api_version, kind, "", labels)
         return self._rows(f"SELECT uid, version FROM objects WHERE {where} ORDER BY namespace, name", *values)
 
-    def within(self, *, namespace: str = "", group: str = "", kind: str = "") -> Objects:
-        """What is in a namespace, or of a kind, in the order of creation."""
-        where, values = ("namespace=?", [namespace]) if namespace else ("grp=? AND kind=?", [group, kind])
-        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} ORDER BY born", *values)
+    def staying(self, *, namespace: str = "", group: str = "", kind: str = "") -> Objects:
+        """What is in a namespace, or of a kind, and not being deleted, in the order of creation."""
+        where, values = _inside(namespace, group, kind)
+        rows = self._rows(f"SELECT {_BODY} FROM objects WHERE {where} AND NOT going ORDER BY born", *values)
         return [orjson.loads(body) for (body,) in rows]
 
-    def dependents(self, uid: str) -> Objects:
-        rows = self._rows(
-            f"SELECT {_BODY} FROM owners JOIN objects USING (uid) WHERE owner=? ORDER BY born",
-            uid,
-        )
-        return [orjson.loads(body) for (body,) in rows]
+    def is_empty(self, *, namespace: str = "", group: str = "", kind: str = "") -> bool:
+        """Whether nothing is in a namespace, or of a kind."""
+        where, values = _inside(namespace, group, kind)
+        return not self._rows(f"SELECT 1 FROM objects WHERE {where} LIMIT 1", *values)
+
+    def dependents(self, uid: str, *, staying: bool = False) -> Iterator[Object]:
+        """What that owns, in the order of creation, or what of it is not being deleted; each is read when it is come to."""
+        which = "owner=? AND NOT going" if staying else "owner=?"
+        rows = self._rows(f"SELECT {_BODY} FROM owners JOIN objects USING (uid) WHERE {which} ORDER BY born", uid)
+        return (orjson.loads(body) for (body,) in rows)
 
     def owned_by_kind(self, kind: str) -> Objects:
         """Whatever has an owner of this kind, of any group."""
@@ -310,6 +314,11 @@ class Store:
             raise _trouble(self.path, error) from error
         except sqlite3.DatabaseError as error:
             raise Unavailable(f"{self.path}: {error}", mend="restore the file from a copy") from error
+
+
+def _inside(namespace: str, group: str, kind: str) -> tuple[str, list[str]]:
+    """In SQL: what is in a namespace or, without one, of a kind."""
+    return ("namespace=?", [namespace]) if namespace else ("grp=? AND kind=?", [group, kind])
 
 
 def _another(path: str, format_: int) -> InvalidInput:
