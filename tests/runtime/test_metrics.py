@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from botocore.exceptions import ClientError
+from prometheus_client import generate_latest
 
 from groundplane import errors
 from groundplane.aws.cloud import AwsCloud
@@ -158,6 +161,27 @@ def test_a_functions_runs_are_counted_by_the_worst_that_they_said():
     with pytest.raises(errors.InvalidInput):
         step("fn-a", fails=True).run(request)
     assert [runs("fn-a", *of) for of in (("OK", "Warning"), ("OK", "Normal"), ("Unknown", "Fatal"))] == [1, 1, 1]
+
+
+def test_what_v2_renamed_is_there_by_the_names_of_v1_too():
+    request = pipeline.Request(pipeline.State(pipeline.Resource({})), pipeline.State(pipeline.Resource({})))
+    step("fn-v1").run(request)
+    metrics.watches_started.labels(controller="shared", type="Dependency").inc()
+    metrics.watches_started.labels(controller="composite/x", type="CompositeResource").inc()
+    text = generate_latest(metrics.registry).decode().splitlines()
+
+    def told(*prefixes):
+        return [line for line in text if line.startswith(prefixes)]
+
+    now = told("function_run_function_", "engine_")
+    assert [line for line in now if "_bucket{" in line]
+    renamed = [
+        re.sub("^(function|engine)_", "composition_", line).replace('"Dependency"', '"ComposedResource"')
+        for line in now
+    ]
+    assert sorted(told("composition_")) == sorted(renamed)
+    assert "# TYPE composition_run_function_seconds histogram" in text
+    assert "# TYPE composition_watches_started_total counter" in text
 
 
 def test_functions_with_ever_new_names_make_no_endless_number_of_series(monkeypatch):

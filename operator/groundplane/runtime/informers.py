@@ -228,7 +228,7 @@ class Informers:
         self._informed.pop((api_version, kind)).informer.stop()
         self._cache.empty(api_version, kind)
         self._cache.drop(api_version, kind)
-        metrics.watches_stopped.labels(controller="shared", type="ComposedResource").inc()
+        metrics.watches_stopped.labels(controller="shared", type="Dependency").inc()
 
     def _unfollowed(self, group: str, kind: str) -> tuple[str, str] | None:
         """The version and kind at which its metadata can be followed; None: it is followed as a whole, or is not served."""
@@ -362,7 +362,7 @@ class Informers:
         self._informed[kind] = _Informed(informer)
         self._informed[kind].is_part = is_part
         self._start(self._informed[kind])
-        metrics.watches_started.labels(controller="shared", type="ComposedResource").inc()
+        metrics.watches_started.labels(controller="shared", type="Dependency").inc()
         return self._informed[kind]
 
     def _start(self, informed: _Informed) -> None:

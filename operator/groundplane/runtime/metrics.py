@@ -1,12 +1,14 @@
 """Every metric there is, declared in one place.
 
 Where upstream's dashboards look for a number under a name (client-go's `workqueue_*`, controller-runtime's, Crossplane's
-`engine_*` and `crossplane_managed_resource_*`), that name is used; all else is `groundplane_*`.  Labels are kinds and results, never the names of objects.
+`engine_*` and `crossplane_managed_resource_*`), that name is used; all else is `groundplane_*`.  What Crossplane v1 named otherwise than v2 is there
+under both names.  Labels are kinds and results, never the names of objects.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import Metric
 
 from groundplane import __version__
 from groundplane.core.circuit import Admission
@@ -248,11 +251,42 @@ controllers_started = _counter(
 controllers_stopped = _counter("engine_controllers_stopped_total", "Those that ended with their kind.", "controller")
 watches_started = _counter(
     "engine_watches_started_total",
-    "Kinds that began to be followed: Claim, CompositeResource, ComposedResource, Metadata or Static; controller is shared where many use it.",
+    "Kinds that began to be followed: Claim, CompositeResource, Dependency, Metadata or Static; controller is shared where many use it.",
     "controller",
     "type",
 )
 watches_stopped = _counter("engine_watches_stopped_total", "Kinds that are followed no longer.", "controller", "type")
+V1 = {
+    renamed: "composition_" + renamed._name.partition("_")[2]
+    for renamed in (
+        *(function_requests, function_responses, function_seconds),
+        *(controllers_started, controllers_stopped, watches_started, watches_stopped),
+    )
+}  # the names without `_total`
+V1_TYPES = {"Dependency": "ComposedResource"}  # of a watch
+
+
+class _AsInV1:
+    """What v2 has renamed, once more, by v1's names: dashboards that were made for it find it."""
+
+    def describe(self) -> Iterable[Metric]:
+        return [Metric(name, renamed._documentation, renamed._type) for renamed, name in V1.items()]
+
+    def collect(self) -> Iterator[Metric]:
+        for renamed, name in V1.items():
+            for found in renamed.collect():
+                told = Metric(name, found.documentation, found.type)
+                for sample in found.samples:
+                    labels = sample.labels
+                    if "type" in labels:
+                        labels = labels | {"type": V1_TYPES.get(labels["type"], labels["type"])}
+                    told.samples.append(
+                        sample._replace(name=name + sample.name.removeprefix(found.name), labels=labels)
+                    )
+                yield told
+
+
+registry.register(_AsInV1())
 objects = _gauge("groundplane_cached_objects", "Objects in the cache, by the kinds that are followed.", "kind")
 kopf_restarts = _counter("groundplane_kopf_restarts_total", "Times that kopf was started anew.")
 kopf_deaths = _counter("groundplane_kopf_deaths_total", "Times that kopf ended without being asked.")
