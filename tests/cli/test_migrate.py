@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -268,6 +269,83 @@ def test_definition_composition_and_claim_become_those_of_composites_in_namespac
     assert "resource role: Role of other.example.org/v1 may not be in a namespace" in told
 
 
+BY_NAME = """\
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  mode: Pipeline
+  pipeline:
+  - step: patches
+    functionRef: {name: function-patch-and-transform}
+    input:
+      apiVersion: pt.fn.crossplane.io/v1beta1
+      kind: Resources
+      resources:
+      - name: bucket
+        base: {apiVersion: s3.aws.upbound.io/v1beta1, kind: Bucket, spec: {forProvider: {region: eu-west-1}}}
+        patches:
+        - {fromFieldPath: metadata.name, toFieldPath: "metadata.annotations[crossplane.io/external-name]"}
+        - {fromFieldPath: metadata.name, toFieldPath: "spec.forProvider.tags.note"}
+        - {fromFieldPath: metadata.name, toFieldPath: "metadata.labels[note]"}
+        - {fromFieldPath: spec.text, toFieldPath: metadata.name}
+        - {fromFieldPath: metadata.name}
+        - type: CombineFromComposite
+          combine: {strategy: string, variables: [{fromFieldPath: metadata.name}, {fromFieldPath: spec.text}], string: {fmt: "%s-%s"}}
+          toFieldPath: spec.forProvider.name
+        - type: CombineFromComposite
+          combine: {strategy: string, variables: [{fromFieldPath: metadata.name}, {fromFieldPath: metadata.uid}], string: {fmt: "%s-%s"}}
+          toFieldPath: metadata.name
+        - {type: ToCompositeFieldPath, fromFieldPath: metadata.name, toFieldPath: status.name}
+  - step: alone
+    functionRef: {name: function-go-templating}
+    input:
+      apiVersion: gotemplating.fn.crossplane.io/v1beta1
+      kind: GoTemplate
+      source: Inline
+      inline: {template: "name: {{ .observed.composite.resource.metadata.name }}"}
+  - step: apart
+    functionRef: {name: function-go-templating}
+    input:
+      apiVersion: gotemplating.fn.crossplane.io/v1beta1
+      kind: GoTemplate
+      source: Inline
+      inline: {template: "name: {{ .observed.composite.resource.metadata.namespace }}-{{ .observed.composite.resource.metadata.name }}"}
+"""
+
+
+def test_names_that_two_namespaces_would_both_ask_aws_for_are_told(tmp_path):
+    """The composite of v1 had a name that no other had; the claim's name may be in each namespace."""
+    _, told = migrated(tmp_path, definition=platform.DEFINITION, notes=BY_NAME)
+    lines = [line for line in told.splitlines() if "two of one name in two namespaces" in line]
+    assert [re.search(r"patches\[\d\]: makes \S+|step \w+", line).group() for line in lines] == [
+        "patches[0]: makes metadata.annotations[crossplane.io/external-name]",
+        "patches[4]: makes metadata.name",
+        "patches[5]: makes spec.forProvider.name",
+        "step alone",
+    ]
+    assert all("Mend: put metadata.namespace into the name as well" in line for line in lines)
+
+
+def test_two_definitions_of_one_kind_are_refused_and_no_composition_gets_anothers_name(tmp_path):
+    other = platform.DEFINITION.replace("tests.example.com", "other.example.com")
+    write(tmp_path / "v1", one=platform.DEFINITION, other=other)
+    refused = groundplane("migrate", "v2", tmp_path / "v1", "-o", tmp_path / "v2", "--group", "new.example.com")
+    assert refused.exit_code == 1
+    assert (
+        "definitions xnotes.tests.example.com and xnotes.other.example.com would both make Note of new"
+        in refused.stderr
+    )
+    assert "Mend: leave --group out" in refused.stderr
+    assert not (tmp_path / "v2").exists()
+    taken = ENGINE.replace("metadata: {name: notes}", "metadata: {name: notes-v2}")
+    made, _ = migrated(tmp_path, one=platform.DEFINITION, other=other, first=ENGINE, taken=taken, claim=CLAIM)
+    assert made["first"]["metadata"]["name"] == "notes-v2-v2"
+    assert made["taken"]["metadata"]["name"] == "notes-v2-v2-v2"
+    assert made["claim"]["spec"]["crossplane"]["compositionRef"]["name"] == "notes-v2-v2"
+
+
 def test_the_library_becomes_manifests_that_are_right(tmp_path):
     result = groundplane("migrate", "v2", DATABASE, "-o", tmp_path / "v2", "--group", "platform.example.org")
     assert result.exit_code == 0, result.output
@@ -315,6 +393,7 @@ def test_the_librarys_tests_come_along_and_pass(tmp_path, name, tests, count):
     migrated = groundplane("migrate", "v2", tmp_path / "v1", "-o", tmp_path / "v2")
     assert migrated.exit_code == 0, migrated.output
     assert " 0 failed" in migrated.output
+    assert ("on AWS's stand-in not run" in migrated.output) == (name == "database-aws")
     assert ("  Snapshots were written anew" in migrated.output) == (name != "database-aws")
     ran = groundplane("test", tmp_path / "v2" / tests)
     assert f"{count} passed, 0 failed" in ran.output, ran.output

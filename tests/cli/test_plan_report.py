@@ -6,7 +6,7 @@ import json
 
 from groundplane.cli.plan_report import text_of, write
 from groundplane.core.objects import Key
-from groundplane.core.plan import OUTSIDE, Field, Plan, Step
+from groundplane.core.plan import OUTSIDE, PAUSED, Field, Plan, Step
 
 LATE = "waits for the maintenance window (applyImmediately: false)"
 
@@ -112,3 +112,16 @@ def test_secret_values_and_values_of_later_are_told_as_such(capsys):
     assert [each["kind"] for each in found["resources"][0]["changes"]] == ["sensitive", "unknown"]
     write(plan, "markdown", in_colour=False)
     assert capsys.readouterr().out.startswith("### Plan: 0 to add, 1 to change")
+
+
+def test_markdown_names_what_is_paused_also_where_nothing_would_change(capsys):
+    paused = instance("orders-db", "orders", "same", reason=PAUSED)
+    write(Plan([paused]), "markdown", saved="p.json", in_colour=False)
+    assert capsys.readouterr().out == (
+        "### No changes: all that this concerns is paused.\n\n"
+        "```\nPaused, and not looked at: Instance orders-db\nSaved: p.json, valid 24 h\n```\n"
+    )
+    write(Plan([paused, group("net", INGRESS)]), "markdown", in_colour=False)
+    assert "\nPaused, and not looked at: Instance orders-db\n" in capsys.readouterr().out
+    write(Plan([]), "markdown", in_colour=False)
+    assert capsys.readouterr().out == "### No changes: this concerns no managed resource.\n"

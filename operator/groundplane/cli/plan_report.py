@@ -205,13 +205,12 @@ def _short(entry: Any) -> str:
 
 
 def _markdown(plan: Plan, saved: str) -> Iterator[str]:
+    """The sum as a heading, and all else below it."""
     lines = list(text_of(plan, saved=saved))
-    yield f"### {lines[-1]}" if not plan.is_empty else f"### {lines[0]}"
-    if not plan.is_empty:
-        yield ""
-        yield "```"
-        yield from lines[:-1]
-        yield "```"
+    total = lines.pop(0 if plan.is_empty else -1)
+    yield f"### {total}"
+    if lines:
+        yield from ("", "```", *lines, "```")
 
 
 def _coloured(line: str) -> str:

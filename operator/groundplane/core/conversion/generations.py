@@ -17,6 +17,7 @@ from groundplane.core.conversion import pipelines, runtimes
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, group_of, key_of, meta, spec_of
 from groundplane.core.structural import OpenAPI
+from groundplane.errors import InvalidInput
 
 GROUP = definition.GROUP
 AWS, NAMESPACED_AWS = ".aws.upbound.io", ".aws.m.upbound.io"
@@ -51,6 +52,20 @@ _API = rf"apiVersion:\s*[\"']?([\w.-]+{re.escape(AWS)}/\w+)[\"']?\s*$"
 _KIND = r"^\s*kind:\s*[\"']?(\w+)[\"']?\s*$"
 _NAMED = re.compile(rf"{_API}\n{_KIND}|{_KIND}\n\s*{_API}", re.MULTILINE)  # in a template, a line beside the other
 _OTHERWISE = re.compile(r"deletionPolicy|SecretRef|SecretToRef|providerConfigRef|claimRef|claim-name")
+_NAME = "metadata.name"
+_ALONE = {  # what tells composites of one name in two namespaces apart
+    "metadata.namespace",
+    "metadata.uid",
+    "metadata.labels[crossplane.io/claim-namespace]",
+    "spec.claimRef.namespace",
+}
+_NAMES_A_THING = re.compile(  # fields that may be a name in AWS, where a name is one thing's
+    r"metadata\.name|metadata\.annotations\[['\"]?crossplane\.io/external-name['\"]?\]|spec\.(forProvider|initProvider)\.(?!tags\b|description\b).*"
+)
+_NAME_IN_TEXT = re.compile(r"(composite\.resource|\boxr|\bxr)\.metadata\.name\b")
+_APART_IN_TEXT = re.compile(r"metadata\.(namespace|uid)\b|claimRef\.namespace")
+NO_LONGER_ALONE = "metadata.name, which was one composite's in the cluster, and is one's in a namespace: two of one name in two namespaces"
+KEEP_APART = "put metadata.namespace into the name as well, if more than one namespace shall have such a composite"
 _SECRETS_NAME = re.compile(r"spec\.writeConnectionSecretToRef\.(name|namespace)")
 NO_SECRET = "composites of v2 have no connection Secret"
 _COMPOSE_ONE = "compose a Secret in a template, and let programs read that"
@@ -100,16 +115,40 @@ class Migration:
                     self.kinds[known.group, known.kind] = new
                     if known.claim_kind:
                         self.kinds[known.group, known.claim_kind] = new
+        self._check_apart(objects)
+        new_kinds = set(self.kinds.values())
+        taken = {
+            str(meta(obj).get("name") or "")
+            for obj in objects
+            if is_composition(obj) and self._reference(obj) not in new_kinds  # such a one was made by an earlier run
+        }
         for obj in objects:
             if is_composition(obj) and self._reference(obj) in self.kinds:
-                name = str(meta(obj).get("name") or "")
-                self.names[name] = f"{name}{SUFFIX}"
+                name = new_name = str(meta(obj).get("name") or "")
+                while new_name in taken:
+                    new_name += SUFFIX
+                taken.add(new_name)
+                self.names[name] = new_name
         self._claims = {
             (definition.read(obj).group, definition.read(obj).claim_kind)
             for obj in objects
             if known_schemas.is_definition(obj)
         }
         return [self._one(fieldpath.copied(obj)) for obj in objects]
+
+    def _check_apart(self, objects: Sequence[Object]) -> None:
+        """Raise InvalidInput if two definitions of the first generation would be of one kind."""
+        made: dict[tuple[str, str], str] = {}
+        for obj in objects:
+            known = definition.read(obj) if known_schemas.is_definition(obj) else None
+            if known is None or not known.is_legacy:
+                continue
+            name = str(meta(obj).get("name") or "")
+            group, kind = new = self.kinds[known.group, known.kind]
+            if made.setdefault(new, name) != name:
+                options = [f"--{word}" for word, given in (("group", self.group), ("kind", self.kind)) if given]
+                mend = f"leave {' and '.join(options)} out" if options else "migrate them one by one, with --group"
+                raise InvalidInput(f"definitions {made[new]} and {name} would both make {kind} of {group}", mend=mend)
 
     def _one(self, obj: Object) -> Object | None:
         group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
@@ -263,7 +302,14 @@ class Migration:
                 self._templates(source, given)
                 if made is not source:
                     self.later += _written_back(given)
-            elif isinstance(given, dict) and AWS in str(given):
+                continue
+            if any(_NAME_IN_TEXT.search(text) and not _APART_IN_TEXT.search(text) for text in _strings(given)):
+                self._tell(
+                    source,
+                    f"step {step.get('step')}: may make names of {NO_LONGER_ALONE} would ask AWS for the same",
+                    KEEP_APART,
+                )
+            if isinstance(given, dict) and AWS in str(given):
                 step["input"], is_moved = self._texts(given)
                 told, mend = (
                     ("are now of", "review them")
@@ -392,6 +438,15 @@ class Migration:
                     )
                 )
                 continue
+            is_alone = is_forth and _NAME in of_composite and not _ALONE.intersection(map(str, of_composite))
+            if is_alone and _NAMES_A_THING.fullmatch(written):
+                self.notes.append(
+                    Note(
+                        f"{where} › patches[{index}]",
+                        f"makes {written} of {NO_LONGER_ALONE} would ask AWS for the same",
+                        KEEP_APART,
+                    )
+                )
             gone = {path for holder, path in self.left_out if holder == template}
             if not is_forth and any(path in gone for path in of_composed):
                 self.left_out.append(("", written))
