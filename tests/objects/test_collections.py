@@ -117,6 +117,18 @@ async def test_with_a_config_of_its_namespace_a_collection_sees_that_alone():
     assert "s3cret-word" not in texts(world)
 
 
+async def test_two_objects_that_upstream_would_call_the_same_are_both_observed():
+    world = await made()
+    await world.apply(configmap("c4089"), configmap("c15730"))
+    mine = collection({})
+    assert is_ready(await applied(world, mine))
+    assert await names(world) == ["c15730", "c4089"]
+    assert await is_quiet(world, mine)
+    await world.cluster.delete(key_of(configmap("c15730")))
+    await world.settle(seconds=70)
+    assert await names(world) == ["c4089"]
+
+
 async def test_a_collection_keeps_its_provider_config():
     world = await made()
     mine = collection({})

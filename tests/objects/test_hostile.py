@@ -12,7 +12,7 @@ from groundplane.core import managed as core
 from groundplane.core.objects import key_of, meta
 from groundplane.errors import Denied
 from groundplane.objects.kinds import STANDS_FOR
-from groundplane.reconcile.collection import member_name
+from groundplane.reconcile.collection import member_names
 from tests.objects.conftest import (
     TEAM,
     applied,
@@ -284,7 +284,7 @@ async def test_what_is_no_object_once_values_are_taken_into_it_is_told(to, said)
 async def test_a_collection_takes_no_object_of_somebody_else():
     world = await made()
     await world.apply(configmap())
-    name = member_name("some", key_of(configmap()))
+    [name] = member_names("some", [key_of(configmap())]).values()
     theirs = thing(configmap("theirs"), name, namespace=TEAM)
     before = await applied(world, theirs)
     watching = collection({}, TEAM)

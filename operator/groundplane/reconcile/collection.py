@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from groundplane.core import conditions, requests
@@ -51,8 +51,9 @@ async def reconcile(key: Key, context: Context) -> Result:
 
 
 async def _bring(collection: Object, found: Sequence[Object], api_version: str, context: Context) -> None:
-    wanted = {meta(each)["name"]: each for each in (_member(collection, obj, api_version) for obj in found)}
     key = key_of(collection)
+    names = member_names(key.name, [key_of(obj) for obj in found])
+    wanted = {name: _member(collection, observed, name, api_version) for observed, name in names.items()}
     there = await context.cluster.list(
         api_version, OBJECT, namespace=key.namespace, labels={LABEL: key.name}, controller=meta(collection)["uid"]
     )
@@ -69,12 +70,12 @@ async def _bring(collection: Object, found: Sequence[Object], api_version: str, 
             await context.cluster.delete(key_of(member), uid=meta(member)["uid"])
 
 
-def _member(collection: Object, obj: Object, api_version: str) -> Object:
+def _member(collection: Object, observed: Key, name: str, api_version: str) -> Object:
     """The Object that observes one of the objects."""
-    key, spec, observed = key_of(collection), spec_of(collection), key_of(obj)
+    key, spec = key_of(collection), spec_of(collection)
     template: Mapping[str, Any] = (spec.get("objectTemplate") or {}).get("metadata") or {}
     metadata = {
-        "name": member_name(key.name, observed),
+        "name": name,
         "labels": {**(template.get("labels") or {}), LABEL: key.name},
         "ownerReferences": [owner_reference(collection)],
     }
@@ -97,15 +98,22 @@ def _member(collection: Object, obj: Object, api_version: str) -> Object:
     }
 
 
-def member_name(collection: str, observed: Key) -> str:
-    """The name of the Object that observes this one: upstream's.
+def member_names(collection: str, observed: Iterable[Key]) -> dict[Key, str]:
+    """The names of the Objects that observe these: upstream's, but of two that it calls the same the second has a longer one.
 
-    >>> member_name("pods", Key("v1", "Pod", "shop", "web"))
-    'pods-7d0fe8f'
+    >>> pod, settings = Key("v1", "Pod", "shop", "web"), [Key("v1", "ConfigMap", "shop", name) for name in ("c4089", "c15730")]
+    >>> list(member_names("all", [pod, *settings]).values())
+    ['all-4adba5d', 'all-4adba5d6160cea96', 'all-7d0fe8f']
     """
-    group, _, version = observed.api_version.rpartition("/")
-    told = f"{group}/{version}, Kind={observed.kind}/{observed.namespace}/{observed.name}"
-    return f"{collection}-{hashlib.sha256(told.encode()).hexdigest()[:7]}"
+    found: dict[Key, str] = {}
+    taken: set[str] = set()
+    for key in sorted(observed):
+        group, _, version = key.api_version.rpartition("/")
+        told = f"{group}/{version}, Kind={key.kind}/{key.namespace}/{key.name}"
+        digest = hashlib.sha256(told.encode()).hexdigest()
+        found[key] = next(name for size in (7, 16) if (name := f"{collection}-{digest[:size]}") not in taken)
+        taken.add(found[key])
+    return found
 
 
 async def _tell(collection: Object, context: Context, told: list[conditions.Condition]) -> None:
