@@ -404,6 +404,26 @@ async def test_with_strict_upstream_another_name_is_another_object_and_the_old_o
         ),
         (
             configmap(),
+            {"references": [{"dependsOn": {"apiVersion": "v1", "kind": "Secret", "name": "login"}}]},
+            "spec.references[0]: Secret login has no namespace, where its kind lives in one. Mend: set namespace",
+        ),
+        (
+            configmap(),
+            {
+                "connectionDetails": [
+                    {
+                        "apiVersion": "v1",
+                        "kind": "Secret",
+                        "name": "login",
+                        "fieldPath": "data.password",
+                        "toConnectionSecretKey": "a",
+                    }
+                ]
+            },
+            "spec.connectionDetails[0]: Secret login has no namespace, where its kind lives in one. Mend: set namespace",
+        ),
+        (
+            configmap(),
             {"connectionDetails": [{"kind": "Secret"}]},
             "spec.connectionDetails[0]: apiVersion and name and fieldPath",
         ),

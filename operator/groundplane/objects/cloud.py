@@ -457,8 +457,8 @@ class ObjectCloud:
         for place, detail in enumerate(spec_of(managed).get("connectionDetails") or ()):
             with at(f"spec.connectionDetails[{place}]"):
                 key = Key(detail["apiVersion"], detail["kind"], str(detail.get("namespace") or ""), detail["name"])
-                if own and not key.namespace and (await target.resource(key.api_version, key.kind)).namespaced:
-                    key = key._replace(namespace=own)
+                if own or not self._strict:
+                    key = await references.placed(key, own, target)
                 if confined and key.namespace != own:
                     raise InvalidInput(
                         f"{key} is not in the object's own namespace", mend=f"take it from something in namespace {own}"

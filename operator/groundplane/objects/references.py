@@ -83,10 +83,11 @@ async def key(managed: Object, target: Mapping[str, Any], here: Cluster, *, conf
     group = managed["apiVersion"].rpartition("/")[0]
     api_version = str(target.get("apiVersion") or f"{group}/{VERSION}")
     found = Key(api_version, str(target.get("kind") or OBJECT), namespace, str(target.get("name") or ""))
-    if group != NAMESPACED_DOMAIN or strict:
+    if strict:
         return found
-    if not namespace and (await here.resource(found.api_version, found.kind)).namespaced:
-        found = found._replace(namespace=own)
+    found = await placed(found, own, here)
+    if group != NAMESPACED_DOMAIN:
+        return found
     if confined and found.namespace != own:
         place = f"in namespace {found.namespace}" if found.namespace else "in no namespace"
         raise InvalidInput(
@@ -94,6 +95,19 @@ async def key(managed: Object, target: Mapping[str, Any], here: Cluster, *, conf
             mend=f"refer to something in namespace {own}, or use a ClusterProviderConfig",
         )
     return found
+
+
+async def placed(found: Key, own: str, cluster: Cluster) -> Key:
+    """It, where it names no namespace in the Object's `own`, if its kind lives in one.
+
+    Raises:
+        InvalidInput: neither it nor the Object has a namespace.
+    """
+    if found.namespace or not (await cluster.resource(found.api_version, found.kind)).namespaced:
+        return found
+    if not own:
+        raise InvalidInput(f"{found} has no namespace, where its kind lives in one", mend="set namespace")
+    return found._replace(namespace=own)
 
 
 async def resolve(managed: Object, manifest: Object, here: Cluster, *, confined: bool, strict: bool) -> Taken:
