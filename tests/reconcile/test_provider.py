@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from groundplane.core import conditions
+from groundplane.core import conditions, packages
 from groundplane.core.function_runtime import Bounds
 from groundplane.core.function_sources import Rules
 from groundplane.core.objects import Key, owner_reference
@@ -90,6 +90,48 @@ async def test_another_version_is_another_revision_and_as_many_earlier_ones_stay
     assert [image for image, *_ in await revisions(world)] == ["2", "3", "4"]
     await applied(world, version(5, revisionHistoryLimit=0), version(6, revisionHistoryLimit=0))
     assert len(await revisions(world)) == 5
+
+
+async def test_a_revision_says_of_its_package_what_was_declared_and_follows_it():
+    world = await World().install()
+    given = {
+        "packagePullPolicy": "Always",
+        "packagePullSecrets": [{"name": "registry"}],
+        "ignoreCrossplaneConstraints": True,
+        "skipDependencyResolution": True,
+        "commonLabels": {"team": "a"},
+        "commonAnnotations": {"note": "b"},
+        "runtimeConfigRef": {"name": "two-replicas"},
+        "controllerConfigRef": {"name": "old"},
+    }
+    assert set(given) == set(packages.SHARED)
+    found = await applied(world, version(1, **given))
+
+    async def of_revision():
+        spec = (await world.one(API, "ProviderRevision"))["spec"]
+        return {name: value for name, value in spec.items() if name in packages.SHARED}
+
+    said = await of_revision()
+    assert said == {name: found["spec"][name] for name in given}
+    assert (said["runtimeConfigRef"]["name"], said["packagePullSecrets"]) == ("two-replicas", [{"name": "registry"}])
+    found = await applied(world, version(1, commonLabels={"team": "b"}))
+    assert await of_revision() == packages.shared(found)
+    assert "packagePullSecrets" not in await of_revision()
+    assert await revisions(world) == [("1", 1, "Active")]
+
+
+@pytest.mark.parametrize("kind", ["Provider", "Function", "Configuration"])
+async def test_events_on_a_package_come_from_the_controller_of_its_kind(kind):
+    world = await World().install()
+    sources, event = set(), world.told.event
+
+    def told(about, *what, source="", **more):
+        sources.add((about["kind"], source))
+        event(about, *what, source=source, **more)
+
+    world.told.event = told
+    await declared(world, kind, "xpkg.upbound.io/acme/unknown:v1")
+    assert sources == {(kind, f"packages/{kind.lower()}.pkg.crossplane.io")}
 
 
 async def test_who_goes_back_to_an_earlier_version_gets_its_revision_to_the_front():

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 
-from groundplane.core.objects import Object, meta, spec_of
+from groundplane.core.objects import Json, Object, meta, spec_of
 
 FUNCTIONS = (
     "function-auto-ready",
@@ -23,6 +23,18 @@ FUNCTIONS = (
     "function-tag-manager",
 )
 """The functions that are built in; `functions/__init__.py` has a module for each."""
+
+SHARED = (
+    "packagePullPolicy",
+    "packagePullSecrets",
+    "ignoreCrossplaneConstraints",
+    "skipDependencyResolution",
+    "commonLabels",
+    "commonAnnotations",
+    "runtimeConfigRef",
+    "controllerConfigRef",
+)
+"""What a package's spec has in common with those of its revisions."""
 
 _BUILT_IN = {
     "Provider": re.compile(
@@ -69,6 +81,15 @@ def revision_name(name: str, package: str) -> str:
     label = re.sub("[^a-z0-9-]", "-", name[:50])
     told = package if label == name else f"{name}|{package}"  # the label is not all of the name
     return f"{label}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
+def shared(package: Object) -> dict[str, Json]:
+    """What a revision's spec has from its package.
+
+    >>> shared({"spec": {"package": "fn:v1", "packagePullPolicy": "Always"}})
+    {'packagePullPolicy': 'Always'}
+    """
+    return {name: value for name, value in spec_of(package).items() if name in SHARED}
 
 
 def number(revisions: Iterable[Object], current: str) -> int:

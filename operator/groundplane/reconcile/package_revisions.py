@@ -15,7 +15,10 @@ from groundplane.core.objects import Key, Object, controller_of, is_deleting, ke
 from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput
 from groundplane.ports import Context
 
-SOURCE = "packages/provider.pkg.crossplane.io"
+
+def source(kind: str) -> str:
+    """The component that events on packages of a kind come from."""
+    return f"packages/{kind.lower()}.pkg.crossplane.io"
 
 
 def kind_of(package: Object) -> str:
@@ -38,7 +41,7 @@ async def current(package: Object, image: str, context: Context) -> Object:
     name = packages.revision_name(meta(package)["name"], image)
     there = await context.cluster.get(Key(package["apiVersion"], kind_of(package), "", name))
     _check_owner(package, there)
-    spec = {
+    spec = packages.shared(package) | {
         "revision": packages.number(await all_of(package, context), name),
         "desiredState": "Active" if packages.is_activated(package, there) else "Inactive",
     }
@@ -47,7 +50,7 @@ async def current(package: Object, image: str, context: Context) -> Object:
     if not is_ours(there) or is_deleting(there):
         return there
     wanted = copy.deepcopy(there)
-    wanted["spec"] |= spec
+    wanted["spec"] = {name: value for name, value in spec_of(there).items() if name not in packages.SHARED} | spec
     if controller_of(wanted) is None:  # restored from a backup
         wanted["metadata"]["ownerReferences"] = [owner_reference(package)]
     return there if wanted == there else await context.cluster.update(wanted)
@@ -93,7 +96,7 @@ async def retire(package: Object, revision: Object, context: Context) -> None:
                 each["spec"]["desiredState"] = "Inactive"
                 now = await context.cluster.update(each)
                 message = f"{each['kind']} {meta(each)['name']} is inactive: {meta(revision)['name']} has taken over"
-                context.events.event(package, "Normal", "TransitionRevision", message, source=SOURCE)
+                context.events.event(package, "Normal", "TransitionRevision", message, source=source(package["kind"]))
             if conditions.is_true(now, "RuntimeActive"):
                 await _tell(now, [_runtime(now)], context)
     for each in packages.surplus(package, earlier):

@@ -56,7 +56,9 @@ async def _reveal(package: Object, image: str, context: Context) -> Result:
         return await _wait(package, revision, context, "what it brings is built in, and works all the same")
     name = meta(revision)["name"]
     if status_of(package).get("currentRevision") != name and not context.options.strict_upstream:
-        context.events.event(package, "Normal", "InstallPackageRevision", BUILT_IN, source=package_revisions.SOURCE)
+        context.events.event(
+            package, "Normal", "InstallPackageRevision", BUILT_IN, source=package_revisions.source(package["kind"])
+        )
     await _write(package, _with_current(package, name, image), [INSTALLED, HEALTHY], None, context)
     return Result()
 
@@ -68,7 +70,9 @@ async def _refuse(package: Object, image: str, context: Context) -> Result:
     wanted = copy.deepcopy(package)
     for name in ("currentRevision", "currentIdentifier"):
         wanted.get("status", {}).pop(name, None)
-    context.events.event(package, "Warning", "InstallPackageRevision", message, source=package_revisions.SOURCE)
+    context.events.event(
+        package, "Warning", "InstallPackageRevision", message, source=package_revisions.source(package["kind"])
+    )
     told = [
         Condition("Installed", "False", "InactivePackageRevision", message),
         Condition("Healthy", "False", "UnhealthyPackageRevision", message),
@@ -83,7 +87,9 @@ async def _refuse(package: Object, image: str, context: Context) -> Result:
 
 async def _pause(package: Object, context: Context) -> Result:
     message = "Reconciliation (including deletion) is paused via the pause annotation"
-    context.events.event(package, "Normal", "ReconciliationPaused", message, source=package_revisions.SOURCE)
+    context.events.event(
+        package, "Normal", "ReconciliationPaused", message, source=package_revisions.source(package["kind"])
+    )
     wanted = copy.deepcopy(package)
     told = conditions.reconcile_paused(message)
     context.tell(wanted, told, outlook=None, generation=meta(package).get("generation"))
@@ -171,7 +177,9 @@ async def _report(
     if problem:
         told[1] = Condition("Healthy", "False", "UnhealthyPackageRevision", problem)
         outlook = health.reconciling("Waiting", problem)
-        context.events.event(package, "Warning", "InstallPackageRevision", problem, source=package_revisions.SOURCE)
+        context.events.event(
+            package, "Warning", "InstallPackageRevision", problem, source=package_revisions.source(package["kind"])
+        )
     if source.problem:
         told[0] = Condition("Installed", "False", "InactivePackageRevision", f"{problem}. Mend: {source.mend}.")
         outlook = health.stalled("InvalidInput", told[0].message)

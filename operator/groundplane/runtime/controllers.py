@@ -198,7 +198,7 @@ def _of_packages() -> list[Controller]:
         Controller(
             name="packages",
             reconcile=provider.reconcile,
-            source=_says(package_revisions.SOURCE),
+            source=lambda key, context: package_revisions.source(key.kind),
             reason="InstallPackageRevision",
             has_synced=False,
             has_ready=False,
