@@ -78,6 +78,7 @@ def test_what_to_do_about_refused_credentials_depends_on_where_they_come_from(cr
         (account(secret={"creds": b"[default]\naws_access_key_id=a"}), r"has no aws_secret_access_key"),
         (account(**source("Secret")), r"spec.credentials.secretRef.key: is missing"),
         (account(**source("Magic")), r'source: unknown: "Magic". Mend: use one of: IRSA, InjectedIdentity'),
+        (account(**source("Environment")), r"spec.credentials.env.name: is missing"),
         (account(**source("Environment", env={"name": "NOPE"})), r'env.name: no such variable: "NOPE"'),
         (account(**source("Filesystem", fs={"path": "/no/such"})), r"fs.path: can't read /no/such"),
         (account(**source("Filesystem", fs={"path": "/dev/null"})), r"fs.path: /dev/null is no regular file"),

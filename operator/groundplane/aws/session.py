@@ -476,6 +476,8 @@ class AccountClients:
             return self._from_ini(self._secret[key].decode("utf-8", "replace"), "spec.credentials.secretRef")
         if source == "Environment":
             name = (spec.get("env") or {}).get("name") or ""
+            if not name:
+                raise self._bad("spec.credentials.env.name", "is missing", "name the variable")
             if name not in self._environ:
                 raise self._bad("spec.credentials.env.name", f"no such variable: {shown(name)}", "set it")
             return self._from_ini(self._environ[name], "spec.credentials.env")
