@@ -259,3 +259,23 @@ def test_something_single_instead_of_such_an_object_is_named_before_any_call(clo
         with pytest.raises(errors.InvalidInput, match="wants an object, got"):
             cloud.check(wrong)
         assert [*misfits.of(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]
+
+
+TWICE = [
+    ("rds_parameter_group", "parameter", {"name": "max_connections", "value": "100"}, {"value": "200"}),
+    ("elasticache_parameter_group", "parameter", {"name": "timeout", "value": "1"}, {"value": "2"}),
+    ("iam_role", "inlinePolicy", {"name": "read", "policy": "{}"}, {"policy": '{"Statement": []}'}),
+    ("secretsmanager_secret", "replica", {"region": "eu-west-2"}, {"kmsKeyId": "alias/orders"}),
+    ("dynamodb_table", "attribute", {"name": "id", "type": "S"}, {"type": "N"}),
+]
+
+
+@pytest.mark.parametrize(("file", "field", "entry", "other"), TWICE)
+def test_two_entries_for_the_same_are_refused_and_an_entry_twice_is_one(cloud, file, field, entry, other):
+    kind = KINDS[file]
+    thing = managed(f"{kind.group}/v1beta1", kind.kind, "orders", **kind.example | {field: [entry, entry | other]})
+    with pytest.raises(errors.InvalidInput) as caught:
+        cloud.check(thing)
+    assert "is there twice. Mend: keep one of" in str(caught.value)
+    assert f"spec.forProvider.{field}[1].{kind.fields[field].key[0]}" in str(caught.value)
+    assert convert.fitted([entry, dict(entry)], kind.fields[field]) == convert.fitted([entry], kind.fields[field])

@@ -67,6 +67,8 @@ WANTED = {
 def fitted(value: Json, field: SchemaField) -> Json:
     """A value of the spec in its field's type and in v1beta1 style: an object where a list of one is meant becomes that list.
 
+    An entry of a set that says the same as another one counts once.
+
     >>> block = SchemaField(type="[]object", single=True, fields={"days": SchemaField(type="number")})
     >>> fitted({"rule": {"days": "1"}}, SchemaField(type="[]object", single=True, fields={"rule": block}))
     [{'rule': [{'days': 1}]}]
@@ -81,7 +83,8 @@ def fitted(value: Json, field: SchemaField) -> Json:
     values = value if isinstance(value, list) else [value]
     if field.single and len(values) > 1:
         raise InvalidInput(f"takes at most one element, got {len(values)}", mend="remove all but one")
-    return [_one(entry, field.type[2:], field) for entry in values]
+    found = [_one(entry, field.type[2:], field) for entry in values]
+    return found if field.compare == "list" else [each for place, each in enumerate(found) if each not in found[:place]]
 
 
 def _one(value: Json, kind: str, field: SchemaField) -> Json:

@@ -35,6 +35,8 @@ def check(
         field = fields.get(name)
         if field is None or value is None:
             continue
+        if field.key and isinstance(value, list):
+            _check_keys(f"{where}.{name}", value, field)
         for place, entry, own in _entries(f"{where}.{name}", value, _member(written, name)):
             if isinstance(entry, str) and entry:
                 _check_text(place, entry, field, region)
@@ -50,6 +52,19 @@ def check(
                     check_exclusive(place, [each for each in names if _is_set(given, each, field.fields)])
                 _check_members(place, given, field.fields)
                 check(place, entry, field.fields, region, own)
+
+
+def _check_keys(place: str, entries: Sequence[Json], field: SchemaField) -> None:
+    """Whether each entry is another one's: of two for the same, each update would undo the other."""
+    seen: dict[tuple[Json, ...], int] = {}
+    for index, entry in enumerate(entries):
+        key = tuple(entry.get(name) for name in field.key) if isinstance(entry, Mapping) else ()
+        if not all(isinstance(part, str) and part for part in key) or not key:
+            continue
+        if (first := seen.setdefault(key, index)) != index:
+            said = ", ".join(f"{name} {shown(part)}" for name, part in zip(field.key, key, strict=True))
+            mend = f"keep one of {place.rpartition('.')[2]}[{first}] and [{index}]"
+            raise InvalidInput(f"{said} is there twice", mend=mend, where=(f"{place}[{index}].{field.key[0]}",))
 
 
 def _check_members(place: str, entry: Mapping[str, Json], fields: Mapping[str, SchemaField]) -> None:
