@@ -17,6 +17,7 @@ from groundplane.ports import Options, Result
 from tests.reconcile import things
 from tests.reconcile.interrupt import deaths
 from tests.reconcile.things import a_world, running
+from tests.world import World
 
 
 async def ready(world):
@@ -666,6 +667,41 @@ async def test_what_could_not_be_made_since_its_name_was_anothers_is_made_once_t
     await world.cluster.delete(taken)
     await world.settle()
     assert (await world.cluster.get(taken))["metadata"]["ownerReferences"][0]["kind"] == "XThing"
+
+
+CRD = Key("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", f"xthings.{things.GROUP}")
+HOOK = {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://convert.example.org"}}
+CONVERTED = {
+    **things.XRD,
+    "metadata": {**things.XRD["metadata"], "labels": {"team": "a"}},
+    "spec": {**things.XRD["spec"], "conversion": {"strategy": "Webhook", "webhook": HOOK}},
+}
+
+
+async def leaves_what_the_definition_leaves(world):
+    await world.settle()
+    assert (await world.cluster.get(CRD))["spec"]["conversion"]["strategy"] == "Webhook"
+    await world.apply(things.XRD)
+    await world.settle()
+    crd = await world.cluster.get(CRD)
+    assert crd["spec"].get("conversion") in (None, {"strategy": "None"})
+    assert crd["metadata"]["labels"] == {"theirs": "x"}
+    assert not [entry for entry in crd["metadata"]["managedFields"] if "handover" in entry["manager"]]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_leaves_a_definition_leaves_the_kind_that_an_older_crossplane_wrote(strict):
+    world = await a_world(options=Options(strict_upstream=strict))
+    await world.cluster.create(composite_crd(CONVERTED, strict_upstream=True))
+    await world.cluster.apply(
+        {"apiVersion": CRD.api_version, "kind": CRD.kind, "metadata": {"name": CRD.name, "labels": {"theirs": "x"}}},
+        manager="somebody",
+    )
+    await world.apply(CONVERTED)
+    heirs = await deaths(world, World.settle)
+    assert len(heirs) > 4
+    for each in (*heirs, world):
+        await leaves_what_the_definition_leaves(each)
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -28,7 +28,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, TooDeep, Waiting, stage
 from groundplane.ports import Context, Resource, Result
-from groundplane.reconcile import doubts, leaving, roles
+from groundplane.reconcile import doubts, handover, leaving, roles
 from groundplane.reconcile.taken import taken
 
 API_VERSION = "apiextensions.crossplane.io/v1"
@@ -219,7 +219,10 @@ def _render(xrd: Object, context: Context, side: Side) -> Object | None:
 
 
 async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Object:
-    """Create or update the CRD, also one that nobody controls; somebody else's is refused, and so is one that the operator brings."""
+    """Create or update the CRD, also one that nobody controls; somebody else's is refused, and so is one that the operator brings.
+
+    What Crossplane wrote of it, and is not wanted any more, goes: upstream writes all of it each time.  What others added stays.
+    """
     key = key_of(crd)
     live = await context.cluster.get(key)
     if live is not None:
@@ -236,8 +239,16 @@ async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Obje
                 f"existing object is not controlled by this definition: {key} is one of Groundplane's own",
                 mend="choose a group of your own, platform.example.com",
             )
+    before = meta(live)["resourceVersion"] if live is not None else None
+    if live is not None:
+        await handover.begin(context, live, MANAGER)
     applied = await context.cluster.apply(crd, manager=MANAGER)
-    if live is None or meta(applied)["resourceVersion"] != meta(live)["resourceVersion"]:
+    if handover.is_under_way(applied):
+        named = {"name": key.name, "resourceVersion": meta(applied)["resourceVersion"]}
+        nothing: Object = {"apiVersion": CRD_VERSION, "kind": CRD_KIND, "metadata": named}
+        applied = await context.cluster.apply(nothing, manager=handover.MANAGER)
+        applied = await handover.end(context, applied)
+    if meta(applied)["resourceVersion"] != before:
         _event(context, xrd, side, f"Applied {side.words} CustomResourceDefinition: {key.name}")
     return applied
 
