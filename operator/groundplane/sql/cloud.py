@@ -201,14 +201,17 @@ def _quoted(asked: object, words: str) -> str:
     >>> [_quoted(asked, f'{noun} "orders" does not exist') for noun in ("role", "template database", "tablespace")]
     ['owner', 'template', 'tablespace']
     """
-    last = {path: found[-1] for path, text in _texts(asked, "") if (found := _mentions(text, words))}
-    return max(last, key=lambda path: (last[path].end(), _is_for(path, words[: last[path].start()])), default="")
+    for flags in (re.NOFLAG, re.IGNORECASE):  # a parameter's name is sent in small letters
+        last = {path: found[-1] for path, text in _texts(asked, "") if (found := _mentions(text, words, flags))}
+        if last:
+            return max(last, key=lambda path: (last[path].end(), _is_for(path, words[: last[path].start()])))
+    return ""
 
 
-def _mentions(text: str, words: str) -> list[re.Match[str]]:
+def _mentions(text: str, words: str, flags: re.RegexFlag) -> list[re.Match[str]]:
     """Where words have a text as a word of its own; one letter only in quotes."""
     around = ('(?<=")', '(?=")') if len(text) == 1 else (r"(?<![\w-])", r"(?![\w-])")
-    return list(re.finditer(f"{around[0]}{re.escape(text)}{around[1]}", words))
+    return list(re.finditer(f"{around[0]}{re.escape(text)}{around[1]}", words, flags))
 
 
 def _is_for(path: str, before: str) -> bool:
