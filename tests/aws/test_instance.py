@@ -339,3 +339,59 @@ async def test_an_object_of_a_later_provider_is_found_by_its_resource_id(cloud, 
     await cloud.delete(migrated, account, observation)
     assert not (await cloud.observe(first, account, SECRETS)).exists
     assert (await cloud.observe(second, account, SECRETS)).exists
+
+
+# --- what others log in with ------------------------------------------------------------------------
+
+LOGIN = {"username", "password", "endpoint", "host", "port"}
+CLUSTER = {"engine": "aurora-postgresql", "masterUsername": "orders", "skipFinalSnapshot": True}
+REF = {"namespace": "crossplane-system", "name": "orders", "key": "password"}
+WAYS = {  # to give a password: of each kind, the fields and the secrets
+    "cluster, given": ("Cluster", CLUSTER | {"masterPasswordSecretRef": REF}, {"masterPassword": "correct-horse"}),
+    "cluster, write only": (
+        "Cluster",
+        CLUSTER | {"masterPasswordWoSecretRef": REF, "masterPasswordWoVersion": 1},
+        {"masterPasswordWo": "correct-horse"},
+    ),
+    "cluster, kept by AWS": ("Cluster", CLUSTER | {"manageMasterUserPassword": True}, {}),
+    "cluster, serverless": (
+        "Cluster",
+        CLUSTER
+        | {
+            "masterPasswordSecretRef": REF,
+            "serverlessv2ScalingConfiguration": [{"minCapacity": 0.5, "maxCapacity": 2}],
+        },
+        {"masterPassword": "correct-horse"},
+    ),
+    "instance, write only": (
+        "Instance",
+        {"username": "orders", "passwordWoSecretRef": REF, "passwordWoVersion": 1},
+        {"passwordWo": "correct-horse"},
+    ),
+    "instance, kept by AWS": ("Instance", {"username": "orders", "manageMasterUserPassword": True}, {}),
+}
+
+
+@pytest.mark.parametrize("api_version", [RDS, RDS.replace(".aws.", ".aws.m.")])
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_secret_has_what_a_client_logs_in_with(cloud, account, api_version, way):
+    kind, fields, hidden = WAYS[way]
+    if kind == "Instance":
+        fields = bare(**fields)["spec"]["forProvider"]
+    database = managed(api_version, kind, "orders", **fields)
+    observation = await made(cloud, database, account, hidden)
+    assert {key for key, value in observation.connection.items() if value} >= LOGIN
+    if hidden:
+        assert observation.connection["password"] == b"correct-horse"
+    own = "attribute.master_password" if kind == "Cluster" else "attribute.password"
+    if "kept by AWS" in way or "given" in way:
+        assert observation.connection[own] == observation.connection["password"]
+
+
+async def test_the_secret_of_a_cache_has_what_a_client_logs_in_with(cloud, account):
+    fields = {"description": "orders", "engine": "redis", "nodeType": "cache.t4g.micro", "applyImmediately": True}
+    fields |= {"transitEncryptionEnabled": True, "authTokenSecretRef": REF}
+    cache = managed("elasticache.aws.upbound.io/v1beta2", "ReplicationGroup", "orders", **fields)
+    observation = await made(cloud, cache, account, {"authToken": "correct-horse-battery"})
+    assert LOGIN - {"username"} <= {key for key, value in observation.connection.items() if value}
+    assert observation.connection["password"] == b"correct-horse-battery"

@@ -5,9 +5,10 @@ Source: Terraform AWS provider 5.31, internal/service/rds/cluster.go; the rules 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from groundplane.aws import convert
+from groundplane.aws.kinds.rds_instance import kept_by_aws, unpublished
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
@@ -71,6 +72,12 @@ class Hooks(Base):
         if pending.get("IAMDatabaseAuthenticationEnabled") is not None:
             item["IAMDatabaseAuthenticationEnabled"] = pending["IAMDatabaseAuthenticationEnabled"]
         return item
+
+    def connection(self, resource: Resource, item: Item) -> Mapping[str, str]:
+        return kept_by_aws(resource, item, "attribute.master_password")
+
+    def notes(self, resource: Resource, item: Item) -> list[str]:
+        return unpublished(item)
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
         return [each for each in found if not _is_downgrade(each) and not _is_default(each)]

@@ -180,11 +180,7 @@ class Hooks(Base):
             found.append(f"allocatedStorage {size} is less than the {has} GiB that it has; RDS can't shrink storage")
         if not desired("skipFinalSnapshot") and not desired("finalSnapshotIdentifier"):
             found.append("deleting it will need forProvider.finalSnapshotIdentifier, or skipFinalSnapshot: true")
-        if code := item.get("unreadable"):
-            found.append(
-                f"the password that AWS keeps for it can't be published: {code} at secretsmanager:GetSecretValue; "
-                "allow it to the ProviderConfig's credentials, or read it from AWS"
-            )
+        found += unpublished(item)
         if any(group.get("ParameterApplyStatus") == "pending-reboot" for group in item.get("DBParameterGroups") or ()):
             found.append("changes of its parameter group wait for a reboot, which is yours to choose")
         return found
@@ -201,25 +197,7 @@ class Hooks(Base):
         at_provider["pendingModifiedValues"] = convert.plain(pending)
 
     def connection(self, resource: Resource, item: Item) -> Mapping[str, str]:
-        """What AWS keeps in Secrets Manager, where it was asked to."""
-        arn = (item.get("MasterUserSecret") or {}).get("SecretArn")
-        if not arn or not resource.spec.get("manageMasterUserPassword"):
-            return {}
-        try:
-            answer = resource.ask("secretsmanager:get_secret_value", SecretId=arn)
-        except ClientError as error:
-            if faults.code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
-                return {}  # not written yet
-            if faults.code_of(error) in faults.DENIED and not faults.are_stale(error):
-                item["unreadable"] = faults.code_of(error)
-                return {}
-            raise
-        try:
-            kept = json.loads(answer["SecretString"])
-            username, password = str(kept["username"]), str(kept["password"])
-        except (ValueError, KeyError, TypeError):  # somebody wrote into it
-            return {}
-        return {"username": username, "password": password, "attribute.password": password}
+        return kept_by_aws(resource, item, "attribute.password")
 
     # --- update -------------------------------------------------------------------------------------
 
@@ -380,3 +358,41 @@ def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     if difference.field in ("passwordSecretRef", "passwordWoSecretRef"):
         return bool(item.get("ReadReplicaSourceDBInstanceIdentifier"))
     return bool(difference.field == "port" and (item.get("Endpoint") or {}).get("PendingPort") == wanted)
+
+
+def kept_by_aws(resource: Resource, item: Item, key: str) -> dict[str, str]:
+    """What AWS keeps in Secrets Manager, where it was asked to: connection details, the password also under upstream's `key`.
+
+    What may not be read is noted in the item; `unpublished` tells it.
+    """
+    arn = (item.get("MasterUserSecret") or {}).get("SecretArn")
+    if not arn or not resource.spec.get("manageMasterUserPassword"):
+        return {}
+    try:
+        answer = resource.ask("secretsmanager:get_secret_value", SecretId=arn)
+    except ClientError as error:
+        if faults.code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+            return {}  # not written yet
+        if faults.code_of(error) in faults.DENIED and not faults.are_stale(error):
+            item["unreadable"] = faults.code_of(error)
+            return {}
+        raise
+    try:
+        kept = json.loads(answer["SecretString"])
+        username, password = str(kept["username"]), str(kept["password"])
+    except (ValueError, KeyError, TypeError):  # somebody wrote into it
+        return {}
+    return {"username": username, "password": password, key: password}
+
+
+def unpublished(item: Item) -> list[str]:
+    """Why the password is not among the connection details, if AWS keeps it and does not let it be read."""
+    code = item.get("unreadable")
+    return (
+        []
+        if not code
+        else [
+            f"the password that AWS keeps for it can't be published: {code} at secretsmanager:GetSecretValue; "
+            "allow it to the ProviderConfig's credentials, or read it from AWS"
+        ]
+    )
