@@ -96,7 +96,7 @@ class EveryKind(BuiltIn):
     def meant(self, api_version: str, kind: str) -> str:
         from groundplane.core import known_schemas
 
-        if group_of(api_version).endswith(CORE) and not provider_of(api_version):
+        if not provider_of(api_version) and group_of(api_version).endswith((*CORE, ".k8s.io")):
             return known_schemas.kind_meant((api_version, kind), self._core, None)
         return super().meant(api_version, kind)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundplane.cli import documents, manifests
 from groundplane.cli.documents import Document, Mistake, Place
-from groundplane.core import assertions, composition_tests, rehearsal, testing
+from groundplane.core import assertions, choice, composition_tests, known_schemas, rehearsal, testing
 from groundplane.core.assertions import Outcome
 from groundplane.core.composition_tests import Case, Given, Inputs
 from groundplane.core.explain import is_secret, masked_secret
@@ -177,6 +177,8 @@ class Runner:
             names = replaced["metadata"]["name"]
             sources = [replaced if each["metadata"].get("name") == names else each for each in sources]
         declared, kinds = self._objects(_definitions(case), folder), self._objects(inputs.crds, folder)
+        if not any(map(known_schemas.is_definition, declared)):
+            choice.check_group(declared, "CompositeResourceDefinition")
         functions = self._objects(inputs.functions, folder)
         key = tuple(tuple(map(id, objects)) for objects in (sources, declared, kinds, functions))
         if replaced is not None or key not in self._platforms:

@@ -149,7 +149,7 @@ def judged(found: Sequence[Document], paths: Iterable[str], *, with_tests: bool 
 
 
 def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document], list[Mistake]]:
-    """The objects in a text, and what is wrong with it; documents that are no objects count as wrong only if `is_told`."""
+    """The objects in a text, and what is wrong with it; documents that are no objects, nor look like it, count as wrong only if `is_told`."""
     loader = _Loader(text)
     source = Text(name, text.split("\n"))
     found: list[Document] = []
@@ -166,7 +166,7 @@ def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document]
             if value is not None:
                 documents, problem = objects_in(value, source, first, node.end_mark.line)
                 found += documents
-                wrong += [problem] if problem and is_told else []
+                wrong += [problem] if problem and (is_told or _is_meant(value)) else []
     except yaml.MarkedYAMLError as error:
         wrong.append(_mistake(error, name))
     except yaml.reader.ReaderError as error:
@@ -179,6 +179,17 @@ def parse(text: str, name: str, *, is_told: bool = True) -> tuple[list[Document]
     return found, wrong
 
 
+def _is_meant(value: Any) -> bool:
+    """Whether somebody will have meant an object: a folder may have values and charts of Helm, and other tools' files, too.
+
+    >>> _is_meant({"kind": "Database", "metadata": "orders"}), _is_meant({"apiVersion": "v2", "name": "a-chart"})
+    (True, False)
+    """
+    if isinstance(value, list):
+        return any(isinstance(item, Mapping) and _is_meant(item) for item in value)
+    return isinstance(value, Mapping) and sum(word in value for word in ("apiVersion", "kind", "metadata", "spec")) > 1
+
+
 def _mistake(error: yaml.MarkedYAMLError, name: str) -> Mistake:
     mark = error.problem_mark or error.context_mark
     place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
@@ -189,7 +200,9 @@ def objects_in(value: Any, source: Text, first: int = 0, last: int = 0) -> tuple
     """The objects that a value of YAML is, one or a List of them, and what is wrong with it."""
     place = Place(source.file, first + 1)
     if not isinstance(value, Mapping):
-        return [], Mistake(place, "no Kubernetes object", "write a mapping with apiVersion, kind and metadata")
+        mend = "write a mapping with apiVersion, kind and metadata"
+        mend = "write them one below the other, a line --- between two" if _is_meant(value) else mend
+        return [], Mistake(place, "no Kubernetes object", mend)
     missing = [name for name in ("apiVersion", "kind") if not isinstance(value.get(name), str)]
     if missing:
         return [], Mistake(place, f"{' and '.join(missing)} missing", "say what kind of object it is")

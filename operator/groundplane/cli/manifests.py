@@ -60,13 +60,14 @@ class Loader(_Base):  # type: ignore[misc] # libyaml's class has no stubs
         for name, _ in node.value:
             if isinstance(name, yaml.ScalarNode) and name.value != "<<":
                 if name.value in seen:
-                    raise _no(name, f'"{name.value}" is given twice')
+                    raise _no(name, f'"{name.value}" is {TWICE}')
                 seen.add(name.value)
         made = super().construct_mapping(node, deep=deep)
         return {name if isinstance(name, str) else _word(name): value for name, value in made.items()}
 
 
 _TAG = "tag:yaml.org,2002:"
+TWICE = "given twice"
 
 
 def _word(name: Any) -> str:
@@ -88,7 +89,7 @@ def _number(loader: Any, node: yaml.ScalarNode) -> int | float | str:
     except OverflowError:
         found = math.inf
     if not math.isfinite(found):
-        raise _no(node, "it is no number that JSON can hold: put it in quotes")
+        raise _no(node, "it is no number that JSON can hold")
     return found
 
 
@@ -272,6 +273,10 @@ def line_of(error: yaml.reader.ReaderError, text: str) -> int:
 
 
 _YAML_MENDS = {  # by what the parser says
+    **{f'"{name}" is {TWICE}': "part two objects by a line ---" for name in ("apiVersion", "kind", "metadata")},
+    TWICE: "take out one of the two",
+    "that JSON can hold": "a text that looks like a number is put in quotes",
+    "constructor for the tag": "take out what begins with !; it would be another tool's",
     "did not find expected ',' or": "close the bracket, and quote a text within {} or [] that has one of , [ ] { } in it",
     "mapping values are not allowed": "quote a text that has a colon and a space in it, and look at the indentation",
     "cannot start any token": "indent with spaces, not tabs, and quote a text that begins with @, ` or %",

@@ -158,7 +158,9 @@ class Overlaid:
                 self.is_refused = True
                 field = error.field if isinstance(error, Rejected) else ""
                 text = str(error).partition('" is invalid: ')[2] if field else ""
-                self.errors.append(f"{obj['kind']}/{meta(obj).get('name')}: {text or error} ({document.place(field)})")
+                self.errors.append(
+                    f"{obj['kind']}/{meta(obj).get('name') or ''}: {text or error} ({document.place(field)})"
+                )
             await self.settle()
         if chosen and not any(_is_chosen(key, chosen) for key in self.overlay.objects()):
             raise InvalidInput(f"there is no {' or '.join(chosen)}", mend="correct --resource")

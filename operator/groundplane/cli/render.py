@@ -150,6 +150,7 @@ def render(
     subjects, sources = files.read([xr]), files.read([composition])
     declared, kinds = files.read(xrd), files.read([*crds, *required_schemas])
     if xrd and not any(map(known_schemas.is_definition, declared)):
+        choice.check_group(declared, "CompositeResourceDefinition")
         raise InvalidInput(f"--xrd {' '.join(xrd)}: no CompositeResourceDefinition", mend="name the file that has it")
     others = files.read([functions] if functions else [])
     chosen = _choose(subjects, sources, declared)

@@ -80,11 +80,17 @@ def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterabl
     definitions = [obj for obj in (*extra, *subjects, *sources) if _is(obj, "CompositeResourceDefinition")]
     compositions = compositions_in(sources)
     if not compositions:
+        check_group(sources, "Composition")
         raise InvalidInput(
             f"there is no Composition in what was given as COMPOSITION{_listed(sources)}",
             mend="the arguments are XR COMPOSITION [FUNCTIONS], in this order",
         )
     subject = _subject(subjects, compositions, definitions)
+    name = meta(subject.given).get("name")
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(
+            f"{subject.given['kind']} of {subject.given['apiVersion']} has no metadata.name", mend="name it"
+        )
     source = _source(subject, compositions)
     return _admitted(subject, source)
 
@@ -92,6 +98,15 @@ def choose(subjects: Sequence[Object], sources: Sequence[Object], extra: Iterabl
 def compositions_in(objects: Iterable[Object]) -> list[Object]:
     """The Compositions among objects."""
     return [obj for obj in objects if _is(obj, "Composition")]
+
+
+def check_group(objects: Iterable[Object], kind: str) -> None:
+    """Raise InvalidInput if one is of a kind's name, and of another API group than Crossplane's; what is needed is not there."""
+    for obj in objects:
+        if obj.get("kind") == kind and not _is(obj, kind):
+            raise InvalidInput(
+                f"{kind} {meta(obj).get('name', '')} is of {obj.get('apiVersion')}", mend=f"write apiVersion: {CORE}/v1"
+            )
 
 
 def _is(obj: Object, kind: str) -> bool:
@@ -134,6 +149,12 @@ def _recognised(obj: Object, definitions: Sequence[Object], kinds: set[tuple[str
         known = definition.read(xrd)
         if known.group != group:
             continue
+        is_of_it = kind in (known.kind, known.claim_kind)
+        if is_of_it and known.versions and api_version not in known.versions:
+            raise InvalidInput(
+                f"{key_of(obj)}: {kind} is not served as {api_version}",
+                mend=f"write apiVersion: {known.api_version}, or have its definition serve that version",
+            )
         if kind == known.claim_kind:
             return _Subject(obj, known.api_version, known.kind, True, xrd)
         if kind == known.kind:

@@ -104,10 +104,20 @@ def namespaced(pair: tuple[str, str], scopes: Scopes, built_in: BuiltIn | None) 
 
 
 def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn | None) -> str:
-    """The kind that is nearly spelt so, or that is served in another version; "" if none is."""
+    """The kind that is nearly spelt so, or that is served in another version, or in a group that is nearly spelt so; "" if none is.
+
+    >>> kind_meant(("exmple.org/v1", "Note"), {("example.org/v1", "Note"): {}}, None)
+    'Note of example.org/v1'
+    """
     version, kind = pair
     others = [known for known, name in schemas if name == kind and group_of(known) == group_of(version)]
     if others:
         return f"{kind} of {max(others)}"
     meant = nearest(kind, [name for known, name in schemas if known == version])
-    return meant or (built_in.meant(version, kind) if built_in is not None else "")
+    if meant:
+        return meant
+    group = group_of(version)
+    near = nearest(group, {group_of(known) for known, name in schemas if name == kind})
+    if near and not group.endswith(f".{near}"):  # meta.pkg.crossplane.io is no misspelt pkg.crossplane.io
+        return f"{kind} of {max(known for known, name in schemas if name == kind and group_of(known) == near)}"
+    return built_in.meant(version, kind) if built_in is not None else ""

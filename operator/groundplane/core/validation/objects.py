@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from groundplane.core import known_schemas
 from groundplane.core import schema as schemas
+from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import GroupKind, Json, Object, annotations_of, group_of, labels_of, meta, spec_of
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import OpenAPI, Structural, quoted
@@ -116,7 +117,7 @@ def _of_input(
         is_known = False
     if is_known:
         return _decided(Verdict(object=given, status="valid", findings=found, within=place), asked)
-    verdict = _judge_object(given, known, None, asked)
+    verdict = _judge_object(given, known, None, asked, is_input=True)
     return replace(
         verdict,
         within=place,
@@ -124,9 +125,9 @@ def _of_input(
     )
 
 
-def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options) -> Verdict:
+def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options, *, is_input: bool = False) -> Verdict:
     api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
-    found = [*_metadata(obj), *known.of_definition.get(id(obj), ())]
+    found = [*(() if is_input else _nameless(obj)), *_metadata(obj), *known.of_definition.get(id(obj), ())]
     if old is not None and known.library.first_fault(old) is not None:
         old = None  # nothing can be compared with it
     try:
@@ -256,6 +257,12 @@ def _immutable(obj: Object, old: Object, names: Sequence[str]) -> Iterable[Findi
 
 
 # --- metadata --------------------------------------------------------------------------------------------------------
+
+
+def _nameless(obj: Object) -> Iterable[Finding]:
+    """That an object has no name; what a Composition makes gets one."""
+    if not (meta(obj).get("name") or meta(obj).get("generateName") or TEMPLATE_ANNOTATION in annotations_of(obj)):
+        yield _wrong("metadata.name", "Required value: name or generateName is required", "name it")
 
 
 def _metadata(obj: Object) -> Iterable[Finding]:
