@@ -143,6 +143,7 @@ def callers(*names):
     return found
 
 
+@pytest.mark.soak
 async def test_what_passed_the_gate_ends_in_the_api_server_though_whoever_sent_it_is_stopped(
     control_plane, monkeypatch
 ):
