@@ -193,7 +193,7 @@ class Watches(Protocol):
         """Have another object reconciled, by whichever controller its kind has."""
 
     def wake(self, keys: Sequence[Key]) -> None:
-        """What these work with has changed: have those reconciled soon that have failed, and the others in the next minutes."""
+        """What these work with has changed: have those reconciled soon that have failed, and the others by and by, twenty a second."""
 
 
 # --- the Cloud port -------------------------------------------------------------------------------

@@ -58,3 +58,20 @@ async def test_kinds_are_followed_before_anything_of_them_is_made_and_ever_after
     await world.patch(key_of(secret), {"data": {"size": "eA=="}})
     await world.settle()
     assert (await world.one("v1", "Secret", namespace="team-a"))["data"] == secret["data"]
+
+
+async def test_those_that_follow_a_new_revision_come_by_and_by(monkeypatch):
+    world = await a_platform()
+    for name in ("one", "two"):
+        await world.apply(a_claim(name))
+    await world.settle()
+    composites = {key_of(each) for each in await world.cluster.list(things.VERSION, "XThing")}
+    woken = []
+    monkeypatch.setattr(NoWatches, "wake", lambda watches, keys: woken.append(keys))
+    composition = copy.deepcopy(things.COMPOSITION)
+    composition["metadata"].setdefault("labels", {})["edited"] = "yes"
+    composition["spec"]["resources"][0]["base"].setdefault("metadata", {})["labels"] = {"edited": "yes"}
+    await world.apply(composition)
+    await world.settle()
+    assert [set(keys) for keys in woken] == [composites]
+    assert len(composites) == 2

@@ -8,6 +8,7 @@ from collections import Counter
 from groundplane.core.objects import Key
 from groundplane.core.paces import EACH, FEW, MOST, SAVED, Paces
 from groundplane.core.pipeline import Selector
+from groundplane.runtime.dispatch import SPREAD
 from tests.reconcile.things import VERSION
 from tests.runtime.test_circuits import Rig, config
 
@@ -68,6 +69,24 @@ def test_a_few_edits_are_followed_at_once_and_all_of_an_object_that_is_deleted()
         assert set(rig.seen.values()) == {"going"}
 
     rig = Readers(5)
+    rig.play(scene)
+
+
+def test_of_fifty_who_read_what_was_edited_once_few_begin_at_once_and_a_neighbour_waits_for_none():
+    """Each keeps the event loop for a while: beside fifty a neighbour's steps would each wait for fifty."""
+
+    async def scene(dispatcher):
+        for number in range(READERS):
+            dispatcher._engine.context.interests.set(key(number), (LOUD,))
+        dispatcher.dispatch(config("before", ownerReferences=[]), config("after", ownerReferences=[]))
+        dispatcher.enqueue(key("neighbour"))
+        await asyncio.sleep(0.1)
+        assert rig.by[key("neighbour")] == 1
+        assert rig.by.total() < READERS / 4
+        await asyncio.sleep(SPREAD * READERS)
+        assert len(rig.by) == rig.by.total() == READERS + 1
+
+    rig = Readers(READERS)
     rig.play(scene)
 
 

@@ -270,8 +270,7 @@ async def announce(key: Key, context: Context) -> Result:
         all_of_it, composition_uid=(controller_of(revision) or {}).get("uid", ""), policy=None, selector={}
     )
     is_latest = latest is None or meta(latest)["name"] == key.name
-    for composite in context.followers.of(name, latest=is_latest):
-        context.watches.enqueue(composite)
+    context.watches.wake(tuple(context.followers.of(name, latest=is_latest)))
     return await _judge(found, context)
 
 

@@ -99,9 +99,7 @@ class Dispatcher:
         lane: Lane = "change" if len(trying) <= HERD else "retry"
         for queue, key in trying:
             queue.wake(key, lane=lane)
-        spread = min(LONGEST_SPREAD, SPREAD * len(settled))
-        for queue, key in settled:
-            queue.add(key, lane="poll", after=random.uniform(0, spread))
+        self._spread(settled)
 
     def resume(self) -> None:
         """Work may go on."""
@@ -155,15 +153,21 @@ class Dispatcher:
         return found
 
     def _paced(self, targets: Iterable[Target], obj: Object) -> set[Target]:
-        """Whom a change concerns now: those that read what changes again and again come later, all at once."""
+        """Whom a change concerns now: those that read what changes again and again come later, and many come by and by."""
         paces, now, found = self._engine.context.paces, self._engine.context.uptime(), set(targets)
         readers = found & {target for target in self._routes.interested(obj) if target[0] != "watchoperation"}
         readers.discard(("composite", key_of(obj)))
-        if not readers or not (pause := paces.book(READ, key_of(obj), len(readers), now)):
+        pause = paces.book(READ, key_of(obj), len(readers), now) if readers else 0.0
+        if not pause and len(readers) <= HERD:
             return found
-        for name, key in readers:
-            self._queues[name].add(key, after=pause)
+        self._spread([(self._queues[name], key) for name, key in readers], pause)
         return found - readers
+
+    def _spread(self, targets: Sequence[tuple[Queue, Key]], after: float = 0.0) -> None:
+        """Have many look at one change by and by: all at once they would keep the event loop, and everybody else with it, for as long."""
+        seconds = min(LONGEST_SPREAD, SPREAD * len(targets))
+        for queue, key in targets:
+            queue.add(key, lane="retry", after=after + random.uniform(0, seconds))
 
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         if not self._may_work():
