@@ -50,6 +50,7 @@ class GroundplaneError(Exception):
         self.where: tuple[str, ...] = tuple(where)
         self.reason: str | None = None  # of the event; the outermost stage that has not been overruled
         self.prefix: str = ""  # the stages' words: "cannot compose resources"
+        self.told: str = ""  # what the condition says in its place, beside an event that has it
         self.conditions: tuple[Any, ...] = ()  # further `Condition`s to set with it: Ready=Creating
 
     @property

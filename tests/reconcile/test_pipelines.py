@@ -170,6 +170,24 @@ async def test_a_composite_that_functions_call_unready_says_nothing_more_with_st
     assert (told["status"], told["reason"], told.get("message")) == ("False", "Creating", None)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_status_that_the_definition_does_not_allow_is_told_and_strictly_in_the_event_alone(strict):
+    wrong = resource("Alpha", patch("spec.forProvider", "status.address", "ToCompositeFieldPath"))
+    wrong["base"]["spec"]["forProvider"]["a"] = 1
+    world = await a_world(options=Options(strict_upstream=strict))
+    world = await running(world, pipeline(things.patch_step(wrong)))
+    await world.settle(seconds=1)
+    [event] = {
+        text for _, type_, reason, text in world.told.events if (type_, reason) == ("Warning", "ComposeResources")
+    }
+    assert event.startswith("cannot compose resources: ")
+    assert "status.address" in event
+    told = conditions.find(await composite_of(world), "Synced")
+    assert (told["status"], told["reason"]) == ("False", "ReconcileError")
+    short = "cannot compose resources: some resources were invalid, check events"
+    assert told["message"] == (short if strict else event)
+
+
 async def test_a_fatal_result_changes_nothing_and_is_told_in_synced():
     world = await ready(await a_world())
     before = {kind: await world.one(things.COMPOSED, kind) for kind in things.KINDS}

@@ -30,7 +30,17 @@ from groundplane.core.objects import (
     meta,
     spec_of,
 )
-from groundplane.errors import Awaited, Conflict, Denied, GroundplaneError, InvalidInput, Waiting, shown, stage
+from groundplane.errors import (
+    Awaited,
+    Conflict,
+    Denied,
+    GroundplaneError,
+    InvalidInput,
+    Rejected,
+    Waiting,
+    shown,
+    stage,
+)
 from groundplane.ports import Context, Result
 from groundplane.reconcile import (
     compiling,
@@ -52,6 +62,7 @@ CORE_VERSION = f"{CORE}/v1"
 EARLY = 2.0  # seconds of a deletion until it is told what it waits for
 LOOK = 300.0  # seconds between two looks at what is left, beside those that its changes call for
 PAUSED = 'Reconciliation (including deletion) is paused via the annotation "crossplane.io/paused"'
+COMPOSING = "cannot compose resources"  # how it went wrong, of all that composing does
 CHOSEN = ("compositionRef", "compositionRevisionRef")  # of a composite's machinery
 
 
@@ -72,7 +83,10 @@ async def reconcile(key: Key, context: Context) -> Result:
         result = await _reconcile(run)
     except GroundplaneError as error:
         error.conditions += run.responsive
-        if isinstance(error, Denied) and not context.options.strict_upstream:
+        if context.options.strict_upstream:
+            if isinstance(error, Rejected) and error.prefix.startswith(COMPOSING):
+                error.told = f"{COMPOSING}: some resources were invalid, check events"
+        elif isinstance(error, Denied):
             run.event("Warning", "RoleBasedAccessControl", str(error))
         raise
     return replace(result, requeue_after=min(seconds, result.requeue_after or seconds)) if source else result
@@ -102,7 +116,7 @@ async def _advance(run: CompositeRun) -> Result:
     await _check_pipeline(run, revision)
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
-    with stage("ComposeResources", "cannot compose resources"):
+    with stage("ComposeResources", COMPOSING):
         await restored.await_composed(run)
         await _ask_for_secret(run, compiled, helpful=not context.options.strict_upstream)
         before = _read(run, compiled)

@@ -266,7 +266,7 @@ class Engine:
         if controller.is_second(obj):
             outlook = health.outlook(obj) or outlook
         wanted = copy.deepcopy(obj)
-        told: list[Condition] = [*controller.failure(obj, str(error)), *error.conditions]
+        told: list[Condition] = [*controller.failure(obj, error.told or str(error)), *error.conditions]
         if not strict:
             is_first = conditions.find(obj, "Ready") is None
             if not is_told:
