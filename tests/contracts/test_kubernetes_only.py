@@ -414,7 +414,7 @@ async def test_a_kind_that_is_not_served_is_told_from_an_object_that_is_not_ther
         await world.cluster.patch(world.key("a"), {"spec": {"size": 1}})
     with pytest.raises(NotFound):
         await world.cluster.apply(world.box("a") | {"status": {}}, manager=MANAGER, subresource="status")
-    with pytest.raises(NotFound, match="namespaces"):
+    with pytest.raises(NotFound, match='namespaces "nowhere" not found. Mend: create that namespace.'):
         await world.cluster.create(world.box("a", metadata={"namespace": "nowhere"}))
 
 

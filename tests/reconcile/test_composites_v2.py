@@ -7,7 +7,7 @@ import pytest
 
 from groundplane.core import conditions
 from groundplane.core.objects import Key, key_of
-from groundplane.errors import Rejected
+from groundplane.errors import NotFound, Rejected
 from groundplane.ports import Options
 from groundplane.reconcile.doubts import READ
 from groundplane.runtime.queue import After, Done
@@ -69,6 +69,33 @@ async def test_what_it_is_composed_of_is_in_its_namespace_and_marked_without_a_c
     before = world.cluster.writes
     await world.settle(seconds=1000)
     assert world.cluster.writes == before
+
+
+@pytest.mark.parametrize("options", [None, STRICT])
+@pytest.mark.parametrize("composition", [native, piped])
+async def test_a_namespace_is_made_before_what_is_in_it_wherever_its_template_stands(composition, options):
+    world = await a_world(options=options)
+    into = {"fromFieldPath": "spec.size", "toFieldPath": "metadata.namespace", "type": "FromCompositeFieldPath"}
+    called = into | {"toFieldPath": "metadata.name"}
+    wanted = composition(template(name="a") | {"patches": [into]}, template("Namespace", "z") | {"patches": [called]})
+    wanted["spec"]["compositeTypeRef"]["kind"] = "XThing"
+    apply, create = world.cluster.apply, world.cluster.create
+
+    def only_where_its_namespace_is(write):
+        async def written(obj, **how):
+            key = key_of(obj)
+            if key.namespace == "small" and await world.cluster.get(Key("v1", "Namespace", "", "small")) is None:
+                raise NotFound('namespaces "small" not found')
+            return await write(obj, **how)
+
+        return written
+
+    world.cluster.apply = only_where_its_namespace_is(apply)
+    world.cluster.create = only_where_its_namespace_is(create)
+    await things.running(world, composition=wanted)
+    await world.settle(seconds=300)
+    [settings] = await world.cluster.list("v1", "ConfigMap")
+    assert settings["metadata"]["namespace"] == "small"
 
 
 @pytest.mark.parametrize("composition", [native, piped])

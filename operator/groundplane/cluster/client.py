@@ -399,7 +399,7 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
     text = _text(said) or f"the API server answered {code}"
     details: Mapping[str, Any] = said.get("details") or {}
     if code == 404:
-        return NotFound(text)
+        return NotFound(text, mend="create that namespace" if details.get("kind") == "namespaces" else "")
     if code == 409:
         return AlreadyExists(text) if reason == "AlreadyExists" else Conflict(text)
     if code == 410:

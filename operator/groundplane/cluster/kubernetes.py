@@ -17,7 +17,7 @@ import orjson
 from groundplane.cluster import apply as rules
 from groundplane.cluster import depth
 from groundplane.cluster.cache import Cache
-from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api
+from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api, error_of
 from groundplane.cluster.ownership import same
 from groundplane.cluster.referenced import Referenced
 from groundplane.core import providers, roles, usages
@@ -28,7 +28,6 @@ from groundplane.errors import (
     Denied,
     InUse,
     NoSuchKind,
-    NotFound,
     Rejected,
     Unavailable,
     nearest,
@@ -381,7 +380,7 @@ class KubernetesCluster:
             raise await self._lacks_ownership(refused, body) from refused
         if status == 404:
             self._check_served(resource, said)
-            raise NotFound(said["message"])
+            raise error_of(status, said)
         return _object(said)
 
     async def _lacks_ownership(self, refused: Denied, body: Mapping[str, Any]) -> Denied:

@@ -18,6 +18,7 @@ from groundplane.reconcile import connection
 from groundplane.reconcile.taken import taken
 
 SOURCE = "defined/compositeresourcedefinition.apiextensions.crossplane.io"
+FIRST = {("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition")}  # what others need to be at all
 
 
 @dataclass
@@ -225,6 +226,15 @@ def not_served(run: CompositeRun, template: str, error: NoSuchKind) -> Composed:
     run.event("Warning", "ComposeResources", str(error))
     run.awaited += error.on
     return Composed(template, synced=False, trouble=str(error))
+
+
+def in_order(rendered: Sequence[Rendered]) -> list[Rendered]:
+    """What is applied first: that without which the rest could not be.  One that can't be applied keeps those after it from being so."""
+    return sorted(rendered, key=lambda item: _kind_of(item) not in FIRST)
+
+
+def _kind_of(item: Rendered) -> tuple[str, str]:
+    return group_of(item.reference["apiVersion"]), item.reference["kind"]
 
 
 def forced(run: CompositeRun, rendered: Sequence[Rendered]) -> None:

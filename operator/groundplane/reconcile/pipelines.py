@@ -91,7 +91,7 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
         sorted({(item.reference["apiVersion"], item.reference["kind"]) for item in rendered})
     )
     composing.forced(run, rendered)
-    for item in rendered:
+    for item in composing.in_order(rendered):
         run.composed.append(await _apply(run, item, outcome, helpful=helpful))
     await _apply_status(run, outcome.desired.composite.object)
     await _hear(run, outcome)

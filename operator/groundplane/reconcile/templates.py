@@ -50,7 +50,7 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
     run.composite = await cluster.update(composite)
 
     composing.forced(run, rendered)
-    for item in rendered:
+    for item in composing.in_order(rendered):
         run.composed.append(await _apply(run, item, helpful=helpful))
     applied = {
         composed.template: render.Composed(composed.object, await composing.details(run, composed.object))
