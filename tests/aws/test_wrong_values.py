@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from groundplane import errors
-from groundplane.aws import catalogue, convert, crds
+from groundplane.aws import catalogue, convert, crds, judging
 from groundplane.aws.session import Sessions
 from groundplane.core import misfits
 from groundplane.ports import Account
@@ -279,3 +279,36 @@ def test_two_entries_for_the_same_are_refused_and_an_entry_twice_is_one(cloud, f
     assert "is there twice. Mend: keep one of" in str(caught.value)
     assert f"spec.forProvider.{field}[1].{kind.fields[field].key[0]}" in str(caught.value)
     assert convert.fitted([entry, dict(entry)], kind.fields[field]) == convert.fitted([entry], kind.fields[field])
+
+
+def documents(fields, path=()):
+    """The fields that take JSON, at any depth, by their paths."""
+    for name, field in fields.items():
+        if field.comparison in judging.JSON:
+            yield (*path, name), field
+        yield from documents(field.fields, (*path, name))
+
+
+DOCUMENTS = [(file, path) for file, kind in KINDS.items() for path, _ in documents(kind.fields)]
+
+
+@pytest.mark.parametrize(("file", "path"), DOCUMENTS, ids=[f"{file}.{'.'.join(path)}" for file, path in DOCUMENTS])
+@pytest.mark.parametrize("text", ['{"a": ', "{Version: 1}", "{'a': 1}", '{"a": 1}}', '"text"', "12"])
+def test_a_text_that_is_no_document_is_refused_before_any_call_at_any_depth(cloud, file, path, text):
+    kind = KINDS[file]
+    top, value = kind.fields[path[0]], text
+    for name in reversed(path[1:]):
+        value = [{"name": "read", name: value}]
+    beside = {name: given for name, given in kind.example.items() if name not in top.conflicts}
+    with pytest.raises(errors.InvalidInput) as caught:
+        cloud.check(managed(f"{kind.group}/{kind.versions[0]}", kind.kind, "orders", **beside | {path[0]: value}))
+    assert caught.value.where[0] == "spec.forProvider." + "[0].".join(path)
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize("file", [file for file, path in DOCUMENTS if KINDS[file].fields[path[0]].required])
+def test_a_document_that_is_required_may_not_be_empty(cloud, file):
+    kind = KINDS[file]
+    name = next(path[0] for other, path in DOCUMENTS if other == file and kind.fields[path[0]].required)
+    with pytest.raises(errors.Required, match=f"spec.forProvider.{name}: is empty"):
+        cloud.check(managed(f"{kind.group}/{kind.versions[0]}", kind.kind, "orders", **kind.example | {name: ""}))

@@ -365,9 +365,6 @@ def plain(value: Any) -> Json:
 # --- equal? ---------------------------------------------------------------------------------------
 
 
-NO_JSON = (ValueError, RecursionError)  # what a text raises that is no JSON, or none that anybody means
-
-
 def is_empty(value: Json) -> bool:
     """What AWS and a spec may both leave out: null, false, 0, "", nothing in it."""
     return not value
@@ -477,7 +474,7 @@ def _document(value: Json) -> Json:
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             return policy(json.loads(value))
-        except NO_JSON:
+        except judging.NO_JSON:
             return value
     return value
 
@@ -500,7 +497,7 @@ def version_key(version: str) -> tuple[tuple[int, str], ...]:
 def _json(desired: Json, observed: Json) -> bool:
     try:
         return bool(canonical(_parsed(desired)) == canonical(_parsed(observed)))
-    except NO_JSON:
+    except judging.NO_JSON:
         return bool(desired == observed)
 
 
@@ -508,7 +505,7 @@ def _json_text(desired: Json, observed: Json) -> bool:
     """JSON in which a number, or a boolean, may be a text."""
     try:
         return bool(_texts(_parsed(desired)) == _texts(_parsed(observed)))
-    except NO_JSON:
+    except judging.NO_JSON:
         return bool(desired == observed)
 
 
@@ -525,7 +522,7 @@ def _parsed(value: Json) -> Json:
 def _policy(desired: Json, observed: Json) -> bool:
     try:
         return bool(policy(_parsed(desired)) == policy(_parsed(observed)))
-    except NO_JSON:
+    except judging.NO_JSON:
         return bool(desired == observed)
 
 

@@ -8,7 +8,6 @@ observe and update settles what is left.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -42,12 +41,8 @@ class Engine(Observer):
         for name, rule in self.kind.fields.items():
             if rule.required and rule.reference is None and policies & {"*", "Create"} and name not in self.spec:
                 raise Required("is required", mend="set it", where=(f"spec.forProvider.{name}",))
-            if (
-                rule.comparison in ("policy", "json", "json-text")
-                and isinstance(text := self.spec.get(name), str)
-                and text
-            ):
-                self._check_json(name, text, is_policy=rule.comparison == "policy")
+            if rule.required and rule.comparison in judging.JSON and self.spec.get(name) == "":
+                raise Required("is empty", mend="write a document in JSON", where=(f"spec.forProvider.{name}",))
         self.hooks.check(self)
         if policies & {"*", "Create"} and not (self._given_annotation() or status_of(self.managed).get("atProvider")):
             self._check_beside(self.kind.fields, is_early=True)
@@ -95,20 +90,6 @@ class Engine(Observer):
     def _is_given(self, name: str) -> bool:
         """Whether a field is set, or is to be by a reference."""
         return bool(self.spec.get(name)) or judging.is_referred(self.spec, name, self.kind.fields[name])
-
-    @staticmethod
-    def _check_json(name: str, text: str, *, is_policy: bool) -> None:
-        try:
-            found = json.loads(text)
-        except convert.NO_JSON as error:
-            what = "is no JSON that can be read: it is nested too deep, or has too long a number"
-            if isinstance(error, json.JSONDecodeError):
-                what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
-            raise InvalidInput(what, mend="correct it", where=(f"spec.forProvider.{name}",)) from error
-        members = {key.lower() for key in found} if isinstance(found, Mapping) else set()
-        if is_policy and "statement" not in members:
-            mend = 'write {"Version": "2012-10-17", "Statement": […]}'
-            raise InvalidInput("is a policy without a Statement", mend=mend, where=(f"spec.forProvider.{name}",))
 
     def check_name(self) -> None:
         rule, name = self.kind.external_name, self.external_name

@@ -6,6 +6,7 @@ A value that AWS's model does not know may be newer than the model: it is sent. 
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -15,6 +16,8 @@ from groundplane.aws.grammar import SchemaField, siblings
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, Required, did_you_mean, shown
 
+JSON = ("policy", "json", "json-text")  # comparisons of texts that are JSON
+NO_JSON = (ValueError, RecursionError)  # what a text raises that is no JSON, or none that anybody means
 UNSET: tuple[Json, ...] = (None, "", [], {}, [{}], False)  # and 0, which equals False
 WINDOW = re.compile(r"((mon|tue|wed|thu|fri|sat|sun):)?([01]?\d|2[0-3]):[0-5]\d", re.IGNORECASE)  # one of its two ends
 
@@ -40,6 +43,7 @@ def check(
         for place, entry, own in _entries(f"{where}.{name}", value, _member(written, name)):
             if isinstance(entry, str) and entry:
                 _check_text(place, entry, field, region)
+                check_json(place, entry, field)
             elif field.range and isinstance(entry, int | float) and not field.range[0] <= entry <= field.range[1]:
                 low, high = field.range
                 raise InvalidInput(f"AWS takes no {shown(entry)}", mend=f"write {low} to {high}", where=(place,))
@@ -52,6 +56,29 @@ def check(
                     check_exclusive(place, [each for each in names if _is_set(given, each, field.fields)])
                 _check_members(place, given, field.fields)
                 check(place, entry, field.fields, region, own)
+
+
+def check_json(place: str, text: str, field: SchemaField) -> None:
+    """Whether a text is JSON, where the field takes that.
+
+    Raises:
+        InvalidInput: it is none, a policy without a statement, or a single value where AWS takes a document.
+    """
+    if field.comparison not in JSON:
+        return
+    try:
+        found = json.loads(text)
+    except NO_JSON as error:
+        what = "is no JSON that can be read: it is nested too deep, or has too long a number"
+        if isinstance(error, json.JSONDecodeError):
+            what = f"is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        raise InvalidInput(what, mend="correct it", where=(place,)) from error
+    members = {key.lower() for key in found} if isinstance(found, Mapping) else set()
+    if field.comparison == "policy" and "statement" not in members:
+        mend = 'write {"Version": "2012-10-17", "Statement": […]}'
+        raise InvalidInput("is a policy without a Statement", mend=mend, where=(place,))
+    if field.comparison != "policy" and not isinstance(found, Mapping | list):
+        raise InvalidInput("is no JSON object", mend='write an object, such as {"name": "value"}', where=(place,))
 
 
 def _check_keys(place: str, entries: Sequence[Json], field: SchemaField) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults, tags
+from groundplane.aws import convert, faults, judging, tags
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.managed import CREATE_PENDING
@@ -297,7 +297,7 @@ def _escaped(name: str) -> str:
 def _object(text: str, where: tuple[str, ...]) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except convert.NO_JSON as error:
+    except judging.NO_JSON as error:
         raise InvalidInput("is no JSON", mend="correct it", where=where) from error
     if not isinstance(found, dict):
         raise InvalidInput("is no JSON object", mend='write an object: {"Name": "orders"}', where=where)
@@ -308,7 +308,7 @@ def _read(text: Json) -> dict[str, Any] | None:
     """A document that was checked already; None if it is none."""
     try:
         found = json.loads(str(text or ""))
-    except convert.NO_JSON:
+    except judging.NO_JSON:
         return None
     return found if isinstance(found, dict) else None
 
