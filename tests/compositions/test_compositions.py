@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,20 @@ def rendered(folder: Path) -> dict[str, str]:
         "new.yaml": "---\n".join(goyaml.dumps(item.object) for item in new),
         "ready.yaml": goyaml.dumps(after),
     }
+
+
+@pytest.mark.parametrize("folder", ALL, ids=lambda folder: folder.name)
+def test_the_picture_names_every_kind_that_is_made(folder):
+    _, _, rest = (folder / "README.md").read_text().partition("```mermaid\n")
+    picture, _, _ = rest.partition("```")
+    made = {
+        kind
+        for path in (folder / "composition.yaml", folder / "v2" / "composition.yaml")
+        if path.exists()
+        for kind in re.findall(r"^ {8,}kind: (\w+)$", path.read_text(), re.MULTILINE)
+    } - {"Resources", "GoTemplate", "Input"}  # of functions
+    assert made
+    assert {kind for kind in made if not re.search(rf"\b{kind}s?\b", picture)} == set()
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
