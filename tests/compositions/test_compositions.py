@@ -178,6 +178,40 @@ async def test_what_aws_can_t_change_is_refused_at_once(name, generation, change
     cluster.close()
 
 
+@pytest.mark.parametrize(
+    "name, changes, message",
+    [
+        ("network-aws", {"zones": ["a", "a"]}, "each zone is named once"),
+        ("network-aws", {"zones": ["a", "b", "a"]}, "each zone is named once"),
+        ("network-aws", {"zones": ["c", "a", "b"]}, ""),
+        ("network-aws", {"cidrBlock": "10.256.0.0/16"}, "cidrBlock"),
+        ("network-aws", {"cidrBlock": "10.030.0.0/16"}, "cidrBlock"),
+        ("network-aws", {"cidrBlock": "10.255.0.0/16"}, ""),
+        ("table-aws", {"key": {"name": ""}}, "key.name"),
+        ("table-aws", {"key": {"name": "id"}, "sortKey": {"name": "id"}}, "the sort key is another attribute"),
+        ("table-aws", {"key": {"name": "id"}, "sortKey": {"name": "x" * 256}}, "sortKey.name"),
+        ("bucket-aws", {"keepVersionsDays": 36501}, "keepVersionsDays"),
+    ],
+)
+@pytest.mark.parametrize("generation", ["", "v2"])
+async def test_what_can_t_work_is_refused_with_its_field(name, generation, changes, message):
+    folder = LIBRARY / name / generation
+    cluster = SqliteCluster(":memory:")
+    xrd = one(folder / "definition.yaml")
+    xrd["metadata"]["uid"] = "not-in-the-store"
+    crd = definition.composite_crd(xrd) if generation else definition.claim_crd(xrd)
+    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
+    (example,) = manifests.read(next(iter(sorted((folder / "examples").glob("*.yaml")))))
+    wanted = copy.deepcopy(example.object)
+    wanted["spec"]["parameters"] = spec_of(wanted).get("parameters", {}) | changes
+    if message:
+        with pytest.raises(Rejected, match=message):
+            await cluster.apply(wanted, manager="test")
+    else:
+        await cluster.apply(wanted, manager="test")
+    cluster.close()
+
+
 def test_the_folders_of_one_api_have_the_same_definition():
     one_, other = (
         (REPOSITORY / "compositions" / name / "definition.yaml").read_bytes()
