@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from groundplane.cli.validation_report import Judged, Report
     from groundplane.core.objects import GroupKind, Key, Object
     from groundplane.core.pipeline import Find
+    from groundplane.core.validation.objects import Options
 
 
 @click.command(epilog="Example: groundplane validate compositions/database-aws")
@@ -39,7 +40,12 @@ if TYPE_CHECKING:
 @click.option("--error-on-missing-schemas", is_flag=True, help="A kind whose schema is not known is a failure.")
 @click.option("--strict", is_flag=True, help="So are warnings, and rules that could not be checked.")
 @click.option("--no-render", is_flag=True, help="Don't compose claims and composites to look at the result.")
-@click.option("--kubernetes-version", hidden=True)
+@click.option(
+    "--kubernetes-version",
+    default="",
+    metavar="1.N",
+    help="The API server that is meant: rules in CEL may ask for what it knows.  [default: the newest that is known]",
+)
 @click.option("--cache-dir", hidden=True)
 @click.option("--clean-cache", is_flag=True, hidden=True)
 @click.option("--update-cache", is_flag=True, hidden=True)
@@ -53,6 +59,7 @@ def validate(
     error_on_missing_schemas: bool,
     strict: bool,
     no_render: bool,
+    kubernetes_version: str,
     **_accepted: object,
 ) -> None:
     """Look whether RESOURCES are right, by the schemas in EXTENSIONS and those that are built in.
@@ -67,7 +74,13 @@ def validate(
     Exit code 1 if something is wrong; a missing schema, a warning and a rule that could not be checked are not wrong.
     """
     from groundplane.cli import documents
+    from groundplane.core.validation import kubernetes_versions
 
+    kubernetes = kubernetes_versions.minor_of(kubernetes_version) if kubernetes_version else None
+    if kubernetes_version and kubernetes is None:
+        raise click.UsageError(
+            f"--kubernetes-version: {kubernetes_version} is no version with rules in CEL. Mend: write 1.{kubernetes_versions.OLDEST}, or a later one."
+        )
     if extensions is None:
         raise click.UsageError("Missing argument 'RESOURCES'.")
     both = [extensions] if resources is None else [extensions, resources]
@@ -83,7 +96,7 @@ def validate(
     before, lost = documents.read(documents.expanded(old))
     for mistake in lost:  # a branch may mend what is broken where it comes from
         click.echo(f"--old: {mistake.place}: {mistake.message}: nothing in it is compared with", err=True)
-    report = examined(subjects, known, before, wrong, strict=strict, renders=not no_render)
+    report = examined(subjects, known, before, wrong, strict=strict, renders=not no_render, kubernetes=kubernetes)
     click.echo(report.written(output, skip_success=skip_success_results), nl=False)
     if report.is_wrong:
         raise click.ClickException("could not validate all resources")
@@ -99,11 +112,14 @@ def examined(
     *,
     strict: bool = False,
     renders: bool = True,
+    kubernetes: int | None = None,
 ) -> Report:
     """What is found in objects, by what is known beside them and was there before; and what was `wrong` in files."""
     from groundplane.cli import validation_report
+    from groundplane.core.validation.objects import Options
 
-    judged = _judge(subjects, known, before, _unreadable(wrong), strict=strict, renders=renders)
+    options = Options(strict=strict, renders=renders, kubernetes=kubernetes)
+    judged = _judge(subjects, known, before, _unreadable(wrong), options)
     return validation_report.Report(judged, [*wrong, *_twice(subjects, known)], strict=strict)
 
 
@@ -127,12 +143,11 @@ def _judge(
     known: Sequence[Document],
     before: Sequence[Document],
     unreadable: Mapping[GroupKind, str],
-    *,
-    strict: bool,
-    renders: bool,
+    options: Options,
 ) -> list[Judged]:
     from groundplane.cli import built_in, render
     from groundplane.cli.validation_report import Judged
+    from groundplane.core.validation import kubernetes_versions
     from groundplane.core.validation import objects as judging
 
     extensions, given = [each.object for each in known], [each.object for each in subjects]
@@ -146,12 +161,13 @@ def _judge(
     around, of_extensions = judging.known_of(
         extensions, given, built_in.EveryKind(), find, lambda spec, found: render.parts_of(spec, found), unreadable
     )
-    options = judging.Options(strict=strict, renders=renders)
     earlier = {_key(each.object): each.object for each in before}
     judged: list[Judged] = []
     own = {id(each) for each in given}
     for document in known:
         found = [finding for obj, finding in of_extensions if obj is document.object]
+        if options.kubernetes is not None:
+            found += kubernetes_versions.too_new(document.object, options.kubernetes)
         if found and id(document.object) not in own:
             judged.append(Judged(document, judging.of_extension(document.object, found), is_extension=True))
     for document in subjects:

@@ -18,7 +18,7 @@ from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import GroupKind, Json, Object, annotations_of, group_of, labels_of, meta, spec_of
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import OpenAPI, Structural, quoted
-from groundplane.core.validation import definitions
+from groundplane.core.validation import definitions, kubernetes_versions
 from groundplane.core.validation.findings import Finding, Severity, Status, Verdict
 from groundplane.core.validation.library import BuiltIn, Library
 from groundplane.errors import InvalidInput
@@ -42,6 +42,7 @@ class Options:
 
     strict: bool = False  # what could not be checked is wrong
     renders: bool = True
+    kubernetes: int | None = None  # the minor version of the API server that is meant; None: the newest that is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,8 @@ def _of_input(
 def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options, *, is_input: bool = False) -> Verdict:
     api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
     found = [*(() if is_input else _nameless(obj)), *_metadata(obj), *known.of_definition.get(id(obj), ())]
+    if asked.kubernetes is not None and (known_schemas.is_definition(obj) or definitions.is_crd(obj)):
+        found += kubernetes_versions.too_new(obj, asked.kubernetes)
     if old is not None and known.library.first_fault(old) is not None:
         old = None  # nothing can be compared with it
     try:
