@@ -338,6 +338,18 @@ def test_a_plan_of_some_is_not_saved_and_not_applied_if_the_files_reach_others(p
         assert plan(composition(), claim("users"), flags=(*flags, "--out", "p.json")).exit_code == 0
 
 
+def test_a_plan_is_not_stale_because_nobody_says_what_it_is_of(plan, tmp_path, monkeypatch):
+    plan(composition(backupRetentionPeriod=8), flags=("--out", "p.json"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ran = groundplane("apply", tmp_path / "p.json")
+    assert ran.exit_code == 1
+    assert "the plan is stale" not in ran.stderr
+    assert "no kubeconfig at" in ran.stderr
+    assert "--db" in ran.stderr
+
+
 def test_a_saved_plan_is_applied_exactly_or_refused(plan, aws, store):
     change = (composition(backupRetentionPeriod=8), claim("third"))
     try:

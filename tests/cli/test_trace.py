@@ -303,6 +303,17 @@ def test_all_of_a_kind_without_a_name(db):
     assert traced(db, "notes", "-A").stdout.count("Note/") == traced(db, "notes", "-n", "team").stdout.count("Note/")
 
 
+def test_of_a_kind_that_has_no_objects_people_are_told_and_programs_get_an_empty_list(db):
+    """As upstream's command line of v2 ends."""
+    for output in ("default", "wide", "dot"):
+        ran = traced(db, "notes", "-n", "nowhere", "-o", output)
+        assert (ran.exit_code, ran.stdout) == (1, "")
+        assert "Error: there are no notes.tests.example.com in namespace nowhere. Mend: look in all" in ran.stderr
+    assert "Error: there are no usages." in traced(db, "usages.apiextensions.crossplane.io").stderr
+    ran = traced(db, "notes", "-n", "nowhere", "-o", "json")
+    assert (ran.exit_code, json.loads(ran.stdout)) == (0, {"items": []})
+
+
 def test_what_is_in_another_namespace_is_named_and_found(db):
     assert "Mend: there is one in team: add -n team." in traced(db, "note", "first").stderr
     assert traced(db, "note", "first", "-A").stdout == traced(db, "note", "first", "-n", "team").stdout

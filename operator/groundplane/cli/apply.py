@@ -79,6 +79,7 @@ async def _apply(
             planned = await _again(before, (path, "", ""), allow_unknown=allow_unknown)
             await _on_store(path, planned, timeout)
     else:
+        await sources.connected(*place[1:]).close()  # where no cluster is named, that is told: the plan may hold
         planned = await _again(before, place, allow_unknown=allow_unknown)
         await _on_cluster(place, planned, timeout)
     counts = planned.plan.summary

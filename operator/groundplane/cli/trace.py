@@ -104,7 +104,7 @@ def trace(
     KIND is a plural, singular or short name, with version and group if need be: database, databases.platform.example.com.
     Without a name, all objects of the kind are shown.  The store ./groundplane.db is looked at if there is one and no cluster is named.
 
-    Exit code 1 if there is no such object; else 0, ready or not, unless --exit-code is given.
+    Exit code 1 if there is no such object, or none of the kind (but as JSON and YAML); else 0, ready or not, unless --exit-code is given.
     """
     from groundplane.cli.trace_report import Look
 
@@ -125,6 +125,7 @@ def trace(
         revisions=show_package_revisions,
         runtimes=show_package_runtime_configs,
         at_once=concurrency,
+        may_be_none=output in ("json", "yaml"),
     )
     shape = Shape(unready, depth, everything or plain, Look(output=output, plain=plain, external=external))
     all_ready = asyncio.run(_run(asked, shape, db, kubeconfig, context, watch=watch or bool(until), until=until or ""))
@@ -145,6 +146,7 @@ class Asked:
     revisions: str = "active"
     runtimes: bool = False
     at_once: int = 16
+    may_be_none: bool = False  # a list for programs may be empty; for people there is nothing to show
 
 
 @dataclass(frozen=True)
@@ -263,9 +265,16 @@ class Gathering:
         if not self.asked.name:
             several = one(self.asked.kind, kinds)
             in_one = several.namespaced and not self.asked.everywhere
-            return await self.source.list(several.api_version, several.kind, namespace=place if in_one else "")
-        if self.asked.everywhere and (found := await self._elsewhere(kinds)):
+            found = await self.source.list(several.api_version, several.kind, namespace=place if in_one else "")
+            if not found and not self.asked.may_be_none:
+                mend = (
+                    f"look in all namespaces: groundplane trace {self.asked.kind} -A{store.again()}" if in_one else ""
+                )
+                where = f" in namespace {place}" if in_one else ""
+                raise NotFound(f"there are no {several.full_name}{where}", mend=mend)
             return found
+        if self.asked.everywhere and (named := await self._elsewhere(kinds)):
+            return named
         there: list[Object] = []
         for kind in kinds:
             obj = await self.source.get(
