@@ -7,7 +7,7 @@ import pytest
 
 from groundplane.core import conditions, operations
 from groundplane.core.objects import Key, key_of, meta
-from groundplane.errors import Unavailable
+from groundplane.errors import Denied, Unavailable
 from groundplane.runtime.queue import After
 from tests.reconcile.interrupt import deaths
 from tests.reconcile.things import patch_step
@@ -24,6 +24,9 @@ def config(name, *, key="a", **data):
 
 def spec(*resources, **more):
     return {"mode": "Pipeline", "pipeline": [patch_step(*(resources or [config("made", x="1")]))]} | more
+
+
+ENDLESS = spec({"name": "a", "base": {"apiVersion": "v1", "kind": "ConfigMap"}}, retryLimit=99)
 
 
 def operation(name="once", **given):
@@ -199,6 +202,28 @@ async def test_what_becomes_of_one_that_is_due_while_another_runs(policy, expect
     assert [each["name"] for each in running] == found
 
 
+@pytest.mark.parametrize(
+    ("making", "reason"),
+    [
+        ({"concurrencyPolicy": "Replace", "operationTemplate": {"spec": ENDLESS}}, "ReplaceRunningOperation"),
+        ({"successfulHistoryLimit": 0}, "GarbageCollectOperations"),
+    ],
+)
+async def test_an_operation_that_may_not_be_deleted_is_told_by_what_it_was_to_go_for(making, reason):
+    world = await a_world(cron(**making))
+    delete = world.cluster.delete
+
+    async def denied(key, **how):
+        if key.kind == "Operation":
+            raise Denied("may not delete", mend="grant it")
+        await delete(key, **how)
+
+    world.cluster.delete = denied
+    await world.settle(seconds=700)
+    assert ("Warning", reason) in world.told.reasons("CronOperation")
+    assert "may not delete" in conditions.find(await get(world, "CronOperation", "often"), "Synced")["message"]
+
+
 def made_before(maker, name, **told):
     """An operation as a process has left it that died before it said so on its maker."""
     template = operations.Template.model_validate(maker["spec"]["operationTemplate"])
@@ -212,7 +237,6 @@ SUCCEEDED = {
     "reason": "PipelineSuccess",
     "lastTransitionTime": "2026-01-01T00:05:01Z",
 }
-ENDLESS = spec({"name": "a", "base": {"apiVersion": "v1", "kind": "ConfigMap"}}, retryLimit=99)
 
 
 @pytest.mark.parametrize("policy", ["Allow", "Forbid", "Replace"])
@@ -269,6 +293,7 @@ async def test_a_schedule_that_is_none_says_so_and_a_paused_one_makes_nothing():
     found = await get(world, "CronOperation", "often")
     assert told(found)["Scheduling"] == ("False", "ScheduleInvalid")
     assert "give five fields" in conditions.find(found, "Synced")["message"]
+    assert world.told.reasons("CronOperation") == {("Warning", "InvalidSchedule")}
     paused = cron()
     paused["metadata"]["annotations"] = {"crossplane.io/paused": "true"}
     await world.apply(paused)
@@ -335,6 +360,7 @@ async def test_an_unknown_kind_is_waited_for_and_a_paused_one_watches_nothing():
     other["spec"]["watch"] = {"apiVersion": "example.org/v1", "kind": "Nobody"}
     world = await a_world(other)
     assert told(await get(world, "WatchOperation", "eyes"))["Watching"] == ("False", "WatchFailed")
+    assert world.told.reasons("WatchOperation") == {("Warning", "EstablishWatched")}
     paused = copy.deepcopy(other)
     paused["metadata"]["annotations"] = {"crossplane.io/paused": "true"}
     await world.apply(paused)

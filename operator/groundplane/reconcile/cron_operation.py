@@ -8,7 +8,7 @@ from __future__ import annotations
 from groundplane.core import conditions, operations
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Key, is_deleting, is_paused, meta, status_of
-from groundplane.errors import InvalidInput
+from groundplane.errors import InvalidInput, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import leaving
 from groundplane.reconcile import made_operations as making
@@ -31,7 +31,8 @@ async def reconcile(key: Key, context: Context) -> Result:
     now, before = context.now(), status_of(cron)
     since = conditions.moment(str(before.get("lastScheduleTime") or meta(cron)["creationTimestamp"])) or now
     try:
-        due = operations.due(spec, since, now)
+        with stage("InvalidSchedule"):
+            due = operations.due(spec, since, now)
     except InvalidInput as error:
         error.conditions = (_scheduling("False", "ScheduleInvalid", error.what),)
         raise

@@ -30,7 +30,8 @@ async def may_begin(making: Making, known: History, context: Context) -> bool:
     if making.concurrencyPolicy == "Forbid":
         return False
     for each in known.running:
-        await context.cluster.delete(key_of(each), uid=meta(each)["uid"])
+        with stage("ReplaceRunningOperation", f"cannot delete running Operation {meta(each)['name']}"):
+            await context.cluster.delete(key_of(each), uid=meta(each)["uid"])
     return True
 
 
@@ -61,7 +62,8 @@ def what_runs(maker: Object, known: History) -> dict[str, Json]:
 async def delete_surplus(making: Making, known: History, context: Context) -> None:
     """Those that need not be kept.  To be called once the status says what they were made for: who is stopped before would make them anew."""
     for surplus in known.surplus(making):
-        await context.cluster.delete(key_of(surplus), uid=meta(surplus)["uid"])
+        with stage("GarbageCollectOperations", f"cannot delete old Operation {meta(surplus)['name']}"):
+            await context.cluster.delete(key_of(surplus), uid=meta(surplus)["uid"])
 
 
 async def tell(maker: Object, context: Context, *told: Condition, status: dict[str, Json] | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from groundplane.core import conditions, operations
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Key, Object, has_finalizer, is_deleting, is_paused, meta, status_of
-from groundplane.errors import NoSuchKind
+from groundplane.errors import NoSuchKind, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import leaving
 from groundplane.reconcile import made_operations as making
@@ -39,10 +39,11 @@ async def reconcile(key: Key, context: Context) -> Result:
     spec = operations.read(watching, operations.WatchSpec)
     watch, selector = spec.watch, spec.selector
     context.interests.set(key, (selector,))  # before looking: what changes meanwhile counts
-    await context.watches.ensure([(watch.apiVersion, watch.kind)], whole=True)
     known = await making.history(watching, context)
     try:
-        heads = await context.cluster.heads(watch.apiVersion, watch.kind, _head, labels=watch.matchLabels)
+        with stage("EstablishWatched", f"cannot watch {watch.kind}"):
+            await context.watches.ensure([(watch.apiVersion, watch.kind)], whole=True)
+            heads = await context.cluster.heads(watch.apiVersion, watch.kind, _head, labels=watch.matchLabels)
     except NoSuchKind as error:
         error.conditions = (_watching("False", "WatchFailed", error.what),)
         raise
