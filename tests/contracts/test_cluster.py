@@ -581,6 +581,30 @@ async def test_a_set_that_is_applied_empty_goes_with_its_last_value(place: Place
     assert spec_of(made) == {"count": 1, "size": "small"}
 
 
+async def test_a_map_that_is_applied_empty_is_so_after_its_last_value(place: Place):
+    full = place.widget(spec={"size": "large", "settings": {"a": "1"}})
+    await place.cluster.apply(full, manager="us")
+    made = await place.cluster.apply(place.widget(spec={"size": "large", "settings": {}}), manager="us")
+    assert spec_of(made) == {"size": "large", "settings": {}}
+    [entry] = meta(made)["managedFields"]
+    assert (entry["manager"], entry["fieldsV1"]) == ("us", {"f:spec": {"f:size": {}, "f:settings": {}}})
+    await place.cluster.apply(full, manager="us")
+    await place.cluster.apply(place.widget(spec={"settings": {"b": "2"}}), manager="them")
+    made = await place.cluster.apply(place.widget(spec={"size": "large", "settings": {}}), manager="us")
+    assert spec_of(made) == {"size": "large", "settings": {"b": "2"}}
+
+
+async def test_an_apply_that_empties_a_map_with_an_old_resource_version_is_a_conflict(place: Place):
+    full = place.widget(spec={"settings": {"a": "1"}})
+    first = await place.cluster.apply(full, manager="us")
+    await place.cluster.patch(key_of(first), {"spec": {"note": "x"}})
+    emptied = place.widget(metadata={"resourceVersion": version(first)}, spec={"settings": {}})
+    with pytest.raises(Conflict):
+        await place.cluster.apply(emptied, manager="us")
+    emptied["metadata"]["resourceVersion"] = version(await current(place))
+    assert spec_of(await place.cluster.apply(emptied, manager="us"))["settings"] == {}
+
+
 async def test_the_applied_order_of_shared_items_wins(place: Place):
     await place.cluster.apply(
         place.widget(spec={"ports": [{"name": "a"}, {"name": "x"}, {"name": "b"}]}), manager="them"

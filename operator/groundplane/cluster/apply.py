@@ -7,6 +7,7 @@ parts with the arguments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import orjson
@@ -97,6 +98,32 @@ def server_side_apply(
     ownership.take_away(entries, writer, changed, removed)
     entries[writer].fields = ownership.ordered(wanted)
     return ownership.with_entries(merged, entries)
+
+
+def emptying(live: Object, applied: Object, manager: str, subresource: str = "") -> dict[str, Json]:
+    """The JSON merge patch after which the API server takes an apply that empties maps: it makes null of these, and refuses that.
+
+    It takes away what goes with the apply from the maps that are applied empty.
+
+    >>> entry = {"manager": "us", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}}
+    >>> live = {"apiVersion": "v1", "kind": "A", "metadata": {"managedFields": [entry]}, "data": {"a": "1", "b": "2"}}
+    >>> emptying(live, {"apiVersion": "v1", "kind": "A", "metadata": {}, "data": {}}, "us")
+    {'data': {'a': None}}
+    """
+    merged = server_side_apply(live, applied, manager, subresource, None, "")
+    return _leaving(live, merged, {name: value for name, value in applied.items() if name != "metadata"})
+
+
+def _leaving(live: Mapping[str, Json], merged: Mapping[str, Json], applied: Mapping[str, Json]) -> dict[str, Json]:
+    patch: dict[str, Json] = {}
+    for name, wanted in applied.items():
+        there, left = live.get(name), merged.get(name)
+        if not (isinstance(wanted, dict) and isinstance(there, dict) and isinstance(left, dict)):
+            continue
+        found = _leaving(there, left, wanted) if wanted else dict.fromkeys(each for each in there if each not in left)
+        if found:
+            patch[name] = found
+    return patch
 
 
 def record_update(

@@ -40,6 +40,7 @@ REWRITTEN = 20_000  # applies remembered whose outcome the server changed
 SERVERS_OWN = ("resourceVersion", "generation", "managedFields")  # metadata that says nothing of what is wanted
 BLOCKING = "blockOwnerDeletion"  # of an owner reference: to set it needs a right to the owner, where the API server asks for that
 
+NULLED = 'must be of type object: "null"'  # said of a map that an apply leaves with nothing in it
 SECRET = ("v1", "Secret")
 
 _is_api_version = re.compile(r"(?:[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?/)?[a-z0-9](?:[-a-z0-9]*[a-z0-9])?").fullmatch
@@ -248,7 +249,15 @@ class KubernetesCluster:
             wanted = _digest(said)
             if self._rewritten.get(memo) == (wanted, _digest(_outcome(known, manager, resource, subresource))):
                 return known
-        result = await self._write(key, "PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
+        try:
+            result = await self._write(key, "PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
+        except Rejected as error:
+            version = await self._emptied(resource, desired, manager, subresource) if NULLED in error.what else ""
+            if not version:
+                raise
+            if "resourceVersion" in meta(desired):
+                desired["metadata"]["resourceVersion"] = version
+            result = await self._write(key, "PATCH", path, resource, desired, query=query, content_type=APPLY_PATCH)
         self._rewritten.pop(memo, None)
         if self._cache.keeps(result) and not rules.unchanged(result, desired, manager, subresource):
             # The server pruned or rewrote a field: asking again would change nothing.
@@ -257,6 +266,19 @@ class KubernetesCluster:
             if len(self._rewritten) > REWRITTEN:
                 del self._rewritten[next(iter(self._rewritten))]
         return result
+
+    async def _emptied(self, resource: Resource, desired: Object, manager: str, subresource: Subresource) -> str:
+        """Take away what is left in maps that are about to be applied empty; the object's version then, "" if that is nothing."""
+        key = key_of(desired)
+        live = await self.get(key, live=True)
+        patch = rules.emptying(live, desired, manager, subresource) if live else {}
+        expected = meta(desired).get("resourceVersion")
+        if live is None or not patch or expected not in (None, meta(live)["resourceVersion"]):
+            return ""
+        patch["metadata"] = {"resourceVersion": meta(live)["resourceVersion"]}
+        path, query = _path(resource, key, subresource), {"fieldManager": manager}
+        made = await self._write(key, "PATCH", path, resource, patch, query=query, content_type=MERGE_PATCH)
+        return str(meta(made)["resourceVersion"])
 
     async def patch(
         self,
