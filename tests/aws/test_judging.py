@@ -326,6 +326,16 @@ INDEX = [{"name": "bs", "hashKey": "b", "projectionType": "ALL"}]
         ),
         (KMS, "Key", {"customKeyStoreId": "cks-1", "multiRegion": True}, "multiRegion: AWS has no such key"),
         (
+            SNS,
+            "TopicSubscription",
+            {
+                "topicArn": "arn:aws:sns:eu-west-1:1:a",
+                "protocol": "firehose",
+                "endpoint": "arn:aws:firehose:eu-west-1:1:b",
+            },
+            "subscriptionRoleArn: is required with protocol firehose",
+        ),
+        (
             EC2,
             "NATGateway",
             {"subnetId": "subnet-1", "allocationId": "eipalloc-1", "connectivityType": "private"},
