@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from click.testing import CliRunner
 
+from groundplane.cli.main import main
 from tests.cli import platform
 from tests.cli.platform import groundplane
 
@@ -148,6 +150,19 @@ def test_a_group_that_is_nearly_crossplanes_is_told_with_the_right_one(folder, f
         assert f"is of {group}/v1. Mend: write apiVersion: apiextensions.crossplane.io/v1." in ran.output
     ran = groundplane("validate", ".")
     assert f"{group}/v1, Kind={kind} (did you mean {kind} of apiextensions.crossplane.io/v" in ran.output
+
+
+def test_what_a_schema_refuses_is_told_with_its_line_by_all_that_read_the_file(folder):
+    edited(CLAIM, "text: hello, length: 5", "text: no, length: 5")
+    for name, ran in told("test").items():
+        assert ran.exit_code in (1, 2), name
+        assert "spec.text: Invalid value" in ran.output, (name, ran.output)
+        assert "claim.yaml:5:" in ran.output, (name, ran.output)
+    with open(CLAIM, encoding="utf-8") as file:
+        ran = CliRunner().invoke(
+            main, ["render", "-", "composition.yaml", "--xrd", "definition.yaml"], input=file.read()
+        )
+    assert (ran.exit_code, "spec.text: Invalid value" in ran.stderr, "claim.yaml" in ran.stderr) == (1, True, False)
 
 
 def test_a_version_that_the_definition_does_not_have_is_told(folder):

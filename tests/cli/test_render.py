@@ -292,7 +292,8 @@ def test_what_a_rule_of_the_definition_refuses_is_an_error(folder, given):
     write(folder, definition=ruled("self.length <= 10"), xr=COMPOSITE.replace("text: hello", "text: hello, length: 11"))
     write(folder, claim=platform.CLAIM.replace("length: 5", "length: 11"))
     (line,) = errors(groundplane("render", folder / f"{given}.yaml", folder))
-    assert line.endswith('first: spec: Invalid value: "object": failed rule: self.length <= 10')
+    assert 'first: spec: Invalid value: "object": failed rule: self.length <= 10 (' in line
+    assert line.endswith(f"{given}.yaml:5:7)")
 
 
 def test_a_rule_may_ask_about_what_is_put_into_the_schema(folder):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ SECRETS = "crossplane-system"  # the operator's own namespace, unless it is told
 class Mistakes(click.ClickException):
     """Several errors, a line each."""
 
-    def __init__(self, errors: Iterable[GroundplaneError]) -> None:
+    def __init__(self, errors: Iterable[object]) -> None:
         super().__init__("\n".join(str(error) for error in errors))
 
     def show(self, file: Any = None) -> None:
@@ -159,7 +159,7 @@ def render(
     find = finder([*subjects, *sources, *others], addresses, templates) if chosen.is_pipeline else None
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
-        raise Mistakes(wrong)
+        raise Mistakes(_with_places(wrong, [xr, composition, *xrd]))
     schemas = known_schemas.schemas_in([*declared, *kinds, *subjects, *sources])
     scopes = known_schemas.scopes_in([*declared, *kinds, *subjects, *sources])
     fit = choice.fit(
@@ -203,6 +203,20 @@ def render(
         click.echo(f"Warning: {warning}", err=True)
     if found.mistakes:
         raise Mistakes(found.mistakes)
+
+
+def _with_places(errors: Iterable[GroundplaneError], paths: Iterable[str]) -> Iterator[str]:
+    """The errors, and of what is wrong with a field in these files where that is written, as `validate` tells it."""
+    from groundplane.cli import documents, manifests
+    from groundplane.core.objects import meta
+    from groundplane.core.preview import Refused
+
+    found, _ = documents.read((path for path in paths if path != manifests.STDIN), recursive=False)
+    by_name = {f"{each.object['kind']} {meta(each.object).get('name', '')}": each for each in found}
+    for error in errors:
+        document = by_name.get(error.where[0]) if isinstance(error, Refused) else None
+        field = error.field if isinstance(error, Refused) else ""
+        yield f"{error} ({document.place(field)})" if document else str(error)
 
 
 def _warnings_of_steps(found: Preview) -> list[str]:

@@ -265,9 +265,7 @@ def _refused(xrd: Object) -> list[GroundplaneError]:
         return []
     stored = schemas.prune(compiled, schemas.default(compiled, xrd))
     where, spec = f"CompositeResourceDefinition {meta(xrd).get('name', '')}", spec_of(stored)
-    found: list[GroundplaneError] = [
-        InvalidInput(str(fault), mend=fault.mend, where=(where,)) for fault in schemas.misshapen(compiled, stored)
-    ]
+    found: list[GroundplaneError] = [preview.Refused(fault, where) for fault in schemas.misshapen(compiled, stored)]
     if not found and spec.get("scope", "LegacyCluster") != "LegacyCluster":  # rules of its kind, asked without CEL
         found += [
             InvalidInput(f"spec.{name} is only for scope LegacyCluster", mend=mend, where=(where,))

@@ -94,6 +94,14 @@ def composite_of(claim: Object, *, api_version: str, kind: str, enforced: bool =
     )
 
 
+class Refused(InvalidInput):
+    """What the API server would refuse in a `field` of an object that was given."""
+
+    def __init__(self, fault: schemas.Fault, where: str) -> None:
+        super().__init__(str(fault), mend=fault.mend, where=(where,))
+        self.field = fault.path.lstrip(".")
+
+
 def admitted(
     obj: Object, schema: Structural, unchecked: Unchecked | None = None
 ) -> tuple[Object, list[GroundplaneError]]:
@@ -104,8 +112,7 @@ def admitted(
     where = f"{obj.get('kind')} {meta(obj).get('name', '')}"
     stored = schemas.prune(schema, schemas.default(schema, obj))
     found = [*schemas.undeclared(schema, obj), *schemas.faults(schema, stored, unchecked=unchecked)]
-    errors: list[GroundplaneError] = [InvalidInput(str(fault), mend=fault.mend, where=(where,)) for fault in found]
-    return stored, errors
+    return stored, [Refused(fault, where) for fault in found]
 
 
 def check_fit(composite: Object, source: Object) -> None:
