@@ -275,6 +275,48 @@ async def test_what_one_resource_gives_another_gets_though_no_event_tells_of_it(
     assert alpha["spec"]["forProvider"] == {"address": "b.example.org"}
 
 
+async def test_the_claim_tells_why_a_resource_fails_before_what_waits_for_it():
+    needed = {
+        "type": "FromCompositeFieldPath",
+        "fromFieldPath": "status.from",
+        "toFieldPath": "spec.forProvider.address",
+    }
+    base = {"apiVersion": things.COMPOSED, "spec": {"forProvider": {}}}
+    taker = {
+        "name": "alpha",
+        "base": base | {"kind": "Alpha"},
+        "patches": [needed | {"policy": {"fromFieldPath": "Required"}}],
+    }
+    world = await a_world()
+    await running(
+        world,
+        composition=things.changed(
+            things.COMPOSITION, resources=[taker, {"name": "beta", "base": base | {"kind": "Beta"}}]
+        ),
+    )
+
+    def told(obj):
+        return conditions.find(obj, "Ready")["message"]
+
+    assert "status.from: no such field" in told(await claim_of(world)), "as long as that is all that is known"
+    beta = await world.one(things.COMPOSED, "Beta")
+    failed = {
+        "type": "Synced",
+        "status": "False",
+        "reason": "ReconcileError",
+        "message": "create failed: no such region",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    await world.patch(
+        Key(things.COMPOSED, "Beta", "", beta["metadata"]["name"]),
+        {"status": {"conditions": [failed]}},
+        subresource="status",
+    )
+    await world.settle(seconds=1)
+    assert "Beta beta: create failed: no such region" in told(await claim_of(world))
+    assert "no such field" not in told(await claim_of(world))
+
+
 async def test_a_resource_that_exists_is_never_dropped_because_a_patch_failed():
     world = await ready(await a_world())
     before = await world.one(things.COMPOSED, "Alpha")

@@ -28,7 +28,7 @@ MAX_STEPS = 50_000  # patches and transforms of one composition, its patch sets 
 MAX_EXPRESSIONS = 1_000  # regular expressions among them
 MAX_SIZE = 4_000_000  # characters of an object while it is patched; no API server stores a third of it
 _MEND_REQUIRED = "it is required: fill it, or make the patch's policy.fromFieldPath Optional"
-_MEND_IN_STATUS = (
+MEND_IN_STATUS = (
     "it is required, and comes once resources that exist have filled the status; if it never does, correct the path"
 )
 WEIGHED = 50  # patches after which a growing object is weighed
@@ -602,6 +602,6 @@ class Compiled:
         for path in (lazy.path for lazy in self._sources):
             if fieldpath.find(source, path) is MISSING:
                 error = fieldpath.not_found(source, path)
-                error.mend = _MEND_IN_STATUS if path.segments[:1] == ("status",) else _MEND_REQUIRED
+                error.mend = MEND_IN_STATUS if path.segments[:1] == ("status",) else _MEND_REQUIRED
                 return error
         raise AssertionError("a value is missing, but from no path")

@@ -32,6 +32,7 @@ class Composed:
     is_judged: bool = False  # a function says that it is not ready, by rules of its own
     trouble: str = ""  # why it is not synced
     unmet: str = ""  # the readiness check of its template that it does not pass, though it is ready itself
+    is_early: bool = False  # the trouble is but that others have not filled a field of the status yet
     is_refused: bool = False  # it can't be synced as it is wanted: only a person can help
 
 

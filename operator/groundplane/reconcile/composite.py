@@ -475,12 +475,14 @@ def _answer(run: CompositeRun, wanted: Object) -> None:
 
 
 def _cause(run: CompositeRun) -> str:
-    """The first composed resource's own trouble, by name of its template; waits for a reference, and checks that are not met, are the last."""
+    """The first composed resource's own trouble, by name of its template; waits for each other, and checks that are not met, are the last."""
     if run.context.options.strict_upstream:
         return ""
-    waiting = unmet = ""
+    early = waiting = unmet = ""
     for composed in sorted(run.composed, key=lambda c: (c.synced, c.template)):
-        if composed.trouble:
+        if composed.is_early:
+            early = early or composed.trouble
+        elif composed.trouble:
             return composed.trouble
         if composed.object is not None and (text := conditions.cause_of(composed.object)):
             found = f"{key_of(composed.object).kind} {composed.template}: {text}"
@@ -490,7 +492,7 @@ def _cause(run: CompositeRun) -> str:
         if composed.object is not None and composed.unmet:
             text = "correct the check in its Composition, if that is not to come"
             unmet = unmet or f"{key_of(composed.object).kind} {composed.template}: {composed.unmet}. Mend: {text}."
-    return waiting or unmet or run.withheld
+    return early or waiting or unmet or run.withheld
 
 
 async def _pause(run: CompositeRun) -> None:

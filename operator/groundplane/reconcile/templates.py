@@ -12,6 +12,7 @@ from dataclasses import replace
 from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, naming, render, usages
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
+from groundplane.core.patches import MEND_IN_STATUS
 from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Rejected, at
 from groundplane.reconcile import composing, restored, silence
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
@@ -131,7 +132,8 @@ async def _apply(run: CompositeRun, item: render.Rendered, *, helpful: bool) -> 
         run.event("Warning", "ComposeResources", str(item.error))
         early = isinstance(item.error, fieldpath.FieldNotFound)  # or misspelt; nobody can tell
         is_refused = isinstance(item.error, InvalidInput) and not early
-        return Composed(item.template, synced=False, trouble=str(item.error), is_refused=is_refused)
+        waits = isinstance(item.error, fieldpath.FieldNotFound) and item.error.mend == MEND_IN_STATUS
+        return Composed(item.template, synced=False, trouble=str(item.error), is_early=waits, is_refused=is_refused)
     desired, key = item.object, key_of(item.object)
     cluster = run.context.cluster
     try:
