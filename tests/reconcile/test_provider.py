@@ -39,6 +39,7 @@ async def test_a_package_that_is_built_in_is_installed_and_healthy_with_a_revisi
     assert revision["metadata"]["name"] == found["status"]["currentRevision"]
     assert condition(revision, "Healthy") == ("True", "HealthyPackageRevision")
     assert revision["metadata"]["labels"]["pkg.crossplane.io/package"] == "mine"
+    assert world.told.reasons(f"{kind}Revision") == {("Normal", "SyncPackage")}
 
 
 @pytest.mark.parametrize(("kind", "says"), [("Provider", "provider-aws"), ("Configuration", "no Configuration")])

@@ -17,7 +17,7 @@ from groundplane.ports import Context
 
 
 def source(kind: str) -> str:
-    """The component that events on packages of a kind come from."""
+    """The component that events on packages, or revisions, of a kind come from."""
     return f"packages/{kind.lower()}.pkg.crossplane.io"
 
 
@@ -122,6 +122,9 @@ async def tell(revision: Object, problem: str, context: Context) -> None:
     ]
     if not context.options.strict_upstream:
         told.append(_runtime(revision))
+    if not problem and not conditions.is_true(revision, "Healthy"):
+        text = "Successfully configured package revision"
+        context.events.event(revision, "Normal", "SyncPackage", text, source=source(revision["kind"]))
     await _tell(revision, told, context)
 
 
