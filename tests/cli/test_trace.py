@@ -216,6 +216,22 @@ def test_the_cause_names_the_template_that_made_it():
     assert trace_report.cause_of(root).startswith("Cause  Instance db-x7k2p (template instance): ")
 
 
+@pytest.mark.parametrize(
+    ("api_version", "where"),
+    [
+        ("rds.aws.upbound.io/v1beta1", "AWS"),
+        ("postgresql.sql.m.crossplane.io/v1alpha1", "PostgreSQL"),
+        ("kubernetes.crossplane.io/v1alpha2", "Kubernetes"),
+    ],
+)
+def test_the_cause_says_where_the_thing_has_its_name(api_version, where):
+    failing = member("Instance", "db", **FAILED).object
+    failing |= {"apiVersion": api_version, "spec": {"forProvider": {}}}
+    failing["metadata"]["annotations"] = {"crossplane.io/external-name": "orders"}
+    told = trace_report.cause_of(Member(key_of(failing), failing, "", ()))
+    assert told.startswith(f"Cause  Instance db ({where}: orders): ")
+
+
 def test_without_a_failure_the_cause_is_what_the_others_wait_for():
     below = member("Instance", "db", synced=TRUE, ready=("False", "Creating", "AWS makes it"))
     root = member("XDatabase", "a", below, synced=TRUE, ready=("False", "Creating", "Unready resources: db"))

@@ -275,7 +275,7 @@ def _sentence(node: tree.Node, member: Member) -> str:
     since = f", for {table.duration(node.seconds)}" if node.state == "working" and node.seconds is not None else ""
     names = (
         f"template {member.template}" * bool(member.template),
-        f"AWS: {node.external_name}" * bool(node.external_name),
+        f"{tree.cloud(node)}: {node.external_name}" * bool(node.external_name),
     )
     known_as = ", ".join(filter(None, names))
     told = f"{CAUSE}{node.key}{f' ({known_as})' if known_as else ''}: {what.rstrip('.')}{since}."

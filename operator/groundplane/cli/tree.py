@@ -168,7 +168,7 @@ def _drawn(node: Node, tree: Tree) -> Tree:
     for child in node.children:
         _drawn(child, tree.add(_label(child)))
     if node.external_name:
-        tree.add(Text.assemble((f"{_cloud(node)} ", "dim"), node.external_name))
+        tree.add(Text.assemble((f"{cloud(node)} ", "dim"), node.external_name))
     return tree
 
 
@@ -205,7 +205,7 @@ def changes(before: Sequence[Node], after: Sequence[Node]) -> list[str]:
 
 def line(node: Node) -> str:
     """One node in one line."""
-    name = f" → {_cloud(node)} {node.external_name}" if node.external_name else ""
+    name = f" → {cloud(node)} {node.external_name}" if node.external_name else ""
     cause = node.cause.partition(" Mend:")[0] if node.waits else node.cause  # what is still to come nobody has to mend
     cause = f": {cause}" if cause else ""
     return f"{_LOOKS[_looks_like(node)][0]} {node.key}{name}: {_told(node)}{cause}"
@@ -221,7 +221,7 @@ def _told(node: Node) -> str:
     return "being deleted" if node.state == "deleting" and not node.cause else node.told
 
 
-def _cloud(node: Node) -> str:
+def cloud(node: Node) -> str:
     """What has the thing that a managed resource stands for."""
     family = providers.of(node.key.group)
     return family.title if family else "external"
