@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import copy
+import http.server
 import json
+import ssl
+import threading
+import urllib.request
 
 import pytest
 import yaml
@@ -305,3 +309,105 @@ def applied(plane):
         for entry in plane.requests()
         if "fieldManager=provider-kubernetes" in entry["requestURI"] and "dryRun" not in entry["requestURI"]
     ]
+
+
+class Way:
+    """A proxy before the API server, as a tunnel is: it hands requests on, or it finds nothing, as if nobody were behind it."""
+
+    def __init__(self, plane):
+        self.is_dead, self.refused = False, 0
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        way = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                if way.is_dead:
+                    way.refused += 1
+                    self.tell(404, b"404 page not found\n", "text/plain")
+                    return
+                names = ("Content-Type", "Accept", "Authorization")
+                headers = {name: self.headers[name] for name in names if name in self.headers}
+                asked = urllib.request.Request(plane.server + self.path, body or None, headers, method=self.command)
+                try:
+                    with urllib.request.urlopen(asked, timeout=60, context=trusting) as answer:
+                        self.tell(answer.status, answer.read(), answer.headers["Content-Type"])
+                except urllib.error.HTTPError as error:
+                    with error:
+                        self.tell(error.code, error.read(), error.headers["Content-Type"])
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one
+
+            def tell(self, status, body, type_):
+                self.send_response(status)
+                self.send_header("Content-Type", type_)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def kubeconfig(self):
+        url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        return json.dumps(
+            {
+                "kind": "Config",
+                "current-context": "there",
+                "contexts": [{"name": "there", "context": {"cluster": "there", "user": "me"}}],
+                "clusters": [{"name": "there", "cluster": {"server": url}}],
+                "users": [{"name": "me", "user": {"token": "admin-token"}}],
+            }
+        )
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("objects")
+def test_a_cluster_that_dies_behind_a_proxy_that_finds_nothing_keeps_all_and_goes_on_when_it_is_back(plane):
+    way, names = Way(plane), [f"tunnel-{number}" for number in range(6)]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tunnel", "namespace": TEAM}}
+
+    def paint(colour, some):
+        plane.apply(
+            *(
+                thing(name, configmap(name, "default") | {"data": {"colour": colour}}, f"{GROUP}/v1alpha2", "tunnel")
+                for name in some
+            )
+        )
+
+    def states():
+        return {name: condition(every(plane).get(name) or {}, "Synced").get("status") for name in names}
+
+    def colours():
+        found = (plane.get("configmap", name, "-n", "default") for name in names)
+        return [each and each["data"]["colour"] for each in found]
+
+    plane.apply(secret | {"stringData": {"kubeconfig": way.kubeconfig}}, config("tunnel", secret="tunnel"))
+    paint("red", names)
+    plane.wait("all are made", lambda: set(states().values()) == {"True"})
+    way.is_dead = True
+    plane.kubectl("delete", f"objects.{GROUP}", *names[:3], "--wait=false")
+    paint("blue", names[3:])
+    plane.wait("all are told of it", lambda: set(states().values()) == {"False"})
+    assert "is not what an API server does" in message(every(plane)[names[0]])
+    assert colours() == ["red"] * 6
+    way.is_dead = False
+    plane.wait("three are gone, and three go on", lambda: colours() == [None] * 3 + ["blue"] * 3)
+    plane.wait("their Objects are, too", lambda: not {*names[:3]} & {*every(plane)})
+    plane.kubectl("delete", f"objects.{GROUP}", *names[3:], "--timeout=180s")
+    assert way.refused
+    assert colours() == [None] * 6
+    plane.kubectl("delete", f"providerconfigs.{GROUP}", "tunnel", "--timeout=180s")
+    way.close()

@@ -41,6 +41,7 @@ class Server:
 
     def __init__(self):
         self.kinds, self.answer, self.status, self.asked = KINDS, GOOD, 200, []
+        self.groups = {"kind": "APIGroupList", "groups": []}
         self.answers, self.answered = asyncio.Event(), ()  # methods that it answers in any case
         self.answers.set()
         self.tokens = None  # None: it takes any
@@ -49,9 +50,9 @@ class Server:
         self.asked.append((request.method, request.path, dict(request.query)))
         if request.method not in self.answered:
             await self.answers.wait()
-        told = self.kinds if request.path == "/api/v1" else self.answer
+        told = {"/api/v1": self.kinds, "/apis": self.groups}.get(request.path, self.answer)
         body = told if isinstance(told, bytes) else json.dumps(told).encode()
-        status = 200 if request.path == "/api/v1" else self.status
+        status = 200 if told is not self.answer else self.status
         if self.tokens is not None and request.headers.get("Authorization") not in {f"Bearer {t}" for t in self.tokens}:
             return web.Response(body=b"{}", status=401, content_type="application/json")
         return web.Response(body=body, status=status, content_type="application/json")
@@ -158,6 +159,31 @@ async def test_of_a_kind_that_is_misspelt_the_one_that_is_meant_is_told(there, k
         await there.get(KEY._replace(kind=kind))
     with pytest.raises(NoSuchKind, match="install its CustomResourceDefinition"):
         await there.get(KEY._replace(kind="Gadget"))
+
+
+GADGETS = "gadgets.example.org/v1"
+GADGET = Key(GADGETS, "Gadget", "team", "one")
+SERVED = {"kind": "APIGroupList", "groups": [{"name": "gadgets.example.org", "versions": [{"groupVersion": GADGETS}]}]}
+
+
+@pytest.mark.parametrize("groups", [b"404 page not found", b"<html>sorry</html>", {"kind": "Status"}, SERVED])
+async def test_a_proxy_of_a_dead_cluster_that_finds_nothing_is_no_cluster_without_that_kind(server, there, groups):
+    server.status, server.answer, server.groups = 404, b"404 page not found", groups
+    with pytest.raises(Unavailable):
+        await there.get(GADGET)
+    with pytest.raises(Unavailable):
+        await there.list(GADGETS, "Gadget")
+    with pytest.raises(Unavailable):
+        await there.get(KEY)
+    server.groups = {"kind": "APIGroupList", "groups": []}
+    with pytest.raises(NoSuchKind):
+        await there.get(GADGET)
+
+
+async def test_kinds_of_the_core_are_always_there(server, there):
+    server.kinds = b"<html>sorry</html>"
+    with pytest.raises(Unavailable):
+        await there.get(KEY)
 
 
 async def test_an_answer_without_end_is_not_read(server, there, monkeypatch):

@@ -597,7 +597,7 @@ def _is_urgent(obj: Object) -> bool:
 
 
 def _refuse_change() -> None:
-    raise InvalidInput("this operator changes nothing in AWS", mend="start it without --observe-only")
+    raise InvalidInput("this operator changes no external resource", mend="start it without --observe-only")
 
 
 def _certifier(api: Api, settings: Settings) -> Certifier | None:

@@ -6,8 +6,8 @@ import asyncio
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -134,6 +134,10 @@ class ClusterTargets:
             await api.close()
 
 
+class _UnknownPath(NoSuchKind):
+    """404, and no word of an object: the kind has gone, or what answers is no API server."""
+
+
 class ForeignCluster(KubernetesCluster):
     """An API server that nobody vouches for: what it answers amiss is its own fault, and its kinds are no news of ours."""
 
@@ -148,8 +152,36 @@ class ForeignCluster(KubernetesCluster):
         with _wary():
             return await super().resource(api_version, kind)
 
-    async def get(self, key: Key, *, live: bool = False) -> Object | None:
+    async def _discover(self, api_version: str) -> dict[str, Resource]:
+        """A tunnel or load balancer before a dead cluster answers 404 as well: that a kind is not there, the list of all groups must say."""
+        found = await super()._discover(api_version)
+        if not found:
+            _, listed = await self._api.request("GET", "/apis")
+            if not isinstance(listed, dict) or listed.get("kind") != "APIGroupList":
+                raise ValueError("no API server")
+            versions = {each["groupVersion"] for group in listed["groups"] for each in group["versions"]}
+            if api_version in versions or "/" not in api_version:
+                raise ValueError("kinds are kept back")
+        return found
+
+    def _check_served(self, resource: Resource, said: Any) -> None:
+        try:
+            super()._check_served(resource, said)
+        except NoSuchKind as error:
+            raise _UnknownPath(error.what, mend=error.mend) from error
+
+    @asynccontextmanager
+    async def _looking(self, api_version: str, kind: str) -> AsyncIterator[None]:
+        """Look at something of a kind inside: that its path is not known is told once discovery says so, too."""
         with _wary():
+            try:
+                yield
+            except _UnknownPath as error:
+                await self.resource(api_version, kind)
+                raise ValueError("what is served is not found") from error
+
+    async def get(self, key: Key, *, live: bool = False) -> Object | None:
+        async with self._looking(key.api_version, key.kind):
             found = await super().get(key, live=live)
             return None if found is None else _sane(found, key)
 
@@ -162,7 +194,7 @@ class ForeignCluster(KubernetesCluster):
         labels: Mapping[str, str] | None = None,
         controller: str = "",
     ) -> list[Object]:
-        with _wary():
+        async with self._looking(api_version, kind):
             found = await super().list(api_version, kind, namespace=namespace, labels=labels, controller=controller)
             return [_sane(obj) for obj in found]
 
