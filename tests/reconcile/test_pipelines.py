@@ -188,6 +188,38 @@ async def test_a_status_that_the_definition_does_not_allow_is_told_and_strictly_
     assert told["message"] == (short if strict else event)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_composed_resource_without_its_annotation_stops_all_until_it_has_it_again(strict):
+    world = await ready(await a_world(options=Options(strict_upstream=strict)))
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    name = "crossplane.io/composition-resource-name"
+    await world.patch(key_of(alpha), {"metadata": {"annotations": {name: None}}})
+    await world.settle()
+    told = conditions.find(await composite_of(world), "Synced")
+    assert told["status"] == "False"
+    words = f'cannot compose resources: encountered composed resource without required "{name}" annotation: '
+    assert told["message"].startswith(words)
+    await world.patch(key_of(alpha), {"metadata": {"annotations": {name: "alpha"}}})
+    await world.settle()
+    assert conditions.is_true(await composite_of(world), "Synced")
+    assert (await world.one(things.COMPOSED, "Alpha"))["metadata"]["uid"] == alpha["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_connection_detail_that_no_function_gives_any_more_stays_in_the_secret(strict):
+    world = await ready(await a_world(options=Options(strict_upstream=strict)))
+    reference = (await composite_of(world))["spec"]["writeConnectionSecretToRef"]
+    secret = Key("v1", "Secret", reference["namespace"], reference["name"])
+    before = (await world.cluster.get(secret))["data"]
+    alpha, *others = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    alpha["connectionDetails"] = [{"name": "port", "type": "FromValue", "value": "5433"}]
+    await world.apply(pipeline(things.patch_step(alpha, *others), things.READY_STEP))
+    await world.settle()
+    after = (await world.cluster.get(secret))["data"]
+    assert after == before | {"port": base64.b64encode(b"5433").decode()}
+    assert "host" in after
+
+
 async def test_a_fatal_result_changes_nothing_and_is_told_in_synced():
     world = await ready(await a_world())
     before = {kind: await world.one(things.COMPOSED, kind) for kind in things.KINDS}
