@@ -155,9 +155,13 @@ async def test_a_deletion_fails_as_long_as_it_is_told_to_whatever_time_has_passe
     [
         ({"conditionAfter": [entry("1s"), entry("soon")]}, ("conditionAfter[1].time", '"soon"')),
         ({"deleteAfter": "10"}, ("deleteAfter", '"10"')),
+        (
+            {"connectionDetails": [{"name": "a", "value": "b"}, {"name": "a b", "value": "c"}]},
+            ("spec.forProvider.connectionDetails[1].name", '"a b" can\'t be a key'),
+        ),
     ],
 )
-async def test_what_is_no_duration_is_told_where_it_stands(wrong, words):
+async def test_what_can_not_be_is_told_where_it_stands(wrong, words):
     world = await the_world()
     manifest = nop(**wrong)
     await world.apply(manifest)

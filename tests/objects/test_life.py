@@ -424,6 +424,11 @@ async def test_with_strict_upstream_another_name_is_another_object_and_the_old_o
         ),
         (
             configmap(),
+            {"connectionDetails": [{**SOURCE, "fieldPath": "data.colour", "toConnectionSecretKey": "a b"}]},
+            'spec.connectionDetails[0] › toConnectionSecretKey: "a b" can\'t be a key of a Secret. Mend: write letters',
+        ),
+        (
+            configmap(),
             {"connectionDetails": [{"kind": "Secret"}]},
             "spec.connectionDetails[0]: apiVersion and name and fieldPath",
         ),

@@ -6,6 +6,7 @@ v0.10 `connection.go`.  Values are bytes and never appear in a text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -14,7 +15,7 @@ from groundplane.core import fieldpath, goformat
 from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Object
 from groundplane.core.spec import FUNCTION, Dialect, Problem, Spec, not_supported, required, word
-from groundplane.errors import GroundplaneError, InvalidInput, at
+from groundplane.errors import GroundplaneError, InvalidInput, at, shown
 
 _PARAMETERS = {
     "FromValue": "value",
@@ -23,6 +24,14 @@ _PARAMETERS = {
 }
 
 SECRET_TYPE = "connection.crossplane.io/v1alpha1"  # of connection Secrets
+
+
+def check_key(name: str) -> None:
+    """Raise InvalidInput for what can't be a key of a Secret."""
+    if not re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", name):
+        raise InvalidInput(
+            f"{shown(name)} can't be a key of a Secret", mend="write letters, digits, '-', '_' and '.', 253 at most"
+        )
 
 
 class ConnectionDetail(Spec):

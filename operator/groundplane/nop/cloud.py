@@ -11,6 +11,7 @@ from typing import Any
 
 from groundplane.core import durations
 from groundplane.core.conditions import Condition, moment
+from groundplane.core.connection import check_key
 from groundplane.core.objects import Object, is_deleting, meta, spec_of, status_of
 from groundplane.errors import InvalidInput, at
 from groundplane.nop.kinds import API_VERSION, KINDS
@@ -37,6 +38,9 @@ class NopCloud:
         for place, entry in enumerate(asked.get("conditionAfter") or ()):
             with at(f"spec.forProvider.conditionAfter[{place}].time"):
                 durations.seconds(str(entry["time"]))
+        for place, detail in enumerate(asked.get("connectionDetails") or ()):
+            with at(f"spec.forProvider.connectionDetails[{place}].name"):
+                check_key(str(detail["name"]))
         if "deleteAfter" in asked:
             with at("spec.forProvider.deleteAfter"):
                 durations.seconds(str(asked["deleteAfter"]))

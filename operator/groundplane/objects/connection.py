@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from groundplane.core import fieldpath
+from groundplane.core.connection import check_key
 from groundplane.core.objects import Json, Object
 from groundplane.errors import InvalidInput, at
 from groundplane.objects.manifest import check_source, is_secret
@@ -25,6 +26,8 @@ def check(details: object) -> None:
                 raise InvalidInput(
                     f"{' and '.join(missing)} not set", mend="set it: where the value is, and under which key it goes"
                 )
+            with at("toConnectionSecretKey"):
+                check_key(str(each["toConnectionSecretKey"]))
             with at("fieldPath"):
                 check_source(str(each["fieldPath"]))
 
