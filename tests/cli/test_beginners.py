@@ -148,6 +148,9 @@ def test_a_group_that_is_nearly_crossplanes_is_told_with_the_right_one(folder, f
         ran = groundplane(*COMMANDS[name])
         assert ran.exit_code == 1, ran.output
         assert f"is of {group}/v1. Mend: write apiVersion: apiextensions.crossplane.io/v1." in ran.output
+    for name in ("diff", "plan"):
+        ran = groundplane(*COMMANDS[name])
+        assert f"Mend: did you mean {kind} of apiextensions.crossplane.io? ({file}:" in ran.stderr, ran.output
     ran = groundplane("validate", ".")
     assert f"{group}/v1, Kind={kind} (did you mean {kind} of apiextensions.crossplane.io/v" in ran.output
 

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from groundplane.cluster import kubernetes_schemas
-from groundplane.core import schema_defects
+from groundplane.core import known_schemas, schema_defects
 from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
 from groundplane.core.structural import Structural, compiled
 from groundplane.errors import Awaited, NoSuchKind, Rejected, nearest, shown
@@ -123,13 +123,17 @@ def plain(api_version: str, kind: str) -> Kind | None:
     return Kind(resource, kubernetes_schemas.schema(api_version, kind) or {}, deleting=False)
 
 
-def no_such_kind(api_version: str, kind: str, served: Iterable[str] = (), *, beside: Iterable[str] = ()) -> NoSuchKind:
-    """`served` are the versions in which the kind is there, `beside` the other kinds of its group.
+def no_such_kind(
+    api_version: str, kind: str, served: Iterable[str] = (), *, beside: Iterable[str] = (), groups: Iterable[str] = ()
+) -> NoSuchKind:
+    """`served` are the versions in which the kind is there, `beside` the other kinds of its group, `groups` those that have one of its name.
 
     >>> no_such_kind("apps/v1", "Deployment").mend
     'use a cluster: a store keeps no Deployment of Kubernetes, for nobody there would do anything with it'
     >>> no_such_kind("example.org/v1", "Databse", beside=["Database"]).mend
     'did you mean Database?'
+    >>> no_such_kind("exmple.org/v1", "Database", groups=["example.org"]).mend
+    'did you mean Database of example.org?'
     """
     if others := ", ".join(sorted(served)):
         mend = f"it is served as {others}"
@@ -137,6 +141,8 @@ def no_such_kind(api_version: str, kind: str, served: Iterable[str] = (), *, bes
         mend = f"use a cluster: a store keeps no {kind} of Kubernetes, for nobody there would do anything with it"
     elif meant := nearest(kind, beside):
         mend = f"did you mean {meant}?"
+    elif meant := known_schemas.group_meant(group_of(api_version), groups):
+        mend = f"did you mean {kind} of {meant}?"
     else:
         mend = "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind"
     error = NoSuchKind(f'no matches for kind "{kind}" in version "{api_version}"', mend=mend)

@@ -286,7 +286,8 @@ class SqliteCluster:
         place = (group_of(api_version), kind)
         serving = self._store.definition_of(*place)
         if serving is None:
-            raise kinds.no_such_kind(api_version, kind, beside=self._store.kinds_of(place[0]))
+            beside, groups = self._store.kinds_of(place[0]), self._store.groups_of(kind)
+            raise kinds.no_such_kind(api_version, kind, beside=beside, groups=groups)
         known = self._kinds.get(place)
         if known is None or known[0] != serving:
             definition = self._store.by_uid(serving[0])

@@ -269,6 +269,10 @@ class Store:
         """The kinds of an API group that definitions serve."""
         return [kind for (kind,) in self._rows("SELECT kind FROM kinds WHERE grp=? ORDER BY kind", group)]
 
+    def groups_of(self, kind: str) -> Sequence[str]:
+        """The API groups in which definitions serve a kind of that name."""
+        return [group for (group,) in self._rows("SELECT grp FROM kinds WHERE kind=? ORDER BY grp", kind)]
+
     # --- writing, within a transaction
 
     def put(self, obj: Object, *, new: bool) -> Object:

@@ -103,6 +103,16 @@ def namespaced(pair: tuple[str, str], scopes: Scopes, built_in: BuiltIn | None) 
     return built_in.namespaced(*pair) if built_in is not None else None
 
 
+def group_meant(group: str, groups: Iterable[str]) -> str:
+    """The API group that a misspelt one is most like; "" if it is like none, or one of another that is above it.
+
+    >>> group_meant("exmple.org", ["example.org"]), group_meant("meta.pkg.crossplane.io", ["pkg.crossplane.io"])
+    ('example.org', '')
+    """
+    near = nearest(group, groups)
+    return "" if near and group.endswith(f".{near}") else near
+
+
 def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn | None) -> str:
     """The kind that is nearly spelt so, or that is served in another version, or in a group that is nearly spelt so; "" if none is.
 
@@ -117,7 +127,6 @@ def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI]
     if meant:
         return meant
     group = group_of(version)
-    near = nearest(group, {group_of(known) for known, name in schemas if name == kind})
-    if near and not group.endswith(f".{near}"):  # meta.pkg.crossplane.io is no misspelt pkg.crossplane.io
+    if near := group_meant(group, {group_of(known) for known, name in schemas if name == kind}):
         return f"{kind} of {max(known for known, name in schemas if name == kind and group_of(known) == near)}"
     return built_in.meant(version, kind) if built_in is not None else ""
