@@ -51,6 +51,8 @@ def differences(label, version, theirs):
         [column["name"], column["jsonPath"], column["type"], column.get("priority", 0)]
         for column in version["additionalPrinterColumns"]
     ]
+    if version["storage"] != theirs["storage"]:
+        found.append(f"{label}: is {'' if version['storage'] else 'not '}stored")
     if columns != theirs["columns"]:
         found.append(f"{label}: columns are {columns}")
     rules = root["properties"]["spec"].get("x-kubernetes-validations") or []

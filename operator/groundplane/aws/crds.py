@@ -104,11 +104,13 @@ def of_kind(found: Kind, *, docs: bool, strict_upstream: bool) -> Object:
     """The CustomResourceDefinition of one kind, in the generation that it is given in."""
     prose = _Prose(found) if docs else None
     versions = []
-    for index, version in enumerate(found.versions):
+    for version in found.versions:
         schema = _managed_schema(found, prose, version, strict_upstream=strict_upstream)
         synced, ready, *others = MANAGED_COLUMNS
         columns = [ready, synced, *others] if version in found.ready_first else MANAGED_COLUMNS
-        versions.append(bricks.version(version, schema, columns, storage=index == 0))
+        versions.append(
+            bricks.version(version, schema, columns, storage=version == (found.stored or found.versions[-1]))
+        )
     scope = "Namespaced" if found.is_namespaced else "Cluster"
     categories = ["crossplane", "managed", "aws"]
     return bricks.crd(found.group, found.kind, found.plural, versions, categories=categories, scope=scope)

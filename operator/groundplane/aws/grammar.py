@@ -514,7 +514,9 @@ class Kind(Strict):
     plural: str
     """Its plural: `subnetgroups`."""
     versions: Names = ("v1beta1",)
-    """The served versions; the first is stored and preferred: `[v1beta1, v1beta2]`."""
+    """The served versions, the oldest first: `[v1beta1, v1beta2]`."""
+    stored: str = ""
+    """The version in which objects are stored, if it is not the last: `v1beta1`."""
     objects_since: str = Field(default="", alias="objectsSince")
     """The first version in which `single` fields are objects, as they are in the namespaced generation, too; without it they are
     lists everywhere: `v1beta2`."""
@@ -723,7 +725,8 @@ class Kind(Strict):
         for name, field in self.fields.items():
             if field.required_since and field.required_since not in self.versions:
                 raise ValueError(f"fields.{name}.requiredSince: {field.required_since} is not served")
-        for key, versions in (("objectsSince", (self.objects_since,)), ("readyFirst", self.ready_first)):
+        others = (("stored", (self.stored,)), ("objectsSince", (self.objects_since,)), ("readyFirst", self.ready_first))
+        for key, versions in others:
             for version in filter(None, versions):
                 if version not in self.versions:
                     raise ValueError(f"{key}: {version} is not served")
@@ -820,7 +823,7 @@ class Kind(Strict):
     def namespaced(self) -> Kind:
         """The same kind in the later generation: namespaced, of one version, shaped like the last of this one."""
         service = self.group.removesuffix(f".{DOMAIN}")
-        changes = {"group": f"{service}.{NAMESPACED_DOMAIN}", "versions": ("v1beta1",), "ready_first": ()}
+        changes = {"group": f"{service}.{NAMESPACED_DOMAIN}", "versions": ("v1beta1",), "stored": "", "ready_first": ()}
         twin = self.model_copy(update=changes | {"objects_since": "v1beta1" if self.objects_since else ""})
         for name in ("port", "namespaced", "is_hourly"):  # a copy has what was computed, too
             twin.__dict__.pop(name, None)
