@@ -168,6 +168,14 @@ def test_what_a_schema_refuses_is_told_with_its_line_by_all_that_read_the_file(f
     assert (ran.exit_code, "spec.text: Invalid value" in ran.stderr, "claim.yaml" in ran.stderr) == (1, True, False)
 
 
+def test_a_list_where_an_object_is_wanted_is_told_once_and_as_that(folder):
+    edited(CLAIM, "spec: {text: hello, length: 5}", "spec:\n- text: hello\n- {lenth: 5}")
+    for name, ran in told().items():
+        assert ran.exit_code in (1, 2), name
+        assert 'spec: Invalid value: "array": spec in body must be of type object' in ran.output, (name, ran.output)
+        assert "spec[0]" not in ran.output, name
+
+
 def test_a_version_that_the_definition_does_not_have_is_told(folder):
     edited(CLAIM, "tests.example.com/v1", "tests.example.com/v2")
     mend = {

@@ -134,6 +134,8 @@ def _copied(value: Json) -> Json:
 def _shaped(node: Structural, value: Json, defaulting: bool, dropped: list[_Dropped] | None, path: Path = None) -> Json:
     """A copy of the value; with `defaulting` defaults are filled in; with `dropped` (collecting paths) it is pruned."""
     kind = type(value)
+    if node.python is dict and kind is list:  # its type is wrong: of what is in it nothing is known
+        return _copied(value)
     if kind is dict:
         result = {}
         for name, item in value.items():
