@@ -232,6 +232,15 @@ def clipped(text: str, most: int) -> str:
     return text[: most - len(end)] + end
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """So many of something, in words that agree with their number.
+
+    >>> counted(1, "object has", "objects have"), counted(0, "object has", "objects have")
+    ('1 object has', '0 objects have')
+    """
+    return f"{number} {one if number == 1 else many}"
+
+
 def with_article(kind: str) -> str:
     """
     >>> with_article("InternetGateway"), with_article("User"), with_article("VPC")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 
 from groundplane.aws import tags
 from groundplane.core.objects import Key, annotations_of, key_of
 from groundplane.errors import Denied
-from groundplane.runtime import doctor, orphans
+from groundplane.runtime import doctor, moves, orphans
 from tests.cli.platform import groundplane
 from tests.reconcile import managed
 from tests.reconcile.conftest import Aws
@@ -290,3 +291,11 @@ def test_leaks_are_looked_for_beside_the_installation(aws, tmp_path):
     done = groundplane("doctor", "--leaks", "--db", db)
     assert done.exit_code == 1
     assert "! leaks" in done.output
+
+
+async def test_what_aws_names_is_counted_without_what_is_elsewhere_in_words_that_agree(aws):
+    world = await lived(aws, vpc("net"))
+    nop = {"apiVersion": "nop.crossplane.io/v1alpha1", "kind": "NopResource", "spec": {"forProvider": {}}}
+    await world.cluster.create(nop | {"metadata": {"name": "nothing", "namespace": "team-a"}})
+    found = await moves.check_managed(replace(installation(world), activations=("*",)))
+    assert [each.message for each in found] == ["1 managed resource has its name in AWS"]

@@ -41,7 +41,7 @@ from groundplane.core.take_over import (
     hindrances,
     without_tags,
 )
-from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, NotFound
+from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, NotFound, counted
 from groundplane.runtime import clouds
 from groundplane.runtime.overlay import MADE_UP
 from groundplane.runtime.planning import Looking, Planner
@@ -420,7 +420,7 @@ class _TakeOver:
             if not await self._make(seen):
                 break
             seen = await rehearse(self._asked)
-        click.echo(f"1/5 {len(seen.new)} resources are made, and only look")
+        click.echo(f"1/5 {counted(len(seen.new), 'resource is made, and only looks', 'resources are made, and only look')}")
         return seen
 
     def _check(self, seen: Rehearsal) -> None:

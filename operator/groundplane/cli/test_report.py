@@ -11,6 +11,7 @@ import click
 
 from groundplane.cli import github
 from groundplane.core.objects import Json
+from groundplane.errors import counted
 
 if TYPE_CHECKING:
     from groundplane.cli.cases import Result
@@ -120,7 +121,7 @@ class Report:
             if self.unmet:
                 text += f" ({self._untested()} untested)"
         if self.survivors is not None:
-            text += f"   {len(self.survivors)} changes survived" if self.survivors else "   No change survived"
+            text += f"   {counted(len(self.survivors), 'change', 'changes')} survived" if self.survivors else "   No change survived"
         return text
 
     def _untested(self) -> str:

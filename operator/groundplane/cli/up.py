@@ -23,6 +23,7 @@ from groundplane.cli.health import Verdict
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.function_sources import Rules
 from groundplane.core.objects import Key, key_of
+from groundplane.errors import counted
 from groundplane.ports import StaticBinding
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
             *(f"{key} is being deleted" for key in applier.leaving),
         ]
         if is_idle and not lacking and not open_ends:
-            click.echo(f"all ready: {len(applier.keys)} objects")
+            click.echo(f"all ready: {counted(len(applier.keys), 'object', 'objects')}")
             return True
         troubles = [*map(str, lacking), *open_ends]
         if troubles != standing or not is_idle:

@@ -34,6 +34,7 @@ from groundplane.errors import (
     NoSuchKind,
     Throttled,
     Waiting,
+    counted,
     shown,
     stage,
 )
@@ -364,7 +365,8 @@ async def _terminate(config: Object, users: int, context: Context) -> Result:
         await leaving.release(config, FINALIZER, context)
         return Result()
     message = (
-        f"cannot delete while {users} managed resources use it; delete them first, or give them another ProviderConfig"
+        f"cannot delete while {counted(users, 'managed resource uses', 'managed resources use')} it; delete"
+        f" {'it' if users == 1 else 'them'} first, or give {'it' if users == 1 else 'them'} another ProviderConfig"
     )
     context.events.event(config, "Warning", "UsageAccounting", message, source=source(key_of(config), context))
     wanted = copy.deepcopy(config)

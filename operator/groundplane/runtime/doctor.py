@@ -27,7 +27,7 @@ from groundplane.core import activation, conditions, managed_definition, provide
 from groundplane.core.crds.marks import Step, step
 from groundplane.core.objects import Key, Object, meta, spec_of
 from groundplane.core.roles import HOLD, grant
-from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader
+from groundplane.errors import Awaited, Denied, GroundplaneError, NoSuchKind, NotLeader, counted
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition, provider_config
 from groundplane.runtime import clouds, crds, guard, preflight, rights, rivals, webhook_configurations
@@ -123,16 +123,16 @@ async def check_kinds(installation: Installation) -> list[Finding]:
     found = []
     if lacking:
         mend = "start the operator, which brings them, or run `groundplane crds --apply`"
-        found.append(about("kinds", "failed", "not served", lacking, mend))
+        found.append(about("kinds", "failed", f"{len(lacking)} not served", lacking, mend))
     if older := [name for name, todo in steps.items() if todo is Step.APPLY]:
         mend = "the next replica that leads upgrades them; `groundplane crds --apply` does it now"
-        found.append(about("kinds", "warning", "not those of this version", older, mend))
+        found.append(about("kinds", "warning", f"{len(older)} not those of this version", older, mend))
     if newer := [name for name, todo in steps.items() if todo is Step.NEWER]:
-        found.append(about("kinds", "warning", "of a later version", newer, "upgrade the operator again"))
+        found.append(about("kinds", "warning", f"{len(newer)} of a later version", newer, "upgrade the operator again"))
     if foreign := [name for name, todo in steps.items() if todo is Step.FOREIGN]:
         mend = "nothing, or take them over with `--crds adopt`"
-        found.append(about("kinds", "warning", "somebody else's, and used as they are", foreign, mend))
-    return found or [Finding("kinds", "ok", f"{len(wanted)} definitions are served and current")]
+        found.append(about("kinds", "warning", f"{len(foreign)} somebody else's, and used as they are", foreign, mend))
+    return found or [Finding("kinds", "ok", f"{counted(len(wanted), 'definition is', 'definitions are')} served and current")]
 
 
 # --- rights ----------------------------------------------------------------------------------------------
@@ -489,7 +489,7 @@ IN_A_STORE = ("definitions", "credentials", "leaks", "missing", "finalizers")  #
 def about(id: str, state: State, what: str, objects: Iterable[str], mend: str) -> Finding:
     names = tuple(sorted(objects))
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return Finding(id, state, f"{len(names)} {what}: {shown}", mend, names)
+    return Finding(id, state, f"{what}: {shown}", mend, names)
 
 
 def has_failed(findings: Iterable[Finding]) -> bool:

@@ -21,7 +21,7 @@ from groundplane.aws.session import AccountClients, Sessions
 from groundplane.core import claim, definition, managed, providers, usages
 from groundplane.core.importing import How
 from groundplane.core.objects import Key, Object, annotations_of, is_deleting, key_of, meta, spec_of, status_of
-from groundplane.errors import AlreadyExists, GroundplaneError, NoSuchKind, NotLeader, Waiting
+from groundplane.errors import AlreadyExists, GroundplaneError, NoSuchKind, NotLeader, Waiting, counted
 from groundplane.ports import Account as Credentials
 from groundplane.ports import Cluster
 from groundplane.reconcile import composite, provider_config
@@ -236,7 +236,7 @@ def told(found: Sequence[Orphan], problems: Sequence[str]) -> list[Finding]:
             "look at each; then groundplane doctor orphans --adopt --alone makes their objects again, --delete --alone ends them."
             " Where another control plane uses the account, they may be its own"
         )
-        result.append(about(LEAKS, "warning", "leaked", map(str, found), mend))
+        result.append(about(LEAKS, "warning", f"{len(found)} leaked", map(str, found), mend))
     if problems:
         mend = "allow it, or correct or add what is named"
         result.append(about(LEAKS, "not allowed", "looks were not possible", problems, mend))
@@ -360,7 +360,7 @@ async def check_missing(installation: Installation) -> list[Finding]:
         found.append(
             about("missing", "not allowed", "objects could not be looked at", problems, "see their conditions")
         )
-    return found or [Finding("missing", "ok", f"{len(objects)} objects have their things in AWS")]
+    return found or [Finding("missing", "ok", f"{counted(len(objects), 'object has its thing', 'objects have their things')} in AWS")]
 
 
 def _had_one(obj: Object) -> bool:
