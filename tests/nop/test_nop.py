@@ -95,6 +95,28 @@ async def test_conditions_come_exactly_when_they_are_due_and_none_before():
     assert annotations_of(found)["crossplane.io/external-name"] == "a"
 
 
+async def test_what_it_says_of_being_stalled_or_reconciled_stays_until_its_time_is_over():
+    world = await the_world()
+    manifest = nop(
+        conditionAfter=[
+            entry("0s", status="False"),
+            entry("0s", "Reconciling", reason="Slow"),
+            entry("10s", "Reconciling", "False"),
+            entry("10s", "Stalled", reason="Stuck"),
+        ]
+    )
+    await world.apply(manifest)
+    await world.settle()
+    found = {"Synced": ("True", "ReconcileSuccess"), "Ready": ("False", "")}
+    assert told(await seen(world, manifest)) == found | {"Reconciling": ("True", "Slow")}
+    await world.settle(seconds=10)
+    found |= {"Reconciling": ("False", ""), "Stalled": ("True", "Stuck")}
+    assert told(await seen(world, manifest)) == found
+    version = meta(await seen(world, manifest))["resourceVersion"]
+    await world.settle(seconds=1300.0)
+    assert meta(await seen(world, manifest))["resourceVersion"] == version
+
+
 @pytest.mark.parametrize("kind", ["NopResource", "ClusterNopResource"])
 async def test_connection_details_are_published_and_come_back(kind):
     world = await the_world()

@@ -270,6 +270,7 @@ async def test_the_interval_of_an_annotation_is_kept(interval, seconds):
     await world.settle(seconds=10)
     outcome = await world.engine.process("composite", things.APP)
     assert outcome == (After(seconds) if seconds else Done())
+    assert ("crossplane.io/poll-interval has no effect" in world.told.text()) == (seconds == 0)
 
 
 async def asking_of_a_composite(world):

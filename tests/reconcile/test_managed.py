@@ -425,6 +425,15 @@ async def test_any_text_in_the_annotations_of_a_create_leads_to_one_vpc_in_the_e
     assert len(aws.vpcs()) == 1
 
 
+@pytest.mark.parametrize("interval", ["often", "", "10", "-1m", "0s"])
+async def test_a_poll_interval_that_is_none_is_told_in_one_event(aws, interval):
+    world = await aws.world()
+    annotations = {"crossplane.io/poll-interval": interval}
+    assert is_ready(await applied(world, managed.vpc(spec={"annotations": annotations}), seconds=150))
+    assert f'crossplane.io/poll-interval has no effect: "{interval}" is no duration' in world.told.text()
+    assert ("Warning", "PollInterval") in world.told.reasons("VPC")
+
+
 async def test_the_poll_interval_of_an_annotation_is_kept(aws):
     world = await aws.world()
     annotations = {"crossplane.io/poll-interval": "1m40s"}

@@ -318,3 +318,17 @@ async def test_users_are_counted_right_by_a_new_process_and_what_is_nobodys_is_t
         await world.cluster.delete(managed.key(manifest))
     await world.settle(seconds=60)
     assert await config_of(world) is None
+
+
+async def test_where_the_token_is_not_read_from_is_told_once(aws):
+    identity = {
+        "roleARN": "arn:aws:iam::123456789012:role/a",
+        "tokenConfig": {"source": "Filesystem", "fs": {"path": "/x"}},
+    }
+    world = await aws.world()
+    config = managed.provider_config(aws.standin.url, name="upbound")
+    config["spec"]["credentials"] = {"source": "Upbound", "upbound": {"webIdentity": identity}}
+    await world.apply(config)
+    await world.settle(seconds=120)
+    told = [each for each in world.told.events if "upbound.webIdentity.tokenConfig has no effect" in each[3]]
+    assert len(told) == 1

@@ -420,7 +420,9 @@ class _TakeOver:
             if not await self._make(seen):
                 break
             seen = await rehearse(self._asked)
-        click.echo(f"1/5 {counted(len(seen.new), 'resource is made, and only looks', 'resources are made, and only look')}")
+        click.echo(
+            f"1/5 {counted(len(seen.new), 'resource is made, and only looks', 'resources are made, and only look')}"
+        )
         return seen
 
     def _check(self, seen: Rehearsal) -> None:

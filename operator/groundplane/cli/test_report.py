@@ -121,7 +121,11 @@ class Report:
             if self.unmet:
                 text += f" ({self._untested()} untested)"
         if self.survivors is not None:
-            text += f"   {counted(len(self.survivors), 'change', 'changes')} survived" if self.survivors else "   No change survived"
+            text += (
+                f"   {counted(len(self.survivors), 'change', 'changes')} survived"
+                if self.survivors
+                else "   No change survived"
+            )
         return text
 
     def _untested(self) -> str:

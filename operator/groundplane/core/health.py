@@ -48,7 +48,7 @@ def tell(
 
     Synced is the first in the list: Argo CD's check of `*.crossplane.io` takes the first true Ready, Established or Offered
     for healthy, and sees no Synced=False behind it.
-    `outlook` is `reconciling(…)`, `stalled(…)`, or None if the object is settled.  `counted`: status.observedGeneration is
+    `outlook` is `reconciling(…)`, `stalled(…)`, or None if the object is settled; then what is told of these types stays.  `counted`: status.observedGeneration is
     ours, not a field of the user's schema.
 
     Raises:
@@ -58,8 +58,8 @@ def tell(
     before = conditions.find(obj, "Ready") or {}
     conditions.set_on(obj, *told, *([outlook] if outlook else []), now=now, generation=generation)
     status = obj["status"]
-    kept = outlook.type if outlook else ""
-    left = [each for each in status["conditions"] if each["type"] not in TYPES - {kept}]
+    kept = {outlook.type} if outlook else {each.type for each in told}
+    left = [each for each in status["conditions"] if each["type"] not in TYPES - kept]
     status["conditions"] = sorted(left, key=lambda each: each["type"] != "Synced")
     ready = conditions.find(obj, "Ready")
     if outlook and ready and ready.get("status") == before.get("status") == "True" and GENERATION in before:

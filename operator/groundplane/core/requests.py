@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from groundplane.core.objects import Object, annotations_of, status_of
+from groundplane.errors import shown
 
 REQUESTED = "crossplane.io/reconcile-requested-at"  # annotation; another value asks for another look
 HANDLED = "lastHandledReconcileAt"  # of a status: the value that was answered last
@@ -23,6 +24,14 @@ def asked(obj: Object) -> str:
     """The request that is not answered yet; "" if there is none."""
     found = annotations_of(obj).get(REQUESTED) or ""
     return "" if found == status_of(obj).get(HANDLED) else found
+
+
+def unread_interval(obj: Object) -> str:
+    """What is wrong with the interval that an object asks for; "" if nothing is, or it asks for none."""
+    text = annotations_of(obj).get(INTERVAL)
+    if text is None or interval(obj) is not None:
+        return ""
+    return f"annotation {INTERVAL} has no effect: {shown(text)} is no duration above zero. Mend: write it as 90s, 5m or 1h30m."
 
 
 def interval(obj: Object) -> float | None:

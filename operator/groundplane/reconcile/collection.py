@@ -14,7 +14,7 @@ from groundplane.core import conditions, requests
 from groundplane.core.objects import Key, Object, is_deleting, is_paused, key_of, meta, owner_reference, spec_of
 from groundplane.errors import GroundplaneError, InvalidInput, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import provider_config
+from groundplane.reconcile import provider_config, silence
 
 OBJECT = "Object"
 LABEL = "kubernetes.crossplane.io/owned-by-collection"
@@ -37,6 +37,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     if is_paused(collection):
         await _tell(collection, context, [conditions.reconcile_paused()])
         return Result()
+    silence.of_spec(collection, "PollInterval", requests.unread_interval(collection), context, source(key, context))
     with stage("CannotConnectToProvider", "connect failed"):
         account = await provider_config.connect(collection, context)
     try:

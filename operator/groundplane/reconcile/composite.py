@@ -99,6 +99,8 @@ async def _reconcile(run: CompositeRun) -> Result:
     if is_deleting(run.composite):
         return await _delete(run)
 
+    if wrong := requests.unread_interval(run.composite):
+        silence.once(run, run.composite, "PollInterval", wrong)
     _mark(run.composite)
     try:
         return await _advance(run)

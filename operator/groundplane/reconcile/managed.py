@@ -35,7 +35,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, Creation, ManagedKind, Observation, Result
-from groundplane.reconcile import leaving, observing, provider_config, resolving, secret_inputs
+from groundplane.reconcile import leaving, observing, provider_config, resolving, secret_inputs, silence
 from groundplane.reconcile.managing import (
     LATER,
     ManagedRun,
@@ -45,6 +45,7 @@ from groundplane.reconcile.managing import (
     is_unsure_when,
     recover,
     save_outcome,
+    source,
     timestamp,
     too_early,
 )
@@ -70,6 +71,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     with stage("CannotUseInvalidManagementPolicy"):
         may = core.allowed(managed)
     run = ManagedRun(context, kind, managed, may)
+    silence.of_spec(managed, "PollInterval", requests.unread_interval(managed), context, source(key, context))
     try:
         result = await _bring_in_line(run)
     except GroundplaneError:
@@ -462,7 +464,9 @@ def _background(run: ManagedRun, observation: Observation, *, updated: bool) -> 
 
 
 def _outlook(run: ManagedRun, observation: Observation, *, settled: bool) -> Condition | None:
-    """What is still to come of a thing that exists."""
+    """What is still to come of a thing that exists, unless it says so itself."""
+    if any(each.type in health.TYPES for each in observation.conditions):
+        return None
     if observation.ready is None:
         ready = conditions.is_true(run.managed, "Ready")
         message = ""

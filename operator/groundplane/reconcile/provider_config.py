@@ -39,7 +39,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Account, Context, Result
-from groundplane.reconcile import connection, leaving
+from groundplane.reconcile import connection, leaving, silence
 
 KIND, CLUSTER, USAGE = providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE
 FINALIZER = "in-use.crossplane.io"
@@ -284,6 +284,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     if not has_finalizer(config, FINALIZER):
         config["metadata"].setdefault("finalizers", []).append(FINALIZER)
         config = await context.cluster.update(config)
+    silence.of_spec(config, "InvalidProviderConfig", _ineffective(config), context, source(key, context))
     strict, told = context.options.strict_upstream, [conditions.available()]
     if conditions.find(config, "Synced") is not None:
         told.append(conditions.reconcile_success())
@@ -298,6 +299,18 @@ async def reconcile(key: Key, context: Context) -> Result:
         )  # Argo CD takes one that only counts for healthy
         raise
     return await _count(config, users, [] if strict else told, context)
+
+
+def _ineffective(config: Object) -> str:
+    """What a ProviderConfig says of its credentials that nobody reads, as upstream reads none of it."""
+    credentials = spec_of(config).get("credentials") or {}
+    given = (credentials.get("upbound") or {}).get("webIdentity") or {}
+    if credentials.get("source") != "Upbound" or not given.get("tokenConfig"):
+        return ""
+    return (
+        "spec.credentials.upbound.webIdentity.tokenConfig has no effect: with source Upbound the token is what Upbound "
+        "puts into the operator's own container. Mend: take it out, or use source WebIdentity with webIdentity.tokenConfig."
+    )
 
 
 async def _users(config: Object, context: Context) -> int:

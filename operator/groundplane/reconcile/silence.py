@@ -13,6 +13,7 @@ from groundplane.core.pipeline import Remote, Step
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import NoSuchKind, with_article
 from groundplane.functions import auto_ready
+from groundplane.ports import Context
 from groundplane.reconcile.composing import SOURCE, Composed, CompositeRun
 
 REMEMBERED = 10_000  # objects about which something was said
@@ -25,17 +26,30 @@ READY_BUILT_IN = frozenset({"Pod", "Node"})  # the only kinds of Kubernetes itse
 
 def once(run: CompositeRun, about: Object, reason: str, message: str) -> None:
     """A Warning about an object, unless it was said since the start."""
-    noted, uid = run.context.noted, meta(about).get("uid", "")
-    told = noted.get(uid, ())
-    if run.context.options.strict_upstream or message in told:
+    if not _is_new(run.context, about, message):
         return
-    noted[uid] = (*told[1 - SENTENCES :], message)
-    if len(noted) > REMEMBERED:
-        del noted[next(iter(noted))]
-    if uid == meta(run.composite).get("uid"):
+    if meta(about).get("uid") == meta(run.composite).get("uid"):
         run.event("Warning", reason, message)
     else:
         run.context.events.event(about, "Warning", reason, message, source=SOURCE)
+
+
+def _is_new(context: Context, about: Object, message: str) -> bool:
+    """Whether it is to be said; from then on it counts as said."""
+    noted, uid = context.noted, meta(about).get("uid", "")
+    told = noted.get(uid, ())
+    if context.options.strict_upstream or message in told:
+        return False
+    noted[uid] = (*told[1 - SENTENCES :], message)
+    if len(noted) > REMEMBERED:
+        del noted[next(iter(noted))]
+    return True
+
+
+def of_spec(about: Object, reason: str, message: str, context: Context, source: str) -> None:
+    """What an object itself asks for and does not get; "": nothing."""
+    if message and _is_new(context, about, message):
+        context.events.event(about, "Warning", reason, message, source=source)
 
 
 def forget(run: CompositeRun) -> None:

@@ -132,7 +132,9 @@ async def check_kinds(installation: Installation) -> list[Finding]:
     if foreign := [name for name, todo in steps.items() if todo is Step.FOREIGN]:
         mend = "nothing, or take them over with `--crds adopt`"
         found.append(about("kinds", "warning", f"{len(foreign)} somebody else's, and used as they are", foreign, mend))
-    return found or [Finding("kinds", "ok", f"{counted(len(wanted), 'definition is', 'definitions are')} served and current")]
+    return found or [
+        Finding("kinds", "ok", f"{counted(len(wanted), 'definition is', 'definitions are')} served and current")
+    ]
 
 
 # --- rights ----------------------------------------------------------------------------------------------

@@ -99,7 +99,9 @@ async def check_in_use(installation: Installation) -> list[Finding]:
         mend = "let the definitions be taken over, when it has ended: --crds adopt"
         what = "definitions have a webhook of their provider convert versions, and can't be read without it"
         found.append(about("in-use", "warning", what, converted, mend))
-    return found or [Finding("in-use", "ok", f"{counted(kinds, 'managed kind is', 'managed kinds are')} in use, and served here")]
+    return found or [
+        Finding("in-use", "ok", f"{counted(kinds, 'managed kind is', 'managed kinds are')} in use, and served here")
+    ]
 
 
 def _built_in(group: str, kind: str) -> ManagedKind | None:
@@ -138,7 +140,9 @@ async def check_packages(installation: Installation) -> list[Finding]:
     if configurations:
         mend = "nothing now: what they have installed stays. Apply later versions of it from files; do not delete them"
         found.append(about("packages", "warning", "Configurations are no longer installed", configurations, mend))
-    return found or [Finding("packages", "ok", f"{counted(len(functions), 'function is', 'functions are')} built in or served")]
+    return found or [
+        Finding("packages", "ok", f"{counted(len(functions), 'function is', 'functions are')} built in or served")
+    ]
 
 
 async def check_creates(installation: Installation) -> list[Finding]:
@@ -182,7 +186,11 @@ async def check_claims(installation: Installation) -> list[Finding]:
             if name and name not in there:
                 missing.append(f"{key_of(claim)} → {known.kind} {name}")
     if not missing:
-        return [Finding("claims", "ok", f"{counted(count, 'claim has its', 'claims have their')} composite, or never had one")]
+        return [
+            Finding(
+                "claims", "ok", f"{counted(count, 'claim has its', 'claims have their')} composite, or never had one"
+            )
+        ]
     return [about("claims", "failed", "claims name a composite that is not there", missing, "restore it")]
 
 
@@ -202,7 +210,13 @@ async def check_composites(installation: Installation) -> list[Finding]:
                 if name and not kinds[kind] & {(namespace, name), ("", name)}:
                     missing.append(f"{key_of(composite)} → {kind[1]} {name}")
     if not missing:
-        return [Finding("composites", "ok", f"{counted(count, 'composite has what it refers', 'composites have what they refer')} to")]
+        return [
+            Finding(
+                "composites",
+                "ok",
+                f"{counted(count, 'composite has what it refers', 'composites have what they refer')} to",
+            )
+        ]
     return [about("composites", "failed", "composed resources are not there", missing, "restore them")]
 
 
@@ -223,7 +237,13 @@ async def check_managed(installation: Installation) -> list[Finding]:
         mend = f"nothing, if they are new; else annotate each with {managed.EXTERNAL_NAME}, as AWS has it"
         what = "managed resources have no name in AWS: it would be made"
         found.append(about("managed", "warning", what, nameless, mend))
-    return found or [Finding("managed", "ok", f"{counted(count, 'managed resource has its name', 'managed resources have their names')} in AWS")]
+    return found or [
+        Finding(
+            "managed",
+            "ok",
+            f"{counted(count, 'managed resource has its name', 'managed resources have their names')} in AWS",
+        )
+    ]
 
 
 async def check_secrets(installation: Installation) -> list[Finding]:
@@ -243,7 +263,13 @@ async def check_secrets(installation: Installation) -> list[Finding]:
             if (namespace, reference["name"]) not in there:
                 missing.append(f"{key_of(each)} → Secret {namespace}/{reference['name']}")
     if not missing:
-        return [Finding("secrets", "ok", f"{counted(count, 'Secret that managed resources read is', 'Secrets that managed resources read are')} there")]
+        return [
+            Finding(
+                "secrets",
+                "ok",
+                f"{counted(count, 'Secret that managed resources read is', 'Secrets that managed resources read are')} there",
+            )
+        ]
     mend = "restore them; where the password is lost, a new one is made and set, if autoGeneratePassword says so"
     return [about("secrets", "failed", "Secrets that managed resources read are not there", missing, mend)]
 

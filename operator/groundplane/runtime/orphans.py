@@ -360,7 +360,9 @@ async def check_missing(installation: Installation) -> list[Finding]:
         found.append(
             about("missing", "not allowed", "objects could not be looked at", problems, "see their conditions")
         )
-    return found or [Finding("missing", "ok", f"{counted(len(objects), 'object has its thing', 'objects have their things')} in AWS")]
+    return found or [
+        Finding("missing", "ok", f"{counted(len(objects), 'object has its thing', 'objects have their things')} in AWS")
+    ]
 
 
 def _had_one(obj: Object) -> bool:
