@@ -1,5 +1,7 @@
 """The control plane on one machine: who is run again after a write, and who is not."""
 
+import copy
+
 import pytest
 
 from groundplane.aws.cloud import AwsCloud
@@ -9,7 +11,7 @@ from groundplane.core.objects import key_of
 from groundplane.ports import Options
 from groundplane.runtime import initial
 from groundplane.runtime.local import LocalControlPlane
-from tests.reconcile import managed
+from tests.reconcile import managed, things
 
 SECONDS = 30.0  # until the control plane has nothing left to do now
 
@@ -51,3 +53,20 @@ async def test_a_store_has_what_a_cluster_has_from_the_start(tmp_path, strict_up
         edited = await made.cluster.update(config | {"spec": {"serviceTemplate": {"metadata": {"name": "ours"}}}})
     async with LocalControlPlane(tmp_path / "store.db", options=options) as again:
         assert await again.cluster.get(key_of(edited)) == edited
+
+
+async def test_it_is_not_idle_before_all_follow_an_edited_composition(tmp_path):
+    composition, claims = copy.deepcopy(things.COMPOSITION), 4
+    async with LocalControlPlane(tmp_path / "store.db") as made:
+        for obj in (*things.composed_crds(), things.XRD, composition):
+            await made.cluster.apply(obj, manager="person")
+        assert await made.idle(SECONDS)
+        for number in range(claims):
+            claim = {**things.THING, "metadata": {"name": f"db-{number}", "namespace": "team-a"}}
+            await made.cluster.apply(claim, manager="person")
+        assert await made.idle(SECONDS)
+        composition["spec"]["resources"][0]["base"]["spec"]["forProvider"]["fixed"] = 2
+        await made.cluster.apply(composition, manager="person")
+        assert await made.idle(SECONDS)
+        composed = await made.cluster.list(things.COMPOSED, "Alpha")
+        assert [each["spec"]["forProvider"]["fixed"] for each in composed] == [2] * claims

@@ -115,7 +115,7 @@ class Dispatcher:
         return self._engine.waiting.told(TOLD)
 
     def is_idle(self) -> bool:
-        """Nothing is queued or running; what is delayed does not count."""
+        """Nothing is queued or running, or follows a change by and by; what else is delayed does not count."""
         return all(queue.idle() for queue in self._queues.values())
 
     async def run(self) -> None:
@@ -167,7 +167,7 @@ class Dispatcher:
         """Have many look at one change by and by: all at once they would keep the event loop, and everybody else with it, for as long."""
         seconds = min(LONGEST_SPREAD, SPREAD * len(targets))
         for queue, key in targets:
-            queue.add(key, lane="retry", after=after + random.uniform(0, seconds))
+            queue.add(key, lane="retry", after=after + random.uniform(0, seconds), follows=True)
 
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         if not self._may_work():

@@ -92,6 +92,7 @@ class _Delay(NamedTuple):
     order: int
     lane: Lane
     own: bool  # the outcome of a run asked for it, so the next run makes it void
+    follows: bool = False  # something has changed, and whoever waits for what comes of it waits for this
 
 
 class Queue:
@@ -151,13 +152,16 @@ class Queue:
         """How many keys wait for a worker."""
         return len(self._waiting)
 
-    def add(self, key: Key, *, lane: Lane = "change", after: float | None = None) -> None:
-        """Have the key handled: now, or in `after` seconds, unless it is due sooner already."""
+    def add(self, key: Key, *, lane: Lane = "change", after: float | None = None, follows: bool = False) -> None:
+        """Have the key handled: now, or in `after` seconds, unless it is due sooner already.
+
+        What `follows` a change comes later only so that many do not come at once: until then we are not idle.
+        """
         if not self._open:
             return
         self._adds.inc()
         if after is not None and after > 0:
-            self._delay(key, after, lane, own=False)
+            self._delay(key, after, lane, own=False, follows=follows)
         else:
             if lane == "poll":
                 self._unspread.add(key)
@@ -241,10 +245,12 @@ class Queue:
         return len(late)
 
     def idle(self, within: float = 0.0) -> bool:
-        """Whether nothing waits or runs, and nothing falls due within so many seconds."""
+        """Whether nothing waits or runs, follows a change, or falls due within so many seconds."""
         horizon = self._loop.time() + within
         return not (
-            len(self._waiting) or self._running or any(delay.deadline <= horizon for delay in self._later.values())
+            len(self._waiting)
+            or self._running
+            or any(delay.follows or delay.deadline <= horizon for delay in self._later.values())
         )
 
     # --- now ------------------------------------------------------------------------------------------
@@ -353,13 +359,14 @@ class Queue:
 
     # --- later ----------------------------------------------------------------------------------------
 
-    def _delay(self, key: Key, seconds: float, lane: Lane, *, own: bool) -> None:
-        new = _Delay(self._loop.time() + seconds, next(self._order), lane, own)
+    def _delay(self, key: Key, seconds: float, lane: Lane, *, own: bool, follows: bool = False) -> None:
+        new = _Delay(self._loop.time() + seconds, next(self._order), lane, own, follows)
         if known := self._later.get(key):
+            lane, own, follows = best(lane, known.lane), known.own and own, known.follows or follows
+            new = new._replace(lane=lane, own=own, follows=follows)
             if known.deadline <= new.deadline:
-                self._later[key] = known._replace(lane=best(lane, known.lane), own=known.own and own)
+                self._later[key] = new._replace(deadline=known.deadline, order=known.order)
                 return
-            new = new._replace(lane=best(lane, known.lane), own=known.own and own)
         self._later[key] = new
         heapq.heappush(self._heap, (new.deadline, new.order, key))
         if len(self._heap) > 2 * len(self._later) + STALE:
