@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from groundplane.aws import convert
+from groundplane.aws import compare
 from tests.aws.conftest import RDS, external_name, made, managed
 
 CACHE = "elasticache.aws.upbound.io/v1beta1"
@@ -69,4 +69,4 @@ ARN = "arn:aws:rds:eu-west-1:123456789012:db:orders"
     ],
 )
 def test_a_source_by_its_name_or_its_arn(desired, observed, same):
-    assert convert.equal("arn", desired, observed) is same
+    assert compare.equal("arn", desired, observed) is same

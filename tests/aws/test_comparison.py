@@ -5,7 +5,7 @@ import json
 import botocore.session
 import pytest
 
-from groundplane.aws import catalogue, convert
+from groundplane.aws import catalogue, compare, convert
 from groundplane.aws.grammar import SchemaField
 
 RULE = SchemaField(
@@ -68,7 +68,7 @@ def test_nested_fields_take_the_names_and_shapes_of_aws_and_come_back():
     ],
 )
 def test_only_what_the_spec_says_can_differ(observed, same):
-    assert convert.covers(SPEC, observed, RULE) is same
+    assert compare.covers(SPEC, observed, RULE) is same
 
 
 def test_a_member_that_the_spec_leaves_out_differs_in_nothing():
@@ -76,7 +76,7 @@ def test_a_member_that_the_spec_leaves_out_differs_in_nothing():
         type="[]object", key="name", fields={"name": {"type": "string"}, "warmThroughput": {"type": "object"}}
     )
     found = [{"name": "b", "warmThroughput": {"readUnitsPerSecond": 12000}}, {"name": "a", "warmThroughput": {"x": 1}}]
-    assert convert.covers([{"name": "a"}, {"name": "b"}], found, index)
+    assert compare.covers([{"name": "a"}, {"name": "b"}], found, index)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_a_member_that_the_spec_leaves_out_differs_in_nothing():
 )
 def test_what_is_off_differs_in_nothing_else(desired, observed, same):
     fields = {"enabled": {"type": "boolean"}, "days": {"type": "number"}}
-    assert convert.covers([desired], observed, SchemaField(type="[]object", single=True, fields=fields)) is same
+    assert compare.covers([desired], observed, SchemaField(type="[]object", single=True, fields=fields)) is same
 
 
 def test_two_entries_that_one_would_fit_are_two():
     pair = SchemaField(type="[]object", fields={"a": {"type": "number"}, "b": {"type": "number"}})
-    assert convert.covers([{"a": 1}, {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"a": 1, "b": 3}], pair)
-    assert not convert.covers([{"a": 1, "b": 2}, {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"a": 1, "b": 3}], pair)
+    assert compare.covers([{"a": 1}, {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"a": 1, "b": 3}], pair)
+    assert not compare.covers([{"a": 1, "b": 2}, {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"a": 1, "b": 3}], pair)
 
 
 def test_a_list_is_brought_in_line_by_its_keys():
@@ -106,7 +106,7 @@ def test_a_list_is_brought_in_line_by_its_keys():
     )
     wanted = [{"name": "a", "value": "2"}, {"name": "B", "value": "1"}, {"name": "d", "value": "4"}]
     found = [{"name": "A", "value": "1"}, {"name": "b", "value": "1"}, {"name": "c", "value": "3"}]
-    gone, new = convert.entries(wanted, found, parameter)
+    gone, new = compare.entries(wanted, found, parameter)
     assert gone == [{"name": "c", "value": "3"}]
     assert new == [{"name": "a", "value": "2"}, {"name": "d", "value": "4"}]
 
@@ -122,7 +122,7 @@ def test_a_list_is_brought_in_line_by_its_keys():
     ],
 )
 def test_moments_are_compared_whatever_their_spelling(desired, observed, same):
-    assert convert.equal("time", desired, observed) is same
+    assert compare.equal("time", desired, observed) is same
 
 
 def test_a_policy_is_compared_as_one_at_any_depth():
@@ -131,6 +131,6 @@ def test_a_policy_is_compared_as_one_at_any_depth():
     one = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
     same = {"Statement": {"Resource": ["*"], "Action": ["s3:Get*"], "Effect": "Allow"}, "Version": "2012-10-17"}
     wanted, found = ([{"name": "read", "policy": json.dumps(each, indent=n)}] for n, each in ((2, one), (None, same)))
-    assert convert.covers(wanted, found, field)
-    assert not convert.covers([{"name": "read", "policy": json.dumps(one | {"Version": "2008-10-17"})}], found, field)
-    assert not convert.covers([*wanted, {"name": "write", "policy": json.dumps(one)}], found, field)
+    assert compare.covers(wanted, found, field)
+    assert not compare.covers([{"name": "read", "policy": json.dumps(one | {"Version": "2008-10-17"})}], found, field)
+    assert not compare.covers([*wanted, {"name": "write", "policy": json.dumps(one)}], found, field)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from groundplane.aws import actions, catalogue, convert, shared_reads
+from groundplane.aws import actions, catalogue, compare, convert, shared_reads
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.session import Sessions
 from groundplane.core import references
@@ -73,7 +73,7 @@ def shows(found, observation, name, value):
     if rule.observe is None or rule.secret:
         return True
     wanted = convert.fitted(value, rule)
-    return convert.covers(wanted, observation.at_provider.get(name), rule)
+    return compare.covers(wanted, observation.at_provider.get(name), rule)
 
 
 def make_policies(standin):

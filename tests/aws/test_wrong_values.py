@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from groundplane import errors
-from groundplane.aws import catalogue, convert, crds, judging
+from groundplane.aws import catalogue, compare, convert, crds, judging
 from groundplane.aws.session import Sessions
 from groundplane.core import misfits
 from groundplane.ports import Account
@@ -192,8 +192,8 @@ async def test_tags_that_only_aws_may_set_are_left_out_and_it_is_said(cloud, acc
 )
 def test_a_text_that_only_looks_like_json_is_compared_as_a_text(comparison, text):
     values = ([text], [text + "]"]) if comparison == "set" else (text, text + "]")
-    assert convert.equal(comparison, values[0], values[0])
-    assert not convert.equal(comparison, *values)
+    assert compare.equal(comparison, values[0], values[0])
+    assert not compare.equal(comparison, *values)
 
 
 ROOT = "arn:aws-cn:iam::123456789012:root"
@@ -212,8 +212,8 @@ STATEMENT = {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": ["s3:Get*"
 )
 def test_a_policy_in_other_words_is_the_same(other):
     whole = {"Version": "2012-10-17", "Statement": [STATEMENT]}
-    assert convert.equal("policy", json.dumps(whole), json.dumps({"Statement": other, "Version": "2012-10-17"}))
-    assert not convert.equal("policy", json.dumps(whole), json.dumps({"Statement": {**other, "Effect": "Deny"}}))
+    assert compare.equal("policy", json.dumps(whole), json.dumps({"Statement": other, "Version": "2012-10-17"}))
+    assert not compare.equal("policy", json.dumps(whole), json.dumps({"Statement": {**other, "Effect": "Deny"}}))
 
 
 def blocks(fields, around=()):

@@ -17,7 +17,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import catalogue, convert, faults, tags
+from groundplane.aws import catalogue, compare, convert, faults, tags
 from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Kind, KindField, Listing
 from groundplane.aws.observing import TAGS
@@ -315,9 +315,9 @@ def _matters(engine: Engine, rule: KindField, value: Json, item: Mapping[str, An
     if rule.shared or not (rule.create or rule.update or rule.immutable or rule.late):
         return False  # a kind of its own has it, or nothing is done about it
     if rule.default is not None:
-        return not convert.covers(value, rule.default, rule)
+        return not compare.covers(value, rule.default, rule)
     unset = engine.arguments(rule.unset, dict(item)) if rule.unset is not None else None
-    if unset is not None and convert.covers(value, unset, rule):
+    if unset is not None and compare.covers(value, unset, rule):
         return False
     return not _is_blank(value)
 
@@ -328,7 +328,7 @@ def _is_blank(value: Json) -> bool:
     (True, False)
     """
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
-    return convert.is_empty(value) if inner is None else all(map(_is_blank, inner))
+    return compare.is_empty(value) if inner is None else all(map(_is_blank, inner))
 
 
 def _pruned(value: Json) -> Json:

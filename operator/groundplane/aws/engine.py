@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults, judging, tags
+from groundplane.aws import compare, convert, faults, judging, tags
 from groundplane.aws.grammar import Call, Find, KindField
 from groundplane.aws.memory import Sent, digest, key_of
 from groundplane.aws.observing import TAGS, Observer
@@ -174,7 +174,7 @@ class Engine(Observer):
             return False
         for name, rule in self.kind.fields.items():
             wanted = self._create_value(name, rule) if rule.group and rule.observe else None
-            if wanted is not None and not convert.covers(wanted, self.observed(name, item), rule):
+            if wanted is not None and not compare.covers(wanted, self.observed(name, item), rule):
                 return False
         return True
 
@@ -377,7 +377,7 @@ class Engine(Observer):
                 self._send_entries(group, name, item)
             return
         if rule.unset is not None:
-            empty = [name for name in names if convert.is_empty(self._value(name, item))]
+            empty = [name for name in names if compare.is_empty(self._value(name, item))]
             if empty:
                 self.write(rule.unset.call, **self.arguments(rule.unset.with_, item))
                 names = [name for name in names if name not in empty]
@@ -401,7 +401,7 @@ class Engine(Observer):
         rule, field_ = self.kind.update[group], self.kind.fields[name]
         assert rule.remove is not None
         wanted, found = self._value(name, item) or [], self.observed(name, item) or []
-        gone, new = convert.entries(wanted, found, field_)
+        gone, new = compare.entries(wanted, found, field_)
         self._send_each(rule.remove, rule.list_, rule.most, name, gone, item)
         self._send_each(rule, field_.parameter, rule.most, name, new, item)
 

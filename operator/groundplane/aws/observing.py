@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from groundplane.aws import convert, tags
+from groundplane.aws import compare, convert, tags
 from groundplane.aws.grammar import KindField, Output, Path, SchemaField, digest_field
 from groundplane.aws.memory import Sent, digest, key_of
 from groundplane.aws.resource import Alone, Item, Resource
@@ -173,7 +173,7 @@ class Observer(Resource):
             if not rule.group or rule.observe is None:
                 continue
             desired, observed = self.desired(name, item), self.observed(name, item)
-            if desired is not None and not convert.covers(desired, observed, rule):
+            if desired is not None and not compare.covers(desired, observed, rule):
                 found.append(Difference(name, desired, observed))
         return self.hooks.drift(self, item, found)
 
@@ -195,7 +195,7 @@ class Observer(Resource):
             if not rule.immutable or rule.secret or desired is None or name in known:
                 continue
             observed = self.addressed.get(name) if rule.observe is None else self.observed(name, item)
-            if observed is not None and not convert.covers(desired, observed, rule):
+            if observed is not None and not compare.covers(desired, observed, rule):
                 found.append(Difference(name, desired, observed))
         return found
 
@@ -248,7 +248,7 @@ class Observer(Resource):
             if not rule.late or name in self.spec or any(self.spec.get(other) for other in rule.conflicts):
                 continue
             value = self.observed(name, item)
-            if not convert.is_empty(value):
+            if not compare.is_empty(value):
                 found[name] = value
         return self.shaped(self.hooks.late(self, item, found))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults, judging, tags
+from groundplane.aws import compare, faults, judging, tags
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.managed import CREATE_PENDING
@@ -277,7 +277,7 @@ def _covers(wanted: Json, found: Json, schema: Schema, pointer: str) -> bool:
                 return False
             left.remove(match)
         return True
-    return bool(convert.canonical(wanted) == convert.canonical(found)) or (not wanted and not found)
+    return bool(compare.canonical(wanted) == compare.canonical(found)) or (not wanted and not found)
 
 
 def _is_of_aws(entry: Json) -> bool:

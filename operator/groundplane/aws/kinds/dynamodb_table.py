@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from groundplane.aws import convert, tags
+from groundplane.aws import compare, tags
 from groundplane.aws.grammar import Path
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
@@ -178,7 +178,7 @@ class Hooks(Base):
                 if name not in there:
                     change = {"Create": _index(index, on_demand=_on_demand(resource, item))}
                     break
-                if convert.entries([index], [there[name]], rule)[1]:
+                if compare.entries([index], [there[name]], rule)[1]:
                     made = _index(index, on_demand=_on_demand(resource, item))
                     change = {"Update": {key: made[key] for key in made if key in UPDATABLE}}
                     break
@@ -198,7 +198,7 @@ class Hooks(Base):
     def _replicas(self, resource: Resource, item: Item) -> None:
         rule = resource.kind.fields["replica"]
         wanted = _objects(resource.desired("replica", item))
-        gone, new = convert.entries(wanted, item["replicas"], rule)
+        gone, new = compare.entries(wanted, item["replicas"], rule)
         there = {each["regionName"]: each for each in item["replicas"]}
         if gone:
             change: dict[str, Any] = {"Delete": {"RegionName": gone[0]["regionName"]}}
@@ -267,7 +267,7 @@ def _replica_arn(item: Item, region: str) -> str:
 def _has_key(wanted: Mapping[str, Json], there: Mapping[str, Json]) -> bool:
     """Whether a replica is encrypted as it is to be."""
     key = wanted.get("kmsKeyArn")
-    return key is None or convert.equal("kms", key, there.get("kmsKeyArn"))
+    return key is None or compare.equal("kms", key, there.get("kmsKeyArn"))
 
 
 def _indexes(item: Item) -> list[Item]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from groundplane.aws import convert
+from groundplane.aws import compare
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core.objects import Json
@@ -80,7 +80,7 @@ class Hooks(Base):
 def without_default(resource: Resource) -> Parameters:
     """AWS's own group of parameters may be that of an earlier version; what is not named is right."""
     group = str(resource.spec.get("parameterGroupName") or "")
-    is_default = convert.are_defaults(group, group) and not group.endswith(".on")
+    is_default = compare.are_defaults(group, group) and not group.endswith(".on")
     return {"CacheParameterGroupName": None} if is_default else {}
 
 
@@ -89,9 +89,9 @@ def without_versions(found: list[Difference]) -> list[Difference]:
 
     def is_version(each: Difference) -> bool:
         if each.field == "parameterGroupName":
-            return convert.are_defaults(each.desired, each.observed)
+            return compare.are_defaults(each.desired, each.observed)
         is_number = each.field == "engineVersion" and bool(each.observed)
-        return is_number and convert.is_older(str(each.desired), str(each.observed))
+        return is_number and compare.is_older(str(each.desired), str(each.observed))
 
     return [each for each in found if not is_version(each)]
 
@@ -100,7 +100,7 @@ def log_changes(resource: Resource, item: Item) -> list[dict[str, Any]]:
     """What to say of logs: each that is wanted, and of each that is there and not wanted, that it ends."""
     rule = resource.kind.fields["logDeliveryConfiguration"]
     wanted: Any = resource.desired("logDeliveryConfiguration", item) or []
-    gone, new = convert.entries(wanted, resource.observed("logDeliveryConfiguration", item) or [], rule)
+    gone, new = compare.entries(wanted, resource.observed("logDeliveryConfiguration", item) or [], rule)
     changes: list[dict[str, Any]] = [{"LogType": entry["logType"], "Enabled": False} for entry in gone]
     for entry in new:
         name, where = entry.get("destination"), entry.get("destinationType")

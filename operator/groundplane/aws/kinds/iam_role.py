@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from groundplane.aws import convert
+from groundplane.aws import compare
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.errors import Required
@@ -50,7 +50,7 @@ class Hooks(Base):
         }
         for name, policy in sorted(wanted.items()):
             known = next((entry["policy"] for entry in found if entry["name"] == name), None)
-            if not convert.equal("policy", policy, known):
+            if not compare.equal("policy", policy, known):
                 resource.write(
                     "put_role_policy", RoleName=resource.external_name, PolicyName=name, PolicyDocument=policy
                 )

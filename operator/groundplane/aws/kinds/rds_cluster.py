@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from groundplane.aws import convert
+from groundplane.aws import compare
 from groundplane.aws.kinds.rds_instance import kept_by_aws, unpublished
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
@@ -60,7 +60,7 @@ class Hooks(Base):
         """AWS's own group of parameters may be that of an earlier version; what is not named is right."""
         group = resource.spec.get("dbClusterParameterGroupName")
         is_copy = any(resource.spec.get(name) for name in COPIES)
-        is_default = convert.are_defaults(group, group) and not is_copy
+        is_default = compare.are_defaults(group, group) and not is_copy
         return "", {"DBClusterParameterGroupName": None} if is_default else {}
 
     def observed(self, resource: Resource, item: Item) -> Item:
@@ -147,13 +147,13 @@ def _is_downgrade(difference: Difference) -> bool:
     """AWS may have upgraded it by itself, and takes no version back."""
     if difference.field != "engineVersion" or not difference.observed:
         return False
-    return convert.version_key(str(difference.desired)) <= convert.version_key(str(difference.observed))
+    return compare.version_key(str(difference.desired)) <= compare.version_key(str(difference.observed))
 
 
 def _is_default(difference: Difference) -> bool:
     """A new version brings its own group of parameters."""
     is_group = difference.field == "dbClusterParameterGroupName"
-    return is_group and convert.are_defaults(difference.desired, difference.observed)
+    return is_group and compare.are_defaults(difference.desired, difference.observed)
 
 
 def _texts(value: Json) -> list[str]:

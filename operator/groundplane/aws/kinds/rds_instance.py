@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from groundplane.aws import convert, faults
+from groundplane.aws import compare, convert, faults
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Parameters, Resource
 from groundplane.core import conditions
@@ -130,7 +130,7 @@ class Hooks(Base):
                 }
         silent = [RATES[name] for name, rate in GP3_FIXED.items() if spec.get(name) == rate and _is_fixed(spec)]
         for name, parameter in DEFAULTS.items():  # of an earlier version, maybe; what is not named is right
-            silent += [parameter] if convert.are_defaults(spec.get(name), spec.get(name)) else []
+            silent += [parameter] if compare.are_defaults(spec.get(name), spec.get(name)) else []
         return "", dict.fromkeys(silent)
 
     # --- observe ------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ class Hooks(Base):
     def notes(self, resource: Resource, item: Item) -> Sequence[str]:
         found, desired = [], resource.desired
         wanted, live = desired("engineVersion"), item.get("EngineVersion")
-        if wanted and live and not convert.equal("version", wanted, live) and convert.is_older(wanted, live):
+        if wanted and live and not compare.equal("version", wanted, live) and compare.is_older(wanted, live):
             found.append(f"engineVersion {wanted} is older than the {live} that runs; RDS can't go back")
         size, has = desired("allocatedStorage"), item.get("AllocatedStorage")
         if size and has and size < has and not desired("maxAllocatedStorage"):
@@ -187,7 +187,7 @@ class Hooks(Base):
 
     def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
         wanted, live = resource.desired("engineVersion"), at_provider.get("engineVersion")
-        if wanted and convert.equal("version", wanted, live):
+        if wanted and compare.equal("version", wanted, live):
             at_provider["engineVersion"] = wanted
         at_provider["engineVersionActual"] = item["live"].get("EngineVersion") or item.get("EngineVersion")
         before = status_of(resource.managed).get("atProvider") or {}
@@ -344,13 +344,13 @@ def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
     if difference.field in BESIDE and not resource.desired(BESIDE[difference.field]):
         return True  # AWS shows it no more, and takes it no more
     if difference.field == "engineVersion":  # RDS can't go back
-        return convert.is_older(wanted, found)
+        return compare.is_older(wanted, found)
     if difference.field == "allocatedStorage":
         return bool(found is not None and found >= wanted)  # it grew by itself, RDS rounded up, or can't shrink
     if difference.field == "maxAllocatedStorage":
         return found is None and wanted == resource.desired("allocatedStorage")  # that is how it is switched off
     if difference.field in ("parameterGroupName", "optionGroupName"):
-        return convert.are_defaults(wanted, found)  # a new version brings its own
+        return compare.are_defaults(wanted, found)  # a new version brings its own
     if difference.field in GP3_FIXED and wanted == GP3_FIXED[difference.field] and item.get("StorageType") == "gp3":
         return (
             0 < _fixed_below(item.get("Engine")) <= (item.get("AllocatedStorage") or 0)

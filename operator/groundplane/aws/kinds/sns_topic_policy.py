@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from groundplane.aws import convert
+from groundplane.aws import compare
 from groundplane.aws.resource import Hooks as Base
 from groundplane.aws.resource import Item, Resource
 
@@ -26,7 +26,7 @@ ACTIONS = (
 class Hooks(Base):
     def observed(self, resource: Resource, item: Item) -> Item:
         item["default"] = _default(str(item.get("TopicArn") or ""), str(item.get("Owner") or ""))
-        item["isDefault"] = convert.equal("policy", item["default"], item.get("Policy"))
+        item["isDefault"] = compare.equal("policy", item["default"], item.get("Policy"))
         return item
 
 
