@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import conditions
@@ -45,11 +46,11 @@ async def made(*, strict=False, targets=None, cloud=None, **options):
     clock = Clock()
     cluster = SqliteCluster(":memory:", now=clock)
     targets = (targets or Targets)(cluster)
-    objects = ObjectCloud(targets, strict_upstream=strict, looks_first=bool(options.get("observe_only")), now=clock)
+    objects = _cloud(targets, clock, strict=strict, observe_only=options.get("observe_only", False))
     asked = Options(strict_upstream=strict, **{"poll_interval": 60.0, "create_wait": 0.0, **options})
     clouds = Clouds({"objects": lambda: objects})
     world = World(clouds, cluster=cluster, clock=clock, options=asked)
-    world.context = world.engine.context = replaced(world.context, clouds)
+    world.context = world.engine.context = replace(world.context, collected=clouds)
     world.targets = targets
     await world.install()
     await world.apply(config(), config(kind="ClusterProviderConfig"), config(kind="ProviderConfig", namespace=TEAM))
@@ -57,18 +58,23 @@ async def made(*, strict=False, targets=None, cloud=None, **options):
     return world
 
 
-def replaced(context, clouds):
-    from dataclasses import replace
+def _cloud(targets, clock, *, strict=False, observe_only=False):
+    """As an operator has it: one that only observes must not write to anything that Objects stand for."""
+    may_write = _refuse if observe_only else lambda: None
+    return ObjectCloud(targets, strict_upstream=strict, looks_first=observe_only, may_write=may_write, now=clock)
 
-    return replace(context, collected=clouds)
+
+def _refuse():
+    raise AssertionError("something was to be changed that an Object stands for")
 
 
-def again(world):
+def again(world, *, observe_only=False):
     """A new process on the same store."""
-    clouds = Clouds({"objects": lambda: ObjectCloud(world.targets, now=world.clock)})
+    clouds = Clouds({"objects": lambda: _cloud(world.targets, world.clock, observe_only=observe_only)})
     fresh = world.restarted(cloud=clouds)
     fresh.targets = world.targets
-    fresh.context = fresh.engine.context = replaced(fresh.context, clouds)
+    options = replace(fresh.context.options, observe_only=observe_only)
+    fresh.context = fresh.engine.context = replace(fresh.context, collected=clouds, options=options)
     return fresh
 
 

@@ -118,6 +118,27 @@ async def test_an_operator_that_only_looks_tells_what_it_would_do():
     assert (await seen(world, configmap()))["data"] == {"colour": "green"}
 
 
+@pytest.mark.parametrize("policy", ["Orphan", "Delete"])
+async def test_an_operator_that_only_looks_lets_an_object_go_that_leaves_all_as_it_is_and_no_other(policy):
+    world, base = await made(), configmap("base")
+    await world.apply(base)
+    mine = thing(
+        configmap(),
+        references=[{"dependsOn": {"apiVersion": "v1", "kind": "ConfigMap", "name": "base", "namespace": TEAM}}],
+        deletionPolicy=policy,
+    )
+    assert is_ready(await applied(world, mine, seconds=5))
+    assert meta(await seen(world, base))["finalizers"]
+    fresh = again(world, observe_only=True)
+    left = await deleted(fresh, mine, seconds=70)
+    if policy == "Delete":
+        assert "would be deleted" in message(left)
+    assert (left is None) == (not meta(await seen(world, base)).get("finalizers")) == (policy == "Orphan")
+    assert (await seen(world, configmap()))["data"] == {"colour": "blue"}
+    assert await deleted(again(fresh), mine, seconds=70) is None
+    assert (await seen(world, configmap()) is None) == (policy == "Delete")
+
+
 async def test_what_was_there_before_is_adopted_and_that_is_told():
     world = await made()
     await world.apply(configmap(colour="green", size="xl"))

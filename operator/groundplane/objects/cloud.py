@@ -254,11 +254,8 @@ class ObjectCloud:
     async def let_go(self, managed: Object) -> None:
         self._kept.pop(str(meta(managed)["uid"]), None)
         self._tried.pop(str(meta(managed)["uid"]), None)
-        here = await self._targets.here()
-        held = manifests.held_by(managed)
-        if held or references.of(managed):
-            self._may_write()
-        await references.let_go(managed, held, here)
+        here = await self._targets.here()  # where finalizers are ours to take off, also for who changes nothing outside
+        await references.let_go(managed, manifests.held_by(managed), here)
         for _, target in references.of(managed):  # which may be held since a moment ago, and not be told yet
             with suppress(NoSuchKind, InvalidInput, Denied):  # then they never were
                 await references.let_go(
