@@ -735,9 +735,10 @@ async def leaves_what_the_definition_leaves(world):
 async def test_what_leaves_a_definition_leaves_the_kind_that_an_older_crossplane_wrote(strict):
     world = await a_world(options=Options(strict_upstream=strict))
     await world.cluster.create(composite_crd(CONVERTED, strict_upstream=True))
+    theirs = {"conversion": {"webhook": {"clientConfig": {"caBundle": "eA=="}}}}  # as cert-manager writes it
+    metadata = {"name": CRD.name, "labels": {"theirs": "x"}}
     await world.cluster.apply(
-        {"apiVersion": CRD.api_version, "kind": CRD.kind, "metadata": {"name": CRD.name, "labels": {"theirs": "x"}}},
-        manager="somebody",
+        {"apiVersion": CRD.api_version, "kind": CRD.kind, "metadata": metadata, "spec": theirs}, manager="somebody"
     )
     await world.apply(CONVERTED)
     heirs = await deaths(world, World.settle)

@@ -218,6 +218,16 @@ def _render(xrd: Object, context: Context, side: Side) -> Object | None:
     return definition.claim_crd(xrd, strict_upstream=strict)
 
 
+def _leaves_conversion(live: Object, crd: Object) -> bool:
+    """Whether a conversion webhook of the definition's goes: all of it, or the API server refuses what others put into it (cert-manager its authority)."""
+    before, after = ((spec_of(obj).get("conversion") or {}).get("strategy") for obj in (live, crd))
+    is_ours = any(
+        entry["manager"] in (MANAGER, handover.MANAGER) and "f:conversion" in (entry["fieldsV1"].get("f:spec") or {})
+        for entry in meta(live).get("managedFields") or ()
+    )
+    return is_ours and before == "Webhook" != after
+
+
 async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Object:
     """Create or update the CRD, also one that nobody controls; somebody else's is refused, and so is one that the operator brings.
 
@@ -241,7 +251,9 @@ async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Obje
             )
     before = meta(live)["resourceVersion"] if live is not None else None
     if live is not None:
-        await handover.begin(context, live, MANAGER)
+        live = await handover.begin(context, live, MANAGER)
+        if _leaves_conversion(live, crd):
+            await context.cluster.patch(key, {"spec": {"conversion": {"strategy": "None", "webhook": None}}})
     applied = await context.cluster.apply(crd, manager=MANAGER)
     if handover.is_under_way(applied):
         named = {"name": key.name, "resourceVersion": meta(applied)["resourceVersion"]}
