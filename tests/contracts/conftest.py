@@ -115,6 +115,13 @@ class Place:
     def secret(self, name: str = "one", **fields: Any) -> dict[str, Any]:
         return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": self.namespace}} | fields
 
+    def config_map(self, name: str = "one", **fields: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": self.namespace},
+        } | fields
+
     async def install(self, kind: str, plural: str, **how: Any) -> None:
         await self.cluster.create(definition(self.group, kind, plural, **how))
         await self.served(kind)

@@ -972,6 +972,60 @@ async def test_a_secret_is_applied_key_by_key(place: Place):
     assert made["data"] == {"a": data["a"], "b": data["b"]}
 
 
+MOST = 2**20  # bytes of a Secret's or a ConfigMap's values
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # the client's, of more than 1 MiB
+async def test_a_secret_has_a_mebibyte_of_values_and_no_more(place: Place):
+    kept = place.secret(data={"a": base64.b64encode(b"x" * (MOST - 1)).decode(), "b": base64.b64encode(b"y").decode()})
+    made = await place.cluster.create(kept)
+    with pytest.raises(Rejected) as raised:
+        await place.cluster.update(made | {"data": kept["data"] | {"b": base64.b64encode(b"yz").decode()}})
+    assert raised.value.what == 'Secret "one" is invalid: data: Too long: may not be more than 1048576 bytes'
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # the client's, of more than 1 MiB
+async def test_a_config_map_has_a_mebibyte_of_values_and_no_more(place: Place):
+    kept = place.config_map(data={"a": "x" * (MOST - 3)}, binaryData={"b": base64.b64encode(b"xyz").decode()})
+    made = await place.cluster.create(kept)
+    with pytest.raises(Rejected) as raised:
+        await place.cluster.update(made | {"data": {"a": "x" * (MOST - 4) + "ä"}})
+    assert raised.value.what == 'ConfigMap "one" is invalid: []: Too long: may not be more than 1048576 bytes'
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data": {"a": 5}},
+        {"data": {"a": True}},
+        {"data": {"a": {"b": "c"}}},
+        {"data": ["a"]},
+        {"data": {"a b": "c"}},
+        {"binaryData": {"a": "no base64"}},
+        {"binaryData": {"a": "YQ=="}, "data": {"a": "a"}},
+    ],
+    ids=str,
+)
+async def test_a_config_map_that_is_none_is_refused(place: Place, fields):
+    with pytest.raises(Rejected):
+        await place.cluster.apply(place.config_map(**fields), manager="me")
+    with pytest.raises(Rejected):
+        await place.cluster.create(place.config_map(**fields))
+
+
+async def test_a_secret_of_what_is_no_base64_is_refused(place: Place):
+    with pytest.raises(Rejected) as raised:
+        await place.cluster.apply(place.secret(data={"a": "no base64"}), manager="me")
+    assert "no base64" not in raised.value.what
+
+
+async def test_a_config_map_that_is_immutable_stays_as_it_is(place: Place):
+    made = await place.cluster.create(place.config_map(data={"a": "b"}, immutable=True))
+    made = await place.cluster.update(made | {"metadata": meta(made) | {"labels": {"a": "b"}}})
+    with pytest.raises(Rejected, match="field is immutable when `immutable` is set"):
+        await place.cluster.update(made | {"data": {"a": "c"}})
+
+
 # --- binding by server-side apply
 
 

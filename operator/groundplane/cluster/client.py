@@ -59,6 +59,8 @@ SILENCE = 75.0  # seconds without an event or bookmark (one a minute) after whic
 TLS_BUFFER = 4096  # bytes that asyncio keeps for each connection, instead of 256 KiB: there is a watch for each kind
 LONGEST_TEXT = 600  # characters of what the API server says that we repeat
 
+# What is answered with 500 though it is the object's fault: a field of another type, what is no base64.
+_MISSHAPEN = ("failed to create typed patch object", "unable to convert unstructured object to")
 # Of an object that etcd, or the way to it, does not take: a 500, and it stays one
 _TOO_LARGE = ("request is too large", "trying to send message larger than max")
 
@@ -418,7 +420,7 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
         return Denied(text, mend=_rule_for(text))
     if code == 413 or (code >= 500 and any(words in text for words in _TOO_LARGE)):
         return Rejected(text, mend="have the object hold less: an API server stores 1.5 MiB of each")
-    if code >= 500 and "failed to create typed patch object" not in text:
+    if code >= 500 and not any(words in text for words in _MISSHAPEN):
         return Unavailable(text)
     first: Mapping[str, Any] = next(iter(details.get("causes") or ()), {})
     return Rejected(text, field=str(first.get("field") or ""))
@@ -442,10 +444,16 @@ def _rule_for(text: str) -> str:
 def _text(said: Mapping[str, Any]) -> str:
     details = said.get("details") or {}
     if details.get("kind") in ("secrets", "Secret") and details.get("causes"):
-        fields = sorted({str(cause.get("field")) for cause in details["causes"]})
+        fields = sorted({_said_of_secret(each) for each in details["causes"]})
         return f'Secret "{details.get("name")}" is invalid: {", ".join(fields)}'  # its values must not be repeated
     text = " ".join(str(said.get("message") or "").split())
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
+
+
+def _said_of_secret(cause: Mapping[str, Any]) -> str:
+    """What is wrong with a field of a Secret; of what quotes its value, the field alone."""
+    field = str(cause.get("field"))
+    return f"{field}: {cause.get('message')}" if cause.get("reason") == "FieldValueTooLong" else field
 
 
 def _unreachable(cause: Exception) -> Unavailable:

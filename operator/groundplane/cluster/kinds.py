@@ -72,6 +72,9 @@ BUILT_IN_SCHEMA: dict[str, Any] = {
         },
     }
 }
+MOST_DATA = 2**20  # bytes of a Secret's or ConfigMap's values
+_TOO_LONG = f"Too long: may not be more than {MOST_DATA} bytes"
+_DATA_KEY = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 _SECRET_FIELDS = ("apiVersion", "kind", "metadata", "type", "data", "immutable")
 
 _SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -433,6 +436,14 @@ def folded(secret: Object) -> Object:
     return {**rest, "data": data} if data else rest
 
 
+def _is_base64(text: Json) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        return False
+    return True
+
+
 def secret(obj: Object, old: Object | None) -> Object:
     """A Secret as the API server keeps it.  Raises Rejected; never quotes data."""
     obj = folded(obj)
@@ -443,14 +454,12 @@ def secret(obj: Object, old: Object | None) -> Object:
     if isinstance(data, dict):
         for name, text in data.items():
             if not _is_data_key(name):
-                problems.append(
-                    _bad("data", name, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
-                )
-            try:
-                base64.b64decode(text if text is not None else "", validate=True)
-            except (TypeError, ValueError, binascii.Error):
+                problems.append(_bad("data", name, _DATA_KEY))
+            if text is not None and not _is_base64(text):
                 problems.append(f"data[{name}]: Invalid value: must be base64")
         kept["data"] = {name: text if text is not None else "" for name, text in data.items()}
+        if not problems and sum(_decoded_length(text) for text in kept["data"].values()) > MOST_DATA:
+            problems.append(f"data: {_TOO_LONG}")
     if not kept.get("data"):
         kept.pop("data", None)
     if old is not None:
@@ -461,6 +470,44 @@ def secret(obj: Object, old: Object | None) -> Object:
     if problems:
         raise invalid(obj, problems)
     return kept
+
+
+def _decoded_length(text: str) -> int:
+    """Bytes of what stands there in base64."""
+    return len(text) // 4 * 3 - text[-2:].count("=")
+
+
+def check_config_map(obj: Object, old: Object | None) -> None:
+    """Raise Rejected unless a ConfigMap is one that the API server takes."""
+    problems, total = [], 0
+    for field in ("data", "binaryData"):
+        found = obj.get(field)
+        if not isinstance(found or {}, dict):
+            problems.append(_bad(field, found, "must be a map"))
+            continue
+        for name, text in (found or {}).items():
+            if not _is_data_key(name):
+                problems.append(_bad(field, name, _DATA_KEY))
+            if not isinstance(text, str):
+                problems.append(_bad(f"{field}[{name}]", text, "must be a string: quote it"))
+            elif field == "data":
+                total += len(text.encode())
+            elif _is_base64(text):
+                total += _decoded_length(text)
+            else:
+                problems.append(f"{field}[{name}]: Invalid value: must be base64")
+            if field == "binaryData" and name in (obj.get("data") or {}):
+                problems.append(_bad(f"{field}[{name}]", name, "duplicate of key present in data"))
+    if total > MOST_DATA:
+        problems.append(f"[]: {_TOO_LONG}")
+    if (
+        old is not None
+        and old.get("immutable")
+        and any((obj.get(each) or None) != (old.get(each) or None) for each in ("immutable", "data", "binaryData"))
+    ):
+        problems.append("data: Forbidden: field is immutable when `immutable` is set")
+    if problems:
+        raise invalid(obj, problems)
 
 
 # --- words ----------------------------------------------------------------------------------------

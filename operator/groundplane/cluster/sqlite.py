@@ -327,6 +327,8 @@ class SqliteCluster:
             return kinds.accepted(obj, old, kind_is_taken=taken, now=self._time())
         if place == ("v1", "Secret"):
             return kinds.secret(obj, old)
+        if place == ("v1", "ConfigMap"):
+            kinds.check_config_map(obj, old)
         if place in kinds.BUILT_IN:
             return obj
         kind = self._kind(*place)
