@@ -261,6 +261,24 @@ def test_something_single_instead_of_such_an_object_is_named_before_any_call(clo
         assert [*misfits.of(crds.schema_of(wrong["apiVersion"], kind.kind), wrong)]
 
 
+REPEATED = [
+    ("elasticache_cluster", "preferredAvailabilityZones", "eu-west-1a"),  # of each node its own
+    ("elasticache_replication_group", "preferredCacheClusterAzs", "eu-west-1a"),
+    ("elasticache_replication_group", "nodeGroupConfiguration", {"replicaCount": 1}),
+    (
+        "elasticache_replication_group",
+        "nodeGroupConfiguration",
+        {"replicaAvailabilityZones": ["eu-west-1a", "eu-west-1a"]},
+    ),
+    ("rds_instance", "domainDnsIps", "10.0.0.2"),  # where one server is all there is, it is named twice
+]
+
+
+@pytest.mark.parametrize(("file", "field", "entry"), REPEATED)
+def test_what_stands_twice_where_each_entry_is_another_things_counts_twice(file, field, entry):
+    assert convert.fitted([entry, entry], KINDS[file].fields[field]) == [entry, entry]
+
+
 TWICE = [
     ("rds_parameter_group", "parameter", {"name": "max_connections", "value": "100"}, {"value": "200"}),
     ("elasticache_parameter_group", "parameter", {"name": "timeout", "value": "1"}, {"value": "2"}),

@@ -83,7 +83,9 @@ def fitted(value: Json, field: SchemaField) -> Json:
     if field.single and len(values) > 1:
         raise InvalidInput(f"takes at most one element, got {len(values)}", mend="remove all but one")
     found = [_one(entry, field.type[2:], field) for entry in values]
-    return found if field.compare == "list" else [each for place, each in enumerate(found) if each not in found[:place]]
+    if field.compare == "list" or field.repeats:
+        return found
+    return [each for place, each in enumerate(found) if each not in found[:place]]
 
 
 def _one(value: Json, kind: str, field: SchemaField) -> Json:

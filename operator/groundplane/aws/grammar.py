@@ -395,6 +395,8 @@ class SchemaField(Strict):
     """How it is compared, one of `convert`'s ways; unset: lists as sets, objects by the members that the spec sets, all else exactly: `policy`."""
     key: Names = ()
     """Type []object: the members that say which entry of AWS's an entry is; without it, any that has what the spec says: `name`."""
+    repeats: bool = False
+    """Type []...: an entry that stands there twice counts twice, as the zone of two nodes: `true`.  Else, unless `compare` is `list`, it counts once."""
     reference: Annotated[ReferenceTo | None, BeforeValidator(_reference)] = None
     """The managed resource that it may be taken from, also of a member: `ec2/VPC`."""
     unsupported: str = ""
