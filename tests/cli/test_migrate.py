@@ -315,6 +315,50 @@ spec:
 """
 
 
+NETWORKED = """\
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  patchSets:
+  - name: secret
+    patches:
+    - {fromFieldPath: metadata.uid, toFieldPath: spec.writeConnectionSecretToRef.name}
+  resources:
+  - name: Data base
+    base: &base
+      apiVersion: rds.aws.upbound.io/v1beta1
+      kind: Instance
+      spec:
+        forProvider:
+          region: eu-west-1
+          dbSubnetGroupNameSelector: {matchLabels: {type: database}}
+          parameterGroupNameSelector: {matchControllerRef: true}
+          passwordSecretRef: {name: p, namespace: x, key: password}
+        writeConnectionSecretToRef: {namespace: crossplane-system}
+  - name: named
+    base: *base
+    patches:
+    - {type: PatchSet, patchSetName: secret}
+"""
+
+
+def test_a_connection_secret_without_a_name_gets_one_and_what_is_outside_of_the_composite_is_told(tmp_path):
+    """In the first generation the operator derives a name; in a namespace the API server asks for it."""
+    made, told = migrated(tmp_path, definition=platform.DEFINITION, notes=NETWORKED)
+    nameless, named = made["notes"]["spec"]["pipeline"][0]["input"]["resources"]
+    (patch,) = nameless["patches"]
+    assert (patch["fromFieldPath"], patch["toFieldPath"]) == ("metadata.name", "spec.writeConnectionSecretToRef.name")
+    assert patch["transforms"][0]["string"]["fmt"] == "%s-data-base"
+    assert named["patches"] == [{"type": "PatchSet", "patchSetName": "secret"}]
+    assert told.count("writeConnectionSecretToRef had no name") == 1
+    assert "it is <composite>-data-base now" in told
+    assert told.count("dbSubnetGroupNameSelector means objects of the second generation now") == 2
+    assert "parameterGroupNameSelector means" not in told
+    assert "SecretRef means" not in told
+
+
 def test_names_that_two_namespaces_would_both_ask_aws_for_are_told(tmp_path):
     """The composite of v1 had a name that no other had; the claim's name may be in each namespace."""
     _, told = migrated(tmp_path, definition=platform.DEFINITION, notes=BY_NAME)
@@ -558,6 +602,8 @@ def test_of_a_document_that_is_no_object_comments_stay_and_nothing_else(tmp_path
         ("# x\na: 1\nb: 2\n", {"c": {"d": ["y", "1", ""]}}),
         ("a:\n  # x\n  b: 1\n", {"a": 1}),
         ("a: &x {b: 1}  # x\nc: *x\n", {"a": {"b": 2}, "c": {"b": 2}}),
+        ("a:\n- b: 1  # x\nc: 2\n", {"a": [{"b": 3}, {"d": {"e": [1]}}, "f"], "c": 2}),
+        ("# x\na:\n- 1\n- [2]", {"a": [1, [2], [3]]}),
     ],
 )
 def test_a_text_says_something_else_and_keeps_its_comments(text, new):

@@ -128,9 +128,14 @@ def _changed_mapping(
 
 
 def _changed_list(source: Source, node: yaml.SequenceNode, old: list[Json], new: list[Json]) -> Iterator[Edit]:
-    if len(new) > len(old) or (len(new) < len(old) and (node.flow_style or not new)):
+    if len(new) != len(old) and (node.flow_style or not new or not old):
         yield from _replaced(source, node, new)
         return
+    if len(new) > len(old):  # what is more comes last
+        place = next_line(source.text, source.end(node) - 1)
+        begun = "" if source.text[:place].endswith("\n") else "\n"
+        yield place, place, begun + "".join(_item(each, node.start_mark.column) for each in new[len(old) :])
+        new = new[: len(old)]
     of = _partners(old, new)
     for index, (child, before) in enumerate(zip(node.value, old, strict=True)):
         if index in of:
@@ -196,6 +201,14 @@ def _entry(name: str, value: Json, column: int) -> str:
 
     by = column + (2 if isinstance(value, dict) else 0)
     return f"{name}:\n{indented(goyaml.dumps(value), by)}".rstrip("\n")
+
+
+def _item(value: Json, column: int) -> str:
+    """An element of a list in a block, its dash at that column."""
+    from groundplane.core import goyaml
+
+    lines = indented(goyaml.dumps(value), column + 2) if isinstance(value, dict) and value else f"{inline(value)}\n"
+    return f"{' ' * column}- {lines.lstrip(' ')}"
 
 
 def next_line(text: str, offset: int) -> int:

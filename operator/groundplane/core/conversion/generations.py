@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import definition, fieldpath, known_schemas, providers
+from groundplane.core import definition, fieldpath, known_schemas, naming, providers
 from groundplane.core.conversion import pipelines, runtimes
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, group_of, key_of, meta, spec_of
@@ -66,6 +66,7 @@ _NAME_IN_TEXT = re.compile(r"(composite\.resource|\boxr|\bxr)\.metadata\.name\b"
 _APART_IN_TEXT = re.compile(r"metadata\.(namespace|uid)\b|claimRef\.namespace")
 NO_LONGER_ALONE = "metadata.name, which was one composite's in the cluster, and is one's in a namespace: two of one name in two namespaces"
 KEEP_APART = "put metadata.namespace into the name as well, if more than one namespace shall have such a composite"
+_SECRET = "spec.writeConnectionSecretToRef"
 _SECRETS_NAME = re.compile(r"spec\.writeConnectionSecretToRef\.(name|namespace)")
 NO_SECRET = "composites of v2 have no connection Secret"
 _COMPOSE_ONE = "compose a Secret in a template, and let programs read that"
@@ -359,6 +360,7 @@ class Migration:
                     unwrapped.setdefault(str(patch.get("patchSetName")), set()).update(lists)
             if patches:
                 template["patches"] = list(self._patches(where, patches, lists, str(template.get("name"))))
+            self._name_secret(where, template, base, sets)
             if template.pop("connectionDetails", None):
                 self.notes.append(Note(where, f"connectionDetails: {NO_SECRET}", _COMPOSE_ONE))
         for name, each in sets.items():
@@ -366,6 +368,41 @@ class Migration:
             each["patches"] = list(
                 self._patches(where, each.get("patches") or [], unwrapped.get(str(name), set()), "*")
             )
+
+    def _name_secret(
+        self, where: str, template: dict[str, Any], base: Mapping[str, Any], sets: Mapping[Any, Mapping[str, Any]]
+    ) -> None:
+        """Name a connection Secret of which the template says no more than that there is one: in a namespace its kind asks for a name."""
+        wanted = spec_of(base).get("writeConnectionSecretToRef")
+        if not isinstance(wanted, dict) or wanted.get("name") or not _is_second(base):
+            return
+        patches = [each for each in template.get("patches") or () if isinstance(each, dict)]
+        patches += [
+            each
+            for patch in patches
+            if patch.get("type") == "PatchSet"
+            for each in sets.get(patch.get("patchSetName"), {}).get("patches") or ()
+            if isinstance(each, dict)
+        ]
+        if any(str(each.get("toFieldPath") or each.get("fromFieldPath")).startswith(_SECRET) for each in patches):
+            return
+        name = naming.secret_name("%s", str(template.get("name")))
+        template["patches"] = [
+            *(template.get("patches") or ()),
+            {
+                "type": "FromCompositeFieldPath",
+                "fromFieldPath": _NAME,
+                "toFieldPath": f"{_SECRET}.name",
+                "transforms": [{"type": "string", "string": {"type": "Format", "fmt": name}}],
+            },
+        ]
+        self.notes.append(
+            Note(
+                where,
+                f"writeConnectionSecretToRef had no name, which in a namespace it needs: it is {name % '<composite>'} now",
+                "choose another one if programs want it",
+            )
+        )
 
     def _base(self, where: str, template: Mapping[str, Json], base: dict[str, Any]) -> set[str]:
         """Bring a base to the second generation; the paths of what is an object there, and may have been a list of one."""
@@ -401,6 +438,14 @@ class Migration:
             {"kind": "ClusterProviderConfig", **config} if isinstance(config, dict) else dict(DEFAULT_CONFIG)
         )
         base["spec"] = _fitted(spec, _at(schema, "spec"), "spec")
+        for path in _refers_outside(base["spec"], "spec"):
+            self.notes.append(
+                Note(
+                    where,
+                    f"{path} means objects of the second generation now, in the composite's namespace or in the one that it names",
+                    "have them there: groundplane import -n NAMESPACE writes them for what is in AWS already",
+                )
+            )
         return set(_objects(_at(_at(schema, "spec"), "forProvider"), "spec.forProvider"))
 
     def _patches(self, where: str, patches: Sequence[Json], lists: set[str], template: str) -> Iterator[Json]:
@@ -513,6 +558,33 @@ def _second(group: str) -> str:
         return ""
     other = next(each for each in providers.FAMILIES if each.provider == family.provider and each.is_namespaced)
     return f"{group.removesuffix(family.domain)}{other.domain}/{other.version}"
+
+
+def _refers_outside(value: Json, path: str) -> Iterator[str]:
+    """The references and selectors of a base that mean what another object makes.
+
+    >>> spec = {"forProvider": {"vpcIdSelector": {"matchControllerRef": True}, "subnetIdRefs": [{"name": "a"}], "passwordSecretRef": {"name": "p"}}}
+    >>> list(_refers_outside(spec, "spec"))
+    ['spec.forProvider.subnetIdRefs']
+    """
+    if isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _refers_outside(each, f"{path}[{index}]")
+    for name, each in value.items() if isinstance(value, dict) else ():
+        place = f"{path}.{name}"
+        if name in ("providerConfigRef", "writeConnectionSecretToRef") or name.endswith("SecretRef"):
+            continue
+        if re.search("Ref$|Refs$|Selector$", name) and isinstance(each, dict | list):
+            if not (isinstance(each, dict) and each.get("matchControllerRef")):
+                yield place
+        else:
+            yield from _refers_outside(each, place)
+
+
+def _is_second(base: Mapping[str, Any]) -> bool:
+    """Whether a base is a managed resource of the second generation."""
+    family = providers.of(group_of(str(base.get("apiVersion") or "")))
+    return family is not None and family.is_namespaced
 
 
 def _is_gone(path: str) -> bool:
