@@ -32,6 +32,7 @@ In another terminal:
 
   export KUBECONFIG={kubeconfig}{path}
   kubectl apply -f compositions/database-aws
+  kubectl wait xrd/xdatabases.platform.example.com --for=condition=Offered
   kubectl get managed -w                                  # the network comes to be
   kubectl create namespace my-team
   kubectl apply -f compositions/database-aws/examples/claim.yaml
@@ -50,6 +51,7 @@ POSTGRESQL = """
 The same in a PostgreSQL server, by a label on the claim:
 
   kubectl apply -f compositions/database-postgresql/definition.yaml -f compositions/database-postgresql/composition.yaml
+  kubectl wait xrd/xdatabases.platform.example.com --for=condition=Offered
   kubectl apply -f compositions/database-postgresql/examples/claim.yaml
   kubectl get database my-app-db -n my-team -w            # ready in a second
   kubectl get secret my-app-db-credentials -n my-team -o yaml

@@ -272,6 +272,15 @@ def test_a_folder_says_what_it_makes_and_names_each_file(folder):
     assert ("v2/" in page) is (folder / "v2").is_dir() or folder.name == "application"
 
 
+@pytest.mark.parametrize("page", ["README.md", "tests/cluster/person.py"])
+def test_who_types_a_page_at_once_waits_for_the_kind_before_it_is_used(page):
+    """A definition is applied sooner than its kind is served."""
+    typed = re.findall(r"^ +(kubectl (?:apply|wait) .*)", (REPOSITORY / page).read_text(), re.MULTILINE)
+    needed = [index for index, line in enumerate(typed) if "/examples" in line]
+    assert needed
+    assert all(typed[index - 1].startswith("kubectl wait xrd/") for index in needed), typed
+
+
 def test_both_generations_of_a_folder_offer_the_same():
     """But for what the second has no more: the composite's connection Secret."""
     folders = [each.parent for each in LIBRARY.glob("*/v2")]
