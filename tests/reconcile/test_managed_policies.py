@@ -63,6 +63,76 @@ async def test_a_resource_that_is_only_observed_and_does_not_exist_says_so_and_i
     assert is_ready(await get(world, manifest))
 
 
+WITHOUT_CREATE = [
+    ["Observe"],
+    ["Observe", "Delete"],
+    ["Observe", "Update"],
+    ["Observe", "LateInitialize"],
+    ["Observe", "LateInitialize", "Update"],
+]
+
+
+@pytest.mark.parametrize("policies", WITHOUT_CREATE, ids="+".join)
+async def test_without_the_create_policy_a_thing_is_taken_up_when_somebody_makes_it_and_not_ready_once_it_is_gone(
+    aws, policies
+):
+    world = await aws.world()
+    role, vpc = managed.role(spec={"managementPolicies": policies}), managed.vpc(spec={"managementPolicies": policies})
+    found = await applied(world, vpc, role, seconds=70)
+    for absent, mend in ((found, "correct the external name"), (await get(world, vpc), "crossplane.io/external-name")):
+        assert "observe failed: external resource does not exist" in message(absent)
+        assert mend in message(absent)
+        assert condition(absent, "Ready") == ("False", "Creating")
+    assert aws.writes() == []
+    iam = aws.client("iam")
+    iam.create_role(RoleName="orders", AssumeRolePolicyDocument=role["spec"]["forProvider"]["assumeRolePolicy"])
+    network = aws.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    await world.patch(managed.key(vpc), {"metadata": {"annotations": {"crossplane.io/external-name": network}}})
+    aws.standin.forget_calls()
+    await world.settle(seconds=70)
+    for there in (role, vpc):
+        assert is_ready(await get(world, there))
+    changes = {name for name in aws.writes() if name not in ("TagRole", "CreateTags")}
+    assert not changes
+    assert bool(aws.writes()) == ("Update" in policies)
+    iam.delete_role(RoleName="orders")
+    await world.settle(seconds=70)
+    gone = await get(world, role)
+    assert "external resource does not exist" in message(gone)
+    assert condition(gone, "Ready") == ("False", "Unavailable")
+    assert "CreateRole" not in aws.writes()
+
+
+async def test_strict_upstream_leaves_ready_what_is_gone_and_may_not_be_created(aws):
+    world = await aws.world(strict=True)
+    existing(aws)
+    manifest = managed.resource(managed.RDS, "Instance", "orders", {"managementPolicies": ["Observe"]})
+    assert is_ready(await applied(world, manifest, seconds=70))
+    aws.client("rds").delete_db_instance(DBInstanceIdentifier="orders", SkipFinalSnapshot=True)
+    await world.settle(seconds=140)
+    found = await get(world, manifest)
+    assert "external resource does not exist" in message(found)
+    assert condition(found, "Ready") == ("True", "Available")
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        ["Observe", "Update", "Delete"],
+        ["Observe", "Delete", "LateInitialize"],
+        ["Create"],
+        ["Update", "LateInitialize"],
+    ],
+    ids="+".join,
+)
+async def test_the_mend_of_an_unsupported_combination_names_those_that_are(aws, policies):
+    world = await aws.world()
+    found = await applied(world, managed.vpc(spec={"managementPolicies": policies}))
+    assert f"{sorted(policies)} is not a supported combination" in message(found)
+    assert "Observe without Create, alone, with Delete, or with Update, LateInitialize or both" in message(found)
+    assert aws.vpcs() == []
+
+
 async def test_without_the_update_policy_drift_stays(aws):
     world = await aws.world()
     spec = {"managementPolicies": ["Observe", "Create", "Delete"]}

@@ -214,7 +214,8 @@ def allowed(managed: Object) -> frozenset[Action]:
     if unknown or may not in SUPPORTED:
         raise InvalidInput(
             f"spec.managementPolicies {sorted(names)} is not a supported combination",
-            mend='use ["*"], ["Observe"], or add Create, Update, Delete and LateInitialize to Observe',
+            mend='use ["*"]; Observe and Create, with any of Update, Delete and LateInitialize; or Observe without Create,'
+            " alone, with Delete, or with Update, LateInitialize or both",
             where=("managementPolicies",),
         )
     if names == ["*"] and spec.get("deletionPolicy") == "Orphan":

@@ -404,11 +404,15 @@ async def _wait(run: ManagedRun, observation: Observation) -> Result:
 
 
 def _stays_absent(run: ManagedRun) -> GroundplaneError:
+    """It is not there, and may not be created.  What was Ready until somebody deleted it is so no longer."""
+    name = "correct the external name" if run.external_name else f"name it in the annotation {core.EXTERNAL_NAME}"
     error = Waiting(
         "external resource does not exist",
-        mend=f"create it in {run.kind.cloud}, correct the external name, or allow Create in spec.managementPolicies",
+        mend=f"create it in {run.kind.cloud}, {name}, or allow Create in spec.managementPolicies",
     )
     error.reason, error.prefix = "CannotObserveExternalResource", "observe failed"
+    if conditions.is_true(run.managed, "Ready") and not run.context.options.strict_upstream:
+        error.conditions = (conditions.unavailable(f"{run.kind.cloud} has it no more"),)
     return error
 
 
