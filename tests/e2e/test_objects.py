@@ -9,6 +9,7 @@ import json
 import ssl
 import threading
 import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
@@ -411,3 +412,109 @@ def test_a_cluster_that_dies_behind_a_proxy_that_finds_nothing_keeps_all_and_goe
     assert colours() == [None] * 6
     plane.kubectl("delete", f"providerconfigs.{GROUP}", "tunnel", "--timeout=180s")
     way.close()
+
+
+def account_kubeconfig(plane, name):
+    """A kubeconfig with a token of a ServiceAccount that may do anything; it ends with that."""
+    plane.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "default"}})
+    binding = f"default-{name}"
+    plane.kubectl(
+        "create", "clusterrolebinding", binding, "--clusterrole=cluster-admin", f"--serviceaccount=default:{name}"
+    )
+    token = plane.kubectl("create", "token", name, "-n", "default").stdout.strip()
+    found = json.loads(portable(plane))
+    return json.dumps(found | {"users": [{"name": "test", "user": {"token": token}}]})
+
+
+def open_files(operator):
+    return len(list(Path(f"/proc/{operator.process.pid}/fd").iterdir()))
+
+
+@pytest.mark.soak
+def test_a_cluster_that_is_killed_and_one_whose_credentials_are_rotated_are_watched_again_and_hold_up_nobody(
+    plane, tmp_path
+):
+    """Drift there is mended after each; objects elsewhere are mended meanwhile; no connection is left behind."""
+    names = [f"far-{number}" for number in range(12)]
+    system = {"kind": "Namespace", "metadata": {"name": TEAM}}, {"kind": "Namespace", "metadata": {"name": "near"}}
+    plane.apply(*({"apiVersion": "v1"} | each for each in system))
+    log = tmp_path / "operator.log"
+    running = Operator(plane.kubeconfig_of("operator"), "http://127.0.0.1:9", log, (*QUICK, "--poll-interval", "5"))
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "far", "namespace": TEAM}}
+    collection = {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "ObservedObjectCollection",
+        "metadata": {"name": "fars", "annotations": {"crossplane.io/poll-interval": "5s"}},
+        "spec": {
+            "observeObjects": {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "namespace": "default",
+                "selector": {"matchLabels": {"far": "yes"}},
+            },
+            "providerConfigRef": {"name": "far"},
+        },
+    }
+
+    def painted(name, namespace):
+        labels = {"far": "yes"} if namespace == "default" else {}
+        found = configmap(name, namespace) | {"data": {"colour": "red"}}
+        return found | {"metadata": {**found["metadata"], "labels": labels}}
+
+    def spoil(where, name, namespace):
+        patch = '{"data": {"colour": "blue"}}'
+        where.kubectl("patch", "configmap", name, "-n", namespace, "--type=merge", "-p", patch)
+
+    def mended(where, name, namespace):
+        found = where.get("configmap", name, "-n", namespace)
+        return found is not None and found["data"]["colour"] == "red"
+
+    def near_is_mended():
+        spoil(plane, "near", "near")
+        plane.wait("what is here is mended", lambda: mended(plane, "near", "near"))
+
+    def synced(of):
+        return {condition(every(plane).get(name) or {}, "Synced").get("status") for name in of}
+
+    def members():
+        return [name for name in every(plane) if name.startswith("fars-")]
+
+    with ControlPlane() as far:
+        first = account_kubeconfig(far, "first")
+        running.start()
+        try:
+            plane.wait("it leads", running.leads)
+            plane.apply(secret | {"stringData": {"kubeconfig": first}}, config("far", secret="far"), config("near"))
+            plane.apply(thing("near", painted("near", "near"), f"{GROUP}/v1alpha2", "near", watch=True))
+            plane.apply(
+                *(thing(name, painted(name, "default"), f"{GROUP}/v1alpha2", "far", watch=True) for name in names)
+            )
+            plane.apply(collection)
+            plane.wait("all are made", lambda: synced([*names, "near"]) == {"True"})
+            plane.wait("all are found", lambda: len(members()) == len(names))
+            before = open_files(running)
+            far.kill_api_server()
+            plane.wait("it is told", lambda: synced(names) == {"False"})
+            near_is_mended()
+            far.start_api_server()
+            for name in names:
+                spoil(far, name, "default")
+            plane.wait("all are mended", lambda: all(mended(far, name, "default") for name in names))
+            plane.wait("all say so", lambda: synced(names) == {"True"})
+            second = account_kubeconfig(far, "second")
+            far.kubectl("delete", "serviceaccount", "first", "-n", "default")
+            plane.wait("what is not let in is told", lambda: synced(names) == {"False"})
+            near_is_mended()
+            plane.apply(secret | {"stringData": {"kubeconfig": second}})
+            far.kubectl("delete", "configmap", names[0], "-n", "default")
+            for name in names[1:]:
+                spoil(far, name, "default")
+            plane.wait("all are mended", lambda: all(mended(far, name, "default") for name in names))
+            plane.wait("all say so", lambda: synced(names) == {"True"})
+            plane.wait("all are found", lambda: len(members()) == len(names))
+            plane.wait("the old connections are closed", lambda: open_files(running) <= before + 2)
+            plane.kubectl("delete", f"observedobjectcollections.{GROUP}", "fars", "--timeout=180s")
+            plane.kubectl("delete", f"objects.{GROUP}", "near", *names, "--timeout=180s")
+            assert not any(mended(far, name, "default") for name in names)
+        finally:
+            running.stop()
