@@ -16,7 +16,7 @@ from groundplane.aws.grammar import Shared
 from groundplane.aws.resource import Want
 from groundplane.aws.session import Sessions
 from groundplane.aws.shared_reads import DENIED, FAILED, KEPT, SharedReads
-from groundplane.errors import Denied, GroundplaneError, Throttled
+from groundplane.errors import Denied, GroundplaneError, Throttled, Unavailable
 from tests.aws.conftest import EC2, IAM, RDS, external_name, managed, provider_config
 
 MANY = 200
@@ -414,6 +414,22 @@ async def test_a_call_that_failed_is_not_made_again_at_once(reads, clock, error,
     assert len(aws.calls) == 1
     clock.now += 1
     assert None not in await look(reads, aws, "a", "b")
+
+
+async def test_what_a_look_can_do_without_is_not_asked_for_again_soon_where_nobody_answers(reads, clock):
+    """Where AWS is reached by endpoints of a VPC's own, there may be none for it: each attempt would hold a poll up."""
+    aws = Aws("a", "b")
+    aws.error = Unavailable("timed out")
+
+    def extra(key):
+        return [each._replace(is_extra=True) for each in want(key)]
+
+    assert await look(reads, aws, "a", "b", of=extra) == [{}, {}]
+    aws.error = None
+    clock.now += DENIED - 1
+    assert await look(reads, aws, "a", "b", of=extra) == [{}, {}]
+    clock.now += 1
+    assert {} not in await look(reads, aws, "a", "b", of=extra)
 
 
 async def test_more_than_a_call_takes_are_several_calls(reads):

@@ -30,7 +30,10 @@ POLLED = 600.0  # seconds in which most are looked at once
 KEPT, LISTED = 60.0, 150.0  # seconds for which an answer holds, and one of a listing
 MEMBERS = 16_384  # things that are known, of all accounts; of more, the longest unseen are forgotten
 LEAST = 2  # things for which a call is worth sharing
-DENIED, FAILED = 600.0, 10.0  # seconds without a shared call after one was refused, or failed
+DENIED, FAILED = (
+    600.0,
+    10.0,
+)  # seconds without a shared call after one that was refused, or that looks can do without, and after another that failed
 GROUPS = 4096  # kinds of calls, regions and accounts that are known
 
 
@@ -163,7 +166,7 @@ class SharedReads:
         try:
             found = await self._call(group, want, list(waiting), read)
         except GroundplaneError as error:
-            group.until = self._clock() + (DENIED if isinstance(error, Denied) else FAILED)
+            group.until = self._clock() + (DENIED if isinstance(error, Denied) or want.is_extra else FAILED)
             found = {}
         except BaseException:
             _answer(waiting, {})
