@@ -388,6 +388,130 @@ async def test_the_secret_has_what_a_client_logs_in_with(cloud, account, api_ver
         assert observation.connection[own] == observation.connection["password"]
 
 
+AURORA = {"engine": "aurora-postgresql", "skipFinalSnapshot": True}
+LATEST = {"useLatestRestorableTime": True}
+COPIES = {  # of the instance orders and the cluster orders: kind, what they are made from
+    "instance of a snapshot": ("Instance", BASE | {"snapshotIdentifier": "backup"}),
+    "instance of a moment": (
+        "Instance",
+        BASE | {"restoreToPointInTime": [{"sourceDbInstanceIdentifier": "orders", **LATEST}]},
+    ),
+    "cluster of a snapshot": ("Cluster", AURORA | {"snapshotIdentifier": "backups"}),
+    "cluster of a moment": (
+        "Cluster",
+        AURORA | {"restoreToPointInTime": [{"sourceClusterIdentifier": "orders", **LATEST}]},
+    ),
+}
+
+
+async def sources(cloud, account, api_version):
+    """An instance and a cluster, each with a snapshot; the client that made these."""
+    fields = instance()["spec"]["forProvider"] | {"username": "boss"}
+    await made(cloud, managed(api_version, "Instance", "orders", **fields), account, SECRETS)
+    cluster = managed(api_version, "Cluster", "orders", **CLUSTER | {"masterPasswordSecretRef": REF})
+    await made(cloud, cluster, account, {"masterPassword": "correct-horse"})
+    client = cloud._sessions.clients(account).client("rds", "eu-west-1")
+    client.create_db_snapshot(DBInstanceIdentifier="orders", DBSnapshotIdentifier="backup")
+    client.create_db_cluster_snapshot(DBClusterIdentifier="orders", DBClusterSnapshotIdentifier="backups")
+    return client
+
+
+@pytest.mark.parametrize("api_version", [RDS, RDS.replace(".aws.", ".aws.m.")])
+@pytest.mark.parametrize("kept", [True, False], ids=["kept by AWS", "given"])
+@pytest.mark.parametrize("what", COPIES)
+async def test_the_secret_of_a_copy_is_complete_and_follows_its_password(
+    cloud, account, standin, api_version, kept, what
+):
+    await sources(cloud, account, api_version)
+    kind, fields = COPIES[what]
+    reference = "masterPasswordSecretRef" if kind == "Cluster" else "passwordSecretRef"
+    copied = managed(
+        api_version, kind, "copied", **fields, **({"manageMasterUserPassword": True} if kept else {reference: REF})
+    )
+    secret = reference.removesuffix("SecretRef")
+    hidden = {} if kept else {secret: "correct-horse"}
+    found = await made(cloud, copied, account, hidden)
+    assert {key for key, value in found.connection.items() if value} >= LOGIN
+    assert found.connection["username"] == (b"orders" if kind == "Cluster" else b"boss")
+    before = found.connection["password"]
+    if kept:
+        arn = found.at_provider["masterUserSecret"][0]["secretArn"]
+        value = json.dumps({"username": found.connection["username"].decode(), "password": "after-the-rotation"})
+        secrets = cloud._sessions.clients(account).client("secretsmanager", "eu-west-1")
+        secrets.put_secret_value(SecretId=arn, SecretString=value)
+    else:
+        assert before == b"correct-horse"
+        hidden = {secret: "after-the-rotation"}
+    standin.forget_calls()
+    found = await settle(cloud, copied, account, hidden)
+    assert found.connection["password"] == b"after-the-rotation" != before
+    sent = [name for name in standin.operations() if name.startswith("Modify")]
+    assert sent == ([] if kept else [f"ModifyDB{kind}"])
+
+
+async def test_a_replica_that_becomes_a_database_of_its_own_is_told_its_password(cloud, account, standin):
+    await sources(cloud, account, RDS)
+    fields = BASE | {"replicateSourceDb": "orders", "passwordSecretRef": SECRET_REF, "applyImmediately": True}
+    replica = managed(RDS, "Instance", "reader", **fields)
+    replica["spec"]["managementPolicies"] = ["Observe", "Create", "Update", "Delete"]
+    await made(cloud, replica, account, {"password": "of-the-reader"})
+    assert standin.passwords()["reader"] != "of-the-reader"  # it has its source's
+    del replica["spec"]["forProvider"]["replicateSourceDb"]
+    found = await settle(cloud, replica, account, {"password": "of-the-reader"})
+    assert standin.passwords()["reader"] == "of-the-reader"
+    assert found.connection["password"] == b"of-the-reader"
+
+
+@pytest.mark.parametrize("api_version", [RDS, RDS.replace(".aws.", ".aws.m.")])
+async def test_the_secret_of_a_clusters_instance_has_all_but_the_password_which_is_the_clusters(
+    cloud, account, api_version
+):
+    await sources(cloud, account, api_version)
+    fields = {"clusterIdentifier": "orders", "engine": "aurora-postgresql", "instanceClass": "db.r6g.large"}
+    found = await made(cloud, managed(api_version, "ClusterInstance", "orders-1", **fields), account)
+    assert {key for key, value in found.connection.items() if value} == LOGIN - {"password"}
+    assert found.connection["username"] == b"orders"
+
+
+async def test_a_database_in_two_zones_may_change_over_to_the_second_one(cloud, account, standin):
+    client = await sources(cloud, account, RDS)
+    fields = BASE | {"availabilityZone": "eu-west-1a", "multiAz": True, "applyImmediately": True}
+    replica = managed(RDS, "Instance", "reader", **fields, replicateSourceDb="orders")
+    assert (await made(cloud, replica, account)).at_provider["availabilityZone"] == "eu-west-1a"
+    client.reboot_db_instance(DBInstanceIdentifier="reader", ForceFailover=True)
+    found = await settle(cloud, replica, account)
+    assert found.at_provider["availabilityZone"] == "eu-west-1b"
+    assert found.immutable == ()
+    replica["spec"]["forProvider"]["availabilityZone"] = "eu-west-1c"  # this it has never been in
+    found = await cloud.observe(replica, account, {})
+    assert [each.field for each in found.immutable] == ["availabilityZone"]
+
+
+async def test_a_database_gets_a_second_zone_later_but_not_with_the_first_one_named_at_once(cloud, account, standin):
+    fields = BASE | {"availabilityZone": "eu-west-1a", "applyImmediately": True}
+    fields |= {"username": "boss", "passwordSecretRef": SECRET_REF}
+    database = managed(RDS, "Instance", "orders", **fields)
+    await made(cloud, database, account, SECRETS)
+    database["spec"]["forProvider"]["multiAz"] = True
+    found = await settle(cloud, database, account, SECRETS)
+    assert found.at_provider["multiAz"] is True
+    standin.forget_calls()
+    both = managed(RDS, "Instance", "other", **fields, multiAz=True)
+    with pytest.raises(errors.InvalidInput, match="availabilityZone: AWS chooses the zones"):
+        await cloud.create(both, account, SECRETS)
+    assert standin.operations() == []
+    client = cloud._sessions.clients(account).client("rds", "eu-west-1")
+    asked = {"DBInstanceClass": "db.t4g.micro", "Engine": "postgres", "AllocatedStorage": 20, "MasterUsername": "boss"}
+    with pytest.raises(client.exceptions.ClientError, match="not valid for Multi-AZ instances"):
+        client.create_db_instance(
+            DBInstanceIdentifier="other",
+            MasterUserPassword="correct-horse",
+            MultiAZ=True,
+            AvailabilityZone="eu-west-1a",
+            **asked,
+        )
+
+
 async def test_the_secret_of_a_cache_has_what_a_client_logs_in_with(cloud, account):
     fields = {"description": "orders", "engine": "redis", "nodeType": "cache.t4g.micro", "applyImmediately": True}
     fields |= {"transitEncryptionEnabled": True, "authTokenSecretRef": REF}

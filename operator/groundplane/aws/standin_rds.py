@@ -3,12 +3,14 @@
 What moto 5.2 lacks and this adds: instances whose creation, modification and deletion take time; PendingModifiedValues;
 ModifyDBSubnetGroup; a master user, a password, a known class and a snapshot decision demanded; subnet groups and parameter
 groups in use kept, parameters reset; an own DbiResourceId for each instance; names and classes in lower case; settings of
-instances that moto takes and forgets; domains left.
+instances that moto takes and forgets; domains left; the zones of instances in two, and their fail-over; copies whose password
+AWS keeps, under the name of their own user.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -68,6 +70,8 @@ class Clock(Protocol):
 def mend(clock: Clock) -> None:
     """Replace the methods of moto's RDS that behave otherwise than AWS."""
     _mend_instances(clock)
+    _mend_zones()
+    _mend_secrets()
     _mend_subnet_groups()
     _mend_parameter_groups()
     _mend_tags()
@@ -99,6 +103,10 @@ def _mend_instances(clock: Clock) -> None:
     endpoint = DBInstance.endpoint.fget
 
     def create_db_instance(self: Any, arguments: dict[str, Any]) -> Any:
+        if "dbi_resource_id" in arguments:  # a restore, which hands over all that its source has
+            arguments.pop("source_db_instance_identifier", None)  # it is no replica of it
+            if arguments.get("manage_master_user_password"):
+                arguments.pop("master_user_password", None)
         _check_instance(arguments, rds_errors)
         if str(arguments.get("option_group_name") or "").startswith("default:"):
             del arguments["option_group_name"]  # AWS has it, moto only says so
@@ -175,6 +183,38 @@ def _mend_instances(clock: Clock) -> None:
     RDSBackend.promote_read_replica = promote_read_replica
     RDSBackend.delete_db_cluster = delete_db_cluster
     DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
+
+
+def _mend_zones() -> None:
+    """An instance in two zones tells the second one, and changes over to it in a reboot with fail-over."""
+    DBInstance: Any = importlib.import_module("moto.rds.models").DBInstance
+    responses: Any = importlib.import_module("moto.rds.responses")
+
+    def secondary_availability_zone(self: Any) -> str | None:
+        if not self.multi_az:
+            return None
+        first = self.availability_zone
+        return f"{first[:-1]}{'b' if first.endswith('a') else 'a'}"
+
+    def reboot_db_instance(self: Any) -> Any:
+        database = self.backend.reboot_db_instance(self.params.get("DBInstanceIdentifier"))
+        if self.params.get("ForceFailover"):
+            database.availability_zone = database.secondary_availability_zone or database.availability_zone
+        return responses.ActionResult({"DBInstance": database})
+
+    DBInstance.secondary_availability_zone = property(secondary_availability_zone)
+    responses.RDSResponse.reboot_db_instance = reboot_db_instance
+
+
+def _mend_secrets() -> None:
+    """The secret that AWS keeps names the user of its database."""
+    secret: Any = importlib.import_module("moto.rds.models").MasterUserSecret
+
+    def _generate_secret_string(self: Any) -> str:
+        username = getattr(self.resource, "master_username", None) or "admin"
+        return json.dumps({"username": username, "password": f"kept-{uuid.uuid4().hex}"})
+
+    secret._generate_secret_string = _generate_secret_string
 
 
 def _mend_subnet_groups() -> None:
@@ -270,6 +310,10 @@ def _check_instance(arguments: dict[str, Any], errors: Any) -> None:
         )
     if not managed and (not password or not 8 <= len(password) <= 128 or set(password) & set('/"@ ')):
         raise errors.InvalidParameterValue("Invalid master password")
+    if arguments.get("multi_az") and arguments.get("availability_zone") and "dbi_resource_id" not in arguments:
+        raise errors.InvalidParameterCombination(
+            "Requesting a specific availability zone is not valid for Multi-AZ instances."
+        )
     if not arguments.get("allocated_storage"):
         raise errors.InvalidParameterValue("Invalid storage size for engine name. You must specify AllocatedStorage.")
     _check_class(arguments.get("db_instance_class") or "", errors)

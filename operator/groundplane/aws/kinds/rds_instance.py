@@ -162,6 +162,9 @@ class Hooks(Base):
                 item["EnabledCloudwatchLogsExports"] = sorted(logs - set(value.get("LogTypesToDisable") or ()))
             elif name not in ("MasterUserPassword", "DBInstanceIdentifier"):
                 item[name] = value
+        zone = resource.spec.get("availabilityZone")
+        if zone and item.get("MultiAZ") and item.get("SecondaryAvailabilityZone") == zone:  # it has failed over
+            item["live"]["AvailabilityZone"], item["AvailabilityZone"] = item.get("AvailabilityZone"), zone
         return item
 
     def drift(self, resource: Resource, item: Item, found: list[Difference]) -> list[Difference]:
@@ -189,6 +192,7 @@ class Hooks(Base):
         wanted, live = resource.desired("engineVersion"), at_provider.get("engineVersion")
         if wanted and compare.equal("version", wanted, live):
             at_provider["engineVersion"] = wanted
+        at_provider["availabilityZone"] = item["live"].get("AvailabilityZone") or item.get("AvailabilityZone")
         at_provider["engineVersionActual"] = item["live"].get("EngineVersion") or item.get("EngineVersion")
         before = status_of(resource.managed).get("atProvider") or {}
         if not _is_later(at_provider.get("latestRestorableTime"), before.get("latestRestorableTime")):
