@@ -29,7 +29,10 @@ from groundplane.ports import Default, Difference
 Item = dict[str, Any]  # a thing as AWS describes it
 Parameters = dict[str, Any]  # of a call
 
-HOURLY, SELDOM = 6, 36  # in polls: how often it is read what takes a call of its own, and what only informs
+HOURLY, SELDOM = (
+    6,
+    36,
+)  # in polls: how often it is read what takes a call of its own, and what only informs; an hour and six at most
 POLL = 600.0  # seconds from poll to poll, if nothing else is said
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 
@@ -102,7 +105,7 @@ class Resource:
         self.memory = Memory() if memory is None else memory
         self._clients = clients
         self._now = now
-        self._poll = requests.interval(managed) or poll
+        self._poll = min(requests.interval(managed) or poll, POLL)
         self.given: Mapping[str, Item] | None = (
             None  # what others have read, by the name of the read; then no call is made
         )
