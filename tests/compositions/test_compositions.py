@@ -212,6 +212,32 @@ async def test_what_can_t_work_is_refused_with_its_field(name, generation, chang
     cluster.close()
 
 
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("shop.v2", "a namespace's name has no dots"),
+        ("default", "the cluster's own namespaces are no team's"),
+        ("kube-system", "the cluster's own namespaces are no team's"),
+        ("crossplane-system", "the cluster's own namespaces are no team's"),
+        ("kubernetes", ""),
+    ],
+)
+async def test_a_team_takes_over_no_namespace_of_the_cluster(name, message):
+    folder = LIBRARY / "namespace-kubernetes"
+    cluster = SqliteCluster(":memory:")
+    xrd = one(folder / "definition.yaml")
+    xrd["metadata"]["uid"] = "not-in-the-store"
+    crd = definition.composite_crd(xrd)
+    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
+    wanted = one(folder / "examples" / "composite.yaml") | {"metadata": {"name": name}}
+    if message:
+        with pytest.raises(Rejected, match=message):
+            await cluster.apply(wanted, manager="test")
+    else:
+        await cluster.apply(wanted, manager="test")
+    cluster.close()
+
+
 def test_the_folders_of_one_api_have_the_same_definition():
     one_, other = (
         (REPOSITORY / "compositions" / name / "definition.yaml").read_bytes()
