@@ -324,6 +324,18 @@ def test_a_text_that_is_no_document_is_refused_before_any_call_at_any_depth(clou
     assert caught.value.mend
 
 
+OF_ANOTHER_KIND = [  # a list where AWS takes an object, and an object, or a list of something else, where it takes a list of objects
+    (file, path, text)
+    for file, path in DOCUMENTS
+    for text in (("{}", '["a"]', "[1]") if path == ("routingRules",) else ("[]", "[{}]", '["a"]'))
+]
+
+
+@pytest.mark.parametrize(("file", "path", "text"), OF_ANOTHER_KIND)
+def test_a_list_where_a_document_is_an_object_is_refused_before_any_call_and_the_reverse(cloud, file, path, text):
+    test_a_text_that_is_no_document_is_refused_before_any_call_at_any_depth(cloud, file, path, text)
+
+
 @pytest.mark.parametrize("file", [file for file, path in DOCUMENTS if KINDS[file].fields[path[0]].required])
 def test_a_document_that_is_required_may_not_be_empty(cloud, file):
     kind = KINDS[file]

@@ -325,6 +325,7 @@ _COMPARISONS: dict[str, Callable[[Json, Json], bool]] = {
     "set": _set,
     "version": _version,
     "json": _json,
+    "json-list": _json,
     "json-text": _json_text,
     "policy": _policy,
     "window": _window,

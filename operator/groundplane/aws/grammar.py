@@ -76,6 +76,7 @@ Compare = Literal[
     "version",
     "policy",
     "json",
+    "json-list",
     "json-text",
     "window",
     "cidr",
@@ -437,7 +438,7 @@ class SchemaField(Strict):
     def is_judged(self) -> bool:
         """Whether its value can be refused before a call."""
         own = self.values or self.exclusive or self.range or self.pattern or self.zone or self.needed or self.beside
-        return bool(own or self.key or self.compare in ("cidr", "window", "policy", "json", "json-text"))
+        return bool(own or self.key or self.compare in ("cidr", "window", "policy", "json", "json-list", "json-text"))
 
 
 class KindField(SchemaField):

@@ -16,7 +16,7 @@ from groundplane.aws.grammar import SchemaField, siblings
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, Required, did_you_mean, shown
 
-JSON = ("policy", "json", "json-text")  # comparisons of texts that are JSON
+JSON = ("policy", "json", "json-list", "json-text")  # comparisons of texts that are JSON
 NO_JSON = (ValueError, RecursionError)  # what a text raises that is no JSON, or none that anybody means
 UNSET: tuple[Json, ...] = (None, "", [], {}, [{}], False)  # and 0, which equals False
 WINDOW = re.compile(r"((mon|tue|wed|thu|fri|sat|sun):)?([01]?\d|2[0-3]):[0-5]\d", re.IGNORECASE)  # one of its two ends
@@ -62,7 +62,7 @@ def check_json(place: str, text: str, field: SchemaField) -> None:
     """Whether a text is JSON, where the field takes that.
 
     Raises:
-        InvalidInput: it is none, a policy without a statement, or a single value where AWS takes a document.
+        InvalidInput: it is none, a policy without a statement, or no object where AWS takes one, no list of objects where it takes that.
     """
     if field.comparison not in JSON:
         return
@@ -77,7 +77,10 @@ def check_json(place: str, text: str, field: SchemaField) -> None:
     if field.comparison == "policy" and "statement" not in members:
         mend = 'write {"Version": "2012-10-17", "Statement": […]}'
         raise InvalidInput("is a policy without a Statement", mend=mend, where=(place,))
-    if field.comparison != "policy" and not isinstance(found, Mapping | list):
+    if field.comparison == "json-list":
+        if not isinstance(found, list) or not all(isinstance(entry, Mapping) for entry in found):
+            raise InvalidInput("is no JSON list of objects", mend='write a list: [{"name": "value"}]', where=(place,))
+    elif not isinstance(found, Mapping):
         raise InvalidInput("is no JSON object", mend='write an object, such as {"name": "value"}', where=(place,))
 
 
