@@ -312,12 +312,16 @@ async def test_what_is_polled_more_often_is_read_in_full_more_often(standin, pol
 async def test_what_is_polled_less_often_is_read_in_full_at_each_poll(standin, account, polls):
     time = Calendar()
     cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0)
-    (thing,) = vpcs(standin, 1)
-    thing["metadata"]["annotations"]["crossplane.io/poll-interval"] = "2h"
-    await cloud.observe(thing, account, {})
-    standin.client("ec2").modify_vpc_attribute(VpcId=external_name(thing), EnableDnsHostnames={"Value": True})
+    things = vpcs(standin, 2)
+    for thing in things:
+        thing["metadata"]["annotations"]["crossplane.io/poll-interval"] = "2h"
+    await looks(cloud, things, account)
+    standin.client("ec2").modify_vpc_attribute(VpcId=external_name(things[0]), EnableDnsHostnames={"Value": True})
     time.seconds += 7200
-    assert [each.field for each in (await cloud.observe(thing, polls, {})).drift] == ["enableDnsHostnames"]
+    assert [[each.field for each in found.drift] for found in await looks(cloud, things, polls)] == [
+        ["enableDnsHostnames"],
+        [],
+    ]
     cloud.close()
 
 

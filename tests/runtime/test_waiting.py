@@ -115,9 +115,11 @@ class Rig:
 
     def __init__(self, wants):
         self.wants, self.there, self.runs, self.events, self.expected = wants, set(), Counter(), [], []
+        self.lanes = {}
 
     async def reconcile(self, key, context):
         self.runs[key.name] += 1
+        self.lanes[key.name] = context.lane
         awaited = self.wants(key)
         if awaited not in self.there:
             raise NotYet("not yet", on=[awaited])
@@ -209,6 +211,7 @@ def test_of_many_that_are_woken_those_that_failed_are_run_first_and_the_others_s
         await asyncio.sleep(SPREAD * 900 / 2)
         assert set(rig.runs.values()) == {1}
         assert rig.runs.total() == 1000
+        assert Counter(rig.lanes.values()) == {"retry": 100, "poll": 900}  # polls travel together
 
     rig.play(scene)
 

@@ -18,6 +18,7 @@ from groundplane.runtime.waiting import Target
 TOLD = 100  # keys of a queue, and of those that wait for something, that are named to people
 SPREAD, LONGEST_SPREAD = 0.05, 300.0  # seconds for each that is woken although nothing is wrong with it, and for all
 READ = "read"  # the pace at which those that read an object follow it
+MANAGED = "managed"  # the controller whose polls travel together to AWS
 HERD = 16  # reconciles that wait for one object and are still a person's change when it comes; more are retries
 
 
@@ -99,7 +100,8 @@ class Dispatcher:
         lane: Lane = "change" if len(trying) <= HERD else "retry"
         for queue, key in trying:
             queue.wake(key, lane=lane)
-        self._spread(settled)
+        self._spread([target for target in settled if target[0].name != MANAGED])
+        self._spread([target for target in settled if target[0].name == MANAGED], lane="poll")
 
     def resume(self) -> None:
         """Work may go on."""
@@ -160,14 +162,14 @@ class Dispatcher:
         pause = paces.book(READ, key_of(obj), len(readers), now) if readers else 0.0
         if not pause and len(readers) <= HERD:
             return found
-        self._spread([(self._queues[name], key) for name, key in readers], pause)
+        self._spread([(self._queues[name], key) for name, key in readers], after=pause)
         return found - readers
 
-    def _spread(self, targets: Sequence[tuple[Queue, Key]], after: float = 0.0) -> None:
+    def _spread(self, targets: Sequence[tuple[Queue, Key]], *, lane: Lane = "retry", after: float = 0.0) -> None:
         """Have many look at one change by and by: all at once they would keep the event loop, and everybody else with it, for as long."""
         seconds = min(LONGEST_SPREAD, SPREAD * len(targets))
         for queue, key in targets:
-            queue.add(key, lane="retry", after=after + random.uniform(0, seconds), follows=True)
+            queue.add(key, lane=lane, after=after + random.uniform(0, seconds), follows=True)
 
     def _add(self, targets: Iterable[Target], lane: Lane) -> None:
         if not self._may_work():
