@@ -45,3 +45,38 @@ def test_what_is_there_and_not_all_as_asked_for_is_under_way():
     verdict = verdict_of(key, objects, frozenset({"composite"}), NOW)
     assert verdict.state == "under way"
     assert str(verdict) == "XDb xdb is not ready: Instance instance: is being brought to what is asked for"
+
+
+def waiting_family(*told):
+    """A template waits for what the Instance will say, and is not there yet."""
+    missing = "resource settings › patches[0]: status.endpoint: no such field. Mend: it is required."
+    instance = made("rds.aws.upbound.io/v1beta1", "Instance", {"forProvider": {}}, *told)
+    references = [
+        {"apiVersion": instance["apiVersion"], "kind": "Instance", "name": "instance"},
+        {"apiVersion": "secretsmanager.aws.upbound.io/v1beta1", "kind": "Secret", "name": "later"},
+    ]
+    composite = made(
+        "example.org/v1",
+        "XDb",
+        {"resourceRefs": references},
+        conditions.reconcile_error(missing),
+        conditions.creating(missing),
+        health.reconciling("Waiting", missing),
+    )
+    return key_of(composite), {key_of(obj): obj for obj in (composite, instance)}
+
+
+def test_a_composite_that_waits_for_a_field_is_under_way_as_long_as_something_that_it_is_made_of_is():
+    """An RDS instance has no endpoint for minutes; `up --once` and CI are there to see it come."""
+    key, objects = waiting_family(conditions.reconcile_success(), conditions.creating("DBInstanceStatus is creating"))
+    verdict = verdict_of(key, objects, frozenset({"composite"}), NOW)
+    assert (verdict.state, str(verdict)) == (
+        "under way",
+        "XDb xdb is not ready: Instance instance: Synced, not Ready: Creating",
+    )
+    key, objects = waiting_family(conditions.reconcile_success(), conditions.available())
+    verdict = verdict_of(key, objects, frozenset({"composite"}), NOW)
+    assert verdict.state == "stuck"
+    assert "status.endpoint: no such field" in str(verdict), "the path is wrong"
+    key, objects = waiting_family(conditions.reconcile_error(REFUSED), conditions.creating())
+    assert "invalid class nope" in str(verdict_of(key, objects, frozenset({"composite"}), NOW))

@@ -62,7 +62,10 @@ def verdict_of(key: Key, objects: Mapping[Key, Object], categories: frozenset[st
         return Verdict(key, "stuck", _folded(((trouble.key, trouble.cause) for trouble in refused), key))
     if said := [text for text in (_failure(root, type_) for type_ in lacking) if text]:
         return Verdict(key, "stuck", tuple(said))
-    unready = [child for child in tree.every(node) if child.state != "ready" and not child.children] or [node]
+    unready = [child for child in tree.every(node) if child.state != "ready" and not child.children]
+    unready = (
+        [child for child in unready if child.state != "absent"] or unready or [node]
+    )  # what is made later is no cause
     unready.sort(key=lambda child: not child.cause)  # a call that failed, before what waits for its result
     told = ((child.key, f"{child.told}: {child.cause}" if child.cause else child.told) for child in unready)
     return Verdict(key, "under way", _folded(told, key))

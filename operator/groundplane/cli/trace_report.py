@@ -232,13 +232,18 @@ def cause_of(root: Member) -> str:
         trace = f"groundplane trace {root.key.kind.lower()}/{root.key.name}{namespace} -o wide{store.again()}"
         return told + (f"\n{'':<{len(CAUSE)}}{rest} more failed: {trace} shows all." if rest else "")
     lost = [member for member in lineage.every(root) if member.object is None]
-    if lost:
-        return f"{CAUSE}{lost[0].key}: {lost[0].error}"
-    waiting = [node for node in tree.every(grown) if node.state in ("working", "deleting") and node.told != tree.SILENT]
-    if not waiting or not objects:
-        return ""
+    waiting = [
+        node
+        for node in tree.every(grown)
+        if (node.state in ("working", "deleting") or node.waits) and node.told != tree.SILENT
+    ]
     deepest = [node for node in waiting if not any(child in waiting for child in node.children)]
-    return _sentence(deepest[0], members[deepest[0].key])
+    awaited = [node for node in deepest if not node.waits and not any(each.state == "absent" for each in node.children)]
+    if lost and not awaited:
+        return f"{CAUSE}{lost[0].key}: {lost[0].error}"
+    if not awaited or not objects:
+        return ""
+    return _sentence(awaited[0], members[awaited[0].key])
 
 
 def _grown(member: Member) -> tree.Node:
@@ -255,6 +260,7 @@ def _grown(member: Member) -> tree.Node:
         member.external,
         tree.seconds_of(member.object, state, datetime.now(UTC)),
         children,
+        tree.waits(member.object, state),
     )
 
 

@@ -70,9 +70,13 @@ def _grow(key: Key, objects: Mapping[Key, Object], now: datetime, above: frozens
     children = tuple(_grow(child, objects, now, below) for child in references(obj) if child not in below)
     state, told, cause = condition(obj)
     name = annotations_of(obj).get(EXTERNAL_NAME, "") if "forProvider" in spec_of(obj) else ""
+    return Node(key, state, told, cause, name, seconds_of(obj, state, now), children, waits(obj, state))
+
+
+def waits(obj: Object, state: State) -> bool:
+    """Whether an object that failed says that it only lacks what something else has yet to bring."""
     outlook = health.outlook(obj)
-    waits = state == "failed" and outlook is not None and outlook.reason == "Waiting"
-    return Node(key, state, told, cause, name, seconds_of(obj, state, now), children, waits)
+    return state == "failed" and outlook is not None and outlook.reason == "Waiting"
 
 
 def condition(obj: Object) -> tuple[State, str, str]:
@@ -144,9 +148,11 @@ def every(node: Node) -> Iterator[Node]:
 def troubles(node: Node) -> list[Node]:
     """Where it fails, from the top; none while it is ready or under way.
 
-    What only sums up a failure below it is left out.
+    What only sums up a failure below it is left out, and so is what waits while something below it is under way and nothing failed.
     """
     below = [trouble for child in node.children for trouble in troubles(child)]
+    if node.waits and not below and any(each.state == "working" for child in node.children for each in every(child)):
+        return []
     is_own = node.state == "failed" and not any(trouble.cause in node.cause for trouble in below)
     is_own = is_own and (not below or node.cause != UNAVAILABLE)
     return [node, *below] if is_own else below
