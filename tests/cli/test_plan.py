@@ -114,7 +114,7 @@ def test_what_aws_can_t_change_is_blocked(plan):
     assert ran.exit_code == 3
     assert "0 of 1 XDatabase change, 1 is blocked" in ran.stdout
     assert (
-        'spec.forProvider.engine: "postgres" → "mysql"   immutable in AWS. Mend: make a second claim and move the data.'
+        'spec.forProvider.engine: "postgres" → "mysql"   immutable in AWS. Mend: make a second Database and move the data.'
         in ran.stdout
     )
 

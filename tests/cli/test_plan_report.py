@@ -45,7 +45,7 @@ AWS 123456789012 eu-west-1; 212 of 240 XDatabase change, 1 is blocked; 452 calls
     spec.forProvider.instanceClass: "db.t3.medium" → "db.t4g.medium"   waits for the maintenance window (applyImmediately: false)
     … and 211 more, the same change in each (-v lists)
 ! Instance legacy-q2m4z-1f0e55aa01bc          (Database my-team/legacy › rds-instance)
-    spec.forProvider.engine: "mysql" → "postgres"   immutable in AWS. Mend: make a second claim and move the data.
+    spec.forProvider.engine: "mysql" → "postgres"   immutable in AWS. Mend: make a second Database and move the data.
 Plan: 0 to add, 212 to change, 0 to destroy, 1 blocked, 0 to forget, 0 unknown.   Saved: p.json, valid 24 h
 """
 

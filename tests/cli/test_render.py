@@ -78,6 +78,13 @@ def errors(result):
     return [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
 
 
+def test_of_a_version_that_is_not_served_the_mend_names_one_that_is_even_where_none_is_referenceable(folder):
+    write(folder, definition=platform.DEFINITION.replace("    referenceable: true\n", ""))
+    write(folder, claim=platform.CLAIM.replace("tests.example.com/v1", "tests.example.com/v9"))
+    (told,) = errors(groundplane("render", folder / "claim.yaml", folder))
+    assert "Note is not served as tests.example.com/v9. Mend: write apiVersion: tests.example.com/v1, or" in told
+
+
 # --- output -------------------------------------------------------------------------------------------------
 
 

@@ -59,6 +59,20 @@ def test_every_type_has_a_table():
     assert set(TRANSFORMS) == {path.stem for path in TABLES.glob("*.yaml")}
 
 
+@pytest.mark.parametrize(
+    ("given", "field", "mend"),
+    [
+        ({"type": "string", "string": {"fmt": "x"}}, "string.type", "Convert, Format, Join"),
+        ({"type": "math", "math": {"multiply": 1}}, "math.type", "ClampMax, ClampMin, Multiply"),
+    ],
+)
+def test_a_type_that_is_left_out_where_it_must_be_set_is_one_of_those_told(given, field, mend):
+    holder, _, _ = read(given)
+    ((told, problem),) = [(each.field, each.mend) for each in holder.it.problems(FUNCTION)]
+    assert told == field
+    assert problem.startswith(f"use one of: {mend}")
+
+
 def test_an_unknown_type_is_answered_with_the_nearest():
     _, problems, _ = read({"type": "strng"})
     assert [(problem.field, problem.mend) for problem in problems] == [("it.type", "did you mean string?")]

@@ -145,7 +145,7 @@ def _field(step: Step, each: Field) -> Iterator[str]:
     if step.action == "add" and each.before is None:
         yield f"    {each.path}: {_value(each.after)}"
     elif step.action == "blocked" and each.kind == "immutable":
-        what = "claim" if step.owner else "one"
+        what = step.owner.kind if step.owner else "one"
         why = f"   immutable in {_title(step)}. Mend: make a second {what} and move the data."
         why = why if step.reason in KNOWN else ""
         yield f"    {each.path}: {_value(each.before)} → {_value(each.after)}{why}"

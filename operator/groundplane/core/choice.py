@@ -153,7 +153,7 @@ def _recognised(obj: Object, definitions: Sequence[Object], kinds: set[tuple[str
         if is_of_it and known.versions and api_version not in known.versions:
             raise InvalidInput(
                 f"{key_of(obj)}: {kind} is not served as {api_version}",
-                mend=f"write apiVersion: {known.api_version}, or have its definition serve that version",
+                mend=f"write apiVersion: {known.api_version if known.version else known.versions[0]}, or have its definition serve that version",
             )
         if kind == known.claim_kind:
             return _Subject(obj, known.api_version, known.kind, True, xrd)

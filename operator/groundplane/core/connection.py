@@ -15,7 +15,7 @@ from groundplane.core import fieldpath, goformat
 from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Object
 from groundplane.core.spec import FUNCTION, Dialect, Problem, Spec, not_supported, required, word
-from groundplane.errors import GroundplaneError, InvalidInput, at, shown
+from groundplane.errors import GroundplaneError, InvalidInput, at, did_you_mean, shown
 
 _PARAMETERS = {
     "FromValue": "value",
@@ -48,7 +48,7 @@ class ConnectionDetail(Spec):
         if dialect != FUNCTION:
             return
         if not self.type:
-            yield required("type")
+            yield required("type", mend=did_you_mean("", _PARAMETERS))
         elif self.type not in _PARAMETERS:
             yield not_supported("type", self.type, _PARAMETERS)
         elif not self.name:

@@ -175,7 +175,7 @@ class _CombinePatch(AnyPatch):
             yield required("toFieldPath", f"must be set for patch type {self.type}")
         elif dialect == FUNCTION:
             if not self.combine.strategy:
-                yield required("combine.strategy")
+                yield required("combine.strategy", mend="write string, the only one")
             elif self.combine.strategy != "string":
                 yield not_supported("combine.strategy", self.combine.strategy, ["string"])
             elif self.combine.string is None:

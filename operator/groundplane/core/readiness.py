@@ -19,7 +19,7 @@ from groundplane.core.fieldpath import MISSING
 from groundplane.core.objects import Json, Object
 from groundplane.core.spec import NATIVE, Dialect, Problem, Spec, not_supported, required
 from groundplane.core.transforms.base import Int64
-from groundplane.errors import GroundplaneError, InvalidInput
+from groundplane.errors import GroundplaneError, InvalidInput, did_you_mean
 
 LONGEST_SHOWN = 60  # characters of a value that a check does not match
 
@@ -203,7 +203,7 @@ class UnknownCheck(AnyCheck):
     zero: ClassVar = {"type": ""}
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
-        yield not_supported("type", self.type, CHECKS) if self.type else required("type")
+        yield not_supported("type", self.type, CHECKS) if self.type else required("type", mend=did_you_mean("", CHECKS))
 
 
 CHECKS = ("MatchString", "MatchInteger", "NonEmpty", "MatchCondition", "MatchTrue", "MatchFalse", "None")

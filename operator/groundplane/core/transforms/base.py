@@ -10,6 +10,7 @@ from pydantic import Field
 from groundplane.core import fieldpath
 from groundplane.core.objects import Json
 from groundplane.core.spec import FUNCTION, Dialect, Problem, Spec, not_supported, only, refusal, required, word
+from groundplane.errors import did_you_mean
 
 TRANSFORMS = ("map", "match", "math", "string", "convert")
 
@@ -160,4 +161,8 @@ class UnknownTransform(AnyTransform):
     type: str = ""
 
     def problems(self, dialect: Dialect) -> Iterator[Problem]:
-        yield not_supported("type", self.type, TRANSFORMS) if self.type else required("type")
+        yield (
+            not_supported("type", self.type, TRANSFORMS)
+            if self.type
+            else required("type", mend=did_you_mean("", TRANSFORMS))
+        )

@@ -9,7 +9,7 @@ from groundplane.core.objects import Json
 from groundplane.core.spec import FUNCTION, Dialect, Problem, not_supported, required
 from groundplane.core.transforms import govalues
 from groundplane.core.transforms.base import AnyTransform, Apply
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, did_you_mean, shown
 
 _PARAMETERS = {"Multiply": "multiply", "ClampMin": "clampMin", "ClampMax": "clampMax"}
 
@@ -23,7 +23,7 @@ class MathTransform(AnyTransform):
         if self.math is None:
             yield required("math")
         elif not self.math.type and dialect == FUNCTION:
-            yield required("math.type")
+            yield required("math.type", mend=did_you_mean("", _PARAMETERS))
         elif (self.math.type or "Multiply") not in _PARAMETERS:
             yield not_supported("math.type", self.math.type, _PARAMETERS)
         else:

@@ -16,7 +16,7 @@ from groundplane.core.objects import Json
 from groundplane.core.spec import FUNCTION, Dialect, Problem, not_supported, required
 from groundplane.core.transforms import regexp
 from groundplane.core.transforms.base import AnyTransform, Apply, Regexp, Replace, refusing
-from groundplane.errors import InvalidInput, shown
+from groundplane.errors import InvalidInput, did_you_mean, shown
 
 MAX_RESULT = 1_000_000  # characters of a text that a transform makes
 
@@ -40,7 +40,7 @@ class StringTransform(AnyTransform):
         if self.string is None:
             yield required("string")
         elif not self.string.type and dialect == FUNCTION:
-            yield required("string.type")
+            yield required("string.type", mend=did_you_mean("", _PARAMETERS))
         elif (self.string.type or "Format") not in _PARAMETERS:
             yield not_supported("string.type", self.string.type, _PARAMETERS)
         else:
