@@ -4,7 +4,7 @@ What moto 5.2 lacks and this adds: instances whose creation, modification and de
 ModifyDBSubnetGroup; a master user, a password, a known class and a snapshot decision demanded; subnet groups and parameter
 groups in use kept, parameters reset; an own DbiResourceId for each instance; names and classes in lower case; settings of
 instances that moto takes and forgets; domains left; the zones of instances in two, and their fail-over; copies whose password
-AWS keeps, under the name of their own user.
+AWS keeps, under the name of their own user; the log exports of clusters.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _mend_instances(clock: Clock) -> None:
     models: Any = importlib.import_module("moto.rds.models")
     DBInstance, RDSBackend = models.DBInstance, models.RDSBackend
     create, modify, delete = RDSBackend.create_db_instance, RDSBackend.modify_db_instance, RDSBackend.delete_db_instance
-    delete_cluster = RDSBackend.delete_db_cluster
+    modify_cluster, delete_cluster = RDSBackend.modify_db_cluster, RDSBackend.delete_db_cluster
     describe, promote = RDSBackend.describe_db_instances, RDSBackend.promote_read_replica
     endpoint = DBInstance.endpoint.fget
 
@@ -170,6 +170,11 @@ def _mend_instances(clock: Clock) -> None:
         database.source_db_instance_identifier = None
         return database
 
+    def modify_db_cluster(self: Any, kwargs: dict[str, Any]) -> Any:
+        if logs := kwargs.get("cloudwatch_logs_export_configuration"):
+            kwargs["enable_cloudwatch_logs_exports"] = logs  # moto knows it by the name of the create's
+        return modify_cluster(self, kwargs)
+
     def delete_db_cluster(self: Any, cluster_identifier: str, snapshot_name: str | None = None) -> Any:
         gone = delete_cluster(self, cluster_identifier, snapshot_name)
         for name in [each for each in self.cluster_snapshots if each.startswith(f"rds:{cluster_identifier}-")]:
@@ -181,6 +186,7 @@ def _mend_instances(clock: Clock) -> None:
     RDSBackend.modify_db_instance = modify_db_instance
     RDSBackend.delete_db_instance = delete_db_instance
     RDSBackend.promote_read_replica = promote_read_replica
+    RDSBackend.modify_db_cluster = modify_db_cluster
     RDSBackend.delete_db_cluster = delete_db_cluster
     DBInstance.endpoint = property(lambda self: None if self.status == "creating" else endpoint(self))
 
