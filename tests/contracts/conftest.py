@@ -51,7 +51,11 @@ WIDGET = {
                     "items": {
                         "type": "object",
                         "required": ["name"],
-                        "properties": {"name": {"type": "string"}, "number": {"type": "integer", "default": 80}},
+                        "properties": {
+                            "name": {"type": "string"},
+                            "number": {"type": "integer", "default": 80},
+                            "limits": {"type": "object", "additionalProperties": {"type": "string"}},
+                        },
                     },
                 },
                 "colours": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},

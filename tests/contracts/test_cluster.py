@@ -594,6 +594,18 @@ async def test_a_map_that_is_applied_empty_is_so_after_its_last_value(place: Pla
     assert spec_of(made) == {"size": "large", "settings": {"b": "2"}}
 
 
+async def test_a_map_in_an_item_that_is_applied_empty_is_so_after_its_last_value(place: Place):
+    full = [{"name": "a", "limits": {"cpu": "1"}}, {"name": "b", "limits": {"cpu": "2"}}]
+    emptied = [{"name": "a", "limits": {}}, {"name": "b", "limits": {}}]
+    await place.cluster.apply(place.widget(spec={"ports": full}), manager="us")
+    await place.cluster.apply(
+        place.widget(spec={"ports": [{"name": "b", "limits": {"memory": "3"}}, {"name": "c"}]}), manager="them"
+    )
+    made = await place.cluster.apply(place.widget(spec={"ports": emptied}), manager="us")
+    limits = {port["name"]: port.get("limits") for port in spec_of(made)["ports"]}
+    assert limits == {"a": {}, "b": {"memory": "3"}, "c": None}
+
+
 async def test_an_apply_that_empties_a_map_with_an_old_resource_version_is_a_conflict(place: Place):
     full = place.widget(spec={"settings": {"a": "1"}})
     first = await place.cluster.apply(full, manager="us")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
@@ -103,26 +104,62 @@ def server_side_apply(
 def emptying(live: Object, applied: Object, manager: str, subresource: str = "") -> dict[str, Json]:
     """The JSON merge patch after which the API server takes an apply that empties maps: it makes null of these, and refuses that.
 
-    It takes away what goes with the apply from the maps that are applied empty.
+    It takes away what goes with the apply from the maps that are applied empty, also in the items of lists that have keys.
 
     >>> entry = {"manager": "us", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:a": {}}}}
     >>> live = {"apiVersion": "v1", "kind": "A", "metadata": {"managedFields": [entry]}, "data": {"a": "1", "b": "2"}}
     >>> emptying(live, {"apiVersion": "v1", "kind": "A", "metadata": {}, "data": {}}, "us")
     {'data': {'a': None}}
     """
-    merged = server_side_apply(live, applied, manager, subresource, None, "")
-    return _leaving(live, merged, {name: value for name, value in applied.items() if name != "metadata"})
+    entries = ownership.entries_of(live)
+    mine, others = entries.pop(Writer(manager, "Apply", subresource), None), dict[str, Any]()
+    if mine is None:
+        return {}
+    for entry in entries.values():
+        others = ownership.union(others, entry.fields)
+    wanted = {name: value for name, value in applied.items() if name != "metadata"}
+    return _taking(live, _left(live, wanted, mine.fields, others))
 
 
-def _leaving(live: Mapping[str, Json], merged: Mapping[str, Json], applied: Mapping[str, Json]) -> dict[str, Json]:
+def _left(value: Json, wanted: Json, mine: Fields, others: Fields) -> Any:
+    """What stays of a value when what `mine` alone has goes from the maps that are wanted empty, also in items that have keys."""
+    if isinstance(value, dict) and isinstance(wanted, dict):
+        found = {}
+        for name, entry in value.items():
+            ours, theirs = mine.get(f"f:{name}"), others.get(f"f:{name}")
+            if wanted or ours is None:
+                found[name] = _left(entry, wanted.get(name), ours or {}, theirs or {})
+            elif theirs is not None:
+                found[name] = _left(entry, {}, ours, theirs)
+        return found
+    if isinstance(value, list) and isinstance(wanted, list):
+        items = list(value)
+        for element in filter(_keys_in, mine):
+            place, other = (_place(element, each) for each in (value, wanted))
+            if place is not None and other is not None:
+                items[place] = _left(value[place], wanted[other], mine[element], others.get(element, {}))
+        return items
+    return value
+
+
+def _place(element: str, items: list[Json]) -> int | None:
+    keys: dict[str, Json] = orjson.loads(element[2:])
+    places = (place for place, item in enumerate(items) if isinstance(item, dict) and keys.items() <= item.items())
+    return next(places, None)
+
+
+def _taking(value: Mapping[str, Json], left: Mapping[str, Json]) -> dict[str, Json]:
+    """The JSON merge patch that leaves what is left."""
     patch: dict[str, Json] = {}
-    for name, wanted in applied.items():
-        there, left = live.get(name), merged.get(name)
-        if not (isinstance(wanted, dict) and isinstance(there, dict) and isinstance(left, dict)):
-            continue
-        found = _leaving(there, left, wanted) if wanted else dict.fromkeys(each for each in there if each not in left)
-        if found:
-            patch[name] = found
+    for name, entry in value.items():
+        stays = left.get(name)
+        if name not in left:
+            patch[name] = None
+        elif isinstance(entry, dict) and isinstance(stays, dict):
+            if below := _taking(entry, stays):
+                patch[name] = below
+        elif entry != stays:
+            patch[name] = stays
     return patch
 
 
