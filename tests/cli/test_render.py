@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -466,6 +467,16 @@ def test_other_files_in_a_folder_do_no_harm(folder):
 def test_standard_input_is_read_once(folder):
     (line,) = errors(groundplane("render", "-", "-"))
     assert "standard input (-) can be read only once" in line
+
+
+def test_a_pipe_is_read_once_also_where_a_place_in_it_is_asked_for(folder):
+    os.mkfifo(folder / "pipe")
+    command = [sys.executable, "-m", "groundplane.cli.main", "render", "pipe", "composition.yaml"]
+    command += ["--xrd", "definition.yaml"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        (folder / "pipe").write_text(COMPOSITE.replace("text: hello", "text: 5"))
+        assert "spec.text: Invalid value" in process.communicate(timeout=60)[1]
+    assert process.returncode == 1
 
 
 def test_a_composition_may_come_from_standard_input(folder):

@@ -206,12 +206,16 @@ def render(
 
 
 def _with_places(errors: Iterable[GroundplaneError], paths: Iterable[str]) -> Iterator[str]:
-    """The errors, and of what is wrong with a field in these files where that is written, as `validate` tells it."""
+    """The errors, and of what is wrong with a field in these files where that is written, as `validate` tells it.
+
+    What can be read only once (standard input, a pipe) is not read again.
+    """
     from groundplane.cli import documents, manifests
     from groundplane.core.objects import meta
     from groundplane.core.preview import Refused
 
-    found, _ = documents.read((path for path in paths if path != manifests.STDIN), recursive=False)
+    lasting = (path for path in paths if path != manifests.STDIN and (Path(path).is_file() or Path(path).is_dir()))
+    found, _ = documents.read(lasting, recursive=False)
     by_name = {f"{each.object['kind']} {meta(each.object).get('name', '')}": each for each in found}
     for error in errors:
         document = by_name.get(error.where[0]) if isinstance(error, Refused) else None
