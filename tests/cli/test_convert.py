@@ -181,6 +181,47 @@ def test_in_place_with_the_examples_composed_before_and_after(tmp_path):
     assert groundplane("validate", folder).exit_code == 0
 
 
+NAMELESS = """\
+apiVersion: apiextensions.crossplane.io/v1
+kind: Composition
+metadata: {name: notes}
+spec:
+  compositeTypeRef: {apiVersion: tests.example.com/v1, kind: XNote}
+  patchSets:
+  - name: secret
+    patches:
+    - {fromFieldPath: spec.text, toFieldPath: spec.writeConnectionSecretToRef.name}
+  resources:
+  - name: first
+    base: &base
+      apiVersion: s3.aws.upbound.io/v1beta1
+      kind: Bucket
+      spec: {forProvider: {region: eu-west-1}, writeConnectionSecretToRef: {namespace: crossplane-system}}
+    # the patches
+    patches:
+    - fromFieldPath: spec.text  # tagged
+      toFieldPath: spec.forProvider.tags.text
+  - {name: 2nd One, base: *base}
+  - {name: third, base: *base, patches: [{type: PatchSet, patchSetName: secret}]}
+"""
+
+
+def test_a_connection_secret_that_mode_resources_names_by_itself_is_named(tmp_path):
+    write(tmp_path, definition=platform.DEFINITION, composition=NAMELESS, claim=platform.CLAIM)
+    result = groundplane("convert", "pipeline-composition", tmp_path / "composition.yaml", "-w", "--check")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "composition.yaml").read_text()
+    made = yaml.safe_load(text)["spec"]["pipeline"][0]["input"]["resources"]
+    named = [each["patches"][-1] for each in made]
+    assert [each.get("transforms", [{"string": {}}])[0]["string"].get("fmt") for each in named] == [
+        "%s-first",
+        "%s-2nd-one",
+        None,
+    ]
+    assert {each.get("fromFieldPath") for each in named[:2]} == {"metadata.uid"}
+    assert "renders the same" in result.output
+
+
 def test_what_would_not_render_the_same_is_told_and_not_written(tmp_path):
     """Natively a transform must have a type: this Composition is refused, the converted one is not."""
     folder = write(tmp_path / "it", composition=COMMENTED, definition=platform.DEFINITION, claim=platform.CLAIM)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import definition, fieldpath, known_schemas, naming, providers
+from groundplane.core import definition, fieldpath, known_schemas, providers
 from groundplane.core.conversion import pipelines, runtimes
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, group_of, key_of, meta, spec_of
@@ -66,7 +66,6 @@ _NAME_IN_TEXT = re.compile(r"(composite\.resource|\boxr|\bxr)\.metadata\.name\b"
 _APART_IN_TEXT = re.compile(r"metadata\.(namespace|uid)\b|claimRef\.namespace")
 NO_LONGER_ALONE = "metadata.name, which was one composite's in the cluster, and is one's in a namespace: two of one name in two namespaces"
 KEEP_APART = "put metadata.namespace into the name as well, if more than one namespace shall have such a composite"
-_SECRET = "spec.writeConnectionSecretToRef"
 _SECRETS_NAME = re.compile(r"spec\.writeConnectionSecretToRef\.(name|namespace)")
 NO_SECRET = "composites of v2 have no connection Secret"
 _COMPOSE_ONE = "compose a Secret in a template, and let programs read that"
@@ -360,7 +359,7 @@ class Migration:
                     unwrapped.setdefault(str(patch.get("patchSetName")), set()).update(lists)
             if patches:
                 template["patches"] = list(self._patches(where, patches, lists, str(template.get("name"))))
-            self._name_secret(where, template, base, sets)
+            self._name_secret(where, template, base, list(sets.values()))
             if template.pop("connectionDetails", None):
                 self.notes.append(Note(where, f"connectionDetails: {NO_SECRET}", _COMPOSE_ONE))
         for name, each in sets.items():
@@ -370,32 +369,12 @@ class Migration:
             )
 
     def _name_secret(
-        self, where: str, template: dict[str, Any], base: Mapping[str, Any], sets: Mapping[Any, Mapping[str, Any]]
+        self, where: str, template: dict[str, Any], base: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]
     ) -> None:
         """Name a connection Secret of which the template says no more than that there is one: in a namespace its kind asks for a name."""
-        wanted = spec_of(base).get("writeConnectionSecretToRef")
-        if not isinstance(wanted, dict) or wanted.get("name") or not _is_second(base):
+        name = pipelines.name_secret(template, sets, _NAME) if _is_second(base) else ""
+        if not name:
             return
-        patches = [each for each in template.get("patches") or () if isinstance(each, dict)]
-        patches += [
-            each
-            for patch in patches
-            if patch.get("type") == "PatchSet"
-            for each in sets.get(patch.get("patchSetName"), {}).get("patches") or ()
-            if isinstance(each, dict)
-        ]
-        if any(str(each.get("toFieldPath") or each.get("fromFieldPath")).startswith(_SECRET) for each in patches):
-            return
-        name = naming.secret_name("%s", str(template.get("name")))
-        template["patches"] = [
-            *(template.get("patches") or ()),
-            {
-                "type": "FromCompositeFieldPath",
-                "fromFieldPath": _NAME,
-                "toFieldPath": f"{_SECRET}.name",
-                "transforms": [{"type": "string", "string": {"type": "Format", "fmt": name}}],
-            },
-        ]
         self.notes.append(
             Note(
                 where,
@@ -539,7 +518,7 @@ def _written_back(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def as_pipeline(source: Object) -> Object:
     """A Composition in mode Pipeline; what is in it already as it is."""
-    made = pipelines.to_pipeline(source) or source
+    made = pipelines.to_pipeline(source, secrets=False) or source
     return pipelines.environment_to_step(made) or made
 
 

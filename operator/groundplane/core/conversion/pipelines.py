@@ -1,16 +1,16 @@
 """A Composition of mode Resources as a pipeline with one step of function-patch-and-transform, and a native environment as a step before it.
 
 What the function demands and the native engine inferred is written out.  Otherwise than upstream's converter, a transform `map`,
-`match` or `convert` gets its type as `math` and `string` do, patterns and fallbacks stay as they were written, and a template without a name
-gets one that no other has.
+`match` or `convert` gets its type as `math` and `string` do, patterns and fallbacks stay as they were written, a template without a name
+gets one that no other has, and a connection Secret that only says where it is to be the name that mode Resources gives it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from groundplane.core import fieldpath
+from groundplane.core import fieldpath, naming
 from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 from groundplane.errors import InvalidInput, at
 
@@ -26,6 +26,7 @@ _POLICIES = {  # of mergeOptions, by keepMapValues and appendSlice
     (False, True): "ForceMergeObjectsAppendArrays",
     (False, False): "ForceMergeObjects",
 }
+SECRET = "spec.writeConnectionSecretToRef"
 _TRANSFORMS = ("math", "string", "map", "match", "convert")
 _MATH = {"clampMin": "ClampMin", "clampMax": "ClampMax", "multiply": "Multiply"}
 _STRING = {"fmt": "Format", "convert": "Convert", "regexp": "Regexp"}
@@ -36,10 +37,13 @@ _DETAILS = {  # the field that a type of connection detail reads, in the order o
 }
 
 
-def to_pipeline(source: Object, function: str = PATCH_AND_TRANSFORM, *, names: bool = True) -> Object | None:
+def to_pipeline(
+    source: Object, function: str = PATCH_AND_TRANSFORM, *, names: bool = True, secrets: bool = True
+) -> Object | None:
     """The same Composition in mode Pipeline; None if it is one already.
 
-    `function` is the Function's name.  With `names` templates without one are named.
+    `function` is the Function's name.  With `names` templates without one are named, with `secrets` the connection Secrets that mode
+    Resources names by itself.
 
     Raises:
         InvalidInput: it is no Composition, or has templates without a name.
@@ -63,9 +67,51 @@ def to_pipeline(source: Object, function: str = PATCH_AND_TRANSFORM, *, names: b
         given["patchSets"] = [_patched(each) for each in sets] if isinstance(sets, list) else sets
     if "resources" in spec:
         given["resources"] = _templates(spec.pop("resources"), str(meta(source).get("name", "")), names=names)
+    for template in _in(given.get("resources")) if secrets else ():
+        if spec_of(_base(template)).get("writeConnectionSecretToRef", {}).get("namespace"):
+            name_secret(template, _in(given.get("patchSets")), "metadata.uid")
     spec["mode"] = "Pipeline"
     spec["pipeline"] = [{"step": "patch-and-transform", "functionRef": {"name": function}, "input": given}]
     return {**fieldpath.copied(source), "spec": spec}
+
+
+def name_secret(template: dict[str, Any], sets: Sequence[Mapping[str, Any]], path: str) -> str:
+    """Have a patch name the connection Secret of a template that says no more than that there is one.
+
+    `path` is what the composite has to begin the name with.  Returns the name as a format, "" if there was nothing to do.
+    """
+    wanted = spec_of(_base(template)).get("writeConnectionSecretToRef")
+    if not isinstance(wanted, dict) or wanted.get("name"):
+        return ""
+    own = _in(template.get("patches"))
+    named = {patch.get("patchSetName") for patch in own if patch.get("type") == "PatchSet"}
+    of_sets = [patch for each in sets if each.get("name") in named for patch in _in(each.get("patches"))]
+    written = {patch.get("toFieldPath") or patch.get("fromFieldPath") for patch in [*own, *of_sets]}
+    if written & {SECRET, f"{SECRET}.name"}:
+        return ""
+    name = naming.secret_name("%s", str(template.get("name")))
+    template["patches"] = [
+        *(template.get("patches") or ()),
+        {
+            "type": "FromCompositeFieldPath",
+            "fromFieldPath": path,
+            "toFieldPath": f"{SECRET}.name",
+            "transforms": [{"type": "string", "string": {"type": "Format", "fmt": name}}],
+        },
+    ]
+    return name
+
+
+def _in(given: Any) -> list[dict[str, Any]]:
+    """The mappings of what should be a list of them."""
+    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+
+
+def _base(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    base = template.get("base")
+    spec = base.get("spec") if isinstance(base, dict) else None
+    wanted = spec.get("writeConnectionSecretToRef") if isinstance(spec, dict) else None
+    return base if isinstance(base, dict) and isinstance(wanted, dict) else {}
 
 
 def environment_to_step(source: Object, function: str = ENVIRONMENT_CONFIGS) -> Object | None:
