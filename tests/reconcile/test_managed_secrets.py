@@ -1,7 +1,9 @@
 """Passwords and connection Secrets of managed resources, helpful defaults, and upstream's behaviour without them."""
 
-from groundplane.core.objects import Key
-from tests.reconcile import managed
+from dataclasses import replace
+
+from groundplane.core.objects import Key, key_of
+from tests.reconcile import managed, restore
 from tests.reconcile.interrupt import Counter, FragileSessions, Killed, Trouble
 from tests.reconcile.managed import applied, condition, deleted, get, is_ready, message, secret_of
 
@@ -56,6 +58,22 @@ async def test_a_changed_password_reaches_the_database_and_the_connection_secret
     aws.standin.forget_calls()
     await world.settle(seconds=130)
     assert aws.writes() == []
+
+
+async def test_a_password_that_is_restored_after_its_database_is_published_at_once_and_not_sent_again(aws):
+    world = await aws.world()
+    database = await applied(world, managed.instance(), seconds=30)
+    stored = next(obj for obj in world.objects() if key_of(obj)[2:] == ("crossplane-system", "orders-password"))
+    fresh = await aws.world()
+    options = replace(fresh.context.options, poll_interval=3600.0)
+    fresh.context = fresh.engine.context = replace(fresh.context, options=options)
+    aws.standin.forget_calls()
+    assert is_ready(await applied(fresh, restore.kept(database), seconds=200))
+    assert "password" not in await secret_of(fresh)
+    await fresh.apply(restore.kept(stored))
+    await fresh.settle(seconds=5)
+    assert (await secret_of(fresh))["password"] == aws.standin.passwords()["orders"]
+    assert set(aws.writes()) <= {"AddTagsToResource"}
 
 
 async def test_a_password_that_aws_refuses_is_never_quoted(aws):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from groundplane.core.objects import Key, meta, owner_reference, spec_of
+from groundplane.core.objects import Key, key_of, meta, owner_reference, spec_of
+from groundplane.core.pipeline import Selector
 from groundplane.errors import AlreadyExists, Awaited, Conflict, InvalidInput, NotFound, Waiting, stage
 from groundplane.ports import SecretField
 from groundplane.reconcile import connection
@@ -17,10 +18,15 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 async def read_all(run: ManagedRun, *, generate: bool) -> dict[str, str]:
     """The write-only inputs, by field; with `generate`, what is to be generated is, and stored first.
 
-    Without `generate`, what is not there yet is left out: nothing needs it before the create.
+    Without `generate`, what is not there yet is left out: nothing needs it before the create.  The resource is looked at again when one
+    of its Secrets changes, or comes: what exists without its password, as after a restore, publishes it then.
     """
     found: dict[str, str] = {}
     spec = asked(run)
+    references = [spec[secret.ref] for secret in run.kind.secrets if (spec.get(secret.ref) or {}).get("name")]
+    if run.kind.secrets:  # before looking: what changes meanwhile counts
+        named = [Selector("v1", "Secret", name=each["name"], namespace=_namespace(run, each)) for each in references]
+        run.context.interests.set(key_of(run.managed), tuple(named))
     for secret in run.kind.secrets:
         reference = spec.get(secret.ref)
         if not reference or not reference.get("name"):
