@@ -912,6 +912,31 @@ def test_a_composition_for_what_the_definition_beside_it_lacks_is_wrong(tmp_path
     assert groundplane("validate", write(tmp_path / "else", platform=elsewhere)).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "tells"),
+    [
+        ("Note", "compositeTypeRef.kind: Note is the kind of claims. Mend: write XNote."),
+        ("YNote", "no definition declares YNote of tests.example.com/v1. Mend: did you mean XNote?"),
+        ("Notee", "no definition declares Notee of tests.example.com/v1. Mend: did you mean XNote?"),
+    ],
+)
+def test_a_composition_is_for_composites_and_not_for_their_claims(tmp_path, kind, tells):
+    text = ENGINE_OF_NOTES.replace("XNote", kind)
+    result = groundplane("validate", write(tmp_path, definition=platform.DEFINITION, composition=text))
+    assert result.exit_code == 1
+    (told,) = [line for line in lines(result) if line.startswith("[x]")]
+    assert tells in told
+
+
+ENGINE_OF_NOTES = (
+    platform.COMPOSITION.replace(
+        "base: {apiVersion: v1, kind: ConfigMap", "base: {apiVersion: s3.aws.upbound.io/v1beta1, kind: Bucket"
+    )
+    .replace(", data: {by: groundplane}", ", spec: {forProvider: {region: eu-west-1}}")
+    .partition("    patches:")[0]
+)
+
+
 def test_of_what_an_unreadable_definition_makes_there_is_no_more_to_tell(tmp_path):
     folder = write(
         tmp_path,

@@ -90,11 +90,14 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
     reviewed = composition.review(spec).spec
     if reviewed is None:
         return []
+    reference = reviewed.compositeTypeRef
+    if composite := library.composite_of(reference.apiVersion, reference.kind):
+        message = f"compositeTypeRef.kind: {reference.kind} is the kind of claims"
+        return [Finding(type="patch", field="spec.compositeTypeRef.kind", message=message, mend=f"write {composite}")]
     told = parts(reviewed, _without_errors(find)) if find else []
     outcome = _outcome(reviewed, told, library)
     found = [_finding("patch", problem, spec) for problem in outcome.misfits]
     found += [_finding("patch", problem, spec, "warning") for problem in _no_such_keys(reviewed, told, library)]
-    reference = reviewed.compositeTypeRef
     for (api_version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
         if library.broken(api_version, kind):
             continue  # told of that definition
@@ -118,9 +121,14 @@ def against_schemas(source: Object, library: Library, find: Find | None, parts: 
 def _undefined(api_version: str, kind: str, library: Library) -> Finding:
     """A Composition is for what no definition declares, though those of its API group are there."""
     group = group_of(api_version)
-    others = {name: version for version, name in library.given if group_of(version) == group}
+    others = {
+        name: version
+        for version, name in library.given
+        if group_of(version) == group and not library.composite_of(version, name)
+    }
     field = f"spec.compositeTypeRef.{'apiVersion' if kind in others else 'kind'}"
     meant = library.meant(api_version, kind)
+    meant = library.composite_of(api_version, meant) or meant
     return Finding(
         type="patch",
         field=field,

@@ -52,13 +52,15 @@ class Library:
         scopes: known_schemas.Scopes | None = None,
         broken: Mapping[GroupKind, str] | None = None,
         defined: frozenset[str] = frozenset(),
+        claims: Mapping[GroupKind, str] | None = None,
     ) -> None:
         """`scopes` are those of kinds that somebody handed over, `broken` the names of definitions that are wrong, by what they declare,
-        `defined` the API groups of those that are right."""
+        `defined` the API groups of those that are right, `claims` the composite's kind of each claim's."""
         self.given = given
         self.scopes = scopes or {}
         self.defined = defined
         self._broken = broken or {}
+        self._claims = claims or {}
         self.built_in = built_in
         self._compiled: dict[tuple[str, str], Structural | None] = {}
 
@@ -88,6 +90,10 @@ class Library:
     def broken(self, api_version: str, kind: str) -> str:
         """The name of the definition that declares a kind, and is wrong; "" if there is none."""
         return self._broken.get(GroupKind(group_of(api_version), kind), "")
+
+    def composite_of(self, api_version: str, kind: str) -> str:
+        """The kind that claims of a kind are made into; "" if it is none of claims."""
+        return self._claims.get(GroupKind(group_of(api_version), kind), "")
 
     def meant(self, api_version: str, kind: str) -> str:
         """The kind that is nearly spelt so, or served in another version; "" if none is."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from groundplane.core import known_schemas
+from groundplane.core import definition, known_schemas
 from groundplane.core import schema as schemas
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import GroupKind, Json, Object, annotations_of, group_of, labels_of, meta, spec_of
@@ -351,6 +351,7 @@ def known_of(
     told: list[tuple[Object, Finding]] = []
     broken = dict(unreadable)
     defined: set[str] = set()
+    claims: dict[GroupKind, str] = {}
     bare = Library({}, built_in)
     given_over, every, subjects = list(extensions), list[Object](), list(objects)
     seen, judged = {id(each) for each in given_over}, frozenset(id(each) for each in subjects)
@@ -371,6 +372,9 @@ def known_of(
             broken |= definitions.declared(obj)
         elif known_schemas.is_definition(obj):
             defined |= {group_of(version) for version, _ in learnt}
+            declared = definition.read(obj)
+            if declared.claim_kind:
+                claims[GroupKind(declared.group, declared.claim_kind)] = declared.kind
     for obj in subjects:
         is_schema = known_schemas.is_definition(obj) or definitions.is_crd(obj)
         if is_schema and id(obj) not in seen and _is_sound(obj, bare) and (found := definitions.learn(obj)[1]):
@@ -382,7 +386,7 @@ def known_of(
         for obj, finding in definitions.connection_keys(xrd, sources, told_of):
             wrong.setdefault(id(obj), []).append(finding)
     scopes = known_schemas.scopes_in(every)
-    library = Library(given, built_in, scopes, broken, frozenset(defined))
+    library = Library(given, built_in, scopes, broken, frozenset(defined), claims)
     there = [*every, *(obj for obj in subjects if id(obj) not in seen and _is_sound(obj, bare))]
     known = Known(
         library=library,
