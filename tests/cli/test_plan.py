@@ -497,6 +497,36 @@ def test_on_a_cluster_what_the_operator_has_still_to_come_to_is_not_paused(plan,
     asyncio.run(oversee())
 
 
+def test_on_a_cluster_what_the_operator_comes_to_while_it_is_looked_at_is_not_paused(plan, tmp_path):
+    assert "~ Instance orders-" in plan(composition(storageType="gp2")).stdout
+
+    async def oversee():
+        found = await planned.make(planned.Asked(("change.yaml",)), ("groundplane.db", "", ""))
+        cluster = SqliteCluster(tmp_path / "groundplane.db")
+        overseer = apply._Overseer(cluster, found)
+        look, looks = overseer._get, []
+
+        async def come_to_it_after_the_first_look(key):
+            obj = await look(key)
+            if key.kind == "Instance":
+                if not looks:
+                    await cluster.patch(key, {"spec": {"forProvider": {"storageType": "gp2"}}})
+                looks.append(key)
+            return obj
+
+        overseer._get = come_to_it_after_the_first_look
+        try:
+            with pytest.raises(GroundplaneError, match="not all of the plan could be done"):
+                await overseer.run(0)
+            assert len(looks) > 1
+            instances = await cluster.list("rds.aws.upbound.io/v1beta1", "Instance")
+            assert not any(annotations_of(obj).get("crossplane.io/paused") for obj in instances)
+        finally:
+            cluster.close()
+
+    asyncio.run(oversee())
+
+
 def test_wrong_input_is_told(plan, tmp_path):
     assert groundplane("plan", "--forbid", "nothing").exit_code == 80
     assert groundplane("plan", "-", "--out", "p.json").exit_code == 80

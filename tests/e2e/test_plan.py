@@ -102,7 +102,7 @@ def shelves(plane, aws, operator, clean, tmp_path, monkeypatch):
     plane.wait("the shelf is ready", lambda: is_ready(plane.get(f"xshelves.{GROUP}", "plans-one")))
     guide.at_rest(plane)
     yield ("--kubeconfig", plane.kubeconfig)
-    plane.kubectl("delete", f"xshelves.{GROUP}", "--all", "--wait=true")
+    plane.kubectl("delete", f"xshelves.{GROUP}", "--all", "--timeout=60s")
 
 
 @pytest.mark.soak

@@ -30,10 +30,8 @@ POLLED = 600.0  # seconds in which most are looked at once
 KEPT, LISTED = 60.0, 150.0  # seconds for which an answer holds, and one of a listing
 MEMBERS = 16_384  # things that are known, of all accounts; of more, the longest unseen are forgotten
 LEAST = 2  # things for which a call is worth sharing
-DENIED, FAILED = (
-    600.0,
-    10.0,
-)  # seconds without a shared call after one that was refused, or that looks can do without, and after another that failed
+DENIED = 600.0  # seconds without a shared call after one that was refused, or that looks can do without
+FAILED = 10.0  # and after another that failed
 GROUPS = 4096  # kinds of calls, regions and accounts that are known
 
 

@@ -392,13 +392,16 @@ class _Overseer:
         )
 
     async def _was_changed(self, obj: Object) -> bool:
-        """Whether it is otherwise than it was when it was planned for: else the operator has still to come to it."""
+        """Whether it is otherwise than it was when it was planned for, and not as it was to be: else the operator has still to come to it."""
         from groundplane.core.objects import key_of
         from groundplane.core.plan import read_of
 
         was = self._was.get(key_of(obj).place)
         there = await self._get(was.key) if was else None
-        return was is None or there is None or read_of(there).spec != was.spec
+        if was is not None and there is not None and read_of(there).spec == was.spec:
+            return False
+        now = await self._get(key_of(obj))  # the operator may have come to it since it was looked at
+        return now is not None and self._differs(now)
 
     def _troubles(self, objects: Mapping[Key, Object]) -> list[str]:
         """What of the plan is not done yet."""
