@@ -510,7 +510,8 @@ def test_on_a_cluster_what_the_operator_comes_to_while_it_is_looked_at_is_not_pa
             obj = await look(key)
             if key.kind == "Instance":
                 if not looks:
-                    await cluster.patch(key, {"spec": {"forProvider": {"storageType": "gp2"}}})
+                    wanted = found.wanted[key.place]["spec"]["forProvider"]
+                    await cluster.patch(key, {"spec": {"forProvider": wanted}})
                 looks.append(key)
             return obj
 
