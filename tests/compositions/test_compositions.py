@@ -147,6 +147,16 @@ async def test_every_manifest_fits_its_kind_and_loses_no_field(folder):
     cluster.close()
 
 
+async def offered(folder):
+    """A store with the kind that is asked for by a composition's users, the claim's if there are claims; and the first example."""
+    cluster, xrd = SqliteCluster(":memory:"), one(folder / "definition.yaml")
+    xrd["metadata"]["uid"] = "not-in-the-store"
+    crd = definition.claim_crd(xrd) or definition.composite_crd(xrd)
+    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
+    (example,) = manifests.read(min((folder / "examples").glob("*.yaml")))
+    return cluster, example.object
+
+
 @pytest.mark.parametrize(
     "name, changes, message",
     [
@@ -161,20 +171,14 @@ async def test_every_manifest_fits_its_kind_and_loses_no_field(folder):
 )
 @pytest.mark.parametrize("generation", ["", "v2"])
 async def test_what_aws_can_t_change_is_refused_at_once(name, generation, changes, message):
-    folder = LIBRARY / name / generation
-    cluster = SqliteCluster(":memory:")
-    xrd = one(folder / "definition.yaml")
-    xrd["metadata"]["uid"] = "not-in-the-store"
-    crd = definition.composite_crd(xrd) if generation else definition.claim_crd(xrd)
-    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
-    (example,) = manifests.read(next(iter(sorted((folder / "examples").glob("*.yaml")))))
-    await cluster.apply(example.object, manager="test")
+    cluster, example = await offered(LIBRARY / name / generation)
+    await cluster.apply(example, manager="test")
     patch = {"spec": {"parameters": changes}}
     if message:
         with pytest.raises(Rejected, match=message):
-            await cluster.patch(key_of(example.object), patch)
+            await cluster.patch(key_of(example), patch)
     else:
-        await cluster.patch(key_of(example.object), patch)
+        await cluster.patch(key_of(example), patch)
     cluster.close()
 
 
@@ -195,14 +199,8 @@ async def test_what_aws_can_t_change_is_refused_at_once(name, generation, change
 )
 @pytest.mark.parametrize("generation", ["", "v2"])
 async def test_what_can_t_work_is_refused_with_its_field(name, generation, changes, message):
-    folder = LIBRARY / name / generation
-    cluster = SqliteCluster(":memory:")
-    xrd = one(folder / "definition.yaml")
-    xrd["metadata"]["uid"] = "not-in-the-store"
-    crd = definition.composite_crd(xrd) if generation else definition.claim_crd(xrd)
-    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
-    (example,) = manifests.read(next(iter(sorted((folder / "examples").glob("*.yaml")))))
-    wanted = copy.deepcopy(example.object)
+    cluster, example = await offered(LIBRARY / name / generation)
+    wanted = copy.deepcopy(example)
     wanted["spec"]["parameters"] = spec_of(wanted).get("parameters", {}) | changes
     if message:
         with pytest.raises(Rejected, match=message):
@@ -223,13 +221,8 @@ async def test_what_can_t_work_is_refused_with_its_field(name, generation, chang
     ],
 )
 async def test_a_team_takes_over_no_namespace_of_the_cluster(name, message):
-    folder = LIBRARY / "namespace-kubernetes"
-    cluster = SqliteCluster(":memory:")
-    xrd = one(folder / "definition.yaml")
-    xrd["metadata"]["uid"] = "not-in-the-store"
-    crd = definition.composite_crd(xrd)
-    await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
-    wanted = one(folder / "examples" / "composite.yaml") | {"metadata": {"name": name}}
+    cluster, example = await offered(LIBRARY / "namespace-kubernetes")
+    wanted = example | {"metadata": {"name": name}}
     if message:
         with pytest.raises(Rejected, match=message):
             await cluster.apply(wanted, manager="test")

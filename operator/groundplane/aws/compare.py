@@ -169,18 +169,12 @@ def version_key(version: str) -> tuple[tuple[int, str], ...]:
 
 
 def _json(desired: Json, observed: Json) -> bool:
-    try:
-        return bool(canonical(_parsed(desired)) == canonical(_parsed(observed)))
-    except judging.NO_JSON:
-        return bool(desired == observed)
+    return _same(canonical, desired, observed)
 
 
 def _json_text(desired: Json, observed: Json) -> bool:
     """JSON in which a number, or a boolean, may be a text."""
-    try:
-        return bool(_texts(_parsed(desired)) == _texts(_parsed(observed)))
-    except judging.NO_JSON:
-        return bool(desired == observed)
+    return _same(_texts, desired, observed)
 
 
 def _texts(value: Json) -> Json:
@@ -194,8 +188,13 @@ def _parsed(value: Json) -> Json:
 
 
 def _policy(desired: Json, observed: Json) -> bool:
+    return _same(policy, desired, observed)
+
+
+def _same(form: Callable[[Json], Json], desired: Json, observed: Json) -> bool:
+    """Whether two values, or JSON texts, have one form; a text that is no JSON means itself."""
     try:
-        return bool(policy(_parsed(desired)) == policy(_parsed(observed)))
+        return bool(form(_parsed(desired)) == form(_parsed(observed)))
     except judging.NO_JSON:
         return bool(desired == observed)
 

@@ -393,7 +393,7 @@ class SchemaField(Strict):
     aws: str = ""
     """Of a member: its path in AWS, where that isn't nearly its name: `NoncurrentVersionTransitions`."""
     compare: Compare | None = None
-    """How it is compared, one of `convert`'s ways; unset: lists as sets, objects by the members that the spec sets, all else exactly: `policy`."""
+    """How it is compared, one of `compare`'s ways; unset: lists as sets, objects by the members that the spec sets, all else exactly: `policy`."""
     key: Names = ()
     """Type []object: the members that say which entry of AWS's an entry is; without it, any that has what the spec says: `name`."""
     repeats: bool = False

@@ -29,30 +29,24 @@ from groundplane.ports import Default, Difference
 Item = dict[str, Any]  # a thing as AWS describes it
 Parameters = dict[str, Any]  # of a call
 
-HOURLY, SELDOM = (
-    6,
-    36,
-)  # in polls: how often it is read what takes a call of its own, and what only informs; an hour and six at most
+HOURLY = 6  # polls, an hour at most: how often it is read what takes a call of its own
+SELDOM = 36  # polls, six hours at most: and what only informs
 POLL = 600.0  # seconds from poll to poll, if nothing else is said
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 
 COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
-
-
 TAG_LIST = "Tags"  # the shared read of them, and where its answer has them
 
 
 @cache
 def _tagged() -> Shared:
     """How tags are read that their services tell one by one.  What never had any is not in the answer."""
-    given = {"ResourceARNList": KEYS}
-    answer = f"{{{TAG_LIST}: [0].Tags}}"
     rule = {
         "call": tags.TOGETHER,
-        "with": given,
+        "with": {"ResourceARNList": KEYS},
         "in": "ResourceTagMappingList",
         "key": "ResourceARN",
-        "answer": answer,
+        "answer": f"{{{TAG_LIST}: [0].Tags}}",
         "most": 100,
     }
     return Shared.model_validate(rule)
