@@ -211,18 +211,20 @@ async def test_what_can_t_work_is_refused_with_its_field(name, generation, chang
 
 
 @pytest.mark.parametrize(
-    "name, message",
+    "folder, name, message",
     [
-        ("shop.v2", "a namespace's name has no dots"),
-        ("default", "the cluster's own namespaces are no team's"),
-        ("kube-system", "the cluster's own namespaces are no team's"),
-        ("crossplane-system", "the cluster's own namespaces are no team's"),
-        ("kubernetes", ""),
+        ("namespace-kubernetes", "shop.v2", "a namespace's name has no dots"),
+        ("namespace-kubernetes", "default", "the cluster's own namespaces are no team's"),
+        ("namespace-kubernetes", "kube-system", "the cluster's own namespaces are no team's"),
+        ("namespace-kubernetes", "crossplane-system", "the cluster's own namespaces are no team's"),
+        ("namespace-kubernetes", "kubernetes", ""),
+        ("service-account-aws", "default", "the service account default is every Pod's"),
+        ("service-account-aws", "defaults", ""),
     ],
 )
-async def test_a_team_takes_over_no_namespace_of_the_cluster(name, message):
-    cluster, example = await offered(LIBRARY / "namespace-kubernetes")
-    wanted = example | {"metadata": {"name": name}}
+async def test_what_the_cluster_makes_itself_is_taken_over_by_nobody(folder, name, message):
+    cluster, example = await offered(LIBRARY / folder)
+    wanted = example | {"metadata": example["metadata"] | {"name": name}}
     if message:
         with pytest.raises(Rejected, match=message):
             await cluster.apply(wanted, manager="test")
