@@ -463,6 +463,9 @@ class BuiltIn(Protocol):
     def has(self, name: str) -> bool:
         """Whether it is one of them, and ours to bring."""
 
+    def inactive(self, api_version: str, kind: str) -> str:
+        """The name of a kind's definition, if it is one of them and is not active here; else ""."""
+
     async def bring(self, name: str) -> None:
         """Have its CustomResourceDefinition applied, unless one is there.  Raises Denied, Rejected, Conflict, Unavailable."""
 
@@ -475,6 +478,9 @@ class NothingBuiltIn:
 
     def has(self, name: str) -> bool:
         return False
+
+    def inactive(self, api_version: str, kind: str) -> str:
+        return ""
 
     async def bring(self, name: str) -> None:
         return None

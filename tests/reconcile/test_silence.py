@@ -7,10 +7,12 @@ import copy
 import pytest
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, status_of
+from groundplane.ports import NothingBuiltIn
 from tests.reconcile import things
 from tests.reconcile.test_tenants import a_claim, a_platform, another_composition
 from tests.reconcile.things import changed
+from tests.world import World
 
 
 def told(world, text):
@@ -190,3 +192,43 @@ async def test_a_check_that_makes_no_sense_for_the_value_keeps_no_pipeline_from_
     [composite] = await world.cluster.list(things.VERSION, "XThing")
     assert conditions.is_true(composite, "Synced")
     assert "readinessChecks[0]: kind: not an integer, but " in conditions.find(composite, "Ready")["message"]
+
+
+class NotActive(NothingBuiltIn):
+    def __init__(self, *kinds):
+        self._kinds = kinds
+
+    def inactive(self, api_version, kind):
+        return f"{kind.lower()}s.nop.example.org" if kind in self._kinds else ""
+
+
+@MODES
+async def test_that_nobody_looks_after_a_kind_that_is_not_active_is_the_cause_that_its_claim_tells(base):
+    """Unless somebody else does: then there are conditions within seconds, and nothing is told meanwhile."""
+    world = await things.a_world(built_in=NotActive("Alpha", "Beta"))
+    await things.running(world, composition=base)
+    for kind in ("Beta", "Gamma"):
+        await things.report(world, kind)
+    await world.settle(seconds=5)
+    assert "is not active here" not in str(await world.cluster.get(things.CLAIM))
+    await world.settle(seconds=30)
+    composite = await world.one(things.VERSION, "XThing")
+    claim = await world.cluster.get(things.CLAIM)
+    for obj in (composite, claim):
+        message = conditions.find(obj, "Ready")["message"]
+        assert "Alpha alpha: nobody looks after it, for alphas.nop.example.org is not active here. Mend: " in message
+        assert "ManagedResourceActivationPolicy" in message
+        told_of = {entry["resource"]: entry["message"] for entry in status_of(obj)["composed"]["resources"][:1]}
+        assert "is not active here" in told_of["alpha"]
+    await things.report(world, "Alpha")
+    await world.settle(seconds=30)
+    assert "is not active here" not in str(await world.cluster.get(things.CLAIM))
+
+
+@MODES
+async def test_a_kind_that_is_not_there_for_it_is_not_active_is_told_how_it_comes(base):
+    world = await World(built_in=NotActive("Alpha")).install()
+    await world.apply(*(crd for crd in things.composed_crds() if crd["spec"]["names"]["kind"] != "Alpha"))
+    await things.running(world, composition=base)
+    message = conditions.find(await world.cluster.get(things.CLAIM), "Ready")["message"]
+    assert "Mend: activate alphas.nop.example.org, by a ManagedResourceActivationPolicy" in message

@@ -213,3 +213,10 @@ def test_a_kind_beside_aws_is_known_without_reading_any_of_aws(monkeypatch):
     clouds._beside_aws.cache_clear()
     assert clouds.lookup("postgresql.sql.crossplane.io/v1alpha1", "Role").kind == "Role"
     assert clouds.lookup("example.org/v1", "Role") is None
+
+
+def test_a_kind_that_is_built_in_and_not_active_is_told_by_the_name_of_its_definition():
+    ours = kinds(World())
+    assert ours.inactive("ec2.aws.upbound.io/v1beta1", "VPC") == VPCS
+    assert ours.inactive("rds.aws.upbound.io/v1beta1", "Instance") == ""
+    assert ours.inactive("example.org/v1", "VPC") == ""

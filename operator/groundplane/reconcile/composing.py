@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundplane.core import health, naming, providers, summary
+from groundplane.core import conditions, health, naming, providers, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.definition import Definition
 from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL
@@ -18,6 +18,7 @@ from groundplane.reconcile import connection
 from groundplane.reconcile.taken import taken
 
 SOURCE = "defined/compositeresourcedefinition.apiextensions.crossplane.io"
+HOW_TO_ACTIVATE = "by a ManagedResourceActivationPolicy, or by --activations (the chart's provider.defaultActivations)"
 FIRST = {("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition")}  # what others need to be at all
 
 
@@ -31,7 +32,7 @@ class Composed:
     ready: bool = False
     is_judged: bool = False  # a function says that it is not ready, by rules of its own
     trouble: str = ""  # why it is not synced
-    unmet: str = ""  # the readiness check of its template that it does not pass, though it is ready itself
+    unmet: str = ""  # why it is not ready though nothing is wrong with it, and the mend: a check that it does not pass, nobody to look after it
     is_early: bool = False  # the trouble is but that others have not filled a field of the status yet
     is_refused: bool = False  # it can't be synced as it is wanted: only a person can help
 
@@ -99,7 +100,8 @@ def _part(run: CompositeRun, each: Composed) -> summary.Part:
         definitions = run.context.definitions
         known = definitions.composite(key.group, key.kind) or definitions.claim(key.group, key.kind)
     nested = known is not None and not known.has_own_summary
-    return summary.Part(each.template, each.object, each.ready, each.synced, each.trouble, nested)
+    trouble = each.trouble or conditions.cause_of(each.object or {}) or each.unmet
+    return summary.Part(each.template, each.object, each.ready, each.synced, trouble, nested)
 
 
 def outlook(run: CompositeRun, *, is_ready: bool, cause: str) -> Condition | None:
@@ -222,11 +224,13 @@ def check_control(run: CompositeRun, live: Object) -> None:
         )
 
 
-def not_served(run: CompositeRun, template: str, error: NoSuchKind) -> Composed:
+def not_served(run: CompositeRun, item: Rendered, error: NoSuchKind) -> Composed:
     """A composed resource whose kind nobody serves; the others go on, and this one is tried again as soon as it is served."""
+    if name := run.context.built_in.inactive(item.reference["apiVersion"], item.reference["kind"]):
+        error.mend = f"activate {name}, {HOW_TO_ACTIVATE}"
     run.event("Warning", "ComposeResources", str(error))
     run.awaited += error.on
-    return Composed(template, synced=False, trouble=str(error))
+    return Composed(item.template, synced=False, trouble=str(error))
 
 
 def in_order(rendered: Sequence[Rendered]) -> list[Rendered]:

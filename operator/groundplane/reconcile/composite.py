@@ -124,6 +124,7 @@ async def _advance(run: CompositeRun) -> Result:
         before = _read(run, compiled)
         made = await _compose(run, compiled)
         await silence.of_readiness(run, revision, compiled.steps)
+        look = silence.of_inactive(run)
     if run.unknown:
         with stage("WatchComposedResources", "cannot watch resource for changes"):
             raise run.unknown
@@ -136,7 +137,7 @@ async def _advance(run: CompositeRun) -> Result:
         await _report(run, published)
     # What one resource gave may be what another waits for, and our own writes call for no reconcile.
     again = run.again or not fieldpath.same(before, _read(run, compiled))
-    looks = [made.ttl, _interval(run)]
+    looks = [made.ttl, _interval(run), look]
     return Result(min(filter(None, looks), default=None), again=again, on=tuple(run.awaited))
 
 
@@ -492,8 +493,7 @@ def _cause(run: CompositeRun) -> str:
                 return found
             waiting = waiting or found
         if composed.object is not None and composed.unmet:
-            text = "correct the check in its Composition, if that is not to come"
-            unmet = unmet or f"{key_of(composed.object).kind} {composed.template}: {composed.unmet}. Mend: {text}."
+            unmet = unmet or f"{key_of(composed.object).kind} {composed.template}: {composed.unmet}"
     return early or waiting or unmet or run.withheld
 
 

@@ -222,7 +222,7 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
     except NoSuchKind as error:
         if not helpful:
             raise
-        return composing.not_served(run, item.template, error)
+        return composing.not_served(run, item, error)
     run.created = run.created or live is None
     if live is None or meta(live).get("resourceVersion") != meta(made).get("resourceVersion"):
         run.again = True  # functions have not observed it yet

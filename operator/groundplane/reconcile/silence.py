@@ -11,12 +11,13 @@ from groundplane.core import conditions, known_schemas, readiness
 from groundplane.core.objects import Json, Key, Object, group_of, key_of, labels_of, matches, meta, spec_of, status_of
 from groundplane.core.pipeline import Remote, Step
 from groundplane.core.structural import OpenAPI
-from groundplane.errors import NoSuchKind, with_article
+from groundplane.errors import NoSuchKind, mending, with_article
 from groundplane.functions import auto_ready
 from groundplane.ports import Context
-from groundplane.reconcile.composing import SOURCE, Composed, CompositeRun
+from groundplane.reconcile.composing import HOW_TO_ACTIVATE, SOURCE, Composed, CompositeRun
 
 REMEMBERED = 10_000  # objects about which something was said
+PATIENCE = 10.0  # seconds in which somebody else's provider says its first word on a new object
 SENTENCES = 20  # that are remembered of each
 DEFAULT_CHECKS = [
     {"type": "MatchCondition", "matchCondition": {"type": "Ready", "status": "True"}}
@@ -122,14 +123,14 @@ async def of_readiness(run: CompositeRun, revision: Object, steps: Sequence[Step
         if composed.ready or composed.is_judged or not composed.synced or composed.object is None:
             continue
         if conditions.is_true(composed.object, "Ready"):
-            composed.unmet = readiness.unmet(composed.object, _checks(await _full(run, revision), composed.template))
+            composed.unmet = _unmet(composed.object, _checks(await _full(run, revision), composed.template))
             continue
         if await _may_be_ready(run, composed):
             continue
         if knowing and auto_ready.knows(composed.object["apiVersion"], composed.object["kind"]):
             continue
         if checks := _checks(await _full(run, revision), composed.template):
-            composed.unmet = readiness.unmet(composed.object, checks)
+            composed.unmet = _unmet(composed.object, checks)
             continue
         key = key_of(composed.object)
         once(
@@ -139,6 +140,35 @@ async def of_readiness(run: CompositeRun, revision: Object, steps: Sequence[Step
             f'composed resource "{composed.template}" will never be ready: {key.kind} of {key.api_version} has no conditions. '
             "Mend: give it readinessChecks, [{type: None}] if it is ready as soon as it is there.",
         )
+
+
+def _unmet(obj: Object, checks: Sequence[Json]) -> str:
+    found = readiness.unmet(obj, checks)
+    return found and f"{found}. {mending('correct the check in its Composition, if that is not to come')}"
+
+
+def of_inactive(run: CompositeRun) -> float | None:
+    """Composed resources of a kind that is served, and not active here, of which nobody else tells anything either.
+
+    Seconds until the next look, if one is too young to tell: another provider may be about to begin with it.
+    """
+    looks: list[float] = []
+    if run.context.options.strict_upstream:
+        return None
+    for composed in run.composed:
+        if composed.ready or composed.object is None or status_of(composed.object).get("conditions"):
+            continue
+        name = run.context.built_in.inactive(composed.object["apiVersion"], composed.object["kind"])
+        born = conditions.moment(str(meta(composed.object).get("creationTimestamp"))) if name else None
+        if born is None:
+            continue
+        left = PATIENCE - (run.context.now() - born).total_seconds()
+        if left > 0:
+            looks.append(left)
+            continue
+        mend = f"activate it {HOW_TO_ACTIVATE}, or start the provider that runs it"
+        composed.unmet = f"nobody looks after it, for {name} is not active here. {mending(mend)}"
+    return min(looks, default=None)
 
 
 async def _may_be_ready(run: CompositeRun, composed: Composed) -> bool:

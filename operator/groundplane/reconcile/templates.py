@@ -159,7 +159,7 @@ async def _apply(run: CompositeRun, item: render.Rendered, *, helpful: bool) -> 
     except NoSuchKind as error:
         if not helpful:
             raise
-        return composing.not_served(run, item.template, error)
+        return composing.not_served(run, item, error)
     for note in item.notes:
         run.event("Normal", "ComposeResources", note)
     return Composed(item.template, made)

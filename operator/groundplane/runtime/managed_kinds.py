@@ -87,6 +87,10 @@ class ManagedKinds:
     def has(self, name: str) -> bool:
         return name in self._brought
 
+    def inactive(self, api_version: str, kind: str) -> str:
+        found = clouds.lookup(api_version, kind)
+        return found.name if found and not self.is_active(found.name) else ""
+
     async def bring(self, name: str) -> None:
         problems = await crds.bring(self._api, [self._brought[name]], self._known, adopt=self._adopt)
         if problems:
