@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import textwrap
 
 import pytest
@@ -483,6 +484,35 @@ def test_once_fails_for_what_the_schema_refuses_and_names_file_and_field(tmp_pat
     assert "a.yaml:2: Note team/first is refused" in done.output
     assert "spec.text" in done.output
     assert done.output.endswith("settled, but not ready\n")
+
+
+DEAD = """
+apiVersion: v1
+kind: Secret
+metadata: {name: admin, namespace: team}
+stringData: {endpoint: 127.0.0.1, port: "1", username: boss, password: hush}
+---
+apiVersion: postgresql.sql.crossplane.io/v1alpha1
+kind: ProviderConfig
+metadata: {name: default}
+spec: {sslMode: disable, credentials: {source: PostgreSQLConnectionSecret, connectionSecretRef: {name: admin, namespace: team}}}
+---
+apiVersion: postgresql.sql.crossplane.io/v1alpha1
+kind: Role
+metadata: {name: app}
+spec: {forProvider: {}}
+"""
+
+
+def test_once_says_what_would_be_tried_again_by_itself_and_when(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.5)
+    monkeypatch.setattr("groundplane.core.health.TRIES", 1)
+    monkeypatch.setattr("groundplane.core.health.PATIENCE", 0.0)
+    done = groundplane("up", write(tmp_path / "m", a=DEAD), "--db", tmp_path / "x.db", "--once")
+    assert done.exit_code == 1
+    last = done.output.splitlines()[-1]
+    assert re.search(r"Role app would be tried again in \d+ seconds\. Mend: run it again, or without --once\.$", last)
+    assert "127.0.0.1 does not answer" in done.output
 
 
 async def test_what_the_schema_refuses_is_told_with_what_to_write_instead(followed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -27,6 +27,7 @@ class Verdict:
     state: Literal["fine", "under way", "stuck"]
     causes: tuple[str, ...] = ()  # "Instance x: <message>", the lowest objects that fail or are under way
     is_telling: bool = True  # False: it has no condition that could be awaited
+    retried: tuple[Key, ...] = field(default=(), compare=False)  # of what is stuck: what failed, and may go well by itself
 
     def __str__(self) -> str:
         if self.state == "fine":
@@ -54,12 +55,14 @@ def verdict_of(key: Key, objects: Mapping[Key, Object], categories: frozenset[st
     refused = tree.troubles(node)
     if node.state != "deleting" and not lacking and not refused:  # an edit that fails below leaves the root Ready
         # and so does one that is not through yet: it is there, and not all of it is as asked for
-        updating = [each.key for each in tree.every(node) if _is_updating(objects.get(each.key) or {})]
+        updating = [each.key for each in tree.every(node) if _is(objects.get(each.key) or {}, "Updating")]
         if updating:
             return Verdict(key, "under way", _folded(((each, UPDATING) for each in updating), key))
         return Verdict(key, "fine", is_telling=bool(wanted))
     if refused:
-        return Verdict(key, "stuck", _folded(((trouble.key, trouble.cause) for trouble in refused), key))
+        retried = tuple(each.key for each in tree.every(node) if _is(objects.get(each.key) or {}, "Retrying"))
+        told = ((trouble.key, trouble.cause) for trouble in refused)
+        return Verdict(key, "stuck", _folded(told, key), retried=retried)
     if said := [text for text in (_failure(root, type_) for type_ in lacking) if text]:
         return Verdict(key, "stuck", tuple(said))
     unready = [child for child in tree.every(node) if child.state != "ready" and not child.children]
@@ -67,8 +70,8 @@ def verdict_of(key: Key, objects: Mapping[Key, Object], categories: frozenset[st
         [child for child in unready if child.state != "absent"] or unready or [node]
     )  # what is made later is no cause
     unready.sort(key=lambda child: not child.cause)  # a call that failed, before what waits for its result
-    told = ((child.key, f"{child.told}: {child.cause}" if child.cause else child.told) for child in unready)
-    return Verdict(key, "under way", _folded(told, key))
+    under_way = ((child.key, f"{child.told}: {child.cause}" if child.cause else child.told) for child in unready)
+    return Verdict(key, "under way", _folded(under_way, key))
 
 
 def _wanted(obj: Object, categories: frozenset[str]) -> tuple[str, ...]:
@@ -85,9 +88,10 @@ def _wanted(obj: Object, categories: frozenset[str]) -> tuple[str, ...]:
     return ()
 
 
-def _is_updating(obj: Object) -> bool:
+def _is(obj: Object, reason: str) -> bool:
+    """Whether an object says that it is not done yet, for this reason."""
     said = health.outlook(obj)
-    return said is not None and (said.type, said.reason) == (health.RECONCILING, "Updating")
+    return said is not None and (said.type, said.reason) == (health.RECONCILING, reason)
 
 
 def _failure(obj: Object, type_: str) -> str:

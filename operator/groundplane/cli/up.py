@@ -23,7 +23,7 @@ from groundplane.cli.health import Verdict
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.function_sources import Rules
 from groundplane.core.objects import Key, key_of
-from groundplane.errors import counted
+from groundplane.errors import counted, mending
 from groundplane.ports import StaticBinding
 
 if TYPE_CHECKING:
@@ -200,10 +200,24 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
         if has_stood or time.monotonic() >= deadline:
             for trouble in troubles:
                 click.echo(trouble)
-            click.echo("settled, but not ready" if has_stood else f"not ready after {wishes.timeout:.0f} seconds")
+            settled = _left(plane, lacking) or "settled, but not ready"
+            click.echo(settled if has_stood else f"not ready after {wishes.timeout:.0f} seconds")
             return False
         await _pause(stop, RETRY)
     return False
+
+
+def _left(plane: LocalControlPlane, lacking: list[Verdict]) -> str:
+    """What would still be tried by itself, and when; "" if only a change helps."""
+    keys = {key for verdict in lacking for key in verdict.retried}
+    due = sorted((seconds, str(key)) for key in keys if (seconds := plane.dispatcher.retry_in(key)) is not None)
+    if not due:
+        return ""
+    more = f" and {len(due) - 1} more later" if due[1:] else ""
+    return (
+        f"not ready, and nothing new for {GRACE:.0f} seconds: {due[0][1]} would be tried again in {due[0][0]:.0f} seconds{more}. "
+        + mending("run it again, or without --once")
+    )
 
 
 class Reporter:

@@ -85,6 +85,11 @@ class Dispatcher:
         """Whether an object's reconcile is due, and waits for its turn, or has just begun."""
         return any(self._queues[name].is_waiting(key) for name in self._routes.own(key))
 
+    def retry_in(self, key: Key) -> float | None:
+        """Seconds until what failed of an object is tried again by itself; None if nothing is."""
+        found = [self._queues[name].retry_in(key) for name in self._routes.own(key)]
+        return min((seconds for seconds in found if seconds is not None), default=None)
+
     def begin(self, obj: Object, *, idle: bool) -> None:
         """Have an object looked at that was there before we began to work."""
         key = key_of(obj)

@@ -181,6 +181,13 @@ class Queue:
         """Whether its last run has failed, or one is under way."""
         return key in self._failures or key in self._running
 
+    def retry_in(self, key: Key) -> float | None:
+        """Seconds until a key that has failed is tried again, whatever happens; None if that is not so, or it is under way."""
+        delay = self._later.get(key)
+        if key not in self._failures or key in self._running or delay is None or not delay.own:
+            return None
+        return max(0.0, delay.deadline - self._loop.time())
+
     def is_waiting(self, key: Key) -> bool:
         """Whether it is due, and waits for a worker, or has had one for a moment."""
         job = self._running.get(key)
