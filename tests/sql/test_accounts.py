@@ -56,7 +56,7 @@ def test_keys_may_be_called_otherwise_and_what_is_missing_is_named():
         login(port="many")
     with pytest.raises(InvalidInput, match="is no port"):
         login(port="9" * 5000)
-    for host in ("a..b", "a" * 64, ".", "db.example.org..:5432"):
+    for host in ("a..b", "a" * 64, ".", "db.example.org..:5432", "/tmp", "/run/postgresql:5432", "a b", "user@db"):
         with pytest.raises(InvalidInput, match="key endpoint of Secret n/s is no host name"):
             login(endpoint=host)
     with pytest.raises(InvalidInput, match="no key endpoint"):

@@ -33,6 +33,10 @@ def login(rounds):
         (OK + b"D\x7f\xff\xff\xf0", False),
         (b"R\0\2\0\0", False),
         (b"D\0\0\0\3", False),
+        (OK + b"D\0\x7f\xff\xf0", False),
+        (b"S\0\2\0\0", False),
+        (b"K\0\0\0\x0c12345678" * 8192, True),
+        (b"K\0\0\0\x0c12345678" * 8193, False),
         (login(4096), True),
         (login(20_000_000), False),
     ],
@@ -41,6 +45,59 @@ def test_messages_are_judged_however_they_come_in_pieces(sent, is_sane):
     assert Frames().are_sane(sent) is is_sane
     frames = Frames()
     assert all(frames.are_sane(sent[n : n + 1]) for n in range(len(sent))) is is_sane
+
+
+def test_an_answer_is_as_long_as_who_asks_lets_it_be():
+    frames, row = Frames(), b"D\0\0\0\x04"
+    assert frames.are_sane(OK + b"Z\0\0\0\5I" + row * 100_000), "nobody has said how much it may be"
+    for _ in range(3):
+        frames.allow(1000 * wire.LEAST)
+        assert frames.are_sane(row * 1000)
+    assert not frames.are_sane(row)
+    frames.allow(2000)
+    assert not frames.are_sane(b"D\0\0\x20\0")
+
+
+def test_settings_that_a_server_tells_are_few_however_often_it_is_asked():
+    frames, setting = Frames(), b"S\0\0\x40\0" + bytes(0x3FFC)
+    assert frames.are_sane(OK + b"Z\0\0\0\5I")
+    for _ in range(wire.LOGIN // 0x4000):
+        frames.allow(wire.ANSWER)
+        assert frames.are_sane(setting)
+    assert not frames.are_sane(setting)
+
+
+@pytest.mark.parametrize("message", [b"D\0\0\0\x06\0\0", b"D\0\x0f\0\0\0\0" + bytes(0x0F0000 - 6), b"N\0\0\0\x05\0"])
+async def test_an_answer_without_end_ends_in_an_error_and_takes_no_memory(message):
+    """Rows, and what is told beside them: each message is sane."""
+    sent = 0
+
+    async def serve(reader, writer):
+        nonlocal sent
+        await reader.read(1000)
+        version = b"server_version\x0018.0\0"
+        writer.write(OK + b"S" + (len(version) + 4).to_bytes(4, "big") + version + b"Z\0\0\0\x05I")
+        await reader.read(10_000)
+        writer.write(b"1\0\0\0\4t\0\0\0\6\0\0T\0\0\0\6\0\0")
+        await reader.read(10_000)
+        writer.write(b"2\0\0\0\4")
+        many = message * max(1, 65536 // len(message))
+        with contextlib.suppress(ConnectionError):
+            while sent < 2**28:
+                writer.write(many)
+                sent += len(many)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as fake:
+        port = fake.sockets[0].getsockname()[1]
+        login = Login("uid", "1", "127.0.0.1", port, "boss", "hush", ssl_mode="disable")
+        server = connections.Server(login, asyncio.Lock(), lambda: None)
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(60), server.session() as session:
+                await session.rows("SELECT")
+        await server.close()
+    assert 0 < sent < 2 * wire.ANSWER + 2**24  # with what the sockets hold
 
 
 @pytest.mark.parametrize("answer", [OK + bytes(64), OK + b"D\x7f\xff\xff\xf0" + bytes(64), login(20_000_000)])

@@ -103,11 +103,13 @@ def login_of(account: Account, *, strict_upstream: bool) -> Login:
 
 
 def _can_be_a_host(text: str) -> bool:
-    """Whether its address can be asked for.
+    """Whether its address can be asked for.  What begins with a slash is a folder with a socket to the driver: one of this machine.
 
-    >>> [_can_be_a_host(host) for host in ("db.example.org", "::1", "a..b", "a" * 64)]
-    [True, True, False, False]
+    >>> [_can_be_a_host(host) for host in ("db.example.org", "::1", "a..b", "a" * 64, "/tmp")]
+    [True, True, False, False, False]
     """
+    if any(sign in text for sign in "/\\@\0") or any(map(str.isspace, text)):
+        return False
     try:
         return bool(text.encode("idna"))
     except UnicodeError:  # a part that is empty, or longer than 63 characters

@@ -18,6 +18,7 @@ from groundplane.sql.kinds import DATABASE, DEFAULT_PRIVILEGES, EXTENSION, GRANT
 from groundplane.sql.role import FLAGS, IS_POWERFUL
 from groundplane.sql.schema import PLPGSQL, PUBLIC
 from groundplane.sql.server import Server, Session
+from groundplane.sql.wire import LISTING
 
 FIRST = 16384  # the OID of the first thing that somebody has made
 SERVICE = "^(rds_|rdsadmin|rdsrepladmin|cloudsql|alloydb|azure_|azuresu)"  # what begins the names of those that a service made
@@ -122,9 +123,9 @@ async def everything(server: Server, kinds: Collection[str]) -> list[Found]:
     """
     found: list[Found] = []
     async with server.session() as session:
-        databases = await session.rows(_DATABASES, list(KEPT))
+        databases = await session.rows(_DATABASES, list(KEPT), most=LISTING)
         if ROLE in kinds:
-            found += [_role(row) for row in await session.rows(_ROLES)]
+            found += [_role(row) for row in await session.rows(_ROLES, most=LISTING)]
         if DATABASE in kinds:
             found += [_database(row) for row in databases]
         if GRANT in kinds:
@@ -149,11 +150,11 @@ async def everything(server: Server, kinds: Collection[str]) -> list[Found]:
 async def _inside(session: Session, database: str, kinds: Collection[str]) -> Any:
     """What is in one database."""
     if SCHEMA in kinds:
-        for row in await session.rows(_SCHEMAS):
+        for row in await session.rows(_SCHEMAS, most=LISTING):
             asked = {"database": database, "role": row["role"]}
             yield Found(SCHEMA, f"{database}-{row['name']}", asked, row["name"], row["is_own"])
     if EXTENSION in kinds:
-        for row in await session.rows(_EXTENSIONS):
+        for row in await session.rows(_EXTENSIONS, most=LISTING):
             asked = {"database": database} | {name: row[name] for name in ("extension", "schema", "version")}
             yield Found(EXTENSION, f"{database}-{row['extension']}", asked, is_own=row["is_own"])
     if GRANT in kinds:
@@ -165,7 +166,7 @@ async def _inside(session: Session, database: str, kinds: Collection[str]) -> An
                 yield Found(GRANT, "-".join(filter(None, about)), {"database": database, **grant})
     if DEFAULT_PRIVILEGES in kinds:
         types = {catalog: name for name, (_, catalog) in TYPES.items()}
-        rows = await session.rows(_DEFAULTS)
+        rows = await session.rows(_DEFAULTS, most=LISTING)
         for row, words, option in _told(rows, ("targetRole", "type", "schema", "role")):
             type_, schema = types.get(row["type"], ""), row["schema"]
             called = f"{row['role']}-on-{database}-{schema + '-' if schema else ''}{type_}s-of-{row['targetRole']}"
@@ -201,7 +202,7 @@ def _database(row: Any) -> Found:
 async def _memberships(session: Session) -> list[Found]:
     found = []
     inherit = "m.inherit_option" if session.version >= 16 else "r.rolinherit"
-    for row in await session.rows(_MEMBERS.format(inherit=inherit)):
+    for row in await session.rows(_MEMBERS.format(inherit=inherit), most=LISTING):
         asked: dict[str, Json] = {"memberOf": row["memberOf"], "role": row["role"]}
         if row["is_admin"]:
             asked["withOption"] = "ADMIN"
@@ -212,7 +213,7 @@ async def _memberships(session: Session) -> list[Found]:
 
 
 async def _held(session: Session, fields: str, things: str) -> list[Any]:
-    return list(await session.rows(_HELD.format(fields=fields, things=things)))
+    return list(await session.rows(_HELD.format(fields=fields, things=things), most=LISTING))
 
 
 def _told(rows: Iterable[Any], fields: Iterable[str]) -> Iterator[tuple[Any, list[str], dict[str, Json]]]:

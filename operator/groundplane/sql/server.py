@@ -62,7 +62,9 @@ class Session:
         """What nobody knows who can't log in as we do."""
         return self._server.login.password
 
-    async def rows(self, query: str, *arguments: object) -> list[Any]:
+    async def rows(self, query: str, *arguments: object, most: int = wire.ANSWER) -> list[Any]:
+        """`most`: bytes that the answer may have."""
+        wire.allow(self._connection, most)
         async with self._asking():
             found: list[Any] = await self._connection.fetch(query, *arguments)
             return found
@@ -75,6 +77,7 @@ class Session:
 
     async def _execute(self, statements: str) -> None:
         """Give up what waits for a lock: the server's other writers wait with it.  Who holds that must be asked before."""
+        wire.allow(self._connection, wire.ANSWER)
         sent = asyncio.ensure_future(self._connection.execute(statements))
         known = self._server.met()
         patience = KNOWN_LOCK if known else LOCK
@@ -258,6 +261,7 @@ class Server:
                 target_session_attrs="any",
                 server_settings={"application_name": "groundplane"},
             )
+            wire.allow(found, wire.ANSWER)
             self.version = int(found.get_server_version().major)
             return found
 
