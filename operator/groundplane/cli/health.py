@@ -27,7 +27,7 @@ class Verdict:
     state: Literal["fine", "under way", "stuck"]
     causes: tuple[str, ...] = ()  # "Instance x: <message>", the lowest objects that fail or are under way
     is_telling: bool = True  # False: it has no condition that could be awaited
-    retried: tuple[Key, ...] = field(default=(), compare=False)  # of what is stuck: what failed, and may go well by itself
+    retried: tuple[Key, ...] = field(default=(), compare=False)  # of what is stuck: what may go well by itself
 
     def __str__(self) -> str:
         if self.state == "fine":

@@ -33,7 +33,7 @@ class Frames:
         self._left = 0  # bytes of the message that is under way
         self._allowed: float = LOGIN  # bytes that may come
         self._is_in = False
-        self._settings = LOGIN  # bytes of settings that may be told as long as the connection lives: the driver keeps them
+        self._settings = LOGIN  # bytes of settings that may be told, in all: the driver keeps them
         self._login: bytes | None = None  # what has come of one about the login
 
     def allow(self, most: int) -> None:
