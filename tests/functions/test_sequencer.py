@@ -92,7 +92,7 @@ def test_for_deletion_the_sequences_count_that_are_not_for_creation_only():
     typed = {"apiVersion": "sequencer.fn.crossplane.io/v1beta1", "kind": "Input"}
     assert len(sequences_of(typed | rules(["a", "b"]), {"kind": "Other"} | rules(["c"]))) == 1
     assert sequences_of(typed | rules(["a", "b"], createOnly=True)) == []
-    assert sequences_of(typed | rules(["a(", "b"])) == []
+    assert sequencer.matchers(sequences_of(typed | rules(["a(", "b"]))) == []
     assert sequences_of(typed | {"rules": "wrong"}) == []
     for nonsense in (None, "x", [None], [{"input": []}], {}):
         assert sequencer.sequences(nonsense) == []

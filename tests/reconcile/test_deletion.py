@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from groundplane.core import conditions
+from groundplane.core import conditions, deletion
 from groundplane.core.objects import Key, key_of, meta
 from groundplane.errors import Denied
 from groundplane.ports import Options
@@ -161,18 +161,49 @@ async def test_a_sequence_is_undone_backwards_also_when_the_composition_is_edite
     assert await composites(world) == []
 
 
-async def test_a_sequence_for_creation_only_orders_no_deletion_and_neither_does_one_whose_revision_is_gone():
+@pytest.mark.parametrize("first", ["Composition", "claim"])
+async def test_a_sequence_is_undone_backwards_though_the_composition_goes_with_all_that_was_made_of_it(first):
     wanted = composition(refers=(), pipeline=True)
-    wanted["spec"]["pipeline"].append(sequence("gamma", "alpha", deleteOnly=True))
+    wanted["spec"]["pipeline"].append(sequence("gamma", "be.*", "alpha", deleteOnly=True))
     world = await things.running(await a_world(), composition=wanted, claim=foreground())
+    composite = (await composites(world))[0]
+    assert composite["metadata"]["annotations"] == {deletion.SEQUENCES: '[["gamma","be.*","alpha"]]'}
+    if first == "claim":
+        await world.cluster.delete(things.CLAIM)
+        await world.settle(seconds=3)
     for revision in await world.cluster.list(wanted["apiVersion"], "CompositionRevision"):
         await world.cluster.delete(key_of(revision))
     await world.cluster.delete(Key(wanted["apiVersion"], "Composition", "", "thing"))
     await world.settle(seconds=3)
-    await world.cluster.delete(things.CLAIM)
+    if first == "Composition":
+        await world.cluster.delete(things.CLAIM)
+    world = world.restarted()
     await world.settle(seconds=3)
-    assert sorted((await left(world))[1]) == ["db-alpha", "db-beta", "db-gamma"]
-    wanted["spec"]["pipeline"][-1] = sequence("gamma", "alpha", createOnly=True)
+    for kind in ("Alpha", "Beta", "Gamma"):
+        assert (await left(world))[1] == [f"db-{kind.lower()}"]
+        await let_go(world, kind)
+    await world.settle(seconds=10)
+    assert await composites(world) == []
+
+
+async def test_what_a_composite_notes_of_sequences_goes_with_them_and_nonsense_there_orders_nothing():
+    wanted = composition(refers=(), pipeline=True)
+    wanted["spec"]["pipeline"].append(sequence("gamma", "alpha", deleteOnly=True))
+    world = await things.running(await a_world(), composition=wanted, claim=foreground())
+    await world.apply(composition(refers=(), pipeline=True))
+    await world.settle(seconds=3)
+    composite = (await composites(world))[0]
+    assert deletion.SEQUENCES not in (composite["metadata"].get("annotations") or {})
+    for nonsense in ("[", "{}", '["a"]', "[[1]]", "[" * 100_000):
+        assert deletion.noted_sequences({"metadata": {"annotations": {deletion.SEQUENCES: nonsense}}}) == []
+    long = {"metadata": {"annotations": {deletion.SEQUENCES: "[]"}}}
+    deletion.note_sequences(long, [["a" * deletion.MOST_NOTED]])
+    assert long["metadata"]["annotations"] == {}
+
+
+async def test_a_sequence_for_creation_only_orders_no_deletion():
+    wanted = composition(refers=(), pipeline=True)
+    wanted["spec"]["pipeline"].append(sequence("gamma", "alpha", createOnly=True))
     world = await things.running(await a_world(), composition=wanted, claim=foreground())
     for kind in ("Gamma", "Beta", "Alpha"):
         await things.report(world, kind)

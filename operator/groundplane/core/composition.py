@@ -157,6 +157,7 @@ class Compiled(Templates):
     """A composition, ready to render any number of composites."""
 
     steps: tuple[pipeline.Step, ...] = ()  # of mode Pipeline; then there are no templates
+    sequences: tuple[tuple[str, ...], ...] = ()  # in which steps make things; patterns of their names
 
     @property
     def is_pipeline(self) -> bool:

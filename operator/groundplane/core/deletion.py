@@ -8,6 +8,7 @@ was made later goes first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,6 +19,9 @@ from groundplane.core.objects import Key, Object, annotations_of, group_of, key_
 from groundplane.core.references import BLOCKS, Reference, value_of
 
 OUTPUTS = ("writeConnectionSecretToRef", "publishConnectionDetailsTo", "resourceRef", "resourceRefs", "claimRef")
+
+SEQUENCES = "groundplane.io/sequences"  # annotation of a composite: in which order its pipeline makes things, JSON
+MOST_NOTED = 64 << 10  # bytes of it; an object's annotations may have 256 KiB together
 
 References = Callable[
     [str, str], Sequence[Reference]
@@ -52,6 +56,37 @@ def users(objects: Sequence[Object], references: References, sequences: Sequence
     if found and all(found.values()):
         found[_in_circle(found)] = []
     return found
+
+
+def note_sequences(composite: Object, sequences: Sequence[Sequence[str]]) -> None:
+    """Note on a composite, in place, in which order its pipeline makes things: its deletion follows that, also when the Composition is gone by then.
+
+    What is too long for an annotation is not noted.
+    """
+    text = json.dumps(sequences, separators=(",", ":")) if sequences else ""
+    metadata = composite["metadata"]
+    if text and len(text) <= MOST_NOTED:
+        metadata.setdefault("annotations", {})[SEQUENCES] = text
+    elif SEQUENCES in annotations_of(composite):
+        del metadata["annotations"][SEQUENCES]
+
+
+def noted_sequences(composite: Object) -> list[list[str]]:
+    """What `note_sequences` has noted; [] if that is nothing, or somebody has made something else of it.
+
+    >>> noted_sequences({"metadata": {"annotations": {SEQUENCES: '[["network", "database-.*"]]'}}})
+    [['network', 'database-.*']]
+    >>> noted_sequences({"metadata": {"annotations": {SEQUENCES: '["network"]'}}})
+    []
+    """
+    try:
+        found = json.loads(annotations_of(composite).get(SEQUENCES) or "[]")
+    except (ValueError, RecursionError):
+        return []
+    is_so = isinstance(found, list) and all(
+        isinstance(sequence, list) and all(isinstance(pattern, str) for pattern in sequence) for sequence in found
+    )
+    return found if is_so else []
 
 
 def _follow(sequence: Sequence[Callable[[str], bool]], objects: Sequence[Object], needs: dict[Key, set[Key]]) -> None:

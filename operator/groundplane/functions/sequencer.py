@@ -108,22 +108,28 @@ def matcher(pattern: str) -> Matches:
     return lambda name: compiled.search(utf8(name)) is not None
 
 
-def sequences(pipeline: Any) -> list[list[Matches]]:
+def sequences(pipeline: Any) -> list[list[str]]:
     """The sequences of a pipeline's steps that hold for deletion, whoever runs the function: all but those for creation only.
 
     A condition decides what waits to be made; what exists was made in that order, or might have been.
     """
-    found: list[list[Matches]] = []
+    found: list[list[str]] = []
     for step in pipeline if isinstance(pipeline, list) else ():
         given = step.get("input") if isinstance(step, dict) else None
         if not isinstance(given, dict) or group_of(str(given.get("apiVersion") or "")) != GROUP:
             continue
         rules, _, _ = load(Input, given, "", FUNCTION)
-        for rule in rules.rules if rules is not None else ():
-            if not rule.createOnly:
-                with suppress(regexp.BadPattern):
-                    found.append([matcher(pattern) for pattern in rule.sequence])
+        found += [list(rule.sequence) for rule in (rules.rules if rules is not None else ()) if not rule.createOnly]
     return found
+
+
+def matchers(found: Sequence[Sequence[str]]) -> list[list[Matches]]:
+    """What each element of these sequences means; those that Go would not compile are left out."""
+    compiled: list[list[Matches]] = []
+    for sequence in found:
+        with suppress(regexp.BadPattern):
+            compiled.append([matcher(pattern) for pattern in sequence])
+    return compiled
 
 
 def compile(given: Mapping[str, Json]) -> RunFunction:

@@ -5,11 +5,14 @@ A Function whose package is not built in may be served by another package manage
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from groundplane.core import capabilities, composition, function_sources
 from groundplane.core.conditions import Condition
 from groundplane.core.function_sources import Source
-from groundplane.core.objects import Key, Object, key_of, meta
+from groundplane.core.objects import Key, Object, key_of, meta, spec_of
 from groundplane.errors import Awaited, Conflict, InvalidInput, NoSuchKind
+from groundplane.functions import sequencer
 from groundplane.ports import Context
 
 PACKAGES = "pkg.crossplane.io"
@@ -34,6 +37,8 @@ async def compiled(context: Context, revision: Object, *, keep: bool = True) -> 
         raise Conflict(f"{key_of(revision)} has changed meanwhile")
     try:
         form = context.compiled(whole, sources)
+        if order := sequencer.sequences(spec_of(whole).get("pipeline")):
+            form = replace(form, sequences=tuple(map(tuple, order)))
     except InvalidInput as error:
         error.on = tuple(
             awaited for name in composition.function_names(revision) for awaited in _awaited(name, sources.get(name))

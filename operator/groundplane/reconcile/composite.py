@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from groundplane.core import claim as flow
-from groundplane.core import composition, conditions, fieldpath, health, requests, summary
+from groundplane.core import composition, conditions, deletion, fieldpath, health, requests, summary
 from groundplane.core.conditions import Condition
 from groundplane.core.naming import COMPOSITE_LABEL
 from groundplane.core.objects import (
@@ -121,6 +121,8 @@ async def _advance(run: CompositeRun) -> Result:
     with stage("ComposeResources", COMPOSING):
         await restored.await_composed(run)
         await _ask_for_secret(run, compiled, helpful=not context.options.strict_upstream)
+        if not context.options.strict_upstream:
+            deletion.note_sequences(run.composite, compiled.sequences)
         before = _read(run, compiled)
         made = await _compose(run, compiled)
         await silence.of_readiness(run, revision, compiled.steps)

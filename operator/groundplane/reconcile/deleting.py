@@ -2,8 +2,9 @@
 
 Nothing of where it stands is stored: each run looks at what is left (`core/deletion.py`), so it goes on after a crash, in
 another process, and whatever becomes of the Composition: the sequences of its function-sequencer are those of the revision that the
-composite is at, which nobody edits; where it is gone, too, what the objects say is left.  With strict upstream behaviour composed resources are left to
-garbage collection, all at once, as upstream does; so they are where somebody asked for that (`--cascade=orphan`).
+composite is at, which nobody edits, and, since a revision goes with its Composition, noted on the composite when it is composed.  With strict upstream
+behaviour composed resources are left to garbage collection, all at once, as upstream does; so they are where somebody asked for that
+(`--cascade=orphan`).
 """
 
 from __future__ import annotations
@@ -70,11 +71,13 @@ async def _delete(run: CompositeRun, obj: Object) -> GroundplaneError | None:
 
 
 async def _sequences(run: CompositeRun) -> list[list[Callable[[str], bool]]]:
-    """In which order what the composite is composed of was made, as the steps of its revision say."""
+    """In which order what the composite is composed of was made, as the steps of its revision say, or said."""
     name = (run.definition.machinery(run.composite).get("compositionRevisionRef") or {}).get("name")
     key = Key("apiextensions.crossplane.io/v1", "CompositionRevision", "", str(name or ""))
     revision = await run.context.cluster.get(key) if name else None
-    return sequencer.sequences(spec_of(revision).get("pipeline")) if revision is not None else []
+    if revision is not None:
+        return sequencer.matchers(sequencer.sequences(spec_of(revision).get("pipeline")))
+    return sequencer.matchers(deletion.noted_sequences(run.composite))
 
 
 def _references(context: Context, api_version: str, kind: str) -> Sequence[Reference]:
