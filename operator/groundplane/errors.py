@@ -66,7 +66,12 @@ class GroundplaneError(Exception):
 
 
 class InvalidInput(GroundplaneError):
-    """What a user wrote can't work; waits for an edit of it (and a slow retry)."""
+    """What a user wrote can't work; waits for an edit of it (and a slow retry).
+
+    `field` is the path of what is wrong, in the object that `where` names first, where that is known.
+    """
+
+    field: str = ""
 
 
 class Required(InvalidInput):

@@ -103,6 +103,34 @@ def test_what_no_template_makes_any_more_is_removed(diff):
     assert "3 removed" in ran.stdout.splitlines()[-1]
 
 
+def test_all_that_is_wrong_with_a_file_is_told_at_once(diff):
+    wrong = claim("orders", engine="oracle", size="huge", versoin="15")
+    ran = diff(wrong)
+    lines = Path("change.yaml").read_text().splitlines()
+    place = {
+        word: number for number, text in enumerate(lines, 1) for word in ("oracle", "huge", "versoin") if word in text
+    }
+    assert (ran.exit_code, ran.stdout) == (2, "")
+    told = ran.stderr.splitlines()
+    assert len(told) == 3, told
+    for word, text in (
+        ("versoin", "spec.parameters.versoin: field not declared in schema. Mend: did you mean version?"),
+        ("oracle", "spec.parameters.engine: Unsupported value"),
+        ("huge", "spec.parameters.size: Unsupported value"),
+    ):
+        assert any(text in line and f"(change.yaml:{place[word]}:" in line for line in told), told
+
+
+def test_a_misspelt_group_or_kind_is_told_with_what_is_meant(diff):
+    for given, meant in (
+        ({"kind": "Databas"}, "Database"),
+        ({"apiVersion": "platfrm.example.com/v1alpha1"}, "Database of platform.example.com"),
+    ):
+        ran = diff(claim("orders") | given)
+        assert ran.exit_code == 2
+        assert f"Mend: did you mean {meant}? (change.yaml:" in ran.stderr
+
+
 def test_a_file_that_would_be_refused_is_told_with_its_place(diff):
     ran = diff(claim("orders", engine="oracle"))
     assert ran.exit_code == 2

@@ -55,6 +55,20 @@ def test_the_specification_s_example():
     assert sum(line.startswith("~ ") for line in text_of(PLAN, verbose=True)) == 212
 
 
+def test_only_resources_of_one_kind_are_told_as_one():
+    queue = Key("sqs.aws.upbound.io/v1beta1", "Queue", "", "jobs")
+    alike = [
+        Step(queue, "change", "jobs", changes=(CLASS,)),
+        *(instance(f"i{n}", f"c{n}", "change", CLASS) for n in range(3)),
+    ]
+    lines = list(text_of(Plan(alike)))
+    assert [line.split("   ")[0].rstrip() for line in lines if line.startswith("~ ")] == [
+        "~ Queue jobs",
+        "~ Instance i0",
+    ]
+    assert "    … and 2 more, the same change in each (-v lists)" in lines
+
+
 def test_what_was_changed_outside_is_told_apart():
     storage = Field("spec.forProvider.allocatedStorage", 50, 20, source=OUTSIDE)
     gone, new = (

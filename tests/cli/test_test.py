@@ -660,3 +660,17 @@ def test_not_ready_counts_when_it_stays_so_and_a_fault_that_nobody_meets_fails(p
     assert "database › hasty" in ran.stdout
     assert "ready" in ran.stdout.partition("hasty")[2].splitlines()[1]
     assert "aws.fail: rds.CreateDBInstance was never called." in ran.stdout
+
+
+def test_what_is_wrong_with_the_composition_is_told_where_it_is_written(play, tmp_path):
+    wrong = COMPOSITION.replace("toFieldPath: data.text", "toFieldPath: 'data.[text'")
+    for name, text in (("definition", DEFINITION), ("composition", wrong), ("claim", CLAIM)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    given = {key: {"path": f"{name}.yaml"} for key, name in (("xrd", "definition"), ("claim", "claim"))}
+    tests = [{"name": name, "assertions": [{"count": 1}]} for name in ("one", "two")]
+    documents = document(*tests, **given, composition={"path": "composition.yaml"})
+    line = next(number for number, text in enumerate(wrong.splitlines(), 1) if "data.[text" in text)
+    ran = play(documents)
+    assert ran.stdout.count(f"(composition.yaml:{line}:") == 2, ran.output
+    ran = play(documents, flags=("-o", "github"))
+    assert ran.stdout.count(f"::error file=composition.yaml,line={line},") == 1  # both tests meet it

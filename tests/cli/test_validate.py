@@ -951,3 +951,12 @@ def test_of_what_an_unreadable_definition_makes_there_is_no_more_to_tell(tmp_pat
     name = "tests.example.com/v1, Kind=Note, first"
     assert claim == f"[!] not judged, for its definition in {folder / 'definition.yaml'} is wrong: {name}"
     assert not any("could not find" in line or "is not known" in line for line in rest)
+
+
+def test_what_is_wrong_with_a_schema_is_told_beside_what_is_wrong_around_it(tmp_path):
+    wrong = platform.DEFINITION.replace("text: {type: string", "text: {type: strin")
+    for around in (("name: xnotes.", "name: notes."), ("served: true", "served: 'yes'")):
+        (tmp_path / "definition.yaml").write_text(wrong.replace(*around))
+        ran = groundplane("validate", tmp_path / "definition.yaml")
+        assert 'Unsupported value: "strin"' in ran.stdout, ran.stdout
+        assert len([line for line in ran.stdout.splitlines() if line.startswith("[x]")]) == 2, ran.stdout

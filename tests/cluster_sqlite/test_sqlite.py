@@ -426,6 +426,8 @@ async def test_a_misspelt_kind_is_told_with_that_which_is_meant(store):
         await store.resource(f"{GROUP}/v1", "Widgit")
     with pytest.raises(NoSuchKind, match="Mend: apply the definition or"):
         await store.resource(f"other.{GROUP}/v1", "Widget")
+    with pytest.raises(NoSuchKind, match=r"Mend: did you mean ConfigMap\?$"):
+        await store.resource("v1", "ConfgMap")
 
 
 async def test_a_secrets_data_is_never_told(store):

@@ -163,6 +163,18 @@ async def test_a_kind_is_unknown_until_it_is_defined(bare: Place):
         assert raised.value.mend
 
 
+async def test_a_misspelt_kind_or_group_is_told_with_what_is_meant(bare: Place):
+    await bare.install("Widget", "widgets")
+    for api_version, kind, meant in (
+        (f"{bare.group}/v1", "Widgit", "Widget"),
+        (f"{bare.group}/v1", "widgets", "Widget"),
+        (f"{bare.group[1:]}/v1", "Widget", f"Widget of {bare.group}"),
+    ):
+        with pytest.raises(NoSuchKind) as raised:
+            await bare.cluster.resource(api_version, kind)
+        assert raised.value.mend == f"did you mean {meant}?"
+
+
 async def test_a_resource_tells_how_its_kind_is_served(bare: Place):
     await bare.install("Widget", "widgets")
     await bare.install("Rack", "racks", scope="Cluster", status=False)

@@ -65,6 +65,9 @@ class Result:
     place: Place
     step: str = ""  # in which it failed
     problems: list[str] = field(default_factory=list)
+    places: dict[str, Place] = field(
+        default_factory=dict
+    )  # where what a problem is about is written, if not in the test
     is_misuse: bool = False  # the test itself makes no sense
     seconds: float = 0.0
     met: set[Point] = field(default_factory=set)
@@ -166,7 +169,9 @@ class Runner:
                 result.met |= coverage.met(outcome.source, outcome)
                 result.all |= set(coverage.points(outcome.source))
             if problems := assertions.problems(step.assertions, outcome, self._snapshot(found), self._place):
-                result.problems = problems
+                places = {text: place for text in problems if (place := self._place_of(text, outcome))}
+                result.problems = [f"{text} ({places[text]})" if text in places else text for text in problems]
+                result.places = {f"{text} ({place})": place for text, place in places.items()}
                 result.step = _step_name(found.case, index)
                 return
 
@@ -323,12 +328,21 @@ class Runner:
         document, path = self.written(outcome.source["metadata"]["name"]), coverage.written_at(outcome.source, told)
         return str(document.place(path)) if document and path else ""
 
+    def _place_of(self, error: str, outcome: Outcome) -> Place | None:
+        """Where the field is written that an error is about; None if no file has it."""
+        name, path = outcome.places.get(error, ("", ""))
+        document = self._written(name)
+        return document.place(path) if document else None
+
     def written(self, composition: str) -> Document | None:
         """Where a Composition is written that a test was given."""
+        return self._written(f"Composition {composition}")
+
+    def _written(self, name: str) -> Document | None:
+        """Where an object is written that a test was given, by its kind and name."""
         for read in self._read.values():
             for document in read:
-                is_it = document.object.get("kind") == "Composition"
-                if is_it and document.object["metadata"].get("name") == composition:
+                if f"{document.object.get('kind')} {meta(document.object).get('name')}" == name:
                     return document
         return None
 

@@ -84,7 +84,7 @@ async def begun(
     options = Options(functions=Rules(given=functions[0], develops=True), templates=functions[1])
     if not source.has_others:
         options = replace(options, create_wait=0.0)
-    cluster = Copy()
+    cluster = Copy(((each.group, each.kind) for each in source.kinds), of_cluster=source.has_others)
     loader = Loader(source, cluster, with_accounts=cloud is not None)
     await loader.load(wanted)
     for secret in credentials:
@@ -156,11 +156,16 @@ class Overlaid:
                 self.applied.append(key_of(obj))
             except (Rejected, NoSuchKind, NotFound) as error:
                 self.is_refused = True
-                field = error.field if isinstance(error, Rejected) else ""
-                text = str(error).partition('" is invalid: ')[2] if field else ""
-                self.errors.append(
-                    f"{obj['kind']}/{meta(obj).get('name') or ''}: {text or error} ({document.place(field)})"
-                )
+                what = f"{obj['kind']}/{meta(obj).get('name') or ''}"
+                faults = self.overlay.cluster.faults(obj) if isinstance(error, Rejected) else []
+                for fault in faults:
+                    field = fault.path.lstrip(".")
+                    told = InvalidInput(f"{field}: {fault.problem}", mend=fault.mend)
+                    self.errors.append(f"{what}: {told} ({document.place(field)})")
+                if not faults:
+                    field = error.field if isinstance(error, Rejected) else ""
+                    text = str(error).partition('" is invalid: ')[2] if field else ""
+                    self.errors.append(f"{what}: {text or error} ({document.place(field)})")
             await self.settle()
         if chosen and not any(_is_chosen(key, chosen) for key in self.overlay.objects()):
             raise InvalidInput(f"there is no {' or '.join(chosen)}", mend="correct --resource")

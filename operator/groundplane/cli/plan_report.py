@@ -113,7 +113,8 @@ def _groups(steps: Sequence[Step]) -> list[list[Step]]:
     for number, step in enumerate(steps):
         lines = tuple(line for each in _told(step) for line in _field(step, each))
         alike = step.action in ("change", "blocked", "unknown")
-        key: Any = (step.action, lines, step.reason) if alike else number
+        kind = ("", "") if step.action == "unknown" else (step.key.group, step.key.kind)
+        key: Any = (step.action, *kind, lines, step.reason) if alike else number
         found.setdefault(key, []).append(step)
     return [
         part for group in found.values() for part in ([group] if len(group) >= ALIKE else [[step] for step in group])
@@ -134,7 +135,8 @@ def _block(group: Sequence[Step], width: int) -> Iterator[str]:
     if step.reason not in KNOWN and step.action in ("unknown", "forget", "blocked"):
         yield f"    {step.reason}"
     if len(group) > 1:
-        yield f"    … and {len(group) - 1} more, the same change in each (-v lists)"
+        why = "for the same reason" if step.action == "unknown" else "the same change in each"
+        yield f"    … and {len(group) - 1} more, {why} (-v lists)"
 
 
 def _told(step: Step) -> list[Field]:

@@ -153,13 +153,14 @@ def render(
         choice.check_group(declared, "CompositeResourceDefinition")
         raise InvalidInput(f"--xrd {' '.join(xrd)}: no CompositeResourceDefinition", mend="name the file that has it")
     others = files.read([functions] if functions else [])
-    chosen = _choose(subjects, sources, declared)
+    given = [xr, composition, *xrd]
+    chosen = _choose(subjects, sources, declared, given)
     addresses = function_flag.addresses(function)
     templates = function_flag.files(function_templates_dir)
     find = finder([*subjects, *sources, *others], addresses, templates) if chosen.is_pipeline else None
     wrong = [*chosen.mistakes, *mistakes.every(chosen.source, find)]
     if wrong:
-        raise Mistakes(_with_places(wrong, [xr, composition, *xrd]))
+        raise Mistakes(_with_places(wrong, given))
     schemas = known_schemas.schemas_in([*declared, *kinds, *subjects, *sources])
     scopes = known_schemas.scopes_in([*declared, *kinds, *subjects, *sources])
     fit = choice.fit(
@@ -172,7 +173,7 @@ def render(
         strict_upstream=strict_upstream,
     )
     if fit.mistakes:
-        raise Mistakes(fit.mistakes)
+        raise Mistakes(_with_places(fit.mistakes, given))
     observed, credentials = files.read(observed_resources), files.read(function_credentials)
     calls = RemoteCalls(credentials, seconds_of(timeout))
     around = preview.Around(
@@ -212,14 +213,13 @@ def _with_places(errors: Iterable[GroundplaneError], paths: Iterable[str]) -> It
     """
     from groundplane.cli import documents, manifests
     from groundplane.core.objects import meta
-    from groundplane.core.preview import Refused
 
     lasting = (path for path in paths if path != manifests.STDIN and (Path(path).is_file() or Path(path).is_dir()))
     found, _ = documents.read(lasting, recursive=False)
     by_name = {f"{each.object['kind']} {meta(each.object).get('name', '')}": each for each in found}
     for error in errors:
-        document = by_name.get(error.where[0]) if isinstance(error, Refused) else None
-        field = error.field if isinstance(error, Refused) else ""
+        field = error.field if isinstance(error, InvalidInput) else ""
+        document = by_name.get(error.where[0]) if field and error.where else None
         yield f"{error} ({document.place(field)})" if document else str(error)
 
 
@@ -229,8 +229,10 @@ def _warnings_of_steps(found: Preview) -> list[str]:
     return [told.message for told in found.results if told.severity == "WARNING" and told.message not in ends]
 
 
-def _choose(subjects: Sequence[Object], sources: Sequence[Object], declared: Sequence[Object]) -> Chosen:
-    """What is rendered, and by which Composition."""
+def _choose(
+    subjects: Sequence[Object], sources: Sequence[Object], declared: Sequence[Object], paths: Sequence[str]
+) -> Chosen:
+    """What is rendered, and by which Composition; they are in files at these paths."""
     from groundplane.core import choice, mistakes
 
     try:
@@ -238,7 +240,7 @@ def _choose(subjects: Sequence[Object], sources: Sequence[Object], declared: Seq
     except InvalidInput as error:
         compositions = choice.compositions_in(sources)
         if len(compositions) == 1 and (found := mistakes.every(compositions[0])):
-            raise Mistakes(found) from error  # what it is for may be misspelt in it
+            raise Mistakes(_with_places(found, paths)) from error  # what it is for may be misspelt in it
         raise
 
 

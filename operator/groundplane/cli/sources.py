@@ -16,8 +16,9 @@ import click
 from groundplane.cli import completing, store
 from groundplane.cli.kubeconfig import namespace_of, paths
 from groundplane.cli.store import Served
-from groundplane.core.objects import Key, Object, key_of, meta
-from groundplane.errors import InvalidInput, NoSuchKind
+from groundplane.cluster.kinds import no_such_kind
+from groundplane.core.objects import Key, Object, group_of, key_of, meta
+from groundplane.errors import InvalidInput
 
 if TYPE_CHECKING:
     from groundplane.cluster.client import Api
@@ -219,7 +220,9 @@ class Server:
     def _path(self, api_version: str, kind: str, namespace: str) -> str:
         served = self._known.get((api_version, kind))
         if served is None:
-            raise NoSuchKind(f"{kind} of {api_version} is not served here")
+            others = {each for each, name in self._known if name == kind and group_of(each) == group_of(api_version)}
+            known = ((group_of(each), name) for each, name in self._known)
+            raise no_such_kind(api_version, kind, others, known=known, keeps_all=True)
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         place = f"/namespaces/{namespace}" if served.namespaced and namespace else ""
         return f"{root}{place}/{served.plural}"

@@ -21,7 +21,7 @@ from groundplane.cli import tree
 from groundplane.cluster import kinds as built_in
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core.objects import Key, Object, group_of, meta
-from groundplane.errors import InvalidInput, NoSuchKind, did_you_mean
+from groundplane.errors import InvalidInput, NoSuchKind, nearest
 
 DEFAULT = "groundplane.db"  # in the current folder
 PLACES = ("db", "kubeconfig", "context")  # flags
@@ -83,6 +83,12 @@ class Served:
     def prefix(self) -> str:
         """What `-o name` writes before the slash: "database.platform.example.com"."""
         return f"{self.singular}.{self.group}" if self.group else self.singular
+
+    @property
+    def names(self) -> set[str]:
+        """What it may be called, alone and with its group."""
+        alone = {self.plural, self.singular, *self.short_names}
+        return alone | ({f"{name}.{self.group}" for name in alone} if self.group else set())
 
     def is_called(self, word: str) -> bool:
         """Whether a person's word means this kind; no category.
@@ -200,23 +206,11 @@ def find(words: str, known: Sequence[Served]) -> list[Served]:
         if not meant:
             if word in ALL:
                 continue
-            raise InvalidInput(
-                f'the store has no kind "{word}"',
-                mend=did_you_mean(word.lower(), _names(known))
-                if _near(word, known)
-                else f"see them with: groundplane get crds{again()}",
-            )
+            near = nearest(word.lower(), {name for kind in known for name in (*kind.names, *kind.categories)})
+            mend = f"did you mean {near}?" if near else f"see them with: groundplane get crds{again()}"
+            raise InvalidInput(f'the store has no kind "{word}"', mend=mend)
         found |= {kind.full_name: kind for kind in meant}
     return list(found.values())
-
-
-def _names(known: Iterable[Served]) -> set[str]:
-    names = {name for kind in known for name in (kind.plural, kind.singular, *kind.short_names, *kind.categories)}
-    return names | {kind.full_name for kind in known}
-
-
-def _near(word: str, known: Iterable[Served]) -> bool:
-    return did_you_mean(word.lower(), _names(known)).startswith("did you mean")
 
 
 def _is_established(crd: Object) -> bool:

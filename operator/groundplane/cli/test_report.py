@@ -140,9 +140,15 @@ class Report:
         return "; ".join(told)
 
     def github(self) -> Iterator[str]:
+        told = set[str]()
         for each in self.results:
-            if not each.passed:
-                yield github.command("error", each.place, each.label, "\n".join(each.problems))
+            own = [problem for problem in each.problems if problem not in each.places]
+            if own:
+                yield github.command("error", each.place, each.label, "\n".join(own))
+            for problem, place in each.places.items():
+                if problem not in told:  # every test of a Composition meets what is wrong with it
+                    yield github.command("error", place, each.label, problem)
+            told |= each.places.keys()
         yield self.summary()
 
     # --- JSON --------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import click
 
 from groundplane.cli import completing_objects, sources, store
 from groundplane.core.naming import COMPOSITE_LABEL
-from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, did_you_mean
+from groundplane.errors import Denied, GroundplaneError, InvalidInput, NotFound, nearest
 
 if TYPE_CHECKING:
     from groundplane.cli.sources import Source
@@ -387,9 +387,8 @@ def meant(word: str, kinds: Sequence[Served]) -> list[Served]:
     found = [kind for kind in kinds if kind.is_called(word)]
     if found:
         return found
-    names = {name for kind in kinds for name in (kind.singular, kind.plural, *kind.short_names)}
-    mend = did_you_mean(word.lower(), names)
-    mend = mend if mend.startswith("did you mean") else "name it as `kubectl api-resources` does"
+    near = nearest(word.lower(), {name for kind in kinds for name in kind.names})
+    mend = f"did you mean {near}?" if near else "name it as `kubectl api-resources` does"
     raise InvalidInput(f'there is no kind "{word}"', mend=mend)
 
 

@@ -24,7 +24,7 @@ from groundplane.cluster import kubernetes_schemas
 from groundplane.core import known_schemas, schema_defects
 from groundplane.core.objects import Json, Object, group_of, is_deleting, key_of, meta, spec_of, status_of
 from groundplane.core.structural import Structural, compiled
-from groundplane.errors import Awaited, NoSuchKind, Rejected, nearest, shown
+from groundplane.errors import Awaited, NoSuchKind, Rejected, shown
 from groundplane.ports import Resource
 
 CRD_VERSION = "apiextensions.k8s.io/v1"
@@ -127,25 +127,26 @@ def plain(api_version: str, kind: str) -> Kind | None:
 
 
 def no_such_kind(
-    api_version: str, kind: str, served: Iterable[str] = (), *, beside: Iterable[str] = (), groups: Iterable[str] = ()
+    api_version: str,
+    kind: str,
+    served: Iterable[str] = (),
+    *,
+    known: Iterable[tuple[str, str]] = (),
+    keeps_all: bool = False,
 ) -> NoSuchKind:
-    """`served` are the versions in which the kind is there, `beside` the other kinds of its group, `groups` those that have one of its name.
+    """`served` are the versions in which the kind is there, `known` the groups and kinds that there are; `keeps_all`: this is a cluster.
 
     >>> no_such_kind("apps/v1", "Deployment").mend
     'use a cluster: a store keeps no Deployment of Kubernetes, for nobody there would do anything with it'
-    >>> no_such_kind("example.org/v1", "Databse", beside=["Database"]).mend
+    >>> no_such_kind("example.org/v1", "Databse", known=[("example.org", "Database")]).mend
     'did you mean Database?'
-    >>> no_such_kind("exmple.org/v1", "Database", groups=["example.org"]).mend
-    'did you mean Database of example.org?'
     """
     if others := ", ".join(sorted(served)):
         mend = f"it is served as {others}"
-    elif kubernetes_schemas.schema(api_version, kind):
+    elif not keeps_all and kubernetes_schemas.schema(api_version, kind):
         mend = f"use a cluster: a store keeps no {kind} of Kubernetes, for nobody there would do anything with it"
-    elif meant := nearest(kind, beside):
-        mend = f"did you mean {meant}?"
-    elif meant := known_schemas.group_meant(group_of(api_version), groups):
-        mend = f"did you mean {kind} of {meant}?"
+    elif near := known_schemas.nearly(api_version, kind, known):
+        mend = f"did you mean {near}?"
     else:
         mend = "apply the definition or CustomResourceDefinition that declares it, or correct apiVersion and kind"
     error = NoSuchKind(f'no matches for kind "{kind}" in version "{api_version}"', mend=mend)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api, error_of
 from groundplane.cluster.ownership import same
 from groundplane.cluster.referenced import Referenced
-from groundplane.core import providers, roles, usages
+from groundplane.core import known_schemas, providers, roles, usages
 from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
 from groundplane.errors import (
     Awaited,
@@ -30,7 +30,6 @@ from groundplane.errors import (
     NoSuchKind,
     Rejected,
     Unavailable,
-    nearest,
     shown,
 )
 from groundplane.ports import MANAGER, Propagation, Resource
@@ -77,7 +76,8 @@ class KubernetesCluster:
                 self._served[api_version] = await self._discover(api_version)
         if found := self._served[api_version].get(kind):
             return found
-        raise _no_such_kind(api_version, kind, self._served.pop(api_version))
+        known = [(group_of(api_version), each) for each in self._served.pop(api_version)]
+        raise _no_such_kind(api_version, kind, known or await self._nearly(api_version))
 
     def forget(self, group: str) -> None:
         """Ask discovery anew for all of a group: one of its CustomResourceDefinitions has changed."""
@@ -96,6 +96,13 @@ class KubernetesCluster:
             for item in found["resources"]
             if "/" not in item["name"]
         }
+
+    async def _nearly(self, api_version: str) -> list[tuple[str, str]]:
+        """Group and kinds of the API group that one is most like which is not served."""
+        _, found = await self._api.request("GET", "/apis")
+        groups = {each["name"]: each["preferredVersion"]["groupVersion"] for each in (found or {}).get("groups") or ()}
+        near = known_schemas.group_meant(group_of(api_version), groups)
+        return [(near, each) for each in await self._discover(groups[near])] if near else []
 
     # --- reads ----------------------------------------------------------------------------------------
 
@@ -436,9 +443,9 @@ class KubernetesCluster:
             self._cache.put(obj, ours=ours)
 
 
-def _no_such_kind(api_version: str, kind: str, known: Collection[str] = ()) -> NoSuchKind:
-    """`known`: the kinds that the API server has of that version."""
-    meant = next((each for each in known if kind.lower() in (each.lower(), f"{each.lower()}s")), nearest(kind, known))
+def _no_such_kind(api_version: str, kind: str, known: Iterable[tuple[str, str]] = ()) -> NoSuchKind:
+    """`known`: groups and kinds that the API server has."""
+    meant = known_schemas.nearly(api_version, kind, known)
     error = NoSuchKind(
         f"the cluster serves no {kind} of {api_version}",
         mend=f"did you mean {meant}?" if meant else "install its CustomResourceDefinition, or mend apiVersion and kind",

@@ -74,6 +74,8 @@ class SqliteCluster:
     `writes` counts the changes that it made, `requests` the calls by verb, those that changed nothing included.
     """
 
+    keeps_all = False  # whether it stands for a cluster, which keeps all kinds of Kubernetes
+
     def __init__(
         self,
         path: str | Path = ":memory:",
@@ -286,8 +288,7 @@ class SqliteCluster:
         place = (group_of(api_version), kind)
         serving = self._store.definition_of(*place)
         if serving is None:
-            beside, groups = self._store.kinds_of(place[0]), self._store.groups_of(kind)
-            raise kinds.no_such_kind(api_version, kind, beside=beside, groups=groups)
+            raise kinds.no_such_kind(api_version, kind, known=self._known(), keeps_all=self.keeps_all)
         known = self._kinds.get(place)
         if known is None or known[0] != serving:
             definition = self._store.by_uid(serving[0])
@@ -296,6 +297,11 @@ class SqliteCluster:
         if api_version not in known[1]:
             raise kinds.no_such_kind(api_version, kind, known[1])
         return known[1][api_version]
+
+    def _known(self) -> Iterable[tuple[str, str]]:
+        """Group and kind of all that is served here."""
+        own = ((group_of(api_version), kind) for api_version, kind in (*kinds.BUILT_IN, *kinds.PLAIN))
+        return [*self._store.kinds(), *own]
 
     def _resource(self, api_version: str, kind: str) -> Resource:
         return kinds.BUILT_IN.get((api_version, kind)) or self._kind(api_version, kind).resource

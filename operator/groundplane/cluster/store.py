@@ -265,13 +265,9 @@ class Store:
         )
         return rows[0] if rows else None
 
-    def kinds_of(self, group: str) -> Sequence[str]:
-        """The kinds of an API group that definitions serve."""
-        return [kind for (kind,) in self._rows("SELECT kind FROM kinds WHERE grp=? ORDER BY kind", group)]
-
-    def groups_of(self, kind: str) -> Sequence[str]:
-        """The API groups in which definitions serve a kind of that name."""
-        return [group for (group,) in self._rows("SELECT grp FROM kinds WHERE kind=? ORDER BY grp", kind)]
+    def kinds(self) -> Sequence[tuple[str, str]]:
+        """Group and kind of all that definitions serve."""
+        return [(group, kind) for group, kind in self._rows("SELECT grp, kind FROM kinds ORDER BY grp, kind")]
 
     # --- writing, within a transaction
 

@@ -32,6 +32,9 @@ class Outcome:
     writes: int = 0  # objects that were made, changed or deleted
     keys: frozenset[str] = frozenset()  # of the connection Secret
     errors: Sequence[str] = ()  # why something could not be done
+    places: Mapping[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # by the error: the object, and the path of the field
     results: Sequence[tuple[str, str]] = ()  # (severity, message)
     told: Sequence[Patched] = ()  # what each patch did
     readiness: Mapping[str, bool] = field(default_factory=dict)  # by the name of the template

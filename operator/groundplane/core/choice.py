@@ -342,10 +342,7 @@ def fit(
         )
     outcome = typecheck.check(reviewed, schemas, *told, scopes=scopes, strict_upstream=strict_upstream)
     where = f"Composition {meta(source).get('name', '')}"
-    found: list[GroundplaneError] = [
-        InvalidInput(problem.detail, mend=problem.mend, where=(where, *mistakes.place(problem.field, spec)))
-        for problem in outcome.misfits
-    ]
+    found: list[GroundplaneError] = [mistakes.error_of(problem, spec, where) for problem in outcome.misfits]
     for (version, kind), text in zip(outcome.missing, outcome.unknown(), strict=True):
         meant = known_schemas.kind_meant((version, kind), schemas, None if strict_upstream else built_in)
         if meant or tell_missing or mode == "strict":

@@ -101,6 +101,20 @@ def base_at(source: Object, step: str, resource: str) -> str:
     return fieldpath.render((*found, "base")) if found else ""
 
 
+def place_at(source: Object, words: Sequence[str]) -> str:
+    """As `written_at`, of the template or patch that the words of an error name: ("step a", "resource b", "patches[0] (FromCompositeFieldPath)")."""
+    named = {
+        word: name for word, _, name in (each.partition(" ") for each in words[:2]) if word in ("step", "resource")
+    }
+    if "resource" not in named:
+        return ""
+    step, resource, inside = named.get("step", ""), named["resource"], words[len(named) :]
+    labels = (" › ".join(inside[:end]) for end in range(len(inside), 0, -1))  # behind it may be a transform
+    return next(filter(None, (patch_at(source, step, resource, each) for each in labels)), "") or base_at(
+        source, step, resource
+    )
+
+
 def patch_at(source: Object, step: str, resource: str, label: str) -> str:
     """As `written_at`, of the patch `patches[0] › patch set size › patches[1]` of a template."""
     return fieldpath.render(_path(source, "patch", (step, resource, _unnamed(label))))

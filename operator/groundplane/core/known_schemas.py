@@ -113,6 +113,23 @@ def group_meant(group: str, groups: Iterable[str]) -> str:
     return "" if near and group.endswith(f".{near}") else near
 
 
+def nearly(api_version: str, kind: str, known: Iterable[tuple[str, str]]) -> str:
+    """Which of the `known` groups and kinds is nearly spelt so: another kind of the group, or one of that name in another group; "" if none is.
+
+    >>> nearly("ec2.example.org/v1", "vpcs", [("ec2.example.org", "VPC"), ("ec2.example.org", "VPCPeering")])
+    'VPC'
+    >>> nearly("exmple.org/v1", "Database", [("example.org", "Database")])
+    'Database of example.org'
+    """
+    group, there = group_of(api_version), set(known)
+    beside = sorted(name for place, name in there if place == group)
+    same = next((name for name in beside if kind.lower() in (name.lower(), f"{name.lower()}s")), "")
+    if near := same or nearest(kind, beside):
+        return near
+    near = group_meant(group, {place for place, name in there if name == kind})
+    return f"{kind} of {near}" if near else ""
+
+
 def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn | None) -> str:
     """The kind that is nearly spelt so, or that is served in another version, or in a group that is nearly spelt so; "" if none is.
 

@@ -115,9 +115,12 @@ def error_of(problem: Problem, spec: Mapping[str, Any], where: str = "") -> Inva
     around = [where] if where else []
     if problem.type == "Forbidden":
         *_, word = _segments(name) or (name,)
-        found = f"{problem.detail} {shown(str(word))}"
-        return InvalidInput(found, mend=problem.mend, where=(*around, *outer, *_parents(name)))
-    return InvalidInput(problem.detail, mend=problem.mend, where=(*around, *outer, name))
+        text = f"{problem.detail} {shown(str(word))}"
+        found = InvalidInput(text, mend=problem.mend, where=(*around, *outer, *_parents(name)))
+    else:
+        found = InvalidInput(problem.detail, mend=problem.mend, where=(*around, *outer, name))
+    found.field = problem.field
+    return found
 
 
 def place(path: str, spec: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,14 +105,14 @@ class Rehearsal:
             chosen = choice.choose(subjects, platform.sources, platform.declared)
             source = chosen.source
             if wrong := [*chosen.mistakes, *platform.mistakes(source)]:
-                return Outcome(errors=[str(each) for each in wrong], source=source)
+                return Outcome(errors=[str(each) for each in wrong], places=_places(wrong, source), source=source)
             composite = self._state.composite_of(chosen.composite)
             self._observe(step, chosen, composite)
             found = self._preview(chosen, composite, trace)
         except Misuse:
             raise
         except GroundplaneError as error:
-            return Outcome(errors=[str(error)], told=trace.told, source=source)
+            return Outcome(errors=[str(error)], places=_places([error], source), told=trace.told, source=source)
         return self._outcome(chosen, composite, found, trace)
 
     def _observe(self, step: Step, chosen: Chosen, composite: Object) -> None:
@@ -166,11 +166,25 @@ class Rehearsal:
             writes=writes,
             keys=found.connection,
             errors=[str(error) for error in (*found.mistakes, *misfits)],
+            places=_places([*found.mistakes, *misfits], chosen.source),
             results=[(told.severity, told.message) for told in found.results],
             told=trace.told,
             readiness=found.ready,
             source=chosen.source,
         )
+
+
+def _places(errors: Iterable[GroundplaneError], source: Object | None) -> dict[str, tuple[str, str]]:
+    """Which object's which field they are about, as far as that can be told."""
+    from groundplane.core import coverage
+
+    found = {}
+    for each in errors:
+        field = each.field if isinstance(each, InvalidInput) else ""
+        field = field or (coverage.place_at(source, each.where[1:]) if source is not None else "")
+        if field and each.where:
+            found[str(each)] = (each.where[0], field)
+    return found
 
 
 @dataclass

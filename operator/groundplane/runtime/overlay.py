@@ -18,10 +18,12 @@ from functools import partial
 from typing import Any, Literal
 
 from groundplane.cluster import own_writes
-from groundplane.cluster.kinds import Kind
+from groundplane.cluster.kinds import BUILT_IN, Kind
 from groundplane.cluster.sqlite import SqliteCluster
+from groundplane.core import schema
 from groundplane.core.declared_kinds import Definitions
-from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, meta
+from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, merge_patched, meta
+from groundplane.core.rules import Unchecked
 from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NoSuchKind
 from groundplane.functions import HOW_HERE
 from groundplane.ports import (
@@ -73,10 +75,26 @@ class Change:
 class Copy(SqliteCluster):
     """What was loaded, in memory; what is made in it has UIDs that tell so.  Remembers which kinds somebody asked for in vain."""
 
-    def __init__(self) -> None:
+    def __init__(self, there: Iterable[tuple[str, str]] = (), *, of_cluster: bool = False) -> None:
+        """`there`: group and kind of all that the source serves; `of_cluster`: that is an API server."""
         numbers = itertools.count()
         super().__init__(new_uid=lambda: f"{MADE_UP}{next(numbers):012d}")
+        self.keeps_all = of_cluster
         self.missed: set[tuple[str, str]] = set()  # group and kind
+        self._there = frozenset(there)
+
+    def _known(self) -> Iterable[tuple[str, str]]:
+        return {*super()._known(), *self._there}
+
+    def faults(self, applied: Object) -> list[schema.Fault]:
+        """All that is wrong with what somebody applies, by its kind's schema: an apply tells misspelt fields, and nothing else then."""
+        key = key_of(applied)
+        if (key.api_version, key.kind) in BUILT_IN:
+            return []
+        kind, live = self._kind(key.api_version, key.kind).compiled, self.peek(key)
+        stored = schema.prune(kind, schema.default(kind, merge_patched(live or {}, applied)))
+        shape, rules = schema.faults_and_broken_rules(kind, stored, live, unchecked=Unchecked())
+        return [*schema.undeclared(kind, applied), *shape, *rules]
 
     def _kind(self, api_version: str, kind: str) -> Kind:
         try:

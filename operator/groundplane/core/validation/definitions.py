@@ -79,6 +79,8 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
             learnt = known_schemas.schemas_in([xrd])
         except InvalidInput as error:
             found.append(_finding(error, xrd))
+    if found:
+        return {}, [*found, *defects(xrd, {each.field for each in found})]
     versions = spec_of(xrd).get("versions")
     for (api_version, kind), openapi in list(learnt.items()):
         wrong = schema_defects.of(openapi)
@@ -95,6 +97,22 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
         replaced = "is not used: every composite or claim has a field of that name, for Crossplane"
         found += [_unread(path, replaced, "give yours another name") for path in definition.replaced(xrd)]
     return learnt, found
+
+
+def defects(xrd: Object, told: Iterable[str] = ()) -> Iterator[Finding]:
+    """What is wrong with the schemas of a definition of which no CustomResourceDefinition can be made, but for what is `told` already."""
+    told = [*filter(None, told)]
+    versions = spec_of(xrd).get("versions")
+    for index, version in enumerate(versions if isinstance(versions, list) else ()):
+        user = _mapping(_mapping(_mapping(version).get("schema")).get("openAPIV3Schema"))
+        properties = {
+            name: {"type": "object", **child} if name in ("spec", "status") and isinstance(child, Mapping) else child
+            for name, child in _mapping(user.get("properties")).items()
+        }
+        for text in schema_defects.of({"type": "object", **user, "properties": properties}):
+            found = _defect(text, index, "schema.")
+            if not any(found.field.startswith(each) or each.startswith(found.field) for each in told):
+                yield found
 
 
 def _never_there(xrd: Object, learnt: Mapping[tuple[str, str], OpenAPI]) -> Iterator[Finding]:

@@ -357,7 +357,10 @@ def known_of(
     seen, judged = {id(each) for each in given_over}, frozenset(id(each) for each in subjects)
     for obj in given_over:
         if not _is_sound(obj, bare):  # told by its schema, if it is judged itself
-            told += [(obj, finding) for finding in _misshapen(obj, bare)]
+            misshapen = [*_misshapen(obj, bare)]
+            if known_schemas.is_definition(obj):
+                wrong[id(obj)] = [*definitions.defects(obj, {finding.field for finding in misshapen})]
+            told += [(obj, finding) for finding in (*misshapen, *wrong.get(id(obj), ()))]
             broken |= definitions.declared(obj)
             continue
         every.append(obj)
