@@ -86,6 +86,10 @@ class Rejected(InvalidInput):
         self.field = field
 
 
+class Misshapen(Rejected):
+    """The API server could not read an object as one of its kind: our mistake or the user's, though it answers as of its own (500)."""
+
+
 class TooDeep(InvalidInput):
     """An object that is nested too deep to be worked with; `object` is what is left of it: metadata, and shallow fields."""
 

@@ -14,6 +14,7 @@ from groundplane.errors import (
     AlreadyExists,
     Conflict,
     Denied,
+    Misshapen,
     NoSuchKind,
     NotFound,
     Rejected,
@@ -133,7 +134,7 @@ async def test_a_server_that_is_not_there_is_unavailable_and_says_so_without_an_
             status(500, "", "rpc error: code = ResourceExhausted desc = trying to send message larger than max"),
             Rejected,
         ),
-        (status(500, "", "failed to create typed patch object (/x; v1, Kind=Box): .spec.size: expected"), Rejected),
+        (status(500, "", "failed to create typed patch object (/x; v1, Kind=Box): .spec.size: expected"), Misshapen),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

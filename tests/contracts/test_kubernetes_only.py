@@ -17,7 +17,17 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.informer import Informer
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core.objects import Key, is_deleting, meta
-from groundplane.errors import AlreadyExists, Conflict, Denied, NoSuchKind, NotFound, Rejected, TooDeep, Waiting
+from groundplane.errors import (
+    AlreadyExists,
+    Awaited,
+    Conflict,
+    Denied,
+    NoSuchKind,
+    NotFound,
+    Rejected,
+    TooDeep,
+    Waiting,
+)
 from groundplane.reconcile import leaving
 
 MANAGER = "apiextensions.crossplane.io/composite"
@@ -414,8 +424,12 @@ async def test_a_kind_that_is_not_served_is_told_from_an_object_that_is_not_ther
         await world.cluster.patch(world.key("a"), {"spec": {"size": 1}})
     with pytest.raises(NotFound):
         await world.cluster.apply(world.box("a") | {"status": {}}, manager=MANAGER, subresource="status")
-    with pytest.raises(NotFound, match='namespaces "nowhere" not found. Mend: create that namespace.'):
-        await world.cluster.create(world.box("a", metadata={"namespace": "nowhere"}))
+    text = 'namespaces "nowhere" not found. Mend: create that namespace.'
+    elsewhere = world.box("a", metadata={"namespace": "nowhere"})
+    for write in (world.cluster.create(elsewhere), world.cluster.apply(elsewhere, manager=MANAGER)):
+        with pytest.raises(NotFound, match=text) as raised:
+            await write
+        assert raised.value.on == (Awaited("", "Namespace", name="nowhere"),), "it is tried again once that is there"
 
 
 async def test_a_kind_that_has_vanished_is_noticed_though_discovery_had_been_asked(world):

@@ -90,6 +90,8 @@ def test_no_version_gives_a_definition_a_scope_where_all_is_as_v1_20_has_it(vers
     ("spec", "message"),
     [
         ({"mode": "Pipeline"}, "an array of pipeline steps is required in Pipeline mode"),
+        ({}, "an array of pipeline steps is required in Pipeline mode"),
+        ({"pipeline": []}, "an array of pipeline steps is required in Pipeline mode"),
         ({"mode": "Pipeline", "pipeline": []}, "an array of pipeline steps is required in Pipeline mode"),
         (
             {
@@ -113,6 +115,21 @@ def test_a_composition_is_refused_by_the_rules_of_v2_and_only_where_there_are_su
     with pytest.raises(Rejected, match=message):
         admit(found)
     assert admit(found, versions=UPSTREAM)
+
+
+@pytest.mark.parametrize("kind", ["Composition", "CompositionRevision"])
+def test_a_composition_has_a_mode_by_default_only_where_there_is_one_mode_that_can_be_meant(kind):
+    """control-plane.md §3.1: Resources in v1.20, Pipeline in v2, which a manifest of v2 may leave out."""
+    step = {"step": "a", "functionRef": {"name": "f"}}
+    reference = {"apiVersion": "example.org/v1", "kind": "XThing"}
+    found = {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": kind,
+        "metadata": {"name": "thing"},
+        "spec": {"compositeTypeRef": reference, "pipeline": [step], "revision": 1},
+    }
+    assert "mode" not in admit(found)["spec"]
+    assert admit(found, versions=UPSTREAM)["spec"]["mode"] == "Resources"
 
 
 @pytest.mark.parametrize(

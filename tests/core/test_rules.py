@@ -99,9 +99,15 @@ def test_the_rules_that_are_known_by_their_text_mean_what_cel_makes_of_them():
         *({"plural": "x", "scope": scope} for scope in ("LegacyCluster", "Cluster")),
         *({"plural": "x", "scope": "Cluster", name: {}} for name in ("claimNames", "connectionSecretKeys")),
         *({"plural": "x", name: {}} for name in ("by", "reason", "resourceRef", "resourceSelector", "claimNames")),
+        *(
+            {"plural": "x", "mode": mode, **more}
+            for mode in ("Pipeline", "Resources")
+            for more in ({}, {"resources": {}})
+        ),
+        *({"plural": "x", **more} for more in ({"resources": {}}, {"pipeline": {}})),
     ]
     names = {name for value in values for name in value}
-    texts = {"plural", "singular", "scope"}
+    texts = {"plural", "singular", "scope", "mode"}
     properties = {name: {"type": "string" if name in texts else "object"} for name in names}
     view = rules.view_of(Structural({"type": "object", "properties": properties}))
     of_text = {"!self.contains('Environment')"}

@@ -10,7 +10,7 @@ import pytest
 from groundplane.core import composition, conditions
 from groundplane.core import pipeline as pipelines
 from groundplane.core.objects import Key, key_of, owner_reference
-from groundplane.errors import Denied
+from groundplane.errors import Denied, Misshapen, NotFound
 from groundplane.functions import finder
 from groundplane.ports import Options
 from tests.reconcile import things
@@ -171,11 +171,18 @@ async def test_a_composite_that_functions_call_unready_says_nothing_more_with_st
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_status_that_the_definition_does_not_allow_is_told_and_strictly_in_the_event_alone(strict):
-    wrong = resource("Alpha", patch("spec.forProvider", "status.address", "ToCompositeFieldPath"))
-    wrong["base"]["spec"]["forProvider"]["a"] = 1
+@pytest.mark.parametrize("source", ["spec.forProvider", "spec.forProvider.class"])
+async def test_a_status_that_the_definition_does_not_allow_is_told_and_strictly_in_the_event_alone(source, strict):
+    """Of another type it is answered with 500, whose text the condition has in both: upstream shortens only those of a 422."""
+    wrong = resource("Alpha", patch(source, "status.address", "ToCompositeFieldPath"))
+    wrong["base"]["spec"]["forProvider"]["class"] = "too long"
     world = await a_world(options=Options(strict_upstream=strict))
-    world = await running(world, pipeline(things.patch_step(wrong)))
+    declared = copy.deepcopy(things.XRD)
+    schema = declared["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["status"]["properties"]["address"]["maxLength"] = 3
+    await world.apply(declared)
+    await world.settle()
+    await world.apply(pipeline(things.patch_step(wrong)), things.THING)
     await world.settle(seconds=1)
     [event] = {
         text for _, type_, reason, text in world.told.events if (type_, reason) == ("Warning", "ComposeResources")
@@ -185,7 +192,7 @@ async def test_a_status_that_the_definition_does_not_allow_is_told_and_strictly_
     told = conditions.find(await composite_of(world), "Synced")
     assert (told["status"], told["reason"]) == ("False", "ReconcileError")
     short = "cannot compose resources: some resources were invalid, check events"
-    assert told["message"] == (short if strict else event)
+    assert told["message"] == (short if strict and source.endswith("class") else event)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -466,6 +473,52 @@ async def test_a_right_that_is_missing_to_compose_is_an_event_of_its_own(strict)
     world.cluster.apply = apply
     await world.settle(seconds=120)
     assert conditions.is_true(await composite_of(world), "Synced")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("composition", [things.COMPOSITION, things.PIPELINE], ids=["resources", "pipeline"])
+async def test_what_is_refused_for_its_kind_or_place_keeps_no_other_from_being_applied(composition, strict):
+    """control-plane.md §3.5: upstream ends there, in an order that is another one each time, so all others come to be."""
+    world = await a_world(options=Options(strict_upstream=strict))
+    refusals = {
+        "Alpha": Denied("alphas is forbidden: no right", mend="grant it"),
+        "Beta": NotFound('namespaces "nowhere" not found', mend="create that namespace"),
+    }
+    apply, create = world.cluster.apply, world.cluster.create
+
+    def refusing(write):
+        async def written(obj, **how):
+            if refusal := refusals.get(obj["kind"]):
+                raise refusal
+            return await write(obj, **how)
+
+        return written
+
+    world.cluster.apply, world.cluster.create = refusing(apply), refusing(create)
+    await running(world, composition, things.THING)
+    assert await kinds_of(world) == {"Gamma"}
+    message = conditions.find(await composite_of(world), "Synced")["message"]
+    assert message.startswith('cannot compose resources: cannot apply composed resource "alpha": alphas is forbidden')
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_the_api_server_cannot_read_as_its_kind_ends_the_run_where_upstream_does(strict):
+    """control-plane.md §3.5: of what is refused only a 422 is tolerated; this is answered with 500."""
+    world = await a_world(options=Options(strict_upstream=strict))
+    apply, text = world.cluster.apply, "failed to create typed patch object: .spec.size: expected numeric"
+
+    async def refusing(obj, **how):
+        if obj["kind"] == "Alpha":
+            raise Misshapen(text)
+        return await apply(obj, **how)
+
+    world.cluster.apply = refusing
+    await running(world)
+    told = {each["type"]: each for each in (await composite_of(world))["status"]["conditions"]}
+    assert await kinds_of(world) == (set() if strict else {"Beta", "Gamma"})
+    begin = "cannot compose resources: " if strict else "Unsynced resources: alpha; because "
+    assert told["Synced"]["message"].startswith(f'{begin}cannot apply composed resource "alpha": {text}')
+    assert ("Ready" in told) is not strict
 
 
 async def test_a_kind_that_is_not_served_for_a_while_is_not_forgotten():

@@ -31,9 +31,11 @@ from groundplane.core.objects import Object
 from groundplane.core.outage import Outage
 from groundplane.errors import (
     AlreadyExists,
+    Awaited,
     Conflict,
     Denied,
     GroundplaneError,
+    Misshapen,
     NoSuchKind,
     NotFound,
     Rejected,
@@ -401,7 +403,10 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
     text = _text(said) or f"the API server answered {code}"
     details: Mapping[str, Any] = said.get("details") or {}
     if code == 404:
-        return NotFound(text, mend="create that namespace" if details.get("kind") == "namespaces" else "")
+        missing = NotFound(text, mend="create that namespace" if details.get("kind") == "namespaces" else "")
+        if missing.mend and (name := details.get("name")):
+            missing.on = (Awaited("", "Namespace", name=str(name)),)
+        return missing
     if code == 409:
         return AlreadyExists(text) if reason == "AlreadyExists" else Conflict(text)
     if code == 410:
@@ -420,8 +425,8 @@ def error_of(code: int, status: Any, after: float = 0.0) -> GroundplaneError:
         return Denied(text, mend=_rule_for(text))
     if code == 413 or (code >= 500 and any(words in text for words in _TOO_LARGE)):
         return Rejected(text, mend="have the object hold less: an API server stores 1.5 MiB of each")
-    if code >= 500 and not any(words in text for words in _MISSHAPEN):
-        return Unavailable(text)
+    if code >= 500:
+        return Misshapen(text) if any(words in text for words in _MISSHAPEN) else Unavailable(text)
     first: Mapping[str, Any] = next(iter(details.get("causes") or ()), {})
     return Rejected(text, field=str(first.get("field") or ""))
 

@@ -54,7 +54,7 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.core.rules import Unchecked
-from groundplane.errors import AlreadyExists, Awaited, Conflict, InUse, NotFound, Rejected
+from groundplane.errors import AlreadyExists, Awaited, Conflict, InUse, Misshapen, NotFound, Rejected
 from groundplane.ports import MANAGER, Propagation, Resource
 
 POLL = 0.1  # seconds between two looks for changes that another process made
@@ -318,7 +318,7 @@ class SqliteCluster:
         unknown = schema.undeclared(self._kind(*place).compiled, applied)
         if unknown:
             listed = ", ".join(map(str, unknown))
-            raise Rejected(
+            raise Misshapen(
                 f"failed to create typed patch object ({key_of(applied)}): {listed}", mend=schema.mends(unknown)
             )
 

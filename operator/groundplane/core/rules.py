@@ -40,8 +40,10 @@ RULES: dict[str, Callable[[Any, Any], bool]] = {
     "!has(self.connectionSecretKeys) || !has(self.scope) || self.scope == 'LegacyCluster'": lambda new, old: (
         "connectionSecretKeys" not in new or new.get("scope", "LegacyCluster") == "LegacyCluster"
     ),
-    "!has(self.mode) || self.mode != 'Pipeline' || (has(self.pipeline) && size(self.pipeline) > 0)": lambda new, old: (
-        new.get("mode") != "Pipeline" or bool(new.get("pipeline"))
+    "(has(self.mode) ? self.mode != 'Pipeline' : has(self.resources)) || (has(self.pipeline) && size(self.pipeline) > 0)": (
+        lambda new, old: (
+            (new["mode"] != "Pipeline" if "mode" in new else "resources" in new) or bool(new.get("pipeline"))
+        )
     ),
     "!has(self.source) || self.source != 'Secret' || has(self.secretRef)": lambda new, old: (
         new.get("source") != "Secret" or "secretRef" in new

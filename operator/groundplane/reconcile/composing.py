@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from groundplane.core.definition import Definition
 from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
 from groundplane.core.render import Rendered
-from groundplane.errors import Awaited, InvalidInput, NoSuchKind, shown
+from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, NoSuchKind, NotFound, Waiting, shown
 from groundplane.ports import Context
 from groundplane.reconcile import connection
 from groundplane.reconcile.taken import taken
@@ -233,9 +233,27 @@ def not_served(run: CompositeRun, item: Rendered, error: NoSuchKind) -> Composed
     return Composed(item.template, synced=False, trouble=str(error))
 
 
-def in_order(rendered: Sequence[Rendered]) -> list[Rendered]:
-    """What is applied first: that without which the rest could not be.  One that can't be applied keeps those after it from being so."""
-    return sorted(rendered, key=lambda item: _kind_of(item) not in FIRST)
+async def apply_each(
+    run: CompositeRun, rendered: Sequence[Rendered], apply: Callable[[Rendered], Awaitable[Composed]]
+) -> None:
+    """Apply all; first that without which the rest could not be.
+
+    What the API server refuses because of its kind or its place keeps no other from being applied: upstream ends there, but begins with
+    another one each time.
+
+    Raises:
+        GroundplaneError: the first such refusal, once all were tried; anything else at once.
+    """
+    refused: GroundplaneError | None = None
+    for item in sorted(rendered, key=lambda item: _kind_of(item) not in FIRST):
+        try:
+            run.composed.append(await apply(item))
+        except (Denied, NotFound, Waiting) as error:
+            if refused is not None:
+                refused.on += error.on
+            refused = refused or error
+    if refused is not None:
+        raise refused
 
 
 def _kind_of(item: Rendered) -> tuple[str, str]:

@@ -84,7 +84,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     except GroundplaneError as error:
         error.conditions += run.responsive
         if context.options.strict_upstream:
-            if isinstance(error, Rejected) and error.prefix.startswith(COMPOSING):
+            if type(error) is Rejected and error.prefix.startswith(COMPOSING):
                 error.told = f"{COMPOSING}: some resources were invalid, check events"
         elif isinstance(error, Denied):
             run.event("Warning", "RoleBasedAccessControl", str(error))

@@ -33,6 +33,7 @@ from groundplane.errors import (
     Conflict,
     GroundplaneError,
     InvalidInput,
+    Misshapen,
     NoSuchKind,
     Rejected,
     at,
@@ -91,8 +92,7 @@ async def _compose(run: CompositeRun, compiled: composition.Compiled, *, helpful
         sorted({(item.reference["apiVersion"], item.reference["kind"]) for item in rendered})
     )
     composing.forced(run, rendered)
-    for item in composing.in_order(rendered):
-        run.composed.append(await _apply(run, item, outcome, helpful=helpful))
+    await composing.apply_each(run, rendered, lambda item: _apply(run, item, outcome, helpful=helpful))
     await _apply_status(run, outcome.desired.composite.object)
     await _hear(run, outcome)
     details = dict(outcome.desired.composite.connection)
@@ -216,6 +216,8 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
             made = await cluster.apply(desired, manager=manager)
             made = await _let_go(run, made)
     except InvalidInput as error:
+        if isinstance(error, Misshapen) and not helpful:  # upstream takes but a 422 for the object's fault
+            raise
         run.event("Warning", "ComposeResources", str(error))
         run.awaited += error.on
         return Composed(item.template, synced=False, ready=ready, trouble=str(error), is_refused=True)

@@ -13,7 +13,7 @@ from groundplane.core import claim as flow
 from groundplane.core import composition, fieldpath, naming, render, usages
 from groundplane.core.objects import Json, Object, annotations_of, applied_by, key_of
 from groundplane.core.patches import MEND_IN_STATUS
-from groundplane.errors import AlreadyExists, Conflict, InvalidInput, NoSuchKind, Rejected, at
+from groundplane.errors import AlreadyExists, Conflict, InvalidInput, Misshapen, NoSuchKind, Rejected, at
 from groundplane.reconcile import composing, restored, silence
 from groundplane.reconcile.composing import Composed, CompositeRun, Made
 from groundplane.reconcile.difference import merge_patch
@@ -51,8 +51,7 @@ async def compose(run: CompositeRun, compiled: composition.Compiled, *, helpful:
     run.composite = await cluster.update(composite)
 
     composing.forced(run, rendered)
-    for item in composing.in_order(rendered):
-        run.composed.append(await _apply(run, item, helpful=helpful))
+    await composing.apply_each(run, rendered, lambda item: _apply(run, item, helpful=helpful))
     applied = {
         composed.template: render.Composed(composed.object, await composing.details(run, composed.object))
         for composed in run.composed
@@ -154,6 +153,8 @@ async def _apply(run: CompositeRun, item: render.Rendered, *, helpful: bool) -> 
                 except AlreadyExists as error:
                     raise Conflict(f"{key} appeared meanwhile") from error
     except Rejected as error:
+        if isinstance(error, Misshapen) and not helpful:
+            raise
         run.event("Warning", "ComposeResources", str(error))
         return Composed(item.template, synced=False, trouble=str(error), is_refused=True)
     except NoSuchKind as error:

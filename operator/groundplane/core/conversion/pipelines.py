@@ -51,7 +51,7 @@ def to_pipeline(
     _check(source)
     spec: dict[str, Json] = fieldpath.copied(spec_of(source))
     mode = spec.get("mode")
-    if mode == "Pipeline":
+    if mode == "Pipeline" or (mode is None and spec.get("pipeline") and not spec.get("resources")):
         return None
     if mode not in (None, "Resources"):
         with at(f"Composition {meta(source).get('name', '')}", "spec.mode"):
@@ -122,7 +122,7 @@ def environment_to_step(source: Object, function: str = ENVIRONMENT_CONFIGS) -> 
     """
     _check(source)
     spec: dict[str, Json] = fieldpath.copied(spec_of(source))
-    if spec.get("mode") != "Pipeline":
+    if spec.get("mode", "Pipeline" if spec.get("pipeline") else "Resources") != "Pipeline":
         raise InvalidInput(
             f"Composition {meta(source).get('name', '')} is of mode Resources",
             mend="run `convert pipeline-composition` first",

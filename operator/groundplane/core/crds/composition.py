@@ -1,8 +1,7 @@
 """`apiextensions.crossplane.io` Composition and CompositionRevision: how a composite is made.
 
 Both of upstream's modes in one schema: `resources` with patches (v1.20, native) and `pipeline` (v1.20 and v2).
-`mode` defaults to Resources as in v1.20, also where a v2 manifest leaves it out: who reads a composition goes by
-whether there is a pipeline.
+`mode` has no default, for v1.20's is Resources and v2's is Pipeline: where it is left out, what is there tells.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ GROUP = "apiextensions.crossplane.io"
 IMMUTABLE = ("self == oldSelf", "Value is immutable")
 
 HAS_STEPS = (
-    "!has(self.mode) || self.mode != 'Pipeline' || (has(self.pipeline) && size(self.pipeline) > 0)",
+    "(has(self.mode) ? self.mode != 'Pipeline' : has(self.resources)) || (has(self.pipeline) && size(self.pipeline) > 0)",
     "an array of pipeline steps is required in Pipeline mode",
 )
 HAS_SECRET = (
@@ -129,8 +128,7 @@ def _spec() -> Schema:
         ),
         "mode": enum(
             ["Resources", "Pipeline"],
-            "Resources: made from spec.resources. Pipeline: made by the functions of spec.pipeline.",
-            default="Resources",
+            "Resources: made from spec.resources. Pipeline: made by the functions of spec.pipeline. Left out: whichever there are.",
         ),
         "patchSets": array(_patch_set(), "Patches that several resources share. With mode Resources."),
         "resources": array(_template(), "One template for each composed resource. With mode Resources."),

@@ -10,6 +10,7 @@ from groundplane.core.objects import Json, Object
 from groundplane.core.openapi import fresh
 
 DEFINITION = "CompositeResourceDefinition"
+COMPOSITIONS = ("Composition", "CompositionRevision")
 OF_V2_ONLY = tuple(
     f"{plural}.{GROUP}" for plural in ("managedresourcedefinitions", "managedresourceactivationpolicies")
 )
@@ -25,7 +26,7 @@ def as_upstream(crd: Object) -> Object:
     """The CRD, as a copy, without what v1.20 does not have.
 
     That is columns of v2's, and statuses that do not say from the beginning that nobody has looked yet (`openapi.unseen`), rules of v2's and ours, and what is kept of
-    Compositions only to say that it is gone.  v2 of definitions is served all the same, since what the garbage collector has once seen in a version it looks for there for ever;
+    Compositions only to say that it is gone.  Compositions are of mode Resources by default.  v2 of definitions is served all the same, since what the garbage collector has once seen in a version it looks for there for ever;
     without its default for the scope, or an edit through it would make those namespaced that have none.
     """
     made: Object = fresh(crd)
@@ -36,10 +37,12 @@ def as_upstream(crd: Object) -> Object:
         schema = version["schema"]["openAPIV3Schema"]
         schema["properties"].get("status", {}).pop("default", None)
         _drop_rules(schema)
-        if made["spec"]["names"]["kind"] == "Composition":
-            del schema["properties"]["spec"]["properties"][GONE_FIELD]
+        fields = schema["properties"].get("spec", {}).get("properties", {})
+        if made["spec"]["names"]["kind"] in COMPOSITIONS:
+            fields.pop(GONE_FIELD, None)
+            fields["mode"]["default"] = "Resources"
         if is_definition:
-            schema["properties"]["spec"]["properties"]["scope"].pop("default", None)
+            fields["scope"].pop("default", None)
     return made
 
 
