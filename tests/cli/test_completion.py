@@ -20,7 +20,7 @@ from groundplane.cli.completion import VARIABLE
 from groundplane.cli.main import COMMANDS, main
 from groundplane.cluster.client import Api
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import definition
+from groundplane.core import definition_crds
 from groundplane.errors import InvalidInput
 from tests.chart import command_pages
 from tests.cli.platform import CLAIM, DEFINITION, groundplane
@@ -33,7 +33,7 @@ NO_FILES = {("explain", "path"), ("diff", "ignore_paths"), ("render", "context_f
 def db(tmp_path_factory):
     """A store with two claims and a composite."""
     xrd = yaml.safe_load(DEFINITION)
-    crds = [crd for crd in (definition.composite_crd(xrd), definition.claim_crd(xrd)) if crd]
+    crds = [crd for crd in (definition_crds.composite_crd(xrd), definition_crds.claim_crd(xrd)) if crd]
     established = {"conditions": [{"type": "Established", "status": "True"}]}
     claims = [yaml.safe_load(CLAIM.replace("first", name)) for name in ("first", "second")]
     composite = {"apiVersion": "tests.example.com/v1", "kind": "XNote", "metadata": {"name": "first-1"}}

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from groundplane.cli.main import main
-from groundplane.core import definition
+from groundplane.core import definition_crds
 from tests.cli.platform import CLAIM, COMPOSITION, DEFINITION, groundplane, write
 
 
@@ -105,8 +105,8 @@ def test_a_definition_becomes_the_definitions_that_a_control_plane_makes(tmp_pat
     for flags, strict in (((), False), (("--strict-upstream",), True)):
         printed = groundplane("xrd", "convert", tmp_path / "xrd.yaml", *flags)
         made = [
-            definition.composite_crd(xrd, strict_upstream=strict),
-            definition.claim_crd(xrd, strict_upstream=strict),
+            definition_crds.composite_crd(xrd, strict_upstream=strict),
+            definition_crds.claim_crd(xrd, strict_upstream=strict),
         ]
         assert list(yaml.safe_load_all(printed.stdout)) == made
     groundplane("xrd", "convert", tmp_path / "xrd.yaml", "-o", tmp_path / "crds.yaml")

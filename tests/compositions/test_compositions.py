@@ -14,7 +14,7 @@ import yaml
 
 from groundplane.cli import manifests
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import composition, conditions, definition, goyaml, preview, render
+from groundplane.core import composition, conditions, definition, definition_crds, goyaml, preview, render
 from groundplane.core.crds import crds as core_crds
 from groundplane.core.objects import key_of, meta, spec_of
 from groundplane.errors import Rejected
@@ -130,7 +130,12 @@ async def test_every_manifest_fits_its_kind_and_loses_no_field(folder):
     cluster = SqliteCluster(":memory:")
     defined = definition.read(one(folder / "definition.yaml"))
     xrd = one(folder / "definition.yaml") | {"metadata": {"name": defined.name, "uid": "not-in-the-store"}}
-    for crd in [*core_crds(), *clouds.crds(docs=False), definition.composite_crd(xrd), definition.claim_crd(xrd)]:
+    for crd in [
+        *core_crds(),
+        *clouds.crds(docs=False),
+        definition_crds.composite_crd(xrd),
+        definition_crds.claim_crd(xrd),
+    ]:
         unowned = crd | {"metadata": {k: v for k, v in meta(crd).items() if k != "ownerReferences"}}
         await cluster.apply(unowned, manager="test")
     written = [
@@ -151,7 +156,7 @@ async def offered(folder):
     """A store with the kind that is asked for by a composition's users, the claim's if there are claims; and the first example."""
     cluster, xrd = SqliteCluster(":memory:"), one(folder / "definition.yaml")
     xrd["metadata"]["uid"] = "not-in-the-store"
-    crd = definition.claim_crd(xrd) or definition.composite_crd(xrd)
+    crd = definition_crds.claim_crd(xrd) or definition_crds.composite_crd(xrd)
     await cluster.apply(crd | {"metadata": {"name": meta(crd)["name"]}}, manager="test")
     (example,) = manifests.read(min((folder / "examples").glob("*.yaml")))
     return cluster, example.object

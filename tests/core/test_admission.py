@@ -9,7 +9,8 @@ import pytest
 from groundplane.core import admission, typecheck
 from groundplane.core.admission import Malformed
 from groundplane.core.composition import review
-from groundplane.core.definition import dropped, read, replaced
+from groundplane.core.definition import read
+from groundplane.core.definition_mistakes import dropped, replaced
 from groundplane.core.spec import Problem
 from tests.definitions import definition
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from groundplane.core import crds, definition, schema, schema_defects
+from groundplane.core import crds, definition, definition_crds, schema, schema_defects
 from groundplane.errors import InvalidInput
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "definition"
@@ -45,7 +45,7 @@ def schema_of(crd, version=0):
 
 @pytest.mark.parametrize("side", ["composite", "claim"])
 def test_the_crds_are_those_that_upstream_made(side):
-    make = definition.composite_crd if side == "composite" else definition.claim_crd
+    make = definition_crds.composite_crd if side == "composite" else definition_crds.claim_crd
     made = make(RECORDED["definition"], strict_upstream=True)
     made["spec"]["conversion"] = {"strategy": "None"}  # filled in by the API server
     assert without_prose(made) == without_prose(RECORDED[side])
@@ -56,18 +56,18 @@ def test_a_schema_that_is_none_is_refused_instead_of_dropping_all_that_claims_as
     version = {"name": "v1", "served": True, "referenceable": True}
     schema = {"openAPIV3Schema": {"type": "object", "properties": properties}}
     with pytest.raises(InvalidInput, match=r"version v1: schema.openAPIV3Schema.properties.* wants a map, got"):
-        definition.composite_crd(xrd(versions=[version | {"schema": schema}]))
+        definition_crds.composite_crd(xrd(versions=[version | {"schema": schema}]))
 
 
 def test_what_the_user_says_about_fields_stays():
-    made = schema_of(definition.composite_crd(RECORDED["definition"], strict_upstream=True), 1)
+    made = schema_of(definition_crds.composite_crd(RECORDED["definition"], strict_upstream=True), 1)
     assert made["description"] == "A rich thing."
     assert made["properties"]["spec"]["description"] == "What is wanted."
     assert made["properties"]["spec"]["properties"]["size"]["description"] == "How big."
 
 
 def test_without_strictness_conditions_have_their_generation_and_rules_at_the_root_stay():
-    made = schema_of(definition.composite_crd(RECORDED["definition"]), 1)
+    made = schema_of(definition_crds.composite_crd(RECORDED["definition"]), 1)
     condition = schema.lookup(made, ["status", "conditions", 0, "observedGeneration"])
     assert (condition["type"], condition["format"]) == ("integer", "int64")
     assert made["x-kubernetes-validations"] == [{"rule": "self.metadata.name != 'no'", "message": "root rule"}]
@@ -75,7 +75,7 @@ def test_without_strictness_conditions_have_their_generation_and_rules_at_the_ro
 
 def test_the_definition_is_not_touched():
     before = copy.deepcopy(RECORDED["definition"])
-    made = definition.composite_crd(RECORDED["definition"])
+    made = definition_crds.composite_crd(RECORDED["definition"])
     schema_of(made, 1)["properties"]["spec"]["properties"]["size"]["enum"].append("huge")
     made["spec"]["names"]["shortNames"].append("x")
     assert RECORDED["definition"] == before
@@ -85,7 +85,7 @@ def test_the_definition_is_not_touched():
 def test_a_definition_that_no_crd_can_be_made_of_is_refused_with_a_mend(row):
     spec = {name: row[name] for name in ("versions", "claimNames") if name in row}
     wrong = xrd(name=row.get("name", "xthings.example.org"), **spec)
-    make = definition.claim_crd if row.get("side") == "claim" else definition.composite_crd
+    make = definition_crds.claim_crd if row.get("side") == "claim" else definition_crds.composite_crd
     with pytest.raises(InvalidInput) as caught:
         make(wrong)
     assert (caught.value.what, caught.value.mend) == (row["what"], row["mend"])
@@ -100,7 +100,7 @@ def test_a_definition_that_no_crd_can_be_made_of_is_refused_with_a_mend(row):
 def test_an_error_says_where_it_is():
     nothing = {"name": "v1", "served": True, "referenceable": True}
     with pytest.raises(InvalidInput) as caught:
-        definition.composite_crd(xrd(versions=[nothing]))
+        definition_crds.composite_crd(xrd(versions=[nothing]))
     assert str(caught.value) == (
         'cannot generate CRD for "Composite Resource" "xthings.example.org": version v1:'
         " custom resource validation cannot be nil. Mend: give version v1 a schema.openAPIV3Schema."
@@ -123,7 +123,7 @@ def test_an_error_says_where_it_is():
 def test_the_scope_decides_where_composites_live_and_where_their_machinery_is(scope, api, crd_scope, found):
     declared = xrd(api=api, **({"scope": scope} if scope else {}))
     known = definition.read(declared)
-    crd = definition.composite_crd(declared)
+    crd = definition_crds.composite_crd(declared)
     fields = schema_of(crd)["properties"]["spec"]["properties"]
     assert (known.scope, crd["spec"]["scope"]) == (found, crd_scope)
     assert ("compositionRef" in fields) is known.is_legacy
@@ -138,7 +138,7 @@ def references(**spec):
     declared = xrd(**spec)
     legacy = definition.read(declared).is_legacy
     path = ["spec", *([] if legacy else ["crossplane"]), "resourceRefs", 0]
-    return set(schema.lookup(schema_of(definition.composite_crd(declared)), path)["properties"])
+    return set(schema.lookup(schema_of(definition_crds.composite_crd(declared)), path)["properties"])
 
 
 def test_composed_resources_of_a_namespaced_composite_are_in_its_own_namespace():
@@ -150,7 +150,7 @@ def test_composed_resources_of_a_namespaced_composite_are_in_its_own_namespace()
 @pytest.mark.parametrize("scope", ["Namespaced", "Cluster"])
 def test_a_modern_composite_has_no_claim_and_no_connection_secret(scope):
     declared = xrd(scope=scope, claimNames={"kind": "Thing", "plural": "things"}, connectionSecretKeys=["a"])
-    made = schema_of(definition.composite_crd(declared))
+    made = schema_of(definition_crds.composite_crd(declared))
     for path in (["claimRef"], ["writeConnectionSecretToRef"]):
         with pytest.raises(InvalidInput, match="has no field"):
             schema.lookup(made, ["spec", "crossplane", *path])
@@ -160,12 +160,12 @@ def test_a_modern_composite_has_no_claim_and_no_connection_secret(scope):
         "lastHandledReconcileAt",
         "observedGeneration",
     }
-    assert definition.claim_crd(declared) is None
+    assert definition_crds.claim_crd(declared) is None
     assert definition.read(declared).connection_secret_keys == ()
 
 
 def test_the_columns_of_a_modern_composite_look_into_its_machinery():
-    [version] = definition.composite_crd(xrd(scope="Namespaced"))["spec"]["versions"]
+    [version] = definition_crds.composite_crd(xrd(scope="Namespaced"))["spec"]["versions"]
     columns = {column["name"]: column["jsonPath"] for column in version["additionalPrinterColumns"]}
     assert columns["COMPOSITION"] == ".spec.crossplane.compositionRef.name"
     assert columns["COMPOSITIONREVISION"] == ".spec.crossplane.compositionRevisionRef.name"
@@ -184,7 +184,7 @@ def test_a_name_fits_into_a_label(longest, limit):
         "referenceable": True,
         "schema": {"openAPIV3Schema": {"properties": {"metadata": names}}},
     }
-    made = schema_of(definition.composite_crd(xrd(versions=[version])))
+    made = schema_of(definition_crds.composite_crd(xrd(versions=[version])))
     assert made["properties"]["metadata"]["properties"]["name"] == {"type": "string", "maxLength": limit}
 
 
@@ -195,7 +195,7 @@ def test_a_spec_that_is_no_object_becomes_one():
         "referenceable": True,
         "schema": {"openAPIV3Schema": {"properties": {"spec": {"type": "string"}, "status": {"type": "string"}}}},
     }
-    made = schema_of(definition.composite_crd(xrd(versions=[version])))
+    made = schema_of(definition_crds.composite_crd(xrd(versions=[version])))
     assert made["properties"]["spec"]["type"] == "object"
     assert made["properties"]["status"]["type"] == "object"
 
@@ -204,29 +204,29 @@ def test_conversion_and_scale_are_copied():
     scale = {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}
     declared = xrd(conversion={"strategy": "None"})
     declared["spec"]["versions"][0]["subresources"] = {"scale": scale}
-    made = definition.composite_crd(declared)
+    made = definition_crds.composite_crd(declared)
     assert made["spec"]["conversion"] == {"strategy": "None"}
     assert made["spec"]["versions"][0]["subresources"] == {"status": {}, "scale": scale}
 
 
 def test_a_category_is_not_added_twice():
     names = {"kind": "XThing", "plural": "xthings", "categories": ["composite", "mine"]}
-    assert definition.composite_crd(xrd(names=names))["spec"]["names"]["categories"] == ["composite", "mine"]
+    assert definition_crds.composite_crd(xrd(names=names))["spec"]["names"]["categories"] == ["composite", "mine"]
 
 
 def test_a_manifest_that_no_api_server_has_seen_owns_nothing():
     declared = xrd()
     del declared["metadata"]["uid"]
-    assert "ownerReferences" not in definition.composite_crd(declared)["metadata"]
+    assert "ownerReferences" not in definition_crds.composite_crd(declared)["metadata"]
 
 
 def test_the_owner_is_named_as_v1_whatever_version_it_was_read_at():
-    [owner] = definition.composite_crd(xrd(api="v2"))["metadata"]["ownerReferences"]
+    [owner] = definition_crds.composite_crd(xrd(api="v2"))["metadata"]["ownerReferences"]
     assert owner["apiVersion"] == "apiextensions.crossplane.io/v1"
 
 
 def test_no_claim_names_no_claim():
-    assert definition.claim_crd(xrd()) is None
+    assert definition_crds.claim_crd(xrd()) is None
     assert definition.read(xrd()).claim_kind is None
 
 
@@ -286,7 +286,7 @@ def test_a_broken_definition_can_still_be_read_and_so_deleted(broken):
 def test_generated_schemas_are_such_that_the_api_server_takes_them():
     for scope in ("LegacyCluster", "Namespaced", "Cluster"):
         declared = xrd(scope=scope, claimNames={"kind": "Thing", "plural": "things"})
-        for crd in (definition.composite_crd(declared), definition.claim_crd(declared)):
+        for crd in (definition_crds.composite_crd(declared), definition_crds.claim_crd(declared)):
             if crd is not None:
                 assert schema_defects.of(schema_of(crd)) == []
 
@@ -347,7 +347,7 @@ def marked():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("make", [definition.composite_crd, definition.claim_crd])
+@pytest.mark.parametrize("make", [definition_crds.composite_crd, definition_crds.claim_crd])
 def test_keys_that_the_api_server_does_not_know_are_left_out_wherever_they_are(make, strict):
     declared = marked()
     spec = schema_of(make(declared, strict_upstream=strict))["properties"]["spec"]
@@ -364,8 +364,8 @@ def test_a_misspelt_key_is_named_instead_of_left_out(key, meant):
     declared = marked()
     declared["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["a"][key] = []
     with pytest.raises(InvalidInput, match=f"properties\\[a\\].{key}: unknown field, did you mean {meant}"):
-        definition.composite_crd(declared)
-    assert definition.composite_crd(declared, strict_upstream=True)
+        definition_crds.composite_crd(declared)
+    assert definition_crds.composite_crd(declared, strict_upstream=True)
 
 
 def test_a_real_api_server_keeps_them_on_the_definition_and_takes_the_kind(control_plane):
@@ -382,6 +382,6 @@ def test_a_real_api_server_keeps_them_on_the_definition_and_takes_the_kind(contr
     name = "compositeresourcedefinitions.v1.apiextensions.crossplane.io/xmarkeds.marked.example.org"
     found = json.loads(control_plane.kubectl("get", name, "-o", "json").stdout)
     assert found["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == MARKED
-    for crd in (definition.composite_crd(found), definition.claim_crd(found)):
+    for crd in (definition_crds.composite_crd(found), definition_crds.claim_crd(found)):
         crd["metadata"].pop("ownerReferences")
         control_plane.install(crd)

@@ -10,7 +10,7 @@ import pytest
 
 from groundplane.core import conditions
 from groundplane.core.crds.marks import MARK
-from groundplane.core.definition import composite_crd
+from groundplane.core.definition_crds import composite_crd
 from groundplane.core.objects import Key, controller_of, key_of, owner_reference
 from groundplane.errors import NoSuchKind
 from groundplane.ports import Options, Result

@@ -126,7 +126,7 @@ def write_schemas(folder: Path, only: tuple[str, ...], definitions: tuple[str, .
     import json
 
     from groundplane.cli import documents
-    from groundplane.core import definition, json_schema, known_schemas, schema_defects
+    from groundplane.core import definition_crds, json_schema, known_schemas, schema_defects
 
     found, wrong = documents.read(documents.expanded(definitions))
     if wrong:
@@ -134,8 +134,8 @@ def write_schemas(folder: Path, only: tuple[str, ...], definitions: tuple[str, .
     own: list[Object] = []
     for obj in (document.object for document in found):
         if known_schemas.is_definition(obj):
-            claim = definition.claim_crd(obj)
-            own += [definition.composite_crd(obj), *([claim] if claim else [])]
+            claim = definition_crds.claim_crd(obj)
+            own += [definition_crds.composite_crd(obj), *([claim] if claim else [])]
         elif obj["kind"] == "CustomResourceDefinition":
             for version, openapi in known_schemas.versions(obj):
                 if problems := schema_defects.of(openapi, with_rules=False):

@@ -72,10 +72,10 @@ def convert(file: str, output_file: str, output_dir: str, format_: str, strict_u
 
 
 def _crds(obj: Object, strict_upstream: bool) -> list[Object]:
-    from groundplane.core import definition
+    from groundplane.core import definition_crds
 
-    claim = definition.claim_crd(obj, strict_upstream=strict_upstream)
-    return [definition.composite_crd(obj, strict_upstream=strict_upstream), *([claim] if claim else [])]
+    claim = definition_crds.claim_crd(obj, strict_upstream=strict_upstream)
+    return [definition_crds.composite_crd(obj, strict_upstream=strict_upstream), *([claim] if claim else [])]
 
 
 def _manifest(crd: Object) -> Iterator[tuple[str, str]]:

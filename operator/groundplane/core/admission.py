@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from groundplane.core import definition, typecheck
+from groundplane.core import definition_crds, definition_mistakes, typecheck
 from groundplane.core.composition import CompositionSpec
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Json, Object, group_of, is_deleting, meta, spec_of
@@ -115,9 +115,9 @@ def definition_problems(xrd: Object, old: Object | None, *, strict_upstream: boo
     if conversion.get("strategy") == "Webhook" and not (conversion.get("webhook") or {}).get("clientConfig"):
         text = "must be set where the strategy is Webhook"
         found.append(told(Problem("Required", "spec.conversion.webhook.clientConfig", text)))
-    errors = [] if strict_upstream else definition.mistakes(xrd)
+    errors = [] if strict_upstream else definition_mistakes.all_of(xrd)
     if not errors:
-        for make in (definition.composite_crd, definition.claim_crd):
+        for make in (definition_crds.composite_crd, definition_crds.claim_crd):
             try:
                 make(xrd, strict_upstream=strict_upstream)
             except InvalidInput as error:
@@ -147,11 +147,11 @@ def definition_warnings(xrd: Object, old: Object | None) -> list[str]:
     spec = spec_of(xrd)
     found = [
         f"{path} has no effect: of a definition's schema only spec, status and metadata.name's maxLength count"
-        for path in definition.dropped(xrd)
+        for path in definition_mistakes.dropped(xrd)
     ]
     found += [
         f"{path} is not used: every composite or claim has a field of that name, for Crossplane; give yours another name"
-        for path in definition.replaced(xrd)
+        for path in definition_mistakes.replaced(xrd)
     ]
     if (spec.get("defaultCompositionRevisionSelector") or {}).get("matchExpressions"):
         found.append("spec.defaultCompositionRevisionSelector.matchExpressions has no effect: use matchLabels")

@@ -14,6 +14,7 @@ from typing import Any
 from groundplane.core import (
     composition,
     definition,
+    definition_crds,
     fieldpath,
     known_schemas,
     misfits,
@@ -230,7 +231,7 @@ def _admitted(subject: _Subject, source: Object) -> Chosen:
     if subject.is_claim:
         given = {**given, "metadata": {"namespace": "default", **meta(given)}}
         if subject.definition is not None:
-            given, found = _checked(given, subject.definition, definition.claim_crd, unchecked)
+            given, found = _checked(given, subject.definition, definition_crds.claim_crd, unchecked)
             mistakes += found
         given = preview.composite_of(
             given,
@@ -239,7 +240,7 @@ def _admitted(subject: _Subject, source: Object) -> Chosen:
             enforced=known is not None and known.enforces_composition,
         )
     if subject.definition is not None:
-        given, found = _checked(given, subject.definition, definition.composite_crd, unchecked)
+        given, found = _checked(given, subject.definition, definition_crds.composite_crd, unchecked)
         if not (subject.is_claim and mistakes):  # the same again, one level down
             mistakes += found
     preview.check_fit(given, source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from groundplane.core import definition
+from groundplane.core import definition, definition_crds
 from groundplane.core.objects import Json, Object, group_of, spec_of
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import nearest
@@ -68,7 +68,7 @@ def schemas_in(objects: Iterable[Object]) -> dict[tuple[str, str], OpenAPI]:
         if obj.get("kind") == "CustomResourceDefinition":
             made = [obj]
         elif is_definition(obj):
-            made = [definition.composite_crd(obj), definition.claim_crd(obj)]
+            made = [definition_crds.composite_crd(obj), definition_crds.claim_crd(obj)]
         for crd in filter(None, made):
             for version, schema in versions(crd):
                 found[f"{spec_of(crd).get('group')}/{version['name']}", kind_of(crd)] = schema

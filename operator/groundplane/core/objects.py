@@ -76,6 +76,11 @@ def annotations_of(obj: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def mapping(value: Json) -> Mapping[str, Any]:
+    """What a person has written where a mapping should be; an empty one if it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def spec_of(obj: Mapping[str, Any]) -> dict[str, Any]:
     """The object's spec; an empty dict, not attached, if it has none, or one that is no object."""
     found = obj.get("spec")

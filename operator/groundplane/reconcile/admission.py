@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from groundplane import functions
-from groundplane.core import admission, composition, definition, typecheck
+from groundplane.core import admission, composition, definition_crds, typecheck
 from groundplane.core.admission import ALLOWED, Verdict
+from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, meta, spec_of
 from groundplane.core.spec import Problem
 from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, Rejected, did_you_mean
@@ -37,8 +38,8 @@ async def definitions(request: Request, context: Context, try_out: TryOut) -> Ve
     problems = admission.definition_problems(xrd, old, strict_upstream=strict)
     if not problems:
         crds = (
-            definition.composite_crd(xrd, strict_upstream=strict),
-            definition.claim_crd(xrd, strict_upstream=strict),
+            definition_crds.composite_crd(xrd, strict_upstream=strict),
+            definition_crds.claim_crd(xrd, strict_upstream=strict),
         )
         tried = await asyncio.gather(*(_tried(xrd, crd, context, try_out) for crd in crds if crd))
         for refusal, warning in tried:
@@ -122,7 +123,7 @@ async def composites(request: Request, context: Context, try_out: TryOut) -> Ver
     return admission.allowed([warning] if warning else [])
 
 
-async def _usable(known: definition.Definition, context: Context) -> list[str]:
+async def _usable(known: Definition, context: Context) -> list[str]:
     """The names of Compositions for this kind."""
     heads = await context.cluster.heads(API_VERSION, "Composition", composition.head)
     found = (meta(head)["name"] for head in heads[:LIKE] if composition.compatible(head, known.api_version, known.kind))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from groundplane.core import admission, conditions, definition, health
+from groundplane.core import admission, conditions, definition, definition_crds, health
 from groundplane.core.conditions import Condition
 from groundplane.core.crds.marks import MARK
 from groundplane.core.definition import Definition
@@ -214,8 +214,8 @@ def _has_changed(xrd: Object) -> bool:
 def _render(xrd: Object, context: Context, side: Side) -> Object | None:
     strict = context.options.strict_upstream
     if side is COMPOSITE:
-        return definition.composite_crd(xrd, strict_upstream=strict)
-    return definition.claim_crd(xrd, strict_upstream=strict)
+        return definition_crds.composite_crd(xrd, strict_upstream=strict)
+    return definition_crds.claim_crd(xrd, strict_upstream=strict)
 
 
 def _leaves_conversion(live: Object, crd: Object) -> bool:

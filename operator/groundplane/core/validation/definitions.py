@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from groundplane.core import definition, known_schemas, schema_defects
-from groundplane.core.objects import GroupKind, Json, Object, group_of, meta, spec_of
+from groundplane.core import definition, definition_mistakes, known_schemas, schema_defects
+from groundplane.core.objects import GroupKind, Object, group_of, mapping, meta, spec_of
 from groundplane.core.structural import TYPE_META, OpenAPI
 from groundplane.core.validation.findings import Finding
 from groundplane.errors import GroundplaneError, InvalidInput, nearest
@@ -50,8 +50,8 @@ def declared(obj: Object) -> dict[GroupKind, str]:
     """What a definition or CustomResourceDefinition that may be wrong declares, each with its name."""
     if not known_schemas.is_definition(obj) and not is_crd(obj):
         return {}
-    group, name = spec_of(obj).get("group"), _mapping(obj.get("metadata")).get("name")
-    kinds = [_mapping(spec_of(obj).get(field)).get("kind") for field in ("names", "claimNames")]
+    group, name = spec_of(obj).get("group"), mapping(obj.get("metadata")).get("name")
+    kinds = [mapping(spec_of(obj).get(field)).get("kind") for field in ("names", "claimNames")]
     return {GroupKind(str(group), kind): str(name) for kind in kinds if kind and isinstance(kind, str)}
 
 
@@ -67,12 +67,8 @@ def declared_in(text: str) -> set[GroupKind]:
     return {GroupKind(group, kind) for group in groups for kind in kinds if not kind.endswith("ResourceDefinition")}
 
 
-def _mapping(value: Json) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Finding]]:
-    found = [_finding(error, xrd) for error in definition.mistakes(xrd)]
+    found = [_finding(error, xrd) for error in definition_mistakes.all_of(xrd)]
     learnt: dict[tuple[str, str], OpenAPI] = {}
     if not found:
         try:
@@ -91,11 +87,12 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
     if learnt:
         dropped = "goes into no CustomResourceDefinition: nothing enforces it"
         found += [
-            _unread(path, dropped, "remove it, or say it of the properties below") for path in definition.dropped(xrd)
+            _unread(path, dropped, "remove it, or say it of the properties below")
+            for path in definition_mistakes.dropped(xrd)
         ]
         found += _never_there(xrd, learnt)
         replaced = "is not used: every composite or claim has a field of that name, for Crossplane"
-        found += [_unread(path, replaced, "give yours another name") for path in definition.replaced(xrd)]
+        found += [_unread(path, replaced, "give yours another name") for path in definition_mistakes.replaced(xrd)]
     return learnt, found
 
 
@@ -129,8 +126,8 @@ def _never_there(xrd: Object, learnt: Mapping[tuple[str, str], OpenAPI]) -> Iter
 
 
 def _unlisted(schema: Mapping[str, Any], place: str, path: str, also: Iterable[str] = ()) -> Iterator[Finding]:
-    properties, items = _mapping(schema.get("properties")), schema.get("items")
-    others = _mapping(schema.get("additionalProperties"))
+    properties, items = mapping(schema.get("properties")), schema.get("items")
+    others = mapping(schema.get("additionalProperties"))
     is_open = schema.get("additionalProperties") or schema.get("x-kubernetes-preserve-unknown-fields")
     implied = (*also, *(TYPE_META if schema.get("x-kubernetes-embedded-resource") else ()), "metadata")
     for index, name in enumerate(() if is_open else schema.get("required") or ()):
@@ -142,7 +139,7 @@ def _unlisted(schema: Mapping[str, Any], place: str, path: str, also: Iterable[s
                 type="definition", field=f"{place}.required[{index}]", message=text, mend=mend, severity="warning"
             )
     for name, child in properties.items():
-        yield from _unlisted(_mapping(child), f"{place}.properties.{name}", f"{path}.{name}")
+        yield from _unlisted(mapping(child), f"{place}.properties.{name}", f"{path}.{name}")
     for word, child, sign in (("items", items, "[*]"), ("additionalProperties", others, "[*]")):
         if isinstance(child, Mapping) and child:
             yield from _unlisted(child, f"{place}.{word}", f"{path}{sign}")
