@@ -376,7 +376,9 @@ def account(name, url):
 
 
 async def test_an_account_that_never_answers_delays_no_other(standin, monkeypatch):
-    monkeypatch.setattr("groundplane.aws.session.READ_TIMEOUT", 600)  # however slow this machine is, none ends before
+    monkeypatch.setattr(
+        "groundplane.aws.client_factory.READ_TIMEOUT", 600
+    )  # however slow this machine is, none ends before
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         dead = account("dead", f"http://127.0.0.1:{silent.getsockname()[1]}")
         cloud = AwsCloud(sessions=Sessions(attempts=1), patience=600.0)

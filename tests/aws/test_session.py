@@ -6,8 +6,9 @@ import threading
 import pytest
 from botocore.credentials import AssumeRoleCredentialFetcher
 
-from groundplane.aws import endpoints, session
-from groundplane.aws.session import LOADER, Sessions
+from groundplane.aws import endpoints, sdk
+from groundplane.aws.sdk import LOADER
+from groundplane.aws.session import Sessions
 from groundplane.errors import Denied, InvalidInput
 from groundplane.ports import Account
 from tests.aws.conftest import INI, managed, provider_config
@@ -65,7 +66,7 @@ def test_a_secret_is_ini_text_in_many_spellings(text):
     ],
 )
 def test_what_to_do_about_refused_credentials_depends_on_where_they_come_from(credentials, mend):
-    told = Sessions({}).clients(account(**credentials)).renewal()
+    told = Sessions({}).clients(account(**credentials)).credentials.renewal()
     assert mend in told
     assert told.endswith("(ProviderConfig default)")
 
@@ -273,7 +274,8 @@ def test_roles_are_assumed_in_the_region_that_is_asked_for_not_in_the_first_one(
 def test_host_names_end_as_those_of_the_regions_partition_do():
     clients = Sessions({}).clients(account(endpoint={}))
     found = {
-        region: clients.dns_suffix(region) for region in ("eu-west-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1")
+        region: clients.config.dns_suffix(region)
+        for region in ("eu-west-1", "cn-north-1", "us-gov-west-1", "us-iso-east-1")
     }
     assert found == {
         "eu-west-1": "amazonaws.com",
@@ -281,11 +283,11 @@ def test_host_names_end_as_those_of_the_regions_partition_do():
         "us-gov-west-1": "amazonaws.com",
         "us-iso-east-1": "c2s.ic.gov",
     }
-    assert clients.partition("us-gov-west-1") == "aws-us-gov"
+    assert clients.config.partition("us-gov-west-1") == "aws-us-gov"
     iso = Sessions({}).clients(account(endpoint={"url": {"type": "Auto"}, "partitionId": "aws-iso"}))
     assert iso.client("iam", "").meta.endpoint_url.endswith(".c2s.ic.gov")
     signed = Sessions({}).clients(account(endpoint={"url": {"type": "Auto"}, "signingRegion": "us-gov-west-1"}))
-    assert signed.partition("") == "aws-us-gov"
+    assert signed.config.partition("") == "aws-us-gov"
 
 
 def test_the_variable_for_all_endpoints_works_for_every_source(monkeypatch, standin):
@@ -300,8 +302,8 @@ def test_a_region_is_signed_for_and_a_partition_known():
     clients = Sessions({}).clients(account(endpoint={}))
     assert clients.client("rds", "cn-north-1").meta.region_name == "cn-north-1"
     assert clients.client("iam", "").meta.endpoint_url == "https://iam.amazonaws.com"
-    assert clients.partition("cn-north-1") == "aws-cn"
-    assert clients.partition("eu-west-1") == "aws"
+    assert clients.config.partition("cn-north-1") == "aws-cn"
+    assert clients.config.partition("eu-west-1") == "aws"
     china = Sessions({}).clients(account(endpoint={"url": {"type": "Auto"}, "partitionId": "aws-cn"}))
     assert china.client("iam", "").meta.endpoint_url == "https://iam.cn-north-1.amazonaws.com.cn"
 
@@ -349,8 +351,8 @@ def test_provider_configs_of_one_name_keep_clients_of_their_own():
 
 def test_what_can_work_is_looked_at_once_for_each_version_and_what_cannot_each_time(monkeypatch):
     made = []
-    real = session._new_session
-    monkeypatch.setattr(session, "_new_session", lambda: made.append(1) or real())
+    real = sdk.new_session
+    monkeypatch.setattr(sdk, "new_session", lambda: made.append(1) or real())
     sessions = Sessions()
     for _ in range(3):
         sessions.clients(account()).check()

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from groundplane.aws import catalogue
-from groundplane.aws.session import AccountClients
+from groundplane.aws.client_factory import ClientFactory
 from groundplane.core import conditions
 from groundplane.core.managed import FINALIZER
 from groundplane.core.objects import annotations_of, has_finalizer, key_of, spec_of
@@ -202,8 +202,8 @@ class Scene:
 
 @pytest.fixture
 def weather(monkeypatch):
-    found, inner = Weather(), AccountClients._create
-    monkeypatch.setattr(AccountClients, "_create", lambda *args, **more: found.watch(inner(*args, **more)))
+    found, inner = Weather(), ClientFactory.create
+    monkeypatch.setattr(ClientFactory, "create", lambda *args, **more: found.watch(inner(*args, **more)))
     return found
 
 

@@ -173,7 +173,7 @@ async def test_what_passed_the_gate_ends_in_the_api_server_though_whoever_sent_i
 
 
 def test_clients_of_aws_are_made_in_one_place_which_has_the_gate():
-    assert callers("create_client") == {"aws/session.py"}
+    assert callers("create_client") == {"aws/client_factory.py"}
     importing = {
         path for path in SOURCES.rglob("*.py") if re.search(r"^\s*(import|from) boto3", path.read_text(), re.M)
     }

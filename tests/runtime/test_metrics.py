@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 
 from groundplane import errors
 from groundplane.aws.cloud import AwsCloud
-from groundplane.aws.session import ATTEMPTS
+from groundplane.aws.sdk import ATTEMPTS
 from groundplane.core import pipeline
 from groundplane.core.objects import Key
 from groundplane.ports import Account, Result

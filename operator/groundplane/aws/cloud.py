@@ -22,7 +22,8 @@ from groundplane.aws.engine import Engine
 from groundplane.aws.grammar import Errors, Kind, Shared
 from groundplane.aws.memory import Memory, digest
 from groundplane.aws.resource import POLL, Alone
-from groundplane.aws.session import AccountClients, Sessions, unlisted
+from groundplane.aws.sdk import unlisted
+from groundplane.aws.session import AccountClients, Sessions
 from groundplane.aws.shared_reads import WINDOW, Read, SharedReads
 from groundplane.core import conditions
 from groundplane.core.claim import tenant
@@ -150,7 +151,7 @@ class AwsCloud:
             except faults.BOTO as error:
                 found = faults.translate(error, Errors())
                 if faults.are_stale(error):
-                    found.mend = clients.renewal()
+                    found.mend = clients.credentials.renewal()
                 raise found from error
 
         return await self._start(ask, await self._budgets.begin(_place(account, "", "sts")))
@@ -319,7 +320,7 @@ class AwsCloud:
                 young = engine is not None and engine.is_young
                 found = faults.translate(error, kind_.errors, busy=busy, secrets=secrets.values(), young=young)
                 if faults.are_stale(error) and clients is not None:
-                    found.mend = clients.renewal()
+                    found.mend = clients.credentials.renewal()
                     clients.refuse(found)
                 if faults.is_silence(error):
                     if asked := deadline.doing():

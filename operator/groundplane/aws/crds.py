@@ -292,10 +292,10 @@ class _Prose:
     def __init__(self, found: Kind) -> None:
         from botocore.model import ServiceModel
 
-        from groundplane.aws import session
+        from groundplane.aws import sdk
 
         self._kind = found
-        self._model = ServiceModel(session.LOADER.load_service_model(found.service, "service-2"), found.service)
+        self._model = ServiceModel(sdk.LOADER.load_service_model(found.service, "service-2"), found.service)
         self._calls = {name.lower(): name for name in self._model.operation_names}
 
     def kind(self) -> str:
@@ -334,7 +334,7 @@ class _Prose:
 
 
 def _provider_config(group: str, kind: str = PLAIN) -> Object:
-    from groundplane.aws.session import SOURCES
+    from groundplane.aws.credentials import SOURCES
 
     secret = bricks.obj({"key": STRING, "name": STRING, "namespace": STRING}, required=["key", "name", "namespace"])
     file = bricks.obj({"path": STRING}, required=["path"])

@@ -12,7 +12,8 @@ from botocore.exceptions import NoCredentialsError
 
 from groundplane.aws import deadline, faults
 from groundplane.aws.grammar import Errors
-from groundplane.aws.session import GLOBAL_REGIONS, Sessions
+from groundplane.aws.sdk import GLOBAL_REGIONS
+from groundplane.aws.session import Sessions
 from groundplane.errors import Denied
 from groundplane.ports import Account
 

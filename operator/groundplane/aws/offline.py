@@ -24,10 +24,10 @@ def refusal(managed: Object) -> InvalidInput | None:
 
 def doubt(managed: Object) -> InvalidInput | None:
     """A region that botocore does not list, and that may be newer than botocore."""
-    from groundplane.aws import session
+    from groundplane.aws import sdk
 
     region = (spec_of(managed).get("forProvider") or {}).get("region")
-    meant = session.unlisted(region) if isinstance(region, str) else ""
+    meant = sdk.unlisted(region) if isinstance(region, str) else ""
     what, _, mend = meant.partition(": ")
     return InvalidInput(what, mend=mend, where=("spec.forProvider.region",)) if meant else None
 
@@ -41,11 +41,11 @@ def check_call(service: str, operation: str) -> None:
     from botocore.exceptions import UnknownServiceError
     from botocore.model import ServiceModel
 
-    from groundplane.aws import session
+    from groundplane.aws import sdk
 
     mend = "write it as AWS does: rds.CreateDBInstance"
     try:
-        known = ServiceModel(session.LOADER.load_service_model(service, "service-2"), service).operation_names
+        known = ServiceModel(sdk.LOADER.load_service_model(service, "service-2"), service).operation_names
     except UnknownServiceError:
         raise InvalidInput(f'AWS has no service "{service}"', mend=mend) from None
     if operation not in known:

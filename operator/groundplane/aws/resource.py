@@ -274,7 +274,7 @@ class Resource:
 
     def has_own_endpoint(self, service: str) -> bool:
         """Whether its ProviderConfig has the service called somewhere else than AWS is."""
-        return self._clients is not None and self._clients.has_own_endpoint(service)
+        return self._clients is not None and self._clients.config.has_own_endpoint(service)
 
     def _may_call(self) -> None:
         if self.given is not None:
@@ -320,9 +320,9 @@ class Resource:
         if scope == "region":
             return self.region
         if scope == "partition":
-            return self._clients.partition(self.region) if self._clients else "aws"
+            return self._clients.config.partition(self.region) if self._clients else "aws"
         if scope == "suffix":
-            return self._clients.dns_suffix(self.region) if self._clients else "amazonaws.com"
+            return self._clients.config.dns_suffix(self.region) if self._clients else "amazonaws.com"
         if scope == "account":
             if self.given is not None and self._clients and not self._clients.is_identified:
                 raise Alone

@@ -277,7 +277,7 @@ def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
 
 def unknown_region(managed: Object, account: Account) -> str:
     """What is wrong with the region that a managed resource asks for; "" if nothing is."""
-    from groundplane.aws.session import check_region
+    from groundplane.aws.sdk import check_region
 
     region = (spec_of(managed).get("forProvider") or {}).get("region")
     try:
