@@ -17,9 +17,11 @@ import pytest
 
 from groundplane.core.admission import Verdict
 from groundplane.errors import Denied, InvalidInput, Unavailable
-from groundplane.runtime import certificates, issuing, logs, metrics, webhooks
+from groundplane.runtime import certificates, issuing, logs, metrics, webhook_server, webhooks
 from groundplane.runtime.webhook_configurations import Configurations, Target
-from groundplane.runtime.webhooks import Server, Webhook, all_webhooks, configured, hosts
+from groundplane.runtime.webhook_registry import Webhook, all_webhooks, configured
+from groundplane.runtime.webhook_server import Server
+from groundplane.runtime.webhooks import hosts
 from tests.core.test_admission import ASKED, COMPOSITION, XRD
 from tests.runtime.test_certificates import Secrets
 from tests.world import World
@@ -119,7 +121,7 @@ async def test_definitions_and_compositions_are_judged(begin):
         (ASKED | {"request": {"uid": "1", "operation": "CREATE", "object": "text"}}, 400),
         (ASKED | {"request": {"uid": "1", "operation": "DELETE", "oldObject": COMPOSITION}}, 200),
         (ASKED | {"request": {"uid": "1", "operation": "CONNECT"}}, 200),
-        (b"x" * (webhooks.LONGEST_BODY + 1), 413),
+        (b"x" * (webhook_server.LONGEST_BODY + 1), 413),
     ],
     ids=["empty", "half", "no text", "null", "deep", "deep inside", "bare", "no object", "delete", "connect", "huge"],
 )
@@ -145,7 +147,7 @@ async def test_a_body_without_a_length_is_bounded_too(begin):
     asker = await begin()
 
     async def endless():
-        for _ in range(webhooks.LONGEST_BODY // 65536 + 2):
+        for _ in range(webhook_server.LONGEST_BODY // 65536 + 2):
             yield b"x" * 65536
 
     async with asker.session.post(asker.url(DEFINITIONS), data=endless()) as response:
@@ -154,7 +156,7 @@ async def test_a_body_without_a_length_is_bounded_too(begin):
 
 
 async def test_bodies_are_bounded_together(begin, monkeypatch):
-    monkeypatch.setattr(webhooks, "MOST_BYTES", 1000)
+    monkeypatch.setattr(webhook_server, "MOST_BYTES", 1000)
     asker = await begin()
     status, answer = await asker.send(DEFINITIONS, b"x" * 2000)
     assert (status, answer["response"]["status"]["message"]) == (503, "too many requests at once")
@@ -162,7 +164,7 @@ async def test_bodies_are_bounded_together(begin, monkeypatch):
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(begin, monkeypatch):
-    monkeypatch.setattr(webhooks, "BODY_PATIENCE", 0.05)
+    monkeypatch.setattr(webhook_server, "BODY_PATIENCE", 0.05)
     asker = await begin()
     never = asyncio.Event()
 
@@ -321,7 +323,7 @@ class Closing:
 
 async def test_the_server_answers_while_the_event_loop_of_the_operator_is_busy(pair):
     api, context = Closing(), World().context
-    apart = webhooks.Apart(lambda: (Server(all_webhooks(), context, taken, host="127.0.0.1", port=0), api))
+    apart = webhook_server.Apart(lambda: (Server(all_webhooks(), context, taken, host="127.0.0.1", port=0), api))
     assert apart.problem() == ""
     await apart.serve(pair)
     await apart.serve(pair)
@@ -339,7 +341,7 @@ async def test_a_thread_that_can_not_begin_is_dead_and_says_why(pair):
     def begin():
         raise InvalidInput("no kubeconfig")
 
-    apart = webhooks.Apart(begin)
+    apart = webhook_server.Apart(begin)
     for _ in range(2):
         with pytest.raises(Unavailable):
             await apart.serve(pair)
@@ -358,7 +360,7 @@ async def test_what_another_thread_asks_of_the_watches_is_done_on_their_event_lo
             told.append(("enqueue", key, threading.current_thread() is threading.main_thread()))
             done.set()
 
-    hopping = webhooks.Hopping(Watches(), asyncio.get_running_loop())
+    hopping = webhook_server.Hopping(Watches(), asyncio.get_running_loop())
 
     async def there():
         await hopping.ensure([("v1", "Secret")], whole=True)

@@ -288,31 +288,33 @@ class Operator:
 
     def _with_webhooks(self, place: webhook_configurations.Place) -> tuple[Api, Webhooks]:
         """What serves the webhooks, also while this process stands by; and a way to the API server that no gate shuts, for that."""
-        from groundplane.runtime import webhooks  # only for who has any
+        from groundplane.runtime import webhook_registry, webhook_server, webhooks  # only for who has any
 
-        settings, loop, asked = self._settings, asyncio.get_running_loop(), webhooks.all_webhooks()
+        settings, loop, asked = self._settings, asyncio.get_running_loop(), webhook_registry.all_webhooks()
         if place.is_tentative:
-            asked = webhooks.tentative_webhooks(strict_upstream=settings.strict_upstream)
+            asked = webhook_registry.tentative_webhooks(strict_upstream=settings.strict_upstream)
 
         def connected() -> Api:
             return Api.connect(
                 settings.kubeconfig or None,
                 settings.context or None,
                 on_request=lambda *told: metrics.request_made(self._api.host, *told),
-                write_timeout=webhooks.PATIENCE,
+                write_timeout=webhook_server.PATIENCE,
                 identity=self._identity,
             )
 
-        def begin() -> tuple[webhooks.Server, Api]:
+        def begin() -> tuple[webhook_server.Server, Api]:
             api = connected()
             cluster = KubernetesCluster(api, Reading(self._cache), settings.secret_places)
-            watches = webhooks.Hopping(self._watches, loop)
+            watches = webhook_server.Hopping(self._watches, loop)
             context = replace(self._context, cluster=cluster, watches=watches)
-            return webhooks.Server(asked, context, webhooks.trying_out(api), host=place.host, port=place.port), api
+            return webhook_server.Server(
+                asked, context, webhook_server.trying_out(api), host=place.host, port=place.port
+            ), api
 
         api = connected()
         return api, webhooks.Webhooks(
-            webhooks.Apart(begin),
+            webhook_server.Apart(begin),
             asked,
             api,
             webhook_configurations.Configurations(self._api, settings.webhook_owner),
