@@ -11,7 +11,7 @@ import ssl
 
 import pytest
 
-from groundplane.runtime import certificates, doctor, guard, issuing, pairs
+from groundplane.runtime import certificates, doctor, doctor_webhooks, guard, issuing, pairs
 from groundplane.runtime.settings import Settings
 from groundplane.runtime.webhook_configurations import CROSSPLANE, NO_USAGES
 from tests.definitions import definition
@@ -337,13 +337,13 @@ def test_doctor_has_the_api_server_try_them(plane, asked):
     names = (CROSSPLANE, NO_USAGES)
     assert findings(plane) == [("ok", f"the API server gets answers from those of {name}") for name in names]
     first = configuration(plane)["webhooks"][0]["clientConfig"]
-    assert asyncio.run(doctor._unreachable(first)) == "", "as who may not have it try connects itself"
+    assert asyncio.run(doctor_webhooks.unreachable(first)) == "", "as who may not have it try connects itself"
     other = first | {"caBundle": base64.b64encode(issuing.new_authority(certificates.now()).certificate).decode()}
-    assert "its certificate is not trusted" in asyncio.run(doctor._unreachable(other))
+    assert "its certificate is not trusted" in asyncio.run(doctor_webhooks.unreachable(other))
     asked.kill()
     unanswered = "the API server gets no answer from those of {}: it lets in a Composition that they refuse"
     assert findings(plane) == [("failed", unanswered.format(name)) for name in names]
-    assert asyncio.run(doctor._unreachable(first)) == "Connection refused"
+    assert asyncio.run(doctor_webhooks.unreachable(first)) == "Connection refused"
     assert findings(plane, user="nobody")[0][0] == "not allowed"
     plane.kubectl("delete", "validatingwebhookconfigurations", CROSSPLANE, NO_USAGES)
     [(state, said)] = findings(plane, webhooks="off")

@@ -13,6 +13,7 @@ from groundplane.aws import tags
 from groundplane.core.objects import Key, annotations_of, key_of
 from groundplane.errors import Denied
 from groundplane.runtime import doctor, moves, orphans
+from groundplane.runtime.installation import Installation
 from tests.cli.platform import groundplane
 from tests.reconcile import managed
 from tests.reconcile.conftest import Aws
@@ -76,7 +77,7 @@ async def lived(aws, *objects):
 
 
 def installation(world):
-    return doctor.Installation(None, world.cluster, world.context)
+    return Installation(None, world.cluster, world.context)
 
 
 async def found_in(world, regions=()):

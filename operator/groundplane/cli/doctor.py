@@ -128,6 +128,7 @@ def doctor(
     """
     from groundplane.runtime import doctor as checking
     from groundplane.runtime import moves, orphans
+    from groundplane.runtime.findings import as_json, has_failed
 
     every = {
         "installation": checking.CHECKS,
@@ -174,13 +175,13 @@ def doctor(
             findings = asyncio.run(checking.examine_cluster(settings, chosen, mode=rbac, account=account))
     findings = [replace(each, mend=each.mend.replace(ORPHANS, f"{ORPHANS}{store.again()}")) for each in findings]
     if output == "json":
-        click.echo(json.dumps(checking.as_json(findings), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(as_json(findings), indent=2, ensure_ascii=False))
     else:
         for finding in findings:
             click.echo(f"{SIGNS[finding.state]} {finding.id:<12} {finding.message}")
             if finding.mend:
                 click.echo(f"{'':<15}{mending(finding.mend)}")
-    if checking.has_failed(findings):
+    if has_failed(findings):
         raise SystemExit(1)
     if any(each.id == orphans.LEAKS and each.state == "warning" for each in findings):
         raise SystemExit(LEAKED)
@@ -203,14 +204,14 @@ async def _do(
     settings: Settings, cluster: SqliteCluster | None, regions: tuple[str, ...], *, adopt: bool, yes: bool
 ) -> None:
     """Adopt or delete what was left behind, after a question."""
-    from groundplane.runtime import doctor as checking
     from groundplane.runtime import orphans
+    from groundplane.runtime.installation import installed, of_store
 
     async with AsyncExitStack() as stack:
         installation = (
-            checking.of_store(cluster)
+            of_store(cluster)
             if cluster is not None
-            else await stack.enter_async_context(checking.installed(settings, mode=RBAC[0], account=""))
+            else await stack.enter_async_context(installed(settings, mode=RBAC[0], account=""))
         )
         found, problems = await orphans.orphans(installation, regions)
         for problem in problems:

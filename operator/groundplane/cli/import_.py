@@ -366,9 +366,9 @@ def _account_at(provider: str, how: How, place: Place) -> Credentials:
 
 
 async def _account_in_cluster(provider: str, how: How, kubeconfig: str, context: str) -> Credentials:
-    from groundplane.runtime import doctor
+    from groundplane.runtime import installation
 
-    async with doctor.reached(kubeconfig, context) as cluster:
+    async with installation.reached(kubeconfig, context) as cluster:
         return await _account(cluster, provider, how)
 
 
@@ -376,7 +376,7 @@ async def _account(cluster: Cluster, provider: str, how: How) -> Credentials:
     from groundplane.core import providers
     from groundplane.core.objects import Key
     from groundplane.reconcile import provider_config
-    from groundplane.runtime import doctor
+    from groundplane.runtime import installation
 
     is_namespaced, name = bool(how.namespace), how.provider_config
     [family] = [each for each in providers.FAMILIES if (each.provider, each.is_namespaced) == (provider, is_namespaced)]
@@ -384,7 +384,7 @@ async def _account(cluster: Cluster, provider: str, how: How) -> Credentials:
     config = await cluster.get(key)
     if config is None:
         raise NotFound(f'{key.kind}.{key.group} "{name}" not found', mend="apply it, or name another")
-    return await provider_config.account_of(config, doctor.looking(cluster, Options().namespace))
+    return await provider_config.account_of(config, installation.looking(cluster, Options().namespace))
 
 
 def _leave_out(found: Iterable[Report]) -> None:

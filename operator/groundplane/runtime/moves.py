@@ -15,16 +15,9 @@ from groundplane.core.objects import Object, annotations_of, key_of, labels_of, 
 from groundplane.errors import GroundplaneError, NoSuchKind, counted
 from groundplane.ports import Cluster, ManagedKind
 from groundplane.runtime import clouds, crds, preflight, rivals
-from groundplane.runtime.doctor import (
-    AT_ONCE,
-    Check,
-    Finding,
-    Installation,
-    about,
-    check_credentials,
-    definitions_of,
-    not_allowed,
-)
+from groundplane.runtime.doctor import check_credentials
+from groundplane.runtime.findings import Finding, about, not_allowed
+from groundplane.runtime.installation import AT_ONCE, Check, Installation, definitions_of
 
 PACKAGES = "pkg.crossplane.io/v1"
 MANAGED = "managed"  # the category of managed kinds

@@ -27,7 +27,8 @@ from groundplane.ports import Cluster
 from groundplane.reconcile import composite, provider_config
 from groundplane.reconcile import definition as definitions
 from groundplane.runtime import clouds, crds
-from groundplane.runtime.doctor import AT_ONCE, Check, Finding, Installation, about, aws_configs, definitions_of
+from groundplane.runtime.findings import Finding, about
+from groundplane.runtime.installation import AT_ONCE, Check, Installation, aws_configs, definitions_of
 
 LEAKS = "leaks"  # the check of things in AWS
 THREADS = 8  # things that are looked at at a time
