@@ -38,20 +38,19 @@ from groundplane.errors import (
     Waiting,
     at,
 )
-from groundplane.objects import collection, connection, readiness, references
+from groundplane.objects import collection, connection, handover, readiness, references
 from groundplane.objects import manifest as manifests
 from groundplane.objects.account import HERE, Place, is_of_tenant, place_of
 from groundplane.objects.kinds import (
-    HANDOVER,
     KINDS,
     STANDS_FOR,
-    WROTE,
     every,
     finalizer,
     is_object,
     manager,
     upstreams_manager,
 )
+from groundplane.objects.memory import Memory
 from groundplane.objects.references import Taken
 from groundplane.ports import (
     Account,
@@ -71,10 +70,7 @@ WATCHED = (
     600.0  # seconds between two looks at most, where changes are told: who is not asked for so long, tells no more
 )
 SKEW = 60.0  # seconds by which another cluster's clock may differ
-PACE = 10.0  # seconds between two updates of an object that is changed back at once
 _SEEN_LATER = "watch: changes in another cluster are seen at the next look, not at once; what is referred to is watched"
-REMEMBERED = 20_000  # Objects of which it is known that nothing is left to do
-RACES = 3  # updates in a row that come at once
 
 
 @dataclass(frozen=True)
@@ -89,16 +85,6 @@ class Found:
     kept: Sequence[Object] = ()
     wanted: Object = field(default_factory=dict, repr=False)
     taken: Taken = field(default_factory=Taken, repr=False)
-
-
-@dataclass
-class _Kept:
-    """What is known of an Object that nothing was left to do for."""
-
-    wanted: int  # fingerprints: of what was applied, and of what came of it
-    live: int
-    updates: int = 0  # in a row, each soon after the one before
-    updated: datetime | None = None
 
 
 class ObjectCloud:
@@ -116,10 +102,7 @@ class ObjectCloud:
         """`looks_first`: what is applied for the first time is looked at before: for who tells what would be done, or does what was told."""
         self._targets, self._strict, self._may_write, self._now = targets, strict_upstream, may_write, now
         self._looks_first = looks_first
-        self._kept: dict[str, _Kept] = {}  # by the Object's UID
-        self._tried: dict[
-            str, None
-        ] = {}  # the Objects, by UID, of which this process has applied something, or tried to
+        self._memory = Memory()
         self._circles = references.Circles()
 
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:
@@ -233,7 +216,7 @@ class ObjectCloud:
         self, managed: Object, account: Account, secrets: Mapping[str, str], observation: Observation
     ) -> Mapping[str, bytes]:
         found: Found = observation.item
-        self._pace(managed)
+        self._memory.pace(_uid(managed), self._now())
         dropped = [key for key in manifests.held_by(managed) if key not in found.taken.keys]
         if dropped:
             self._may_write()
@@ -252,8 +235,7 @@ class ObjectCloud:
             await references.let_go(each, [found.key], target)
 
     async def let_go(self, managed: Object) -> None:
-        self._kept.pop(str(meta(managed)["uid"]), None)
-        self._tried.pop(str(meta(managed)["uid"]), None)
+        self._memory.forget(_uid(managed))
         here = await self._targets.here()  # where finalizers are ours to take off, also for who changes nothing outside
         await references.let_go(managed, manifests.held_by(managed), here)
         for _, target in references.of(managed):  # which may be held since a moment ago, and not be told yet
@@ -301,7 +283,7 @@ class ObjectCloud:
         released, notes = self._released(managed, live, around)
         if live is None or key is None:
             is_begun = key is not None and not manifests.seen_of(managed)  # and how it ended nobody has told
-            may_come = is_begun and not self._strict and str(meta(managed)["uid"]) not in self._tried
+            may_come = is_begun and not self._strict and not self._memory.has_tried(_uid(managed))
             return Observation(exists=False, may_come=may_come, released=released, notes=notes)
         kept = [each for each in (managed, *around) if has_finalizer(live, finalizer(each))]
         found = Found(key, uid=str(meta(live)["uid"]), kept=kept)
@@ -354,7 +336,7 @@ class ObjectCloud:
     async def _looked_at(
         self, managed: Object, live: Object, found: Found, target: Cluster, account: Account, place: Place
     ) -> Observation:
-        is_written = _has_seen(live, managed) and _written(live) is not None
+        is_written = _has_seen(live, managed) and handover.written(live) is not None
         found = replace(found, uid=str(meta(live)["uid"]), manager=self._manager(managed, live), is_written=is_written)
         if not is_deleting(live):
             if Action.UPDATE in core.allowed(managed) and (drift := await self._drift(managed, live, found, target)):
@@ -431,14 +413,14 @@ class ObjectCloud:
         """What an apply would change: asked of the server once, for it alone knows its defaults; then again when something is otherwise."""
         if found.is_written:
             return (Difference("manifest", f"applied by {found.manager}", "written by plain updates"),)
-        name, known = found.manager, self._kept.get(str(meta(managed)["uid"]))
+        name = found.manager
         wanted, there = manifests.fingerprint(found.wanted), manifests.fingerprint(manifests.content(live, name))
-        if not (known and (known.wanted, known.live) == (wanted, there)):
+        if not self._memory.is_settled(_uid(managed), wanted, there):
             with _told(found.taken), _of_manifest():
                 would = await target.apply(found.wanted, manager=name, dry_run=True)
             if drift := manifests.differences(would, live, name, tells=_tells(managed)):
                 return drift
-            self._keep(managed, wanted, there)
+            self._memory.settle(_uid(managed), wanted, there)
         if self._holds(managed):
             held = manifests.held_by(managed)
             if found.taken.unheld or any(key not in found.taken.keys for key in held):
@@ -475,15 +457,13 @@ class ObjectCloud:
 
     async def _apply(self, managed: Object, found: Found, target: Cluster) -> Object:
         self._may_write()
-        self._tried[str(meta(managed)["uid"])] = None
-        if len(self._tried) > REMEMBERED:
-            del self._tried[next(iter(self._tried))]
+        self._memory.try_(_uid(managed))
         if self._holds(managed) and found.taken.unheld:
             await references.hold(managed, found.taken.unheld, await self._targets.here())
         with _told(found.taken), _of_manifest():
             made = await self._applied(managed, found, target)
         content = manifests.content(made, found.manager or self._manager(managed))
-        self._keep(managed, manifests.fingerprint(found.wanted), manifests.fingerprint(content))
+        self._memory.settle(_uid(managed), manifests.fingerprint(found.wanted), manifests.fingerprint(content))
         return made
 
     def _manager(self, managed: Object, live: Object | None = None) -> str:
@@ -502,47 +482,23 @@ class ObjectCloud:
     async def _applied(self, managed: Object, found: Found, target: Cluster) -> Object:
         try:
             if found.is_written:
-                await _hand_over(found.key, target)
+                await handover.begin(found.key, target)
             made = await target.apply(found.wanted, manager=found.manager or self._manager(managed))
-            return await _end_handover(made, target) if found.is_written else made
+            return await handover.end(made, target) if found.is_written else made
         except NotFound as error:
             namespace = found.key.namespace
             on = [Awaited("", "Namespace", name=namespace)]
             raise Waiting(f"namespace {namespace} not found", mend="create it", on=on) from error
-
-    def _keep(self, managed: Object, wanted: int, live: int) -> None:
-        known = self._known(managed)
-        known.wanted, known.live = wanted, live
-
-    def _known(self, managed: Object) -> _Kept:
-        known = self._kept.setdefault(str(meta(managed)["uid"]), _Kept(0, 0))
-        if len(self._kept) > REMEMBERED:
-            del self._kept[next(iter(self._kept))]
-        return known
-
-    def _pace(self, managed: Object) -> None:
-        """Two who set the same field would undo each other's work as fast as they can: from the third time on, by and by.
-
-        Raises:
-            Waiting: it has just been updated, again and again.
-        """
-        known = self._known(managed)
-        now, before = self._now(), known.updated
-        left = PACE - (now - before).total_seconds() if before else 0.0
-        known.updates = known.updates + 1 if left > 0 else 1
-        if known.updates > RACES:
-            raise Waiting(
-                "somebody changes the object back at once, again and again",
-                mend="have two Objects, or an Object and another program, set different fields",
-                after=max(0.1, left),
-            )
-        known.updated = now
 
     async def _cluster(self, place: Place, account: Account) -> Cluster:
         if place.is_here:
             return await self._targets.here()
         uid = str(meta(account.provider_config)["uid"])
         return await self._targets.there(uid, account.version, place.kubeconfig, by_aws=place.by_aws)
+
+
+def _uid(managed: Object) -> str:
+    return str(meta(managed)["uid"])
 
 
 def _adopts(live: Object) -> str:
@@ -590,51 +546,6 @@ def _of_manifest() -> Iterator[None]:
     except (InvalidInput, NoSuchKind) as error:
         error.where = error.where or (manifests.WHERE,)
         raise
-
-
-def _written(live: Object) -> int | None:
-    """The place in managedFields of what plain updates of provider-kubernetes own, or of its handover.
-
-    A field that was written so stays its writer's, and stays when the manifest has it no more.
-    """
-    owners = ((WROTE, "Update"), (HANDOVER, "Apply"))
-    entries = enumerate(meta(live).get("managedFields") or ())
-    found = (
-        i
-        for i, each in entries
-        if (each.get("manager"), each.get("operation")) in owners and not each.get("subresource")
-    )
-    return next(found, None)
-
-
-async def _hand_over(key: Key, target: Cluster) -> None:
-    """Have it owned by an applier, who can give it up.  Raises Conflict if the object changes meanwhile."""
-    live = await target.get(key, live=True)
-    place = _written(live) if live else None
-    if live is None or place is None:
-        return
-    entry = f"/metadata/managedFields/{place}"
-    changes = {"manager": HANDOVER, "operation": "Apply"}.items()
-    edits = [{"op": "replace", "path": f"{entry}/{name}", "value": value} for name, value in changes]
-    await target.patch(key, [_as_seen(live), *edits])
-
-
-async def _end_handover(made: Object, target: Cluster) -> Object:
-    """What nobody applies goes, with who owned it for a moment; what the server does not let go stays, and nobody owns it."""
-    key = key_of(made)
-    metadata = {"name": key.name} | ({"namespace": key.namespace} if key.namespace else {})
-    nothing = {"apiVersion": key.api_version, "kind": key.kind, "metadata": metadata}
-    with suppress(Rejected):
-        made = await target.apply(nothing, manager=HANDOVER)
-    left = [
-        place for place, each in enumerate(meta(made).get("managedFields") or ()) if each.get("manager") == HANDOVER
-    ]
-    edits = [{"op": "remove", "path": f"/metadata/managedFields/{place}"} for place in reversed(left)]
-    return await target.patch(key, [_as_seen(made), *edits]) if edits else made
-
-
-def _as_seen(obj: Object) -> dict[str, Any]:
-    return {"op": "test", "path": "/metadata/resourceVersion", "value": meta(obj)["resourceVersion"]}
 
 
 def _check_not_itself(managed: Object, key: Key) -> None:

@@ -15,8 +15,6 @@ VERSION = "v1alpha1"  # of all kinds
 OBJECT, OBJECT_VERSIONS = "Object", {DOMAIN: ("v1alpha2", VERSION), NAMESPACED_DOMAIN: (VERSION,)}
 MANAGER = "provider-kubernetes/"  # and the Object's name, as upstream's; in a namespace that, too: one name in two is two owners
 LONGEST_MANAGER = 128  # characters that the API server takes
-WROTE = "crossplane-kubernetes-provider"  # as whom provider-kubernetes wrote before it applied server-side
-HANDOVER = "groundplane.io/handover"  # owns for a moment what was written so
 FINALIZER = "kubernetes.crossplane.io/referred-by-object-"  # and the Object's UID: on what an Object refers to
 STANDS_FOR = "groundplane.io/stands-for"  # annotation: what it was about to make
 
