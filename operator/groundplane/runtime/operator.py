@@ -133,99 +133,27 @@ class Operator:
 
     def __init__(self, api: Api, settings: Settings, gate: Gate, identity: str, traces: NoTraces) -> None:
         """`api` must ask `gate` before it writes."""
-        self._api, self._settings, self._gate, self._identity = api, settings, gate, identity
+        self._api, self._settings, self._gate, self._identity, self._traces = api, settings, gate, identity, traces
         self._cache = Cache()
         self._cluster = KubernetesCluster(api, self._cache, settings.secret_places)
-        self._traces = traces
         traces.peek = self._cache.get
-        may_write = _refuse_change if settings.observe_only else gate.check
         self._aws: AwsCloud | None = None  # nobody has asked anything of AWS yet
-        self._targets = ClusterTargets(
-            self._cluster,
-            self._acting_as if settings.objects_identity else None,
-            may_write=gate.check,
-            write_timeout=write_timeout(settings),
-            identity=identity,
-            warns=True,
-        )
-        self._cloud = Clouds(
-            {"aws": partial(self._with_aws, may_write)}
-            | clouds.beside_aws(
-                strict_upstream=settings.strict_upstream,
-                may_write=may_write,
-                looks_first=settings.observe_only,
-                targets=self._targets,
-            ),
-            is_active=lambda definition: self._kinds.is_active(definition),
-        )
-        self._kinds = ManagedKinds(
-            api,
-            self._cluster,
-            settings.active,
-            lambda name: self._watches.definition(name),
-            self._serve,
-            nop_scope=settings.nop_scope,
-            brings=settings.crds != "leave" and not settings.strict_upstream,
-            adopt=settings.crds == "adopt",
-        )
+        self._targets = self._make_targets()
+        self._cloud = self._make_clouds()
+        self._kinds = self._make_kinds()
         slices = Slices()
         self._aside = Aside(slices)
-        self._functions = Runner(
-            slices=slices,
-            calls=settings.function_calls,
-            keep=settings.function_cache,
-            certificates=settings.tls_client_certs_dir,
-            strict_upstream=settings.strict_upstream,
-            on_call=metrics.function_called,
-        )
+        self._functions = self._make_functions(slices)
         self._events = EventRecorder(self._cluster, _now)
-        self._watches = KubernetesWatches(
-            api,
-            self._cluster,
-            self._cache,
-            self._cloud,
-            self._tell,
-            enqueue=lambda key: self._dispatcher.enqueue(key),
-            wake=lambda keys: self._dispatcher.wake(keys),
-            secret_namespaces=settings.secret_places,
-        )
-        definitions = Definitions()
-        options = replace(settings.options, templates=template_files.read(settings.function_templates_dir))
-        context = self._context = Context(
-            cluster=self._cluster,
-            cloud=self._cloud,
-            events=self._events,
-            watches=self._watches,
-            now=_now,
-            choose=secrets.randbelow,
-            compiled=partial(compiled, templates=options.templates),
-            functions=self._functions,
-            work=self._aside,
-            certifier=_certifier(api, settings),
-            collected=self._cloud,
-            definitions=definitions,
-            built_in=self._kinds,
-            options=options,
-            is_waiting=lambda key: self._dispatcher.is_waiting(key),
-            circuits=Circuits(
-                settings.circuit_breaker_burst, settings.circuit_breaker_refill_rate, settings.circuit_breaker_cooldown
-            ),
-        )
-        routes = Routes(
-            definitions,
-            lambda v, k: self._cloud.kind(v, k) is not None,
-            self._cache.get,
-            context.interests,
-            context.accounts,
-            self._cache.speaking_of,
-            context.policies,
-        )
+        self._watches = self._make_watches()
+        self._context = self._make_context()
+        routes = self._make_routes()
         self._census = Census(routes.own, _now)
         self._dispatcher = Dispatcher(
-            Engine(all_controllers(), context, self._traces),
+            Engine(all_controllers(), self._context, self._traces),
             routes,
             peek=self._cache.get,
-            exists=self._exists,
+            exists=self._cache.has,
             may_work=self._may_work,
         )
         self._is_working = False
@@ -237,11 +165,11 @@ class Operator:
         self._news = asyncio.Event()
         self._leading: asyncio.Task[None] | None = None
         self._migrating: asyncio.Task[None] | None = None
+        self._declaring: asyncio.Task[None] | None = None
         self._open_api: Api | None = None
         self._webhooks: Webhooks | None = None
         if place := webhook_configurations.place(settings, api.server):
             self._open_api, self._webhooks = self._with_webhooks(place)
-        self._declaring: asyncio.Task[None] | None = None
         self._elector = Elector(
             lambda: Api.connect(settings.kubeconfig or None, settings.context or None, identity=identity),
             gate,
@@ -251,6 +179,111 @@ class Operator:
             identity=identity,
         )
         self._rivals = Rivals(self._cluster, self._elector, settings)
+
+    # --- the parts: where one asks another, it does so when it is needed, since some are made later -------------
+
+    def _make_targets(self) -> ClusterTargets:
+        """The clusters that Objects are in."""
+        return ClusterTargets(
+            self._cluster,
+            self._acting_as if self._settings.objects_identity else None,
+            may_write=self._gate.check,
+            write_timeout=write_timeout(self._settings),
+            identity=self._identity,
+            warns=True,
+        )
+
+    def _make_clouds(self) -> Clouds:
+        """What acts outside of the control plane, by provider."""
+        settings = self._settings
+        may_write = _refuse_change if settings.observe_only else self._gate.check
+        beside = clouds.beside_aws(
+            strict_upstream=settings.strict_upstream,
+            may_write=may_write,
+            looks_first=settings.observe_only,
+            targets=self._targets,
+        )
+        return Clouds(
+            {"aws": partial(self._with_aws, may_write)} | beside,
+            is_active=lambda definition: self._kinds.is_active(definition),
+        )
+
+    def _make_kinds(self) -> ManagedKinds:
+        """The managed kinds that we bring, and which of them are active."""
+        settings = self._settings
+        return ManagedKinds(
+            self._api,
+            self._cluster,
+            settings.active,
+            lambda name: self._watches.definition(name),
+            self._serve,
+            nop_scope=settings.nop_scope,
+            brings=settings.crds != "leave" and not settings.strict_upstream,
+            adopt=settings.crds == "adopt",
+        )
+
+    def _make_functions(self, slices: Slices) -> Runner:
+        """What runs the functions that are not built in."""
+        settings = self._settings
+        return Runner(
+            slices=slices,
+            calls=settings.function_calls,
+            keep=settings.function_cache,
+            certificates=settings.tls_client_certs_dir,
+            strict_upstream=settings.strict_upstream,
+            on_call=metrics.function_called,
+        )
+
+    def _make_watches(self) -> KubernetesWatches:
+        return KubernetesWatches(
+            self._api,
+            self._cluster,
+            self._cache,
+            self._cloud,
+            self._tell,
+            enqueue=lambda key: self._dispatcher.enqueue(key),
+            wake=lambda keys: self._dispatcher.wake(keys),
+            secret_namespaces=self._settings.secret_places,
+        )
+
+    def _make_context(self) -> Context:
+        """What reconcilers work with."""
+        settings = self._settings
+        options = replace(settings.options, templates=template_files.read(settings.function_templates_dir))
+        circuits = Circuits(
+            settings.circuit_breaker_burst, settings.circuit_breaker_refill_rate, settings.circuit_breaker_cooldown
+        )
+        return Context(
+            cluster=self._cluster,
+            cloud=self._cloud,
+            events=self._events,
+            watches=self._watches,
+            now=_now,
+            choose=secrets.randbelow,
+            compiled=partial(compiled, templates=options.templates),
+            functions=self._functions,
+            work=self._aside,
+            certifier=_certifier(self._api, settings),
+            collected=self._cloud,
+            definitions=Definitions(),
+            built_in=self._kinds,
+            options=options,
+            is_waiting=lambda key: self._dispatcher.is_waiting(key),
+            circuits=circuits,
+        )
+
+    def _make_routes(self) -> Routes:
+        """Who has to look when an object changes."""
+        context = self._context
+        return Routes(
+            context.definitions,
+            lambda v, k: self._cloud.kind(v, k) is not None,
+            self._cache.get,
+            context.interests,
+            context.accounts,
+            self._cache.speaking_of,
+            context.policies,
+        )
 
     def _with_aws(self, may_write: Callable[[], None]) -> AwsCloud:
         """What acts on AWS; boto3 comes with it."""
@@ -549,9 +582,6 @@ class Operator:
         if not self._gate.is_open() and (obj := change.new or change.old) and obj.get("kind") == definition.KIND:
             self._declared[key_of(obj)] = None
             self._news.set()
-
-    def _exists(self, key: Key) -> bool:
-        return self._cache.has(key)
 
     def _check_working(self) -> str:
         return "" if self._is_working else "not working"
