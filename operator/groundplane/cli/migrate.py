@@ -31,12 +31,12 @@ def migrate() -> None:
 def check(paths: tuple[str, ...]) -> None:
     """Tell what of the manifests Crossplane v2 has no more.  Exit code 1 if it has something no more."""
     from groundplane.cli import documents
-    from groundplane.core.conversion import generations
+    from groundplane.core.conversion import upgrade_check
 
     found, wrong = documents.read(documents.expanded(paths))
     found = documents.judged(found, documents.expanded(paths), with_tests=True)
     _check_shapes(found)
-    categories = generations.categories([document.object for document in found])
+    categories = upgrade_check.categories([document.object for document in found])
     issues = sum(len(each.uses) for each in categories if not each.informational)
     told = sum(len(each.uses) for each in categories if each.informational)
     sign = "✗" if issues or wrong else "✓"

@@ -10,7 +10,7 @@ from typing import Any
 
 from groundplane.core import fieldpath
 from groundplane.core.composition_tests import ALIASES
-from groundplane.core.conversion import generations
+from groundplane.core.conversion import generations, paths
 from groundplane.core.conversion.generations import Migration
 from groundplane.core.objects import Json, Object, meta, spec_of
 from groundplane.errors import InvalidInput
@@ -153,13 +153,13 @@ class _Cases:
         added, removed = patches.get("addFields"), patches.get("removeFields")
         if isinstance(added, dict):
             patches["addFields"] = {
-                generations.composite_path(path): self._migration.names.get(value, value)
+                paths.composite_path(path): self._migration.names.get(value, value)
                 if path == "spec.compositionRef.name" and isinstance(value, str)
                 else value
                 for path, value in added.items()
             }
         if isinstance(removed, list):
-            patches["removeFields"] = [generations.composite_path(str(path)) for path in removed]
+            patches["removeFields"] = [paths.composite_path(str(path)) for path in removed]
         return not any(str(path).startswith(_SECRET) for path in (*(added or ()), *(removed or ())))
 
     def _connections(self, given: dict[str, Json]) -> dict[str, Json]:

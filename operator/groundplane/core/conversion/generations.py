@@ -10,24 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from groundplane.core import definition, fieldpath, known_schemas, providers
-from groundplane.core.conversion import pipelines, runtimes
+from groundplane.core.conversion import paths, pipelines, runtimes, shapes
+from groundplane.core.conversion.paths import SELECTION
+from groundplane.core.conversion.shapes import AWS, NAMESPACED_AWS
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Object, annotations_of, group_of, key_of, meta, spec_of
 from groundplane.core.structural import OpenAPI
 from groundplane.errors import InvalidInput
 
 GROUP = definition.GROUP
-AWS, NAMESPACED_AWS = ".aws.upbound.io", ".aws.m.upbound.io"
-SELECTION = (
-    "compositionRef",
-    "compositionSelector",
-    "compositionRevisionRef",
-    "compositionRevisionSelector",
-    "compositionUpdatePolicy",
-)
 MACHINERY = (
     "resourceRef",
     "claimRef",
@@ -39,15 +34,6 @@ MACHINERY = (
 SUFFIX = "-v2"  # of new Compositions
 DEFAULT_CONFIG = {"kind": "ClusterProviderConfig", "name": "default"}
 
-_READS = (  # paths of the composite that mean something else, or are elsewhere
-    (re.compile(r"spec\.claimRef\.namespace"), "metadata.namespace"),
-    (re.compile(r"spec\.claimRef\.name"), "metadata.name"),
-    (re.compile(r"metadata\.labels\[['\"]?crossplane\.io/claim-name['\"]?\]"), "metadata.name"),
-    (re.compile(r"metadata\.labels\[['\"]?crossplane\.io/claim-namespace['\"]?\]"), "metadata.namespace"),
-    (re.compile(r"spec\.writeConnectionSecretToRef\.namespace"), "metadata.namespace"),
-    (re.compile(r"spec\.writeConnectionSecretToRef\.name"), "metadata.uid"),  # as a claim's composite had it
-    (re.compile(rf"spec\.({'|'.join((*SELECTION, 'resourceRefs'))})(?=$|[.\[])"), r"spec.crossplane.\1"),
-)
 _API = rf"apiVersion:\s*[\"']?([\w.-]+{re.escape(AWS)}/\w+)[\"']?\s*$"
 _KIND = r"^\s*kind:\s*[\"']?(\w+)[\"']?\s*$"
 _NAMED = re.compile(rf"{_API}\n{_KIND}|{_KIND}\n\s*{_API}", re.MULTILINE)  # in a template, a line beside the other
@@ -160,7 +146,7 @@ class Migration:
             return self._composite(obj, is_claim=(group, kind) in self._claims)
         if group == "pkg.crossplane.io" and kind == "ControllerConfig":
             return runtimes.to_runtime_config(obj)
-        second = _second(group)
+        second = shapes.second(group)
         if second and kind == providers.CONFIG:
             obj["apiVersion"], obj["kind"] = second, providers.CLUSTER_CONFIG
             return obj
@@ -195,7 +181,7 @@ class Migration:
         """What a test has of a managed resource, whole or in part, in the second generation."""
         api_version, kind = str(obj.get("apiVersion") or ""), str(obj.get("kind") or "")
         group = group_of(api_version)
-        new = _second(group)
+        new = shapes.second(group)
         schema = self.schema(new, kind) if new else None
         if schema is None:
             return obj
@@ -205,7 +191,7 @@ class Migration:
                 value = made[part]
                 if isinstance(value, dict):
                     value = {name: each for name, each in value.items() if name != "deletionPolicy"}
-                made[part] = _fitted(value, _at(schema, part), part)
+                made[part] = shapes.fitted(value, shapes.at(schema, part), part)
         if namespace:
             made["metadata"] = {**meta(obj), "namespace": namespace}
         return made
@@ -332,17 +318,17 @@ class Migration:
         is_same = len(named) == count and all(self._is_shaped_alike(*pair) for pair in named)
         if not is_same or any(_OTHERWISE.search(text) for text in texts):
             return given, False
-        moved: dict[str, Any] = _replaced(given)
+        moved: dict[str, Any] = shapes.replaced(given)
         return moved, True
 
     def _is_shaped_alike(self, api_version: str, kind: str) -> bool:
         """Whether a kind's fields are lists, and objects, in the same places in both generations."""
-        new = _second(group_of(api_version))
+        new = shapes.second(group_of(api_version))
         one, other = self.schema(api_version, kind), self.schema(new, kind)
         if one is None or other is None:
             return False
-        shapes = [list(_objects(_at(_at(each, "spec"), "forProvider"), "")) for each in (one, other)]
-        return shapes[0] == shapes[1]
+        found = [list(shapes.objects(shapes.at(shapes.at(each, "spec"), "forProvider"), "")) for each in (one, other)]
+        return found[0] == found[1]
 
     def _templates(self, source: Object, given: dict[str, Any]) -> None:
         sets = {each.get("name"): each for each in given.get("patchSets") or () if isinstance(each, dict)}
@@ -372,7 +358,7 @@ class Migration:
         self, where: str, template: dict[str, Any], base: Mapping[str, Any], sets: Sequence[Mapping[str, Any]]
     ) -> None:
         """Name a connection Secret of which the template says no more than that there is one: in a namespace its kind asks for a name."""
-        name = pipelines.name_secret(template, sets, _NAME) if _is_second(base) else ""
+        name = pipelines.name_secret(template, sets, _NAME) if shapes.is_second(base) else ""
         if not name:
             return
         self.notes.append(
@@ -391,7 +377,7 @@ class Migration:
             new_group, base["kind"] = self.kinds[group, kind]
             base["apiVersion"] = f"{new_group}/{api_version.rpartition('/')[2]}"
             return set()
-        new = _second(group)
+        new = shapes.second(group)
         if not new:
             if "." in group:
                 self.notes.append(
@@ -416,8 +402,8 @@ class Migration:
         spec["providerConfigRef"] = (
             {"kind": "ClusterProviderConfig", **config} if isinstance(config, dict) else dict(DEFAULT_CONFIG)
         )
-        base["spec"] = _fitted(spec, _at(schema, "spec"), "spec")
-        for path in _refers_outside(base["spec"], "spec"):
+        base["spec"] = shapes.fitted(spec, shapes.at(schema, "spec"), "spec")
+        for path in shapes.refers_outside(base["spec"], "spec"):
             self.notes.append(
                 Note(
                     where,
@@ -425,87 +411,77 @@ class Migration:
                     "have them there: groundplane import -n NAMESPACE writes them for what is in AWS already",
                 )
             )
-        return set(_objects(_at(_at(schema, "spec"), "forProvider"), "spec.forProvider"))
+        return set(shapes.objects(shapes.at(shapes.at(schema, "spec"), "forProvider"), "spec.forProvider"))
 
     def _patches(self, where: str, patches: Sequence[Json], lists: set[str], template: str) -> Iterator[Json]:
         for index, patch in enumerate(patches):
             if not isinstance(patch, dict) or patch.get("type") == "PatchSet":
                 yield patch
-                continue
-            is_forth = "From" in str(patch.get("type") or "From")
-            reads, writes = [patch.get("fromFieldPath")], [patch.get("toFieldPath")]
-            reads += [
-                each.get("fromFieldPath")
-                for each in (patch.get("combine") or {}).get("variables") or ()
-                if isinstance(each, dict)
-            ]
-            of_composite, of_composed = (reads, writes) if is_forth else (writes, reads)
-            written = str(patch.get("toFieldPath") or patch.get("fromFieldPath"))
-            of_secret = [
-                path for path in of_composite if isinstance(path, str) and "writeConnectionSecretToRef" in path
-            ]
-            if of_secret and is_forth and all(_SECRETS_NAME.fullmatch(path) for path in of_secret):
-                self.notes.append(
-                    Note(
-                        f"{where} › patches[{index}]",
-                        f"reads {composite_path(of_secret[0])} now, where it read {of_secret[0]}: {NO_SECRET}",
-                        "review it",
-                    )
-                )
-            elif of_secret:
-                self.left_out.append((template if is_forth else "", written))
-                self.notes.append(
-                    Note(
-                        f"{where} › patches[{index}]",
-                        f"left out, as it is about the composite's connection Secret: {NO_SECRET}",
-                        _COMPOSE_ONE,
-                    )
-                )
-                continue
-            is_alone = is_forth and _NAME in of_composite and not _ALONE.intersection(map(str, of_composite))
-            if is_alone and _NAMES_A_THING.fullmatch(written):
-                self.notes.append(
-                    Note(
-                        f"{where} › patches[{index}]",
-                        f"makes {written} of {NO_LONGER_ALONE} would ask AWS for the same",
-                        KEEP_APART,
-                    )
-                )
-            gone = {path for holder, path in self.left_out if holder == template}
-            if not is_forth and any(path in gone for path in of_composed):
-                self.left_out.append(("", written))
-                self.notes.append(Note(f"{where} › patches[{index}]", "left out, as what it reads is not written"))
-                continue
-            odd = [path for path in of_composed if isinstance(path, str) and _is_gone(path)]
-            if odd and is_forth:
-                self.left_out.append((template, written))
-                self.notes.append(
-                    Note(
-                        f"{where} › patches[{index}]",
-                        f"left out, as there is no {odd[0]}: Secrets are in the resource's own namespace",
-                    )
-                )
-                continue
-            change = composite_path if is_forth else lambda path: _composed_path(path, lists)
-            other = (lambda path: _composed_path(path, lists)) if is_forth else composite_path
-            found = dict(patch)
-            if isinstance(found.get("fromFieldPath"), str):
-                to_same = found.get("toFieldPath") is None
-                old = found["fromFieldPath"]
-                found["fromFieldPath"] = change(old)
-                if to_same and found["fromFieldPath"] != old:
-                    found["toFieldPath"] = other(old)
-            if isinstance(found.get("toFieldPath"), str) and patch.get("toFieldPath") is not None:
-                found["toFieldPath"] = other(found["toFieldPath"])
-            if isinstance(found.get("combine"), dict):
-                variables = [
-                    {**each, "fromFieldPath": change(each["fromFieldPath"])}
-                    if isinstance(each, dict) and isinstance(each.get("fromFieldPath"), str)
-                    else each
-                    for each in found["combine"].get("variables") or ()
-                ]
-                found["combine"] = {**found["combine"], "variables": variables}
-            yield found
+            elif not self._is_left_out(f"{where} › patches[{index}]", patch, template):
+                yield _moved(patch, lists)
+
+    def _is_left_out(self, where: str, patch: Mapping[str, Any], template: str) -> bool:
+        """Whether a patch is about what is no more; what it means otherwise now is told."""
+        is_forth, written = _is_forth(patch), str(patch.get("toFieldPath") or patch.get("fromFieldPath"))
+        reads, writes = [patch.get("fromFieldPath")], [patch.get("toFieldPath")]
+        variables = (patch.get("combine") or {}).get("variables") or ()
+        reads += [each.get("fromFieldPath") for each in variables if isinstance(each, dict)]
+        of_composite, of_composed = (reads, writes) if is_forth else (writes, reads)
+        of_secret = [path for path in of_composite if isinstance(path, str) and "writeConnectionSecretToRef" in path]
+        if of_secret and is_forth and all(_SECRETS_NAME.fullmatch(path) for path in of_secret):
+            now = paths.composite_path(of_secret[0])
+            self.notes.append(
+                Note(where, f"reads {now} now, where it read {of_secret[0]}: {NO_SECRET}", "review it"),
+            )
+        elif of_secret:
+            self.left_out.append((template if is_forth else "", written))
+            what = f"left out, as it is about the composite's connection Secret: {NO_SECRET}"
+            self.notes.append(Note(where, what, _COMPOSE_ONE))
+            return True
+        is_alone = is_forth and _NAME in of_composite and not _ALONE.intersection(map(str, of_composite))
+        if is_alone and _NAMES_A_THING.fullmatch(written):
+            what = f"makes {written} of {NO_LONGER_ALONE} would ask AWS for the same"
+            self.notes.append(Note(where, what, KEEP_APART))
+        gone = {path for holder, path in self.left_out if holder == template}
+        if not is_forth and any(path in gone for path in of_composed):
+            self.left_out.append(("", written))
+            self.notes.append(Note(where, "left out, as what it reads is not written"))
+            return True
+        odd = [path for path in of_composed if isinstance(path, str) and paths.is_gone(path)]
+        if odd and is_forth:
+            self.left_out.append((template, written))
+            what = f"left out, as there is no {odd[0]}: Secrets are in the resource's own namespace"
+            self.notes.append(Note(where, what))
+            return True
+        return False
+
+
+def _is_forth(patch: Mapping[str, Any]) -> bool:
+    """Whether it goes from the composite, or an environment, to the composed resource."""
+    return "From" in str(patch.get("type") or "From")
+
+
+def _moved(patch: Mapping[str, Any], lists: set[str]) -> dict[str, Any]:
+    """A patch with its paths as they are now; `lists` as `paths.composed_path` has them."""
+    of_composed = partial(paths.composed_path, lists=lists)
+    read, written = (paths.composite_path, of_composed) if _is_forth(patch) else (of_composed, paths.composite_path)
+    found = dict(patch)
+    if isinstance(old := found.get("fromFieldPath"), str):
+        to_same = found.get("toFieldPath") is None
+        found["fromFieldPath"] = read(old)
+        if to_same and found["fromFieldPath"] != old:
+            found["toFieldPath"] = written(old)
+    if isinstance(found.get("toFieldPath"), str) and patch.get("toFieldPath") is not None:
+        found["toFieldPath"] = written(found["toFieldPath"])
+    if isinstance(found.get("combine"), dict):
+        variables = [
+            {**each, "fromFieldPath": read(each["fromFieldPath"])}
+            if isinstance(each, dict) and isinstance(each.get("fromFieldPath"), str)
+            else each
+            for each in found["combine"].get("variables") or ()
+        ]
+        found["combine"] = {**found["combine"], "variables": variables}
+    return found
 
 
 def _written_back(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -526,88 +502,6 @@ def is_composition(obj: Object) -> bool:
     return obj.get("kind") == "Composition" and group_of(str(obj.get("apiVersion") or "")) == GROUP
 
 
-def _second(group: str) -> str:
-    """The API version of a provider's kinds of the second generation, for a group of the first; "" if there is none.
-
-    >>> _second("rds.aws.upbound.io"), _second("postgresql.sql.crossplane.io"), _second("rds.aws.m.upbound.io")
-    ('rds.aws.m.upbound.io/v1beta1', 'postgresql.sql.m.crossplane.io/v1alpha1', '')
-    """
-    family = providers.of(group)
-    if family is None or family.is_namespaced or family.is_mixed:
-        return ""
-    other = next(each for each in providers.FAMILIES if each.provider == family.provider and each.is_namespaced)
-    return f"{group.removesuffix(family.domain)}{other.domain}/{other.version}"
-
-
-def _refers_outside(value: Json, path: str) -> Iterator[str]:
-    """The references and selectors of a base that mean what another object makes.
-
-    >>> spec = {"forProvider": {"vpcIdSelector": {"matchControllerRef": True}, "subnetIdRefs": [{"name": "a"}], "passwordSecretRef": {"name": "p"}}}
-    >>> list(_refers_outside(spec, "spec"))
-    ['spec.forProvider.subnetIdRefs']
-    """
-    if isinstance(value, list):
-        for index, each in enumerate(value):
-            yield from _refers_outside(each, f"{path}[{index}]")
-    for name, each in value.items() if isinstance(value, dict) else ():
-        place = f"{path}.{name}"
-        if name in ("providerConfigRef", "writeConnectionSecretToRef") or name.endswith("SecretRef"):
-            continue
-        if re.search("Ref$|Refs$|Selector$", name) and isinstance(each, dict | list):
-            if not (isinstance(each, dict) and each.get("matchControllerRef")):
-                yield place
-        else:
-            yield from _refers_outside(each, place)
-
-
-def _is_second(base: Mapping[str, Any]) -> bool:
-    """Whether a base is a managed resource of the second generation."""
-    family = providers.of(group_of(str(base.get("apiVersion") or "")))
-    return family is not None and family.is_namespaced
-
-
-def _is_gone(path: str) -> bool:
-    """Whether a field of a managed resource is in the first generation alone."""
-    return bool(re.search(r"(writeConnectionSecretToRef|SecretRef)\.namespace$", path)) or path == "spec.deletionPolicy"
-
-
-def composite_path(path: str) -> str:
-    """
-    >>> composite_path("spec.claimRef.namespace"), composite_path("spec.compositionRef.name"), composite_path("spec.size")
-    ('metadata.namespace', 'spec.crossplane.compositionRef.name', 'spec.size')
-    """
-    for pattern, instead in _READS:
-        path = pattern.sub(instead, path)
-    return path
-
-
-def _composed_path(path: str, lists: set[str]) -> str:
-    """
-    >>> _composed_path("spec.forProvider.a[0].b[0].c", {"spec.forProvider.a", "spec.forProvider.a.b"})
-    'spec.forProvider.a.b.c'
-    """
-    for name in sorted(lists, key=len):  # from the outside to the inside
-        for prefix in (name, name.replace("spec.forProvider", "status.atProvider", 1)):
-            if path.startswith(f"{prefix}[0]"):
-                path = prefix + path[len(prefix) + 3 :]
-    return path
-
-
-def _objects(schema: OpenAPI, path: str) -> Iterator[str]:
-    """The paths of all objects below one; of lists the first element stands for all.
-
-    >>> list(_objects({"properties": {"a": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "object"}}}}}}, "x"))
-    ['x.a[0].b']
-    """
-    for name, each in (schema.get("properties") or {}).items():
-        place = f"{path}.{name}"
-        if each.get("type") == "array":
-            yield from _objects(each.get("items") or {}, f"{place}[0]")
-        elif each.get("type") == "object":
-            yield place
-            yield from _objects(each, place)
-
-
 def _strings(value: Json) -> Iterator[str]:
     match value:
         case str():
@@ -618,103 +512,3 @@ def _strings(value: Json) -> Iterator[str]:
         case list():
             for each in value:
                 yield from _strings(each)
-
-
-def _replaced(value: Any) -> Any:
-    """A value with the second generation's groups in all its texts.
-
-    >>> _replaced({"a": ["apiVersion: ec2.aws.upbound.io/v1beta1"]})
-    {'a': ['apiVersion: ec2.aws.m.upbound.io/v1beta1']}
-    """
-    if isinstance(value, str):
-        return value.replace(f"{AWS}/", f"{NAMESPACED_AWS}/")
-    if isinstance(value, dict):
-        return {name: _replaced(each) for name, each in value.items()}
-    return [_replaced(each) for each in value] if isinstance(value, list) else value
-
-
-def _at(schema: OpenAPI, name: str) -> OpenAPI:
-    found: OpenAPI = (schema.get("properties") or {}).get(name) or {}
-    return found
-
-
-def _fitted(value: Json, schema: OpenAPI, path: str) -> Json:
-    """A value in the shape of the second generation: lists of one as objects, references to Secrets without a namespace."""
-    if isinstance(value, list) and schema.get("type") == "object" and len(value) <= 1:
-        return _fitted(value[0], schema, path) if value else {}
-    if isinstance(value, list):
-        items = schema.get("items") or {}
-        return [_fitted(each, items, f"{path}[{index}]") for index, each in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
-    properties = schema.get("properties") or {}
-    is_local = path.endswith("SecretRef") or path.endswith("SecretToRef")
-    return {
-        name: _fitted(each, properties.get(name) or {}, f"{path}.{name}")
-        for name, each in value.items()
-        if not (is_local and name == "namespace" and "namespace" not in properties)
-    }
-
-
-# --- what stands in the way ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Category:
-    """One kind of what Crossplane v2 has no more, and where it is used."""
-
-    id: str
-    title: str
-    fix: str
-    uses: Sequence[str]
-    informational: bool = False
-
-
-def categories(objects: Sequence[Object]) -> list[Category]:
-    """What `crossplane beta upgrade check` looks for, in manifests."""
-    native, configs, stores, unqualified, details = [], [], [], [], []
-    for obj in objects:
-        group, kind, spec = group_of(str(obj.get("apiVersion") or "")), obj.get("kind"), spec_of(obj)
-        name = str(key_of(obj)) if meta(obj).get("name") else str(kind)
-        if group == GROUP and kind == "Composition":
-            if spec.get("mode") != "Pipeline" and not (spec.get("pipeline") and not spec.get("resources")):
-                native.append(name)
-            if spec.get("publishConnectionDetailsWithStoreConfigRef"):
-                stores.append(name)
-        if kind == "ControllerConfig" or (group == "pkg.crossplane.io" and spec.get("controllerConfigRef")):
-            configs.append(name)
-        if kind == "StoreConfig" or spec.get("publishConnectionDetailsTo"):
-            stores.append(name)
-        package = spec.get("package")
-        if group == "pkg.crossplane.io" and isinstance(package, str) and "." not in package.partition("/")[0]:
-            unqualified.append(f"{name} ({package})")
-        if known_schemas.is_definition(obj) and spec.get("connectionSecretKeys"):
-            details.append(name)
-    return [
-        Category(
-            "native-patch-and-transform",
-            "Native patch and transform",
-            "groundplane convert pipeline-composition",
-            native,
-        ),
-        Category(
-            "controller-config",
-            "ControllerConfigs",
-            "groundplane convert deployment-runtime; name the result in runtimeConfigRef",
-            configs,
-        ),
-        Category("external-secret-stores", "External secret stores", "write connection details to Secrets", stores),
-        Category(
-            "unqualified-package-source",
-            "Packages without a registry",
-            "write the registry: xpkg.crossplane.io/…",
-            unqualified,
-        ),
-        Category(
-            "composite-connection-details",
-            "Connection details of composites",
-            _COMPOSE_ONE,
-            details,
-            informational=True,
-        ),
-    ]
