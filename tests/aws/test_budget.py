@@ -415,7 +415,7 @@ async def test_credentials_that_are_looked_for_in_vain_hold_up_only_their_own_ac
         def clients(self, account, **how):
             found = super().clients(account, **how)
             if account.provider_config["metadata"]["name"] == "dead":
-                found._base_credentials = lambda *_: asked.set() or end.wait()
+                found.credentials.session = lambda region: asked.set() or end.wait()
             return found
 
     cloud = AwsCloud(sessions=Hanging(attempts=1))
