@@ -11,6 +11,7 @@ import pytest
 
 from groundplane import errors
 from groundplane.aws import catalogue
+from groundplane.aws.account_config import AccountConfig
 from groundplane.aws.cloud import AwsCloud
 from groundplane.aws.engine import Engine
 from groundplane.aws.resource import POLL, SELDOM
@@ -86,11 +87,7 @@ def test_every_field_of_upstreams_status_is_filled_where_everything_is_configure
 class Partition:
     """Of an account, what templates ask."""
 
-    def partition(self, region):
-        return "aws"
-
-    def dns_suffix(self, region):
-        return "amazonaws.com"
+    config = AccountConfig({})
 
     def account_id(self, region):
         return "123456789012"

@@ -79,8 +79,8 @@ def wire():
 def clients(wire):
     found = Sessions().clients(Account(provider_config("http://127.0.0.1:1"), {"creds": INI}, "1"))
     found.account_id = lambda region: "123456789012"
-    inner = found._create
-    found._create = lambda *args: wire.watch(inner(*args))
+    inner = found._factory.create
+    found._factory.create = lambda *args, **more: wire.watch(inner(*args, **more))
     return found
 
 
