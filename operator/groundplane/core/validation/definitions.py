@@ -101,10 +101,10 @@ def defects(xrd: Object, told: Iterable[str] = ()) -> Iterator[Finding]:
     told = [*filter(None, told)]
     versions = spec_of(xrd).get("versions")
     for index, version in enumerate(versions if isinstance(versions, list) else ()):
-        user = _mapping(_mapping(_mapping(version).get("schema")).get("openAPIV3Schema"))
+        user = mapping(mapping(mapping(version).get("schema")).get("openAPIV3Schema"))
         properties = {
             name: {"type": "object", **child} if name in ("spec", "status") and isinstance(child, Mapping) else child
-            for name, child in _mapping(user.get("properties")).items()
+            for name, child in mapping(user.get("properties")).items()
         }
         for text in schema_defects.of({"type": "object", **user, "properties": properties}):
             found = _defect(text, index, "schema.")
