@@ -11,7 +11,7 @@ import pytest
 from groundplane.core import conditions
 from groundplane.core.crds.marks import MARK
 from groundplane.core.definition_crds import composite_crd
-from groundplane.core.objects import Key, controller_of, key_of, owner_reference
+from groundplane.core.objects import Key, applied_by, controller_of, key_of, owner_reference
 from groundplane.errors import NoSuchKind
 from groundplane.ports import Options, Result
 from tests.reconcile import things
@@ -606,9 +606,61 @@ async def test_what_is_ready_as_soon_as_it_is_created_takes_one_report_of_compos
     assert conditions.is_true(await claim_of(world), "Ready")
     assert counts["update", "XThing", "status"] == 1
     assert counts["update", "Thing", "status"] == 1
-    assert counts["update", "Thing", ""] == 2  # its composite's name before that is created, and what it chose
+    assert counts["update", "Thing", ""] == 1  # its composite's name before that is created, with what it will choose
     assert counts["update", "XThing", ""] == 1
     assert ("Normal", "ComposeResources") not in world.told.reasons("XThing")
+
+
+OTHER = things.changed(things.COMPOSITION) | {"metadata": {"name": "other", "labels": {"tier": "other"}}}
+LABELLED = {"compositionSelector": {"matchLabels": {"tier": "other"}}}
+
+
+async def claimed(world, compositions, *, definition=(), claim=()):
+    """How often the claim was updated until it and what it is composed of were ready; the claim; its composite."""
+    await world.apply(things.changed(things.XRD, **dict(definition)))
+    await world.settle()
+    for composition in compositions:
+        await world.apply(composition)
+    await world.settle()
+    counts = counting(world, ready_at_once=True)
+    await world.apply(things.changed(things.THING, **dict(claim)))
+    await world.settle()
+    return counts["update", "Thing", ""], await claim_of(world), await world.one(things.VERSION, "XThing")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("definition", "claim", "name"),
+    [
+        ({}, LABELLED, "other"),
+        ({"defaultCompositionRef": {"name": "other"}}, {}, "other"),
+        ({"defaultCompositionRef": {"name": "thing"}}, LABELLED, "other"),
+        ({"enforcedCompositionRef": {"name": "other"}}, {"compositionRef": {"name": "thing"}}, "other"),
+        ({"enforcedCompositionRef": {"name": "other"}}, {"compositionUpdatePolicy": "Manual"}, "other"),
+        ({"defaultCompositionUpdatePolicy": "Manual", "defaultCompositionRef": {"name": "thing"}}, {}, "thing"),
+    ],
+)
+async def test_a_claim_says_with_its_first_write_what_its_composite_is_certain_to_choose(
+    strict, definition, claim, name
+):
+    world = await a_world(options=Options(strict_upstream=strict))
+    writes, mine, composite = await claimed(world, [things.COMPOSITION, OTHER], definition=definition, claim=claim)
+    assert writes == 1
+    assert mine["spec"]["compositionRef"] == composite["spec"]["compositionRef"] == {"name": name}
+    revision = composite["spec"]["compositionRevisionRef"]
+    is_automatic = composite["spec"]["compositionUpdatePolicy"] == "Automatic"
+    assert mine["spec"].get("compositionRevisionRef") == (revision if is_automatic else None)
+    told = f"Successfully selected composition: {name}; Selected composition revision: {revision['name']}"
+    assert [text for _, _, reason, text in world.told.events if reason == "SelectComposition"] == [told]
+    assert "compositionRef" not in applied_by(composite, "apiextensions.crossplane.io/claim")
+
+
+async def test_where_several_compositions_fit_the_composite_chooses_and_its_claim_follows():
+    world = await a_world()
+    writes, mine, composite = await claimed(world, [things.COMPOSITION, OTHER])
+    assert writes == 2
+    for field in ("compositionRef", "compositionRevisionRef"):
+        assert mine["spec"][field] == composite["spec"][field]
 
 
 async def test_what_is_not_ready_yet_is_told_without_waiting_for_anything():

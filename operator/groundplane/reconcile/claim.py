@@ -33,7 +33,7 @@ from groundplane.core.objects import (
 )
 from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, Unavailable, stage
 from groundplane.ports import Context, Result
-from groundplane.reconcile import connection, handover, leaving, restored
+from groundplane.reconcile import choosing, connection, handover, leaving, restored
 
 SOURCE = "offered/compositeresourcedefinition.apiextensions.crossplane.io"
 WAITING = "Claim is waiting for composite resource to become Ready"
@@ -134,7 +134,10 @@ async def _named(claim: Object, definition: Definition, context: Context) -> Obj
 async def _sync(
     claim: Object, composite: Object | None, definition: Definition, context: Context
 ) -> tuple[Object, Object]:
-    """Save the composite's name on the claim, then apply the composite, then take back what flows back."""
+    """Save the composite's name on the claim, then apply the composite, then take back what flows back.
+
+    What a new composite is going to choose is saved with its name, and not applied to it: it chooses by itself.
+    """
     enforced = definition.enforces_composition
     wanted = copy.deepcopy(claim) if composite is None else flow.claim_from(claim, composite, enforced=enforced)
     if not has_finalizer(wanted, flow.FINALIZER):
@@ -143,10 +146,14 @@ async def _sync(
     wanted.setdefault("spec", {})["resourceRef"] = flow.reference_to_composite(
         definition.api_version, definition.kind, name
     )
+    foreseen = await choosing.foreseen(claim, definition, context) if composite is None else {}
+    wanted["spec"] |= foreseen
+    own = {field: value for field, value in spec_of(claim).items() if field in foreseen}
     claim = await context.cluster.update(wanted)
 
+    asks = {field: value for field, value in claim["spec"].items() if field not in foreseen} | own
     patch = flow.composite_from(
-        await _within_enforced(claim, definition, context),
+        await _within_enforced({**claim, "spec": asks}, definition, context),
         composite,
         api_version=definition.api_version,
         kind=definition.kind,

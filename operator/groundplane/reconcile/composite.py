@@ -8,7 +8,7 @@ is created, and what left the composition is deleted before its reference goes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from groundplane.core import claim as flow
@@ -19,8 +19,6 @@ from groundplane.core.objects import (
     Key,
     Object,
     annotations_of,
-    applied_by,
-    controller_of,
     has_finalizer,
     is_deleting,
     is_paused,
@@ -31,18 +29,17 @@ from groundplane.core.objects import (
     spec_of,
 )
 from groundplane.errors import (
-    Awaited,
     Conflict,
     Denied,
     GroundplaneError,
     InvalidInput,
     Rejected,
-    Waiting,
     shown,
     stage,
 )
 from groundplane.ports import Context, Result
 from groundplane.reconcile import (
+    choosing,
     compiling,
     composing,
     connection,
@@ -57,13 +54,10 @@ from groundplane.reconcile.composing import CompositeRun, Made
 
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
-CORE = "apiextensions.crossplane.io"
-CORE_VERSION = f"{CORE}/v1"
 EARLY = 2.0  # seconds of a deletion until it is told what it waits for
 LOOK = 300.0  # seconds between two looks at what is left, beside those that its changes call for
 PAUSED = 'Reconciliation (including deletion) is paused via the annotation "crossplane.io/paused"'
 COMPOSING = "cannot compose resources"  # how it went wrong, of all that composing does
-CHOSEN = ("compositionRef", "compositionRevisionRef")  # of a composite's machinery
 
 
 async def reconcile(key: Key, context: Context) -> Result:
@@ -114,7 +108,7 @@ async def _reconcile(run: CompositeRun) -> Result:
 async def _advance(run: CompositeRun) -> Result:
     """Choose, compose, publish, report."""
     context, key = run.context, key_of(run.composite)
-    revision = await _select(run)
+    revision = await choosing.select(run)
     await _check_pipeline(run, revision)
     with stage("ComposeResources", "refusing to use invalid Composition"):
         compiled = await compiling.compiled(context, revision)
@@ -162,7 +156,7 @@ async def _keep_choice(run: CompositeRun) -> None:
         return  # it was saved on the way, or somebody has changed it: the next run chooses again
     _mark(stored)
     chosen, kept = run.definition.machinery(run.composite), run.definition.machinery(stored)
-    kept |= {name: chosen[name] for name in (*CHOSEN, "compositionRevisionSelector") if name in chosen}
+    kept |= {name: chosen[name] for name in (*choosing.CHOSEN, "compositionRevisionSelector") if name in chosen}
     if secret := spec_of(run.composite).get("writeConnectionSecretToRef"):
         stored["spec"]["writeConnectionSecretToRef"] = secret
     await run.context.cluster.update(stored)
@@ -188,186 +182,6 @@ def _read(run: CompositeRun, compiled: composition.Compiled) -> list[object]:
 def _forget(key: Key, context: Context) -> None:
     context.interests.set(key, ())
     context.followers.set(key, "")
-
-
-# --- choosing ------------------------------------------------------------------------------------------
-
-
-async def _select(run: CompositeRun) -> Object:
-    """Choose composition and revision; both are set on `run.composite`, in memory."""
-    before = copy.deepcopy(spec_of(run.composite))
-    with stage("SelectComposition", "cannot select Composition"):
-        await _select_composition(run)
-    _select_revisions(run)
-    _follow(run)
-    try:
-        with stage("ComposeResources", "cannot fetch Composition"):
-            return await _select_revision(run)
-    finally:
-        _tell_choice(run, run.definition.machinery({"spec": before}))
-
-
-def _tell_choice(run: CompositeRun, before: Object) -> None:
-    chosen = {name: (run.definition.machinery(run.composite).get(name) or {}).get("name") for name in CHOSEN}
-    words = ("Successfully selected composition", "Selected composition revision")
-    told = [
-        f"{text}: {name}"
-        for text, (field, name) in zip(words, chosen.items(), strict=True)
-        if name and (before.get(field) or {}).get("name") != name
-    ]
-    if told:
-        run.event("Normal", "SelectComposition", "; ".join(told))
-
-
-def _follow(run: CompositeRun) -> None:
-    """Be told of the composition's next revision, unless it is not to be taken."""
-    machinery = run.definition.machinery(run.composite)
-    follows = machinery.get("compositionUpdatePolicy") != "Manual"
-    run.context.followers.set(
-        key_of(run.composite),
-        machinery["compositionRef"]["name"] if follows else "",
-        selects=bool(machinery.get("compositionRevisionSelector")),
-    )
-
-
-def _select_revisions(run: CompositeRun) -> None:
-    """Begin with the definition's selector of revisions where the composite has none, and no revision yet; v1.20 knows none."""
-    machinery, labels = run.definition.machinery(run.composite), run.definition.default_revision_labels
-    if not labels or run.context.options.strict_upstream:
-        return
-    if machinery.get("compositionRevisionSelector") or machinery.get("compositionRevisionRef"):
-        return
-    machinery["compositionRevisionSelector"] = {"matchLabels": dict(labels)}
-    run.event("Normal", "CompositionSelection", "Default revision selector has been selected", plain=True)
-
-
-async def _select_composition(run: CompositeRun) -> None:
-    machinery = run.definition.machinery(run.composite)
-    reference = machinery.get("compositionRef") or {}
-    enforced = run.definition.enforced_composition
-    if enforced and reference.get("name") != enforced:
-        machinery["compositionRef"] = {"name": enforced}
-        run.event("Normal", "CompositionSelection", "Enforced composition has been selected", plain=True)
-        return
-    if reference.get("name"):
-        return
-    default = run.definition.default_composition
-    selector = (machinery.get("compositionSelector") or {}).get("matchLabels") or {}
-    if default and not machinery.get("compositionSelector"):
-        machinery["compositionRef"] = {"name": default}
-        run.event("Normal", "CompositionSelection", "Default composition has been selected", plain=True)
-        return
-    key = key_of(run.composite)
-    candidates = await run.context.cluster.heads(CORE_VERSION, "Composition", composition.head, labels=selector)
-    fitting = [c for c in candidates if composition.compatible(c, key.api_version, key.kind)]
-    if not fitting:
-        place = f"{run.definition.place}.compositionSelector"
-        labelled = f" and that carries the labels {_labels_text(selector)}, or correct {place}" if selector else ""
-        raise Waiting(
-            _nothing_fits(key, selector, candidates),
-            mend="apply a Composition whose spec.compositeTypeRef names them" + labelled,
-            on=[Awaited(CORE, "Composition", labels=tuple(sorted(selector.items())))],
-        )
-    chosen = fitting[run.context.choose(len(fitting))]
-    machinery["compositionRef"] = {"name": meta(chosen)["name"]}
-
-
-def _nothing_fits(key: Key, selector: Mapping[str, str], candidates: Sequence[Object]) -> str:
-    text = f"no compatible Compositions found for apiVersion {key.api_version}, kind {key.kind}"
-    if selector:
-        text += f" with labels {_labels_text(selector)}"
-    others = sorted(
-        f"{meta(c)['name']} is for {reference.get('kind')} of {reference.get('apiVersion')}"
-        for c in candidates
-        for reference in [spec_of(c).get("compositeTypeRef") or {}]
-    )[:3]
-    return f"{text} ({'; '.join(others)})" if others else text
-
-
-def _labels_text(labels: Mapping[str, str]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(labels.items()))
-
-
-async def _select_revision(run: CompositeRun) -> Object:
-    machinery = run.definition.machinery(run.composite)
-    name = machinery["compositionRef"]["name"]
-    policy = machinery.get("compositionUpdatePolicy")
-    cluster = run.context.cluster
-    origin = await leaving.seen(Key(CORE_VERSION, "Composition", "", name), run.context, anyhow=True)
-    if origin is None:
-        raise Waiting(
-            f'Composition "{name}" not found',
-            mend=f"apply it, or correct {run.definition.place}.compositionRef.name",
-            on=[Awaited(CORE, "Composition", name=name)],
-        )
-    silence.of_selector(run, origin)
-    if policy == "Manual" and (pinned := await _pinned(run, origin)):
-        return await _checked(run, pinned)
-    labels = {composition.NAME_LABEL: name}
-    revisions = await cluster.heads(CORE_VERSION, "CompositionRevision", composition.head, labels=labels)
-    selector = (machinery.get("compositionRevisionSelector") or {}).get("matchLabels") or {}
-    revision = composition.select_revision(
-        revisions, composition_uid=meta(origin)["uid"], policy=policy, selector=selector
-    )
-    if revision is None:
-        raise Waiting(
-            f'no compatible CompositionRevisions found for Composition "{name}"'
-            + (f" with labels {_labels_text(selector)}" if selector and policy == "Automatic" else ""),
-            mend=f"correct {run.definition.place}.compositionRevisionSelector, or wait a moment if the Composition is new",
-            on=[Awaited(CORE, "CompositionRevision", labels=(("crossplane.io/composition-name", name),))],
-        )
-    machinery["compositionRevisionRef"] = {"name": meta(revision)["name"]}
-    return await _checked(run, revision)
-
-
-async def _pinned(run: CompositeRun, origin: Object) -> Object | None:
-    """The revision that the composite names, which must be one of its Composition's; None if it may have another one.
-
-    It may where it once chose the revision itself, and its claim went to another Composition since, or the definition made it;
-    and where the definition enforces the Composition, which overrides all that is asked for.
-    """
-    name = (run.definition.machinery(run.composite).get("compositionRevisionRef") or {}).get("name")
-    if not name:
-        return None
-    revision = await run.context.cluster.get(Key(CORE_VERSION, "CompositionRevision", "", name))
-    if revision is None:
-        raise Waiting(
-            f'CompositionRevision "{name}" not found',
-            mend="name an existing revision in compositionRevisionRef, or remove it",
-            on=[Awaited(CORE, "CompositionRevision", name=name)],
-        )
-    if composition.is_revision_of(revision, origin):
-        return revision
-    if composition.names_composition(revision, origin) and controller_of(revision) is None:
-        raise Waiting(
-            f'CompositionRevision "{name}" is not controlled by its Composition yet',
-            mend="wait a moment: it is adopted",
-            on=[Awaited(CORE, "CompositionRevision", name=name)],
-        )
-    if run.definition.enforced_composition and not composition.names_composition(revision, origin):
-        return None
-    is_asked_for = "compositionRevisionRef" in applied_by(run.composite, flow.MANAGER)
-    if spec_of(run.composite).get("claimRef") and not is_asked_for:
-        return None
-    raise InvalidInput(
-        f'CompositionRevision "{name}" is none of Composition "{meta(origin)["name"]}", which is in use here',
-        mend="name one of its revisions in compositionRevisionRef, or remove compositionRevisionRef",
-    )
-
-
-async def _checked(run: CompositeRun, revision: Object) -> Object:
-    key = key_of(run.composite)
-    reference = spec_of(revision).get("compositeTypeRef") or {}
-    version = reference.get("apiVersion", "") if not run.context.options.strict_upstream else key.api_version
-    if version not in run.definition.versions:  # a Composition stays when another version becomes the referenceable one
-        version = key.api_version
-    if composition.compatible(revision, version, key.kind):
-        return revision
-    raise InvalidInput(
-        "referenced composition is not compatible with this composite resource: "
-        f"it is for {reference.get('kind')} of {reference.get('apiVersion')}, this is {key.kind} of {key.api_version}",
-        mend=f"name a Composition for this kind in {run.definition.place}.compositionRef",
-    )
 
 
 async def _check_pipeline(run: CompositeRun, revision: Object) -> None:
