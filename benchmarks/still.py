@@ -1,12 +1,13 @@
 """An AWS where everything that is asked for exists, unchanged: a light stand-in for measuring ourselves and not moto.
 
 Answers what observing the five kinds of `ten_thousand` asks, in a process of its own: python -m benchmarks.still PORT
-GET /still/calls counts the answers so far; PUT /still/failing takes names, one a line, whose observation fails from now on.
+GET /still/calls counts the answers so far, GET /still/operations of each operation; PUT /still/failing takes names, one a line, whose observation fails from now on.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -16,21 +17,22 @@ ACCOUNT = "123456789012"
 
 class Still:
     def __init__(self) -> None:
-        self.calls = 0
+        self.asked: Counter[str] = Counter()  # by operation
         self.failing: frozenset[str] = frozenset()
         self.known: dict[str, dict[str, None]] = {}  # by action: the names that were asked for, which listings tell
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path.startswith("/still/"):
             return await self._control(request)
-        self.calls += 1
         if "ResourceGroupsTagging" in request.headers.get("X-Amz-Target", ""):
+            self.asked["tagging GetResources"] += 1
             tagged = [{"ResourceARN": arn, "Tags": TAGS} for arn in (await request.json())["ResourceARNList"]]
             return web.json_response({"ResourceTagMappingList": tagged})
         if request.method in ("HEAD", "GET"):
             return self._bucket(request)
         fields = {name: values[0] for name, values in parse_qs(await request.text()).items()}
         action = fields.get("Action", "")
+        self.asked[action] += 1
         name = next((fields[field] for field in NAMES if field in fields), "")
         if action in LISTS and (not name or "Filter.1.Name" in fields):
             return self._listed(action, fields)
@@ -54,9 +56,9 @@ class Still:
             more = cursor.format(first + size) if first + size < len(every) else ""
         entry = ANSWERS[one].split(begin, 1)[1].rsplit(end, 1)[0]
         entries = "".join(entry.format(name=name, account=ACCOUNT) for name in names if name not in self.failing)
-        if action == "GetAccountAuthorizationDetails":
+        if action in ROLES:
             entries = entries.replace("<Role>", "<member>").replace("</Role>", "</member>")
-            entries = f"<RoleDetailList>{entries}</RoleDetailList>"
+            entries = f"<{ROLES[action]}>{entries}</{ROLES[action]}>"
             return _xml(f"<{action}Response><{action}Result>{entries}{more}</{action}Result></{action}Response>")
         head, tail = ANSWERS[one].split(begin, 1)[0], ANSWERS[one].rsplit(end, 1)[1]
         return _xml(head + begin + entries + end + more + tail)
@@ -64,9 +66,13 @@ class Still:
     async def _control(self, request: web.Request) -> web.Response:
         if request.method == "PUT":
             self.failing = frozenset((await request.text()).split())
-        return web.Response(text=str(self.calls))
+        if request.path == "/still/operations":
+            return web.json_response(self.asked)
+        return web.Response(text=str(self.asked.total()))
 
     def _bucket(self, request: web.Request) -> web.Response:
+        setting = next((each for each in SETTINGS if each in request.query), "")
+        self.asked["s3 ListBuckets" if request.path == "/" else f"s3 {request.method} {setting}".rstrip()] += 1
         if request.path == "/":
             entries = "".join(
                 f"<Bucket><Name>{name}</Name><BucketRegion>eu-west-1</BucketRegion></Bucket>"
@@ -76,9 +82,8 @@ class Still:
         self.known.setdefault("HeadBucket", {})[request.path.strip("/")] = None
         if request.path.strip("/") in self.failing:
             return web.Response(status=503)
-        for setting, answer in SETTINGS.items():
-            if setting in request.query:
-                return _xml(answer, status=404 if answer.startswith("<Error>") else 200)
+        if answer := SETTINGS.get(setting):
+            return _xml(answer, status=404 if answer.startswith("<Error>") else 200)
         return web.Response(headers={"x-amz-bucket-region": "eu-west-1"})
 
 
@@ -101,6 +106,7 @@ ANSWERS = {
     "ListTagsForResource": f"<ListTagsForResourceResponse><ListTagsForResourceResult><TagList>{TAG}</TagList></ListTagsForResourceResult>"
     "</ListTagsForResourceResponse>",
 }
+ROLES = {"GetAccountAuthorizationDetails": "RoleDetailList", "ListRoles": "Roles"}  # of each listing of them: its list
 LISTS = {  # of each listing: the action of one, what its list begins and ends with, and how it tells that there is more
     "DescribeSubnets": ("DescribeSubnets", "<subnetSet>", "</subnetSet>", ""),
     "DescribeSecurityGroups": ("DescribeSecurityGroups", "<securityGroupInfo>", "</securityGroupInfo>", ""),
@@ -110,11 +116,9 @@ LISTS = {  # of each listing: the action of one, what its list begins and ends w
         "</DBSubnetGroups>",
         "<Marker>{}</Marker>",
     ),
-    "GetAccountAuthorizationDetails": (
-        "GetRole",
-        "<GetRoleResult>",
-        "</GetRoleResult>",
-        "<IsTruncated>true</IsTruncated><Marker>{}</Marker>",
+    **dict.fromkeys(
+        ROLES,
+        ("GetRole", "<GetRoleResult>", "</GetRoleResult>", "<IsTruncated>true</IsTruncated><Marker>{}</Marker>"),
     ),
 }
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -141,6 +142,10 @@ class Bench:
     def calls(self) -> int:
         return int(_get(f"http://127.0.0.1:{self.still}/still/calls"))
 
+    def operations(self) -> Counter[str]:
+        """What AWS was asked so far, and how often."""
+        return Counter(json.loads(_get(f"http://127.0.0.1:{self.still}/still/operations")))
+
     def fail(self, names: list[str]) -> None:
         url = f"http://127.0.0.1:{self.still}/still/failing"
         urllib.request.urlopen(urllib.request.Request(url, "\n".join(names).encode(), method="PUT")).close()
@@ -185,13 +190,16 @@ def measure() -> Iterator[tuple[str, str]]:
 
 
 def _rest(bench: Bench) -> Iterator[tuple[str, str]]:
-    before, calls = bench.metrics(), bench.calls()
+    before, asked = bench.metrics(), bench.operations()
     begun = time.monotonic()
     time.sleep(REST)
     after, seconds = bench.metrics(), time.monotonic() - begun
     share = (after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]) / seconds
     yield "share of a core at rest, polls of AWS included", f"{share:.3f}"
-    yield "calls to AWS a minute at rest", f"{(bench.calls() - calls) * 60 / seconds:.0f}"
+    asked = bench.operations() - asked
+    yield "calls to AWS a minute at rest", f"{asked.total() * 60 / seconds:.0f}"
+    for operation, count in asked.most_common():
+        yield f"  {operation}", f"{count * 60 / seconds:.1f}"
     yield (
         "requests to the API server a minute at rest",
         (f"{(after['groundplane_api_requests_total'] - before['groundplane_api_requests_total']) * 60 / seconds:.0f}"),

@@ -131,7 +131,17 @@ def test_a_shared_read_lists_what_the_read_itself_answers(found):
         answer = shared.answer.search([{}]) if shared.answer else {shared.in_.text: []}
         answer = shared.answer.search([entry]) if answer is None else answer
         own = operation(found, read.call).output_shape
+        if shared.where:
+            entries = walk(listed.member, shared.answer.text.removeprefix("{found: [0].").removesuffix("}"))
+            assert set(shared.where) <= set(entries.member.members)
+            answer = entries.member.members
         assert set(answer) <= set(own.members), f"{read.call} answers no {set(answer) - set(own.members)}"
+        if rest := shared.rest:
+            call = operation(found, rest.call)
+            assert set(rest.with_) <= set(call.input_shape.members)
+            listed = walk(call.output_shape, rest.in_.text)
+            assert set(rest.answer.search([{}])) <= set(walk(own, read.item.text).members) & set(listed.member.members)
+            assert rest.key.text in listed.member.members
         for name in shared.lacks:
             assert name == "tags" or name in found.at_provider or found.fields[name].observe
 

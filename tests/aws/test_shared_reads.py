@@ -17,7 +17,7 @@ from groundplane.aws.resource import Want
 from groundplane.aws.session import Sessions
 from groundplane.aws.shared_reads import DENIED, FAILED, KEPT, SharedReads
 from groundplane.errors import Denied, GroundplaneError, Throttled, Unavailable
-from tests.aws.conftest import EC2, IAM, RDS, external_name, managed, provider_config
+from tests.aws.conftest import EC2, IAM, RDS, external_name, made, managed, provider_config
 
 MANY = 200
 TRUST = {
@@ -26,6 +26,7 @@ TRUST = {
 }
 
 READ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}
+OTHER = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}]}
 
 
 @pytest.fixture
@@ -176,7 +177,70 @@ async def test_who_may_not_list_is_asked_again_later_and_loses_nothing(cloud, st
     for _ in range(2):
         found = await looks(cloud, things, polls)
         assert all(each.exists and not each.drift for each in found)
-    assert Counter(standin.operations()) == {"GetAccountAuthorizationDetails": 1, "GetRole": 6}
+    assert Counter(standin.operations()) == {"GetAccountAuthorizationDetails": 1, "GetRole": 6, "ListRoles": 1}
+
+
+async def test_what_the_listing_of_an_account_lacks_of_its_roles_is_told_by_another(standin, polls):
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0.05)
+    things = roles(standin, 4)
+    for _ in range(12):  # two hours
+        standin.forget_calls()
+        found = await looks(cloud, things, polls)
+        assert all(each.exists and not each.drift for each in found)
+        assert sorted(standin.operations()) == ["GetAccountAuthorizationDetails", "ListRoles"]
+        time.seconds += 600
+    standin.client("iam").update_role(RoleName="role-1", Description="by hand", MaxSessionDuration=7200)
+    standin.forget_calls()
+    found = await looks(cloud, things, polls)
+    assert [sorted(drift.field for drift in each.drift) for each in found] == [
+        [],
+        ["description", "maxSessionDuration"],
+        [],
+        [],
+    ]
+    assert found[1].at_provider["maxSessionDuration"] == 7200
+    assert Counter(standin.operations()) == {"GetAccountAuthorizationDetails": 1, "ListRoles": 1, "GetRole": 1}
+    cloud.close()
+
+
+async def test_without_a_right_to_list_roles_what_is_lacking_is_read_once_an_hour(standin, polls):
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0.05)
+    things = roles(standin, 3)
+    standin.fail("iam", "ListRoles", "AccessDenied", status=403, times=99)
+    standin.forget_calls()
+    for _ in range(7):  # an hour
+        found = await looks(cloud, things, polls)
+        assert all(each.exists and not each.drift for each in found)
+        time.seconds += 600
+    assert Counter(standin.operations())["GetRole"] == len(things)
+    cloud.close()
+
+
+async def test_policies_within_roles_travel_with_the_roles(cloud, standin, polls):
+    things = roles(standin, 2)
+    for number in range(3):
+        role = f"role-{number % 2}"
+        standin.client("iam").put_role_policy(RoleName=role, PolicyName=f"p-{number}", PolicyDocument=json.dumps(READ))
+        inline = {"role": role, "policy": json.dumps(READ)}
+        thing = managed(IAM, "RolePolicy", f"p-{number}", external_name=f"p-{number}", **inline)
+        thing["status"] = settled(thing)["status"] | {"atProvider": {"id": f"{role}:p-{number}"}}
+        things.append(thing)
+    standin.forget_calls()
+    found = await looks(cloud, things, polls)
+    assert all(each.exists and not each.drift for each in found)
+    assert found[4].at_provider["id"] == "role-0:p-2"
+    assert sorted(standin.operations()) == ["GetAccountAuthorizationDetails", "ListRoles"]
+    standin.client("iam").delete_role_policy(RoleName="role-1", PolicyName="p-1")
+    standin.client("iam").put_role_policy(RoleName="role-0", PolicyName="p-2", PolicyDocument=json.dumps(OTHER))
+    standin.forget_calls()
+    cloud._shared._groups.clear()
+    found = await looks(cloud, things, polls)
+    assert [each.exists for each in found[2:]] == [True, False, True]
+    assert [bool(each.drift) for each in found[2:]] == [False, False, True]
+    assert Counter(standin.operations())["GetRolePolicy"] == 2
+    cloud.close()
 
 
 async def test_roles_and_what_is_attached_to_them_are_one_listing(cloud, standin, polls):
@@ -187,7 +251,7 @@ async def test_roles_and_what_is_attached_to_them_are_one_listing(cloud, standin
     things.append(settled(managed(IAM, "RolePolicyAttachment", "one", external_name=f"role-1/{arn}", **attached)))
     standin.forget_calls()
     found = await looks(cloud, things, polls)
-    assert standin.operations() == ["GetAccountAuthorizationDetails"]
+    assert sorted(standin.operations()) == ["GetAccountAuthorizationDetails", "ListRoles"]
     assert all(each.exists and not each.drift for each in found)
     assert found[0].at_provider["description"] == "orders"
 
@@ -322,6 +386,57 @@ async def test_what_is_polled_less_often_is_read_in_full_at_each_poll(standin, a
         ["enableDnsHostnames"],
         [],
     ]
+    cloud.close()
+
+
+@pytest.mark.parametrize(
+    "kind, spec, once, by_hand, field",
+    [
+        (
+            ("kms.aws.upbound.io/v1beta1", "Key"),
+            {"enableKeyRotation": True},
+            "DescribeKey",
+            lambda standin, name: standin.client("kms").disable_key_rotation(KeyId=name),
+            "enableKeyRotation",
+        ),
+        (
+            ("dynamodb.aws.upbound.io/v1beta2", "Table"),
+            {
+                "billingMode": "PAY_PER_REQUEST",
+                "hashKey": "id",
+                "attribute": [{"name": "id", "type": "S"}],
+                "ttl": {"attributeName": "until", "enabled": True},
+            },
+            "DescribeTable",
+            lambda standin, name: standin.client("dynamodb").update_time_to_live(
+                TableName=name, TimeToLiveSpecification={"AttributeName": "until", "Enabled": False}
+            ),
+            "ttl",
+        ),
+    ],
+    ids=["Key", "Table"],
+)
+async def test_what_takes_calls_of_its_own_is_read_once_an_hour(
+    standin, account, polls, kind, spec, once, by_hand, field
+):
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0)
+    thing = managed(*kind, "orders", external_name="orders" if kind[1] == "Table" else None, **spec)
+    found = await made(cloud, thing, account)
+    conditions = [{"type": name, "status": "True"} for name in ("Synced", "Ready")]
+    thing["status"] = {"conditions": conditions, "observedGeneration": 1, "atProvider": dict(found.at_provider)}
+    thing["spec"]["forProvider"] |= found.late
+    await cloud.observe(thing, account, {})
+    by_hand(standin, external_name(thing))
+    drifts, counts = [], []
+    for _ in range(6):
+        time.seconds += 600
+        standin.forget_calls()
+        looked = await cloud.observe(thing, polls, {})
+        drifts.append([each.field for each in looked.drift])
+        counts.append(standin.operations())
+    assert counts[:5] == [[once]] * 5
+    assert drifts == [[]] * 5 + [[field]]
     cloud.close()
 
 

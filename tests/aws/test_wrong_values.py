@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from datetime import UTC, datetime
 from functools import cache
 
@@ -19,6 +20,9 @@ from tests.aws.test_grammar import KINDS, operation
 DEEP = "[" * 20_000
 VALUES = {
     "nothing": "",
+    "letter": "x",
+    "no entry": [],
+    "empty object": [{}],
     "long": "x" * 20_000,
     "unicode": "ümläut ☃ \0 \u202e",
     "deep JSON": DEEP,
@@ -34,6 +38,9 @@ VALUES = {
     "mixed": ["a", 1, {"a": None}],
     "template": "$external_name ${spec.a",
 }
+BOTOCORE = re.compile(
+    r"\b1 (characters|entries)\b|(for|required|Unknown) parameter|must be one of|valid (types|min)|<class"
+)
 
 
 @cache
@@ -73,6 +80,9 @@ def test_no_value_of_any_field_is_an_internal_error(clients, file):
                 assert error.where, f"{name}: {what}: {error}"
                 assert error.mend, f"{name}: {what}: {error}"
                 assert len(str(error)) < 1000
+                told = str(error).replace(str(value), "")
+                assert not BOTOCORE.search(told), f"{name}: {what}: {error}"
+                assert not re.search(r"(› |[.])[A-Z]", " › ".join(error.where)), f"{name}: {what}: {error}"
                 assert not engine.faulty or error.where[0] == f"spec.forProvider.{name}"
 
 
@@ -124,6 +134,42 @@ async def test_what_aws_would_refuse_by_its_model_is_refused_with_the_field(clou
     with pytest.raises(errors.InvalidInput, match=r"maxSessionDuration: AWS takes no -1. Mend: write 3600 to 43200"):
         await cloud.create(role, account, {})
     assert standin.operations() == []
+
+
+async def test_what_a_block_lacks_is_named_as_the_spec_has_it(cloud, account, standin):
+    encrypted = {"applyServerSideEncryptionByDefault": [{"kmsMasterKeyId": "alias/orders"}]}
+    kind = ("s3.aws.upbound.io/v1beta1", "BucketServerSideEncryptionConfiguration")
+    thing = managed(*kind, "orders", bucket="orders", rule=[encrypted])
+    with pytest.raises(errors.Required, match=r"applyServerSideEncryptionByDefault › sseAlgorithm: is required"):
+        await cloud.create(thing, account, {})
+    secret = managed("secretsmanager.aws.upbound.io/v1beta1", "Secret", "orders", replica=[{"region": "x" * 200}, {}])
+    with pytest.raises(
+        errors.InvalidInput, match=r"replica › \[0\] › region: has 200 characters. Mend: write 1 to 128 ch"
+    ):
+        await cloud.create(secret, account, {})
+    assert not {"CreateSecret", "PUT ?encryption"} & {*standin.operations()}
+
+
+@pytest.mark.parametrize(
+    "words, place",
+    [
+        ("Value 'x' at 'roleName' failed to satisfy constraint", ()),
+        (
+            "Value '99999' at 'maxSessionDuration' failed to satisfy constraint",
+            ("spec.forProvider.maxSessionDuration",),
+        ),
+        ("The parameter Description is too long", ("spec.forProvider.description",)),
+        ("Invalid parameter: AssumeRolePolicyDocument", ("spec.forProvider.assumeRolePolicy",)),
+        ("this is not right", ()),
+    ],
+)
+async def test_what_aws_says_of_a_parameter_names_the_field(cloud, account, standin, words, place):
+    role = managed("iam.aws.upbound.io/v1beta1", "Role", "orders", assumeRolePolicy='{"Statement": []}')
+    role["spec"]["forProvider"] |= {"description": "orders", "maxSessionDuration": 7200}
+    standin.fail("iam", "CreateRole", "ValidationError", status=400, message=words)
+    with pytest.raises(errors.InvalidInput) as caught:
+        await cloud.create(role, account, {})
+    assert caught.value.where == place
 
 
 async def test_a_fraction_is_refused_where_aws_takes_whole_numbers_as_texts(cloud, account, standin):

@@ -120,11 +120,12 @@ def polls(kind: Kind) -> str:
     """How many calls they take."""
     reads = [kind.observe, *(also for also in kind.also.values() if not also.seldom and not also.once)]
     shared = {operation(kind, each.shared.call or each.call): None for each in reads if each.shared}
-
+    rest = kind.observe.shared.rest if kind.observe.shared else None
+    shared |= {operation(kind, rest.call): None} if rest else {}
     shared |= dict.fromkeys(actions.actions([tags.TOGETHER]) if shared and kind.is_untagged else ())
     alone = [operation(kind, each.call) for each in reads if not each.shared and not getattr(each, "hourly", ())]
     hourly = [
-        *(kind.observe.shared.lacks if kind.observe.shared else ()),
+        *(kind.observe.shared.lacks if kind.observe.shared and not rest else ()),
         *(["tags"] if kind.is_untagged and not shared else []),
     ]
     hourly += [name for also in kind.also.values() for name in also.hourly]

@@ -72,6 +72,7 @@ def reads(kind: Kind) -> list[str]:
 def shared_calls(kind: Kind) -> list[str]:
     """Those by which polls travel together, where they are others: without a right to them, each is made alone."""
     shared = [each.shared.call for each in (kind.observe, *kind.also.values()) if each.shared]
+    shared += [kind.observe.shared.rest.call] if kind.observe.shared and kind.observe.shared.rest else []
     shared += [tags.TOGETHER] if kind.observe.shared is not None and kind.is_untagged else []
     return sorted({*_named(kind, shared)} - {*calls(kind)})
 

@@ -235,7 +235,7 @@ class AwsCloud:
         if uid in self._running:
             return None
         self._remember(uid, engine.memory)
-        if not (is_complete or engine.is_hourly_for_tags):
+        if not (is_complete or engine.may_be_completed):
             return None
         try:
             wants = engine.wants()
@@ -328,6 +328,8 @@ class AwsCloud:
                     found.mend = "; ".join(filter(None, (unlisted(engine.region if engine else ""), found.mend)))
                 if type(found) is InvalidInput and engine is not None and (odd := engine.odd_values()):
                     found.mend = "; ".join(filter(None, (found.mend, odd)))
+                if engine is not None and isinstance(found, InvalidInput) and not found.where:
+                    found.where = engine.place_of(found)
                 if faults.is_of_another(error):
                     found.on = _missing(kind_, managed, found)
                 raise found from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from groundplane.aws import judging
 from groundplane.aws.grammar import KindField, Path, SchemaField, siblings
 from groundplane.core.objects import Json
 from groundplane.errors import InvalidInput, at, did_you_mean, shown
+
+PART = re.compile(r"\[\d+\]|[^.\[\]]+")  # of a parameter's place
 
 Shape = Any  # botocore.model.Shape; botocore has no types
 
@@ -145,7 +147,7 @@ def to_aws(value: Json, shape: Shape, field: SchemaField = ANY) -> Any:
         if isinstance(value, Mapping) and field.type == "map[string]" and (pair := _pair(shape.member)):
             return [{pair[0]: name, pair[1]: text(entry)} for name, entry in sorted(value.items())]
         items = value if isinstance(value, list) else [value]
-        return judging.bounded([to_aws(item, shape.member, field) for item in items], shape)
+        return judging.bounded([*_entries(items, shape.member, field)], shape)
     if kind == "map":
         if not isinstance(value, Mapping):
             raise InvalidInput(f"wants an object, got {shown(value)}", mend=WANTED["object"][1])
@@ -153,6 +155,12 @@ def to_aws(value: Json, shape: Shape, field: SchemaField = ANY) -> Any:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return judging.bounded(_scalar(value, kind), shape)
+
+
+def _entries(items: list[Json], shape: Shape, field: SchemaField) -> Iterator[Any]:
+    for place, item in enumerate(items):
+        with at(*([f"[{place}]"] if len(items) > 1 else [])):
+            yield to_aws(item, shape, field)
 
 
 def _pair(shape: Shape) -> tuple[str, str] | None:
@@ -199,8 +207,28 @@ def _put(parameters: dict[str, Any], path: str, value: Json, shape: Shape, field
         raise InvalidInput(f"AWS has no parameter {path}")
     target[last] = to_aws(value, leaf, field)
     if refused := ParamValidator().validate(target[last], leaf).generate_report():
-        raise InvalidInput(" ".join(refused.replace("for parameter , ", "").split()), mend="write what AWS takes")
+        found = judging.unfit(refused)
+        found.where = spelt("".join(found.where), field)
+        raise found
     return leaf
+
+
+def spelt(path: str, field: SchemaField) -> tuple[str, ...]:
+    """The place of a parameter in the spec, from its place in AWS's shape; () for the field itself.
+
+    >>> inner = SchemaField(type="[]object", fields={"days": SchemaField(type="number", aws="ExpirationInDays")})
+    >>> spelt("[0].Expiration.ExpirationInDays", SchemaField(type="[]object", fields={"expiration": inner}))
+    ('[0].expiration.days',)
+    """
+    found = []
+    for part in PART.findall(path):
+        if not part.startswith("["):
+            names = {normalised(rule.aws or key): key for key, rule in field.fields.items()}
+            name = names.get(normalised(part)) or camel(part)
+            field = field.fields.get(name, ANY)
+            part = f".{name}"
+        found.append(part)
+    return ("".join(found).lstrip("."),) if found else ()
 
 
 def _scalar(value: Json, kind: str) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
+from groundplane.aws import judging
 from groundplane.aws.grammar import Errors, Match, Mend
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, Throttled, Unavailable, Waiting
 
@@ -57,6 +58,7 @@ VOLATILE = (
     (re.compile(r"\d{8}T\d{6}Z"), "<time>"),
     (re.compile(r"\s*\(reached max retries: \d+\)"), ""),
 )
+PARAMETER = re.compile(r"(?:\bat '|\bparameter:? ['\"(]?)([A-Za-z]\w*)", re.I)
 MEND_NETWORK = (
     "check the network, the proxy (HTTPS_PROXY, NO_PROXY), forProvider.region and the ProviderConfig's endpoint"
 )
@@ -123,6 +125,16 @@ def is_of_another(error: Exception) -> bool:
     return isinstance(error, boto.ClientError) and bool(NOT_FOUND.fullmatch(code_of(error)))
 
 
+def parameter(words: str) -> str:
+    """The parameter that an error names, as AWS or `translate` spells it; "" if it names none.
+
+    >>> parameter("Value 'x' at 'tableName' failed to satisfy constraint"), parameter("Invalid parameter: Policy is too long")
+    ('tableName', 'Policy')
+    """
+    found = PARAMETER.search(words)
+    return found[1] if found else ""
+
+
 def said(match: Match, operation: str, code: str, text: str) -> bool:
     return match.code == code and match.operation in ("", operation) and match.text.lower() in text.lower()
 
@@ -149,7 +161,9 @@ def _own_error(error: Exception) -> GroundplaneError:
     if isinstance(error, CREDENTIALS):
         return Denied(words, mend="check ProviderConfig spec.credentials, and what its source offers")
     if isinstance(error, boto.ParamValidationError):
-        return InvalidInput(words.replace("Parameter validation failed: ", ""))
+        found = judging.unfit(str(error.kwargs["report"]))
+        found.what, found.where = " ".join(("parameter", *found.where, found.what)), ()
+        return found
     if isinstance(error, boto.NoRegionError | boto.InvalidRegionError | boto.UnknownRegionError):
         return InvalidInput(words, mend="set forProvider.region to a region of AWS")
     if isinstance(error, ResponseParserError):

@@ -138,10 +138,16 @@ class Shared(Call):
     """A template for the key of the thing at hand: `$spec.routeTableId`."""
     answer: PathText | None = None
     """From the entries of that key to what the read's own call would answer; without it they are the list of that name: `{Role: [0]}`."""
+    where: dict[str, Json] = Field(default_factory=dict)
+    """Member: template; the answer is a list called `found`, and its first entry whose members are these is what the read's own call would
+    answer: `{PolicyName: $external_name}`."""
     most: int = 200
     """How many keys a call takes: `100`."""
     lacks: Names = ()
     """The fields, or `tags`, that it doesn't tell, and the status keeps; they are read once an hour: `[description]`."""
+    rest: Shared | None = None
+    """Another one that tells, of the same key, all that this one lacks: its `answer` joins the thing, and nothing is kept.  Where it
+    can't be made, they are read once an hour: `{call: list_roles, in: Roles, key: RoleName, answer: "[0].{Description: Description}"}`."""
 
     @property
     def is_listing(self) -> bool:
@@ -632,7 +638,13 @@ class Kind(Strict):
                 raise ValueError(f"{where}.most: there are no {KEYS} in its arguments")
             if set(re.findall(r"\$\{?[\w.]+", str(shared.with_))) - {KEYS}:
                 raise ValueError(f"{where}.with: knows no variable but {KEYS}: the call is made for many things")
+            if shared.where and "found" not in str(shared.answer and shared.answer.text):
+                raise ValueError(f"{where}.where: chooses from the list `found`, which the answer lacks")
             self._check_names(f"{where}.lacks", shared.lacks, "tags", *self.at_provider)
+            if shared.rest and not (name == "observe" and shared.lacks and shared.rest.call and shared.rest.answer):
+                raise ValueError(
+                    f"{where}.rest: is of observe alone, which lacks something, and has a call and an answer"
+                )
         for name, also in self.also.items():
             self._check_names(f"also.{name}.hourly", also.hourly, *self.at_provider)
             ways = [way for way in ("shared", "hourly", "once", "seldom", "when") if getattr(also, way)]

@@ -19,6 +19,13 @@ from groundplane.errors import InvalidInput, Required, did_you_mean, shown
 JSON = ("policy", "json", "json-list", "json-text")  # comparisons of texts that are JSON
 NO_JSON = (ValueError, RecursionError)  # what a text raises that is no JSON, or none that anybody means
 UNSET: tuple[Json, ...] = (None, "", [], {}, [{}], False)  # and 0, which equals False
+CORRECT = "write what AWS takes"
+# What botocore reports of parameters, one a line.  Source: botocore 1.44, validate.py, `ValidationErrors`.
+MISSING = re.compile(r'Missing required parameter in (?P<path>\S+): "(?P<name>\w+)"')
+BOUND = re.compile(
+    r"Invalid \w+ for parameter (?P<path>\S*), value: (?P<value>\S+), valid min (?P<what>length|value): (?P<least>\S+)"
+)
+TYPE = re.compile(r"Invalid type for parameter (?P<path>\S*), value: ")
 WINDOW = re.compile(r"((mon|tue|wed|thu|fri|sat|sun):)?([01]?\d|2[0-3]):[0-5]\d", re.IGNORECASE)  # one of its two ends
 
 
@@ -185,14 +192,38 @@ def bounded(value: Any, shape: Any) -> Any:
     is_number = isinstance(value, int | float)
     size = value if is_number else len(value) if isinstance(value, str | bytes | list) else None
     if size is not None and ((low is not None and size < low) or (high is not None and size > high)):
-        unit = "entries" if isinstance(value, list) else "characters"
-        what = f"AWS takes no {size}" if is_number else f"has {size} {unit}"
-        raise InvalidInput(what, mend=f"write {low or 0} to {high}" if high is not None else f"write {low} or more")
+        what = f"AWS takes no {size}" if is_number else f"has {_counted(size, value)}"
+        raise InvalidInput(what, mend=_within(low, high, value))
     form = _form(limits.get("pattern") or "")
     if isinstance(value, str) and form is not None and not form.fullmatch(value):
         told = "such a value" if limits.get("sensitive") else shown(value)
         raise InvalidInput(f"AWS takes no {told}", mend=f"it has to match {form.pattern}")
     return value
+
+
+def _counted(size: float, value: Any) -> str:
+    """So many of what a value consists of; of a number, the number alone.
+
+    >>> _counted(1, "x"), _counted(0, []), _counted(7, 3)
+    ('1 character', '0 entries', '7')
+    """
+    if isinstance(value, int | float):
+        return str(size)
+    one, many = ("entry", "entries") if isinstance(value, list) else ("character", "characters")
+    return f"{size} {one if size == 1 else many}"
+
+
+def _within(low: float | None, high: float | None, value: Any) -> str:
+    """What to write instead.
+
+    >>> _within(1, None, []), _within(6, 128, "x"), _within(36, 36, "x"), _within(None, 255, "x"), _within(60, 3600, 7)
+    ('write 1 entry or more', 'write 6 to 128 characters', 'write 36 characters', 'write 255 characters or fewer', 'write 60 to 3600')
+    """
+    if high is None:
+        return f"write {_counted(low or 0, value)} or more"
+    if low is None:
+        return f"write {_counted(high, value)} or {'less' if isinstance(value, int | float) else 'fewer'}"
+    return f"write {_counted(high, value)}" if low == high else f"write {low} to {_counted(high, value)}"
 
 
 @cache
@@ -202,6 +233,25 @@ def _form(pattern: str) -> re.Pattern[str] | None:
         return re.compile(pattern, re.ASCII) if pattern else None
     except re.error:
         return None
+
+
+def unfit(report: str) -> InvalidInput:
+    """What botocore says of parameters that are none for AWS: the first of it, `where` being the parameter in AWS's shape.
+
+    >>> str(unfit('Missing required parameter in [1]: "RuleName"'))
+    '[1].RuleName: is required. Mend: set it.'
+    >>> str(unfit("Invalid length for parameter [0].RuleName, value: 0, valid min length: 1"))
+    '[0].RuleName: has a length of 0. Mend: write 1 or more.'
+    """
+    if found := MISSING.match(report):
+        path = found["name"] if found["path"] == "input" else f"{found['path']}.{found['name']}"
+        return Required("is required", mend="set it", where=(path,))
+    if found := BOUND.match(report):
+        what = f"has a {found['what']} of {found['value']}"
+        return InvalidInput(what, mend=f"write {found['least']} or more", where=(found["path"],))
+    if found := TYPE.match(report):
+        return InvalidInput("is of another type than AWS takes", mend=CORRECT, where=(found["path"],))
+    return InvalidInput(" ".join(report.split()), mend=CORRECT)
 
 
 def is_referred(values: Mapping[str, Json], name: str, field: SchemaField) -> bool:

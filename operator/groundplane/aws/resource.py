@@ -23,7 +23,7 @@ from groundplane.aws.session import AccountClients
 from groundplane.core import conditions, requests
 from groundplane.core.managed import CREATE_SUCCEEDED, CREATE_UID, EXTERNAL_NAME, REGION
 from groundplane.core.objects import Json, Object, annotations_of, meta, spec_of, status_of
-from groundplane.errors import InvalidInput, at
+from groundplane.errors import GroundplaneError, InvalidInput, at
 from groundplane.ports import Default, Difference
 
 Item = dict[str, Any]  # a thing as AWS describes it
@@ -35,6 +35,7 @@ POLL = 600.0  # seconds from poll to poll, if nothing else is said
 YOUNG = 300  # seconds: how long after its creation what a managed resource refers to may be invisible
 
 COMMON = {"region": SchemaField(type="string"), "tags": SchemaField(type="map[string]")}  # fields of many kinds
+REST = "rest"  # the shared read of what the first one lacks
 TAG_LIST = "Tags"  # the shared read of them, and where its answer has them
 
 
@@ -381,9 +382,12 @@ class Resource:
             raise
         if not found:
             return None
-        if self.given is not None and rule.shared is not None:
-            self.kept.update(rule.shared.lacks)
         item = dict(found) if isinstance(found, Mapping) else {"value": found}
+        if self.given is not None and rule.shared is not None:
+            if REST in self.given:
+                item |= self.given[REST]
+            else:
+                self.kept.update(rule.shared.lacks)
         item.pop("ResponseMetadata", None)
         known = status_of(self.managed).get("atProvider") or {}
         if known.get("id") != self.external_name:
@@ -421,6 +425,8 @@ class Resource:
         arguments = self.arguments(rule.with_)
         if self.given is not None and (read := self._name_of(rule)) in self.given:
             found: Any = self.given[read]
+            if rule.shared is not None and rule.shared.where:
+                found = self._first(found.get("found"), rule.shared.where)
         elif rule.paginate:
             self._may_call()
             service, _, method = _reading(rule.call).rpartition(":")
@@ -428,10 +434,12 @@ class Resource:
         else:
             found = self.ask(rule.call, **arguments)
         found = rule.item.search(found)
-        if not rule.where:
-            return found
-        where = {name: self.arguments(value) for name, value in rule.where.items()}
-        fits = (entry for entry in found or () if all(entry.get(name) == value for name, value in where.items()))
+        return self._first(found, rule.where) if rule.where else found
+
+    def _first(self, entries: Any, where: Mapping[str, Json]) -> Any:
+        """The first entry whose members are these."""
+        wanted = {name: self.arguments(value) for name, value in where.items()}
+        fits = (entry for entry in entries or () if all(entry.get(name) == value for name, value in wanted.items()))
         return next(fits, None)
 
     def _read_also(self, also: Also) -> Any:
@@ -461,6 +469,9 @@ class Resource:
                 found.append(Want(read, service or self.kind.service, rule.shared, call, str(key)))
         if len(found) < len(reads):
             return []
+        if rest := self.kind.observe.shared.rest:
+            service, _, call = rest.call.rpartition(":")
+            found.append(Want(REST, service or self.kind.service, rest, call, found[0].key, is_extra=True))
         if self.kind.is_untagged and (arn := self._status("arn")):
             shared = _tagged()
             service, _, call = shared.call.partition(":")
@@ -480,15 +491,17 @@ class Resource:
         return now - self.memory.complete < every
 
     @property
-    def is_hourly_for_tags(self) -> bool:
-        """Whether its tags are all that is read hourly, so that who has them has all."""
+    def may_be_completed(self) -> bool:
+        """Whether others can read all that is read hourly: what the kind's shared read lacks, and its tags."""
         shared = self.kind.observe.shared
         others = any(also.hourly and self._is_asked(also) for also in self.kind.also.values())
-        return self.kind.is_untagged and not (shared is not None and shared.lacks) and not others
+        return shared is not None and not others and (shared.rest is not None or not shared.lacks)
 
     def is_completed_by(self, given: Mapping[str, Item]) -> bool:
         """Whether what others have read is all that is read hourly."""
-        return TAG_LIST in given and self.is_hourly_for_tags
+        lacks = self.kind.observe.shared is not None and self.kind.observe.shared.lacks
+        is_told = (not lacks or REST in given) and (not self.kind.is_untagged or TAG_LIST in given)
+        return is_told and self.may_be_completed
 
     def _is_asked(self, also: Also) -> bool:
         """Whether the spec asks for a further read."""
@@ -508,10 +521,29 @@ class Resource:
         """A field's value in AWS, in the field's own type; None if AWS doesn't tell."""
         rule = self.kind.fields[name]
         if name in self.kept:
-            return self._status(name)
+            return self._as_known(name, rule)
         if rule.observe is None:
             return None
         return convert.from_aws(self.hooks.incoming(self, name, rule.observe.search(item)), rule)
+
+    def place_of(self, error: GroundplaneError) -> tuple[str, ...]:
+        """The field that is set and that an error is about, by the parameter that it names; () if none or several may be meant."""
+        said = convert.normalised(faults.parameter(error.what))
+        found = {
+            name
+            for name, rule in self.kind.fields.items()
+            for path in (name, rule.create, rule.parameter)
+            if said and self.spec.get(name) is not None and said == convert.normalised(path.rpartition(".")[2])
+        }
+        return (f"spec.forProvider.{found.pop()}",) if len(found) == 1 else ()
+
+    def _as_known(self, name: str, rule: KindField) -> Json:
+        """A field's value as the status tells it, in the shape of the kind's first version whatever the object's is."""
+        known = self._status(name)
+        try:
+            return None if known is None else convert.fitted(known, rule)
+        except InvalidInput as error:  # written by another version of ours
+            raise Alone from error
 
     def taken(self, secret: str) -> str:
         """The digest of the secret value that AWS took last."""

@@ -28,7 +28,7 @@ from groundplane.errors import Denied, GroundplaneError
 WINDOW = 0.1  # seconds in which those that ask go into one call
 POLLED = 600.0  # seconds in which most are looked at once
 KEPT, LISTED = 60.0, 150.0  # seconds for which an answer holds, and one of a listing
-MEMBERS = 16_384  # things that are known, of all accounts; of more, the longest unseen are forgotten
+MEMBERS = 32_768  # keys of things that are known, of all accounts, mostly two of a thing; of more, the longest unseen are forgotten
 LEAST = 2  # things for which a call is worth sharing
 DENIED = 600.0  # seconds without a shared call after one that was refused, or that looks can do without
 FAILED = 10.0  # and after another that failed
