@@ -177,7 +177,7 @@ async def test_who_may_not_list_is_asked_again_later_and_loses_nothing(cloud, st
     for _ in range(2):
         found = await looks(cloud, things, polls)
         assert all(each.exists and not each.drift for each in found)
-    assert Counter(standin.operations()) == {"GetAccountAuthorizationDetails": 1, "GetRole": 6, "ListRoles": 1}
+    assert Counter(standin.operations()) == {"GetAccountAuthorizationDetails": 1, "GetRole": 6}
 
 
 async def test_what_the_listing_of_an_account_lacks_of_its_roles_is_told_by_another(standin, polls):
@@ -580,6 +580,26 @@ async def test_a_listing_of_more_pages_than_it_saves_looks_is_not_made(reads, cl
     for number in range(30):
         reads.seen(PLACE, listing(str(number)), f"uid-{number}")
     assert None not in await look(reads, aws, "a", "b", of=listing)
+
+
+async def test_after_a_start_one_listing_serves_all_whoever_asks_when(reads, clock):
+    aws = Aws("a", "b", "c")
+    await look(reads, aws, "a", "b", of=listing)
+    clock.now += 1
+    assert (await look(reads, aws, "c", of=listing))[0] is not None
+    assert len(aws.calls) == 1
+
+
+async def test_what_changes_while_a_listing_is_under_way_is_not_in_it(reads, clock):
+    class Slow(Aws):
+        async def read(self, service, call, arguments, shared):
+            found = await super().read(service, call, arguments, shared)
+            reads.forget(PLACE, [listing("c")])
+            return found
+
+    aws = Slow("a", "b", "c")
+    await look(reads, aws, "a", "b", of=listing)
+    assert await look(reads, aws, "c", of=listing) == [None]
 
 
 async def test_what_is_known_is_bounded(reads, clock, monkeypatch):

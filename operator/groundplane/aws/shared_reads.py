@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -29,6 +30,9 @@ WINDOW = 0.1  # seconds in which those that ask go into one call
 POLLED = 600.0  # seconds in which most are looked at once
 KEPT, LISTED = 60.0, 150.0  # seconds for which an answer holds, and one of a listing
 MEMBERS = 32_768  # keys of things that are known, of all accounts, mostly two of a thing; of more, the longest unseen are forgotten
+STRANGERS = (
+    2048  # entries that a listing is kept for whose things are not known: they may be looked at soon, as after a start
+)
 LEAST = 2  # things for which a call is worth sharing
 DENIED = 600.0  # seconds without a shared call after one that was refused, or that looks can do without
 FAILED = 10.0  # and after another that failed
@@ -54,6 +58,8 @@ class Group:
     )  # keys of things: when they were looked at last, the longest ago first
     answers: dict[str, Answer] = field(default_factory=dict)  # by key
     waiting: dict[str, list[asyncio.Future[list[Any] | None]]] = field(default_factory=dict)  # by key
+    calls: int = 0  # that are under way
+    changed: set[str] = field(default_factory=set)  # keys of things that were changed while a call was under way
     until: float = 0.0  # no call before
     pages: int = 1  # of the last listing
     listed: float = float("-inf")  # when a listing was begun last
@@ -97,25 +103,27 @@ class SharedReads:
             if group is not None:
                 self._known -= group.seen.pop(want.key, None) is not None
                 group.answers.pop(want.key, None)
+                if group.calls:
+                    group.changed.add(want.key)
 
     async def look(self, place: Place, wants: Sequence[Want], uid: str, read: Read) -> dict[str, Item] | None:
         """What the reads of a thing answer, by their names; an extra one may be missing.  None: they are to be made for it alone.
 
         `read` calls its account.
         """
-        groups = [self._group(place, want) for want in wants]
-        found = await asyncio.gather(*(self._entries(*each, uid, read) for each in zip(groups, wants, strict=True)))
         answers: dict[str, Item] = {}
-        for want, entries in zip(wants, found, strict=True):
-            if not entries:
-                if want.is_extra:
-                    continue
-                return None
-            shared = want.shared
-            answer = shared.answer.search(entries) if shared.answer else {shared.in_.text: entries}
-            if not isinstance(answer, dict):
-                return None
-            answers[want.read] = answer
+        for is_extra in (False, True):  # without the others nobody needs the extra ones
+            asked = [want for want in wants if want.is_extra is is_extra]
+            found = await asyncio.gather(*(self._entries(self._group(place, want), want, uid, read) for want in asked))
+            for want, entries in zip(asked, found, strict=True):
+                shared = want.shared
+                answer = None
+                if entries:
+                    answer = shared.answer.search(entries) if shared.answer else {shared.in_.text: entries}
+                if isinstance(answer, dict):
+                    answers[want.read] = answer
+                elif not is_extra or entries:
+                    return None
         return answers
 
     # --- inside -----------------------------------------------------------------------------------------------
@@ -173,14 +181,23 @@ class SharedReads:
 
     async def _call(self, group: Group, want: Want, due: list[str], read: Read) -> dict[str, list[Any]]:
         """The entries of those that are due; those of others are kept."""
+        group.calls += 1
+        try:
+            return await self._listed(group, want, due, read)
+        finally:
+            group.calls -= 1
+            if not group.calls:
+                group.changed.clear()
+
+    async def _listed(self, group: Group, want: Want, due: list[str], read: Read) -> dict[str, list[Any]]:
         now, shared, waited = self._clock(), want.shared, set(due)
         group.answers = {key: each for key, each in group.answers.items() if now - each.read < _holds(shared)}
+        asked: set[str] | None = None  # all there are
         if shared.is_listing:
             if max(len(due), len(group.seen) * LISTED / POLLED) < max(group.pages, LEAST):
                 return {}
             group.listed = now
             entries, group.pages = await read(want.service, want.call, shared.with_, shared)
-            asked = waited | set(group.seen)
         else:
             keys = list(due)
             for key, seen in group.seen.items():
@@ -198,11 +215,14 @@ class SharedReads:
         for entry in entries:
             keys_of = shared.key.search(entry)
             for key in keys_of if isinstance(keys_of, list) else [keys_of]:
-                if key in asked:
+                if asked is None or key in asked:
                     found.setdefault(key, []).append(entry)
+        strangers = STRANGERS
         for key, mine in found.items():
-            if group.seen.get(key, now) < now:  # nothing has happened to it meanwhile
-                group.answers[key] = Answer(mine, now, set())
+            is_known = key in group.seen or key in waited
+            strangers -= not is_known  # after a start all are
+            if (is_known or strangers >= 0) and key not in group.changed and group.seen.get(key, -math.inf) < now:
+                group.answers[key] = Answer(mine, now, set())  # nothing has happened to it meanwhile
         return found
 
 
