@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from groundplane.core import managed as core
@@ -499,6 +501,17 @@ async def test_two_who_set_the_same_field_are_slowed_down():
     assert world.cluster.writes - writes < 150
     both = [await seen(world, thing(configmap(), name)) for name in ("some", "other")]
     assert any("changes the object back at once, again and again" in message(each) for each in both)
+
+
+async def test_a_clock_that_is_set_back_slows_nobody_down():
+    world, mine = await made(), thing(configmap())
+    await applied(world, mine)
+    for number in range(4):
+        if number == 3:
+            world.clock.moment -= timedelta(hours=1)
+        wanted = configmap(colour=f"shade-{number}")
+        obj = await edited(world, mine, {"forProvider": {"manifest": wanted}})
+        assert (await seen(world, wanted))["data"] == wanted["data"], message(obj)
 
 
 async def test_nothing_is_made_while_it_is_paused():

@@ -1,10 +1,13 @@
 """A control plane that is restored from a backup takes back what it had, and makes nothing in AWS a second time."""
 
 import random
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from groundplane.core.definition_crds import composite_crd
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import controller_of, key_of, meta, owner_reference
 from tests.reconcile import managed, restore, things
@@ -13,6 +16,7 @@ from tests.world import World, manifests
 
 PLATFORM = Path(__file__).resolve().parents[2] / "compositions" / "database-aws"
 VERSION = "platform.example.com/v1alpha1"
+LOST = "6e1b0f4c-58a5-4c3e-9f0e-2d9a3c1b7f60"  # the UID of an owner that is not there
 TAGGING = {"AddTagsToResource", "CreateTags", "TagRole", "PUT"}
 
 
@@ -85,6 +89,9 @@ async def test_a_restored_control_plane_takes_back_all_that_it_had_and_makes_not
         assert [key for key in before if key not in left] == []
         assert in_aws(fresh) == names
         assert len(aws.databases()) == len(aws.vpcs()) == len(aws.groups()) == 1
+    await fresh.cluster.delete(key_of(claim))
+    await fresh.settle(seconds=180)
+    assert aws.databases() == []
 
 
 # --- whoever composes, whatever is composed
@@ -211,6 +218,22 @@ async def test_a_claim_whose_composite_does_not_come_back_gets_another_of_that_n
     assert meta(await world.one(things.VERSION, "XThing"))["name"] == "db-x7k2p"
 
 
+async def test_a_clock_that_is_set_back_keeps_a_claim_waiting_for_its_minute_and_no_longer():
+    world, back = await things.a_world(), timedelta(hours=1)
+    await world.apply(things.XRD, things.COMPOSITION)
+    await world.settle()
+    await world.apply(
+        changed(things.THING, resourceRef={"apiVersion": things.VERSION, "kind": "XThing", "name": "db-x7k2p"})
+    )
+    world.clock.moment -= back
+    up = replace(world.context, uptime=lambda: (world.clock() + back).timestamp())
+    world.context = world.engine.context = up
+    await world.settle(seconds=50)
+    assert await world.cluster.list(things.VERSION, "XThing") == []
+    await world.settle(seconds=20)
+    assert meta(await world.one(things.VERSION, "XThing"))["name"] == "db-x7k2p"
+
+
 # --- creates that nobody finished
 
 
@@ -234,3 +257,64 @@ async def test_what_a_predecessor_made_and_did_not_save_is_found_by_the_uid_of_t
     assert managed.external_name(found) == made
     [vpc] = aws.vpcs()
     assert {"Key": "crossplane-uid", "Value": meta(found)["uid"]} in vpc["Tags"]
+
+
+# --- brought back with the owner references of then
+
+
+@pytest.mark.parametrize("kind", ["Instance", "VPC"])
+async def test_what_comes_back_with_an_owner_that_is_not_there_stays_in_aws(aws, kind):
+    world = await aws.world()
+    wanted = managed.instance() if kind == "Instance" else managed.vpc()
+    found = await managed.applied(world, wanted, seconds=60)
+    assert managed.is_ready(found)
+    [backup] = [obj for obj in restore.dump(world) if obj["kind"] == kind]
+    lost = {"apiVersion": VERSION, "kind": "XDatabase", "name": "orders-x7k2p", "uid": LOST}
+    backup["metadata"]["ownerReferences"] = [{**lost, "controller": True, "blockOwnerDeletion": True}]
+    fresh = await aws.world()
+    aws.standin.forget_calls()
+    await restore.bring_back(fresh, backup)
+    await fresh.settle(seconds=60)
+    there = await fresh.one(backup["apiVersion"], kind)
+    assert meta(there)["deletionTimestamp"]
+    assert "came back from a backup with an owner reference (XDatabase orders-x7k2p" in managed.message(there)
+    assert not {"DeleteDBInstance", "DeleteVpc"} & set(aws.writes())
+    await fresh.patch(key_of(there), {"metadata": {"ownerReferences": None}})
+    await fresh.settle(seconds=60)
+    assert {"DeleteDBInstance", "DeleteVpc"} & set(aws.writes())
+    assert await fresh.cluster.list(backup["apiVersion"], kind) == []
+
+
+async def test_a_definition_whose_kind_goes_with_an_owner_of_then_says_so_and_makes_it_again():
+    world = await things.a_world()
+    crd = composite_crd(things.XRD)
+    lost = {**owner_reference({**things.XRD, "metadata": {"name": meta(crd)["name"], "uid": LOST}})}
+    crd["metadata"] |= {"ownerReferences": [lost], "finalizers": ["example.org/hold"]}
+    await world.apply(crd)
+    await world.apply(things.XRD)
+    await world.settle(seconds=10)
+    [xrd] = [obj for obj in world.objects() if obj["kind"] == "CompositeResourceDefinition"]
+    told = managed.message(xrd, "Established")
+    assert f"CustomResourceDefinition {meta(crd)['name']} is being deleted, with all objects of the kind" in told
+    await world.patch(key_of(crd), {"metadata": {"finalizers": None}})
+    await world.settle(seconds=60)
+    [xrd] = [obj for obj in world.objects() if obj["kind"] == "CompositeResourceDefinition"]
+    assert managed.condition(xrd, "Established") == ("True", "WatchingCompositeResource")
+    assert controller_of(await world.cluster.get(key_of(crd)))["uid"] == meta(xrd)["uid"]
+
+
+async def test_a_definition_takes_over_its_kind_from_one_of_its_name_that_is_gone_before_it_is_collected(monkeypatch):
+    world, crd = await things.a_world(), composite_crd(things.XRD)
+    lost = owner_reference({**things.XRD, "metadata": {"name": things.XRD["metadata"]["name"], "uid": LOST}})
+    with monkeypatch.context() as late:
+        late.setattr(world.cluster._collector, "settle", lambda: None)
+        await world.apply({**crd, "metadata": {"name": meta(crd)["name"], "ownerReferences": [lost]}})
+        world.cluster._collector.forget()
+    before = await world.cluster.get(key_of(crd))
+    await world.apply(things.XRD)
+    await world.settle(seconds=10)
+    [xrd] = [obj for obj in world.objects() if obj["kind"] == "CompositeResourceDefinition"]
+    assert managed.condition(xrd, "Established") == ("True", "WatchingCompositeResource")
+    after = await world.cluster.get(key_of(crd))
+    assert meta(after)["uid"] == meta(before)["uid"]
+    assert controller_of(after)["uid"] == meta(xrd)["uid"]

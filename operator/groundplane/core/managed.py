@@ -190,6 +190,16 @@ def begun_by(managed: Object) -> str:
     return "" if begun is not None and born is not None and begun + GRACE < born else uid
 
 
+def is_restored(managed: Object) -> bool:
+    """Whether the latest create was another object's, from which this one was restored: one that had begun before the object was there."""
+    uid = str(meta(managed).get("uid") or "")
+    if told := annotations_of(managed).get(CREATE_UID):
+        return told != uid
+    born = conditions.moment(str(meta(managed).get("creationTimestamp") or ""))
+    told_of = [moment for each in (CREATE_PENDING, *CREATE_ENDS) if (moment := _moment(managed, each))]
+    return bool(told_of and born and min(told_of) + GRACE < born)
+
+
 def is_paused_by_policy(managed: Object) -> bool:
     """An empty list of policies pauses, as the annotation does."""
     return spec_of(managed).get("managementPolicies") == []

@@ -12,7 +12,16 @@ from typing import Any
 
 from groundplane.core.activation import DEFINITION, VERSION
 from groundplane.core.crds.marks import DIGITS, MARK
-from groundplane.core.objects import Json, Object, annotations_of, controller_of, meta, owner_reference, spec_of
+from groundplane.core.objects import (
+    Json,
+    Object,
+    annotations_of,
+    controller_of,
+    is_of_predecessor,
+    meta,
+    owner_reference,
+    spec_of,
+)
 from groundplane.errors import InvalidInput
 
 CRD_VERSION, CRD_KIND = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
@@ -70,15 +79,6 @@ def _owners(definition: Object, live: Object | None) -> list[dict[str, Any]]:
             mend="delete this definition, or the other one",
         )
     return [owner_reference(definition, controller=False), controller]
-
-
-def is_of_predecessor(crd: Object, definition: Object) -> bool:
-    """Whether a definition of this name that is gone controls it: garbage collection would take it along, with all its objects."""
-    controller, own = controller_of(crd) or {}, owner_reference(definition)
-    return (
-        all(controller.get(name) == own[name] for name in ("apiVersion", "kind", "name"))
-        and controller["uid"] != own["uid"]
-    )
 
 
 def definition_of(crd: Object, details: Sequence[Mapping[str, str]], *, mark: str, state: str) -> Object:

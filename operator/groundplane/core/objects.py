@@ -134,6 +134,16 @@ def controller_of(obj: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
+def is_of_predecessor(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether it is controlled by an object of the owner's kind and name that is gone, as after a restore: garbage collection would take it."""
+    controller = controller_of(obj) or {}
+    named = (group_of(controller.get("apiVersion") or ""), controller.get("kind"), controller.get("name"))
+    return (
+        named == (group_of(owner["apiVersion"]), owner["kind"], meta(owner)["name"])
+        and controller["uid"] != meta(owner)["uid"]
+    )
+
+
 def matches(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
     """Whether labels satisfy a matchLabels selector.  An empty selector matches all."""
     return all(labels.get(name) == value for name, value in selector.items())

@@ -378,7 +378,7 @@ class ObjectCloud:
     def _next_look(self, live: Object, *, settled: bool, watched: bool) -> float | None:
         if not settled:
             born = conditions.moment(str(meta(live).get("creationTimestamp")))
-            return SOON if born and (self._now() - born).total_seconds() < YOUNG else UNREADY
+            return SOON if born and abs((self._now() - born).total_seconds()) < YOUNG else UNREADY
         return WATCHED if watched else None
 
     def _seen(self, managed: Object, live: Object, taken: Taken | None = None) -> dict[str, Any]:

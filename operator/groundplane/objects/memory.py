@@ -45,7 +45,8 @@ class Memory:
         """
         known = self._of(uid)
         before = known.updated
-        left = PACE - (now - before).total_seconds() if before else 0.0
+        passed = (now - before).total_seconds() if before else PACE
+        left = PACE - passed if passed >= 0 else 0.0  # less: somebody has set the clock back
         known.updates = known.updates + 1 if left > 0 else 1
         if known.updates > RACES:
             raise Waiting(

@@ -208,6 +208,8 @@ def check_control(run: CompositeRun, live: Object) -> None:
     if controller is not None and is_of_others(run, live):
         refers = any(reference.get("name") == meta(live)["name"] for reference in references(run))
         adopt = f"to adopt it, as after a restore, take that owner reference (UID {controller.get('uid')}) off it"
+        if is_deleting(live):
+            adopt = "wait until it is gone, unless its own conditions say what to do before"
         raise taken(
             live,
             f"existing object is not controlled by this composite: {key_of(live)} belongs to "

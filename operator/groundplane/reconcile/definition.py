@@ -22,6 +22,7 @@ from groundplane.core.objects import (
     controller_of,
     has_finalizer,
     is_deleting,
+    is_of_predecessor,
     key_of,
     meta,
     spec_of,
@@ -29,7 +30,7 @@ from groundplane.core.objects import (
 from groundplane.errors import Awaited, InvalidInput, NoSuchKind, TooDeep, Waiting, stage
 from groundplane.ports import Context, Resource, Result
 from groundplane.reconcile import doubts, handover, leaving, roles
-from groundplane.reconcile.taken import taken
+from groundplane.reconcile.taken import take_over, taken
 
 API_VERSION = "apiextensions.crossplane.io/v1"
 KIND = "CompositeResourceDefinition"
@@ -236,6 +237,15 @@ async def _apply(xrd: Object, crd: Object, context: Context, side: Side) -> Obje
     key = key_of(crd)
     live = await context.cluster.get(key)
     if live is not None:
+        if is_of_predecessor(live, xrd):
+            if is_deleting(live):
+                raise Waiting(
+                    f"CustomResourceDefinition {key.name} is being deleted, with all objects of the kind: a definition "
+                    "of this name, which is gone, owned it",
+                    mend="nothing: it is made again then; to keep objects of a backup, restore without ownerReferences",
+                    on=[Awaited("apiextensions.k8s.io", CRD_KIND, name=key.name)],
+                )
+            live = await take_over(live, xrd, context)
         controller = controller_of(live)
         if controller is not None and controller.get("uid") != meta(xrd)["uid"]:
             raise taken(
@@ -285,7 +295,7 @@ def _is_just_coming_up(crd: Object, version: str, context: Context) -> bool:
     """Whether discovery will soon know a version of which the CRD says that it is served."""
     since = conditions.moment((conditions.find(crd, "Established") or {}).get("lastTransitionTime") or "")
     served = any(v["name"] == version and v.get("served") for v in spec_of(crd).get("versions") or ())
-    return served and since is not None and (context.now() - since).total_seconds() < LAG
+    return served and since is not None and abs((context.now() - since).total_seconds()) < LAG
 
 
 async def _follow(known: Definition, context: Context, side: Side) -> None:

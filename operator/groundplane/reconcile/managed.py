@@ -35,7 +35,7 @@ from groundplane.errors import (
     stage,
 )
 from groundplane.ports import Context, Creation, ManagedKind, Observation, Result
-from groundplane.reconcile import leaving, observing, provider_config, resolving, secret_inputs, silence
+from groundplane.reconcile import leaving, observing, provider_config, resolving, secret_inputs, silence, stale_owners
 from groundplane.reconcile.managing import (
     LATER,
     ManagedRun,
@@ -140,6 +140,7 @@ async def _act(run: ManagedRun, observation: Observation, secrets: Mapping[str, 
     if run.context.options.observe_only and action in (Action.CREATE, Action.DELETE):
         return await _leave(run, observation, action)
     if action is Action.DELETE:
+        await stale_owners.check_meant(run)
         return await _delete(run, observation)
     if action is Action.WAIT:
         return await _wait(run, observation)

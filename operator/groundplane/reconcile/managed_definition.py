@@ -21,15 +21,16 @@ from groundplane.core.objects import (
     annotations_of,
     controller_of,
     is_deleting,
+    is_of_predecessor,
     is_paused,
     meta,
-    owner_reference,
     spec_of,
     status_of,
 )
 from groundplane.errors import Awaited, Denied, Waiting, stage
 from groundplane.ports import Context, Result
 from groundplane.reconcile import roles
+from groundplane.reconcile.taken import take_over
 
 SOURCE = "mrd/managedresourcedefinition"
 APPLY = "ApplyCustomResourceDefinition"
@@ -103,11 +104,8 @@ async def _crd(definition: Object, context: Context) -> Object:
         if crd is None:
             raise Waiting(f"CustomResourceDefinition {name} is not there yet", on=[_awaited(name)])
     else:
-        if live is not None and managed_definition.is_of_predecessor(live, definition):
-            others = [each for each in meta(live)["ownerReferences"] if not each.get("controller")]
-            owners = [*others, owner_reference(definition)]
-            patch = {"metadata": {"resourceVersion": meta(live)["resourceVersion"], "ownerReferences": owners}}
-            live = await context.cluster.patch(key, patch)
+        if live is not None and is_of_predecessor(live, definition):
+            live = await take_over(live, definition, context)
         crd = await context.cluster.apply(managed_definition.crd_of(definition, live), manager=MANAGER)
     is_new = live is None or meta(crd)["resourceVersion"] != meta(live)["resourceVersion"]
     if is_new or not conditions.is_true(definition, "Established"):

@@ -7,7 +7,6 @@ object refers to, and has not written itself, may be about to come: to make it a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 
 from groundplane.core import conditions, naming
 from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL, TEMPLATE_ANNOTATION
@@ -38,8 +37,7 @@ async def await_composite(claim: Object, name: str, kind: Key, context: Context)
     Raises:
         Waiting: the claim is young, and somebody else than us wrote the reference: the composite may be about to be restored.
     """
-    left = _left(claim, context)
-    if not name or left <= 0 or await _is_written_by_us(claim, ("f:resourceRef",), context):
+    if not name or (left := _left(claim, context)) <= 0 or await _is_written_by_us(claim, ("f:resourceRef",), context):
         return
     raise Waiting(
         f'composite resource "{name}" is not there: it may be about to be restored',
@@ -55,8 +53,12 @@ async def await_composed(run: CompositeRun) -> None:
     Raises:
         Waiting: the composite is young, and somebody else than us wrote the references: the others may be about to be restored.
     """
-    left, references = _left(run.composite, run.context), composing.references(run)
-    if not references or left <= 0 or conditions.is_true(run.composite, "Synced"):
+    references = composing.references(run)
+    if (
+        not references
+        or conditions.is_true(run.composite, "Synced")
+        or (left := _left(run.composite, run.context)) <= 0
+    ):
         return
     found = {key_of(obj)[1:] for obj in await composing.observe(run, of_others=True)}
     run.unserved.clear()  # they are told of again
@@ -92,7 +94,12 @@ def _left(obj: Object, context: Context) -> float:
     born = conditions.moment(str(meta(obj).get("creationTimestamp") or ""))
     if born is None or is_deleting(obj):
         return 0.0
-    return (born + timedelta(seconds=PATIENCE) - context.now()).total_seconds()
+    age = (context.now() - born).total_seconds()
+    if (
+        age < -PATIENCE
+    ):  # the clock here is far behind, or was set back: what it says would keep the object waiting for as long
+        age, _ = context.creates.waited(obj, context.uptime(), context.now())
+    return PATIENCE - age
 
 
 async def _is_written_by_us(obj: Object, path: tuple[str, ...], context: Context) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from groundplane.core import conditions, roles
 from groundplane.core.definition import Definition
-from groundplane.core.objects import Key, Object, controller_of, key_of, labels_of, meta
+from groundplane.core.objects import Key, Object, controller_of, is_of_predecessor, key_of, labels_of, meta
 from groundplane.errors import Denied, NoSuchKind
 from groundplane.ports import Context
 from groundplane.reconcile.taken import taken
@@ -43,7 +43,7 @@ async def ensure(definition: Object, known: Definition, context: Context) -> boo
         context.paces.check(PACED, key_of(definition), context.uptime())
         context.paces.spend(PACED, key_of(definition), 1, context.uptime())
     for role, live in others:
-        await _write(role, live, context)
+        await _write(role, live, definition, context)
         text = f"Applied RBAC ClusterRole: {meta(role)['name']}"
         context.events.event(definition, "Normal", "ApplyClusterRoles", text, source=SOURCE)
     return bool(others) or any(_is_new(live, context) for _, live in found if live is not None)
@@ -57,7 +57,7 @@ async def _controls(definition: Object, crd: str, context: Context) -> bool:
 
 def _is_new(role: Object, context: Context) -> bool:
     made = conditions.moment(meta(role).get("creationTimestamp") or "")
-    return made is not None and (context.now() - made).total_seconds() < LAG
+    return made is not None and abs((context.now() - made).total_seconds()) < LAG
 
 
 def _is_as_wanted(live: Object, role: Object) -> bool:
@@ -75,12 +75,12 @@ def _labels(live: Object, role: Object) -> dict[str, str]:
     return others | labels_of(role)
 
 
-async def _write(role: Object, live: Object | None, context: Context) -> None:
+async def _write(role: Object, live: Object | None, definition: Object, context: Context) -> None:
     if live is None:
         await context.cluster.create(role)
         return
     owner, controller = meta(role)["ownerReferences"][0], controller_of(live)
-    if controller and controller.get("uid") != owner["uid"]:
+    if controller and controller.get("uid") != owner["uid"] and not is_of_predecessor(live, definition):
         raise taken(
             live,
             f"ClusterRole {meta(role)['name']} belongs to {controller.get('kind')} {controller.get('name')}",

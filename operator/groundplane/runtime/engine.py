@@ -148,6 +148,7 @@ class Engine:
             self._conflicts.pop((name, key), None)
             self._failures.pop((name, key), None)
             self._held.pop((name, key), None)
+        self.context.creates.forget(key)
         self.context.interests.set(key, ())
         self.context.accounts.forget(key)
         self.context.circuits.forget(key)
