@@ -121,6 +121,16 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(diff):
         assert any(text in line and f"(change.yaml:{place[word]}:" in line for line in told), told
 
 
+def test_a_field_that_is_taken_out_of_a_file_goes(diff):
+    kept, without = claim("orders", size="large"), claim("orders")
+    Path("claim.yaml").write_text(yaml.safe_dump(kept))
+    assert groundplane("up", "claim.yaml", "--db", "groundplane.db", "--once", "--timeout", "0").exit_code in (0, 1)
+    del without["spec"]["parameters"]["size"]
+    ran = diff(without, flags=("--compact",))
+    assert ran.exit_code == 3, ran.output
+    assert "-     size: large" in differing(ran)
+
+
 def test_a_misspelt_group_or_kind_is_told_with_what_is_meant(diff):
     for given, meant in (
         ({"kind": "Databas"}, "Database"),

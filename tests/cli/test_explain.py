@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groundplane.cli.chain import Chain
 from groundplane.cli.render import finder, parts_of
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import composition, conditions, origin, preview
@@ -290,6 +291,29 @@ def test_owners_of_elements_of_lists_and_of_whole_maps():
     assert of("spec.map.x.y") == ["two"]
     assert of("spec.set[1]") == ["three"]
     assert of("spec.nothing") == []
+
+
+def test_what_was_filled_in_for_who_made_an_object_is_a_default_and_not_theirs():
+    def of(said, operation="Update", **spec):
+        notes = (
+            {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"spec": said})} if said is not None else {}
+        )
+        owner = {"manager": "kubectl", "operation": operation, "fieldsV1": {"f:spec": {"f:days": {}}}}
+        thing = {"apiVersion": "a.example.org/v1", "kind": "Thing", "spec": {"days": 30}}
+        thing["metadata"] = {"name": "t", "annotations": notes, "managedFields": [owner]}
+        schema = {"properties": {"spec": {"properties": {"days": {"type": "integer", "default": 30}}}}}
+        chain = Chain(None, ({}, None))
+
+        async def known(_):
+            return schema
+
+        chain._schema = known
+        return asyncio.run(chain._is_defaulted(thing, parse("spec.days"), writers(thing, parse("spec.days"))))
+
+    assert of({"other": 1})
+    assert not of({"days": 30})
+    assert not of(None)  # nobody can tell
+    assert not of({"other": 1}, operation="Apply")
 
 
 def test_defaults_are_found_in_lists_and_maps():

@@ -234,6 +234,7 @@ def test_under_another_external_name_the_old_thing_stays_and_is_told_of(plan, aw
     told = goes(other)
     assert told[1] == f"+ SubnetGroup {own}"
     assert told[2] == f'{path}: "{own}" → "renamed"   {own} stays, and nobody here knows it any more'
+    assert sum("external-name" in line for line in told) == 1
     group["metadata"]["annotations"] = {"crossplane.io/external-name": own}
     told = goes(group)
     assert told[1] == f". SubnetGroup {own}", "it is there as it should be: nothing is sent"

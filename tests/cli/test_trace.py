@@ -340,6 +340,7 @@ def test_what_is_in_another_namespace_is_named_and_found(db):
     "words, code, tells",
     [
         (("notee", "first"), 1, 'there is no kind "notee". Mend: did you mean note?'),
+        (("note", "frist", "-n", "team"), 1, "Mend: did you mean first?"),
         (("notes.tests.exmple.com", "first"), 1, "Mend: did you mean notes.tests.example.com?"),
         (("note.test.example.com", "first"), 1, "Mend: did you mean note.tests.example.com?"),
         (("note", "third", "-n", "team"), 1, 'notes.tests.example.com "third" not found in namespace team'),

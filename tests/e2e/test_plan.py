@@ -161,3 +161,18 @@ def test_a_plan_only_reads_and_is_what_the_operator_does(plane, aws, shelves):
     assert groundplane("apply", "p.json", *here).exit_code == 4
     every = groundplane("plan", *here, "-o", "json", "--resource", "plans-two")
     assert json.loads(every.stdout)["summary"]["same"] == 1
+
+    taken = shelf("red", "plans-one")
+    plane.kubectl("apply", "-f", "-", input=json.dumps(taken))
+    guide.at_rest(plane)
+    del taken["spec"]["team"]
+    with open("change.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump(taken, file)
+    assert "\n-   team: red\n" in groundplane("diff", "change.yaml", *here, "--compact").stdout
+    assert groundplane("plan", "change.yaml", *here, "--out", "p.json").exit_code == 0
+    assert groundplane("apply", "p.json", *here).exit_code == 0
+    assert "team" not in plane.get(f"xshelves.{GROUP}", "plans-one")["spec"]
+    misspelt = {**taken, "apiVersion": "plan.example.org/v1"}
+    with open("change.yaml", "w", encoding="utf-8") as file:
+        yaml.safe_dump(misspelt, file)
+    assert f"Mend: did you mean XShelf of {GROUP}? (change.yaml:" in groundplane("diff", "change.yaml", *here).stderr

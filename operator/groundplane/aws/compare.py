@@ -55,6 +55,24 @@ def covers(desired: Json, observed: Json, field: SchemaField) -> bool:
     return not gone and not new
 
 
+def as_far_as(desired: Json, observed: Json, field: SchemaField) -> Json:
+    """What is observed, where the desired says anything; the rest is no difference.
+
+    >>> tag = SchemaField(type="object", fields={"key": SchemaField(type="string"), "value": SchemaField(type="string")})
+    >>> as_far_as({"key": "a"}, {"key": "b", "value": "c"}, tag)
+    {'key': 'b'}
+    """
+    if isinstance(desired, list) and isinstance(observed, list) and len(desired) == len(observed):
+        return [as_far_as(one, other, field) for one, other in zip(desired, observed, strict=True)]
+    if not (field.fields and isinstance(desired, Mapping) and isinstance(observed, Mapping)):
+        return observed
+    return {
+        name: as_far_as(desired[name], value, field.fields[name]) if name in field.fields else value
+        for name, value in observed.items()
+        if name not in field.fields or desired.get(name) is not None
+    }
+
+
 def entries(wanted: Json, found: Json, field: SchemaField) -> tuple[list[Json], list[Json]]:
     """What is too much in a list that was found, and what is missing or other: by the entries' keys, else by what they say.
 

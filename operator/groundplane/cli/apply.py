@@ -124,7 +124,7 @@ def _versioned(planned: Planned) -> list[Object]:
     return found
 
 
-async def _apply_all(cluster: Cluster, objects: Sequence[Object], manager: str, deadline: float) -> None:
+async def _apply_all(cluster: Cluster | _AsBefore, objects: Sequence[Object], manager: str, deadline: float) -> None:
     """Raises Stale for what has been edited since it was planned."""
     from groundplane.core.objects import key_of
     from groundplane.core.plan import Stale
@@ -292,10 +292,33 @@ async def _on_cluster(place: tuple[str, str, str], planned: Planned, timeout: fl
     try:
         cluster = KubernetesCluster(api, Cache())
         await _check_all(cluster, _versioned(planned), MANAGER)
-        await _apply_all(cluster, _versioned(planned), MANAGER, deadline)
+        await _apply_all(_AsBefore(cluster), _versioned(planned), MANAGER, deadline)
         await _Overseer(cluster, planned).run(deadline)
     finally:
         await api.close()
+
+
+class _AsBefore:
+    """Applies as whoever has applied before, so that what is gone from a manifest goes, as it was planned."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def apply(self, obj: Object, *, manager: str) -> Object:
+        """`manager`: for what is new, or has been applied by nobody."""
+        from groundplane.core import applied
+        from groundplane.core.objects import key_of, meta
+
+        key = key_of(obj)
+        live = await self._cluster.get(key, live=True) if meta(obj).get("resourceVersion") else None
+        if live is None:
+            return await self._cluster.apply(obj, manager=manager)
+        obj = applied.with_tools(obj, live)
+        if patch := applied.taken_out(live, obj):
+            seen = {"resourceVersion": meta(obj)["resourceVersion"]}
+            patched = await self._cluster.patch(key, {**patch, "metadata": {**(patch.get("metadata") or {}), **seen}})
+            obj = {**obj, "metadata": {**meta(obj), "resourceVersion": meta(patched)["resourceVersion"]}}
+        return await self._cluster.apply(obj, manager=applied.applier(live) or manager)
 
 
 class _Overseer:

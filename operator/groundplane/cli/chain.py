@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -156,6 +157,8 @@ class Chain:
                 continue
             writers = origin.writers(obj, path)
             people = [writer for writer in writers if not origin.machinery(writer)]
+            if people and await self._is_defaulted(obj, path, people):
+                people = []
             for writer in people:
                 yield origin.name_of(obj), origin.Hop("person", f"set by {writer.manager}{ago(writer.time)}")
             for writer in writers:
@@ -199,6 +202,23 @@ class Chain:
                 else:
                     yield origin.name_of(obj), origin.Hop("unknown", "nobody is known to have set it")
             return
+
+    async def _is_defaulted(self, obj: Object, path: Any, people: Sequence[Any]) -> bool:
+        """Whether people own a field only since it was filled in when they made the object, as far as `kubectl apply` tells what they wrote."""
+        from groundplane.core import fieldpath, origin
+        from groundplane.core.explain import LAST_APPLIED
+        from groundplane.core.objects import annotations_of
+
+        said = annotations_of(obj).get(LAST_APPLIED)
+        if said is None or any(writer.applied for writer in people):
+            return False
+        try:
+            written = json.loads(said)
+        except ValueError:
+            return False
+        default = origin.default_of(await self._schema(obj), path)
+        is_default = default is not fieldpath.MISSING and default == fieldpath.find(obj, path)
+        return is_default and fieldpath.find(written, path) is fieldpath.MISSING
 
     async def _back(self, obj: Object, path: Any) -> Step | None:
         """The last step of what does not come from the claim but from what is composed: status, and the keys of connection Secrets."""

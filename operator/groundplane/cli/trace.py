@@ -286,12 +286,25 @@ class Gathering:
         if not there:
             where = f" in namespace {place}" if any(kind.namespaced for kind in kinds) else ""
             mend = f"see what is there: groundplane trace {self.asked.kind}{' -A' if where else ''}{store.again()}"
+            if near := await self._nearly(kinds, place):
+                mend = f"did you mean {near}?"
             if places := [str(meta(obj).get("namespace")) for obj in (await self._elsewhere(kinds) if where else ())]:
                 mend = f"there is one in {joined(places)}: add -n {places[0]}"
             raise NotFound(
                 f'{" or ".join(kind.full_name for kind in kinds)} "{self.asked.name}" not found{where}', mend=mend
             )
         return there
+
+    async def _nearly(self, kinds: Sequence[Served], place: str) -> str:
+        """The name there, as far as they may be listed, that is nearly that one, or that of the composite which a claim of that name has."""
+        names = set[str]()
+        for kind in kinds:
+            try:
+                names |= {name for _, name in await self.source.names(kind, place)}
+            except Denied:
+                continue  # then nobody can say
+        begun = sorted(name for name in names if name.startswith(f"{self.asked.name}-"))
+        return begun[0] if len(begun) == 1 else nearest(self.asked.name, names)
 
     async def _elsewhere(self, kinds: Sequence[Served]) -> list[Object]:
         """Objects of that name in any namespace, as far as they may be listed."""

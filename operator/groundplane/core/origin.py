@@ -53,6 +53,7 @@ class Writer:
 
     manager: str
     time: str
+    applied: bool = True  # what it owns it has said; one that creates or updates owns the defaults as well
 
 
 def machinery(writer: Writer) -> str:
@@ -70,7 +71,8 @@ def writers(obj: Object, path: Path) -> list[Writer]:
     found = []
     for entry in meta(obj).get("managedFields") or ():
         if isinstance(entry, dict) and _owns(entry.get("fieldsV1") or {}, path.segments, obj):
-            found.append(Writer(str(entry.get("manager")), str(entry.get("time") or "")))
+            applied = entry.get("operation") == "Apply"
+            found.append(Writer(str(entry.get("manager")), str(entry.get("time") or ""), applied))
     return sorted(found, key=lambda writer: writer.time, reverse=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from groundplane.cluster import credentials
 from groundplane.core import providers
-from groundplane.core.objects import Object, group_of, spec_of
+from groundplane.core.objects import Json, Object, group_of, spec_of
 from groundplane.errors import InvalidInput, nearest
 from groundplane.ports import Account, Cloud, Cluster, Creation, Default, ManagedKind, Observation, Targets
 
@@ -182,6 +182,16 @@ def lookup(api_version: str, kind: str) -> ManagedKind | None:
 
         return catalogue.port(api_version, kind)
     return _beside_aws().get((api_version, kind))
+
+
+def as_far_as_desired(managed: Object, name: str, desired: Json, observed: Json) -> Json:
+    """What is observed of a field of forProvider, without what counts as no difference since the desired leaves it out."""
+    if _provider(managed["apiVersion"]) != "aws":
+        return observed
+    from groundplane.aws import catalogue, compare
+
+    kind = catalogue.lookup(managed["apiVersion"], managed["kind"])
+    return compare.as_far_as(desired, observed, kind.fields[name]) if kind and name in kind.fields else observed
 
 
 @cache

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from groundplane.cluster import own_writes
 from groundplane.cluster.kinds import BUILT_IN, Kind
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import schema
+from groundplane.core import applied, schema
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, merge_patched, meta
 from groundplane.core.rules import Unchecked
@@ -119,6 +119,7 @@ class Overlay:
         self._later: list[tuple[datetime, int, tuple[str, Key]]] = []
         self._order = itertools.count()
         self._base: dict[Key, Object] = {}
+        self.appliers: dict[Key, str] = {}  # as which field manager what was there has been applied, by place
         definitions = Definitions()
         cloud = cloud or NoCloud()
         self.admits: Callable[[str, Key], bool] = lambda controller, key: True  # what is reconciled
@@ -164,8 +165,16 @@ class Overlay:
         self._warnings.clear()
 
     async def apply(self, obj: Object) -> None:
-        """As a person would.  Raises what the API server would refuse it with."""
-        await self.cluster.apply(obj, manager=MANAGER)
+        """As whoever has applied it before, or as a person would.  Raises what the API server would refuse it with."""
+        live = self.cluster.peek(key_of(obj)) if meta(obj).get("name") else None
+        manager = MANAGER
+        if live is not None:
+            manager = applied.applier(live) or MANAGER
+            if patch := applied.taken_out(live, obj):
+                await self.cluster.patch(key_of(obj), patch)
+            obj = applied.with_tools(obj, live)
+            self.appliers[key_of(obj).place] = manager
+        await self.cluster.apply(obj, manager=manager)
 
     async def remove(self, key: Key) -> None:
         """As a person would."""

@@ -336,7 +336,8 @@ class Planner:
         renamed = _renamed(before, after)
         action, reason, changes = self._judged(None if renamed else before, after, note, its.composition)
         if renamed:  # it stands for another thing, with which nobody has done anything yet
-            action, changes = ("forget" if action == "same" else action), [renamed, *changes]
+            changes = [renamed, *(each for each in changes if each.path != NAME_PATH)]
+            action = "forget" if action == "same" else action
         return Step(
             key, action, its.address, its.owner, its.template, reason, its.composite, its.composition, tuple(changes)
         )
@@ -432,9 +433,8 @@ class Planner:
             return [Field(path, None, SENSITIVE, "sensitive", source, note)]
         later = LATER in json.dumps(difference.desired, default=str)
         shown = "unknown" if later and kind == "change" else kind
-        return [
-            Field(path, difference.observed, _shown(difference.desired), "waiting" if note else shown, source, note)
-        ]
+        observed = clouds.as_far_as_desired(after, name, difference.desired, difference.observed)
+        return [Field(path, observed, _shown(difference.desired), "waiting" if note else shown, source, note)]
 
     def _source(self, managed: Object, name: str, composition: str) -> str:
         """Who sets a field."""
@@ -447,7 +447,8 @@ class Planner:
         what = origin.machinery(found[0])
         if what in ("composed", "control plane") and composition:
             return f"Composition {composition}"
-        return what or (FILE if found[0].manager == MANAGER else found[0].manager)
+        ours = (MANAGER, self._overlay.appliers.get(key_of(managed).place))
+        return what or (FILE if found[0].manager in ours else found[0].manager)
 
 
 def _naming(key: Key) -> re.Pattern[str]:
