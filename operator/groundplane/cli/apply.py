@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from groundplane.runtime.planning import Guarded
 
 STALE = 4  # exit code
+KUBECTL = "kubectl"  # field manager of `kubectl apply --server-side`
 MANAGER = "groundplane-apply"  # field manager on a cluster
 LOOK = 1.0  # seconds between two looks
 GRACE = 10.0  # seconds in which nothing gets any better until it is given up
@@ -314,11 +315,17 @@ class _AsBefore:
         if live is None:
             return await self._cluster.apply(obj, manager=manager)
         obj = applied.with_tools(obj, live)
+        version, who = meta(obj)["resourceVersion"], applied.applier(live) or manager
         if patch := applied.taken_out(live, obj):
-            seen = {"resourceVersion": meta(obj)["resourceVersion"]}
-            patched = await self._cluster.patch(key, {**patch, "metadata": {**(patch.get("metadata") or {}), **seen}})
-            obj = {**obj, "metadata": {**meta(obj), "resourceVersion": meta(patched)["resourceVersion"]}}
-        return await self._cluster.apply(obj, manager=applied.applier(live) or manager)
+            seen = {"resourceVersion": version}
+            live = await self._cluster.patch(key, {**patch, "metadata": {**(patch.get("metadata") or {}), **seen}})
+            version = meta(live)["resourceVersion"]
+        if meta(live)["resourceVersion"] != version:
+            raise Conflict(f"{key} was edited meanwhile")
+        metadata = {**meta(obj), "resourceVersion": version}
+        if who == KUBECTL:  # the API server writes what is applied into kubectl's annotation
+            del metadata["resourceVersion"]
+        return await self._cluster.apply({**obj, "metadata": metadata}, manager=who)
 
 
 class _Overseer:
