@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -119,6 +120,25 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(diff):
         ("huge", "spec.parameters.size: Unsupported value"),
     ):
         assert any(text in line and f"(change.yaml:{place[word]}:" in line for line in told), told
+
+
+def test_all_that_is_wrong_with_definitions_and_compositions_is_told_once_where_it_is_written(diff):
+    source, (xrd,) = composition(), read("definition.yaml")
+    source["spec"]["resources"][0]["patches"][0]["transforms"] = [{"type": "map", "map": {}}]
+    source["spec"]["resources"][0]["patches"][1]["type"] = "ToCompositeFieldPth"
+    ran = diff(source)
+    told = ran.stderr.splitlines()
+    assert len(told) == 2, told
+    assert all(re.search(r" \(change.yaml:\d+:\d+\)$", line) for line in told), told
+    assert all(line.count("database-aws") == 1 for line in told), told
+    xrd = copy.deepcopy(xrd)
+    xrd["metadata"]["name"] = "other"
+    xrd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["x"] = {"type": "strin"}
+    told = diff(xrd).stderr.splitlines()
+    assert len(told) == 2, told
+    assert "ERROR: CompositeResourceDefinition/other: metadata.name " in told[0]
+    assert 'Unsupported value: "strin"' in told[1]
+    assert all(re.search(r" \(change.yaml:\d+:\d+\)$", line) for line in told), told
 
 
 def test_a_field_that_is_taken_out_of_a_file_goes(diff):

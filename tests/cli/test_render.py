@@ -1100,3 +1100,13 @@ def test_templates_may_come_from_a_folder(tmp_path):
     assert strict.stderr == ""
     result = groundplane(*asked, "--function-templates-dir", tmp_path / "nope")
     assert "is no folder" in errors(result)[0]
+
+
+def test_all_that_is_wrong_with_a_definition_is_told_where_it_is_written(folder):
+    wrong = platform.DEFINITION.replace("name: xnotes.", "name: notes.").replace(
+        "text: {type: string", "text: {type: strin"
+    )
+    write(folder, definition=wrong)
+    asked = ("render", folder / "xr.yaml", folder / "composition.yaml", "--xrd", folder / "definition.yaml")
+    at = [number for number, text in enumerate(wrong.splitlines(), 1) if "name: notes." in text or "strin," in text]
+    assert [int(line.rpartition("definition.yaml:")[2].partition(":")[0]) for line in errors(groundplane(*asked))] == at

@@ -960,3 +960,13 @@ def test_what_is_wrong_with_a_schema_is_told_beside_what_is_wrong_around_it(tmp_
         ran = groundplane("validate", tmp_path / "definition.yaml")
         assert 'Unsupported value: "strin"' in ran.stdout, ran.stdout
         assert len([line for line in ran.stdout.splitlines() if line.startswith("[x]")]) == 2, ran.stdout
+
+
+def test_a_provider_config_that_is_nearly_one_of_those_at_hand_is_doubted(tmp_path):
+    config = "{apiVersion: aws.upbound.io/v1beta1, kind: ProviderConfig, metadata: {name: team-a}, spec: {credentials: {source: InjectedIdentity}}}"
+    bucket = "{apiVersion: s3.aws.upbound.io/v1beta1, kind: Bucket, metadata: {name: shop-letters}, spec: {providerConfigRef: {name: %s}, forProvider: {region: eu-west-1}}}"
+    for name, told in (("tema-a", True), ("team-a", False), ("default", False), ("elsewhere", False)):
+        write(tmp_path / "it", config=config, bucket=bucket % name)
+        ran = groundplane("validate", tmp_path / "it")
+        assert ran.exit_code == 0, ran.output
+        assert ("did you mean team-a?" in ran.stdout) is told, ran.stdout

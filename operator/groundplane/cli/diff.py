@@ -171,7 +171,7 @@ async def _diff(
             await found.ripen()
         family = _family(found, chosen, namespace)
         changes = _chosen(found, family)
-        is_refused, errors = found.is_refused, [*found.errors, *chain.from_iterable(found.overlay.warnings.values())]
+        is_refused, errors = found.is_refused, [*found.errors, *chain.from_iterable(found.warnings.values())]
         if server:
             if not isinstance(source, sources.Server):
                 raise InvalidInput("--server asks an API server, and a store has none", mend="leave it out")

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from groundplane.errors import Denied, InvalidInput, NoSuchKind, NotFound, Rejected
+from groundplane.errors import Denied, GroundplaneError, InvalidInput, NoSuchKind, NotFound, Rejected
 
 if TYPE_CHECKING:
     from groundplane.cli.sources import Source
@@ -96,7 +96,7 @@ async def begun(
         while missed := loader.missed():
             await loader.load_missed(missed)
             await overlay.begin(loader.definitions, loader.users)
-        yield Overlaid(overlay, loader, errors=list(loader.troubles))
+        yield Overlaid(overlay, loader, functions, errors=list(loader.troubles))
     finally:
         if called:
             await called.close()
@@ -136,10 +136,14 @@ class Overlaid:
 
     overlay: Overlay
     loader: Loader
+    functions: tuple[Any, Any]  # where those are that run elsewhere, by name, and the templates
     applied: list[Key] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     is_refused: bool = False
     pinned: list[Key] = field(default_factory=list)  # composites that stay on their revision by themselves
+    _wrong: set[Key] = field(
+        default_factory=set
+    )  # definitions and Compositions of the files, of which all that is wrong is told
 
     async def apply(self, read: Sequence[Any], namespace: str, chosen: Sequence[str], *, include_manual: bool) -> None:
         """Apply them, and reconcile until nothing is left to do.
@@ -149,6 +153,7 @@ class Overlaid:
         """
         from groundplane.core.objects import key_of, meta
 
+        told: dict[int, set[str]] = {}  # fields, by the `id` of the object that was refused
         for document in sorted(read, key=lambda each: rank(each.object)):
             obj = self.placed(document.object, namespace)
             try:
@@ -158,21 +163,66 @@ class Overlaid:
                 self.is_refused = True
                 what = f"{obj['kind']}/{meta(obj).get('name') or ''}"
                 faults = self.overlay.cluster.faults(obj) if isinstance(error, Rejected) else []
+                told[id(document.object)] = {fault.path.lstrip(".") for fault in faults}
                 for fault in faults:
                     field = fault.path.lstrip(".")
-                    told = InvalidInput(f"{field}: {fault.problem}", mend=fault.mend)
-                    self.errors.append(f"{what}: {told} ({document.place(field)})")
+                    problem = InvalidInput(f"{field}: {fault.problem}", mend=fault.mend)
+                    self.errors.append(f"{what}: {problem} ({document.place(field)})")
                 if not faults:
                     field = error.field if isinstance(error, Rejected) else ""
                     text = str(error).partition('" is invalid: ')[2] if field else ""
                     self.errors.append(f"{what}: {text or error} ({document.place(field)})")
             await self.settle()
+        self._look_over(read, told)
         if chosen and not any(_is_chosen(key, chosen) for key in self.overlay.objects()):
             raise InvalidInput(f"there is no {' or '.join(chosen)}", mend="correct --resource")
         if include_manual:
             await _follow_all(self.overlay, self.applied)
         else:
             self.pinned = _manual(self.overlay, self.applied)
+
+    def _look_over(self, read: Sequence[Any], told: Mapping[int, set[str]]) -> None:
+        """Tell all that is wrong with the definitions and Compositions in files at once, each where it is written."""
+        from groundplane.cli.render import finder
+        from groundplane.core import known_schemas, mistakes
+        from groundplane.core.objects import key_of, meta, spec_of
+        from groundplane.core.validation import definitions, objects
+
+        there = self.overlay.objects()
+        for document in read:
+            obj, refused = document.object, id(document.object) in told
+            found: Sequence[GroundplaneError] = ()
+            if known_schemas.is_definition(obj):
+                found = definitions.errors(obj, is_refused=refused)
+            elif objects.is_composition(obj):
+                find = finder(there.values(), *self.functions) if spec_of(obj).get("pipeline") else None
+                # which functions there are elsewhere is not known here
+                found = [
+                    each for each in mistakes.every(obj, find) if not each.where[-1].startswith("functionRef.name")
+                ]
+            for each in found:
+                self._wrong.add(key_of(obj).place)
+                place = each.field if isinstance(each, InvalidInput) else ""
+                if place not in told.get(id(obj), ()):
+                    text = InvalidInput(each.what, mend=each.mend, where=each.where[1:])
+                    self.errors.append(f"{obj['kind']}/{meta(obj).get('name')}: {text} ({document.place(place)})")
+
+    @property
+    def warnings(self) -> dict[Key, list[str]]:
+        """What reconcilers would tell, but for what is told of the files already."""
+        names = [f"Composition {key.name}" for key in self._wrong if key.kind == "Composition"]
+        found = {}
+        for key, texts in self.overlay.warnings.items():
+            found[key] = [
+                text
+                for text in texts
+                if key.place not in self._wrong
+                and not (
+                    "refusing to use invalid" in text
+                    and any(f"{name}: " in text or f"{name} › " in text for name in names)
+                )
+            ]
+        return found
 
     async def ripen(self) -> None:
         """Have all that is composed be ready as soon as it is there, and what waits for that be made as well.

@@ -143,7 +143,7 @@ def _warnings(found: Overlaid, steps: Sequence[Step]) -> list[str]:
         if step.action == "unknown" and step.composite:
             unseen.setdefault(step.composite.place, step.key)
     told: dict[str, None] = {}
-    for key, texts in found.overlay.warnings.items():
+    for key, texts in found.warnings.items():
         cause = unseen.get(key.place)
         more = f"{key}: what follows from {cause} can't be told, since that can't be (see below)" if cause else ""
         told |= dict.fromkeys([more] if more else texts)

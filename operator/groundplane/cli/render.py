@@ -233,11 +233,16 @@ def _choose(
     subjects: Sequence[Object], sources: Sequence[Object], declared: Sequence[Object], paths: Sequence[str]
 ) -> Chosen:
     """What is rendered, and by which Composition; they are in files at these paths."""
-    from groundplane.core import choice, mistakes
+    from groundplane.core import choice, known_schemas, mistakes
+    from groundplane.core.validation import definitions
 
     try:
         return choice.choose(subjects, sources, declared)
     except InvalidInput as error:
+        every = [obj for obj in (*declared, *subjects, *sources) if known_schemas.is_definition(obj)]
+        is_of_one = any(word.startswith("CompositeResourceDefinition ") for word in error.where)
+        if is_of_one and (wrong := [each for xrd in every for each in definitions.errors(xrd)]):
+            raise Mistakes(_with_places(wrong, paths)) from error
         compositions = choice.compositions_in(sources)
         if len(compositions) == 1 and (found := mistakes.every(compositions[0])):
             raise Mistakes(_with_places(found, paths)) from error  # what it is for may be misspelt in it

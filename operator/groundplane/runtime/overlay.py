@@ -310,7 +310,9 @@ class Overlay:
     ) -> None:
         if type_ == "Warning":
             [teller] = own_writes.writers()
-            self._warnings.setdefault(teller, {})[f"{about['kind']}/{meta(about)['name']}: {message}"] = None
+            kind, name = about["kind"], meta(about)["name"]
+            text = f"{kind}/{name}: {message.removeprefix(f'{kind} {name}: ')}"
+            self._warnings.setdefault(teller, {})[text] = None
 
     async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
         return None

@@ -12,6 +12,7 @@ from groundplane.core.composition import CompositionSpec
 from groundplane.core.objects import Json, Object, group_of, meta, spec_of
 from groundplane.core.pipeline import Find
 from groundplane.core.spec import Problem
+from groundplane.core.validation import accounts
 from groundplane.core.validation.findings import Finding, Severity, Type
 from groundplane.core.validation.library import Library
 from groundplane.errors import GroundplaneError, InvalidInput, Required, did_you_mean, shown
@@ -253,16 +254,19 @@ def rendered(
     # Warnings: a function might set it once it sees more.
     return [
         *(replace(_of_render(each), severity="warning") for each in lacking),
-        *(finding for each in found.composed for finding in _by_cloud(each, where, library)),
+        *(finding for each in found.composed for finding in _by_cloud(each, where, library, there)),
     ]
 
 
-def _by_cloud(obj: Object, where: str, library: Library) -> Iterator[Finding]:
+def _by_cloud(obj: Object, where: str, library: Library, there: Sequence[Object]) -> Iterator[Finding]:
     """What its cloud would refuse in a managed resource that was rendered; what it lacks, a later render may have."""
     refused, doubted = library.built_in.check(obj), library.built_in.doubt(obj)
     place = (where, choice.resource_of(obj), "rendered")
     if refused is not None and not isinstance(refused, Required):
         yield _of_render(InvalidInput(refused.what, mend=refused.mend, where=(*place, *refused.where[-1:])))
+    if (config := accounts.doubt(obj, there)) is not None:
+        told = InvalidInput(config.what, mend=config.mend, where=(*place, *config.where))
+        yield replace(_of_render(told), severity="warning")
     if doubted is not None:
         told = InvalidInput(doubted.what, mend=doubted.mend, where=(*place, *doubted.where[-1:]))
         yield replace(_of_render(told), severity="warning")

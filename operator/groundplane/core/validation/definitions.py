@@ -96,6 +96,16 @@ def _of_definition(xrd: Object) -> tuple[dict[tuple[str, str], OpenAPI], list[Fi
     return learnt, found
 
 
+def errors(xrd: Object, *, is_refused: bool = False) -> list[InvalidInput]:
+    """All that keeps a definition from being used, each with its field; of one that the API server refuses, what is wrong with its schemas."""
+    found: list[InvalidInput] = []
+    for finding in defects(xrd) if is_refused else learn(xrd)[1]:
+        if finding.severity == "error":
+            found.append(InvalidInput(finding.message, mend=finding.mend, where=(f"{KIND} {meta(xrd).get('name')}",)))
+            found[-1].field = finding.field
+    return found
+
+
 def defects(xrd: Object, told: Iterable[str] = ()) -> Iterator[Finding]:
     """What is wrong with the schemas of a definition of which no CustomResourceDefinition can be made, but for what is `told` already."""
     told = [*filter(None, told)]

@@ -18,7 +18,7 @@ from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import GroupKind, Json, Object, annotations_of, group_of, labels_of, meta, spec_of
 from groundplane.core.rules import Unchecked
 from groundplane.core.structural import OpenAPI, Structural, quoted
-from groundplane.core.validation import definitions, kubernetes_versions
+from groundplane.core.validation import accounts, definitions, kubernetes_versions
 from groundplane.core.validation.findings import Finding, Severity, Status, Verdict
 from groundplane.core.validation.library import BuiltIn, Library
 from groundplane.errors import InvalidInput
@@ -165,8 +165,13 @@ def _judge_object(obj: Object, known: Known, old: Object | None, asked: Options,
 
 def _by_aws(obj: Object, known: Known, told: Sequence[Finding]) -> list[Finding]:
     refused, doubted = known.library.built_in.check(obj), known.library.built_in.doubt(obj)
+    config = accounts.doubt(obj, known.there)
     found: list[Finding] = []
-    judged: tuple[tuple[InvalidInput | None, Severity], ...] = ((refused, "error"), (doubted, "warning"))
+    judged: tuple[tuple[InvalidInput | None, Severity], ...] = (
+        (refused, "error"),
+        (doubted, "warning"),
+        (config, "warning"),
+    )
     for each, severity in judged:
         if each is None:
             continue
