@@ -120,6 +120,15 @@ def test_what_is_taken_out_of_the_files_is_removed(repository):
     assert "--- ConfigMap/" in done.output
 
 
+def test_what_is_refused_is_not_said_to_be_removed(repository):
+    edit(repository, "length: 5", "length: five", "claim.yaml")
+    done = groundplane("review", "platform", "--base", "main")
+    assert done.exit_code == 1, done.output
+    assert "removed" not in done.output
+    line = next(number for number, text in enumerate(CLAIM.splitlines(), 1) if "length: 5" in text)
+    assert f"(platform/claim.yaml:{line}:" in done.output
+
+
 def test_a_mistake_has_its_place(repository, tmp_path):
     edit(repository, "fromFieldPath: spec.text", "fromFieldPath: spec.texd")
     page = tmp_path / "page.md"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from groundplane.errors import GroundplaneError, NoSuchKind
+from groundplane.errors import GroundplaneError, NoSuchKind, Rejected
 
 if TYPE_CHECKING:
     from groundplane.cli.documents import Document
@@ -76,7 +76,9 @@ async def applied(overlay: Overlay, documents: Sequence[Document], refused: dict
             continue  # what else lies there: a chart's values, a pipeline of CI
         except GroundplaneError as error:
             text = f"{obj['kind']}/{meta(obj)['name']}: {error}"
-            refused[text] = f"{text} ({document.place()})"
+            refused[text] = f"{text} ({document.place(error.field if isinstance(error, Rejected) else '')})"
+            if overlay.cluster.peek(key_of(obj)) is not None:
+                found.add(key_of(obj))  # it stays as it was
         await overlay.settle()
     return found
 

@@ -137,7 +137,7 @@ def _tests(paths: Sequence[str], words: str | None, part: tuple[int, int]) -> li
         raise click.UsageError("not all test files can be read")
     chosen = [each for each in found if words is None or words.lower() in f"{each.case.suite} {each.case.name}".lower()]
     if not chosen:
-        where = ", ".join(paths) or "the current folder"
+        where = ", ".join("the current folder" if path in (".", "./") else path for path in paths or ["."])
         raise_for = f"there is no test in {where}" + (f" with {words} in its name" if words else "")
         click.echo(f"Error: {raise_for}. Mend: see docs/testing.md for how to write one.", err=True)
         click.get_current_context().exit(NOTHING_FOUND)
