@@ -115,6 +115,75 @@ async def test_a_create_that_fails_late_is_told_in_awss_words_and_tried_anew(pat
         await cloud.create(resource("other", Arn="mine"), account, {})
 
 
+@pytest.mark.parametrize("code", ["NotStabilized", "InternalFailure", "ServiceTimeout", "GeneralServiceException"])
+async def test_what_a_failed_create_has_left_is_kept_and_not_made_twice(patient_cloud, account, standin, code):
+    cloud, thing = patient_cloud, resource(Fail=code, Leaves=True, Slow=True)
+    standin.request("POST", "/standin/slow", {"seconds": 600})
+    try:
+        with pytest.raises(errors.Unavailable, match="has not told its identifier yet"):
+            await cloud.create(thing, account, {})
+        with pytest.raises(errors.Waiting):
+            await cloud.find(thing, account)
+        standin.request("POST", "/standin/clock", {"advance": 700})
+        name = await cloud.find(thing, account)
+    finally:
+        standin.request("POST", "/standin/slow", {"seconds": 0})
+    thing["metadata"]["annotations"]["crossplane.io/external-name"] = name
+    put(thing, Leaves=True, Slow=True)
+    assert (await settle(cloud, thing, account)).ready.status == "True"
+    listed = standin.client("cloudcontrol").list_resources(TypeName=TYPE)["ResourceDescriptions"]
+    assert [each["Identifier"] for each in listed] == [name]
+
+    at_once = resource("at-once", Fail=code, Leaves=True)
+    creation = await cloud.create(at_once, account, {})
+    at_once["metadata"]["annotations"]["crossplane.io/external-name"] = creation.external_name
+    assert (await cloud.observe(at_once, account, {})).exists
+
+
+async def test_what_somebody_else_has_made_is_not_taken_for_what_a_failed_create_left(patient_cloud, account):
+    cloud, log = patient_cloud, {"LogGroupName": "orders"}
+    first = managed(API, "Resource", "one", typeName="AWS::Logs::LogGroup", desiredState=json.dumps(log))
+    await made(cloud, first, account)
+    for more in ({}, {"Fail": "AccessDenied"}):
+        second = managed(API, "Resource", "two", typeName="AWS::Logs::LogGroup", desiredState=json.dumps(log | more))
+        with pytest.raises(errors.GroundplaneError, match="CREATE: A"):
+            await cloud.create(second, account, {})
+        assert await cloud.find(second, account) == ""
+
+
+@pytest.mark.parametrize(
+    "code, becomes, mend",
+    [
+        ("AccessDenied", errors.Denied, "allow stand:Describe, stand:In, or name a roleArn"),
+        ("InvalidCredentials", errors.Denied, "allow stand:Describe, stand:In"),
+        ("AlreadyExists", errors.InvalidInput, "correct what AWS names"),
+        ("InvalidRequest", errors.InvalidInput, "correct what AWS names"),
+        ("NotUpdatable", errors.InvalidInput, "correct what AWS names"),
+        ("UnauthorizedTaggingOperation", errors.InvalidInput, "correct what AWS names"),
+        ("ServiceLimitExceeded", errors.Waiting, "a higher quota"),
+        ("Throttling", errors.Throttled, ""),
+        ("ResourceConflict", errors.Waiting, ""),
+        ("NetworkFailure", errors.Waiting, ""),
+    ],
+)
+async def test_why_a_create_failed_is_told_with_what_helps(patient_cloud, account, code, becomes, mend):
+    with pytest.raises(becomes, match=code) as caught:
+        await patient_cloud.create(resource(Fail=code), account, {})
+    assert mend in caught.value.mend
+
+
+async def test_the_order_of_a_list_counts_where_the_types_schema_says_so(patient_cloud, account):
+    cloud, thing = patient_cloud, resource(Steps=["a", "b"], Names=["a", "b"], Rules=[{"Ways": [1, 2]}, {"Ways": [3]}])
+    await made(cloud, thing, account)
+    same = {"Steps": ["a", "b"], "Names": ["b", "a"], "Rules": [{"Ways": [3]}, {"Ways": [1, 2]}]}
+    put(thing, **same)
+    assert (await cloud.observe(thing, account, {})).drift == ()
+    for other in ({"Steps": ["b", "a"]}, {"Rules": [{"Ways": [2, 1]}, {"Ways": [3]}]}):
+        put(thing, **same | other)
+        (difference,) = (await cloud.observe(thing, account, {})).drift
+        assert [difference.desired] == [*other]
+
+
 async def test_what_can_not_be_changed_is_refused_before_it_is_sent(patient_cloud, account, standin):
     cloud, thing = patient_cloud, resource(Zone="a")
     observation = await made(cloud, thing, account)

@@ -399,22 +399,25 @@ async def test_what_is_polled_less_often_is_read_in_full_at_each_poll(standin, a
             lambda standin, name: standin.client("kms").disable_key_rotation(KeyId=name),
             "enableKeyRotation",
         ),
-        (
-            ("dynamodb.aws.upbound.io/v1beta2", "Table"),
-            {
-                "billingMode": "PAY_PER_REQUEST",
-                "hashKey": "id",
-                "attribute": [{"name": "id", "type": "S"}],
-                "ttl": {"attributeName": "until", "enabled": True},
-            },
-            "DescribeTable",
-            lambda standin, name: standin.client("dynamodb").update_time_to_live(
-                TableName=name, TimeToLiveSpecification={"AttributeName": "until", "Enabled": False}
-            ),
-            "ttl",
+        *(
+            (
+                (group, "Table"),
+                {
+                    "billingMode": "PAY_PER_REQUEST",
+                    "hashKey": "id",
+                    "attribute": [{"name": "id", "type": "S"}],
+                    "ttl": {"attributeName": "until", "enabled": True},
+                },
+                "DescribeTable",
+                lambda standin, name: standin.client("dynamodb").update_time_to_live(
+                    TableName=name, TimeToLiveSpecification={"AttributeName": "until", "Enabled": False}
+                ),
+                "ttl",
+            )
+            for group in ("dynamodb.aws.upbound.io/v1beta2", "dynamodb.aws.m.upbound.io/v1beta1")
         ),
     ],
-    ids=["Key", "Table"],
+    ids=["Key", "Table", "Table in a namespace"],
 )
 async def test_what_takes_calls_of_its_own_is_read_once_an_hour(
     standin, account, polls, kind, spec, once, by_hand, field

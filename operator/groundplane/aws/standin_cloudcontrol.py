@@ -1,7 +1,8 @@
 """The stand-in's Cloud Control and CloudFormation's DescribeType, of which moto has neither: a few types, kept in a dictionary.
 
 Requests take the stand-in's `slow` seconds.  What a schema demands is enforced: required and read-only properties, what only a create
-takes; what is write-only is never shown, and lost by a patch that does not name it.  A document with the property `Fail` fails late.
+takes; what is write-only is never shown, and lost by a patch that does not name it.  A document with the property `Fail` fails late, and
+with `Leaves` beside it what was begun stays.  A create tells its identifier at its end where the document says `Slow`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "writeOnlyProperties": ["/properties/Password"],
         "createOnlyProperties": ["/properties/Zone"],
         "required": ["Size"],
+        "handlers": {"create": {"permissions": ["stand:In", "stand:Describe"]}},
+        "properties": {"Steps": {"type": "array", "insertionOrder": True}, "Rules": {"$ref": "#/definitions/Rules"}},
+        "definitions": {"Rules": {"type": "array", "items": {"properties": {"Ways": {"insertionOrder": True}}}}},
     },
 }
 
@@ -205,6 +209,8 @@ def _advance(event: dict[str, Any], now: float) -> None:
     key = (str(event["TypeName"]), str(event["Identifier"]))
     if event["error"]:
         event |= {"OperationStatus": "FAILED", "ErrorCode": event["error"], "StatusMessage": "as the stand-in was told"}
+        if event["made"] and event["made"].get("Leaves"):
+            STORE.things[key] = {name: value for name, value in event["made"].items() if name != "Fail"}
         return
     event["OperationStatus"] = "SUCCESS"
     if event["made"] is None:
@@ -214,4 +220,6 @@ def _advance(event: dict[str, Any], now: float) -> None:
 
 
 def _event(event: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in event.items() if name not in ("until", "made", "error")}
+    is_secret = event["OperationStatus"] == "IN_PROGRESS" and (event["made"] or {}).get("Slow")
+    hidden = ("until", "made", "error", *(["Identifier"] if is_secret else []))
+    return {name: value for name, value in event.items() if name not in hidden}

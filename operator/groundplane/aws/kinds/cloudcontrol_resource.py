@@ -91,14 +91,16 @@ class Hooks(Base):
         event = answer.get("ProgressEvent") or {}
         _remember(resource, event)
         if event.get("OperationStatus") in ("FAILED", "CANCEL_COMPLETE"):
-            raise _error(event)
+            if self._is_made(resource, event):
+                return
+            raise _error(event, SCHEMAS.of(resource))
         if not event.get("Identifier"):
             raise Unavailable("AWS is at it, and has not told its identifier yet")
 
     def find(self, resource: Resource) -> str | None:
         event = self._begun(resource)
         if event.get("OperationStatus") == "FAILED":
-            return ""
+            return str(event["Identifier"]) if self._is_made(resource, event) else ""
         if not event.get("Identifier"):
             raise Waiting("a create that was begun has not told its identifier yet")
         return str(event["Identifier"])
@@ -116,7 +118,7 @@ class Hooks(Base):
                 return {"state": "IN_PROGRESS", "TypeName": resource.spec.get("typeName")}
             if event.get("OperationStatus") == "FAILED":
                 resource.memory.own["failed"] = token
-                raise _error(event)
+                raise _error(event, SCHEMAS.of(resource))
         return None
 
     def _begun(self, resource: Resource) -> Item:
@@ -126,6 +128,23 @@ class Hooks(Base):
         event: Item = resource.write("create_resource", **given)["ProgressEvent"]
         _remember(resource, event)
         return event
+
+    @staticmethod
+    def _is_made(resource: Resource, event: Item) -> bool:
+        """Whether a create that failed has left what it began, which is ours then: what AWS did not see come to rest, or has chosen a name for."""
+        identifier, code = str(event.get("Identifier") or ""), event.get("ErrorCode")
+        document = _read(resource.spec.get("desiredState")) or {}
+        is_named = {str(value) for value in document.values()} & set(identifier.split("|"))
+        if not identifier or code == "AlreadyExists" or (is_named and code != "NotStabilized"):
+            return False
+        try:
+            resource.ask("get_resource", **_of(resource, {}) | {"Identifier": identifier})
+            resource.memory.own.pop("request", None)  # how it ended is known
+            return True
+        except ClientError as error:
+            if faults.code_of(error) not in resource.kind.observe.absent:
+                raise
+            return False
 
     @staticmethod
     def _request(resource: Resource) -> Item:
@@ -181,7 +200,7 @@ class Hooks(Base):
         schema, there = item.get("schema") or {}, _read(item.get("Properties")) or {}
         event = self._request(resource)
         if event.get("OperationStatus") == "FAILED":
-            raise _error(event)
+            raise _error(event, schema)
         steps = patch(wanted, _read(before) or {}, there, schema)
         if event.get("OperationStatus") == "SUCCESS":  # so what is never shown is as it was sent
             before = str(resource.spec["desiredState"])
@@ -207,7 +226,7 @@ class Hooks(Base):
         if event.get("OperationStatus") == "FAILED" and event.get("Operation") == "DELETE":
             if event.get("ErrorCode") == "NotFound":
                 return
-            raise _error(event)
+            raise _error(event, SCHEMAS.of(resource))
         try:
             self._sent(resource, resource.write("delete_resource", **_of(resource, item)))
         except ClientError as error:
@@ -218,7 +237,7 @@ class Hooks(Base):
     def _sent(resource: Resource, answer: Item) -> None:
         event = answer.get("ProgressEvent") or {}
         if event.get("OperationStatus") == "FAILED" and event.get("ErrorCode") != "NotFound":
-            raise _error(event)
+            raise _error(event, SCHEMAS.of(resource))
         _remember(resource, event)
 
 
@@ -240,7 +259,7 @@ def patch(wanted: Schema, before: Schema, found: Schema, schema: Schema) -> list
         is_right = (
             value == before.get(name, value)
             if is_written
-            else _covers(value, found.get(name), schema, f"/properties/{name}")
+            else _covers(value, found.get(name), schema, f"/properties/{name}", _node(schema, schema, name))
         )
         if not is_right and name in once:
             raise InvalidInput(
@@ -258,12 +277,13 @@ def patch(wanted: Schema, before: Schema, found: Schema, schema: Schema) -> list
     return [*steps, *secret] if steps else []
 
 
-def _covers(wanted: Json, found: Json, schema: Schema, pointer: str) -> bool:
-    """Whether what is found has what is wanted; what is left out is no difference, and the order of most lists does not matter."""
+def _covers(wanted: Json, found: Json, schema: Schema, pointer: str, node: Schema) -> bool:
+    """Whether what is found has what is wanted; what is left out is no difference, nor is the order of a list unless its `node` says that it counts."""
     hidden = (*schema.get("readOnlyProperties", ()), *schema.get("writeOnlyProperties", ()))
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
         return all(
-            f"{pointer}/{name}" in hidden or _covers(value, found.get(name), schema, f"{pointer}/{name}")
+            f"{pointer}/{name}" in hidden
+            or _covers(value, found.get(name), schema, f"{pointer}/{name}", _node(schema, node, name))
             for name, value in wanted.items()
             if value is not None
         )
@@ -271,13 +291,25 @@ def _covers(wanted: Json, found: Json, schema: Schema, pointer: str) -> bool:
         left = [entry for entry in found if not _is_of_aws(entry)]
         if len(left) != len(wanted):
             return False
+        of_entry, is_ordered = _node(schema, node), node.get("insertionOrder") is True
         for entry in wanted:
-            match = next((other for other in left if _covers(entry, other, schema, f"{pointer}/*")), None)
+            among = left[:1] if is_ordered else left
+            match = next((other for other in among if _covers(entry, other, schema, f"{pointer}/*", of_entry)), None)
             if match is None:
                 return False
             left.remove(match)
         return True
     return bool(compare.canonical(wanted) == compare.canonical(found)) or (not wanted and not found)
+
+
+def _node(schema: Schema, node: Schema, name: str = "") -> Schema:
+    """What a schema says of a property of an object, or, without a name, of a list's entries; {} where it says nothing."""
+    found = (node.get("properties") or {}).get(name) if name else node.get("items")
+    reference = found.get("$ref") if isinstance(found, Mapping) else None
+    if isinstance(reference, str):
+        kind, _, own = reference.removeprefix("#/").partition("/")
+        found = (schema.get(kind) or {}).get(own)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _is_of_aws(entry: Json) -> bool:
@@ -331,8 +363,8 @@ def _remember(resource: Resource, event: Item) -> None:
         resource.memory.own["request"] = str(token)
 
 
-def _error(event: Item) -> GroundplaneError:
-    """Our error for a request that failed, in AWS's words."""
+def _error(event: Item, schema: Schema) -> GroundplaneError:
+    """Our error for a request that failed, in AWS's words; of rights, with those that the type's handler needs."""
     code = str(event.get("ErrorCode") or event.get("OperationStatus") or "")
     what = ": ".join(
         part for part in (str(event.get("Operation") or ""), code, str(event.get("StatusMessage") or "")) if part
@@ -341,5 +373,9 @@ def _error(event: Item) -> GroundplaneError:
     if code == "Throttling":
         return Throttled(what)
     if code in REFUSED:
-        return Denied(what, mend="allow what the type's handlers need, or name a roleArn that may")
+        handler = (schema.get("handlers") or {}).get(str(event.get("Operation") or "").lower()) or {}
+        needed = ", ".join(sorted(map(str, handler.get("permissions") or ()))) or "what the type's handlers need"
+        return Denied(what, mend=f"allow {needed}, or name a roleArn that may")
+    if code == "ServiceLimitExceeded":
+        return Waiting(what, mend="delete what is not needed, or ask AWS for a higher quota")
     return InvalidInput(what, mend="correct what AWS names", where=STATE) if code in WRONG else Waiting(what)
