@@ -449,13 +449,24 @@ async def test_the_secret_of_a_copy_is_complete_and_follows_its_password(
     assert sent == ([] if kept else [f"ModifyDB{kind}"])
 
 
+@pytest.mark.parametrize("given", [{"backupWindow": "06:00-07:00"}, {"maintenanceWindow": "wed:13:00-wed:14:00"}])
+async def test_the_window_that_is_left_to_aws_does_not_overlap_the_other(cloud, account, given):
+    login = {"username": "orders", "passwordSecretRef": SECRET_REF}
+    database = managed(RDS, "Instance", "orders", **BASE, **login, **given)
+    await made(cloud, database, account, SECRETS)
+    database["spec"]["forProvider"]["copyTagsToSnapshot"] = True
+    assert (await settle(cloud, database, account, SECRETS)).drift == ()
+
+
 async def test_a_replica_that_becomes_a_database_of_its_own_is_told_its_password(cloud, account, standin):
     await sources(cloud, account, RDS)
     fields = BASE | {"replicateSourceDb": "orders", "passwordSecretRef": SECRET_REF, "applyImmediately": True}
     replica = managed(RDS, "Instance", "reader", **fields)
     replica["spec"]["managementPolicies"] = ["Observe", "Create", "Update", "Delete"]
-    await made(cloud, replica, account, {"password": "of-the-reader"})
+    found = await made(cloud, replica, account, {"password": "of-the-reader"})
     assert standin.passwords()["reader"] != "of-the-reader"  # it has its source's
+    assert not {"password", "attribute.password"} & found.connection.keys()
+    assert "a replica has the password of orders: the spec's is set once replicateSourceDb is removed" in found.notes
     del replica["spec"]["forProvider"]["replicateSourceDb"]
     found = await settle(cloud, replica, account, {"password": "of-the-reader"})
     assert standin.passwords()["reader"] == "of-the-reader"

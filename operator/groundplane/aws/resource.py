@@ -717,7 +717,7 @@ class Hooks:
     def published(self, resource: Resource, item: Item, at_provider: dict[str, Json]) -> None:
         """Adjust status.atProvider."""
 
-    def connection(self, resource: Resource, item: Item) -> Mapping[str, str]:
+    def connection(self, resource: Resource, item: Item) -> Mapping[str, str | None]:
         """Connection details beyond the kind file's."""
         return {}
 

@@ -3,7 +3,7 @@
 What moto 5.2 lacks and this adds: instances whose creation, modification and deletion take time; PendingModifiedValues;
 ModifyDBSubnetGroup; a master user, a password, a known class and a snapshot decision demanded; subnet groups and parameter
 groups in use kept, parameters reset; an own DbiResourceId for each instance; names and classes in lower case; settings of
-instances that moto takes and forgets; domains left; the zones of instances in two, and their fail-over; copies whose password
+instances that moto takes and forgets; domains left; the zones of instances in two, and their fail-over; windows that do not overlap, where one is left to AWS; copies whose password
 AWS keeps, under the name of their own user; the log exports of clusters.
 """
 
@@ -110,6 +110,7 @@ def _mend_instances(clock: Clock) -> None:
         _check_instance(arguments, rds_errors)
         if str(arguments.get("option_group_name") or "").startswith("default:"):
             del arguments["option_group_name"]  # AWS has it, moto only says so
+        _choose_windows(self, arguments)
         database = create(self, arguments)
         database.dbi_resource_id = f"db-{uuid.uuid4().hex[:26].upper()}"
         database.pending_modified_values = {}
@@ -210,6 +211,19 @@ def _mend_zones() -> None:
 
     DBInstance.secondary_availability_zone = property(secondary_availability_zone)
     responses.RDSResponse.reboot_db_instance = reboot_db_instance
+
+
+def _choose_windows(backend: Any, arguments: dict[str, Any]) -> None:
+    """Where one window is given, or the cluster has one, the other is half a day later: AWS chooses one that does not overlap."""
+    cluster = backend.clusters.get(arguments.get("db_cluster_identifier") or "")
+    backups = arguments.get("preferred_backup_window") or getattr(cluster, "preferred_backup_window", None)
+    maintenance = arguments.get("preferred_maintenance_window")
+    if backups and not maintenance:
+        hour = (int(backups[:2]) + 12) % 24
+        arguments["preferred_maintenance_window"] = f"wed:{hour:02}:00-wed:{hour:02}:30"
+    elif maintenance and not backups:
+        hour = (int(maintenance[4:6]) + 12) % 24
+        arguments["preferred_backup_window"] = f"{hour:02}:00-{hour:02}:30"
 
 
 def _mend_secrets() -> None:

@@ -45,6 +45,8 @@ BESIDE = {
     "masterUserSecretKmsKeyId": "manageMasterUserPassword",
 }
 DEFAULTS = {"parameterGroupName": "DBParameterGroupName", "optionGroupName": "OptionGroupName"}
+OWN_PASSWORDS = ("passwordSecretRef", "passwordWoSecretRef")
+SOURCE = "ReadReplicaSourceDBInstanceIdentifier"
 COPIES = ("replicateSourceDb", "s3Import", "snapshotIdentifier", "restoreToPointInTime")  # in upstream's order
 
 
@@ -184,6 +186,10 @@ class Hooks(Base):
         if not desired("skipFinalSnapshot") and not desired("finalSnapshotIdentifier"):
             found.append("deleting it will need forProvider.finalSnapshotIdentifier, or skipFinalSnapshot: true")
         found += unpublished(item)
+        if item.get(SOURCE) and any(desired(name) for name in OWN_PASSWORDS):
+            found.append(
+                f"a replica has the password of {item[SOURCE]}: the spec's is set once replicateSourceDb is removed"
+            )
         if any(group.get("ParameterApplyStatus") == "pending-reboot" for group in item.get("DBParameterGroups") or ()):
             found.append("changes of its parameter group wait for a reboot, which is yours to choose")
         return found
@@ -200,7 +206,9 @@ class Hooks(Base):
         pending = {name: value for name, value in (item.get(PENDING) or {}).items() if name != "MasterUserPassword"}
         at_provider["pendingModifiedValues"] = convert.plain(pending)
 
-    def connection(self, resource: Resource, item: Item) -> Mapping[str, str]:
+    def connection(self, resource: Resource, item: Item) -> Mapping[str, str | None]:
+        if item.get(SOURCE):  # it has its source's password, whatever the spec gives
+            return dict.fromkeys(("password", "attribute.password"), None)
         return kept_by_aws(resource, item, "attribute.password")
 
     # --- update -------------------------------------------------------------------------------------
@@ -323,8 +331,7 @@ def _copy_of(spec: Mapping[str, Json]) -> str:
 
 
 def _has_password(spec: Mapping[str, Json]) -> bool:
-    names = ("passwordSecretRef", "passwordWoSecretRef", "manageMasterUserPassword")
-    return any(spec.get(name) for name in names)
+    return any(spec.get(name) for name in (*OWN_PASSWORDS, "manageMasterUserPassword"))
 
 
 def _point_in_time(block: Json) -> Parameters:
@@ -359,8 +366,8 @@ def _is_none(resource: Resource, item: Item, difference: Difference) -> bool:
         return (
             0 < _fixed_below(item.get("Engine")) <= (item.get("AllocatedStorage") or 0)
         )  # filled in while it was small
-    if difference.field in ("passwordSecretRef", "passwordWoSecretRef"):
-        return bool(item.get("ReadReplicaSourceDBInstanceIdentifier"))
+    if difference.field in OWN_PASSWORDS:
+        return bool(item.get(SOURCE))
     return bool(difference.field == "port" and (item.get("Endpoint") or {}).get("PendingPort") == wanted)
 
 
