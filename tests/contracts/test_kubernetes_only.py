@@ -516,3 +516,41 @@ async def test_objects_of_built_in_kinds_say_what_they_are_in_lists_too(world):
     assert {(obj["apiVersion"], obj["kind"]) for obj in world.cache.list("v1", "ConfigMap")} == {("v1", "ConfigMap")}
     informer.stop()
     await task
+
+
+async def test_a_patch_of_a_managed_resource_that_is_known_as_it_expects_is_written_whole_and_conflicts_as_one(world):
+    """A merge patch costs the API server twice an update."""
+    world.group = "boxes-of-a-test.aws.upbound.io"
+    world.kind = (f"{world.group}/v1", "Box")
+    await world.install()
+    sent = lambda: {verb: world.requests[verb, f"boxes.{world.group}"] for verb in ("patch", "update")}  # noqa: E731
+    key, ours = world.key("a"), "example.org/ours"
+    try:
+        async with world.informed():
+            made = await world.cluster.create(world.box("a", size=1, tags=["x"]))
+            world.elsewhere("label", f"boxes.{world.group}", "a", "theirs=kept")
+            await until(lambda: "labels" in meta(world.cache.get(key)), "their label is seen")
+            stale = {"metadata": {"resourceVersion": meta(made)["resourceVersion"], "annotations": {"a": "stale"}}}
+            with pytest.raises(Conflict):
+                await world.cluster.patch(key, stale)
+            assert sent() == {"patch": 1, "update": 0}
+            version = meta(world.cache.get(key))["resourceVersion"]
+            begun = {"resourceVersion": version, "annotations": {"a": "b", "c": "d"}, "finalizers": [ours]}
+            begun = await world.cluster.patch(key, {"metadata": begun})
+            assert sent() == {"patch": 1, "update": 1}
+            ended = {"resourceVersion": meta(begun)["resourceVersion"], "annotations": {"a": None}}
+            await world.cluster.patch(key, {"metadata": ended})
+            assert sent() == {"patch": 1, "update": 2}
+            live = await world.cluster.get(key, live=True)
+            assert (meta(live)["annotations"], meta(live)["labels"]) == ({"c": "d"}, {"theirs": "kept"})
+            assert (live["spec"], meta(live)["generation"]) == (made["spec"], 1)
+            assert {entry["manager"] for entry in meta(live)["managedFields"]} == {"crossplane", "kubectl-label"}
+            late = KubernetesCluster(world.api, Cache())  # which has not seen the last write
+            late._cache.replace(*world.kind, [begun])
+            with pytest.raises(Conflict):
+                await late.patch(key, {"metadata": {**ended, "finalizers": []}})
+            assert sent() == {"patch": 1, "update": 3}
+            await world.cluster.patch(key, {"metadata": {"finalizers": []}})  # that expects nothing
+            assert sent() == {"patch": 2, "update": 3}
+    finally:
+        await world.cluster.delete(Key(*CRDS, "", f"boxes.{world.group}"))

@@ -93,6 +93,11 @@ def _shallow(fields: Mapping[str, Any], level: int = 0) -> dict[str, Any]:
     return found
 
 
+def is_stub(obj: Object) -> bool:
+    """Whether its contents are not all there."""
+    return _STUB in obj
+
+
 def checked(obj: Object) -> Object:
     """The object, if its contents are all there.
 

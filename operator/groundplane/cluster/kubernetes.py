@@ -21,7 +21,17 @@ from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATC
 from groundplane.cluster.ownership import same
 from groundplane.cluster.referenced import Referenced
 from groundplane.core import known_schemas, providers, roles, usages
-from groundplane.core.objects import Json, Key, Object, controller_of, group_of, is_deleting, key_of, meta
+from groundplane.core.objects import (
+    Json,
+    Key,
+    Object,
+    controller_of,
+    group_of,
+    is_deleting,
+    key_of,
+    merge_patched,
+    meta,
+)
 from groundplane.errors import (
     Awaited,
     Conflict,
@@ -298,6 +308,8 @@ class KubernetesCluster:
         resource = await self.resource(key.api_version, key.kind)
         path, query = _path(resource, key, subresource), {"fieldManager": MANAGER}
         if isinstance(patch, Mapping):
+            if not subresource and (whole := self._made_of(key, resource, patch)):
+                return await self._write(key, "PUT", path, resource, whole, query=query)
             return await self._write(key, "PATCH", path, resource, patch, query=query, content_type=MERGE_PATCH)
         tested = any(operation.get("op") == "test" for operation in patch)
         try:
@@ -318,6 +330,21 @@ class KubernetesCluster:
             if tested:
                 raise Conflict(f"{key} is not as the patch expects it") from error
             raise Rejected(f"the JSON patch does not fit {key}") from error
+
+    def _made_of(self, key: Key, resource: Resource, patch: Mapping[str, Json]) -> Object | None:
+        """What a merge patch makes of a managed resource, if that is known here as the patch expects it.
+
+        To write that is the same, conflicts included, and costs the API server two thirds: it reads, merges and checks nothing twice.
+        """
+        metadata, known = patch.get("metadata"), self._cache.get(key)
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        if not version or known is None or meta(known)["resourceVersion"] != version or depth.is_stub(known):
+            return None
+        if not providers.is_managed(f"{resource.plural}.{key.group}"):
+            return None  # there may be a right to patch it, and none to update it
+        made: Object = merge_patched(known, patch)
+        made["metadata"].pop("managedFields", None)  # it is another one than the cache's, which may be trimmed
+        return made
 
     async def delete(self, key: Key, *, uid: str = "", propagation: Propagation | None = None) -> bool:
         self._check_allowed(key)
