@@ -10,6 +10,7 @@ from groundplane.core import managed as core
 from groundplane.core.objects import Key, has_finalizer, key_of, meta
 from groundplane.objects.account import OF_AWS
 from groundplane.objects.crds import IDENTITIES
+from tests.contracts.conftest import definition
 from tests.objects.conftest import (
     GROUP,
     NAMESPACED,
@@ -637,3 +638,29 @@ async def test_the_operators_identity_in_aws_is_for_kubeconfigs_that_are_no_tena
     told = message(await applied(world, secret("kubeconfig", kubeconfig="eks"), account, mine))
     assert said in told
     assert not [each for each in (*world.objects(), *other.objects()) if each["kind"] == "ConfigMap"]
+
+
+def what_comes_later(*versions):
+    crd = definition("example.org", "Widget", "widgets")
+    crd["spec"]["versions"] = [each for each in crd["spec"]["versions"] if each["name"] in versions]
+    crd["spec"]["versions"][0]["storage"] = True
+    return crd
+
+
+@pytest.mark.parametrize("namespace", ["", TEAM])
+@pytest.mark.parametrize("there", [(), ("v1",)], ids=["kind", "version"])
+async def test_what_is_served_by_nobody_yet_is_made_as_soon_as_it_is(there, namespace):
+    """However long it has been looked for, and also what is only referred to."""
+    world, crd = await made(), what_comes_later("v1", "v1beta1")
+    if there:
+        await world.apply(what_comes_later(*there))
+    manifest = {"apiVersion": "example.org/v1beta1", "kind": "Widget", "metadata": {"name": "one", "namespace": TEAM}}
+    depends = {"apiVersion": "example.org/v1beta1", "kind": "Widget", "name": "one", "namespace": TEAM}
+    mine = thing(manifest, namespace=namespace)
+    other = thing(configmap(), "other", namespace=namespace, references=[{"dependsOn": depends}])
+    await applied(world, mine, other, seconds=600)
+    for each in (mine, other):
+        assert 'no matches for kind "Widget" in version "example.org/v1beta1"' in message(await seen(world, each))
+    await applied(world, crd)
+    for each in (mine, other):
+        assert is_ready(await seen(world, each)), message(await seen(world, each))
