@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 
+from tests.definitions import definition
 from tests.e2e import guide
 from tests.e2e.conftest import QUICK, Operator
 from tests.reconcile import mrds
 from tests.standin import REGION
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 VAULTS, URNS = f"vaults.{mrds.GROUP}", f"urns.{mrds.GROUP}"
 VPCS, INSTANCES = "vpcs.ec2.aws.upbound.io", "instances.rds.aws.upbound.io"
 DEFINITIONS, POLICIES = (
@@ -175,3 +179,40 @@ def test_a_start_writes_nothing_of_what_is_declared_already_and_a_deleted_defini
     assert plane.get("crd", INSTANCES)["metadata"]["uid"] == before
     sizes = {name: len(json.dumps(plane.get("mrd", name))) for name in (INSTANCES, VPCS)}
     assert max(sizes.values()) < 1_000_000  # etcd takes 1.5 MiB
+
+
+@pytest.mark.soak
+def test_a_claim_says_that_nobody_looks_after_a_kind_that_is_served_and_not_active(plane, aws, narrow):
+    """Its CustomResourceDefinition is somebody else's; once a policy activates it, the claim becomes ready."""
+    crd = next(iter(yaml.safe_load_all((REPOSITORY / "crds" / "ec2.aws.upbound.io_vpcs.yaml").read_text())))
+    crd["metadata"].pop("annotations", None)
+    xrd = definition("XIsland", "islands.example.org", claim="Island", spec={})
+    composition = {
+        "apiVersion": "apiextensions.crossplane.io/v1",
+        "kind": "Composition",
+        "metadata": {"name": "islands"},
+        "spec": {
+            "compositeTypeRef": {"apiVersion": "islands.example.org/v1", "kind": "XIsland"},
+            "resources": [{"name": "vpc", "base": {**VPC, "metadata": {}}}],
+        },
+    }
+    island = {
+        "apiVersion": "islands.example.org/v1",
+        "kind": "Island",
+        "metadata": {"name": "i", "namespace": "default"},
+    }
+    told = lambda: guide.condition(plane.get("islands.islands.example.org", "i") or {}, "Ready")  # noqa: E731
+    plane.wait("it is inactive", lambda: established(plane, VPCS) == ("False", "InactiveManagedResource"))
+    plane.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(crd))
+    plane.apply(CONFIG, xrd, composition)
+    plane.wait("the claim's kind", lambda: plane.get("islands.islands.example.org") is not None)
+    try:
+        plane.apply(island)
+        plane.wait("the cause is told", lambda: f"{VPCS} is not active here" in told().get("message", ""))
+        assert "VPC vpc: nobody looks after it" in told()["message"]
+        plane.apply(mrds.policy("vpcs.*"))
+        plane.wait("it is ready", lambda: told().get("status") == "True")
+    finally:
+        plane.kubectl("delete", "islands.islands.example.org", "i", "--timeout=120s", "--ignore-not-found")
+        plane.kubectl("delete", "composition", "islands")
+        plane.kubectl("delete", "xrd", "xislands.islands.example.org")
