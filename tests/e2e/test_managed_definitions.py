@@ -200,6 +200,7 @@ def test_a_claim_says_that_nobody_looks_after_a_kind_that_is_served_and_not_acti
         "apiVersion": "islands.example.org/v1",
         "kind": "Island",
         "metadata": {"name": "i", "namespace": "default"},
+        "spec": {},
     }
     told = lambda: guide.condition(plane.get("islands.islands.example.org", "i") or {}, "Ready")  # noqa: E731
     plane.wait("it is inactive", lambda: established(plane, VPCS) == ("False", "InactiveManagedResource"))
