@@ -2,17 +2,20 @@
 
 import collections
 import copy
+from functools import partial
 
 import pytest
 
-from groundplane.core import conditions
-from groundplane.core.objects import Key, key_of
+from groundplane.core import conditions, naming
+from groundplane.core.objects import Key, is_deleting, key_of
 from groundplane.errors import NotFound, Rejected
 from groundplane.ports import Options
 from groundplane.reconcile.doubts import READ
 from groundplane.runtime.queue import After, Done
 from tests.reconcile import things
+from tests.reconcile.interrupt import deaths
 from tests.reconcile.things import a_world
+from tests.world import World
 
 STRICT = Options(poll_interval=60.0, strict_upstream=True)
 
@@ -509,3 +512,87 @@ async def test_references_that_a_person_writes_into_a_composite_give_it_nothing_
     await world.settle(seconds=100)
     assert await world.cluster.get(things.APP) is None
     assert [await world.cluster.get(key_of(obj)) for obj in objects] == before
+
+
+# --- interrupted --------------------------------------------------------------------------------------------
+
+
+async def as_it_is(world):
+    """What there is of a composite and of what it composes, without what differs from run to run."""
+    app = await world.cluster.get(things.APP)
+    found = [
+        (key_of(obj).name, obj["metadata"]["ownerReferences"][0]["name"], obj.get("data"))
+        for obj in await world.cluster.list("v1", "ConfigMap")
+    ]
+    if app is None:
+        return found
+    refs = app["spec"]["crossplane"].get("resourceRefs")
+    told = {each["type"]: (each["status"], each["reason"]) for each in app["status"]["conditions"]}
+    return found, refs, told, app["metadata"]["finalizers"]
+
+
+def with_data(name, **data):
+    found = template(name=name)
+    found["base"]["data"] = data
+    return found
+
+
+@pytest.mark.parametrize("composition", [native, piped])
+async def test_killed_at_any_write_the_next_process_makes_changes_and_deletes_it_all_the_same(composition):
+    start = await a_world()
+    await start.apply(things.v2_definition())
+    await start.settle()
+    await start.apply(composition(with_data("a", x="1"), with_data("b"), with_data("c")), things.v2_composite())
+
+    async def carried_on(world, at_least):
+        """The world at its end, after all that were killed on the way have come there, too."""
+        heirs = await deaths(world, partial(World.settle, seconds=60))
+        assert len(heirs) >= at_least
+        expected = await as_it_is(world)
+        for heir in heirs:
+            await heir.settle(seconds=60)
+            assert await as_it_is(heir) == expected
+        return expected
+
+    made, refs, told, _ = await carried_on(start, 6)
+    assert (len(made), len(refs), told["Ready"][0]) == (3, 3, "True")
+    await start.apply(composition(with_data("a", x="2"), with_data("d"), with_data("c")))
+    changed, refs, told, _ = await carried_on(start, 5)
+    assert [data for _, _, data in changed].count({"x": "2"}) == 1
+    assert (len({name for name, *_ in made} & {name for name, *_ in changed}), len(refs)) == (2, 3)
+    await start.cluster.delete(things.APP)
+    assert await carried_on(start, 4) == []
+
+
+async def test_killed_at_any_write_it_is_deleted_in_the_order_of_its_sequence_though_its_composition_is_gone():
+    composition = piped(*(with_data(name) for name in "abc"))
+    rules = {"rules": [{"sequence": ["b", "c", "a"], "deleteOnly": True}]}
+    sequencer = {"apiVersion": "sequencer.fn.crossplane.io/v1beta1", "kind": "Input"} | rules
+    step = {"step": "order", "functionRef": {"name": "function-sequencer"}, "input": sequencer}
+    composition["spec"]["pipeline"].append(step)
+    world = await running(composition)
+    names = {
+        obj["metadata"]["annotations"][naming.TEMPLATE_ANNOTATION]: key_of(obj)
+        for obj in await world.cluster.list("v1", "ConfigMap")
+    }
+    for key in names.values():
+        await world.patch(key, {"metadata": {"finalizers": ["example.org/held"]}})
+    for revision in await world.cluster.list(composition["apiVersion"], "CompositionRevision"):
+        await world.cluster.delete(key_of(revision))
+    await world.cluster.delete(key_of(composition))
+    await world.cluster.delete(things.APP)
+
+    async def go(world):
+        for name in "acb":
+            await world.settle(seconds=10)
+            going = [key_of(obj) for obj in await world.cluster.list("v1", "ConfigMap") if is_deleting(obj)]
+            if await world.cluster.get(names[name]):
+                assert going == [names[name]]
+                await world.patch(names[name], {"metadata": {"finalizers": None}})
+        await world.settle(seconds=310)
+        assert await as_it_is(world) == []
+
+    heirs = await deaths(world, go)
+    assert len(heirs) > 6
+    for heir in heirs:
+        await go(heir)
