@@ -97,6 +97,9 @@ def operator(plane, tmp_path_factory):
         yield running
 
 
+FOREGROUND = {"Shop": {"compositeDeletePolicy": "Foreground"}, "Stall": {}}  # a composite without a claim waits anyway
+
+
 @pytest.fixture
 def shops(plane, operator):
     """The claim kind Shop and the namespaced composite Stall, each composed of three Things."""
@@ -153,7 +156,7 @@ def suffixes(plane):
 
 @pytest.mark.parametrize("kind", ["Shop", "Stall"])
 def test_deletion_goes_in_order_says_what_it_waits_for_and_survives_the_operator(plane, operator, shops, kind):
-    create(plane, kind, **({"compositeDeletePolicy": "Foreground"} if kind == "Shop" else {}))
+    create(plane, kind, **FOREGROUND[kind])
     plane.kubectl("delete", f"{kind}s.{GROUP}", "one", "-n", NAMESPACE, "--wait=false")
     for index, suffix in enumerate(ORDER):
         expected = {each: each == suffix for each in ORDER[index:]}
@@ -206,14 +209,15 @@ def deletions(plane):
 
 
 @pytest.mark.soak
-def test_the_order_is_kept_though_the_lease_is_handed_over_in_the_middle(plane, operator, shops, tmp_path):
-    create(plane, "Shop", compositeDeletePolicy="Foreground")
+@pytest.mark.parametrize("kind", ["Shop", "Stall"])
+def test_the_order_is_kept_though_the_lease_is_handed_over_in_the_middle(plane, operator, shops, tmp_path, kind):
+    create(plane, kind, **FOREGROUND[kind])
     before = deletions(plane)
     other = replace(operator, log=tmp_path / "other.log", process=None, begun=0)
     other.start()
     try:
         plane.wait("the standby waits", lambda: "standing by" in other.text())
-        plane.kubectl("delete", f"shops.{GROUP}", "one", "-n", NAMESPACE, "--wait=false")
+        plane.kubectl("delete", f"{kind}s.{GROUP}", "one", "-n", NAMESPACE, "--wait=false")
         plane.wait("app is being deleted", lambda: suffixes(plane) == {"app": True, "settings": False, "base": False})
         operator.process.send_signal(signal.SIGSTOP)  # a Node that hangs, and comes back
         plane.wait("the standby leads", other.leads)
@@ -227,7 +231,7 @@ def test_the_order_is_kept_though_the_lease_is_handed_over_in_the_middle(plane, 
         let_go(plane, next(name for name in things(plane) if name.endswith("settings")))
         plane.wait("base is being deleted", lambda: suffixes(plane) == {"base": True})
         let_go(plane, next(iter(things(plane))))
-        plane.wait("it is gone", lambda: gone(plane, "Shop", "one"))
+        plane.wait("it is gone", lambda: gone(plane, kind, "one"))
     finally:
         operator.process.send_signal(signal.SIGCONT)
         if other.process.poll() is None:
