@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from groundplane.core import composition, conditions
 from groundplane.core.compiled_revisions import CompiledRevisions
 from groundplane.core.followers import Followers
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, controller_of
 from groundplane.core.paces import MOST
 from groundplane.ports import Options
 from groundplane.runtime.engine import HELD_LONG
@@ -249,3 +251,66 @@ async def test_a_claim_that_pinned_an_older_revision_and_then_says_nothing_of_it
     claim = await world.cluster.get(things.CLAIM)
     assert claim["spec"]["compositionRevisionRef"] == {"name": newest}
     assert conditions.is_true(claim, "Synced")
+
+
+async def restored(world, *revisions):
+    """As from a backup, which leaves owners out, while the Composition has been there again for a while."""
+    for revision in revisions:
+        kept = {name: revision["metadata"][name] for name in ("name", "labels")}
+        await world.cluster.create({**revision, "metadata": kept})
+
+
+async def controlled(world):
+    """The Composition's revisions by name: their numbers."""
+    owner = await world.cluster.get(Key(REVISION, "Composition", "", NAME))
+    return {
+        revision["metadata"]["name"]: revision["spec"]["revision"]
+        for revision in await world.cluster.list(REVISION, "CompositionRevision")
+        if (controller_of(revision) or {}).get("uid") == owner["metadata"]["uid"]
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_older_revisions_that_a_backup_brings_later_are_taken_up_and_lead_nobody_back(count):
+    """control-plane.md §3.2, repair."""
+    world = await a_world()
+    names = await edited(world, count)
+    older = [await world.cluster.get(Key(REVISION, "CompositionRevision", "", name)) for name in names[:-1]]
+    for name in names:
+        await world.cluster.delete(Key(REVISION, "CompositionRevision", "", name))
+    await world.settle()
+    assert await controlled(world) == {names[-1]: 1}
+    pinned = {"compositionUpdatePolicy": "Manual", "compositionRevisionRef": {"name": names[0]}}
+    other = {**copy.deepcopy(things.THING), "metadata": {"name": "pinned", "namespace": "team-a"}}
+    await world.apply({**other, "spec": {**other["spec"], **pinned}})
+    await world.settle(seconds=10)
+    followed = []
+
+    def look(since, changes):
+        followed.extend(
+            change.object["spec"]["compositionRevisionRef"]["name"]
+            for change in world.cluster.changes(since)
+            if change.object["kind"] == "XThing" and change.object["spec"]["claimRef"]["name"] == "db-0"
+        )
+
+    world.cluster.wrote = look
+    await restored(world, *older)
+    await world.settle(seconds=10)
+    assert set(followed) <= {names[-1]}
+    assert await names_followed(world) == {names[0], names[-1]}
+    found = await controlled(world)
+    assert found.keys() == set(names)
+    assert max(found, key=found.__getitem__) == names[-1]
+    assert len(set(found.values())) == len(names)
+
+
+async def test_a_revision_whose_owner_is_taken_off_gets_it_back_and_one_that_is_deleted_is_made_again():
+    world = await a_world()
+    [name] = await controlled(world)
+    key = Key(REVISION, "CompositionRevision", "", name)
+    await world.patch(key, {"metadata": {"ownerReferences": None}})
+    await world.settle()
+    assert await controlled(world) == {name: 1}
+    await world.cluster.delete(key)
+    await world.settle()
+    assert await controlled(world) == {name: 1}

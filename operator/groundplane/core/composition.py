@@ -473,10 +473,15 @@ def select_revision(
         for revision in revisions
         if (controller_of(revision) or {}).get("uid") == composition_uid and matches(labels_of(revision), wanted)
     ]
-    return max(candidates, key=lambda revision: int(spec_of(revision).get("revision") or 0), default=None)
+    return max(candidates, key=number_of, default=None)
 
 
 # --- revisions ---------------------------------------------------------------------------------------------
+
+
+def number_of(revision: Object) -> int:
+    """The highest is the latest."""
+    return int(spec_of(revision).get("revision") or 0)
 
 
 def content_hash(composition: Object) -> str:

@@ -56,49 +56,61 @@ async def reconcile(key: Key, context: Context) -> Result:
 
 
 async def _snapshot(found: Object, context: Context) -> Object:
-    """The revision for the Composition's content as it is: found again, brought to the front, or made."""
-    name, uid = meta(found)["name"], meta(found)["uid"]
+    """The revision for the Composition's content as it is: found again, brought to the front, or made.
+
+    Those that lost their controller (restored from a backup) get it back after that: composites choose among those that have it, and none is led
+    back to an older one in between.
+    """
+    name = meta(found)["name"]
     revisions = await context.cluster.heads(
         API_VERSION, "CompositionRevision", composition.head, labels={composition.NAME_LABEL: name}
     )
-    digest = composition.content_hash(found)
-    latest, same = 0, None
-    for revision in revisions:
-        revision = await _adopted(revision, found, context)
-        if (controller_of(revision) or {}).get("uid") != uid:
-            continue
-        number = int(spec_of(revision).get("revision") or 0)
-        latest = max(latest, number)
-        if labels_of(revision).get(composition.HASH_LABEL) == digest[:63]:
-            same = revision
-    if same is None or int(spec_of(same).get("revision") or 0) != latest:
+    own = [each for each in revisions if _is_of(each, found) or _is_lost(each)]
+    digest = composition.content_hash(found)[:63]
+    same = next((each for each in own if labels_of(each).get(composition.HASH_LABEL) == digest), None)
+    others = max((composition.number_of(each) for each in own if each is not same), default=0)
+    if same is None or composition.number_of(same) <= others:
         context.paces.spend("revisions", key_of(found), context.followers.count(name), context.uptime())
+        same = await _in_front(same, others + 1, found, context)
+    for each in own:
+        if _is_lost(each) and meta(each)["name"] != meta(same)["name"]:
+            await context.cluster.update(_adopted(await _whole(each, context), found))
+    if _is_lost(same):
+        same = await context.cluster.update(_adopted(await _whole(same, context), found))
+    return same
+
+
+async def _in_front(same: Object | None, number: int, found: Object, context: Context) -> Object:
+    """The revision for the content as it is, made or renumbered."""
     if same is None:
-        made = composition.revision_for(found, latest + 1, strict_upstream=context.options.strict_upstream)
+        made = composition.revision_for(found, number, strict_upstream=context.options.strict_upstream)
         try:
             made = await context.cluster.create(made)
         except AlreadyExists as error:
             raise Conflict(f"CompositionRevision {meta(made)['name']} appeared meanwhile") from error
         context.events.event(found, "Normal", "CreateRevision", "Created new revision", source=SOURCE)
         return made
-    if int(spec_of(same).get("revision") or 0) == latest:
-        return same
     wanted = await _whole(same, context)
-    wanted["spec"]["revision"] = latest + 1
-    updated = await context.cluster.update(wanted)
+    wanted["spec"]["revision"] = number
+    updated = await context.cluster.update(_adopted(wanted, found) if _is_lost(same) else wanted)
     if not context.options.strict_upstream:
         context.events.event(found, "Normal", "UpdateRevision", "Updated revision", source=SOURCE)
     return updated
 
 
-async def _adopted(revision: Object, owner: Object, context: Context) -> Object:
-    """Give a revision that lost its controller (restored from a backup) back to its Composition."""
-    if controller_of(revision) is not None or is_deleting(revision):
-        return revision
-    wanted = await _whole(revision, context)
+def _is_of(revision: Object, owner: Object) -> bool:
+    return bool((controller_of(revision) or {}).get("uid") == meta(owner)["uid"])
+
+
+def _is_lost(revision: Object) -> bool:
+    return controller_of(revision) is None and not is_deleting(revision)
+
+
+def _adopted(revision: Object, owner: Object) -> Object:
+    """A revision given back to its Composition, in place."""
     others = [r for r in meta(revision).get("ownerReferences") or () if r.get("uid") != meta(owner)["uid"]]
-    wanted["metadata"]["ownerReferences"] = [*others, owner_reference(owner)]
-    return await context.cluster.update(wanted)
+    revision["metadata"]["ownerReferences"] = [*others, owner_reference(owner)]
+    return revision
 
 
 async def _whole(head: Object, context: Context) -> Object:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from groundplane.core import activation, operations, providers, usages
+from groundplane.core import activation, composition, operations, providers, usages
 from groundplane.core.accounts import Accounts
 from groundplane.core.activation import Policies
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.interests import Interests
-from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, meta, spec_of
+from groundplane.core.objects import Key, Object, controller_of, group_of, key_of, labels_of, meta, spec_of
 from groundplane.reconcile import predecessor, provider_config
 from groundplane.runtime.waiting import Target
 
@@ -95,6 +95,10 @@ class Routes:
                 yield name, owner
             if key.kind == "Secret":
                 yield from self._user_of(owner, obj)
+        elif (key.group, key.kind) == (CORE, "CompositionRevision") and (
+            origin := labels_of(obj).get(composition.NAME_LABEL)
+        ):
+            yield "revisions", key._replace(kind="Composition", name=origin)  # nobody's: it came from a backup
         if key.kind == "CustomResourceDefinition" and self._peek(defining := _defining(key.name)):
             yield "managed-definition", defining
         for config in self._accounts.readers(key):
