@@ -314,3 +314,22 @@ async def test_a_revision_whose_owner_is_taken_off_gets_it_back_and_one_that_is_
     await world.cluster.delete(key)
     await world.settle()
     assert await controlled(world) == {name: 1}
+
+
+@pytest.mark.parametrize("strict_upstream", [False, True])
+async def test_a_selector_of_revisions_that_a_claim_takes_back_is_gone_in_v1_and_comes_back_in_v2(strict_upstream):
+    """control-plane.md §2.4: only v2 copies the composite's to a claim that has none."""
+    world = await a_world(strict_upstream=strict_upstream)
+    selector = {
+        "compositionUpdatePolicy": "Automatic",
+        "compositionRevisionSelector": {"matchLabels": {"edition": "0"}},
+    }
+    claim = Key(things.VERSION, "Thing", "team-a", "db-0")
+    await world.patch(claim, {"spec": selector})
+    names = await edited(world, 2)
+    assert await names_followed(world) == {names[1]}
+    await world.patch(claim, {"spec": {"compositionRevisionSelector": None}})
+    await world.settle()
+    assert await names_followed(world) == {names[-1] if strict_upstream else names[1]}
+    left = {"compositionRevisionSelector"} & (await world.cluster.get(claim))["spec"].keys()
+    assert bool(left) is not strict_upstream

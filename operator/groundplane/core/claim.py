@@ -185,8 +185,11 @@ def _came_back(wanted: Mapping[str, Json], composite: Object) -> list[str]:
     ]
 
 
-def claim_from(claim: Object, composite: Object, *, enforced: bool) -> Object:
-    """The claim with what flows back from its composite's metadata and spec; the input is not changed."""
+def claim_from(claim: Object, composite: Object, *, enforced: bool, strict_upstream: bool = False) -> Object:
+    """The claim with what flows back from its composite's metadata and spec; the input is not changed.
+
+    `strict_upstream`: as v1.20, where no selector of revisions does, so that a claim can take its own back.
+    """
     result = copy.deepcopy(claim)
     spec = result.setdefault("spec", {})
     theirs = spec_of(composite)
@@ -197,7 +200,7 @@ def claim_from(claim: Object, composite: Object, *, enforced: bool) -> Object:
         result["metadata"].setdefault("annotations", {})[EXTERNAL_NAME] = external_name
     if "compositionRef" in theirs and (enforced or "compositionRef" not in spec):
         spec["compositionRef"] = copy.deepcopy(theirs["compositionRef"])
-    if "compositionRevisionSelector" in theirs and "compositionRevisionSelector" not in spec:
+    if not strict_upstream and "compositionRevisionSelector" in theirs and "compositionRevisionSelector" not in spec:
         spec["compositionRevisionSelector"] = copy.deepcopy(theirs["compositionRevisionSelector"])
     # the composite may still have to learn that the claim pins one: what a person has chosen is not overwritten by what came in between
     is_pinned = spec.get("compositionUpdatePolicy") == "Manual" and spec.get("compositionRevisionRef")

@@ -138,8 +138,10 @@ async def _sync(
 
     What a new composite is going to choose is saved with its name, and not applied to it: it chooses by itself.
     """
-    enforced = definition.enforces_composition
-    wanted = copy.deepcopy(claim) if composite is None else flow.claim_from(claim, composite, enforced=enforced)
+    enforced, strict = definition.enforces_composition, context.options.strict_upstream
+    wanted = copy.deepcopy(claim)
+    if composite is not None:
+        wanted = flow.claim_from(claim, composite, enforced=enforced, strict_upstream=strict)
     if not has_finalizer(wanted, flow.FINALIZER):
         wanted["metadata"].setdefault("finalizers", []).append(flow.FINALIZER)
     name = spec_of(wanted).get("resourceRef", {}).get("name") or await _free_name(claim, definition, context)
@@ -159,13 +161,13 @@ async def _sync(
         kind=definition.kind,
         name=name,
         enforced=enforced,
-        strict_upstream=context.options.strict_upstream,
+        strict_upstream=strict,
     )
     if composite is not None:  # an older Crossplane may have written it by plain updates
         composite = await handover.begin(context, composite, flow.MANAGER)
     patch["metadata"] |= flow.precondition(composite)
     applied = await handover.end(context, await context.cluster.apply(patch, manager=flow.MANAGER))
-    wanted = flow.claim_from(claim, applied, enforced=enforced)
+    wanted = flow.claim_from(claim, applied, enforced=enforced, strict_upstream=strict)
     return await context.cluster.update(wanted), applied
 
 
