@@ -22,7 +22,7 @@ from tests.standin import serving
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDED = REPOSITORY.parent / "shared"
 OPTIONS = (*QUICK, "--activations", "*.aws.upbound.io")  # no kind of a scenario is active from the start
-FAST = frozenset({"namespaced-composite", "definition-rules", "usage-in-a-namespace"})
+FAST = frozenset({"namespaced-composite", "definition-rules", "usage-in-a-namespace", "deleted-with-its-composition"})
 
 
 def main(args: list[str]) -> int:
