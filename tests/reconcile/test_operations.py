@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+from functools import partial
 
 import pytest
 
@@ -367,3 +368,29 @@ async def test_an_unknown_kind_is_waited_for_and_a_paused_one_watches_nothing():
     await world.settle()
     assert told(await get(world, "WatchOperation", "eyes"))["Watching"] == ("False", "WatchPaused")
     assert len(world.interests) == 0
+
+
+@pytest.mark.parametrize("policy", ["Allow", "Forbid", "Replace"])
+@pytest.mark.parametrize("making", [cron, watch])
+async def test_wherever_the_process_dies_each_time_and_each_version_has_one_operation(making, policy):
+    start = await World().install()
+    maker = making(concurrencyPolicy=policy, successfulHistoryLimit=9)
+    await start.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}, maker)
+    if making is watch:
+        await start.apply(watched("a"), watched("b"))
+    else:
+        await start.settle()
+    found = await deaths(start, partial(World.settle, seconds=301))
+    assert len(found) > 5
+    expected = await names(start)
+    assert len(expected) == (2 if making is watch and policy != "Replace" else 1)
+    made = await start.cluster.list("v1", "ConfigMap", namespace="team")
+    for world in found:
+        await world.settle(seconds=max(0.0, (start.clock() - world.clock()).total_seconds()))
+        assert await names(world) == expected
+        assert {told(each)["Succeeded"] for each in await world.cluster.list(OPS, "Operation")} == {
+            ("True", "PipelineSuccess")
+        }
+        assert len(await world.cluster.list("v1", "ConfigMap", namespace="team")) == len(made)
+        kept = (await get(world, maker["kind"], meta(maker)["name"]))["status"]["runningOperationRefs"]
+        assert kept == []
