@@ -186,6 +186,39 @@ async def test_a_sequence_is_undone_backwards_though_the_composition_goes_with_a
     assert await composites(world) == []
 
 
+@pytest.mark.parametrize("policy", [{}, {"compositeDeletePolicy": "Background"}])
+async def test_a_claim_that_is_composed_is_gone_only_once_what_it_stands_for_is(policy):
+    world = await a_world()
+    outer = copy.deepcopy(things.XRD)
+    del outer["spec"]["claimNames"]
+    outer["metadata"]["name"], outer["spec"]["names"] = "xouters.example.org", {"kind": "XOuter", "plural": "xouters"}
+    await world.apply(things.XRD, outer)
+    await world.settle()
+    base = {**things.THING, "spec": {"size": "small", **policy}}
+    under = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "under", "namespace": "team-a"}}
+    pipes = [things.patch_step({"name": "app", "base": base}, {"name": "under", "base": under})]
+    wanted = composition(refers=(), pipeline=True)
+    wanted["metadata"]["name"] = "outer"
+    wanted["spec"] |= {
+        "compositeTypeRef": {"apiVersion": things.VERSION, "kind": "XOuter"},
+        "pipeline": [*pipes, sequence("under", "app", deleteOnly=True)],
+    }
+    metadata = {"apiVersion": things.VERSION, "kind": "XOuter", "metadata": {"name": "whole"}}
+    await world.apply(composition(), wanted, {**metadata, "spec": {"size": "small"}})
+    await world.settle(seconds=10)
+    assert len((await left(world))[0]) == 3
+    whole, below = Key(things.VERSION, "XOuter", "", "whole"), Key("v1", "ConfigMap", "team-a", "under")
+    await world.cluster.delete(whole)
+    for kind in things.KINDS:
+        await world.settle(seconds=10)
+        assert meta(await world.cluster.get(things.CLAIM))["deletionTimestamp"]
+        assert await world.cluster.get(below) is not None
+        assert f"waiting for {kind}" in (await ready_of(world, whole))["message"]
+        await let_go(world, kind)
+    await world.settle(seconds=10)
+    assert [await world.cluster.get(key) for key in (whole, below, things.CLAIM)] == [None] * 3
+
+
 async def test_what_a_composite_notes_of_sequences_goes_with_them_and_nonsense_there_orders_nothing():
     wanted = composition(refers=(), pipeline=True)
     wanted["spec"]["pipeline"].append(sequence("gamma", "alpha", deleteOnly=True))

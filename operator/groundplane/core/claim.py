@@ -68,6 +68,7 @@ _CLAIM_MACHINERY = frozenset(
 _COMPOSITE_MACHINERY = frozenset({"resourceRefs", "claimRef"})
 MACHINERY = _CLAIM_MACHINERY | _COMPOSITE_MACHINERY
 """The fields of a claim's and of a composite's spec, of v1, that are no field of their definition."""
+DELETE_POLICY, FOREGROUND = "compositeDeletePolicy", "Foreground"
 _FLOWING_MACHINERY = ("compositionSelector", "compositionUpdatePolicy", "compositionRevisionSelector")
 _OWN_STATUS = ("conditions", "connectionDetails", "claimConditionTypes")
 

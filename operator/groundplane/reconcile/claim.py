@@ -303,7 +303,7 @@ async def _delete(claim: Object, composite: Object | None, definition: Definitio
     if not has_finalizer(claim, flow.FINALIZER):
         return Result()
     wanted = copy.deepcopy(claim)
-    foreground = spec_of(claim).get("compositeDeletePolicy") == "Foreground"
+    foreground = spec_of(claim).get(flow.DELETE_POLICY) == flow.FOREGROUND
     for left in await _own(claim, definition, context):
         if composite is None or meta(left)["uid"] != meta(composite)["uid"]:
             await context.cluster.delete(key_of(left), uid=meta(left)["uid"])

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from groundplane.core import claim as flow
 from groundplane.core import conditions, deletion
 from groundplane.core.objects import Key, Object, is_deleting, is_paused, joined, key_of, meta, spec_of
 from groundplane.core.references import Reference
-from groundplane.errors import Conflict, GroundplaneError, NoSuchKind, stage
+from groundplane.errors import Conflict, GroundplaneError, NoSuchKind, NotFound, stage
 from groundplane.functions import sequencer
 from groundplane.ports import Context
 from groundplane.reconcile import composing
@@ -59,11 +60,20 @@ def _text(left: Sequence[Object], freed: Sequence[Key], refused: Mapping[Key, Gr
 
 
 async def _delete(run: CompositeRun, obj: Object) -> GroundplaneError | None:
-    """Ask for its deletion; what refused it, which may pass."""
+    """Ask for its deletion; what refused it, which may pass.
+
+    A claim is told to wait for its composite: it would be gone at once, and what it stands for deleted beside what that needs.
+    """
+    key, uid = key_of(obj), meta(obj)["uid"]
+    is_claim = run.context.definitions.claim(key.group, key.kind) is not None
     try:
-        with stage("DeleteComposedResource", f"cannot delete composed {key_of(obj)}"):
-            await run.context.cluster.delete(key_of(obj), uid=meta(obj)["uid"])
-    except (Conflict, NoSuchKind):
+        with stage("DeleteComposedResource", f"cannot delete composed {key}"):
+            if is_claim and spec_of(obj).get(flow.DELETE_POLICY) != flow.FOREGROUND:
+                await run.context.cluster.patch(
+                    key, {"metadata": {"uid": uid}, "spec": {flow.DELETE_POLICY: flow.FOREGROUND}}
+                )
+            await run.context.cluster.delete(key, uid=uid)
+    except (Conflict, NoSuchKind, NotFound):
         return None  # another one has its name by now, or its kind goes: the next run sees what there is
     except GroundplaneError as error:
         return error
