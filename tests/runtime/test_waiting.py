@@ -178,6 +178,45 @@ def test_three_hundred_that_wait_for_a_secret_sleep_through_twenty_others_a_seco
     assert set(rig.expected) == {Awaited("", "Secret", "default", "awaited")}
 
 
+def listed(name, **changes):
+    """A thing as it was found when its kind was listed: settled, but for what `changes`."""
+    settled = {"conditions": [{"type": "Synced", "status": "True"}], "observedGeneration": 1}
+    metadata = {"name": name, "namespace": "default", "uid": name, "generation": 1}
+    thing = {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": metadata, "status": settled}
+    return {**thing, **changes, "metadata": {**metadata, **changes.get("metadata", {})}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": {}},
+        {"metadata": {"generation": 2}},
+        {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        {"metadata": {"annotations": {"crossplane.io/external-create-pending": "2026-01-01T00:00:00Z"}}},
+    ],
+    ids=["new", "edited", "being deleted", "half made"],
+)
+@pytest.mark.parametrize("begins", [True, False], ids=["known before", "listed late"])
+def test_what_somebody_waits_for_does_not_wait_for_all_that_is_there_when_a_process_starts(begins, changes):
+    rig = Rig(lambda key: Awaited("", "Secret", "default", "there"))
+    rig.there.add(Awaited("", "Secret", "default", "there"))
+
+    async def scene(dispatcher):
+        for obj in (*(listed(f"thing-{number}") for number in range(1000)), listed("mine", **changes)):
+            if begins:
+                dispatcher.begin(obj)
+            else:
+                dispatcher.dispatch(None, obj, idle=True)
+        await asyncio.sleep(1)
+        assert rig.runs["mine"] == 1
+        assert rig.lanes["mine"] == "change"
+        assert rig.runs.total() <= 3 * RATE
+        await asyncio.sleep(1000 / RATE)
+        assert rig.runs.total() == 1001
+
+    rig.play(scene)
+
+
 def test_an_awaited_object_that_changes_all_the_time_does_not_run_its_waiters_all_the_time():
     rig = Rig(lambda key: Awaited("", "Secret", "default", "restless"))
 

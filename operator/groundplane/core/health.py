@@ -15,7 +15,8 @@ from typing import Any
 
 from groundplane.core import conditions
 from groundplane.core.conditions import Condition
-from groundplane.core.objects import Object, meta, status_of
+from groundplane.core.managed import is_create_unfinished
+from groundplane.core.objects import Object, is_deleting, meta, status_of
 from groundplane.errors import Denied, GroundplaneError, InvalidInput, NoSuchKind, NotFound, Waiting
 
 RECONCILING, STALLED = "Reconciling", "Stalled"
@@ -72,6 +73,12 @@ def has_seen(obj: Object, *, counted: bool = True) -> bool:
     """Whether the newest spec of an object has been looked at, as far as that is told."""
     told: Any = status_of(obj).get(GENERATION) if counted else (conditions.find(obj, "Synced") or {}).get(GENERATION)
     return not isinstance(told, int) or told == meta(obj).get("generation")
+
+
+def is_awaited(obj: Object, *, counted: bool = True) -> bool:
+    """Whether somebody waits for it to be looked at: it is new, edited, being deleted, or half made."""
+    is_new = conditions.find(obj, "Synced") is None
+    return is_new or is_deleting(obj) or is_create_unfinished(obj) or not has_seen(obj, counted=counted)
 
 
 def outlook(obj: Object) -> Condition | None:

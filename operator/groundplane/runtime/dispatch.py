@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from groundplane.cluster import own_writes
+from groundplane.core import health
 from groundplane.core.objects import Key, Object, is_deleting, key_of
 from groundplane.core.turns import Lane
 from groundplane.runtime import metrics
@@ -65,7 +66,10 @@ class Dispatcher:
         targets -= running
         if not running and not idle and not self._engine.context.options.strict_upstream:
             targets = self._admit(targets, before, after)
-        self._add(targets, "poll" if idle else "change")
+        if idle:
+            self._begin(targets, key, after)
+        else:
+            self._add(targets, "change")
         woken = self._engine.waiting.woken_by(before, after, but=running)
         lane: Lane = "change" if len(woken.by_key) <= HERD else "retry"
         for name, waiting in woken.by_key:
@@ -90,10 +94,10 @@ class Dispatcher:
         found = [self._queues[name].retry_in(key) for name in self._routes.own(key)]
         return min((seconds for seconds in found if seconds is not None), default=None)
 
-    def begin(self, obj: Object, *, idle: bool) -> None:
+    def begin(self, obj: Object) -> None:
         """Have an object looked at that was there before we began to work."""
         key = key_of(obj)
-        self._add(((name, key) for name in self._routes.at_first(obj)), "poll" if idle else "change")
+        self._begin({(name, key) for name in self._routes.at_first(obj)}, key, obj)
 
     def wake(self, keys: Sequence[Key]) -> None:
         """What these work with has changed: those that have failed are run at once, the others spread over some time."""
@@ -169,6 +173,17 @@ class Dispatcher:
             return found
         self._spread([(self._queues[name], key) for name, key in readers], after=pause)
         return found - readers
+
+    def _begin(self, targets: set[Target], key: Key, obj: Object | None) -> None:
+        """Whom something concerns that is listed, not changed: at once only itself, and only if somebody waits for that.
+
+        Else a new claim would wait for all those that are there already.
+        """
+        if obj is not None and health.is_awaited(obj, counted=self._engine.context.counts(obj)):
+            own = {target for target in targets if target[1] == key}
+            self._add(own, "change")
+            targets = targets - own
+        self._add(targets, "poll")
 
     def _spread(self, targets: Sequence[tuple[Queue, Key]], *, lane: Lane = "retry", after: float = 0.0) -> None:
         """Have many look at one change by and by: all at once they would keep the event loop, and everybody else with it, for as long."""

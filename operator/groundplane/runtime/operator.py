@@ -28,11 +28,10 @@ from groundplane import __version__
 from groundplane.cluster.cache import Cache, Change, Reading
 from groundplane.cluster.client import REQUEST_TIMEOUT, Api, Untrusted, why
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core import activation, conditions, roles
+from groundplane.core import activation, roles
 from groundplane.core.circuit import Circuits
 from groundplane.core.declared_kinds import Definitions
-from groundplane.core.managed import is_create_unfinished
-from groundplane.core.objects import Key, Object, is_deleting, key_of
+from groundplane.core.objects import Key, key_of
 from groundplane.errors import GroundplaneError, InvalidInput, NotLeader, Unavailable
 from groundplane.ports import Certifier, Context, ManagedKind
 from groundplane.reconcile import definition
@@ -520,12 +519,12 @@ class Operator:
         return self._own_kinds.lacking() if self._gate.is_open() else ""
 
     async def _enqueue_all(self) -> None:
-        """Look at everything; first at what waits for it: what is new, is being deleted, or is half made."""
+        """Look at everything; first at what somebody waits for."""
         self._dispatcher.resume()
         for count, key in enumerate(self._cache.keys()):
             obj = self._cache.get(key)
             if obj is not None:
-                self._dispatcher.begin(obj, idle=not _is_urgent(obj))
+                self._dispatcher.begin(obj)
             if count % BATCH == BATCH - 1:
                 await asyncio.sleep(0)
 
@@ -621,11 +620,6 @@ def _stop_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _is_urgent(obj: Object) -> bool:
-    """Whether somebody waits for it: it is new, being deleted, or half made."""
-    return is_deleting(obj) or conditions.find(obj, "Synced") is None or is_create_unfinished(obj)
 
 
 def _refuse_change() -> None:
