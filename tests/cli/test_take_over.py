@@ -181,6 +181,10 @@ def test_a_dry_run_says_who_gets_what_and_does_nothing(take_over):
     assert lines[0] == "Queue my-team/orders → Queue my-team/orders (m.platform.example.com)"
     assert lines[1].startswith("  dead-letters: Queue orders-")
     assert lines[-1] == "No changes. 6 resources match AWS."
+    lost = next(line for line in lines if line.startswith("! "))
+    (secret,) = [obj for obj in there("v1", "Secret") if meta(obj)["name"] == "orders-queue"]
+    assert lost.startswith("! no Secret of the new composite has what the claim's has in ")
+    assert all(key in lost for key in secret["data"])
     assert (
         take_over("--dry-run", "--allow-deletions", kind="queue").stdout == ran.stdout
     )  # not AWS's, nor the composite of v2

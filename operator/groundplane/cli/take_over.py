@@ -7,6 +7,8 @@ what is theirs, the old ones are told to leave it there, and the claim is delete
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,7 +28,9 @@ from groundplane.core.objects import (
     is_composite,
     is_deleting,
     is_paused,
+    joined,
     key_of,
+    machinery_of,
     meta,
     spec_of,
 )
@@ -90,6 +94,9 @@ class Rehearsal:
     managers: dict[Key, str] = field(default_factory=dict)  # who applies what is composed
     goes: list[Key] = field(default_factory=list)  # objects of Kubernetes that go with the claim
     hindrances: list[str] = field(default_factory=list)
+    lost: list[str] = field(
+        default_factory=list
+    )  # keys of the claim's connection Secret that no Secret of the new composite will have
     plan: Plan = field(default_factory=lambda: Plan([]))
 
     @property
@@ -118,6 +125,10 @@ class Rehearsal:
             f"  {template}: {key_of(obj)} → {external_name(obj)}" for (template, _), obj in sorted(self.old.items())
         ]
         found += [f"  goes with the claim: {key}" for key in self.goes]
+        if self.lost:
+            found.append(
+                f"! no Secret of the new composite has what the claim's has in {joined(self.lost)}: have programs read it elsewhere first"
+            )
         found += [f"✘ {text}" for text in self.hindrances]
         return found + ["", *plan_report.text_of(self.plan)]
 
@@ -241,6 +252,7 @@ async def _play(rehearsal: Rehearsal, found: Overlaid, handing: _Handing) -> Non
     steps = await Planner(overlay, handing, found.settle).steps(overlaid.below(overlay.objects(), [rehearsal.key]))
     rehearsal.plan = Plan(without_tags(steps))
     _sort_new(rehearsal, found)
+    rehearsal.lost = _lost_keys(rehearsal, overlay, base)
     rehearsal.hindrances += hindrances(rehearsal.old, rehearsal.new)
     rehearsal.hindrances += found.errors
     told = overlay.warnings.get(key_of(rehearsal.composite)) or []
@@ -281,6 +293,22 @@ def _sort_old(rehearsal: Rehearsal, base: Mapping[Key, Object]) -> None:
     secret = spec_of(base.get(claim.place) or {}).get("writeConnectionSecretToRef")
     if isinstance(secret, dict) and secret.get("name"):
         rehearsal.goes.append(Key("v1", "Secret", claim.namespace, str(secret["name"])))
+
+
+def _lost_keys(rehearsal: Rehearsal, overlay: Any, base: Mapping[Key, Object]) -> list[str]:
+    """Keys of the claim's connection Secret that no new Secret has; where the new Composition makes one, none that it speaks of, for it may come later."""
+    reference = spec_of(base.get(rehearsal.claim.place) or {}).get("writeConnectionSecretToRef")
+    name = str(reference.get("name") or "") if isinstance(reference, dict) else ""
+    old = base.get(Key("v1", "Secret", rehearsal.claim.namespace, name).place) or {}
+    now = overlay.objects()
+    its = overlaid.below(now, [rehearsal.key])
+    secrets = [obj for key, obj in now.items() if key.place in its and key.kind == "Secret"]
+    has = {key for obj in secrets for key in obj.get("data") or ()}
+    chosen = {machinery_of(obj).get("compositionRef", {}).get("name") for obj in rehearsal.references}
+    said = json.dumps([spec_of(obj) for key, obj in now.items() if key.kind == "Composition" and key.name in chosen])
+    makes_one = re.search(r'kind\\?"?: ?\\?"?Secret\b', said)
+    left = [key for key in sorted(old.get("data") or ()) if key not in has]
+    return [key for key in left if not (makes_one and re.search(rf"\b{re.escape(key)}\b", said))]
 
 
 async def _vanish(overlay: Any, key: Key) -> None:
