@@ -33,6 +33,7 @@ from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.queue import FIRST_AGAIN, After, Again, Held, Retry
 from groundplane.runtime.routes import Routes
+from groundplane.runtime.unfollowed import Unfollowed
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 BACKOFF = 5.0  # seconds of the world's clock until a retry
@@ -95,28 +96,15 @@ class Told:
         return "\n".join(" | ".join(entry) for entry in self.events)
 
 
-class NoWatches:
+class NoWatches(Unfollowed):
     """The store's change feed tells of every kind; following one takes no doing."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def ensure(self, kinds, *, whole=False):
-        return None
-
     async def follow(self, api_version, kind, plural, *, namespaced, role):
         for obj in await self._world.cluster.list(api_version, kind):
             self.enqueue(key_of(obj))
-
-    def expect(self, awaited):
-        return None
-
-    def unfollow(self, api_version, kind):
-        return None
-
-    def wake(self, keys):
-        for key in keys:
-            self.enqueue(key)
 
     def enqueue(self, key):
         self._world.enqueue({(name, key) for name in self._world.routes.own(key)})

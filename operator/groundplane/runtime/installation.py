@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,8 @@ from groundplane.cluster.client import Api
 from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import providers
-from groundplane.core.objects import Key, Object
-from groundplane.errors import Awaited, NoSuchKind, NotLeader
+from groundplane.core.objects import Object
+from groundplane.errors import NoSuchKind, NotLeader
 from groundplane.ports import Cluster, Context, Options
 from groundplane.reconcile import definition
 from groundplane.runtime import clouds
@@ -24,6 +24,7 @@ from groundplane.runtime.clouds import Clouds
 from groundplane.runtime.compiling import compiled
 from groundplane.runtime.findings import Finding
 from groundplane.runtime.settings import Settings
+from groundplane.runtime.unfollowed import Unfollowed
 
 AT_ONCE = 16  # questions
 
@@ -113,7 +114,7 @@ def looking(cluster: Cluster, namespace: str) -> Context:
         cluster=cluster,
         cloud=Clouds({"aws": partial(AwsCloud, namespace=namespace, may_write=_refuse)} | clouds.beside_aws()),
         events=_Nobody(),
-        watches=_Nobody(),
+        watches=Unfollowed(),
         now=lambda: datetime.now(UTC),
         choose=lambda below: 0,
         compiled=compiled,
@@ -126,25 +127,7 @@ def _refuse() -> None:
 
 
 class _Nobody:
-    """Events go nowhere, and nothing is followed: each read asks."""
+    """Events go nowhere."""
 
     def event(self, about: Object, type_: str, reason: str, message: str, **more: Any) -> None:
-        return None
-
-    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
-        return None
-
-    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
-        return None
-
-    def expect(self, awaited: Sequence[Awaited]) -> None:
-        return None
-
-    def unfollow(self, api_version: str, kind: str) -> None:
-        return None
-
-    def enqueue(self, key: Key) -> None:
-        return None
-
-    def wake(self, keys: Sequence[Key]) -> None:
         return None

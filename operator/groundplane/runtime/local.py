@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,6 @@ from groundplane.core.crds import crds as core_crds
 from groundplane.core.crds.upstream import of_upstream
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key, Object, key_of
-from groundplane.errors import Awaited
 from groundplane.functions import HOW_HERE
 from groundplane.ports import Cloud, Context, Options
 from groundplane.remote.runner import Runner
@@ -36,6 +35,7 @@ from groundplane.runtime.engine import Engine
 from groundplane.runtime.events import EventRecorder
 from groundplane.runtime.routes import Routes
 from groundplane.runtime.targets import ClusterTargets
+from groundplane.runtime.unfollowed import Unfollowed
 
 INSTALLER = "groundplane"  # field manager of the CRDs that we bring
 
@@ -48,24 +48,15 @@ def brought(options: Options) -> list[Object]:
     return list(of_upstream(every)) if options.strict_upstream else every
 
 
-class LocalWatches:
+class LocalWatches(Unfollowed):
     """The store's change feed tells of every kind: to follow one is to look at what is there already."""
 
     def __init__(self, plane: LocalControlPlane) -> None:
         self._plane = plane
 
-    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
-        return None
-
     async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
         for obj in await self._plane.cluster.list(api_version, kind):
             self._plane.dispatcher.enqueue(key_of(obj), idle=True)
-
-    def expect(self, awaited: Sequence[Awaited]) -> None:
-        return None
-
-    def unfollow(self, api_version: str, kind: str) -> None:
-        return None
 
     def enqueue(self, key: Key) -> None:
         self._plane.dispatcher.enqueue(key)

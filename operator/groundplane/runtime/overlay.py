@@ -24,7 +24,7 @@ from groundplane.core import applied, schema
 from groundplane.core.declared_kinds import Definitions
 from groundplane.core.objects import Key, Object, group_of, is_deleting, key_of, merge_patched, meta
 from groundplane.core.rules import Unchecked
-from groundplane.errors import Awaited, GroundplaneError, InvalidInput, NoSuchKind
+from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind
 from groundplane.functions import HOW_HERE
 from groundplane.ports import (
     Account,
@@ -43,6 +43,7 @@ from groundplane.runtime.controllers import all_controllers
 from groundplane.runtime.engine import Engine
 from groundplane.runtime.queue import After, Again, Held, Outcome, Retry
 from groundplane.runtime.routes import Routes
+from groundplane.runtime.unfollowed import Unfollowed
 
 MANAGER = "groundplane-diff"
 COMPOSITE = "composite"  # the controller that composes
@@ -104,7 +105,7 @@ class Copy(SqliteCluster):
             raise
 
 
-class Overlay:
+class Overlay(Unfollowed):
     """A copy of what is there, that may be changed."""
 
     def __init__(
@@ -314,24 +315,8 @@ class Overlay:
             text = f"{kind}/{name}: {message.removeprefix(f'{kind} {name}: ')}"
             self._warnings.setdefault(teller, {})[text] = None
 
-    async def ensure(self, kinds: Iterable[tuple[str, str]], *, whole: bool = False) -> None:
-        return None
-
-    async def follow(self, api_version: str, kind: str, plural: str, *, namespaced: bool, role: str) -> None:
-        return None
-
-    def expect(self, awaited: Sequence[Awaited]) -> None:
-        return None
-
-    def unfollow(self, api_version: str, kind: str) -> None:
-        return None
-
     def enqueue(self, key: Key) -> None:
         self._due |= dict.fromkeys((name, key) for name in sorted(self._routes.own(key)) if self.admits(name, key))
-
-    def wake(self, keys: Sequence[Key]) -> None:
-        for key in keys:
-            self.enqueue(key)
 
 
 _OURS = ("resourceVersion", "managedFields", "generation", "creationTimestamp", "uid", "selfLink")
