@@ -1,7 +1,4 @@
-"""The manifests of the platform-engineering guide, and what a person does with them.
-
-They lie beside the repository, in shared/seed.
-"""
+"""A claim for a database as people write it who come from Crossplane, in `manifests/`, and what a person does with it."""
 
 from __future__ import annotations
 
@@ -13,11 +10,9 @@ from pathlib import Path
 from tests.cluster.rig import ControlPlane
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEED = REPOSITORY.parent / "shared" / "seed"
-PROVIDER, DEFINITION, COMPOSITION, CLAIM = (
-    SEED / name for name in ("provider-aws.yaml", "database-xrd.yaml", "database-composition.yaml", "my-database.yaml")
-)
-GUIDE = (PROVIDER, DEFINITION, COMPOSITION, CLAIM)  # in its own order
+MANIFESTS = Path(__file__).parent / "manifests"
+GUIDE = tuple(MANIFESTS / f"{name}.yaml" for name in ("provider", "definition", "composition", "claim"))
+PROVIDER, DEFINITION, COMPOSITION, CLAIM = GUIDE
 NETWORK = REPOSITORY / "compositions" / "database-aws" / "network.yaml"
 NAME, TEAM = "my-service-db", "my-team"
 # In full, and not the short "provider": to kubectl that is the category of ProviderConfigs.

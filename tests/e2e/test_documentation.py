@@ -23,7 +23,6 @@ from tests.standin import serving
 
 from .conftest import KINDS, Aws
 
-pytestmark = pytest.mark.skipif(not guide.SEED.is_dir(), reason=f"the guide's manifests are not at {guide.SEED}")
 LONG = 600  # seconds for one command: some wait for Pods
 
 

@@ -16,7 +16,6 @@ from tests.e2e.guide import (
     NETWORK,
     PROVIDER,
     REPOSITORY,
-    SEED,
     TEAM,
     any_of,
     apply,
@@ -28,7 +27,6 @@ from tests.e2e.guide import (
 )
 
 pytestmark = [
-    pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}"),
     pytest.mark.soak,
     pytest.mark.usefixtures("clean"),
 ]

@@ -8,14 +8,9 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.guide import (
-    CLAIM,
-    COMPOSITION,
-    DEFINITION,
-    GUIDE,
     NAME,
     NETWORK,
-    PROVIDER,
-    SEED,
+    REPOSITORY,
     TEAM,
     apply,
     at_rest,
@@ -27,6 +22,12 @@ from tests.e2e.guide import (
     wait_ready,
     writes,
 )
+
+SEED = REPOSITORY.parent / "shared" / "seed"
+GUIDE = tuple(  # in its own order
+    SEED / name for name in ("provider-aws.yaml", "database-xrd.yaml", "database-composition.yaml", "my-database.yaml")
+)
+PROVIDER, DEFINITION, COMPOSITION, CLAIM = GUIDE
 
 pytestmark = [
     pytest.mark.skipif(not SEED.is_dir(), reason=f"the guide's manifests are not at {SEED}"),

@@ -19,9 +19,6 @@ from tests.e2e.release import NAMESPACE, USER, Release, may
 VALUES = {"args": ["--poll-interval", "300"], "function": {"runtime": "Deployment"}}
 GROUP = "web.example.org"
 
-pytestmark = pytest.mark.skipif(not guide.SEED.is_dir(), reason=f"the guide's manifests are not at {guide.SEED}")
-
-
 # A ClusterRole, and one that gathers it: the controller that does so looks at it last.
 LABEL = {"example.org/after": "true"}
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
