@@ -20,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-ver
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check test soak scenarios e2e up demo cluster crds chart image pin-bases check-bases image-check kind-up kind-down bench fuzz clean
+.PHONY: help setup lock map check test soak scenarios e2e up demo cluster crds chart image pin-bases check-bases image-check kind-up kind-down bench fuzz clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lock: $(READY)  ## pin the dependencies anew: requirements*.lock from pyproject.
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra cel --extra functions --extra templates --extra traces -o requirements.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --extra templates --extra traces -o requirements-demo.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --constraint requirements.lock --extra cel --extra demo --extra functions --extra templates --extra traces --group dev -o requirements-dev.lock
+
+map: $(READY)  ## every module of the operator, and what it is for (ARGS=webhook: those that speak of it)
+	@$(BIN)/python -m tests.module_map $(ARGS)
 
 check: $(READY)  ## lint, formatting, types, imports, and that crds/ and the chart are fresh
 	$(BIN)/ruff check .

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 CORE = (".crossplane.io",)
 
 
-def provider_of(api_version: str) -> str:
-    """The provider whose kinds are of this API version; "" if it is none's."""
-    family = providers.of(group_of(api_version))
-    return family.provider if family else ""
-
-
 class BuiltIn:
     """The managed kinds: for what composes them."""
 
@@ -34,7 +28,7 @@ class BuiltIn:
 
     def schema(self, api_version: str, kind: str) -> OpenAPI | None:
         """The schema of a kind's version; None if it is not built in."""
-        if not provider_of(api_version):
+        if not providers.name_of(api_version):
             return None
         pair = (api_version, kind)
         if pair not in self._managed:
@@ -47,7 +41,7 @@ class BuiltIn:
         """Whether a kind's objects live in namespaces; None if it is not built in."""
         from groundplane.core import known_schemas
 
-        if provider_of(api_version):
+        if providers.name_of(api_version):
             from groundplane.runtime import clouds
 
             if found := clouds.lookup(api_version, kind):
@@ -66,7 +60,7 @@ class BuiltIn:
 
     def meant(self, api_version: str, kind: str) -> str:
         """The kind that is nearly spelt so, or served in another version."""
-        if not provider_of(api_version):
+        if not providers.name_of(api_version):
             return ""
         from groundplane.runtime import clouds
 
@@ -78,14 +72,14 @@ class EveryKind(BuiltIn):
 
     def schema(self, api_version: str, kind: str) -> OpenAPI | None:
         group = group_of(api_version)
-        if kind in (providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE) and provider_of(api_version):
+        if kind in (providers.CONFIG, providers.CLUSTER_CONFIG, providers.USAGE) and providers.name_of(api_version):
             return self._configs.get((api_version, kind))
-        if kind == providers.COLLECTION and provider_of(api_version):
+        if kind == providers.COLLECTION and providers.name_of(api_version):
             from groundplane.core import known_schemas
             from groundplane.runtime import clouds
 
             return known_schemas.schemas_in(clouds.collections()).get((api_version, kind))
-        if group.endswith(CORE) and not provider_of(api_version):
+        if group.endswith(CORE) and not providers.name_of(api_version):
             return self._core.get((api_version, kind))
         if "." not in group or group.endswith(".k8s.io"):
             from groundplane.cluster import kubernetes_schemas
@@ -96,13 +90,13 @@ class EveryKind(BuiltIn):
     def meant(self, api_version: str, kind: str) -> str:
         from groundplane.core import known_schemas
 
-        if not provider_of(api_version) and group_of(api_version).endswith((*CORE, ".k8s.io")):
+        if not providers.name_of(api_version) and group_of(api_version).endswith((*CORE, ".k8s.io")):
             return known_schemas.kind_meant((api_version, kind), self._core, None)
         return super().meant(api_version, kind)
 
     def immutable(self, api_version: str, kind: str) -> Sequence[str]:
         """The fields of forProvider that can't be changed in AWS."""
-        if provider_of(api_version) != "aws":
+        if providers.name_of(api_version) != "aws":
             return ()
         from groundplane.aws import catalogue
 
@@ -111,7 +105,7 @@ class EveryKind(BuiltIn):
 
     def connection_keys(self, api_version: str, kind: str) -> Sequence[str] | None:
         """The keys that a kind's connection Secrets can have; None if it has other ones, or each object its own."""
-        if provider_of(api_version) not in ("aws", "sql"):
+        if providers.name_of(api_version) not in ("aws", "sql"):
             return None
         from groundplane.runtime import clouds
 
@@ -122,7 +116,7 @@ class EveryKind(BuiltIn):
         """What its cloud would refuse in a managed resource, whatever is there.  No call is made."""
         if not meta(obj).get("name"):  # the API server makes one of generateName
             obj = {**obj, "metadata": {**meta(obj), "name": f"{meta(obj).get('generateName') or ''}x"}}
-        provider = provider_of(str(obj.get("apiVersion")))
+        provider = providers.name_of(str(obj.get("apiVersion")))
         if provider == "aws":
             from groundplane.aws import offline
 
@@ -141,7 +135,7 @@ class EveryKind(BuiltIn):
 
     def doubt(self, obj: Object) -> InvalidInput | None:
         """A region that botocore does not list."""
-        if provider_of(str(obj.get("apiVersion"))) != "aws":
+        if providers.name_of(str(obj.get("apiVersion"))) != "aws":
             return None
         from groundplane.aws import offline
 

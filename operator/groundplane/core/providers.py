@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from groundplane.core.objects import group_of
+
 CONFIG, CLUSTER_CONFIG, USAGE = "ProviderConfig", "ClusterProviderConfig", "ProviderConfigUsage"
 CONFIG_PLURALS = {CONFIG: "providerconfigs", CLUSTER_CONFIG: "clusterproviderconfigs", USAGE: "providerconfigusages"}
 
@@ -73,6 +75,16 @@ def of(group: str) -> Family | None:
         return family
     family = _BY_DOMAIN.get(group.partition(".")[2])
     return family if family and family.has_services else None
+
+
+def name_of(api_version: str) -> str:
+    """The provider whose kinds are of an API version; "" if it is none's.
+
+    >>> name_of("rds.aws.m.upbound.io/v1beta1"), name_of("apps/v1")
+    ('aws', '')
+    """
+    family = of(group_of(api_version))
+    return family.provider if family else ""
 
 
 def mend_of_no_namespace(group: str, kind: str) -> str:

@@ -31,7 +31,7 @@ class Clouds:
 
     def of(self, api_version: str) -> Cloud | None:
         """Whose kinds those of an API version are."""
-        provider = _provider(api_version)
+        provider = providers.name_of(api_version)
         if provider not in self._clouds:
             return None
         if provider not in self._made:
@@ -39,11 +39,11 @@ class Clouds:
         return self._made[provider]
 
     def kind(self, api_version: str, kind: str) -> ManagedKind | None:
-        found = lookup(api_version, kind) if _provider(api_version) in self._clouds else None
+        found = lookup(api_version, kind) if providers.name_of(api_version) in self._clouds else None
         return found if found and self._is_active(found.name) else None
 
     def kinds(self) -> Sequence[ManagedKind]:
-        ours = (each for each in kinds() if _provider(each.api_versions[0]) in self._clouds)
+        ours = (each for each in kinds() if providers.name_of(each.api_versions[0]) in self._clouds)
         return tuple(each for each in ours if self._is_active(each.name))
 
     def default_external_name(self, managed: Object) -> str:
@@ -177,7 +177,7 @@ def kinds() -> tuple[ManagedKind, ...]:
 
 def lookup(api_version: str, kind: str) -> ManagedKind | None:
     """The managed kind that is served under that API version and kind, if any."""
-    if _provider(api_version) == "aws":
+    if providers.name_of(api_version) == "aws":
         from groundplane.aws import catalogue
 
         return catalogue.port(api_version, kind)
@@ -232,7 +232,7 @@ def collections() -> list[Object]:
 
 def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
     """The keys of a kind's connection Secrets, sorted, and what they hold."""
-    if _provider(kind.api_versions[0]) == "sql":
+    if providers.name_of(kind.api_versions[0]) == "sql":
         from groundplane.sql import crds as sql
 
         return sql.connection_details(kind)
@@ -243,7 +243,7 @@ def connection_details(kind: ManagedKind) -> list[dict[str, str]]:
 
 def immutable(api_version: str, kind: str) -> frozenset[str]:
     """The forProvider fields of an AWS kind that can't be changed."""
-    if _provider(api_version) != "aws":
+    if providers.name_of(api_version) != "aws":
         return frozenset()
     from groundplane.aws import catalogue
 
@@ -253,7 +253,7 @@ def immutable(api_version: str, kind: str) -> frozenset[str]:
 
 def named_so(api_version: str, kind: str) -> frozenset[str]:
     """The fields of an AWS kind's status.atProvider that are its external name."""
-    if _provider(api_version) != "aws":
+    if providers.name_of(api_version) != "aws":
         return frozenset()
     from groundplane.aws import catalogue
 
@@ -265,7 +265,7 @@ def named_so(api_version: str, kind: str) -> frozenset[str]:
 def schema_of(api_version: str, kind: str) -> dict[str, Any] | None:
     """The schema of one managed kind, without prose; None if that is not built in."""
     if found := lookup(api_version, kind):
-        match _provider(api_version):
+        match providers.name_of(api_version):
             case "aws":
                 from groundplane.aws.crds import schema_of
 
@@ -299,17 +299,12 @@ def unknown_region(managed: Object, account: Account) -> str:
 
 def meant(api_version: str, kind: str) -> str:
     """The kind that is served under that API version, and is nearly spelt so; "" if there is none."""
-    if _provider(api_version) == "aws":
+    if providers.name_of(api_version) == "aws":
         from groundplane.aws import catalogue
 
         return catalogue.meant(api_version, kind)
     near = nearest(kind, [each.kind for each in kinds() if each.group == group_of(api_version)])
     return near if lookup(api_version, near) else ""
-
-
-def _provider(api_version: str) -> str:
-    family = providers.of(group_of(api_version))
-    return family.provider if family else ""
 
 
 class NoTargets:
