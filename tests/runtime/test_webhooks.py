@@ -18,7 +18,7 @@ import pytest
 from groundplane.core.admission import Verdict
 from groundplane.errors import Denied, InvalidInput, Unavailable
 from groundplane.runtime import certificates, issuing, logs, metrics, webhook_server, webhooks
-from groundplane.runtime.webhook_configurations import Configurations, Target
+from groundplane.runtime.webhook_configurations import Configurations, Place, Target
 from groundplane.runtime.webhook_registry import Webhook, all_webhooks, configured
 from groundplane.runtime.webhook_server import Server
 from groundplane.runtime.webhooks import hosts
@@ -486,7 +486,14 @@ class Told:
 def looked_after(server, configurations, *, leads=lambda: True):
     world = World()
     return webhooks.Webhooks(
-        server, all_webhooks(), Secrets(), configurations, world.context, leads=leads, namespace="home", port=1
+        server,
+        all_webhooks(),
+        Secrets(),
+        configurations,
+        world.context,
+        Place("127.0.0.1", 1),
+        leads=leads,
+        namespace="home",
     )
 
 
@@ -555,10 +562,9 @@ async def test_what_is_given_up_while_the_api_server_is_away_is_given_up_later_a
         None,
         SimpleNamespace(withdraw=withdraw),
         world.context,
+        Place("127.0.0.1", 0, is_tentative=True),
         leads=lambda: True,
         namespace="home",
-        port=0,
-        is_tentative=True,
     )
     await looked_after._give_up("nobody reaches them")
     assert not looked_after.have_ended, "nothing protects what is in use yet"
@@ -590,12 +596,9 @@ async def test_whoever_ends_while_they_are_set_up_leaves_nothing_that_only_it_ca
         None,
         SimpleNamespace(ensure=ensure, withdraw=does("withdrawn"), answered=does("asked")),
         World().context,
+        Place("127.0.0.1", 0, "https://127.0.0.1", is_tentative=True, is_alone=True),
         leads=lambda: True,
         namespace="home",
-        port=0,
-        url="https://127.0.0.1",
-        is_tentative=True,
-        is_alone=True,
     )
     looking = asyncio.create_task(found._look())
     await begun.wait()

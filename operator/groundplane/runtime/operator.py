@@ -351,12 +351,9 @@ class Operator:
             api,
             webhook_configurations.Configurations(self._api, settings.webhook_owner),
             self._context,
+            place,
             leads=self._gate.is_open,
             namespace=settings.namespace,
-            port=place.port,
-            url=place.url,
-            is_tentative=place.is_tentative,
-            is_alone=place.is_alone,
         )
 
     async def run(self) -> int:

@@ -19,7 +19,7 @@ from groundplane.ports import Context, Resource
 from groundplane.runtime import certificates, guard, logs, metrics, pairs
 from groundplane.runtime.pairs import SERVER, Pair
 from groundplane.runtime.tasks import within
-from groundplane.runtime.webhook_configurations import CONFIGURATIONS, NAMES, SERVICE, Configurations, Target
+from groundplane.runtime.webhook_configurations import CONFIGURATIONS, NAMES, SERVICE, Configurations, Place, Target
 from groundplane.runtime.webhook_registry import Webhook, configured
 from groundplane.runtime.webhook_server import Apart
 
@@ -44,26 +44,22 @@ class Webhooks:
         api: Api,
         configurations: Configurations,
         context: Context,
+        place: Place,
         *,
         leads: Callable[[], bool],
         namespace: str,
-        port: int,
-        url: str = "",
-        is_tentative: bool = False,
-        is_alone: bool = False,
     ) -> None:
         """`api` may write the Secrets whoever leads; `configurations` are applied only while this process `leads`.
 
-        `is_tentative`: nobody has asked for webhooks, so whatever is in their way ends them, and their end withdraws them.  `is_alone`: the `url`
-        means this process and no other replica, at the port that is listened on.
+        At a tentative `place` whatever is in their way ends them, and their end withdraws them; at one that is this process's alone, no other replica is meant.
         """
-        self.is_tentative = is_tentative
+        self.is_tentative = place.is_tentative
         self.have_ended = False  # given up, or withdrawn
-        self._is_alone = is_alone
+        self._place = place
         self._server, self._webhooks, self._api, self._configurations = server, webhooks, api, configurations
         self._context, self._leads = context, leads
-        self._namespace, self._port, self._url = namespace, port, url
-        self._hosts = hosts(namespace, url)
+        self._namespace = namespace
+        self._hosts = hosts(namespace, place.url)
         self._loaded: Pair | None = None
         self._problem = "no certificate yet"
         self._is_configured = False  # by us, since we lead
@@ -87,7 +83,7 @@ class Webhooks:
     async def run(self) -> None:
         """Serve, renew, repair; until they have ended."""
         informers = [self._followed(CONFIGURATIONS, name) for name in NAMES]
-        if not self._is_alone:
+        if not self._place.is_alone:
             informers.append(self._followed(SECRETS, SERVER))
         following = [asyncio.create_task(informer.run()) for informer in informers]
         try:
@@ -166,7 +162,7 @@ class Webhooks:
     async def _certificate(self) -> Pair:
         """From the Secret that all replicas share, or, where none but this process is to be asked, its own."""
         now = certificates.now()
-        if not self._is_alone:
+        if not self._place.is_alone:
             return await certificates.ensure(self._api, self._namespace, self._hosts, now, known=self._loaded)
         if self._loaded is None or pairs.is_due(self._loaded, now):
             return await certificates.transient(self._hosts, now)
@@ -176,8 +172,8 @@ class Webhooks:
         if not self._leads():
             self._is_configured, self._said = False, ""
             return
-        url = f"{self._url}:{self._server.port}" if self._is_alone else self._url
-        target = Target(self._namespace, self._port, pair.bundle, url)
+        url = f"{self._place.url}:{self._server.port}" if self._place.is_alone else self._place.url
+        target = Target(self._namespace, self._place.port, pair.bundle, url)
         self._has_begun = True
         try:
             await self._configurations.ensure(configured(self._webhooks, target, self._context))
