@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import replace
 
 from groundplane.cluster.sqlite import SqliteCluster
-from groundplane.core import conditions
-from groundplane.core.objects import Key, key_of, meta
+from groundplane.core.objects import key_of, meta
 from groundplane.errors import InvalidInput
 from groundplane.objects.cloud import ObjectCloud
 from groundplane.ports import Options
 from groundplane.runtime.clouds import Clouds
+from tests.steps import applied as applied
+from tests.steps import deleted as deleted
+from tests.steps import is_ready as is_ready
+from tests.steps import message as message
+from tests.steps import secret_of as secret_of
+from tests.steps import seen as seen
+from tests.steps import texts as texts
 from tests.world import Clock, World
 
 GROUP, NAMESPACED = "kubernetes.crossplane.io/v1alpha2", "kubernetes.m.crossplane.io/v1alpha1"
@@ -116,40 +121,10 @@ def thing(manifest, name="some", *, namespace="", version="", annotations=None, 
     }
 
 
-async def applied(world, *manifests, seconds=0):
-    await world.apply(*manifests)
-    await world.settle(seconds=seconds)
-    return await seen(world, manifests[-1])
-
-
-async def seen(world, manifest):
-    return await world.cluster.get(key_of(manifest))
-
-
 async def edited(world, manifest, spec, *, seconds=0):
     await world.patch(key_of(manifest), {"spec": spec})
     await world.settle(seconds=seconds)
     return await seen(world, manifest)
-
-
-async def deleted(world, *manifests, seconds=0):
-    for manifest in manifests:
-        await world.cluster.delete(key_of(manifest))
-    await world.settle(seconds=seconds)
-    return await seen(world, manifests[-1])
-
-
-async def data_of(world, name, namespace=TEAM):
-    found = await world.cluster.get(Key("v1", "Secret", namespace, name))
-    return {key: base64.b64decode(text).decode() for key, text in (found or {}).get("data", {}).items()}
-
-
-def is_ready(obj):
-    return conditions.is_true(obj, "Ready") and conditions.is_true(obj, "Synced")
-
-
-def message(obj, type_="Synced"):
-    return (conditions.find(obj, type_) or {}).get("message", "")
 
 
 async def is_quiet(world, *manifests, seconds=130):
@@ -161,9 +136,3 @@ async def is_quiet(world, *manifests, seconds=130):
         before == [meta(await seen(world, each))["resourceVersion"] for each in manifests]
         and world.cluster.writes == writes
     )
-
-
-def texts(world):
-    """All that anybody may read."""
-    objects = [json.dumps(each) for each in world.objects() if each["kind"] != "Secret"]
-    return "\n".join([world.told.text(), *objects])

@@ -15,11 +15,11 @@ from tests.objects.conftest import (
     again,
     config,
     configmap,
-    data_of,
     is_ready,
     made,
     message,
     secret,
+    secret_of,
     seen,
     thing,
 )
@@ -95,7 +95,7 @@ async def life(fatal, *, remote):
     assert is_ready(await seen(world, mine)), f"{fatal}: {message(await seen(world, mine))}"
     live = await other.get(key_of(configmap()))
     assert live["data"] == {"colour": "blue", "taken": "blue"}, fatal
-    assert await data_of(world, "conn") == {"taken": "blue"}
+    assert await secret_of(world, "conn") == {"taken": "blue"}
     references = [{"dependsOn": {**path, "name": "base"}}]
     await played(
         world.patch(key_of(mine), {"spec": {"references": references, "connectionDetails": None}}),

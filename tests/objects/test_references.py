@@ -16,7 +16,6 @@ from tests.objects.conftest import (
     applied,
     config,
     configmap,
-    data_of,
     deleted,
     edited,
     is_quiet,
@@ -24,6 +23,7 @@ from tests.objects.conftest import (
     made,
     message,
     secret,
+    secret_of,
     seen,
     texts,
     thing,
@@ -291,7 +291,7 @@ async def test_nothing_of_a_secret_is_to_be_read_anywhere():
     await applied(world, *manifests, seconds=70)
     for each in manifests:
         assert is_ready(await seen(world, each)), message(await seen(world, each))
-    assert await data_of(world, "copy") == {"password": "s3cret-word"}
+    assert await secret_of(world, "copy") == {"password": "s3cret-word"}
     shown = [json.dumps(await seen(world, each)) for each in manifests]
     assert all(WORD not in text and "s3cret-word" not in text for text in shown)
     assert [json.loads(text)["status"]["atProvider"]["manifest"]["data"] for text in shown] == [
@@ -302,7 +302,7 @@ async def test_nothing_of_a_secret_is_to_be_read_anywhere():
     await world.patch(key_of(secret()), {"data": {"password": base64.b64encode(b"an0ther-word").decode()}})
     await world.cluster.delete(key_of(manifests[1]))
     await world.settle(seconds=70)
-    assert await data_of(world, "copy") == {"password": "an0ther-word"}
+    assert await secret_of(world, "copy") == {"password": "an0ther-word"}
     told = "".join([world.told.text(), *[json.dumps(await seen(world, each)) for each in manifests]])
     assert not any(word in told for word in ("s3cret-word", "an0ther-word", WORD))
 
@@ -348,10 +348,10 @@ async def test_connection_details_are_taken_from_the_objects_there(namespace):
     mine = thing(configmap(), namespace=namespace, connectionDetails=details, writeConnectionSecretToRef=place)
     assert is_ready(await applied(world, mine)), message(await seen(world, mine))
     expected = {"password": "s3cret-word", "colour": "blue", "all": '{"colour": "blue"}'}
-    assert await data_of(world, "conn") == expected
+    assert await secret_of(world, "conn") == expected
     await world.patch(key_of(secret()), {"data": {"password": base64.b64encode(b"fresh").decode()}})
     await world.settle(seconds=70)
-    assert (await data_of(world, "conn"))["password"] == "fresh"
+    assert (await secret_of(world, "conn"))["password"] == "fresh"
     await world.cluster.delete(key_of(secret()))
     await world.settle(seconds=70)
     assert "spec.connectionDetails[0]: Secret shop/login not found" in message(await seen(world, mine))

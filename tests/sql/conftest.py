@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
-import json
 from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
 
-from groundplane.core import conditions
-from groundplane.core.objects import Key, key_of, meta
+from groundplane.core.objects import key_of, meta
 from groundplane.errors import InvalidInput
 from groundplane.ports import Options
 from groundplane.runtime.clouds import Clouds
 from groundplane.sql import standin
 from groundplane.sql.cloud import SqlCloud
+from tests.steps import applied as applied
+from tests.steps import deleted as deleted
+from tests.steps import is_ready as is_ready
+from tests.steps import message as message
+from tests.steps import secret_of as secret_of
+from tests.steps import seen as seen
+from tests.steps import texts as texts
 from tests.world import Clock, World
 
 GROUP, NAMESPACED = "postgresql.sql.crossplane.io/v1alpha1", "postgresql.sql.m.crossplane.io/v1alpha1"
@@ -173,40 +177,10 @@ def publishes(name="conn", namespace="shop"):
     return {"writeConnectionSecretToRef": {"name": name, "namespace": namespace}}
 
 
-async def applied(world, *manifests, seconds=0):
-    await world.apply(*manifests)
-    await world.settle(seconds=seconds)
-    return await seen(world, manifests[-1])
-
-
-async def seen(world, manifest):
-    return await world.cluster.get(key_of(manifest))
-
-
 async def edited(world, manifest, *, seconds=0, **for_provider):
     await world.patch(key_of(manifest), {"spec": {"forProvider": for_provider}})
     await world.settle(seconds=seconds)
     return await seen(world, manifest)
-
-
-async def deleted(world, *manifests, seconds=0):
-    for manifest in manifests:
-        await world.cluster.delete(key_of(manifest))
-    await world.settle(seconds=seconds)
-    return await seen(world, manifests[-1])
-
-
-async def secret_of(world, name="conn", namespace="shop"):
-    found = await world.cluster.get(Key("v1", "Secret", namespace, name))
-    return {key: base64.b64decode(text).decode() for key, text in (found or {}).get("data", {}).items()}
-
-
-def is_ready(obj):
-    return conditions.is_true(obj, "Ready") and conditions.is_true(obj, "Synced")
-
-
-def message(obj, type_="Synced"):
-    return (conditions.find(obj, type_) or {}).get("message", "")
 
 
 async def is_quiet(world, sql, *manifests, seconds=130):
@@ -217,9 +191,3 @@ async def is_quiet(world, sql, *manifests, seconds=130):
     await world.settle(seconds=seconds)
     after = [meta(await seen(world, each))["resourceVersion"] for each in manifests]
     return before == after and not sql.writes
-
-
-def texts(world):
-    """All that anybody may read."""
-    objects = [json.dumps(each) for each in world.objects() if each["kind"] != "Secret"]
-    return "\n".join([world.told.text(), *objects])
