@@ -186,7 +186,7 @@ def lookup(api_version: str, kind: str) -> ManagedKind | None:
 
 def as_far_as_desired(managed: Object, name: str, desired: Json, observed: Json) -> Json:
     """What is observed of a field of forProvider, without what counts as no difference since the desired leaves it out."""
-    if _provider(managed["apiVersion"]) != "aws":
+    if providers.name_of(managed["apiVersion"]) != "aws":
         return observed
     from groundplane.aws import catalogue, compare
 
