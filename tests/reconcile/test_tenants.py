@@ -12,6 +12,8 @@ from groundplane.core.connection import SECRET_TYPE
 from groundplane.core.objects import Key, key_of, meta, owner_reference
 from groundplane.errors import Conflict
 from groundplane.ports import Options
+from groundplane.reconcile import claim as claim_reconciler
+from groundplane.reconcile import composite as composite_reconciler
 from groundplane.reconcile import connection
 from tests.reconcile import things
 from tests.reconcile.things import changed
@@ -659,3 +661,49 @@ async def test_claims_go_on_when_another_version_becomes_the_referenceable_one(s
     assert await world.cluster.list("example.org/v1beta1", "XThing") == []
     for kind in things.KINDS:
         assert await world.cluster.list(things.COMPOSED, kind) == []
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_where_a_webhook_converts_a_composition_for_the_other_version_composes_nothing(strict):
+    """control-plane.md §1.1: compositeTypeRef has the referenceable version; a path of another one may mean nothing in it, and what it filled would go."""
+    hook = {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://convert.example.org"}}
+    conversion = {"strategy": "Webhook", "webhook": hook}
+    world = await a_platform(strict_upstream=strict)
+    await world.apply(things.changed(two_versions("v1alpha1"), conversion=conversion))
+    await world.settle()
+    await world.apply(a_claim())
+    await world.settle()
+    await world.apply(things.changed(two_versions("v1beta1"), conversion=conversion))
+    await world.settle(seconds=60)
+    claim = Key("example.org/v1beta1", "Thing", "team-a", "db")
+    await world.patch(claim, {"spec": {"size": "large"}})
+    await world.settle(seconds=60)
+    told = conditions.find(await world.one("example.org/v1beta1", "XThing"), "Synced")
+    assert "referenced composition is not compatible with this composite resource" in told["message"]
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"]["class"] == "t1"
+    fitting = things.changed(things.COMPOSITION, compositeTypeRef={"apiVersion": claim.api_version, "kind": "XThing"})
+    await world.apply({**fitting, "metadata": {"name": "later"}})
+    await world.patch(claim, {"spec": {"compositionRef": {"name": "later"}}})
+    await world.settle(seconds=60)
+    alpha = await world.one(things.COMPOSED, "Alpha")
+    assert alpha["spec"]["forProvider"]["class"] == "t9"
+
+
+async def test_what_was_queued_in_the_version_before_is_looked_at_in_the_referenceable_one():
+    """Else what is read in the old shape is applied as if it had the new one, and refused."""
+    world = await a_platform()
+    await world.apply(two_versions("v1alpha1"))
+    await world.settle()
+    await world.apply(a_claim())
+    await world.settle()
+    composite = key_of(await world.one(things.VERSION, "XThing"))
+    await world.apply(two_versions("v1beta1"))
+    await world.settle(seconds=60)
+    for name, reconciler, key in (
+        ("claim", claim_reconciler.reconcile, things.CLAIM),
+        ("composite", composite_reconciler.reconcile, composite),
+    ):
+        await reconciler(key, world.context)
+        assert [*world.due] == [(name, key._replace(api_version="example.org/v1beta1"))]
+        await world.settle()

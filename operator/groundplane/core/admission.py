@@ -208,9 +208,10 @@ def composition_warnings(spec: CompositionSpec, of_kind: Definition | None, of_c
         return []
     found = []
     if reference.apiVersion != of_kind.api_version:
+        kept = "what has it is refused" if of_kind.has_conversion else "though what has it keeps it"
         found.append(
             f"spec.compositeTypeRef.apiVersion: {reference.kind} is composed at {of_kind.api_version}, its referenceable"
-            f" version: nothing chooses a Composition for {reference.apiVersion}, though what has it keeps it"
+            f" version: nothing chooses a Composition for {reference.apiVersion}, {kept}"
         )
     if of_kind.is_legacy:
         return found

@@ -47,6 +47,7 @@ class Definition:
     default_delete_policy: str | None = None  # Background or Foreground, of claims
     default_revision_labels: Mapping[str, str] = field(default_factory=dict)
     status_fields: frozenset[str] = frozenset()  # what the user's schemas have in status
+    has_conversion: bool = False  # by a webhook: the same field may have another place in another version
 
     @property
     def api_version(self) -> str:
@@ -120,6 +121,7 @@ def read(xrd: Object) -> Definition:
         default_delete_policy=_optional(spec.get("defaultCompositeDeletePolicy")),
         default_revision_labels=dict(mapping(selector.get("matchLabels"))),
         status_fields=frozenset(name for version in versions for name in _own_status(version)),
+        has_conversion=mapping(spec.get("conversion")).get("strategy") == "Webhook",
     )
 
 

@@ -203,8 +203,9 @@ async def _pinned(run: CompositeRun, origin: Object) -> Object | None:
 async def _checked(run: CompositeRun, revision: Object) -> Object:
     key = key_of(run.composite)
     reference = spec_of(revision).get("compositeTypeRef") or {}
-    version = reference.get("apiVersion", "") if not run.context.options.strict_upstream else key.api_version
-    if version not in run.definition.versions:  # a Composition stays when another version becomes the referenceable one
+    version, is_strict = reference.get("apiVersion", ""), run.context.options.strict_upstream
+    # A Composition stays when another version becomes the referenceable one, but not where its paths may mean nothing there.
+    if is_strict or run.definition.has_conversion or version not in run.definition.versions:
         version = key.api_version
     if composition.compatible(revision, version, key.kind):
         return revision

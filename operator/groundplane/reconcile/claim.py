@@ -49,6 +49,9 @@ async def reconcile(key: Key, context: Context) -> Result:
     definition = context.definitions.claim(key.group, key.kind)
     if definition is None:
         return Result()
+    if key.api_version != definition.api_version:  # it was queued before another version became the referenceable one
+        context.watches.enqueue(key._replace(api_version=definition.api_version))
+        return Result()
     claim = await leaving.seen(key, context)
     if claim is None:
         return Result()
