@@ -129,6 +129,34 @@ async def test_what_passes_by_itself_does_not_end_it():
     assert found["status"]["failures"] == 2
 
 
+async def test_a_function_that_is_not_for_operations_is_named_and_nothing_runs_until_it_is():
+    """control-plane.md §10.6: functions need the capability operation."""
+    revision = Key("pkg.crossplane.io/v1", "FunctionRevision", "", "patches-1")
+    labels = {"pkg.crossplane.io/package": "function-patch-and-transform"}
+    image = {"image": "example.org/patches:v1", "revision": 1, "desiredState": "Active"}
+    metadata = {"name": revision.name, "labels": labels}
+    world = await a_world(
+        {"apiVersion": revision.api_version, "kind": revision.kind, "metadata": metadata, "spec": image}
+    )
+    await world.patch(revision, {"status": {"capabilities": ["composition"]}}, subresource="status")
+    await world.apply(operation())
+    await world.settle(seconds=3600)
+    found = await get(world, "Operation", "once")
+    assert told(found)["ValidPipeline"] == ("False", "MissingCapabilities")
+    assert told(found)["Succeeded"] == ("Unknown", "PipelineRunning")
+    assert "function-patch-and-transform" in conditions.find(found, "Synced")["message"]
+    assert not found["status"].get("failures"), "it has not been tried"
+    assert ("Warning", "CheckCapabilities") in world.told.reasons("Operation")
+    made = Key("v1", "ConfigMap", "team", "made")
+    assert await world.cluster.get(made) is None
+    await world.patch(revision, {"status": {"capabilities": ["composition", "Operation"]}}, subresource="status")
+    await world.settle()
+    found = await get(world, "Operation", "once")
+    assert told(found)["ValidPipeline"] == ("True", "ValidPipeline")
+    assert told(found)["Succeeded"] == ("True", "PipelineSuccess")
+    assert await world.cluster.get(made)
+
+
 async def test_an_unknown_function_says_what_to_do():
     steps = [{"step": "x", "functionRef": {"name": "function-nobody-has"}}]
     world = await a_world({**operation(), "spec": {"mode": "Pipeline", "pipeline": steps}})

@@ -1,4 +1,4 @@
-"""What the functions of a pipeline say that they can do: `ValidPipeline` of a CompositionRevision.
+"""What the functions of a pipeline say that they can do: `ValidPipeline` of a CompositionRevision, and of an Operation.
 
 Source: Crossplane v2.3, internal/controller/apiextensions/revision, and its fuzzy match of capabilities.  Upstream refuses a function
 whose package was not looked into yet, too; nobody looks into those of functions that are built in, or run by us, so saying nothing is no fault.
@@ -14,7 +14,7 @@ from groundplane.core.conditions import Condition
 from groundplane.core.objects import Object, meta, spec_of, status_of
 
 VALID = "ValidPipeline"
-COMPOSITION = "composition"
+COMPOSITION, OPERATION = "composition", "operation"
 
 
 def head(function_revision: Object) -> Object:
@@ -44,10 +44,10 @@ def _plain(text: str) -> str:
     return re.sub("[^a-z0-9]", "", text.lower())
 
 
-def verdict(revisions: Mapping[str, Iterable[Object]]) -> Condition:
-    """`revisions`: those of each function, by the function's name."""
-    missing = sorted(name for name, found in revisions.items() if any(lacks(each, COMPOSITION) for each in found))
+def verdict(revisions: Mapping[str, Iterable[Object]], capability: str) -> Condition:
+    """`revisions`: those of each function, by the function's name; `capability`: what all of them must have."""
+    missing = sorted(name for name, found in revisions.items() if any(lacks(each, capability) for each in found))
     if not missing:
         return Condition(VALID, "True", VALID)
-    text = f"functions without the capability {COMPOSITION}: {', '.join(missing)}"
+    text = f"functions without the capability {capability}: {', '.join(missing)}"
     return Condition(VALID, "False", "MissingCapabilities", text)

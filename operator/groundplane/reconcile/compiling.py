@@ -57,9 +57,9 @@ def _awaited(name: str, source: Source | None) -> list[Awaited]:
     return found
 
 
-async def valid(context: Context, revision: Object) -> Condition | None:
-    """Whether the functions of a pipeline may compose; None where that is not asked: of mode Resources, and by v1.20."""
-    names = composition.function_names(revision)
+async def valid(context: Context, source: Object, capability: str = capabilities.COMPOSITION) -> Condition | None:
+    """Whether the functions of a pipeline may do what it is for; None where that is not asked: of mode Resources, and by v1.20."""
+    names = composition.function_names(source)
     if not names or context.options.strict_upstream:
         return None
     try:
@@ -72,14 +72,14 @@ async def valid(context: Context, revision: Object) -> Condition | None:
         }
     except NoSuchKind:
         found = {}
-    return capabilities.verdict(found)
+    return capabilities.verdict(found, capability)
 
 
-def awaited_capabilities(revision: Object) -> tuple[Awaited, ...]:
+def awaited_capabilities(source: Object) -> tuple[Awaited, ...]:
     """What may change that."""
     return tuple(
         Awaited(PACKAGES, REVISION, labels=((function_sources.PACKAGE_LABEL, name),))
-        for name in composition.function_names(revision)
+        for name in composition.function_names(source)
     )
 
 

@@ -10,11 +10,11 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from groundplane import functions as catalogue
-from groundplane.core import conditions, health, operations, pipeline
+from groundplane.core import capabilities, conditions, health, operations, pipeline
 from groundplane.core.conditions import Condition
 from groundplane.core.objects import Json, Key, Object, is_deleting, key_of, meta
 from groundplane.core.pipeline import Outcome, Resource
-from groundplane.errors import Busy, Conflict, GroundplaneError, NotLeader, at
+from groundplane.errors import Busy, Conflict, GroundplaneError, InvalidInput, NotLeader, at
 from groundplane.ports import Context, Result
 from groundplane.reconcile import compiling, functions, leaving
 
@@ -29,6 +29,7 @@ async def reconcile(key: Key, context: Context) -> Result:
     if operation is None or is_deleting(operation) or operations.state(operation) != "runs":
         return Result()
     spec = operations.read(operation, operations.OperationSpec)
+    await _check_functions(operation, context)
     try:
         steps = await _compiled(operation, spec, context)
         if conditions.find(operation, operations.SUCCEEDED) is None:
@@ -50,6 +51,17 @@ async def reconcile(key: Key, context: Context) -> Result:
     told = (VALID, conditions.reconcile_success(), operations.succeeded())
     await _tell(operation, context, *told, outlook=None, status=status)
     return Result()
+
+
+async def _check_functions(operation: Object, context: Context) -> None:
+    """Raise InvalidInput if a function says that it is not for operations.  That is no failure: nothing was tried."""
+    told = await compiling.valid(context, operation, capabilities.OPERATION)
+    if told is None or told.status == "True":
+        return
+    error = InvalidInput(told.message, mend="use a function that is for operations, or another version of it")
+    error.reason, error.on = "CheckCapabilities", compiling.awaited_capabilities(operation)
+    error.conditions = (told, operations.running())
+    raise error
 
 
 async def _compiled(operation: Object, spec: operations.OperationSpec, context: Context) -> Sequence[pipeline.Step]:
