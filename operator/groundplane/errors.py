@@ -87,7 +87,10 @@ class Rejected(InvalidInput):
 
 
 class Misshapen(Rejected):
-    """The API server could not read an object as one of its kind: our mistake or the user's, though it answers as of its own (500)."""
+    """The API server could not read an object as one of its kind, and answers as if it were its own mistake (500).
+
+    It is the user's or ours; or it comes early, for a kind gains fields by and by. So it is tried again soon.
+    """
 
 
 class TooDeep(InvalidInput):

@@ -10,13 +10,18 @@ import tracemalloc
 
 import orjson
 import pytest
+from aiohttp import web
 
 from groundplane.cluster import own_writes
 from groundplane.cluster.cache import BATCH, Cache, Reading
+from groundplane.cluster.client import Api
+from groundplane.cluster.credentials import Access
 from groundplane.cluster.heads import Heads
+from groundplane.cluster.kubernetes import KubernetesCluster
 from groundplane.core import usages
 from groundplane.core.objects import Key, meta
 from groundplane.errors import Conflict
+from tests.contracts.scripted import serving
 
 BOX = ("example.org/v1", "Box")
 
@@ -596,3 +601,27 @@ def test_of_a_kind_whose_objects_are_large_and_seldom_read_little_is_kept():
         tracemalloc.stop()
     cache.outdate(*BOX)
     assert cache.replace(*BOX, cache.list(*BOX), resource_version="9") == []  # listed anew as it was: nothing is told
+
+
+@pytest.mark.parametrize("is_pruned", [True, False])
+async def test_what_the_answer_to_a_status_has_in_its_spec_and_nobody_has_read_is_told_to_its_writer_too(is_pruned):
+    """A watch that began before a kind gained a field tells of objects without it, in the version that they have with it."""
+    discovered = {
+        "resources": [{"kind": "Box", "name": "boxes", "namespaced": True}, {"kind": "Box", "name": "boxes/status"}]
+    }
+    answer = box(version=6, size=1, **({"new": 2} if is_pruned else {})) | {"status": {"seen": 1}}
+    told, cache = [], Cache()
+    cache.follow(*BOX, lambda change: told.append((change.new["spec"], set(own_writes.writers()))))
+    cache.put(box(version=5, size=1))
+    async with serving() as server:
+        server.answers = [lambda _: web.json_response(discovered), lambda _: web.json_response(answer)]
+        api = Api(Access(server.url))
+        try:
+            with own_writes.running(OURS):
+                await KubernetesCluster(api, cache).update(
+                    box(version=5, size=1) | {"status": {"seen": 1}}, subresource="status"
+                )
+        finally:
+            await api.close()
+    assert told[1:] == [({"size": 1, "new": 2}, set()) if is_pruned else ({"size": 1}, {OURS})]
+    assert cache.get(key())["spec"] == answer["spec"]

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from groundplane.core import claim as flow
 from groundplane.core import composition, conditions
 from groundplane.core import pipeline as pipelines
 from groundplane.core.objects import Key, key_of, owner_reference
-from groundplane.errors import Denied, Misshapen, NotFound
+from groundplane.errors import Denied, Misshapen, NotFound, Rejected
 from groundplane.functions import finder
 from groundplane.ports import Options
 from tests.reconcile import things
@@ -1060,3 +1061,46 @@ async def test_a_composite_that_an_older_crossplane_composed_keeps_what_it_has_m
     assert sorted(ref["name"] for ref in found["spec"]["resourceRefs"]) == ["o-alpha", "o-beta", "o-gamma"]
     for kind in things.KINDS:
         assert (await world.one(things.COMPOSED, kind))["metadata"]["name"] == f"o-{kind.lower()}"
+
+
+@pytest.mark.parametrize("composition", [things.COMPOSITION, things.PIPELINE], ids=["resources", "pipeline"])
+async def test_what_does_not_fit_its_kind_is_applied_again_soon_for_a_kind_gains_fields(composition):
+    """control-plane.md §3.9: upstream tries again after 30 s at most."""
+    world = await a_world()
+    apply, create = world.cluster.apply, world.cluster.create
+
+    def refusing(write):
+        async def written(obj, **how):
+            if obj["kind"] == "Alpha":
+                raise Misshapen("failed to create typed patch object: .spec.new: field not declared in schema")
+            return await write(obj, **how)
+
+        return written
+
+    world.cluster.apply, world.cluster.create = refusing(apply), refusing(create)
+    await running(world, composition)
+    assert await kinds_of(world) == {"Beta", "Gamma"}
+    world.cluster.apply, world.cluster.create = apply, create
+    await world.settle(seconds=60)
+    assert await kinds_of(world) == {"Alpha", "Beta", "Gamma"}
+
+
+@pytest.mark.parametrize("refusal", [Misshapen, Rejected])
+async def test_a_claim_whose_composite_is_refused_is_tried_again_soon_for_its_kind_may_be_the_later_to_change(refusal):
+    """A definition's edit reaches the claim's kind and the composite's one after the other: what the first has taken, the second will."""
+    world = await ready(await a_world())
+    apply = world.cluster.apply
+
+    async def refusing(obj, **how):
+        if obj["kind"] == "XThing" and how["manager"] == flow.MANAGER:
+            raise refusal("spec.region: not known yet")
+        return await apply(obj, **how)
+
+    world.cluster.apply = refusing
+    await world.patch(things.CLAIM, {"spec": {"region": "new"}})
+    await world.settle()
+    assert conditions.find(await claim_of(world), "Synced")["status"] == "False"
+    world.cluster.apply = apply
+    await world.settle(seconds=60)
+    assert (await composite_of(world))["spec"]["region"] == "new"
+    assert conditions.is_true(await claim_of(world), "Synced")

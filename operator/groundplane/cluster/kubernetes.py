@@ -15,7 +15,7 @@ from urllib.parse import quote
 import orjson
 
 from groundplane.cluster import apply as rules
-from groundplane.cluster import depth
+from groundplane.cluster import depth, own_writes
 from groundplane.cluster.cache import Cache
 from groundplane.cluster.client import APPLY_PATCH, JSON, JSON_PATCH, MERGE_PATCH, Api, error_of
 from groundplane.cluster.ownership import same
@@ -31,6 +31,7 @@ from groundplane.core.objects import (
     key_of,
     merge_patched,
     meta,
+    spec_of,
 )
 from groundplane.errors import (
     Awaited,
@@ -241,10 +242,13 @@ class KubernetesCluster:
                 return known
         # Without managedFields the server keeps its own; ours may be trimmed, and it would believe them.
         metadata = {name: value for name, value in meta(obj).items() if name != "managedFields"}
-        path = _path(resource, key, subresource)
-        return await self._write(
-            key, "PUT", path, resource, {**obj, "metadata": metadata}, query={"fieldManager": MANAGER}
+        path, body = _path(resource, key, subresource), {**obj, "metadata": metadata}
+        read = (
+            known
+            if subresource and known and meta(known)["resourceVersion"] == metadata.get("resourceVersion")
+            else None
         )
+        return await self._write(key, "PUT", path, resource, body, query={"fieldManager": MANAGER}, read=read)
 
     async def apply(self, obj: Object, *, manager: str, subresource: Subresource = "", dry_run: bool = False) -> Object:
         resource, key = await self._writable(obj)
@@ -406,13 +410,20 @@ class KubernetesCluster:
         query: Mapping[str, str],
         content_type: str = JSON,
         idempotent: bool | None = None,
+        read: Object | None = None,
     ) -> Object:
+        """`read`: what the object was like when all but its status was left as it is."""
         with self._cache.writing(key) as answers:
             obj = await self._send(
                 method, path, resource, body, query=query, content_type=content_type, idempotent=idempotent
             )
-            self._cache_answer(obj, ours=True)
+            is_news = read is not None and not same(spec_of(read), spec_of(obj))
+            if not is_news:
+                self._cache_answer(obj, ours=True)
             answers.append(obj)
+        if is_news:  # a watch from before its kind gained a field has told of it without that field
+            with own_writes.running():
+                self._cache_answer(obj, ours=False)
         return obj
 
     async def _send(

@@ -31,7 +31,16 @@ from groundplane.core.objects import (
     spec_of,
     status_of,
 )
-from groundplane.errors import GroundplaneError, InvalidInput, NoSuchKind, Unavailable, stage
+from groundplane.errors import (
+    Awaited,
+    GroundplaneError,
+    InvalidInput,
+    Misshapen,
+    NoSuchKind,
+    Rejected,
+    Unavailable,
+    stage,
+)
 from groundplane.ports import Context, Result
 from groundplane.reconcile import choosing, connection, handover, leaving, restored
 
@@ -41,6 +50,7 @@ WAITING_SECRET = "Composite resource is Ready, and claim is waiting for its conn
 REFUSED_POLL = 300.0  # seconds between two looks at a composite of another claim, which may go: nothing tells of it
 FIRST_REPORT = 5.0  # seconds after which a claim says something though its composite has not
 BEHIND = 30.0  # seconds until it looks again while its composite waits for its turn: that will have something to say
+REJECTED_RETRY = 30.0  # seconds until a composite is applied again that was refused though its claim was taken
 FOREGROUND_POLL = 5.0  # seconds between two looks at a composite that is being deleted in foreground
 
 
@@ -169,9 +179,21 @@ async def _sync(
     if composite is not None:  # an older Crossplane may have written it by plain updates
         composite = await handover.begin(context, composite, flow.MANAGER)
     patch["metadata"] |= flow.precondition(composite)
-    applied = await handover.end(context, await context.cluster.apply(patch, manager=flow.MANAGER))
+    applied = await handover.end(context, await _applied(patch, context))
     wanted = flow.claim_from(claim, applied, enforced=enforced, strict_upstream=strict)
     return await context.cluster.update(wanted), applied
+
+
+async def _applied(patch: Object, context: Context) -> Object:
+    """The composite as it is then.  A claim whose kind was changed a moment before that of its composite is refused but for that moment."""
+    try:
+        return await context.cluster.apply(patch, manager=flow.MANAGER)
+    except Rejected as error:
+        key = key_of(patch)
+        error.on = (Awaited(key.group, key.kind, served=True),)
+        if not isinstance(error, Misshapen):
+            error.after = REJECTED_RETRY
+        raise
 
 
 async def _within_enforced(claim: Object, definition: Definition, context: Context) -> Object:

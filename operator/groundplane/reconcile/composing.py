@@ -12,7 +12,18 @@ from groundplane.core.definition import Definition
 from groundplane.core.naming import CLAIM_NAME_LABEL, CLAIM_NAMESPACE_LABEL, COMPOSITE_LABEL
 from groundplane.core.objects import Key, Object, controller_of, group_of, is_deleting, key_of, labels_of, meta, spec_of
 from groundplane.core.render import Rendered
-from groundplane.errors import Awaited, Denied, GroundplaneError, InvalidInput, NoSuchKind, NotFound, Waiting, shown
+from groundplane.errors import (
+    Awaited,
+    Denied,
+    GroundplaneError,
+    InvalidInput,
+    Misshapen,
+    NoSuchKind,
+    NotFound,
+    Rejected,
+    Waiting,
+    shown,
+)
 from groundplane.ports import Context
 from groundplane.reconcile import connection
 from groundplane.reconcile.taken import taken
@@ -54,6 +65,7 @@ class CompositeRun:
     )
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
+    misshapen: bool = False  # something was applied that does not fit its kind, as the API server knows it by now
     again: bool = False  # something changed that the next run will see, and no event will tell
     created: bool = False  # a composed resource is new; of it there is no more to tell yet than that
     withheld: str = ""  # what is missing, where functions hold something back
@@ -224,6 +236,16 @@ def check_control(run: CompositeRun, live: Object) -> None:
             f"in namespace {claim.get('namespace')}",
             mend="give the template another name",
         )
+
+
+def refused(run: CompositeRun, template: str, key: Key, error: InvalidInput, *, ready: bool = False) -> Composed:
+    """A composed resource that can't be as it is wanted; the others go on, and this one is tried again when its kind is another one."""
+    run.event("Warning", "ComposeResources", str(error))
+    run.awaited += error.on
+    if isinstance(error, Rejected):
+        run.awaited.append(Awaited(key.group, key.kind, served=True))
+    run.misshapen = run.misshapen or isinstance(error, Misshapen)
+    return Composed(template, synced=False, ready=ready, trouble=str(error), is_refused=True)
 
 
 def not_served(run: CompositeRun, item: Rendered, error: NoSuchKind) -> Composed:

@@ -218,9 +218,7 @@ async def _apply(run: CompositeRun, item: Rendered, outcome: Outcome, *, helpful
     except InvalidInput as error:
         if isinstance(error, Misshapen) and not helpful:  # upstream takes but a 422 for the object's fault
             raise
-        run.event("Warning", "ComposeResources", str(error))
-        run.awaited += error.on
-        return Composed(item.template, synced=False, ready=ready, trouble=str(error), is_refused=True)
+        return composing.refused(run, item.template, key_of(desired), error, ready=ready)
     except NoSuchKind as error:
         if not helpful:
             raise

@@ -155,8 +155,7 @@ async def _apply(run: CompositeRun, item: render.Rendered, *, helpful: bool) -> 
     except Rejected as error:
         if isinstance(error, Misshapen) and not helpful:
             raise
-        run.event("Warning", "ComposeResources", str(error))
-        return Composed(item.template, synced=False, trouble=str(error), is_refused=True)
+        return composing.refused(run, item.template, key, error)
     except NoSuchKind as error:
         if not helpful:
             raise

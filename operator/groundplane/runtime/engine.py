@@ -28,6 +28,7 @@ from groundplane.errors import (
     Denied,
     GroundplaneError,
     InvalidInput,
+    Misshapen,
     NoSuchKind,
     NotFound,
     NotLeader,
@@ -291,7 +292,9 @@ def _stubborn(error: Exception) -> Unavailable:
 def _fate(error: GroundplaneError, failures: health.Failures) -> Outcome:
     if error.after is not None:
         return Retry(error.after)
-    if isinstance(error, InvalidInput):
+    if isinstance(error, InvalidInput) and not isinstance(
+        error, Misshapen
+    ):  # which may be but early: its kind is just changing
         return Retry(RECHECK_INVALID)
     if isinstance(error, Denied):
         return Retry(health.FRESH if failures.seconds < health.HOPELESS else RECHECK_DENIED)
