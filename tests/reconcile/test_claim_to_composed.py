@@ -663,6 +663,125 @@ async def test_where_several_compositions_fit_the_composite_chooses_and_its_clai
         assert mine["spec"][field] == composite["spec"][field]
 
 
+RIVAL = things.changed(
+    things.COMPOSITION,
+    resources=[{**each, "name": f"rival-{each['name']}"} for each in things.COMPOSITION["spec"]["resources"]],
+) | {"metadata": {"name": "rival"}}
+
+
+async def another_fits(world):
+    await world.apply(RIVAL)
+
+
+async def another_takes_its_place(world):
+    await world.cluster.delete(Key("apiextensions.crossplane.io/v1", "Composition", "", "thing"))
+    await world.apply(RIVAL)
+
+
+async def the_definition_asks_for_another(world):
+    await world.apply(RIVAL, things.changed(things.XRD, defaultCompositionRef={"name": "rival"}))
+
+
+async def a_person_asks_for_another(world):
+    await world.apply(RIVAL, things.changed(things.THING, compositionRef={"name": "rival"}))
+
+
+async def composites_are_pinned_from_now_on(world):
+    [alpha, *others] = copy.deepcopy(things.COMPOSITION["spec"]["resources"])
+    alpha["base"]["spec"]["forProvider"]["fixed"] = 2
+    await world.apply(things.changed(things.COMPOSITION, resources=[alpha, *others]))
+    await world.apply(things.changed(things.XRD, defaultCompositionUpdatePolicy="Manual"))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        another_fits,
+        another_takes_its_place,
+        the_definition_asks_for_another,
+        a_person_asks_for_another,
+        composites_are_pinned_from_now_on,
+    ],
+)
+async def test_whatever_comes_between_what_a_claim_foresees_and_its_composite_only_one_choice_is_made(
+    meanwhile, strict
+):
+    world = await a_world(options=Options(strict_upstream=strict))
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(things.COMPOSITION)
+    await world.settle()
+
+    async def life(world):
+        await world.apply(things.THING)
+        await world.settle()
+
+    seen = set()
+    for after in await deaths(world, life):
+        composites = await after.cluster.list(things.VERSION, "XThing")
+        if any("compositionRef" in composite["spec"] for composite in composites):
+            break
+        was_made, chosen = bool(composites), []
+
+        def wrote(since, changes, chosen=chosen):
+            for change in changes:
+                spec = change.object.get("spec") or {}
+                if change.object["kind"] == "XThing" and "compositionRevisionRef" in spec:
+                    found = (spec["compositionRef"]["name"], spec["compositionRevisionRef"]["name"])
+                    chosen += [found] if chosen[-1:] != [found] else []
+
+        after.cluster.wrote = wrote
+        await meanwhile(after)
+        await after.settle(seconds=60)
+        claim, composite = await claim_of(after), await after.one(things.VERSION, "XThing")
+        assert claim["spec"]["compositionRef"] == composite["spec"]["compositionRef"]
+        if not (
+            was_made and meanwhile is another_takes_its_place
+        ):  # its claim has said what it is made by: that is awaited
+            assert len(chosen) == 1
+            assert conditions.is_true(composite, "Synced")
+        if meanwhile is not a_person_asks_for_another:
+            assert (
+                not {"compositionRef", "compositionRevisionRef"}
+                & applied_by(composite, "apiextensions.crossplane.io/claim").keys()
+            )
+        seen.add(was_made)
+    assert seen == {False, True}
+
+
+async def test_a_composite_that_is_lost_comes_back_by_the_composition_that_it_had():
+    world = await ready(await a_world())
+    await world.apply(RIVAL)
+    for _ in range(6):
+        composite = await world.one(things.VERSION, "XThing")
+        await world.cluster.delete(Key(things.VERSION, "XThing", "", composite["metadata"]["name"]))
+        await world.settle(seconds=60)
+        assert (await world.one(things.VERSION, "XThing"))["spec"]["compositionRef"] == {"name": "thing"}
+
+
+async def test_a_new_claim_that_pins_a_revision_is_never_composed_by_a_newer_one():
+    world = await a_world()
+    await world.apply(things.XRD)
+    await world.settle()
+    await world.apply(things.COMPOSITION)
+    await world.settle()
+    [first] = await world.cluster.list("apiextensions.crossplane.io/v1", "CompositionRevision")
+    await world.apply(things.changed(things.COMPOSITION, resources=things.COMPOSITION["spec"]["resources"][:1]))
+    await world.settle()
+    taken = []
+    world.cluster.wrote = lambda since, changes: taken.extend(
+        change.object["spec"]["compositionRevisionRef"]["name"]
+        for change in changes
+        if change.object["kind"] == "XThing" and "compositionRevisionRef" in change.object["spec"]
+    )
+    pinned = {"compositionUpdatePolicy": "Manual", "compositionRevisionRef": {"name": first["metadata"]["name"]}}
+    await world.apply(things.changed(things.THING, **pinned))
+    await world.settle()
+    assert set(taken) == {first["metadata"]["name"]}
+    assert len(await world.cluster.list(things.COMPOSED, "Gamma")) == 1
+
+
 async def test_what_is_not_ready_yet_is_told_without_waiting_for_anything():
     world = await a_world()
     await running(world)

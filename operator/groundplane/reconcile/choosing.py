@@ -10,25 +10,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from groundplane.core import claim as flow
-from groundplane.core import composition
+from groundplane.core import composition, conditions
 from groundplane.core.definition import Definition
 from groundplane.core.objects import Key, Object, applied_by, controller_of, key_of, meta, spec_of
 from groundplane.errors import Awaited, InvalidInput, Waiting, stage
 from groundplane.ports import Context
-from groundplane.reconcile import leaving, silence
+from groundplane.reconcile import composing, leaving, restored, silence
 from groundplane.reconcile.composing import CompositeRun
 
 CORE = "apiextensions.crossplane.io"
 CORE_VERSION = f"{CORE}/v1"
 CHOSEN = ("compositionRef", "compositionRevisionRef")  # of a composite's machinery
+FORESEEN = (*CHOSEN, "compositionRevisionSelector")  # of a claim's spec
+TOLD = ("Waiting", "Available")  # reasons of Ready of a claim that has told of a composite
 
 
 async def select(run: CompositeRun) -> Object:
     """Choose composition and revision; both are set on `run.composite`, in memory."""
     before = copy.deepcopy(spec_of(run.composite))
+    said = await _said_by_claim(run)
     with stage("SelectComposition", "cannot select Composition"):
-        await _select_composition(run)
-    _select_revisions(run)
+        await _select_composition(run, said.get("compositionRef"))
+    _select_revisions(run, said.get("compositionRevisionSelector"))
+    if pinned := said.get("compositionRevisionRef"):
+        run.definition.machinery(run.composite)["compositionRevisionRef"] = pinned
     _follow(run)
     try:
         with stage("ComposeResources", "cannot fetch Composition"):
@@ -60,10 +65,35 @@ def _follow(run: CompositeRun) -> None:
     )
 
 
-def _select_revisions(run: CompositeRun) -> None:
+async def _said_by_claim(run: CompositeRun) -> dict[str, Any]:
+    """What the claim says of a composite's first choice, and has not applied to it.
+
+    It wrote that when it made the composite (`foreseen`), or a person did meanwhile; later it applies it.  What fits may be another
+    by now: to choose once more would be to change over to what the claim says, as soon as that is applied.
+    """
+    machinery = run.definition.machinery(run.composite)
+    key = composing.claim_key(run)
+    if key is None or machinery.get("compositionRevisionRef"):
+        return {}
+    claim = await leaving.seen(key, run.context, anyhow=True)
+    spec = spec_of(claim or {})
+    if (spec.get("resourceRef") or {}).get("name") != key_of(run.composite).name:
+        return {}
+    is_pinned = "Manual" == machinery.get("compositionUpdatePolicy") == spec.get("compositionUpdatePolicy")
+    names = (
+        *CHOSEN[: 2 if is_pinned and not run.context.options.strict_upstream else 1],
+        "compositionRevisionSelector",
+    )
+    return {name: copy.deepcopy(spec[name]) for name in names if spec.get(name) and not machinery.get(name)}
+
+
+def _select_revisions(run: CompositeRun, said: Object | None) -> None:
     """Begin with the definition's selector of revisions where the composite has none, and no revision yet."""
     machinery = run.definition.machinery(run.composite)
-    if labels := _default_revision_labels(machinery, run.definition, run.context):
+    labels = _default_revision_labels(machinery, run.definition, run.context)
+    if said and _labels({"said": said}, "said") != labels:
+        machinery["compositionRevisionSelector"] = said
+    elif labels:
         machinery["compositionRevisionSelector"] = {"matchLabels": labels}
         run.event("Normal", "CompositionSelection", "Default revision selector has been selected", plain=True)
 
@@ -75,10 +105,12 @@ def _default_revision_labels(machinery: Mapping[str, Any], definition: Definitio
     return {} if context.options.strict_upstream else dict(definition.default_revision_labels or {})
 
 
-async def _select_composition(run: CompositeRun) -> None:
+async def _select_composition(run: CompositeRun, said: Object | None) -> None:
     machinery = run.definition.machinery(run.composite)
     name, how = _by_definition(machinery, run.definition)
-    if name:
+    if said and not run.definition.enforced_composition and said.get("name") != name:
+        machinery["compositionRef"] = said
+    elif name:
         machinery["compositionRef"] = {"name": name}
         run.event("Normal", "CompositionSelection", f"{how} composition has been selected", plain=True)
     if (machinery.get("compositionRef") or {}).get("name"):
@@ -222,8 +254,8 @@ async def _checked(run: CompositeRun, revision: Object) -> Object:
 async def foreseen(claim: Object, definition: Definition, context: Context) -> dict[str, Any]:
     """What the composite that a claim is about to make will choose: fields of the claim's spec, as far as they are certain.
 
-    The claim saves them with its first write, so that none is left to do once its composite has chosen.  Where several
-    Compositions fit, it is the composite that chooses; where it comes to choose otherwise, that flows back as ever.
+    The claim saves them with its first write, so that none is left to do once its composite has chosen, which goes by them
+    (`_said_by_claim`).  Where several Compositions fit, it is the composite that chooses.
     """
     machinery = dict(spec_of(claim))
     name = _by_definition(machinery, definition)[0] or (machinery.get("compositionRef") or {}).get("name")
@@ -244,3 +276,14 @@ async def foreseen(claim: Object, definition: Definition, context: Context) -> d
         if revision is not None:
             chosen["compositionRevisionRef"] = {"name": meta(revision)["name"]}
     return chosen
+
+
+async def unforeseen(claim: Object, context: Context) -> Object:
+    """A claim that has no composite, as a copy without what was foreseen for one that was never made: it may be otherwise by now.
+
+    What a composite has chosen stays, since its claim tells of that: the next one is to be like it.
+    """
+    if not spec_of(claim).get("resourceRef") or (conditions.find(claim, "Ready") or {}).get("reason") in TOLD:
+        return claim
+    ours = await restored.written_by_us_alone(claim, FORESEEN, context)
+    return {**claim, "spec": {name: value for name, value in spec_of(claim).items() if name not in ours}}

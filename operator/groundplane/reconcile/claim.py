@@ -152,6 +152,8 @@ async def _sync(
     What a new composite is going to choose is saved with its name, and not applied to it: it chooses by itself.
     """
     enforced, strict = definition.enforces_composition, context.options.strict_upstream
+    if composite is None:
+        claim = await choosing.unforeseen(claim, context)
     wanted = copy.deepcopy(claim)
     if composite is not None:
         wanted = flow.claim_from(claim, composite, enforced=enforced, strict_upstream=strict)

@@ -102,6 +102,17 @@ def _left(obj: Object, context: Context) -> float:
     return PATIENCE - age
 
 
+async def written_by_us_alone(obj: Object, names: Iterable[str], context: Context) -> set[str]:
+    """Those fields of spec that were written by us, and in no part by anybody else.  Asks the API server: caches don't keep it."""
+    live = await context.cluster.get(key_of(obj), live=True)
+    entries = meta(live or {}).get("managedFields") or ()
+    ours, others = set[str](), set[str]()
+    for entry in entries:
+        written = (entry.get("fieldsV1") or {}).get("f:spec") or {}
+        (ours if entry.get("manager") in OURS else others).update(name for name in names if f"f:{name}" in written)
+    return ours - others
+
+
 async def _is_written_by_us(obj: Object, path: tuple[str, ...], context: Context) -> bool:
     """Whether a field below spec was written by us since the object is there.  Asks the API server: caches don't keep it."""
     live = await context.cluster.get(key_of(obj), live=True)
