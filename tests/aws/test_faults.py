@@ -100,6 +100,19 @@ async def test_its_own_code_says_that_a_thing_is_missing(cloud, account, stubbed
     assert not (await cloud.observe(INSTANCE, account, {})).exists
 
 
+@pytest.mark.parametrize(
+    ("region", "mend"), [("us-west-9", "the SDK lists no region us-west-9: did you mean us-west-2?"), ("us-west-2", "")]
+)
+async def test_where_an_endpoint_fails_a_region_that_the_sdk_does_not_list_is_named(
+    cloud, account, stubbed, region, mend
+):
+    vpc = managed(EC2, "VPC", "v", "vpc-1", region=region, cidrBlock="10.0.0.0/16")
+    stubbed("ec2", region).add_client_error("describe_vpcs", "500", "<html><title>Oh</title></html>", 500)
+    with pytest.raises(errors.Unavailable, match="500: Oh") as raised:
+        await cloud.observe(vpc, account, {})
+    assert raised.value.mend == mend
+
+
 async def test_a_bucket_that_is_not_ours_to_see_is_not_missing(cloud, account, stubbed):
     stubber = stubbed("s3")
     stubber.add_client_error("head_bucket", "403", "Forbidden", 403)

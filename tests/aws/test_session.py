@@ -77,6 +77,10 @@ def test_what_to_do_about_refused_credentials_depends_on_where_they_come_from(cr
         (account(secret={"other": b"x"}), r"secretRef.key: the Secret has no key creds. Mend: it has: other"),
         (account(secret={"creds": b"just words"}), r"spec.credentials.secretRef: is no INI text"),
         (account(secret={"creds": b"[default]\naws_access_key_id=a"}), r"has no aws_secret_access_key"),
+        (
+            account(secret={"creds": b"[prod]\naws_access_key_id=a\n[dev]\naws_access_key_id=b"}),
+            r"section \[default\] is missing, or has nothing in it. Mend: call the profile that is meant \[default\]",
+        ),
         (account(**source("Secret")), r"spec.credentials.secretRef.key: is missing"),
         (account(**source("Magic")), r'source: unknown: "Magic". Mend: use one of: IRSA, InjectedIdentity'),
         (account(**source("Environment")), r"spec.credentials.env.name: is missing"),
@@ -84,6 +88,10 @@ def test_what_to_do_about_refused_credentials_depends_on_where_they_come_from(cr
         (account(**source("Filesystem", fs={"path": "/no/such"})), r"fs.path: can't read /no/such"),
         (account(**source("Filesystem", fs={"path": "/dev/null"})), r"fs.path: /dev/null is no regular file"),
         (account(**source("WebIdentity")), r"webIdentity.roleARN: is missing"),
+        (
+            account(**source("WebIdentity", webIdentity={"roleARN": ROLE})),
+            r"webIdentity.tokenConfig: is missing, and the operator has no token of its own: \$AWS_WEB_IDENTITY_TOKEN_FILE is not set",
+        ),
         (account(endpoint={"url": {"type": "Static"}}), r"spec.endpoint.url.static: is missing"),
         (account(endpoint={"url": {"type": "Dynamic"}}), r"spec.endpoint.url.dynamic.host: is missing"),
         (account(endpoint={"url": {"type": "Odd"}}), r'spec.endpoint.url.type: unknown: "Odd"'),
@@ -106,6 +114,13 @@ def test_a_bad_config_names_itself_the_field_and_the_mend(config, message):
     with pytest.raises(InvalidInput, match=message) as caught:
         Sessions({}).clients(config).client("rds", "eu-west-1")
     assert str(caught.value).startswith("ProviderConfig default")
+
+
+def test_a_bad_config_for_all_namespaces_is_called_by_its_kind_and_what_waits_for_it_knows_that():
+    config = provider_config(STATIC) | {"apiVersion": "aws.m.upbound.io/v1beta1", "kind": "ClusterProviderConfig"}
+    with pytest.raises(InvalidInput, match="^ClusterProviderConfig default › spec.credentials") as caught:
+        Sessions({}).clients(Account(config, {"creds": b"just words"}, "1")).client("rds", "eu-west-1")
+    assert next(each[:2] for each in caught.value.on) == ("aws.m.upbound.io", "ClusterProviderConfig")
 
 
 def test_no_text_of_a_secret_is_quoted():

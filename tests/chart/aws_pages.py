@@ -106,7 +106,7 @@ def facts(kind: Kind) -> Iterator[str]:
     if kind.objects_since:
         yield f"- What may occur once is an object since `{kind.objects_since}`, and in a namespace."
     yield f"- External name: {identity(kind)}"
-    details = [each["name"] for each in crds.connection_details(kind)]
+    details = [each["name"] for each in crds.connection_details(kind.port)]
     yield f"- Connection keys: {codes(details) if details else 'none'}."
     yield f"- Tags: {'yes' if kind.tags else 'none'}."
     yield f"- Polls: {polls(kind)}"

@@ -23,11 +23,13 @@ class AccountConfig:
         self.spec = spec_of(provider_config)
         self.name = str(meta(provider_config).get("name") or "")
         self.namespace = str(meta(provider_config).get("namespace") or "")  # "": it is for all of the cluster
+        self.kind = str(provider_config.get("kind") or "ProviderConfig")
+        self.group = str(provider_config.get("apiVersion") or "aws.upbound.io").partition("/")[0]
 
     @property
     def place(self) -> str:
         """As errors name it."""
-        return f"ProviderConfig {self.name}"
+        return f"{self.kind} {self.name}"
 
     @property
     def credentials(self) -> Mapping[str, Json]:
@@ -121,7 +123,8 @@ class AccountConfig:
     def wrong(self, field: str, what: str, mend: str) -> InvalidInput:
         """What to raise for a field; what waits for it is looked at again when the ProviderConfig or its Secret changes."""
         error = InvalidInput(what, mend=mend, where=(self.place, field))
-        error.on = (Awaited("aws.upbound.io", "ProviderConfig", name=self.name),)
+        error.on = (Awaited(self.group, self.kind, self.namespace, self.name),)
         if secret := self.credentials.get("secretRef"):
-            error.on += (Awaited("", "Secret", str(secret.get("namespace") or ""), str(secret.get("name"))),)
+            namespace = self.namespace or str(secret.get("namespace") or "")
+            error.on += (Awaited("", "Secret", namespace, str(secret.get("name"))),)
         return error

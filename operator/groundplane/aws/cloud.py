@@ -322,9 +322,9 @@ class AwsCloud:
                 if faults.are_stale(error) and clients is not None:
                     found.mend = clients.credentials.renewal()
                     clients.refuse(found)
-                if faults.is_silence(error):
-                    if asked := deadline.doing():
-                        found.what = f"{asked}: {found.what}"
+                if faults.is_silence(error) and (asked := deadline.doing()):
+                    found.what = f"{asked}: {found.what}"
+                if isinstance(found, Unavailable):
                     found.mend = "; ".join(filter(None, (unlisted(engine.region if engine else ""), found.mend)))
                 if type(found) is InvalidInput and engine is not None and (odd := engine.odd_values()):
                     found.mend = "; ".join(filter(None, (found.mend, odd)))

@@ -153,6 +153,9 @@ class CredentialsSource:
             raise self._config.wrong(
                 field, "is no INI text", "write [default], aws_access_key_id = …, aws_secret_access_key = …"
             )
+        if not values:
+            mend = "call the profile that is meant [default]: of several sections no other is read"
+            raise self._config.wrong(field, "section [default] is missing, or has nothing in it", mend)
         key, secret = values.get("aws_access_key_id"), values.get("aws_secret_access_key")
         if not key or not secret:
             missing = "aws_access_key_id" if not key else "aws_secret_access_key"
@@ -188,6 +191,12 @@ class CredentialsSource:
             return self._file(UPBOUND_TOKEN, f"spec.credentials.{place}")
         if not config:
             path = self._environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+            if not path:
+                raise self._config.wrong(
+                    f"spec.credentials.{place}.tokenConfig",
+                    "is missing, and the operator has no token of its own: $AWS_WEB_IDENTITY_TOKEN_FILE is not set",
+                    "name the Secret or the file that has one, or have the cluster give the operator's service account one (IRSA)",
+                )
             return self._file(path, f"spec.credentials.{place}.tokenConfig")
         field = f"spec.credentials.{place}.tokenConfig"
         if config.get("source") == "Filesystem":

@@ -58,10 +58,12 @@ VOLATILE = (
     (re.compile(r"\d{8}T\d{6}Z"), "<time>"),
     (re.compile(r"\s*\(reached max retries: \d+\)"), ""),
 )
+PAGE, TITLE = re.compile(r"\s*<(?:!doctype )?html\b", re.I), re.compile(r"<title>([^<]*)</title>", re.I)
 PARAMETER = re.compile(r"(?:\bat '|\bparameter:? ['\"(]?)([A-Za-z]\w*)", re.I)
 MEND_NETWORK = (
     "check the network, the proxy (HTTPS_PROXY, NO_PROXY), forProvider.region and the ProviderConfig's endpoint"
 )
+MEND_TAKEN = "choose another name, by annotation crossplane.io/external-name or the field that gives it; or delete what has it, if that is left over"
 MEND_CREDENTIALS = "check the ProviderConfig's credentials and what they may do"
 MEND_FORBIDDEN = "allow it to the identity of the ProviderConfig: groundplane iam-policy prints what a kind needs"
 
@@ -114,9 +116,14 @@ def stable(text: str) -> str:
 
     >>> stable("Not authorized. (Service: Rds, Status Code: 403, Request ID: 1-2)")
     'Not authorized.'
+    >>> stable("<!doctype html><html lang=en><title>502 Bad Gateway</title><h1>Bad Gateway</h1>")  # a proxy's, not AWS's
+    '502 Bad Gateway'
     """
     for pattern, instead in VOLATILE:
         text = pattern.sub(instead, text)
+    if PAGE.match(text):
+        found = TITLE.search(text)
+        text = found[1] if found else "a page of HTML"
     return " ".join(text.split())
 
 
@@ -201,7 +208,7 @@ def _client_error(error: boto.ClientError, known: Errors, busy: Sequence[str], y
         return Unavailable(what)
     if code == "InvalidParameterValue" and "iam role" in words.lower() and young:
         return Waiting(what)
-    return InvalidInput(what)
+    return InvalidInput(what, mend=MEND_TAKEN if code in known.exists else "")
 
 
 def _mended(error: GroundplaneError, mend: Mend | None) -> GroundplaneError:
