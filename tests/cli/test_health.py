@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from groundplane.cli.health import verdict_of
+from groundplane.cli.health import Verdict, verdict_of
 from groundplane.core import conditions, health
-from groundplane.core.objects import key_of
+from groundplane.core.objects import Key, key_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REFUSED = "update failed: invalid class nope. Mend: correct spec.forProvider.instanceClass."
@@ -45,6 +45,12 @@ def test_what_is_there_and_not_all_as_asked_for_is_under_way():
     verdict = verdict_of(key, objects, frozenset({"composite"}), NOW)
     assert verdict.state == "under way"
     assert str(verdict) == "XDb xdb is not ready: Instance instance: is being brought to what is asked for"
+
+
+def test_several_causes_have_a_line_each():
+    causes = ("Instance a: no such class. Mend: use another.", "Role b: no such policy. Mend: make it.")
+    verdict = Verdict(Key("example.org/v1", "XDb", "", "xdb"), "stuck", causes)
+    assert str(verdict) == "\n  ".join(["XDb xdb is not ready:", *causes])
 
 
 def waiting_family(*told):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import yaml
 
 from groundplane.aws import adopting
+from groundplane.cli import import_
 from tests.cli.platform import groundplane
 from tests.standin import REGION
 
@@ -62,6 +64,20 @@ def test_buckets_by_tag(old):
         "✔ Bucket orders-old   plan empty",
         "1 written, 0 with a difference, 0 skipped.",
     ]
+
+
+def test_progress_on_a_terminal_is_gone_when_all_was_looked_at(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(import_, "STEP", 1)
+    monkeypatch.setattr("sys.stderr", terminal)
+    search = import_.Search(None, None, (), {}, foreign=False)
+    for _ in range(3):
+        search._progress(3)
+    assert terminal.getvalue() == "\r1 of 3 looked at\r2 of 3 looked at\r\x1b[K"
 
 
 def test_a_folder_of_what_refers_to_each_other_in_a_namespace(old, tmp_path):

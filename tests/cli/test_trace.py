@@ -209,6 +209,15 @@ def test_the_cause_is_the_lowest_failure_with_its_mend():
     assert json.loads(written([root], Look(output="json")))["cause"].startswith("Instance db: AWS refuses")
 
 
+def test_a_cut_status_ends_with_the_cause_and_not_with_its_mend():
+    cause = 'annotation crossplane.io/external-name: "Shop_Receipts" is no name for this kind in AWS'
+    message = f"cannot initialize the managed resource: {cause}. Mend: a bucket's name has 3 to 63 lower-case letters."
+    root = member("Bucket", "a", synced=("False", "ReconcileError", message), ready=("False", "Creating"))
+    assert f"ReconcileError: ...{cause[-64:]}\n" in written([root], Look())
+    assert f"ReconcileError: {message}\n" in written([root], Look(output="wide"))
+    assert f"ReconcileError: ...{message[-64:]}\n" in written([root], PLAIN), "as upstream has it"
+
+
 def test_the_cause_names_the_template_that_made_it():
     below = member("Instance", "db-x7k2p", **FAILED)
     below.object["metadata"]["annotations"] = {"crossplane.io/composition-resource-name": "instance"}

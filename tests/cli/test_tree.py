@@ -94,14 +94,15 @@ async def test_a_call_that_fails_is_told_before_what_waits_and_equal_causes_once
     composite = objects[Key("a/v1", "XR", "", "x")]
     reference = {"apiVersion": "a/v1", "kind": "Instance"}
     composite["spec"]["resourceRefs"] = [reference | {"name": name} for name in ("waits", "i", "j")]
-    waits = {"Synced": ("False", "ReconcileError", f"x ({conditions.EARLY}): y"), "Ready": ("False", "Creating", "")}
+    early = f"cannot resolve references: spec.x: referenced field was empty ({conditions.EARLY}): VPC net has no id yet. Mend: wait."
+    waits = {"Synced": ("False", "ReconcileError", early), "Ready": ("False", "Creating", "")}
     objects[Key("a/v1", "Instance", "", "waits")] = made("Instance", "waits", **waits)
     objects[Key("a/v1", "Instance", "", "j")] = instance | {"metadata": instance["metadata"] | {"name": "j"}}
     verdict = health.verdict_of(CLAIM, objects, frozenset({"claim"}), NOW)
     assert verdict.state == "under way"
     assert verdict.causes == (
         "Instance i, Instance j: Synced, not Ready: Creating: observe failed: Could not connect",
-        "Instance waits: waits for what it refers to",
+        "Instance waits: waits for what it refers to: VPC net has no id yet",
     )
 
 

@@ -309,6 +309,11 @@ def test_the_examples_are_right(folder):
             "[x] AWS error iam.aws.upbound.io/v1beta1, Kind=Policy, a : spec.forProvider.policy: is no JSON",
         ),
         (
+            "apiVersion: postgresql.sql.crossplane.io/v1alpha1\nkind: Grant\nmetadata: {name: a}\n"
+            "spec: {forProvider: {privileges: [SELEKT], role: r, database: d}}\n",
+            "[x] PostgreSQL error postgresql.sql.crossplane.io/v1alpha1, Kind=Grant, a : spec.forProvider.privileges: SELEKT",
+        ),
+        (
             "apiVersion: s3.aws.upbound.io/v1beta1\nkind: Bucket\nmetadata: {name: a}\nspec: {forProvider: {region: eu-wst-1}}\n",
             "[!] AWS error s3.aws.upbound.io/v1beta1, Kind=Bucket, a : spec.forProvider.region: the SDK lists no region eu-wst-1."
             " Mend: did you mean eu-west-1?",

@@ -32,7 +32,9 @@ class Verdict:
     def __str__(self) -> str:
         if self.state == "fine":
             return f"{self.key} is ready"
-        return f"{self.key} is not ready: {'; '.join(self.causes)}"
+        if len(self.causes) == 1:
+            return f"{self.key} is not ready: {self.causes[0]}"
+        return "\n  ".join([f"{self.key} is not ready:", *self.causes])
 
 
 async def judge(cluster: SqliteCluster, key: Key, categories: frozenset[str], now: datetime) -> Verdict:

@@ -257,8 +257,12 @@ class Search:
 
     def _progress(self, total: int) -> None:
         self._seen += 1
-        if sys.stderr.isatty() and total > STEP and (self._seen % STEP == 0 or self._seen == total):
-            click.echo(f"\r{self._seen} of {total} looked at", err=True, nl=self._seen == total)
+        if not sys.stderr.isatty() or total <= STEP:
+            return
+        if self._seen == total:
+            click.echo("\r\x1b[K", err=True, nl=False)  # what was found is told in its place
+        elif self._seen % STEP == 0:
+            click.echo(f"\r{self._seen} of {total} looked at", err=True, nl=False)
 
     def _candidates(self, kind: Kind) -> tuple[list[Candidate], str]:
         """The things of a kind, and why there are none."""
@@ -427,8 +431,8 @@ def _write(found: Sequence[Report], folder: Path | None, *, force: bool) -> None
         report.file = str(folder / name)
     existing = sorted(report.file for report, _ in written if Path(report.file).exists())
     if existing and not force:
-        more = f" and {len(existing) - 1} more" if existing[1:] else ""
-        raise InvalidInput(f"{existing[0]}{more} exists", mend="name a new folder, or overwrite with --force")
+        some = f" and {len(existing) - 1} more exist" if existing[1:] else " exists"
+        raise InvalidInput(f"{existing[0]}{some}", mend="name a new folder, or overwrite with --force")
     if written:
         folder.mkdir(parents=True, exist_ok=True)
     for report, manifest in written:

@@ -17,6 +17,7 @@ from groundplane.errors import mending
 
 LONGEST = 64  # bytes of a message in a table that is not wide
 CAUSE = "Cause  "
+MEND = " Mend: "  # between what is wrong and what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ def _table(roots: Sequence[Member], look: Look) -> str:
     if roots and all(lineage.is_package(root.key.api_version, root.key.kind) for root in roots):
         rows = [["NAME", *(["PACKAGE"] if wide else []), "VERSION", "INSTALLED", "HEALTHY", "STATE", "STATUS", ""]]
         for root in roots:
-            rows += [[name, *_package_cells(member, wide=wide), ""] for name, member in _named(root, "", "")]
+            rows += [[name, *_package_cells(member, look), ""] for name, member in _named(root, "", "")]
         return table.lay_out(rows) + "\n"
     columns = [
         "NAME",
@@ -97,7 +98,7 @@ def _cells(member: Member, look: Look) -> list[str]:
     return [
         synced.get("status") or "-",
         ready.get("status") or _readiness(member, look),
-        _status(member, synced, ready, wide=look.output == "wide"),
+        _status(member, synced, ready, look),
     ]
 
 
@@ -111,41 +112,47 @@ def _readiness(member: Member, look: Look) -> str:
     return "True" if "spec" not in member.object and "status" not in member.object else "-"
 
 
-def _status(member: Member, synced: Mapping[str, str], ready: Mapping[str, str], *, wide: bool) -> str:
+def _status(member: Member, synced: Mapping[str, str], ready: Mapping[str, str], look: Look) -> str:
     if member.error:
-        return _worded("Error", member.error, wide=wide)
+        return _worded("Error", member.error, look)
     if member.object is not None and is_deleting(member.object):
         return "Deleting"
     if ready.get("status") == "True" and synced.get("status") == "True":
         return str(ready.get("reason") or "")
     for found in (synced, ready):
         if found.get("status") != "True" and (found.get("reason") or found.get("message")):
-            return _worded(str(found.get("reason") or ""), str(found.get("message") or ""), wide=wide)
-    return _worded(str(ready.get("reason") or ""), str(ready.get("message") or ""), wide=wide)
+            return _worded(str(found.get("reason") or ""), str(found.get("message") or ""), look)
+    return _worded(str(ready.get("reason") or ""), str(ready.get("message") or ""), look)
 
 
-def _worded(reason: str, message: str, *, wide: bool) -> str:
-    """
-    >>> _worded("Creating", "x" * 70, wide=False) == f"Creating: ...{'x' * 64}"
+def _worded(reason: str, message: str, look: Look) -> str:
+    """A reason and the end of its message, as upstream cuts it; the mend has lines of its own below, so that the end is of the cause.
+
+    >>> _worded("Creating", "x" * 70, Look()) == f"Creating: ...{'x' * 64}"
     True
+    >>> _worded("Creating", "no such class. Mend: use another.", Look())
+    'Creating: no such class'
     """
     message = " ".join(message.split("\n"))
-    raw = message.encode()
-    if not wide and len(raw) > LONGEST:
-        message = "..." + raw[-LONGEST:].decode(errors="ignore")
+    if look.output != "wide":
+        if not look.plain and MEND in message:
+            message = message.partition(MEND)[0].rstrip(".")
+        raw = message.encode()
+        if len(raw) > LONGEST:
+            message = "..." + raw[-LONGEST:].decode(errors="ignore")
     return f"{reason}: {message}" if message else reason
 
 
-def _package_cells(member: Member, *, wide: bool) -> list[str]:
+def _package_cells(member: Member, look: Look) -> list[str]:
     installed, healthy = (lineage.condition(member.object, type_) for type_ in ("Installed", "Healthy"))
     spec = spec_of(member.object or {})
     is_revision = member.key.kind.endswith("Revision")
     package, state = str(spec.get("image" if is_revision else "package") or ""), str(spec.get("desiredState") or "-")
     status = str(healthy.get("reason") or "")
     if member.error:
-        status = _worded("Error", member.error, wide=wide)
+        status = _worded("Error", member.error, look)
     elif is_revision:
-        status = _worded(status, str(healthy.get("message") or ""), wide=wide)
+        status = _worded(status, str(healthy.get("message") or ""), look)
     elif not (installed.get("status") == "True" and healthy.get("status") == "True"):
         said = [
             each
@@ -153,9 +160,16 @@ def _package_cells(member: Member, *, wide: bool) -> list[str]:
             if each.get("status") != "True" and (each.get("reason") or each.get("message"))
         ]
         told = said[0] if said else installed
-        status = _worded(str(told.get("reason") or ""), str(told.get("message") or ""), wide=wide)
+        status = _worded(str(told.get("reason") or ""), str(told.get("message") or ""), look)
     name, _, tag = package.partition("@")[0].rpartition(":") if ":" in package.rpartition("/")[2] else (package, "", "")
-    return [*([name] if wide else []), tag, installed.get("status") or "-", healthy.get("status") or "-", state, status]
+    return [
+        *([name] if look.output == "wide" else []),
+        tag,
+        installed.get("status") or "-",
+        healthy.get("status") or "-",
+        state,
+        status,
+    ]
 
 
 # --- JSON, YAML, DOT --------------------------------------------------------------------------------------
@@ -277,7 +291,7 @@ def _sentence(node: tree.Node, member: Member) -> str:
     ready = lineage.condition(member.object, "Ready")
     if not node.cause and ready.get("message"):
         text = f"{node.told}: {ready['message']}"
-    what, _, mend = text.replace("\n", " ").partition(" Mend: ")
+    what, _, mend = text.replace("\n", " ").partition(MEND)
     since = f", for {table.duration(node.seconds)}" if node.state == "working" and node.seconds is not None else ""
     names = (
         f"template {member.template}" * bool(member.template),

@@ -97,7 +97,7 @@ def condition(obj: Object) -> tuple[State, str, str]:
     if call and (not is_refused or conditions.EARLY in cause) and not _is_ready(ready):
         return "working", told, call
     if conditions.EARLY in cause:
-        return "working", "waits for what it refers to", ""
+        return "working", _awaited(cause), ""
     if is_refused and (synced or {}).get("reason") != "ReconcilePaused":
         return "failed", told, cause
     if _is_ready(ready):
@@ -105,6 +105,18 @@ def condition(obj: Object) -> tuple[State, str, str]:
     if ready is not None and ready.get("reason") == "Unavailable":
         return "failed", told, str(ready.get("message") or UNAVAILABLE)
     return "working", told, ""
+
+
+def _awaited(message: str) -> str:
+    """What a reference waits for, of the condition's message.
+
+    >>> _awaited(f"spec.vpcId: referenced field was empty ({conditions.EARLY}): VPC net has no id yet. Mend: wait for it.")
+    'waits for what it refers to: VPC net has no id yet'
+    >>> _awaited(f"spec.vpcId: referenced field was empty ({conditions.EARLY})")
+    'waits for what it refers to'
+    """
+    said = message.partition(f"{conditions.EARLY}): ")[2].partition(" Mend: ")[0].rstrip(".")
+    return f"waits for what it refers to: {said}" if said else "waits for what it refers to"
 
 
 def _is_ready(found: Mapping[str, str] | None) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from groundplane import __version__
 from groundplane.cli import github
 from groundplane.cli.documents import Document, Mistake, Place
+from groundplane.core import providers
 from groundplane.core.objects import Json, group_of, meta
 from groundplane.core.validation.findings import Finding, Verdict
 from groundplane.errors import mending
@@ -47,6 +48,13 @@ class Judged:
         if finding is None or not finding.field:
             return self.document.place(self.verdict.within)
         return self.document.place(finding.field, of_name=finding.type == "unknownField")
+
+    def words(self, finding: Finding) -> str:
+        """What begins a line of text; what a provider refuses begins with the provider: `PostgreSQL error`."""
+        family = providers.of(group_of(str(self.verdict.object.get("apiVersion"))))
+        if finding.type == "aws" and family and family.version:
+            return f"{family.title} error"
+        return WORDS[finding.type]
 
     @property
     def label(self) -> str:
@@ -114,7 +122,7 @@ class Report:
             verdict = each.verdict
             for finding in verdict.findings:
                 sign = "x" if finding.severity == "error" or self.strict else "!"
-                yield f"[{sign}] {WORDS[finding.type]} {each.label} : {finding.text} ({each.place(finding)})"
+                yield f"[{sign}] {each.words(finding)} {each.label} : {finding.text} ({each.place(finding)})"
             for what, mend in verdict.unchecked:
                 yield f"[{'x' if self.strict else '!'}] CEL rule not checked {each.label} : {what}. Mend: {mend}."
             if verdict.status == "missingSchema":
@@ -154,7 +162,7 @@ class Report:
             name = f"{each.verdict.object.get('kind')} {each.verdict.name}"
             for finding in each.verdict.findings:
                 level = "error" if self.strict else finding.severity
-                yield github.command(level, each.place(finding), f"{name}: {WORDS[finding.type]}", finding.text)
+                yield github.command(level, each.place(finding), f"{name}: {each.words(finding)}", finding.text)
             for what, mend in each.verdict.unchecked:
                 yield github.command(
                     "error" if self.strict else "warning",
