@@ -315,10 +315,10 @@ class Calendar:
     """Hours pass when they are told to."""
 
     def __init__(self):
-        self.seconds = 0.0
+        self.seconds = self.ahead = 0.0  # `ahead`: by which the clock on the wall is set
 
     def now(self):
-        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds + self.ahead)
 
     def clock(self):
         return self.seconds
@@ -386,6 +386,20 @@ async def test_what_is_polled_less_often_is_read_in_full_at_each_poll(standin, a
         ["enableDnsHostnames"],
         [],
     ]
+    cloud.close()
+
+
+async def test_a_clock_that_is_set_back_keeps_nothing_from_being_read_in_full(standin, account, polls):
+    time = Calendar()
+    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0)
+    thing = managed("kms.aws.upbound.io/v1beta1", "Key", "orders", enableKeyRotation=True)
+    found = await made(cloud, thing, account)
+    settled(thing, **found.at_provider)
+    thing["spec"]["forProvider"] |= found.late
+    await cloud.observe(thing, account, {})
+    standin.client("kms").disable_key_rotation(KeyId=external_name(thing))
+    time.seconds, time.ahead = 600, -86400.0
+    assert [each.field for each in (await cloud.observe(thing, polls, {})).drift] == ["enableKeyRotation"]
     cloud.close()
 
 

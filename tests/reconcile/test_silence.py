@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from groundplane.core import conditions
-from groundplane.core.objects import Key, status_of
+from groundplane.core.objects import Key, key_of, status_of
 from groundplane.ports import NothingBuiltIn
 from tests.reconcile import things
 from tests.reconcile.test_tenants import a_claim, a_platform, another_composition
@@ -223,6 +223,17 @@ async def test_that_nobody_looks_after_a_kind_that_is_not_active_is_the_cause_th
     await things.report(world, "Alpha")
     await world.settle(seconds=30)
     assert "is not active here" not in str(await world.cluster.get(things.CLAIM))
+
+
+@MODES
+async def test_a_clock_that_is_set_back_delays_no_word_of_a_kind_that_is_not_active(base):
+    world = await things.a_world(built_in=NotActive("Alpha"))
+    await things.running(world, composition=base)
+    world.clock.advance(-86400)
+    world.enqueue({("composite", key_of(await world.one(things.VERSION, "XThing")))})
+    await world.settle()
+    composite = await world.one(things.VERSION, "XThing")
+    assert "Alpha alpha: nobody looks after it" in conditions.find(composite, "Ready")["message"]
 
 
 @MODES

@@ -127,6 +127,18 @@ async def test_it_is_renewed_in_its_last_third_and_the_authority_stays():
     assert issuing.unusable(second, HOSTS, later) == ""
 
 
+async def test_what_a_clock_that_was_ahead_has_made_is_made_anew_once_it_is_right():
+    """It has yet to begin: the API server would refuse it until then."""
+    secrets = Secrets()
+    await ensure(secrets, NOW + timedelta(days=1))
+    made = await ensure(secrets, NOW)
+    for each in issuing.x509.load_pem_x509_certificates(made.certificate):
+        assert each.not_valid_before_utc <= NOW
+    trusted = issuing.x509.load_pem_x509_certificates(made.bundle)
+    assert any(each.not_valid_before_utc <= NOW and each.subject == parsed(made).issuer for each in trusted)
+    assert await ensure(secrets, NOW) == made
+
+
 async def test_an_authority_in_its_last_third_signs_once_more_and_the_next_is_trusted_already():
     secrets = Secrets()
     first = await ensure(secrets)

@@ -414,7 +414,7 @@ class Resource:
         now, memory, every = self._now.timestamp(), self.memory, SELDOM * self._poll
         if not memory.informed and any(also.seldom and name in known for name, also in self.kind.also.items()):
             memory.informed = now - self._turn(every)
-        return bool(requests.asked(self.managed)) or now - memory.informed >= every
+        return bool(requests.asked(self.managed)) or not 0 <= now - memory.informed < every
 
     def _turn(self, every: float) -> float:
         """Seconds within `every`, the same for one object always: where all would do a thing at once, each does it then."""
@@ -488,7 +488,7 @@ class Resource:
             return True
         now, every = self._now.timestamp(), HOURLY * self._poll
         self.memory.complete = self.memory.complete or now - self._turn(every)
-        return now - self.memory.complete < every
+        return 0 <= now - self.memory.complete < every  # less: the clock was set back
 
     @property
     def may_be_completed(self) -> bool:

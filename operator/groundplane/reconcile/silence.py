@@ -163,7 +163,7 @@ def of_inactive(run: CompositeRun) -> float | None:
         if born is None:
             continue
         left = PATIENCE - (run.context.now() - born).total_seconds()
-        if left > 0:
+        if 0 < left <= PATIENCE:  # more: the clock here is behind, and tells no age
             looks.append(left)
             continue
         mend = f"activate it {HOW_TO_ACTIVATE}, or start the provider that runs it"

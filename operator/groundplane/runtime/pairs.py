@@ -71,8 +71,8 @@ def is_ours(secret: Object) -> bool:
 
 
 def is_due(pair: Pair, now: datetime) -> bool:
-    """Whether it is time to make another one."""
-    return pair.until - now < (pair.until - pair.begin) / LEFT
+    """Whether it is time to make another one: it will soon end, or has yet to begin, for a clock that was ahead has made it."""
+    return now < pair.begin or pair.until - now < (pair.until - pair.begin) / LEFT
 
 
 def raw(secret: Object | None) -> tuple[bytes, ...]:
