@@ -27,7 +27,7 @@ in namespaces in `<service>.aws.m.upbound.io/v1beta1`. What has no kind of its o
 - **Spec.** The fields of a page's tables stand in `spec.forProvider`; those that only the creation should use may stand in `spec.initProvider`. Beside them are `managementPolicies`,
   `providerConfigRef`, `writeConnectionSecretToRef` and, cluster-scoped, `deletionPolicy`.
 - **Generations.** In a namespace, `providerConfigRef` has a `kind` (`ClusterProviderConfig` if it is left out), and Secrets are in the object's own namespace: neither
-  `writeConnectionSecretToRef` nor a field that refers to a Secret has a `namespace`.
+  `writeConnectionSecretToRef` nor a field that refers to a Secret has a `namespace`. A page's example has the same thing in either generation: apply one of the two, for both would be one thing in AWS.
 - **A list of at most one.** A type such as `[]object, at most 1` is upstream's of old. Where a kind says since when they are objects, they are objects in a namespace, and either is taken cluster-scoped.
 - **References.** "From VPC (ec2): `vpcIdRef`, `vpcIdSelector`" means: instead of the field, write `vpcIdRef: {{name: …}}` or `vpcIdSelector: {{matchLabels: …}}`,
   and the operator fills it in from that object, also if it is required.
@@ -41,7 +41,64 @@ in namespaces in `<service>.aws.m.upbound.io/v1beta1`. What has no kind of its o
   by `status.atProvider` in between. What seems to be gone, or other than it should be, is looked at by itself before anything is done; so is what changes, and what a look is asked for
   (`crossplane.io/reconcile-requested-at`). Who may not make the shared call loses only the saving.
 - **Tags.** Kinds with `tags` get `crossplane-kind`, `crossplane-name`, `crossplane-providerconfig` and `crossplane-uid` (in a namespace also `crossplane-namespace`) beside yours; tags that begin with `aws:` are left out.
+- **Accounts.** `providerConfigRef` names a [ProviderConfig](#providerconfigs); without it, the one called `default`.
 - **Status.** `status.atProvider` has the fields that are read of AWS, and the outputs that a kind's page names.
+
+## ProviderConfigs
+
+A ProviderConfig says with which credentials AWS is called, as which role, and where. `ProviderConfig` of `aws.upbound.io/v1beta1` is for what is cluster-scoped; `ClusterProviderConfig` of `aws.m.upbound.io/v1beta1` for what is in any
+namespace, `ProviderConfig` of that group for what is in its own.
+
+```yaml
+apiVersion: v1
+kind: Secret
+metadata:
+  name: aws-shop
+  namespace: crossplane-system
+stringData:
+  credentials: |
+    [default]
+    aws_access_key_id = AKIAIOSFODNN7EXAMPLE
+    aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
+---
+apiVersion: aws.upbound.io/v1beta1
+kind: ProviderConfig
+metadata:
+  name: shop
+spec:
+  credentials:
+    source: Secret
+    secretRef:
+      namespace: crossplane-system
+      name: aws-shop
+      key: credentials
+  assumeRoleChain:
+  - roleARN: arn:aws:iam::123456789012:role/shop
+```
+
+| `credentials.source` | what it takes |
+|---|---|
+| `InjectedIdentity`, `IRSA`, `PodIdentity` | the operator's own identity, found as AWS's SDKs find it: of its Pod, of the machine, on a laptop that of AWS's command line |
+| `Secret` | `secretRef`: `namespace`, `name` and `key` of INI text as in `~/.aws/credentials`. Section `[default]` is read, or the only one. A ProviderConfig in a namespace reads Secrets of its own alone |
+| `WebIdentity` | `webIdentity.roleARN`, with the token of `tokenConfig` (`source: Secret` or `Filesystem`), without that with the operator's own |
+| `Upbound` | the same, in `upbound.webIdentity`, with the token that Upbound mounts |
+| `Environment`, `Filesystem` | the same INI text, in a variable (`env.name`) or a file (`fs.path`) of the operator: not in namespaces |
+| `None` | nothing of its own, for an endpoint that asks for nothing |
+
+- `assumeRoleChain` assumes roles one from the other; each may have `externalID`, `roleSessionName`, `tags` and `transitiveTagKeys`.
+- `endpoint` has services called elsewhere: `{{url: {{type: Static, static: "http://localstack:4566"}}, hostnameImmutable: true}}`; `services: [s3, sts]` limits it to those.
+- An edit of it, or of its Secret, is followed at once, without a restart, by all that uses it. It is deleted when nothing uses it any more: `status.users` counts.
+- `Ready` is true when it can be read: the Secret and its key are there, and what they hold has the form of credentials. Whether AWS takes them is said by what uses it, in `Synced`, and by `groundplane doctor --checks credentials`.
+
+| it, or what uses it, says | |
+|---|---|
+| `cannot get referenced ProviderConfig: "…" not found` | the generation's own kind of that name is missing: see above which |
+| `cannot get credentials: Secret … not found`, `has no key "…"` | create it, or correct `spec.credentials.secretRef`; what waits goes on by itself |
+| `section [default] is missing, or has nothing in it` | call the profile that is meant `[default]` |
+| `no ARN`, `no service of AWS`, `no URL` | correct the field that is named |
+| `InvalidClientTokenId`, `ExpiredToken`, `SignatureDoesNotMatch` | the credentials are wrong, or over: the message says where to store valid ones |
+| `AssumeRole: AccessDenied` | let the role trust who calls, and who calls assume it: `groundplane iam-policy --assume-role ARN` |
+| `Could not connect to the endpoint URL` | the endpoint, the network, or a region that is misspelt |
 
 The full schemas are in [crds/](../../../crds/), and `groundplane crds --only '*.rds.aws.upbound.io'` prints them.
 """

@@ -515,6 +515,15 @@ def test_once_says_what_would_be_tried_again_by_itself_and_when(tmp_path, monkey
     assert "127.0.0.1 does not answer" in done.output
 
 
+def test_once_says_meanwhile_what_it_waits_for_and_each_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("groundplane.cli.up.GRACE", 0.0)
+    done = groundplane("up", write(tmp_path / "m", a=DEAD), "--db", tmp_path / "x.db", "--once", "--timeout", "1.0")
+    assert done.output.endswith("not ready after 1 seconds\n")
+    waited = [line for line in done.output.splitlines() if line.startswith("waiting: Role app is not ready")]
+    assert waited
+    assert len(waited) == len(set(waited))
+
+
 async def test_what_the_schema_refuses_is_told_with_what_to_write_instead(followed):
     world = followed()
     crd = definition("a.example.org", "Note", "notes")

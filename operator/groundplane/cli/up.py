@@ -171,12 +171,14 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
         return False
     reporter = Reporter(plane.cluster)
     deadline, standing, since = time.monotonic() + wishes.timeout, [""], time.monotonic()
+    told, last = set[str](), time.monotonic()  # of what is waited for; when anything was told
     while not stop.is_set():
         await applier.round()
         is_idle = await plane.idle(LOOK)
         for verdict in await reporter.news(applier.keys):
             if verdict.state == "fine":
                 click.echo(str(verdict))
+                last = time.monotonic()
         lacking = [verdict for verdict in reporter.verdicts.values() if verdict.state != "fine"]
         open_ends = [
             *applier.waiting.values(),
@@ -203,6 +205,11 @@ async def _settle(plane: LocalControlPlane, applier: Applier, stop: asyncio.Even
             settled = _left(plane, lacking) or "settled, but not ready"
             click.echo(settled if has_stood else f"not ready after {wishes.timeout:.0f} seconds")
             return False
+        if time.monotonic() - last >= GRACE:  # whoever looks on is told what takes so long, once each
+            for trouble in [trouble for trouble in troubles if trouble not in told]:
+                click.echo(f"waiting: {trouble}")
+            told.update(troubles)
+            last = time.monotonic()
         await _pause(stop, RETRY)
     return False
 
