@@ -2,13 +2,16 @@
 
 import copy
 import datetime
+import json
 from dataclasses import replace
 
 import pytest
 
 from groundplane.core import conditions, deletion
 from groundplane.core.objects import Key, key_of, meta
+from groundplane.core.transforms import regexp
 from groundplane.errors import Denied
+from groundplane.functions import sequencer
 from groundplane.ports import Options
 from tests.reconcile import managed, things
 from tests.reconcile.interrupt import deaths
@@ -229,6 +232,8 @@ async def test_what_a_composite_notes_of_sequences_goes_with_them_and_nonsense_t
     assert deletion.SEQUENCES not in (composite["metadata"].get("annotations") or {})
     for nonsense in ("[", "{}", '["a"]', "[[1]]", "[" * 100_000):
         assert deletion.noted_sequences({"metadata": {"annotations": {deletion.SEQUENCES: nonsense}}}) == []
+    padded = '[["gamma","alpha"]]' + " " * deletion.MOST_NOTED
+    assert deletion.noted_sequences({"metadata": {"annotations": {deletion.SEQUENCES: padded}}}) == []
     long = {"metadata": {"annotations": {deletion.SEQUENCES: "[]"}}}
     deletion.note_sequences(long, [["a" * deletion.MOST_NOTED]])
     assert long["metadata"]["annotations"] == {}
@@ -425,3 +430,30 @@ async def test_a_definition_that_may_not_be_let_go_says_so_and_its_two_sides_do_
     world.cluster.patch = patch
     await world.settle(seconds=300)
     assert await world.cluster.get(key_of(things.XRD)) is None
+
+
+async def test_patterns_that_somebody_notes_on_a_composite_take_little_to_compile(monkeypatch):
+    """Whoever may edit a composite of v2 may write them, and has one process compile them that serves all."""
+    asked = []
+    compiled = regexp.compiled
+
+    def counted(pattern, *, memory=regexp.PATTERN_MEMORY):
+        asked.append((pattern, memory))
+        return compiled(pattern, memory=memory)
+
+    world = await things.running(await a_world(), composition=composition(refers=(), pipeline=True), claim=foreground())
+    for revision in await world.cluster.list(composition()["apiVersion"], "CompositionRevision"):
+        await world.cluster.delete(key_of(revision))
+    await world.cluster.delete(Key(composition()["apiVersion"], "Composition", "", "thing"))
+    forged = json.dumps([["gamma", "alpha", "beta"], ["alpha", "be.*\\pL{99}"]])
+    key = key_of((await composites(world))[0])
+    await world.patch(key, {"metadata": {"annotations": {deletion.SEQUENCES: forged}}})
+    await world.cluster.delete(things.CLAIM)
+    monkeypatch.setattr(regexp, "compiled", counted)
+    sequencer.matcher.cache_clear()
+    await world.settle(seconds=3)
+    assert {pattern for pattern, _ in asked} == {"^alpha$", "^be.*\\pL{99}$", "^beta$", "^gamma$"}
+    assert {memory for _, memory in asked} == {deletion.NOTED_MEMORY}
+    with pytest.raises(regexp.BadPattern):
+        compiled("be.*\\pL{99}", memory=deletion.NOTED_MEMORY)
+    assert (await left(world))[1] == ["db-beta"]

@@ -21,7 +21,10 @@ from groundplane.core.references import BLOCKS, Reference, value_of
 OUTPUTS = ("writeConnectionSecretToRef", "publishConnectionDetailsTo", "resourceRef", "resourceRefs", "claimRef")
 
 SEQUENCES = "groundplane.io/sequences"  # annotation of a composite: in which order its pipeline makes things, JSON
-MOST_NOTED = 64 << 10  # bytes of it; an object's annotations may have 256 KiB together
+MOST_NOTED = (
+    8 << 10
+)  # bytes of it that are written, and read: whoever may edit the composite may write it, and have us compile it
+NOTED_MEMORY = 64 << 10  # bytes that one of its patterns may take
 
 References = Callable[
     [str, str], Sequence[Reference]
@@ -72,15 +75,18 @@ def note_sequences(composite: Object, sequences: Sequence[Sequence[str]]) -> Non
 
 
 def noted_sequences(composite: Object) -> list[list[str]]:
-    """What `note_sequences` has noted; [] if that is nothing, or somebody has made something else of it.
+    """What `note_sequences` has noted; [] if that is nothing, or somebody has made something else of it, or something longer.
 
     >>> noted_sequences({"metadata": {"annotations": {SEQUENCES: '[["network", "database-.*"]]'}}})
     [['network', 'database-.*']]
     >>> noted_sequences({"metadata": {"annotations": {SEQUENCES: '["network"]'}}})
     []
     """
+    text = annotations_of(composite).get(SEQUENCES) or "[]"
+    if len(text) > MOST_NOTED:
+        return []
     try:
-        found = json.loads(annotations_of(composite).get(SEQUENCES) or "[]")
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return []
     is_so = isinstance(found, list) and all(

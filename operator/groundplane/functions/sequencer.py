@@ -93,18 +93,18 @@ Matches = Callable[[str], bool]
 
 
 @lru_cache(maxsize=128)
-def matcher(pattern: str) -> Matches:
+def matcher(pattern: str, memory: int = regexp.PATTERN_MEMORY) -> Matches:
     """Whether a name matches an element of a sequence: all of it, unless the pattern says where it begins or ends.
 
     >>> matcher("sub-.*")("a-sub-1"), matcher("^sub")("sub-1")
     (False, True)
 
     Raises:
-        BadPattern: Go would not compile it.
+        BadPattern: Go would not compile it, or it takes more memory, in bytes, than it may.
     """
     if not pattern.startswith("^") and not pattern.endswith("$"):
         pattern = f"^{pattern}$"
-    compiled = regexp.compiled(pattern)
+    compiled = regexp.compiled(pattern, memory=memory)
     return lambda name: compiled.search(utf8(name)) is not None
 
 
@@ -123,12 +123,12 @@ def sequences(pipeline: Any) -> list[list[str]]:
     return found
 
 
-def matchers(found: Sequence[Sequence[str]]) -> list[list[Matches]]:
-    """What each element of these sequences means; those that Go would not compile are left out."""
+def matchers(found: Sequence[Sequence[str]], *, memory: int = regexp.PATTERN_MEMORY) -> list[list[Matches]]:
+    """What each element of these sequences means; those that Go would not compile are left out, or that take more memory each, in bytes."""
     compiled: list[list[Matches]] = []
     for sequence in found:
         with suppress(regexp.BadPattern):
-            compiled.append([matcher(pattern) for pattern in sequence])
+            compiled.append([matcher(pattern, memory) for pattern in sequence])
     return compiled
 
 

@@ -87,7 +87,7 @@ async def _sequences(run: CompositeRun) -> list[list[Callable[[str], bool]]]:
     revision = await run.context.cluster.get(key) if name else None
     if revision is not None:
         return sequencer.matchers(sequencer.sequences(spec_of(revision).get("pipeline")))
-    return sequencer.matchers(deletion.noted_sequences(run.composite))
+    return sequencer.matchers(deletion.noted_sequences(run.composite), memory=deletion.NOTED_MEMORY)
 
 
 def _references(context: Context, api_version: str, kind: str) -> Sequence[Reference]:

@@ -41,17 +41,17 @@ def _go(reason: str, pattern: str) -> str:
     return f"error parsing regexp: {_GO.get(said, said)}: `{about or pattern}`"
 
 
-def compiled(pattern: str) -> Any:
+def compiled(pattern: str, *, memory: int = PATTERN_MEMORY) -> Any:
     """A compiled regular expression in Go's language, over bytes; matching takes linear time.
 
     Raises:
-        BadPattern: Go would not compile it.
+        BadPattern: Go would not compile it, or it takes more memory, in bytes, than it may.
     """
     import re2  # 2 MiB, and most Compositions have no regular expressions
 
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = PATTERN_MEMORY
+    options.max_mem = memory
     if len(pattern) > MAX_PATTERN:
         what = f"a regular expression of more than {MAX_PATTERN} characters"
         raise BadPattern(what, f"error parsing regexp: expression too large: `{shown(pattern)}`", mend="shorten it")
