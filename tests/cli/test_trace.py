@@ -154,6 +154,24 @@ def package(
     return Member(key_of(obj), obj, "", children)
 
 
+def test_a_package_whose_revision_says_nothing_of_its_health():
+    image = "xpkg.crossplane.io/crossplane/provider-x:v1.0.0"
+    revision = package("ProviderRevision", "provider-x-1", image, state="Active", healthy=("Unknown", "UnknownHealth"))
+    root = package(
+        "Provider", "provider-x", image, revision, installed=TRUE, healthy=("Unknown", "UnknownPackageRevisionHealth")
+    )
+    table = [" ".join(line.split()) for line in written([root], PLAIN).splitlines()]
+    assert table[1:] == [
+        "Provider/provider-x v1.0.0 True Unknown - UnknownPackageRevisionHealth",
+        "└─ ProviderRevision/provider-x-1 v1.0.0 - Unknown Active UnknownHealth",
+    ]
+    assert written([root], Look(output="dot", plain=True)).splitlines()[2:5] == [
+        '\tn1[label="Name: Provider/provider-x\\nApiVersion: pkg.crossplane.io/v1\\nInstalled: True\\nHealthy: Unknown\\n",penwidth="2"];',
+        '\tn2[label="Name: ProviderRevision/provider-x-1\\nApiVersion: pkg.crossplane.io/v1\\nInstalled: \\nHealthy: Unknown\\n",penwidth="2"];',
+        "\tn1--n2;",
+    ]
+
+
 def test_packages_have_upstreams_columns():
     image = "xpkg.crossplane.io/crossplane/platform-ref-aws:v0.9.0"
     healthy = ("True", "HealthyPackageRevision")
@@ -178,6 +196,80 @@ def test_packages_have_upstreams_columns():
         "└─ ConfigurationRevision/platform-ref-aws-9ad7b5db2899   v0.9.0    True        True      Active   HealthyPackageRevision   ",
     ]
     assert "xpkg.crossplane.io/crossplane/platform-ref-aws   v0.9.0" in written([root], Look(output="wide", plain=True))
+
+
+# --- what an object leads to: crossplane v1.20, cmd/crank/beta/trace/internal/resource/xrm, `loader_test.go` ---------
+
+COMPOSED = [
+    {"apiVersion": "b.org/v1", "kind": kind, "name": name} for kind, name in (("B", "z"), ("B", "a"), ("A", "m"))
+]
+CLAIM = {
+    "resourceRef": {"apiVersion": "a.org/v1", "kind": "XR", "name": "xr"},
+    "writeConnectionSecretToRef": {"name": "keys"},
+    "resourceRefs": COMPOSED,
+}
+COMPOSITE = {"writeConnectionSecretToRef": {"name": "keys", "namespace": "system"}, "resourceRefs": COMPOSED}
+IN_ORDER = [Key("b.org/v1", "A", "", "m"), Key("b.org/v1", "B", "", "a"), Key("b.org/v1", "B", "", "z")]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "spec", "secrets", "edges"),
+    [
+        ("", {}, True, []),
+        ("", {"resourceRefs": [], "crossplane": {}}, True, []),
+        ("team", CLAIM, False, [Key("a.org/v1", "XR", "", "xr")]),
+        ("team", CLAIM, True, [Key("a.org/v1", "XR", "", "xr"), Key("v1", "Secret", "team", "keys")]),
+        ("", COMPOSITE, False, IN_ORDER),
+        ("", COMPOSITE, True, [*IN_ORDER, Key("v1", "Secret", "system", "keys")]),
+        (
+            "team",
+            {"crossplane": {"resourceRefs": COMPOSED}},
+            True,
+            [key._replace(namespace="team") for key in IN_ORDER],
+        ),
+    ],
+)
+def test_what_an_object_leads_to(namespace, spec, secrets, edges):
+    obj = {"apiVersion": "a.org/v1", "kind": "X", "metadata": {"name": "x", "namespace": namespace}, "spec": spec}
+    assert lineage.edges(obj, secrets=secrets) == edges
+
+
+def test_no_requests_at_once_are_wrong_usage():
+    assert groundplane("trace", "note", "first", "--concurrency", "0").exit_code == 80
+
+
+@pytest.mark.parametrize(
+    ("api_version", "config", "leads_to"),
+    [
+        ("rds.aws.upbound.io/v1beta1", {}, Key("aws.upbound.io/v1beta1", "ProviderConfig", "", "main")),
+        ("rds.aws.m.upbound.io/v1beta1", {}, Key("aws.m.upbound.io/v1beta1", "ProviderConfig", "team", "main")),
+        (
+            "rds.aws.m.upbound.io/v1beta1",
+            {"kind": "ClusterProviderConfig"},
+            Key("aws.m.upbound.io/v1beta1", "ClusterProviderConfig", "", "main"),
+        ),
+        (
+            "postgresql.sql.crossplane.io/v1alpha1",
+            {},
+            Key("postgresql.sql.crossplane.io/v1alpha1", "ProviderConfig", "", "main"),
+        ),
+        (
+            "postgresql.sql.m.crossplane.io/v1alpha1",
+            {},
+            Key("postgresql.sql.m.crossplane.io/v1alpha1", "ProviderConfig", "team", "main"),
+        ),
+        (
+            "kubernetes.crossplane.io/v1alpha2",
+            {},
+            Key("kubernetes.crossplane.io/v1alpha1", "ProviderConfig", "", "main"),
+        ),
+        ("storage.gcp.upbound.io/v1beta1", {}, Key("gcp.upbound.io/v1beta1", "ProviderConfig", "", "main")),
+    ],
+)
+def test_the_provider_config_is_of_the_providers_group_and_version(api_version, config, leads_to):
+    spec = {"forProvider": {}, "providerConfigRef": {"name": "main", **config}}
+    obj = {"apiVersion": api_version, "kind": "X", "metadata": {"name": "x", "namespace": "team"}, "spec": spec}
+    assert lineage.edges(obj, providers=True) == [leads_to]
 
 
 # --- what we add ---------------------------------------------------------------------------------------------------

@@ -94,6 +94,78 @@ def test_the_lines_begin_as_upstreams_and_tell_mend_and_place(crd):
     assert result.stderr == "Error: could not validate all resources\n"
 
 
+DEFAULTS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: apps.example.org}
+spec:
+  group: example.org
+  names: {kind: App, plural: apps}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [replicas, nested]
+            x-kubernetes-validations:
+            - {rule: "self.replicas == 3 && self.nested.deep.mode == 'auto'", message: not the defaults}
+            properties:
+              replicas: {type: integer, default: 3}
+              nested:
+                type: object
+                default: {}
+                properties:
+                  deep: {type: object, default: {}, properties: {mode: {type: string, default: auto}}}
+              ports:
+                type: array
+                maxItems: 3
+                items:
+                  type: object
+                  required: [protocol]
+                  properties: {port: {type: integer}, protocol: {type: string, default: TCP, enum: [TCP, UDP]}}
+                x-kubernetes-validations: [{rule: "self.all(port, port.protocol == 'TCP')", message: only TCP}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ("{}", []),
+        ("{replicas: 3}", []),
+        ("{replicas: 4}", ["CEL validation error: spec: "]),
+        ("{nested: {deep: {}}}", []),
+        ("{nested: {deep: {mode: hand}}}", ["CEL validation error: spec: "]),
+        ("{ports: [{port: 80}, {port: 443, protocol: TCP}]}", []),
+        ("{ports: [{port: 80}, {port: 443, protocol: UDP}]}", ["CEL validation error: spec.ports: "]),
+        ("{replicas: three}", ["schema validation error: spec.replicas: "]),
+        ("{ports: [{port: 80, protocol: SCTP}]}", ["schema validation error: spec.ports[0].protocol: "]),
+    ],
+)
+def test_defaults_come_before_what_is_required_and_asked_and_what_is_given_stays(tmp_path, spec, wrong):
+    (tmp_path / "crd.yaml").write_text(DEFAULTS)
+    app = f"apiVersion: example.org/v1\nkind: App\nmetadata: {{name: a}}\nspec: {spec}\n"
+    result = judged(tmp_path / "crd.yaml", app)
+    label = " example.org/v1, Kind=App, a : "
+    told = [line.removeprefix("[x] ").replace(label, ": ") for line in lines(result) if line.startswith("[x]")]
+    assert len(told) == len(wrong), result.stdout
+    assert all(line.startswith(begin) for line, begin in zip(told, wrong, strict=True)), told
+    assert result.exit_code == bool(wrong)
+
+
+def test_objects_are_told_in_the_order_of_the_files(crd):
+    names = ["zeta", "alpha", "mid", "beta"]
+    texts = [GOOD.replace("good", name) for name in names]
+    assert [line.split()[3] for line in lines(judged(crd, *texts))] == names
+    document = json.loads(judged(crd, *texts, flags=("-o", "json")).stdout)
+    assert [each["name"] for each in document["resources"]] == names
+
+
 def test_what_is_right_is_right(crd):
     result = judged(crd, GOOD)
     assert result.exit_code == 0
@@ -291,6 +363,10 @@ def test_the_examples_are_right(folder):
             "data.x in body must be of type string",
         ),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replica: 1}\n", "did you mean replicas?"),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {replicas: three}\n",
+            '[x] schema validation error apps/v1, Kind=Deployment, a : spec.replicas: Invalid value: "string"',
+        ),
         ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 80, targetPort: http}]}\n", "[✓]"),
         (
             "apiVersion: v1\nkind: ConfigMop\nmetadata: {name: a}\n",

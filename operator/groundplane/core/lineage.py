@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from groundplane.core.managed import EXTERNAL_NAME
 from groundplane.core.naming import TEMPLATE_ANNOTATION
 from groundplane.core.objects import Json, Key, Object, annotations_of, group_of, meta, spec_of
+from groundplane.core.providers import CONFIG
+from groundplane.core.providers import of as family_of
 
 PACKAGES = "pkg.crossplane.io"
 PACKAGE_KINDS = ("Configuration", "Provider", "Function")
@@ -66,11 +68,13 @@ def edges(obj: Object, *, secrets: bool = False, providers: bool = False) -> lis
         found.append(Key("v1", "Secret", str(secret.get("namespace") or own), str(secret["name"])))
     config = spec.get("providerConfigRef")
     if providers and "forProvider" in spec and isinstance(config, dict) and config.get("name"):
-        service, _, domain = group_of(str(obj.get("apiVersion"))).partition(".")
-        kind = str(config.get("kind") or "ProviderConfig")
-        namespace = own if domain.startswith("aws.m.") and kind == "ProviderConfig" else ""
-        if service and domain:
-            found.append(Key(f"{domain}/v1beta1", kind, namespace, str(config["name"])))
+        group = group_of(str(obj.get("apiVersion")))
+        kind = str(config.get("kind") or CONFIG)
+        if family := family_of(group):
+            namespace = own if family.is_namespaced and kind == CONFIG else ""
+            found += [Key(family.api_version, kind, namespace, str(config["name"]))] if family.version else []
+        elif domain := group.partition(".")[2]:
+            found.append(Key(f"{domain}/v1beta1", kind, "", str(config["name"])))
     return sorted(dict.fromkeys(found), key=lambda key: (key.api_version, key.kind, key.name))
 
 
