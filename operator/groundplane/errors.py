@@ -153,6 +153,8 @@ class Denied(GroundplaneError):
 class Unavailable(GroundplaneError):
     """The other side is down, slow or confused (5xx, connection lost); backs off."""
 
+    unsent = False  # whether nothing that changes anything was sent: whatever was begun has made nothing
+
 
 class Throttled(Unavailable):
     """The other side asks for fewer calls."""

@@ -175,6 +175,20 @@ async def test_a_region_that_the_sdk_does_not_list_is_tried_and_told_where_nobod
     assert raised.value.mend.startswith(told or "check the network")
 
 
+@pytest.mark.parametrize(
+    ("action", "unsent"), [("nobody", True), ("CreateVpc", False)], ids=["nobody is there", "no answer comes"]
+)
+async def test_a_create_that_was_never_sent_is_known_to_have_made_nothing(cloud, hostile, action, unsent):
+    url = hostile.url
+    if unsent:
+        with socket.create_server(("127.0.0.1", 0)) as gone:
+            url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    hostile.hangs[action], cloud._patience = "silent", 0.5
+    with pytest.raises(Unavailable) as raised:
+        await cloud.create(managed(EC2, "VPC", "v", cidrBlock="10.0.0.0/16"), account(url), {})
+    assert raised.value.unsent is unsent
+
+
 @pytest.mark.parametrize("how", ["silent", "dribbles its head", "dribbles its body"])
 def test_over_tls_a_call_ends_as_well(secure, how):
     client = Sessions(attempts=1).clients(account(secure.url)).client("ec2", REGION)

@@ -57,6 +57,15 @@ async def test_an_interrupted_create_is_looked_for_in_the_region_where_it_was_be
     assert len(vpcs_of(aws, "eu-west-1")) == 1
 
 
+async def test_where_a_create_was_never_sent_its_region_can_still_be_chosen(aws):
+    """In one that is misspelt nothing answers as it should: what is looked for there first would hang for good."""
+    queue = managed.resource("sqs.aws.upbound.io/v1beta1", "Queue", "orders", {}, region="eu-wst-1")
+    world = await aws.world()
+    found = await applied(world, queue, seconds=30)
+    assert "did you mean eu-west-1?" in message(found, "Reconciling")
+    assert is_ready(await edited(world, queue, region="eu-west-1", seconds=90))
+
+
 async def test_what_is_gone_from_its_region_is_made_again_where_the_spec_has_it_now(aws):
     world, vpc = await aws.world(), managed.vpc()
     made = await applied(world, vpc, seconds=10)

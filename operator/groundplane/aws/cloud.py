@@ -325,6 +325,7 @@ class AwsCloud:
                 if faults.is_silence(error) and (asked := deadline.doing()):
                     found.what = f"{asked}: {found.what}"
                 if isinstance(found, Unavailable):
+                    found.unsent = engine is not None and not engine.has_sent
                     found.mend = "; ".join(filter(None, (unlisted(engine.region if engine else ""), found.mend)))
                 if type(found) is InvalidInput and engine is not None and (odd := engine.odd_values()):
                     found.mend = "; ".join(filter(None, (found.mend, odd)))

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from groundplane.aws import convert, faults, tags, templates
 from groundplane.aws.grammar import KEYS, READING, Also, Kind, KindField, Path, Read, SchemaField, Shared, digest_field
@@ -104,6 +104,7 @@ class Resource:
         self.given: Mapping[str, Item] | None = (
             None  # what others have read, by the name of the read; then no call is made
         )
+        self.has_sent = False  # a call that changes AWS
         self.is_quick = False  # what is read hourly is taken from the status
         self.kept: set[str] = set()  # the fields for which that holds, and "tags"
         self.entry: Json = None  # of a list that is brought in line, while it is sent; or of one that is read
@@ -260,7 +261,12 @@ class Resource:
 
     def write(self, name: str, /, *, once: bool = False, region: str = "", **parameters: Any) -> Item:
         """A call that changes AWS; every one goes through here.  `once`: it is sent a single time, whatever comes."""
-        return self._call(name, parameters, once=once, region=region)
+        before, self.has_sent = self.has_sent, True
+        try:
+            return self._call(name, parameters, once=once, region=region)
+        except EndpointConnectionError:  # of several attempts an earlier one may have gone out
+            self.has_sent = before or not once
+            raise
 
     def _call(self, name: str, parameters: Parameters, *, once: bool = False, region: str = "") -> Item:
         self._may_call()

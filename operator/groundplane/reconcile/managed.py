@@ -204,7 +204,7 @@ async def _create(run: ManagedRun, observation: Observation) -> Result:
     except GroundplaneError as error:
         error.conditions = (*_failed(run, "Create", error), conditions.creating())
         if not _is_outcome_unknown(error):
-            await save_outcome(run, {core.CREATE_FAILED: timestamp(run)})
+            await save_outcome(run, {core.CREATE_FAILED: timestamp(run), core.REGION: None})  # it is nowhere
         raise
     _wake(run, made)
     notes = {core.CREATE_SUCCEEDED: timestamp(run)}
@@ -249,7 +249,9 @@ async def _publish_once(run: ManagedRun, made: Creation) -> None:
 
 def _is_outcome_unknown(error: GroundplaneError) -> bool:
     """Whether the cloud may have created it all the same: no answer came, or none that says so."""
-    return isinstance(error, Unavailable | NotLeader) and not isinstance(error, Throttled)
+    if isinstance(error, Unavailable):
+        return not (error.unsent or isinstance(error, Throttled))
+    return isinstance(error, NotLeader)
 
 
 async def _keep(run: ManagedRun, observation: Observation, secrets: Mapping[str, str], *, update: bool) -> Result:

@@ -121,7 +121,7 @@ def _region(run: ManagedRun) -> str:
     return str(asked(run).get("region") or "") if run.kind.regional else ""
 
 
-async def save_outcome(run: ManagedRun, notes: Mapping[str, str]) -> None:
+async def save_outcome(run: ManagedRun, notes: Mapping[str, str | None]) -> None:
     """Save the outcome of a create that is noted, whatever else is written meanwhile: it must not be lost, nor taken for another create's.
 
     Raises:
