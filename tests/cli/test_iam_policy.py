@@ -88,6 +88,7 @@ def test_what_only_saves_calls_is_a_statement_of_its_own():
     statements = {each["Sid"]: each["Action"] for each in json.loads(run("iam/Role", "s3/Bucket").stdout)["Statement"]}
     assert statements["SharedReads"] == [
         "iam:GetAccountAuthorizationDetails",
+        "iam:ListRoles",
         "s3:ListAllMyBuckets",
         "tag:GetResources",
     ]

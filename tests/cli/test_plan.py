@@ -21,8 +21,9 @@ from groundplane.cli.plan import _save
 from groundplane.cli.store import opened as store_of
 from groundplane.cluster.sqlite import SqliteCluster
 from groundplane.core import managed
-from groundplane.core.objects import annotations_of, key_of, meta
-from groundplane.errors import GroundplaneError
+from groundplane.core.explain import LAST_APPLIED
+from groundplane.core.objects import Key, annotations_of, key_of, meta
+from groundplane.errors import Conflict, GroundplaneError
 from groundplane.ports import Options
 from groundplane.runtime.local import LocalControlPlane
 from tests.cli import filled, looked
@@ -553,3 +554,42 @@ def test_the_rights_that_looking_takes_change_nothing(plan, aws, given):
     assert "DescribeDBInstances" in names
     assert all(name.startswith(READING) for name in names)
     assert aws.operations() == []
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_on_a_cluster_what_leaves_a_manifest_is_no_reason_for_the_operator_to_make_the_plan_stale(tmp_path, is_before):
+    """What kubectl has applied takes two writes: the operator may come between, and nobody may before."""
+    key = Key("v1", "ConfigMap", "default", "one")
+    last = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "default"}}
+    last |= {"data": {"kept": "a", "gone": "b"}}
+    noted = {**last, "metadata": {**last["metadata"], "annotations": {LAST_APPLIED: json.dumps(last)}}}
+
+    async def life():
+        cluster = SqliteCluster(tmp_path / "store.db")
+        try:
+            made = await cluster.create(noted)
+            patch = cluster.patch
+
+            async def as_the_operator_does():
+                await patch(key, {"metadata": {"labels": {"seen": "true"}}})
+
+            async def patched(key, body):
+                found = await patch(key, body)
+                await as_the_operator_does()
+                return found
+
+            cluster.patch = patched
+            seen = {**last["metadata"], "resourceVersion": meta(made)["resourceVersion"]}
+            if is_before:
+                await as_the_operator_does()
+            await apply._AsBefore(cluster).apply({**last, "metadata": seen, "data": {"kept": "c"}}, manager="planner")
+            return await cluster.get(key)
+        finally:
+            cluster.close()
+
+    if is_before:
+        with pytest.raises(Conflict):
+            asyncio.run(life())
+    else:
+        found = asyncio.run(life())
+        assert (found["data"], found["metadata"]["labels"]) == ({"kept": "c"}, {"seen": "true"})

@@ -85,8 +85,11 @@ def mutating(aws):
 
 
 def is_ready(obj):
-    found = {each["type"]: each["status"] for each in ((obj or {}).get("status") or {}).get("conditions", ())}
-    return found.get("Ready") == "True"
+    """Whether it is there as it is asked for now, and nothing is still to come."""
+    status = (obj or {}).get("status") or {}
+    found = {each["type"]: each["status"] for each in status.get("conditions", ())}
+    is_seen = status.get("observedGeneration") == ((obj or {}).get("metadata") or {}).get("generation")
+    return is_seen and found.get("Ready") == "True" and found.get("Reconciling") != "True"
 
 
 @pytest.fixture
@@ -164,13 +167,15 @@ def test_a_plan_only_reads_and_is_what_the_operator_does(plane, aws, shelves):
 
     taken = shelf("red", "plans-one")
     plane.kubectl("apply", "-f", "-", input=json.dumps(taken))
+    plane.wait("the shelf is red again", lambda: is_ready(plane.get(f"xshelves.{GROUP}", "plans-one")))
     guide.at_rest(plane)
     del taken["spec"]["team"]
     with open("change.yaml", "w", encoding="utf-8") as file:
         yaml.safe_dump(taken, file)
     assert "\n-   team: red\n" in groundplane("diff", "change.yaml", *here, "--compact").stdout
     assert groundplane("plan", "change.yaml", *here, "--out", "p.json").exit_code == 0
-    assert groundplane("apply", "p.json", *here).exit_code == 0
+    done = groundplane("apply", "p.json", *here)
+    assert done.exit_code == 0, done.output
     assert "team" not in plane.get(f"xshelves.{GROUP}", "plans-one")["spec"]
     misspelt = {**taken, "apiVersion": "plan.example.org/v1"}
     with open("change.yaml", "w", encoding="utf-8") as file:

@@ -315,15 +315,13 @@ class _AsBefore:
         if live is None:
             return await self._cluster.apply(obj, manager=manager)
         obj = applied.with_tools(obj, live)
-        version, who = meta(obj)["resourceVersion"], applied.applier(live) or manager
+        metadata, who = dict(meta(obj)), applied.applier(live) or manager
         if patch := applied.taken_out(live, obj):
-            seen = {"resourceVersion": version}
-            live = await self._cluster.patch(key, {**patch, "metadata": {**(patch.get("metadata") or {}), **seen}})
-            version = meta(live)["resourceVersion"]
-        if meta(live)["resourceVersion"] != version:
+            seen = {"resourceVersion": metadata.pop("resourceVersion")}  # from then on the operator writes, too
+            await self._cluster.patch(key, {**patch, "metadata": {**(patch.get("metadata") or {}), **seen}})
+        elif meta(live)["resourceVersion"] != metadata["resourceVersion"]:
             raise Conflict(f"{key} was edited meanwhile")
-        metadata = {**meta(obj), "resourceVersion": version}
-        if who == KUBECTL:  # the API server writes what is applied into kubectl's annotation
+        elif who == KUBECTL:  # the API server writes what is applied into kubectl's annotation
             del metadata["resourceVersion"]
         return await self._cluster.apply({**obj, "metadata": metadata}, manager=who)
 

@@ -114,7 +114,7 @@ def group_meant(group: str, groups: Iterable[str]) -> str:
 
 
 def nearly(api_version: str, kind: str, known: Iterable[tuple[str, str]]) -> str:
-    """Which of the `known` groups and kinds is nearly spelt so: another kind of the group, or one of that name in another group; "" if none is.
+    """Which of the `known` groups and kinds is nearly spelt so: one of that name in another group, or another kind of the group; "" if none is.
 
     >>> nearly("ec2.example.org/v1", "vpcs", [("ec2.example.org", "VPC"), ("ec2.example.org", "VPCPeering")])
     'VPC'
@@ -123,15 +123,15 @@ def nearly(api_version: str, kind: str, known: Iterable[tuple[str, str]]) -> str
     """
     group, there = group_of(api_version), set(known)
     beside = sorted(name for place, name in there if place == group)
-    same = next((name for name in beside if kind.lower() in (name.lower(), f"{name.lower()}s")), "")
-    if near := same or nearest(kind, beside):
-        return near
-    near = group_meant(group, {place for place, name in there if name == kind})
-    return f"{kind} of {near}" if near else ""
+    if same := next((name for name in beside if kind.lower() in (name.lower(), f"{name.lower()}s")), ""):
+        return same
+    if near := group_meant(group, {place for place, name in there if name == kind}):
+        return f"{kind} of {near}"
+    return nearest(kind, beside)
 
 
 def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI], built_in: BuiltIn | None) -> str:
-    """The kind that is nearly spelt so, or that is served in another version, or in a group that is nearly spelt so; "" if none is.
+    """The kind that is meant: served in another version, in a group that is nearly spelt so, or nearly spelt so itself; "" if none is.
 
     >>> kind_meant(("exmple.org/v1", "Note"), {("example.org/v1", "Note"): {}}, None)
     'Note of example.org/v1'
@@ -140,10 +140,9 @@ def kind_meant(pair: tuple[str, str], schemas: Mapping[tuple[str, str], OpenAPI]
     others = [known for known, name in schemas if name == kind and group_of(known) == group_of(version)]
     if others:
         return f"{kind} of {max(others)}"
-    meant = nearest(kind, [name for known, name in schemas if known == version])
-    if meant:
-        return meant
     group = group_of(version)
     if near := group_meant(group, {group_of(known) for known, name in schemas if name == kind}):
         return f"{kind} of {max(known for known, name in schemas if name == kind and group_of(known) == near)}"
+    if meant := nearest(kind, [name for known, name in schemas if known == version]):
+        return meant
     return built_in.meant(version, kind) if built_in is not None else ""
