@@ -1064,21 +1064,31 @@ async def test_a_composite_that_an_older_crossplane_composed_keeps_what_it_has_m
 
 
 @pytest.mark.parametrize("composition", [things.COMPOSITION, things.PIPELINE], ids=["resources", "pipeline"])
-async def test_what_does_not_fit_its_kind_is_applied_again_soon_for_a_kind_gains_fields(composition):
-    """control-plane.md §3.9: upstream tries again after 30 s at most."""
+@pytest.mark.parametrize("refusal", [Misshapen, Rejected])
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_what_is_refused_is_applied_again_soon_for_its_kind_or_a_policy_may_change(
+    composition, refusal, is_there
+):
+    """control-plane.md §3.9: upstream tries again after 30 s at most, and looks at each composite every minute."""
     world = await a_world()
+    if is_there:
+        await running(world, composition)
+        assert await kinds_of(world) == {"Alpha", "Beta", "Gamma"}
+        [alpha] = await world.cluster.list(things.COMPOSED, "Alpha")
+        await world.cluster.delete(key_of(alpha))
     apply, create = world.cluster.apply, world.cluster.create
 
     def refusing(write):
         async def written(obj, **how):
             if obj["kind"] == "Alpha":
-                raise Misshapen("failed to create typed patch object: .spec.new: field not declared in schema")
+                raise refusal("no Alpha for the moment")
             return await write(obj, **how)
 
         return written
 
     world.cluster.apply, world.cluster.create = refusing(apply), refusing(create)
-    await running(world, composition)
+    await (world.settle() if is_there else running(world, composition))
+    await world.settle(seconds=600)
     assert await kinds_of(world) == {"Beta", "Gamma"}
     world.cluster.apply, world.cluster.create = apply, create
     await world.settle(seconds=60)

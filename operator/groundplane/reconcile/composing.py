@@ -29,6 +29,8 @@ from groundplane.reconcile import connection
 from groundplane.reconcile.taken import taken
 
 SOURCE = "defined/compositeresourcedefinition.apiextensions.crossplane.io"
+MISSHAPEN_RETRY = 30.0  # seconds until what did not fit its kind is applied again: upstream's longest backoff
+REJECTED_RETRY = 60.0  # and what was refused otherwise: a policy may have, and nothing tells when that changes; as often as upstream polls
 HOW_TO_ACTIVATE = "by a ManagedResourceActivationPolicy, or by --activations (the chart's provider.defaultActivations)"
 FIRST = {("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition")}  # what others need to be at all
 
@@ -65,7 +67,7 @@ class CompositeRun:
     )
     claim_types: list[str] = field(default_factory=list)  # of conditions that the claim shows, too
     ready: bool | None = None  # what functions say of the composite itself; None: nothing
-    misshapen: bool = False  # something was applied that does not fit its kind, as the API server knows it by now
+    retry: float | None = None  # seconds until what was refused is applied again
     again: bool = False  # something changed that the next run will see, and no event will tell
     created: bool = False  # a composed resource is new; of it there is no more to tell yet than that
     withheld: str = ""  # what is missing, where functions hold something back
@@ -244,7 +246,8 @@ def refused(run: CompositeRun, template: str, key: Key, error: InvalidInput, *, 
     run.awaited += error.on
     if isinstance(error, Rejected):
         run.awaited.append(Awaited(key.group, key.kind, served=True))
-    run.misshapen = run.misshapen or isinstance(error, Misshapen)
+        seconds = MISSHAPEN_RETRY if isinstance(error, Misshapen) else REJECTED_RETRY
+        run.retry = min(seconds, run.retry or seconds)
     return Composed(template, synced=False, ready=ready, trouble=str(error), is_refused=True)
 
 

@@ -55,7 +55,6 @@ from groundplane.reconcile.composing import CompositeRun, Made
 SOURCE = composing.SOURCE
 FINALIZER = "composite.apiextensions.crossplane.io"
 EARLY = 2.0  # seconds of a deletion until it is told what it waits for
-MISSHAPEN_RETRY = 30.0  # seconds until what did not fit its kind is applied again: upstream's longest backoff
 LOOK = 300.0  # seconds between two looks at what is left, beside those that its changes call for
 PAUSED = 'Reconciliation (including deletion) is paused via the annotation "crossplane.io/paused"'
 COMPOSING = "cannot compose resources"  # how it went wrong, of all that composing does
@@ -137,7 +136,7 @@ async def _advance(run: CompositeRun) -> Result:
         await _report(run, published)
     # What one resource gave may be what another waits for, and our own writes call for no reconcile.
     again = run.again or not fieldpath.same(before, _read(run, compiled))
-    looks = [made.ttl, _interval(run), look, MISSHAPEN_RETRY if run.misshapen else None]
+    looks = [made.ttl, _interval(run), look, run.retry]
     return Result(min(filter(None, looks), default=None), again=again, on=tuple(run.awaited))
 
 
