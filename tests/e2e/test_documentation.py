@@ -272,6 +272,13 @@ def test_what_the_pages_say_to_look_at_is_there(plane, shell, tmp_path):
     for kind in ("CronOperation", "WatchOperation"):
         (made,) = [each["metadata"]["name"] for each in fenced("day-two") if each["kind"] == kind]
         plane.wait(f"{kind} is taken", lambda kind=kind, made=made: ready(plane, kind, made))
+    (nightly,) = [each for each in fenced("day-two") if each["kind"] == "CronOperation"]
+    once = {"kind": "Operation", "metadata": {"name": "tonight"}, "spec": nightly["spec"]["operationTemplate"]["spec"]}
+    plane.apply({"apiVersion": nightly["apiVersion"], **once})
+    plane.wait("what runs each night can", lambda: ready(plane, "operation", "tonight"))
+    labelled = {"name": "settings", "namespace": "default", "labels": {"check": "yes"}}
+    plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": labelled})
+    plane.wait("a change is answered", lambda: plane.get("configmap", "checked-settings"))
 
     gone = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "groundplane-no-usages"}}
     match = {
