@@ -317,6 +317,17 @@ def test_a_hook_fails_for_a_mistake_alone(repository, name):
     assert groundplane(*command[1:]).exit_code == 1
 
 
+def test_the_hook_of_tests_passes_where_there_are_none_and_not_where_there_is_no_such_path(tmp_path, monkeypatch):
+    hooks = {each["id"]: each for each in yaml.safe_load((REPOSITORY / ".pre-commit-hooks.yaml").read_text())}
+    hook = hooks["groundplane-test"]
+    monkeypatch.chdir(write(tmp_path / "plain", claim=CLAIM))
+    done = groundplane(*hook["entry"].split()[1:], *hook["args"])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == "there is no test in the current folder: see docs/testing.md for how to write one\n"
+    assert groundplane(*hook["entry"].split()[1:], "platfrom").exit_code == 1
+    assert groundplane("test").exit_code == 5
+
+
 def test_outside_of_a_clone_that_is_what_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(write(tmp_path / "plain", claim=CLAIM))
     done = groundplane("review", ".", "--base", "main")
