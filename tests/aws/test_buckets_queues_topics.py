@@ -313,3 +313,12 @@ async def test_a_provider_of_identities_without_https_is_refused_before_it_is_ma
     with pytest.raises(errors.InvalidInput, match="https://"):
         await cloud.create(provider, account, {})
     assert standin.operations() == []
+
+
+async def test_a_table_that_is_protected_stays_and_says_what_to_set(cloud, account):
+    key = {"hashKey": "id", "attribute": [{"name": "id", "type": "S"}], "billingMode": "PAY_PER_REQUEST"}
+    table = managed("dynamodb.aws.upbound.io/v1beta1", "Table", "kept", deletionProtectionEnabled=True, **key)
+    await made(cloud, table, account)
+    with pytest.raises(errors.InvalidInput, match="currently protected against deletion") as refused:
+        await cloud.delete(table, account, await cloud.observe(table, account, {}))
+    assert refused.value.mend == "set deletionProtectionEnabled: false"

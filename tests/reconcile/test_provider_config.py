@@ -254,6 +254,7 @@ async def test_users_are_counted_and_hold_it_until_the_last_is_gone(aws):
     found = await config_of(world)
     assert condition(found, "Terminating") == ("True", "InUse")
     assert "while 2 managed resources use it; delete them first" in message(found, "Terminating")
+    assert message(found, "Terminating").endswith("; providerconfigusages.aws.upbound.io say which")
     assert ("Warning", "UsageAccounting") in world.told.reasons("ProviderConfig")
     await world.cluster.delete(managed.key(managed.vpc()))
     await world.settle(seconds=40)

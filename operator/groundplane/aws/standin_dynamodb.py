@@ -1,7 +1,7 @@
 """The stand-in's DynamoDB, mended.
 
 What this adds to moto 5.2: a table's class, its limits on demand, its encryption and its replicas are changed, and shown; what is switched off shows no
-more of itself, and is not switched off twice.
+more of itself, and is not switched off twice.  What is protected is kept in AWS's words.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+PROTECTED = (
+    "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."
+)
 KEPT = ("TableClass", "OnDemandThroughput")
 
 
@@ -19,6 +22,8 @@ def mend() -> None:
     table_class: Any = importlib.import_module("moto.dynamodb.models.table").Table
     backend: Any = importlib.import_module("moto.dynamodb.models").DynamoDBBackend
     refused: Any = importlib.import_module("moto.dynamodb.exceptions").MockValidationException
+    protected: Any = importlib.import_module("moto.dynamodb.exceptions").DeletionProtectedException
+    protected.__init__ = lambda self, _: refused.__init__(self, PROTECTED)
     describe, change_ttl, describe_ttl = (
         table_class.describe,
         backend.update_time_to_live,

@@ -377,9 +377,10 @@ async def _terminate(config: Object, users: int, context: Context) -> Result:
     if users == 0:
         await leaving.release(config, FINALIZER, context)
         return Result()
+    those, group = "that one" if users == 1 else "them", key_of(config).group
     message = (
-        f"cannot delete while {counted(users, 'managed resource uses', 'managed resources use')} it; delete"
-        f" {'it' if users == 1 else 'them'} first, or give {'it' if users == 1 else 'them'} another ProviderConfig"
+        f"cannot delete while {counted(users, 'managed resource uses', 'managed resources use')} it; delete {those} first,"
+        f" or give {those} another ProviderConfig; {USAGE.lower()}s.{group} say which"
     )
     context.events.event(config, "Warning", "UsageAccounting", message, source=source(key_of(config), context))
     wanted = copy.deepcopy(config)
