@@ -192,6 +192,9 @@ class Watches(Protocol):
     def enqueue(self, key: Key) -> None:
         """Have another object reconciled, by whichever controller its kind has."""
 
+    def enqueue_listed(self, obj: Object) -> None:
+        """Have an object looked at that was there before its kind was followed: soon if somebody waits for that."""
+
     def wake(self, keys: Sequence[Key]) -> None:
         """What these work with has changed: have those reconciled soon that have failed, and the others by and by, twenty a second."""
 

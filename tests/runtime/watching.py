@@ -192,7 +192,7 @@ class Rig:
         self.cache = Cache()
         self.cluster = KubernetesCluster(self.api, self.cache)
         self.watches = KubernetesWatches(
-            self.api, self.cluster, self.cache, cloud or NoCloud(), self._tell, lambda key: None, lambda keys: None
+            self.api, self.cluster, self.cache, cloud or NoCloud(), self._tell, *[lambda what: None] * 3
         )
         guard = self.watches.supervisor.guard
 

@@ -6,6 +6,7 @@ Source: Crossplane v1.20, internal/controller/apiextensions/{definition,offered}
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -301,11 +302,21 @@ def _is_just_coming_up(crd: Object, version: str, context: Context) -> bool:
 async def _follow(known: Definition, context: Context, side: Side) -> None:
     """Make the kind known and watched.  A version that is not served can't be watched.
 
-    Composites are watched before their claims, for these read them: what is not known yet would be written once more at each start.
+    Claims are reconciled once their composites are watched, too, for they read these: what is not known yet would be written once more at each start.
     """
-    if side is CLAIM:
-        await _watch(await context.cluster.resource(known.api_version, known.kind), context, COMPOSITE)
+    if side is COMPOSITE:
+        await _declare(known, context, side)
+        return
+    composite = await context.cluster.resource(known.api_version, known.kind)
+    if context.definitions.claim(known.group, known.claim_kind or ""):
+        await _watch(composite, context, COMPOSITE)
+        await _declare(known, context, side)
+        return
+    claim = await context.cluster.resource(known.api_version, known.claim_kind or "")
+    await asyncio.gather(_watch(composite, context, COMPOSITE), _watch(claim, context, CLAIM))
     await _declare(known, context, side)
+    for obj in await context.cluster.list(claim.api_version, claim.kind):  # listed while nobody knew whose they are
+        context.watches.enqueue_listed(obj)
 
 
 async def _declare(known: Definition, context: Context, side: Side) -> None:

@@ -61,6 +61,9 @@ class LocalWatches(Unfollowed):
     def enqueue(self, key: Key) -> None:
         self._plane.dispatcher.enqueue(key)
 
+    def enqueue_listed(self, obj: Object) -> None:
+        self._plane.dispatcher.begin(obj)
+
     def wake(self, keys: Sequence[Key]) -> None:
         self._plane.dispatcher.wake(keys)
 

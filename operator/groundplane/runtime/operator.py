@@ -241,6 +241,7 @@ class Operator:
             self._cloud,
             self._tell,
             enqueue=lambda key: self._dispatcher.enqueue(key),
+            begin=lambda obj: self._dispatcher.begin(obj),
             wake=lambda keys: self._dispatcher.wake(keys),
             secret_namespaces=self._settings.secret_places,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from groundplane.core.objects import Key
+from groundplane.core.objects import Key, Object, key_of
 from groundplane.errors import Awaited
 
 
@@ -25,6 +25,9 @@ class Unfollowed:
 
     def enqueue(self, key: Key) -> None:
         return None
+
+    def enqueue_listed(self, obj: Object) -> None:
+        self.enqueue(key_of(obj))
 
     def wake(self, keys: Sequence[Key]) -> None:
         for key in keys:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from groundplane.cluster.cache import Cache, Change
 from groundplane.cluster.client import MERGE_PATCH, Api
 from groundplane.cluster.kubernetes import KubernetesCluster
-from groundplane.core.objects import Key, group_of
+from groundplane.core.objects import Key, Object, group_of
 from groundplane.errors import Awaited
 from groundplane.ports import Cloud, Resource
 from groundplane.runtime import logs, served
@@ -47,15 +47,17 @@ class KubernetesWatches:
         cloud: Cloud,
         tell: Tell,
         enqueue: Callable[[Key], None],
+        begin: Callable[[Object], None],
         wake: Callable[[Sequence[Key]], None],
         secret_namespaces: Collection[str] = (),
     ) -> None:
-        """`tell` gets every change of every followed kind; `enqueue` has an object reconciled, `wake` many of them.
+        """`tell` gets every change of every followed kind; `enqueue` has an object reconciled, `begin` one that was there before,
+        `wake` many of them.
 
         `secret_namespaces`: the only ones whose Secrets are followed; none: all are.
         """
         self._api, self._cluster, self._cache, self._tell = api, cluster, cache, tell
-        self._enqueue, self._wake = enqueue, wake
+        self._enqueue, self._begin, self._wake = enqueue, begin, wake
         self._served = ServedKinds()
         self._kopf = KopfKinds(api, cache, self._served, tell, self._touch)
         self._informers = Informers(
@@ -138,6 +140,9 @@ class KubernetesWatches:
 
     def enqueue(self, key: Key) -> None:
         self._enqueue(key)
+
+    def enqueue_listed(self, obj: Object) -> None:
+        self._begin(obj)
 
     def wake(self, keys: Sequence[Key]) -> None:
         self._wake(keys)

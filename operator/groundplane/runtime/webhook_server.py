@@ -251,6 +251,9 @@ class Hopping:
     def enqueue(self, key: Key) -> None:
         self._loop.call_soon_threadsafe(self._watches.enqueue, key)
 
+    def enqueue_listed(self, obj: Object) -> None:
+        self._loop.call_soon_threadsafe(self._watches.enqueue_listed, obj)
+
     def wake(self, keys: Sequence[Key]) -> None:
         self._loop.call_soon_threadsafe(self._watches.wake, keys)
 
