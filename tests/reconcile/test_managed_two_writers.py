@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from groundplane.core.managed import is_create_unfinished
 from groundplane.core.objects import key_of
 from tests.reconcile import managed
 from tests.reconcile.managed import external_name, get, is_ready
@@ -176,6 +177,22 @@ async def test_on_a_laptop_whose_clock_was_set_back_a_create_is_not_repeated_bef
     assert aws.vpcs() == []
     await world.settle(seconds=20)
     assert len(aws.vpcs()) == 1
+
+
+async def test_a_create_in_which_the_clock_is_set_back_has_come_to_its_end_all_the_same(aws):
+    first = await aws.world()
+    cloud = Stopped(aws.cloud(now=first.clock), sent=True)
+    first.context = first.engine.context = replace(first.context, cloud=cloud)
+    await first.apply(managed.vpc())
+    running = asyncio.create_task(first.engine.process("managed", key_of(managed.vpc())))
+    await cloud.reached.wait()
+    first.clock.advance(-3600)
+    cloud.go_on.set()
+    await running
+    found = await get(first, managed.vpc())
+    assert not is_create_unfinished(found)
+    assert [vpc["VpcId"] for vpc in aws.vpcs()] == [external_name(found)]
+    assert ("Normal", "CreatedExternalResource") in first.told.reasons("VPC")
 
 
 @pytest.mark.parametrize("annotation", ["succeeded", "pending"])

@@ -136,7 +136,8 @@ async def save_outcome(run: ManagedRun, notes: Mapping[str, str | None]) -> None
                 run.managed = await _still_ours(run, notes.get(core.EXTERNAL_NAME) or "")
                 if core.CREATE_FAILED in notes and not core.is_create_unfinished(run.managed):
                     break  # somebody has found out already, and may have found more
-            metadata = {"resourceVersion": meta(run.managed)["resourceVersion"], "annotations": dict(notes)}
+            annotations = {**notes, **_outrun(run)}
+            metadata = {"resourceVersion": meta(run.managed)["resourceVersion"], "annotations": annotations}
             written = await context.cluster.patch(key, {"metadata": metadata})
         except (Conflict, Unavailable) as error:
             if attempt == ATTEMPTS - 1 or isinstance(error, Overtaken):
@@ -145,6 +146,11 @@ async def save_outcome(run: ManagedRun, notes: Mapping[str, str | None]) -> None
             run.managed = {**run.managed, "metadata": meta(written)}
             break
     context.creates.forget(key)
+
+
+def _outrun(run: ManagedRun) -> dict[str, None]:
+    """What to write beside the end of a create that is said to have begun later, by a clock that was ahead: else it would count as unfinished."""
+    return {core.CREATE_PENDING: None} if core.is_begun_later(run.managed, run.context.now()) else {}
 
 
 class Overtaken(Conflict):
@@ -245,8 +251,8 @@ async def recover(run: ManagedRun) -> None:
             raise error
     ended = core.CREATE_SUCCEEDED if found else core.CREATE_FAILED
     notes = {ended: timestamp(run)} | ({core.EXTERNAL_NAME: found} if found else {})
-    begun: dict[str, None] = {core.CREATE_PENDING: None} if core.is_begun_later(run.managed, context.now()) else {}
-    metadata = {"resourceVersion": meta(run.managed)["resourceVersion"], "annotations": {**notes, **begun}}
+    annotations = {**notes, **_outrun(run)}
+    metadata = {"resourceVersion": meta(run.managed)["resourceVersion"], "annotations": annotations}
     written = await context.cluster.patch(key_of(run.managed), {"metadata": metadata})
     run.managed = {**run.managed, "metadata": meta(written)}
     context.creates.forget(key_of(run.managed))
