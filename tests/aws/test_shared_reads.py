@@ -204,20 +204,6 @@ async def test_what_the_listing_of_an_account_lacks_of_its_roles_is_told_by_anot
     cloud.close()
 
 
-async def test_without_a_right_to_list_roles_what_is_lacking_is_read_once_an_hour(standin, polls):
-    time = Calendar()
-    cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0.05)
-    things = roles(standin, 3)
-    standin.fail("iam", "ListRoles", "AccessDenied", status=403, times=99)
-    standin.forget_calls()
-    for _ in range(7):  # an hour
-        found = await looks(cloud, things, polls)
-        assert all(each.exists and not each.drift for each in found)
-        time.seconds += 600
-    assert Counter(standin.operations())["GetRole"] == len(things)
-    cloud.close()
-
-
 async def test_policies_within_roles_travel_with_the_roles(cloud, standin, polls):
     things = roles(standin, 2)
     for number in range(3):
@@ -344,17 +330,24 @@ async def test_tags_that_are_told_one_by_one_travel_together_too(standin, polls)
     cloud.close()
 
 
-async def test_without_a_right_to_the_tagging_api_tags_are_read_once_an_hour(standin, polls):
+@pytest.mark.parametrize(
+    ("made", "refused", "single"),
+    [
+        (roles, ("iam", "ListRoles", "AccessDenied", 403), "GetRole"),
+        (subnet_groups, ("tagging", "GetResources", "AccessDeniedException", 400), "ListTagsForResource"),
+    ],
+)
+async def test_what_nobody_may_read_for_all_is_read_singly_once_an_hour(made, refused, single, standin, polls):
     time = Calendar()
     cloud = AwsCloud(sessions=Sessions(attempts=1), clock=time.clock, now=time.now, window=0.05)
-    things = subnet_groups(standin, 3)
-    standin.fail("tagging", "GetResources", "AccessDeniedException", status=400, times=99)
+    things, (service, operation, code, status) = made(standin, 3), refused
+    standin.fail(service, operation, code, status=status, times=99)
     standin.forget_calls()
     for _ in range(7):  # an hour
         found = await looks(cloud, things, polls)
         assert all(each.exists and not each.drift for each in found)
         time.seconds += 600
-    assert Counter(standin.operations())["ListTagsForResource"] == len(things)
+    assert Counter(standin.operations())[single] == len(things)
     cloud.close()
 
 

@@ -30,9 +30,7 @@ WINDOW = 0.1  # seconds in which those that ask go into one call
 POLLED = 600.0  # seconds in which most are looked at once
 KEPT, LISTED = 60.0, 150.0  # seconds for which an answer holds, and one of a listing
 MEMBERS = 32_768  # keys of things that are known, of all accounts, mostly two of a thing; of more, the longest unseen are forgotten
-STRANGERS = (
-    2048  # entries that a listing is kept for whose things are not known: they may be looked at soon, as after a start
-)
+STRANGERS = 2048  # entries of a listing that are kept though their things are not known: as after a start, they may be looked at soon
 LEAST = 2  # things for which a call is worth sharing
 DENIED = 600.0  # seconds without a shared call after one that was refused, or that looks can do without
 FAILED = 10.0  # and after another that failed

@@ -21,9 +21,8 @@ from groundplane.core.references import BLOCKS, Reference, value_of
 OUTPUTS = ("writeConnectionSecretToRef", "publishConnectionDetailsTo", "resourceRef", "resourceRefs", "claimRef")
 
 SEQUENCES = "groundplane.io/sequences"  # annotation of a composite: in which order its pipeline makes things, JSON
-MOST_NOTED = (
-    8 << 10
-)  # bytes of it that are written, and read: whoever may edit the composite may write it, and have us compile it
+# Whoever may edit the composite may write it, and have us compile it.
+MOST_NOTED = 8 << 10  # bytes of it that are written, and read
 NOTED_MEMORY = 64 << 10  # bytes that one of its patterns may take
 
 References = Callable[

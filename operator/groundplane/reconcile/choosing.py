@@ -79,11 +79,10 @@ async def _said_by_claim(run: CompositeRun) -> dict[str, Any]:
     spec = spec_of(claim or {})
     if (spec.get("resourceRef") or {}).get("name") != key_of(run.composite).name:
         return {}
+    names = ["compositionRef", "compositionRevisionSelector"]
     is_pinned = "Manual" == machinery.get("compositionUpdatePolicy") == spec.get("compositionUpdatePolicy")
-    names = (
-        *CHOSEN[: 2 if is_pinned and not run.context.options.strict_upstream else 1],
-        "compositionRevisionSelector",
-    )
+    if is_pinned and not run.context.options.strict_upstream:
+        names.append("compositionRevisionRef")
     return {name: copy.deepcopy(spec[name]) for name in names if spec.get(name) and not machinery.get(name)}
 
 

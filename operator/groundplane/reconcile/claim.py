@@ -149,7 +149,7 @@ async def _sync(
 ) -> tuple[Object, Object]:
     """Save the composite's name on the claim, then apply the composite, then take back what flows back.
 
-    What a new composite is going to choose is saved with its name, and not applied to it: it chooses by itself.
+    What a new composite is going to choose is saved with its name, and not applied to it: it reads that when it first chooses.
     """
     enforced, strict = definition.enforces_composition, context.options.strict_upstream
     if composite is None:

@@ -292,9 +292,8 @@ def _stubborn(error: Exception) -> Unavailable:
 def _fate(error: GroundplaneError, failures: health.Failures) -> Outcome:
     if error.after is not None:
         return Retry(error.after)
-    if isinstance(error, InvalidInput) and not isinstance(
-        error, Misshapen
-    ):  # which may be but early: its kind is just changing
+    may_be_early = isinstance(error, Misshapen)  # its kind may be changing at the moment
+    if isinstance(error, InvalidInput) and not may_be_early:
         return Retry(RECHECK_INVALID)
     if isinstance(error, Denied):
         return Retry(health.FRESH if failures.seconds < health.HOPELESS else RECHECK_DENIED)
